@@ -1,0 +1,40 @@
+# Every target makes what it needs: a virtual environment in .venv, with the project installed in it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP = $(VENV)/.installed-$(1)
+
+.PHONY: demo test check bench docs clean
+.DELETE_ON_ERROR:
+
+# Arguments of the demo: make demo ARGS="--duration 40"
+demo: $(call STAMP,gateway) ## Upstreams that break, the gateway in front of them, and the dashboard
+	$(BIN)/resilience demo $(ARGS)
+
+test: $(call STAMP,dev) ## All tests; those of the dashboard need a Chromium
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(call STAMP,dev) ## Lint and types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+bench: $(call STAMP,bench) ## Beside the peers, in one run; writes build/bench.json
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+docs: $(call STAMP,dev) ## HTML in build/docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs build/docs
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) build *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-bench: EXTRAS = dev,bench
+$(VENV)/.installed-dev: EXTRAS = dev
+$(VENV)/.installed-gateway: EXTRAS = gateway
+$(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	touch $@

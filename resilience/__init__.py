@@ -1,0 +1,67 @@
+"""Hystrix-style resilience: breakers, bulkheads, timeouts and fallbacks, with live statistics."""
+
+from .core.events import (
+    CallFailed,
+    CallRejected,
+    CommandAdded,
+    CommandConfigured,
+    CommandRemoved,
+    State,
+    StateChanged,
+    Trigger,
+)
+from .core.histogram import Latency
+from .decorators import Guarded, Pipeline, bulkhead, circuit_breaker, command, fallback, timeout
+from .errors import (
+    BadRequestError,
+    BulkheadFullError,
+    CallTimeoutError,
+    CircuitOpenError,
+    ConfigError,
+    FallbackRejectedError,
+    RateLimitedError,
+    RejectedError,
+    ResilienceError,
+)
+from .metrics.snapshot import Snapshot
+from .pipeline.command import Command, Settings
+from .pipeline.policies import Bulkhead, CircuitBreaker, Fallback, ThreadPool, Timeout
+from .registry import Registry, default_registry
+
+__all__ = [
+    "BadRequestError",
+    "Bulkhead",
+    "BulkheadFullError",
+    "CallFailed",
+    "CallRejected",
+    "CallTimeoutError",
+    "CircuitBreaker",
+    "CircuitOpenError",
+    "Command",
+    "CommandAdded",
+    "CommandConfigured",
+    "CommandRemoved",
+    "ConfigError",
+    "Fallback",
+    "FallbackRejectedError",
+    "Guarded",
+    "Latency",
+    "Pipeline",
+    "RateLimitedError",
+    "Registry",
+    "RejectedError",
+    "ResilienceError",
+    "Settings",
+    "Snapshot",
+    "State",
+    "StateChanged",
+    "ThreadPool",
+    "Timeout",
+    "Trigger",
+    "bulkhead",
+    "circuit_breaker",
+    "command",
+    "default_registry",
+    "fallback",
+    "timeout",
+]

@@ -1,0 +1,413 @@
+"""Circuit breaker: a pure state machine that is told the time.
+
+Rule 1: everything that decides a transition lives in this file.
+Rule 2: nothing here reads a clock, sleeps, logs or knows of async.
+
+The *permit* handed out by acquire() is the current term itself. A term is one
+stay in one state, so a late answer is recognised by identity: its permit is no
+longer the current term, and it decides nothing.
+
+Closed, every result is weighed at once: a window (of time, or of the last
+calls) holds good and bad, fast and slow; once it has ``min_calls``, a failure
+rate or slow-call rate at its threshold opens the circuit. As long as the window
+holds nothing bad, a good and fast result cannot open it; it is then tallied
+without a lock (``calm_until``), which is nearly every call of a healthy circuit.
+
+Open, calls are refused until the wait is over; the first caller after that
+starts a half-open term, which admits ``half_open_calls`` probes. All must
+succeed to close the circuit; the first that fails, or is slow, opens it again,
+for longer if ``open_growth`` says so. A half-open term ends by itself after
+``half_open_for``: a probe that never answers cannot wedge the breaker.
+
+Defaults are Hystrix's: 50 % of at least 20 calls in 10 s opens for 5 s.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from math import inf
+from typing import Any, ClassVar, Final
+
+import attrs
+
+from ..errors import CircuitOpenError, ConfigError
+from .checks import flag, number, strict
+from .events import State, StateChanged, Trigger
+from .outcome import FAILURE, REJECTED, SUCCESS, TIMEOUT
+from .window import CountWindow, Tally, TimeWindow
+
+_OPERATOR: Final = {
+    Trigger.FORCED_OPEN: State.FORCED_OPEN,
+    Trigger.FORCED_CLOSED: State.FORCED_CLOSED,
+    Trigger.DISABLED: State.DISABLED,
+    Trigger.RESET: State.CLOSED,
+}
+
+#: The whole automaton; the state diagram of the docs is drawn from it.
+TRANSITIONS: Final[dict[tuple[State, Trigger], State]] = {
+    (State.CLOSED, Trigger.FAILURE_RATE): State.OPEN,
+    (State.CLOSED, Trigger.SLOW_RATE): State.OPEN,
+    (State.OPEN, Trigger.RESTED): State.HALF_OPEN,
+    (State.HALF_OPEN, Trigger.PROBES_PASSED): State.CLOSED,
+    (State.HALF_OPEN, Trigger.PROBE_FAILED): State.OPEN,
+    (State.HALF_OPEN, Trigger.PROBES_LOST): State.HALF_OPEN,
+    (State.FORCED_OPEN, Trigger.RELEASED): State.CLOSED,
+    (State.FORCED_CLOSED, Trigger.RELEASED): State.CLOSED,
+    (State.DISABLED, Trigger.RELEASED): State.CLOSED,
+    **{(state, trigger): new for trigger, new in _OPERATOR.items() for state in State},
+}
+
+
+@strict
+@attrs.frozen(kw_only=True)
+class CircuitBreaker:
+    """When to open, for how long, and how to recover.
+
+    Attributes:
+        failure_rate: Share of failed calls that opens, above 0 to 1.
+        min_calls: Calls the window must hold before a rate counts.
+        window: Length of the time window, seconds.
+        buckets: Slices of the time window.
+        window_calls: Weigh the last so many calls instead of the last ``window`` seconds.
+        open_for: How long to refuse before probing, seconds.
+        open_growth: Factor on ``open_for`` for each opening that follows without a recovery.
+        open_max: Where that growth ends, seconds.
+        open_jitter: Random lengthening of each wait, as a share of it, 0 to 1.
+        slow_call: From how long on a call is slow, seconds; None: calls are never slow.
+        slow_rate: Share of slow calls that opens, above 0 to 1.
+        half_open_calls: Probes that must succeed to close, and may run at once.
+        half_open_for: How long to wait for probes before giving them up as lost, seconds.
+        count_rejections: Count an inner policy's refusal (a full bulkhead) as a failure, as Hystrix does.
+    """
+
+    failure_rate: float = attrs.field(default=0.5, validator=number(above=0, most=1))
+    min_calls: int = attrs.field(default=20, validator=number(least=1, whole=True))
+    window: float = attrs.field(default=10.0, validator=number(above=0))
+    buckets: int = attrs.field(default=10, validator=number(least=1, most=1000, whole=True))
+    window_calls: int | None = attrs.field(
+        default=None, validator=number(least=1, most=1_000_000, whole=True, optional=True)
+    )
+    open_for: float = attrs.field(default=5.0, validator=number(above=0))
+    open_growth: float = attrs.field(default=1.0, validator=number(least=1))
+    open_max: float = attrs.field(default=300.0, validator=number(above=0))
+    open_jitter: float = attrs.field(default=0.0, validator=number(least=0, most=1))
+    slow_call: float | None = attrs.field(default=None, validator=number(above=0, optional=True))
+    slow_rate: float = attrs.field(default=1.0, validator=number(above=0, most=1))
+    half_open_calls: int = attrs.field(default=1, validator=number(least=1, whole=True))
+    half_open_for: float = attrs.field(default=30.0, validator=number(above=0))
+    count_rejections: bool = attrs.field(default=False, validator=flag)
+
+    def __attrs_post_init__(self) -> None:
+        if self.window_calls is not None and self.min_calls > self.window_calls:
+            raise ConfigError(
+                f"min_calls must be at most window_calls ({self.window_calls}), or the circuit could never open; "
+                f"not {self.min_calls}", "min_calls")
+        if self.open_growth > 1 and self.open_max < self.open_for:
+            raise ConfigError(
+                f"open_max must be at least open_for ({self.open_for:g}), not {self.open_max:g}", "open_max")
+        if self.slow_call is None and self.slow_rate != 1.0:
+            raise ConfigError("slow_rate means nothing without slow_call; say from how long on a call is slow",
+                              "slow_rate")
+
+    def wait(self, openings: int, u: float) -> float:
+        """Seconds to stay open the *openings*-th time in a row, with a random *u* in [0, 1)."""
+        wait = self.open_for
+        if self.open_growth > 1:
+            try:
+                wait = min(self.open_max, wait * self.open_growth ** (openings - 1))
+            except OverflowError:
+                wait = self.open_max
+        return wait * (1.0 + self.open_jitter * u)
+
+
+# Columns of a closed term's window. Slow and failed are counted apart: one call, one column.
+_GOOD, _BAD, _SLOW_GOOD, _SLOW_BAD = range(4)
+
+
+class _Term:
+    """One stay in one state."""
+
+    __slots__ = ("bump", "calm_until", "seq", "since", "until")
+    state: ClassVar[State]
+    bump: Callable[[], object]  # tallies one good and fast result; called only before calm_until
+    admits: ClassVar[bool] = False  # lets every call pass
+
+    def __init__(self, seq: int, now: float) -> None:
+        self.seq, self.since = seq, now
+        self.until = inf  # when a caller may end this term by knocking
+        self.calm_until = -inf  # until when a good and fast result needs no lock
+
+    def record(self, column: int, now: float) -> Trigger | None:
+        """Weigh one result. The caller holds the lock."""
+        return None
+
+
+class _Closed(_Term):
+    __slots__ = ("_config", "_tally", "_window")
+    state = State.CLOSED
+    admits = True
+
+    def __init__(self, seq: int, now: float, config: CircuitBreaker, heir: _Closed | None = None) -> None:
+        super().__init__(seq, now)
+        self._tally = Tally()
+        self.bump = self._tally.bump
+        self._config = config
+        self._window: TimeWindow | CountWindow
+        if heir is not None:
+            heir.harvest()
+            self._window = heir._window
+        elif config.window_calls is not None:
+            self._window = CountWindow(4, size=config.window_calls)
+        else:
+            self._window = TimeWindow(4, window=config.window, buckets=config.buckets, now=now)
+        self._be_calm(any(self._window.sums(now)[1:]))
+
+    def record(self, column: int, now: float) -> Trigger | None:
+        self.harvest()
+        self._window.add(column, now)
+        good, bad, slow_good, slow_bad = self._window.sums(now)
+        self._be_calm(bad or slow_good or slow_bad)
+        calls = good + bad + slow_good + slow_bad
+        config = self._config
+        if calls < config.min_calls:
+            return None
+        if bad + slow_bad >= config.failure_rate * calls:
+            return Trigger.FAILURE_RATE
+        if config.slow_call is not None and slow_good + slow_bad >= config.slow_rate * calls:
+            return Trigger.SLOW_RATE
+        return None
+
+    def harvest(self) -> None:
+        """Bring the tallied calls into the slice they happened in."""
+        fresh = self._tally.take()
+        if fresh:
+            self._window.add(_GOOD, self.since, fresh)  # a time in the past: the running slice
+
+    def adopt(self, config: CircuitBreaker, now: float) -> None:
+        """Go on under another configuration, with the same history."""
+        self.harvest()
+        old, self._config, window = self._config, config, self._window
+        if isinstance(window, TimeWindow) and config.window_calls is None:
+            if (old.window, old.buckets) != (config.window, config.buckets):
+                self._window = window.resized(window=config.window, buckets=config.buckets, now=now)
+        elif isinstance(window, CountWindow) and config.window_calls is not None:
+            self._window = window.resized(config.window_calls)
+        else:
+            self._window = _Closed(0, now, config)._window
+            for column, n in enumerate(window.sums(now)):
+                self._window.add(column, now, n)
+        self._be_calm(any(self._window.sums(now)[1:]))
+
+    def _be_calm(self, troubled: object) -> None:
+        # The first good result of a new term or slice takes the lock too; so the last slice's tally is harvested
+        # before the window rolls on. A count window has no slices, and takes it always.
+        window = self._window
+        self.calm_until = -inf if troubled or isinstance(window, CountWindow) else window.edge
+
+
+class _ForcedClosed(_Closed):
+    __slots__ = ()
+    state = State.FORCED_CLOSED
+
+    def record(self, column: int, now: float) -> Trigger | None:
+        super().record(column, now)  # keeps the history, decides nothing
+        return None
+
+
+class _Disabled(_Term):
+    __slots__ = ()
+    state = State.DISABLED
+    admits = True
+
+
+class _Open(_Term):
+    __slots__ = ("openings", "u")
+    state = State.OPEN
+
+    def __init__(self, seq: int, now: float, config: CircuitBreaker, openings: int, u: float) -> None:
+        super().__init__(seq, now)
+        self.openings, self.u = openings, u
+        self.until = now + config.wait(openings, u)
+
+
+class _ForcedOpen(_Term):
+    __slots__ = ()
+    state = State.FORCED_OPEN
+
+
+class _HalfOpen(_Term):
+    __slots__ = ("_owed", "_slots")
+    state = State.HALF_OPEN
+
+    def __init__(self, seq: int, now: float, config: CircuitBreaker) -> None:
+        super().__init__(seq, now)
+        self.until = now + config.half_open_for
+        self._slots = self._owed = config.half_open_calls
+
+    def admit(self) -> bool:
+        if not self._slots:
+            return False
+        self._slots -= 1
+        return True
+
+    def give_back(self) -> None:
+        self._slots += 1
+
+    def record(self, column: int, now: float) -> Trigger | None:
+        if column != _GOOD:
+            return Trigger.PROBE_FAILED
+        self._owed -= 1
+        return None if self._owed else Trigger.PROBES_PASSED
+
+
+class Circuit:
+    """The machine of a CircuitBreaker: a gate that refuses calls while their target looks down.
+
+    Every method may be called from any thread. Listeners hear of a change after
+    the lock is released.
+    """
+
+    __slots__ = ("_config", "_emit", "_group", "_key", "_lock", "_openings", "_random", "_slow_s", "term")
+
+    def __init__(self, config: CircuitBreaker, *, key: str, group: str, now: float,
+                 emit: Callable[[StateChanged], None], random: Callable[[], float]) -> None:
+        self._key, self._group, self._emit, self._random = key, group, emit, random
+        self._lock = threading.Lock()
+        self._openings = 0  # in a row, without a recovery in between
+        self._config = config
+        self._slow_s = inf if config.slow_call is None else config.slow_call
+        self.term: _Term = _Closed(0, now, config)
+
+    @property
+    def state(self) -> State:
+        """What the circuit does with calls now."""
+        return self.term.state
+
+    def acquire(self, now: float) -> _Term:
+        """Ask to start one call.
+
+        Args:
+            now: Seconds on any monotonic clock, the same one for every call.
+
+        Returns:
+            A permit. Pass it to settle() exactly once.
+
+        Raises:
+            CircuitOpenError: The call must not start.
+        """
+        term = self.term
+        if term.admits:
+            return term
+        if now >= term.until or term.state is State.HALF_OPEN:
+            term = self._knock(now)
+            if term is not None:
+                return term
+        raise CircuitOpenError(self._key, self.retry_after(now))
+
+    def settle(self, permit: _Term, outcome: int, started: float, now: float) -> None:
+        """Report how the permitted call, begun at *started*, ended. Never raises."""
+        slow = now - started >= self._slow_s
+        if outcome == SUCCESS and now < permit.calm_until and not slow and permit is self.term:
+            permit.bump()
+            return
+        self._settle(permit, outcome, slow, now)
+
+    def retry_after(self, now: float) -> float | None:
+        """Seconds until asking again can help; None while calls are admitted."""
+        term = self.term
+        if term.admits:
+            return None
+        # A forced-open circuit, or a probe under way, ends when it ends: the usual wait is the best advice.
+        return max(0.0, min(term.until - now, self._config.open_for)) if term.state is not State.OPEN \
+            else max(0.0, term.until - now)
+
+    def steer(self, trigger: Trigger, now: float) -> None:
+        """An operator's word: FORCED_OPEN, FORCED_CLOSED, DISABLED, RELEASED or RESET.
+
+        RELEASED of a circuit that nobody forced changes nothing.
+        """
+        with self._lock:
+            event = None
+            if trigger is Trigger.RESET or TRANSITIONS.get((self.term.state, trigger), self.term.state) \
+                    is not self.term.state:
+                event = self._begin(trigger, now)
+        self._tell(event)
+
+    def configure(self, config: CircuitBreaker, now: float) -> None:
+        """Go on under *config*; state and statistics stay.
+
+        An open circuit's wait is reckoned anew from when it opened; a half-open
+        term keeps the probes it was given.
+        """
+        with self._lock:
+            self._config = config
+            self._slow_s = inf if config.slow_call is None else config.slow_call
+            term = self.term
+            if isinstance(term, _Closed):
+                term.adopt(config, now)
+            elif isinstance(term, _Open):
+                term.until = term.since + config.wait(term.openings, term.u)
+
+    def renew(self, now: float) -> None:
+        """Start over in a forked child: a lock that another thread held at the fork is never released there."""
+        self._lock = threading.Lock()
+        self._openings = 0
+        self.term = _Closed(0, now, self._config)
+
+    def _knock(self, now: float) -> _Term | None:
+        event = permit = None
+        with self._lock:
+            term = self.term
+            if now >= term.until:
+                lost = term.state is State.HALF_OPEN
+                event = self._begin(Trigger.PROBES_LOST if lost else Trigger.RESTED, now)
+                term = self.term
+            if term.admits or (isinstance(term, _HalfOpen) and term.admit()):
+                permit = term
+        self._tell(event)
+        return permit
+
+    def _settle(self, permit: _Term, outcome: int, slow: bool, now: float) -> None:
+        event = None
+        with self._lock:
+            if permit is self.term:  # else: a late answer from an earlier term
+                if outcome == SUCCESS:
+                    trigger = permit.record(_SLOW_GOOD if slow else _GOOD, now)
+                elif outcome == FAILURE or outcome == TIMEOUT or (outcome == REJECTED and self._config.count_rejections):
+                    trigger = permit.record(_SLOW_BAD if slow else _BAD, now)
+                else:  # it told us nothing: let another caller try
+                    trigger = None
+                    if isinstance(permit, _HalfOpen):
+                        permit.give_back()
+                if trigger is not None:
+                    event = self._begin(trigger, now)
+        self._tell(event)
+
+    def _begin(self, trigger: Trigger, now: float) -> StateChanged:
+        """Start the next term. The caller holds the lock."""
+        old, config = self.term, self._config
+        state, seq = TRANSITIONS[old.state, trigger], old.seq + 1
+        heir = old if isinstance(old, _Closed) and trigger is not Trigger.RESET else None
+        new: _Term
+        if state is State.OPEN:
+            self._openings += 1
+            new = _Open(seq, now, config, self._openings, self._random() if config.open_jitter else 0.0)
+        elif state is State.HALF_OPEN:
+            new = _HalfOpen(seq, now, config)
+        elif state is State.CLOSED:
+            self._openings = 0
+            new = _Closed(seq, now, config, heir)
+        elif state is State.FORCED_CLOSED:
+            new = _ForcedClosed(seq, now, config, heir)
+        else:
+            new = (_Disabled if state is State.DISABLED else _ForcedOpen)(seq, now)
+        self.term = new
+        return StateChanged(self._key, self._group, old.state, state, trigger, seq, now)
+
+    def _tell(self, event: StateChanged | None) -> None:
+        if event is not None:
+            self._emit(event)
+
+    def __getstate__(self) -> Any:
+        raise TypeError("a circuit belongs to one process and cannot be pickled")

@@ -1,0 +1,96 @@
+"""Checks for configuration values: each names the key, the accepted range and what it got.
+
+attrs' own validators raise ValueError or TypeError with attrs' words; a user of
+a decorator is better served by one ConfigError that says how to put it right.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import attrs
+
+from ..errors import ConfigError
+
+_Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+_Class = TypeVar("_Class", bound=type)
+
+
+def number(*, above: float | None = None, least: float | None = None, most: float | None = None,
+           whole: bool = False, optional: bool = False) -> _Validator:
+    """A validator for a finite number in a range.
+
+    Args:
+        above: The value must be greater than this.
+        least: The value must be at least this.
+        most: The value must be at most this.
+        whole: Integers only.
+        optional: None is welcome too.
+    """
+    bounds = [f"above {above:g}" if above is not None else "", f"at least {least:g}" if least is not None else "",
+              f"at most {most:g}" if most is not None else ""]
+    kind = "a whole number" if whole else "a number"
+    wanted = f"{kind} {' and '.join(filter(None, bounds))}".strip() + (" or None" if optional else "")
+
+    def check(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is None and optional:
+            return
+        good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        good = good and math.isfinite(value)
+        good = good and (above is None or value > above) and (least is None or value >= least)
+        if not good or (most is not None and value > most):
+            raise ConfigError(f"{attribute.name} must be {wanted}, not {value!r}", attribute.name)
+
+    return check
+
+
+def flag(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A validator for a bool, and nothing that is merely truthy."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{attribute.name} must be True or False, not {value!r}", attribute.name)
+
+
+def exception_types(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A validator for a tuple of exception classes."""
+    if not isinstance(value, tuple) or not all(isinstance(t, type) and issubclass(t, BaseException) for t in value):
+        raise ConfigError(f"{attribute.name} must be a tuple of exception classes, not {value!r}", attribute.name)
+
+
+def text(optional: bool = False) -> _Validator:
+    """A validator for a non-empty string."""
+
+    def check(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is None and optional:
+            return
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"{attribute.name} must be a non-empty string, not {value!r}", attribute.name)
+
+    return check
+
+
+def unknown_option(name: str, known: Iterable[str], where: str) -> ConfigError:
+    """The error for a setting that does not exist, with the nearest one that does."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(names)}"
+    return ConfigError(f"{where} has no setting {name!r}; {hint}", name)
+
+
+def strict(cls: _Class) -> _Class:
+    """Make an attrs class answer an unknown keyword with a ConfigError instead of a TypeError."""
+    plain: Callable[..., None] = cls.__init__
+    known = [field.alias or field.name for field in attrs.fields(cls)]
+
+    @functools.wraps(plain)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        for name in kwargs:
+            if name not in known:
+                raise unknown_option(name, known, cls.__name__)
+        plain(self, *args, **kwargs)
+
+    cls.__init__ = __init__  # type: ignore[misc]
+    return cls

@@ -1,0 +1,103 @@
+"""What happens to a command, as listeners are told it.
+
+Events are built inside a machine and delivered outside its lock; ``term``
+orders the changes of one circuit, arrival does not. Times are seconds on the
+registry's clock.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+
+class State(enum.StrEnum):
+    """What a circuit does with calls; "open" always means refusing."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    FORCED_OPEN = "forced_open"
+    FORCED_CLOSED = "forced_closed"
+    DISABLED = "disabled"
+
+
+class Trigger(enum.StrEnum):
+    """Why a circuit changed its state."""
+
+    FAILURE_RATE = "failure_rate"  # too many calls of the window failed
+    SLOW_RATE = "slow_rate"  # too many calls of the window were slow
+    RESTED = "rested"  # open_for has passed and a caller knocked
+    PROBES_PASSED = "probes_passed"
+    PROBE_FAILED = "probe_failed"  # a probe failed, or was slow
+    PROBES_LOST = "probes_lost"  # a probe never answered within half_open_for
+    FORCED_OPEN = "forced_open"  # an operator's word, as the rest
+    FORCED_CLOSED = "forced_closed"
+    DISABLED = "disabled"
+    RELEASED = "released"
+    RESET = "reset"
+
+
+@attrs.frozen
+class StateChanged:
+    """A circuit went from one state to another."""
+
+    key: str
+    group: str
+    old: State
+    new: State
+    trigger: Trigger
+    term: int
+    at: float
+
+
+@attrs.frozen
+class CallRejected:
+    """A call was refused before it ran; *event* is the name it is counted under."""
+
+    key: str
+    group: str
+    event: str
+    error: BaseException
+    at: float
+
+
+@attrs.frozen
+class CallFailed:
+    """A call ran and failed or timed out; *event* is the name it is counted under."""
+
+    key: str
+    group: str
+    event: str
+    error: BaseException
+    duration: float
+    at: float
+
+
+@attrs.frozen
+class CommandAdded:
+    """A registry has a new command."""
+
+    key: str
+    group: str
+    at: float
+
+
+@attrs.frozen
+class CommandRemoved:
+    """A command left its registry; streams and exporters drop it."""
+
+    key: str
+    group: str
+    at: float
+
+
+@attrs.frozen
+class CommandConfigured:
+    """Settings of a command were changed while it runs; *changes* names them."""
+
+    key: str
+    group: str
+    changes: tuple[str, ...]
+    at: float

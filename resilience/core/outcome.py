@@ -1,0 +1,54 @@
+"""How one attempt ended (Outcome), and how a whole call is counted (Event).
+
+Hot files bind plain ints from here: looking up an enum member costs 80-100 ns
+on CPython 3.11, reading a module constant 5.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+
+class Outcome(enum.IntEnum):
+    """How one attempt ended, as every gate sees it."""
+
+    SUCCESS = 0  # returned
+    FAILURE = 1  # raised something that counts
+    TIMEOUT = 2  # ran past its budget
+    REJECTED = 3  # never ran: an inner gate refused
+    IGNORED = 4  # raised what the caller is to blame for
+    CANCELLED = 5  # cancelled, closed early, or the process is going down
+
+
+SUCCESS: Final = 0
+FAILURE: Final = 1
+TIMEOUT: Final = 2
+REJECTED: Final = 3
+IGNORED: Final = 4
+CANCELLED: Final = 5
+
+
+class Event(enum.IntEnum):
+    """What is counted about a call: Hystrix's HystrixEventType; the value indexes a counts row."""
+
+    SUCCESS = 0
+    FAILURE = 1
+    TIMEOUT = 2
+    SHORT_CIRCUITED = 3
+    SEMAPHORE_REJECTED = 4
+    THREAD_POOL_REJECTED = 5
+    BAD_REQUEST = 6
+    FALLBACK_SUCCESS = 7
+    FALLBACK_FAILURE = 8
+    FALLBACK_REJECTION = 9
+    FALLBACK_MISSING = 10
+    EXCEPTIONS_THROWN = 11
+    CANCELLED = 12
+    RESPONSES_FROM_CACHE = 13
+    COLLAPSED = 14
+    EMIT = 15
+    FALLBACK_EMIT = 16
+
+
+EVENT_NAMES: Final = tuple(event.name.lower() for event in Event)

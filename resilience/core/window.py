@@ -1,0 +1,134 @@
+"""Rolling counts: over the last seconds, or over the last calls.
+
+A time window does not keep a row of counts per slice and sum them: it keeps
+*running totals* since for ever, and a copy of them at the start of each slice
+that is still in the window. What happened inside is the difference between the
+totals and the oldest copy. So counting is one addition, reading is one
+subtraction per column, and the totals serve exporters that want counters which
+never fall.
+
+The window holds the running slice and the ``buckets - 1`` before it. Time is an
+argument; a clock that steps back counts into the running slice. Nothing here is
+locked: the owner guards it, but for Tally, which needs no lock.
+"""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+
+
+class Tally:
+    """A counter that any thread may bump without a lock.
+
+    ``itertools.count`` steps in C, so ``bump`` is atomic under the GIL and costs
+    a quarter of a locked addition. Reading it is a step too, hence ``_seen``.
+    """
+
+    __slots__ = ("_seen", "bump")
+
+    def __init__(self) -> None:
+        self.bump = itertools.count().__next__
+        self._seen = 0
+
+    def take(self) -> int:
+        """The bumps since the last take. One taker at a time (the owner's lock)."""
+        value = self.bump()
+        fresh = value - self._seen
+        self._seen = value + 1
+        return fresh
+
+
+class TimeWindow:
+    """Counts in ``width`` columns over the last ``window`` seconds.
+
+    Attributes:
+        totals: Running counts since for ever; the owner adds to them directly
+            after ``if now >= edge: roll(now)``.
+        edge: When the running slice ends, seconds.
+    """
+
+    __slots__ = ("_slice_s", "_starts", "edge", "totals")
+
+    def __init__(self, width: int, *, window: float, buckets: int, now: float) -> None:
+        self.totals = [0] * width
+        self._slice_s = window / buckets
+        self.edge = now + self._slice_s
+        self._starts = deque([tuple(self.totals)], maxlen=buckets)
+
+    def add(self, column: int, now: float, n: int = 1) -> None:
+        """Count *n* in *column* at *now*."""
+        if now >= self.edge:
+            self.roll(now)
+        self.totals[column] += n
+
+    def sums(self, now: float) -> list[int]:
+        """Counts inside the window, shape ``(width,)``."""
+        if now >= self.edge:
+            self.roll(now)
+        return [total - start for total, start in zip(self.totals, self._starts[0], strict=True)]
+
+    def roll(self, now: float) -> int:
+        """Close the slices that ended before *now*; returns how many they were."""
+        steps = int((now - self.edge) // self._slice_s) + 1
+        start = tuple(self.totals)
+        for _ in range(min(steps, self._starts.maxlen or 1)):
+            self._starts.append(start)
+        self.edge += steps * self._slice_s
+        if now >= self.edge:  # a slice so short that adding it to a large clock was rounded away
+            self.edge = now + self._slice_s
+        return steps
+
+    def clear(self) -> None:
+        """Forget the window, keep the totals."""
+        self._starts = deque([tuple(self.totals)], maxlen=self._starts.maxlen)
+
+    def resized(self, *, window: float, buckets: int, now: float) -> TimeWindow:
+        """The same history in a window of another size; counts keep their age to within a slice."""
+        new = TimeWindow(len(self.totals), window=window, buckets=buckets, now=now)
+        new.totals = list(self.totals)
+        held = len(self._starts)
+        began = [self.edge - (held - i) * self._slice_s for i in range(held)]
+        ages = (back * new._slice_s for back in reversed(range(buckets)))
+        starts = (self._starts[max(0, bisect_right(began, now - age) - 1)] for age in ages)
+        new._starts = deque(starts, maxlen=buckets)
+        return new
+
+
+class CountWindow:
+    """Which column each of the last ``size`` calls fell into."""
+
+    __slots__ = ("_columns", "_next", "_ring", "_sums")
+
+    def __init__(self, width: int, *, size: int) -> None:
+        self._sums = [0] * width
+        self._ring = bytearray(size)
+        self._columns: int = 0  # calls held, at most size
+        self._next = 0
+
+    def add(self, column: int, now: float, n: int = 1) -> None:
+        """Count *n* calls in *column*; *now* does not matter here."""
+        size = len(self._ring)
+        for _ in range(min(n, size)):
+            at = self._next
+            if self._columns == size:
+                self._sums[self._ring[at]] -= 1
+            else:
+                self._columns += 1
+            self._ring[at] = column
+            self._sums[column] += 1
+            self._next = at + 1 if at + 1 < size else 0
+
+    def sums(self, now: float) -> Sequence[int]:
+        """Counts inside the window, shape ``(width,)``."""
+        return list(self._sums)
+
+    def resized(self, size: int) -> CountWindow:
+        """The most recent calls in a window of another size."""
+        new = CountWindow(len(self._sums), size=size)
+        held, ring = self._columns, self._ring
+        for i in range(held):
+            new.add(ring[(self._next - held + i) % len(ring)], 0.0)
+        return new

@@ -1,0 +1,242 @@
+"""What users put on their functions: command, one decorator per policy, and Pipeline.
+
+Type checkers see the original signature and result, and the ``resilience``
+attribute. The work is done in guard.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+
+from .core.checks import unknown_option
+from .errors import ConfigError
+from .guard import Plan, guard
+from .pipeline.command import Command
+from .pipeline.policies import Bulkhead, CircuitBreaker, Fallback, Policy, ThreadPool, Timeout, in_order
+from .registry import Registry
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+S = TypeVar("S")
+R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
+
+Isolation = Literal["auto", "semaphore", "thread"]
+
+
+class Guarded(Protocol[P, R_co]):
+    """A guarded function: called as before, and carrying its command."""
+
+    @property
+    def resilience(self) -> Command:
+        """Look at the command, and steer it."""
+
+    __name__: str
+    __qualname__: str
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call the function through its policies."""
+
+    @overload
+    def __get__(self, instance: None, owner: Any = None, /) -> Guarded[P, R_co]: ...
+    @overload
+    def __get__(self: Guarded[Concatenate[S, Q], T], instance: S, owner: Any = None, /) -> Guarded[Q, T]: ...
+
+
+class Decorator(Protocol):
+    """What a decorator called with settings returns."""
+
+    @overload
+    def __call__(self, fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+    @overload
+    def __call__(self, fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...
+    @overload
+    def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
+
+
+class _Unset:
+    def __repr__(self) -> str:
+        return "its default"
+
+
+_UNSET: Any = _Unset()
+
+
+@overload
+def command(fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+@overload
+def command(fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...
+@overload
+def command(fn: Callable[P, T], /) -> Guarded[P, T]: ...
+@overload
+def command(
+    *,
+    key: str | None = None,
+    group: str | None = None,
+    timeout: float | None = ...,
+    max_concurrent: int | None = 10,
+    isolation: Isolation = "auto",
+    breaker: CircuitBreaker | None = ...,
+    fallback: Fallback | Callable[..., Any] | None = None,
+    ignore: tuple[type[Exception], ...] = (),
+    pool: ThreadPool | None = None,
+    registry: Registry | None = None,
+) -> Decorator: ...
+def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurrent: int | None = 10,
+            breaker: CircuitBreaker | None = _UNSET, fallback: Fallback | Callable[..., Any] | None = None,
+            **options: Any) -> Any:
+    """Hystrix in one decorator: breaker, bulkhead, timeout, fallback and statistics.
+
+    Works bare or with settings, on functions, coroutine functions, generators, async
+    generators, methods, classmethods, staticmethods and callable objects.
+
+    Args:
+        fn: The function, when used bare.
+        key: Name of the command; functions with one key share it. Default: module.qualname.
+        group: Shares a dashboard section and a thread pool. Default: the module.
+        timeout: Seconds; None: no timeout. Default 1.0, but none where none can reach the call: a plain function
+            in semaphore isolation, a generator. For an async generator it bounds the wait for each item.
+        max_concurrent: Calls at once; None: no limit.
+        isolation: "semaphore": run where the caller is. "thread": on the group's worker threads. "auto": thread for
+            a plain function with a timeout, else semaphore.
+        breaker: A CircuitBreaker; None: no breaker.
+        fallback: A Fallback, or its function: called with the call's arguments, and with the exception if it has a
+            parameter named ``error``.
+        ignore: The caller's own mistakes: they pass through, no fallback, no effect on health.
+        pool: The group's threads, for thread isolation.
+        registry: Where the command is kept. Default: resilience.default_registry.
+
+    Raises:
+        ConfigError: A setting is out of range, unknown or contradicts another; names it.
+        TypeError: What is decorated is not callable.
+    """
+    for name in options:
+        if name not in _COMMAND_OPTIONS:
+            known = (*_COMMAND_OPTIONS, "timeout", "max_concurrent", "breaker", "fallback")
+            raise unknown_option(name, known, "command")
+    if breaker is not _UNSET and breaker is not None and not isinstance(breaker, CircuitBreaker):
+        raise ConfigError(f"breaker must be a CircuitBreaker or None, not {breaker!r}", "breaker")
+    policies: list[Policy] = []
+    if fallback is not None:
+        policies.append(fallback if isinstance(fallback, Fallback) else Fallback(fallback))
+    if breaker is not None:
+        policies.append(CircuitBreaker() if breaker is _UNSET else breaker)
+    policies.append(Bulkhead(max_concurrent))
+    policies.append(Timeout() if timeout is _UNSET else Timeout(timeout))
+    plan = Plan(policies=tuple(policies), whole=True, given_timeout=timeout is not _UNSET, **options)
+    if fn is not _UNSET:
+        return guard(fn, plan, "@command")
+    return lambda function: guard(function, plan, "@command")
+
+
+_COMMAND_OPTIONS = ("key", "group", "isolation", "ignore", "pool", "registry")
+_STACK_OPTIONS = ("key", "group", "registry")
+
+
+def circuit_breaker(fn: Any = _UNSET, /, *, key: str | None = None, group: str | None = None,
+                    registry: Registry | None = None, ignore: tuple[type[Exception], ...] = (),
+                    **settings: Any) -> Any:
+    """Refuse calls while their target looks down.
+
+    Args:
+        fn: The function, when used bare.
+        key: As for command, with group and registry.
+        group: See key.
+        registry: See key.
+        ignore: Exceptions that say nothing about the target's health.
+        **settings: Those of CircuitBreaker.
+    """
+    plan = Plan(policies=(CircuitBreaker(**settings),), key=key, group=group, registry=registry, ignore=ignore)
+    return _decorator(fn, plan, "@circuit_breaker")
+
+
+def bulkhead(max_concurrent: int, /, **options: Any) -> Decorator:
+    """At most *max_concurrent* calls at once; more are refused with BulkheadFullError.
+
+    Takes key, group and registry, as command does.
+    """
+    return _stacked(Bulkhead(max_concurrent), options, "@bulkhead")
+
+
+def timeout(seconds: float, /, *, isolation: Isolation = "auto", pool: ThreadPool | None = None,
+            **options: Any) -> Decorator:
+    """Give up after *seconds* with CallTimeoutError: a coroutine is cancelled, a plain function's caller walks away.
+
+    Takes key, group, registry, isolation and pool, as command does.
+    """
+    return _stacked(Timeout(seconds), options, "@timeout", isolation=isolation, pool=pool)
+
+
+def fallback(function: Callable[..., Any] | Fallback, /, *, on: Any = _UNSET, max_concurrent: int = _UNSET,
+             **options: Any) -> Decorator:
+    """Answer with *function* instead of an error; see Fallback for ``on`` and ``max_concurrent``.
+
+    Takes key, group and registry, as command does.
+    """
+    given = {name: value for name, value in (("on", on), ("max_concurrent", max_concurrent)) if value is not _UNSET}
+    if isinstance(function, Fallback) and given:
+        raise ConfigError(f"{', '.join(given)}: said twice; put it into the Fallback", next(iter(given)))
+    return _stacked(function if isinstance(function, Fallback) else Fallback(function, **given), options, "@fallback")
+
+
+def _stacked(policy: Policy, options: dict[str, Any], what: str, **more: Any) -> Any:
+    for name in options:
+        if name not in _STACK_OPTIONS:
+            raise unknown_option(name, _STACK_OPTIONS, what)
+    return _decorator(_UNSET, Plan(policies=(policy,), **options, **more), what)
+
+
+def _decorator(fn: Any, plan: Plan, what: str) -> Any:
+    if fn is not _UNSET:
+        return guard(fn, plan, what)
+    return lambda function: guard(function, plan, what)
+
+
+class Pipeline:
+    """Policies as a value, reusable over many functions; outermost first.
+
+    Functions guarded by one pipeline with a ``key`` share one command; without,
+    each has its own.
+
+    Args:
+        *policies: Fallback, CircuitBreaker, Bulkhead, Timeout, in this order; any may be left out.
+        key: As for command, with group, registry, isolation, pool and ignore.
+        **options: See key.
+
+    Raises:
+        ConfigError: The order is impossible, or an option is unknown.
+    """
+
+    def __init__(self, *policies: Policy, key: str | None = None, **options: Any) -> None:
+        for name in options:
+            if name not in _COMMAND_OPTIONS:
+                raise unknown_option(name, _COMMAND_OPTIONS, "Pipeline")
+        in_order(policies)
+        self._plan = Plan(policies=policies, key=key, **options)
+        self._guarded: dict[Any, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"Pipeline({', '.join(map(repr, self._plan.policies))})"
+
+    @overload
+    def __call__(self, fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+    @overload
+    def __call__(self, fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...
+    @overload
+    def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
+    def __call__(self, fn: Any, /) -> Any:
+        """Decorate a function."""
+        return guard(fn, self._plan, "Pipeline")
+
+    def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call *fn* once through the pipeline; a coroutine function's result is to be awaited.
+
+        The first call with a function compiles its wrapper, later ones use it.
+        """
+        guarded = self._guarded.get(fn)
+        if guarded is None:
+            guarded = self._guarded[fn] = guard(fn, self._plan, "Pipeline.call")
+        return guarded(*args, **kwargs)  # type: ignore[no-any-return]
+
+

@@ -1,0 +1,262 @@
+"""Thread isolation: bounded pools whose callers may walk away.
+
+A thread cannot be killed. When the caller's time is up it leaves; the worker
+runs on, and the bulkhead slot and the pool's place stay taken until the worker
+*ends*, so that the bound is a bound on work, not on patience. Such calls are
+counted as abandoned.
+
+A pool admits ``size`` running and ``max_queue`` waiting jobs. A job whose
+caller left before a worker took it never starts. Who starts a job, and who ends
+it, is settled by popping a one-element deque, which is atomic: either the worker
+or the leaving caller gets it.
+
+Workers are daemon threads: a hung one does not keep the interpreter alive, which
+is why this is not concurrent.futures.ThreadPoolExecutor, whose exit hook joins
+its threads. Each job runs in a copy of its caller's context.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextvars import Context, copy_context
+from typing import Any
+
+from ..core.bulkhead import Slots
+from ..core.outcome import SUCCESS
+from ..errors import BulkheadFullError, CallTimeoutError
+
+
+class WorkerPool:
+    """At most ``size`` threads for the commands of one group. Every method may be called from any thread."""
+
+    def __init__(self, name: str, *, size: int, max_queue: int, fixed: bool = False) -> None:
+        self.name, self.size, self.max_queue, self._fixed = name, size, max_queue, fixed
+        self._start()
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._places = deque([None] * (self.size + self.max_queue))
+        self._threads = 0
+        self.completed = 0  # jobs that ended, since for ever
+        self.largest = 0  # most jobs admitted at once, since for ever
+        self._closed = False
+
+    @property
+    def threads(self) -> int:
+        """Threads alive."""
+        return self._threads
+
+    @property
+    def admitted(self) -> int:
+        """Jobs running or waiting."""
+        return self.size + self.max_queue - len(self._places)
+
+    def grow(self, size: int) -> None:
+        """Let the pool have at least *size* threads, unless its size is fixed."""
+        if self._fixed:
+            return
+        with self._lock:
+            more = size - self.size
+            if more > 0:
+                self.size = size
+                self._places.extend([None] * more)
+
+    def take_place(self) -> bool:
+        """Reserve a place for one job; False: the pool and its queue are full."""
+        try:
+            self._places.pop()
+        except IndexError:
+            return False
+        return not self._closed
+
+    def start(self, job: Job) -> None:
+        """Run *job*, which has a place, on a worker.
+
+        Raises:
+            RuntimeError: The pool has no thread, and the system gives it none.
+        """
+        admitted = self.admitted
+        if admitted > self.largest:
+            self.largest = admitted
+        if self._threads < self.size and admitted > self._threads:
+            self._spawn()
+        self._jobs.put(job)
+
+    def give_place(self) -> None:
+        """Give a place back."""
+        self._places.append(None)
+
+    def close(self) -> None:
+        """Let idle workers end; running ones end after their job. Further calls are refused."""
+        with self._lock:
+            self._closed = True
+            for _ in range(self._threads):
+                self._jobs.put(None)
+
+    def renew(self) -> None:
+        """Start over in a forked child, which has none of the threads."""
+        self._start()
+
+    def _spawn(self) -> None:
+        with self._lock:
+            if self._threads >= self.size:
+                return
+            thread = threading.Thread(target=self._work, name=f"resilience-{self.name}-{self._threads}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                if not self._threads:
+                    raise
+                return
+            self._threads += 1
+
+    def _work(self) -> None:
+        jobs = self._jobs
+        while True:
+            job = jobs.get()
+            if job is None:
+                return
+            job.run()
+            del job  # do not pin the last call's arguments while waiting for the next
+
+
+class Job:
+    """One call on a worker."""
+
+    __slots__ = ("_args", "_context", "_done", "_end", "_fn", "_home", "_kwargs", "_start", "error", "result")
+
+    def __init__(self, home: Isolation, fn: Callable[..., Any], args: tuple[Any, ...],
+                 kwargs: Mapping[str, Any]) -> None:
+        self._home, self._fn, self._args, self._kwargs = home, fn, args, kwargs
+        self._context: Context | None = copy_context()
+        self._done = threading.Lock()
+        self._done.acquire()
+        self._start, self._end = deque((None,)), deque((None,))
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """On the worker: run, unless the caller has left already; then give back what the job held."""
+        home = self._home
+        if not _won(self._start):
+            home.release()
+            return
+        try:
+            assert self._context is not None
+            self.result = self._context.run(self._fn, *self._args, **self._kwargs)
+        except BaseException as error:  # noqa: BLE001 - the caller gets it, whatever it is
+            self.error = error
+        self._context = None
+        home.pool.completed += 1
+        home.release()
+        if not _won(self._end):
+            self.result = self.error = None  # nobody will ask
+            home.forget()
+        self._done.release()
+
+    def wait(self, timeout: float) -> bool:
+        """In the caller: whether the job ended within *timeout* seconds (negative: however long)."""
+        return self._done.acquire(True, timeout)
+
+    def leave(self) -> bool:
+        """In the caller: walk away. False: too late, the job has just ended."""
+        if _won(self._start):
+            return True
+        if _won(self._end):
+            self._home.abandon()
+            return True
+        return False
+
+
+class Isolation:
+    """Runs the calls of one command on a pool, within the command's own slots.
+
+    Attributes:
+        pool: Shared by the group.
+        timeout: Seconds a caller waits; None: for ever. May be changed at any time.
+        abandoned: Calls whose caller left while their worker still runs.
+    """
+
+    __slots__ = ("_key", "_lock", "_slots", "abandoned", "pool", "timeout")
+
+    def __init__(self, key: str, slots: Slots, pool: WorkerPool, timeout: float | None) -> None:
+        self._key, self._slots, self.pool, self.timeout = key, slots, pool, timeout
+        self._lock = threading.Lock()
+        self.abandoned = 0
+
+    def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], now: float) -> Job:
+        """Hand a call to the pool.
+
+        Raises:
+            BulkheadFullError: The command's slots, or the pool's places, are taken.
+        """
+        self._slots.acquire(now)
+        pool = self.pool
+        if not pool.take_place():
+            self._slots.settle(None, SUCCESS, now, now)
+            raise BulkheadFullError(self._key)
+        job = Job(self, fn, args, kwargs)
+        try:
+            pool.start(job)
+        except RuntimeError:
+            self.release()
+            raise BulkheadFullError(self._key) from None
+        return job
+
+    def wait(self, job: Job) -> Any:
+        """The call's result.
+
+        Raises:
+            CallTimeoutError: It did not come within the timeout.
+            BaseException: Whatever the call raised.
+        """
+        timeout = self.timeout
+        try:
+            ended = job.wait(-1 if timeout is None else timeout)
+        except BaseException:  # KeyboardInterrupt while waiting
+            job.leave()
+            raise
+        if not ended and job.leave():
+            assert timeout is not None
+            raise CallTimeoutError(self._key, timeout)
+        error = job.error
+        if error is not None:
+            job.error = None
+            try:
+                raise error
+            finally:
+                del error  # no cycle through this frame
+        result, job.result = job.result, None
+        return result
+
+    def release(self) -> None:
+        """Give back the slot and the place of a call that ended."""
+        self.pool.give_place()
+        self._slots.settle(None, SUCCESS, 0.0, 0.0)
+
+    def abandon(self) -> None:
+        """A caller left its running worker."""
+        with self._lock:
+            self.abandoned += 1
+
+    def forget(self) -> None:
+        """An abandoned worker ended."""
+        with self._lock:
+            self.abandoned -= 1
+
+    def renew(self) -> None:
+        """Start over in a forked child."""
+        self._lock = threading.Lock()
+        self.abandoned = 0
+
+
+def _won(token: deque[None]) -> bool:
+    try:
+        token.pop()
+    except IndexError:
+        return False
+    return True

@@ -1,0 +1,98 @@
+"""Every exception this package raises on its own account.
+
+Arguments are positional and stand in ``args``, the message is made on demand:
+so every error pickles, and a refusal, raised at full speed while a circuit is
+open, formats nothing that nobody reads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ResilienceError(Exception):
+    """Root of the tree; catch it to catch everything below."""
+
+
+class RejectedError(ResilienceError):
+    """The call was refused before it started; the callable did not run.
+
+    Attributes:
+        key: Key of the command that refused.
+        retry_after: Seconds until asking again can help; None if unknown.
+    """
+
+    reason = "the call was rejected"
+
+    def __init__(self, key: str, retry_after: float | None = None) -> None:
+        # BaseException.__new__ has put both into args already.
+        self.key = key
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        wait = "" if self.retry_after is None else f"; retry in {self.retry_after:.3g} s"
+        return f"{self.key}: {self.reason}{wait}"
+
+
+class CircuitOpenError(RejectedError):
+    """The breaker is open, or every half-open probe is taken."""
+
+    reason = "the circuit is open"
+
+
+class BulkheadFullError(RejectedError):
+    """Every slot of the bulkhead, or every thread and queue place of the pool, is taken."""
+
+    reason = "the bulkhead is full"
+
+
+class RateLimitedError(RejectedError):
+    """The rate is used up."""
+
+    reason = "the rate limit is reached"
+
+
+class FallbackRejectedError(RejectedError):
+    """The call failed, and too many fallbacks run already; the cause is its ``__context__``."""
+
+    reason = "too many fallbacks are running"
+
+
+class CallTimeoutError(ResilienceError, TimeoutError):
+    """The call ran past its timeout.
+
+    Attributes:
+        key: Key of the command whose timeout it was.
+        timeout: The timeout, seconds.
+    """
+
+    def __init__(self, key: str, timeout: float) -> None:
+        super().__init__(key, timeout)
+        self.key = key
+        self.timeout = timeout
+
+    def __str__(self) -> str:
+        return f"{self.key}: no answer within {self.timeout:g} s"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # OSError, a base of TimeoutError, takes its own view of two arguments.
+        return type(self), (self.key, self.timeout), self.__dict__
+
+
+class ConfigError(ResilienceError, ValueError):
+    """A setting is out of range, of the wrong type, unknown or contradictory.
+
+    Attributes:
+        option: Name of the offending setting; None when it concerns no single one.
+    """
+
+    def __init__(self, message: str, option: str | None = None) -> None:
+        super().__init__(message, option)
+        self.option = option
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class BadRequestError(ResilienceError):
+    """For users to raise: the caller's fault. No fallback, no effect on health."""

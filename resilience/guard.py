@@ -1,0 +1,227 @@
+"""Guard: from what a user says about a function to a command in a registry and a compiled wrapper.
+
+Every decorator makes a Plan (what is said about the function) and hands it to
+guard(), which checks all of it before it changes anything: a decoration that
+fails leaves no trace. A decorator over a function that is guarded already does
+not wrap the wrapper: the two plans are merged and the function is compiled anew,
+so that a stack becomes one wrapper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import attrs
+
+from .core.checks import exception_types, text
+from .errors import ConfigError
+from .pipeline.binding import GUARD, check_guardable, dress, flavour_of, name_of
+from .pipeline.command import Command, Settings
+from .pipeline.compiler import compiled
+from .pipeline.ledger import EVENT_OF, Ledger
+from .pipeline.policies import Bulkhead, CircuitBreaker, Fallback, Policy, ThreadPool, Timeout, in_order
+from .pipeline.rescue import rescuer
+from .pipeline.template import Flavour, Shape
+from .registry import Registry, default_registry
+
+ISOLATIONS: Final = ("auto", "semaphore", "thread")
+
+
+def _registry(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not isinstance(value, Registry):
+        raise ConfigError(f"registry must be a Registry, not {value!r}", attribute.name)
+
+
+def _isolation(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value not in ISOLATIONS:
+        raise ConfigError(f"isolation must be one of {', '.join(ISOLATIONS)}, not {value!r}", attribute.name)
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What the decorators of one function say.
+
+    Attributes:
+        policies: Outermost first.
+        key: None: the function's module and qualified name.
+        group: None: the function's module.
+        registry: None: the default one.
+        whole: Made by ``command``, which says something about every setting.
+        given_timeout: Whether the timeout was asked for, not just the default.
+    """
+
+    policies: tuple[Policy, ...]
+    key: str | None = attrs.field(default=None, validator=text(optional=True))
+    group: str | None = attrs.field(default=None, validator=text(optional=True))
+    registry: Registry | None = attrs.field(default=None, validator=_registry)
+    isolation: str = attrs.field(default="auto", validator=_isolation)
+    pool: ThreadPool | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(ThreadPool)))
+    ignore: tuple[type[Exception], ...] = attrs.field(default=(), validator=exception_types)
+    whole: bool = False
+    given_timeout: bool = True
+
+    def find(self, kind: type[Any]) -> Any:
+        """The policy of this kind, or None."""
+        return next((policy for policy in self.policies if isinstance(policy, kind)), None)
+
+    def above(self, inner: Plan) -> Plan:
+        """This plan put on top of *inner*, as one."""
+        merged = {}
+        for name in ("key", "group", "registry", "pool"):
+            ours, theirs = getattr(self, name), getattr(inner, name)
+            if ours is not None and theirs is not None and ours != theirs:
+                raise ConfigError(f"{name}: one stack has both {ours!r} and {theirs!r}", name)
+            merged[name] = ours if ours is not None else theirs
+        if self.isolation != "auto" and inner.isolation not in ("auto", self.isolation):
+            raise ConfigError(f"isolation: one stack has both {self.isolation!r} and {inner.isolation!r}", "isolation")
+        return Plan(
+            policies=(*self.policies, *inner.policies), **merged,
+            isolation=self.isolation if self.isolation != "auto" else inner.isolation,
+            ignore=(*self.ignore, *inner.ignore), whole=self.whole or inner.whole,
+            given_timeout=inner.given_timeout if inner.find(Timeout) else self.given_timeout)
+
+
+class Guard(NamedTuple):
+    """What a wrapper remembers, for a further decorator above it.
+
+    ``wrapper`` tells it apart from a copy that functools.wraps made of it.
+    """
+
+    wrapper: Callable[..., Any]
+    fn: Callable[..., Any]
+    plan: Plan
+    command: Command
+    registry: Registry
+    ledger: Ledger
+
+
+def guard(fn: Any, plan: Plan, what: str) -> Any:
+    """Guard *fn* as *plan* says; *what* is the decorator's name, for messages."""
+    check_guardable(fn, what)
+    if isinstance(fn, (classmethod, staticmethod)):
+        return type(fn)(guard(fn.__func__, plan, what))
+    below = _guard_of(fn)
+    if below is not None:
+        plan, fn = plan.above(below.plan), below.fn
+    in_order(plan.policies)
+    module, qualname = name_of(fn)
+    key, group = plan.key or f"{module}.{qualname}", plan.group or module
+    flavour, timeless = _flavour(fn, plan, key)
+    registry = plan.registry or default_registry
+    settings, stated = _settings(plan, flavour)
+    fallback = plan.find(Fallback)
+    with registry.lock:
+        known = registry.get(key)
+        command = known if known is not None else registry.command(key, group)
+        if not _is_redefinition(command, fn, plan, below):
+            _agree(command, plan, group, settings, stated)
+        ledger = command.ledger(fallback=fallback, ignore=plan.ignore)
+        rescue = None if fallback is None else rescuer(fallback, ledger, flavour)
+        if flavour is Flavour.THREAD:
+            registry.check_pool(group, plan.pool)
+            command.adopt(settings, stated,
+                          lambda: registry.pool(group, plan.pool, settings.max_concurrent))
+        else:
+            command.adopt(settings, stated, None)
+        if below is not None and (below.command is not command):
+            _forsake(below)
+        if known is None:
+            registry.add(command)
+    shape = Shape(flavour=flavour, breaker=plan.find(CircuitBreaker) is not None,
+                  deadline=flavour.is_async and (plan.whole or plan.find(Timeout) is not None),
+                  fallback=fallback is not None)
+    guarded: Any = compiled(shape, fn=fn, classify=ledger.classify, rescuable=ledger.rescuable, rescue=rescue,
+                            emitted=ledger.emitted, EVENT_OF=EVENT_OF, **command.machines())
+    guarded.resilience = command
+    wrapper: Any = dress(guarded, fn)
+    guarded.resilience = command  # update_wrapper may have copied another's
+    command.guards(guarded, timeless)
+    setattr(guarded, GUARD, Guard(wrapper, fn, plan, command, registry, ledger))
+    if known is None:
+        registry.announce(command)
+    return wrapper
+
+
+def _guard_of(fn: Any) -> Guard | None:
+    """The Guard of *fn* if it is one of our wrappers, and not somebody's wrapper around one."""
+    found = getattr(fn, GUARD, None)
+    if found is None and hasattr(fn, "_self_guarded"):
+        found = getattr(fn._self_guarded, GUARD, None)
+    return found if isinstance(found, Guard) and found.wrapper is fn else None
+
+
+def _flavour(fn: Callable[..., Any], plan: Plan, key: str) -> tuple[Flavour, str | None]:
+    """How *fn* is to be run, and why no timeout can reach it (None if one can)."""
+    flavour, timeout = flavour_of(fn), plan.find(Timeout)
+    wants_timeout = timeout is not None and timeout.timeout is not None and plan.given_timeout
+    if plan.isolation == "thread" and flavour is not Flavour.SYNC:
+        raise ConfigError(f"{key}: isolation='thread' is for plain functions; {flavour.value} functions run where "
+                          "they are awaited or iterated", "isolation")
+    if flavour is Flavour.GENERATOR:
+        reason = "a generator runs in its consumer's thread, where no timeout can reach it; use timeout=None"
+        if wants_timeout:
+            raise ConfigError(f"{key}: {reason}, or an async generator", "timeout")
+        return flavour, reason
+    if flavour is not Flavour.SYNC:
+        return flavour, None if plan.whole or timeout is not None else "it has no timeout policy to configure"
+    if plan.isolation == "semaphore":
+        reason = "with isolation='semaphore' a plain function runs in its caller's thread, where no timeout can reach it"
+        if wants_timeout:
+            raise ConfigError(f"{key}: {reason}; use isolation='thread' or timeout=None", "timeout")
+        return flavour, reason
+    if plan.isolation == "thread" or (timeout is not None and timeout.timeout is not None):
+        return Flavour.THREAD, None
+    if plan.pool is not None:
+        raise ConfigError(f"{key}: a pool means nothing without thread isolation; add a timeout or isolation='thread'",
+                          "pool")
+    return flavour, "it was decorated without a timeout, so it runs in its caller's thread, where none can reach it"
+
+
+def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
+    """The settings that *plan* means, and the names of those it says something about."""
+    breaker, bulkhead, timeout = plan.find(CircuitBreaker), plan.find(Bulkhead), plan.find(Timeout)
+    fallback = plan.find(Fallback)
+    reachable = flavour.is_async or flavour is Flavour.THREAD
+    settings = Settings(
+        timeout=timeout.timeout if timeout is not None and reachable else None,
+        max_concurrent=None if bulkhead is None else bulkhead.max_concurrent,
+        isolation="thread" if flavour is Flavour.THREAD else "semaphore",
+        breaker=breaker,
+        pool=plan.pool,
+        has_fallback=fallback is not None,
+        **({} if fallback is None else {"fallback_max_concurrent": fallback.max_concurrent}),
+    )
+    present = {"breaker": breaker, "max_concurrent": bulkhead, "timeout": timeout, "pool": plan.pool}
+    return settings, frozenset(name for name, value in present.items()
+                               if value is not None or (plan.whole and name != "pool"))
+
+
+def _agree(command: Command, plan: Plan, group: str, settings: Settings, stated: frozenset[str]) -> None:
+    """Raise ConfigError if another function says otherwise about the same key."""
+    if command.group != group and plan.group is not None:
+        raise ConfigError(f"group: {command.key!r} is in group {command.group!r} already, not {group!r}", "group")
+    name = command.conflict(settings, stated)
+    if name is not None:
+        raise ConfigError(
+            f"{name}: {command.key!r} exists with {getattr(command.settings, name)!r}, and functions that share a key "
+            f"must agree; not {getattr(settings, name)!r}", name)
+
+
+def _is_redefinition(command: Command, fn: Callable[..., Any], plan: Plan, below: Guard | None) -> bool:
+    """Whether *fn* is the command's only function defined again: a reloaded module, a notebook's cell run anew.
+
+    It may say something new, then.
+    """
+    if plan.key is not None or "<locals>" in name_of(fn)[1]:
+        return False
+    others = [each for each in command.functions if below is None or each is not below.wrapper]
+    return all(name_of(each) == name_of(fn) and each.__wrapped__ is not fn  # type: ignore[attr-defined]
+               for each in others)
+
+
+def _forsake(below: Guard) -> None:
+    """The command that a lower decorator of this stack made, before a higher one gave another key or registry."""
+    if len(below.command.functions) <= 1 and below.registry.get(below.command.key) is below.command:
+        below.registry.remove(below.command.key)

@@ -1,0 +1,1 @@
+"""What commands count, and how it is read: recorder, snapshot, streams, exporters."""

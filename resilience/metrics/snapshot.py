@@ -1,0 +1,74 @@
+"""Snapshot: what one command looked like at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from ..core.events import State, StateChanged
+from ..core.histogram import Latency
+
+
+@attrs.frozen(kw_only=True)
+class Snapshot:
+    """A command at one moment. Counts are of the rolling window (10 s), latency of the last minute.
+
+    Attributes:
+        key: The command's key.
+        group: Its group.
+        at: When it was taken, seconds on the registry's clock.
+        state: What its circuit does with calls; "disabled" for a command without a breaker.
+        retry_after: Seconds until a refused caller should ask again; None while calls are admitted.
+        counts: Per Hystrix event in snake case, within the window.
+        window: Length of the window, seconds.
+        latency: Mean and percentiles of executions, seconds.
+        latency_window: What they are taken over, seconds.
+        in_flight: Calls running now, abandoned ones included.
+        max_in_flight: Most calls running at once within the window.
+        max_concurrent: How many may run at once; None: no limit.
+        abandoned: Calls whose caller has given up while their thread still runs.
+        transitions: The circuit's last changes, oldest first.
+    """
+
+    key: str
+    group: str
+    at: float
+    state: State
+    retry_after: float | None
+    counts: Mapping[str, int]
+    window: float
+    latency: Latency
+    latency_window: float
+    in_flight: int
+    max_in_flight: int
+    max_concurrent: int | None
+    abandoned: int
+    transitions: tuple[StateChanged, ...] = ()
+
+    @property
+    def refused(self) -> int:
+        """Calls that were not let through: circuit open, bulkhead or pool full."""
+        c = self.counts
+        return c["short_circuited"] + c["semaphore_rejected"] + c["thread_pool_rejected"]
+
+    @property
+    def requests(self) -> int:
+        """Calls in the window that ran or were refused; not those cancelled, or the caller's own fault."""
+        return self.counts["success"] + self.errors
+
+    @property
+    def errors(self) -> int:
+        """Of the requests, those that failed, timed out or were refused."""
+        return self.counts["failure"] + self.counts["timeout"] + self.refused
+
+    @property
+    def error_rate(self) -> float:
+        """Share of errors in the requests, 0 to 1; 0 without requests."""
+        requests = self.requests
+        return self.errors / requests if requests else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Requests per second."""
+        return self.requests / self.window

@@ -1,0 +1,1 @@
+"""From policy values and a function to one flat guarded function."""

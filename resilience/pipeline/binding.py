@@ -1,0 +1,84 @@
+"""Binding: what a function is, so that its wrapper can look and run the same.
+
+Plain functions become plain functions, which bind to instances by themselves.
+What is under a classmethod or staticmethod is guarded, and put back under it. A
+callable object, a partial or a bound method becomes a wrapt proxy, which still is
+what it was to isinstance, inspect and attribute access. wrapt stands only there:
+its empty wrapper alone would double the price of a plain function's guard.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any
+
+import wrapt
+
+from .template import Flavour
+
+#: Where a wrapper keeps its Guard; functools.wraps copies it along, hence Guard.wrapper.
+GUARD = "__resilience_guard__"
+
+
+class GuardedCallable(wrapt.CallableObjectProxy):  # type: ignore[misc]
+    """A callable object whose calls go through a compiled wrapper."""
+
+    def __init__(self, wrapped: Any, guarded: Callable[..., Any]) -> None:
+        super().__init__(wrapped)
+        self._self_guarded = guarded
+        self._self_resilience = guarded.resilience  # type: ignore[attr-defined]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._self_guarded(*args, **kwargs)
+
+    @property
+    def resilience(self) -> Any:
+        """The command; see resilience.Command."""
+        return self._self_resilience
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("a guarded callable object cannot be pickled; guard a module's function instead")
+
+
+def check_guardable(fn: object, what: str) -> None:
+    """Raise TypeError, saying what to do instead, for what cannot be guarded."""
+    if isinstance(fn, property):
+        raise TypeError(f"{what} guards calls, and a property is none; put it below @property, on the getter")
+    if isinstance(fn, type):
+        raise TypeError(f"{what} guards calls, not classes such as {fn.__qualname__}; decorate its methods")
+    if not callable(fn) and not isinstance(fn, (classmethod, staticmethod)):
+        raise TypeError(f"{what} guards callables; {fn!r} of type {type(fn).__name__} is not callable")
+
+
+def flavour_of(fn: Callable[..., Any]) -> Flavour:
+    """How calling *fn* runs."""
+    for target in (fn, getattr(fn, "__call__", None)):  # noqa: B004 - an object's own __call__, not whether it has one
+        if target is None:
+            continue
+        if inspect.isasyncgenfunction(target):
+            return Flavour.ASYNC_GENERATOR
+        if inspect.iscoroutinefunction(target):
+            return Flavour.ASYNC
+        if inspect.isgeneratorfunction(target):
+            return Flavour.GENERATOR
+    return Flavour.SYNC
+
+
+def name_of(fn: Callable[..., Any]) -> tuple[str, str]:
+    """Module and qualified name, also of partials, bound methods and callable objects."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    named = fn if hasattr(fn, "__qualname__") else type(fn)
+    return getattr(named, "__module__", None) or "builtins", named.__qualname__
+
+
+def dress(guarded: Callable[..., Any], fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Make the compiled wrapper look like *fn*."""
+    functools.update_wrapper(guarded, fn)
+    guarded.__dict__.pop(GUARD, None)
+    if isinstance(fn, (types.FunctionType, types.BuiltinFunctionType)):
+        return guarded
+    return GuardedCallable(fn, guarded)

@@ -1,0 +1,296 @@
+"""Command: the machines and statistics of one key, and the handle to look at and steer them.
+
+Functions with the same key share one command: breaker, bulkhead, timeout and
+statistics. What each says about it must agree; what one leaves out (a stack
+that has no timeout, say) another may add.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+
+from ..core.breaker import Circuit
+from ..core.bulkhead import Slots
+from ..core.events import CommandConfigured, State, StateChanged, Trigger
+from ..core.outcome import EVENT_NAMES
+from ..drivers.deadlines import Deadlines
+from ..drivers.workers import Isolation, WorkerPool
+from ..errors import ConfigError
+from ..metrics.recorder import LATENCY_WINDOW_S, WINDOW_S, Recorder
+from ..metrics.snapshot import Snapshot
+from .emitter import Emitter
+from .ledger import Ledger
+from .policies import Bulkhead, CircuitBreaker, ThreadPool, Timeout
+
+_TRANSITIONS_KEPT: Final = 5
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What is in force for a command.
+
+    Attributes:
+        timeout: Seconds; None: no timeout.
+        max_concurrent: Calls at once; None: no limit.
+        isolation: "thread" if any of its functions runs on worker threads, else "semaphore".
+        breaker: None: no breaker.
+        pool: The group's threads; None: in their default number.
+        has_fallback: Whether any of its functions has one.
+        fallback_max_concurrent: How many fallbacks of one function may run at once.
+    """
+
+    timeout: float | None = None
+    max_concurrent: int | None = None
+    isolation: str = "semaphore"
+    breaker: CircuitBreaker | None = None
+    pool: ThreadPool | None = None
+    has_fallback: bool = False
+    fallback_max_concurrent: int = 10
+
+
+@attrs.frozen
+class Environment:
+    """What a registry lends its commands."""
+
+    clock: Callable[[], float]
+    random: Callable[[], float]
+    emitter: Emitter
+
+
+class Command:
+    """One command of a registry. Every method may be called from any thread.
+
+    Made by decorating a function; the function's ``resilience`` attribute is it.
+    """
+
+    def __init__(self, key: str, group: str, environment: Environment) -> None:
+        self._key, self._group = key, group
+        self._clock, self._random, self._emitter = environment.clock, environment.random, environment.emitter
+        now = self._clock()
+        self._added_at = now
+        self._settings = Settings()
+        self._stated: frozenset[str] = frozenset()  # settings that a function has said something about
+        self._slots = Slots(Bulkhead(None), key=key)
+        self._recorder = Recorder(now=now, take_peak=self._slots.take_peak)
+        self._deadlines = Deadlines(key, None)
+        self._circuit: Circuit | None = None
+        self._isolation: Isolation | None = None
+        self._transitions: deque[StateChanged] = deque(maxlen=_TRANSITIONS_KEPT)
+        self._functions: list[weakref.ref[Callable[..., Any]]] = []
+        self._timeless: str | None = None  # a function of ours that no timeout can reach
+
+    def __repr__(self) -> str:
+        return f"<command {self._key!r} {self.state}>"
+
+    # -- look
+
+    @property
+    def key(self) -> str:
+        """What the command is known by, unique in its registry."""
+        return self._key
+
+    @property
+    def group(self) -> str:
+        """Commands of one group share a dashboard section and a thread pool."""
+        return self._group
+
+    @property
+    def state(self) -> State:
+        """What its circuit does with calls now; "disabled" without a breaker."""
+        return State.DISABLED if self._circuit is None else self._circuit.state
+
+    @property
+    def settings(self) -> Settings:
+        """What is in force now."""
+        return self._settings
+
+    @property
+    def pool(self) -> WorkerPool | None:
+        """The threads its isolated calls run on."""
+        return None if self._isolation is None else self._isolation.pool
+
+    @property
+    def recorder(self) -> Recorder:
+        """Its statistics; for exporters."""
+        return self._recorder
+
+    def snapshot(self) -> Snapshot:
+        """The command at this moment; costs some 20 us, and calls nothing."""
+        now = self._clock()
+        reading = self._recorder.read(now)
+        circuit = self._circuit
+        return Snapshot(
+            key=self._key,
+            group=self._group,
+            at=now,
+            state=self.state,
+            retry_after=None if circuit is None else circuit.retry_after(now),
+            counts=dict(zip(EVENT_NAMES, reading.counts, strict=True)),
+            window=WINDOW_S,
+            latency=reading.latency,
+            latency_window=LATENCY_WINDOW_S,
+            in_flight=self._slots.in_flight,
+            max_in_flight=reading.max_in_flight,
+            max_concurrent=self._slots.limit,
+            abandoned=0 if self._isolation is None else self._isolation.abandoned,
+            transitions=tuple(self._transitions),
+        )
+
+    # -- steer
+
+    def force_open(self) -> None:
+        """Refuse every call until release() or reset()."""
+        self._steer(Trigger.FORCED_OPEN)
+
+    def force_closed(self) -> None:
+        """Let every call pass, whatever its result, until release() or reset()."""
+        self._steer(Trigger.FORCED_CLOSED)
+
+    def release(self) -> None:
+        """End what force_open() or force_closed() began; the circuit decides for itself again."""
+        self._steer(Trigger.RELEASED)
+
+    def reset(self) -> None:
+        """Close the circuit and empty the rolling statistics."""
+        self._recorder.clear()
+        if self._circuit is not None:
+            self._circuit.steer(Trigger.RESET, self._clock())
+
+    def configure(self, **changes: Any) -> None:
+        """Change settings while calls go on; statistics and state stay. All of them, or none.
+
+        Args:
+            **changes: Any of ``timeout`` (seconds or None), ``max_concurrent`` (or None) and ``breaker`` (a
+                CircuitBreaker; None disables it). Calls under way keep their timeout.
+
+        Raises:
+            ConfigError: A value is out of range, or the command has no such policy to change.
+        """
+        settings = self._settings
+        for name, value in changes.items():
+            if name not in ("timeout", "max_concurrent", "breaker"):
+                raise ConfigError(
+                    f"{name} cannot be changed on a live command; timeout, max_concurrent and breaker can", name)
+            self._check_live(name, value)
+            settings = attrs.evolve(settings, **{name: value})
+        changed = tuple(name for name in changes if getattr(settings, name) != getattr(self._settings, name))
+        if changed:
+            self._apply(settings)
+            self._emitter.emit(CommandConfigured(self._key, self._group, changed, self._clock()))
+
+    def _check_live(self, name: str, value: Any) -> None:
+        if name == "timeout":
+            Timeout(value)
+            if value is not None and self._timeless is not None:
+                raise ConfigError(f"{self._key}: {self._timeless}", name)
+        elif name == "max_concurrent":
+            Bulkhead(value)
+            if "max_concurrent" not in self._stated:
+                raise ConfigError(f"{self._key} has no bulkhead to configure", name)
+        else:
+            if value is not None and not isinstance(value, CircuitBreaker):
+                raise ConfigError(f"breaker must be a CircuitBreaker or None, not {value!r}", name)
+            if self._circuit is None:
+                raise ConfigError(f"{self._key} has no breaker to configure", name)
+
+    # -- for the registry and the decorators
+
+    def conflict(self, wanted: Settings, stated: frozenset[str]) -> str | None:
+        """The first setting of *wanted*, among those *stated*, that contradicts what is in force."""
+        both = sorted(stated & self._stated)
+        return next((name for name in both if getattr(wanted, name) != getattr(self._settings, name)), None)
+
+    def adopt(self, wanted: Settings, stated: frozenset[str], pool: Callable[[], WorkerPool] | None) -> None:
+        """Bring *wanted*, as far as *stated*, into force; *pool* lends threads if the function needs them."""
+        merged = attrs.evolve(self._settings, **{name: getattr(wanted, name) for name in stated})
+        merged = attrs.evolve(
+            merged,
+            isolation="thread" if "thread" in (merged.isolation, wanted.isolation) else "semaphore",
+            has_fallback=merged.has_fallback or wanted.has_fallback,
+            fallback_max_concurrent=wanted.fallback_max_concurrent if wanted.has_fallback
+            else merged.fallback_max_concurrent,
+        )
+        self._stated |= stated
+        if self._circuit is None and merged.breaker is not None:
+            self._circuit = Circuit(merged.breaker, key=self._key, group=self._group, now=self._clock(),
+                                    emit=self._changed, random=self._random)
+        if self._isolation is None and pool is not None:
+            self._isolation = Isolation(self._key, self._slots, pool(), merged.timeout)
+        self._apply(merged)
+
+    def machines(self) -> dict[str, Any]:
+        """What a wrapper binds: the gates' and drivers' methods, under the template's names."""
+        circuit, slots, deadlines, isolation = self._circuit, self._slots, self._deadlines, self._isolation
+        return {
+            "clock": self._clock,
+            "success": self._recorder.success,
+            "acquire": circuit and circuit.acquire,
+            "settle": circuit and circuit.settle,
+            "take": slots.acquire,
+            "give": slots.settle,
+            "enter": deadlines.enter,
+            "leave": deadlines.leave,
+            "lapsed": deadlines.lapsed,
+            "submit": isolation and isolation.submit,
+            "wait": isolation and isolation.wait,
+        }
+
+    def ledger(self, **of_function: Any) -> Ledger:
+        """Accounts for a new function of this command."""
+        return Ledger(key=self._key, group=self._group, clock=self._clock, recorder=self._recorder,
+                      emitter=self._emitter, **of_function)
+
+    def guards(self, function: Callable[..., Any], timeless: str | None) -> None:
+        """Take note of a wrapper; *timeless* says why no timeout can reach it, None if one can."""
+        self._functions = [each for each in self._functions if each() is not None] + [weakref.ref(function)]
+        self._timeless = self._timeless or timeless
+
+    @property
+    def functions(self) -> list[Callable[..., Any]]:
+        """The wrappers, of those still alive, that share this command."""
+        return [function for each in self._functions if (function := each()) is not None]
+
+    def renew(self) -> None:
+        """Start over in a forked child: fresh locks and statistics, no calls in flight."""
+        now = self._clock()
+        self._slots.renew()
+        self._recorder.renew(now)
+        if self._circuit is not None:
+            self._circuit.renew(now)
+        if self._isolation is not None:
+            self._isolation.renew()
+        for function in self.functions:
+            function.__resilience_guard__.ledger.renew()  # type: ignore[attr-defined]
+
+    def _apply(self, settings: Settings) -> None:
+        old, self._settings = self._settings, settings
+        if settings.max_concurrent != old.max_concurrent:
+            self._slots.configure(Bulkhead(settings.max_concurrent))
+        self._deadlines.timeout = settings.timeout
+        if self._isolation is not None:
+            self._isolation.timeout = settings.timeout
+            if settings.max_concurrent is not None:
+                self._isolation.pool.grow(settings.max_concurrent)
+        circuit = self._circuit
+        if circuit is not None and settings.breaker != old.breaker:
+            now = self._clock()
+            if settings.breaker is None:
+                circuit.steer(Trigger.DISABLED, now)
+            else:
+                circuit.configure(settings.breaker, now)
+                if circuit.state is State.DISABLED:
+                    circuit.steer(Trigger.RELEASED, now)
+
+    def _steer(self, trigger: Trigger) -> None:
+        if self._circuit is None:
+            raise ConfigError(f"{self._key} has no breaker to steer", "breaker")
+        self._circuit.steer(trigger, self._clock())
+
+    def _changed(self, event: StateChanged) -> None:
+        self._transitions.append(event)
+        self._emitter.emit(event)

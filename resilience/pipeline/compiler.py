@@ -1,0 +1,30 @@
+"""Compiles a shape once and binds it to each function that has it.
+
+The text is registered with linecache, so tracebacks and pdb show it.
+"""
+
+from __future__ import annotations
+
+import functools
+import linecache
+from collections.abc import Callable
+from typing import Any
+
+from .template import NAMES, Shape, source
+
+
+@functools.cache
+def _maker(shape: Shape) -> Callable[..., Callable[..., Any]]:
+    text = source(shape)
+    parts = [name for name in ("breaker", "deadline", "fallback") if getattr(shape, name)]
+    filename = f"<resilience {' '.join([shape.flavour.value, *parts])}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
+    scope: dict[str, Any] = {}
+    exec(compile(text, filename, "exec"), scope)
+    make: Callable[..., Callable[..., Any]] = scope["make"]
+    return make
+
+
+def compiled(shape: Shape, **bound: Any) -> Callable[..., Any]:
+    """The wrapper of *shape*, with the names of its text bound; a name it does not use may be left out."""
+    return _maker(shape)(*(bound.get(name) for name in NAMES))

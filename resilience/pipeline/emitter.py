@@ -1,0 +1,65 @@
+"""Emitter: delivers events to listeners, outside every lock, and survives them.
+
+A listener that raises is logged the first time and called on; it cannot harm
+the call that caused the event. An event that nobody listens to costs one
+dictionary look-up, and is not even built if its maker asks ``wanted`` first.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+_Event = TypeVar("_Event")
+_log = logging.getLogger("resilience")
+
+
+class Emitter:
+    """Listeners by type of event. Every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._listeners: dict[type, tuple[Callable[[Any], object], ...]] = {}  # replaced, never changed
+        self._faulty: set[int] = set()  # ids of listeners that have been logged
+
+    def subscribe(self, kind: type[_Event], listener: Callable[[_Event], object]) -> Callable[[], None]:
+        """Call *listener* with every event of exactly this *kind*; returns what ends that."""
+        if not isinstance(kind, type):
+            raise TypeError(f"subscribe() takes a type of event first, such as StateChanged, not {kind!r}")
+        if not callable(listener):
+            raise TypeError(f"a listener must be callable, not {listener!r}")
+
+        def ours(event: _Event) -> object:  # one object per subscription: the same listener may subscribe twice
+            return listener(event)
+
+        with self._lock:
+            self._listeners = {**self._listeners, kind: (*self._listeners.get(kind, ()), ours)}
+
+        def unsubscribe() -> None:
+            with self._lock:
+                left = tuple(each for each in self._listeners.get(kind, ()) if each is not ours)
+                self._listeners = {**self._listeners, kind: left}
+                self._faulty.discard(id(ours))
+
+        return unsubscribe
+
+    def wanted(self, kind: type) -> bool:
+        """Whether anybody listens to this *kind*."""
+        return bool(self._listeners.get(kind))
+
+    def emit(self, event: object) -> None:
+        """Deliver *event*, in the thread that caused it. Never raises an Exception."""
+        for listener in self._listeners.get(type(event), ()):
+            try:
+                listener(event)
+            except Exception:
+                if id(listener) not in self._faulty:
+                    self._faulty.add(id(listener))
+                    _log.exception("a listener for %s raised; it stays subscribed, and is not logged again",
+                                   type(event).__name__)
+
+    def renew(self) -> None:
+        """Fresh lock after a fork."""
+        self._lock = threading.Lock()

@@ -1,0 +1,142 @@
+"""Ledger: what a call that did not simply succeed means for counts, events and fallback.
+
+One per guarded function, since ``ignore`` and the fallback belong to the
+function. The compiled wrapper asks it two things: how an exception is to be
+weighed (classify), and, last of all, whether a fallback shall answer (rescuable).
+Accounting follows Hystrix: exceptions_thrown = bad_request + fallback_failure +
+fallback_rejection + fallback_missing.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable
+from typing import Any
+
+from ..core.bulkhead import Bulkhead, Slots
+from ..core.events import CallFailed, CallRejected
+from ..core.outcome import (
+    CANCELLED,
+    EVENT_NAMES,
+    FAILURE,
+    IGNORED,
+    SUCCESS,
+    TIMEOUT,
+    Event,
+)
+from ..errors import BadRequestError, BulkheadFullError, CallTimeoutError, FallbackRejectedError
+from ..metrics.recorder import Recorder
+from .emitter import Emitter
+from .policies import Fallback
+
+#: The event under which each Outcome of a call that ran is counted.
+EVENT_OF: dict[int, int] = {
+    SUCCESS: int(Event.SUCCESS),
+    FAILURE: int(Event.FAILURE),
+    TIMEOUT: int(Event.TIMEOUT),
+    IGNORED: int(Event.BAD_REQUEST),
+    CANCELLED: int(Event.CANCELLED),
+}
+
+_BAD_REQUEST, _CANCELLED = int(Event.BAD_REQUEST), int(Event.CANCELLED)
+_THROWN, _MISSING = int(Event.EXCEPTIONS_THROWN), int(Event.FALLBACK_MISSING)
+_FALLBACK_SUCCESS, _FALLBACK_FAILURE = int(Event.FALLBACK_SUCCESS), int(Event.FALLBACK_FAILURE)
+_FALLBACK_REJECTION, _EMIT, _FALLBACK_EMIT = int(Event.FALLBACK_REJECTION), int(Event.EMIT), int(Event.FALLBACK_EMIT)
+_RAN = frozenset(EVENT_OF.values())
+
+
+class Ledger:
+    """The accounts of one guarded function."""
+
+    __slots__ = ("_clock", "_emitter", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots", "_wants_error")
+
+    def __init__(self, *, key: str, group: str, clock: Callable[[], float], recorder: Recorder, emitter: Emitter,
+                 fallback: Fallback | None, ignore: tuple[type[Exception], ...]) -> None:
+        self._key, self._group, self._clock = key, group, clock
+        self._recorder, self._emitter = recorder, emitter
+        self._fallback = fallback
+        self._wants_error = fallback is not None and fallback.wants_error()
+        self._slots = Slots(Bulkhead(fallback.max_concurrent), key=key) if fallback is not None else None
+        self._ignore = (BadRequestError, *ignore)
+
+    def classify(self, error: BaseException) -> int:
+        """The Outcome of a call that ran and raised *error*."""
+        if not isinstance(error, Exception) or isinstance(error, concurrent.futures.CancelledError):
+            return CANCELLED
+        if isinstance(error, CallTimeoutError) and error.key == self._key:
+            return TIMEOUT
+        return IGNORED if isinstance(error, self._ignore) else FAILURE
+
+    def rescuable(self, error: BaseException, event: int, started: float, items: int = 0) -> bool:
+        """Count a call that ended with *error* as *event*; whether the fallback shall answer for it.
+
+        A generator that has yielded *items* already is past being answered for.
+        After True, rescued() must follow.
+
+        Raises:
+            FallbackRejectedError: It should, but too many run already.
+        """
+        now = self._clock()
+        if not isinstance(error, Exception):
+            event = _CANCELLED
+        if event == _CANCELLED:
+            self._count((event,), event, started, now)
+            return False
+        if event == _BAD_REQUEST:
+            self._count((event, _THROWN), event, started, now)
+            return False
+        self._tell(error, event, started, now)
+        fallback = self._fallback
+        if fallback is None or items or not isinstance(error, fallback.on):
+            self._count((event, _MISSING, _THROWN), event, started, now)
+            return False
+        assert self._slots is not None
+        try:
+            self._slots.acquire(now)
+        except BulkheadFullError:
+            self._count((event, _FALLBACK_REJECTION, _THROWN), event, started, now)
+            raise FallbackRejectedError(self._key) from error
+        self._count((event,), event, started, now)
+        return True
+
+    def arguments(self, error: BaseException, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The keyword arguments for the fallback."""
+        return {**kwargs, "error": error} if self._wants_error else kwargs
+
+    def rescued(self, error: BaseException | None, emitted: int = 0) -> None:
+        """The fallback ended: with its answer (None) or an *error*, after *emitted* items of a generator."""
+        assert self._slots is not None
+        now = self._clock()
+        self._slots.settle(None, SUCCESS, now, now)
+        if emitted:
+            self._recorder.count((_FALLBACK_EMIT,), now, emitted)
+        if error is None:
+            self._recorder.count((_FALLBACK_SUCCESS,), now)
+        elif self.classify(error) == CANCELLED:
+            self._recorder.count((_CANCELLED,), now)
+        else:
+            self._recorder.count((_FALLBACK_FAILURE, _THROWN), now)
+
+    def emitted(self, items: int) -> None:
+        """A generator yielded so many *items*."""
+        if items:
+            self._recorder.count((_EMIT,), self._clock(), items)
+
+    def renew(self) -> None:
+        """Start over in a forked child."""
+        if self._slots is not None:
+            self._slots.renew()
+
+    def _count(self, events: tuple[int, ...], event: int, started: float, now: float) -> None:
+        if event in _RAN:
+            self._recorder.ran(events, started, now)
+        else:
+            self._recorder.count(events, now)
+
+    def _tell(self, error: BaseException, event: int, started: float, now: float) -> None:
+        emitter, name = self._emitter, EVENT_NAMES[event]
+        if event in _RAN:
+            if emitter.wanted(CallFailed):
+                emitter.emit(CallFailed(self._key, self._group, name, error, now - started, now))
+        elif emitter.wanted(CallRejected):
+            emitter.emit(CallRejected(self._key, self._group, name, error, now))

@@ -1,0 +1,129 @@
+"""Policy values: what a user says about a command, and the one order they stand in.
+
+A value is frozen and reusable; its machine is made per command. Outermost
+first: fallback, breaker, bulkhead, timeout. Each neighbour has its reason:
+
+- a fallback answers for everything below it, so nothing may stand above it;
+- a breaker above the bulkhead refuses without taking a slot, and a full
+  bulkhead, which says something about us, is no failure of the target;
+- a timeout below both is seen by the breaker as a failure, and ends a call while
+  its slot is held; above them it would cancel them, which tells them nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import attrs
+
+from ..core.breaker import CircuitBreaker
+from ..core.bulkhead import Bulkhead
+from ..core.checks import number, strict
+from ..errors import ConfigError
+
+__all__ = ["ORDER", "REASONS", "Bulkhead", "CircuitBreaker", "Fallback", "Policy", "ThreadPool", "Timeout", "in_order"]
+
+DEFAULT_FALLBACK_CONCURRENCY: Final = 10  # Hystrix: fallback.isolation.semaphore.maxConcurrentRequests
+
+
+@strict
+@attrs.frozen
+class Timeout:
+    """Give up after ``timeout`` seconds; None: never."""
+
+    timeout: float | None = attrs.field(default=1.0, validator=number(above=0, most=86_400.0, optional=True))
+
+
+def _fallback_types(value: object) -> object:
+    return (value,) if isinstance(value, type) else value
+
+
+def _callable(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not callable(value):
+        raise TypeError(f"{attribute.name} of a fallback must be callable, not {value!r}")
+
+
+def _ordinary_exceptions(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(t, type) and issubclass(t, Exception) for t in value):
+        raise ConfigError(f"{attribute.name} must be Exception classes (cancellation and exit always pass through), "
+                          f"not {value!r}", attribute.name)
+
+
+@strict
+@attrs.frozen
+class Fallback:
+    """What to answer instead of an error.
+
+    Attributes:
+        function: Called with the call's own arguments; a parameter named ``error`` gets the exception.
+        on: Exceptions it answers for; every other passes through.
+        max_concurrent: How many may run at once; one more is refused with FallbackRejectedError.
+    """
+
+    function: Callable[..., Any] = attrs.field(validator=_callable)
+    on: tuple[type[Exception], ...] = attrs.field(
+        default=(Exception,), kw_only=True, converter=_fallback_types, validator=_ordinary_exceptions
+    )
+    max_concurrent: int = attrs.field(
+        default=DEFAULT_FALLBACK_CONCURRENCY, kw_only=True, validator=number(least=1, whole=True)
+    )
+
+    def wants_error(self) -> bool:
+        """Whether the function has a parameter named ``error``."""
+        try:
+            return "error" in inspect.signature(self.function).parameters
+        except (TypeError, ValueError):  # some builtins have no signature
+            return False
+
+
+@strict
+@attrs.frozen(kw_only=True)
+class ThreadPool:
+    """The threads that a group's isolated calls share.
+
+    Attributes:
+        size: Threads at most.
+        max_queue: Calls that may wait for a thread; what has expired while waiting never starts.
+    """
+
+    size: int = attrs.field(default=10, validator=number(least=1, most=10_000, whole=True))
+    max_queue: int = attrs.field(default=0, validator=number(least=0, most=1_000_000, whole=True))
+
+
+Policy = Fallback | CircuitBreaker | Bulkhead | Timeout
+
+ORDER: Final[tuple[type[Policy], ...]] = (Fallback, CircuitBreaker, Bulkhead, Timeout)
+
+#: Why the first may not stand below the second.
+REASONS: Final[dict[tuple[type[Policy], type[Policy]], str]] = {
+    (Fallback, CircuitBreaker): "the breaker would count the fallback's answers and never see a failure",
+    (Fallback, Bulkhead): "the fallback could not answer for a full bulkhead",
+    (Fallback, Timeout): "the fallback could not answer for a timeout, and would itself be cut off by it",
+    (CircuitBreaker, Bulkhead): "a call that the open circuit refuses would take a slot from one that could run",
+    (CircuitBreaker, Timeout): "a timeout above the breaker is a cancellation to it: it would never count one",
+    (Bulkhead, Timeout): "the timeout would end before the slot is given back, and give up calls that never began",
+}
+
+
+def in_order(policies: Sequence[Policy]) -> None:
+    """Check that *policies*, outermost first, stand in the one order, each kind at most once.
+
+    Raises:
+        ConfigError: With the reason and the right order.
+        TypeError: Something in it is no policy.
+    """
+    for policy in policies:
+        if not isinstance(policy, ORDER):
+            raise TypeError(f"a pipeline is made of policies such as Timeout(0.5), not {policy!r}")
+    for i, outer in enumerate(policies):
+        for inner in policies[i + 1 :]:
+            if type(outer) is type(inner):
+                raise ConfigError(f"{type(outer).__name__} stands twice in one stack; keep one of them")
+            if ORDER.index(type(outer)) > ORDER.index(type(inner)):
+                right = sorted(policies, key=lambda policy: ORDER.index(type(policy)))
+                raise ConfigError(
+                    f"{type(inner).__name__} must stand above {type(outer).__name__}: "
+                    f"{REASONS[type(inner), type(outer)]}. "
+                    f"The right order, outermost first: {', '.join(type(policy).__name__ for policy in right)}")

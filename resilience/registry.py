@@ -1,0 +1,169 @@
+"""Registry: the commands that share a clock, listeners and thread pools, by key.
+
+Reading and iterating take no lock; adding and removing replace the table. After
+a fork the child's registries start over: fresh locks, pools and statistics.
+"""
+
+from __future__ import annotations
+
+import os
+import random as _random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from .core.events import CommandAdded, CommandRemoved
+from .drivers.workers import WorkerPool
+from .errors import ConfigError
+from .pipeline.command import Command, Environment
+from .pipeline.emitter import Emitter
+from .pipeline.policies import ThreadPool
+
+_Event = TypeVar("_Event")
+
+#: Threads of a group whose commands have no bulkhead; what anyio and Starlette allow by default.
+DEFAULT_THREADS = 40
+
+_registries: weakref.WeakSet[Registry] = weakref.WeakSet()
+
+
+class Registry:
+    """An isolated set of commands. Every method may be called from any thread.
+
+    Args:
+        clock: Monotonic seconds; every policy of every command here is told this time.
+        random: Numbers in [0, 1), for jitter.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic,
+                 random: Callable[[], float] = _random.random) -> None:
+        if not callable(clock):
+            raise TypeError(f"clock must be callable, not {clock!r}")
+        self._lock = threading.RLock()
+        self._commands: dict[str, Command] = {}  # replaced, never changed
+        self._pools: dict[str, WorkerPool] = {}
+        self._pool_settings: dict[str, ThreadPool] = {}
+        self._emitter = Emitter()
+        self._environment = Environment(clock, random, self._emitter)
+        _registries.add(self)
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The clock that every command here is told."""
+        return self._environment.clock
+
+    @property
+    def lock(self) -> threading.RLock:  # type: ignore[valid-type]
+        """Held while commands are declared; never while calls run."""
+        return self._lock
+
+    def __iter__(self) -> Iterator[Command]:
+        return iter(self._commands.values())
+
+    def __len__(self) -> int:
+        return len(self._commands)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._commands
+
+    def __getitem__(self, key: str) -> Command:
+        return self._commands[key]
+
+    def get(self, key: str) -> Command | None:
+        """The command with this key, or None."""
+        return self._commands.get(key)
+
+    def subscribe(self, kind: type[_Event], listener: Callable[[_Event], object]) -> Callable[[], None]:
+        """Call *listener* with every event of this *kind*, in the thread that causes it.
+
+        No lock is held meanwhile; a listener that raises is logged once and harms nobody.
+
+        Args:
+            kind: StateChanged, CallFailed, CallRejected, CommandAdded, CommandRemoved or CommandConfigured.
+            listener: Called with the event.
+
+        Returns:
+            A function that ends the subscription.
+        """
+        return self._emitter.subscribe(kind, listener)
+
+    def remove(self, key: str) -> bool:
+        """Forget a command, so that streams and exporters do; functions that have it go on working."""
+        with self._lock:
+            command = self._commands.get(key)
+            if command is None:
+                return False
+            self._commands = {k: c for k, c in self._commands.items() if k != key}
+        self._emitter.emit(CommandRemoved(command.key, command.group, self.clock()))
+        return True
+
+    def close(self) -> None:
+        """Let the threads of all pools end when their work does; isolated calls are refused from now on."""
+        with self._lock:
+            for pool in self._pools.values():
+                pool.close()
+
+    def pools(self) -> dict[str, WorkerPool]:
+        """The thread pools, by group."""
+        return dict(self._pools)
+
+    def command(self, key: str, group: str) -> Command:
+        """A command with this key that is not in the table yet; see add()."""
+        return Command(key, group, self._environment)
+
+    def add(self, command: Command) -> None:
+        """Enter a new command. The caller holds the lock; see announce()."""
+        self._commands = {**self._commands, command.key: command}
+
+    def announce(self, command: Command) -> None:
+        """Tell listeners of a new command; outside the lock."""
+        self._emitter.emit(CommandAdded(command.key, command.group, self.clock()))
+
+    def pool(self, group: str, settings: ThreadPool | None, max_concurrent: int | None) -> WorkerPool:
+        """The threads of a group: as *settings* say, else as many as its widest command needs.
+
+        Raises:
+            ConfigError: Another command of the group says otherwise.
+        """
+        with self._lock:
+            self.check_pool(group, settings)
+            pool = self._pools.get(group)
+            if settings is not None:
+                self._pool_settings[group] = settings
+            if pool is None:
+                fixed = settings or ThreadPool(size=max_concurrent or DEFAULT_THREADS)
+                pool = self._pools[group] = WorkerPool(
+                    group, size=fixed.size, max_queue=fixed.max_queue, fixed=settings is not None)
+            else:
+                pool.grow(max_concurrent or DEFAULT_THREADS)
+            return pool
+
+    def check_pool(self, group: str, settings: ThreadPool | None) -> None:
+        """Raise ConfigError if *settings* contradict the group's."""
+        known = self._pool_settings.get(group)
+        made = group in self._pools
+        if settings is not None and (known not in (None, settings) or (known is None and made)):
+            raise ConfigError(f"pool: group {group!r} has {known or 'a pool of default size'} already, "
+                              f"which {settings} contradicts", "pool")
+
+    def _renew(self) -> None:
+        self._lock = threading.RLock()
+        self._emitter.renew()
+        for pool in self._pools.values():
+            pool.renew()
+        for command in self:
+            command.renew()
+
+
+def _after_fork() -> None:
+    for registry in _registries:
+        registry._renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+#: Where decorators put their commands unless told otherwise.
+default_registry = Registry()
