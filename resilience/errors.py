@@ -33,6 +33,10 @@ class RejectedError(ResilienceError):
         wait = "" if self.retry_after is None else f"; retry in {self.retry_after:.3g} s"
         return f"{self.key}: {self.reason}{wait}"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An argument given by name is not in args.
+        return type(self), (self.key, self.retry_after), self.__dict__
+
 
 class CircuitOpenError(RejectedError):
     """The breaker is open, or every half-open probe is taken."""
@@ -67,7 +71,8 @@ class CallTimeoutError(ResilienceError, TimeoutError):
     """
 
     def __init__(self, key: str, timeout: float) -> None:
-        super().__init__(key, timeout)
+        super().__init__()  # OSError, a base of TimeoutError, would take two arguments for errno and strerror
+        self.args = (key, timeout)
         self.key = key
         self.timeout = timeout
 
@@ -75,7 +80,6 @@ class CallTimeoutError(ResilienceError, TimeoutError):
         return f"{self.key}: no answer within {self.timeout:g} s"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # OSError, a base of TimeoutError, takes its own view of two arguments.
         return type(self), (self.key, self.timeout), self.__dict__
 
 

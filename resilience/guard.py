@@ -130,10 +130,14 @@ def guard(fn: Any, plan: Plan, what: str) -> Any:
         if known is None:
             registry.add(command)
     shape = Shape(flavour=flavour, breaker=plan.find(CircuitBreaker) is not None,
+                  bulkhead=plan.find(Bulkhead) is not None,
                   deadline=flavour.is_async and (plan.whole or plan.find(Timeout) is not None),
                   fallback=fallback is not None)
+    machines = command.machines()
+    if fallback is None and shape.breaker:
+        machines["admit"] = ledger.admission(machines["circuit"])
     guarded: Any = compiled(shape, fn=fn, classify=ledger.classify, rescuable=ledger.rescuable, rescue=rescue,
-                            emitted=ledger.emitted, EVENT_OF=EVENT_OF, **command.machines())
+                            refusal=ledger.refusal, emitted=ledger.emitted, EVENT_OF=EVENT_OF, **machines)
     guarded.resilience = command
     wrapper: Any = dress(guarded, fn)
     guarded.resilience = command  # update_wrapper may have copied another's

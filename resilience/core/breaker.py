@@ -83,7 +83,7 @@ class CircuitBreaker:
 
     failure_rate: float = attrs.field(default=0.5, validator=number(above=0, most=1))
     min_calls: int = attrs.field(default=20, validator=number(least=1, whole=True))
-    window: float = attrs.field(default=10.0, validator=number(above=0))
+    window: float = attrs.field(default=10.0, validator=number(least=0.001))
     buckets: int = attrs.field(default=10, validator=number(least=1, most=1000, whole=True))
     window_calls: int | None = attrs.field(
         default=None, validator=number(least=1, most=1_000_000, whole=True, optional=True)
@@ -128,7 +128,7 @@ _GOOD, _BAD, _SLOW_GOOD, _SLOW_BAD = range(4)
 class _Term:
     """One stay in one state."""
 
-    __slots__ = ("bump", "calm_until", "seq", "since", "until")
+    __slots__ = ("bump", "calm_until", "refuses_until", "seq", "since", "until")
     state: ClassVar[State]
     bump: Callable[[], object]  # tallies one good and fast result; called only before calm_until
     admits: ClassVar[bool] = False  # lets every call pass
@@ -136,6 +136,7 @@ class _Term:
     def __init__(self, seq: int, now: float) -> None:
         self.seq, self.since = seq, now
         self.until = inf  # when a caller may end this term by knocking
+        self.refuses_until = -inf  # until when there is nothing to ask: the answer is no
         self.calm_until = -inf  # until when a good and fast result needs no lock
 
     def record(self, column: int, now: float) -> Trigger | None:
@@ -144,12 +145,14 @@ class _Term:
 
 
 class _Closed(_Term):
-    __slots__ = ("_config", "_tally", "_window")
+    __slots__ = ("_config", "_horizon", "_tally", "_window")
     state = State.CLOSED
     admits = True
 
-    def __init__(self, seq: int, now: float, config: CircuitBreaker, heir: _Closed | None = None) -> None:
+    def __init__(self, seq: int, now: float, config: CircuitBreaker, horizon: Callable[[], float],
+                 heir: _Closed | None = None) -> None:
         super().__init__(seq, now)
+        self._horizon = horizon
         self._tally = Tally()
         self.bump = self._tally.bump
         self._config = config
@@ -172,9 +175,9 @@ class _Closed(_Term):
         config = self._config
         if calls < config.min_calls:
             return None
-        if bad + slow_bad >= config.failure_rate * calls:
+        if (bad + slow_bad) / calls >= config.failure_rate:  # 0.55 * 20 is more than 11, 11 / 20 is 0.55
             return Trigger.FAILURE_RATE
-        if config.slow_call is not None and slow_good + slow_bad >= config.slow_rate * calls:
+        if config.slow_call is not None and (slow_good + slow_bad) / calls >= config.slow_rate:
             return Trigger.SLOW_RATE
         return None
 
@@ -194,16 +197,19 @@ class _Closed(_Term):
         elif isinstance(window, CountWindow) and config.window_calls is not None:
             self._window = window.resized(config.window_calls)
         else:
-            self._window = _Closed(0, now, config)._window
-            for column, n in enumerate(window.sums(now)):
-                self._window.add(column, now, n)
+            self._window = _Closed(0, now, config, self._horizon)._window
+            sums, most = window.sums(now), config.window_calls or inf
+            share = min(1.0, most / max(1, sum(sums)))  # too many for the new window: each column its part
+            for column, n in enumerate(sums):
+                self._window.add(column, now, int(n * share))
         self._be_calm(any(self._window.sums(now)[1:]))
 
     def _be_calm(self, troubled: object) -> None:
         # The first good result of a new term or slice takes the lock too; so the last slice's tally is harvested
         # before the window rolls on. A count window has no slices, and takes it always.
         window = self._window
-        self.calm_until = -inf if troubled or isinstance(window, CountWindow) else window.edge
+        sure = not troubled and isinstance(window, TimeWindow)
+        self.calm_until = min(window.edge, self._horizon()) if sure else -inf
 
 
 class _ForcedClosed(_Closed):
@@ -228,7 +234,7 @@ class _Open(_Term):
     def __init__(self, seq: int, now: float, config: CircuitBreaker, openings: int, u: float) -> None:
         super().__init__(seq, now)
         self.openings, self.u = openings, u
-        self.until = now + config.wait(openings, u)
+        self.until = self.refuses_until = now + config.wait(openings, u)
 
 
 class _ForcedOpen(_Term):
@@ -265,19 +271,35 @@ class Circuit:
     """The machine of a CircuitBreaker: a gate that refuses calls while their target looks down.
 
     Every method may be called from any thread. Listeners hear of a change after
-    the lock is released.
+    the lock is released. The compiled wrapper (pipeline.template) has acquire()
+    and settle() of a healthy circuit written out, to save two calls: a term that
+    ``admits`` is the permit, and a good result is bumped if it came in less than
+    ``slow_s``, before the term's ``calm_until``, while the term still runs.
     """
 
-    __slots__ = ("_config", "_emit", "_group", "_key", "_lock", "_openings", "_random", "_slow_s", "term")
+    __slots__ = ("_config", "_emit", "_group", "_horizon", "_key", "_lock", "_openings", "_random", "slow_s", "term")
 
     def __init__(self, config: CircuitBreaker, *, key: str, group: str, now: float,
-                 emit: Callable[[StateChanged], None], random: Callable[[], float]) -> None:
+                 emit: Callable[[StateChanged], None], random: Callable[[], float],
+                 horizon: Callable[[], float] = lambda: inf) -> None:
+        """Start closed.
+
+        Args:
+            config: When to open and how to recover.
+            key: Named in refusals and events.
+            group: Named in events.
+            now: Seconds on the clock that every method is told.
+            emit: Hears of every change, in the thread that caused it, outside the lock.
+            random: Numbers in [0, 1), drawn when the circuit opens with jitter.
+            horizon: Until when the caller may keep good results to itself, see ``calm_until``.
+        """
         self._key, self._group, self._emit, self._random = key, group, emit, random
+        self._horizon = horizon
         self._lock = threading.Lock()
         self._openings = 0  # in a row, without a recovery in between
         self._config = config
-        self._slow_s = inf if config.slow_call is None else config.slow_call
-        self.term: _Term = _Closed(0, now, config)
+        self.slow_s = inf if config.slow_call is None else config.slow_call
+        self.term: _Term = _Closed(0, now, config, horizon)
 
     @property
     def state(self) -> State:
@@ -303,11 +325,11 @@ class Circuit:
             term = self._knock(now)
             if term is not None:
                 return term
-        raise CircuitOpenError(self._key, self.retry_after(now))
+        raise CircuitOpenError(self._key, self.retry_after(now) or 0.0)
 
     def settle(self, permit: _Term, outcome: int, started: float, now: float) -> None:
         """Report how the permitted call, begun at *started*, ended. Never raises."""
-        slow = now - started >= self._slow_s
+        slow = now - started >= self.slow_s
         if outcome == SUCCESS and now < permit.calm_until and not slow and permit is self.term:
             permit.bump()
             return
@@ -342,18 +364,18 @@ class Circuit:
         """
         with self._lock:
             self._config = config
-            self._slow_s = inf if config.slow_call is None else config.slow_call
+            self.slow_s = inf if config.slow_call is None else config.slow_call
             term = self.term
             if isinstance(term, _Closed):
                 term.adopt(config, now)
             elif isinstance(term, _Open):
-                term.until = term.since + config.wait(term.openings, term.u)
+                term.until = term.refuses_until = term.since + config.wait(term.openings, term.u)
 
     def renew(self, now: float) -> None:
         """Start over in a forked child: a lock that another thread held at the fork is never released there."""
         self._lock = threading.Lock()
         self._openings = 0
-        self.term = _Closed(0, now, self._config)
+        self.term = _Closed(0, now, self._config, self._horizon)
 
     def _knock(self, now: float) -> _Term | None:
         event = permit = None
@@ -397,9 +419,9 @@ class Circuit:
             new = _HalfOpen(seq, now, config)
         elif state is State.CLOSED:
             self._openings = 0
-            new = _Closed(seq, now, config, heir)
+            new = _Closed(seq, now, config, self._horizon, heir)
         elif state is State.FORCED_CLOSED:
-            new = _ForcedClosed(seq, now, config, heir)
+            new = _ForcedClosed(seq, now, config, self._horizon, heir)
         else:
             new = (_Disabled if state is State.DISABLED else _ForcedOpen)(seq, now)
         self.term = new

@@ -48,7 +48,8 @@ class Slots:
     @property
     def in_flight(self) -> int:
         """Calls that hold a token now."""
-        return self._size - len(self._tokens) + self._owed
+        with self._lock:
+            return self._in_flight()
 
     def acquire(self, now: float) -> None:
         """Take a token.
@@ -69,12 +70,15 @@ class Slots:
         if self._owed and self._withhold():
             return
         self._tokens.append(None)
+        if self._owed:  # the limit fell just now, and missed this token
+            self._collect()
 
     def take_peak(self) -> int:
         """Most calls in flight at once since the last take."""
-        peak = self._size - self._least_free + self._owed
-        self._least_free = len(self._tokens)
-        return max(peak, self.in_flight)
+        with self._lock:
+            peak = self._size - self._least_free + self._owed
+            self._least_free = len(self._tokens)
+            return max(peak, self._in_flight())
 
     def configure(self, config: Bulkhead) -> None:
         """Change the limit; calls in flight above a smaller one run on."""
@@ -83,6 +87,7 @@ class Slots:
             if new is None:
                 self._size, self._owed = self._size + self._owed, 0
                 return
+            peak = self._size - self._least_free + self._owed
             more = new - self._size  # one token at a time: calls come and go meanwhile
             self._size = new
             for _ in range(more):
@@ -95,7 +100,7 @@ class Slots:
                     self._tokens.pop()
                 except IndexError:
                     self._owed += 1
-            self._least_free = len(self._tokens)
+            self._least_free = min(len(self._tokens), self._size + self._owed - peak)
 
     def renew(self) -> None:
         """Start over in a forked child, where none of the calls in flight goes on."""
@@ -105,12 +110,26 @@ class Slots:
         self._tokens.clear()
         self._tokens.extend([None] * self._size)
 
+    def _in_flight(self) -> int:
+        return self._size - len(self._tokens) + self._owed
+
     def _run_out(self) -> None:
-        if self._limit is not None:
-            raise BulkheadFullError(self._key)
+        if self._limit is None:
+            with self._lock:
+                if self._limit is None:  # still
+                    self._size += 1  # the new token goes straight to the caller
+                    self._least_free = min(self._least_free, 0)
+                    return
+        raise BulkheadFullError(self._key)
+
+    def _collect(self) -> None:
         with self._lock:
-            self._size += 1  # the new token goes straight to the caller
-            self._least_free = min(self._least_free, 0)
+            while self._owed and self._tokens:
+                try:
+                    self._tokens.pop()
+                except IndexError:  # a caller was faster
+                    return
+                self._owed -= 1
 
     def _withhold(self) -> bool:
         with self._lock:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-import math
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -40,7 +40,7 @@ def number(*, above: float | None = None, least: float | None = None, most: floa
         if value is None and optional:
             return
         good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-        good = good and math.isfinite(value)
+        good = good and abs(value) <= sys.float_info.max  # false for NaN too; an int may be too large for a float
         good = good and (above is None or value > above) and (least is None or value >= least)
         if not good or (most is not None and value > most):
             raise ConfigError(f"{attribute.name} must be {wanted}, not {value!r}", attribute.name)

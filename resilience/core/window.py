@@ -87,6 +87,8 @@ class TimeWindow:
 
     def resized(self, *, window: float, buckets: int, now: float) -> TimeWindow:
         """The same history in a window of another size; counts keep their age to within a slice."""
+        if now >= self.edge:
+            self.roll(now)
         new = TimeWindow(len(self.totals), window=window, buckets=buckets, now=now)
         new.totals = list(self.totals)
         held = len(self._starts)

@@ -2,8 +2,9 @@
 
 Calls with the same timeout end in the order they began, so their deadlines form
 a queue, not a heap: one FIFO and one loop timer per (loop, timeout) serve them
-all. A call appends a *watch* and marks it done when it ends; the timer looks at
-the head of the queue, cancels what is due and sets itself for the next one.
+all. A call appends a *watch* and marks it done when it ends; those done at the
+head are dropped by the next call. The timer looks at the head, cancels what is
+due and sets itself for the next one.
 
 What asyncio.timeout guarantees holds here too: only a cancellation that we sent
 becomes a CallTimeoutError, a user's own TimeoutError stays the user's, and an
@@ -17,49 +18,59 @@ import asyncio
 import weakref
 from asyncio import current_task
 from collections import deque
-from typing import Any
+from time import monotonic
+from typing import Any, Final
 
 from ..errors import CallTimeoutError
 
 
-class Watch:
-    """One call under a deadline; ``task`` is None once it has ended."""
-
-    __slots__ = ("cancelling", "deadline", "fifo", "fired", "task", "timeout")
-
-    def __init__(self, task: asyncio.Task[Any], fifo: _Fifo, deadline: float) -> None:
-        self.task: asyncio.Task[Any] | None = task
-        self.fifo = fifo
-        self.timeout = fifo.timeout
-        self.deadline = deadline
-        self.cancelling = task.cancelling()
-        self.fired = False
+#: One call under a deadline: [task (None once it has ended), fifo, deadline, cancelling at entry, fired].
+#: A list, since making one costs a tenth of making an object.
+Watch = list[Any]
+_TASK, _FIFO, _DEADLINE, _CANCELLING, _FIRED = range(5)
+_SWEEP_AT: Final = 256
 
 
 class _Fifo:
     """The watches of one loop and one timeout, in the order of their deadlines."""
 
-    __slots__ = ("armed", "loop", "timeout", "watches")
+    __slots__ = ("armed", "full", "loop", "plain", "timeout", "watches")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
         self.loop = weakref.ref(loop)  # the loop owns us, through the table below
+        # Most loops tell the time by a method that does nothing but call this.
+        self.plain = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
         self.timeout = timeout
         self.watches: deque[Watch] = deque()
         self.armed = False
+        self.full = _SWEEP_AT  # how many watches are worth a sweep
 
     def due(self, loop: asyncio.AbstractEventLoop) -> None:
         """Cancel the calls whose deadline has passed; set the timer for the next."""
         now, watches = loop.time(), self.watches
+        self.armed = False  # so that an interrupt in here is made good by the next call
         while watches:
             watch = watches[0]
-            if watch.task is not None:
-                if watch.deadline > now:
-                    loop.call_at(watch.deadline, self.due, loop)
+            task = watch[_TASK]
+            if task is not None:
+                if watch[_DEADLINE] > now:
+                    self.arm(loop, watch[_DEADLINE])
                     return
-                watch.fired = True
-                watch.task.cancel()
+                watch[_FIRED] = True
+                task.cancel()
             watches.popleft()
-        self.armed = False
+
+    def arm(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        """Set the timer."""
+        loop.call_at(deadline, self.due, loop)
+        self.armed = True
+
+    def sweep(self) -> None:
+        """Drop the calls that ended behind one that goes on."""
+        live = [watch for watch in self.watches if watch[_TASK] is not None]
+        self.watches.clear()
+        self.watches.extend(live)
+        self.full = 2 * len(live) + _SWEEP_AT
 
 
 _fifos: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, _Fifo]] = weakref.WeakKeyDictionary()
@@ -92,36 +103,36 @@ class Deadlines:
         fifo = self._fifo
         if fifo is None or fifo.loop() is not loop or fifo.timeout != timeout:
             fifo = self._join(loop, timeout)
-        deadline = loop.time() + timeout
-        watch = Watch(task, fifo, deadline)
-        fifo.watches.append(watch)
+        deadline = (monotonic() if fifo.plain else loop.time()) + timeout
+        watch = [task, fifo, deadline, task.cancelling(), False]
+        watches = fifo.watches
+        while watches and watches[0][_TASK] is None:  # leave() does not, to be written out in the wrapper
+            watches.popleft()
+        if len(watches) >= fifo.full:
+            fifo.sweep()
+        watches.append(watch)
         if not fifo.armed:
-            fifo.armed = True
-            loop.call_at(deadline, fifo.due, loop)
+            fifo.arm(loop, deadline)
         return watch
 
     def leave(self, watch: Watch | None) -> None:
         """The call has ended by itself."""
         if watch is None:
             return
-        task, watch.task = watch.task, None
-        watches = watch.fifo.watches
-        while watches and watches[0].task is None:
-            watches.popleft()
-        if watch.fired and task is not None:  # it outlived our cancellation: take that back
+        task = watch[_TASK]
+        watch[_TASK] = None
+        if watch[_FIRED]:  # it outlived our cancellation: take that back
             task.uncancel()
 
     def lapsed(self, watch: Watch | None, error: BaseException) -> CallTimeoutError | None:
         """The call ended with *error*: what the caller should see instead of it, if that was our doing."""
         if watch is None:
             return None
-        task = watch.task
-        fired = watch.fired
-        watch.fired = False
+        task, fired = watch[_TASK], watch[_FIRED]
+        watch[_FIRED] = False
         self.leave(watch)
-        if fired and task is not None and task.uncancel() <= watch.cancelling \
-                and isinstance(error, asyncio.CancelledError):
-            return CallTimeoutError(self._key, watch.timeout)
+        if fired and task.uncancel() <= watch[_CANCELLING] and isinstance(error, asyncio.CancelledError):
+            return CallTimeoutError(self._key, watch[_FIFO].timeout)
         return None
 
     def _join(self, loop: asyncio.AbstractEventLoop, timeout: float) -> _Fifo:
@@ -130,6 +141,10 @@ class Deadlines:
         if fifo is None:
             for idle in [t for t, f in fifos.items() if not f.armed]:
                 del fifos[idle]
+            for ref in _fifos.keyrefs():  # a closed loop's tasks hold it, and our watches them
+                old = ref()
+                if old is not None and old.is_closed():
+                    _fifos.pop(old, None)
             fifo = fifos[timeout] = _Fifo(loop, timeout)
         self._fifo = fifo
         return fifo

@@ -71,20 +71,23 @@ class WorkerPool:
             self._places.pop()
         except IndexError:
             return False
-        return not self._closed
+        return True
 
     def start(self, job: Job) -> None:
         """Run *job*, which has a place, on a worker.
 
         Raises:
-            RuntimeError: The pool has no thread, and the system gives it none.
+            RuntimeError: The pool is closed, or has no thread and the system gives it none.
         """
         admitted = self.admitted
         if admitted > self.largest:
             self.largest = admitted
         if self._threads < self.size and admitted > self._threads:
             self._spawn()
-        self._jobs.put(job)
+        with self._lock:  # nothing may queue behind close()'s last word to the workers
+            if self._closed:
+                raise RuntimeError(f"the pool {self.name} is closed")
+            self._jobs.put(job)
 
     def give_place(self) -> None:
         """Give a place back."""
@@ -94,8 +97,7 @@ class WorkerPool:
         """Let idle workers end; running ones end after their job. Further calls are refused."""
         with self._lock:
             self._closed = True
-            for _ in range(self._threads):
-                self._jobs.put(None)
+            self._jobs.put(None)  # each worker that ends hands it to the next
 
     def renew(self) -> None:
         """Start over in a forked child, which has none of the threads."""
@@ -103,7 +105,7 @@ class WorkerPool:
 
     def _spawn(self) -> None:
         with self._lock:
-            if self._threads >= self.size:
+            if self._closed or self._threads >= self.size:
                 return
             thread = threading.Thread(target=self._work, name=f"resilience-{self.name}-{self._threads}", daemon=True)
             try:
@@ -119,6 +121,9 @@ class WorkerPool:
         while True:
             job = jobs.get()
             if job is None:
+                jobs.put(None)
+                with self._lock:
+                    self._threads -= 1
                 return
             job.run()
             del job  # do not pin the last call's arguments while waiting for the next
@@ -166,9 +171,10 @@ class Job:
         """In the caller: walk away. False: too late, the job has just ended."""
         if _won(self._start):
             return True
+        self._home.abandon()  # before the worker, ending now, can strike it off
         if _won(self._end):
-            self._home.abandon()
             return True
+        self._home.forget()
         return False
 
 

@@ -1,8 +1,9 @@
 """Recorder: counts and times the calls of one command, at next to no cost for each.
 
-A success is the common case and takes no lock: its duration is appended to
-``pending`` (atomic in CPython) and sorted into the counts and the histogram a
-batch at a time. Everything else takes the lock.
+A success is the common case and takes no lock: the compiled wrapper appends its
+duration to ``pending`` (atomic in CPython) as long as ``now < edge``, and drains
+it into the counts and the histogram a BATCH at a time. A refusal by an open
+circuit, which must stay cheap too, is tallied. Everything else takes the lock.
 
 Counts roll over 10 s in 10 slices and percentiles over 60 s in 6, Hystrix's
 defaults. Readers see one consistent state, taken under the lock.
@@ -11,6 +12,7 @@ defaults. Readers see one consistent state, taken under the lock.
 from __future__ import annotations
 
 import threading
+from array import array
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -18,14 +20,15 @@ from typing import Final
 import attrs
 
 from ..core.histogram import Latency, Lifetime, RollingHistogram
-from ..core.outcome import EVENT_NAMES, SUCCESS
-from ..core.window import TimeWindow
+from ..core.outcome import EVENT_NAMES, SUCCESS, Event
+from ..core.window import Tally, TimeWindow
 
 WINDOW_S: Final = 10.0
 BUCKETS: Final = 10
 LATENCY_WINDOW_S: Final = 60.0
 LATENCY_SLICES: Final = 6
-_BATCH: Final = 32  # successes that may be pending: a kilobyte, and a lock every 32 calls
+BATCH: Final = 128  # successes that may be pending: half a kilobyte, and one lock for all of them
+_REFUSED: Final = (int(Event.SHORT_CIRCUITED), int(Event.FALLBACK_MISSING), int(Event.EXCEPTIONS_THROWN))
 
 
 @attrs.frozen
@@ -46,10 +49,11 @@ class Reading:
 class Recorder:
     """Rolling and lifetime statistics of one command. Every method may be called from any thread."""
 
-    __slots__ = ("_counts", "_histogram", "_lock", "_peaks", "_take_peak", "edge", "pending")
+    __slots__ = ("_counts", "_histogram", "_lock", "_peaks", "_refusals", "_take_peak", "bump_refused", "edge", "pending")
 
     def __init__(self, *, now: float, take_peak: Callable[[], int] = lambda: 0) -> None:
         self._take_peak = take_peak
+        self.pending = array("f")  # seconds; wrappers hold on to it: emptied, never replaced
         self._start(now)
 
     def _start(self, now: float) -> None:
@@ -57,18 +61,31 @@ class Recorder:
         self._counts = TimeWindow(len(EVENT_NAMES), window=WINDOW_S, buckets=BUCKETS, now=now)
         self._histogram = RollingHistogram(window=LATENCY_WINDOW_S, slices=LATENCY_SLICES, now=now)
         self._peaks: deque[int] = deque([0], maxlen=BUCKETS)
-        self.pending: deque[float] = deque()
+        self._refusals = Tally()
+        self.bump_refused = self._refusals.bump  # for one who has looked at ``edge`` himself
+        del self.pending[:]
         self.edge = self._counts.edge
 
     def success(self, started: float, now: float) -> None:
         """Count one success that ran from *started* to *now*."""
         if now >= self.edge:
-            with self._lock:
-                self._roll(now)
+            self.ran((SUCCESS,), started, now)
+            return
         self.pending.append(now - started)
-        if len(self.pending) >= _BATCH:
-            with self._lock:
-                self._drain()
+        if len(self.pending) >= BATCH:
+            self.drain()
+
+    def drain(self) -> None:
+        """Count what is pending."""
+        with self._lock:
+            self._drain()
+
+    def refused(self, now: float) -> None:
+        """Count one call that an open circuit refused, and that no fallback answers for."""
+        if now >= self.edge:
+            self.count(_REFUSED, now)
+        else:
+            self.bump_refused()
 
     def ran(self, events: tuple[int, ...], started: float, now: float) -> None:
         """Count a call that ran from *started* to *now* and ended as *events* say."""
@@ -124,15 +141,22 @@ class Recorder:
         if now < self._counts.edge:
             return
         self._drain()  # what is pending happened before the edge
-        self._peaks[-1] = max(self._peaks[-1], self._take_peak())
+        peak = self._take_peak()
+        self._peaks[-1] = max(self._peaks[-1], peak)
         steps = self._counts.roll(now)
         self._peaks.extend([0] * min(steps, BUCKETS))
+        # Who rolls has most likely just given back its slot: that call counts in the new slice too.
+        self._peaks[-1] = min(peak, self._take_peak() + 1)
         self.edge = self._counts.edge
 
     def _drain(self) -> None:
-        pending, histogram = self.pending, self._histogram
-        at = self.edge - WINDOW_S / BUCKETS  # within the running slice
-        n = len(pending)
-        for _ in range(n):
-            histogram.add(pending.popleft(), at)
-        self._counts.totals[SUCCESS] += n
+        totals, pending = self._counts.totals, self.pending
+        fresh = self._refusals.take()
+        if fresh:
+            for event in _REFUSED:
+                totals[event] += fresh
+        if pending:
+            batch = pending[:]
+            del pending[: len(batch)]  # what is appended meanwhile stays
+            self._histogram.add_many(batch, self.edge - WINDOW_S / BUCKETS)  # in the running slice
+            totals[SUCCESS] += len(batch)

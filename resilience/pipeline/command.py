@@ -216,9 +216,11 @@ class Command:
             else merged.fallback_max_concurrent,
         )
         self._stated |= stated
+        recorder = self._recorder
         if self._circuit is None and merged.breaker is not None:
             self._circuit = Circuit(merged.breaker, key=self._key, group=self._group, now=self._clock(),
-                                    emit=self._changed, random=self._random)
+                                    emit=self._changed, random=self._random,
+                                    horizon=lambda: recorder.edge)
         if self._isolation is None and pool is not None:
             self._isolation = Isolation(self._key, self._slots, pool(), merged.timeout)
         self._apply(merged)
@@ -226,10 +228,16 @@ class Command:
     def machines(self) -> dict[str, Any]:
         """What a wrapper binds: the gates' and drivers' methods, under the template's names."""
         circuit, slots, deadlines, isolation = self._circuit, self._slots, self._deadlines, self._isolation
+        recorder = self._recorder
         return {
             "clock": self._clock,
-            "success": self._recorder.success,
-            "acquire": circuit and circuit.acquire,
+            "recorder": recorder,
+            "pending": recorder.pending,
+            "push": recorder.pending.append,
+            "drain": recorder.drain,
+            "success": recorder.success,
+            "circuit": circuit,
+            "admit": circuit and circuit.acquire,
             "settle": circuit and circuit.settle,
             "take": slots.acquire,
             "give": slots.settle,

@@ -17,11 +17,15 @@ _log = logging.getLogger("resilience")
 
 
 class Emitter:
-    """Listeners by type of event. Every method may be called from any thread."""
+    """Listeners by type of event. Every method may be called from any thread.
+
+    Attributes:
+        listeners: By type of event; replaced, never changed, and without types that nobody listens to.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._listeners: dict[type, tuple[Callable[[Any], object], ...]] = {}  # replaced, never changed
+        self.listeners: dict[type, tuple[Callable[[Any], object], ...]] = {}  # replaced, never changed
         self._faulty: set[int] = set()  # ids of listeners that have been logged
 
     def subscribe(self, kind: type[_Event], listener: Callable[[_Event], object]) -> Callable[[], None]:
@@ -35,23 +39,25 @@ class Emitter:
             return listener(event)
 
         with self._lock:
-            self._listeners = {**self._listeners, kind: (*self._listeners.get(kind, ()), ours)}
+            self.listeners = {**self.listeners, kind: (*self.listeners.get(kind, ()), ours)}
 
         def unsubscribe() -> None:
             with self._lock:
-                left = tuple(each for each in self._listeners.get(kind, ()) if each is not ours)
-                self._listeners = {**self._listeners, kind: left}
+                left = tuple(each for each in self.listeners.get(kind, ()) if each is not ours)
+                self.listeners = {**self.listeners, kind: left}
+                if not left:
+                    self.listeners = {k: v for k, v in self.listeners.items() if v}
                 self._faulty.discard(id(ours))
 
         return unsubscribe
 
     def wanted(self, kind: type) -> bool:
         """Whether anybody listens to this *kind*."""
-        return bool(self._listeners.get(kind))
+        return kind in self.listeners
 
     def emit(self, event: object) -> None:
         """Deliver *event*, in the thread that caused it. Never raises an Exception."""
-        for listener in self._listeners.get(type(event), ()):
+        for listener in self.listeners.get(type(event), ()):
             try:
                 listener(event)
             except Exception:

@@ -13,6 +13,7 @@ import concurrent.futures
 from collections.abc import Callable
 from typing import Any
 
+from ..core.breaker import Circuit
 from ..core.bulkhead import Bulkhead, Slots
 from ..core.events import CallFailed, CallRejected
 from ..core.outcome import (
@@ -24,7 +25,7 @@ from ..core.outcome import (
     TIMEOUT,
     Event,
 )
-from ..errors import BadRequestError, BulkheadFullError, CallTimeoutError, FallbackRejectedError
+from ..errors import BadRequestError, BulkheadFullError, CallTimeoutError, CircuitOpenError, FallbackRejectedError
 from ..metrics.recorder import Recorder
 from .emitter import Emitter
 from .policies import Fallback
@@ -38,6 +39,7 @@ EVENT_OF: dict[int, int] = {
     CANCELLED: int(Event.CANCELLED),
 }
 
+_SHORT_CIRCUITED = int(Event.SHORT_CIRCUITED)
 _BAD_REQUEST, _CANCELLED = int(Event.BAD_REQUEST), int(Event.CANCELLED)
 _THROWN, _MISSING = int(Event.EXCEPTIONS_THROWN), int(Event.FALLBACK_MISSING)
 _FALLBACK_SUCCESS, _FALLBACK_FAILURE = int(Event.FALLBACK_SUCCESS), int(Event.FALLBACK_FAILURE)
@@ -66,6 +68,32 @@ class Ledger:
         if isinstance(error, CallTimeoutError) and error.key == self._key:
             return TIMEOUT
         return IGNORED if isinstance(error, self._ignore) else FAILURE
+
+    def refusal(self, permit: Any, now: float) -> CircuitOpenError:
+        """Count a call refused by an open circuit, for a function without a fallback; what to raise."""
+        recorder = self._recorder
+        if now < recorder.edge:
+            recorder.bump_refused()
+        else:
+            recorder.refused(now)
+        refusal = CircuitOpenError(self._key, permit.until - now)
+        if CallRejected in self._emitter.listeners:
+            self._tell(refusal, _SHORT_CIRCUITED, now, now)
+        return refusal
+
+    def admission(self, circuit: Circuit) -> Callable[[float], Any]:
+        """circuit.acquire for a function without a fallback: counts a refusal before it raises it."""
+
+        def admit(now: float) -> Any:
+            try:
+                return circuit.acquire(now)
+            except CircuitOpenError as refusal:
+                self._recorder.refused(now)
+                if CallRejected in self._emitter.listeners:
+                    self._tell(refusal, _SHORT_CIRCUITED, now, now)
+                raise
+
+        return admit
 
     def rescuable(self, error: BaseException, event: int, started: float, items: int = 0) -> bool:
         """Count a call that ended with *error* as *event*; whether the fallback shall answer for it.

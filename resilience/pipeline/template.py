@@ -10,6 +10,12 @@ in reverse, then count. Each permit is given back exactly once, in the ``except`
 that belongs to it; the clock is read twice whatever the chain's length. Numbers
 in the text are Outcomes and Events.
 
+What every healthy call does is written out instead of called: the circuit that
+admits (Circuit.acquire), the good and fast result (Circuit.settle), the pending
+duration (Recorder). Each saved call is 50 to 70 ns of about 450. Without a
+fallback the breaker is asked outside the ``try``, so that a refusal is raised
+once and passes by.
+
 A generator holds its permits until it is exhausted, closed or fails. The time
 its consumer takes is not its own: ``started`` is moved on by it. An exception
 that the consumer threw in, and that comes out again, is not its failure.
@@ -19,10 +25,12 @@ from __future__ import annotations
 
 import enum
 import textwrap
+from typing import Final
 
 import attrs
 
 from ..core.outcome import IGNORED, REJECTED, SUCCESS, Event
+from ..metrics.recorder import BATCH
 
 
 class Flavour(enum.Enum):
@@ -51,13 +59,15 @@ class Shape:
 
     flavour: Flavour
     breaker: bool
+    bulkhead: bool
     deadline: bool
     fallback: bool
 
 
 #: What the text's free names are bound to, in the order of make()'s parameters.
-NAMES = ("fn", "clock", "success", "classify", "rescuable", "rescue", "emitted", "EVENT_OF",
-         "acquire", "settle", "take", "give", "enter", "leave", "lapsed", "submit", "wait")
+NAMES: Final = ("fn", "clock", "classify", "rescuable", "rescue", "emitted", "EVENT_OF",
+                "recorder", "pending", "push", "drain", "success",
+                "circuit", "admit", "refusal", "settle", "take", "give", "enter", "leave", "lapsed", "submit", "wait")
 
 _CALL = {
     Flavour.SYNC: "result = fn(*args, **kwargs)",
@@ -111,6 +121,26 @@ except StopAsyncIteration:
     pass""",
 }
 
+_ASK = """\
+permit = circuit.term
+if not permit.admits:
+    permit = admit(started)"""
+
+_ASK_OR_RAISE = """\
+permit = circuit.term
+if not permit.admits:
+    if started < permit.refuses_until:
+        raise refusal(permit, started)
+    permit = admit(started)"""
+
+# Deadlines.leave of a watch that has not fired.
+_LEAVE = """\
+if watch is not None:
+    if watch[4]:
+        leave(watch)
+    else:
+        watch[0] = None"""
+
 _RESCUE = {
     Flavour.SYNC: "return rescue(error, args, kwargs)",
     Flavour.THREAD: "return rescue(error, args, kwargs)",
@@ -123,11 +153,14 @@ _RESCUE = {
 def source(shape: Shape) -> str:
     """The text of ``make(...)``, which returns the wrapper."""
     flavour = shape.flavour
+    ask = "" if not shape.breaker else _ASK if shape.fallback else _ASK_OR_RAISE
     body = "\n".join(filter(None, [
         "started = clock()",
         f"event = {int(Event.SHORT_CIRCUITED)}",
         "items, thrown = 0, None" if flavour.is_generator else "",
+        "" if shape.fallback else ask,
         "try:",
+        _indent(ask) if shape.fallback else "",
         _indent(_admission(shape)),
         _indent(_execution(shape)),
         "except BaseException as error:",
@@ -135,7 +168,7 @@ def source(shape: Shape) -> str:
         f"    if not rescuable(error, event, started{', items' if flavour.is_generator else ''}):",
         "        raise",
         _indent(_RESCUE[flavour]) if shape.fallback else "    raise AssertionError('rescuable, but no fallback')",
-        "success(started, now)",
+        _count(shape),
         "emitted(items)" if flavour.is_generator else "",
         "" if flavour is Flavour.ASYNC_GENERATOR else "return result",
     ]))
@@ -150,12 +183,13 @@ def source(shape: Shape) -> str:
 
 def _admission(shape: Shape) -> str:
     isolated = shape.flavour is Flavour.THREAD
+    if not shape.bulkhead and not isolated:
+        return ""
     enter = "job = submit(fn, args, kwargs, started)" if isolated else "take(started)"
     event = int(Event.THREAD_POOL_REJECTED if isolated else Event.SEMAPHORE_REJECTED)
     if not shape.breaker:
         return f"event = {event}\n{enter}"
     return "\n".join([
-        "permit = acquire(started)",
         f"event = {event}",
         "try:",
         f"    {enter}",
@@ -191,18 +225,38 @@ def _execution(shape: Shape) -> str:
         if deadline else "",
         "    raise",
         "now = clock()",
-        "leave(watch)" if deadline else "",
-        _settlement(shape, str(SUCCESS)),
+        _LEAVE if deadline else "",
+        _release(shape, str(SUCCESS)),
     ]))
 
 
-def _settlement(shape: Shape, outcome: str) -> str:
-    lines = []
-    if shape.flavour is not Flavour.THREAD:  # there the worker gives the slot back, when it ends
-        lines.append(f"give(None, {outcome}, started, now)")
+def _count(shape: Shape) -> str:
+    """Weigh and count a success."""
     if shape.breaker:
-        lines.append(f"settle(permit, {outcome}, started, now)")
-    return "\n".join(lines)
+        healthy = "now < permit.calm_until and took < circuit.slow_s and permit is circuit.term"
+        full = f"not permit.bump() % {BATCH}"  # it counts the calls of its term
+        slow_way = f"settle(permit, {SUCCESS}, started, now)\nsuccess(started, now)"
+    else:
+        healthy, full, slow_way = "now < recorder.edge", f"len(pending) >= {BATCH}", "success(started, now)"
+    return f"""\
+took = now - started
+if {healthy}:
+    push(took)
+    if {full}:
+        drain()
+else:
+{_indent(slow_way)}"""
+
+
+def _settlement(shape: Shape, outcome: str) -> str:
+    settle = f"settle(permit, {outcome}, started, now)" if shape.breaker else ""
+    return "\n".join(filter(None, [_release(shape, outcome), settle]))
+
+
+def _release(shape: Shape, outcome: str) -> str:
+    """Give the slot back; on a worker, that does it, when the work ends."""
+    held = shape.bulkhead and shape.flavour is not Flavour.THREAD
+    return f"give(None, {outcome}, started, now)" if held else ""
 
 
 def _indent(text: str) -> str:
