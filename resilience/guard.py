@@ -109,7 +109,7 @@ def guard(fn: Any, plan: Plan, what: str) -> Any:
     module, qualname = name_of(fn)
     key, group = plan.key or f"{module}.{qualname}", plan.group or module
     flavour, timeless = _flavour(fn, plan, key)
-    registry = plan.registry or default_registry
+    registry = default_registry if plan.registry is None else plan.registry
     settings, stated = _settings(plan, flavour)
     fallback = plan.find(Fallback)
     with registry.lock:

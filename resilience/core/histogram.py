@@ -26,7 +26,6 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from itertools import accumulate
-from operator import add
 from typing import Final
 
 import attrs
@@ -65,6 +64,7 @@ def value_of(index: int) -> float:
     return (low + high) / 2  # type: ignore[no-any-return]
 
 
+_VALUES: Final = tuple(map(value_of, range(BINS)))
 _LE_BINS: Final = tuple(bin_of(bound) for bound in LE_BOUNDS)
 
 
@@ -113,7 +113,7 @@ class RollingHistogram:
         self._closed: deque[array[int]] = deque(maxlen=slices - 1)
         self._seconds = deque([0.0], maxlen=slices)  # sum of durations per slice
         self._expired = Lifetime([0] * (len(LE_BOUNDS) + 1), 0.0)
-        self._settled: list[int] | None = None  # sums over the closed slices, kept until the next roll
+        self._settled: list[int] | None = None  # of the closed slices, see _sums; kept until the next roll
 
     def add(self, duration: float, now: float) -> None:
         """Count one *duration*, seconds, at *now*; a negative one, of a clock that stepped back, is 0."""
@@ -161,19 +161,26 @@ class RollingHistogram:
         """Mean and percentiles of the window."""
         if now >= self._edge:
             self.roll(now)
-        running = list(accumulate(map(add, self._sums(), self._head)))
-        count = running[-1] if running else 0
+        before, running = self._sums(), list(accumulate(self._head))
+        count = before[-1] + running[-1] if running else 0
         if not count:
             return EMPTY
-        ranks = (max(1, math.ceil(q * count)) for q in _QUANTILES)
-        values = (value_of(self._low + bisect_left(running, rank)) for rank in ranks)
+
+        def rank(index: int) -> int:  # how many values are in this bin or a lower one
+            return before[index] + running[index]
+
+        indices, values, index = range(len(running)), [], 0
+        for q in _QUANTILES:
+            index = bisect_left(indices, max(1, math.ceil(q * count)), lo=index, key=rank)
+            values.append(_VALUES[self._low + index])
         return Latency(count, sum(self._seconds) / count, *values)
 
     def bins(self, now: float) -> dict[int, int]:
         """The window as {bin: count}: the mergeable form; see value_of."""
         if now >= self._edge:
             self.roll(now)
-        return {self._low + i: n for i, n in enumerate(map(add, self._sums(), self._head)) if n}
+        columns = zip(*self._closed, self._head, strict=True)
+        return {self._low + i: n for i, n in enumerate(map(sum, columns)) if n}
 
     def lifetime(self) -> Lifetime:
         """All durations ever counted, per exported bucket (not cumulative) and summed."""
@@ -191,9 +198,9 @@ class RollingHistogram:
         self._settled = None
 
     def _sums(self) -> Sequence[int]:
-        """Sums over the closed slices."""
+        """How many values of the closed slices are in each bin or a lower one."""
         if self._settled is None:
-            self._settled = list(map(sum, zip(*self._closed, strict=True))) or [0] * len(self._head)
+            self._settled = list(accumulate(map(sum, zip(*self._closed, strict=True)))) or [0] * len(self._head)
         return self._settled
 
     def _fold(self, bins: Sequence[int], seconds: float, into: Lifetime) -> None:

@@ -1,0 +1,216 @@
+"""The telemetry of a registry as an ASGI application: streams, metrics and health.
+
+A stream's messages are encoded once per tick, however many listen, by a ticker
+that runs only while somebody does. A listener that reads too slowly misses
+ticks, it does not make them pile up. A tick of many commands is encoded in
+slices, between which the event loop serves others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from .metrics import hystrix, stream
+from .metrics.prometheus import Collector
+from .registry import Registry, default_registry
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_SLICE: Final = 32  # commands encoded before others get their turn: about a millisecond
+_HYSTRIX_PING: Final = b"ping: \n\n"  # a field that EventSource ignores; Hystrix sends it so
+_PING: Final = b": ping\n\n"
+_STREAM_HEADERS: Final = [
+    (b"content-type", b"text/event-stream;charset=UTF-8"),
+    (b"cache-control", b"no-cache, no-store, max-age=0, must-revalidate"),
+    (b"pragma", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Ticker:
+    """Encodes a stream's tick every ``interval`` seconds while it has listeners, and hands it to each.
+
+    Args:
+        messages: Makes the tick's messages.
+        interval: Seconds between ticks.
+        ping: What a tick begins with, so that a dead connection is noticed although there is no data.
+        max_listeners: One more is turned away.
+    """
+
+    def __init__(self, messages: Callable[[], Iterator[str]], *, interval: float, ping: bytes,
+                 max_listeners: int) -> None:
+        self._messages, self._interval, self.ping = messages, interval, ping
+        self.max_listeners = max_listeners
+        self._listeners: set[asyncio.Queue[list[bytes]]] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def join(self) -> asyncio.Queue[list[bytes]] | None:
+        """A queue that gets each tick; None: too many listen already."""
+        if len(self._listeners) >= self.max_listeners:
+            return None
+        queue: asyncio.Queue[list[bytes]] = asyncio.Queue(1)
+        self._listeners.add(queue)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="resilience-ticker")
+        return queue
+
+    def part(self, queue: asyncio.Queue[list[bytes]]) -> None:
+        """Stop filling *queue*; the last one out stops the ticker."""
+        self._listeners.discard(queue)
+        if not self._listeners and self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._interval
+        while True:
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            due = max(due + self._interval, loop.time())
+            chunks = await self._tick()
+            for queue in self._listeners:
+                if queue.empty():
+                    queue.put_nowait(chunks)
+
+    async def _tick(self) -> list[bytes]:
+        chunks, some = [self.ping], []
+        for message in self._messages():
+            some.append(f"data: {message}\n\n")
+            if len(some) == _SLICE:
+                chunks.append("".join(some).encode())
+                some = []
+                await asyncio.sleep(0)
+        if some:
+            chunks.append("".join(some).encode())
+        return chunks
+
+
+class Telemetry:
+    """The ASGI 3 application made by telemetry()."""
+
+    def __init__(self, registry: Registry, *, interval: float, config_interval: float, max_streams: int) -> None:
+        self._registry = registry
+        self._prometheus = CollectorRegistry(auto_describe=False)
+        self._prometheus.register(Collector(registry))
+        hystrix_encoder, own_encoder = hystrix.Encoder(), stream.Encoder()
+
+        def ticker(messages: Callable[[], Iterator[str]], every: float = interval, ping: bytes = _HYSTRIX_PING) -> Ticker:
+            return Ticker(messages, interval=every, ping=ping, max_listeners=max_streams)
+
+        self._tickers = {
+            "/hystrix.stream": ticker(lambda: hystrix_encoder.messages(registry, _time_ms())),
+            "/hystrix/config.stream": ticker(lambda: iter([hystrix.config_message(registry)]), config_interval),
+            "/hystrix/utilization.stream": ticker(lambda: iter([hystrix.utilization_message(registry)])),
+            "/resilience.stream": ticker(lambda: own_encoder.messages(registry, _time_ms()), ping=_PING),
+        }
+        self._pages = {"/metrics": self._metrics, "/health": self._health}
+
+    #: Paths that it answers, below its root_path.
+    @property
+    def paths(self) -> frozenset[str]:
+        """The paths that it answers, for an application that mounts it beside others."""
+        return frozenset((*self._tickers, *self._pages))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            raise RuntimeError(f"telemetry speaks HTTP only, not {scope['type']}")
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        ticker, page = self._tickers.get(path), self._pages.get(path)
+        if ticker is None and page is None:
+            await _respond(send, scope, 404, "text/plain", f"nothing here; try {', '.join(sorted(self.paths))}\n")
+        elif scope["method"] not in ("GET", "HEAD"):
+            await _respond(send, scope, 405, "text/plain", "only GET and HEAD\n", [(b"allow", b"GET, HEAD")])
+        elif ticker is not None:
+            await self._stream(ticker, scope, receive, send)
+        elif page is not None:
+            await page(scope, send)
+
+    async def _stream(self, ticker: Ticker, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        queue = ticker.join()
+        if queue is None:
+            await _respond(send, scope, 503, "text/plain", f"MaxConcurrentConnections reached: {ticker.max_listeners}")
+            return
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
+            await send({"type": "http.response.body", "body": ticker.ping, "more_body": True})
+            while True:
+                tick = asyncio.ensure_future(queue.get())
+                await asyncio.wait((tick, gone), return_when=asyncio.FIRST_COMPLETED)
+                if gone.done():
+                    tick.cancel()
+                    return
+                for chunk in tick.result():
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        finally:
+            ticker.part(queue)
+            gone.cancel()
+
+    async def _metrics(self, scope: Scope, send: Send) -> None:
+        accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), "")
+        encode, content_type = choose_encoder(accept)
+        await _respond(send, scope, 200, content_type, encode(self._prometheus))
+
+    async def _health(self, scope: Scope, send: Send) -> None:
+        circuits = Counter(command.state.value for command in self._registry)
+        await _respond(send, scope, 200, "application/json", json.dumps({"status": "ok", "circuits": circuits}))
+
+
+def telemetry(registry: Registry = default_registry, *, interval: float = 0.5, config_interval: float = 5.0,
+              max_streams: int = 5) -> Telemetry:
+    """An ASGI 3 application that serves a registry's telemetry; mount it anywhere.
+
+    ``/hystrix.stream``, ``/hystrix/config.stream``, ``/hystrix/utilization.stream`` as Hystrix serves them,
+    ``/resilience.stream`` (our own, richer one), ``/metrics`` for Prometheus, ``/health``.
+
+    Args:
+        registry: Whose commands.
+        interval: Seconds between ticks of the streams.
+        config_interval: Seconds between ticks of the config stream.
+        max_streams: Connections to one stream at once; one more is answered 503, as Hystrix does.
+    """
+    return Telemetry(registry, interval=interval, config_interval=config_interval, max_streams=max_streams)
+
+
+def _time_ms() -> int:
+    return int(time.time() * 1000)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return
+
+
+async def _respond(send: Send, scope: Scope, status: int, content_type: str, body: str | bytes,
+                   headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    data = body if isinstance(body, bytes) else body.encode()
+    await send({"type": "http.response.start", "status": status, "headers": [
+        (b"content-type", content_type.encode()), (b"content-length", b"%d" % len(data)), *(headers or [])]})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else data})

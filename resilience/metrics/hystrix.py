@@ -1,0 +1,248 @@
+"""The metrics streams of Hystrix, field by field.
+
+Field names, their order and their types are those of Hystrix 1.5
+(SerialHystrixDashboardData, SerialHystrixConfiguration, SerialHystrixUtilization):
+integers where it has integers, milliseconds where it has milliseconds, and its
+idea of a request, which leaves out short-circuited and bad ones. So the Netflix
+dashboard and Turbine read it unchanged. Differences that cannot be helped: an
+unlimited semaphore is Java's largest int, no timeout is 0, and half-open counts
+as open, as it does in Hystrix.
+
+Most of a message never changes, so an Encoder keeps each command's message as a
+template and fills in the numbers: a fifth of what json.dumps would take.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from ..core.events import State
+from ..core.histogram import Latency
+from .recorder import BUCKETS, LATENCY_SLICES, LATENCY_WINDOW_S, WINDOW_S
+from .snapshot import Snapshot
+from .source import Pool, Settings, Source, Sources
+
+_MAX_INT: Final = 2**31 - 1
+_WINDOW_MS: Final = int(WINDOW_S * 1000)
+_OPEN: Final = (State.OPEN, State.HALF_OPEN, State.FORCED_OPEN)
+
+#: The rolling counts of a command message, in its order, and our names for them.
+ROLLING_COUNTS: Final = {
+    "BadRequests": "bad_request",
+    "CollapsedRequests": "collapsed",
+    "Emit": "emit",
+    "ExceptionsThrown": "exceptions_thrown",
+    "Failure": "failure",
+    "FallbackEmit": "fallback_emit",
+    "FallbackFailure": "fallback_failure",
+    "FallbackMissing": "fallback_missing",
+    "FallbackRejection": "fallback_rejection",
+    "FallbackSuccess": "fallback_success",
+    "ResponsesFromCache": "responses_from_cache",
+    "SemaphoreRejected": "semaphore_rejected",
+    "ShortCircuited": "short_circuited",
+    "Success": "success",
+    "ThreadPoolRejected": "thread_pool_rejected",
+    "Timeout": "timeout",
+}
+
+_COUNTS_TEXT: Final = "".join(f'"rollingCount{name}":%({ours})d,' for name, ours in ROLLING_COUNTS.items())
+_LATENCY_TEXT: Final = '{"0":%d,"25":%d,"50":%d,"75":%d,"90":%d,"95":%d,"99":%d,"99.5":%d,"100":%d}'
+
+
+class Encoder:
+    """Encodes the messages of one stream. Not thread-safe: one per ticker."""
+
+    def __init__(self) -> None:
+        self._templates: dict[str, tuple[Settings, State, str]] = {}
+
+    def messages(self, registry: Sources, time_ms: int) -> Iterator[str]:
+        """One tick of hystrix.stream: every command, then every pool that has done anything; JSON texts."""
+        counts: dict[str, list[Snapshot]] = {}
+        keys = set()
+        for command in registry:
+            snapshot = command.snapshot()
+            keys.add(command.key)
+            if command.settings.isolation == "thread":
+                counts.setdefault(command.group, []).append(snapshot)
+            yield self.command(command, snapshot, time_ms)
+        for gone in self._templates.keys() - keys:
+            del self._templates[gone]
+        for name, pool in registry.pools().items():
+            if pool.completed:
+                yield pool_message(name, pool, counts.get(name, ()), time_ms)
+
+    def command(self, command: Source, snapshot: Snapshot, time_ms: int) -> str:
+        """A HystrixCommand message."""
+        settings, state = command.settings, snapshot.state
+        known = self._templates.get(command.key)
+        if known is None or known[0] is not settings or known[1] is not state:
+            known = self._templates[command.key] = settings, state, _template(command, settings, state)
+        c = snapshot.counts
+        errors = c["failure"] + c["timeout"] + c["semaphore_rejected"] + c["thread_pool_rejected"]
+        requests = errors + c["success"]
+        latency = _latency_text(snapshot.latency)
+        return known[2] % {
+            **c,
+            "time": time_ms,
+            "percentage": errors * 100 // requests if requests else 0,
+            "errors": errors,
+            "requests": requests,
+            "in_flight": snapshot.in_flight,
+            "max_in_flight": snapshot.max_in_flight,
+            "mean": int(snapshot.latency.mean * 1000),
+            "latency": latency,
+        }
+
+
+def _latency_text(latency: Latency) -> str:
+    return _LATENCY_TEXT % (latency.p0 * 1e3, latency.p25 * 1e3, latency.p50 * 1e3, latency.p75 * 1e3,
+                            latency.p90 * 1e3, latency.p95 * 1e3, latency.p99 * 1e3, latency.p995 * 1e3,
+                            latency.p100 * 1e3)
+
+
+def _template(command: Source, settings: Settings, state: State) -> str:
+    head = {"type": "HystrixCommand", "name": command.key, "group": command.group}
+    tail = {**_properties(settings, state), "reportingHosts": 1, "threadPool": command.group}
+    return (
+        json.dumps(head, separators=(",", ":")).replace("%", "%%")[:-1]
+        + f',"currentTime":%(time)d,"isCircuitBreakerOpen":{str(state in _OPEN).lower()},'
+        '"errorPercentage":%(percentage)d,"errorCount":%(errors)d,"requestCount":%(requests)d,'
+        + _COUNTS_TEXT
+        + '"currentConcurrentExecutionCount":%(in_flight)d,"rollingMaxConcurrentExecutionCount":%(max_in_flight)d,'
+        '"latencyExecute_mean":%(mean)d,"latencyExecute":%(latency)s,'
+        '"latencyTotal_mean":%(mean)d,"latencyTotal":%(latency)s,'
+        + json.dumps(tail, separators=(",", ":")).replace("%", "%%")[1:]
+    )
+
+
+def _properties(settings: Settings, state: State) -> dict[str, Any]:
+    breaker = settings.breaker
+    timeout_ms = int((settings.timeout or 0) * 1000)
+    return {
+        "propertyValue_circuitBreakerRequestVolumeThreshold": breaker.min_calls if breaker else 0,
+        "propertyValue_circuitBreakerSleepWindowInMilliseconds": int(breaker.open_for * 1000) if breaker else 0,
+        "propertyValue_circuitBreakerErrorThresholdPercentage": round(breaker.failure_rate * 100) if breaker else 0,
+        "propertyValue_circuitBreakerForceOpen": state is State.FORCED_OPEN,
+        "propertyValue_circuitBreakerForceClosed": state is State.FORCED_CLOSED,
+        "propertyValue_circuitBreakerEnabled": state is not State.DISABLED,
+        "propertyValue_executionIsolationStrategy": settings.isolation.upper(),
+        "propertyValue_executionIsolationThreadTimeoutInMilliseconds": timeout_ms,
+        "propertyValue_executionTimeoutInMilliseconds": timeout_ms,
+        "propertyValue_executionIsolationThreadInterruptOnTimeout": False,  # a Python thread cannot be interrupted
+        "propertyValue_executionIsolationThreadPoolKeyOverride": None,
+        "propertyValue_executionIsolationSemaphoreMaxConcurrentRequests": settings.max_concurrent or _MAX_INT,
+        "propertyValue_fallbackIsolationSemaphoreMaxConcurrentRequests": settings.fallback_max_concurrent,
+        "propertyValue_metricsRollingStatisticalWindowInMilliseconds": _WINDOW_MS,
+        "propertyValue_requestCacheEnabled": False,
+        "propertyValue_requestLogEnabled": False,
+    }
+
+
+def pool_message(name: str, pool: Pool, commands: Iterable[Snapshot], time_ms: int) -> str:
+    """A HystrixThreadPool message; *commands* are those that run on the pool."""
+    ran = rejected = most = 0
+    for snapshot in commands:
+        c = snapshot.counts
+        ran += c["success"] + c["failure"] + c["timeout"] + c["bad_request"]
+        rejected += c["thread_pool_rejected"]
+        most += snapshot.max_in_flight
+    active = min(pool.admitted, pool.size)
+    return json.dumps({
+        "type": "HystrixThreadPool",
+        "name": name,
+        "currentTime": time_ms,
+        "currentActiveCount": active,
+        "currentCompletedTaskCount": pool.completed,
+        "currentCorePoolSize": pool.size,
+        "currentLargestPoolSize": min(pool.largest, pool.size),
+        "currentMaximumPoolSize": pool.size,
+        "currentPoolSize": pool.threads,
+        "currentQueueSize": pool.admitted - active,
+        "currentTaskCount": pool.completed + pool.admitted,
+        "rollingCountThreadsExecuted": ran,
+        "rollingMaxActiveThreads": min(most, pool.size),
+        "rollingCountCommandRejections": rejected,
+        "propertyValue_queueSizeRejectionThreshold": pool.max_queue,
+        "propertyValue_metricsRollingStatisticalWindowInMilliseconds": _WINDOW_MS,
+        "reportingHosts": 1,
+    }, separators=(",", ":"))
+
+
+def config_message(registry: Sources) -> str:
+    """The one message of a tick of config.stream."""
+    return json.dumps({
+        "type": "HystrixConfig",
+        "commands": {command.key: _command_config(command, command.snapshot().state) for command in registry},
+        "threadpools": {name: _pool_config(pool) for name, pool in registry.pools().items()},
+        "collapsers": {},
+    }, separators=(",", ":"))
+
+
+def _command_config(command: Source, state: State) -> Mapping[str, Any]:
+    settings, breaker = command.settings, command.settings.breaker
+    return {
+        "threadPoolKey": command.group,
+        "groupKey": command.group,
+        "execution": {
+            "isolationStrategy": settings.isolation.upper(),
+            "threadPoolKeyOverride": None,
+            "requestCacheEnabled": False,
+            "requestLogEnabled": False,
+            "timeoutEnabled": settings.timeout is not None,
+            "fallbackEnabled": settings.has_fallback,
+            "timeoutInMilliseconds": int((settings.timeout or 0) * 1000),
+            "semaphoreSize": settings.max_concurrent or _MAX_INT,
+            "fallbackSemaphoreSize": settings.fallback_max_concurrent,
+            "threadInterruptOnTimeout": False,
+        },
+        "metrics": {
+            "healthBucketSizeInMs": int((breaker.window / breaker.buckets) * 1000) if breaker else 0,
+            "percentileBucketSizeInMilliseconds": int(LATENCY_WINDOW_S / LATENCY_SLICES * 1000),
+            "percentileBucketCount": LATENCY_SLICES,
+            "percentileEnabled": True,
+            "counterBucketSizeInMilliseconds": _WINDOW_MS // BUCKETS,
+            "counterBucketCount": BUCKETS,
+        },
+        "circuitBreaker": {
+            "enabled": state is not State.DISABLED,
+            "isForcedOpen": state is State.FORCED_OPEN,
+            "isForcedClosed": state is State.FORCED_CLOSED,
+            "requestVolumeThreshold": breaker.min_calls if breaker else 0,
+            "errorPercentageThreshold": round(breaker.failure_rate * 100) if breaker else 0,
+            "sleepInMilliseconds": int(breaker.open_for * 1000) if breaker else 0,
+        },
+    }
+
+
+def _pool_config(pool: Pool) -> Mapping[str, Any]:
+    return {
+        "coreSize": pool.size,
+        "maximumSize": pool.size,
+        "actualMaximumSize": pool.size,
+        "maxQueueSize": pool.max_queue or -1,
+        "queueRejectionThreshold": pool.max_queue,
+        "keepAliveTimeInMinutes": 0,
+        "allowMaximumSizeToDivergeFromCoreSize": False,
+        "counterBucketSizeInMilliseconds": _WINDOW_MS // BUCKETS,
+        "counterBucketCount": BUCKETS,
+    }
+
+
+def utilization_message(registry: Sources) -> str:
+    """The one message of a tick of utilization.stream."""
+    return json.dumps({
+        "type": "HystrixUtilization",
+        "commands": {command.key: {"activeCount": command.snapshot().in_flight} for command in registry},
+        "threadpools": {
+            name: {
+                "activeCount": min(pool.admitted, pool.size),
+                "queueSize": max(0, pool.admitted - pool.size),
+                "corePoolSize": pool.size,
+                "poolSize": pool.threads,
+            }
+            for name, pool in registry.pools().items()
+        },
+    }, separators=(",", ":"))

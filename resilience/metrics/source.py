@@ -1,0 +1,65 @@
+"""What encoders and exporters need of a registry: anything of this shape will do.
+
+They stand below the registry and must not import it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from ..core.breaker import CircuitBreaker
+from .recorder import Recorder
+from .snapshot import Snapshot
+
+
+class Settings(Protocol):
+    """The settings of a command; see resilience.Settings."""
+
+    @property
+    def timeout(self) -> float | None: ...
+    @property
+    def max_concurrent(self) -> int | None: ...
+    @property
+    def isolation(self) -> str: ...
+    @property
+    def breaker(self) -> CircuitBreaker | None: ...
+    @property
+    def fallback_max_concurrent(self) -> int: ...
+    @property
+    def has_fallback(self) -> bool: ...
+
+
+class Source(Protocol):
+    """A command; see resilience.Command."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def recorder(self) -> Recorder: ...
+    def snapshot(self) -> Snapshot: ...
+
+
+class Pool(Protocol):
+    """A thread pool; see drivers.workers.WorkerPool."""
+
+    size: int
+    max_queue: int
+    completed: int
+    largest: int
+
+    @property
+    def threads(self) -> int: ...
+    @property
+    def admitted(self) -> int: ...
+
+
+class Sources(Protocol):
+    """A registry; see resilience.Registry."""
+
+    def __iter__(self) -> Iterator[Source]: ...
+    def pools(self) -> Mapping[str, Pool]: ...
