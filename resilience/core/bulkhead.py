@@ -37,7 +37,7 @@ class Slots:
         self._key, self._limit = key, config.max_concurrent
         self._lock = threading.Lock()
         self._owed = 0  # tokens to withhold as they come back
-        self._size = self._least_free = self._limit or 0  # tokens in existence; fewest free since take_peak()
+        self._size = self._least_free = self._limit or 0  # tokens but the owed; fewest free since take_peak()
         self._tokens = deque([None] * self._size)
 
     @property
@@ -118,7 +118,7 @@ class Slots:
             with self._lock:
                 if self._limit is None:  # still
                     self._size += 1  # the new token goes straight to the caller
-                    self._least_free = min(self._least_free, 0)
+                    self._least_free = min(self._least_free + 1, 0)
                     return
         raise BulkheadFullError(self._key)
 
@@ -129,11 +129,15 @@ class Slots:
                     self._tokens.pop()
                 except IndexError:  # a caller was faster
                     return
-                self._owed -= 1
+                self._pay()
 
     def _withhold(self) -> bool:
         with self._lock:
             if not self._owed:
                 return False
-            self._owed -= 1
+            self._pay()
             return True
+
+    def _pay(self) -> None:
+        self._owed -= 1
+        self._least_free -= 1  # a token fewer; the peak of those in flight stays

@@ -49,7 +49,8 @@ class Reading:
 class Recorder:
     """Rolling and lifetime statistics of one command. Every method may be called from any thread."""
 
-    __slots__ = ("_counts", "_histogram", "_lock", "_peaks", "_refusals", "_take_peak", "bump_refused", "edge", "pending")
+    __slots__ = ("_counts", "_histogram", "_lock", "_peaks", "_refusals", "_take_peak", "bump_refused", "edge",
+                 "pending")
 
     def __init__(self, *, now: float, take_peak: Callable[[], int] = lambda: 0) -> None:
         self._take_peak = take_peak
@@ -90,7 +91,7 @@ class Recorder:
     def ran(self, events: tuple[int, ...], started: float, now: float) -> None:
         """Count a call that ran from *started* to *now* and ended as *events* say."""
         with self._lock:
-            self._roll(now)
+            self._roll(now, 1)
             self._histogram.add(now - started, now)
             totals = self._counts.totals
             for event in events:
@@ -132,12 +133,14 @@ class Recorder:
             self._counts.clear()
             self._histogram.clear()
             self._peaks = deque([0], maxlen=BUCKETS)
+            self._take_peak()
 
     def renew(self, now: float) -> None:
         """Start over in a forked child: its parent counts its own calls."""
         self._start(now)
 
-    def _roll(self, now: float) -> None:
+    def _roll(self, now: float, ended: int = 0) -> None:
+        """Begin a new slice if it is time; *ended* calls have just given back their slots."""
         if now < self._counts.edge:
             return
         self._drain()  # what is pending happened before the edge
@@ -145,8 +148,7 @@ class Recorder:
         self._peaks[-1] = max(self._peaks[-1], peak)
         steps = self._counts.roll(now)
         self._peaks.extend([0] * min(steps, BUCKETS))
-        # Who rolls has most likely just given back its slot: that call counts in the new slice too.
-        self._peaks[-1] = min(peak, self._take_peak() + 1)
+        self._peaks[-1] = min(peak, self._take_peak() + ended)  # what was in flight until now was so in the new slice
         self.edge = self._counts.edge
 
     def _drain(self) -> None:

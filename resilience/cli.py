@@ -1,0 +1,139 @@
+"""The ``resilience`` command: demo, gateway, check and dashboard.
+
+Every long-running command prints the URLs to open, stops cleanly on SIGINT and
+SIGTERM, and exits non-zero with one clear line on a bad argument, a bad file or
+a taken port. What needs the ``gateway`` extra is imported when it is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any, NoReturn
+
+from ._version import __version__
+from .asgi import telemetry
+from .errors import ConfigError
+from .registry import Registry, default_registry
+
+_App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    options = _parser().parse_args(argv)
+    try:
+        sys.exit(options.run(options))
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is not installed; this command needs the gateway extra: "
+              "pip install 'resilience-commands[gateway]'")
+    except (ConfigError, OSError) as error:
+        _fail(str(error))
+
+
+def admin_app(registry: Registry = default_registry) -> _App:
+    """What the admin port serves: the telemetry endpoints, and the dashboard at ``/``."""
+    from resilience_dashboard import app as dashboard
+
+    measured, page = telemetry(registry, max_streams=50), dashboard(["/resilience.stream"])
+
+    async def admin(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] in measured.paths:
+            await measured(scope, receive, send)
+        else:
+            await page(scope, receive, send)
+
+    return admin
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="resilience", description=__doc__.splitlines()[0])
+    parser.add_argument("--version", action="version", version=f"resilience {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="services that break, the gateway in front, and the dashboard")
+    demo.add_argument("--gateway-port", type=_port, default=8080, metavar="PORT")
+    demo.add_argument("--admin-port", type=_port, default=8090, metavar="PORT")
+    demo.add_argument("--duration", type=_seconds, metavar="SECONDS", help="end by itself, with a summary")
+    demo.set_defaults(run=_demo)
+
+    gateway = commands.add_parser("gateway", help="run the gateway that a file describes")
+    gateway.add_argument("config", metavar="CONFIG.toml")
+    gateway.add_argument("--workers", type=_count, default=1, metavar="N")
+    gateway.set_defaults(run=_gateway)
+
+    check = commands.add_parser("check", help="explain every mistake in a gateway's file")
+    check.add_argument("config", metavar="CONFIG.toml")
+    check.set_defaults(run=_check)
+
+    board = commands.add_parser("dashboard", help="watch the metrics streams of running services")
+    board.add_argument("--stream", action="append", required=True, metavar="URL", help="may be given several times")
+    board.add_argument("--port", type=_port, default=8090, metavar="PORT")
+    board.set_defaults(run=_dashboard)
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .demo.run import run
+
+    return run(gateway_port=options.gateway_port, admin_port=options.admin_port, duration=options.duration)
+
+
+def _gateway(options: argparse.Namespace) -> int:
+    from .gateway import config, server
+
+    settings = config.load(options.config)
+    return server.run(settings, workers=options.workers, admin=admin_app)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from .gateway import config
+
+    try:
+        settings = config.load(options.config)
+    except config.GatewayConfigError as error:
+        for mistake in error.mistakes:
+            print(mistake, file=sys.stderr)
+        return 2
+    print(f"{options.config}: fine ({len(settings.services)} services, {len(settings.routes)} routes)")
+    return 0
+
+
+def _dashboard(options: argparse.Namespace) -> int:
+    from resilience_dashboard import app as dashboard
+
+    from .gateway import server
+
+    return server.run_app(dashboard(options.stream), f"127.0.0.1:{options.port}", name="Dashboard")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"resilience: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; it must be a whole number from 1 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers; it must be from 1 to 256")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; it must be a number of seconds above 0")
+    return seconds
+
+
+if __name__ == "__main__":
+    main()

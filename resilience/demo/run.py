@@ -1,0 +1,87 @@
+"""Directs the demo: cues to the services, traffic through the gateway, the story to the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+from .script import SERVICES, cues_between
+from .stage import Stage, StageError
+from .story import Story, data_lines
+from .traffic import RATE, Traffic
+
+
+def run(*, gateway_port: int, admin_port: int, duration: float | None) -> int:
+    """Run the demo until interrupted, or for *duration* seconds; returns the exit status."""
+    try:
+        return asyncio.run(_run(gateway_port, admin_port, duration))
+    except StageError as error:
+        print(f"resilience demo: {error}", file=sys.stderr)
+        return 1
+
+
+async def _run(gateway_port: int, admin_port: int, duration: float | None) -> int:
+    stage, stop = Stage(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        config = await stage.start(SERVICES, gateway_port=gateway_port, admin_port=admin_port)
+        base, admin = f"http://127.0.0.1:{gateway_port}", f"http://127.0.0.1:{admin_port}"
+        print(f"Dashboard   {admin}/\nGateway     {base}/inventory/  {base}/pricing/  {base}/reviews/\n"
+              f"Streams     {admin}/hystrix.stream  {admin}/resilience.stream\nMetrics     {admin}/metrics\n"
+              f"Its config  {config}\nTraffic     {RATE:g} requests/s to each service. Ctrl-C ends the demo.\n", flush=True)
+        await _play(stage, stop, base, admin, duration)
+    finally:
+        await stage.end()
+    return 0
+
+
+async def _play(stage: Stage, stop: asyncio.Event, base: str, admin: str, duration: float | None) -> None:
+    traffic = Traffic(base, SERVICES)
+    story = Story(traffic.routes)
+    tasks = [asyncio.create_task(traffic.run()), asyncio.create_task(_listen(story, f"{admin}/resilience.stream")),
+             asyncio.create_task(_watch_gateway(stage))]
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        told = 0.0
+        shown = 0.0
+        while not stop.is_set() and (duration is None or story.elapsed < duration):
+            now = story.elapsed
+            for cue in cues_between(told, now):
+                stage.order(cue.service, cue.mood)
+                story.cue(cue)
+            told = now
+            if now - shown >= (1.0 if sys.stdout.isatty() else 5.0):
+                story.pulse()
+                shown = now
+            await asyncio.wait((stopping, *tasks), timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+    finally:
+        for task in (stopping, *tasks):
+            task.cancel()
+        await asyncio.gather(stopping, *tasks, return_exceptions=True)
+    story.summary()
+
+
+async def _listen(story: Story, url: str) -> None:
+    from pyreqwest.client import ClientBuilder
+
+    async with ClientBuilder().error_for_status(True).build() as client:
+        async with client.get(url).build_streamed() as response:
+            rest = b""
+            while chunk := await response.body_reader.read_chunk():
+                head, _, rest = (rest + bytes(chunk)).rpartition(b"\n")
+                for event in data_lines([head]):
+                    story.hear(event)
+    raise StageError("the gateway closed its metrics stream")
+
+
+async def _watch_gateway(stage: Stage) -> None:
+    assert stage.gateway is not None
+    status = await stage.gateway.wait()
+    raise StageError(f"the gateway ended with status {status}")
+
+
