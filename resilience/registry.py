@@ -55,7 +55,7 @@ class Registry:
         return self._environment.clock
 
     @property
-    def lock(self) -> threading.RLock:  # type: ignore[valid-type]
+    def lock(self) -> threading.RLock:
         """Held while commands are declared; never while calls run."""
         return self._lock
 

@@ -208,8 +208,10 @@ class _Closed(_Term):
         # The first good result of a new term or slice takes the lock too; so the last slice's tally is harvested
         # before the window rolls on. A count window has no slices, and takes it always.
         window = self._window
-        sure = not troubled and isinstance(window, TimeWindow)
-        self.calm_until = min(window.edge, self._horizon()) if sure else -inf
+        if troubled or isinstance(window, CountWindow):
+            self.calm_until = -inf
+        else:
+            self.calm_until = min(window.edge, self._horizon())
 
 
 class _ForcedClosed(_Closed):
@@ -322,9 +324,9 @@ class Circuit:
         if term.admits:
             return term
         if now >= term.until or term.state is State.HALF_OPEN:
-            term = self._knock(now)
-            if term is not None:
-                return term
+            permit = self._knock(now)
+            if permit is not None:
+                return permit
         raise CircuitOpenError(self._key, self.retry_after(now) or 0.0)
 
     def settle(self, permit: _Term, outcome: int, started: float, now: float) -> None:
@@ -396,7 +398,7 @@ class Circuit:
             if permit is self.term:  # else: a late answer from an earlier term
                 if outcome == SUCCESS:
                     trigger = permit.record(_SLOW_GOOD if slow else _GOOD, now)
-                elif outcome == FAILURE or outcome == TIMEOUT or (outcome == REJECTED and self._config.count_rejections):
+                elif outcome in (FAILURE, TIMEOUT) or (outcome == REJECTED and self._config.count_rejections):
                     trigger = permit.record(_SLOW_BAD if slow else _BAD, now)
                 else:  # it told us nothing: let another caller try
                     trigger = None

@@ -82,15 +82,15 @@ def unknown_option(name: str, known: Iterable[str], where: str) -> ConfigError:
 
 def strict(cls: _Class) -> _Class:
     """Make an attrs class answer an unknown keyword with a ConfigError instead of a TypeError."""
-    plain: Callable[..., None] = cls.__init__
+    plain: Callable[..., None] = vars(cls)["__init__"]
     known = [field.alias or field.name for field in attrs.fields(cls)]
 
     @functools.wraps(plain)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
         for name in kwargs:
             if name not in known:
                 raise unknown_option(name, known, cls.__name__)
         plain(self, *args, **kwargs)
 
-    cls.__init__ = __init__  # type: ignore[misc]
+    type.__setattr__(cls, "__init__", init)
     return cls

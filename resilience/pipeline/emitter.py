@@ -60,7 +60,7 @@ class Emitter:
         for listener in self.listeners.get(type(event), ()):
             try:
                 listener(event)
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever it is, the call goes on
                 if id(listener) not in self._faulty:
                     self._faulty.add(id(listener))
                     _log.exception("a listener for %s raised; it stays subscribed, and is not logged again",

@@ -59,7 +59,7 @@ class Ledger:
         self._fallback = fallback
         self._wants_error = fallback is not None and fallback.wants_error()
         self._slots = Slots(Bulkhead(fallback.max_concurrent), key=key) if fallback is not None else None
-        self._ignore = (BadRequestError, *ignore)
+        self._ignore: tuple[type[Exception], ...] = (BadRequestError, *ignore)
 
     def classify(self, error: BaseException) -> int:
         """The Outcome of a call that ran and raised *error*."""

@@ -133,6 +133,14 @@ if not permit.admits:
         raise refusal(permit, started)
     permit = admit(started)"""
 
+# Without a local name that would keep the error, and this frame with it, alive.
+_RAISE_LATE = """\
+if late is not None:
+    try:
+        raise late from error
+    finally:
+        del late"""
+
 # Deadlines.leave of a watch that has not fired.
 _LEAVE = """\
 if watch is not None:
@@ -221,8 +229,7 @@ def _execution(shape: Shape) -> str:
         "    thrown = None" if flavour.is_generator else "",
         _indent(_settlement(shape, "outcome")),
         "    event = EVENT_OF[outcome]",
-        "    if late is not None:\n        try:\n            raise late from error\n        finally:\n            del late"
-        if deadline else "",
+        _indent(_RAISE_LATE) if deadline else "",
         "    raise",
         "now = clock()",
         _LEAVE if deadline else "",
