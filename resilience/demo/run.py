@@ -40,8 +40,9 @@ async def _run(gateway_port: int, admin_port: int, duration: float | None) -> in
 async def _play(stage: Stage, stop: asyncio.Event, base: str, admin: str, duration: float | None) -> None:
     traffic = Traffic(base, SERVICES)
     story = Story(traffic.routes)
-    tasks = [asyncio.create_task(traffic.run()), asyncio.create_task(_listen(story, f"{admin}/resilience.stream")),
-             asyncio.create_task(_watch_gateway(stage))]
+    tasks: list[asyncio.Task[None]] = [
+        asyncio.create_task(traffic.run()), asyncio.create_task(_listen(story, f"{admin}/resilience.stream")),
+        asyncio.create_task(_watch_gateway(stage))]
     stopping = asyncio.create_task(stop.wait())
     try:
         told = 0.0
@@ -55,7 +56,7 @@ async def _play(stage: Stage, stop: asyncio.Event, base: str, admin: str, durati
             if now - shown >= (1.0 if sys.stdout.isatty() else 5.0):
                 story.pulse()
                 shown = now
-            await asyncio.wait((stopping, *tasks), timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([stopping, *tasks], timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 if task.done():
                     task.result()

@@ -62,10 +62,10 @@ class Stage:
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
             self.services[name] = service
             assert service.stdout is not None
-            port = (await asyncio.wait_for(service.stdout.readline(), _PATIENCE_S)).strip()
-            if not port:
+            told = await asyncio.wait_for(service.stdout.readline(), _PATIENCE_S)
+            if not told:
                 raise StageError(f"the {name} service did not start")
-            config += _SERVICE.format(name=name, port=int(port))
+            config += _SERVICE.format(name=name, port=int(told))
         file = Path(self._folder.name) / "gateway.toml"
         file.write_text(config, encoding="utf-8")
         self.gateway = await asyncio.create_subprocess_exec(

@@ -57,7 +57,9 @@ class Story:
             message = json.loads(event)
         except ValueError:
             return
-        if message.get("type") != "ResilienceCommand" or message.get("key") not in self._routes:
+        if not isinstance(message, dict) or message.get("type") != "ResilienceCommand":
+            return
+        if message.get("key") not in self._routes:
             return
         key = message["key"]
         self.states[key] = message["state"]
