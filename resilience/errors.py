@@ -7,7 +7,7 @@ open, formats nothing that nobody reads.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 class ResilienceError(Exception):
@@ -15,19 +15,23 @@ class ResilienceError(Exception):
 
 
 class RejectedError(ResilienceError):
-    """The call was refused before it started; the callable did not run.
-
-    Attributes:
-        key: Key of the command that refused.
-        retry_after: Seconds until asking again can help; None if unknown.
-    """
+    """The call was refused before it started; the callable did not run."""
 
     reason = "the call was rejected"
 
-    def __init__(self, key: str, retry_after: float | None = None) -> None:
-        # BaseException.__new__ has put both into args already.
-        self.key = key
-        self.retry_after = retry_after
+    if TYPE_CHECKING:  # BaseException keeps its arguments already; an __init__ would double the price of a refusal
+
+        def __init__(self, key: str, retry_after: float | None = None, /) -> None: ...
+
+    @property
+    def key(self) -> str:
+        """Key of the command that refused."""
+        return self.args[0]  # type: ignore[no-any-return]
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds until asking again can help; None if unknown."""
+        return self.args[1] if len(self.args) > 1 else None
 
     def __str__(self) -> str:
         wait = "" if self.retry_after is None else f"; retry in {self.retry_after:.3g} s"

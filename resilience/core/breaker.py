@@ -276,7 +276,7 @@ class Circuit:
     the lock is released. The compiled wrapper (pipeline.template) has acquire()
     and settle() of a healthy circuit written out, to save two calls: a term that
     ``admits`` is the permit, and a good result is bumped if it came in less than
-    ``slow_s``, before the term's ``calm_until``, while the term still runs.
+    ``slow_s`` and before the term's ``calm_until``, which is past when the term is.
     """
 
     __slots__ = ("_config", "_emit", "_group", "_horizon", "_key", "_lock", "_openings", "_random", "slow_s", "term")
@@ -332,7 +332,7 @@ class Circuit:
     def settle(self, permit: _Term, outcome: int, started: float, now: float) -> None:
         """Report how the permitted call, begun at *started*, ended. Never raises."""
         slow = now - started >= self.slow_s
-        if outcome == SUCCESS and now < permit.calm_until and not slow and permit is self.term:
+        if outcome == SUCCESS and now < permit.calm_until and not slow:
             permit.bump()
             return
         self._settle(permit, outcome, slow, now)
@@ -426,6 +426,7 @@ class Circuit:
             new = _ForcedClosed(seq, now, config, self._horizon, heir)
         else:
             new = (_Disabled if state is State.DISABLED else _ForcedOpen)(seq, now)
+        old.calm_until = -inf  # its permits must come to the lock, and be recognised as late
         self.term = new
         return StateChanged(self._key, self._group, old.state, state, trigger, seq, now)
 

@@ -120,6 +120,8 @@ class Slots:
                     self._size += 1  # the new token goes straight to the caller
                     self._least_free = min(self._least_free + 1, 0)
                     return
+            if self._tokens:  # a limit was set just now, and brought some
+                return self.acquire(0.0)
         raise BulkheadFullError(self._key)
 
     def _collect(self) -> None:

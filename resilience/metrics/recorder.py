@@ -27,7 +27,7 @@ WINDOW_S: Final = 10.0
 BUCKETS: Final = 10
 LATENCY_WINDOW_S: Final = 60.0
 LATENCY_SLICES: Final = 6
-BATCH: Final = 128  # successes that may be pending: half a kilobyte, and one lock for all of them
+BATCH: Final = 256  # successes that may be pending: a kilobyte, and one lock for all of them
 _REFUSED: Final = (int(Event.SHORT_CIRCUITED), int(Event.FALLBACK_MISSING), int(Event.EXCEPTIONS_THROWN))
 
 

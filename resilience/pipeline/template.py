@@ -164,7 +164,7 @@ def source(shape: Shape) -> str:
     ask = "" if not shape.breaker else _ASK if shape.fallback else _ASK_OR_RAISE
     body = "\n".join(filter(None, [
         "started = clock()",
-        f"event = {int(Event.SHORT_CIRCUITED)}",
+        f"event = {int(Event.SHORT_CIRCUITED)}" if shape.breaker and shape.fallback else "",
         "items, thrown = 0, None" if flavour.is_generator else "",
         "" if shape.fallback else ask,
         "try:",
@@ -240,7 +240,7 @@ def _execution(shape: Shape) -> str:
 def _count(shape: Shape) -> str:
     """Weigh and count a success."""
     if shape.breaker:
-        healthy = "now < permit.calm_until and took < circuit.slow_s and permit is circuit.term"
+        healthy = "now < permit.calm_until and took < circuit.slow_s"
         full = f"not permit.bump() % {BATCH}"  # it counts the calls of its term
         slow_way = f"settle(permit, {SUCCESS}, started, now)\nsuccess(started, now)"
     else:

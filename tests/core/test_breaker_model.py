@@ -1,0 +1,188 @@
+"""The circuit against a plain model that knows nothing of tallies, calm or running totals."""
+
+import random
+
+import pytest
+
+from resilience.core.breaker import TRANSITIONS, Circuit, CircuitBreaker
+from resilience.core.events import Trigger
+from resilience.core.outcome import CANCELLED, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
+from resilience.errors import CircuitOpenError
+
+OPERATOR = [Trigger.FORCED_OPEN, Trigger.FORCED_CLOSED, Trigger.DISABLED, Trigger.RELEASED, Trigger.RESET]
+
+
+class Model:
+    """A breaker in the plainest words. A permit is the number of the term that gave it."""
+
+    def __init__(self, config, now, random):
+        self.config, self.random = config, random
+        self.state, self.term, self.events, self.openings, self.until = "closed", 0, [], 0, None
+        self.history(now)
+
+    def history(self, now):
+        self.origin, self.running, self.calls = now, 0, []
+
+    def see(self, now):
+        self.running = max(self.running, int((now - self.origin) // (self.config.window / self.config.buckets)))
+
+    def window(self):
+        if self.config.window_calls is not None:
+            return self.calls[-self.config.window_calls:]
+        return [call for call in self.calls if call[0] > self.running - self.config.buckets]
+
+    def begin(self, trigger, state, now):
+        old, self.state, self.term = self.state, state, self.term + 1
+        self.until = None
+        if state == "open":
+            self.openings += 1
+            self.u = self.random() if self.config.open_jitter else 0.0
+            self.since, self.until = now, now + self.wait()
+        elif state == "half_open":
+            self.free = self.owed = self.config.half_open_calls
+            self.until = now + self.config.half_open_for
+        elif state in ("closed", "forced_closed"):
+            if state == "closed":
+                self.openings = 0
+            if old not in ("closed", "forced_closed") or trigger == "reset":
+                self.history(now)
+            self.see(now)
+        self.events.append((old, state, str(trigger), self.term, now))
+
+    def wait(self):
+        c = self.config
+        wait = c.open_for if c.open_growth == 1 else min(c.open_max, c.open_for * c.open_growth ** (self.openings - 1))
+        return wait * (1 + c.open_jitter * self.u)
+
+    def acquire(self, now):
+        if self.state in ("closed", "forced_closed", "disabled"):
+            return self.term
+        if self.until is not None and now >= self.until:
+            self.begin("probes_lost" if self.state == "half_open" else "rested", "half_open", now)
+        if self.state == "half_open" and self.free:
+            self.free -= 1
+            return self.term
+        return None
+
+    def settle(self, permit, outcome, started, now):
+        c = self.config
+        if permit != self.term or self.state == "disabled":
+            return
+        if outcome == SUCCESS:
+            bad = False
+        elif outcome in (FAILURE, TIMEOUT) or (outcome == REJECTED and c.count_rejections):
+            bad = True
+        else:
+            if self.state == "half_open":
+                self.free += 1
+            return
+        slow = c.slow_call is not None and now - started >= c.slow_call
+        if self.state == "half_open":
+            if bad or slow:
+                self.begin("probe_failed", "open", now)
+            else:
+                self.owed -= 1
+                if not self.owed:
+                    self.begin("probes_passed", "closed", now)
+            return
+        self.see(now)
+        self.calls.append((self.running, bad, slow))
+        calls = self.window()
+        if self.state == "forced_closed" or len(calls) < c.min_calls:
+            return
+        if not bad and not slow and not any(b or s for _, b, s in calls):
+            return
+        if sum(b for _, b, _ in calls) / len(calls) >= c.failure_rate:
+            self.begin("failure_rate", "open", now)
+        elif c.slow_call is not None and sum(s for *_, s in calls) / len(calls) >= c.slow_rate:
+            self.begin("slow_rate", "open", now)
+
+    def steer(self, trigger, now):
+        if trigger == "released":
+            if self.state.startswith("forced") or self.state == "disabled":
+                self.begin(trigger, "closed", now)
+        elif trigger == "reset":
+            self.begin(trigger, "closed", now)
+        elif self.state != trigger:
+            self.begin(trigger, str(trigger), now)
+
+    def configure(self, config, now):
+        if self.config.window_calls is not None:
+            self.calls = self.calls[-self.config.window_calls:]
+        self.config = config
+        if self.state == "open":
+            self.until = self.since + self.wait()
+        elif self.state in ("closed", "forced_closed"):
+            if config.window_calls is not None:
+                self.calls = self.calls[-config.window_calls:]
+            self.see(now)
+
+    def retry_after(self, now):
+        if self.state in ("closed", "forced_closed", "disabled"):
+            return None
+        if self.state == "open":
+            return max(0.0, self.until - now)
+        if self.state == "half_open":
+            return max(0.0, min(self.until - now, self.config.open_for))
+        return self.config.open_for
+
+
+def any_config(rng, window_calls):
+    slow_call = rng.choice([None, None, 1.0])
+    return CircuitBreaker(
+        failure_rate=rng.choice([0.1, 0.25, 0.5, 0.55, 1.0]), min_calls=rng.choice([1, 3, 4]),
+        window=8.0, buckets=4, window_calls=rng.choice([4, 8, 20]) if window_calls else None,
+        open_for=rng.choice([1.0, 4.0]), open_growth=rng.choice([1.0, 2.0]), open_max=16.0,
+        open_jitter=rng.choice([0.0, 0.5]), slow_call=slow_call, slow_rate=1.0 if slow_call is None else 0.5,
+        half_open_calls=rng.choice([1, 2, 3]), half_open_for=rng.choice([1.0, 8.0]),
+        count_rejections=rng.random() < 0.5)
+
+
+def ask(circuit, now):
+    """The permit and None, or None and how long to wait."""
+    try:
+        return circuit.acquire(now), None
+    except CircuitOpenError as refusal:
+        return None, refusal.retry_after
+
+
+@pytest.mark.parametrize("troubled", [0.02, 0.2, 0.6])
+@pytest.mark.parametrize("seed", range(100))
+def test_any_history_goes_as_the_plain_model_says(seed, troubled):
+    rng = random.Random(f"{seed} {troubled}")
+    config, seen = any_config(rng, window_calls=seed % 3 == 0), []
+    draws = [random.Random(seed), random.Random(seed)]
+    ours, plain = [lambda r=r: r.randrange(16) / 16 for r in draws]
+    now, held = 5.0, []
+    circuit = Circuit(config, key="k", group="g", now=now, emit=seen.append, random=ours)
+    model = Model(config, now, plain)
+    for _ in range(250):
+        now += rng.choice([0, 0, 1, 3, rng.randrange(40), rng.randrange(300), -rng.randrange(20)]) / 16
+        dice = rng.random()
+        if dice < 0.03:
+            trigger = rng.choice(OPERATOR)
+            circuit.steer(trigger, now)
+            model.steer(trigger, now)
+        elif dice < 0.06:
+            config = any_config(rng, window_calls=config.window_calls)
+            circuit.configure(config, now)
+            model.configure(config, now)
+        elif dice < 0.5 and held:
+            permits = held.pop(rng.randrange(len(held)) if rng.random() < 0.3 else -1)
+            outcome = rng.choice([FAILURE, TIMEOUT, REJECTED, IGNORED, CANCELLED]) \
+                if rng.random() < troubled else SUCCESS
+            started = now - rng.choice([0.0, 0.5, 1.0, 3.0])
+            circuit.settle(permits[0], outcome, started, now)
+            model.settle(permits[1], outcome, started, now)
+        else:
+            expected = model.acquire(now)
+            permit, retry_after = ask(circuit, now)
+            assert (expected is None) == (permit is None)
+            if permit is not None:
+                held.append((permit, expected))
+            else:
+                assert model.retry_after(now) == retry_after
+        assert model.state == circuit.state
+        assert model.retry_after(now) == circuit.retry_after(now)
+        assert model.events == [(e.old, e.new, e.trigger, e.term, e.at) for e in seen]
+    assert all(TRANSITIONS[e.old, e.trigger] is e.new for e in seen)

@@ -1,0 +1,126 @@
+"""Rolling counts against windows that keep every event in a list."""
+
+import random
+from collections import Counter, deque
+
+import pytest
+
+from resilience.core.window import CountWindow, Tally, TimeWindow
+
+WIDTH = 3
+
+
+class SlowTimeWindow:
+    """All events since for ever, each with the slice it fell into."""
+
+    def __init__(self, window, buckets, now):
+        self.slice_s, self.buckets, self.origin = window / buckets, buckets, now
+        self.running = 0
+        self.events = []
+
+    def _see(self, now):
+        self.running = max(self.running, int((now - self.origin) // self.slice_s))
+
+    def add(self, column, now, n=1):
+        self._see(now)
+        self.events += [(self.running, column)] * n
+
+    def sums(self, now):
+        self._see(now)
+        inside = Counter(column for at, column in self.events if at > self.running - self.buckets)
+        return [inside[column] for column in range(WIDTH)]
+
+    def totals(self):
+        return [sum(c == column for _, c in self.events) for column in range(WIDTH)]
+
+
+def tick(rng):
+    """A step of the clock on a grid that floats hold exactly: standing still, on, far on, and back."""
+    return rng.choice([0, 0, rng.randrange(4), rng.randrange(64), rng.randrange(2000), -rng.randrange(64)]) / 16
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_any_history_counts_as_a_list_of_events_does(seed):
+    rng = random.Random(seed)
+    buckets = rng.choice([1, 2, 3, 10])
+    shape = {"window": buckets * rng.choice([0.25, 1.0, 4.0]), "buckets": buckets, "now": rng.randrange(100) / 16}
+    window, slow = TimeWindow(WIDTH, **shape), SlowTimeWindow(**shape)
+    now = shape["now"]
+    for _ in range(150):
+        now += tick(rng)
+        column, n = rng.randrange(WIDTH), rng.choice([1, 1, 1, 5])
+        window.add(column, now, n)
+        slow.add(column, now, n)
+        if rng.random() < 0.5:
+            now += tick(rng)
+            assert slow.sums(now) == window.sums(now)
+    assert slow.totals() == window.totals
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_a_resized_window_keeps_every_counts_age_to_within_a_slice(seed):
+    rng = random.Random(seed)
+    old_s, old_n, new_s, new_n = rng.choice([4.0, 10.0]), rng.choice([1, 4, 10]), rng.choice([2.0, 10.0, 40.0]), 8
+    window, now, events = TimeWindow(1, window=old_s, buckets=old_n, now=0.0), 0.0, []
+    for _ in range(rng.randrange(60)):
+        now += rng.expovariate(4.0)
+        window.add(0, now)
+        events.append(now)
+    now += rng.choice([0.0, 0.1, 3.0, 30.0])
+    window, resized_at = window.resized(window=new_s, buckets=new_n, now=now), now
+    for _ in range(30):
+        old_slice, new_slice = old_s / old_n, new_s / new_n
+        surely = [t for t in events if now - t <= new_s - new_slice
+                  and (t >= resized_at or resized_at - t <= old_s - old_slice)]
+        perhaps = [t for t in events if now - t <= new_s + new_slice + old_slice]
+        assert len(surely) <= window.sums(now)[0] <= len(perhaps)
+        now += rng.expovariate(1.0)
+        if rng.random() < 0.5:
+            window.add(0, now)
+            events.append(now)
+    assert [len(events)] == window.totals
+
+
+def test_a_cleared_window_is_empty_and_its_totals_never_fall():
+    window = TimeWindow(1, window=10.0, buckets=10, now=0.0)
+    window.add(0, 1.0, 3)
+    window.clear()
+
+    assert [0] == window.sums(1.0)
+    assert [3] == window.totals
+    window.add(0, 1.5)
+    assert [1] == window.sums(10.9)
+    assert [0] == window.sums(11.0)
+
+
+def test_a_slice_too_short_for_the_clock_still_rolls():
+    window = TimeWindow(1, window=1e-9, buckets=10, now=1e9)
+    for _ in range(3):
+        window.add(0, 1e9)
+
+    assert window.sums(1e9)[0] <= 3
+    assert [0] == window.sums(1e9 + 1.0)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_a_count_window_is_the_last_so_many_calls(seed):
+    rng = random.Random(seed)
+    size = rng.choice([1, 2, 7, 50])
+    window, slow = CountWindow(WIDTH, size=size), deque(maxlen=size)
+    for _ in range(300):
+        column, n = rng.randrange(WIDTH), rng.choice([1, 1, 1, 3, 60])
+        window.add(column, 0.0, n)
+        slow.extend([column] * n)
+        if rng.random() < 0.05:
+            size = rng.choice([1, 2, 7, 50])
+            window, slow = window.resized(size), deque(slow, maxlen=size)
+        assert [slow.count(column) for column in range(WIDTH)] == window.sums(0.0)
+
+
+def test_a_tally_says_each_bump_once():
+    tally = Tally()
+    assert 0 == tally.take()
+    tally.bump()
+    tally.bump()
+
+    assert [2, 0, 0] == [tally.take(), tally.take(), tally.take()]

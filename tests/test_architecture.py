@@ -1,0 +1,143 @@
+"""Imports point downwards, the core cannot reach the outside world, and __all__ says what there is."""
+
+import ast
+import importlib
+import pathlib
+import types
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = ROOT / "resilience"
+#: Low to high; each may import what stands below it, and itself. Layers of one line do not know each other.
+LAYERS = [
+    ["_version"],
+    ["errors"],
+    ["core"],
+    ["drivers", "metrics"],
+    ["pipeline"],
+    ["registry"],
+    ["guard"],
+    ["decorators"],
+    ["__init__"],
+    ["config", "integrations", "discovery", "gateway", "asgi", "testing", "demo"],
+    ["cli"],
+    ["__main__"],
+]
+SIDE_BY_SIDE = next(names for names in LAYERS if "gateway" in names)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+FORBIDDEN_IN_CORE = {"time", "asyncio", "random", "logging", "socket", "os", "concurrent", "datetime", "queue",
+                     "subprocess", "selectors", "signal", "contextvars", "wrapt", "pathlib", "io"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(path):
+    """(module, name or None) for every import in *path*, TYPE_CHECKING blocks and functions included."""
+    package = path.relative_to(ROOT).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from ((module, alias.name) for alias in node.names)
+
+
+def layer_of(module, name):
+    """The layer of ours that an import reaches, or None."""
+    parts = module.split(".")
+    if parts[0] != PACKAGE.name:
+        return None
+    if len(parts) > 1:
+        return parts[1]
+    return name if name is not None and ((PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").exists()) \
+        else "__init__"
+
+
+def layer_of_file(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_downwards(path):
+    mine = layer_of_file(path)
+    for module, name in imported(path):
+        theirs = layer_of(module, name)
+        if theirs is None or theirs == mine:
+            continue
+        if mine in SIDE_BY_SIDE and theirs in SIDE_BY_SIDE:
+            assert theirs != "gateway", f"only the command line may import the gateway, not {mine}"
+            continue
+        assert RANK[theirs] < RANK[mine], f"{path.name} imports {module} {name or ''}"
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if layer_of_file(p) == "core"], ids=lambda p: p.name)
+def test_the_core_knows_no_clock_no_chance_and_no_outside_world(path):
+    for module, name in imported(path):
+        assert module.split(".")[0] not in FORBIDDEN_IN_CORE, f"core imports {module}"
+        if module == "threading":
+            assert name is None, "import threading, and use its Lock alone"
+    used = {node.attr for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "threading"}
+    assert used <= {"Lock", "RLock"}
+
+
+def test_errors_import_nothing_of_ours():
+    assert all(layer_of(module, name) is None for module, name in imported(PACKAGE / "errors.py"))
+
+
+def test_only_the_command_line_imports_the_gateway():
+    importers = {layer_of_file(path) for path in MODULES for module, name in imported(path)
+                 if layer_of(module, name) == "gateway"}
+
+    assert importers <= {"gateway", "cli"}
+
+
+def test_the_dashboard_imports_nothing_of_the_library():
+    for path in (ROOT / "dashboard").rglob("*.py"):
+        assert all(layer_of(module, name) is None for module, name in imported(path)), path
+
+
+def test_only_the_drivers_and_the_registry_read_the_clock_in_the_engine():
+    readers = {layer_of_file(path) for path in MODULES for module, _ in imported(path)
+               if module in ("time", "datetime") and RANK[layer_of_file(path)] <= RANK["decorators"]}
+
+    assert readers <= {"drivers", "registry", "metrics"}
+
+
+def test_every_layer_has_its_place():
+    assert {layer_of_file(path) for path in MODULES} <= set(RANK)
+
+
+def public_names(module):
+    return {name for name, value in vars(module).items()
+            if not name.startswith("_") and not isinstance(value, types.ModuleType)}
+
+
+def test_all_is_exactly_what_the_package_has_to_offer():
+    import resilience
+
+    assert sorted(resilience.__all__) == resilience.__all__
+    assert len(set(resilience.__all__)) == len(resilience.__all__)
+    assert set(resilience.__all__) == public_names(resilience)
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if "__all__" in p.read_text()],
+                         ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_every_all_names_what_exists(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
+
+    assert [] == [name for name in module.__all__ if not hasattr(module, name)]
+
+
+def test_the_package_file_re_exports_and_does_nothing_else():
+    body = ast.parse((PACKAGE / "__init__.py").read_text()).body
+
+    assert all(isinstance(node, (ast.ImportFrom, ast.Assign)) or
+               (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_every_file_opens_with_what_it_is_about(path):
+    assert ast.get_docstring(ast.parse(path.read_text()))
