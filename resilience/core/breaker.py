@@ -175,7 +175,7 @@ class _Closed(_Term):
         config = self._config
         if calls < config.min_calls:
             return None
-        if (bad + slow_bad) / calls >= config.failure_rate:  # 0.55 * 20 is more than 11, 11 / 20 is 0.55
+        if (bad + slow_bad) / calls >= config.failure_rate:  # 0.55 * 100 is more than 55, 55 / 100 is 0.55
             return Trigger.FAILURE_RATE
         if config.slow_call is not None and (slow_good + slow_bad) / calls >= config.slow_rate:
             return Trigger.SLOW_RATE

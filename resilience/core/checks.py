@@ -39,10 +39,10 @@ def number(*, above: float | None = None, least: float | None = None, most: floa
     def check(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value is None and optional:
             return
-        good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-        good = good and abs(value) <= sys.float_info.max  # false for NaN too; an int may be too large for a float
-        good = good and (above is None or value > above) and (least is None or value >= least)
-        if not good or (most is not None and value > most):
+        if not (isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+                and abs(value) <= sys.float_info.max  # false for NaN too; an int may be too large for a float
+                and (above is None or value > above) and (least is None or value >= least)
+                and (most is None or value <= most)):
             raise ConfigError(f"{attribute.name} must be {wanted}, not {value!r}", attribute.name)
 
     return check

@@ -23,7 +23,6 @@ from typing import Any, Final
 
 from ..errors import CallTimeoutError
 
-
 #: One call under a deadline: [task (None once it has ended), fifo, deadline, cancelling at entry, fired].
 #: A list, since making one costs a tenth of making an object.
 Watch = list[Any]

@@ -80,8 +80,7 @@ class WorkerPool:
             RuntimeError: The pool is closed, or has no thread and the system gives it none.
         """
         admitted = self.admitted
-        if admitted > self.largest:
-            self.largest = admitted
+        self.largest = max(self.largest, admitted)
         if self._threads < self.size and admitted > self._threads:
             self._spawn()
         with self._lock:  # nothing may queue behind close()'s last word to the workers

@@ -91,3 +91,16 @@ def test_a_subclass_of_a_users_own_keeps_all_that():
 
 class OursOpenError(CircuitOpenError):
     reason = "the warehouse is closed"
+
+
+@pytest.mark.parametrize("kind", [CircuitOpenError, BulkheadFullError, RateLimitedError, FallbackRejectedError])
+def test_a_refusal_takes_no_named_arguments_that_a_pickle_would_lose(kind):
+    with pytest.raises(TypeError):
+        kind(key="db")
+    with pytest.raises(TypeError):
+        kind("db", retry_after=1.0)
+
+
+def test_a_refusal_made_bare_can_still_be_read():
+    assert ("", None, ": the circuit is open") == (CircuitOpenError().key, CircuitOpenError().retry_after,
+                                                   str(CircuitOpenError()))

@@ -1,0 +1,30 @@
+"""A worker that ended while its caller was leaving was struck off before it was counted: minus one abandoned."""
+
+import threading
+
+from resilience.core.bulkhead import Bulkhead, Slots
+from resilience.drivers.workers import Isolation, WorkerPool
+from resilience.errors import CallTimeoutError
+from tests.drivers.until import until
+
+
+def test_a_worker_that_ends_while_its_caller_leaves_is_never_counted_below_zero():
+    pool, go, seen = WorkerPool("leaving", size=1, max_queue=0), threading.Event(), []
+
+    class LetsItEndMeanwhile(Isolation):
+        def abandon(self):
+            go.set()
+            pool.close()
+            until(lambda: not [t for t in threading.enumerate() if t.name.startswith("resilience-leaving-")])
+            seen.append(self.abandoned)
+            super().abandon()
+            seen.append(self.abandoned)
+
+    isolation = LetsItEndMeanwhile("k", Slots(Bulkhead(1), key="k"), pool, 0.01)
+    try:
+        isolation.wait(isolation.submit(go.wait, (10,), {}, 0.0))
+    except CallTimeoutError:
+        pass
+
+    assert min(seen) >= 0
+    assert 0 == isolation.abandoned
