@@ -1,0 +1,178 @@
+// Board: the tiles on the page, when they are redrawn and when they may move.
+//
+// Theory of operation. Messages only mark commands dirty. One animation frame at a time, tiles are redrawn for at most
+// FRAME_MS (longer while a page fills), those on screen first; the rest waits for the next frame. Tiles off screen are
+// redrawn at most every OFF_SCREEN_MS. So a thousand commands cost smoothness, never responsiveness.
+//
+// Tiles are put in order every `sortEveryMs` and at once when the reader asks, but not while a pointer has lately moved
+// over them or the keyboard is inside: nothing jumps away from under a finger. Nothing is animated either: a transition
+// on a few circles would keep a browser busier than a thousand commands do.
+
+import { held, matcher, ordered } from "./ordering.js";
+import { niceCeiling } from "./scales.js";
+import { Tile } from "./tile.js";
+
+const FRAME_MS = 8;
+const OFF_SCREEN_MS = 1500;
+const FIRST_FRAME_MS = 40;
+const FILLING = 50; // with more tiles than this still to be made, being complete comes before being smooth
+
+export class Board {
+  constructor({ element, template, fleet, sortEveryMs, holdMs, onDrawn }) {
+    Object.assign(this, { element, template, fleet, sortEveryMs, holdMs, onDrawn });
+    this.tiles = new Map();
+    this.sort = "hurts";
+    this.reversed = false;
+    this.filter = "";
+    this.wanted = "";
+    this.shownCount = 0;
+    this._ceiling = 1;
+    this._sortedAt = -Infinity;
+    this._pointerAt = -Infinity;
+    this._frame = 0;
+    this._mustOrder = false;
+    this._sight = new IntersectionObserver((entries) => this._seen(entries), { rootMargin: "200px" });
+    this._byElement = new WeakMap();
+    this._watchPointer();
+  }
+
+  /** Change what is shown and how; takes effect in the next frame. */
+  choose({ sort = this.sort, reversed = this.reversed, filter = this.filter, wanted = this.wanted }) {
+    Object.assign(this, { sort, reversed, filter, wanted });
+    this._pointerAt = -Infinity;
+    this._mustOrder = true;
+    this.schedule();
+  }
+
+  /** Redraw soon what is dirty. */
+  schedule() {
+    if (this._frame === 0) this._frame = requestAnimationFrame(() => this._draw());
+  }
+
+  /** Once a second: scale, ages and sparklines of the tiles on screen, and the order if it is due. */
+  tick(now) {
+    this._rescale();
+    if (this.fleet.dirty.size > 0 || this.fleet.commands.size !== this.tiles.size || now - this._sortedAt >= this.sortEveryMs) this.schedule();
+    for (const tile of this.tiles.values()) {
+      const command = this.fleet.commands.get(tile.key);
+      if (tile.visible && command !== undefined) tile.drawTime(command, now);
+    }
+  }
+
+  /** Whether the order is kept still for the reader's sake. */
+  isHeld(now) {
+    return now - this._pointerAt < this.holdMs || this.element.contains(document.activeElement);
+  }
+
+  _draw() {
+    this._frame = 0;
+    const start = performance.now();
+    const filling = this.fleet.commands.size - this.tiles.size > FILLING;
+    const deadline = start + (filling ? FIRST_FRAME_MS : FRAME_MS);
+    if (this.fleet.commands.size !== this.tiles.size) this._rescale();
+    const finished = this._drawDirty(start, deadline);
+    this._sweep();
+    const due = start - this._sortedAt >= this.sortEveryMs;
+    if (this._mustOrder || due) this._order(start);
+    if (!finished) this.schedule();
+    this.onDrawn();
+  }
+
+  /** Redraw dirty tiles until the deadline; false if some that are due had to wait. */
+  _drawDirty(start, deadline) {
+    const { dirty, commands } = this.fleet;
+    const onScreen = [];
+    const offScreen = [];
+    for (const key of dirty) {
+      const tile = this.tiles.get(key);
+      if (tile === undefined || tile.visible) onScreen.push(key);
+      else if (start - tile.drawnAt >= OFF_SCREEN_MS) offScreen.push(key);
+    }
+    for (const key of [...onScreen, ...offScreen]) {
+      if (performance.now() > deadline) return false;
+      dirty.delete(key);
+      const command = commands.get(key);
+      if (command === undefined) continue;
+      const tile = this._tile(command);
+      tile.draw(command, this._ceiling);
+      tile.drawnAt = start;
+    }
+    return true;
+  }
+
+  _tile(command) {
+    let tile = this.tiles.get(command.key);
+    if (tile === undefined) {
+      tile = new Tile(this.template, command);
+      this.tiles.set(command.key, tile);
+      this._byElement.set(tile.element, tile);
+      tile.drawTime(command, performance.now());
+      this._mustOrder = true;
+    }
+    return tile;
+  }
+
+  /** Take the tiles of departed commands away. */
+  _sweep() {
+    for (const [key, tile] of this.tiles) {
+      if (this.fleet.commands.has(key)) continue;
+      this._sight.unobserve(tile.element);
+      tile.element.remove();
+      this.tiles.delete(key);
+    }
+  }
+
+  _order(now) {
+    const commands = [...this.tiles.keys()].map((key) => this.fleet.commands.get(key));
+    const inOrder = this.isHeld(now)
+      ? held(commands, [...this.element.children].map((e) => this._byElement.get(e).key))
+      : ordered(commands, this.sort, this.reversed);
+    const matches = matcher(this.filter, this.wanted);
+    let next = this.element.firstElementChild;
+    this.shownCount = 0;
+    for (const command of inOrder) {
+      const { element } = this.tiles.get(command.key);
+      const shown = matches(command);
+      if (element.hidden === shown) element.hidden = !shown;
+      if (shown) this.shownCount += 1;
+      if (element === next) {
+        next = next.nextElementSibling;
+      } else {
+        const isNew = element.parentNode === null;
+        this.element.insertBefore(element, next);
+        if (isNew) this._sight.observe(element);
+      }
+    }
+    this._sortedAt = now;
+    this._mustOrder = false;
+  }
+
+  /** Fit the circles' scale to the busiest command; in steps, so that it seldom changes. */
+  _rescale() {
+    let most = 0;
+    for (const { view } of this.fleet.commands.values()) most = Math.max(most, view.rate);
+    const ceiling = niceCeiling(Math.max(10, most));
+    if (ceiling === this._ceiling) return;
+    this._ceiling = ceiling;
+    for (const key of this.fleet.commands.keys()) this.fleet.dirty.add(key);
+    this.schedule();
+  }
+
+  _seen(entries) {
+    const now = performance.now();
+    for (const { target, isIntersecting } of entries) {
+      const tile = this._byElement.get(target);
+      const command = this.fleet.commands.get(tile.key);
+      tile.visible = isIntersecting;
+      if (isIntersecting && command !== undefined) tile.drawTime(command, now);
+    }
+  }
+
+  _watchPointer() {
+    const here = () => { this._pointerAt = performance.now(); };
+    const gone = () => { this._pointerAt = -Infinity; };
+    this.element.addEventListener("pointermove", here, { passive: true });
+    this.element.addEventListener("pointerdown", here, { passive: true });
+    this.element.addEventListener("pointerleave", gone, { passive: true });
+  }
+}

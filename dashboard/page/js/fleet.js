@@ -1,0 +1,161 @@
+// Fleet: everything the streams have said, kept per command and per reporter. Pure: it is told the time.
+//
+// Theory of operation. A *reporter* is one instance on one stream (a Hystrix stream names no instance, so it is one
+// reporter). A command holds the last reading of each of its reporters. Readings younger than `staleAfterMs` make up
+// the view; without any, the command keeps its last view and is stale. Reporters silent for `forgetAfterMs` are
+// forgotten, and a command with its last reporter. Memory is bounded by `maxCommands` and `MAX_REPORTERS`.
+//
+// Times are milliseconds of one monotonic clock. `dirty` collects the commands whose tiles must be redrawn.
+
+import { combine } from "./aggregate.js";
+import { History } from "./history.js";
+import { readMessage } from "./wire.js";
+
+const MAX_REPORTERS = 200;
+const MAX_TRANSITIONS = 5;
+
+class Command {
+  constructor(key, order) {
+    this.key = key;
+    this.order = order;
+    this.reporters = new Map();
+    this.history = new History();
+    this.seen = [];
+    this.lastAt = 0;
+    this.stale = false;
+    this.view = null;
+  }
+
+  /** Rebuild the view from the fresh readings; keeps the last one when there is none. */
+  refresh(now, staleAfterMs) {
+    const fresh = [];
+    for (const reporter of this.reporters.values()) {
+      if (now - reporter.at < staleAfterMs) fresh.push(reporter.reading);
+    }
+    this.stale = fresh.length === 0;
+    if (!this.stale) this.view = combine(fresh, this.reporters.size);
+    return this.view;
+  }
+
+  /** The last transitions of all reporters, newest first: [{from, to, trigger, ageMs}]. */
+  transitions(now) {
+    const oldestFirst = this.seen.map((t) => ({ ...t, ageMs: now - t.at }));
+    for (const { reading, at } of this.reporters.values()) {
+      for (const t of reading.transitions ?? []) oldestFirst.push({ ...t, ageMs: now - at + t.age * 1000 });
+    }
+    return oldestFirst.reverse().sort((a, b) => a.ageMs - b.ageMs).slice(0, MAX_TRANSITIONS);
+  }
+}
+
+export class Fleet {
+  constructor({ staleAfterMs, forgetAfterMs, maxCommands = 10_000 }) {
+    this.staleAfterMs = staleAfterMs;
+    this.forgetAfterMs = forgetAfterMs;
+    this.maxCommands = maxCommands;
+    this.commands = new Map();
+    this.dirty = new Set();
+    this.malformed = 0;
+    this.overflowed = 0;
+    this._order = 0;
+  }
+
+  /** Take one message of stream number `stream`; returns its kind. Never throws. */
+  apply(stream, text, now) {
+    const message = readMessage(text);
+    if (message.kind === "malformed") this.malformed += 1;
+    if (message.kind === "reading") this._read(stream, message.reading, now);
+    if (message.kind === "removed") this._remove(message.key, reporterId(stream, message.instance), now);
+    return message.kind;
+  }
+
+  /** Notice what time alone changes: commands that went stale or are to be forgotten. Call about once a second. */
+  tick(now) {
+    for (const command of this.commands.values()) {
+      let changed = false;
+      for (const [id, reporter] of command.reporters) {
+        if (now - reporter.at >= this.forgetAfterMs) changed = command.reporters.delete(id) || changed;
+      }
+      if (command.reporters.size === 0) {
+        this.commands.delete(command.key);
+        this.dirty.delete(command.key);
+      } else {
+        const { stale, view } = command;
+        const silent = view.silent;
+        command.refresh(now, this.staleAfterMs);
+        if (changed || stale !== command.stale || silent !== command.view.silent) this.dirty.add(command.key);
+      }
+    }
+  }
+
+  /** Totals for the summary line; stale commands are counted, but their traffic is not. */
+  summary() {
+    const total = { commands: 0, open: 0, halfOpen: 0, stale: 0, rate: 0, refusedRate: 0, errorRate: 0 };
+    let errorsPerSecond = 0;
+    for (const { view, stale } of this.commands.values()) {
+      total.commands += 1;
+      if (stale) {
+        total.stale += 1;
+        continue;
+      }
+      if (view.severity === 2) total.open += 1;
+      if (view.severity === 1) total.halfOpen += 1;
+      total.rate += view.rate;
+      total.refusedRate += view.rate * view.refusedShare;
+      errorsPerSecond += view.rate * view.errorRate;
+    }
+    total.errorRate = total.rate > 0 ? errorsPerSecond / total.rate : 0;
+    return total;
+  }
+
+  _read(stream, reading, now) {
+    const command = this._command(reading.key);
+    if (command === null) return;
+    const id = reporterId(stream, reading.instance);
+    const before = command.reporters.get(id);
+    if (before === undefined && command.reporters.size >= MAX_REPORTERS) {
+      this.overflowed += 1;
+      return;
+    }
+    if (before !== undefined && reading.transitions === null) this._notice(command, before.reading, reading, now);
+    command.reporters.set(id, { reading, at: now });
+    command.lastAt = now;
+    const view = command.refresh(now, this.staleAfterMs);
+    command.history.put(Math.floor(now / 1000), view.rate, view.rate * view.unhappy);
+    this.dirty.add(reading.key);
+  }
+
+  /** A stream that tells no transitions: the change between two readings is one. */
+  _notice(command, before, after, now) {
+    const from = combine([before]).state;
+    const to = combine([after]).state;
+    if (from !== to) command.seen = [...command.seen, { from, to, trigger: "", at: now }].slice(-MAX_TRANSITIONS);
+  }
+
+  _command(key) {
+    const known = this.commands.get(key);
+    if (known !== undefined) return known;
+    if (this.commands.size >= this.maxCommands) {
+      this.overflowed += 1;
+      return null;
+    }
+    const command = new Command(key, (this._order += 1));
+    this.commands.set(key, command);
+    return command;
+  }
+
+  _remove(key, id, now) {
+    const command = this.commands.get(key);
+    if (command === undefined || !command.reporters.delete(id)) return;
+    if (command.reporters.size === 0) {
+      this.commands.delete(key);
+      this.dirty.delete(key);
+    } else {
+      command.refresh(now, this.staleAfterMs);
+      this.dirty.add(key);
+    }
+  }
+}
+
+function reporterId(stream, instance) {
+  return `${stream} ${instance}`;
+}

@@ -1,0 +1,159 @@
+// Header: the summary line, the streams' condition and the controls.
+//
+// What the reader chose is kept in the address (`#sort=p99&filter=pay`), so that a view can be bookmarked and shared.
+
+import { SORTS } from "./ordering.js";
+import { percentText, rateText, shortText } from "./scales.js";
+import { complaint, overall } from "./status.js";
+
+const EVERY_MS = 250;
+const $ = (id) => document.getElementById(id);
+
+export class Header {
+  constructor({ board, fleet, links, staleAfterMs, title }) {
+    Object.assign(this, { board, fleet, links, staleAfterMs });
+    this._shown = new Map();
+    this._drawnAt = -Infinity;
+    $("title").textContent = title;
+    document.title = title;
+    for (const [name, { label }] of Object.entries(SORTS)) $("sort").append(new Option(label, name));
+    this._restore();
+    this._listen();
+  }
+
+  /** Redraw the words unless that was done a moment ago: numbers that change faster cannot be read. */
+  drawSoon(now) {
+    if (now - this._drawnAt >= EVERY_MS) this.draw(now);
+  }
+
+  /** Redraw the words; `now` on the page's monotonic clock. */
+  draw(now) {
+    this._drawnAt = now;
+    const total = this.fleet.summary();
+    this._set("commands", shortText(total.commands));
+    this._set("open", shortText(total.open));
+    this._set("half-open", shortText(total.halfOpen));
+    this._set("stale", shortText(total.stale));
+    this._set("rate", rateText(total.rate));
+    this._set("refused", rateText(total.refusedRate));
+    this._set("errors", percentText(total.errorRate));
+    for (const name of ["open", "half-open", "stale"]) {
+      const chip = $(`chip-${name}`);
+      const idle = this._shown.get(name) === "0";
+      if (chip.classList.contains("idle") !== idle) chip.classList.toggle("idle", idle);
+    }
+    this._drawStreams(now);
+    this._drawEmptiness(total);
+  }
+
+  _drawStreams(now) {
+    const { level, text } = overall(this.links, now, this.staleAfterMs);
+    this._set("connection", text);
+    if (document.body.dataset.connection !== level) document.body.dataset.connection = level;
+    const complaints = this.links.map((link) => complaint(link, now, this.staleAfterMs)).filter((c) => c !== null);
+    const list = $("complaints");
+    complaints.forEach((sentence, i) => {
+      const item = list.children[i] ?? list.appendChild(document.createElement("li"));
+      if (item.textContent !== sentence) item.textContent = sentence;
+    });
+    while (list.children.length > complaints.length) list.lastElementChild.remove();
+    $("banner").hidden = complaints.length === 0;
+    this._drawNotes();
+  }
+
+  _drawNotes() {
+    const oversized = this.links.reduce((sum, link) => sum + link.oversized, 0);
+    const malformed = this.fleet.malformed + oversized;
+    const notes = [];
+    if (malformed > 0) notes.push(`${shortText(malformed)} malformed message${malformed === 1 ? "" : "s"} skipped`);
+    if (this.fleet.overflowed > 0) notes.push("more commands or instances than this page can hold");
+    this._set("notes", notes.join("; "));
+    this._set("malformed", String(malformed));
+  }
+
+  _drawEmptiness(total) {
+    const { shownCount } = this.board;
+    let text = "";
+    if (total.commands === 0) {
+      const connected = this.links.some((link) => link.state === "live");
+      text = connected ? "Connected. No command has reported yet." : "Waiting for the first message.";
+    } else if (shownCount === 0 && this.board.tiles.size > 0) {
+      text = "No command matches the filter.";
+    }
+    this._set("empty", text);
+    this._set("shown", this._filtering() ? `${shownCount} of ${total.commands} shown` : "");
+    this._set("held", this.board.isHeld(performance.now()) ? "order held while you look" : "");
+  }
+
+  _filtering() {
+    return this.board.filter.trim() !== "" || this.board.wanted !== "";
+  }
+
+  _set(id, text) {
+    if (this._shown.get(id) === text) return;
+    this._shown.set(id, text);
+    $(`show-${id}`).textContent = text;
+  }
+
+  _listen() {
+    $("filter").addEventListener("input", () => this._choose({ filter: $("filter").value }));
+    $("sort").addEventListener("change", () => this._choose({ sort: $("sort").value }));
+    $("reverse").addEventListener("click", () => this._choose({ reversed: !this.board.reversed }));
+    $("density").addEventListener("click", () => this._toggleDensity());
+    $("retry").addEventListener("click", () => this.links.forEach((link) => link.state === "waiting" && link.connect()));
+    for (const name of ["open", "half-open", "stale"]) {
+      const state = name.replace("-", "_");
+      $(`chip-${name}`).addEventListener("click", () => this._choose({ wanted: this.board.wanted === state ? "" : state }));
+    }
+    document.addEventListener("keydown", (event) => this._key(event));
+  }
+
+  _key(event) {
+    const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
+    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
+      event.preventDefault();
+      $("filter").focus();
+    } else if (event.key === "Escape" && event.target === $("filter")) {
+      $("filter").value = "";
+      this._choose({ filter: "" });
+    }
+  }
+
+  _toggleDensity() {
+    document.body.dataset.density = document.body.dataset.density === "compact" ? "full" : "compact";
+    this._choose({});
+  }
+
+  _choose(choice) {
+    this.board.choose(choice);
+    this._reflect();
+    const { sort, reversed, filter, wanted } = this.board;
+    const kept = new URLSearchParams();
+    if (sort !== "hurts") kept.set("sort", sort);
+    if (reversed) kept.set("reversed", "1");
+    if (filter !== "") kept.set("filter", filter);
+    if (wanted !== "") kept.set("state", wanted);
+    if (document.body.dataset.density === "compact") kept.set("density", "compact");
+    history.replaceState(null, "", `#${kept}`);
+  }
+
+  _restore() {
+    const kept = new URLSearchParams(location.hash.slice(1));
+    const sort = Object.hasOwn(SORTS, kept.get("sort") ?? "") ? kept.get("sort") : "hurts";
+    const wanted = ["open", "half_open", "stale"].includes(kept.get("state")) ? kept.get("state") : "";
+    document.body.dataset.density = kept.get("density") === "compact" ? "compact" : "full";
+    $("filter").value = kept.get("filter") ?? "";
+    this.board.choose({ sort, reversed: kept.get("reversed") === "1", filter: $("filter").value, wanted });
+    this._reflect();
+  }
+
+  _reflect() {
+    const { sort, reversed, wanted } = this.board;
+    $("sort").value = sort;
+    $("reverse").setAttribute("aria-pressed", String(reversed));
+    $("density").setAttribute("aria-pressed", String(document.body.dataset.density === "compact"));
+    for (const name of ["open", "half-open", "stale"]) {
+      $(`chip-${name}`).setAttribute("aria-pressed", String(wanted === name.replace("-", "_")));
+    }
+  }
+}

@@ -1,0 +1,104 @@
+// Link: one stream's connection, kept up for as long as the page lives.
+//
+// Theory of operation. The stream is read with fetch rather than EventSource: a refusal's status and sentence can be
+// shown, and the waiting between attempts is ours (backoff.js), not the browser's. A link is always in one state:
+//
+//   connecting -> live (first bytes) -> waiting (ended, failed, or silent too long) -> connecting -> ...
+//
+// The number of failures falls back to zero only when an event arrives, so a server that accepts and hangs up is not
+// hammered. A connection that stays silent, without even a ping, for `silenceMs` is given up: a vanished network leaves
+// no other sign.
+
+import { retryDelay } from "./backoff.js";
+import { EventStreamParser } from "./sse.js";
+
+export class Link {
+  /** `onEvent(data, now)` gets each event's data, `onChange()` tells that `state`, `reason` or `retryAt` changed. */
+  constructor({ url, label, retry, silenceMs, onEvent, onChange }) {
+    Object.assign(this, { url, label, retry, silenceMs, onEvent, onChange });
+    this.state = "connecting";
+    this.reason = "";
+    this.failures = 0;
+    this.retryAt = 0;
+    this.lastEventAt = null;
+    this.startedAt = performance.now();
+    this.oversized = 0;
+    this._abort = null;
+    this._timer = 0;
+    this._lastByteAt = 0;
+  }
+
+  /** Connect now; also cuts a wait short. */
+  connect() {
+    clearTimeout(this._timer);
+    if (this._abort !== null) return;
+    this._become("connecting", this.reason);
+    void this._run();
+  }
+
+  /** Give a silent connection up. Call about once a second. */
+  check(now) {
+    if (this._abort !== null && now - this._lastByteAt >= this.silenceMs) {
+      this._abort.abort(new Error("nothing came over the connection"));
+    }
+  }
+
+  async _run() {
+    const abort = new AbortController();
+    this._abort = abort;
+    this._lastByteAt = performance.now();
+    let reason;
+    try {
+      reason = await this._read(abort.signal);
+    } catch (error) {
+      const aborted = abort.signal.aborted;
+      reason = aborted ? abort.signal.reason.message : error instanceof TypeError ? "cannot reach the server" : String(error);
+    }
+    this._abort = null;
+    this.failures += 1;
+    const delay = retryDelay(this.failures, Math.random(), this.retry);
+    this.retryAt = performance.now() + delay;
+    this._timer = setTimeout(() => this.connect(), delay);
+    this._become("waiting", reason);
+  }
+
+  /** Read until the end; returns why it ended. */
+  async _read(signal) {
+    const response = await fetch(this.url, { signal, cache: "no-store", redirect: "error", headers: { Accept: "text/event-stream" } });
+    if (!response.ok) return await refusal(response);
+    if (!(response.headers.get("content-type") ?? "").startsWith("text/event-stream")) {
+      await response.body?.cancel();
+      return "the address is no event stream";
+    }
+    const parser = new EventStreamParser();
+    const oversizedBefore = this.oversized;
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return "the stream ended";
+      const now = performance.now();
+      this._lastByteAt = now;
+      if (this.state !== "live") this._become("live", "");
+      for (const data of parser.feed(value)) {
+        this.failures = 0;
+        this.lastEventAt = now;
+        this.onEvent(data, now);
+      }
+      this.oversized = oversizedBefore + parser.oversized;
+    }
+  }
+
+  _become(state, reason) {
+    this.state = state;
+    this.reason = reason;
+    this.onChange();
+  }
+}
+
+/** A refused request in words: its status, and the first line of the server's explanation. */
+async function refusal(response) {
+  const type = response.headers.get("content-type") ?? "";
+  const body = type.startsWith("text/plain") ? await response.text() : (await response.body?.cancel(), "");
+  const line = body.split("\n")[0].slice(0, 200);
+  return line === "" ? `the server answered ${response.status}` : `${line} (${response.status})`;
+}

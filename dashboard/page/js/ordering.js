@@ -1,0 +1,65 @@
+// Ordering: which tile stands before which, and which are shown at all. Pure functions over commands of a Fleet.
+//
+// Every comparison is of numbers, field by field (never one number glued to another), and ends with the key, so the
+// order is total: equal commands never swap places.
+
+const BY_KEY = (a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
+
+function worstFirst(of) {
+  return (a, b) => of(b.view) - of(a.view);
+}
+
+function hurtsMost(a, b) {
+  return (
+    Number(a.stale) - Number(b.stale)
+    || b.view.severity - a.view.severity
+    || b.view.errorRate - a.view.errorRate
+    || b.view.rate - a.view.rate
+  );
+}
+
+export const SORTS = Object.freeze({
+  hurts: { label: "What hurts most", compare: hurtsMost },
+  error: { label: "Error rate", compare: worstFirst((v) => v.errorRate) },
+  volume: { label: "Volume", compare: worstFirst((v) => v.rate) },
+  refused: { label: "Refused", compare: worstFirst((v) => v.refused) },
+  in_flight: { label: "In flight", compare: worstFirst((v) => v.inFlight) },
+  mean: { label: "Mean latency", compare: worstFirst((v) => v.latency.mean) },
+  p50: { label: "Median latency", compare: worstFirst((v) => v.latency.p50) },
+  p90: { label: "90th percentile", compare: worstFirst((v) => v.latency.p90) },
+  p99: { label: "99th percentile", compare: worstFirst((v) => v.latency.p99) },
+  p995: { label: "99.5th percentile", compare: worstFirst((v) => v.latency.p995) },
+  name: { label: "Name", compare: () => 0 },
+});
+
+/** The commands in order. `reversed` turns the sort around, but equal commands stay in the order of their keys. */
+export function ordered(commands, sort, reversed = false) {
+  const { compare } = SORTS[sort] ?? SORTS.hurts;
+  const sign = reversed ? -1 : 1;
+  const lastResort = sort === "name" ? sign : 1;
+  return [...commands].sort((a, b) => sign * compare(a, b) || lastResort * BY_KEY(a, b));
+}
+
+/** Keep the order that is on the page; commands new to it go to the end, departed ones drop out. */
+export function held(commands, keysOnPage) {
+  const left = new Map([...commands].map((command) => [command.key, command]));
+  const kept = [];
+  for (const key of keysOnPage) {
+    const command = left.get(key);
+    if (command !== undefined) kept.push(command);
+    left.delete(key);
+  }
+  return [...kept, ...left.values()];
+}
+
+/** A predicate: every word occurs in the key or the group, and the state is the wanted one ("" is any). */
+export function matcher(text, wanted = "") {
+  const words = text.toLowerCase().split(/\s+/).filter((word) => word !== "");
+  return (command) => {
+    if (wanted === "open" && (command.stale || command.view.severity !== 2)) return false;
+    if (wanted === "half_open" && (command.stale || command.view.severity !== 1)) return false;
+    if (wanted === "stale" && !command.stale) return false;
+    const name = `${command.key}\n${command.view.group}`.toLowerCase();
+    return words.every((word) => name.includes(word));
+  };
+}

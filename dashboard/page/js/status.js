@@ -1,0 +1,41 @@
+// Status: what the streams' connections amount to, in words. Pure.
+
+import { ageText, durationText } from "./scales.js";
+
+/**
+ * The whole page's condition: {level, text}. Levels: "connecting", "live", "partial" (some stream is silent), "stale" (all
+ * are).
+ */
+export function overall(links, now, staleAfterMs) {
+  const silent = links.filter((link) => isSilent(link, now, staleAfterMs));
+  if (silent.length === 0) {
+    const waiting = links.filter((link) => link.lastEventAt === null).length;
+    if (waiting === links.length) return { level: "connecting", text: "Connecting" };
+    return { level: "live", text: links.length === 1 ? "Live" : `Live: ${links.length} streams` };
+  }
+  if (silent.length < links.length) {
+    return { level: "partial", text: `${silent.length} of ${links.length} streams silent` };
+  }
+  const last = Math.max(...links.map((link) => link.lastEventAt ?? -Infinity));
+  const age = last === -Infinity ? "No data yet" : `Stale: no data for ${ageText((now - last) / 1000)}`;
+  return { level: "stale", text: age };
+}
+
+/** One silent stream in a sentence; null if it is well. */
+export function complaint(link, now, staleAfterMs) {
+  if (!isSilent(link, now, staleAfterMs)) return null;
+  const since = link.lastEventAt === null ? "no data yet" : `no data for ${ageText((now - link.lastEventAt) / 1000)}`;
+  const reason = link.reason === "" ? "" : ` (${link.reason})`;
+  return `${link.label}: ${since}${reason}; ${next(link, now)}.`;
+}
+
+function next(link, now) {
+  if (link.state === "waiting") return `trying again in ${durationText(Math.max(0, link.retryAt - now) / 1000)}`;
+  return link.state === "live" ? "connected, waiting for a message" : "connecting";
+}
+
+/** Nothing arrived lately, or the first attempt already failed. */
+function isSilent(link, now, staleAfterMs) {
+  if (link.lastEventAt === null) return link.failures > 0 || now - link.startedAt >= staleAfterMs;
+  return now - link.lastEventAt >= staleAfterMs;
+}

@@ -1,0 +1,214 @@
+// Wire: one stream message in, one reading out.
+//
+// Theory of operation. A *reading* is what one reporter (a process, or a Turbine that sums up many) says about one
+// command at one moment. Two dialects become the same reading, so that the same command looks the same over either:
+//
+// - `ResilienceCommand`: ratios 0..1 and seconds already.
+// - `HystrixCommand`, of Hystrix itself or summed by Turbine (`reportingHosts` > 1). Turbine adds up the hosts'
+//   percentiles, so they are divided by the hosts: the mean of the hosts, marked `approximate`. `requestCount` leaves
+//   short-circuited calls out; here they are traffic and errors like all refused calls.
+//
+// Nothing a message holds is trusted: a wrong type reads as zero or absent, a message without a usable key as malformed.
+
+export const EVENTS = Object.freeze([
+  "success", "failure", "timeout", "short_circuited", "semaphore_rejected", "thread_pool_rejected", "bad_request",
+  "fallback_success", "fallback_failure", "fallback_rejection", "fallback_missing", "exceptions_thrown", "cancelled",
+  "responses_from_cache", "collapsed", "emit", "fallback_emit",
+]);
+export const LATENCIES = Object.freeze(["mean", "p0", "p25", "p50", "p75", "p90", "p95", "p99", "p995", "p100"]);
+export const STATES = Object.freeze(["open", "forced_open", "half_open", "closed", "forced_closed", "disabled"]);
+
+const HYSTRIX_COUNTS = Object.freeze({
+  success: "Success", failure: "Failure", timeout: "Timeout", short_circuited: "ShortCircuited",
+  semaphore_rejected: "SemaphoreRejected", thread_pool_rejected: "ThreadPoolRejected", bad_request: "BadRequests",
+  fallback_success: "FallbackSuccess", fallback_failure: "FallbackFailure", fallback_rejection: "FallbackRejection",
+  fallback_missing: "FallbackMissing", exceptions_thrown: "ExceptionsThrown",
+  responses_from_cache: "ResponsesFromCache", collapsed: "CollapsedRequests", emit: "Emit", fallback_emit: "FallbackEmit",
+});
+const HYSTRIX_LATENCIES = Object.freeze({
+  p0: "0", p25: "25", p50: "50", p75: "75", p90: "90", p95: "95", p99: "99", p995: "99.5", p100: "100",
+});
+
+const IGNORED = Object.freeze({ kind: "ignored" });
+const MALFORMED = Object.freeze({ kind: "malformed" });
+
+/** Read one event's data. Never throws; returns {kind: "reading" | "removed" | "ignored" | "malformed", ...}. */
+export function readMessage(text) {
+  let message;
+  try {
+    message = JSON.parse(text);
+  } catch {
+    return MALFORMED;
+  }
+  if (!isObject(message)) return MALFORMED;
+  switch (message.type) {
+    case "ResilienceCommand":
+      return hasText(message.key) ? { kind: "reading", reading: ofResilience(message) } : MALFORMED;
+    case "ResilienceRemoved":
+      return hasText(message.key) ? { kind: "removed", key: message.key, instance: textOf(message.instance) } : MALFORMED;
+    case "HystrixCommand":
+      return hasText(message.name) ? { kind: "reading", reading: ofHystrix(message) } : MALFORMED;
+    default:
+      return typeof message.type === "string" || message.deleteData ? IGNORED : MALFORMED;
+  }
+}
+
+function ofResilience(message) {
+  const counts = {};
+  const given = isObject(message.counts) ? message.counts : {};
+  for (const name of EVENTS) counts[name] = count(given[name]);
+  const latency = {};
+  const seconds = isObject(message.latency_s) ? message.latency_s : {};
+  for (const name of LATENCIES) latency[name] = amount(seconds[name]);
+  return {
+    key: message.key,
+    group: textOf(message.group),
+    instance: textOf(message.instance),
+    hosts: 1,
+    states: { [STATES.includes(message.state) ? message.state : "closed"]: 1 },
+    retryAfter: optional(message.retry_after_s),
+    requests: count(message.requests),
+    errors: count(message.errors),
+    errorRate: Math.min(1, amount(message.error_rate)),
+    rate: amount(message.rate),
+    refused: count(message.refused),
+    counts,
+    latency,
+    approximate: false,
+    inFlight: count(message.in_flight),
+    maxInFlight: count(message.max_in_flight),
+    maxConcurrent: optional(message.max_concurrent),
+    abandoned: count(message.abandoned),
+    timeout: optional(message.timeout_s),
+    isolation: textOf(message.isolation),
+    transitions: Array.isArray(message.transitions) ? message.transitions.slice(-5).filter(isObject).map(ofTransition) : [],
+  };
+}
+
+function ofTransition(transition) {
+  return {
+    from: textOf(transition.from),
+    to: textOf(transition.to),
+    trigger: textOf(transition.trigger),
+    age: amount(transition.age_s),
+  };
+}
+
+function ofHystrix(message) {
+  const hosts = Math.max(1, count(message.reportingHosts));
+  const counts = {};
+  for (const name of EVENTS) counts[name] = count(message[`rollingCount${HYSTRIX_COUNTS[name]}`]);
+  const latency = { mean: amount(message.latencyExecute_mean) / hosts / 1000 };
+  const milliseconds = isObject(message.latencyExecute) ? message.latencyExecute : {};
+  for (const name of LATENCIES) {
+    if (name !== "mean") latency[name] = amount(milliseconds[HYSTRIX_LATENCIES[name]]) / hosts / 1000;
+  }
+  const traffic = hystrixTraffic(message, counts, hosts);
+  const limit = message.propertyValue_executionIsolationStrategy === "SEMAPHORE"
+    ? perHost(message, "executionIsolationSemaphoreMaxConcurrentRequests", hosts) : null;
+  const timeout = perHost(message, "executionIsolationThreadTimeoutInMilliseconds", hosts);
+  return {
+    key: message.name,
+    group: textOf(message.group),
+    instance: "",
+    hosts,
+    states: hystrixStates(message, hosts),
+    retryAfter: null,
+    ...traffic,
+    refused: counts.short_circuited + counts.semaphore_rejected + counts.thread_pool_rejected,
+    counts,
+    latency,
+    approximate: hosts > 1,
+    inFlight: count(message.currentConcurrentExecutionCount),
+    maxInFlight: count(message.rollingMaxConcurrentExecutionCount),
+    maxConcurrent: limit === null ? null : limit * hosts,
+    abandoned: 0,
+    timeout: timeout === null ? null : timeout / 1000,
+    isolation: textOf(message.propertyValue_executionIsolationStrategy).toLowerCase(),
+    transitions: null,
+  };
+}
+
+function hystrixTraffic(message, counts, hosts) {
+  const counted = count(message.requestCount);
+  const failed = "errorCount" in message
+    ? count(message.errorCount) : Math.round((counted * amount(message.errorPercentage)) / hosts / 100);
+  const requests = counted + counts.short_circuited;
+  const errors = Math.min(requests, failed + counts.short_circuited);
+  const window = perHost(message, "metricsRollingStatisticalWindowInMilliseconds", hosts) || 10_000;
+  return { requests, errors, errorRate: requests > 0 ? errors / requests : 0, rate: (requests * 1000) / window };
+}
+
+/**
+ * A numeric property of one host. Turbine 2 leaves equal values alone and turns different ones into a histogram (the
+ * largest value counts); Turbine 1 sums them, which shows in an error threshold of 100 % or more.
+ */
+function perHost(message, name, hosts) {
+  const value = message[`propertyValue_${name}`];
+  const histogram = asHistogram(value);
+  if (histogram !== null) {
+    const values = Object.keys(histogram).map(Number).filter(Number.isFinite);
+    return values.length > 0 ? Math.max(...values) : null;
+  }
+  const number = optional(value);
+  const summed = hosts > 1 && amount(message.propertyValue_circuitBreakerErrorThresholdPercentage) >= 100;
+  return number !== null && summed ? number / hosts : number;
+}
+
+function hystrixStates(message, hosts) {
+  if (message.propertyValue_circuitBreakerEnabled === false) return { disabled: hosts };
+  const forcedOpen = howMany(message.propertyValue_circuitBreakerForceOpen, hosts);
+  const forcedClosed = Math.min(howMany(message.propertyValue_circuitBreakerForceClosed, hosts), hosts - forcedOpen);
+  const left = hosts - forcedOpen - forcedClosed;
+  const open = Math.min(Math.max(0, howMany(message.isCircuitBreakerOpen, hosts) - forcedOpen), left);
+  const states = {};
+  if (forcedOpen > 0) states.forced_open = forcedOpen;
+  if (open > 0) states.open = open;
+  if (forcedClosed > 0) states.forced_closed = forcedClosed;
+  if (left - open > 0) states.closed = left - open;
+  return states;
+}
+
+/** On how many hosts a flag is true: a bool, its text, a number of hosts, or a histogram {"true": 1, "false": 2}. */
+function howMany(value, hosts) {
+  if (value === true || value === "true") return hosts;
+  if (typeof value === "number") return Math.min(hosts, count(value));
+  const histogram = asHistogram(value);
+  if (histogram === null) return 0;
+  return Math.min(hosts, count(Object.hasOwn(histogram, "true") ? histogram["true"] : 0));
+}
+
+function asHistogram(value) {
+  if (isObject(value)) return value;
+  if (typeof value !== "string" || !value.startsWith("{")) return null;
+  try {
+    const parsed = JSON.parse(value);
+    return isObject(parsed) ? parsed : null;
+  } catch {
+    return null;
+  }
+}
+
+function isObject(value) {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function hasText(value) {
+  return typeof value === "string" && value !== "";
+}
+
+function textOf(value) {
+  return typeof value === "string" ? value : "";
+}
+
+function amount(value) {
+  return typeof value === "number" && Number.isFinite(value) && value > 0 ? value : 0;
+}
+
+function count(value) {
+  return Math.floor(amount(value));
+}
+
+function optional(value) {
+  return typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : null;
+}

@@ -1,0 +1,129 @@
+"""Throughput of one core: the gateway beside what a team would deploy instead.
+
+wrk and the upstream share one core, the proxy has the other; 32 keep-alive
+connections; short rounds in turn. The best round of each proxy is compared, as
+the one least disturbed; the median shows how disturbed the run was.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import attrs
+
+from .processes import NotAvailable, pinned, tool, two_cores
+from .proxies import HEALTHY, NGINX, NODE, fastify_version, ours, proxying, upstreams, workplace
+from .report import Gate, Section, Table
+
+CONNECTIONS = 32
+OVER_FASTIFY = 1.25
+OVER_NGINX = 0.22
+QUIET = 0.85  # median round / best round, below which a run was disturbed
+
+_SUMMARY_LUA = """
+done = function(summary, latency, requests)
+  local errors = summary.errors
+  local bad = errors.status + errors.connect + errors.read + errors.write + errors.timeout
+  io.write(string.format('\\n{"requests": %d, "us": %d, "bad": %d, "p50_us": %d, "p99_us": %d}\\n',
+    summary.requests, summary.duration, bad, latency:percentile(50), latency:percentile(99)))
+end
+"""
+
+
+@attrs.frozen(kw_only=True)
+class Round:
+    """One run of wrk."""
+
+    per_second: float
+    bad: int
+    p50_ms: float
+    p99_ms: float
+
+
+def run(*, seconds: int, repeat: int) -> Section:
+    """Compare the proxies in *repeat* rounds of *seconds* each."""
+    try:
+        client_core, proxy_core = two_cores()
+        tool("wrk")
+        with ExitStack() as stack:
+            return _compare(stack, client_core, proxy_core, seconds, repeat)
+    except NotAvailable as error:
+        return Section(name="gateway", notes=[str(error)])
+
+
+def _compare(stack: ExitStack, client_core: int, proxy_core: int, seconds: int, repeat: int) -> Section:
+    directory = stack.enter_context(workplace())
+    up = stack.enter_context(upstreams(client_core))
+    ports: dict[str, int] = {}
+    notes: list[str] = []
+    for proxy in (NGINX, NODE, ours(max_concurrent=100)):
+        try:
+            ports[proxy.name] = stack.enter_context(proxying(proxy, up, proxy_core))
+        except NotAvailable as error:
+            notes.append(f"{proxy.name}: {error}")
+    rounds: dict[str, list[Round]] = {name: [] for name in ports}
+    for name, port in ports.items():
+        load(port, client_core, seconds=1, directory=directory)  # connections, caches, compilers
+    for _ in range(repeat):
+        for name, port in ports.items():
+            rounds[name].append(load(port, client_core, seconds=seconds, directory=directory))
+    if version := fastify_version() if NODE.name in ports else None:
+        notes.append(f"{NODE.name} {version}")
+    notes.extend(f"{name}: {bad} bad answers" for name, all_ in rounds.items() if (bad := sum(r.bad for r in all_)))
+    notes.extend(_disturbances(rounds))
+    return Section(name="gateway", tables=[_table(rounds)], gates=_gates(rounds), notes=notes)
+
+
+def load(port: int, core: int, *, seconds: int, directory: Path) -> Round:
+    """wrk on *core* for *seconds* against the healthy route."""
+    script = directory / "summary.lua"
+    script.write_text(_SUMMARY_LUA, encoding="utf-8")
+    url = f"http://127.0.0.1:{port}{HEALTHY}"
+    command = [tool("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), url]
+    done = subprocess.run(pinned(core, command), capture_output=True, text=True, check=True, timeout=seconds + 30)
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    return Round(
+        per_second=found["requests"] / found["us"] * 1e6,
+        bad=found["bad"],
+        p50_ms=found["p50_us"] / 1e3,
+        p99_ms=found["p99_us"] / 1e3,
+    )
+
+
+def _best(rounds: list[Round]) -> float:
+    return max(each.per_second for each in rounds)
+
+
+def _disturbances(rounds: dict[str, list[Round]]) -> Iterator[str]:
+    for name, found in rounds.items():
+        typical = statistics.median(each.per_second for each in found) / _best(found)
+        if typical < QUIET:
+            yield f"{name}: the median round has {typical:.0%} of the best one: the machine is busy, run it again"
+
+
+def _table(rounds: dict[str, list[Round]]) -> Table:
+    rows = []
+    for name, found in rounds.items():
+        best, median = _best(found), statistics.median(each.per_second for each in found)
+        quiet = max(found, key=lambda each: each.per_second)
+        ratios = [best / _best(rounds[other.name]) if other.name in rounds else None for other in (NGINX, NODE)]
+        rows.append((name, round(best), round(median), quiet.p50_ms, quiet.p99_ms, *ratios))
+    title = f"One core, {CONNECTIONS} keep-alive connections: requests per second, best and median round"
+    return Table(title=title, columns=("", "best", "median", "p50 ms", "p99 ms", "x nginx", "x fastify"), rows=rows)
+
+
+def _gates(rounds: dict[str, list[Round]]) -> list[Gate]:
+    if "ours" not in rounds:
+        return []
+    mine = _best(rounds["ours"])
+    bounds = ((NODE.name, OVER_FASTIFY), (NGINX.name, OVER_NGINX))
+    return [
+        Gate(what=f"gateway / {other}", measured=mine / _best(rounds[other]), bound=bound, at_least=True)
+        for other, bound in bounds
+        if other in rounds
+    ]

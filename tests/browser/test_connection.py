@@ -1,0 +1,84 @@
+"""Streams that fall silent, break off and come back, and what the page says meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.messages import OpenPage, resilience
+from tests.dashboard.servers import StreamServer
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_killed_stream_is_called_stale_and_its_return_is_noticed(stream: StreamServer, open_page: OpenPage) -> None:
+    stream.messages = [resilience("stock", rate=10.0)]
+    page = open_page(stream)
+    connection, tile = page.locator("#show-connection"), page.locator('[data-command="stock"]')
+    expect(connection).to_have_text("Live")
+    stream.stop()
+    expect(connection).to_contain_text("Stale: no data for")
+    expect(tile).to_have_attribute("data-stale", "true")
+    expect(tile.locator(".silence")).to_contain_text("no data for")
+    expect(page.get_by_role("region", name="Streams in trouble")).to_contain_text(stream.url)
+    expect(page.locator("#complaints")).to_contain_text("cannot connect")
+    expect(page.locator("#complaints")).to_contain_text("trying again in")
+    stream.messages = [resilience("stock", rate=20.0)]
+    stream.start()
+    expect(connection).to_have_text("Live")
+    expect(tile).to_have_attribute("data-stale", "false")
+    expect(tile.locator('[data-field="rate"]')).to_have_text("20.0")
+    expect(page.locator("#banner")).to_be_hidden()
+    expect(page.locator("[data-command]")).to_have_count(1)
+
+
+def test_a_stream_that_only_pings_is_stale_too(stream: StreamServer, open_page: OpenPage) -> None:
+    stream.messages = [resilience("stock")]
+    page = open_page(stream)
+    expect(page.locator("#show-connection")).to_have_text("Live")
+    stream.paused.set()
+    expect(page.locator("#show-connection")).to_contain_text("Stale: no data for")
+    expect(page.locator("#complaints")).to_contain_text("connected, waiting for a message")
+    stream.paused.clear()
+    expect(page.locator("#show-connection")).to_have_text("Live")
+    assert len(stream.requests) == 1
+
+
+def test_a_command_that_stops_reporting_is_greyed_and_later_forgotten(
+    stream: StreamServer, open_page: OpenPage
+) -> None:
+    stream.messages = [resilience("stays"), resilience("goes", error_rate=1.0)]
+    page = open_page(stream, settings={"forget_after": 3.0})
+    goes = page.locator('[data-command="goes"]')
+    expect(goes).to_have_attribute("data-stale", "false")
+    stream.messages = [resilience("stays")]
+    expect(goes).to_have_attribute("data-stale", "true")
+    expect(page.locator("#show-connection")).to_have_text("Live")
+    expect(page.get_by_role("button", name="1 stale")).to_be_visible()
+    expect(goes).to_have_count(0)
+    expect(page.locator('[data-command="stays"]')).to_have_attribute("data-stale", "false")
+
+
+def test_a_reader_can_ask_for_an_attempt_at_once(stream: StreamServer, open_page: OpenPage) -> None:
+    stream.stop()
+    page = open_page(stream, settings={"retry_min": 3600.0, "retry_max": 3600.0})
+    expect(page.locator("#complaints")).to_contain_text("trying again in")
+    expect(page.locator("#show-connection")).to_have_text("No data yet")
+    stream.messages = [resilience("stock")]
+    stream.start()
+    page.get_by_role("button", name="Try now").click()
+    expect(page.locator("#show-connection")).to_have_text("Live")
+
+
+def test_an_empty_registry_is_no_trouble_in_the_words_of_the_page(stream: StreamServer, open_page: OpenPage) -> None:
+    page = open_page(stream, settings={"stale_after": 60.0})
+    expect(page.locator("#show-empty")).to_have_text("Connected. No command has reported yet.")
+
+
+def test_opened_circuits_are_announced(stream: StreamServer, open_page: OpenPage) -> None:
+    stream.messages = [resilience("stock")]
+    page = open_page(stream)
+    expect(page.locator('[data-command="stock"]')).to_have_attribute("data-state", "closed")
+    page.wait_for_function("() => document.querySelector('[data-command] .spark-line').getAttribute('d').includes('L')")
+    stream.messages = [resilience("stock", state="open")]
+    expect(page.locator("#announcer")).to_have_text("stock: open")

@@ -1,0 +1,126 @@
+"""On a phone, in the dark, with a thousand commands, and from nowhere but its own origin."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.messages import OpenPage, hystrix, resilience
+from tests.dashboard.servers import StreamServer
+
+pytestmark = pytest.mark.browser
+
+MESSAGES = [
+    resilience("inventory.stock", rate=123456.0, counts={"success": 999999, "short_circuited": 123456}, state="open"),
+    resilience("payments.charge_the_customers_card_now", error_rate=0.2, latency=12.0, retry_after_s=2.0),
+    resilience("shipping", error_rate=0.05, state="half_open"),
+    resilience("tax", counts={"failure": 3, "timeout": 4, "semaphore_rejected": 2, "bad_request": 1}),
+    resilience("off", state="disabled", max_concurrent=None, abandoned=3),
+    hystrix("CreditCard", hosts=3, isCircuitBreakerOpen={"true": 1, "false": 2}),
+]
+
+CONTRASTS = """() => {
+    const parse = text => {
+        const numbers = text.match(/[\\d.]+/g).map(Number);
+        const scale = text.startsWith('color(') ? 255 : 1;
+        return { rgb: numbers.slice(0, 3).map(n => n * scale), alpha: numbers.length > 3 ? numbers[3] : 1 };
+    };
+    const over = (top, below) => top.rgb.map((c, i) => c * top.alpha + below[i] * (1 - top.alpha));
+    const ground = element => {
+        if (element === null) return [255, 255, 255];
+        const colour = parse(getComputedStyle(element).backgroundColor);
+        return colour.alpha === 1 ? colour.rgb : over(colour, ground(element.parentElement));
+    };
+    const light = rgb => rgb.map(c => c / 255).map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+    const found = [];
+    for (const element of document.querySelectorAll('body *')) {
+        const own = [...element.childNodes].some(n => n.nodeType === 3 && n.data.trim() !== '');
+        if (!own || !element.checkVisibility() || element.closest('.unseen')) continue;
+        const below = ground(element);
+        const [a, b] = [light(over(parse(getComputedStyle(element).color), below)), light(below)];
+        found.push([(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), element.className || element.tagName,
+            element.textContent.slice(0, 40)]);
+    }
+    return found;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_stands_out_from_its_ground(stream: StreamServer, open_page: OpenPage, scheme: str) -> None:
+    stream.messages = list(MESSAGES)
+    page = open_page(stream, color_scheme=scheme, reduced_motion="reduce")
+    expect(page.locator("[data-command]")).to_have_count(len(MESSAGES))
+    expect(page.locator("#show-connection")).to_have_text("Live")
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ("rgb(13, 18, 24)" if scheme == "dark" else "rgb(238, 241, 243)") == ground
+    contrasts = page.evaluate(CONTRASTS)
+    assert len(contrasts) > 100
+    assert [] == [faint for faint in contrasts if faint[0] < 4.5]
+
+
+def test_a_phone_scrolls_in_one_direction_only(stream: StreamServer, open_page: OpenPage) -> None:
+    stream.messages = [*MESSAGES, resilience("n" * 500)]
+    page = open_page(stream, viewport={"width": 360, "height": 740}, is_mobile=True, device_scale_factor=2)
+    expect(page.locator("[data-command]")).to_have_count(len(MESSAGES) + 1)
+    overflowing = """() => [...document.querySelectorAll('body *')].filter(e => e.checkVisibility()
+        && !e.closest('.unseen, .sprite, .name, .group') && e.getBoundingClientRect().right > 360.5)
+        .map(e => e.outerHTML.slice(0, 120))"""
+    assert [] == page.evaluate(overflowing)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    stream.stop()
+    expect(page.locator("#banner")).to_be_visible()
+    assert [] == page.evaluate(overflowing)
+
+
+def test_nothing_is_loaded_from_another_host(stream: StreamServer, open_page: OpenPage) -> None:
+    stream.messages = list(MESSAGES)
+    page = open_page(stream)
+    expect(page.locator("[data-command]")).to_have_count(len(MESSAGES))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    page.reload()
+    expect(page.locator("[data-command]")).to_have_count(len(MESSAGES))
+    origin = page.url.split("#")[0]
+    assert len(requested) > 10
+    assert [] == [url for url in requested if not url.startswith(origin)]
+
+
+def test_a_thousand_commands_stay_usable(stream: StreamServer, open_page: OpenPage) -> None:
+    stream.interval = 0.5
+    stream.messages = [resilience(f"command-{n:04}", rate=float(n)) for n in range(1000)]
+    page = open_page(stream, settings={"stale_after": 30.0, "sort_every": 2.0})
+    expect(page.locator("[data-command]")).to_have_count(1000, timeout=20_000)
+    expect(page.locator('[data-command="command-0999"] [data-field="rate"]')).to_have_text("999")
+    stream.messages = [resilience(f"command-{n:04}", rate=float(n), error_rate=0.5) for n in range(1000)]
+    expect(page.locator('[data-command="command-0001"] [data-field="failure"]')).to_have_text("5")
+    page.evaluate("""() => { window.frames_ = []; let last = performance.now(); const step = now => {
+        window.frames_.push(now - last); last = now; requestAnimationFrame(step); }; requestAnimationFrame(step); }""")
+    page.get_by_label("Filter by name or group").fill("command-0042")
+    expect(page.locator("[data-command]:not([hidden])")).to_have_count(1)
+    page.get_by_label("Filter by name or group").fill("")
+    expect(page.locator("[data-command]:not([hidden])")).to_have_count(1000)
+    page.wait_for_function("() => window.frames_.length > 60")
+    frames = sorted(page.evaluate("window.frames_"))
+    assert frames[len(frames) // 2] < 100, frames[-5:]
+
+
+def test_the_compact_view_hides_the_details(stream: StreamServer, open_page: OpenPage) -> None:
+    stream.messages = [resilience("stock")]
+    page = open_page(stream)
+    success = page.locator('[data-field="success"]')
+    expect(success).to_be_visible()
+    page.get_by_role("button", name="Compact").click()
+    expect(success).to_be_hidden()
+    expect(page.locator('[data-field="error_rate"]')).to_be_visible()
+
+
+def test_every_control_has_a_name_and_every_tile_a_heading(stream: StreamServer, open_page: OpenPage) -> None:
+    stream.messages = list(MESSAGES)
+    page = open_page(stream)
+    expect(page.get_by_role("article")).to_have_count(len(MESSAGES))
+    expect(page.get_by_role("article", name="inventory.stock")).to_be_visible()
+    expect(page.get_by_role("heading", name="inventory.stock")).to_be_visible()
+    for role in ("button", "searchbox", "combobox"):
+        for control in page.get_by_role(role).all():  # type: ignore[arg-type]
+            assert control.evaluate("e => e.ariaLabel || e.textContent.trim() || e.labels?.length > 0")
