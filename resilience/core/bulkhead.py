@@ -1,6 +1,6 @@
 """Bulkhead: at most so many calls at once.
 
-A sack of tokens: a deque's ``pop`` and ``append`` are atomic, so taking one and
+A sack of tokens: a list's ``pop`` and ``append`` are atomic, so taking one and
 giving it back need no lock. A bulkhead without a limit counts too, minting
 tokens as it runs out, so that every command knows how many of its calls are in
 flight. Growing adds tokens; shrinking takes free ones and owes the rest, which
@@ -10,7 +10,6 @@ are withheld as they come back.
 from __future__ import annotations
 
 import threading
-from collections import deque
 
 import attrs
 
@@ -38,7 +37,7 @@ class Slots:
         self._lock = threading.Lock()
         self._owed = 0  # tokens to withhold as they come back
         self._size = self._least_free = self._limit or 0  # tokens but the owed; fewest free since take_peak()
-        self._tokens = deque([None] * self._size)
+        self._tokens = [None] * self._size
 
     @property
     def limit(self) -> int | None:

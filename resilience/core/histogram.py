@@ -1,15 +1,16 @@
-"""Rolling latency percentiles: log-linear bins, bounded memory, under 1 % relative error.
+"""Rolling latency percentiles: log-linear bins, bounded memory, at most 1 % relative error.
 
-A bin is the exponent and the first six bits of the mantissa of the duration as
-an IEEE 754 single: 64 bins between a power of two and the next, as HdrHistogram
-has them. Reported as the middle of its bin, a value is off by at most 1/128.
-A batch of singles is binned without a logarithm: the upper halves, looked at as
-integers, are the bins. From 10 ns to 100,000 s there are 2,764 bins; what lies
-outside is counted in the first or the last.
+The upper half of a duration as an IEEE 754 single is a *cell*: exponent and
+seven bits of mantissa, 128 cells from a power of two to the next, as HdrHistogram
+would have them. Neighbouring cells are merged into bins, two to five at a time,
+as many as the error allows: 41 bins to an octave. So a batch of singles is binned
+without a logarithm: look at the upper halves as integers, look those up in a
+table. From 10 ns to 100,000 s there are some 1,770 bins; what lies outside is
+counted in the first or the last.
 
-Counters cover the range of values seen, typically 300 to 500 bins: a list for
-the running slice, where adding is cheap, packed to 16 bits (64 where that is too
-few) when the slice closes. All slices share one range, so that merging them is
+Counters cover the range of values seen, typically 200 to 300 bins, a byte each
+where that is enough: a bytearray for the running slice, where adding is cheap,
+packed when the slice closes. All slices share one range, so that merging them is
 one pass in C. Adding allocates nothing that lasts but when the range grows.
 
 The window is ``slices`` equal slices of time. A slice that leaves it is folded
@@ -23,27 +24,47 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Sequence
 from itertools import accumulate
+from operator import add
 from typing import Final
 
 import attrs
 
 LOWEST_S: Final = 1e-8
 HIGHEST_S: Final = 1e5
+RELATIVE_ERROR: Final = 0.01
 _UPPER: Final = 1 if sys.byteorder == "little" else 0  # which half of a packed single holds the exponent
-_CHUNK: Final = 16  # bins by which the range grows
-RELATIVE_ERROR: Final = 1 / 128
+_CHUNK: Final = 8  # bins by which the range grows
 
 
-def _raw(duration: float) -> int:
-    return struct.unpack(">H", struct.pack(">f", duration)[:2])[0] >> 1  # type: ignore[no-any-return]
+def _cell(duration: float) -> int:
+    return struct.unpack(">H", struct.pack(">f", duration)[:2])[0]  # type: ignore[no-any-return]
 
 
-_FIRST: Final = _raw(LOWEST_S)
-_LAST: Final = _raw(HIGHEST_S)
-BINS: Final = _LAST - _FIRST + 1
+def _bound(cell: int) -> float:
+    """The least duration of a cell."""
+    return struct.unpack(">f", struct.pack(">I", cell << 16))[0]  # type: ignore[no-any-return]
+
+
+def _merged_cells() -> tuple[list[int], list[float]]:
+    """The bin of each cell, and the duration that stands for each bin."""
+    low, last = _cell(LOWEST_S), _cell(HIGHEST_S)
+    bins, values = [0] * low, list[float]()
+    while low <= last:
+        high = low + 1
+        while _bound(high + 1) - _bound(low) <= RELATIVE_ERROR * (_bound(high + 1) + _bound(low)):
+            high += 1
+        bins += [len(values)] * (high - low)
+        # Between the bounds, equally far from both in relative terms.
+        values.append(2 * _bound(low) * _bound(high) / (_bound(low) + _bound(high)))
+        low = high
+    return bins, values
+
+
+_BIN_OF, _VALUES = _merged_cells()
+_LAST_CELL: Final = len(_BIN_OF) - 1
+BINS: Final = len(_VALUES)
 
 #: Upper bounds of the exported buckets, seconds; prometheus-client's defaults with a finer start.
 LE_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -55,17 +76,15 @@ def bin_of(duration: float) -> int:
         return 0
     if duration >= HIGHEST_S:
         return BINS - 1
-    return _raw(duration) - _FIRST
+    return _BIN_OF[_cell(duration)]
 
 
 def value_of(index: int) -> float:
-    """The duration, seconds, that stands for a bin: the middle of its bounds."""
-    low, high = struct.unpack(">2f", struct.pack(">2I", (_FIRST + index) << 17, (_FIRST + index + 1) << 17))
-    return (low + high) / 2  # type: ignore[no-any-return]
+    """The duration, seconds, that stands for a bin."""
+    return _VALUES[index]
 
 
-_VALUES: Final = tuple(map(value_of, range(BINS)))
-_LE_BINS: Final = tuple(bin_of(bound) for bound in LE_BOUNDS)
+_LE_BINS: Final = tuple(map(bin_of, LE_BOUNDS))
 
 
 @attrs.frozen
@@ -103,17 +122,17 @@ class Lifetime:
 class RollingHistogram:
     """Durations of the last ``window`` seconds, in ``slices`` slices."""
 
-    __slots__ = ("_closed", "_edge", "_expired", "_head", "_low", "_seconds", "_settled", "_slice_s")
+    __slots__ = ("_closed", "_edge", "_expired", "_head", "_low", "_seconds", "_settled", "_slice_s", "_slices")
 
     def __init__(self, *, window: float, slices: int, now: float) -> None:
-        self._slice_s = window / slices
+        self._slices, self._slice_s = slices, window / slices
         self._edge = now + self._slice_s
         self._low = 0
-        self._head: list[int] = []  # bins of the running slice
-        self._closed: deque[array[int]] = deque(maxlen=slices - 1)
-        self._seconds = deque([0.0], maxlen=slices)  # sum of durations per slice
+        self._head: bytearray | array[int] = bytearray()  # bins of the running slice
+        self._closed: list[array[int]] = []  # of the others, oldest first
+        self._seconds = [0.0]  # sum of durations per slice, oldest first
         self._expired = Lifetime([0] * (len(LE_BOUNDS) + 1), 0.0)
-        self._settled: list[int] | None = None  # of the closed slices, see _sums; kept until the next roll
+        self._settled: array[int] | None = None  # of the closed slices, see _sums; kept until the next roll
 
     def add(self, duration: float, now: float) -> None:
         """Count one *duration*, seconds, at *now*; a negative one, of a clock that stepped back, is 0."""
@@ -127,31 +146,37 @@ class RollingHistogram:
         """Count *durations*, seconds, an array of singles ("f"), at *now*; a fraction of add()'s cost for each."""
         if now >= self._edge:
             self.roll(now)
-        raws = memoryview(durations).cast("B").cast("H")[_UPPER::2].tolist()
-        least, most = min(raws) >> 1, max(raws) >> 1
-        if least < _FIRST or most > _LAST:  # too short, too long or negative
+        cells = memoryview(durations).cast("B").cast("H")[_UPPER::2].tolist()
+        least, most = min(cells), max(cells)
+        if most > _LAST_CELL:  # too long or negative
             for duration in durations:
                 self.add(duration, now)
             return
         self._seconds[-1] += sum(durations)
-        first = _FIRST + self._low
-        if least < first or most >= first + len(self._head):
-            self._widen(least - _FIRST)
-            self._widen(most - _FIRST)
-            first = _FIRST + self._low
-        bins = self._head
-        for raw in raws:
-            bins[(raw >> 1) - first] += 1
+        table = _BIN_OF
+        if table[least] < self._low or table[most] >= self._low + len(self._head):
+            self._widen(table[least])
+            self._widen(table[most])
+        low, bins = self._low, self._head
+        rest = iter(cells)
+        try:
+            for cell in rest:
+                bins[table[cell] - low] += 1
+        except ValueError:  # more than a byte holds
+            bins = self._outgrow()
+            bins[table[cell] - low] += 1
+            for cell in rest:
+                bins[table[cell] - low] += 1
 
     def roll(self, now: float) -> None:
         """Close the slices that ended before *now*."""
         steps = int((now - self._edge) // self._slice_s) + 1
-        for _ in range(min(steps, self._seconds.maxlen or 1)):
-            if len(self._seconds) == self._seconds.maxlen:
-                self._fold(self._closed[0] if self._closed else self._head, self._seconds[0], self._expired)
-            self._closed.append(array("H" if max(self._head, default=0) < 1 << 16 else "Q", self._head))
-            self._head = [0] * len(self._head)
+        for _ in range(min(steps, self._slices)):
+            self._closed.append(_packed(self._head))
+            self._head = bytearray(len(self._head))
             self._seconds.append(0.0)
+            if len(self._closed) == self._slices:
+                self._fold(self._closed.pop(0), self._seconds.pop(0), self._expired)
         self._edge += steps * self._slice_s
         if now >= self._edge:
             self._edge = now + self._slice_s
@@ -161,18 +186,12 @@ class RollingHistogram:
         """Mean and percentiles of the window."""
         if now >= self._edge:
             self.roll(now)
-        before, running = self._sums(), list(accumulate(self._head))
-        count = before[-1] + running[-1] if running else 0
+        running = list(map(add, self._sums(), accumulate(self._head)))
+        count = running[-1] if running else 0
         if not count:
             return EMPTY
-
-        def rank(index: int) -> int:  # how many values are in this bin or a lower one
-            return before[index] + running[index]
-
-        indices, values, index = range(len(running)), [], 0
-        for q in _QUANTILES:
-            index = bisect_left(indices, max(1, math.ceil(q * count)), lo=index, key=rank)
-            values.append(_VALUES[self._low + index])
+        low = self._low
+        values = [_VALUES[low + bisect_left(running, max(1, math.ceil(q * count)))] for q in _QUANTILES]
         return Latency(count, sum(self._seconds) / count, *values)
 
     def bins(self, now: float) -> dict[int, int]:
@@ -192,15 +211,15 @@ class RollingHistogram:
     def clear(self) -> None:
         """Forget the window, keep the lifetime."""
         self._expired = self.lifetime()
-        self._low, self._head = 0, []
-        self._closed.clear()
-        self._seconds = deque([0.0], maxlen=self._seconds.maxlen)
+        self._low, self._head = 0, bytearray()
+        self._closed, self._seconds = [], [0.0]
         self._settled = None
 
     def _sums(self) -> Sequence[int]:
         """How many values of the closed slices are in each bin or a lower one."""
         if self._settled is None:
-            self._settled = list(accumulate(map(sum, zip(*self._closed, strict=True)))) or [0] * len(self._head)
+            sums = accumulate(map(sum, zip(*self._closed, strict=True)))
+            self._settled = _packed(list(sums) or bytes(len(self._head)))
         return self._settled
 
     def _fold(self, bins: Sequence[int], seconds: float, into: Lifetime) -> None:
@@ -214,7 +233,15 @@ class RollingHistogram:
     def _bump(self, index: int) -> None:
         if not self._low <= index < self._low + len(self._head):
             self._widen(index)
-        self._head[index - self._low] += 1
+        try:
+            self._head[index - self._low] += 1
+        except ValueError:
+            self._outgrow()[index - self._low] += 1
+
+    def _outgrow(self) -> array[int]:
+        """Let the running slice count beyond a byte."""
+        self._head = wider = array("Q", list(self._head))
+        return wider
 
     def _widen(self, wanted: int) -> None:
         """Grow every slice's range to hold bin *wanted*."""
@@ -224,10 +251,20 @@ class RollingHistogram:
         low = max(0, low - low % _CHUNK)
         high = min(BINS - 1, high - high % _CHUNK + _CHUNK - 1)
         before, after = (self._low - low if width else 0), high - (self._low + width - 1 if width else low - 1)
-        for i, bins in enumerate(self._closed):
-            wider = array(bins.typecode, bytes(bins.itemsize * before))
-            wider.extend(bins)
-            wider.frombytes(bytes(bins.itemsize * after))
-            self._closed[i] = wider
-        self._head = [0] * before + self._head + [0] * after
+        self._closed = [_padded(bins, before, after) for bins in self._closed]
+        if isinstance(self._head, bytearray):
+            self._head = bytearray(before) + self._head + bytearray(after)
+        else:
+            self._head = _padded(self._head, before, after)
         self._low, self._settled = low, None
+
+
+def _packed(counts: Sequence[int]) -> array[int]:
+    """Counters in as few bytes each as the largest needs."""
+    most = max(counts, default=0)
+    return array("B" if most < 1 << 8 else "H" if most < 1 << 16 else "I" if most < 1 << 32 else "Q", counts)
+
+
+def _padded(bins: array[int], before: int, after: int) -> array[int]:
+    zeros = array(bins.typecode, bytes(bins.itemsize * before))
+    return zeros + bins + array(bins.typecode, bytes(bins.itemsize * after))

@@ -5,7 +5,8 @@ A time window does not keep a row of counts per slice and sum them: it keeps
 that is still in the window. What happened inside is the difference between the
 totals and the oldest copy. So counting is one addition, reading is one
 subtraction per column, and the totals serve exporters that want counters which
-never fall.
+never fall. The copies are kept modulo 2**32, in one array, which is a tenth of
+what tuples of ints would take.
 
 The window holds the running slice and the ``buckets - 1`` before it. Time is an
 argument; a clock that steps back counts into the running slice. Nothing here is
@@ -15,9 +16,12 @@ locked: the owner guards it, but for Tally, which needs no lock.
 from __future__ import annotations
 
 import itertools
+from array import array
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Sequence
+from typing import Final
+
+_MASK: Final = 2**32 - 1
 
 
 class Tally:
@@ -50,13 +54,13 @@ class TimeWindow:
         edge: When the running slice ends, seconds.
     """
 
-    __slots__ = ("_slice_s", "_starts", "edge", "totals")
+    __slots__ = ("_buckets", "_slice_s", "_starts", "edge", "totals")
 
     def __init__(self, width: int, *, window: float, buckets: int, now: float) -> None:
         self.totals = [0] * width
-        self._slice_s = window / buckets
+        self._buckets, self._slice_s = buckets, window / buckets
         self.edge = now + self._slice_s
-        self._starts = deque([tuple(self.totals)], maxlen=buckets)
+        self._starts = self._copy()  # of each slice in the window, oldest first, end to end
 
     def add(self, column: int, now: float, n: int = 1) -> None:
         """Count *n* in *column* at *now*."""
@@ -68,14 +72,13 @@ class TimeWindow:
         """Counts inside the window, shape ``(width,)``."""
         if now >= self.edge:
             self.roll(now)
-        return [total - start for total, start in zip(self.totals, self._starts[0], strict=True)]
+        return [(total - start) & _MASK for total, start in zip(self.totals, self._starts, strict=False)]
 
     def roll(self, now: float) -> int:
         """Close the slices that ended before *now*; returns how many they were."""
         steps = int((now - self.edge) // self._slice_s) + 1
-        start = tuple(self.totals)
-        for _ in range(min(steps, self._starts.maxlen or 1)):
-            self._starts.append(start)
+        self._starts.extend(self._copy() * min(steps, self._buckets))
+        del self._starts[: -self._buckets * len(self.totals)]
         self.edge += steps * self._slice_s
         if now >= self.edge:  # a slice so short that adding it to a large clock was rounded away
             self.edge = now + self._slice_s
@@ -83,7 +86,7 @@ class TimeWindow:
 
     def clear(self) -> None:
         """Forget the window, keep the totals."""
-        self._starts = deque([tuple(self.totals)], maxlen=self._starts.maxlen)
+        self._starts = self._copy()
 
     def resized(self, *, window: float, buckets: int, now: float) -> TimeWindow:
         """The same history in a window of another size; counts keep their age to within a slice."""
@@ -91,12 +94,17 @@ class TimeWindow:
             self.roll(now)
         new = TimeWindow(len(self.totals), window=window, buckets=buckets, now=now)
         new.totals = list(self.totals)
-        held = len(self._starts)
+        width = len(self.totals)
+        held = len(self._starts) // width
         began = [self.edge - (held - i) * self._slice_s for i in range(held)]
         ages = (back * new._slice_s for back in reversed(range(buckets)))
-        starts = (self._starts[max(0, bisect_right(began, now - age) - 1)] for age in ages)
-        new._starts = deque(starts, maxlen=buckets)
+        del new._starts[:]
+        for at in (width * max(0, bisect_right(began, now - age) - 1) for age in ages):
+            new._starts.extend(self._starts[at : at + width])
         return new
+
+    def _copy(self) -> array[int]:
+        return array("I", [total & _MASK for total in self.totals])
 
 
 class CountWindow:

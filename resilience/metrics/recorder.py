@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -61,7 +60,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._counts = TimeWindow(len(EVENT_NAMES), window=WINDOW_S, buckets=BUCKETS, now=now)
         self._histogram = RollingHistogram(window=LATENCY_WINDOW_S, slices=LATENCY_SLICES, now=now)
-        self._peaks: deque[int] = deque([0], maxlen=BUCKETS)
+        self._peaks = [0]  # per slice, oldest first
         self._refusals = Tally()
         self.bump_refused = self._refusals.bump  # for one who has looked at ``edge`` himself
         del self.pending[:]
@@ -132,7 +131,7 @@ class Recorder:
             self._drain()
             self._counts.clear()
             self._histogram.clear()
-            self._peaks = deque([0], maxlen=BUCKETS)
+            self._peaks = [0]
             self._take_peak()
 
     def renew(self, now: float) -> None:
@@ -148,6 +147,7 @@ class Recorder:
         self._peaks[-1] = max(self._peaks[-1], peak)
         steps = self._counts.roll(now)
         self._peaks.extend([0] * min(steps, BUCKETS))
+        del self._peaks[:-BUCKETS]
         self._peaks[-1] = min(peak, self._take_peak() + ended)  # what was in flight until now was so in the new slice
         self.edge = self._counts.edge
 

@@ -8,7 +8,6 @@ that has no timeout, say) another may add.
 from __future__ import annotations
 
 import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -68,11 +67,15 @@ class Command:
     Made by decorating a function; the function's ``resilience`` attribute is it.
     """
 
+    __slots__ = (
+        "__weakref__", "_circuit", "_clock", "_deadlines", "_emitter", "_functions", "_group", "_isolation",
+        "_key", "_random", "_recorder", "_settings", "_slots", "_stated", "_timeless", "_transitions",
+    )
+
     def __init__(self, key: str, group: str, environment: Environment) -> None:
         self._key, self._group = key, group
         self._clock, self._random, self._emitter = environment.clock, environment.random, environment.emitter
         now = self._clock()
-        self._added_at = now
         self._settings = Settings()
         self._stated: frozenset[str] = frozenset()  # settings that a function has said something about
         self._slots = Slots(Bulkhead(None), key=key)
@@ -80,7 +83,7 @@ class Command:
         self._deadlines = Deadlines(key, None)
         self._circuit: Circuit | None = None
         self._isolation: Isolation | None = None
-        self._transitions: deque[StateChanged] = deque(maxlen=_TRANSITIONS_KEPT)
+        self._transitions: tuple[StateChanged, ...] = ()
         self._functions: list[weakref.ref[Callable[..., Any]]] = []
         self._timeless: str | None = None  # a function of ours that no timeout can reach
 
@@ -138,7 +141,7 @@ class Command:
             max_in_flight=reading.max_in_flight,
             max_concurrent=self._slots.limit,
             abandoned=0 if self._isolation is None else self._isolation.abandoned,
-            transitions=tuple(self._transitions),
+            transitions=self._transitions,
         )
 
     # -- steer
@@ -300,5 +303,6 @@ class Command:
         self._circuit.steer(trigger, self._clock())
 
     def _changed(self, event: StateChanged) -> None:
-        self._transitions.append(event)
+        latest = sorted((*self._transitions, event), key=lambda each: each.term)  # arrival is not order
+        self._transitions = tuple(latest[-_TRANSITIONS_KEPT:])
         self._emitter.emit(event)
