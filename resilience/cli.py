@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; this command needs the gateway extra: "
               "pip install 'resilience-commands[gateway]'")
-    except (ConfigError, OSError) as error:
+    except (ConfigError, OSError, ValueError) as error:
         _fail(str(error))
 
 
@@ -48,7 +48,7 @@ def admin_app(registry: Registry = default_registry) -> _App:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="resilience", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="resilience", description="Circuit breakers, a gateway that shows what they are for, and their dashboard.")
     parser.add_argument("--version", action="version", version=f"resilience {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -84,18 +84,26 @@ def _gateway(options: argparse.Namespace) -> int:
     from .gateway import config, server
 
     settings = config.load(options.config)
-    return server.run(settings, workers=options.workers, admin=admin_app)
+
+    def ready() -> None:
+        print(f"Gateway     http://{settings.gateway.bind}/", flush=True)
+        for worker in range(options.workers):
+            bind = server.admin_bind(settings, worker)
+            if bind is not None:
+                print(f"Dashboard   http://{bind}/  (streams: /hystrix.stream /resilience.stream, metrics: /metrics)",
+                      flush=True)
+
+    try:
+        server.run(settings, make_admin=admin_app, workers=options.workers, ready=ready)
+    except server.ServeError as error:
+        _fail(str(error), 1)
+    return 0
 
 
 def _check(options: argparse.Namespace) -> int:
     from .gateway import config
 
-    try:
-        settings = config.load(options.config)
-    except config.GatewayConfigError as error:
-        for mistake in error.mistakes:
-            print(mistake, file=sys.stderr)
-        return 2
+    settings = config.load(options.config)
     print(f"{options.config}: fine ({len(settings.services)} services, {len(settings.routes)} routes)")
     return 0
 
@@ -105,12 +113,18 @@ def _dashboard(options: argparse.Namespace) -> int:
 
     from .gateway import server
 
-    return server.run_app(dashboard(options.stream), f"127.0.0.1:{options.port}", name="Dashboard")
+    bind = f"127.0.0.1:{options.port}"
+    try:
+        server.run_app(dashboard(options.stream), bind,
+                       ready=lambda: print(f"Dashboard   http://{bind}/", flush=True))
+    except server.ServeError as error:
+        _fail(str(error), 1)
+    return 0
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, status: int = 2) -> NoReturn:
     print(f"resilience: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)
 
 
 def _port(text: str) -> int:

@@ -31,12 +31,14 @@ class Guarded(Protocol[P, R_co]):
     @property
     def resilience(self) -> Command:
         """Look at the command, and steer it."""
+        ...
 
     __name__: str
     __qualname__: str
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function through its policies."""
+        ...
 
     @overload
     def __get__(self, instance: None, owner: Any = None, /) -> Guarded[P, R_co]: ...
@@ -50,7 +52,7 @@ class Decorator(Protocol):
     @overload
     def __call__(self, fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
     @overload
-    def __call__(self, fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...
+    def __call__(self, fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
 
@@ -61,12 +63,13 @@ class _Unset:
 
 
 _UNSET: Any = _Unset()
+_DEFAULT_BREAKER, _DEFAULT_TIMEOUT = CircuitBreaker(), Timeout()  # values: one of each serves every command
 
 
 @overload
 def command(fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
 @overload
-def command(fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...
+def command(fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
 @overload
 def command(fn: Callable[P, T], /) -> Guarded[P, T]: ...
 @overload
@@ -121,9 +124,9 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
     if fallback is not None:
         policies.append(fallback if isinstance(fallback, Fallback) else Fallback(fallback))
     if breaker is not None:
-        policies.append(CircuitBreaker() if breaker is _UNSET else breaker)
+        policies.append(_DEFAULT_BREAKER if breaker is _UNSET else breaker)
     policies.append(Bulkhead(max_concurrent))
-    policies.append(Timeout() if timeout is _UNSET else Timeout(timeout))
+    policies.append(_DEFAULT_TIMEOUT if timeout is _UNSET else Timeout(timeout))
     plan = Plan(policies=tuple(policies), whole=True, given_timeout=timeout is not _UNSET, **options)
     if fn is not _UNSET:
         return guard(fn, plan, "@command")
@@ -134,6 +137,20 @@ _COMMAND_OPTIONS = ("key", "group", "isolation", "ignore", "pool", "registry")
 _STACK_OPTIONS = ("key", "group", "registry")
 
 
+@overload
+def circuit_breaker(fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+@overload
+def circuit_breaker(fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
+@overload
+def circuit_breaker(fn: Callable[P, T], /) -> Guarded[P, T]: ...
+@overload
+def circuit_breaker(
+    *, key: str | None = None, group: str | None = None, registry: Registry | None = None,
+    ignore: tuple[type[Exception], ...] = (), failure_rate: float = 0.5, min_calls: int = 20, window: float = 10.0,
+    buckets: int = 10, window_calls: int | None = None, open_for: float = 5.0, open_growth: float = 1.0,
+    open_max: float = 300.0, open_jitter: float = 0.0, slow_call: float | None = None, slow_rate: float = 1.0,
+    half_open_calls: int = 1, half_open_for: float = 30.0, count_rejections: bool = False,
+) -> Decorator: ...
 def circuit_breaker(fn: Any = _UNSET, /, *, key: str | None = None, group: str | None = None,
                     registry: Registry | None = None, ignore: tuple[type[Exception], ...] = (),
                     **settings: Any) -> Any:
@@ -148,7 +165,9 @@ def circuit_breaker(fn: Any = _UNSET, /, *, key: str | None = None, group: str |
         **settings: Those of CircuitBreaker.
     """
     plan = Plan(policies=(CircuitBreaker(**settings),), key=key, group=group, registry=registry, ignore=ignore)
-    return _decorator(fn, plan, "@circuit_breaker")
+    if fn is not _UNSET:
+        return guard(fn, plan, "@circuit_breaker")
+    return lambda function: guard(function, plan, "@circuit_breaker")
 
 
 def bulkhead(max_concurrent: int, /, **options: Any) -> Decorator:
@@ -180,17 +199,12 @@ def fallback(function: Callable[..., Any] | Fallback, /, *, on: Any = _UNSET, ma
     return _stacked(function if isinstance(function, Fallback) else Fallback(function, **given), options, "@fallback")
 
 
-def _stacked(policy: Policy, options: dict[str, Any], what: str, **more: Any) -> Any:
+def _stacked(policy: Policy, options: dict[str, Any], what: str, **more: Any) -> Decorator:
     for name in options:
         if name not in _STACK_OPTIONS:
             raise unknown_option(name, _STACK_OPTIONS, what)
-    return _decorator(_UNSET, Plan(policies=(policy,), **options, **more), what)
-
-
-def _decorator(fn: Any, plan: Plan, what: str) -> Any:
-    if fn is not _UNSET:
-        return guard(fn, plan, what)
-    return lambda function: guard(function, plan, what)
+    plan = Plan(policies=(policy,), **options, **more)
+    return lambda fn: guard(fn, plan, what)
 
 
 class Pipeline:
@@ -222,7 +236,7 @@ class Pipeline:
     @overload
     def __call__(self, fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
     @overload
-    def __call__(self, fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...
+    def __call__(self, fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
     def __call__(self, fn: Any, /) -> Any:

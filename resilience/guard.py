@@ -9,12 +9,13 @@ so that a stack becomes one wrapper.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import attrs
 
-from .core.checks import exception_types, text
+from .core.checks import ordinary_exceptions, text
 from .errors import ConfigError
 from .pipeline.binding import GUARD, check_guardable, dress, flavour_of, name_of
 from .pipeline.command import Command, Settings
@@ -31,6 +32,11 @@ ISOLATIONS: Final = ("auto", "semaphore", "thread")
 def _registry(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and not isinstance(value, Registry):
         raise ConfigError(f"registry must be a Registry, not {value!r}", attribute.name)
+
+
+def _pool(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not isinstance(value, ThreadPool):
+        raise ConfigError(f"pool must be a ThreadPool, not {value!r}", attribute.name)
 
 
 def _isolation(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -56,9 +62,8 @@ class Plan:
     group: str | None = attrs.field(default=None, validator=text(optional=True))
     registry: Registry | None = attrs.field(default=None, validator=_registry)
     isolation: str = attrs.field(default="auto", validator=_isolation)
-    pool: ThreadPool | None = attrs.field(
-        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(ThreadPool)))
-    ignore: tuple[type[Exception], ...] = attrs.field(default=(), validator=exception_types)
+    pool: ThreadPool | None = attrs.field(default=None, validator=_pool)
+    ignore: tuple[type[Exception], ...] = attrs.field(default=(), validator=ordinary_exceptions)
     whole: bool = False
     given_timeout: bool = True
 
@@ -86,10 +91,11 @@ class Plan:
 class Guard(NamedTuple):
     """What a wrapper remembers, for a further decorator above it.
 
-    ``wrapper`` tells it apart from a copy that functools.wraps made of it.
+    ``wrapper`` tells it apart from a copy that functools.wraps made of it. It is
+    weak, so that the lower wrappers of a stack go as soon as the stack is made.
     """
 
-    wrapper: Callable[..., Any]
+    wrapper: weakref.ref[Callable[..., Any]]
     fn: Callable[..., Any]
     plan: Plan
     command: Command
@@ -142,7 +148,7 @@ def guard(fn: Any, plan: Plan, what: str) -> Any:
     wrapper: Any = dress(guarded, fn)
     guarded.resilience = command  # update_wrapper may have copied another's
     command.guards(guarded, timeless)
-    setattr(guarded, GUARD, Guard(wrapper, fn, plan, command, registry, ledger))
+    setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, plan, command, registry, ledger))
     if known is None:
         registry.announce(command)
     return wrapper
@@ -153,7 +159,7 @@ def _guard_of(fn: Any) -> Guard | None:
     found = getattr(fn, GUARD, None)
     if found is None and hasattr(fn, "_self_guarded"):
         found = getattr(fn._self_guarded, GUARD, None)
-    return found if isinstance(found, Guard) and found.wrapper is fn else None
+    return found if isinstance(found, Guard) and found.wrapper() is fn else None
 
 
 def _flavour(fn: Callable[..., Any], plan: Plan, key: str) -> tuple[Flavour, str | None]:
@@ -220,9 +226,15 @@ def _is_redefinition(command: Command, fn: Callable[..., Any], plan: Plan, below
     """
     if plan.key is not None or "<locals>" in name_of(fn)[1]:
         return False
-    others = [each for each in command.functions if below is None or each is not below.wrapper]
+    others = [each for each in command.functions if below is None or each is not _function_of(below)]
     return all(name_of(each) == name_of(fn) and each.__wrapped__ is not fn  # type: ignore[attr-defined]
                for each in others)
+
+
+def _function_of(below: Guard) -> Callable[..., Any] | None:
+    wrapper: Any = below.wrapper()
+    function: Callable[..., Any] | None = getattr(wrapper, "_self_guarded", wrapper)
+    return function  # under a proxy, the compiled one
 
 
 def _forsake(below: Guard) -> None:

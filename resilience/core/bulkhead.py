@@ -114,15 +114,20 @@ class Slots:
 
     def _run_out(self) -> None:
         if self._limit is None:
-            with self._lock:
-                if self._limit is None:  # still
-                    self._size += 1  # the new token goes straight to the caller
-                    self._least_free = min(self._least_free + 1, 0)
-                    return
+            if self._mint():
+                return
             if self._tokens:  # a limit was set just now, and brought some
                 self.acquire(0.0)
                 return
         raise BulkheadFullError(self._key)
+
+    def _mint(self) -> bool:
+        with self._lock:
+            if self._limit is not None:
+                return False
+            self._size += 1  # the new token goes straight to the caller
+            self._least_free = min(self._least_free + 1, 0)
+            return True
 
     def _collect(self) -> None:
         with self._lock:

@@ -54,10 +54,11 @@ def flag(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{attribute.name} must be True or False, not {value!r}", attribute.name)
 
 
-def exception_types(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """A validator for a tuple of exception classes."""
-    if not isinstance(value, tuple) or not all(isinstance(t, type) and issubclass(t, BaseException) for t in value):
-        raise ConfigError(f"{attribute.name} must be a tuple of exception classes, not {value!r}", attribute.name)
+def ordinary_exceptions(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A validator for a tuple of Exception classes; what ends a task or the process is none of a policy's business."""
+    if not isinstance(value, tuple) or not all(isinstance(t, type) and issubclass(t, Exception) for t in value):
+        raise ConfigError(f"{attribute.name} must be a tuple of Exception classes (cancellation and exit always pass "
+                          f"through), not {value!r}", attribute.name)
 
 
 def text(optional: bool = False) -> _Validator:

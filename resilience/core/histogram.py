@@ -158,14 +158,11 @@ class RollingHistogram:
             self._widen(table[least])
             self._widen(table[most])
         low, bins = self._low, self._head
-        rest = iter(cells)
-        try:
-            for cell in rest:
+        for cell in cells:
+            try:
                 bins[table[cell] - low] += 1
-        except ValueError:  # more than a byte holds
-            bins = self._outgrow()
-            bins[table[cell] - low] += 1
-            for cell in rest:
+            except ValueError:  # more than a byte holds
+                bins = self._outgrow()
                 bins[table[cell] - low] += 1
 
     def roll(self, now: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from typing import Any
 
 from .script import SERVICES, cues_between
 from .stage import Stage, StageError
@@ -56,12 +57,14 @@ async def _play(stage: Stage, stop: asyncio.Event, base: str, admin: str, durati
             if now - shown >= (1.0 if sys.stdout.isatty() else 5.0):
                 story.pulse()
                 shown = now
-            await asyncio.wait([stopping, *tasks], timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
+            watched: list[asyncio.Task[Any]] = [stopping, *tasks]
+            await asyncio.wait(watched, timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 if task.done():
                     task.result()
     finally:
-        for task in (stopping, *tasks):
+        stopping.cancel()
+        for task in tasks:
             task.cancel()
         await asyncio.gather(stopping, *tasks, return_exceptions=True)
     story.summary()
@@ -71,7 +74,7 @@ async def _listen(story: Story, url: str) -> None:
     from pyreqwest.client import ClientBuilder
 
     async with ClientBuilder().error_for_status(True).build() as client:
-        async with client.get(url).build_streamed() as response:
+        async with client.get(url).streamed_read_buffer_limit(0).build_streamed() as response:
             rest = b""
             while chunk := await response.body_reader.read_chunk():
                 head, _, rest = (rest + bytes(chunk)).rpartition(b"\n")

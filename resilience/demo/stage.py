@@ -26,6 +26,7 @@ endpoints = ["http://127.0.0.1:{port}"]
 [services.{name}.command]
 timeout = 0.5
 max_concurrent = 20
+breaker = {{ failure_rate = 0.3, min_calls = 20, window = 2.0, open_for = 4.0 }}
 
 [[routes]]
 path = "/{name}/*"

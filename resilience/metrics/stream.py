@@ -2,7 +2,7 @@
 
 One ``ResilienceCommand`` message per command and tick: state with half-open and
 forced, refused calls, percentiles in seconds, calls in flight, abandoned ones,
-the last transitions. docs/reference/stream.md documents it; the dashboard reads
+the last transitions. docs/reference/streams.md documents it; the dashboard reads
 it, from any number of instances.
 """
 

@@ -23,7 +23,7 @@ from .template import Flavour
 GUARD = "__resilience_guard__"
 
 
-class GuardedCallable(wrapt.CallableObjectProxy):  # type: ignore[misc]
+class GuardedCallable(wrapt.CallableObjectProxy[Any]):  # type: ignore[misc,unused-ignore]
     """A callable object whose calls go through a compiled wrapper."""
 
     def __init__(self, wrapped: Any, guarded: Callable[..., Any]) -> None:

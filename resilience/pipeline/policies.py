@@ -20,7 +20,7 @@ import attrs
 
 from ..core.breaker import CircuitBreaker
 from ..core.bulkhead import Bulkhead
-from ..core.checks import number, strict
+from ..core.checks import number, ordinary_exceptions, strict
 from ..errors import ConfigError
 
 __all__ = ["ORDER", "REASONS", "Bulkhead", "CircuitBreaker", "Fallback", "Policy", "ThreadPool", "Timeout", "in_order"]
@@ -36,19 +36,13 @@ class Timeout:
     timeout: float | None = attrs.field(default=1.0, validator=number(above=0, most=86_400.0, optional=True))
 
 
-def _fallback_types(value: object) -> object:
+def _fallback_types(value: Any) -> Any:
     return (value,) if isinstance(value, type) else value
 
 
 def _callable(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not callable(value):
         raise TypeError(f"{attribute.name} of a fallback must be callable, not {value!r}")
-
-
-def _ordinary_exceptions(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if not isinstance(value, tuple) or not all(isinstance(t, type) and issubclass(t, Exception) for t in value):
-        raise ConfigError(f"{attribute.name} must be Exception classes (cancellation and exit always pass through), "
-                          f"not {value!r}", attribute.name)
 
 
 @strict
@@ -64,7 +58,7 @@ class Fallback:
 
     function: Callable[..., Any] = attrs.field(validator=_callable)
     on: tuple[type[Exception], ...] = attrs.field(
-        default=(Exception,), kw_only=True, converter=_fallback_types, validator=_ordinary_exceptions
+        default=(Exception,), kw_only=True, converter=_fallback_types, validator=ordinary_exceptions
     )
     max_concurrent: int = attrs.field(
         default=DEFAULT_FALLBACK_CONCURRENCY, kw_only=True, validator=number(least=1, whole=True)

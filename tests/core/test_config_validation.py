@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from resilience import Bulkhead, CircuitBreaker, ConfigError, Fallback, Timeout
-from resilience.core.checks import exception_types, flag, text
+from resilience.core.checks import ordinary_exceptions, flag, text
 from resilience.pipeline.policies import ThreadPool
 
 NOT_A_NUMBER = ["1", b"1", True, False, [], (), {}, object(), int, Decimal(1), Fraction(1, 2), 1j, math.nan, math.inf,
@@ -149,7 +149,7 @@ class Sample:
     a_flag: bool = attrs.field(default=True, validator=flag)
     name: str = attrs.field(default="x", validator=text())
     nick: str | None = attrs.field(default=None, validator=text(optional=True))
-    types: tuple = attrs.field(default=(OSError,), validator=exception_types)
+    types: tuple = attrs.field(default=(OSError,), validator=ordinary_exceptions)
 
 
 @pytest.mark.parametrize(("option", "value"), [

@@ -1,0 +1,96 @@
+"""Every snippet of the documentation runs, and prints what the page says it prints.
+
+The Python snippets of a page run in order in one namespace, with ``await`` at
+the top level. An ``output`` block after a snippet is what it prints. A TOML
+block is checked, and stands in ``gateway.toml`` for the snippets that follow.
+"""
+
+import ast
+import asyncio
+import inspect
+import sys
+import time
+import types
+
+import pytest
+from pages import DOCS, PAGES, ROOT, fences, name_of
+
+from resilience import default_registry
+from resilience.gateway.config import load
+
+#: Its blocks show the same names again and again, each block for a program of its own.
+_CONTRACT = DOCS / "reference" / "contract.md"
+_PAGES = [ROOT / "README.md", *PAGES]
+
+
+def with_language(*languages):
+    """The pages that have a snippet in one of *languages*."""
+    return [path for path in _PAGES if any(fence.language in languages for fence in fences(path))]
+
+
+async def fetch_price(sku):
+    """What the contract page takes for granted."""
+    return 9.5
+
+
+def clear(registry):
+    """Take every command out of *registry*; its functions go on working."""
+    for handle in list(registry):
+        registry.remove(handle.key)
+
+
+@pytest.fixture
+def namespace():
+    """A fresh module for one page."""
+    clear(default_registry)
+    module = types.ModuleType("shop")
+    module.__dict__.update(fetch_price=fetch_price, my_clock=time.monotonic)
+    yield module.__dict__
+    clear(default_registry)
+
+
+def run(fence, path, namespace, runner):
+    """Execute one snippet."""
+    code = compile("\n" * (fence.line - 1) + fence.text, name_of(path), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+                   dont_inherit=True)
+    result = eval(code, namespace)  # a coroutine, if the snippet awaits
+    if code.co_flags & inspect.CO_COROUTINE:
+        runner.run(result)
+
+
+@pytest.mark.parametrize("path", with_language("python"), ids=name_of)
+def test_the_python_snippets_of_a_page_run_in_order_and_print_what_it_says(
+        path, namespace, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    modules = set(sys.modules)
+    with asyncio.Runner() as runner:
+        for fence in fences(path):
+            if fence.language == "python":
+                capsys.readouterr()
+                if path == _CONTRACT:
+                    clear(default_registry)
+                run(fence, path, namespace, runner)
+            elif fence.language == "output":
+                assert fence.text == capsys.readouterr().out, f"{name_of(path)}:{fence.line}"
+            elif fence.language == "toml":
+                (tmp_path / "gateway.toml").write_text(fence.text, encoding="utf-8")
+    for name in set(sys.modules) - modules:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("path", with_language("toml"), ids=name_of)
+def test_the_toml_snippets_of_a_page_are_gateways_without_a_mistake(path, tmp_path):
+    for fence in fences(path):
+        if fence.language == "toml":
+            file = tmp_path / f"line{fence.line}.toml"
+            file.write_text(fence.text, encoding="utf-8")
+            assert load(file).routes
+
+
+def test_every_page_is_reached_from_the_index():
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    missing = [name_of(path) for path in PAGES if path.parent != DOCS
+               and path.parent.name != "decisions" and f"{path.parent.name}/{path.stem}" not in index]
+    assert [] == missing

@@ -1,0 +1,235 @@
+"""The tables of the reference say what the code says."""
+
+import argparse
+import inspect
+import json
+import re
+import types
+from ast import literal_eval
+
+import attrs
+import diagrams
+import pytest
+from pages import DOCS, rows, section
+
+import resilience
+from resilience import (
+    Bulkhead,
+    CallFailed,
+    CallRejected,
+    CircuitBreaker,
+    CommandAdded,
+    CommandConfigured,
+    CommandRemoved,
+    Fallback,
+    Registry,
+    Settings,
+    Snapshot,
+    State,
+    StateChanged,
+    ThreadPool,
+    Timeout,
+    Trigger,
+    cli,
+    command,
+    decorators,
+)
+from resilience.core.breaker import TRANSITIONS
+from resilience.core.histogram import LE_BOUNDS
+from resilience.core.outcome import EVENT_NAMES
+from resilience.gateway import config as gateway_config
+from resilience.metrics import hystrix, stream
+from resilience.metrics.prometheus import Collector
+from resilience.testing import ManualClock
+
+
+def documented_defaults(page, heading):
+    """Name and default of each row."""
+    return {row[0]: row[1] for row in rows(section(page, heading))}
+
+
+def defaults(cls, *, but=()):
+    """Name and default, as text, of each field of an attrs class."""
+    return {field.name: repr(field.default).replace("<class 'Exception'>", "Exception")
+            for field in attrs.fields(cls) if field.name not in but}
+
+
+@pytest.mark.parametrize(("page", "heading", "cls", "but"), [
+    ("reference/circuit-breaker.md", "## Defaults", CircuitBreaker, ()),
+    ("reference/bulkhead.md", "## Defaults", Bulkhead, ()),
+    ("reference/bulkhead.md", "## The pool of a group", ThreadPool, ()),
+    ("reference/timeout.md", "## Defaults", Timeout, ()),
+    ("reference/fallback.md", "## Defaults", Fallback, ("function",)),
+], ids=lambda value: getattr(value, "__name__", None))
+def test_the_defaults_of_a_policy_are_those_of_its_class(page, heading, cls, but):
+    assert defaults(cls, but=but) == documented_defaults(page, heading)
+
+
+def test_the_defaults_of_command_are_what_a_bare_command_has():
+    registry = Registry(clock=ManualClock())
+
+    @command(registry=registry)
+    async def bare(): ...
+
+    documented = documented_defaults("reference/command.md", "## Settings")
+    settings = bare.resilience.settings
+    assert {*decorators._COMMAND_OPTIONS, "timeout", "max_concurrent", "breaker", "fallback"} == set(documented)
+    assert str(settings.timeout) == documented["timeout"]
+    assert str(settings.max_concurrent) == documented["max_concurrent"]
+    assert CircuitBreaker() == settings.breaker
+    assert settings.breaker == eval(documented["breaker"], vars(resilience))
+    signature = inspect.signature(command)
+    assert repr(signature.parameters["fallback"].default) == documented["fallback"]
+
+
+def test_the_settings_in_force_are_all_in_their_table():
+    documented = documented_defaults("reference/command.md", "## Settings in force")
+    assert {field.name for field in attrs.fields(Settings)} == set(documented)
+
+
+def test_the_attributes_of_a_snapshot_are_all_in_its_tables():
+    fields = {field.name for field in attrs.fields(Snapshot)}
+    assert fields == {row[0] for row in rows(section("reference/snapshot.md", "## Attributes"))}
+    derived = {name for name, value in vars(Snapshot).items() if isinstance(value, property)}
+    assert derived == {row[0] for row in rows(section("reference/snapshot.md", "## Derived"))}
+
+
+def test_every_counted_event_is_in_its_table_in_order():
+    assert list(EVENT_NAMES) == [row[0] for row in rows(section("reference/snapshot.md", "## Counts"))]
+
+
+@pytest.mark.parametrize("event", [
+    StateChanged, CallFailed, CallRejected, CommandAdded, CommandRemoved, CommandConfigured])
+def test_the_attributes_of_an_event_are_in_its_table(event):
+    table = rows(section("reference/events.md", f"## {event.__name__}"))
+    assert [field.name for field in attrs.fields(event)] == [name for row in table for name in row[0].split(", ")]
+
+
+def test_every_state_and_trigger_is_in_the_breakers_tables():
+    table = [row[0] for row in rows(section("reference/circuit-breaker.md", "## States"))]
+    assert [*(state.value for state in State), *(trigger.value for trigger in Trigger)] == table
+
+
+def test_every_error_is_in_the_table_of_errors():
+    errors = {name for name in resilience.__all__ if name.endswith("Error")}
+    table = {row[0] for row in rows((DOCS / "reference/errors.md").read_text(encoding="utf-8"))}
+    assert errors - {"ResilienceError", "RejectedError"} == table
+
+
+@pytest.fixture
+def registry():
+    """A registry with one command that runs on threads, and has run and changed its state."""
+    registry = Registry(clock=ManualClock())
+
+    @command(key="stock", group="shop", registry=registry, timeout=5.0)
+    def stock():
+        return 7
+
+    stock()
+    stock.resilience.force_open()
+    yield registry
+    registry.close()
+
+
+def kind_of(value):
+    """A JSON value's type, as the tables name it."""
+    names = {bool: "bool", int: "int", float: "float", str: "str", dict: "object", list: "array", type(None): "null"}
+    return names[type(value)]
+
+
+def assert_documented(heading, message):
+    """The table under *heading* has the fields of *message*, in order, and their types."""
+    table = rows(section("reference/streams.md", heading))
+    assert list(message) == [row[0] for row in table]
+    for name, kind, _ in table:
+        assert kind_of(message[name]) in kind.split(" or "), name
+
+
+def test_the_fields_of_our_stream_are_in_its_tables(registry):
+    encoder = stream.Encoder()
+    [message] = map(json.loads, encoder.messages(registry, 1_700_000_000_000))
+    tables = section("reference/streams.md", "## resilience.stream")
+    command_table, transition_table, removed_table = (
+        tables[:(a := tables.index("A transition:"))], tables[a:(b := tables.index("When a command has left"))],
+        tables[b:])
+    assert list(message) == [row[0] for row in rows(command_table)]
+    for name, kind, _ in rows(command_table):
+        assert kind_of(message[name]) in kind.split(" or "), name
+    assert list(message["transitions"][0]) == [row[0] for row in rows(transition_table)]
+    registry.remove("stock")
+    [removed] = map(json.loads, encoder.messages(registry, 1_700_000_000_000))
+    assert list(removed) == [row[0] for row in rows(removed_table)]
+
+
+def test_the_fields_of_hystrix_messages_are_in_their_tables(registry):
+    of_command, of_pool = map(json.loads, hystrix.Encoder().messages(registry, 1_700_000_000_000))
+    assert_documented("### HystrixCommand", of_command)
+    assert_documented("### HystrixThreadPool", of_pool)
+
+
+def test_the_fields_of_the_config_and_utilization_streams_are_in_their_tables(registry):
+    config = json.loads(hystrix.config_message(registry))
+    stock, pool = config["commands"]["stock"], config["threadpools"]["shop"]
+    table = {row[0]: row[1].split(", ") for row in rows(section("reference/streams.md", "## hystrix/config.stream"))}
+    assert {"a command": list(stock), "its execution": list(stock["execution"]), "its metrics": list(stock["metrics"]),
+            "its circuitBreaker": list(stock["circuitBreaker"]), "a thread pool": list(pool)} == table
+    use = json.loads(hystrix.utilization_message(registry))
+    table = rows(section("reference/streams.md", "## hystrix/utilization.stream"))
+    assert [["a command", ", ".join(use["commands"]["stock"])],
+            ["a thread pool", ", ".join(use["threadpools"]["shop"])]] == table
+
+
+def test_every_metric_is_in_the_table_with_its_type_and_labels(registry):
+    exported = {}
+    for family in Collector(registry).collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        exported[name] = family.type, {label for sample in family.samples for label in sample.labels} - {"le"}
+    page = (DOCS / "reference/prometheus.md").read_text(encoding="utf-8")
+    table = {row[0]: (row[1], set(row[2].split(", "))) for row in rows(page) if len(row) == 4}
+    assert exported == table
+    assert ", ".join(f"{bound:g}" for bound in LE_BOUNDS[:-1]) + f" and {LE_BOUNDS[-1]:g}" in page
+
+
+def test_every_option_of_the_command_line_is_in_its_tables():
+    parser = cli._parser()
+    [commands] = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for name, sub in commands.choices.items():
+        text = section("reference/command-line.md", f"## resilience {name}")
+        table = {row[0]: row[1] for row in rows(text)}
+        for action in sub._actions:
+            for option in action.option_strings:
+                if option not in ("-h", "--help"):
+                    assert option in table, f"{name} {option}"
+                    shown = "needed" if action.required else "none" if action.default is None else str(action.default)
+                    assert shown == table[option]
+
+
+@pytest.mark.parametrize(("heading", "cls"), [
+    ("## gateway", gateway_config.GatewaySettings),
+    ("## admin", gateway_config.AdminSettings),
+    ("## services.NAME", gateway_config.ServiceConfig),
+    ("## services.NAME.command", gateway_config.CommandSettings),
+    ("## routes", gateway_config.RouteConfig),
+])
+def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
+    documented = documented_defaults("reference/gateway-file.md", heading)
+    assert {field.name for field in attrs.fields(cls)} == set(documented)
+    for field in attrs.fields(cls):
+        shown = documented[field.name]
+        if field.default is attrs.NOTHING:
+            assert shown == "needed"
+        elif isinstance(field.default, (str, int, float, bool)):
+            assert field.default == literal_eval(shown.capitalize() if shown in ("true", "false") else shown)
+
+
+def test_the_state_diagram_shows_every_transition_of_the_table():
+    svg = diagrams.state_diagram(TRANSITIONS)
+    shown = {tuple(each.split(":")) for group in re.findall(r'data-transitions="([^"]*)"', svg)
+             for each in group.split(" ")}
+    assert {(old.value, trigger.value, new.value) for (old, trigger), new in TRANSITIONS.items()} == shown
+
+
+def test_a_transition_that_the_diagram_does_not_know_is_drawn_too():
+    table = types.MappingProxyType({**TRANSITIONS, (State.OPEN, Trigger.PROBES_PASSED): State.CLOSED})
+    assert 'data-transitions="open:probes_passed:closed"' in diagrams.state_diagram(table)
+    assert diagrams.state_diagram(table) == diagrams.state_diagram(table)

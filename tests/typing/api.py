@@ -1,0 +1,126 @@
+"""What type checkers see of the public API; read by mypy and pyright, never run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any, assert_type
+
+from resilience import (
+    Bulkhead,
+    CircuitBreaker,
+    Command,
+    Fallback,
+    Pipeline,
+    Snapshot,
+    State,
+    StateChanged,
+    Timeout,
+    bulkhead,
+    circuit_breaker,
+    command,
+    default_registry,
+    fallback,
+    timeout,
+)
+
+
+@command
+def bare(x: int, y: str = "") -> float:
+    return x + len(y)
+
+
+@command(key="k", timeout=0.5, max_concurrent=None, breaker=None, fallback=lambda sku: 0)
+async def stock(sku: str) -> int:
+    return len(sku)
+
+
+@command(timeout=None)
+def numbers(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+@command
+async def rows(n: int) -> AsyncIterator[bytes]:
+    yield b"" * n
+
+
+@circuit_breaker
+def broken(x: int) -> bytes:
+    return b"" * x
+
+
+@fallback(lambda sku: 0)
+@circuit_breaker(failure_rate=0.3)
+@bulkhead(20)
+@timeout(0.5)
+async def stacked(sku: str) -> int:
+    return len(sku)
+
+
+class Client:
+    @command
+    def read(self, n: int) -> bytes:
+        return b"" * n
+
+    @command(timeout=0.5)
+    async def fetch(self, url: str) -> str:
+        return url
+
+    @staticmethod
+    @command
+    def free(n: int) -> str:
+        return str(n)
+
+    @command
+    @staticmethod
+    def freed(n: int) -> str:
+        return str(n)
+
+
+guarded = Pipeline(Fallback(lambda *a: None), CircuitBreaker(), Bulkhead(20), Timeout(0.5), key="inventory")
+
+
+@guarded
+async def price(sku: str) -> float:
+    return float(len(sku))
+
+
+def functions() -> None:
+    assert_type(bare(1, y="z"), float)
+    assert_type(broken(1), bytes)
+    assert_type(numbers(3), Iterator[int])
+    assert_type(rows(3), AsyncIterator[bytes])
+    coroutines_stay_coroutines: list[Coroutine[Any, Any, float]] = [stock("a"), stacked("a"), price("a")]
+    assert coroutines_stay_coroutines
+    bare("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    bare()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def coroutines() -> None:
+    assert_type(await stock("a"), int)
+    assert_type(await asyncio.create_task(stock("a")), int)
+    assert_type(await asyncio.create_task(stacked("a")), int)
+    assert_type(await guarded.call(price, "sku"), float)
+    assert_type(guarded.call(bare, 1, "x"), float)
+
+
+async def methods(client: Client) -> None:
+    assert_type(client.read(1), bytes)
+    assert_type(Client.read(client, 1), bytes)
+    assert_type(await client.fetch("u"), str)
+    assert_type(await asyncio.create_task(client.fetch("u")), str)
+    assert_type(Client.free(1), str)
+    assert_type(Client.freed(1), str)
+    client.read("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def handles() -> None:
+    assert_type(stock.resilience, Command)
+    assert_type(stock.resilience.state, State)
+    assert_type(stock.resilience.snapshot(), Snapshot)
+    assert_type(stock.resilience.snapshot().latency.p99, float)
+    for handle in default_registry:
+        assert_type(handle, Command)
+    assert_type(default_registry.get("k"), Command | None)
+    default_registry.subscribe(StateChanged, lambda event: print(event.new, event.nothing))  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
