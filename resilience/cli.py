@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def admin_app(registry: Registry = default_registry) -> _App:
     """What the admin port serves: the telemetry endpoints, and the dashboard at ``/``."""
-    from resilience_dashboard import app as dashboard
+    from resilience_dashboard import app as dashboard  # pyright: ignore[reportMissingImports]
 
     measured, page = telemetry(registry, max_streams=50), dashboard(["/resilience.stream"])
 
@@ -109,7 +109,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _dashboard(options: argparse.Namespace) -> int:
-    from resilience_dashboard import app as dashboard
+    from resilience_dashboard import app as dashboard  # pyright: ignore[reportMissingImports]
 
     from .gateway import server
 

@@ -46,6 +46,7 @@ def namespace():
     module = types.ModuleType("shop")
     module.__dict__.update(fetch_price=fetch_price, my_clock=time.monotonic)
     yield module.__dict__
+    module.__dict__.get("unsubscribe", lambda: None)()
     clear(default_registry)
 
 
