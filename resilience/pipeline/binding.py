@@ -29,15 +29,29 @@ class GuardedCallable(wrapt.CallableObjectProxy[Any]):  # type: ignore[misc,unus
     def __init__(self, wrapped: Any, guarded: Callable[..., Any]) -> None:
         super().__init__(wrapped)
         self._self_guarded = guarded
-        self._self_resilience = guarded.resilience  # type: ignore[attr-defined]
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._self_guarded(*args, **kwargs)
+    @property
+    def __call__(self) -> Any:  # type: ignore[override,unused-ignore]
+        """The compiled wrapper: inspect asks ``__call__`` too whether it is a coroutine function."""
+        return self._self_guarded
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Bind as the callable itself does: what functools.lru_cache makes is a method, a partial is none."""
+        bind = getattr(type(self.__wrapped__), "__get__", None)
+        if instance is None or bind is None or bind(self.__wrapped__, instance, owner) is self.__wrapped__:
+            return self
+        return types.MethodType(self, instance)
+
+    def __copy__(self) -> GuardedCallable:
+        return self  # as a function is its own copy
+
+    def __deepcopy__(self, memo: Any) -> GuardedCallable:
+        return self
 
     @property
     def resilience(self) -> Any:
         """The command; see resilience.Command."""
-        return self._self_resilience
+        return self._self_guarded.resilience  # type: ignore[attr-defined]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError("a guarded callable object cannot be pickled; guard a module's function instead")
@@ -60,11 +74,17 @@ def flavour_of(fn: Callable[..., Any]) -> Flavour:
             continue
         if inspect.isasyncgenfunction(target):
             return Flavour.ASYNC_GENERATOR
-        if inspect.iscoroutinefunction(target):
+        if inspect.iscoroutinefunction(target) or _is_awaitable_generator(target):
             return Flavour.ASYNC
         if inspect.isgeneratorfunction(target):
             return Flavour.GENERATOR
     return Flavour.SYNC
+
+
+def _is_awaitable_generator(fn: object) -> bool:
+    """Whether types.coroutine made it."""
+    code = getattr(fn, "__code__", None)
+    return isinstance(code, types.CodeType) and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
 
 
 def name_of(fn: Callable[..., Any]) -> tuple[str, str]:
@@ -79,6 +99,6 @@ def dress(guarded: Callable[..., Any], fn: Callable[..., Any]) -> Callable[..., 
     """Make the compiled wrapper look like *fn*."""
     functools.update_wrapper(guarded, fn)
     guarded.__dict__.pop(GUARD, None)
-    if isinstance(fn, (types.FunctionType, types.BuiltinFunctionType)):
+    if isinstance(fn, types.FunctionType):
         return guarded
     return GuardedCallable(fn, guarded)
