@@ -1,0 +1,135 @@
+"""Document: one TOML file being read, and the list of what is wrong in it.
+
+A reader asks for parts of the document as attrs objects. A part with mistakes
+comes back as None and the mistakes are kept; the rest is read all the same, so
+that one run shows everything. The reader adds what only it can know (a name that
+nothing has, say) and ends with finish().
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .locator import line_at, lines_of
+from .mistakes import ConfigFileError, Mistake
+from .structure import mistakes_in, structured
+
+_T = TypeVar("_T")
+_POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+
+
+class Document:
+    """A TOML text, its values and its mistakes.
+
+    Attributes:
+        file: The file's name, for messages.
+        data: What tomllib makes of it.
+    """
+
+    def __init__(self, text: str, file: str) -> None:
+        """Read *text*.
+
+        Raises:
+            ConfigFileError: It is not TOML.
+        """
+        self.file = file
+        self._mistakes: list[Mistake] = []
+        try:
+            self.data: dict[str, Any] = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigFileError([_broken(text, file, str(error))]) from None
+        self._lines = lines_of(text)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Document:
+        """Open and read a file.
+
+        Raises:
+            ConfigFileError: It cannot be read, or is not TOML.
+        """
+        file = os.fspath(path)
+        try:
+            content = Path(file).read_bytes()
+        except OSError as error:
+            raise ConfigFileError([Mistake(file, 1, "", f"cannot be read: {error.strerror or error}")]) from None
+        try:
+            text = content.decode()
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise ConfigFileError([Mistake(file, line, "", "is not UTF-8, as TOML must be")]) from None
+        return cls(text.replace("\r\n", "\n"), file)
+
+    def structure(self, wanted: type[_T], *path: str | int, given: Any = None) -> _T | None:
+        """What stands at *path*, as a *wanted*; None if it has mistakes, which are noted.
+
+        Args:
+            wanted: An attrs class.
+            path: Keys and indices from the top; an absent table is read as an empty one.
+            given: Read this instead of what stands at *path*, which then serves for lines only.
+        """
+        value = self.at(*path) if given is None else given
+        try:
+            return structured(value, wanted)
+        except Exception as error:  # noqa: BLE001 - whatever a validator raises is a mistake in the file
+            for inner, message in mistakes_in(error):
+                self.mistake((*path, *inner), message)
+            return None
+
+    def at(self, *path: str | int) -> Any:
+        """The raw value at *path*; an empty table if there is none."""
+        value: Any = self.data
+        for step in path:
+            try:
+                value = value[step]
+            except (KeyError, IndexError, TypeError):
+                return {}
+        return value
+
+    def table(self, name: str) -> dict[str, Any]:
+        """The top-level table *name*; empty, and a mistake, if it is something else."""
+        value = self.data.get(name, {})
+        if isinstance(value, Mapping):
+            return dict(value)
+        self.mistake((name,), f"must be a table ([{name}]), not {value!r}")
+        return {}
+
+    def tables(self, name: str) -> list[dict[str, Any]]:
+        """The top-level array of tables *name*; empty, and a mistake, if it is something else."""
+        value = self.data.get(name, [])
+        if isinstance(value, list) and all(isinstance(each, Mapping) for each in value):
+            return list(value)
+        self.mistake((name,), f"must be a list of tables ([[{name}]])")
+        return []
+
+    def mistake(self, path: tuple[str | int, ...], message: str) -> None:
+        """Note that what stands at *path* is wrong."""
+        self._mistakes.append(Mistake(self.file, line_at(self._lines, path), _dotted(path), message))
+
+    def finish(self) -> None:
+        """Raise ConfigFileError with every mistake, if there is any."""
+        if self._mistakes:
+            raise ConfigFileError(self._mistakes)
+
+
+def _broken(text: str, file: str, message: str) -> Mistake:
+    position = _POSITION.search(message)
+    if position is None:
+        return Mistake(file, 1, "", message)
+    line = int(position.group(1)) if position.group(1) else text.count("\n") + 1
+    return Mistake(file, line, "", f"is not TOML: {message[: position.start()]}")
+
+
+def _dotted(path: tuple[str | int, ...]) -> str:
+    key = ""
+    for step in path:
+        if isinstance(step, int):
+            key += f"[{step}]"
+        else:
+            name = step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else f'"{step}"'
+            key += f".{name}" if key else name
+    return key

@@ -1,0 +1,43 @@
+"""Mistakes: what is wrong in a configuration file, and the one error that carries all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ..errors import ConfigError
+
+
+class Mistake(NamedTuple):
+    """One thing to put right.
+
+    Attributes:
+        file: The file's name, as it was given.
+        line: Where to look, from 1; of the nearest enclosing table if the key itself is missing.
+        key: Dotted, such as ``services.inventory.command.timeout`` or ``routes[0].path``; empty for the whole file.
+        message: What is wrong, and what is accepted.
+    """
+
+    file: str
+    line: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        key = f"{self.key}: " if self.key else ""
+        return f"{self.file}:{self.line}: {key}{self.message}"
+
+
+class ConfigFileError(ConfigError):
+    """A configuration file has mistakes.
+
+    Attributes:
+        mistakes: All of them, by line; never empty.
+    """
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        self.mistakes = sorted(mistakes, key=lambda each: each.line)
+        super().__init__("\n".join(map(str, self.mistakes)), self.mistakes[0].key or None)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.mistakes,)

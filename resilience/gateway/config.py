@@ -1,0 +1,291 @@
+"""Gateway configuration: the TOML file of one gateway as validated values.
+
+load() reads everything before it complains, so that ``resilience check`` can list
+all mistakes of a file at once. What only the whole configuration can show (a
+route to a service that is not there, two routes for one request) is found by
+conflicts(), which also guards a GatewayConfig made in code.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import attrs
+
+from ..config import Document
+from ..core.breaker import CircuitBreaker
+from ..core.checks import flag, number, text
+from ..errors import ConfigError
+from .routing import host_mistake, path_mistake
+
+DEFAULT_MAX_CONCURRENT: Final = 100
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+BALANCERS: Final = ("round_robin",)
+ENCODED: Final = ("%2f", "%5c", "%25")
+_TABLES: Final = ("gateway", "admin", "services", "routes")
+
+_Check = Callable[[Any], str | None]
+
+
+def _checked(check: _Check, *, each: bool = False, optional: bool = False) -> Any:
+    """A validator from a function that says what is wrong with a value, or None."""
+
+    def validate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is None and optional:
+            return
+        for item in value if each else (value,):
+            mistake = check(item)
+            if mistake is not None:
+                raise ConfigError(f"{mistake}, not {item!r}", attribute.name)
+
+    return validate
+
+
+def _one_of(names: Sequence[str], what: str) -> _Check:
+    wanted = f"{what} must be {'one of ' if len(names) > 1 else ''}{', '.join(names)}"
+    return lambda value: None if value in names else wanted
+
+
+def address(bind: str) -> tuple[str, int]:
+    """Host and port of "host:port", as in ``bind``; an IPv6 host stands in brackets.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    host, colon, port = bind.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = str(ipaddress.IPv6Address(host[1:-1]))
+    elif ":" in host:
+        raise ValueError("an IPv6 host stands in brackets")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("no host:port")
+    return host, int(port)
+
+
+def _bind_mistake(value: Any) -> str | None:
+    try:
+        address(value)
+    except (ValueError, AttributeError):
+        return "must be host:port with a port of 1 to 65535, such as 127.0.0.1:8080 or [::1]:8080"
+    return None
+
+
+def _network_mistake(value: Any) -> str | None:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        return "must be addresses or networks, such as 10.0.0.0/8"
+    return None
+
+
+def _endpoint_mistake(value: Any) -> str | None:
+    wanted = "an endpoint must be an http:// or https:// URL of scheme, host and port"
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except (ValueError, AttributeError, TypeError):
+        return wanted
+    if url.scheme not in ("http", "https") or not url.hostname or port == 0 or not value.isascii():
+        return wanted
+    if any(ord(c) <= 32 or c in '\\"<>^`{|}' for c in value):
+        return wanted
+    if url.username is not None or url.password is not None or url.query or url.fragment or url.path not in ("", "/"):
+        return f"{wanted}, and nothing else"
+    return None
+
+
+def _filled(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, tuple) or not value:
+        raise ConfigError(f"{attribute.name} needs at least one", attribute.name)
+
+
+@attrs.frozen(kw_only=True)
+class GatewaySettings:
+    """The ``[gateway]`` table.
+
+    Attributes:
+        bind: host:port to listen on.
+        trusted_proxies: Peers whose X-Forwarded-* headers are believed and extended; those of others are replaced.
+        allow_encoded: Percent-encodings allowed in paths although upstreams may read them differently.
+        client_timeout: Longest wait for a client to send or take the next piece of a body, seconds.
+    """
+
+    bind: str = attrs.field(default="127.0.0.1:8080", validator=_checked(_bind_mistake))
+    trusted_proxies: tuple[str, ...] = attrs.field(default=(), validator=_checked(_network_mistake, each=True))
+    allow_encoded: tuple[str, ...] = attrs.field(
+        default=(), validator=_checked(_one_of(ENCODED, "an encoding to allow"), each=True))
+    client_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
+
+
+@attrs.frozen(kw_only=True)
+class AdminSettings:
+    """The ``[admin]`` table: where dashboard and telemetry are served.
+
+    Attributes:
+        bind: host:port; keep it off public interfaces.
+    """
+
+    bind: str = attrs.field(default="127.0.0.1:8090", validator=_checked(_bind_mistake))
+
+
+@attrs.frozen(kw_only=True)
+class CommandSettings:
+    """The ``[services.NAME.command]`` table: the command around every call of a service.
+
+    Attributes:
+        timeout: Until the answer's headers are there, seconds; None (``false``): no timeout.
+        max_concurrent: Exchanges at once, each until its body has ended; None (``false``): no limit.
+        breaker: None (``false``): no breaker.
+    """
+
+    timeout: float | None = attrs.field(default=1.0, validator=number(above=0, most=86_400.0, optional=True))
+    max_concurrent: int | None = attrs.field(
+        default=DEFAULT_MAX_CONCURRENT, validator=number(least=1, most=1_000_000, whole=True, optional=True))
+    breaker: CircuitBreaker | None = attrs.field(
+        factory=CircuitBreaker,
+        validator=attrs.validators.optional(attrs.validators.instance_of(CircuitBreaker)))
+
+
+@attrs.frozen(kw_only=True)
+class ServiceConfig:
+    """A ``[services.NAME]`` table.
+
+    Attributes:
+        endpoints: URLs of scheme, host and port.
+        balancer: How to choose among them: "round_robin".
+        preserve_host: Send the client's Host header on, instead of the endpoint's own name.
+        connect_timeout: Longest wait for a connection, seconds.
+        idle_timeout: Longest wait for the next piece of an answer's body, or for room to send one, seconds.
+        command: What guards the calls.
+    """
+
+    endpoints: tuple[str, ...] = attrs.field(
+        validator=attrs.validators.and_(_filled, _checked(_endpoint_mistake, each=True)))
+    balancer: str = attrs.field(default="round_robin", validator=_checked(_one_of(BALANCERS, "balancer")))
+    preserve_host: bool = attrs.field(default=False, validator=flag)
+    connect_timeout: float = attrs.field(default=2.0, validator=number(above=0, most=3600.0))  # Ribbon's
+    idle_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
+    command: CommandSettings = attrs.field(
+        factory=CommandSettings, validator=attrs.validators.instance_of(CommandSettings))
+
+
+@attrs.frozen(kw_only=True)
+class RouteConfig:
+    """A ``[[routes]]`` table.
+
+    Attributes:
+        path: A path, or with ``/*`` at its end that path and all below it.
+        service: Name of the service that answers.
+        methods: None: all. GET brings HEAD along.
+        host: Only for this host; None: for any that has no route of its own.
+        strip_prefix: What to take off the path's front before it is forwarded.
+    """
+
+    path: str = attrs.field(validator=_checked(path_mistake))
+    service: str = attrs.field(validator=text())
+    methods: tuple[str, ...] | None = attrs.field(
+        default=None, validator=attrs.validators.optional(
+            attrs.validators.and_(_filled, _checked(_one_of(METHODS, "a method"), each=True))))
+    host: str | None = attrs.field(default=None, validator=_checked(host_mistake, optional=True))
+    strip_prefix: str | None = attrs.field(default=None, validator=text(optional=True))
+
+    @property
+    def stem(self) -> str:
+        """The path without its wildcard."""
+        return self.path[:-2] if self.path.endswith("/*") else self.path
+
+    def accepted(self) -> tuple[str, ...]:
+        """The methods, spelt out."""
+        if self.methods is None:
+            return METHODS
+        return (*self.methods, "HEAD") if "GET" in self.methods and "HEAD" not in self.methods else self.methods
+
+
+@attrs.frozen(kw_only=True)
+class GatewayConfig:
+    """All of a gateway's configuration.
+
+    Attributes:
+        gateway: How it listens.
+        admin: None: no admin listener.
+        services: By name.
+        routes: In the order of the file, which means nothing: the most specific wins.
+    """
+
+    gateway: GatewaySettings = attrs.field(factory=GatewaySettings)
+    admin: AdminSettings | None = None
+    services: dict[str, ServiceConfig] = attrs.field(factory=dict)
+    routes: tuple[RouteConfig, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        for path, message in conflicts(dict(enumerate(self.routes)), list(self.services)):
+            raise ConfigError(message, str(path[-1]))
+
+
+def conflicts(routes: dict[int, RouteConfig], services: Sequence[str]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What is wrong between *routes*, by index, and the names of *services*, as (path, message)."""
+    taken: dict[tuple[str | None, str, str], int] = {}
+    for index, route in routes.items():
+        where = ("routes", index)
+        if route.service not in services:
+            yield (*where, "service"), _unknown_service(route.service, services)
+        if route.strip_prefix is not None:
+            mistake = _strip_mistake(route)
+            if mistake is not None:
+                yield (*where, "strip_prefix"), mistake
+        host = None if route.host is None else route.host.lower()
+        others = {taken.setdefault((host, route.path, method), index) for method in route.accepted()} - {index}
+        if others:
+            yield (*where, "path"), f"duplicate route: routes[{min(others)}] has {route.path} and such a method too"
+
+
+def _unknown_service(name: str, services: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, services, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(services)}" if services else "there is none"
+    return f"unknown service {name!r}; {hint}"
+
+
+def _strip_mistake(route: RouteConfig) -> str | None:
+    prefix = route.strip_prefix or ""
+    if not prefix.startswith("/") or prefix.endswith("/"):
+        return f"must begin with a slash and not end with one, not {prefix!r}"
+    if route.stem != prefix and not route.stem.startswith(f"{prefix}/"):
+        return f"{prefix!r} is no prefix, by whole segments, of the path {route.path!r}"
+    return None
+
+
+def load(path: str | os.PathLike[str]) -> GatewayConfig:
+    """Read and check a gateway's TOML file.
+
+    Raises:
+        ConfigFileError: With every mistake in it, each with file, line and key.
+    """
+    document = Document.read(path)
+    for name in document.data:
+        if name not in _TABLES:
+            near = difflib.get_close_matches(name, _TABLES, 1)
+            hint = f"did you mean {near[0]}?" if near else f"here are {', '.join(_TABLES)}"
+            document.mistake((name,), f"unknown table; {hint}")
+    gateway = document.structure(GatewaySettings, "gateway")
+    admin = document.structure(AdminSettings, "admin") if "admin" in document.data else None
+    if gateway is not None and admin is not None and gateway.bind == admin.bind:
+        document.mistake(("admin", "bind"), f"{admin.bind} is what the gateway itself listens on")
+    names = list(document.table("services"))
+    services = {name: document.structure(ServiceConfig, "services", name) for name in names}
+    routes = {index: route for index in range(len(document.tables("routes")))
+              if (route := document.structure(RouteConfig, "routes", index)) is not None}
+    if not names and "services" not in document.data:
+        document.mistake((), "no services: a gateway needs at least one [services.NAME] table")
+    if "routes" not in document.data:
+        document.mistake((), "no routes: a gateway needs at least one [[routes]] table")
+    for where, message in conflicts(routes, names):
+        document.mistake(where, message)
+    document.finish()
+    return GatewayConfig(
+        gateway=gateway or GatewaySettings(), admin=admin, routes=tuple(routes.values()),
+        services={name: service for name, service in services.items() if service is not None})

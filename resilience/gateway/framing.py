@@ -1,0 +1,76 @@
+"""Framing guard: refuse what two parsers could cut into messages differently.
+
+Servers differ in what they let pass. Whatever is still visible here of a
+doubtful length or target is answered with 400 and the connection is closed: the
+bytes after such a message cannot be trusted. Pure.
+
+It looks at the *special* headers only (see headers.py): those that frame, name
+the target, or concern one connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .problem import Problem
+from .routing import host_is_legal
+from .upstream import Header
+
+_SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding"})
+_LONGEST_LENGTH = 18  # digits; more than any body and less than a 64-bit integer
+
+
+class Framing:
+    """How a request's body is delimited.
+
+    Attributes:
+        host: The one Host header.
+        length: The body's length; None: unknown, it is chunked.
+    """
+
+    __slots__ = ("host", "length")
+
+    def __init__(self, host: bytes, length: int | None) -> None:
+        self.host, self.length = host, length
+
+
+def framing_of(special: Sequence[Header], version: str) -> Framing:
+    """The framing of a request with these *special* headers.
+
+    Args:
+        special: Names in lower case.
+        version: As in the ASGI scope: "1.0", "1.1", "2".
+
+    Raises:
+        Problem: 400 or 417, closing, for anything doubtful.
+    """
+    found: dict[bytes, bytes] = {}
+    for name, value in special:
+        if name in _SINGLE:
+            if name in found:
+                raise _refused(f"more than one {name.decode().title()}")
+            found[name] = value
+        elif name == b"expect" and value.lower() != b"100-continue":
+            raise Problem(417, "only 100-continue can be expected", close=True)
+    host, length, coding = found.get(b"host"), found.get(b"content-length"), found.get(b"transfer-encoding")
+    if not host or not host_is_legal(host):
+        raise _refused("no valid Host")
+    if coding is None:
+        return Framing(host, 0 if length is None else _length(length))
+    if length is not None:
+        raise _refused("both Content-Length and Transfer-Encoding")
+    if version != "1.1":
+        raise _refused("Transfer-Encoding in a version of HTTP that has none")
+    if coding.lower() != b"chunked":
+        raise _refused("a Transfer-Encoding other than chunked")
+    return Framing(host, None)
+
+
+def _length(value: bytes) -> int:
+    if not value.isdigit() or len(value) > _LONGEST_LENGTH:  # bytes.isdigit knows ASCII digits only
+        raise _refused("an invalid Content-Length")
+    return int(value)
+
+
+def _refused(what: str) -> Problem:
+    return Problem(400, f"the request has {what}", close=True)

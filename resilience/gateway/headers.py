@@ -1,0 +1,148 @@
+"""Headers on their way through, per RFC 9110 7.6. Pure.
+
+Most headers of most requests are nobody's business here. One pass sets apart the
+few *special* ones, by one dictionary look-up each; only these are looked at
+again. What the gateway adds is added last, so that no Connection header can
+name it away.
+
+Trust: a peer that is not a trusted proxy can say nothing about where a request
+came from. Its X-Forwarded-*, Forwarded and X-Real-IP headers are dropped, and so
+is everything that a CGI-like upstream would fold into the same name (underscores
+for hyphens). Those of a trusted proxy are kept and extended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import attrs
+
+from .upstream import Header
+
+#: Never forwarded; RFC 9110 7.6.1, RFC 9113 8.2.2, and "Proxy", which CGI takes for HTTP_PROXY.
+HOP_BY_HOP: Final = frozenset({
+    b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"te", b"trailer", b"upgrade",
+    b"http2-settings", b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info", b"expect", b"proxy",
+})
+#: Written anew from what the gateway itself knows.
+_FRAMING: Final = frozenset({b"host", b"content-length"})
+#: Claims about where a request came from, or about its target; only a trusted proxy may make them.
+CLAIMS: Final = frozenset({
+    b"forwarded", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip", b"cf-connecting-ip",
+    b"x-original-url", b"x-rewrite-url", b"x-original-host", b"x-host",
+})
+_CLAIM_PREFIX: Final = b"x-forwarded-"
+_FORWARDED_FOR: Final = b"x-forwarded-for"
+_SPECIAL: Final = HOP_BY_HOP | _FRAMING | CLAIMS | {b"via"}
+#: What a Connection header cannot name away: framing is ours, and Via is everybody's.
+_NOT_NOMINABLE: Final = _FRAMING | {b"via"}
+
+
+@attrs.frozen
+class Sorted:
+    """Request headers set apart: *plain* ones pass as they are."""
+
+    plain: list[Header]
+    special: list[Header]
+
+
+def set_apart(headers: Iterable[Header]) -> Sorted:
+    """Sort request *headers*, names in lower case. Aliases of special names, with underscores, are dropped."""
+    plain: list[Header] = []
+    special: list[Header] = []
+    for header in headers:
+        name = header[0]
+        if name in _SPECIAL or name.startswith(_CLAIM_PREFIX):
+            special.append(header)
+        elif b"_" not in name or not _is_special(name.replace(b"_", b"-")):
+            plain.append(header)
+    return Sorted(plain, special)
+
+
+def _is_special(name: bytes) -> bool:
+    return name in _SPECIAL or name.startswith(_CLAIM_PREFIX)
+
+
+@attrs.frozen(kw_only=True)
+class Origin:
+    """Where a request came from, as the server saw it.
+
+    Attributes:
+        client: Address of the peer.
+        scheme: b"http" or b"https".
+        host: Its Host header.
+        port: Of the gateway's own socket.
+        version: Of HTTP, for Via: b"1.1".
+        trusted: Whether the peer is a trusted proxy.
+    """
+
+    client: bytes
+    scheme: bytes
+    host: bytes
+    port: bytes
+    version: bytes
+    trusted: bool
+
+
+def to_upstream(headers: Sorted, origin: Origin, via: bytes) -> list[Header]:
+    """The headers to send upstream, without Host and framing, which the client of the upstream writes.
+
+    Args:
+        headers: Those of the request.
+        origin: Where it came from.
+        via: The gateway's name in Via.
+    """
+    result, special = headers.plain, headers.special
+    if len(special) > 1 or special[0][0] != b"host":
+        named = _nominated(special)
+        if named:
+            result = [header for header in result if header[0] not in named]
+        if origin.trusted:
+            return result + _extended(special, named, origin, via)
+        stated = [value for name, value in special if name == b"via"]
+        via_line = _joined(stated, origin.version + b" " + via)
+    else:
+        via_line = origin.version + b" " + via
+    return [*result, (b"x-forwarded-for", origin.client), (b"x-forwarded-proto", origin.scheme),
+            (b"x-forwarded-host", origin.host), (b"x-forwarded-port", origin.port), (b"via", via_line)]
+
+
+def _extended(special: Sequence[Header], named: frozenset[bytes], origin: Origin, via: bytes) -> list[Header]:
+    """The special headers of a trusted proxy, completed."""
+    kept = [header for header in special
+            if header[0] not in HOP_BY_HOP and header[0] not in _FRAMING and header[0] not in named
+            and header[0] not in (_FORWARDED_FOR, b"via")]
+    has = {name for name, _ in kept}
+    stated = [value for name, value in special if name == _FORWARDED_FOR and name not in named]
+    kept.append((_FORWARDED_FOR, _joined(stated, origin.client)))
+    ours = ((b"x-forwarded-proto", origin.scheme), (b"x-forwarded-host", origin.host),
+            (b"x-forwarded-port", origin.port))
+    kept.extend(header for header in ours if header[0] not in has)
+    kept.append((b"via", _joined([value for name, value in special if name == b"via"], origin.version + b" " + via)))
+    return kept
+
+
+def to_client(headers: Sequence[Header], via: bytes) -> list[Header]:
+    """The headers to send back, from those of an upstream's answer, names in lower case.
+
+    Args:
+        headers: Of the answer.
+        via: The whole element to add to Via: version and name.
+    """
+    result = [header for header in headers if header[0] not in HOP_BY_HOP]
+    if len(result) != len(headers):
+        named = _nominated(headers)
+        if named:
+            result = [header for header in result if header[0] not in named]
+    result.append((b"via", via))
+    return result
+
+
+def _nominated(headers: Iterable[Header]) -> frozenset[bytes]:
+    names = {token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")}
+    return frozenset(names - _NOT_NOMINABLE - {b"", b"close", b"keep-alive"})
+
+
+def _joined(values: Sequence[bytes], last: bytes) -> bytes:
+    return b", ".join([*values, last]) if values else last

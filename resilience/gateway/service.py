@@ -1,0 +1,73 @@
+"""Services: one command around every exchange with one set of endpoints.
+
+The guarded function is an async generator, since the engine then holds the permit
+until the exchange is over, but times and counts only what is the upstream's doing:
+the generator runs while the upstream is to act (connect, answer) and is paused
+while the client is (send its body, take the answer's). What it yields is always
+the same exchange: once, when the request's body is to be streamed in, and once
+more when the answer's head is there. The last step is the verdict: an answer that
+broke off, stalled, or said 500, 502, 503 or 504 is a failure of the upstream,
+although the client has had every byte of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from typing import Final
+
+from ..decorators import command
+from ..drivers.deadlines import Deadlines
+from ..registry import Registry
+from .balancer import RoundRobin
+from .config import ServiceConfig
+from .upstream import Endpoint, Exchange, InvalidRequestError, Request, UpstreamClient, UpstreamStatusError
+
+GROUP: Final = "gateway"
+#: Statuses that say that the upstream is not well; 501 and 505 are about the request.
+UNWELL: Final = frozenset({500, 502, 503, 504})
+
+
+class Service:
+    """A service of the gateway.
+
+    Attributes:
+        name: As configured; the key of its command.
+        preserve_host: Whether the client's Host header is sent on.
+        idle: Bounds the wait for the next piece of a body.
+        call: The guarded exchange.
+    """
+
+    __slots__ = ("call", "idle", "name", "preserve_host")
+
+    def __init__(self, name: str, config: ServiceConfig, client: UpstreamClient, registry: Registry) -> None:
+        self.name = name
+        self.preserve_host = config.preserve_host
+        self.idle = Deadlines(name, config.idle_timeout)
+        settings = config.command
+        guard = command(key=name, group=GROUP, registry=registry, timeout=settings.timeout,
+                        max_concurrent=settings.max_concurrent, breaker=settings.breaker,
+                        ignore=(InvalidRequestError,))
+        balancer = RoundRobin([Endpoint.parse(url) for url in config.endpoints])
+        self.call: Callable[[Request], AsyncGenerator[Exchange, None]] = guard(
+            _exchanging(client, balancer.next, config.connect_timeout))
+
+
+def _exchanging(client: UpstreamClient, pick: Callable[[], Endpoint],
+                connect_timeout: float) -> Callable[[Request], AsyncGenerator[Exchange, None]]:
+    send = client.send
+
+    async def exchange(request: Request) -> AsyncGenerator[Exchange, None]:
+        exchange = await send(pick(), request, connect_timeout=connect_timeout)
+        try:
+            if request.body is None:
+                yield exchange
+            await exchange.head()
+            yield exchange
+            if exchange.failure is not None:
+                raise exchange.failure
+            if exchange.status in UNWELL:
+                raise UpstreamStatusError(exchange.status)
+        finally:
+            exchange.release()
+
+    return exchange

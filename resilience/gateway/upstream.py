@@ -1,0 +1,138 @@
+"""What the gateway wants of an HTTP client, and how such a client fails.
+
+The proxy knows no more of its client than this, so that another one can stand in
+for http1.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import attrs
+
+Header = tuple[bytes, bytes]
+
+
+class UpstreamError(Exception):
+    """The upstream did not answer, or not in HTTP, or not to the end."""
+
+
+class UpstreamUnreachableError(UpstreamError):
+    """No connection could be made."""
+
+
+class UpstreamStalledError(UpstreamError):
+    """The upstream stopped sending, or taking, in the middle of a body."""
+
+
+class UpstreamStatusError(UpstreamError):
+    """The upstream answered, with a status that says it is not well. The client has had its answer.
+
+    Attributes:
+        status: 500, 502, 503 or 504.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class InvalidRequestError(Exception):
+    """The request cannot be put on the wire as it is: the client's fault."""
+
+
+@attrs.frozen
+class Endpoint:
+    """Where a service is listening.
+
+    Attributes:
+        host: Name or address.
+        port: TCP port.
+        tls: Whether it speaks TLS.
+        authority: What stands in the Host header.
+    """
+
+    host: str
+    port: int
+    tls: bool
+    authority: bytes
+
+    @classmethod
+    def parse(cls, url: str) -> Endpoint:
+        """From a URL of scheme, host and port."""
+        parts = urlsplit(url)
+        tls = parts.scheme == "https"
+        assert parts.hostname is not None
+        return cls(parts.hostname, parts.port or (443 if tls else 80), tls, parts.netloc.encode())
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """What to send upstream.
+
+    Attributes:
+        method: In capitals.
+        target: Raw path and query; sent byte for byte.
+        host: The Host header; None: the endpoint's own.
+        headers: Names in lower case, without Host and framing.
+        length: The body's length; None: unknown, send it chunked.
+        body: The body, if it is there already; None: it is to be written to the exchange.
+    """
+
+    method: str
+    target: bytes
+    host: bytes | None
+    headers: Sequence[Header]
+    length: int | None = 0
+    body: bytes | None = b""
+
+
+class Exchange(Protocol):
+    """One request and its answer. Of one task; release() must be called in the end.
+
+    Attributes:
+        status: Of the answer, after head().
+        headers: Of the answer, names in lower case, after head().
+        answered: Whether the head, or a failure, has arrived.
+        complete: Whether the whole answer has arrived.
+        failure: Why it never will; may be set from outside, too.
+    """
+
+    status: int
+    headers: list[Header]
+    answered: bool
+    complete: bool
+    failure: UpstreamError | None
+
+    async def write(self, chunk: bytes) -> None:
+        """Send a piece of the request's body; returns when there is room for another."""
+
+    def end(self) -> None:
+        """The request's body is complete."""
+
+    async def head(self) -> None:
+        """Wait for the answer's head; raises ``failure`` if there is none."""
+
+    async def answering(self) -> None:
+        """Wait until ``answered``."""
+
+    def take(self) -> bytes:
+        """What has arrived of the body and was not taken yet."""
+
+    async def more(self) -> None:
+        """Wait until there is something to take, or the answer is complete."""
+
+    def release(self) -> None:
+        """Done: keep the connection if it is clean, else cut it."""
+
+
+class UpstreamClient(Protocol):
+    """Makes exchanges."""
+
+    async def send(self, endpoint: Endpoint, request: Request, *, connect_timeout: float) -> Exchange:
+        """Connect, and send the request's head and such body as it has."""
+
+    def close(self) -> None:
+        """Close idle connections; exchanges under way end as they will."""

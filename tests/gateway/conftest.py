@@ -1,0 +1,59 @@
+"""One upstream and one gateway for many tests; a test takes a path of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .harness import Gateway, Upstream, free_port, running
+
+CONFIG = """
+client_timeout = 1.0
+[services.up]
+endpoints = ["{url}"]
+idle_timeout = 1.0
+command = {{ timeout = 1.0, max_concurrent = 50, breaker = false }}
+[services.strip]
+endpoints = ["{url}"]
+command.breaker = false
+[services.host]
+endpoints = ["{url}"]
+preserve_host = true
+[services.dead]
+endpoints = ["http://127.0.0.1:{dead}"]
+command.breaker = false
+[[routes]]
+path = "/*"
+service = "up"
+[[routes]]
+path = "/strip/*"
+service = "strip"
+strip_prefix = "/strip"
+[[routes]]
+path = "/host/*"
+service = "host"
+[[routes]]
+path = "/dead/*"
+service = "dead"
+[[routes]]
+path = "/read-only"
+methods = ["GET"]
+service = "up"
+host = "only.example"
+"""
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[Upstream]:
+    made = Upstream()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Gateway]:
+    config = CONFIG.format(url=upstream.url, dead=free_port())
+    with running(tmp_path_factory.mktemp("gateway"), config) as made:
+        yield made

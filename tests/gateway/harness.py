@@ -1,0 +1,277 @@
+"""A gateway in a process of its own, raw-socket upstreams that do as they are told, and raw-socket clients."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+DEADLINE_S = 10.0
+
+SERVE = """
+import sys
+from resilience.asgi import telemetry
+from resilience.gateway.config import load
+from resilience.gateway.server import run
+run(load(sys.argv[1]), make_admin=telemetry, workers=int(sys.argv[2]), ready=lambda: print("ready", flush=True))
+"""
+
+
+def eventually(check: Callable[[], Any], what: str = "the condition") -> Any:
+    """Ask until it is true; the test's deadline is the only clock."""
+    end = time.monotonic() + DEADLINE_S
+    while time.monotonic() < end:
+        found = check()
+        if found:
+            return found
+        threading.Event().wait(0.005)
+    raise AssertionError(f"{what} did not come true; last: {check()!r}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Call:
+    """One request at the upstream: its raw head, and the socket to misbehave on."""
+
+    def __init__(self, connection: socket.socket, head: bytes, rest: bytes) -> None:
+        self.connection, self.head, self.rest = connection, head, rest
+        self.closed = threading.Event()
+
+    @property
+    def target(self) -> str:
+        return self.head.split(b" ", 2)[1].decode("latin-1")
+
+    @property
+    def lines(self) -> list[bytes]:
+        return self.head.split(b"\r\n")[1:-2]
+
+    def header(self, name: bytes) -> list[bytes]:
+        return [line.split(b": ", 1)[1] for line in self.lines if line.lower().startswith(name + b":")]
+
+    def send(self, data: bytes) -> None:
+        self.connection.sendall(data)
+
+    def body(self) -> bytes:
+        """The request's body, as framed; raw if chunked."""
+        length = self.header(b"content-length")
+        data, self.rest = self.rest, b""
+        if length:
+            while len(data) < int(length[0]):
+                data += self._more()
+            return data
+        while not data.endswith(b"0\r\n\r\n"):
+            data += self._more()
+        return data
+
+    def until_closed(self) -> None:
+        """Wait until the gateway ends the connection."""
+        with contextlib.suppress(OSError):
+            while self.connection.recv(65536):
+                pass
+        self.closed.set()
+
+    def reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+    def _more(self) -> bytes:
+        data = self.connection.recv(65536)
+        if not data:
+            raise ConnectionError
+        return data
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Upstream:
+    """Listens on a loopback port; answers each path as scripted, else 200 "ok". Keeps what it saw."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.connections = 0
+        self._scripts: dict[str, Callable[[Call], object]] = {}
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.port: int = self._listener.getsockname()[1]
+        self._open: set[socket.socket] = set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def on(self, path: str, script: Callable[[Call], object] | bytes) -> None:
+        """Answer *path* by *script*, or with these bytes and then a closed connection."""
+        if isinstance(script, bytes):
+            data = script
+            self._scripts[path] = lambda call: (call.send(data), call.connection.close())
+        else:
+            self._scripts[path] = script
+
+    def called(self, path: str) -> Call:
+        """The last call of *path*, when there is one."""
+        return eventually(lambda: next((c for c in reversed(self.calls) if c.target == path), None), f"a call of {path}")
+
+    def count(self, path: str) -> int:
+        return sum(call.target == path for call in self.calls)
+
+    def close(self) -> None:
+        self._listener.close()
+        for each in list(self._open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection = self._listener.accept()[0]
+            except OSError:
+                return
+            self.connections += 1
+            self._open.add(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        data = b""
+        with contextlib.suppress(OSError):
+            while True:
+                while b"\r\n\r\n" not in data:
+                    piece = connection.recv(65536)
+                    if not piece:
+                        return
+                    data += piece
+                head, _, data = data.partition(b"\r\n\r\n")
+                call = Call(connection, head + b"\r\n\r\n", data)
+                self.calls.append(call)
+                script = self._scripts.get(call.target.partition("?")[0])
+                if script is None:
+                    if call.header(b"content-length") or call.header(b"transfer-encoding"):
+                        call.body()
+                    call.send(OK)
+                else:
+                    script(call)
+                data = call.rest
+
+
+class Gateway:
+    """The gateway under test, as a subprocess on granian."""
+
+    def __init__(self, directory: Path, config: str, *, workers: int = 1) -> None:
+        self.port, self.admin = free_port(), free_port()
+        file = directory / f"gateway-{self.port}.toml"
+        head = f'[gateway]\nbind = "127.0.0.1:{self.port}"\n'
+        table, _, rest = config.partition("\n[services")
+        file.write_text(f'{head}{table}\n[admin]\nbind = "127.0.0.1:{self.admin}"\n[services{rest}')
+        self.process = subprocess.Popen(
+            [sys.executable, "-X", "dev", "-W", "default", "-c", SERVE, str(file), str(workers)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if "ready" not in line:
+            raise AssertionError(f"the gateway did not start: {self.process.communicate()[1]}")
+        eventually(self._listens, "the gateway listening")
+
+    def _listens(self) -> bool:
+        for port in (self.port, self.admin):
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+            except OSError:
+                return False
+        return True
+
+    def stop(self, sign: int = signal.SIGTERM) -> tuple[int, str]:
+        """End it; its exit status and what it wrote to stderr."""
+        if self.process.poll() is None:
+            self.process.send_signal(sign)
+        _, err = self.process.communicate(timeout=20)
+        return self.process.returncode, err
+
+    def raw(self, data: bytes, *, until: bytes | None = None) -> bytes:
+        """Send bytes; everything that comes back, until the connection ends or *until* is in it."""
+        with self.connect() as client:
+            client.sendall(data)
+            return everything(client, until)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), DEADLINE_S)
+
+    def get(self, path: str, *, method: str = "GET", headers: str = "") -> tuple[int, dict[str, str], bytes]:
+        """One request on a connection of its own: status, headers (lower case), body; reads to the end."""
+        reply = self.raw(f"{method} {path} HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n{headers}\r\n".encode("latin-1"))
+        return parsed(reply)
+
+    def metric(self, event: str, command: str = "up") -> int:
+        """A counter of /metrics."""
+        text = self.admin_get("/metrics")
+        found = re.search(
+            rf'^resilience_command_events_total{{command="{command}",event="{event}",[^}}]*}} ([0-9.e+]+)$', text, re.M)
+        return int(float(found.group(1))) if found else 0
+
+    def in_flight(self, command: str = "up") -> int:
+        found = re.search(rf'^resilience_command_in_flight{{command="{command}"[^}}]*}} ([0-9.e+]+)$',
+                          self.admin_get("/metrics"), re.M)
+        assert found is not None
+        return int(float(found.group(1)))
+
+    def admin_get(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=DEADLINE_S) as reply:
+            return str(reply.read().decode())
+
+    def rss_kib(self) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status).group(1))  # type: ignore[union-attr]
+
+
+def everything(client: socket.socket, until: bytes | None = None) -> bytes:
+    """What comes until the other side ends, or *until* is in it."""
+    data = b""
+    with contextlib.suppress(ConnectionError):
+        while piece := client.recv(65536):
+            data += piece
+            if until is not None and until in data:
+                break
+    return data
+
+
+def parsed(reply: bytes) -> tuple[int, dict[str, str], bytes]:
+    head, _, body = reply.partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+    return int(lines[0].split(" ")[1]), headers, body
+
+
+def problem(reply: tuple[int, dict[str, str], bytes]) -> dict[str, Any]:
+    """The problem of a reply that must be one."""
+    status, headers, body = reply
+    assert headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = json.loads(body)
+    assert found["status"] == status
+    return found
+
+
+@contextlib.contextmanager
+def running(directory: Path, config: str, *, workers: int = 1) -> Iterator[Gateway]:
+    gateway = Gateway(directory, config, workers=workers)
+    try:
+        yield gateway
+    finally:
+        code, err = gateway.stop()
+        assert (code, "Traceback" in err, "Error" in err) == (0, False, False), err
+
+

@@ -1,0 +1,181 @@
+"""The gateway's TOML: what is read, and that every mistake is listed with line and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resilience import CircuitBreaker, ConfigError
+from resilience.config import ConfigFileError
+from resilience.gateway.config import (
+    AdminSettings,
+    CommandSettings,
+    GatewayConfig,
+    GatewaySettings,
+    RouteConfig,
+    ServiceConfig,
+    address,
+    load,
+)
+
+GOOD = """\
+[gateway]
+bind = "127.0.0.1:8080"
+
+[admin]
+bind = "127.0.0.1:8090"
+
+[services.inventory]
+endpoints = ["http://127.0.0.1:9001", "http://127.0.0.1:9002"]
+balancer = "round_robin"
+
+[services.inventory.command]
+timeout = 0.5
+max_concurrent = 100
+breaker = { failure_rate = 0.5, min_calls = 20, open_for = 5.0 }
+
+[[routes]]
+path = "/inventory/*"
+methods = ["GET", "POST"]
+service = "inventory"
+strip_prefix = "/inventory"
+"""
+
+
+def loaded(tmp_path: Path, text: str) -> GatewayConfig:
+    file = tmp_path / "g.toml"
+    file.write_text(text)
+    return load(file)
+
+
+def mistakes(tmp_path: Path, text: str) -> list[tuple[int, str, str]]:
+    with pytest.raises(ConfigFileError) as caught:
+        loaded(tmp_path, text)
+    assert {str(tmp_path / "g.toml")} == {each.file for each in caught.value.mistakes}
+    return [(each.line, each.key, each.message) for each in caught.value.mistakes]
+
+
+def test_the_file_of_the_contract_is_read(tmp_path: Path) -> None:
+    assert loaded(tmp_path, GOOD) == GatewayConfig(
+        gateway=GatewaySettings(bind="127.0.0.1:8080"),
+        admin=AdminSettings(bind="127.0.0.1:8090"),
+        services={"inventory": ServiceConfig(
+            endpoints=("http://127.0.0.1:9001", "http://127.0.0.1:9002"),
+            command=CommandSettings(timeout=0.5, max_concurrent=100,
+                                    breaker=CircuitBreaker(failure_rate=0.5, min_calls=20, open_for=5.0)))},
+        routes=(RouteConfig(path="/inventory/*", methods=("GET", "POST"), service="inventory",
+                            strip_prefix="/inventory"),))
+
+
+def test_false_turns_timeout_bulkhead_and_breaker_off(tmp_path: Path) -> None:
+    config = loaded(tmp_path, '[services.a]\nendpoints = ["http://h"]\n'
+                              "command = { timeout = false, max_concurrent = false, breaker = false }\n"
+                              '[[routes]]\npath = "/*"\nservice = "a"\n')
+    assert CommandSettings(timeout=None, max_concurrent=None, breaker=None) == config.services["a"].command
+    assert config.admin is None
+
+
+def test_every_kind_of_mistake_in_one_file_is_listed(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, """\
+[gateway]
+bind = "localhost"
+bnd = 1
+[services.inventory]
+endpoints = ["ftp://x", "http://ok:1", "http://h/path"]
+[services.inventory.command]
+timeout = -1
+max_concurrent = "many"
+breaker = { failure_rate = 7, min_cals = 2 }
+[services.orders]
+balancer = "magic"
+[[routes]]
+path = "/a/*"
+service = "inventry"
+[[routes]]
+path = "b"
+service = "inventory"
+[[routes]]
+path = "/c/*"
+methods = ["GET", "FETCH"]
+service = "inventory"
+[[routes]]
+path = "/d/*"
+service = "orders"
+strip_prefix = "/e"
+[[routes]]
+path = "/a/*"
+methods = ["GET"]
+service = "inventory"
+[servces]
+""") == [
+        (2, "gateway.bind", "must be host:port with a port of 1 to 65535, such as 127.0.0.1:8080 or [::1]:8080, "
+                            "not 'localhost'"),
+        (3, "gateway.bnd", "unknown setting; did you mean bind?"),
+        (5, "services.inventory.endpoints",
+         "an endpoint must be an http:// or https:// URL of scheme, host and port, not 'ftp://x'"),
+        (7, "services.inventory.command.timeout",
+         "timeout must be a number above 0 and at most 86400 or None, not -1.0"),
+        (8, "services.inventory.command.max_concurrent", "must be a whole number, not 'many'"),
+        (9, "services.inventory.command.breaker.failure_rate",
+         "failure_rate must be a number above 0 and at most 1, not 7.0"),
+        (9, "services.inventory.command.breaker.min_cals", "unknown setting; did you mean min_calls?"),
+        (10, "services.orders.endpoints", "is missing"),
+        (11, "services.orders.balancer", "balancer must be round_robin, not 'magic'"),
+        (14, "routes[0].service", "unknown service 'inventry'; did you mean inventory?"),
+        (16, "routes[1].path", "path must begin with a slash, not 'b'"),
+        (20, "routes[2].methods", "a method must be one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE, "
+                                  "not 'FETCH'"),
+        (25, "routes[3].strip_prefix", "'/e' is no prefix, by whole segments, of the path '/d/*'"),
+        (27, "routes[4].path", "duplicate route: routes[0] has /a/* and such a method too"),
+        (30, "servces", "unknown table; did you mean services?"),
+    ]
+
+
+@pytest.mark.parametrize(("text", "key", "message"), [
+    ("", "", "no services"),
+    ("services = 3\n", "services", "must be a table"),
+    ('routes = "x"\n', "routes", "must be a list of tables"),
+    ('gateway = "x"\n', "gateway", "must be a table"),
+    ('[gateway]\ntrusted_proxies = ["10.0.0.0/99"]\n', "gateway.trusted_proxies", "must be addresses or networks"),
+    ('[gateway]\nallow_encoded = ["%2e"]\n', "gateway.allow_encoded", "an encoding to allow must be one of"),
+    ('[gateway]\nbind = "h:1"\n[admin]\nbind = "h:1"\n', "admin.bind", "is what the gateway itself listens on"),
+    ("[services.a]\nendpoints = []\n", "services.a.endpoints", "needs at least one"),
+    ('[services.a]\nendpoints = ["http://u:p@h"]\n', "services.a.endpoints", "and nothing else"),
+    ('[services.a]\nendpoints = ["http://h:99999"]\n', "services.a.endpoints", "URL of scheme, host and port"),
+    ('[services.a]\nendpoints = ["http://h"]\ncommand.breaker = { min_calls = 9, window_calls = 3 }\n',
+     "services.a.command.breaker", "min_calls"),
+    ('[[routes]]\npath = "/a"\nservice = ""\n', "routes[0].service", "non-empty"),
+    ('[[routes]]\npath = "/a%2fb"\nservice = "a"\n', "routes[0].path", "plain path"),
+    ('[[routes]]\npath = "/a/../b"\nservice = "a"\n', "routes[0].path", "plain path"),
+    ('[[routes]]\npath = "/*/b"\nservice = "a"\n', "routes[0].path", "only as /* at its end"),
+    ('[[routes]]\npath = "/a"\nservice = "a"\nhost = "h:80"\n', "routes[0].host", "without a port"),
+    ('[[routes]]\npath = "/ab/*"\nstrip_prefix = "/a"\nservice = "a"\n', "routes[0].strip_prefix", "whole segments"),
+    ('[[routes]]\npath = "/a/*"\nstrip_prefix = "/a/"\nservice = "a"\n', "routes[0].strip_prefix", "not end with one"),
+])
+def test_each_mistake_is_named(tmp_path: Path, text: str, key: str, message: str) -> None:
+    found = mistakes(tmp_path, text)
+    assert [each for each in found if each[1].startswith(key) and message in each[2]], found
+
+
+def test_cve_2026_22750_a_setting_nobody_reads_is_an_error_and_not_silently_lost(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, GOOD.replace("balancer =", "ssl_bundle ="))
+    assert [(9, "services.inventory.ssl_bundle")] == [each[:2] for each in found]
+
+
+@pytest.mark.parametrize(("bind", "found"), [
+    ("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:8080", ("::1", 8080)), ("localhost:65535", ("localhost", 65535))])
+def test_a_bind_is_host_and_port(bind: str, found: tuple[str, int]) -> None:
+    assert found == address(bind)
+
+
+@pytest.mark.parametrize("bind", ["", ":", ":80", "h", "h:", "h:0", "h:65536", "h:-1", "h:８0", "::1:80", "[h]:80"])
+def test_other_binds_are_not(bind: str) -> None:
+    with pytest.raises(ValueError):
+        address(bind)
+
+
+def test_a_configuration_made_in_code_is_checked_too() -> None:
+    with pytest.raises(ConfigError, match="unknown service 'x'") as caught:
+        GatewayConfig(routes=(RouteConfig(path="/", service="x"),))
+    assert caught.value.option == "service"

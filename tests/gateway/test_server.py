@@ -1,0 +1,111 @@
+"""The process: signals, taken ports, workers, the admin listener, slow headers."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from resilience import Registry
+from resilience.gateway import Gateway as App
+from resilience.gateway.config import AdminSettings, GatewayConfig, GatewaySettings
+from resilience.gateway.server import ServeError, admin_bind, check_free, run
+
+from .harness import Call, Gateway, Upstream, eventually, everything, parsed, running
+
+pytestmark = pytest.mark.process
+
+CONFIG = '\n[services.up]\nendpoints = ["{url}"]\n[[routes]]\npath = "/*"\nservice = "up"\n'
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_status_0_and_lets_requests_finish(
+        tmp_path: Path, upstream: Upstream, sign: int) -> None:
+    finish = threading.Event()
+
+    def slow(call: Call) -> None:
+        finish.wait(5)
+        call.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+
+    upstream.on("/finish", slow)
+    gateway = Gateway(tmp_path, CONFIG.format(url=upstream.url))
+    with gateway.connect() as client:
+        client.sendall(b"GET /finish HTTP/1.1\r\nHost: gw\r\n\r\n")
+        upstream.called("/finish")
+        gateway.process.send_signal(sign)
+        finish.set()
+        status, _, body = parsed(everything(client))
+    code, err = gateway.stop()
+    assert (200, b"done", 0) == (status, body, code), err
+    assert "Traceback" not in err
+
+
+def test_a_taken_port_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        for settings in (GatewayConfig(gateway=GatewaySettings(bind=bind)),
+                         GatewayConfig(gateway=GatewaySettings(bind="127.0.0.1:1"), admin=AdminSettings(bind=bind))):
+            with pytest.raises(ServeError, match=r"^cannot listen on .*: (Address already in use|Permission denied)$"):
+                run(settings, make_admin=lambda registry: App(GatewayConfig(), registry=registry))
+
+
+def test_a_second_gateway_does_not_share_the_port_of_the_first(tmp_path: Path, upstream: Upstream) -> None:
+    with running(tmp_path, CONFIG.format(url=upstream.url)) as gateway:
+        with pytest.raises(ServeError, match="Address already in use"):
+            check_free(f"127.0.0.1:{gateway.port}")
+
+
+def test_an_address_of_another_machine_is_one_clear_line() -> None:
+    with pytest.raises(ServeError, match="cannot listen on 192.0.2.1:80"):
+        check_free("192.0.2.1:80")
+
+
+def test_two_workers_share_the_port_and_have_an_admin_port_each(tmp_path: Path, upstream: Upstream) -> None:
+    with running(tmp_path, CONFIG.format(url=upstream.url), workers=2) as gateway:
+        second = gateway.admin + 1
+        eventually(lambda: _listens(second), "the second worker's admin listener")
+        for _ in range(20):
+            assert 200 == gateway.get("/worker")[0]
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_admin_ports_are_counted_up_and_end() -> None:
+    config = GatewayConfig(admin=AdminSettings(bind="[::1]:65534"))
+    assert ["[::1]:65534", "[::1]:65535"] == [admin_bind(config, worker) for worker in (0, 1)]
+    assert admin_bind(GatewayConfig(), 5) is None
+    with pytest.raises(ServeError, match="no admin port left"):
+        admin_bind(config, 2)
+
+
+def test_the_admin_plane_is_not_on_the_gateways_port(tmp_path: Path, upstream: Upstream) -> None:
+    """CVE-2022-22947, CVE-2020-13945: nothing about the gateway is reachable, or changeable, by its clients."""
+    upstream.on("/metrics", b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+    with running(tmp_path, CONFIG.format(url=upstream.url)) as gateway:
+        assert 404 == gateway.get("/metrics")[0]
+        assert "resilience_command_events_total" in gateway.admin_get("/metrics")
+
+
+def test_slow_headers_are_cut_off(tmp_path: Path, upstream: Upstream) -> None:
+    """Slowloris (incident class 8): checked by granian's setting, as nobody wants to wait for it here."""
+    from resilience.gateway.server import HEADER_READ_TIMEOUT_S, _server
+
+    server = _server(App(GatewayConfig(), registry=Registry()), "127.0.0.1:1")
+    assert HEADER_READ_TIMEOUT_S * 1000 == server.http1_settings.header_read_timeout
+    assert HEADER_READ_TIMEOUT_S <= 30
+
+
+def test_importing_the_gateway_needs_no_server() -> None:
+    code = "import sys; import resilience.gateway; sys.exit('granian' in sys.modules)"
+    assert 0 == subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode
