@@ -105,7 +105,8 @@ class Telemetry:
         self._prometheus.register(Collector(registry))
         hystrix_encoder, own_encoder = hystrix.Encoder(), stream.Encoder()
 
-        def ticker(messages: Callable[[], Iterator[str]], every: float = interval, ping: bytes = _HYSTRIX_PING) -> Ticker:
+        def ticker(messages: Callable[[], Iterator[str]], every: float = interval,
+                   ping: bytes = _HYSTRIX_PING) -> Ticker:
             return Ticker(messages, interval=every, ping=ping, max_listeners=max_streams)
 
         self._tickers = {

@@ -48,7 +48,8 @@ def admin_app(registry: Registry = default_registry) -> _App:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="resilience", description="Circuit breakers, a gateway that shows what they are for, and their dashboard.")
+    parser = argparse.ArgumentParser(
+        prog="resilience", description="Circuit breakers, a gateway that shows what they are for, and their dashboard.")
     parser.add_argument("--version", action="version", version=f"resilience {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

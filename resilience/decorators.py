@@ -6,7 +6,8 @@ attribute. The work is done in guard.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Hashable
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from .core.checks import unknown_option
@@ -134,6 +135,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
 
 
 _COMMAND_OPTIONS = ("key", "group", "isolation", "ignore", "pool", "registry")
+_CALLABLES_KEPT = 128
 _STACK_OPTIONS = ("key", "group", "registry")
 
 
@@ -228,7 +230,7 @@ class Pipeline:
                 raise unknown_option(name, _COMMAND_OPTIONS, "Pipeline")
         in_order(policies)
         self._plan = Plan(policies=policies, key=key, **options)
-        self._guarded: dict[Any, Any] = {}
+        self._guarded = functools.lru_cache(maxsize=_CALLABLES_KEPT)(self._guard)
 
     def __repr__(self) -> str:
         return f"Pipeline({', '.join(map(repr, self._plan.policies))})"
@@ -246,11 +248,13 @@ class Pipeline:
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call *fn* once through the pipeline; a coroutine function's result is to be awaited.
 
-        The first call with a function compiles its wrapper, later ones use it.
+        The first call with a function compiles its wrapper, later ones use it; those of the last 128 functions
+        are kept. Give call() the same function each time, and what varies as arguments.
         """
-        guarded = self._guarded.get(fn)
-        if guarded is None:
-            guarded = self._guarded[fn] = guard(fn, self._plan, "Pipeline.call")
+        guarded = self._guarded(fn) if isinstance(fn, Hashable) else self._guard(fn)
         return guarded(*args, **kwargs)  # type: ignore[no-any-return]
+
+    def _guard(self, fn: Any) -> Any:
+        return guard(fn, self._plan, "Pipeline.call", instead=False)
 
 

@@ -9,8 +9,9 @@ so that a stack becomes one wrapper.
 
 from __future__ import annotations
 
+import inspect
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import attrs
@@ -103,12 +104,22 @@ class Guard(NamedTuple):
     ledger: Ledger
 
 
-def guard(fn: Any, plan: Plan, what: str) -> Any:
-    """Guard *fn* as *plan* says; *what* is the decorator's name, for messages."""
+def guard(fn: Any, plan: Plan, what: str, *, instead: bool = True) -> Any:
+    """Guard *fn* as *plan* says.
+
+    Args:
+        fn: What is decorated.
+        plan: What the decorator says.
+        what: The decorator's name, for messages.
+        instead: Whether the result takes the place of *fn*. If not, and *fn* is guarded under another key, then it
+            keeps its own guard below this one.
+    """
     check_guardable(fn, what)
     if isinstance(fn, (classmethod, staticmethod)):
         return type(fn)(guard(fn.__func__, plan, what))
     below = _guard_of(fn)
+    if below is not None and not instead and plan.key not in (None, below.command.key):
+        below = None
     if below is not None:
         plan, fn = plan.above(below.plan), below.fn
     in_order(plan.policies)
@@ -121,18 +132,17 @@ def guard(fn: Any, plan: Plan, what: str) -> Any:
     with registry.lock:
         known = registry.get(key)
         command = known if known is not None else registry.command(key, group)
-        if not _is_redefinition(command, fn, plan, below):
-            _agree(command, plan, group, settings, stated)
+        _agree(command, plan, group, settings, stated, _is_redefinition(command, fn, plan, below))
+        _check_apart(fn, plan, command)
+        group = command.group
         ledger = command.ledger(fallback=fallback, ignore=plan.ignore)
-        rescue = None if fallback is None else rescuer(fallback, ledger, flavour)
+        rescue = None if fallback is None else rescuer(fallback, ledger, flavour, fn)
         if flavour is Flavour.THREAD:
             registry.check_pool(group, plan.pool)
-            command.adopt(settings, stated,
-                          lambda: registry.pool(group, plan.pool, settings.max_concurrent))
+            switch = command.adopt(settings, stated,
+                                   lambda: registry.pool(group, plan.pool, settings.max_concurrent))
         else:
-            command.adopt(settings, stated, None)
-        if below is not None and (below.command is not command):
-            _forsake(below)
+            switch = command.adopt(settings, stated, None)
         if known is None:
             registry.add(command)
     shape = Shape(flavour=flavour, breaker=plan.find(CircuitBreaker) is not None,
@@ -147,8 +157,11 @@ def guard(fn: Any, plan: Plan, what: str) -> Any:
     guarded.resilience = command
     wrapper: Any = dress(guarded, fn)
     guarded.resilience = command  # update_wrapper may have copied another's
-    command.guards(guarded, timeless)
     setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, plan, command, registry, ledger))
+    command.guards(guarded, timeless)
+    command.switch(switch)
+    if below is not None and below.command is not command:
+        _forsake(below)
     if known is None:
         registry.announce(command)
     return wrapper
@@ -177,7 +190,7 @@ def _flavour(fn: Callable[..., Any], plan: Plan, key: str) -> tuple[Flavour, str
     if flavour is not Flavour.SYNC:
         return flavour, None if plan.whole or timeout is not None else "it has no timeout policy to configure"
     if plan.isolation == "semaphore":
-        reason = "with isolation='semaphore' a plain function runs in its caller's thread, where no timeout can reach it"
+        reason = "in semaphore isolation a plain function runs in its caller's thread, where no timeout can reach it"
         if wants_timeout:
             raise ConfigError(f"{key}: {reason}; use isolation='thread' or timeout=None", "timeout")
         return flavour, reason
@@ -204,31 +217,66 @@ def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
         **({} if fallback is None else {"fallback_max_concurrent": fallback.max_concurrent}),
     )
     present = {"breaker": breaker, "max_concurrent": bulkhead, "timeout": timeout, "pool": plan.pool}
-    return settings, frozenset(name for name, value in present.items()
-                               if value is not None or (plan.whole and name != "pool"))
+    stated = {name for name, value in present.items() if value is not None or (plan.whole and name != "pool")}
+    if not reachable and not plan.given_timeout:
+        stated.discard("timeout")  # the default says nothing where no timeout could be
+    return settings, frozenset(stated)
 
 
-def _agree(command: Command, plan: Plan, group: str, settings: Settings, stated: frozenset[str]) -> None:
+def _agree(command: Command, plan: Plan, group: str, settings: Settings, stated: frozenset[str],
+           redefined: bool) -> None:
     """Raise ConfigError if another function says otherwise about the same key."""
     if command.group != group and plan.group is not None:
-        raise ConfigError(f"group: {command.key!r} is in group {command.group!r} already, not {group!r}", "group")
-    name = command.conflict(settings, stated)
+        raise ConfigError(f"group: {command.key!r} is in group {command.group!r} already, not {group!r}; "
+                          "registry.remove(key) would let it begin anew", "group")
+    name = None if redefined else command.conflict(settings, stated)
     if name is not None:
         raise ConfigError(
-            f"{name}: {command.key!r} exists with {getattr(command.settings, name)!r}, and functions that share a key "
+            f"{name}: {command.key!r} exists with {command.declared(name)!r}, and functions that share a key "
             f"must agree; not {getattr(settings, name)!r}", name)
 
 
 def _is_redefinition(command: Command, fn: Callable[..., Any], plan: Plan, below: Guard | None) -> bool:
-    """Whether *fn* is the command's only function defined again: a reloaded module, a notebook's cell run anew.
+    """Whether *fn* takes the place of the command's only function: a reloaded module, a notebook's cell run anew.
 
-    It may say something new, then.
+    It may say something new, then. Two lambdas, or a property's getter and setter, have one name too, but
+    neither stands under it when the other is made.
     """
-    if plan.key is not None or "<locals>" in name_of(fn)[1]:
+    name = name_of(fn)
+    if "<locals>" in name[1]:
         return False
     others = [each for each in command.functions if below is None or each is not _function_of(below)]
-    return all(name_of(each) == name_of(fn) and each.__wrapped__ is not fn  # type: ignore[attr-defined]
-               for each in others)
+    if not others:
+        return plan.key is None
+    if any(name_of(each) != name or each.__wrapped__ is fn for each in others):  # type: ignore[attr-defined]
+        return False
+    return any(getattr(each, "_self_guarded", each) in others for each in _now_under(fn, name[1]))
+
+
+def _now_under(fn: Callable[..., Any], qualname: str) -> Iterator[Any]:
+    """What stands under *qualname* in the module of *fn* until *fn* does, and all that it wraps."""
+    first, *rest = qualname.split(".")
+    found = getattr(inspect.unwrap(fn), "__globals__", {}).get(first)
+    for name in rest:
+        found = inspect.getattr_static(found, name, None)
+    found = found.fget if isinstance(found, property) else found
+    while found is not None:
+        yield found
+        found = getattr(found, "__wrapped__", None)
+
+
+def _check_apart(fn: Callable[..., Any], plan: Plan, command: Command) -> None:
+    """Raise ConfigError if *fn* wraps, with somebody's decorator between, a guard that does the same for this key."""
+    inner: Any = fn
+    while inner is not None:
+        found = _guard_of(inner)
+        if found is not None and found.command is command:
+            for policy in plan.policies:
+                if found.plan.find(type(policy)) is not None:
+                    raise ConfigError(
+                        f"{command.key}: {type(policy).__name__} stands above and below another decorator, so that each "
+                        "call would pass it twice; keep one of them, or give one a key of its own", "key")
+        inner = getattr(inner, "__wrapped__", None)
 
 
 def _function_of(below: Guard) -> Callable[..., Any] | None:

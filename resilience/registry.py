@@ -46,7 +46,7 @@ class Registry:
         self._pools: dict[str, WorkerPool] = {}
         self._pool_settings: dict[str, ThreadPool] = {}
         self._emitter = Emitter()
-        self._environment = Environment(clock, random, self._emitter)
+        self._environment = Environment(clock, random, self._emitter, self._lock)
         _registries.add(self)
 
     @property
@@ -56,7 +56,7 @@ class Registry:
 
     @property
     def lock(self) -> threading.RLock:
-        """Held while commands are declared; never while calls run."""
+        """Held while commands are declared and configured; never while calls run or listeners listen."""
         return self._lock
 
     def __iter__(self) -> Iterator[Command]:
@@ -148,7 +148,7 @@ class Registry:
                               f"which {settings} contradicts", "pool")
 
     def _renew(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = self._environment.lock = threading.RLock()
         self._emitter.renew()
         for pool in self._pools.values():
             pool.renew()

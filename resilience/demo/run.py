@@ -31,7 +31,8 @@ async def _run(gateway_port: int, admin_port: int, duration: float | None) -> in
         base, admin = f"http://127.0.0.1:{gateway_port}", f"http://127.0.0.1:{admin_port}"
         print(f"Dashboard   {admin}/\nGateway     {base}/inventory/  {base}/pricing/  {base}/reviews/\n"
               f"Streams     {admin}/hystrix.stream  {admin}/resilience.stream\nMetrics     {admin}/metrics\n"
-              f"Its config  {config}\nTraffic     {RATE:g} requests/s to each service. Ctrl-C ends the demo.\n", flush=True)
+              f"Its config  {config}\nTraffic     {RATE:g} requests/s to each service. Ctrl-C ends the demo.\n",
+              flush=True)
         await _play(stage, stop, base, admin, duration)
     finally:
         await stage.end()
@@ -73,13 +74,15 @@ async def _play(stage: Stage, stop: asyncio.Event, base: str, admin: str, durati
 async def _listen(story: Story, url: str) -> None:
     from pyreqwest.client import ClientBuilder
 
-    async with ClientBuilder().error_for_status(True).build() as client:
-        async with client.get(url).streamed_read_buffer_limit(0).build_streamed() as response:
-            rest = b""
-            while chunk := await response.body_reader.read_chunk():
-                head, _, rest = (rest + bytes(chunk)).rpartition(b"\n")
-                for event in data_lines([head]):
-                    story.hear(event)
+    async with (
+        ClientBuilder().error_for_status(True).build() as client,
+        client.get(url).streamed_read_buffer_limit(0).build_streamed() as response,
+    ):
+        rest = b""
+        while chunk := await response.body_reader.read_chunk():
+            head, _, rest = (rest + bytes(chunk)).rpartition(b"\n")
+            for event in data_lines([head]):
+                story.hear(event)
     raise StageError("the gateway closed its metrics stream")
 
 

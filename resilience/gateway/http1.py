@@ -169,7 +169,7 @@ class Connection(asyncio.Protocol):
         self._busy = False
         keep = (self.complete and self._sent and not self._surplus and not self._until_close and not self.closed
                 and not self._paused and self._writable is None and self._persistent)
-        if self._request.method == "HEAD":  # llhttp does not know, and still expects the body
+        if keep and self._request.method == "HEAD":  # llhttp does not know, and still expects the body
             self._parser = httptools.HttpResponseParser(self)
         if not keep or not self._client.keep(self._endpoint, self):
             self.abort()
@@ -223,6 +223,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self.closed = True
+        self._parser = None  # it holds us
         writable, self._writable = self._writable, None
         if writable is not None and not writable.done():
             writable.set_result(None)

@@ -266,6 +266,7 @@ async def _verdict(calls: AsyncGenerator[Exchange, None]) -> UpstreamError | Non
 
 
 async def _answer(problem: Problem, send: Send) -> None:
+    await asyncio.sleep(0.02)
     for message in problem.messages():
         await send(message)
 

@@ -102,13 +102,36 @@ async def serve(gateway: Gateway, *, admin: App | None = None, admin_address: st
     Raises:
         ServeError: A port is taken.
     """
+    stop = asyncio.Event()
     listeners: list[tuple[App, str]] = [(gateway, gateway.config.gateway.bind)]
     bind = admin_address or admin_bind(gateway.config, 0)
     if admin is not None and bind is not None:
-        listeners.append((admin, bind))
+        listeners.append((_hung_up(admin, stop), bind))
+    await _listen(listeners, stop, ready)
+
+
+def _hung_up(app: App, stop: asyncio.Event) -> App:
+    """*app*, whose clients all hang up on *stop*: its streams have no other end."""
+
+    async def until_stopped(scope: Any, receive: Any, send: Any) -> None:
+        async def receive_or_stop() -> Any:
+            message = asyncio.ensure_future(receive())
+            stopped = asyncio.ensure_future(stop.wait())
+            try:
+                await asyncio.wait((message, stopped), return_when=asyncio.FIRST_COMPLETED)
+                return message.result() if message.done() else {"type": "http.disconnect"}
+            finally:
+                message.cancel()
+                stopped.cancel()
+
+        await app(scope, receive_or_stop if scope["type"] == "http" else receive, send)
+
+    return until_stopped
+
+
+async def _listen(listeners: list[tuple[App, str]], stop: asyncio.Event, ready: Callable[[], None] | None) -> None:
     servers = [_server(app, where) for app, where in listeners]
     tasks = [asyncio.ensure_future(server.serve()) for server in servers]
-    stop = asyncio.Event()
     with _signals_set(stop):
         if ready is not None:
             asyncio.get_running_loop().call_soon(ready)
@@ -118,6 +141,8 @@ async def serve(gateway: Gateway, *, admin: App | None = None, admin_address: st
         for server in servers:
             server.stop()  # type: ignore[no-untyped-call]
         done, late = await asyncio.wait(tasks, timeout=DRAIN_S)
+        if late:  # connections that did not end: granian's callbacks will find their futures cancelled
+            asyncio.get_running_loop().set_exception_handler(lambda *_: None)
         for task in late:
             task.cancel()
     for task in done:
@@ -167,6 +192,22 @@ def run(config: GatewayConfig, *, make_admin: MakeAdmin | None = None, workers: 
         _work(config, make_admin, 0, registry, ready)
     else:
         _supervise(config, make_admin, workers, ready)
+
+
+def run_app(app: App, bind: str, *, ready: Callable[[], None] | None = None) -> None:
+    """Serve any ASGI application as the gateway is served, until SIGINT or SIGTERM.
+
+    Raises:
+        ServeError: The port is taken.
+    """
+    check_free(bind)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        await _listen([(_hung_up(app, stop), bind)], stop, ready)
+
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        runner.run(main())
 
 
 def _work(config: GatewayConfig, make_admin: MakeAdmin | None, worker: int, registry: Registry | None = None,

@@ -7,6 +7,7 @@ that has no timeout, say) another may add.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, Final
@@ -52,13 +53,14 @@ class Settings:
     fallback_max_concurrent: int = 10
 
 
-@attrs.frozen
+@attrs.define
 class Environment:
-    """What a registry lends its commands."""
+    """What a registry lends its commands; ``lock`` is the registry's, and another after a fork."""
 
     clock: Callable[[], float]
     random: Callable[[], float]
     emitter: Emitter
+    lock: threading.RLock
 
 
 class Command:
@@ -68,15 +70,15 @@ class Command:
     """
 
     __slots__ = (
-        "__weakref__", "_circuit", "_clock", "_deadlines", "_emitter", "_functions", "_group", "_isolation",
-        "_key", "_random", "_recorder", "_settings", "_slots", "_stated", "_timeless", "_transitions",
+        "__weakref__", "_circuit", "_clock", "_deadlines", "_declared", "_environment", "_functions", "_group",
+        "_isolation", "_key", "_recorder", "_settings", "_slots", "_stated", "_timeless", "_transitions",
     )
 
     def __init__(self, key: str, group: str, environment: Environment) -> None:
         self._key, self._group = key, group
-        self._clock, self._random, self._emitter = environment.clock, environment.random, environment.emitter
+        self._environment, self._clock = environment, environment.clock
         now = self._clock()
-        self._settings = Settings()
+        self._settings = self._declared = Settings()  # what is in force; what the functions said
         self._stated: frozenset[str] = frozenset()  # settings that a function has said something about
         self._slots = Slots(Bulkhead(None), key=key)
         self._recorder = Recorder(now=now, take_peak=self._slots.take_peak)
@@ -174,17 +176,19 @@ class Command:
         Raises:
             ConfigError: A value is out of range, or the command has no such policy to change.
         """
-        settings = self._settings
-        for name, value in changes.items():
+        for name in changes:
             if name not in ("timeout", "max_concurrent", "breaker"):
                 raise ConfigError(
                     f"{name} cannot be changed on a live command; timeout, max_concurrent and breaker can", name)
-            self._check_live(name, value)
-            settings = attrs.evolve(settings, **{name: value})
-        changed = tuple(name for name in changes if getattr(settings, name) != getattr(self._settings, name))
+        with self._environment.lock:  # two changes at once: the later one adds to the earlier
+            for name, value in changes.items():
+                self._check_live(name, value)
+            settings = attrs.evolve(self._settings, **changes)
+            changed = tuple(name for name in changes if getattr(settings, name) != getattr(self._settings, name))
+            switch = self._apply(settings)
+        self.switch(switch)
         if changed:
-            self._apply(settings)
-            self._emitter.emit(CommandConfigured(self._key, self._group, changed, self._clock()))
+            self._environment.emitter.emit(CommandConfigured(self._key, self._group, changed, self._clock()))
 
     def _check_live(self, name: str, value: Any) -> None:
         if name == "timeout":
@@ -204,29 +208,42 @@ class Command:
     # -- for the registry and the decorators
 
     def conflict(self, wanted: Settings, stated: frozenset[str]) -> str | None:
-        """The first setting of *wanted*, among those *stated*, that contradicts what is in force."""
-        both = sorted(stated & self._stated)
-        return next((name for name in both if getattr(wanted, name) != getattr(self._settings, name)), None)
+        """The first setting of *wanted*, among those *stated*, that contradicts what another function said.
 
-    def adopt(self, wanted: Settings, stated: frozenset[str], pool: Callable[[], WorkerPool] | None) -> None:
-        """Bring *wanted*, as far as *stated*, into force; *pool* lends threads if the function needs them."""
-        merged = attrs.evolve(self._settings, **{name: getattr(wanted, name) for name in stated})
-        merged = attrs.evolve(
-            merged,
-            isolation="thread" if "thread" in (merged.isolation, wanted.isolation) else "semaphore",
-            has_fallback=merged.has_fallback or wanted.has_fallback,
-            fallback_max_concurrent=wanted.fallback_max_concurrent if wanted.has_fallback
-            else merged.fallback_max_concurrent,
-        )
-        self._stated |= stated
+        What configure() has changed since is no contradiction.
+        """
+        both = sorted(stated & self._stated)
+        return next((name for name in both if getattr(wanted, name) != getattr(self._declared, name)), None)
+
+    def declared(self, name: str) -> Any:
+        """What the functions say about a setting."""
+        return getattr(self._declared, name)
+
+    def adopt(self, wanted: Settings, stated: frozenset[str], pool: Callable[[], WorkerPool] | None) -> Trigger | None:
+        """Bring what *wanted* newly states into force; *pool* lends threads if the function needs them.
+
+        The caller holds the registry's lock, and passes the result to switch() when it does no more.
+        """
+        known, declared = self._stated, self._declared
+        news = {name: getattr(wanted, name) for name in stated
+                if name not in known or getattr(wanted, name) != getattr(declared, name)}
+        same = self._settings is declared
+        always = {
+            "isolation": "thread" if "thread" in (declared.isolation, wanted.isolation) else "semaphore",
+            "has_fallback": declared.has_fallback or wanted.has_fallback,
+            "fallback_max_concurrent": (wanted if wanted.has_fallback else declared).fallback_max_concurrent,
+        }
+        self._declared = attrs.evolve(declared, **news, **always)
+        merged = self._declared if same else attrs.evolve(self._settings, **news, **always)
+        self._stated = known | stated
         recorder = self._recorder
         if self._circuit is None and merged.breaker is not None:
             self._circuit = Circuit(merged.breaker, key=self._key, group=self._group, now=self._clock(),
-                                    emit=self._changed, random=self._random,
+                                    emit=self._changed, random=self._environment.random,
                                     horizon=lambda: recorder.edge)
         if self._isolation is None and pool is not None:
             self._isolation = Isolation(self._key, self._slots, pool(), merged.timeout)
-        self._apply(merged)
+        return self._apply(merged)
 
     def machines(self) -> dict[str, Any]:
         """What a wrapper binds: the gates' and drivers' methods, under the template's names."""
@@ -254,7 +271,7 @@ class Command:
     def ledger(self, **of_function: Any) -> Ledger:
         """Accounts for a new function of this command."""
         return Ledger(key=self._key, group=self._group, clock=self._clock, recorder=self._recorder,
-                      emitter=self._emitter, **of_function)
+                      emitter=self._environment.emitter, **of_function)
 
     def guards(self, function: Callable[..., Any], timeless: str | None) -> None:
         """Take note of a wrapper; *timeless* says why no timeout can reach it, None if one can."""
@@ -278,7 +295,12 @@ class Command:
         for function in self.functions:
             function.__resilience_guard__.ledger.renew()  # type: ignore[attr-defined]
 
-    def _apply(self, settings: Settings) -> None:
+    def switch(self, trigger: Trigger | None) -> None:
+        """Tell the circuit what adopt() found it needs; outside the registry's lock, for listeners hear of it."""
+        if trigger is not None:
+            self._steer(trigger)
+
+    def _apply(self, settings: Settings) -> Trigger | None:
         old, self._settings = self._settings, settings
         if settings.max_concurrent != old.max_concurrent:
             self._slots.configure(Bulkhead(settings.max_concurrent))
@@ -289,13 +311,12 @@ class Command:
                 self._isolation.pool.grow(settings.max_concurrent)
         circuit = self._circuit
         if circuit is not None and settings.breaker != old.breaker:
-            now = self._clock()
             if settings.breaker is None:
-                circuit.steer(Trigger.DISABLED, now)
-            else:
-                circuit.configure(settings.breaker, now)
-                if circuit.state is State.DISABLED:
-                    circuit.steer(Trigger.RELEASED, now)
+                return Trigger.DISABLED
+            circuit.configure(settings.breaker, self._clock())
+            if circuit.state is State.DISABLED:
+                return Trigger.RELEASED
+        return None
 
     def _steer(self, trigger: Trigger) -> None:
         if self._circuit is None:
@@ -305,4 +326,4 @@ class Command:
     def _changed(self, event: StateChanged) -> None:
         latest = sorted((*self._transitions, event), key=lambda each: each.term)  # arrival is not order
         self._transitions = tuple(latest[-_TRANSITIONS_KEPT:])
-        self._emitter.emit(event)
+        self._environment.emitter.emit(event)

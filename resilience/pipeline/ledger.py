@@ -25,10 +25,12 @@ from ..core.outcome import (
     TIMEOUT,
     Event,
 )
+from ..drivers.workers import Job
 from ..errors import BadRequestError, BulkheadFullError, CallTimeoutError, CircuitOpenError, FallbackRejectedError
 from ..metrics.recorder import Recorder
 from .emitter import Emitter
 from .policies import Fallback
+from .template import COMPILED
 
 #: The event under which each Outcome of a call that ran is counted.
 EVENT_OF: dict[int, int] = {
@@ -67,7 +69,7 @@ class Ledger:
             return CANCELLED
         if isinstance(error, CallTimeoutError) and error.key == self._key:
             return TIMEOUT
-        return IGNORED if isinstance(error, self._ignore) else FAILURE
+        return IGNORED if isinstance(error, self._ignore) or _never_began(error) else FAILURE
 
     def refusal(self, permit: Any, now: float) -> CircuitOpenError:
         """Count a call refused by an open circuit, for a function without a fallback; what to raise."""
@@ -168,3 +170,14 @@ class Ledger:
                 emitter.emit(CallFailed(self._key, self._group, name, error, now - started, now))
         elif emitter.wanted(CallRejected):
             emitter.emit(CallRejected(self._key, self._group, name, error, now))
+
+
+def _never_began(error: BaseException) -> bool:
+    """Whether *error* says that the call's arguments do not fit: the caller's mistake, and nothing of the target's."""
+    if type(error) is not TypeError:
+        return False
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace and trace.tb_frame.f_code  # where it was raised: if in our own text, no line of the function ran
+    return code is not None and (code is Job.run.__code__ or code.co_filename.startswith(COMPILED))

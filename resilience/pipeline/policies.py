@@ -36,6 +36,15 @@ class Timeout:
     timeout: float | None = attrs.field(default=1.0, validator=number(above=0, most=86_400.0, optional=True))
 
 
+def takes_error(function: Callable[..., Any]) -> bool:
+    """Whether a keyword argument ``error`` would go to a parameter of that name."""
+    try:
+        parameter = inspect.signature(function).parameters.get("error")
+    except (TypeError, ValueError):  # some builtins have no signature
+        return False
+    return parameter is not None and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+
+
 def _fallback_types(value: Any) -> Any:
     return (value,) if isinstance(value, type) else value
 
@@ -66,10 +75,7 @@ class Fallback:
 
     def wants_error(self) -> bool:
         """Whether the function has a parameter named ``error``."""
-        try:
-            return "error" in inspect.signature(self.function).parameters
-        except (TypeError, ValueError):  # some builtins have no signature
-            return False
+        return takes_error(self.function)
 
 
 @strict

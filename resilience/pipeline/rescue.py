@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from typing import Any
 
 from ..errors import ConfigError
+from .binding import flavour_of
 from .ledger import Ledger
-from .policies import Fallback
+from .policies import Fallback, takes_error
 from .template import Flavour
 
 _Args = tuple[Any, ...]
 _Kwargs = dict[str, Any]
 
 
-def rescuer(fallback: Fallback, ledger: Ledger, flavour: Flavour) -> Callable[..., Any]:
-    """The function that answers for a failed call: ``rescue(error, args, kwargs)``.
+def rescuer(fallback: Fallback, ledger: Ledger, flavour: Flavour, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that answers for a failed call of *fn*: ``rescue(error, args, kwargs)``.
 
     Raises:
-        ConfigError: The fallback is a coroutine function, and the call is not.
+        ConfigError: The fallback is a coroutine function, and the call is not; or both have a parameter ``error``.
     """
     function = fallback.function
-    if not flavour.is_async and (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
+    if fallback.wants_error() and takes_error(fn):
+        raise ConfigError("the function and its fallback both have a parameter named error, which is how a fallback "
+                          "asks for the exception; rename one of them", "fallback")
+    if not flavour.is_async and flavour_of(function).is_async:
         raise ConfigError(f"the fallback {function!r} is asynchronous but the function is not: nobody would await it",
                           "fallback")
     return _MAKERS[flavour](function, ledger)
@@ -58,17 +62,54 @@ def _async(function: Callable[..., Any], ledger: Ledger) -> Callable[..., Any]:
 
 def _generator(function: Callable[..., Any], ledger: Ledger) -> Callable[..., Any]:
     def rescue(error: BaseException, args: _Args, kwargs: _Kwargs) -> Generator[Any, Any, Any]:
-        items = 0
+        answer = None
         try:
-            for item in function(*args, **ledger.arguments(error, kwargs)):
-                items += 1
-                yield item
+            answer = _Counted(function(*args, **ledger.arguments(error, kwargs)))
+            result = yield from answer
         except BaseException as failure:
-            ledger.rescued(failure, items)
+            ledger.rescued(failure, answer.items if answer is not None else 0)
             raise
-        ledger.rescued(None, items)
+        ledger.rescued(None, answer.items)
+        return result
 
     return rescue
+
+
+class _Counted:
+    """A fallback's iterator, generator or not, for ``yield from``; counts what it yields."""
+
+    __slots__ = ("_answer", "items")
+
+    def __init__(self, answer: Iterable[Any]) -> None:
+        self._answer: Any = iter(answer)
+        self.items = 0
+
+    def __iter__(self) -> _Counted:
+        return self
+
+    def __next__(self) -> Any:
+        item = next(self._answer)
+        self.items += 1
+        return item
+
+    def send(self, value: Any) -> Any:
+        """As a generator's."""
+        item = self._answer.send(value)
+        self.items += 1
+        return item
+
+    def throw(self, error: BaseException) -> Any:
+        """As a generator's; what is no generator handles nothing."""
+        if not hasattr(self._answer, "throw"):
+            raise error
+        item = self._answer.throw(error)
+        self.items += 1
+        return item
+
+    def close(self) -> None:
+        """As a generator's."""
+        if hasattr(self._answer, "close"):
+            self._answer.close()
 
 
 def _async_generator(function: Callable[..., Any], ledger: Ledger) -> Callable[..., Any]:
@@ -78,20 +119,26 @@ def _async_generator(function: Callable[..., Any], ledger: Ledger) -> Callable[.
             answer = function(*args, **ledger.arguments(error, kwargs))
             if inspect.isawaitable(answer):
                 answer = await answer
-            if hasattr(answer, "__aiter__"):
+            if not hasattr(answer, "__aiter__"):
+                answer = _asynchronous(answer)
+            try:
                 async for item in answer:
                     items += 1
                     yield item
-            else:
-                for item in answer:
-                    items += 1
-                    yield item
+            finally:
+                if hasattr(answer, "aclose"):
+                    await answer.aclose()
         except BaseException as failure:
             ledger.rescued(failure, items)
             raise
         ledger.rescued(None, items)
 
     return rescue
+
+
+async def _asynchronous(answer: Iterable[Any]) -> AsyncIterator[Any]:
+    for item in answer:
+        yield item
 
 
 _MAKERS: dict[Flavour, Callable[[Callable[..., Any], Ledger], Callable[..., Any]]] = {

@@ -69,6 +69,9 @@ NAMES: Final = ("fn", "clock", "classify", "rescuable", "rescue", "emitted", "EV
                 "recorder", "pending", "push", "drain", "success",
                 "circuit", "admit", "refusal", "settle", "take", "give", "enter", "leave", "lapsed", "submit", "wait")
 
+#: How the name of every text's file begins.
+COMPILED: Final = "<resilience "
+
 _CALL = {
     Flavour.SYNC: "result = fn(*args, **kwargs)",
     Flavour.THREAD: "result = wait(job)",
@@ -89,6 +92,7 @@ try:
             started += clock() - paused
             thrown = injected
             item = source.throw(injected)
+            thrown = None
         else:
             started += clock() - paused
             item = next(source) if sent is None else source.send(sent)
@@ -102,7 +106,7 @@ try:
         watch = enter()
         item = await step
         leave(watch)
-        watch = None
+        watch = thrown = None
         items += 1
         paused = clock()
         try:
@@ -154,7 +158,14 @@ _RESCUE = {
     Flavour.THREAD: "return rescue(error, args, kwargs)",
     Flavour.ASYNC: "return await rescue(error, args, kwargs)",
     Flavour.GENERATOR: "return (yield from rescue(error, args, kwargs))",
-    Flavour.ASYNC_GENERATOR: "async for item in rescue(error, args, kwargs):\n    yield item\nreturn",
+    Flavour.ASYNC_GENERATOR: """\
+source = rescue(error, args, kwargs)
+try:
+    async for item in source:
+        yield item
+finally:
+    await source.aclose()
+return""",
 }
 
 
@@ -212,7 +223,8 @@ def _execution(shape: Shape) -> str:
     deadline = shape.deadline and flavour.is_async
     call = _CALL[flavour]
     if flavour is Flavour.ASYNC_GENERATOR and not deadline:
-        call = "\n".join(line for line in call.splitlines() if "watch" not in line)
+        call = "\n".join(line.replace("watch = thrown", "thrown") for line in call.splitlines()
+                         if "(watch)" not in line and "watch = enter" not in line)
     if flavour is Flavour.ASYNC and deadline:
         call = f"watch = enter()\n{call}"
     outcome = f"{IGNORED} if error is thrown else classify(error)" if flavour.is_generator else "classify(error)"

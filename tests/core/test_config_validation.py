@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from resilience import Bulkhead, CircuitBreaker, ConfigError, Fallback, Timeout
-from resilience.core.checks import ordinary_exceptions, flag, text
+from resilience.core.checks import flag, ordinary_exceptions, text
 from resilience.pipeline.policies import ThreadPool
 
 NOT_A_NUMBER = ["1", b"1", True, False, [], (), {}, object(), int, Decimal(1), Fraction(1, 2), 1j, math.nan, math.inf,

@@ -1,0 +1,188 @@
+"""The ``resilience`` command as a process: what it prints, serves, and exits with."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+pytestmark = pytest.mark.process
+
+CONFIG = """
+[gateway]
+bind = "127.0.0.1:{gateway}"
+
+[admin]
+bind = "127.0.0.1:{admin}"
+
+[services.inventory]
+endpoints = ["http://127.0.0.1:1"]
+
+[[routes]]
+path = "/inventory/*"
+service = "inventory"
+"""
+
+
+def resilience(*arguments, **options):
+    """A finished run."""
+    return subprocess.run([sys.executable, "-m", "resilience", *arguments], capture_output=True, text=True, timeout=60,
+                          check=False, **options)
+
+
+def free_ports(n):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def get(url, deadline=30.0):
+    """The body of *url*, as soon as it answers."""
+    end = time.monotonic() + deadline
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return answer.read()
+        except ConnectionError:
+            assert time.monotonic() < end, f"{url} did not answer"
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ConnectionError):
+                raise
+            assert time.monotonic() < end, f"{url} did not answer"
+
+
+@contextlib.contextmanager
+def running(*arguments):
+    process = subprocess.Popen([sys.executable, "-m", "resilience", *arguments], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+@pytest.mark.parametrize(("arguments", "word"), [
+    ((), "COMMAND"), (("nothing",), "nothing"), (("demo", "--gateway-port", "70000"), "65535"),
+    (("demo", "--duration", "-1"), "seconds"), (("gateway",), "CONFIG.toml"), (("gateway", "x.toml", "--workers", "0"), "256"),
+    (("dashboard",), "--stream"), (("dashboard", "--stream", "file:///etc/passwd"), "file"),
+    (("check", "missing.toml"), "missing.toml"), (("gateway", "missing.toml"), "missing.toml")])
+def test_a_bad_argument_is_a_clear_line_and_status_2(arguments, word, tmp_path):
+    run = resilience(*arguments, cwd=tmp_path)
+
+    assert 2 == run.returncode
+    assert word in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_check_lists_every_mistake_by_file_line_and_key(tmp_path):
+    (tmp_path / "bad.toml").write_text("""[gateway]
+bind = "nowhere"
+colour = "red"
+
+[services.inventory]
+endpoints = ["ftp://x", "http://127.0.0.1:9001"]
+
+[services.inventory.command]
+timeout = -1
+
+[[routes]]
+path = "/a/*"
+service = "inventry"
+""")
+    run = resilience("check", "bad.toml", cwd=tmp_path)
+
+    assert 2 == run.returncode
+    for line, word in ((2, "bind"), (3, "colour"), (6, "endpoints"), (9, "timeout"), (13, "inventory")):
+        assert any(text.startswith(("bad.toml:%d:" % line, "resilience: bad.toml:%d:" % line)) and word in text
+                   for text in run.stderr.splitlines()), (line, run.stderr)
+
+
+def test_check_says_that_a_good_file_is_fine(tmp_path):
+    (tmp_path / "good.toml").write_text(CONFIG.format(gateway=8080, admin=8090))
+    run = resilience("check", "good.toml", cwd=tmp_path)
+
+    assert (0, "") == (run.returncode, run.stderr)
+    assert "1 services, 1 routes" in run.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_gateway_prints_its_urls_serves_and_stops_cleanly(tmp_path, number):
+    gateway, admin = free_ports(2)
+    (tmp_path / "gateway.toml").write_text(CONFIG.format(gateway=gateway, admin=admin))
+    with running("gateway", str(tmp_path / "gateway.toml")) as process:
+        health = json.loads(get(f"http://127.0.0.1:{admin}/health"))
+        page = get(f"http://127.0.0.1:{admin}/")
+        metrics = get(f"http://127.0.0.1:{admin}/metrics")
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(f"http://127.0.0.1:{gateway}/inventory/1")
+        refused.value.close()
+        stream = urllib.request.urlopen(f"http://127.0.0.1:{admin}/hystrix.stream", timeout=10)
+        stream.readline()
+        process.send_signal(number)
+        told = process.communicate(timeout=30)
+        stream.close()
+
+    assert {"status": "ok", "circuits": {"closed": 1}} == health
+    assert b"<!doctype html>" in page.lower()
+    assert b'resilience_circuit_state{command="inventory"' in metrics
+    assert 502 == refused.value.code
+    assert f"http://127.0.0.1:{gateway}/" in told[0]
+    assert f"http://127.0.0.1:{admin}/" in told[0]
+    assert (0, "") == (process.returncode, told[1])
+
+
+def test_a_taken_port_is_one_clear_line(tmp_path):
+    gateway, admin = free_ports(2)
+    (tmp_path / "gateway.toml").write_text(CONFIG.format(gateway=gateway, admin=admin))
+    with socket.create_server(("127.0.0.1", gateway)):
+        run = resilience("gateway", str(tmp_path / "gateway.toml"))
+        demo = resilience("demo", "--gateway-port", str(gateway), "--admin-port", str(admin))
+
+    for each in (run, demo):
+        assert 0 != each.returncode
+        assert 1 == len(each.stderr.splitlines()), each.stderr
+        assert str(gateway) in each.stderr
+
+
+def test_the_dashboard_command_serves_the_page():
+    (port,) = free_ports(1)
+    with running("dashboard", "--stream", "http://127.0.0.1:1/hystrix.stream", "--port", str(port)) as process:
+        page = get(f"http://127.0.0.1:{port}/")
+        config = json.loads(get(f"http://127.0.0.1:{port}/config.json"))
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+
+    assert b"<!doctype html>" in page.lower()
+    assert 1 == len(config["streams"])
+    assert (0, "") == (process.returncode, err)
+    assert f"http://127.0.0.1:{port}/" in out
+
+
+def test_the_demo_tells_its_story_and_ends_with_a_table():
+    """The whole of it, for as long as its first illness takes: real services, gateway, traffic and stream."""
+    gateway, admin = free_ports(2)
+    run = resilience("demo", "--gateway-port", str(gateway), "--admin-port", str(admin), "--duration", "9")
+
+    assert 0 == run.returncode, run.stderr
+    assert f"http://127.0.0.1:{admin}/" in run.stdout
+    assert "inventory hangs" in run.stdout
+    assert "inventory: circuit opened after" in run.stdout
+    rows = {line.split()[0]: line.split() for line in run.stdout.splitlines()
+            if line.startswith(("inventory ", "pricing ", "reviews "))}
+    assert {"inventory", "pricing", "reviews"} == rows.keys()
+    for healthy in ("pricing", "reviews"):
+        total, good = int(rows[healthy][1]), int(rows[healthy][2])
+        assert total - good <= 1, "every answer but one under way at the end"
+    assert int(rows["inventory"][4]) > 0, "503 while the circuit is open"
