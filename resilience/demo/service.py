@@ -54,8 +54,8 @@ class Service:
                 writer.write(b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
                              % (status, len(body), body))
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the other end, or the demo, is done; a cancelled handler would be reported as an error
         finally:
             writer.close()
 

@@ -175,7 +175,7 @@ def test_the_demo_tells_its_story_and_ends_with_a_table():
     gateway, admin = free_ports(2)
     run = resilience("demo", "--gateway-port", str(gateway), "--admin-port", str(admin), "--duration", "9")
 
-    assert 0 == run.returncode, run.stderr
+    assert (0, "") == (run.returncode, run.stderr)
     assert f"http://127.0.0.1:{admin}/" in run.stdout
     assert "inventory hangs" in run.stdout
     assert "inventory: circuit opened after" in run.stdout
