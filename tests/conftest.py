@@ -28,7 +28,11 @@ def _has_browser():
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave the browser's tests out where there is none, unless RESILIENCE_REQUIRE_BROWSER says that is an error."""
+    """Browser's tests last, and left out where there is none, unless RESILIENCE_REQUIRE_BROWSER says that is an error.
+
+    Last, because Playwright keeps an event loop running in the main thread, where others then cannot start one.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
     if _has_browser() or os.environ.get("RESILIENCE_REQUIRE_BROWSER"):
         return
     left_out = [item for item in items if item.get_closest_marker("browser")]
