@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import re
 import signal
 import socket
@@ -39,10 +40,14 @@ def eventually(check: Callable[[], Any], what: str = "the condition") -> Any:
     raise AssertionError(f"{what} did not come true; last: {check()!r}")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(following: int = 0) -> int:
+    """A port that is free, with so many *following* ones, and that no outgoing connection will be given."""
+    while True:
+        first = random.randrange(15_000, 30_000)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for port in range(first, first + following + 1):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
 
 
 class Call:
@@ -173,7 +178,8 @@ class Gateway:
     """The gateway under test, as a subprocess on granian."""
 
     def __init__(self, directory: Path, config: str, *, workers: int = 1) -> None:
-        self.port, self.admin = free_port(), free_port()
+        self.port = free_port(following=workers)
+        self.admin = self.port + 1
         file = directory / f"gateway-{self.port}.toml"
         head = f'[gateway]\nbind = "127.0.0.1:{self.port}"\n'
         table, _, rest = config.partition("\n[services")

@@ -1,0 +1,27 @@
+"""Two threads that configured different settings at once: the later write undid the earlier one."""
+
+import threading
+import types
+
+import attrs
+
+from resilience import command
+from resilience.pipeline import command as module
+
+
+def test_changes_of_different_settings_at_once_are_both_kept(registry, monkeypatch):
+    call = command(key="k", registry=registry, timeout=1.0)(len)
+    other = threading.Thread(target=lambda: call.resilience.configure(max_concurrent=3))
+
+    def evolve(settings, **changes):
+        if other.ident is None:  # between reading what is in force and writing what shall be
+            other.start()
+            other.join(0.05)
+        return attrs.evolve(settings, **changes)
+
+    monkeypatch.setattr(module, "attrs", types.SimpleNamespace(evolve=evolve))
+    call.resilience.configure(timeout=0.5)
+    other.join(10)
+
+    assert (0.5, 3) == (call.resilience.settings.timeout, call.resilience.settings.max_concurrent)
+    assert 3 == call.resilience.snapshot().max_concurrent
