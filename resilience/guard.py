@@ -9,6 +9,7 @@ so that a stack becomes one wrapper.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import weakref
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from typing import Any, Final, NamedTuple
 import attrs
 
 from .core.checks import ordinary_exceptions, text
+from .core.events import Trigger
+from .drivers.workers import WorkerPool
 from .errors import ConfigError
 from .pipeline.binding import GUARD, check_guardable, dress, flavour_of, name_of
 from .pipeline.command import Command, Settings
@@ -123,6 +126,32 @@ def guard(fn: Any, plan: Plan, what: str, *, instead: bool = True) -> Any:
     if below is not None:
         plan, fn = plan.above(below.plan), below.fn
     in_order(plan.policies)
+    entry = _enter(fn, plan, below)
+    wrapper = _wrap(fn, plan, entry)
+    command, registry = entry.command, entry.registry
+    command.switch(entry.switch)
+    if below is not None and below.command is not command:
+        _forsake(below)
+    if entry.is_new:
+        registry.announce(command)
+    return wrapper
+
+
+class _Entry(NamedTuple):
+    """A function's place in a registry."""
+
+    registry: Registry
+    command: Command
+    is_new: bool
+    switch: Trigger | None
+    flavour: Flavour
+    timeless: str | None
+    ledger: Ledger
+    rescue: Callable[..., Any] | None
+
+
+def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
+    """Check everything, then change the command, or make it."""
     module, qualname = name_of(fn)
     key, group = plan.key or f"{module}.{qualname}", plan.group or module
     flavour, timeless = _flavour(fn, plan, key)
@@ -134,36 +163,34 @@ def guard(fn: Any, plan: Plan, what: str, *, instead: bool = True) -> Any:
         command = known if known is not None else registry.command(key, group)
         _agree(command, plan, group, settings, stated, _is_redefinition(command, fn, plan, below))
         _check_apart(fn, plan, command)
-        group = command.group
         ledger = command.ledger(fallback=fallback, ignore=plan.ignore)
         rescue = None if fallback is None else rescuer(fallback, ledger, flavour, fn)
+        pool: Callable[[], WorkerPool] | None = None
         if flavour is Flavour.THREAD:
-            registry.check_pool(group, plan.pool)
-            switch = command.adopt(settings, stated,
-                                   lambda: registry.pool(group, plan.pool, settings.max_concurrent))
-        else:
-            switch = command.adopt(settings, stated, None)
+            registry.check_pool(command.group, plan.pool)
+            pool = functools.partial(registry.pool, command.group, plan.pool, settings.max_concurrent)
+        switch = command.adopt(settings, stated, pool)
         if known is None:
             registry.add(command)
+    return _Entry(registry, command, known is None, switch, flavour, timeless, ledger, rescue)
+
+
+def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
+    """Compile the wrapper, and make it look like *fn*."""
+    flavour, command, ledger = entry.flavour, entry.command, entry.ledger
     shape = Shape(flavour=flavour, breaker=plan.find(CircuitBreaker) is not None,
                   bulkhead=plan.find(Bulkhead) is not None,
                   deadline=flavour.is_async and (plan.whole or plan.find(Timeout) is not None),
-                  fallback=fallback is not None)
+                  fallback=entry.rescue is not None)
     machines = command.machines()
-    if fallback is None and shape.breaker:
+    if shape.breaker and not shape.fallback:
         machines["admit"] = ledger.admission(machines["circuit"])
-    guarded: Any = compiled(shape, fn=fn, classify=ledger.classify, rescuable=ledger.rescuable, rescue=rescue,
+    guarded: Any = compiled(shape, fn=fn, classify=ledger.classify, rescuable=ledger.rescuable, rescue=entry.rescue,
                             refusal=ledger.refusal, emitted=ledger.emitted, EVENT_OF=EVENT_OF, **machines)
-    guarded.resilience = command
     wrapper: Any = dress(guarded, fn)
-    guarded.resilience = command  # update_wrapper may have copied another's
-    setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, plan, command, registry, ledger))
-    command.guards(guarded, timeless)
-    command.switch(switch)
-    if below is not None and below.command is not command:
-        _forsake(below)
-    if known is None:
-        registry.announce(command)
+    guarded.resilience = command  # after dress(), which may have copied another's
+    setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, plan, command, entry.registry, ledger))
+    command.guards(guarded, entry.timeless)
     return wrapper
 
 
@@ -274,8 +301,8 @@ def _check_apart(fn: Callable[..., Any], plan: Plan, command: Command) -> None:
             for policy in plan.policies:
                 if found.plan.find(type(policy)) is not None:
                     raise ConfigError(
-                        f"{command.key}: {type(policy).__name__} stands above and below another decorator, so that each "
-                        "call would pass it twice; keep one of them, or give one a key of its own", "key")
+                        f"{command.key}: {type(policy).__name__} stands above and below another decorator, so that "
+                        "each call would pass it twice; keep one of them, or give one a key of its own", "key")
         inner = getattr(inner, "__wrapped__", None)
 
 

@@ -9,9 +9,10 @@ table. From 10 ns to 100,000 s there are some 1,770 bins; what lies outside is
 counted in the first or the last.
 
 Counters cover the range of values seen, typically 200 to 300 bins, a byte each
-where that is enough: a bytearray for the running slice, where adding is cheap,
-packed when the slice closes. All slices share one range, so that merging them is
-one pass in C. Adding allocates nothing that lasts but when the range grows.
+where that is enough: for the running slice a bytearray, or a list once a bin
+outgrows a byte, since adding is cheap in both; packed when the slice closes. All
+slices share one range, so that merging them is one pass in C. Adding allocates
+nothing that lasts but when the range grows.
 
 The window is ``slices`` equal slices of time. A slice that leaves it is folded
 into ``Lifetime``: what Prometheus wants to see never fall. Not locked.
@@ -128,7 +129,7 @@ class RollingHistogram:
         self._slices, self._slice_s = slices, window / slices
         self._edge = now + self._slice_s
         self._low = 0
-        self._head: bytearray | array[int] = bytearray()  # bins of the running slice
+        self._head: bytearray | list[int] = bytearray()  # bins of the running slice
         self._closed: list[array[int]] = []  # of the others, oldest first
         self._seconds = [0.0]  # sum of durations per slice, oldest first
         self._expired = Lifetime([0] * (len(LE_BOUNDS) + 1), 0.0)
@@ -235,9 +236,9 @@ class RollingHistogram:
         except ValueError:
             self._outgrow()[index - self._low] += 1
 
-    def _outgrow(self) -> array[int]:
+    def _outgrow(self) -> list[int]:
         """Let the running slice count beyond a byte."""
-        self._head = wider = array("Q", list(self._head))
+        self._head = wider = list(self._head)
         return wider
 
     def _widen(self, wanted: int) -> None:
@@ -252,7 +253,7 @@ class RollingHistogram:
         if isinstance(self._head, bytearray):
             self._head = bytearray(before) + self._head + bytearray(after)
         else:
-            self._head = _padded(self._head, before, after)
+            self._head = [0] * before + self._head + [0] * after
         self._low, self._settled = low, None
 
 

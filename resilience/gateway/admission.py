@@ -14,8 +14,8 @@ from urllib.parse import quote
 import attrs
 
 from .config import GatewayConfig
-from .framing import Framing, framing_of
-from .headers import Origin, Sorted, set_apart, to_upstream
+from .framing import framing_of
+from .headers import Origin, set_apart, to_upstream
 from .problem import Problem
 from .routing import MethodNotAllowedError, NoRouteError, Router, ambiguity, query_is_legal, stripped
 from .service import Service
@@ -24,7 +24,8 @@ from .upstream import Request
 #: The gateway's name in Via.
 PSEUDONYM: Final = b"resilience"
 _VERSIONS: Final = {"1": b"1.0", "1.0": b"1.0", "1.1": b"1.1", "2": b"2"}
-_MAX_PEERS: Final = 4096  # remembered
+_MAX_ORIGINS: Final = 4096  # remembered
+_MAX_HOST: Final = 256  # bytes, of those
 
 
 @attrs.frozen
@@ -43,7 +44,7 @@ class Admission:
             self._router.add(route.path, route.accepted(), target, route.host)
         self._allowed = frozenset(each.encode() for each in config.gateway.allow_encoded)
         self._trusted = [ipaddress.ip_network(each) for each in config.gateway.trusted_proxies]
-        self._peers: dict[str, bool] = {}
+        self._origins: dict[tuple[str, bytes, str, Any, str], Origin] = {}
 
     def admit(self, scope: Mapping[str, Any]) -> tuple[Service, Request]:
         """What to send to which service.
@@ -68,7 +69,7 @@ class Admission:
         service = route.service
         return service, Request(
             method=method, target=path, host=framing.host if service.preserve_host else None,
-            headers=self._headers(headers, framing, scope), length=framing.length,
+            headers=to_upstream(headers, self._origin(scope, framing.host), PSEUDONYM), length=framing.length,
             body=b"" if framing.length == 0 else None)
 
     def _path(self, scope: Mapping[str, Any]) -> bytes:
@@ -90,22 +91,21 @@ class Admission:
             allow = (b"allow", ", ".join(error.allow).encode())
             raise Problem(405, f"this path has no {method}", headers=[allow]) from None
 
-    def _headers(self, headers: Sorted, framing: Framing, scope: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
+    def _origin(self, scope: Mapping[str, Any], host: bytes) -> Origin:
         client, server = scope.get("client"), scope.get("server")
-        peer = client[0] if client else "unknown"
-        trusted = self._peers.get(peer)
-        if trusted is None:
-            trusted = self._learn(peer)
-        return to_upstream(headers, Origin(
-            client=peer.encode(), scheme=scope["scheme"].encode(), host=framing.host,
-            port=str(server[1]).encode() if server else b"0",
-            version=_VERSIONS.get(scope["http_version"], b"1.1"), trusted=trusted), PSEUDONYM)
+        seen = (client[0] if client else "unknown", host, scope["scheme"], server[1] if server else 0,
+                scope["http_version"])
+        return self._origins.get(seen) or self._learn(seen)
 
-    def _learn(self, peer: str) -> bool:
-        if len(self._peers) >= _MAX_PEERS:
-            self._peers.clear()
-        self._peers[peer] = trusted = _within(peer, self._trusted)
-        return trusted
+    def _learn(self, seen: tuple[str, bytes, str, Any, str]) -> Origin:
+        peer, host, scheme, port, version = seen
+        origin = Origin(client=peer.encode(), scheme=scheme.encode(), host=host, port=str(port).encode(),
+                        version=_VERSIONS.get(version, b"1.1"), trusted=_within(peer, self._trusted))
+        if len(self._origins) >= _MAX_ORIGINS:
+            self._origins.clear()
+        if len(host) <= _MAX_HOST:
+            self._origins[seen] = origin
+        return origin
 
 
 def _within(peer: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:

@@ -38,7 +38,7 @@ def _checked(check: _Check, *, each: bool = False, optional: bool = False) -> An
     def validate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value is None and optional:
             return
-        for item in value if each else (value,):
+        for item in (value or ()) if each else (value,):
             mistake = check(item)
             if mistake is not None:
                 raise ConfigError(f"{mistake}, not {item!r}", attribute.name)

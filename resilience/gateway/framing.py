@@ -44,16 +44,14 @@ def framing_of(special: Sequence[Header], version: str) -> Framing:
     Raises:
         Problem: 400 or 417, closing, for anything doubtful.
     """
-    found: dict[bytes, bytes] = {}
-    for name, value in special:
-        if name in _SINGLE:
-            if name in found:
-                raise _refused(f"more than one {name.decode().title()}")
-            found[name] = value
-        elif name == b"expect" and value.lower() != b"100-continue":
-            raise Problem(417, "only 100-continue can be expected", close=True)
-    host, length, coding = found.get(b"host"), found.get(b"content-length"), found.get(b"transfer-encoding")
-    if not host or not host_is_legal(host):
+    if len(special) == 1 and special[0][0] == b"host":  # what most requests have
+        host = special[0][1]
+        if not host_is_legal(host):
+            raise _refused("no valid Host")
+        return Framing(host, 0)
+    found = _single(special)
+    host, length, coding = found.get(b"host", b""), found.get(b"content-length"), found.get(b"transfer-encoding")
+    if not host_is_legal(host):
         raise _refused("no valid Host")
     if coding is None:
         return Framing(host, 0 if length is None else _length(length))
@@ -64,6 +62,19 @@ def framing_of(special: Sequence[Header], version: str) -> Framing:
     if coding.lower() != b"chunked":
         raise _refused("a Transfer-Encoding other than chunked")
     return Framing(host, None)
+
+
+def _single(special: Sequence[Header]) -> dict[bytes, bytes]:
+    """The headers that may stand there once, by name."""
+    found: dict[bytes, bytes] = {}
+    for name, value in special:
+        if name in _SINGLE:
+            if name in found:
+                raise _refused(f"more than one {name.decode().title()}")
+            found[name] = value
+        elif name == b"expect" and value.lower() != b"100-continue":
+            raise Problem(417, "only 100-continue can be expected", close=True)
+    return found
 
 
 def _length(value: bytes) -> int:

@@ -35,11 +35,13 @@ CLAIMS: Final = frozenset({
 _CLAIM_PREFIX: Final = b"x-forwarded-"
 _FORWARDED_FOR: Final = b"x-forwarded-for"
 _SPECIAL: Final = HOP_BY_HOP | _FRAMING | CLAIMS | {b"via"}
+#: What nearly every Connection header says.
+_NAMES_NOTHING: Final = (b"keep-alive", b"close", b"Keep-Alive", b"Close")
 #: What a Connection header cannot name away: framing is ours, and Via is everybody's.
 _NOT_NOMINABLE: Final = _FRAMING | {b"via"}
 
 
-@attrs.frozen
+@attrs.define
 class Sorted:
     """Request headers set apart: *plain* ones pass as they are."""
 
@@ -64,9 +66,14 @@ def _is_special(name: bytes) -> bool:
     return name in _SPECIAL or name.startswith(_CLAIM_PREFIX)
 
 
+def _claims_of(origin: Origin) -> tuple[Header, ...]:
+    return ((_FORWARDED_FOR, origin.client), (b"x-forwarded-proto", origin.scheme),
+            (b"x-forwarded-host", origin.host), (b"x-forwarded-port", origin.port))
+
+
 @attrs.frozen(kw_only=True)
 class Origin:
-    """Where a request came from, as the server saw it.
+    """Where a request came from, as the server saw it. To be kept for the next request from there.
 
     Attributes:
         client: Address of the peer.
@@ -75,6 +82,7 @@ class Origin:
         port: Of the gateway's own socket.
         version: Of HTTP, for Via: b"1.1".
         trusted: Whether the peer is a trusted proxy.
+        stated: The headers that say it.
     """
 
     client: bytes
@@ -83,6 +91,8 @@ class Origin:
     port: bytes
     version: bytes
     trusted: bool
+    stated: tuple[Header, ...] = attrs.field(
+        init=False, default=attrs.Factory(_claims_of, takes_self=True))
 
 
 def to_upstream(headers: Sorted, origin: Origin, via: bytes) -> list[Header]:
@@ -104,8 +114,7 @@ def to_upstream(headers: Sorted, origin: Origin, via: bytes) -> list[Header]:
         via_line = _joined(stated, origin.version + b" " + via)
     else:
         via_line = origin.version + b" " + via
-    return [*result, (b"x-forwarded-for", origin.client), (b"x-forwarded-proto", origin.scheme),
-            (b"x-forwarded-host", origin.host), (b"x-forwarded-port", origin.port), (b"via", via_line)]
+    return [*result, *origin.stated, (b"via", via_line)]
 
 
 def _extended(special: Sequence[Header], named: frozenset[bytes], origin: Origin, via: bytes) -> list[Header]:
@@ -116,9 +125,7 @@ def _extended(special: Sequence[Header], named: frozenset[bytes], origin: Origin
     has = {name for name, _ in kept}
     stated = [value for name, value in special if name == _FORWARDED_FOR and name not in named]
     kept.append((_FORWARDED_FOR, _joined(stated, origin.client)))
-    ours = ((b"x-forwarded-proto", origin.scheme), (b"x-forwarded-host", origin.host),
-            (b"x-forwarded-port", origin.port))
-    kept.extend(header for header in ours if header[0] not in has)
+    kept.extend(header for header in origin.stated[1:] if header[0] not in has)
     kept.append((b"via", _joined([value for name, value in special if name == b"via"], origin.version + b" " + via)))
     return kept
 
@@ -130,11 +137,17 @@ def to_client(headers: Sequence[Header], via: bytes) -> list[Header]:
         headers: Of the answer.
         via: The whole element to add to Via: version and name.
     """
-    result = [header for header in headers if header[0] not in HOP_BY_HOP]
-    if len(result) != len(headers):
+    result: list[Header] = []
+    nominating = False
+    for header in headers:
+        name = header[0]
+        if name not in HOP_BY_HOP:
+            result.append(header)
+        elif name == b"connection" and header[1] not in _NAMES_NOTHING:
+            nominating = True
+    if nominating:
         named = _nominated(headers)
-        if named:
-            result = [header for header in result if header[0] not in named]
+        result = [header for header in result if header[0] not in named]
     result.append((b"via", via))
     return result
 

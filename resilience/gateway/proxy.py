@@ -89,6 +89,10 @@ class Gateway:
         """
         return cls(load(path), registry=registry)
 
+    def close(self) -> None:
+        """Close idle upstream connections; a server's lifespan does. Requests under way end as they will."""
+        self._client.close()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         kind = scope["type"]
@@ -107,7 +111,7 @@ class Gateway:
         while True:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
-                self._client.close()
+                self.close()
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
@@ -126,9 +130,11 @@ class Gateway:
                 await self._upload(service, calls, receive)
             await self._download(service, calls, receive, send)
         except Problem as problem:
-            await _answer(problem, send)
-        finally:
             await calls.aclose()
+            await _answer(problem, send)
+        except BaseException:
+            await calls.aclose()
+            raise
 
     # -- the client's side of a request
 
@@ -266,7 +272,8 @@ async def _verdict(calls: AsyncGenerator[Exchange, None]) -> UpstreamError | Non
 
 
 async def _answer(problem: Problem, send: Send) -> None:
-    await asyncio.sleep(0.02)
+    # The frames of its history keep the server's receive() alive, and granian a connection open that it should close.
+    problem.__traceback__ = problem.__context__ = None
     for message in problem.messages():
         await send(message)
 

@@ -15,7 +15,7 @@ grow with the number of routes, only with the depth of the deepest stem.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final, Generic, TypeVar
 
 import attrs
@@ -72,13 +72,16 @@ def ambiguity(path: bytes, allowed: Iterable[bytes] = ()) -> str | None:
         return "the path has a backslash"
     if not _LEGAL(path):
         return "the path has characters that must be percent-encoded, or a broken percent-encoding"
-    lowered = path.lower()
-    if re.search(rb"%[01][0-9a-f]|%7f", lowered):
+    return _encoded_ambiguity(path.lower(), allowed)
+
+
+def _encoded_ambiguity(path: bytes, allowed: Iterable[bytes]) -> str | None:
+    if re.search(rb"%[01][0-9a-f]|%7f", path):
         return "the path has an encoded control character"
     for encoded in _AMBIGUOUS:
-        if encoded in lowered and encoded not in allowed:
+        if encoded in path and encoded not in allowed:
             return f"the path has {encoded.decode()}, which servers read differently"
-    read = lowered.replace(b"%2f", b"/").replace(b"%5c", b"/")  # as the most eager of servers would
+    read = path.replace(b"%2f", b"/").replace(b"%5c", b"/")  # as the most eager of servers would
     if _DOTS(read):
         return "the path has a dot segment"
     if read.startswith(b"//"):
@@ -126,28 +129,26 @@ class _Table(Generic[T]):
     stems: dict[bytes, dict[str, T]] = attrs.field(factory=dict)
     depth: int = 0  # slashes in the longest stem
 
-    def candidates(self, path: bytes) -> Iterator[dict[str, T]]:
+    def candidates(self, path: bytes) -> list[dict[str, T]]:
         """What has the path, the most specific first."""
         node = self.exact.get(path)
-        if node is not None:
-            yield node
-        stems = self.stems
+        found = [] if node is None else [node]
+        stems, depth = self.stems, self.depth
         if not stems:
-            return
-        ends: list[int] = []
-        end = path.find(b"/", 1)
-        while end >= 0 and len(ends) < self.depth:
-            ends.append(end)
-            end = path.find(b"/", end + 1)
-        if end < 0 and len(ends) < self.depth:
-            ends.append(len(path))
-        for end in reversed(ends):
-            node = stems.get(path[:end])
-            if node is not None:
-                yield node
+            return found
+        below: list[dict[str, T]] = []
         node = stems.get(b"")
         if node is not None:
-            yield node
+            below.append(node)
+        end = 0
+        while depth and end >= 0:
+            depth -= 1
+            end = path.find(b"/", end + 1)
+            node = stems.get(path if end < 0 else path[:end])
+            if node is not None:
+                below.append(node)
+        below.reverse()
+        return found + below
 
 
 class Router(Generic[T]):

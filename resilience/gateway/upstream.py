@@ -68,9 +68,9 @@ class Endpoint:
         return cls(parts.hostname, parts.port or (443 if tls else 80), tls, parts.netloc.encode())
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class Request:
-    """What to send upstream.
+    """What to send upstream. Not to be changed; freezing it would cost as much as routing it.
 
     Attributes:
         method: In capitals.
@@ -120,6 +120,7 @@ class Exchange(Protocol):
 
     def take(self) -> bytes:
         """What has arrived of the body and was not taken yet."""
+        ...
 
     async def more(self) -> None:
         """Wait until there is something to take, or the answer is complete."""
@@ -133,6 +134,7 @@ class UpstreamClient(Protocol):
 
     async def send(self, endpoint: Endpoint, request: Request, *, connect_timeout: float) -> Exchange:
         """Connect, and send the request's head and such body as it has."""
+        ...
 
     def close(self) -> None:
         """Close idle connections; exchanges under way end as they will."""

@@ -13,7 +13,7 @@ import functools
 import inspect
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import wrapt
 
@@ -30,10 +30,12 @@ class GuardedCallable(wrapt.CallableObjectProxy[Any]):  # type: ignore[misc,unus
         super().__init__(wrapped)
         self._self_guarded = guarded
 
-    @property
-    def __call__(self) -> Any:  # type: ignore[override,unused-ignore]
-        """The compiled wrapper: inspect asks ``__call__`` too whether it is a coroutine function."""
-        return self._self_guarded
+    if not TYPE_CHECKING:
+
+        @property
+        def __call__(self) -> Any:
+            """The compiled wrapper: inspect asks ``__call__`` too whether it is a coroutine function."""
+            return self._self_guarded
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Bind as the callable itself does: what functools.lru_cache makes is a method, a partial is none."""

@@ -225,10 +225,10 @@ class Command:
         The caller holds the registry's lock, and passes the result to switch() when it does no more.
         """
         known, declared = self._stated, self._declared
-        news = {name: getattr(wanted, name) for name in stated
+        news: dict[str, Any] = {name: getattr(wanted, name) for name in stated
                 if name not in known or getattr(wanted, name) != getattr(declared, name)}
         same = self._settings is declared
-        always = {
+        always: dict[str, Any] = {
             "isolation": "thread" if "thread" in (declared.isolation, wanted.isolation) else "semaphore",
             "has_fallback": declared.has_fallback or wanted.has_fallback,
             "fallback_max_concurrent": (wanted if wanted.has_fallback else declared).fallback_max_concurrent,

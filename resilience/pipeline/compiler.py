@@ -10,14 +10,14 @@ import linecache
 from collections.abc import Callable
 from typing import Any
 
-from .template import COMPILED, NAMES, Shape, source
+from .template import NAMES, Shape, source
 
 
 @functools.cache
 def _maker(shape: Shape) -> Callable[..., Callable[..., Any]]:
     text = source(shape)
     parts = [name for name in ("breaker", "bulkhead", "deadline", "fallback") if getattr(shape, name)]
-    filename = f"{COMPILED}{' '.join([shape.flavour.value, *parts])}>"
+    filename = f"<resilience {' '.join([shape.flavour.value, *parts])}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
     scope: dict[str, Any] = {}
     exec(compile(text, filename, "exec"), scope)

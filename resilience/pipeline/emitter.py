@@ -12,6 +12,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from .binding import flavour_of
+from .template import Flavour
+
 _Event = TypeVar("_Event")
 _log = logging.getLogger("resilience")
 
@@ -34,6 +37,9 @@ class Emitter:
             raise TypeError(f"subscribe() takes a type of event first, such as StateChanged, not {kind!r}")
         if not callable(listener):
             raise TypeError(f"a listener must be callable, not {listener!r}")
+        if flavour_of(listener) is not Flavour.SYNC:
+            raise TypeError(f"a listener must be a plain function: nobody would await what {listener!r} returns; "
+                            "let one start a task")
 
         def ours(event: _Event) -> object:  # one object per subscription: the same listener may subscribe twice
             return listener(event)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 from ..core.breaker import Circuit
@@ -30,7 +31,6 @@ from ..errors import BadRequestError, BulkheadFullError, CallTimeoutError, Circu
 from ..metrics.recorder import Recorder
 from .emitter import Emitter
 from .policies import Fallback
-from .template import COMPILED
 
 #: The event under which each Outcome of a call that ran is counted.
 EVENT_OF: dict[int, int] = {
@@ -176,8 +176,10 @@ def _never_began(error: BaseException) -> bool:
     """Whether *error* says that the call's arguments do not fit: the caller's mistake, and nothing of the target's."""
     if type(error) is not TypeError:
         return False
+    # Below the wrapper's own frame are none, or Isolation.wait and Job.run, if no line of the function ran.
+    frames: list[CodeType] = []
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    while trace is not None and trace.tb_next is not None and len(frames) < 3:
         trace = trace.tb_next
-    code = trace and trace.tb_frame.f_code  # where it was raised: if in our own text, no line of the function ran
-    return code is not None and (code is Job.run.__code__ or code.co_filename.startswith(COMPILED))
+        frames.append(trace.tb_frame.f_code)
+    return not frames or (len(frames) == 2 and frames[1] is Job.run.__code__)

@@ -116,7 +116,7 @@ def _async_generator(function: Callable[..., Any], ledger: Ledger) -> Callable[.
     async def rescue(error: BaseException, args: _Args, kwargs: _Kwargs) -> AsyncIterator[Any]:
         items = 0
         try:
-            answer = function(*args, **ledger.arguments(error, kwargs))
+            answer: Any = function(*args, **ledger.arguments(error, kwargs))
             if inspect.isawaitable(answer):
                 answer = await answer
             if not hasattr(answer, "__aiter__"):

@@ -69,9 +69,6 @@ NAMES: Final = ("fn", "clock", "classify", "rescuable", "rescue", "emitted", "EV
                 "recorder", "pending", "push", "drain", "success",
                 "circuit", "admit", "refusal", "settle", "take", "give", "enter", "leave", "lapsed", "submit", "wait")
 
-#: How the name of every text's file begins.
-COMPILED: Final = "<resilience "
-
 _CALL = {
     Flavour.SYNC: "result = fn(*args, **kwargs)",
     Flavour.THREAD: "result = wait(job)",
@@ -106,7 +103,7 @@ try:
         watch = enter()
         item = await step
         leave(watch)
-        watch = thrown = None
+        watch = step = thrown = None  # an athrow() keeps the exception
         items += 1
         paused = clock()
         try:
@@ -223,7 +220,7 @@ def _execution(shape: Shape) -> str:
     deadline = shape.deadline and flavour.is_async
     call = _CALL[flavour]
     if flavour is Flavour.ASYNC_GENERATOR and not deadline:
-        call = "\n".join(line.replace("watch = thrown", "thrown") for line in call.splitlines()
+        call = "\n".join(line.replace("watch = step", "step") for line in call.splitlines()
                          if "(watch)" not in line and "watch = enter" not in line)
     if flavour is Flavour.ASYNC and deadline:
         call = f"watch = enter()\n{call}"

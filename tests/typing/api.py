@@ -77,6 +77,35 @@ class Client:
     def freed(n: int) -> str:
         return str(n)
 
+    @classmethod
+    @command(timeout=0.5)
+    async def make(cls, n: int) -> str:
+        return cls.__name__ * n
+
+    @command(timeout=0.5)
+    @classmethod
+    async def made(cls, n: int) -> str:
+        return cls.__name__ * n
+
+    @fallback(lambda self, n: iter([b""]))
+    @circuit_breaker
+    def pages(self, n: int) -> Iterator[bytes]:
+        yield b"" * n
+
+    @bulkhead(20)
+    async def stream(self, n: int) -> AsyncIterator[bytes]:
+        yield b"" * n
+
+    @Pipeline(CircuitBreaker(), Timeout(0.5))
+    async def piped(self, n: int, *, deep: bool = False) -> bytes:
+        return b"" * n
+
+
+class SubClient(Client):
+    @command
+    def read(self, n: int) -> bytes:
+        return super().read(n)
+
 
 guarded = Pipeline(Fallback(lambda *a: None), CircuitBreaker(), Bulkhead(20), Timeout(0.5), key="inventory")
 
@@ -112,7 +141,30 @@ async def methods(client: Client) -> None:
     assert_type(await asyncio.create_task(client.fetch("u")), str)
     assert_type(Client.free(1), str)
     assert_type(Client.freed(1), str)
+    assert_type(await Client.make(1), str)
+    assert_type(await asyncio.create_task(client.made(1)), str)
+    assert_type(client.pages(1), Iterator[bytes])
+    assert_type(client.stream(1), AsyncIterator[bytes])
+    assert_type(await client.piped(1, deep=True), bytes)
+    assert_type(await Client.piped(client, 1), bytes)
+    assert_type(client.read.resilience, Command)
+    assert_type(Client.read.resilience.state, State)
+    assert_type(SubClient().read(1), bytes)
+    await client.piped("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.piped(1, True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await Client.made("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.read("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def mistakes() -> None:
+    command(timeout="1")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    command(tiemout=1.0)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    command(isolation="process")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    circuit_breaker(failure_rte=0.5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    command(3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    Pipeline(0.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    guarded.call(bare, "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    bare.nothing  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]  # noqa: B018
 
 
 def handles() -> None:

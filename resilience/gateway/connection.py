@@ -1,0 +1,322 @@
+"""One HTTP/1.1 connection to an upstream, and the exchange that it carries.
+
+It carries one exchange at a time, and is kept only after an answer that was
+complete, to a request that was sent completely, with nothing left over; otherwise
+it is cut. So a connection that an upstream or a client left in an unknown state
+never carries another request.
+
+Memory is bounded: a head by its bytes, a body by pausing the transport while more
+than HIGH_WATER bytes wait to be taken.
+
+A kept connection may be closed by the other end just as a request is written to
+it. That request is sent once more, on a fresh connection, if that can do no harm:
+its method is idempotent and no byte of an answer has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import httptools
+
+from .upstream import Endpoint, Header, InvalidRequestError, Request, UpstreamError
+
+if TYPE_CHECKING:
+    from .http1 import Http1Client
+
+HIGH_WATER: Final = 128 * 1024
+MAX_HEAD_BYTES: Final = 64 * 1024
+MAX_TRAILERS: Final = 100
+_FRAMING: Final = (b"content-length", b"transfer-encoding")
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+
+def head_bytes(endpoint: Endpoint, request: Request) -> bytes:
+    """The request's head, as it goes over the wire.
+
+    Raises:
+        InvalidRequestError: A header would break out of its line.
+    """
+    lines = [b"%b %b HTTP/1.1\r\nhost: %b" % (
+        request.method.encode(), request.target, request.host or endpoint.authority)]
+    lines += [b"%b: %b" % header for header in request.headers]
+    length = request.length
+    if length is None:
+        lines.append(b"transfer-encoding: chunked")
+    elif length or request.method in ("POST", "PUT", "PATCH"):
+        lines.append(b"content-length: %d" % length)
+    head = b"\r\n".join(lines)
+    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+        raise InvalidRequestError("a header has a line break or NUL in it")
+    return head + b"\r\n\r\n"
+
+
+class Connection(asyncio.Protocol):
+    """One connection, and the exchange that it carries. See upstream.Exchange."""
+
+    def __init__(self, client: Http1Client, endpoint: Endpoint, loop: asyncio.AbstractEventLoop,
+                 connect_timeout: float) -> None:
+        self._client, self._endpoint, self._loop = client, endpoint, loop
+        self._connect_timeout = connect_timeout
+        self._transport: asyncio.Transport | None = None
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self.idle_since = 0.0
+        self.reused = False
+        self.closed = False
+        self._writable: asyncio.Future[None] | None = None
+        self._busy = False
+
+    # -- one exchange
+
+    def begin(self, request: Request) -> None:
+        """Write the request; what follows belongs to it."""
+        head = head_bytes(self._endpoint, request)
+        self._request = request
+        self.status = 0
+        self.headers: list[Header] = []
+        self.answered = self.complete = False
+        self.failure: UpstreamError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._chunks: list[bytes] = []
+        self._buffered = self._head_size = self._trailers = 0
+        self._interim = self._surplus = self._paused = self._persistent = False
+        self._until_close = True  # unless a header says otherwise
+        self._busy = True
+        self._left = request.length
+        self._sent = request.body is not None
+        assert self._transport is not None
+        self._transport.write(head + request.body if request.body else head)
+        if request.body:
+            self._left = 0
+
+    async def write(self, chunk: bytes) -> None:
+        """Send a piece of the body; returns when there is room for another."""
+        transport = self._transport
+        if self.failure is not None or transport is None or self.closed:
+            return  # head() tells
+        if self._left is None:
+            transport.writelines((b"%x\r\n" % len(chunk), chunk, b"\r\n"))
+        elif len(chunk) > self._left:
+            raise InvalidRequestError("the body is longer than its Content-Length")
+        else:
+            self._left -= len(chunk)
+            transport.write(chunk)
+        if self._writable is not None:
+            await self._writable
+
+    def end(self) -> None:
+        """The body is complete."""
+        if self._left is None:
+            if self._transport is not None and not self.closed:
+                self._transport.write(b"0\r\n\r\n")
+        elif self._left:
+            raise InvalidRequestError("the body is shorter than its Content-Length")
+        self._sent = True
+
+    async def head(self) -> None:
+        """Wait for the answer's head."""
+        if not self.answered and self.failure is None:
+            await self._wait()
+        if self.failure is not None and not self.status:
+            if self._is_stale():
+                await self._begin_anew()
+                return
+            raise self.failure
+
+    async def answering(self) -> None:
+        """Wait until ``answered``, or for a failure."""
+        while not self.answered and self.failure is None:
+            await self._wait()
+
+    def take(self) -> bytes:
+        """What has arrived of the body and was not taken yet."""
+        chunks = self._chunks
+        if not chunks:
+            return b""
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._chunks = []
+        self._buffered = 0
+        if self._paused:
+            self._paused = False
+            if self._transport is not None and not self.closed:
+                self._transport.resume_reading()
+        return data
+
+    async def more(self) -> None:
+        """Wait until there is something to take, or the answer is complete."""
+        while not self._chunks and not self.complete:
+            if self.failure is not None:
+                raise self.failure
+            await self._wait()
+
+    def release(self) -> None:
+        """Keep the connection if it is clean, else cut it."""
+        if not self._busy:
+            return
+        self._busy = False
+        keep = (self.complete and self._sent and not self._surplus and not self._until_close and not self.closed
+                and not self._paused and self._writable is None and self._persistent)
+        if keep and self._request.method == "HEAD":  # llhttp does not know, and still expects the body
+            self._parser = httptools.HttpResponseParser(self)
+        if not keep or not self._client.keep(self._endpoint, self):
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self.closed = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _is_stale(self) -> bool:
+        return (self.reused and not self._head_size and self._request.body is not None
+                and self._request.method in _IDEMPOTENT)
+
+    async def _begin_anew(self) -> None:
+        """Move the exchange to a fresh connection, under this object."""
+        request = self._request
+        self._parser = httptools.HttpResponseParser(self)
+        await self._client.connect(self._endpoint, self, self._connect_timeout)
+        self.reused = False
+        self.begin(request)
+        await self.head()
+
+    async def _wait(self) -> None:
+        waiter = self._waiter = self._loop.create_future()
+        try:
+            await waiter
+        finally:
+            if self._waiter is waiter:  # one that was cancelled may end after the next began
+                self._waiter = None
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _fail(self, failure: UpstreamError) -> None:
+        if not self.complete and self.failure is None:
+            self.failure = failure
+            self.answered = True
+            self._wake()
+
+    # -- asyncio calls these
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._writable = None
+        self.closed = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self.closed = True
+        self._parser = None  # it holds us
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+        if not self._busy:
+            self._client.forget(self._endpoint, self)
+        elif self._until_close and self.status and self.failure is None and exc is None:
+            self.complete = True
+            self._wake()
+        else:
+            self._fail(UpstreamError("the connection was closed before the answer was complete"))
+
+    def eof_received(self) -> None:
+        """See asyncio.Protocol."""
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if not self._busy:  # nobody asked
+            self.abort()
+            return
+        if not self.answered:
+            self._head_size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._nonsense("the answer switches protocols")
+        except Exception:  # noqa: BLE001 - httptools wraps what its callbacks raise, too
+            self._surplus = True
+            self._nonsense("the answer is not valid HTTP/1.1")
+        else:
+            if self._head_size > MAX_HEAD_BYTES and not self.answered:
+                self._nonsense("the answer's head is too large")
+            elif self._chunks:
+                self._wake()
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        if self._writable is None:
+            self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
+    def _nonsense(self, what: str) -> None:
+        self._fail(UpstreamError(what))
+        if not self.complete:
+            self.abort()
+
+    # -- llhttp calls these
+
+    def on_message_begin(self) -> None:
+        """A message begins."""
+        if self.complete:
+            self._surplus = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer."""
+        if not self.answered:
+            name = name.lower()
+            self.headers.append((name, value))
+            if name in _FRAMING:
+                self._until_close = False
+        else:
+            self._trailers += 1
+            if self._trailers > MAX_TRAILERS:
+                raise ValueError
+
+    def on_headers_complete(self) -> None:
+        """The head is complete."""
+        if self.complete:
+            return
+        status = self._parser.get_status_code()
+        if status < 200:
+            if status < 100 or status == 101:
+                raise ValueError
+            self._interim = self._until_close = True
+            self.headers.clear()
+            return
+        if status > 999 or len(self.headers) > 1000:
+            raise ValueError
+        self.status = status
+        self.answered = True
+        self._persistent = self._parser.should_keep_alive()  # llhttp has forgotten by the end of the message
+        if self._request.method == "HEAD" or status in (204, 304):
+            self.complete = True
+            self._until_close = False
+        self._wake()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if self.complete:
+            self._surplus = True
+            return
+        self._chunks.append(body)
+        self._buffered += len(body)
+        if self._buffered > HIGH_WATER and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """The message is complete."""
+        if self._interim:
+            self._interim = False
+            return
+        self.complete = True
+        self._wake()

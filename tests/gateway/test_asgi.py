@@ -1,0 +1,114 @@
+"""The gateway as an ASGI 3 application, under whatever server or framework calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from resilience import ConfigError, Registry
+from resilience.gateway import Gateway, GatewayConfig
+from resilience.gateway.config import CommandSettings, GatewaySettings, RouteConfig, ServiceConfig
+
+from .harness import Upstream
+
+
+def app_for(upstream: Upstream, registry: Registry | None = None) -> Gateway:
+    return Gateway(GatewayConfig(
+        gateway=GatewaySettings(client_timeout=0.2),
+        services={"up": ServiceConfig(endpoints=(upstream.url,))},
+        routes=(RouteConfig(path="/api/*", service="up"),)), registry=Registry() if registry is None else registry)
+
+
+async def ask(app: Gateway, body: list[bytes] | None = None, **changes: Any) -> tuple[int, dict[bytes, bytes], bytes]:
+    scope = {"type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "path": "/api/x",
+             "query_string": b"", "headers": [(b"host", b"gw")], "client": ("192.0.2.1", 1), "server": ("gw", 80)}
+    pieces = list(body or [b""])
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        if pieces:
+            return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await app({**scope, **changes}, receive, send)
+    app.close()
+    await asyncio.sleep(0)  # for the transports to close
+    if not sent:
+        return 0, {}, b""
+    return sent[0]["status"], dict(sent[0]["headers"]), b"".join(each["body"] for each in sent[1:])
+
+
+async def test_a_server_without_raw_path_is_served_too(upstream: Upstream) -> None:
+    assert 200 == (await ask(app_for(upstream), path="/api/caf\xe9 x"))[0]
+    assert "/api/caf%C3%A9%20x" == upstream.calls[-1].target
+
+
+async def test_mounted_it_routes_what_is_below_its_mount(upstream: Upstream) -> None:
+    assert 200 == (await ask(app_for(upstream), raw_path=b"/mount/api/y", root_path="/mount"))[0]
+    assert "/api/y" == upstream.calls[-1].target
+
+
+async def test_a_websocket_is_refused(upstream: Upstream) -> None:
+    sent = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message["type"])
+
+    await app_for(upstream)({"type": "websocket"}, receive, send)
+    assert ["websocket.close"] == sent
+
+
+async def test_lifespan_starts_and_ends(upstream: Upstream) -> None:
+    messages, sent = ["lifespan.startup", "lifespan.shutdown"], []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": messages.pop(0)}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message["type"])
+
+    await app_for(upstream)({"type": "lifespan"}, receive, send)
+    assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == sent
+
+
+@pytest.mark.parametrize(("length", "body"), [
+    (5, [b"abc"]), (2, [b"abc"]), (200_000, [b"a" * 100_000]), (70_000, [b"a" * 70_000, b"b"])])
+async def test_a_server_that_does_not_check_lengths_cannot_smuggle(
+        upstream: Upstream, length: int, body: list[bytes]) -> None:
+    status, _, found = await ask(app_for(upstream), body, method="POST",
+                                 headers=[(b"host", b"gw"), (b"content-length", b"%d" % length)])
+    assert (400, 400) == (status, json.loads(found)["status"])
+
+
+@pytest.mark.parametrize("value", [b"a\r\nx-evil: 1", b"a\nb", b"a\rb", b"a\0b"])
+async def test_a_server_that_does_not_check_headers_cannot_split_requests(upstream: Upstream, value: bytes) -> None:
+    before = len(upstream.calls)
+    assert 400 == (await ask(app_for(upstream), headers=[(b"host", b"gw"), (b"x-a", value)]))[0]
+    assert before == len(upstream.calls)
+
+
+async def test_services_are_commands_of_the_registry_and_count_a_client_s_fault_as_nobody_s(upstream: Upstream) -> None:
+    registry = Registry()
+    app = app_for(upstream, registry)
+    await ask(app)
+    await ask(app, headers=[(b"host", b"gw"), (b"x-a", b"a\nb")])
+    snapshot = registry["up"].snapshot()
+    assert ("gateway", 1, 1, 0) == (snapshot.group, snapshot.counts["success"], snapshot.counts["bad_request"],
+                                    snapshot.in_flight)
+
+
+def test_two_gateways_that_disagree_about_a_service_cannot_share_a_registry(upstream: Upstream) -> None:
+    registry = Registry()
+    app_for(upstream, registry)
+    other = ServiceConfig(endpoints=(upstream.url,), command=CommandSettings(timeout=9.0))
+    with pytest.raises(ConfigError, match="timeout"):
+        Gateway(GatewayConfig(services={"up": other}), registry=registry)
