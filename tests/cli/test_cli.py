@@ -108,7 +108,7 @@ service = "inventry"
 
     assert 2 == run.returncode
     for line, word in ((2, "bind"), (3, "colour"), (6, "endpoints"), (9, "timeout"), (13, "inventory")):
-        assert any(text.startswith(("bad.toml:%d:" % line, "resilience: bad.toml:%d:" % line)) and word in text
+        assert any(text.startswith((f"bad.toml:{line}:", f"resilience: bad.toml:{line}:")) and word in text
                    for text in run.stderr.splitlines()), (line, run.stderr)
 
 

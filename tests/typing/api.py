@@ -103,7 +103,7 @@ class Client:
 
 class SubClient(Client):
     @command
-    def read(self, n: int) -> bytes:
+    def read(self, n: int) -> bytes:  # pyright: ignore[reportIncompatibleVariableOverride]
         return super().read(n)
 
 
@@ -141,7 +141,7 @@ async def methods(client: Client) -> None:
     assert_type(await asyncio.create_task(client.fetch("u")), str)
     assert_type(Client.free(1), str)
     assert_type(Client.freed(1), str)
-    assert_type(await Client.make(1), str)
+    assert_type(await client.make(1), str)
     assert_type(await asyncio.create_task(client.made(1)), str)
     assert_type(client.pages(1), Iterator[bytes])
     assert_type(client.stream(1), AsyncIterator[bytes])
@@ -152,7 +152,6 @@ async def methods(client: Client) -> None:
     assert_type(SubClient().read(1), bytes)
     await client.piped("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await client.piped(1, True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    await Client.made("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.read("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
