@@ -11,6 +11,8 @@ from typing import Any, Final, TextIO
 from .script import Cue
 from .traffic import Route
 
+_REASONS: Final = {"failure_rate": "too many of its calls failed", "slow_rate": "too many of its calls were slow",
+                   "probe_failed": "the probe failed"}
 _MARK: Final = {"closed": "+", "open": "X", "half_open": "?"}
 
 
@@ -66,16 +68,15 @@ class Story:
         for change in message["transitions"]:
             if change["term"] > self._terms.get(key, 0):
                 self._terms[key] = change["term"]
-                self._transition(key, change, message)
+                self._transition(key, change)
 
-    def _transition(self, key: str, change: dict[str, Any], message: dict[str, Any]) -> None:
+    def _transition(self, key: str, change: dict[str, Any]) -> None:
         if change["to"] == "open":
             self.opened[key] += 1
             began = self._fault_at.get(key)
             after = "" if began is None or change["from"] == "half_open" else \
                 f" after {self._clock() - change['age_s'] - began:.1f} s"
-            why = "the probe failed" if change["trigger"] == "probe_failed" else \
-                f"{message['error_rate']:.0%} of its calls failed"
+            why = _REASONS.get(change["trigger"], change["trigger"].replace("_", " "))
             self.say(f"{key}: circuit opened{after} ({why}); {self._others(key)}")
         elif change["to"] == "half_open":
             self.say(f"{key}: circuit half-open, probing")
