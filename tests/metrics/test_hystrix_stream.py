@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from resilience import BadRequestError, CircuitBreaker, Registry, ThreadPool, command
+from resilience import BadRequestError, CircuitBreaker, ThreadPool, command
 from resilience.errors import ResilienceError
 from resilience.metrics.hystrix import Encoder, config_message, utilization_message
-from resilience.testing import ManualClock
 
 # SerialHystrixDashboardData.java, in its order.
 COMMAND_FIELDS = """
@@ -37,16 +36,6 @@ propertyValue_metricsRollingStatisticalWindowInMilliseconds reportingHosts
 """.split()
 
 PERCENTILES = ["0", "25", "50", "75", "90", "95", "99", "99.5", "100"]
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def registry(clock):
-    return Registry(clock=clock)
 
 
 def messages(registry):

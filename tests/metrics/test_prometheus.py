@@ -4,20 +4,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from resilience import CircuitBreaker, Registry, command
+from resilience import CircuitBreaker, command
 from resilience.core.outcome import EVENT_NAMES
 from resilience.metrics.prometheus import Collector
-from resilience.testing import ManualClock
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def registry(clock):
-    return Registry(clock=clock)
 
 
 def scrape(registry):
