@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
@@ -190,7 +191,8 @@ def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
     wrapper: Any = dress(guarded, fn)
     guarded.resilience = command  # after dress(), which may have copied another's
     setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, plan, command, entry.registry, ledger))
-    command.guards(guarded, entry.timeless)
+    with entry.registry.lock:
+        command.guards(guarded, entry.timeless)
     return wrapper
 
 
@@ -303,7 +305,14 @@ def _check_apart(fn: Callable[..., Any], plan: Plan, command: Command) -> None:
                     raise ConfigError(
                         f"{command.key}: {type(policy).__name__} stands above and below another decorator, so that "
                         "each call would pass it twice; keep one of them, or give one a key of its own", "key")
-        inner = getattr(inner, "__wrapped__", None)
+        inner = _beneath(inner)
+
+
+def _beneath(fn: Any) -> Any:
+    """What a wrapper, a partial or a bound method calls; None if that is all."""
+    if isinstance(fn, functools.partial):
+        return fn.func
+    return fn.__func__ if isinstance(fn, types.MethodType) else getattr(fn, "__wrapped__", None)
 
 
 def _function_of(below: Guard) -> Callable[..., Any] | None:

@@ -67,10 +67,17 @@ class Emitter:
             try:
                 listener(event)
             except Exception:  # noqa: BLE001 - whatever it is, the call goes on
-                if id(listener) not in self._faulty:
-                    self._faulty.add(id(listener))
-                    _log.exception("a listener for %s raised; it stays subscribed, and is not logged again",
-                                   type(event).__name__)
+                self._complain(listener, event)
+
+    def _complain(self, listener: Callable[[Any], object], event: object) -> None:
+        if id(listener) in self._faulty:
+            return
+        self._faulty.add(id(listener))
+        try:
+            _log.exception("a listener for %s raised; it stays subscribed, and is not logged again",
+                           type(event).__name__)
+        except Exception:  # noqa: BLE001 - no stack is left: a listener called the command that it heard of
+            self._faulty.discard(id(listener))
 
     def renew(self) -> None:
         """Fresh lock after a fork."""

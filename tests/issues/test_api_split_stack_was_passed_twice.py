@@ -40,3 +40,14 @@ def test_different_policies_and_different_keys_are_not(registry):
         return 2
 
     assert (1, 2) == (one(), two())
+
+
+def test_a_bound_method_or_a_partial_hides_nothing(registry):
+    """Only what functools.wraps had made was looked through."""
+    class Client:
+        @bulkhead(1, registry=registry)
+        def get(self): ...
+
+    for again in (Client().get, functools.partial(Client().get), functools.partial(Client.get, None)):
+        with pytest.raises(ConfigError, match="twice"):
+            bulkhead(1, registry=registry)(again)
