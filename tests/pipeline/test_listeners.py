@@ -35,10 +35,14 @@ def test_a_listener_that_calls_the_failing_command_again_ends_in_a_logged_recurs
     with pytest.raises(OSError, match="down"):
         call()
 
-    assert 1 == len(caplog.records)
+    # At the end of the stack a record may reach one handler and not the next; it counts as not logged, and is tried
+    # again a few frames further up. How often depends on the depth that the test itself began at.
+    logged = len(caplog.records)
+    assert 1 <= logged < 20
     assert 0 == call.resilience.snapshot().in_flight
     with pytest.raises(OSError, match="down"):
         call()
+    assert logged == len(caplog.records), "once it is logged, it is not logged again"
 
 
 def test_a_listener_may_steer_and_configure_the_command_whose_change_it_hears(registry):
