@@ -1,6 +1,6 @@
 """Circuit breaker: a pure state machine that is told the time.
 
-Rule 1: everything that decides a transition lives in this file.
+Rule 1: everything that decides a transition lives in this file and in terms.py.
 Rule 2: nothing here reads a clock, sleeps, logs or knows of async.
 
 The *permit* handed out by acquire() is the current term itself. A term is one
@@ -27,7 +27,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from math import inf
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import attrs
 
@@ -35,7 +35,7 @@ from ..errors import CircuitOpenError, ConfigError
 from .checks import flag, number, strict
 from .events import State, StateChanged, Trigger
 from .outcome import FAILURE, REJECTED, SUCCESS, TIMEOUT
-from .window import CountWindow, Tally, TimeWindow
+from .terms import BAD, GOOD, SLOW_BAD, SLOW_GOOD, Closed, Disabled, ForcedClosed, ForcedOpen, HalfOpen, Open, Term
 
 _OPERATOR: Final = {
     Trigger.FORCED_OPEN: State.FORCED_OPEN,
@@ -121,154 +121,6 @@ class CircuitBreaker:
         return wait * (1.0 + self.open_jitter * u)
 
 
-# Columns of a closed term's window. Slow and failed are counted apart: one call, one column.
-_GOOD, _BAD, _SLOW_GOOD, _SLOW_BAD = range(4)
-
-
-class _Term:
-    """One stay in one state."""
-
-    __slots__ = ("bump", "calm_until", "refuses_until", "seq", "since", "until")
-    state: ClassVar[State]
-    bump: Callable[[], object]  # tallies one good and fast result; called only before calm_until
-    admits: ClassVar[bool] = False  # lets every call pass
-
-    def __init__(self, seq: int, now: float) -> None:
-        self.seq, self.since = seq, now
-        self.until = inf  # when a caller may end this term by knocking
-        self.refuses_until = -inf  # until when there is nothing to ask: the answer is no
-        self.calm_until = -inf  # until when a good and fast result needs no lock
-
-    def record(self, column: int, now: float) -> Trigger | None:
-        """Weigh one result. The caller holds the lock."""
-        return None
-
-
-class _Closed(_Term):
-    __slots__ = ("_config", "_horizon", "_tally", "_window")
-    state = State.CLOSED
-    admits = True
-
-    def __init__(self, seq: int, now: float, config: CircuitBreaker, horizon: Callable[[], float],
-                 heir: _Closed | None = None) -> None:
-        super().__init__(seq, now)
-        self._horizon = horizon
-        self._tally = Tally()
-        self.bump = self._tally.bump
-        self._config = config
-        self._window: TimeWindow | CountWindow
-        if heir is not None:
-            heir.harvest()
-            self._window = heir._window
-        elif config.window_calls is not None:
-            self._window = CountWindow(4, size=config.window_calls)
-        else:
-            self._window = TimeWindow(4, window=config.window, buckets=config.buckets, now=now)
-        self._be_calm(any(self._window.sums(now)[1:]))
-
-    def record(self, column: int, now: float) -> Trigger | None:
-        self.harvest()
-        self._window.add(column, now)
-        good, bad, slow_good, slow_bad = self._window.sums(now)
-        self._be_calm(bad or slow_good or slow_bad)
-        calls = good + bad + slow_good + slow_bad
-        config = self._config
-        if calls < config.min_calls:
-            return None
-        if (bad + slow_bad) / calls >= config.failure_rate:  # 0.55 * 100 is more than 55, 55 / 100 is 0.55
-            return Trigger.FAILURE_RATE
-        if config.slow_call is not None and (slow_good + slow_bad) / calls >= config.slow_rate:
-            return Trigger.SLOW_RATE
-        return None
-
-    def harvest(self) -> None:
-        """Bring the tallied calls into the slice they happened in."""
-        fresh = self._tally.take()
-        if fresh:
-            self._window.add(_GOOD, self.since, fresh)  # a time in the past: the running slice
-
-    def adopt(self, config: CircuitBreaker, now: float) -> None:
-        """Go on under another configuration, with the same history."""
-        self.harvest()
-        old, self._config, window = self._config, config, self._window
-        if isinstance(window, TimeWindow) and config.window_calls is None:
-            if (old.window, old.buckets) != (config.window, config.buckets):
-                self._window = window.resized(window=config.window, buckets=config.buckets, now=now)
-        elif isinstance(window, CountWindow) and config.window_calls is not None:
-            self._window = window.resized(config.window_calls)
-        else:
-            self._window = _Closed(0, now, config, self._horizon)._window
-            sums, most = window.sums(now), config.window_calls or inf
-            share = min(1.0, most / max(1, sum(sums)))  # too many for the new window: each column its part
-            for column, n in enumerate(sums):
-                self._window.add(column, now, int(n * share))
-        self._be_calm(any(self._window.sums(now)[1:]))
-
-    def _be_calm(self, troubled: object) -> None:
-        # The first good result of a new term or slice takes the lock too; so the last slice's tally is harvested
-        # before the window rolls on. A count window has no slices, and takes it always.
-        window = self._window
-        if troubled or isinstance(window, CountWindow):
-            self.calm_until = -inf
-        else:
-            self.calm_until = min(window.edge, self._horizon())
-
-
-class _ForcedClosed(_Closed):
-    __slots__ = ()
-    state = State.FORCED_CLOSED
-
-    def record(self, column: int, now: float) -> Trigger | None:
-        super().record(column, now)  # keeps the history, decides nothing
-        return None
-
-
-class _Disabled(_Term):
-    __slots__ = ()
-    state = State.DISABLED
-    admits = True
-
-
-class _Open(_Term):
-    __slots__ = ("openings", "u")
-    state = State.OPEN
-
-    def __init__(self, seq: int, now: float, config: CircuitBreaker, openings: int, u: float) -> None:
-        super().__init__(seq, now)
-        self.openings, self.u = openings, u
-        self.until = self.refuses_until = now + config.wait(openings, u)
-
-
-class _ForcedOpen(_Term):
-    __slots__ = ()
-    state = State.FORCED_OPEN
-
-
-class _HalfOpen(_Term):
-    __slots__ = ("_owed", "_slots")
-    state = State.HALF_OPEN
-
-    def __init__(self, seq: int, now: float, config: CircuitBreaker) -> None:
-        super().__init__(seq, now)
-        self.until = now + config.half_open_for
-        self._slots = self._owed = config.half_open_calls
-
-    def admit(self) -> bool:
-        if not self._slots:
-            return False
-        self._slots -= 1
-        return True
-
-    def give_back(self) -> None:
-        self._slots += 1
-
-    def record(self, column: int, now: float) -> Trigger | None:
-        if column != _GOOD:
-            return Trigger.PROBE_FAILED
-        self._owed -= 1
-        return None if self._owed else Trigger.PROBES_PASSED
-
-
 class Circuit:
     """The machine of a CircuitBreaker: a gate that refuses calls while their target looks down.
 
@@ -301,14 +153,14 @@ class Circuit:
         self._openings = 0  # in a row, without a recovery in between
         self._config = config
         self.slow_s = inf if config.slow_call is None else config.slow_call
-        self.term: _Term = _Closed(0, now, config, horizon)
+        self.term: Term = Closed(0, now, config, horizon)
 
     @property
     def state(self) -> State:
         """What the circuit does with calls now."""
         return self.term.state
 
-    def acquire(self, now: float) -> _Term:
+    def acquire(self, now: float) -> Term:
         """Ask to start one call.
 
         Args:
@@ -329,7 +181,7 @@ class Circuit:
                 return permit
         raise CircuitOpenError(self._key, self.retry_after(now) or 0.0)
 
-    def settle(self, permit: _Term, outcome: int, started: float, now: float) -> None:
+    def settle(self, permit: Term, outcome: int, started: float, now: float) -> None:
         """Report how the permitted call, begun at *started*, ended. Never raises."""
         slow = now - started >= self.slow_s
         if outcome == SUCCESS and now < permit.calm_until and not slow:
@@ -368,18 +220,18 @@ class Circuit:
             self._config = config
             self.slow_s = inf if config.slow_call is None else config.slow_call
             term = self.term
-            if isinstance(term, _Closed):
+            if isinstance(term, Closed):
                 term.adopt(config, now)
-            elif isinstance(term, _Open):
+            elif isinstance(term, Open):
                 term.until = term.refuses_until = term.since + config.wait(term.openings, term.u)
 
     def renew(self, now: float) -> None:
         """Start over in a forked child: a lock that another thread held at the fork is never released there."""
         self._lock = threading.Lock()
         self._openings = 0
-        self.term = _Closed(0, now, self._config, self._horizon)
+        self.term = Closed(0, now, self._config, self._horizon)
 
-    def _knock(self, now: float) -> _Term | None:
+    def _knock(self, now: float) -> Term | None:
         event = permit = None
         with self._lock:
             term = self.term
@@ -387,22 +239,22 @@ class Circuit:
                 lost = term.state is State.HALF_OPEN
                 event = self._begin(Trigger.PROBES_LOST if lost else Trigger.RESTED, now)
                 term = self.term
-            if term.admits or (isinstance(term, _HalfOpen) and term.admit()):
+            if term.admits or (isinstance(term, HalfOpen) and term.admit()):
                 permit = term
         self._tell(event)
         return permit
 
-    def _settle(self, permit: _Term, outcome: int, slow: bool, now: float) -> None:
+    def _settle(self, permit: Term, outcome: int, slow: bool, now: float) -> None:
         event = None
         with self._lock:
             if permit is self.term:  # else: a late answer from an earlier term
                 if outcome == SUCCESS:
-                    trigger = permit.record(_SLOW_GOOD if slow else _GOOD, now)
+                    trigger = permit.record(SLOW_GOOD if slow else GOOD, now)
                 elif outcome in (FAILURE, TIMEOUT) or (outcome == REJECTED and self._config.count_rejections):
-                    trigger = permit.record(_SLOW_BAD if slow else _BAD, now)
+                    trigger = permit.record(SLOW_BAD if slow else BAD, now)
                 else:  # it told us nothing: let another caller try
                     trigger = None
-                    if isinstance(permit, _HalfOpen):
+                    if isinstance(permit, HalfOpen):
                         permit.give_back()
                 if trigger is not None:
                     event = self._begin(trigger, now)
@@ -412,20 +264,20 @@ class Circuit:
         """Start the next term. The caller holds the lock."""
         old, config = self.term, self._config
         state, seq = TRANSITIONS[old.state, trigger], old.seq + 1
-        heir = old if isinstance(old, _Closed) and trigger is not Trigger.RESET else None
-        new: _Term
+        heir = old if isinstance(old, Closed) and trigger is not Trigger.RESET else None
+        new: Term
         if state is State.OPEN:
             self._openings += 1
-            new = _Open(seq, now, config, self._openings, self._random() if config.open_jitter else 0.0)
+            new = Open(seq, now, config, self._openings, self._random() if config.open_jitter else 0.0)
         elif state is State.HALF_OPEN:
-            new = _HalfOpen(seq, now, config)
+            new = HalfOpen(seq, now, config)
         elif state is State.CLOSED:
             self._openings = 0
-            new = _Closed(seq, now, config, self._horizon, heir)
+            new = Closed(seq, now, config, self._horizon, heir)
         elif state is State.FORCED_CLOSED:
-            new = _ForcedClosed(seq, now, config, self._horizon, heir)
+            new = ForcedClosed(seq, now, config, self._horizon, heir)
         else:
-            new = (_Disabled if state is State.DISABLED else _ForcedOpen)(seq, now)
+            new = (Disabled if state is State.DISABLED else ForcedOpen)(seq, now)
         old.calm_until = -inf  # its permits must come to the lock, and be recognised as late
         self.term = new
         return StateChanged(self._key, self._group, old.state, state, trigger, seq, now)

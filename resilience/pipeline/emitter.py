@@ -1,12 +1,15 @@
 """Emitter: delivers events to listeners, outside every lock, and survives them.
 
 A listener that raises is logged the first time and called on; it cannot harm
-the call that caused the event. An event that nobody listens to costs one
+the call that caused the event. It is logged by the outermost emit of its thread:
+a listener that calls the command it hears of, and so hears of it again, ends
+where no stack is left, to log or for anything else. An event that nobody listens to costs one
 dictionary look-up, and is not even built if its maker asks ``wanted`` first.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -17,6 +20,14 @@ from .template import Flavour
 
 _Event = TypeVar("_Event")
 _log = logging.getLogger("resilience")
+
+
+class _Delivery(threading.local):
+    """What one thread is delivering: events within events, and the listeners that failed meanwhile."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.complaints: list[tuple[str, Exception]] = []
 
 
 class Emitter:
@@ -30,6 +41,7 @@ class Emitter:
         self._lock = threading.Lock()
         self.listeners: dict[type, tuple[Callable[[Any], object], ...]] = {}  # replaced, never changed
         self._faulty: set[int] = set()  # ids of listeners that have been logged
+        self._delivery = _Delivery()
 
     def subscribe(self, kind: type[_Event], listener: Callable[[_Event], object]) -> Callable[[], None]:
         """Call *listener* with every event of exactly this *kind*; returns what ends that."""
@@ -63,21 +75,27 @@ class Emitter:
 
     def emit(self, event: object) -> None:
         """Deliver *event*, in the thread that caused it. Never raises an Exception."""
-        for listener in self.listeners.get(type(event), ()):
-            try:
-                listener(event)
-            except Exception:  # noqa: BLE001 - whatever it is, the call goes on
-                self._complain(listener, event)
-
-    def _complain(self, listener: Callable[[Any], object], event: object) -> None:
-        if id(listener) in self._faulty:
-            return
-        self._faulty.add(id(listener))
+        delivery = self._delivery
+        delivery.depth += 1
         try:
-            _log.exception("a listener for %s raised; it stays subscribed, and is not logged again",
-                           type(event).__name__)
-        except Exception:  # noqa: BLE001 - no stack is left: a listener called the command that it heard of
-            self._faulty.discard(id(listener))
+            for listener in self.listeners.get(type(event), ()):
+                try:
+                    listener(event)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the call goes on
+                    if id(listener) not in self._faulty:
+                        self._faulty.add(id(listener))
+                        delivery.complaints.append((type(event).__name__, error))
+        finally:
+            delivery.depth -= 1
+            if not delivery.depth and delivery.complaints:
+                self._complain(delivery)
+
+    def _complain(self, delivery: _Delivery) -> None:
+        complaints, delivery.complaints = delivery.complaints, []
+        for kind, error in complaints:
+            with contextlib.suppress(Exception):  # of a logging handler or filter
+                _log.error("a listener for %s raised; it stays subscribed, and is not logged again", kind,
+                           exc_info=error)
 
     def renew(self) -> None:
         """Fresh lock after a fork."""
