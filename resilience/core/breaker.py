@@ -19,12 +19,17 @@ succeed to close the circuit; the first that fails, or is slow, opens it again,
 for longer if ``open_growth`` says so. A half-open term ends by itself after
 ``half_open_for``: a probe that never answers cannot wedge the breaker.
 
+A signal handler, or a finalizer that the garbage collector runs, may call in
+while its own thread is at work under the lock. What it reports then is put off
+until that work is done; what it asks is refused if the answer needs the lock.
+
 Defaults are Hystrix's: 50 % of at least 20 calls in 10 s opens for 5 s.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from math import inf
 from typing import Any, Final
@@ -131,7 +136,9 @@ class Circuit:
     ``slow_s`` and before the term's ``calm_until``, which is past when the term is.
     """
 
-    __slots__ = ("_config", "_emit", "_group", "_horizon", "_key", "_lock", "_openings", "_random", "slow_s", "term")
+    __slots__ = ("_busy", "_config", "_emit", "_group", "_horizon", "_key", "_late", "_lock", "_openings", "_random",
+                 "slow_s", "term")
+    _busy: bool
 
     def __init__(self, config: CircuitBreaker, *, key: str, group: str, now: float,
                  emit: Callable[[StateChanged], None], random: Callable[[], float],
@@ -149,11 +156,9 @@ class Circuit:
         """
         self._key, self._group, self._emit, self._random = key, group, emit, random
         self._horizon = horizon
-        self._lock = threading.Lock()
-        self._openings = 0  # in a row, without a recovery in between
         self._config = config
         self.slow_s = inf if config.slow_call is None else config.slow_call
-        self.term: Term = Closed(0, now, config, horizon)
+        self.renew(now)
 
     @property
     def state(self) -> State:
@@ -203,11 +208,18 @@ class Circuit:
 
         RELEASED of a circuit that nobody forced changes nothing.
         """
+        event = None
         with self._lock:
-            event = None
-            if trigger is Trigger.RESET or TRANSITIONS.get((self.term.state, trigger), self.term.state) \
-                    is not self.term.state:
-                event = self._begin(trigger, now)
+            if self._busy:
+                self._late.append((self.steer, trigger, now))
+                return
+            self._busy = True
+            try:
+                if trigger is Trigger.RESET or TRANSITIONS.get((self.term.state, trigger), self.term.state) \
+                        is not self.term.state:
+                    event = self._begin(trigger, now)
+            finally:
+                self._busy = False
         self._tell(event)
 
     def configure(self, config: CircuitBreaker, now: float) -> None:
@@ -217,48 +229,73 @@ class Circuit:
         term keeps the probes it was given.
         """
         with self._lock:
-            self._config = config
-            self.slow_s = inf if config.slow_call is None else config.slow_call
-            term = self.term
-            if isinstance(term, Closed):
-                term.adopt(config, now)
-            elif isinstance(term, Open):
-                term.until = term.refuses_until = term.since + config.wait(term.openings, term.u)
+            if self._busy:
+                self._late.append((self.configure, config, now))
+                return
+            self._busy = True
+            try:
+                self._config = config
+                self.slow_s = inf if config.slow_call is None else config.slow_call
+                term = self.term
+                if isinstance(term, Closed):
+                    term.adopt(config, now)
+                elif isinstance(term, Open):
+                    term.until = term.refuses_until = term.since + config.wait(term.openings, term.u)
+            finally:
+                self._busy = False
+        self._tell(None)
 
     def renew(self, now: float) -> None:
         """Start over in a forked child: a lock that another thread held at the fork is never released there."""
-        self._lock = threading.Lock()
-        self._openings = 0
-        self.term = Closed(0, now, self._config, self._horizon)
+        self._lock = threading.RLock()
+        self._busy = False  # somebody holds the lock; seen by itself only
+        self._late: deque[tuple[Any, ...]] = deque()  # methods to call, with arguments, once it is done
+        self._openings = 0  # in a row, without a recovery in between
+        self.term: Term = Closed(0, now, self._config, self._horizon)
 
     def _knock(self, now: float) -> Term | None:
         event = permit = None
         with self._lock:
-            term = self.term
-            if now >= term.until:
-                lost = term.state is State.HALF_OPEN
-                event = self._begin(Trigger.PROBES_LOST if lost else Trigger.RESTED, now)
+            if self._busy:
+                return None
+            self._busy = True
+            try:
+                if now >= self.term.until:
+                    lost = self.term.state is State.HALF_OPEN
+                    event = self._begin(Trigger.PROBES_LOST if lost else Trigger.RESTED, now)
                 term = self.term
-            if term.admits or (isinstance(term, HalfOpen) and term.admit()):
-                permit = term
+                if term.admits or (isinstance(term, HalfOpen) and term.admit()):
+                    permit = term
+            finally:
+                self._busy = False
         self._tell(event)
         return permit
 
     def _settle(self, permit: Term, outcome: int, slow: bool, now: float) -> None:
         event = None
         with self._lock:
-            if permit is self.term:  # else: a late answer from an earlier term
-                if outcome == SUCCESS:
-                    trigger = permit.record(SLOW_GOOD if slow else GOOD, now)
-                elif outcome in (FAILURE, TIMEOUT) or (outcome == REJECTED and self._config.count_rejections):
-                    trigger = permit.record(SLOW_BAD if slow else BAD, now)
-                else:  # it told us nothing: let another caller try
-                    trigger = None
-                    if isinstance(permit, HalfOpen):
-                        permit.give_back()
-                if trigger is not None:
-                    event = self._begin(trigger, now)
-        self._tell(event)
+            if self._busy:
+                self._late.append((self._settle, permit, outcome, slow, now))
+                return
+            self._busy = True
+            try:
+                if permit is self.term:  # else: a late answer from an earlier term
+                    event = self._weigh(permit, outcome, slow, now)
+            finally:
+                self._busy = False
+        if event is not None or self._late:
+            self._tell(event)
+
+    def _weigh(self, permit: Term, outcome: int, slow: bool, now: float) -> StateChanged | None:
+        if outcome == SUCCESS:
+            trigger = permit.record(SLOW_GOOD if slow else GOOD, now)
+        elif outcome in (FAILURE, TIMEOUT) or (outcome == REJECTED and self._config.count_rejections):
+            trigger = permit.record(SLOW_BAD if slow else BAD, now)
+        else:  # it told us nothing: let another caller try
+            trigger = None
+            if isinstance(permit, HalfOpen):
+                permit.give_back()
+        return None if trigger is None else self._begin(trigger, now)
 
     def _begin(self, trigger: Trigger, now: float) -> StateChanged:
         """Start the next term. The caller holds the lock."""
@@ -285,6 +322,12 @@ class Circuit:
     def _tell(self, event: StateChanged | None) -> None:
         if event is not None:
             self._emit(event)
+        while self._late:
+            try:
+                method, *arguments = self._late.popleft()
+            except IndexError:  # another thread was faster
+                return
+            method(*arguments)
 
     def __getstate__(self) -> Any:
         raise TypeError("a circuit belongs to one process and cannot be pickled")

@@ -1,15 +1,32 @@
 """Bulkhead: at most so many calls at once.
 
-A sack of tokens: a list's ``pop`` and ``append`` are atomic, so taking one and
-giving it back need no lock. A bulkhead without a limit counts too, minting
-tokens as it runs out, so that every command knows how many of its calls are in
-flight. Growing adds tokens; shrinking takes free ones and owes the rest, which
-are withheld as they come back.
+A sack of tokens: a list. Taking the last one (``del tokens[-1]``) and adding
+one (``tokens += TOKEN``) are atomic, so neither needs a lock. A bulkhead
+without a limit counts too, minting tokens as it runs out, so that every command
+knows how many of its calls are in flight. Growing adds tokens; shrinking takes
+free ones and owes the rest, which are taken as they come back, by the next
+caller who asks.
+
+The permit is the sack. A forked child gets another, so that what its parent's
+calls give back there lands in one that nobody counts.
+
+An exception from a signal handler (KeyboardInterrupt) is raised by CPython after
+a call, at a function's start or at a loop's end, never between two other
+instructions. So whoever has a permit to lose writes both statements out, with
+nothing of the kind between taking the token and noting that it is held, or
+between the end of the work and giving it back::
+
+    held = None
+    try:
+        ...
+        del sack[-1]
+        held = sack
 """
 
 from __future__ import annotations
 
 import threading
+from typing import Final
 
 import attrs
 
@@ -27,17 +44,27 @@ class Bulkhead:
     )
 
 
-class Slots:
-    """The machine of a Bulkhead: a gate. Every method may be called from any thread."""
+TOKEN: Final = (None,)  # what is added to a sack for one call that ended
 
-    __slots__ = ("_key", "_least_free", "_limit", "_lock", "_owed", "_size", "_tokens")
+
+class Slots:
+    """The machine of a Bulkhead: a gate. Every method may be called from any thread, and by a signal handler.
+
+    Attributes:
+        tokens: The sack; see above for how to take one without a call.
+        least_free: Fewest tokens that were free since take_peak(); lower it after taking one.
+        owed: Tokens to take out as they come back; call collect() before taking one.
+    """
+
+    __slots__ = ("_key", "_limit", "_lock", "_size", "least_free", "owed", "tokens")
+    _size: int  # tokens there are, but the owed
+    least_free: int
+    owed: int
+    tokens: list[None]
 
     def __init__(self, config: Bulkhead, *, key: str) -> None:
         self._key, self._limit = key, config.max_concurrent
-        self._lock = threading.Lock()
-        self._owed = 0  # tokens to withhold as they come back
-        self._size = self._least_free = self._limit or 0  # tokens but the owed; fewest free since take_peak()
-        self._tokens = [None] * self._size
+        self.renew()
 
     @property
     def limit(self) -> int | None:
@@ -50,33 +77,71 @@ class Slots:
         with self._lock:
             return self._in_flight()
 
-    def acquire(self, now: float) -> None:
-        """Take a token.
+    def acquire(self, now: float) -> list[None]:
+        """Take a token; what to give settle().
 
         Raises:
             BulkheadFullError: None is left.
         """
-        try:
-            self._tokens.pop()
-        except IndexError:
-            self._run_out()
-        free = len(self._tokens)
-        if free < self._least_free:  # noqa: PLR1730 - calling min() costs four times as much
-            self._least_free = free
+        grip: list[list[None]] = []
+        self.take(grip)
+        return grip[0]
 
-    def settle(self, permit: None, outcome: int, started: float, now: float) -> None:
+    def take(self, grip: list[list[None]]) -> None:
+        """Take a token and note its sack in *grip*, in one step that no signal can split.
+
+        Raises:
+            BulkheadFullError: None is left.
+        """
+        if self.owed:
+            self.collect()
+        while True:
+            sack = self.tokens
+            try:
+                del sack[-1]
+                grip += (sack,)
+                break
+            except IndexError:
+                self.run_out()
+        free = len(sack)
+        self.least_free = min(self.least_free, free)
+
+    def settle(self, permit: list[None], outcome: int, started: float, now: float) -> None:
         """Give the token back. Never raises."""
-        if self._owed and self._withhold():
-            return
-        self._tokens.append(None)
-        if self._owed:  # the limit fell just now, and missed this token
-            self._collect()
+        permit += TOKEN
+
+    def run_out(self) -> None:
+        """The sack was empty: mint a token, or refuse.
+
+        Raises:
+            BulkheadFullError: There is a limit, and it is reached.
+        """
+        with self._lock:
+            if self._limit is None:
+                self._size += 1
+                self.tokens += TOKEN
+                self.least_free += 1  # the caller, or a faster one, takes it out again
+                return
+            if not self.tokens:  # else: a limit was set just now, and brought some
+                raise BulkheadFullError(self._key)
+
+    def collect(self) -> None:
+        """Take out what is owed of the tokens that came back."""
+        with self._lock:
+            sack = self.tokens
+            while self.owed and sack:
+                try:
+                    del sack[-1]
+                    self.owed -= 1
+                    self.least_free -= 1  # a token fewer; the peak of those in flight stays
+                except IndexError:  # a caller was faster
+                    return
 
     def take_peak(self) -> int:
         """Most calls in flight at once since the last take."""
         with self._lock:
-            peak = self._size - self._least_free + self._owed
-            self._least_free = len(self._tokens)
+            peak = self._size - self.least_free + self.owed
+            self.least_free = len(self.tokens)
             return max(peak, self._in_flight())
 
     def configure(self, config: Bulkhead) -> None:
@@ -84,67 +149,30 @@ class Slots:
         with self._lock:
             self._limit = new = config.max_concurrent
             if new is None:
-                self._size, self._owed = self._size + self._owed, 0
+                self._size, self.owed = self._size + self.owed, 0
                 return
-            peak = self._size - self._least_free + self._owed
-            more = new - self._size  # one token at a time: calls come and go meanwhile
-            self._size = new
-            for _ in range(more):
-                if self._owed:
-                    self._owed -= 1
+            peak, sack = self._size - self.least_free + self.owed, self.tokens
+            while self._size < new:  # one token at a time: calls come and go meanwhile
+                self._size += 1
+                if self.owed:
+                    self.owed -= 1
                 else:
-                    self._tokens.append(None)
-            for _ in range(-more):
+                    sack += TOKEN
+            while self._size > new:
                 try:
-                    self._tokens.pop()
+                    del sack[-1]
+                    self._size -= 1
                 except IndexError:
-                    self._owed += 1
-            self._least_free = min(len(self._tokens), self._size + self._owed - peak)
+                    self.owed += 1
+                    self._size -= 1
+            self.least_free = min(len(sack), self._size + self.owed - peak)
 
     def renew(self) -> None:
-        """Start over in a forked child, where none of the calls in flight goes on."""
-        self._lock = threading.Lock()
-        self._owed = 0
-        self._size = self._least_free = self._limit or 0
-        self._tokens.clear()
-        self._tokens.extend([None] * self._size)
+        """Start over in a forked child, where none of the other threads' calls goes on."""
+        self._lock = threading.RLock()  # a signal handler may find its own thread in here
+        self.owed = 0
+        self._size = self.least_free = self._limit or 0
+        self.tokens = [None] * self._size
 
     def _in_flight(self) -> int:
-        return self._size - len(self._tokens) + self._owed
-
-    def _run_out(self) -> None:
-        if self._limit is None:
-            if self._mint():
-                return
-            if self._tokens:  # a limit was set just now, and brought some
-                self.acquire(0.0)
-                return
-        raise BulkheadFullError(self._key)
-
-    def _mint(self) -> bool:
-        with self._lock:
-            if self._limit is not None:
-                return False
-            self._size += 1  # the new token goes straight to the caller
-            self._least_free = min(self._least_free + 1, 0)
-            return True
-
-    def _collect(self) -> None:
-        with self._lock:
-            while self._owed and self._tokens:
-                try:
-                    self._tokens.pop()
-                except IndexError:  # a caller was faster
-                    return
-                self._pay()
-
-    def _withhold(self) -> bool:
-        with self._lock:
-            if not self._owed:
-                return False
-            self._pay()
-            return True
-
-    def _pay(self) -> None:
-        self._owed -= 1
-        self._least_free -= 1  # a token fewer; the peak of those in flight stays
+        return self._size - len(self.tokens) + self.owed

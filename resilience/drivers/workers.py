@@ -7,8 +7,12 @@ counted as abandoned.
 
 A pool admits ``size`` running and ``max_queue`` waiting jobs. A job whose
 caller left before a worker took it never starts. Who starts a job, and who ends
-it, is settled by popping a one-element deque, which is atomic: either the worker
+it, is settled by taking the one token of a list, which is atomic: either the worker
 or the leaving caller gets it.
+
+Who gives back a job's slot and place: the worker, from the moment the job is
+queued; until then the caller. A signal handler's exception may strike the caller
+anywhere after a call, so both notes are made next to their deed (core.bulkhead).
 
 Workers are daemon threads: a hung one does not keep the interpreter alive, which
 is why this is not concurrent.futures.ThreadPoolExecutor, whose exit hook joins
@@ -19,13 +23,11 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from typing import Any
 
-from ..core.bulkhead import Slots
-from ..core.outcome import SUCCESS
+from ..core.bulkhead import TOKEN, Slots
 from ..errors import BulkheadFullError, CallTimeoutError
 
 
@@ -37,9 +39,9 @@ class WorkerPool:
         self._start()
 
     def _start(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may find its own thread in here
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._places = deque([None] * (self.size + self.max_queue))
+        self._places: list[None] = [None] * (self.size + self.max_queue)  # a forked child gets another
         self._threads = 0
         self.completed = 0  # jobs that ended, since for ever
         self.largest = 0  # most jobs admitted at once, since for ever
@@ -63,12 +65,14 @@ class WorkerPool:
             more = size - self.size
             if more > 0:
                 self.size = size
-                self._places.extend([None] * more)
+                self._places += [None] * more
 
-    def take_place(self) -> bool:
-        """Reserve a place for one job; False: the pool and its queue are full."""
+    def take_place(self, grip: list[list[None]]) -> bool:
+        """Reserve a place for one job, noted in *grip* as by Slots.take(); False: the pool and its queue are full."""
+        places = self._places
         try:
-            self._places.pop()
+            del places[-1]
+            grip += (places,)
         except IndexError:
             return False
         return True
@@ -86,11 +90,9 @@ class WorkerPool:
         with self._lock:  # nothing may queue behind close()'s last word to the workers
             if self._closed:
                 raise RuntimeError(f"the pool {self.name} is closed")
-            self._jobs.put(job)
-
-    def give_place(self) -> None:
-        """Give a place back."""
-        self._places.append(None)
+            put = self._jobs.put
+            job.queued = True
+            put(job)
 
     def close(self) -> None:
         """Let idle workers end; running ones end after their job. Further calls are refused."""
@@ -131,15 +133,18 @@ class WorkerPool:
 class Job:
     """One call on a worker."""
 
-    __slots__ = ("_args", "_context", "_done", "_end", "_fn", "_home", "_kwargs", "_start", "error", "result")
+    __slots__ = ("_args", "_context", "_done", "_end", "_fn", "_grip", "_home", "_kwargs", "_start", "error", "queued",
+                 "result")
 
     def __init__(self, home: Isolation, fn: Callable[..., Any], args: tuple[Any, ...],
-                 kwargs: Mapping[str, Any]) -> None:
+                 kwargs: Mapping[str, Any], grip: list[list[None]]) -> None:
         self._home, self._fn, self._args, self._kwargs = home, fn, args, kwargs
         self._context: Context | None = copy_context()
         self._done = threading.Lock()
         self._done.acquire()
-        self._start, self._end = deque((None,)), deque((None,))
+        self._start, self._end = [None], [None]
+        self._grip = grip  # the slot and the place that it holds
+        self.queued = False  # from now on the worker gives them back
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -147,7 +152,7 @@ class Job:
         """On the worker: run, unless the caller has left already; then give back what the job held."""
         home = self._home
         if not _won(self._start):
-            home.release()
+            self._release()
             return
         try:
             assert self._context is not None
@@ -156,11 +161,16 @@ class Job:
             self.error = error
         self._context = None
         home.pool.completed += 1
-        home.release()
+        self._release()
         if not _won(self._end):
             self.result = self.error = None  # nobody will ask
-            home.forget()
+            del home.adrift[-1]
         self._done.release()
+
+    def _release(self) -> None:
+        slot, place = self._grip
+        place += TOKEN
+        slot += TOKEN
 
     def wait(self, timeout: float) -> bool:
         """In the caller: whether the job ended within *timeout* seconds (negative: however long)."""
@@ -170,11 +180,14 @@ class Job:
         """In the caller: walk away. False: too late, the job has just ended."""
         if _won(self._start):
             return True
-        self._home.abandon()  # before the worker, ending now, can strike it off
-        if _won(self._end):
-            return True
-        self._home.forget()
-        return False
+        adrift, end = self._home.adrift, self._end
+        adrift += TOKEN  # before the worker, ending now, can strike it off
+        try:
+            del end[-1]
+        except IndexError:
+            del adrift[-1]
+            return False
+        return True
 
 
 class Isolation:
@@ -183,15 +196,19 @@ class Isolation:
     Attributes:
         pool: Shared by the group.
         timeout: Seconds a caller waits; None: for ever. May be changed at any time.
-        abandoned: Calls whose caller left while their worker still runs.
+        adrift: One entry for each call whose caller left while its worker still runs.
     """
 
-    __slots__ = ("_key", "_lock", "_slots", "abandoned", "pool", "timeout")
+    __slots__ = ("_key", "_slots", "adrift", "pool", "timeout")
 
     def __init__(self, key: str, slots: Slots, pool: WorkerPool, timeout: float | None) -> None:
         self._key, self._slots, self.pool, self.timeout = key, slots, pool, timeout
-        self._lock = threading.Lock()
-        self.abandoned = 0
+        self.adrift: list[None] = []
+
+    @property
+    def abandoned(self) -> int:
+        """Calls whose caller left while their worker still runs."""
+        return len(self.adrift)
 
     def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], now: float) -> Job:
         """Hand a call to the pool.
@@ -199,17 +216,25 @@ class Isolation:
         Raises:
             BulkheadFullError: The command's slots, or the pool's places, are taken.
         """
-        self._slots.acquire(now)
-        pool = self.pool
-        if not pool.take_place():
-            self._slots.settle(None, SUCCESS, now, now)
-            raise BulkheadFullError(self._key)
-        job = Job(self, fn, args, kwargs)
+        job, grip, pool = None, list[list[None]](), self.pool
         try:
-            pool.start(job)
-        except RuntimeError:
-            self.release()
-            raise BulkheadFullError(self._key) from None
+            self._slots.take(grip)
+            if not pool.take_place(grip):
+                raise BulkheadFullError(self._key)
+            job = Job(self, fn, args, kwargs, grip)
+            try:
+                pool.start(job)
+            except RuntimeError:
+                raise BulkheadFullError(self._key) from None
+        except BaseException:
+            if job is None or not job.queued:
+                if grip[1:]:
+                    grip[1] += TOKEN
+                if grip:
+                    grip[0] += TOKEN
+            else:
+                job.leave()
+            raise
         return job
 
     def wait(self, job: Job) -> Any:
@@ -238,30 +263,14 @@ class Isolation:
         result, job.result = job.result, None
         return result
 
-    def release(self) -> None:
-        """Give back the slot and the place of a call that ended."""
-        self.pool.give_place()
-        self._slots.settle(None, SUCCESS, 0.0, 0.0)
-
-    def abandon(self) -> None:
-        """A caller left its running worker."""
-        with self._lock:
-            self.abandoned += 1
-
-    def forget(self) -> None:
-        """An abandoned worker ended."""
-        with self._lock:
-            self.abandoned -= 1
-
     def renew(self) -> None:
         """Start over in a forked child."""
-        self._lock = threading.Lock()
-        self.abandoned = 0
+        self.adrift = []
 
 
-def _won(token: deque[None]) -> bool:
+def _won(token: list[None]) -> bool:
     try:
-        token.pop()
+        del token[-1]
     except IndexError:
         return False
     return True

@@ -15,7 +15,7 @@ from typing import Any, Final
 import attrs
 
 from ..core.breaker import Circuit
-from ..core.bulkhead import Slots
+from ..core.bulkhead import TOKEN, Slots
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.outcome import EVENT_NAMES
 from ..drivers.deadlines import Deadlines
@@ -259,8 +259,8 @@ class Command:
             "circuit": circuit,
             "admit": circuit and circuit.acquire,
             "settle": circuit and circuit.settle,
-            "take": slots.acquire,
-            "give": slots.settle,
+            "slots": slots,
+            "TOKEN": TOKEN,
             "enter": deadlines.enter,
             "leave": deadlines.leave,
             "lapsed": deadlines.lapsed,

@@ -38,7 +38,7 @@ class Emitter:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a listener, a signal handler or a finalizer may subscribe too
         self.listeners: dict[type, tuple[Callable[[Any], object], ...]] = {}  # replaced, never changed
         self._faulty: set[int] = set()  # ids of listeners that have been logged
         self._delivery = _Delivery()
@@ -99,4 +99,4 @@ class Emitter:
 
     def renew(self) -> None:
         """Fresh lock after a fork."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a listener, a signal handler or a finalizer may subscribe too

@@ -101,10 +101,6 @@ class Ledger:
         """Count a call that ended with *error* as *event*; whether the fallback shall answer for it.
 
         A generator that has yielded *items* already is past being answered for.
-        After True, rescued() must follow.
-
-        Raises:
-            FallbackRejectedError: It should, but too many run already.
         """
         now = self._clock()
         if not isinstance(error, Exception):
@@ -120,24 +116,34 @@ class Ledger:
         if fallback is None or items or not isinstance(error, fallback.on):
             self._count((event, _MISSING, _THROWN), event, started, now)
             return False
-        assert self._slots is not None
-        try:
-            self._slots.acquire(now)
-        except BulkheadFullError:
-            self._count((event, _FALLBACK_REJECTION, _THROWN), event, started, now)
-            raise FallbackRejectedError(self._key) from error
         self._count((event,), event, started, now)
         return True
+
+    def rescue(self, error: BaseException, grip: list[list[None]]) -> None:
+        """Take a fallback's slot, noted in *grip* as by Slots.take(); rescued() must follow, raised or not.
+
+        Raises:
+            FallbackRejectedError: Too many run already.
+        """
+        assert self._slots is not None
+        try:
+            self._slots.take(grip)
+        except BulkheadFullError:
+            self._recorder.count((_FALLBACK_REJECTION, _THROWN), self._clock())
+            raise FallbackRejectedError(self._key) from error
 
     def arguments(self, error: BaseException, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The keyword arguments for the fallback."""
         return {**kwargs, "error": error} if self._wants_error else kwargs
 
-    def rescued(self, error: BaseException | None, emitted: int = 0) -> None:
-        """The fallback ended: with its answer (None) or an *error*, after *emitted* items of a generator."""
-        assert self._slots is not None
+    def rescued(self, error: BaseException | None, grip: list[list[None]], emitted: int = 0) -> None:
+        """Count how the fallback ended: with its answer (None) or an *error*, after *emitted* items of a generator.
+
+        Its slot has been given back already. With an empty *grip* it never began.
+        """
         now = self._clock()
-        self._slots.settle(None, SUCCESS, now, now)
+        if not grip and isinstance(error, Exception):
+            return  # refused, and counted so
         if emitted:
             self._recorder.count((_FALLBACK_EMIT,), now, emitted)
         if error is None:

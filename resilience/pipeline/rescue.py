@@ -1,4 +1,8 @@
-"""Running a fallback, for each flavour of function; the ledger is told how it ended."""
+"""Running a fallback, for each flavour of function; the ledger is told how it ended.
+
+Its slot is given back by a statement of its own, before any call that a signal
+handler's exception could follow; see core.bulkhead.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from typing import Any
 
+from ..core.bulkhead import TOKEN
 from ..errors import ConfigError
 from .binding import flavour_of
 from .ledger import Ledger
@@ -34,12 +39,17 @@ def rescuer(fallback: Fallback, ledger: Ledger, flavour: Flavour, fn: Callable[.
 
 def _sync(function: Callable[..., Any], ledger: Ledger) -> Callable[..., Any]:
     def rescue(error: BaseException, args: _Args, kwargs: _Kwargs) -> Any:
+        grip: list[list[None]] = []
         try:
+            ledger.rescue(error, grip)
             result = function(*args, **ledger.arguments(error, kwargs))
         except BaseException as failure:
-            ledger.rescued(failure)
+            if grip:
+                grip[0] += TOKEN
+            ledger.rescued(failure, grip)
             raise
-        ledger.rescued(None)
+        grip[0] += TOKEN
+        ledger.rescued(None, grip)
         return result
 
     return rescue
@@ -47,14 +57,19 @@ def _sync(function: Callable[..., Any], ledger: Ledger) -> Callable[..., Any]:
 
 def _async(function: Callable[..., Any], ledger: Ledger) -> Callable[..., Any]:
     async def rescue(error: BaseException, args: _Args, kwargs: _Kwargs) -> Any:
+        grip: list[list[None]] = []
         try:
+            ledger.rescue(error, grip)
             result = function(*args, **ledger.arguments(error, kwargs))
             if inspect.isawaitable(result):
                 result = await result
         except BaseException as failure:
-            ledger.rescued(failure)
+            if grip:
+                grip[0] += TOKEN
+            ledger.rescued(failure, grip)
             raise
-        ledger.rescued(None)
+        grip[0] += TOKEN
+        ledger.rescued(None, grip)
         return result
 
     return rescue
@@ -63,13 +78,18 @@ def _async(function: Callable[..., Any], ledger: Ledger) -> Callable[..., Any]:
 def _generator(function: Callable[..., Any], ledger: Ledger) -> Callable[..., Any]:
     def rescue(error: BaseException, args: _Args, kwargs: _Kwargs) -> Generator[Any, Any, Any]:
         answer = None
+        grip: list[list[None]] = []
         try:
+            ledger.rescue(error, grip)
             answer = _Counted(function(*args, **ledger.arguments(error, kwargs)))
             result = yield from answer
         except BaseException as failure:
-            ledger.rescued(failure, answer.items if answer is not None else 0)
+            if grip:
+                grip[0] += TOKEN
+            ledger.rescued(failure, grip, answer.items if answer is not None else 0)
             raise
-        ledger.rescued(None, answer.items)
+        grip[0] += TOKEN
+        ledger.rescued(None, grip, answer.items)
         return result
 
     return rescue
@@ -115,7 +135,9 @@ class _Counted:
 def _async_generator(function: Callable[..., Any], ledger: Ledger) -> Callable[..., Any]:
     async def rescue(error: BaseException, args: _Args, kwargs: _Kwargs) -> AsyncIterator[Any]:
         items = 0
+        grip: list[list[None]] = []
         try:
+            ledger.rescue(error, grip)
             answer: Any = function(*args, **ledger.arguments(error, kwargs))
             if inspect.isawaitable(answer):
                 answer = await answer
@@ -129,9 +151,12 @@ def _async_generator(function: Callable[..., Any], ledger: Ledger) -> Callable[.
                 if hasattr(answer, "aclose"):
                     await answer.aclose()
         except BaseException as failure:
-            ledger.rescued(failure, items)
+            if grip:
+                grip[0] += TOKEN
+            ledger.rescued(failure, grip, items)
             raise
-        ledger.rescued(None, items)
+        grip[0] += TOKEN
+        ledger.rescued(None, grip, items)
 
     return rescue
 

@@ -8,7 +8,9 @@ What the text says, from the outside in: ask the breaker, take a slot (or hand
 the call to the pool), run the function under its deadline, give everything back
 in reverse, then count. Each permit is given back exactly once, in the ``except``
 that belongs to it; the clock is read twice whatever the chain's length. Numbers
-in the text are Outcomes and Events.
+in the text are Outcomes and Events. Taking a slot and giving it back are written
+out because no signal handler's exception may fall between the two statements of
+each (core.bulkhead).
 
 What every healthy call does is written out instead of called: the circuit that
 admits (Circuit.acquire), the good and fast result (Circuit.settle), the pending
@@ -29,7 +31,7 @@ from typing import Final
 
 import attrs
 
-from ..core.outcome import IGNORED, REJECTED, SUCCESS, Event
+from ..core.outcome import CANCELLED, IGNORED, REJECTED, SUCCESS, Event
 from ..metrics.recorder import BATCH
 
 
@@ -67,7 +69,7 @@ class Shape:
 #: What the text's free names are bound to, in the order of make()'s parameters.
 NAMES: Final = ("fn", "clock", "classify", "rescuable", "rescue", "emitted", "EVENT_OF",
                 "recorder", "pending", "push", "drain", "success",
-                "circuit", "admit", "refusal", "settle", "take", "give", "enter", "leave", "lapsed", "submit", "wait")
+                "circuit", "admit", "refusal", "settle", "slots", "TOKEN", "enter", "leave", "lapsed", "submit", "wait")
 
 _CALL = {
     Flavour.SYNC: "result = fn(*args, **kwargs)",
@@ -134,6 +136,26 @@ if not permit.admits:
         raise refusal(permit, started)
     permit = admit(started)"""
 
+_TAKE = """\
+if slots.owed:
+    slots.collect()
+while True:
+    sack = slots.tokens
+    if sack:
+        try:
+            del sack[-1]
+            held = sack
+            break
+        except IndexError:
+            continue
+    slots.run_out()
+free = len(sack)
+if free < slots.least_free:
+    slots.least_free = free"""
+
+# Of one who got no slot: refused, or interrupted on the way.
+_TURNED_AWAY = f"settle(permit, {REJECTED} if isinstance(error, Exception) else {CANCELLED}, started, started)"
+
 # Without a local name that would keep the error, and this frame with it, alive.
 _RAISE_LATE = """\
 if late is not None:
@@ -198,25 +220,20 @@ def source(shape: Shape) -> str:
 
 
 def _admission(shape: Shape) -> str:
-    isolated = shape.flavour is Flavour.THREAD
-    if not shape.bulkhead and not isolated:
+    """Hand the call to the pool."""
+    if shape.flavour is not Flavour.THREAD:
         return ""
-    enter = "job = submit(fn, args, kwargs, started)" if isolated else "take(started)"
-    event = int(Event.THREAD_POOL_REJECTED if isolated else Event.SEMAPHORE_REJECTED)
+    submit = "job = submit(fn, args, kwargs, started)"
+    event = f"event = {int(Event.THREAD_POOL_REJECTED)}"
     if not shape.breaker:
-        return f"event = {event}\n{enter}"
-    return "\n".join([
-        f"event = {event}",
-        "try:",
-        f"    {enter}",
-        "except BaseException:",
-        f"    settle(permit, {REJECTED}, started, started)",
-        "    raise",
-    ])
+        return f"{event}\n{submit}"
+    return "\n".join([event, "try:", _indent(submit),
+                      "except BaseException as error:", _indent(_TURNED_AWAY), "    raise"])
 
 
 def _execution(shape: Shape) -> str:
-    flavour = shape.flavour
+    """Take a slot, run the function, give the slot back; on a worker, the job does that when the work ends."""
+    flavour, held = shape.flavour, shape.bulkhead and shape.flavour is not Flavour.THREAD
     deadline = shape.deadline and flavour.is_async
     call = _CALL[flavour]
     if flavour is Flavour.ASYNC_GENERATOR and not deadline:
@@ -228,21 +245,34 @@ def _execution(shape: Shape) -> str:
     if deadline:
         outcome = outcome.replace("classify(error)", "classify(late or error)")
     return "\n".join(filter(None, [
+        f"event, held = {int(Event.SEMAPHORE_REJECTED)}, None" if held else "",
         "watch = None" if deadline else "",
         "try:",
+        _indent(_TAKE) if held else "",
         _indent(call),
         "except BaseException as error:",
+        _indent(_without_slot(shape)) if held else "",
         "    now = clock()",
         "    late = lapsed(watch, error)" if deadline else "",
         f"    outcome = {outcome}",
         "    thrown = None" if flavour.is_generator else "",
-        _indent(_settlement(shape, "outcome")),
+        "    settle(permit, outcome, started, now)" if shape.breaker else "",
         "    event = EVENT_OF[outcome]",
         _indent(_RAISE_LATE) if deadline else "",
         "    raise",
+        "sack += TOKEN" if held else "",
         "now = clock()",
         _LEAVE if deadline else "",
-        _release(shape, str(SUCCESS)),
+    ]))
+
+
+def _without_slot(shape: Shape) -> str:
+    """Leave if no slot was taken; else give it back, before anything that a signal could interrupt."""
+    return "\n".join(filter(None, [
+        "if held is None:",
+        _indent(_TURNED_AWAY) if shape.breaker else "",
+        "    raise",
+        "held += TOKEN",
     ]))
 
 
@@ -262,17 +292,6 @@ if {healthy}:
         drain()
 else:
 {_indent(slow_way)}"""
-
-
-def _settlement(shape: Shape, outcome: str) -> str:
-    settle = f"settle(permit, {outcome}, started, now)" if shape.breaker else ""
-    return "\n".join(filter(None, [_release(shape, outcome), settle]))
-
-
-def _release(shape: Shape, outcome: str) -> str:
-    """Give the slot back; on a worker, that does it, when the work ends."""
-    held = shape.bulkhead and shape.flavour is not Flavour.THREAD
-    return f"give(None, {outcome}, started, now)" if held else ""
 
 
 def _indent(text: str) -> str:

@@ -23,7 +23,7 @@ def test_any_history_admits_and_counts_as_a_plain_number_does(seed):
             assert peak == slots.take_peak()
             peak = held
         elif dice < 0.5 and held:
-            slots.settle(None, SUCCESS, 0.0, 0.0)
+            slots.settle(slots.tokens, SUCCESS, 0.0, 0.0)
             held -= 1
         elif limit is None or held < limit:
             slots.acquire(0.0)
@@ -43,11 +43,11 @@ def test_calls_above_a_smaller_limit_run_on_and_none_joins_them():
         slots.acquire(0.0)
     slots.configure(Bulkhead(1))
     for still in (2, 1):
-        slots.settle(None, SUCCESS, 0.0, 0.0)
+        slots.settle(slots.tokens, SUCCESS, 0.0, 0.0)
         assert still == slots.in_flight
         with pytest.raises(BulkheadFullError):
             slots.acquire(0.0)
-    slots.settle(None, SUCCESS, 0.0, 0.0)
+    slots.settle(slots.tokens, SUCCESS, 0.0, 0.0)
     slots.acquire(0.0)
 
     assert 1 == slots.in_flight

@@ -63,7 +63,7 @@ def test_no_more_than_the_limit_are_ever_inside_and_no_token_is_lost(limit):
                 continue
             with inside:
                 admitted.bump()
-            slots.settle(None, SUCCESS, 0.0, 0.0)
+            slots.settle(slots.tokens, SUCCESS, 0.0, 0.0)
 
     hammer(work)
 
@@ -84,7 +84,7 @@ def test_an_unlimited_bulkhead_counts_exactly_and_never_below_zero():
             slots.acquire(0.0)
             with inside:
                 pass
-            slots.settle(None, SUCCESS, 0.0, 0.0)
+            slots.settle(slots.tokens, SUCCESS, 0.0, 0.0)
 
     def look():
         for _ in range(1500):
@@ -107,7 +107,7 @@ def test_after_any_number_of_live_changes_the_limit_is_the_last_one():
                 slots.acquire(0.0)
             except BulkheadFullError:
                 continue
-            slots.settle(None, SUCCESS, 0.0, 0.0)
+            slots.settle(slots.tokens, SUCCESS, 0.0, 0.0)
 
     def change():
         for _ in range(300):

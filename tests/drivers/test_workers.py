@@ -13,7 +13,7 @@ import weakref
 import pytest
 
 from resilience.core.bulkhead import Bulkhead, Slots
-from resilience.drivers.workers import Isolation, WorkerPool
+from resilience.drivers.workers import Isolation, Job, WorkerPool
 from resilience.errors import BulkheadFullError, CallTimeoutError
 from tests.drivers.until import until
 
@@ -258,6 +258,7 @@ def test_an_interrupt_while_waiting_leaves_the_worker_to_end_and_counts_it_meanw
 
     def interrupt():
         assert stuck.started.acquire(timeout=10)
+        until(lambda: sys._current_frames()[main].f_code is Job.wait.__code__)
         signal.pthread_kill(main, signal.SIGINT)
 
     helper = threading.Thread(target=interrupt)
@@ -375,7 +376,7 @@ def test_a_forked_child_has_locks_slots_and_threads_of_its_own(make, stuck):
         assert (0, 0, 0) == (slots.in_flight, isolation.pool.threads, isolation.abandoned)
         assert "child" == call(isolation, lambda: "child")
 
-    with isolation.pool._lock, slots._lock, isolation._lock:  # held at the fork, and so for ever in the child
+    with isolation.pool._lock, slots._lock:  # held at the fork, and so for ever in the child
         assert 0 == forked(child)
     stuck.go.set()
 

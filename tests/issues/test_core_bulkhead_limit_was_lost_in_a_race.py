@@ -1,7 +1,6 @@
 """Changes of the limit that fell between two steps of acquire() or settle()."""
 
 import threading
-from collections import deque
 
 import pytest
 
@@ -51,18 +50,17 @@ def test_a_limit_lowered_while_a_token_comes_back_holds():
     for _ in range(3):
         slots.acquire(0.0)
 
-    class Tokens(deque):
-        def append(self, token):
-            slots._tokens = tokens = deque(self)
+    class Tokens(list):
+        def __iadd__(self, tokens):
             slots.configure(Bulkhead(1))
-            tokens.append(token)
+            return super().__iadd__(tokens)
 
-    slots._tokens = Tokens()
-    slots.settle(None, SUCCESS, 0.0, 0.0)
+    slots.tokens = Tokens()
+    slots.settle(slots.tokens, SUCCESS, 0.0, 0.0)
 
     assert 2 == slots.in_flight
     with pytest.raises(BulkheadFullError):
         slots.acquire(0.0)
-    slots.settle(None, SUCCESS, 0.0, 0.0)
-    slots.settle(None, SUCCESS, 0.0, 0.0)
+    slots.settle(slots.tokens, SUCCESS, 0.0, 0.0)
+    slots.settle(slots.tokens, SUCCESS, 0.0, 0.0)
     assert 1 == admitted(slots)

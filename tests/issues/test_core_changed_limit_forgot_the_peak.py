@@ -10,7 +10,7 @@ def test_the_peak_before_a_change_of_the_limit_is_still_told():
         slots.acquire(0.0)
     slots.configure(Bulkhead(2))
     for _ in range(4):
-        slots.settle(None, SUCCESS, 0.0, 0.0)
+        slots.settle(slots.tokens, SUCCESS, 0.0, 0.0)
     slots.configure(Bulkhead(8))
 
     assert 4 == slots.take_peak()

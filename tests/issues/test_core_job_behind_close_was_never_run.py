@@ -21,8 +21,8 @@ def test_a_call_that_is_late_for_a_closed_pool_is_refused_and_gives_all_back():
     until(lambda: not pool.admitted)
     take = pool.take_place
 
-    def take_and_close():
-        taken = take()
+    def take_and_close(grip):
+        taken = take(grip)
         pool.close()
         until(lambda: not alive(pool))
         return taken

@@ -11,7 +11,7 @@ def test_a_call_after_a_pause_counts_into_most_in_flight():
     for _ in range(5):
         slots.acquire(14.0)
     for _ in range(5):
-        slots.settle(None, SUCCESS, 14.0, 14.5)
+        slots.settle(slots.tokens, SUCCESS, 14.0, 14.5)
         recorder.success(14.0, 14.5)
 
     assert 5 == recorder.read(14.6).max_in_flight

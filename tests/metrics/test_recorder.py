@@ -90,8 +90,8 @@ def test_clearing_empties_what_rolls_and_keeps_what_never_falls():
     recorder = Recorder(now=0.0, take_peak=slots.take_peak)
     slots.acquire(0.0)
     slots.acquire(0.0)
-    slots.settle(None, SUCCESS, 0.0, 0.0)
-    slots.settle(None, SUCCESS, 0.0, 0.0)
+    slots.settle(slots.tokens, SUCCESS, 0.0, 0.0)
+    slots.settle(slots.tokens, SUCCESS, 0.0, 0.0)
     recorder.success(0.0, 0.5)
     recorder.ran((FAILURE,), 0.0, 0.5)
     recorder.refused(0.5)
@@ -119,7 +119,7 @@ def test_most_in_flight_is_the_true_maximum_of_the_window(seed):
             held += 1
         elif held:
             seen.append((int(now), held))
-            slots.settle(None, SUCCESS, now, now)
+            slots.settle(slots.tokens, SUCCESS, now, now)
             recorder.success(now, now)
             held -= 1
         seen.append((int(now), held))

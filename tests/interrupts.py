@@ -1,0 +1,55 @@
+"""KeyboardInterrupt at every point of our code where CPython may raise one.
+
+A signal handler runs where the interpreter looks for pending signals: after a
+call, at the start of a function, after a jump backwards. ``interrupted`` runs a
+piece of work once for each such point and raises there.
+"""
+
+import dis
+import sys
+
+_LOOKS = ("CALL", "RESUME", "JUMP_BACKWARD", "POP_JUMP_BACKWARD")
+
+
+class _Strike:
+    """A trace function that raises at the *n*-th point of our code."""
+
+    def __init__(self, n, error):
+        self.left, self.error, self.last = n, error, {}
+
+    def __call__(self, frame, event, _):
+        filename = frame.f_code.co_filename
+        if not filename.startswith("<resilience") and "/resilience/" not in filename:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            before = self.last.get(frame)
+            self.last[frame] = frame.f_lasti
+            if before is not None and dis.opname[frame.f_code.co_code[before]].startswith(_LOOKS):
+                self.left -= 1
+                if self.left == 0:
+                    raise self.error
+        elif event in ("return", "exception"):  # it does not look after a call that raised
+            self.last.pop(frame, None)
+        return self
+
+
+def interrupted(work, error=KeyboardInterrupt):
+    """Run *work* again and again, struck at its first point, its second, ... until it ends unharmed.
+
+    Yields after each run the number of its point, for the caller to look at what is left.
+    """
+    n = -1  # the first run is harmless: Python 3.12 traces a function's instructions from its second run on
+    while True:
+        n += 1
+        strike, before = _Strike(n, error), sys.gettrace()
+        sys.settrace(strike)
+        try:
+            work()
+        except error:
+            pass
+        finally:
+            sys.settrace(before)
+        yield n
+        if n and strike.left > 0:
+            return
