@@ -11,8 +11,8 @@ import random as _random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from .core.events import CommandAdded, CommandRemoved
 from .drivers.workers import WorkerPool
@@ -45,6 +45,7 @@ class Registry:
         self._commands: dict[str, Command] = {}
         self._pools: dict[str, WorkerPool] = {}
         self._pool_settings: dict[str, ThreadPool] = {}
+        self._saved: tuple[dict[str, Mapping[str, Any]], float, float] = ({}, 0.0, 0.0)  # see restore()
         self._emitter = Emitter()
         self._environment = Environment(clock, random, self._emitter, self._lock)
         _registries.add(self)
@@ -98,6 +99,30 @@ class Registry:
         self._emitter.emit(CommandRemoved(command.key, command.group, self.clock()))
         return True
 
+    def save(self) -> dict[str, dict[str, Any]]:
+        """The circuits of all commands that have one, by key; fit for JSON. See restore()."""
+        return {command.key: command.save() for command in self if command.settings.breaker is not None}
+
+    def restore(self, saved: Mapping[str, Mapping[str, Any]], *, elapsed: float = 0.0) -> None:
+        """Let every command go on where it was before a restart, those that are yet to be declared too.
+
+        Args:
+            saved: From save().
+            elapsed: Seconds gone by since then, on the wall clock.
+
+        Raises:
+            ConfigError: One of them is not what save() returns; those before it are restored.
+        """
+        with self._lock:
+            self._saved = (dict(saved), elapsed, self.clock())
+        for command in self:
+            self._recall(command)
+
+    def _recall(self, command: Command) -> None:
+        saved, elapsed, at = self._saved
+        if command.key in saved and command.settings.breaker is not None:
+            command.restore(saved.pop(command.key), elapsed=elapsed + self.clock() - at)
+
     def close(self) -> None:
         """Let the threads of all pools end when their work does; isolated calls are refused from now on."""
         with self._lock:
@@ -117,7 +142,8 @@ class Registry:
         self._commands[command.key] = command
 
     def announce(self, command: Command) -> None:
-        """Tell listeners of a new command; outside the lock."""
+        """Restore a new command, and tell listeners of it; outside the lock."""
+        self._recall(command)
         self._emitter.emit(CommandAdded(command.key, command.group, self.clock()))
 
     def pool(self, group: str, settings: ThreadPool | None, max_concurrent: int | None) -> WorkerPool:

@@ -9,15 +9,19 @@ longer the current term, and it decides nothing.
 
 Closed, every result is weighed at once: a window (of time, or of the last
 calls) holds good and bad, fast and slow; once it has ``min_calls``, a failure
-rate or slow-call rate at its threshold opens the circuit. As long as the window
+rate or slow-call rate at its threshold opens the circuit; so do ``consecutive``
+failures in a row. As long as the window
 holds nothing bad, a good and fast result cannot open it; it is then tallied
 without a lock (``calm_until``), which is nearly every call of a healthy circuit.
 
 Open, calls are refused until the wait is over; the first caller after that
 starts a half-open term, which admits ``half_open_calls`` probes. All must
-succeed to close the circuit; the first that fails, or is slow, opens it again,
-for longer if ``open_growth`` says so. A half-open term ends by itself after
-``half_open_for``: a probe that never answers cannot wedge the breaker.
+succeed to close the circuit, but for ``half_open_failures`` of them; one more
+that fails, or is slow, opens it again, for longer if ``open_growth`` says so. A
+half-open term ends by itself after ``half_open_for``: a probe that never answers
+cannot wedge the breaker. With a ``ramp`` the term goes on after its probes: a
+growing share of the calls is admitted and weighed as in a closed circuit, so
+that a target which has just come back is not met by all of its callers at once.
 
 A signal handler, or a finalizer that the garbage collector runs, may call in
 while its own thread is at work under the lock. What it reports then is put off
@@ -37,9 +41,10 @@ from typing import Any, Final
 import attrs
 
 from ..errors import CircuitOpenError, ConfigError
-from .checks import flag, number, strict
+from .checks import as_tuple, flag, number, rising_shares, strict
 from .events import State, StateChanged, Trigger
 from .outcome import FAILURE, REJECTED, SUCCESS, TIMEOUT
+from .saved import SavedCircuit
 from .terms import BAD, GOOD, SLOW_BAD, SLOW_GOOD, Closed, Disabled, ForcedClosed, ForcedOpen, HalfOpen, Open, Term
 
 _OPERATOR: Final = {
@@ -53,6 +58,8 @@ _OPERATOR: Final = {
 TRANSITIONS: Final[dict[tuple[State, Trigger], State]] = {
     (State.CLOSED, Trigger.FAILURE_RATE): State.OPEN,
     (State.CLOSED, Trigger.SLOW_RATE): State.OPEN,
+    (State.CLOSED, Trigger.CONSECUTIVE): State.OPEN,
+    (State.CLOSED, Trigger.RESTORED): State.OPEN,
     (State.OPEN, Trigger.RESTED): State.HALF_OPEN,
     (State.HALF_OPEN, Trigger.PROBES_PASSED): State.CLOSED,
     (State.HALF_OPEN, Trigger.PROBE_FAILED): State.OPEN,
@@ -70,7 +77,8 @@ class CircuitBreaker:
     """When to open, for how long, and how to recover.
 
     Attributes:
-        failure_rate: Share of failed calls that opens, above 0 to 1.
+        failure_rate: Share of failed calls that opens, above 0 to 1; None: no share does, see ``consecutive``.
+        consecutive: Failed calls in a row that open, whatever their share.
         min_calls: Calls the window must hold before a rate counts.
         window: Length of the time window, seconds.
         buckets: Slices of the time window.
@@ -82,11 +90,15 @@ class CircuitBreaker:
         slow_call: From how long on a call is slow, seconds; None: calls are never slow.
         slow_rate: Share of slow calls that opens, above 0 to 1.
         half_open_calls: Probes that must succeed to close, and may run at once.
+        half_open_failures: How many of these probes may fail all the same.
         half_open_for: How long to wait for probes before giving them up as lost, seconds.
+        ramp: For how long after the probes to admit only a share of the calls, seconds; 0: close at once.
+        ramp_shares: Those shares, each for an equal part of ``ramp``, before all are admitted.
         count_rejections: Count an inner policy's refusal (a full bulkhead) as a failure, as Hystrix does.
     """
 
-    failure_rate: float = attrs.field(default=0.5, validator=number(above=0, most=1))
+    failure_rate: float | None = attrs.field(default=0.5, validator=number(above=0, most=1, optional=True))
+    consecutive: int | None = attrs.field(default=None, validator=number(least=1, whole=True, optional=True))
     min_calls: int = attrs.field(default=20, validator=number(least=1, whole=True))
     window: float = attrs.field(default=10.0, validator=number(least=0.001))
     buckets: int = attrs.field(default=10, validator=number(least=1, most=1000, whole=True))
@@ -100,7 +112,11 @@ class CircuitBreaker:
     slow_call: float | None = attrs.field(default=None, validator=number(above=0, optional=True))
     slow_rate: float = attrs.field(default=1.0, validator=number(above=0, most=1))
     half_open_calls: int = attrs.field(default=1, validator=number(least=1, whole=True))
+    half_open_failures: int = attrs.field(default=0, validator=number(least=0, whole=True))
     half_open_for: float = attrs.field(default=30.0, validator=number(above=0))
+    ramp: float = attrs.field(default=0.0, validator=number(least=0))
+    ramp_shares: tuple[float, ...] = attrs.field(
+        default=(0.1, 0.25, 0.5), converter=as_tuple, validator=rising_shares)
     count_rejections: bool = attrs.field(default=False, validator=flag)
 
     def __attrs_post_init__(self) -> None:
@@ -111,6 +127,13 @@ class CircuitBreaker:
         if self.open_growth > 1 and self.open_max < self.open_for:
             raise ConfigError(
                 f"open_max must be at least open_for ({self.open_for:g}), not {self.open_max:g}", "open_max")
+        if self.failure_rate is None and self.consecutive is None and self.slow_call is None:
+            raise ConfigError("failure_rate is None, and neither consecutive nor slow_call is given: the circuit could "
+                              "never open", "failure_rate")
+        if self.half_open_failures >= self.half_open_calls:
+            raise ConfigError(
+                f"half_open_failures must be less than half_open_calls ({self.half_open_calls}), or no probe would "
+                f"decide anything; not {self.half_open_failures}", "half_open_failures")
         if self.slow_call is None and self.slow_rate != 1.0:
             raise ConfigError("slow_rate means nothing without slow_call; say from how long on a call is slow",
                               "slow_rate")
@@ -245,6 +268,35 @@ class Circuit:
                 self._busy = False
         self._tell(None)
 
+    def save(self, now: float) -> SavedCircuit:
+        """What to keep over a restart; see restore()."""
+        term = self.term
+        state = State.OPEN if term.state is State.HALF_OPEN else term.state
+        remaining = max(0.0, term.until - now) if isinstance(term, Open) else 0.0
+        counts = tuple(term.counts(now)) if isinstance(term, Closed) else (0, 0, 0, 0)
+        return SavedCircuit(state=str(state), remaining=remaining, openings=self._openings, counts=counts)
+
+    def restore(self, saved: SavedCircuit, elapsed: float, now: float) -> None:
+        """Go on where a circuit was that was saved *elapsed* seconds ago; one that has left its first term does not."""
+        if self.term.seq:
+            return
+        operator = {"forced_open": Trigger.FORCED_OPEN, "forced_closed": Trigger.FORCED_CLOSED,
+                    "disabled": Trigger.DISABLED}
+        if saved.state in operator:
+            self.steer(operator[State(saved.state)], now)
+            return
+        event = None
+        with self._lock:
+            term = self.term
+            if saved.state == State.OPEN:
+                event = self._begin(Trigger.RESTORED, now)
+                opened = self.term
+                self._openings = max(1, saved.openings)
+                opened.until = opened.refuses_until = now + max(0.0, saved.remaining - elapsed)
+            elif isinstance(term, Closed) and (self._config.window_calls is not None or elapsed < self._config.window):
+                term.recall(saved.counts, now)
+        self._tell(event)
+
     def renew(self, now: float) -> None:
         """Start over in a forked child: a lock that another thread held at the fork is never released there."""
         self._lock = threading.RLock()
@@ -261,10 +313,9 @@ class Circuit:
             self._busy = True
             try:
                 if now >= self.term.until:
-                    lost = self.term.state is State.HALF_OPEN
-                    event = self._begin(Trigger.PROBES_LOST if lost else Trigger.RESTED, now)
+                    event = self._begin(self.term.ends_by, now)
                 term = self.term
-                if term.admits or (isinstance(term, HalfOpen) and term.admit()):
+                if term.admits or (isinstance(term, HalfOpen) and term.admit(now)):
                     permit = term
             finally:
                 self._busy = False

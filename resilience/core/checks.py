@@ -48,6 +48,19 @@ def number(*, above: float | None = None, least: float | None = None, most: floa
     return check
 
 
+def as_tuple(value: Any) -> Any:
+    """A converter: a list, as a file has it, is as good as a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def rising_shares(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A validator for shares between 0 and 1, each larger than the one before."""
+    numbers = isinstance(value, tuple) and all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in value)
+    if not numbers or not value or list(value) != sorted(set(value)) or not 0 < value[0] <= value[-1] < 1:
+        raise ConfigError(f"{attribute.name} must be rising numbers above 0 and below 1, such as (0.1, 0.25, 0.5), "
+                          f"not {value!r}", attribute.name)
+
+
 def flag(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """A validator for a bool, and nothing that is merely truthy."""
     if not isinstance(value, bool):

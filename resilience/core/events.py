@@ -28,6 +28,8 @@ class Trigger(enum.StrEnum):
 
     FAILURE_RATE = "failure_rate"  # too many calls of the window failed
     SLOW_RATE = "slow_rate"  # too many calls of the window were slow
+    CONSECUTIVE = "consecutive"  # too many calls in a row failed
+    RESTORED = "restored"  # it was open before the process was started anew
     RESTED = "rested"  # open_for has passed and a caller knocked
     PROBES_PASSED = "probes_passed"
     PROBE_FAILED = "probe_failed"  # a probe failed, or was slow

@@ -7,7 +7,7 @@ caller of every method but ``bump`` holds the circuit's lock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
@@ -28,6 +28,7 @@ class Term:
     state: ClassVar[State]
     bump: Callable[[], object]  # tallies one good and fast result; called only before calm_until
     admits: ClassVar[bool] = False  # lets every call pass
+    ends_by: Trigger = Trigger.RESTED  # why it ends at ``until``
 
     def __init__(self, seq: int, now: float) -> None:
         self.seq, self.since = seq, now
@@ -41,7 +42,7 @@ class Term:
 
 
 class Closed(Term):
-    __slots__ = ("_config", "_horizon", "_tally", "_window")
+    __slots__ = ("_config", "_horizon", "_in_a_row", "_tally", "_window")
     state = State.CLOSED
     admits = True
 
@@ -52,10 +53,11 @@ class Closed(Term):
         self._tally = Tally()
         self.bump = self._tally.bump
         self._config = config
+        self._in_a_row = 0  # failures
         self._window: TimeWindow | CountWindow
         if heir is not None:
             heir.harvest()
-            self._window = heir._window
+            self._window, self._in_a_row = heir._window, heir._in_a_row
         elif config.window_calls is not None:
             self._window = CountWindow(4, size=config.window_calls)
         else:
@@ -69,9 +71,13 @@ class Closed(Term):
         self._be_calm(bad or slow_good or slow_bad)
         calls = good + bad + slow_good + slow_bad
         config = self._config
+        self._in_a_row = self._in_a_row + 1 if column in (BAD, SLOW_BAD) else 0
+        if config.consecutive is not None and self._in_a_row >= config.consecutive:
+            return Trigger.CONSECUTIVE
         if calls < config.min_calls:
             return None
-        if (bad + slow_bad) / calls >= config.failure_rate:  # 0.55 * 100 is more than 55, 55 / 100 is 0.55
+        failed = bad + slow_bad
+        if config.failure_rate is not None and failed / calls >= config.failure_rate:  # .55 * 100 is more than 55
             return Trigger.FAILURE_RATE
         if config.slow_call is not None and (slow_good + slow_bad) / calls >= config.slow_rate:
             return Trigger.SLOW_RATE
@@ -81,7 +87,19 @@ class Closed(Term):
         """Bring the tallied calls into the slice they happened in."""
         fresh = self._tally.take()
         if fresh:
+            self._in_a_row = 0
             self._window.add(GOOD, self.since, fresh)  # a time in the past: the running slice
+
+    def counts(self, now: float) -> Sequence[int]:
+        """Calls in the window, by column."""
+        self.harvest()
+        return self._window.sums(now)
+
+    def recall(self, counts: Sequence[int], now: float) -> None:
+        """Take over what another circuit's window held."""
+        for column, n in enumerate(counts):
+            self._window.add(column, now, n)
+        self._be_calm(any(counts[1:]))
 
     def adopt(self, config: CircuitBreaker, now: float) -> None:
         """Go on under another configuration, with the same history."""
@@ -141,15 +159,23 @@ class ForcedOpen(Term):
 
 
 class HalfOpen(Term):
-    __slots__ = ("_owed", "_slots")
+    """Probes first; then, if there is a ramp, a growing share of the calls."""
+
+    __slots__ = ("_config", "_may_fail", "_owed", "_slots", "ends_by", "ramp")
     state = State.HALF_OPEN
 
     def __init__(self, seq: int, now: float, config: CircuitBreaker) -> None:
         super().__init__(seq, now)
-        self.until = now + config.half_open_for
-        self._slots = self._owed = config.half_open_calls
+        self.until, self.ends_by = now + config.half_open_for, Trigger.PROBES_LOST
+        self._config = config
+        self._slots = config.half_open_calls
+        self._may_fail = config.half_open_failures
+        self._owed = config.half_open_calls - config.half_open_failures  # good ones, to close
+        self.ramp: _Ramp | None = None
 
-    def admit(self) -> bool:
+    def admit(self, now: float) -> bool:
+        if self.ramp is not None:
+            return self.ramp.admit(now)
         if not self._slots:
             return False
         self._slots -= 1
@@ -159,7 +185,39 @@ class HalfOpen(Term):
         self._slots += 1
 
     def record(self, column: int, now: float) -> Trigger | None:
+        if self.ramp is not None:
+            if self.ramp.record(column, now) is not None:
+                return Trigger.PROBE_FAILED
+            return Trigger.PROBES_PASSED if now >= self.until else None
         if column != GOOD:
-            return Trigger.PROBE_FAILED
+            self._may_fail -= 1
+            return Trigger.PROBE_FAILED if self._may_fail < 0 else None
         self._owed -= 1
-        return None if self._owed else Trigger.PROBES_PASSED
+        if self._owed:
+            return None
+        if not self._config.ramp:
+            return Trigger.PROBES_PASSED
+        self.ramp = _Ramp(self.seq, now, self._config)
+        self.until, self.ends_by = now + self._config.ramp, Trigger.PROBES_PASSED
+        return None
+
+
+class _Ramp(Closed):
+    """The part of a half-open term after its probes: weighs as a closed circuit does, what it admits."""
+
+    __slots__ = ("_admitted", "_asked", "_step")
+
+    def __init__(self, seq: int, now: float, config: CircuitBreaker) -> None:
+        super().__init__(seq, now, config, lambda: -inf)
+        self._step = self._asked = self._admitted = 0
+
+    def admit(self, now: float) -> bool:
+        shares, config = self._config.ramp_shares, self._config
+        step = min(max(self._step, int((now - self.since) / config.ramp * len(shares))), len(shares) - 1)
+        if step > self._step:
+            self._step, self._asked, self._admitted = step, 0, 0
+        self._asked += 1
+        if self._admitted >= shares[step] * self._asked:
+            return False
+        self._admitted += 1
+        return True

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from math import isnan
 from typing import Any, Final
 
 import attrs
@@ -18,6 +19,7 @@ from ..core.breaker import Circuit
 from ..core.bulkhead import TOKEN, Slots
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.outcome import EVENT_NAMES
+from ..core.saved import SavedCircuit
 from ..drivers.deadlines import Deadlines
 from ..drivers.workers import Isolation, WorkerPool
 from ..errors import ConfigError
@@ -165,6 +167,36 @@ class Command:
         self._recorder.clear()
         if self._circuit is not None:
             self._circuit.steer(Trigger.RESET, self._clock())
+
+    def save(self) -> dict[str, Any]:
+        """Its circuit's state as plain numbers and words, fit for JSON; restore() takes it after a restart.
+
+        Raises:
+            ConfigError: The command has no breaker.
+        """
+        if self._circuit is None:
+            raise ConfigError(f"{self._key} has no breaker to save", "breaker")
+        return attrs.asdict(self._circuit.save(self._clock()))
+
+    def restore(self, saved: Mapping[str, Any], *, elapsed: float = 0.0) -> None:
+        """Go on where a command was that was saved; one whose circuit has changed already since it was made does not.
+
+        Args:
+            saved: From save().
+            elapsed: Seconds gone by since, on the wall clock; less than 0, of a clock that was set back, is 0.
+
+        Raises:
+            ConfigError: *saved* is not what save() returns, or the command has no breaker.
+        """
+        if self._circuit is None:
+            raise ConfigError(f"{self._key} has no breaker to restore", "breaker")
+        if not isinstance(elapsed, (int, float)) or isnan(elapsed):
+            raise ConfigError(f"elapsed must be a number of seconds, not {elapsed!r}", "elapsed")
+        try:
+            circuit = SavedCircuit(**saved)
+        except TypeError as error:
+            raise ConfigError(f"{self._key}: that is not what save() returns: {error}", "saved") from None
+        self._circuit.restore(circuit, max(0.0, elapsed), self._clock())
 
     def configure(self, **changes: Any) -> None:
         """Change settings while calls go on; statistics and state stay. All of them, or none.

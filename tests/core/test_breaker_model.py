@@ -17,29 +17,30 @@ class Model:
 
     def __init__(self, config, now, random):
         self.config, self.random = config, random
-        self.state, self.term, self.events, self.openings, self.until = "closed", 0, [], 0, None
+        self.state, self.term, self.events, self.openings, self.until, self.ramp = "closed", 0, [], 0, None, None
         self.history(now)
 
     def history(self, now):
-        self.origin, self.running, self.calls = now, 0, []
+        self.origin, self.running, self.calls, self.in_a_row = now, 0, [], 0
 
     def see(self, now):
         self.running = max(self.running, int((now - self.origin) // (self.config.window / self.config.buckets)))
 
-    def window(self):
-        if self.config.window_calls is not None:
-            return self.calls[-self.config.window_calls:]
-        return [call for call in self.calls if call[0] > self.running - self.config.buckets]
+    def window(self, c):
+        if c.window_calls is not None:
+            return self.calls[-c.window_calls:]
+        return [call for call in self.calls if call[0] > self.running - c.buckets]
 
     def begin(self, trigger, state, now):
         old, self.state, self.term = self.state, state, self.term + 1
-        self.until = None
+        self.until = self.ramp = None
         if state == "open":
             self.openings += 1
             self.u = self.random() if self.config.open_jitter else 0.0
             self.since, self.until = now, now + self.wait()
         elif state == "half_open":
-            self.free = self.owed = self.config.half_open_calls
+            self.rules = self.config
+            self.free, self.passed, self.failed = self.config.half_open_calls, 0, 0
             self.until = now + self.config.half_open_for
         elif state in ("closed", "forced_closed"):
             if state == "closed":
@@ -58,11 +59,24 @@ class Model:
         if self.state in ("closed", "forced_closed", "disabled"):
             return self.term
         if self.until is not None and now >= self.until:
+            if self.ramp is not None:
+                self.begin("probes_passed", "closed", now)
+                return self.term
             self.begin("probes_lost" if self.state == "half_open" else "rested", "half_open", now)
+        if self.state == "half_open" and self.ramp is not None:
+            return self.term if self.on_ramp(now) else None
         if self.state == "half_open" and self.free:
             self.free -= 1
             return self.term
         return None
+
+    def on_ramp(self, now):
+        shares = self.rules.ramp_shares
+        step = sum(now - self.ramp >= self.rules.ramp * (i + 1) / len(shares) for i in range(len(shares) - 1))
+        if step > self.step:
+            self.step, self.asked = step, []
+        self.asked.append(sum(self.asked) < shares[self.step] * (len(self.asked) + 1))
+        return self.asked[-1]
 
     def settle(self, permit, outcome, started, now):
         c = self.config
@@ -77,25 +91,41 @@ class Model:
                 self.free += 1
             return
         slow = c.slow_call is not None and now - started >= c.slow_call
-        if self.state == "half_open":
-            if bad or slow:
+        if self.state == "half_open" and self.ramp is None:
+            self.failed += bad or slow
+            self.passed += not (bad or slow)
+            if self.failed > self.rules.half_open_failures:
                 self.begin("probe_failed", "open", now)
-            else:
-                self.owed -= 1
-                if not self.owed:
+            elif self.passed == self.rules.half_open_calls - self.rules.half_open_failures:
+                if self.rules.ramp:
+                    self.history(now)
+                    self.ramp, self.step, self.asked, self.until = now, 0, [], now + self.rules.ramp
+                else:
                     self.begin("probes_passed", "closed", now)
             return
+        trigger = self.weigh(bad, slow, now, c if self.ramp is None else self.rules)
+        if self.ramp is not None:
+            if trigger:
+                self.begin("probe_failed", "open", now)
+            elif now >= self.until:
+                self.begin("probes_passed", "closed", now)
+        elif trigger and self.state == "closed":
+            self.begin(trigger, "open", now)
+
+    def weigh(self, bad, slow, now, c):
         self.see(now)
         self.calls.append((self.running, bad, slow))
-        calls = self.window()
-        if self.state == "forced_closed" or len(calls) < c.min_calls:
-            return
-        if not bad and not slow and not any(b or s for _, b, s in calls):
-            return
-        if sum(b for _, b, _ in calls) / len(calls) >= c.failure_rate:
-            self.begin("failure_rate", "open", now)
-        elif c.slow_call is not None and sum(s for *_, s in calls) / len(calls) >= c.slow_rate:
-            self.begin("slow_rate", "open", now)
+        self.in_a_row = self.in_a_row + 1 if bad else 0
+        calls = self.window(c)
+        if c.consecutive is not None and self.in_a_row >= c.consecutive:
+            return "consecutive"
+        if len(calls) < c.min_calls:
+            return None
+        if c.failure_rate is not None and sum(b for _, b, _ in calls) / len(calls) >= c.failure_rate:
+            return "failure_rate"
+        if c.slow_call is not None and sum(s for *_, s in calls) / len(calls) >= c.slow_rate:
+            return "slow_rate"
+        return None
 
     def steer(self, trigger, now):
         if trigger == "released":
@@ -107,7 +137,7 @@ class Model:
             self.begin(trigger, str(trigger), now)
 
     def configure(self, config, now):
-        if self.config.window_calls is not None:
+        if self.config.window_calls is not None and self.ramp is None:
             self.calls = self.calls[-self.config.window_calls:]
         self.config = config
         if self.state == "open":
@@ -128,13 +158,15 @@ class Model:
 
 
 def any_config(rng, window_calls):
-    slow_call = rng.choice([None, None, 1.0])
+    slow_call, consecutive, probes = rng.choice([None, None, 1.0]), rng.choice([None, None, 2, 5]), rng.choice([1, 2, 3])
     return CircuitBreaker(
-        failure_rate=rng.choice([0.1, 0.25, 0.5, 0.55, 1.0]), min_calls=rng.choice([1, 3, 4]),
+        failure_rate=rng.choice([0.1, 0.25, 0.5, 0.55, 1.0, None if consecutive else 0.5]), consecutive=consecutive,
+        min_calls=rng.choice([1, 3, 4]),
         window=8.0, buckets=4, window_calls=rng.choice([4, 8, 20]) if window_calls else None,
         open_for=rng.choice([1.0, 4.0]), open_growth=rng.choice([1.0, 2.0]), open_max=16.0,
         open_jitter=rng.choice([0.0, 0.5]), slow_call=slow_call, slow_rate=1.0 if slow_call is None else 0.5,
-        half_open_calls=rng.choice([1, 2, 3]), half_open_for=rng.choice([1.0, 8.0]),
+        half_open_calls=probes, half_open_failures=rng.randrange(probes), ramp=rng.choice([0.0, 0.0, 6.0]),
+        ramp_shares=rng.choice([(0.1, 0.25, 0.5), (0.4,)]), half_open_for=rng.choice([1.0, 8.0]),
         count_rejections=rng.random() < 0.5)
 
 

@@ -26,7 +26,8 @@ def answer(*args, **kwargs):
 
 #: (class, other arguments), option, values out of range, a phrase of the accepted range.
 TABLE = [
-    (CircuitBreaker, "failure_rate", SHARE + NONE, "above 0 and at most 1"),
+    (CircuitBreaker, "failure_rate", SHARE, "above 0 and at most 1 or None"),
+    (CircuitBreaker, "consecutive", WHOLE, "whole number at least 1 or None"),
     (CircuitBreaker, "min_calls", WHOLE + NONE, "whole number at least 1"),
     (CircuitBreaker, "window", [*POSITIVE, None, 1e-4], "at least 0.001"),
     (CircuitBreaker, "buckets", [*WHOLE, 1001, None], "whole number at least 1 and at most 1000"),
@@ -38,7 +39,9 @@ TABLE = [
     (CircuitBreaker, "slow_call", POSITIVE, "above 0 or None"),
     (CircuitBreaker, "slow_rate", SHARE + NONE, "above 0 and at most 1"),
     (CircuitBreaker, "half_open_calls", WHOLE + NONE, "whole number at least 1"),
+    (CircuitBreaker, "half_open_failures", [-1, 0.5, None], "whole number at least 0"),
     (CircuitBreaker, "half_open_for", POSITIVE + NONE, "above 0"),
+    (CircuitBreaker, "ramp", [-1, None], "at least 0"),
     (Bulkhead, "max_concurrent", [*WHOLE, 10**7], "whole number at least 1 and at most 1e+06 or None"),
     (Timeout, "timeout", [*POSITIVE, 86_401], "above 0 and at most 86400 or None"),
     (Fallback, "max_concurrent", WHOLE + NONE, "whole number at least 1"),

@@ -1,0 +1,116 @@
+"""A circuit that goes on where another was before a restart."""
+
+import json
+
+import attrs
+import pytest
+
+from resilience.core.breaker import Circuit, CircuitBreaker
+from resilience.core.outcome import FAILURE, SUCCESS
+from resilience.core.saved import SavedCircuit
+from resilience.errors import CircuitOpenError, ConfigError
+
+CONFIG = CircuitBreaker(min_calls=4, open_for=4.0, open_growth=2.0, open_max=64.0)
+
+
+def circuit(config=CONFIG, now=0.0, seen=None):
+    return Circuit(config, key="k", group="g", now=now, emit=(seen if seen is not None else []).append,
+                   random=lambda: 0.0)
+
+
+def call(machine, outcome, now):
+    machine.settle(machine.acquire(now), outcome, now, now)
+
+
+def moved(machine, now, elapsed, later):
+    """A new circuit, made on a clock that shows *later*, that has been through a file."""
+    text = json.dumps(attrs.asdict(machine.save(now)))
+    new = circuit(now=later)
+    new.restore(SavedCircuit(**json.loads(text)), elapsed, later)
+    return new
+
+
+def test_a_closed_circuit_goes_on_counting():
+    old = circuit()
+    call(old, SUCCESS, 1.0)
+    call(old, FAILURE, 1.0)
+    new = moved(old, now=2.0, elapsed=3.0, later=1000.0)
+    call(new, FAILURE, 1000.0)
+    assert "closed" == new.state
+    call(new, SUCCESS, 1000.0)
+
+    assert "open" == new.state
+
+
+def test_counts_older_than_the_window_are_forgotten():
+    old = circuit()
+    for outcome in (SUCCESS, FAILURE, FAILURE):
+        call(old, outcome, 1.0)
+    new = moved(old, now=2.0, elapsed=10.0, later=0.0)
+    call(new, FAILURE, 0.0)
+
+    assert "closed" == new.state
+
+
+@pytest.mark.parametrize(("elapsed", "left"), [(0.0, 3.0), (1.0, 2.0), (2.5, 0.5)])
+def test_an_open_circuit_waits_out_what_was_left(elapsed, left):
+    old = circuit()
+    for _ in range(4):
+        call(old, FAILURE, 1.0)
+    new = moved(old, now=2.0, elapsed=elapsed, later=500.0)
+    with pytest.raises(CircuitOpenError) as refused:
+        new.acquire(500.0)
+
+    assert left == refused.value.retry_after
+    assert new.acquire(500.0 + left)
+    assert "half_open" == new.state
+
+
+def test_an_open_circuit_whose_wait_is_over_probes_at_once_and_waits_longer_if_that_fails():
+    old = circuit()
+    for _ in range(4):
+        call(old, FAILURE, 1.0)
+    new = moved(old, now=2.0, elapsed=100.0, later=0.0)
+    call(new, FAILURE, 0.0)
+
+    assert "open" == new.state
+    assert 8.0 == new.retry_after(0.0)
+
+
+def test_a_half_open_circuit_comes_back_open_with_its_wait_over():
+    old = circuit()
+    for _ in range(4):
+        call(old, FAILURE, 1.0)
+    old.acquire(5.0)
+
+    assert SavedCircuit(state="open", openings=1) == old.save(5.0)
+
+
+@pytest.mark.parametrize("word", ["FORCED_OPEN", "FORCED_CLOSED", "DISABLED"])
+def test_an_operators_word_survives(word):
+    from resilience.core.events import Trigger
+
+    old = circuit()
+    old.steer(Trigger[word], 1.0)
+
+    assert word.lower() == moved(old, now=2.0, elapsed=1.0, later=0.0).state
+
+
+def test_a_circuit_that_has_changed_already_is_left_alone():
+    old, new = circuit(), circuit()
+    for machine in (old, new):
+        for _ in range(4):
+            call(machine, FAILURE, 1.0)
+    new.restore(SavedCircuit(state="forced_closed"), 0.0, 1.0)
+
+    assert "open" == new.state
+
+
+@pytest.mark.parametrize("bad", [dict(state="ajar"), dict(state="open", remaining=-1.0),
+                                 dict(state="open", remaining=float("nan")), dict(state="open", openings=1.5),
+                                 dict(state="closed", counts=(1, 2, 3)), dict(state="closed", counts=(1, 2, 3, -4))])
+def test_nonsense_is_refused_by_name(bad):
+    with pytest.raises(ConfigError) as refused:
+        SavedCircuit(**bad)
+
+    assert list(bad)[-1] == refused.value.option
