@@ -33,7 +33,6 @@ Defaults are Hystrix's: 50 % of at least 20 calls in 10 s opens for 5 s.
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from math import inf
 from typing import Any, Final
@@ -234,7 +233,7 @@ class Circuit:
         event = None
         with self._lock:
             if self._busy:
-                self._late.append((self.steer, trigger, now))
+                self._late += ((self.steer, trigger, now),)
                 return
             self._busy = True
             try:
@@ -253,7 +252,7 @@ class Circuit:
         """
         with self._lock:
             if self._busy:
-                self._late.append((self.configure, config, now))
+                self._late += ((self.configure, config, now),)
                 return
             self._busy = True
             try:
@@ -301,7 +300,7 @@ class Circuit:
         """Start over in a forked child: a lock that another thread held at the fork is never released there."""
         self._lock = threading.RLock()
         self._busy = False  # somebody holds the lock; seen by itself only
-        self._late: deque[tuple[Any, ...]] = deque()  # methods to call, with arguments, once it is done
+        self._late: tuple[tuple[Any, ...], ...] = ()  # methods to call, with arguments, once it is done
         self._openings = 0  # in a row, without a recovery in between
         self.term: Term = Closed(0, now, self._config, self._horizon)
 
@@ -326,7 +325,7 @@ class Circuit:
         event = None
         with self._lock:
             if self._busy:
-                self._late.append((self._settle, permit, outcome, slow, now))
+                self._late += ((self._settle, permit, outcome, slow, now),)
                 return
             self._busy = True
             try:
@@ -374,11 +373,10 @@ class Circuit:
         if event is not None:
             self._emit(event)
         while self._late:
-            try:
-                method, *arguments = self._late.popleft()
-            except IndexError:  # another thread was faster
-                return
-            method(*arguments)
+            with self._lock:
+                late, self._late = self._late, ()
+            for method, *arguments in late:
+                method(*arguments)
 
     def __getstate__(self) -> Any:
         raise TypeError("a circuit belongs to one process and cannot be pickled")

@@ -201,10 +201,14 @@ class RollingHistogram:
 
     def lifetime(self) -> Lifetime:
         """All durations ever counted, per exported bucket (not cumulative) and summed."""
-        whole = Lifetime(list(self._expired.buckets), self._expired.seconds)
+        whole = self.expired()
         for bins, seconds in zip((*self._closed, self._head), self._seconds, strict=True):
             self._fold(bins, seconds, whole)
         return whole
+
+    def expired(self) -> Lifetime:
+        """That part of the lifetime() which has left the window."""
+        return Lifetime(list(self._expired.buckets), self._expired.seconds)
 
     def clear(self) -> None:
         """Forget the window, keep the lifetime."""

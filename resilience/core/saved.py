@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from ..errors import ConfigError
-from .checks import number
+from .checks import as_tuple, number
 from .events import State
 
 
@@ -43,4 +43,4 @@ class SavedCircuit:
     state: str = attrs.field(validator=_state)
     remaining: float = attrs.field(default=0.0, validator=number(least=0))
     openings: int = attrs.field(default=0, validator=number(least=0, whole=True))
-    counts: tuple[int, ...] = attrs.field(default=(0, 0, 0, 0), converter=tuple, validator=_counts)
+    counts: tuple[int, ...] = attrs.field(default=(0, 0, 0, 0), converter=as_tuple, validator=_counts)

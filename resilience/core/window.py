@@ -72,6 +72,10 @@ class TimeWindow:
         """Counts inside the window, shape ``(width,)``."""
         if now >= self.edge:
             self.roll(now)
+        return self.glance()
+
+    def glance(self) -> list[int]:
+        """sums() as of the last count, for one who may find it half changed."""
         return [(total - start) & _MASK for total, start in zip(self.totals, self._starts, strict=False)]
 
     def roll(self, now: float) -> int:

@@ -18,6 +18,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from ..core.breaker import CircuitBreaker
 from ..core.events import State
 from ..core.histogram import Latency
 from .recorder import BUCKETS, LATENCY_SLICES, LATENCY_WINDOW_S, WINDOW_S
@@ -118,13 +119,20 @@ def _template(command: Source, settings: Settings, state: State) -> str:
     )
 
 
+def _threshold(breaker: CircuitBreaker | None) -> int:
+    """Percent of failed calls that open; 100 where failures are counted in a row, 0 without a breaker."""
+    if breaker is None:
+        return 0
+    return 100 if breaker.failure_rate is None else round(breaker.failure_rate * 100)
+
+
 def _properties(settings: Settings, state: State) -> dict[str, Any]:
     breaker = settings.breaker
     timeout_ms = int((settings.timeout or 0) * 1000)
     return {
         "propertyValue_circuitBreakerRequestVolumeThreshold": breaker.min_calls if breaker else 0,
         "propertyValue_circuitBreakerSleepWindowInMilliseconds": int(breaker.open_for * 1000) if breaker else 0,
-        "propertyValue_circuitBreakerErrorThresholdPercentage": round(breaker.failure_rate * 100) if breaker else 0,
+        "propertyValue_circuitBreakerErrorThresholdPercentage": _threshold(breaker),
         "propertyValue_circuitBreakerForceOpen": state is State.FORCED_OPEN,
         "propertyValue_circuitBreakerForceClosed": state is State.FORCED_CLOSED,
         "propertyValue_circuitBreakerEnabled": state is not State.DISABLED,
@@ -211,7 +219,7 @@ def _command_config(command: Source, state: State) -> Mapping[str, Any]:
             "isForcedOpen": state is State.FORCED_OPEN,
             "isForcedClosed": state is State.FORCED_CLOSED,
             "requestVolumeThreshold": breaker.min_calls if breaker else 0,
-            "errorPercentageThreshold": round(breaker.failure_rate * 100) if breaker else 0,
+            "errorPercentageThreshold": _threshold(breaker),
             "sleepInMilliseconds": int(breaker.open_for * 1000) if breaker else 0,
         },
     }

@@ -5,6 +5,11 @@ duration to ``pending`` (atomic in CPython) as long as ``now < edge``, and drain
 it into the counts and the histogram a BATCH at a time. A refusal by an open
 circuit, which must stay cheap too, is tallied. Everything else takes the lock.
 
+A signal handler, or a finalizer that the garbage collector runs, may call in
+while its own thread is at work under the lock. What it counts then is put off
+until that work is done; what it reads is the state it finds, without latencies,
+which may be half changed.
+
 Counts roll over 10 s in 10 slices and percentiles over 60 s in 6, Hystrix's
 defaults. Readers see one consistent state, taken under the lock.
 """
@@ -14,11 +19,11 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
-from ..core.histogram import Latency, Lifetime, RollingHistogram
+from ..core.histogram import EMPTY, Latency, Lifetime, RollingHistogram
 from ..core.outcome import EVENT_NAMES, SUCCESS, Event
 from ..core.window import Tally, TimeWindow
 
@@ -48,8 +53,8 @@ class Reading:
 class Recorder:
     """Rolling and lifetime statistics of one command. Every method may be called from any thread."""
 
-    __slots__ = ("_counts", "_histogram", "_lock", "_peaks", "_refusals", "_take_peak", "bump_refused", "edge",
-                 "pending")
+    __slots__ = ("_busy", "_counts", "_histogram", "_late", "_lock", "_peaks", "_refusals", "_take_peak",
+                 "bump_refused", "edge", "pending")
 
     def __init__(self, *, now: float, take_peak: Callable[[], int] = lambda: 0) -> None:
         self._take_peak = take_peak
@@ -57,7 +62,9 @@ class Recorder:
         self._start(now)
 
     def _start(self, now: float) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._busy = False  # somebody is at work under the lock; seen by himself only
+        self._late: tuple[tuple[Any, ...], ...] = ()  # what he met himself with meanwhile: methods and arguments
         self._counts = TimeWindow(len(EVENT_NAMES), window=WINDOW_S, buckets=BUCKETS, now=now)
         self._histogram = RollingHistogram(window=LATENCY_WINDOW_S, slices=LATENCY_SLICES, now=now)
         self._peaks = [0]  # per slice, oldest first
@@ -77,8 +84,7 @@ class Recorder:
 
     def drain(self) -> None:
         """Count what is pending."""
-        with self._lock:
-            self._drain()
+        self._do(self._drain)
 
     def refused(self, now: float) -> None:
         """Count one call that an open circuit refused, and that no fallback answers for."""
@@ -89,54 +95,87 @@ class Recorder:
 
     def ran(self, events: tuple[int, ...], started: float, now: float) -> None:
         """Count a call that ran from *started* to *now* and ended as *events* say."""
-        with self._lock:
-            self._roll(now, 1)
-            self._histogram.add(now - started, now)
-            totals = self._counts.totals
-            for event in events:
-                totals[event] += 1
+        self._do(self._ran, events, started, now)
 
     def count(self, events: tuple[int, ...], now: float, n: int = 1) -> None:
         """Count *n* of each of *events* at *now*, without a duration."""
-        with self._lock:
-            self._roll(now)
-            totals = self._counts.totals
-            for event in events:
-                totals[event] += n
+        self._do(self._count, events, now, n)
 
     def read(self, now: float) -> Reading:
         """The rolling statistics."""
         with self._lock:
-            self._roll(now)
-            self._drain()
-            self._peaks[-1] = max(self._peaks[-1], self._take_peak())
-            return Reading(self._counts.sums(now), max(self._peaks), self._histogram.latency(now))
+            if self._busy:
+                return Reading(self._counts.glance(), max(self._peaks), EMPTY)
+            return self._do(self._read, now)  # type: ignore[no-any-return]
 
     def totals(self) -> tuple[list[int], Lifetime]:
         """Counts per event, and durations, since for ever: they never fall."""
         with self._lock:
-            self._drain()
+            if self._busy:
+                return list(self._counts.totals), self._histogram.expired()
+            self._do(self._drain)
             return list(self._counts.totals), self._histogram.lifetime()
 
     def bins(self, now: float) -> dict[int, int]:
         """The percentile window as mergeable {bin: count}; see core.histogram."""
         with self._lock:
-            self._roll(now)
-            self._drain()
-            return self._histogram.bins(now)
+            return {} if self._busy else self._do(self._bins, now)
 
     def clear(self) -> None:
         """Empty the rolling windows; lifetime totals stay."""
-        with self._lock:
-            self._drain()
-            self._counts.clear()
-            self._histogram.clear()
-            self._peaks = [0]
-            self._take_peak()
+        self._do(self._clear)
 
     def renew(self, now: float) -> None:
         """Start over in a forked child: its parent counts its own calls."""
         self._start(now)
+
+    def _do(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Do *work* under the lock, or put it off if our own thread is at work there already."""
+        with self._lock:
+            if self._busy:
+                self._late += ((work, *arguments),)
+                return None
+            self._busy = True
+            try:
+                result = work(*arguments)
+                while self._late:
+                    (late, *rest), *others = self._late
+                    self._late = tuple(others)
+                    late(*rest)
+            finally:
+                self._busy = False
+        return result
+
+    def _ran(self, events: tuple[int, ...], started: float, now: float) -> None:
+        self._roll(now, 1)
+        self._histogram.add(now - started, now)
+        totals = self._counts.totals
+        for event in events:
+            totals[event] += 1
+
+    def _count(self, events: tuple[int, ...], now: float, n: int) -> None:
+        self._roll(now)
+        totals = self._counts.totals
+        for event in events:
+            totals[event] += n
+
+    def _read(self, now: float) -> Reading:
+        self._roll(now)
+        self._drain()
+        self._peaks[-1] = max(self._peaks[-1], self._take_peak())
+        return Reading(self._counts.sums(now), max(self._peaks), self._histogram.latency(now))
+
+    def _bins(self, now: float) -> dict[int, int]:
+        self._roll(now)
+        self._drain()
+        return self._histogram.bins(now)
+
+    def _clear(self) -> None:
+        self._drain()
+        self._counts.clear()
+        self._histogram.clear()
+        self._peaks = [0]
+        self._take_peak()
 
     def _roll(self, now: float, ended: int = 0) -> None:
         """Begin a new slice if it is time; *ended* calls have just given back their slots."""

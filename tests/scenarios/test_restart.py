@@ -66,7 +66,7 @@ def test_a_command_without_a_breaker_is_not_saved(registry):
 
 @pytest.mark.parametrize(("saved", "option"), [
     ({}, "saved"), ({"state": "open", "mood": 1}, "saved"), ({"state": "ajar"}, "state"),
-    ({"state": "open", "remaining": "x"}, "remaining"), ({"state": "closed", "counts": 3}, "saved")])
+    ({"state": "open", "remaining": "x"}, "remaining"), ({"state": "closed", "counts": 3}, "counts")])
 def test_what_save_never_returned_is_refused_by_name(registry, saved, option):
     charge = declare(registry)
     with pytest.raises(ConfigError) as refused:
