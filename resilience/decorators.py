@@ -152,10 +152,12 @@ def circuit_breaker(fn: Callable[P, T], /) -> Guarded[P, T]: ...
 @overload
 def circuit_breaker(
     *, key: str | None = None, group: str | None = None, registry: Registry | None = None,
-    ignore: tuple[type[Exception], ...] = (), failure_rate: float = 0.5, min_calls: int = 20, window: float = 10.0,
-    buckets: int = 10, window_calls: int | None = None, open_for: float = 5.0, open_growth: float = 1.0,
-    open_max: float = 300.0, open_jitter: float = 0.0, slow_call: float | None = None, slow_rate: float = 1.0,
-    half_open_calls: int = 1, half_open_for: float = 30.0, count_rejections: bool = False,
+    ignore: tuple[type[Exception], ...] = (), failure_rate: float | None = 0.5, consecutive: int | None = None,
+    min_calls: int = 20, window: float = 10.0, buckets: int = 10, window_calls: int | None = None,
+    open_for: float = 5.0, open_growth: float = 1.0, open_max: float = 300.0, open_jitter: float = 0.0,
+    slow_call: float | None = None, slow_rate: float = 1.0, half_open_calls: int = 1, half_open_failures: int = 0,
+    half_open_for: float = 30.0, ramp: float = 0.0, ramp_shares: tuple[float, ...] = (0.1, 0.25, 0.5),
+    count_rejections: bool = False,
 ) -> Decorator: ...
 def circuit_breaker(fn: Any = _UNSET, /, *, key: str | None = None, group: str | None = None,
                     registry: Registry | None = None, ignore: tuple[type[Exception], ...] = (),

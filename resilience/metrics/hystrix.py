@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 from ..core.breaker import CircuitBreaker
@@ -49,7 +50,8 @@ ROLLING_COUNTS: Final = {
     "Timeout": "timeout",
 }
 
-_COUNTS_TEXT: Final = "".join(f'"rollingCount{name}":%({ours})d,' for name, ours in ROLLING_COUNTS.items())
+_COUNTS_TEXT: Final = "".join(f'"rollingCount{name}":%d,' for name in ROLLING_COUNTS)
+_counts: Final = itemgetter(*ROLLING_COUNTS.values())
 _LATENCY_TEXT: Final = '{"0":%d,"25":%d,"50":%d,"75":%d,"90":%d,"95":%d,"99":%d,"99.5":%d,"100":%d}'
 
 
@@ -85,17 +87,13 @@ class Encoder:
         errors = c["failure"] + c["timeout"] + c["semaphore_rejected"] + c["thread_pool_rejected"]
         requests = errors + c["success"]
         latency = _latency_text(snapshot.latency)
-        return known[2] % {
-            **c,
-            "time": time_ms,
-            "percentage": errors * 100 // requests if requests else 0,
-            "errors": errors,
-            "requests": requests,
-            "in_flight": snapshot.in_flight,
-            "max_in_flight": snapshot.max_in_flight,
-            "mean": int(snapshot.latency.mean * 1000),
-            "latency": latency,
-        }
+        mean = snapshot.latency.mean * 1000
+        return known[2] % (
+            time_ms, errors * 100 // requests if requests else 0, errors, requests,
+            *_counts(c),
+            snapshot.in_flight, snapshot.max_in_flight,
+            mean, latency, mean, latency,
+        )
 
 
 def _latency_text(latency: Latency) -> str:
@@ -109,12 +107,11 @@ def _template(command: Source, settings: Settings, state: State) -> str:
     tail = {**_properties(settings, state), "reportingHosts": 1, "threadPool": command.group}
     return (
         json.dumps(head, separators=(",", ":")).replace("%", "%%")[:-1]
-        + f',"currentTime":%(time)d,"isCircuitBreakerOpen":{str(state in _OPEN).lower()},'
-        '"errorPercentage":%(percentage)d,"errorCount":%(errors)d,"requestCount":%(requests)d,'
+        + f',"currentTime":%d,"isCircuitBreakerOpen":{str(state in _OPEN).lower()},'
+        '"errorPercentage":%d,"errorCount":%d,"requestCount":%d,'
         + _COUNTS_TEXT
-        + '"currentConcurrentExecutionCount":%(in_flight)d,"rollingMaxConcurrentExecutionCount":%(max_in_flight)d,'
-        '"latencyExecute_mean":%(mean)d,"latencyExecute":%(latency)s,'
-        '"latencyTotal_mean":%(mean)d,"latencyTotal":%(latency)s,'
+        + '"currentConcurrentExecutionCount":%d,"rollingMaxConcurrentExecutionCount":%d,'
+        '"latencyExecute_mean":%d,"latencyExecute":%s,"latencyTotal_mean":%d,"latencyTotal":%s,'
         + json.dumps(tail, separators=(",", ":")).replace("%", "%%")[1:]
     )
 

@@ -1,14 +1,16 @@
 """Every option, and everything it must not be."""
 
+import inspect
 import math
 import pickle
 from decimal import Decimal
 from fractions import Fraction
+from typing import get_overloads
 
 import attrs
 import pytest
 
-from resilience import Bulkhead, CircuitBreaker, ConfigError, Fallback, Timeout
+from resilience import Bulkhead, CircuitBreaker, ConfigError, Fallback, Timeout, circuit_breaker
 from resilience.core.checks import flag, ordinary_exceptions, text
 from resilience.pipeline.policies import ThreadPool
 
@@ -50,6 +52,14 @@ TABLE = [
 ]
 CASES = [pytest.param(kind, option, value, words, id=f"{kind.__name__}.{option}={value!r:.30}")
          for kind, option, beyond, words in TABLE for value in [*NOT_A_NUMBER, *beyond, -10**400]]
+
+
+def test_the_decorator_declares_every_setting_of_the_breaker_with_its_default():
+    declared = inspect.signature(get_overloads(circuit_breaker)[-1]).parameters
+    settings = {field.name: field.default for field in attrs.fields(CircuitBreaker)}
+
+    assert settings == {name: parameter.default for name, parameter in declared.items()
+                        if name not in ("key", "group", "registry", "ignore")}
 
 
 @pytest.mark.parametrize(("kind", "option", "value", "words"), CASES)
