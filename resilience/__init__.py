@@ -1,5 +1,6 @@
 """Hystrix-style resilience: breakers, bulkheads, timeouts and fallbacks, with live statistics."""
 
+from .config import Configuration, ConfigurationApplied, ConfigurationRejected, configure
 from .core.events import (
     CallFailed,
     CallRejected,
@@ -42,6 +43,9 @@ __all__ = [
     "CommandConfigured",
     "CommandRemoved",
     "ConfigError",
+    "Configuration",
+    "ConfigurationApplied",
+    "ConfigurationRejected",
     "Fallback",
     "FallbackRejectedError",
     "Guarded",
@@ -61,6 +65,7 @@ __all__ = [
     "bulkhead",
     "circuit_breaker",
     "command",
+    "configure",
     "default_registry",
     "fallback",
     "timeout",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tomllib
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, NoReturn
 
@@ -64,8 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     gateway.add_argument("--workers", type=_count, default=1, metavar="N")
     gateway.set_defaults(run=_gateway)
 
-    check = commands.add_parser("check", help="explain every mistake in a gateway's file")
-    check.add_argument("config", metavar="CONFIG.toml")
+    check = commands.add_parser("check", help="explain every mistake in a gateway's or a library's file")
+    check.add_argument("config", metavar="CONFIG.toml", nargs="?")
+    check.add_argument("--schema", action="store_true", help="print the JSON Schema of the library's file")
     check.set_defaults(run=_check)
 
     board = commands.add_parser("dashboard", help="watch the metrics streams of running services")
@@ -102,11 +104,31 @@ def _gateway(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from .config import check, schema
     from .gateway import config
 
-    settings = config.load(options.config)
-    print(f"{options.config}: fine ({len(settings.services)} services, {len(settings.routes)} routes)")
+    if options.schema:
+        print(schema.text(), end="")
+        return 0
+    if options.config is None:
+        _fail("check needs a file, or --schema")
+    if _is_gateways(options.config):
+        settings = config.load(options.config)
+        print(f"{options.config}: fine ({len(settings.services)} services, {len(settings.routes)} routes)")
+    else:
+        check(options.config)
+        print(f"{options.config}: fine")
     return 0
+
+
+def _is_gateways(path: str) -> bool:
+    """Whether a file speaks of a gateway; one that cannot be read is reported as such a one."""
+    try:
+        with open(path, "rb") as file:
+            tables = tomllib.load(file)
+    except (OSError, ValueError):
+        return True
+    return not tables.keys() & {"defaults", "groups", "commands", "guards"}
 
 
 def _dashboard(options: argparse.Namespace) -> int:

@@ -131,6 +131,8 @@ def guard(fn: Any, plan: Plan, what: str, *, instead: bool = True) -> Any:
     wrapper = _wrap(fn, plan, entry)
     command, registry = entry.command, entry.registry
     command.switch(entry.switch)
+    if registry.declared is not None:
+        registry.declared(command, entry.news)
     if below is not None and below.command is not command:
         _forsake(below)
     if entry.is_new:
@@ -145,6 +147,7 @@ class _Entry(NamedTuple):
     command: Command
     is_new: bool
     switch: Trigger | None
+    news: tuple[str, ...]
     flavour: Flavour
     timeless: str | None
     ledger: Ledger
@@ -170,10 +173,10 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
         if flavour is Flavour.THREAD:
             registry.check_pool(command.group, plan.pool)
             pool = functools.partial(registry.pool, command.group, plan.pool, settings.max_concurrent)
-        switch = command.adopt(settings, stated, pool)
+        switch, news = command.adopt(settings, stated, pool)
         if known is None:
             registry.add(command)
-    return _Entry(registry, command, known is None, switch, flavour, timeless, ledger, rescue)
+    return _Entry(registry, command, known is None, switch, news, flavour, timeless, ledger, rescue)
 
 
 def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:

@@ -11,7 +11,7 @@ import random as _random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 from .core.events import CommandAdded, CommandRemoved
@@ -35,6 +35,10 @@ class Registry:
     Args:
         clock: Monotonic seconds; every policy of every command here is told this time.
         random: Numbers in [0, 1), for jitter.
+
+    Attributes:
+        declared: Called after each decoration with the command and the names of the settings that it said anew,
+            outside the lock and before the command is announced; None: nobody wants to know.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic,
@@ -45,6 +49,7 @@ class Registry:
         self._commands: dict[str, Command] = {}
         self._pools: dict[str, WorkerPool] = {}
         self._pool_settings: dict[str, ThreadPool] = {}
+        self.declared: Callable[[Command, Collection[str]], None] | None = None
         self._saved: tuple[dict[str, Mapping[str, Any]], float, float] = ({}, 0.0, 0.0)  # see restore()
         self._emitter = Emitter()
         self._environment = Environment(clock, random, self._emitter, self._lock)

@@ -19,8 +19,9 @@ LAYERS = [
     ["registry"],
     ["guard"],
     ["decorators"],
+    ["config"],
     ["__init__"],
-    ["config", "integrations", "discovery", "gateway", "asgi", "testing", "demo"],
+    ["integrations", "discovery", "gateway", "asgi", "testing", "demo"],
     ["cli"],
     ["__main__"],
 ]

@@ -1,6 +1,10 @@
 """Configuration files: TOML text in, validated attrs objects out, every mistake with its file, line and key."""
 
+from .configuration import Configuration, check, configure
 from .document import Document
-from .mistakes import ConfigFileError, Mistake
+from .events import ConfigurationApplied, ConfigurationRejected
+from .explanation import Explanation, Origin
+from .mistakes import ConfigFileError, Mistake, Place
 
-__all__ = ["ConfigFileError", "Document", "Mistake"]
+__all__ = ["ConfigFileError", "Configuration", "ConfigurationApplied", "ConfigurationRejected", "Document",
+           "Explanation", "Mistake", "Origin", "Place", "check", "configure"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .locator import line_at, lines_of
-from .mistakes import ConfigFileError, Mistake
+from .mistakes import ConfigFileError, Mistake, Place
 from .structure import mistakes_in, structured
 
 _T = TypeVar("_T")
@@ -43,7 +43,7 @@ class Document:
             self.data: dict[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigFileError([_broken(text, file, str(error))]) from None
-        self._lines = lines_of(text)
+        self._lines: dict[tuple[str | int, ...], int] | None = lines_of(text)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Document:
@@ -63,6 +63,18 @@ class Document:
             line = content.count(b"\n", 0, error.start) + 1
             raise ConfigFileError([Mistake(file, line, "", "is not UTF-8, as TOML must be")]) from None
         return cls(text.replace("\r\n", "\n"), file)
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any], name: str) -> Document:
+        """A document without a text; *name* stands for the file's."""
+        document = cls("", name)
+        document.data, document._lines = {**data}, None
+        return document
+
+    @property
+    def mistakes(self) -> list[Mistake]:
+        """What has been found wrong so far."""
+        return list(self._mistakes)
 
     def structure(self, wanted: type[_T], *path: str | int, given: Any = None) -> _T | None:
         """What stands at *path*, as a *wanted*; None if it has mistakes, which are noted.
@@ -108,7 +120,15 @@ class Document:
 
     def mistake(self, path: tuple[str | int, ...], message: str) -> None:
         """Note that what stands at *path* is wrong."""
-        self._mistakes.append(Mistake(self.file, line_at(self._lines, path), _dotted(path), message))
+        self._mistakes.append(self.place(path).mistake(message))
+
+    def note(self, mistake: Mistake) -> None:
+        """Note a mistake whose place is known."""
+        self._mistakes.append(mistake)
+
+    def place(self, path: tuple[str | int, ...]) -> Place:
+        """Where *path* stands."""
+        return Place(self.file, 0 if self._lines is None else line_at(self._lines, path), _dotted(path))
 
     def finish(self) -> None:
         """Raise ConfigFileError with every mistake, if there is any."""

@@ -8,12 +8,35 @@ from typing import Any, NamedTuple
 from ..errors import ConfigError
 
 
+class Place(NamedTuple):
+    """Where something was said.
+
+    Attributes:
+        file: The file's name; of what is no file, what it is.
+        line: From 1; 0 where there are no lines.
+        key: Dotted; may be empty.
+    """
+
+    file: str
+    line: int = 0
+    key: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{where} {self.key}".rstrip()
+
+    def mistake(self, message: str) -> Mistake:
+        """What is wrong there."""
+        return Mistake(self.file, self.line, self.key, message)
+
+
 class Mistake(NamedTuple):
     """One thing to put right.
 
     Attributes:
         file: The file's name, as it was given.
-        line: Where to look, from 1; of the nearest enclosing table if the key itself is missing.
+        line: Where to look, from 1; of the nearest enclosing table if the key itself is missing. 0 where there are
+            no lines: in a mapping.
         key: Dotted, such as ``services.inventory.command.timeout`` or ``routes[0].path``; empty for the whole file.
         message: What is wrong, and what is accepted.
     """
@@ -25,7 +48,8 @@ class Mistake(NamedTuple):
 
     def __str__(self) -> str:
         key = f"{self.key}: " if self.key else ""
-        return f"{self.file}:{self.line}: {key}{self.message}"
+        line = f":{self.line}" if self.line else ""
+        return f"{self.file}{line}: {key}{self.message}"
 
 
 class ConfigFileError(ConfigError):

@@ -4,6 +4,9 @@ Nothing is converted on the quiet: "5" is no number and 1 is no bool. Unknown ke
 are errors. Each field's own validator is run where the field is read, so that one
 pass finds the mistakes of all fields and not just the first. ``false`` turns an
 optional setting off: TOML has no null.
+
+cattrs is imported when the first value is read: it takes longer than all the rest
+of the package, and most programs that import it read no file.
 """
 
 from __future__ import annotations
@@ -12,20 +15,15 @@ import difflib
 import functools
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
-import cattrs
-from cattrs.errors import (
-    AttributeValidationNote,
-    BaseValidationError,
-    ForbiddenExtraKeysError,
-    IterableValidationNote,
-)
-from cattrs.gen import make_dict_structure_fn, override
 
 from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    import cattrs
 
 _T = TypeVar("_T")
 _KINDS: dict[Any, tuple[tuple[Any, ...], str]] = {
@@ -45,14 +43,25 @@ def structured(value: Any, wanted: type[_T]) -> _T:
     return _converter().structure(value, wanted)
 
 
+def structured_field(value: Any, field: attrs.Attribute[Any]) -> Any:
+    """*value* as what *field*, of a class whose types are resolved, takes; its validator has seen it.
+
+    Raises:
+        Exception: As structured() does.
+    """
+    return _field_hook(_converter(), field)(value, None)
+
+
 def mistakes_in(error: BaseException, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Each mistake that structured() found, as (path from the value, message)."""
+    from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
+
     if isinstance(error, BaseValidationError):
         for each in error.exceptions:
             yield from mistakes_in(each, (*path, *_steps(each)))
     elif isinstance(error, ForbiddenExtraKeysError):
         for name in sorted(error.extra_fields):
-            yield (*path, name), _unknown(name, error.cl)
+            yield (*path, name), unknown(name, (field.name for field in attrs.fields(error.cl)))
     elif isinstance(error, KeyError):
         yield path, "is missing"
     elif isinstance(error, ConfigError) and error.option is not None and (not path or path[-1] != error.option):
@@ -62,6 +71,8 @@ def mistakes_in(error: BaseException, path: tuple[str | int, ...] = ()) -> Itera
 
 
 def _steps(error: BaseException) -> tuple[str | int, ...]:
+    from cattrs.errors import AttributeValidationNote, IterableValidationNote
+
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, AttributeValidationNote):
             return (note.name,)
@@ -70,14 +81,17 @@ def _steps(error: BaseException) -> tuple[str | int, ...]:
     return ()
 
 
-def _unknown(name: str, wanted: type[Any]) -> str:
-    names = sorted(field.name for field in attrs.fields(wanted))
+def unknown(name: str, known: Iterable[str]) -> str:
+    """What to say of a key that nothing has."""
+    names = sorted(known)
     near = difflib.get_close_matches(name, names, 1)
     return f"unknown setting; did you mean {near[0]}?" if near else f"unknown setting; here are {', '.join(names)}"
 
 
 @functools.cache
 def _converter() -> cattrs.Converter:
+    import cattrs
+
     converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)
     for kind in _KINDS:
         converter.register_structure_hook(kind, _primitive)
@@ -93,6 +107,8 @@ def _primitive(value: Any, wanted: Any) -> Any:
 
 
 def _class_hook(converter: cattrs.Converter, wanted: type[Any]) -> Callable[[Any, Any], Any]:
+    from cattrs.gen import make_dict_structure_fn, override
+
     attrs.resolve_types(wanted)
     hooks: dict[str, Any] = {
         field.name: override(struct_hook=_field_hook(converter, field)) for field in attrs.fields(wanted)
@@ -109,7 +125,7 @@ def _class_hook(converter: cattrs.Converter, wanted: type[Any]) -> Callable[[Any
 
 
 def _field_hook(converter: cattrs.Converter, field: attrs.Attribute[Any]) -> Callable[[Any, Any], Any]:
-    wanted, optional = _without_none(field.type)
+    wanted, optional = without_none(field.type)
     is_list = typing.get_origin(wanted) is tuple
 
     def structure(value: Any, _: Any) -> Any:
@@ -117,6 +133,9 @@ def _field_hook(converter: cattrs.Converter, field: attrs.Attribute[Any]) -> Cal
             return None
         if is_list and not isinstance(value, list):
             raise ConfigError(f"must be a list, not {value!r}")
+        choices = typing.get_args(wanted) if typing.get_origin(wanted) is typing.Literal else ()
+        if choices and (type(value), value) not in [(type(each), each) for each in choices]:
+            raise ConfigError(f"must be one of {', '.join(map(str, choices))}, not {value!r}")
         result = converter.structure(value, wanted)
         if field.validator is not None:
             field.validator(None, field, result)
@@ -125,7 +144,8 @@ def _field_hook(converter: cattrs.Converter, field: attrs.Attribute[Any]) -> Cal
     return structure
 
 
-def _without_none(wanted: Any) -> tuple[Any, bool]:
+def without_none(wanted: Any) -> tuple[Any, bool]:
+    """A type without its None, and whether it had one."""
     if typing.get_origin(wanted) in (types.UnionType, typing.Union):
         rest = [each for each in typing.get_args(wanted) if each is not type(None)]
         if len(rest) == 1:

@@ -251,10 +251,14 @@ class Command:
         """What the functions say about a setting."""
         return getattr(self._declared, name)
 
-    def adopt(self, wanted: Settings, stated: frozenset[str], pool: Callable[[], WorkerPool] | None) -> Trigger | None:
+    def adopt(self, wanted: Settings, stated: frozenset[str],
+              pool: Callable[[], WorkerPool] | None) -> tuple[Trigger | None, tuple[str, ...]]:
         """Bring what *wanted* newly states into force; *pool* lends threads if the function needs them.
 
-        The caller holds the registry's lock, and passes the result to switch() when it does no more.
+        The caller holds the registry's lock, and passes the trigger to switch() when it does no more.
+
+        Returns:
+            A trigger, and the names of the settings that are new.
         """
         known, declared = self._stated, self._declared
         news: dict[str, Any] = {name: getattr(wanted, name) for name in stated
@@ -275,7 +279,7 @@ class Command:
                                     horizon=lambda: recorder.edge)
         if self._isolation is None and pool is not None:
             self._isolation = Isolation(self._key, self._slots, pool(), merged.timeout)
-        return self._apply(merged)
+        return self._apply(merged), tuple(news)
 
     def machines(self) -> dict[str, Any]:
         """What a wrapper binds: the gates' and drivers' methods, under the template's names."""

@@ -1,5 +1,21 @@
 """For tests of code that uses resilience."""
 
+from .assertions import assert_counts, assert_idle
 from .clock import ManualClock
+from .overrides import disabled, forced_closed, forced_open, restored
+from .recording import RecordedEvents
+from .virtual_loop import DeadlockError, VirtualTimeLoop, virtual_time
 
-__all__ = ["ManualClock"]
+__all__ = [
+    "DeadlockError",
+    "ManualClock",
+    "RecordedEvents",
+    "VirtualTimeLoop",
+    "assert_counts",
+    "assert_idle",
+    "disabled",
+    "forced_closed",
+    "forced_open",
+    "restored",
+    "virtual_time",
+]

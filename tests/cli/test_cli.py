@@ -112,6 +112,31 @@ service = "inventry"
                    for text in run.stderr.splitlines()), (line, run.stderr)
 
 
+def test_check_explains_a_file_for_the_library_too(tmp_path):
+    file = tmp_path / "resilience.toml"
+    file.write_text("[defaults]\ntimeout = 2.0\n")
+    assert (0, f"{file}: fine\n") == (lambda run: (run.returncode, run.stdout))(resilience("check", str(file)))
+    file.write_text('[defaults]\ntimeout = -1\n\n[guards]\n"json:dumpz" = {}\n')
+    run = resilience("check", str(file))
+
+    assert 2 == run.returncode
+    assert f"{file}:2: defaults.timeout" in run.stderr
+    assert f"{file}:5: guards" in run.stderr
+
+
+def test_check_prints_the_schema_of_the_librarys_file():
+    run = resilience("check", "--schema")
+
+    assert 0 == run.returncode
+    assert "defaults" in json.loads(run.stdout)["properties"]
+
+
+def test_check_without_a_file_says_what_it_needs():
+    run = resilience("check")
+
+    assert (2, "resilience: check needs a file, or --schema\n") == (run.returncode, run.stderr)
+
+
 def test_check_says_that_a_good_file_is_fine(tmp_path):
     (tmp_path / "good.toml").write_text(CONFIG.format(gateway=8080, admin=8090))
     run = resilience("check", "good.toml", cwd=tmp_path)

@@ -2,7 +2,8 @@
 
 The Python snippets of a page run in order in one namespace, with ``await`` at
 the top level. An ``output`` block after a snippet is what it prints. A TOML
-block is checked, and stands in ``gateway.toml`` for the snippets that follow.
+block is checked, and stands in ``gateway.toml`` for the snippets that follow, or
+in ``resilience.toml`` if it is none of a gateway.
 """
 
 import ast
@@ -16,6 +17,7 @@ import pytest
 from pages import DOCS, PAGES, ROOT, fences, name_of
 
 from resilience import default_registry
+from resilience.config import check
 from resilience.gateway.config import load
 
 #: Its blocks show the same names again and again, each block for a program of its own.
@@ -31,6 +33,11 @@ def with_language(*languages):
 async def fetch_price(sku):
     """What the contract page takes for granted."""
     return 9.5
+
+
+def file_of(fence):
+    """The file that a TOML block is: a gateway's has routes."""
+    return "gateway.toml" if "[[routes]]" in fence.text else "resilience.toml"
 
 
 def clear(registry):
@@ -75,19 +82,21 @@ def test_the_python_snippets_of_a_page_run_in_order_and_print_what_it_says(
             elif fence.language == "output":
                 assert fence.text == capsys.readouterr().out, f"{name_of(path)}:{fence.line}"
             elif fence.language == "toml":
-                (tmp_path / "gateway.toml").write_text(fence.text, encoding="utf-8")
+                (tmp_path / file_of(fence)).write_text(fence.text, encoding="utf-8")
     for name in set(sys.modules) - modules:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
 
 
 @pytest.mark.parametrize("path", with_language("toml"), ids=name_of)
-def test_the_toml_snippets_of_a_page_are_gateways_without_a_mistake(path, tmp_path):
+def test_the_toml_snippets_of_a_page_are_without_a_mistake(path, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "vendor_billing.py").touch()  # the module that the how-to guards
     for fence in fences(path):
         if fence.language == "toml":
             file = tmp_path / f"line{fence.line}.toml"
             file.write_text(fence.text, encoding="utf-8")
-            assert load(file).routes
+            assert load(file).routes if file_of(fence) == "gateway.toml" else check(file, environ={})
 
 
 def test_every_page_is_reached_from_the_index():

@@ -11,7 +11,7 @@ import pytest
 
 from resilience.drivers.deadlines import Deadlines
 from resilience.errors import CallTimeoutError
-from tests.drivers.virtual_loop import VirtualLoop, run
+from resilience.testing import VirtualTimeLoop, virtual_time
 
 LOOPS = [asyncio.new_event_loop]
 if importlib.util.find_spec("uvloop") is not None:
@@ -47,7 +47,7 @@ def test_a_call_that_takes_longer_is_cancelled_on_time():
         assert 0 == asyncio.current_task().cancelling()
         return clock() - began
 
-    assert pytest.approx(2.0, abs=1e-6) == run(main())
+    assert pytest.approx(2.0, abs=1e-6) == virtual_time(main())
 
 
 def test_a_call_that_ends_in_time_keeps_its_result_and_nothing_comes_later():
@@ -56,14 +56,14 @@ def test_a_call_that_ends_in_time_keeps_its_result_and_nothing_comes_later():
         await asyncio.sleep(10)
         assert 0 == asyncio.current_task().cancelling()
 
-    run(main())
+    virtual_time(main())
 
 
 def test_no_timeout_watches_nothing():
     async def main():
         assert "x" == await under(Deadlines("k", None), asyncio.sleep(1e6, "x"))
 
-    run(main())
+    virtual_time(main())
 
 
 @pytest.mark.parametrize("error", [TimeoutError("mine"), asyncio.CancelledError("mine"), ValueError("mine")])
@@ -78,7 +78,7 @@ def test_what_the_call_raises_by_itself_stays_its_own(error):
         assert error is caught.value
         await asyncio.sleep(5)
 
-    run(main())
+    virtual_time(main())
 
 
 def test_a_call_that_answers_our_cancellation_with_its_own_error_keeps_it():
@@ -95,7 +95,7 @@ def test_a_call_that_answers_our_cancellation_with_its_own_error_keeps_it():
         assert 0 == asyncio.current_task().cancelling()
         await asyncio.sleep(1)
 
-    run(main())
+    virtual_time(main())
 
 
 def test_a_call_that_swallows_our_cancellation_leaves_the_task_uncancelled():
@@ -111,7 +111,7 @@ def test_a_call_that_swallows_our_cancellation_leaves_the_task_uncancelled():
         async with asyncio.timeout(5):  # the next one's count starts at zero too
             await asyncio.sleep(1)
 
-    run(main())
+    virtual_time(main())
 
 
 def test_an_outer_cancellation_stays_one():
@@ -123,7 +123,7 @@ def test_an_outer_cancellation_stays_one():
             await task
         assert task.cancelled()
 
-    run(main())
+    virtual_time(main())
 
 
 @pytest.mark.parametrize("ours_first", [True, False])
@@ -141,7 +141,7 @@ def test_an_outer_cancellation_at_the_very_moment_of_ours_stays_one(ours_first):
         assert tasks[0].cancelled()
         assert 1 == tasks[0].cancelling()
 
-    run(main())
+    virtual_time(main())
 
 
 def test_a_task_that_was_being_cancelled_before_can_still_time_out():
@@ -161,7 +161,7 @@ def test_a_task_that_was_being_cancelled_before_can_still_time_out():
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    run(main())
+    virtual_time(main())
 
 
 @pytest.mark.parametrize(("outer", "inner", "whose"), [(1.0, 3.0, "outer"), (3.0, 1.0, "inner")])
@@ -172,7 +172,7 @@ def test_of_two_nested_timeouts_the_shorter_one_fires(outer, inner, whose):
         assert 0 == asyncio.current_task().cancelling()
         return caught.value.key
 
-    assert whose == run(main())
+    assert whose == virtual_time(main())
 
 
 def test_of_two_nested_timeouts_that_fire_together_the_outer_one_answers():
@@ -182,7 +182,7 @@ def test_of_two_nested_timeouts_that_fire_together_the_outer_one_answers():
         assert 0 == asyncio.current_task().cancelling()
         return caught.value.key
 
-    assert "outer" == run(main())
+    assert "outer" == virtual_time(main())
 
 
 @pytest.mark.parametrize(("stdlib", "ours", "raised"), [(1.0, 2.0, TimeoutError), (2.0, 1.0, CallTimeoutError)])
@@ -194,7 +194,7 @@ def test_it_nests_with_asyncio_timeout(stdlib, ours, raised):
         assert raised is type(caught.value)
         assert 0 == asyncio.current_task().cancelling()
 
-    run(main())
+    virtual_time(main())
 
 
 def test_many_calls_each_end_at_their_own_deadline():
@@ -210,7 +210,7 @@ def test_many_calls_each_end_at_their_own_deadline():
         await asyncio.gather(*(one(shared, i / 64, ended) for i in range(200)))
         return ended
 
-    assert [2.0] * 200 == run(main())
+    assert [2.0] * 200 == virtual_time(main())
 
 
 def test_a_shorter_timeout_set_meanwhile_overtakes_the_calls_under_way():
@@ -230,7 +230,7 @@ def test_a_shorter_timeout_set_meanwhile_overtakes_the_calls_under_way():
         await asyncio.gather(*tasks)
         return ended
 
-    assert [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0), (7.0, 7.0, 7.0), (30.0, 30.0, 30.0)] == run(main())
+    assert [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0), (7.0, 7.0, 7.0), (30.0, 30.0, 30.0)] == virtual_time(main())
 
 
 def test_a_loop_held_up_past_many_deadlines_cancels_all_of_them_at_once():
@@ -238,12 +238,12 @@ def test_a_loop_held_up_past_many_deadlines_cancels_all_of_them_at_once():
         loop, deadlines = asyncio.get_running_loop(), Deadlines("k", 1.0)
         tasks = [asyncio.ensure_future(under(deadlines, asyncio.sleep(1e6))) for _ in range(50)]
         await asyncio.sleep(0.5)
-        loop.now += 100.0
+        loop.advance(100.0)
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [CallTimeoutError] * 50 == [type(result) for result in results]
         return loop.time()
 
-    assert run(main()) < 1101.0
+    assert virtual_time(main()) < 1101.0
 
 
 def test_one_object_serves_one_loop_after_the_other():
@@ -256,7 +256,7 @@ def test_one_object_serves_one_loop_after_the_other():
         await asyncio.sleep(0)
 
     for _ in range(5):
-        run(main())
+        virtual_time(main())
 
 
 def test_one_object_serves_loops_in_many_threads_at_once():
@@ -268,7 +268,7 @@ def test_one_object_serves_loops_in_many_threads_at_once():
             results = await asyncio.gather(*calls, return_exceptions=True)
             outcomes.append([type(result).__name__ for result in results])
 
-    threads = [threading.Thread(target=run, args=(main(),)) for _ in range(4)]
+    threads = [threading.Thread(target=virtual_time, args=(main(),)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -290,7 +290,7 @@ def test_it_needs_a_task_and_says_so():
             failures.append(str(error))
         loop.stop()
 
-    loop = VirtualLoop()
+    loop = VirtualTimeLoop()
     loop.call_soon(callback, loop)
     loop.run_forever()
     loop.close()
@@ -307,7 +307,7 @@ def test_ten_thousand_fast_calls_leave_one_timer_and_no_watches_behind():
         assert len(loop._scheduled) <= 2
         assert len(watches(loop, 30.0)) <= 1
 
-    run(main())
+    virtual_time(main())
 
 
 async def quick():
@@ -324,7 +324,7 @@ def test_a_loop_that_is_gone_is_not_kept():
     deadlines = Deadlines("k", 1.0)
 
     def once():
-        loop = VirtualLoop()
+        loop = VirtualTimeLoop()
         loop.run_until_complete(under(deadlines, quick()))
         loop.close()
         return weakref.ref(loop)
@@ -354,7 +354,7 @@ def test_an_ended_call_is_not_kept_by_a_longer_one_before_it():
         assert ref() is None
         await long
 
-    run(main())
+    virtual_time(main())
 
 
 @pytest.mark.parametrize("factory", LOOPS)

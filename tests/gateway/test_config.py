@@ -118,7 +118,7 @@ service = "inventory"
          "timeout must be a number above 0 and at most 86400 or None, not -1.0"),
         (8, "services.inventory.command.max_concurrent", "must be a whole number, not 'many'"),
         (9, "services.inventory.command.breaker.failure_rate",
-         "failure_rate must be a number above 0 and at most 1, not 7.0"),
+         "failure_rate must be a number above 0 and at most 1 or None, not 7.0"),
         (9, "services.inventory.command.breaker.min_cals", "unknown setting; did you mean min_calls?"),
         (10, "services.orders.endpoints", "is missing"),
         (11, "services.orders.balancer", "balancer must be round_robin, not 'magic'"),

@@ -3,7 +3,7 @@
 import contextlib
 
 from resilience import Fallback, command
-from tests.drivers.virtual_loop import run
+from resilience.testing import virtual_time
 
 
 def test_closing_closes_the_fallback_and_frees_its_place(registry):
@@ -27,6 +27,6 @@ def test_closing_closes_the_fallback_and_frees_its_place(registry):
                 assert "fallback" == await agen.__anext__()
             assert i == len(closed)
 
-    run(main())
+    virtual_time(main())
     counts = rows.resilience.snapshot().counts
     assert (3, 0, 3) == (counts["failure"], counts["fallback_rejection"], counts["fallback_emit"])

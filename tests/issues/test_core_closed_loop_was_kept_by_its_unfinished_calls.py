@@ -5,7 +5,7 @@ import gc
 import weakref
 
 from resilience.drivers.deadlines import Deadlines
-from tests.drivers.virtual_loop import VirtualLoop, run
+from resilience.testing import VirtualTimeLoop, virtual_time
 
 
 def test_a_loop_closed_with_calls_under_way_goes_once_another_is_in_use(caplog):
@@ -19,14 +19,14 @@ def test_a_loop_closed_with_calls_under_way_goes_once_another_is_in_use(caplog):
             deadlines.leave(watch)
 
     def leave_behind():
-        loop = VirtualLoop()
+        loop = VirtualTimeLoop()
         task = loop.create_task(call(1000))
         loop.run_until_complete(asyncio.wait({task}, timeout=1))
         loop.close()
         return weakref.ref(loop)
 
     gone = leave_behind()
-    run(call(0))
+    virtual_time(call(0))
     gc.collect()
 
     assert gone() is None

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from resilience.drivers.deadlines import Deadlines
-from tests.drivers.virtual_loop import VirtualLoop
+from resilience.testing import VirtualTimeLoop
 
 
 class Interrupted(asyncio.Task):
@@ -19,7 +19,7 @@ class Interrupted(asyncio.Task):
 
 
 def test_calls_after_an_interrupt_in_the_timer_still_time_out():
-    deadlines, loop = Deadlines("k", 1.0), VirtualLoop()
+    deadlines, loop = Deadlines("k", 1.0), VirtualTimeLoop()
     loop.set_task_factory(lambda loop, coro, **kwargs: Interrupted(coro, loop=loop, **kwargs))
 
     async def call():

@@ -4,7 +4,7 @@ import asyncio
 
 from resilience.drivers import deadlines as module
 from resilience.drivers.deadlines import Deadlines
-from tests.drivers.virtual_loop import run
+from resilience.testing import virtual_time
 
 
 def test_one_call_that_hangs_does_not_make_the_queue_grow():
@@ -24,4 +24,4 @@ def test_one_call_that_hangs_does_not_make_the_queue_grow():
         await hanging
         return most
 
-    assert run(main()) < 1000
+    assert virtual_time(main()) < 1000

@@ -18,8 +18,8 @@ from resilience import (
     command,
     timeout,
 )
+from resilience.testing import virtual_time
 from tests.drivers.until import until
-from tests.drivers.virtual_loop import run
 
 FORMS = {
     "command": lambda registry: command(key="k", registry=registry, timeout=0.001, max_concurrent=1),
@@ -114,7 +114,7 @@ def test_opossum_a_slot_is_not_free_while_the_timed_out_work_goes_on(registry):
             await task
         assert 0 == call.resilience.snapshot().in_flight
 
-    run(main())
+    virtual_time(main())
 
 
 def test_hystrix_1_3_e_a_full_bulkhead_does_not_open_the_circuit_unless_asked_to(registry):
@@ -150,4 +150,4 @@ def test_hyx_the_cancelled_calls_give_every_permit_back(registry):
         assert 0 == call.resilience.snapshot().in_flight
         await asyncio.gather(call(), call())
 
-    run(main())
+    virtual_time(main())

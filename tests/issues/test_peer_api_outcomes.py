@@ -14,7 +14,7 @@ from resilience import (
     StateChanged,
     command,
 )
-from tests.drivers.virtual_loop import run
+from resilience.testing import virtual_time
 
 
 async def drained(agen):
@@ -122,7 +122,7 @@ def test_interlock_2_1_2_and_polly_a_cancelled_probe_leaves_the_place_to_the_nex
         assert "back" == await call(well)
         assert "closed" == call.resilience.state
 
-    run(main())
+    virtual_time(main())
 
 
 def test_circuitbreaker_and_resilience4j_a_success_from_before_the_trip_does_not_close_the_circuit(registry):
@@ -194,7 +194,7 @@ def test_interlock_an_inner_timeout_error_is_the_users_and_ours_is_ours(registry
         counts = outer.resilience.snapshot().counts
         assert (2, 0) == (counts["failure"], counts["timeout"])
 
-    run(main())
+    virtual_time(main())
 
 
 def test_opossum_refused_and_running_calls_do_not_dilute_the_rate_that_opens(registry):

@@ -7,7 +7,7 @@ import pytest
 
 from resilience.drivers.deadlines import Deadlines
 from resilience.errors import CallTimeoutError
-from tests.drivers.virtual_loop import run
+from resilience.testing import virtual_time
 
 
 async def under(deadlines, call):
@@ -32,7 +32,7 @@ def test_interlock_a_users_own_timeout_error_is_not_turned_into_ours():
             await under(Deadlines("k", 10.0), fails())
         assert not isinstance(caught.value, CallTimeoutError)
 
-    run(main())
+    virtual_time(main())
 
 
 def test_hyx_context_variables_set_under_a_timeout_are_kept():
@@ -52,7 +52,7 @@ def test_hyx_context_variables_set_under_a_timeout_are_kept():
         await under(Deadlines("k", 10.0), same())
         return var.get()
 
-    assert "by the call" == run(main())
+    assert "by the call" == virtual_time(main())
 
 
 def test_aiolimiter_292_a_deadline_made_for_one_loop_works_in_the_next():
@@ -64,7 +64,7 @@ def test_aiolimiter_292_a_deadline_made_for_one_loop_works_in_the_next():
         late.append(caught.value.key)
 
     for _ in range(3):
-        run(main())
+        virtual_time(main())
 
     assert ["k"] * 3 == late
 
@@ -77,4 +77,4 @@ def test_tenacity_529_an_outer_cancellation_is_passed_on_and_not_taken_for_a_fai
         await asyncio.wait({task})
         return task.cancelled()
 
-    assert run(main())
+    assert virtual_time(main())

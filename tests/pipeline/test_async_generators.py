@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from resilience import BulkheadFullError, CallTimeoutError, CircuitBreaker, command
-from tests.drivers.virtual_loop import run
+from resilience.testing import virtual_time
 
 EAGER = CircuitBreaker(min_calls=1, open_for=5.0)
 
@@ -30,7 +30,7 @@ def test_the_timeout_bounds_the_wait_for_each_item_and_not_the_whole(registry):
                 seen.append(item)
         assert ([0.5], "k", 1.0) == (seen, caught.value.key, caught.value.timeout)
 
-    run(main())
+    virtual_time(main())
     assert {"success": 1, "timeout": 1, "fallback_missing": 1, "exceptions_thrown": 1, "emit": 9} == counts(rows)
     assert ("open", 0) == (rows.resilience.state, rows.resilience.snapshot().in_flight)
 
@@ -50,7 +50,7 @@ def test_the_consumer_may_take_its_time(registry):
         assert [1, 2] == seen
         assert 0 == asyncio.current_task().cancelling()
 
-    run(main())
+    virtual_time(main())
     assert {"success": 1, "emit": 2} == counts(rows)
 
 
@@ -72,7 +72,7 @@ def test_a_generator_may_clean_up_after_its_time_is_up(registry):
             await anext(rows())
         assert [began + 4.0] == cleaned
 
-    run(main())
+    virtual_time(main())
     assert 0 == rows.resilience.snapshot().in_flight
 
 
@@ -100,7 +100,7 @@ def test_cancelling_the_consumer_at_any_turn_gives_the_permit_back(registry, tur
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
-    run(main())
+    virtual_time(main())
     assert ("closed", 0) == (rows.resilience.state, rows.resilience.snapshot().in_flight)
     assert {"cancelled", "emit", "success"} >= set(counts(rows))
 
@@ -141,7 +141,7 @@ def test_a_fallback_may_be_a_coroutine_a_list_or_an_async_generator(registry):
             assert ["a", "b"] == [item async for item in rows()]
             assert (1, 2) == (counts(rows)["fallback_success"], counts(rows)["fallback_emit"])
 
-    run(main())
+    virtual_time(main())
 
 
 def test_a_fallback_that_is_cancelled_or_fails_gives_its_place_back(registry):
@@ -169,6 +169,6 @@ def test_a_fallback_that_is_cancelled_or_fails_gives_its_place_back(registry):
             with pytest.raises(asyncio.CancelledError):
                 await task
 
-    run(main())
+    virtual_time(main())
     seen = counts(rows)
     assert (40, 20, 20, 20) == (seen["failure"], seen["fallback_failure"], seen["cancelled"], seen["exceptions_thrown"])

@@ -23,8 +23,7 @@ from resilience import (
     Registry,
     command,
 )
-from resilience.testing import ManualClock
-from tests.drivers.virtual_loop import VirtualLoop
+from resilience.testing import ManualClock, VirtualTimeLoop
 
 LIMIT, TIMEOUT = 3, 2.0
 BREAKER = CircuitBreaker(min_calls=4, failure_rate=0.5, window=10.0, open_for=3.0, half_open_calls=2, half_open_for=4.0)
@@ -134,7 +133,7 @@ class AsyncGenerators(Generators):
     """The same on an event loop, whose hooks close what is dropped."""
 
     def __init__(self, **settings):
-        self.loop, self.calls, self.rng = VirtualLoop(), {}, random.Random(1)
+        self.loop, self.calls, self.rng = VirtualTimeLoop(), {}, random.Random(1)
         self.loop.run_until_complete(asyncio.sleep(0))
         self.registry = Registry(clock=self.loop.time)
 

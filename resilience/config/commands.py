@@ -1,0 +1,251 @@
+"""Commands: the keys that a table about commands may have, and what such a table says.
+
+The keys are not listed here. They are the fields of Settings that some policy
+stands behind: ``breaker``, whose type is a policy, is a table with that policy's
+fields; ``timeout``, the only field of a policy, is a plain value with that
+field's type and range. A policy that joins Settings and ORDER is in the file by
+that. Fields that TOML cannot say (functions, classes) are left to the code.
+
+What a table says is kept flat and partial, a *layer*: by dotted name, each value
+with its place. ``breaker = { open_for = 2.0 }`` is two entries: ``breaker`` is on,
+and ``breaker.open_for``. So layers are put on top of each other by dict.update().
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import random
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+import attrs
+
+from ..core.checks import text
+from ..decorators import command
+from ..errors import ConfigError
+from ..pipeline.command import Settings
+from ..pipeline.policies import ORDER, ThreadPool
+from ..registry import Registry
+from .constraints import constraints
+from .document import Document
+from .mistakes import Place
+from .structure import mistakes_in, structured_field, unknown, without_none
+from .targets import REFERENCE, exception_reference
+
+_PLAIN: Final = (int, float, bool, str)
+_LARGE: Final = 1_000_000_000  # where a range has no end
+_MIXTURES: Final = 300
+
+
+class Said(NamedTuple):
+    """A value and who said it; of a policy's own name, True (it is on) or None (it is off)."""
+
+    value: Any
+    place: Place
+
+
+Layer = Mapping[str, Said]
+
+
+@attrs.frozen
+class Setting:
+    """One key of a command's table.
+
+    Attributes:
+        name: The key.
+        field: Of a plain value: its type, range and default.
+        policy: Of a table: the policy's class.
+        fields: Of a table: its keys.
+        optional: Whether ``false`` turns it off.
+    """
+
+    name: str
+    field: attrs.Attribute[Any] | None
+    policy: type[Any] | None
+    fields: Mapping[str, attrs.Attribute[Any]]
+    optional: bool
+
+
+@attrs.frozen(kw_only=True)
+class GuardTable:
+    """What an entry of ``[guards]`` says beyond a command's settings.
+
+    Attributes:
+        key: Name of the command; default: the target as it is written.
+        group: Shares a dashboard section and a thread pool; default: the target's module.
+        isolation: "semaphore": run where the caller is. "thread": on the group's worker threads. "auto": thread for
+            a plain function with a timeout, else semaphore.
+        pool: The group's threads, for thread isolation.
+        ignore: Exceptions that are the caller's own mistakes: "module:Name", or the name of a built-in one.
+        fallback: "module:function" that answers instead of an error.
+    """
+
+    key: str | None = attrs.field(default=None, validator=text(optional=True))
+    group: str | None = attrs.field(default=None, validator=text(optional=True))
+    isolation: Literal["auto", "semaphore", "thread"] = "auto"
+    pool: ThreadPool | None = None
+    ignore: tuple[str, ...] = attrs.field(default=(), validator=attrs.validators.deep_iterable(exception_reference))
+    fallback: str | None = attrs.field(default=None, validator=attrs.validators.optional(REFERENCE))
+
+
+@functools.cache
+def settings() -> Mapping[str, Setting]:
+    """The keys of a command, by name."""
+    attrs.resolve_types(Settings)
+    found = {}
+    for field in attrs.fields(Settings):
+        wanted, optional = without_none(field.type)
+        if wanted in ORDER:
+            found[field.name] = Setting(field.name, None, wanted, _expressible(wanted), optional)
+            continue
+        for policy in ORDER:
+            known = _expressible(policy)
+            if list(known) == [field.name]:
+                plain = known[field.name]
+                found[field.name] = Setting(field.name, plain, None, {}, without_none(plain.type)[1])
+    return found
+
+
+@functools.cache
+def guard_settings() -> Mapping[str, Setting]:
+    """The keys of an entry of ``[guards]``: those of a command, and those of GuardTable."""
+    attrs.resolve_types(GuardTable)
+    own = {field.name: Setting(field.name, field, None, {}, without_none(field.type)[1])
+           for field in attrs.fields(GuardTable)}
+    return {**settings(), **own}
+
+
+def _expressible(policy: type[Any]) -> dict[str, attrs.Attribute[Any]]:
+    """The fields of a policy that TOML can say."""
+    attrs.resolve_types(policy)
+    return {field.name: field for field in attrs.fields(policy) if field.init and _is_plain(field.type)}
+
+
+def _is_plain(wanted: Any) -> bool:
+    inner, _ = without_none(wanted)
+    if typing.get_origin(inner) is tuple:
+        return all(_is_plain(each) for each in typing.get_args(inner) if each is not Ellipsis)
+    return inner in _PLAIN or typing.get_origin(inner) is Literal
+
+
+def layer_at(document: Document, path: tuple[str, ...], known: Mapping[str, Setting]) -> Layer:
+    """What the table at *path* says; what is wrong in it is noted in *document*, and left out."""
+    table, layer = document.at(*path), {}
+    if not isinstance(table, Mapping):
+        document.mistake(path, f"must be a table, not {table!r}")
+        return {}
+    for name, value in table.items():
+        setting, where = known.get(name), (*path, name)
+        if setting is None:
+            document.mistake(where, unknown(name, known))
+        elif setting.policy is None:
+            layer.update(_plain(document, where, name, value, setting.field))
+        elif value is False and setting.optional:
+            layer[name] = Said(None, document.place(where))
+        else:
+            layer.update(_policy(document, where, setting, value))
+    return layer
+
+
+def _plain(document: Document, where: tuple[str, ...], name: str, value: Any, field: Any) -> dict[str, Said]:
+    try:
+        return {name: Said(structured_field(value, field), document.place(where))}
+    except Exception as error:  # noqa: BLE001 - whatever a validator raises is a mistake in the file
+        for inner, message in mistakes_in(error):
+            steps = inner[1:] if inner[:1] == (field.name,) else inner  # a validator's word is about where we are
+            document.mistake((*where, *steps), message)
+        return {}
+
+
+def _policy(document: Document, where: tuple[str, ...], setting: Setting, value: Any) -> dict[str, Said]:
+    if not isinstance(value, Mapping):
+        document.mistake(where, f"must be a table{', or false' if setting.optional else ''}, not {value!r}")
+        return {}
+    layer = {setting.name: Said(True, document.place(where))}
+    for name, inner in value.items():
+        field = setting.fields.get(name)
+        if field is None:
+            document.mistake((*where, name), unknown(name, setting.fields))
+        else:
+            layer.update(_plain(document, (*where, name), f"{setting.name}.{name}", inner, field))
+    if setting.policy is not None and len(layer) == len(value) + 1:
+        error = hopeless(setting.policy, {name: layer[f"{setting.name}.{name}"].value for name in value})
+        if error is not None:
+            at = error.option if error.option in value else next(iter(value), None)
+            document.mistake((*where, at) if at else where, str(error))
+    return layer
+
+
+def hopeless(policy: type[Any], given: Mapping[str, Any]) -> ConfigError | None:
+    """Why no values of its other fields could go with the *given* ones; None if some can.
+
+    Another layer may say the rest, so that *given* alone need not make sense. What is tried for the rest: the
+    defaults, the ends of their ranges, and mixtures of these.
+    """
+    ends, first = dict(_ends(policy, given)), None
+    rng = random.Random(0)  # noqa: S311 - the same mixtures each time
+    for attempt in range(_MIXTURES):
+        if attempt < 3:
+            rest = {name: values[attempt] for name, values in ends.items()}
+        else:
+            rest = {name: rng.choice((values[0], *values)) for name, values in ends.items()}
+        try:
+            policy(**rest, **given)
+        except ConfigError as error:
+            first = first or error
+        except TypeError:  # a field without a default, which only the code can fill
+            return None
+        else:
+            return None
+    return first
+
+
+def _ends(policy: type[Any], given: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, Any, Any]]]:
+    """Default, largest and smallest value of each number that is not *given*."""
+    for name, field in _expressible(policy).items():
+        wanted, _ = without_none(field.type)
+        if name in given or wanted not in (int, float) or field.default is attrs.NOTHING:
+            continue
+        limits = constraints(field.validator)
+        least = limits.get("minimum", math.nextafter(limits.get("exclusiveMinimum", 0.0), math.inf))
+        yield name, (field.default, wanted(limits.get("maximum", _LARGE)), math.ceil(least) if wanted is int else least)
+
+
+@functools.cache
+def bare() -> Settings:
+    """The settings of a command of which nothing is said: the library's defaults."""
+
+    @command(registry=Registry())
+    async def nothing_said() -> None: ...
+
+    return nothing_said.resilience.settings
+
+
+def layer_of(value: Settings, place: Place) -> dict[str, Said]:
+    """What *value* says, as a layer."""
+    layer = {}
+    for setting in settings().values():
+        own = getattr(value, setting.name)
+        if setting.policy is None or own is None:
+            layer[setting.name] = Said(own, place)
+        else:
+            layer[setting.name] = Said(True, place)
+            layer.update({f"{setting.name}.{name}": Said(getattr(own, name), place) for name in setting.fields})
+    return layer
+
+
+def value_of(name: str, leaves: Layer, basis: Settings) -> Any:
+    """The value of one setting when all layers are one; *basis* has what no layer can say.
+
+    Raises:
+        ConfigError: The layers contradict each other.
+    """
+    setting, said = settings()[name], leaves[name]
+    if setting.policy is None or said.value is None:
+        return said.value
+    given = {field: leaves[f"{name}.{field}"].value for field in setting.fields if f"{name}.{field}" in leaves}
+    known = getattr(basis, name)
+    make: Callable[..., Any] = setting.policy if known is None else functools.partial(attrs.evolve, known)
+    return make(**given)

@@ -1,0 +1,206 @@
+"""Configuration: a file in force over the commands of a registry, and read again when it changes.
+
+A handle on an Overlay, which does the work: it knows where the tables come from,
+and keeps and tells what is wrong with them. One at a time is in force for a
+registry; configure() puts another in its place without a moment in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import ConfigError
+from ..registry import Registry, default_registry
+from .document import Document
+from .events import ConfigurationApplied, ConfigurationRejected
+from .explanation import Explanation, explained
+from .layers import Tables, tables_of
+from .mistakes import ConfigFileError, Mistake
+from .overlay import overlay_of
+from .watcher import Watcher
+
+Source = str | os.PathLike[str] | Mapping[str, Any]
+
+#: Variables whose names begin with this hold further TOML, which goes on top of the file.
+ENVIRONMENT: Final = "RESILIENCE_CONFIG"
+
+_log = logging.getLogger("resilience")
+
+
+def configure(source: Source, *, registry: Registry = default_registry, watch: bool = False,
+              environ: Mapping[str, str] | None = None) -> Configuration:
+    """Put a configuration in force over the commands of *registry*, those declared later included.
+
+    It takes the place of the one in force there, whose handle is closed by that.
+
+    Args:
+        source: A TOML file, or a mapping with its tables.
+        registry: Whose commands.
+        watch: Apply the file again within a second of a change; needs a file.
+        environ: Where to look for variables that begin with RESILIENCE_CONFIG; None: the process's environment.
+
+    Raises:
+        ConfigFileError: With every mistake; nothing has changed then.
+        ConfigError: There is no file to watch.
+    """
+    if watch and isinstance(source, Mapping):
+        raise ConfigError("watch: a mapping cannot be watched; give the path of a file, or call configure() again",
+                          "watch")
+    configuration = Configuration(source, registry, environ)
+    configuration._begin(watch)
+    return configuration
+
+
+def check(source: Source, environ: Mapping[str, str] | None = None) -> Tables:
+    """Read a configuration without bringing it into force.
+
+    Raises:
+        ConfigFileError: With every mistake that shows without the code it speaks of.
+    """
+    return _read(source, os.environ if environ is None else environ)
+
+
+class Configuration:
+    """A configuration in force; made by configure(). Every method may be called from any thread."""
+
+    def __init__(self, source: Source, registry: Registry, environ: Mapping[str, str] | None) -> None:
+        self._source, self._registry, self._environ = source, registry, environ
+        self._file = "the mapping" if isinstance(source, Mapping) else os.fspath(source)
+        self._overlay = overlay_of(registry)
+        self._mistakes: tuple[Mistake, ...] = ()
+        self._watcher: Watcher | None = None
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return f"<configuration from {self._file}{', closed' if self._is_closed else ''}>"
+
+    @property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """What was wrong when it was last read, and with commands and targets that came since; empty if nothing."""
+        late = self._overlay.late.copy() if self._overlay.owner is self else {}
+        return (*self._mistakes, *(mistake for each in late.values() for mistake in each))
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """What the tables speak of and no command has so far, such as ``commands.KEY``: misspelt, or not imported."""
+        tables, groups = self._overlay.tables, {command.group for command in self._registry}
+        return (*(f"groups.{name}" for name in tables.groups if name not in groups),
+                *(f"commands.{key}" for key in tables.commands if key not in self._registry),
+                *(f"guards.{target}" for target, patch in self._overlay.patches.items() if not patch.is_in_place))
+
+    def reload(self) -> None:
+        """Read the source and the environment again, and bring what they say into force, all or nothing.
+
+        If another thread is at it, that one reads once more, this returns at once, and mistakes are told as if the
+        file were watched: so it may be called by a signal handler.
+
+        Raises:
+            ConfigFileError: With every mistake; nothing has changed then.
+            ConfigError: It was closed, or another configuration is in force.
+        """
+        if self._is_closed:
+            raise ConfigError(f"{self!r} is not in force any more; call configure()")
+        self._overlay.do(self._load)
+
+    def close(self) -> None:
+        """Take everything back: guards, settings, the watch. What the code says is in force again."""
+        if not self._is_closed:
+            self._stop()
+            self._overlay.do(self._overlay.end)
+
+    def explain(self, key: str) -> Explanation:
+        """The settings of a command, and where each comes from; printed, a table.
+
+        Raises:
+            KeyError: There is no such command, and the configuration speaks of none.
+        """
+        return explained(key, self._registry, self._overlay)
+
+    # -- for configure() and the overlay
+
+    def _begin(self, watch: bool) -> None:
+        """Take the place of whoever is in force."""
+
+        def begin() -> None:
+            former = self._overlay.owner
+            self._load(first=True)
+            if former is not None:
+                former._stop()
+            if watch and not isinstance(self._source, Mapping):
+                self._watcher = Watcher(Path(self._source), self)
+                self._watcher.start()
+
+        self._overlay.do(begin, wait=True)
+
+    def _stop(self) -> None:
+        self._is_closed = True
+        if self._watcher is not None:
+            self._watcher.close()
+
+    def _load(self, first: bool = False) -> None:
+        if self._is_closed:
+            return
+        try:
+            tables = _read(self._source, os.environ if self._environ is None else self._environ)
+            former, self._overlay.owner, self._mistakes = self._overlay.owner, self, ()
+            try:
+                changed = self._overlay.apply(tables)
+            except ConfigFileError:
+                self._overlay.owner = former
+                raise
+        except ConfigFileError as error:
+            if not first:
+                self.reject(error.mistakes, "changes nothing")
+            self._mistakes = tuple(error.mistakes)
+            raise
+        self._overlay.listen()
+        for command in self._registry:
+            if command.key not in changed:
+                self._overlay.settle(command)  # declared while nobody listened
+        self._registry._emitter.emit(ConfigurationApplied(self._file, changed, self._registry.clock()))
+
+    def changed(self) -> None:
+        """The file has changed; whoever is told of mistakes, it is not the watcher."""
+        with contextlib.suppress(ConfigFileError, ConfigError):
+            self.reload()
+
+    def complain(self, mistakes: Sequence[Mistake]) -> None:
+        """Take note of mistakes that showed only when a module came, and tell them."""
+        self._mistakes = (*self._mistakes, *mistakes)
+        self.reject(mistakes)
+
+    def renew(self) -> None:
+        """In a forked child: watch on."""
+        if self._watcher is not None and not self._is_closed:
+            self._watcher.renew()
+
+    def reject(self, mistakes: Sequence[Mistake], consequence: str = "cannot be applied in part") -> None:
+        """Tell the log and the listeners of *mistakes*."""
+        for mistake in mistakes:
+            with contextlib.suppress(Exception):  # of a logging handler or filter
+                _log.error("configuration %s: %s", consequence, mistake)
+        self._registry._emitter.emit(ConfigurationRejected(self._file, tuple(mistakes), self._registry.clock()))
+
+
+def _read(source: Source, environ: Mapping[str, str]) -> Tables:
+    documents, mistakes = [], []
+    for make in (lambda: Document.of(source, "the mapping") if isinstance(source, Mapping) else Document.read(source),
+                 *(_variable(name, environ[name]) for name in sorted(environ) if name.startswith(ENVIRONMENT))):
+        try:
+            documents.append(make())
+        except ConfigFileError as error:
+            mistakes += error.mistakes
+    tables = tables_of(documents)
+    mistakes += [mistake for document in documents for mistake in document.mistakes]
+    if mistakes:
+        raise ConfigFileError(mistakes)
+    return tables
+
+
+def _variable(name: str, text: str) -> Any:
+    return lambda: Document(text, f"${name}")

@@ -1,0 +1,204 @@
+"""Guards: putting policies around callables that a file names, and taking them off again.
+
+An entry of ``[guards]`` is what ``@command`` would say. What can be changed on a
+live command (timeout, breaker, ...) is a layer of the configuration; the rest (key,
+group, isolation, fallback, and which policies are off) is the guard's structure,
+and a change of it makes the guard anew.
+
+A patch goes through prepare(), which makes the wrapper and its command, commit(),
+which puts it in place, and undo(). Undoing puts back the very object that stood
+there, or, for what was inherited, nothing. A patch may be committed by a thread
+that imports the module while another takes the entry out of the file: whoever
+takes the one token of ``_ready`` commits, whoever takes that of ``_done`` undoes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import Iterable
+from typing import Any, Final
+
+import attrs
+import wrapt
+
+from ..guard import Plan, guard
+from ..pipeline.binding import GUARD
+from ..pipeline.command import Command
+from ..pipeline.policies import Bulkhead, Fallback, Policy, Timeout
+from ..registry import Registry
+from .commands import Layer, bare, guard_settings, settings
+from .mistakes import Place
+from .targets import Found, TargetError, find, named, parts
+
+#: Wrappers that are in place no more; somebody may hold one all the same.
+_undone: weakref.WeakSet[Any] = weakref.WeakSet()
+_STRUCTURE: Final = ("key", "group", "isolation", "pool", "ignore", "fallback")
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """One entry of ``[guards]``."""
+
+    target: str
+    place: Place
+    layer: Layer
+
+    @property
+    def key(self) -> str:
+        """The command's key."""
+        return self.said("key") or self.target
+
+    def said(self, name: str) -> Any:
+        """What the entry says of *name*, or its default."""
+        said = self.layer.get(name)
+        field = guard_settings()[name].field
+        return said.value if said is not None else None if field is None else field.default
+
+    @property
+    def off(self) -> frozenset[str]:
+        """The settings that it turns off."""
+        return frozenset(name for name in settings() if name in self.layer and self.layer[name].value is None)
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """What cannot be changed on a live command."""
+        return (*(self.said(name) for name in _STRUCTURE), self.off)
+
+    def plan(self, registry: Registry) -> Plan:
+        """The decorator that the entry stands for; live settings have the library's defaults, layers say the rest.
+
+        Raises:
+            TargetError: A function or an exception that it names does not exist.
+            ConfigError: It contradicts itself.
+        """
+        usual, fallback = bare(), self.said("fallback")
+        ignored = tuple(map(named, self.said("ignore")))
+        policies: list[Policy | None] = [
+            None if fallback is None else Fallback(named(fallback)),
+            None if "breaker" in self.off else usual.breaker,
+            Bulkhead(None if "max_concurrent" in self.off else usual.max_concurrent),
+            Timeout(None if "timeout" in self.off else usual.timeout)]
+        return Plan(policies=tuple(each for each in policies if each is not None), key=self.key,
+                    group=self.said("group") or parts(self.target)[0], registry=registry, ignore=ignored,
+                    isolation=self.said("isolation"), pool=self.said("pool"), whole=True,
+                    given_timeout="timeout" in self.layer and "timeout" not in self.off)
+
+
+class Patch:
+    """One guard on its way into a module, there, or on its way out.
+
+    Attributes:
+        entry: What the file says; another one of the same structure may take its place.
+        command: The command, once prepared.
+    """
+
+    def __init__(self, entry: Entry, registry: Registry) -> None:
+        self.entry, self._registry = entry, registry
+        self.command: Command | None = None
+        self.wanted = True
+        self._found: Found | None = None
+        self._was_own = self._is_first = self._is_ours = False
+        self._wrapper: Any = None
+        self._ready: list[None] = []
+        self._done: list[None] = []
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether calls of the target are guarded."""
+        return bool(self._done)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the command was made for this guard, so that nobody uses it before the guard is in place."""
+        return self._is_first
+
+    def prepare(self, others: Iterable[Patch]) -> None:
+        """Find the target, and make its wrapper and command; nothing is replaced yet.
+
+        Raises:
+            TargetError: The target cannot be guarded.
+            ConfigError: The entry contradicts itself, the target or another function of the same key.
+        """
+        found, others = find(self.entry.target), list(others)
+        own = _own(found)
+        for other in others:
+            if other._found is not None and other._found[:2] == found[:2] and (
+                    other.wanted and other.entry.target != self.entry.target):
+                raise TargetError(f"is guarded already, by the entry {other.entry.target!r}")
+        raw = next((other._found.raw for other in others
+                    if other._found is not None and found.raw is other._wrapper), found.raw)
+        if hasattr(getattr(raw, "__func__", raw), GUARD):
+            raise TargetError(f"is guarded already, by a decorator, as {raw.resilience.key!r}"
+                              if hasattr(raw, "resilience") else "is guarded already, by a decorator")
+        known = self._registry.get(self.entry.key)
+        try:
+            wrapper = guard(raw, self.entry.plan(self._registry), "[guards]")
+        except TypeError as error:
+            raise TargetError(str(error)) from None
+        self._found, self._was_own = Found(found.parent, found.attribute, raw), found.attribute in own
+        self._wrapper, self._is_first = wrapper, known is None
+        self._is_ours = known is None or any(other.command is known and other._is_ours for other in others)
+        self.command = getattr(wrapper, "__func__", wrapper).resilience
+        self._ready.append(None)
+
+    def commit(self) -> None:
+        """Put the wrapper in place.
+
+        Raises:
+            TargetError: The target does not let itself be replaced.
+        """
+        if not _taken(self._ready) or self._found is None:
+            return
+        try:
+            wrapt.apply_patch(self._found.parent, self._found.attribute, self._wrapper)
+        except (AttributeError, TypeError) as error:
+            raise TargetError(f"cannot be replaced: {error}") from None
+        self._done.append(None)
+        if not self.wanted:
+            self.undo()
+
+    def undo(self) -> str | None:
+        """Put back what stood there; says why if it cannot be.
+
+        The command leaves its registry if nothing else uses it.
+        """
+        self.wanted = False
+        _taken(self._ready)
+        complaint = self._restore() if _taken(self._done) else None
+        command = self.command
+        if command is not None:
+            function = getattr(self._wrapper, "__func__", self._wrapper)
+            _undone.add(getattr(function, "_self_guarded", function))
+            if self._is_ours and self._registry.get(command.key) is command and (
+                    all(each in _undone for each in command.functions)):
+                self._registry.remove(command.key)
+        return complaint
+
+    def _restore(self) -> str | None:
+        assert self._found is not None  # it is done
+        parent, attribute, raw = self._found
+        if _own(self._found).get(attribute) is not self._wrapper:
+            return (f"{self.entry.target} was replaced by somebody else since, on top of the guard, which stays "
+                    "until the process ends, with all of its policies off")
+        if self._was_own:
+            setattr(parent, attribute, raw)
+        else:
+            delattr(parent, attribute)
+        return None
+
+
+def _own(found: Found) -> dict[str, Any]:
+    try:
+        return dict(inspect.getattr_static(found.parent, "__dict__", None) and vars(found.parent))
+    except TypeError:
+        raise TargetError("cannot be replaced there") from None
+
+
+def _taken(tokens: list[None]) -> bool:
+    """Whether this caller took the one token; atomic."""
+    try:
+        tokens.pop()
+    except IndexError:
+        return False
+    return True

@@ -1,0 +1,175 @@
+"""Layers: which of several values is in force for a command.
+
+What is said about one command beats what is said about many; between two that
+are said about as many, the file beats the code. From weak to strong:
+
+1. the library's default
+2. ``[defaults]``
+3. ``[groups.NAME]``
+4. what the decorator says
+5. the command's entries of ``[guards]``, which stand for a decorator
+6. ``[commands.KEY]``
+
+Without ``[groups]`` this is Hystrix's order. Variables of the environment are put
+on top of the tables of the file, each on that of its own name. What the code
+gives a value equal to the library's default counts as not said.
+
+A Tables is immutable; reload swaps one for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import attrs
+
+from ..errors import ConfigError
+from ..pipeline.command import Command
+from .commands import Layer, Said, Setting, bare, guard_settings, layer_at, layer_of, settings, value_of
+from .document import Document
+from .guards import Entry
+from .mistakes import Mistake, Place
+from .reach import declared, refusal
+from .structure import unknown
+from .targets import REFERENCE, TargetError, check_exists
+
+TABLES: Final = ("defaults", "groups", "commands", "guards")
+LIBRARY: Final = Place("the library's default")
+CODE: Final = Place("the code")
+
+
+class Effective(NamedTuple):
+    """What is in force for one command.
+
+    Attributes:
+        values: By name of setting.
+        leaves: By dotted name: each value and where it comes from.
+        mistakes: What the file says about this very command, but cannot be.
+    """
+
+    values: dict[str, Any]
+    leaves: dict[str, Said]
+    mistakes: list[Mistake]
+
+
+@attrs.frozen(kw_only=True)
+class Tables:
+    """What a configuration says.
+
+    Attributes:
+        defaults: About all commands.
+        groups: By group.
+        commands: By key.
+        guards: By target.
+    """
+
+    defaults: Layer = attrs.field(factory=dict)
+    groups: Mapping[str, Layer] = attrs.field(factory=dict)
+    commands: Mapping[str, Layer] = attrs.field(factory=dict)
+    guards: Mapping[str, Entry] = attrs.field(factory=dict)
+
+    def effective(self, command: Command) -> Effective:
+        """What is in force for *command*, whatever it has now. The caller holds the registry's lock."""
+        leaves, own = self._leaves(command)
+        values, mistakes = {}, []
+        for name in settings():
+            said = getattr(declared(command), name)
+            try:
+                value = value_of(name, leaves, declared(command))
+                why = refusal(command, name, value) if value != said else None
+            except ConfigError as error:
+                value, why = said, str(error)
+                at = _blamed(name, error.option, leaves, own)
+                mistakes.append(at.mistake(f"of {command.key!r}, with all that is said about it: {why}"))
+                why = None
+            if why is not None:
+                if name in own:
+                    mistakes.append(leaves[name].place.mistake(why))
+                value = said
+            values[name] = value
+        return Effective(values, leaves, mistakes)
+
+    def _leaves(self, command: Command) -> tuple[dict[str, Said], set[str]]:
+        """All layers as one, and the settings that the file says of this very command."""
+        leaves = layer_of(bare(), LIBRARY)
+        code = layer_of(declared(command), CODE)
+        said = {name: each for name, each in code.items() if leaves.get(name, each).value != each.value}
+        leaves = {**{name: Said(each.value, LIBRARY) for name, each in code.items() if name not in leaves},
+                  **leaves, **self.defaults, **self.groups.get(command.group, {}), **said}
+        own: set[str] = set()
+        for layer in (*self._guards(command.key), self.commands.get(command.key, {})):
+            live = {name: each for name, each in layer.items() if name.split(".")[0] in settings()}
+            leaves.update(live)
+            own.update(name.split(".")[0] for name in live)
+        return leaves, own
+
+    def _guards(self, key: str) -> list[Layer]:
+        return [entry.layer for entry in self.guards.values() if entry.key == key]
+
+
+def _blamed(name: str, option: str | None, leaves: Mapping[str, Said], own: set[str]) -> Place:
+    """Where to look if what is said of the setting *name* contradicts itself."""
+    first = leaves.get(f"{name}.{option}")
+    inner = [each for dotted, each in leaves.items() if dotted.startswith(f"{name}.") and each.place.line]
+    if first is not None and first.place not in (LIBRARY, CODE):
+        return first.place
+    return inner[-1].place if inner else leaves[name].place
+
+
+def tables_of(documents: Sequence[Document]) -> Tables:
+    """What *documents* say, later ones on top; mistakes are noted in each."""
+    defaults: dict[str, Said] = {}
+    groups: dict[str, Layer] = {}
+    commands: dict[str, Layer] = {}
+    guards: dict[str, Entry] = {}
+    for document in documents:
+        for name in document.data:
+            if name not in TABLES:
+                document.mistake((name,), unknown(name, TABLES).replace("setting", "table"))
+        defaults.update(layer_at(document, ("defaults",), settings()))
+        _many(document, "groups", settings(), groups)
+        _many(document, "commands", settings(), commands)
+        entries: dict[str, Layer] = {target: entry.layer for target, entry in guards.items()}
+        _many(document, "guards", guard_settings(), entries)
+        for target, layer in entries.items():
+            if target not in guards or guards[target].layer is not layer:
+                guards[target] = Entry(target=target, place=document.place(("guards", target)), layer=layer)
+    _check_shared(documents[-1] if documents else None, guards)
+    return Tables(defaults=defaults, groups=groups, commands=commands, guards=guards)
+
+
+def _many(document: Document, table: str, known: Mapping[str, Setting], found: dict[str, Layer]) -> None:
+    for name in document.table(table):
+        if not name:
+            document.mistake((table, name), "a name cannot be empty")
+            continue
+        mistake = _target_mistake(name) if table == "guards" else None
+        if mistake is not None:
+            document.mistake((table, name), mistake)
+        layer = layer_at(document, (table, name), known)
+        found[name] = {**found[name], **layer} if name in found else layer
+
+
+def _target_mistake(target: str) -> str | None:
+    try:
+        REFERENCE(None, attrs.fields(Entry).target, target)
+    except ConfigError:
+        return 'a target must be "module:name", such as "billing.client:Client.charge"'
+    try:
+        check_exists(target)
+    except TargetError as error:
+        return str(error)
+    return None
+
+
+def _check_shared(document: Document | None, guards: Mapping[str, Entry]) -> None:
+    """Note where entries of one key, and so of one command, do not agree."""
+    first: dict[tuple[str, str], tuple[Entry, Any]] = {}
+    for entry in guards.values():
+        for name in {*entry.layer, "group"} - {"key", "ignore", "fallback", "isolation"}:
+            value = entry.layer[name].value if name in entry.layer else None
+            other, said = first.setdefault((entry.key, name), (entry, value))
+            if said != value and document is not None:
+                document.note((entry.layer[name].place if name in entry.layer else entry.place).mistake(
+                    f"{other.target!r} has the same key {entry.key!r}, and another {name}; they share one command"))

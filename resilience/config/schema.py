@@ -1,0 +1,114 @@
+"""Schema: the JSON Schema of the configuration file, made from the classes that the file is read into.
+
+Run as a module it prints the schema. Editors complete and check TOML by it. What
+depends on several values at once (``min_calls`` not above ``window_calls``) JSON
+Schema cannot say; the loader does. TOML's ``inf`` and ``nan`` and JSON's ``1.0`` for a
+whole number are nothing to the loader.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from ..pipeline.command import Settings
+from .commands import GuardTable, Setting, guard_settings, settings
+from .constraints import constraints
+from .structure import without_none
+from .targets import TARGET_PATTERN
+
+_TYPES: dict[Any, str] = {float: "number", int: "integer", bool: "boolean", str: "string"}
+_ATTRIBUTE = re.compile(r"^(\w+): (.*(?:\n +.*)*)", re.M)
+
+
+def schema() -> dict[str, Any]:
+    """The schema of a file for configure(), as JSON Schema draft 7."""
+    command, guard = _table(settings()), _table(guard_settings())
+    named = {"type": "object", "propertyNames": {"minLength": 1}}
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Configuration of resilience",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "defaults": {"$ref": "#/definitions/command", "description": "For every command."},
+            "groups": {**named, "description": "For the commands of a group, by its name.",
+                       "additionalProperties": {"$ref": "#/definitions/command"}},
+            "commands": {**named, "description": "For one command, by its key.",
+                         "additionalProperties": {"$ref": "#/definitions/command"}},
+            "guards": {"type": "object", "description": "Callables to guard, as module:name.",
+                       "additionalProperties": False,
+                       "patternProperties": {TARGET_PATTERN: {"$ref": "#/definitions/guard"}}},
+        },
+        "definitions": {"command": command, "guard": guard},
+    }
+
+
+def _table(known: Mapping[str, Setting]) -> dict[str, Any]:
+    properties, described = {}, {**_described(Settings), **_described(GuardTable)}
+    for setting in known.values():
+        if setting.policy is not None:
+            what: dict[str, Any] = _class(setting.policy, setting.fields)
+            properties[setting.name] = _or_false(what) if setting.optional else what
+        elif setting.field is not None:
+            properties[setting.name] = _field(setting.field, described.get(setting.name))
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _class(wanted: type[Any], fields: Mapping[str, attrs.Attribute[Any]]) -> dict[str, Any]:
+    described = _described(wanted)
+    return {"type": "object", "additionalProperties": False,
+            "properties": {name: _field(field, described.get(name)) for name, field in fields.items()}}
+
+
+def _field(field: attrs.Attribute[Any], description: str | None) -> dict[str, Any]:
+    wanted, optional = without_none(field.type)
+    found = _type(wanted, field)
+    found = _or_false(found) if optional else found
+    if description:
+        found["description"] = description
+    if field.default is None and optional:
+        found["default"] = False
+    elif isinstance(field.default, (bool, int, float, str)):
+        found["default"] = field.default
+    return found
+
+
+def _type(wanted: Any, field: attrs.Attribute[Any]) -> dict[str, Any]:
+    if typing.get_origin(wanted) is typing.Literal:
+        return {"enum": list(typing.get_args(wanted))}
+    if typing.get_origin(wanted) is tuple:
+        found = constraints(field.validator)
+        items = {"type": _TYPES[typing.get_args(wanted)[0]], **found.get("items", {})}
+        return {"type": "array", **found, "items": items}
+    if attrs.has(wanted):
+        attrs.resolve_types(wanted)
+        return _class(wanted, {each.name: each for each in attrs.fields(wanted)})
+    return {"type": _TYPES[wanted], **constraints(field.validator)}
+
+
+def _or_false(found: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [found, {"const": False}]}
+
+
+def _described(wanted: type[Any]) -> dict[str, str]:
+    """What the docstring of a class says of each attribute."""
+    _, _, attributes = (wanted.__doc__ or "").partition("Attributes:")
+    lines = inspect.cleandoc(f"Attributes:{attributes}")
+    return {name: " ".join(about.split()) for name, about in _ATTRIBUTE.findall(lines)}
+
+
+def text() -> str:
+    """The schema as it is published."""
+    return json.dumps(schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(text())

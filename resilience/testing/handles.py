@@ -1,0 +1,22 @@
+"""Handles: the helpers of this package take a command's handle, or the function that it guards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..decorators import Guarded
+from ..pipeline.command import Command
+
+Target = Command | Guarded[..., Any]
+
+
+def handle_of(target: Target) -> Command:
+    """The handle of *target*.
+
+    Raises:
+        TypeError: It is neither a handle nor a guarded function.
+    """
+    handle = target if isinstance(target, Command) else getattr(target, "resilience", None)
+    if not isinstance(handle, Command):
+        raise TypeError(f"expected a guarded function or its handle, not {target!r}")
+    return handle

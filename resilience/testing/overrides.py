@@ -1,0 +1,191 @@
+"""Overrides: policies forced or disabled for the length of a block, and registries put back as they were.
+
+All of it works on live commands, through what their handles offer, and holds for
+the whole process: other threads and tasks see it too. Blocks may nest; they end
+in the reverse order of their beginnings, as with-statements do.
+
+What cannot be put back is the past of a circuit: one that was open or half open
+when a block began is closed, with an empty window, when it ends. A circuit that
+somebody had forced stays forced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Iterator
+from typing import Any, Final
+
+import attrs
+
+from ..core.events import CommandAdded, State
+from ..pipeline.binding import name_of
+from ..pipeline.command import Command
+from ..registry import Registry, default_registry
+from .handles import Target, handle_of
+
+#: The live settings that can refuse a call or cut it off; None switches each off.
+_SWITCHES: Final = ("timeout", "max_concurrent", "breaker")
+
+#: Taken out of their registries by restored(), but perhaps still called by somebody.
+_orphans: weakref.WeakKeyDictionary[Command, Registry] = weakref.WeakKeyDictionary()
+
+
+@contextlib.contextmanager
+def forced_open(target: Target) -> Iterator[Command]:
+    """Refuse every call of a command within the block.
+
+    Args:
+        target: A guarded function or its handle.
+
+    Raises:
+        ConfigError: The command has no breaker.
+    """
+    handle = handle_of(target)
+    before = handle.state
+    handle.force_open()
+    try:
+        yield handle
+    finally:
+        _settle_into(handle, before)
+
+
+@contextlib.contextmanager
+def forced_closed(target: Target) -> Iterator[Command]:
+    """Let every call of a command through its breaker within the block, whatever its result.
+
+    Args:
+        target: A guarded function or its handle.
+
+    Raises:
+        ConfigError: The command has no breaker.
+    """
+    handle = handle_of(target)
+    before = handle.state
+    handle.force_closed()
+    try:
+        yield handle
+    finally:
+        _settle_into(handle, before)
+
+
+@contextlib.contextmanager
+def disabled(target: Target | Registry = default_registry) -> Iterator[None]:
+    """Let calls pass their policies untouched within the block: no breaker, no timeout, no bulkhead.
+
+    Calls are still counted, a fallback still answers for errors of the function
+    itself, and what runs on worker threads goes on doing so.
+
+    Args:
+        target: A guarded function or its handle; or a registry: all its commands, those added meanwhile included.
+    """
+    touched: dict[Command, _Settings] = {}
+
+    def switch_off(handle: Command) -> None:
+        touched[handle] = _Settings.of(handle)
+        handle.configure(**dict.fromkeys(touched[handle].in_force(), None))
+
+    end = None
+    if isinstance(target, Registry):
+        registry = target
+
+        def added(event: CommandAdded) -> None:
+            handle = registry.get(event.key)
+            if handle is not None:
+                switch_off(handle)
+
+        end = registry.subscribe(CommandAdded, added)
+    try:
+        for handle in target if isinstance(target, Registry) else [handle_of(target)]:
+            if handle not in touched:
+                switch_off(handle)
+        yield
+    finally:
+        if end is not None:
+            end()
+        for handle, before in touched.items():
+            before.restore(handle)
+
+
+@contextlib.contextmanager
+def restored(registry: Registry = default_registry) -> Iterator[None]:
+    """Put a registry back when the block ends, so that what happened in it leaks into no other test.
+
+    Circuits are closed and statistics emptied. Live settings and forced states
+    are those of the block's beginning again; a command made meanwhile by a module
+    that was imported gets the settings it was declared with, one made inside a
+    function is removed, and one removed meanwhile is there again. Subscriptions made meanwhile end.
+
+    Args:
+        registry: What to put back.
+    """
+    before = {handle: _Settings.of(handle) for handle in registry}
+    listeners = registry._emitter.listeners
+    try:
+        yield
+    finally:
+        with registry._emitter._lock:
+            registry._emitter.listeners = listeners
+        for handle in registry:
+            if handle not in before and _is_local(handle):
+                registry.remove(handle.key)
+                _orphans[handle] = registry
+        with registry.lock:
+            for handle in before:
+                if handle.key not in registry:
+                    registry.add(handle)
+        for handle in (*registry, *(each for each, home in _orphans.items() if home is registry)):
+            (before.get(handle) or _Settings.declared(handle)).restore(handle)
+            _empty(handle, before[handle].state if handle in before else State.CLOSED)
+
+
+@attrs.frozen
+class _Settings:
+    """The live settings of a command, and the state of its circuit, at one moment."""
+
+    state: State
+    values: dict[str, Any]
+
+    @classmethod
+    def of(cls, handle: Command) -> _Settings:
+        return cls(handle.state, {name: getattr(handle.settings, name) for name in _SWITCHES})
+
+    @classmethod
+    def declared(cls, handle: Command) -> _Settings:
+        return cls(State.CLOSED, {name: handle.declared(name) for name in _SWITCHES})
+
+    def in_force(self) -> list[str]:
+        return [name for name, value in self.values.items() if value is not None]
+
+    def restore(self, handle: Command) -> None:
+        changes = {name: value for name, value in self.values.items() if getattr(handle.settings, name) != value}
+        if changes:
+            handle.configure(**changes)
+        if handle.settings.breaker is not None:
+            _settle_into(handle, self.state)
+
+
+def _settle_into(handle: Command, before: State) -> None:
+    """Bring a circuit back to what it was *before*: a forced state, or else to deciding for itself."""
+    if handle.state is before:
+        return
+    if before is State.FORCED_OPEN:
+        handle.force_open()
+    elif before is State.FORCED_CLOSED:
+        handle.force_closed()
+    elif before is not State.DISABLED:
+        handle.release()
+
+
+def _empty(handle: Command, before: State) -> None:
+    """Empty the statistics and close the circuit; one forced or disabled *before* is so again."""
+    if handle.state is State.DISABLED:
+        handle.recorder.clear()
+        return
+    handle.reset()
+    _settle_into(handle, before)
+
+
+def _is_local(handle: Command) -> bool:
+    """Whether every function of a command was defined inside another, as a test's own are."""
+    return all("<locals>" in name_of(function)[1] for function in handle.functions)
