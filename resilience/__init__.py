@@ -12,7 +12,17 @@ from .core.events import (
     Trigger,
 )
 from .core.histogram import Latency
-from .decorators import Guarded, Pipeline, bulkhead, circuit_breaker, command, fallback, timeout
+from .decorators import (
+    Guarded,
+    Pipeline,
+    adaptive_limit,
+    bulkhead,
+    circuit_breaker,
+    command,
+    fallback,
+    throttle,
+    timeout,
+)
 from .errors import (
     BadRequestError,
     BulkheadFullError,
@@ -23,13 +33,15 @@ from .errors import (
     RateLimitedError,
     RejectedError,
     ResilienceError,
+    ThrottledError,
 )
 from .metrics.snapshot import Snapshot
 from .pipeline.command import Command, Settings
-from .pipeline.policies import Bulkhead, CircuitBreaker, Fallback, ThreadPool, Timeout
+from .pipeline.policies import AdaptiveLimit, Bulkhead, CircuitBreaker, Fallback, ThreadPool, Throttle, Timeout
 from .registry import Registry, default_registry
 
 __all__ = [
+    "AdaptiveLimit",
     "BadRequestError",
     "Bulkhead",
     "BulkheadFullError",
@@ -60,13 +72,17 @@ __all__ = [
     "State",
     "StateChanged",
     "ThreadPool",
+    "Throttle",
+    "ThrottledError",
     "Timeout",
     "Trigger",
+    "adaptive_limit",
     "bulkhead",
     "circuit_breaker",
     "command",
     "configure",
     "default_registry",
     "fallback",
+    "throttle",
     "timeout",
 ]

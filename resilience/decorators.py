@@ -14,7 +14,17 @@ from .core.checks import unknown_option
 from .errors import ConfigError
 from .guard import Plan, guard
 from .pipeline.command import Command
-from .pipeline.policies import Bulkhead, CircuitBreaker, Fallback, Policy, ThreadPool, Timeout, in_order
+from .pipeline.policies import (
+    AdaptiveLimit,
+    Bulkhead,
+    CircuitBreaker,
+    Fallback,
+    Policy,
+    ThreadPool,
+    Throttle,
+    Timeout,
+    in_order,
+)
 from .registry import Registry
 
 P = ParamSpec("P")
@@ -83,16 +93,19 @@ def command(
     key: str | None = None,
     group: str | None = None,
     timeout: float | None = ...,
-    max_concurrent: int | None = 10,
+    max_concurrent: int | None = ...,
     isolation: Isolation = "auto",
     breaker: CircuitBreaker | None = ...,
+    throttle: Throttle | None = None,
+    adaptive_limit: AdaptiveLimit | None = None,
     fallback: Fallback | Callable[..., Any] | None = None,
     ignore: tuple[type[Exception], ...] = (),
     pool: ThreadPool | None = None,
     registry: Registry | None = None,
 ) -> Decorator: ...
-def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurrent: int | None = 10,
-            breaker: CircuitBreaker | None = _UNSET, fallback: Fallback | Callable[..., Any] | None = None,
+def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurrent: int | None = _UNSET,
+            breaker: CircuitBreaker | None = _UNSET, throttle: Throttle | None = None,
+            adaptive_limit: AdaptiveLimit | None = None, fallback: Fallback | Callable[..., Any] | None = None,
             **options: Any) -> Any:
     """Hystrix in one decorator: breaker, bulkhead, timeout, fallback and statistics.
 
@@ -105,10 +118,12 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
         group: Shares a dashboard section and a thread pool. Default: the module.
         timeout: Seconds; None: no timeout. Default 1.0, but none where none can reach the call: a plain function
             in semaphore isolation, a generator. For an async generator it bounds the wait for each item.
-        max_concurrent: Calls at once; None: no limit.
+        max_concurrent: Calls at once; None: no limit. Default 10, or none with an adaptive limit.
         isolation: "semaphore": run where the caller is. "thread": on the group's worker threads. "auto": thread for
             a plain function with a timeout, else semaphore.
         breaker: A CircuitBreaker; None: no breaker.
+        throttle: A Throttle, for a target that refuses when it is overloaded.
+        adaptive_limit: An AdaptiveLimit instead of ``max_concurrent``.
         fallback: A Fallback, or its function: called with the call's arguments, and with the exception if it has a
             parameter named ``error``.
         ignore: The caller's own mistakes: they pass through, no fallback, no effect on health.
@@ -121,8 +136,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
     """
     for name in options:
         if name not in _COMMAND_OPTIONS:
-            known = (*_COMMAND_OPTIONS, "timeout", "max_concurrent", "breaker", "fallback")
-            raise unknown_option(name, known, "command")
+            raise unknown_option(name, (*_COMMAND_OPTIONS, *_COMMAND_POLICIES), "command")
     if breaker is not _UNSET and breaker is not None and not isinstance(breaker, CircuitBreaker):
         raise ConfigError(f"breaker must be a CircuitBreaker or None, not {breaker!r}", "breaker")
     policies: list[Policy] = []
@@ -130,7 +144,9 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
         policies.append(fallback if isinstance(fallback, Fallback) else Fallback(fallback))
     if breaker is not None:
         policies.append(_DEFAULT_BREAKER if breaker is _UNSET else breaker)
-    policies.append(Bulkhead(max_concurrent))
+    policies += [each for each in (throttle, adaptive_limit) if each is not None]
+    if adaptive_limit is None or max_concurrent is not _UNSET:
+        policies.append(Bulkhead() if max_concurrent is _UNSET else Bulkhead(max_concurrent))
     policies.append(_DEFAULT_TIMEOUT if timeout is _UNSET else Timeout(timeout))
     plan = Plan(policies=tuple(policies), whole=True, given_timeout=timeout is not _UNSET, **options)
     if fn is not _UNSET:
@@ -139,6 +155,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
 
 
 _COMMAND_OPTIONS = ("key", "group", "isolation", "ignore", "pool", "registry")
+_COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "throttle", "adaptive_limit", "fallback")
 _CALLABLES_KEPT = 128
 _STACK_OPTIONS = ("key", "group", "registry")
 
@@ -176,6 +193,32 @@ def circuit_breaker(fn: Any = _UNSET, /, *, key: str | None = None, group: str |
     if fn is not _UNSET:
         return guard(fn, plan, "@circuit_breaker")
     return lambda function: guard(function, plan, "@circuit_breaker")
+
+
+def adaptive_limit(*, key: str | None = None, group: str | None = None, registry: Registry | None = None,
+                   **settings: Any) -> Decorator:
+    """A bulkhead that finds its own size; more calls are refused with BulkheadFullError.
+
+    Args:
+        key: As for command, with group and registry.
+        group: See key.
+        registry: See key.
+        **settings: Those of AdaptiveLimit.
+    """
+    return _stacked(AdaptiveLimit(**settings), {"key": key, "group": group, "registry": registry}, "@adaptive_limit")
+
+
+def throttle(*, key: str | None = None, group: str | None = None, registry: Registry | None = None,
+             **settings: Any) -> Decorator:
+    """Refuse at home, with ThrottledError, a share of the calls that the target would not accept anyway.
+
+    Args:
+        key: As for command, with group and registry.
+        group: See key.
+        registry: See key.
+        **settings: Those of Throttle.
+    """
+    return _stacked(Throttle(**settings), {"key": key, "group": group, "registry": registry}, "@throttle")
 
 
 def bulkhead(max_concurrent: int, /, **options: Any) -> Decorator:
@@ -222,7 +265,8 @@ class Pipeline:
     each has its own.
 
     Args:
-        *policies: Fallback, CircuitBreaker, Bulkhead, Timeout, in this order; any may be left out.
+        *policies: Fallback, CircuitBreaker, Throttle, Bulkhead or AdaptiveLimit, Timeout, in this order; any may be
+            left out.
         key: As for command, with group, registry, isolation, pool and ignore.
         **options: See key.
 

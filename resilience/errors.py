@@ -56,6 +56,12 @@ class RateLimitedError(RejectedError):
     reason = "the rate limit is reached"
 
 
+class ThrottledError(RejectedError):
+    """Too few of the last calls were accepted by the target; this one was refused at home."""
+
+    reason = "too few calls were accepted"
+
+
 class FallbackRejectedError(RejectedError):
     """The call failed, and too many fallbacks run already; the cause is its ``__context__``."""
 

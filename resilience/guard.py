@@ -26,7 +26,17 @@ from .pipeline.binding import GUARD, check_guardable, dress, flavour_of, name_of
 from .pipeline.command import Command, Settings
 from .pipeline.compiler import compiled
 from .pipeline.ledger import EVENT_OF, Ledger
-from .pipeline.policies import Bulkhead, CircuitBreaker, Fallback, Policy, ThreadPool, Timeout, in_order
+from .pipeline.policies import (
+    AdaptiveLimit,
+    Bulkhead,
+    CircuitBreaker,
+    Fallback,
+    Policy,
+    ThreadPool,
+    Throttle,
+    Timeout,
+    in_order,
+)
 from .pipeline.rescue import rescuer
 from .pipeline.template import Flavour, Shape
 from .registry import Registry, default_registry
@@ -182,13 +192,17 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
 def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
     """Compile the wrapper, and make it look like *fn*."""
     flavour, command, ledger = entry.flavour, entry.command, entry.ledger
+    limit = plan.find(AdaptiveLimit)
     shape = Shape(flavour=flavour, breaker=plan.find(CircuitBreaker) is not None,
-                  bulkhead=plan.find(Bulkhead) is not None,
+                  bulkhead=plan.find(Bulkhead) is not None or limit is not None,
+                  throttle=plan.find(Throttle) is not None, adaptive=limit is not None,
                   deadline=flavour.is_async and (plan.whole or plan.find(Timeout) is not None),
                   fallback=entry.rescue is not None)
     machines = command.machines()
     if shape.breaker and not shape.fallback:
         machines["admit"] = ledger.admission(machines["circuit"])
+    if limit is not None:
+        machines |= command.turns(limit, flavour)
     guarded: Any = compiled(shape, fn=fn, classify=ledger.classify, rescuable=ledger.rescuable, rescue=entry.rescue,
                             refusal=ledger.refusal, emitted=ledger.emitted, EVENT_OF=EVENT_OF, **machines)
     wrapper: Any = dress(guarded, fn)
@@ -214,6 +228,11 @@ def _flavour(fn: Callable[..., Any], plan: Plan, key: str) -> tuple[Flavour, str
     if plan.isolation == "thread" and flavour is not Flavour.SYNC:
         raise ConfigError(f"{key}: isolation='thread' is for plain functions; {flavour.value} functions run where "
                           "they are awaited or iterated", "isolation")
+    limit = plan.find(AdaptiveLimit)
+    if limit is not None and (limit.priorities or limit.max_queue) and _isolated(plan, flavour):
+        name = "priorities" if limit.priorities else "max_queue"
+        raise ConfigError(f"{key}: {name} of an adaptive limit is for calls that run where their caller is; use "
+                          "timeout=None or isolation='semaphore'", name)
     if flavour is Flavour.GENERATOR:
         reason = "a generator runs in its consumer's thread, where no timeout can reach it; use timeout=None"
         if wants_timeout:
@@ -226,12 +245,19 @@ def _flavour(fn: Callable[..., Any], plan: Plan, key: str) -> tuple[Flavour, str
         if wants_timeout:
             raise ConfigError(f"{key}: {reason}; use isolation='thread' or timeout=None", "timeout")
         return flavour, reason
-    if plan.isolation == "thread" or (timeout is not None and timeout.timeout is not None):
+    if _isolated(plan, flavour):
         return Flavour.THREAD, None
     if plan.pool is not None:
         raise ConfigError(f"{key}: a pool means nothing without thread isolation; add a timeout or isolation='thread'",
                           "pool")
     return flavour, "it was decorated without a timeout, so it runs in its caller's thread, where none can reach it"
+
+
+def _isolated(plan: Plan, flavour: Flavour) -> bool:
+    """Whether a function of this *flavour* goes to the pool."""
+    timeout = plan.find(Timeout)
+    return flavour is Flavour.SYNC and plan.isolation != "semaphore" and (
+        plan.isolation == "thread" or (timeout is not None and timeout.timeout is not None))
 
 
 def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
@@ -244,12 +270,17 @@ def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
         max_concurrent=None if bulkhead is None else bulkhead.max_concurrent,
         isolation="thread" if flavour is Flavour.THREAD else "semaphore",
         breaker=breaker,
+        throttle=plan.find(Throttle),
+        adaptive_limit=plan.find(AdaptiveLimit),
         pool=plan.pool,
         has_fallback=fallback is not None,
         **({} if fallback is None else {"fallback_max_concurrent": fallback.max_concurrent}),
     )
-    present = {"breaker": breaker, "max_concurrent": bulkhead, "timeout": timeout, "pool": plan.pool}
+    present = {"breaker": breaker, "max_concurrent": bulkhead, "timeout": timeout, "pool": plan.pool,
+               "throttle": settings.throttle, "adaptive_limit": settings.adaptive_limit}
     stated = {name for name, value in present.items() if value is not None or (plan.whole and name != "pool")}
+    if settings.adaptive_limit is not None:
+        stated.discard("max_concurrent")
     if not reachable and not plan.given_timeout:
         stated.discard("timeout")  # the default says nothing where no timeout could be
     return settings, frozenset(stated)

@@ -25,7 +25,7 @@ import wrapt
 from ..guard import Plan, guard
 from ..pipeline.binding import GUARD
 from ..pipeline.command import Command
-from ..pipeline.policies import Bulkhead, Fallback, Policy, Timeout
+from ..pipeline.policies import AdaptiveLimit, Bulkhead, Fallback, Policy, Throttle, Timeout
 from ..registry import Registry
 from .commands import Layer, bare, guard_settings, settings
 from .mistakes import Place
@@ -63,7 +63,8 @@ class Entry:
     @property
     def structure(self) -> tuple[Any, ...]:
         """What cannot be changed on a live command."""
-        return (*(self.said(name) for name in _STRUCTURE), self.off)
+        return (*(self.said(name) for name in _STRUCTURE), self.off,
+                self._has("throttle"), self._has("adaptive_limit"))
 
     def plan(self, registry: Registry) -> Plan:
         """The decorator that the entry stands for; live settings have the library's defaults, layers say the rest.
@@ -77,12 +78,18 @@ class Entry:
         policies: list[Policy | None] = [
             None if fallback is None else Fallback(named(fallback)),
             None if "breaker" in self.off else usual.breaker,
+            Throttle() if self._has("throttle") else None,
+            AdaptiveLimit() if self._has("adaptive_limit") else
             Bulkhead(None if "max_concurrent" in self.off else usual.max_concurrent),
             Timeout(None if "timeout" in self.off else usual.timeout)]
         return Plan(policies=tuple(each for each in policies if each is not None), key=self.key,
                     group=self.said("group") or parts(self.target)[0], registry=registry, ignore=ignored,
                     isolation=self.said("isolation"), pool=self.said("pool"), whole=True,
                     given_timeout="timeout" in self.layer and "timeout" not in self.off)
+
+
+    def _has(self, name: str) -> bool:
+        return name in self.layer and name not in self.off
 
 
 class Patch:

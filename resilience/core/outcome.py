@@ -30,7 +30,7 @@ CANCELLED: Final = 5
 
 
 class Event(enum.IntEnum):
-    """What is counted about a call: Hystrix's HystrixEventType; the value indexes a counts row."""
+    """What is counted about a call: Hystrix's HystrixEventType, then our own; the value indexes a counts row."""
 
     SUCCESS = 0
     FAILURE = 1
@@ -49,6 +49,7 @@ class Event(enum.IntEnum):
     COLLAPSED = 14
     EMIT = 15
     FALLBACK_EMIT = 16
+    THROTTLED = 17
 
 
 EVENT_NAMES: Final = tuple(event.name.lower() for event in Event)

@@ -61,6 +61,10 @@ class Recorder:
         self.pending = array("f")  # seconds; wrappers hold on to it: emptied, never replaced
         self._start(now)
 
+    def watch(self, take_peak: Callable[[], int]) -> None:
+        """Ask *take_peak* from now on for the most calls in flight."""
+        self._take_peak = take_peak
+
     def _start(self, now: float) -> None:
         self._lock = threading.RLock()
         self._busy = False  # somebody is at work under the lock; seen by himself only

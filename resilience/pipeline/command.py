@@ -15,21 +15,26 @@ from typing import Any, Final
 
 import attrs
 
+from ..core.adaptive import Limiter
 from ..core.breaker import Circuit
 from ..core.bulkhead import TOKEN, Slots
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.outcome import EVENT_NAMES
 from ..core.saved import SavedCircuit
+from ..core.throttle import Throttler
 from ..drivers.deadlines import Deadlines
+from ..drivers.turns import Turns
 from ..drivers.workers import Isolation, WorkerPool
 from ..errors import ConfigError
 from ..metrics.recorder import LATENCY_WINDOW_S, WINDOW_S, Recorder
 from ..metrics.snapshot import Snapshot
 from .emitter import Emitter
 from .ledger import Ledger
-from .policies import Bulkhead, CircuitBreaker, ThreadPool, Timeout
+from .policies import AdaptiveLimit, Bulkhead, CircuitBreaker, ThreadPool, Throttle, Timeout
+from .template import Flavour
 
 _TRANSITIONS_KEPT: Final = 5
+_LIVE: Final = ("timeout", "max_concurrent", "breaker", "throttle", "adaptive_limit")
 
 
 @attrs.frozen(kw_only=True)
@@ -41,6 +46,8 @@ class Settings:
         max_concurrent: Calls at once; None: no limit.
         isolation: "thread" if any of its functions runs on worker threads, else "semaphore".
         breaker: None: no breaker.
+        throttle: None: no throttle.
+        adaptive_limit: None: none; with one, ``max_concurrent`` is None, and a snapshot's tells what it found.
         pool: The group's threads; None: in their default number.
         has_fallback: Whether any of its functions has one.
         fallback_max_concurrent: How many fallbacks of one function may run at once.
@@ -50,6 +57,8 @@ class Settings:
     max_concurrent: int | None = None
     isolation: str = "semaphore"
     breaker: CircuitBreaker | None = None
+    throttle: Throttle | None = None
+    adaptive_limit: AdaptiveLimit | None = None
     pool: ThreadPool | None = None
     has_fallback: bool = False
     fallback_max_concurrent: int = 10
@@ -72,8 +81,8 @@ class Command:
     """
 
     __slots__ = (
-        "__weakref__", "_circuit", "_clock", "_deadlines", "_declared", "_environment", "_functions", "_group",
-        "_isolation", "_key", "_recorder", "_settings", "_slots", "_stated", "_timeless", "_transitions",
+        "__weakref__", "_circuit", "_clock", "_limiter", "_deadlines", "_declared", "_environment", "_functions", "_group",
+        "_isolation", "_key", "_recorder", "_settings", "_slots", "_stated", "_throttler", "_timeless", "_transitions",
     )
 
     def __init__(self, key: str, group: str, environment: Environment) -> None:
@@ -86,6 +95,8 @@ class Command:
         self._recorder = Recorder(now=now, take_peak=self._slots.take_peak)
         self._deadlines = Deadlines(key, None)
         self._circuit: Circuit | None = None
+        self._throttler: Throttler | None = None
+        self._limiter: Limiter | None = None
         self._isolation: Isolation | None = None
         self._transitions: tuple[StateChanged, ...] = ()
         self._functions: list[weakref.ref[Callable[..., Any]]] = []
@@ -202,16 +213,16 @@ class Command:
         """Change settings while calls go on; statistics and state stay. All of them, or none.
 
         Args:
-            **changes: Any of ``timeout`` (seconds or None), ``max_concurrent`` (or None) and ``breaker`` (a
-                CircuitBreaker; None disables it). Calls under way keep their timeout.
+            **changes: Any of ``timeout`` (seconds or None), ``max_concurrent`` (or None), ``breaker`` (a
+                CircuitBreaker; None disables it), ``throttle`` and ``adaptive_limit``. Calls under way keep their
+                timeout.
 
         Raises:
             ConfigError: A value is out of range, or the command has no such policy to change.
         """
         for name in changes:
-            if name not in ("timeout", "max_concurrent", "breaker"):
-                raise ConfigError(
-                    f"{name} cannot be changed on a live command; timeout, max_concurrent and breaker can", name)
+            if name not in _LIVE:
+                raise ConfigError(f"{name} cannot be changed on a live command; {', '.join(_LIVE)} can", name)
         with self._environment.lock:  # two changes at once: the later one adds to the earlier
             for name, value in changes.items():
                 self._check_live(name, value)
@@ -231,6 +242,12 @@ class Command:
             Bulkhead(value)
             if "max_concurrent" not in self._stated:
                 raise ConfigError(f"{self._key} has no bulkhead to configure", name)
+        elif name in ("throttle", "adaptive_limit"):
+            kind = Throttle if name == "throttle" else AdaptiveLimit
+            if not isinstance(value, kind):
+                raise ConfigError(f"{name} must be of type {kind.__name__}, not {value!r}", name)
+            if getattr(self._settings, name) is None:
+                raise ConfigError(f"{self._key} has no {name} to configure", name)
         else:
             if value is not None and not isinstance(value, CircuitBreaker):
                 raise ConfigError(f"breaker must be a CircuitBreaker or None, not {value!r}", name)
@@ -277,6 +294,11 @@ class Command:
             self._circuit = Circuit(merged.breaker, key=self._key, group=self._group, now=self._clock(),
                                     emit=self._changed, random=self._environment.random,
                                     horizon=lambda: recorder.edge)
+        if self._throttler is None and merged.throttle is not None:
+            self._throttler = Throttler(merged.throttle, key=self._key, now=self._clock())
+        if self._limiter is None and merged.adaptive_limit is not None:
+            self._limiter = Limiter(merged.adaptive_limit, key=self._key, now=self._clock(), slots=self._slots)
+            recorder.watch(self._limiter.take_peak)
         if self._isolation is None and pool is not None:
             self._isolation = Isolation(self._key, self._slots, pool(), merged.timeout)
         return self._apply(merged), tuple(news)
@@ -284,8 +306,13 @@ class Command:
     def machines(self) -> dict[str, Any]:
         """What a wrapper binds: the gates' and drivers' methods, under the template's names."""
         circuit, slots, deadlines, isolation = self._circuit, self._slots, self._deadlines, self._isolation
-        recorder = self._recorder
+        recorder, throttler, limiter = self._recorder, self._throttler, self._limiter
         return {
+            "throttle": throttler,
+            "shed": throttler and throttler.acquire,
+            "answered": throttler and throttler.settle,
+            "random": self._environment.random,
+            "report": limiter and limiter.report,
             "clock": self._clock,
             "recorder": recorder,
             "pending": recorder.pending,
@@ -303,6 +330,12 @@ class Command:
             "submit": isolation and isolation.submit,
             "wait": isolation and isolation.wait,
         }
+
+    def turns(self, limit: AdaptiveLimit, flavour: Flavour) -> dict[str, Any]:
+        """What the wrapper of a function under an adaptive limit binds besides."""
+        assert self._limiter is not None
+        turns = Turns(self._limiter, key=self._key, clock=self._clock, priorities=limit.priorities)
+        return {"take": turns.take, "queue": turns.wait_async if flavour.is_async else turns.wait}
 
     def ledger(self, **of_function: Any) -> Ledger:
         """Accounts for a new function of this command."""
@@ -324,8 +357,9 @@ class Command:
         now = self._clock()
         self._slots.renew()
         self._recorder.renew(now)
-        if self._circuit is not None:
-            self._circuit.renew(now)
+        for machine in (self._circuit, self._throttler, self._limiter):
+            if machine is not None:
+                machine.renew(now)
         if self._isolation is not None:
             self._isolation.renew()
         for function in self.functions:
@@ -340,6 +374,11 @@ class Command:
         old, self._settings = self._settings, settings
         if settings.max_concurrent != old.max_concurrent:
             self._slots.configure(Bulkhead(settings.max_concurrent))
+        if self._throttler is not None and settings.throttle is not None and settings.throttle != old.throttle:
+            self._throttler.configure(settings.throttle, self._clock())
+        if self._limiter is not None and settings.adaptive_limit is not None \
+                and settings.adaptive_limit != old.adaptive_limit:
+            self._limiter.configure(settings.adaptive_limit, self._clock())
         self._deadlines.timeout = settings.timeout
         if self._isolation is not None:
             self._isolation.timeout = settings.timeout

@@ -16,7 +16,7 @@ from .template import NAMES, Shape, source
 @functools.cache
 def _maker(shape: Shape) -> Callable[..., Callable[..., Any]]:
     text = source(shape)
-    parts = [name for name in ("breaker", "bulkhead", "deadline", "fallback") if getattr(shape, name)]
+    parts = [name for name in ("breaker", "throttle", "bulkhead", "adaptive", "deadline", "fallback") if getattr(shape, name)]
     filename = f"<resilience {' '.join([shape.flavour.value, *parts])}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
     scope: dict[str, Any] = {}

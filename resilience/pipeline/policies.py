@@ -1,12 +1,16 @@
 """Policy values: what a user says about a command, and the one order they stand in.
 
 A value is frozen and reusable; its machine is made per command. Outermost
-first: fallback, breaker, bulkhead, timeout. Each neighbour has its reason:
+first: fallback, breaker, throttle, bulkhead or adaptive limit, timeout. Each
+neighbour has its reason:
 
 - a fallback answers for everything below it, so nothing may stand above it;
 - a breaker above the bulkhead refuses without taking a slot, and a full
   bulkhead, which says something about us, is no failure of the target;
-- a timeout below both is seen by the breaker as a failure, and ends a call while
+- a throttle below the breaker is not asked while the circuit is open, and what
+  it refuses takes no slot;
+- an adaptive limit is a bulkhead that finds its own size, and stands in its place;
+- a timeout below all of them is seen by the breaker as a failure, and ends a call while
   its slot is held; above them it would cancel them, which tells them nothing.
 """
 
@@ -18,12 +22,15 @@ from typing import Any, Final
 
 import attrs
 
+from ..core.adaptive import AdaptiveLimit
 from ..core.breaker import CircuitBreaker
 from ..core.bulkhead import Bulkhead
 from ..core.checks import number, ordinary_exceptions, strict
+from ..core.throttle import Throttle
 from ..errors import ConfigError
 
-__all__ = ["ORDER", "REASONS", "Bulkhead", "CircuitBreaker", "Fallback", "Policy", "ThreadPool", "Timeout", "in_order"]
+__all__ = ["ORDER", "REASONS", "AdaptiveLimit", "Bulkhead", "CircuitBreaker", "Fallback", "Policy", "ThreadPool",
+           "Throttle", "Timeout", "in_order"]
 
 DEFAULT_FALLBACK_CONCURRENCY: Final = 10  # Hystrix: fallback.isolation.semaphore.maxConcurrentRequests
 
@@ -92,15 +99,23 @@ class ThreadPool:
     max_queue: int = attrs.field(default=0, validator=number(least=0, most=1_000_000, whole=True))
 
 
-Policy = Fallback | CircuitBreaker | Bulkhead | Timeout
+Policy = Fallback | CircuitBreaker | Throttle | Bulkhead | AdaptiveLimit | Timeout
 
-ORDER: Final[tuple[type[Policy], ...]] = (Fallback, CircuitBreaker, Bulkhead, Timeout)
+ORDER: Final[tuple[type[Policy], ...]] = (Fallback, CircuitBreaker, Throttle, Bulkhead, AdaptiveLimit, Timeout)
 
 #: Why the first may not stand below the second.
 REASONS: Final[dict[tuple[type[Policy], type[Policy]], str]] = {
     (Fallback, CircuitBreaker): "the breaker would count the fallback's answers and never see a failure",
     (Fallback, Bulkhead): "the fallback could not answer for a full bulkhead",
     (Fallback, Timeout): "the fallback could not answer for a timeout, and would itself be cut off by it",
+    (Fallback, Throttle): "the fallback could not answer for what the throttle refuses",
+    (Fallback, AdaptiveLimit): "the fallback could not answer for what the limit refuses",
+    (CircuitBreaker, Throttle): "the throttle would count what the open circuit refuses as not accepted",
+    (CircuitBreaker, AdaptiveLimit): "a call that the open circuit refuses would take a slot from one that could run",
+    (Throttle, Bulkhead): "a call that the throttle refuses would take a slot from one that could run",
+    (Throttle, AdaptiveLimit): "a call that the throttle refuses would take a slot from one that could run",
+    (Throttle, Timeout): "a timeout above the throttle is a cancellation to it: it would never count one",
+    (AdaptiveLimit, Timeout): "a timeout above the limit is a cancellation to it: it would learn nothing from one",
     (CircuitBreaker, Bulkhead): "a call that the open circuit refuses would take a slot from one that could run",
     (CircuitBreaker, Timeout): "a timeout above the breaker is a cancellation to it: it would never count one",
     (Bulkhead, Timeout): "the timeout would end before the slot is given back, and give up calls that never began",
@@ -119,6 +134,9 @@ def in_order(policies: Sequence[Policy]) -> None:
             raise TypeError(f"a pipeline is made of policies such as Timeout(0.5), not {policy!r}")
     for i, outer in enumerate(policies):
         for inner in policies[i + 1 :]:
+            if {type(outer), type(inner)} == {Bulkhead, AdaptiveLimit}:
+                raise ConfigError("Bulkhead and AdaptiveLimit both say how many calls may run at once; keep one of "
+                                  "them", "adaptive_limit")
             if type(outer) is type(inner):
                 raise ConfigError(f"{type(outer).__name__} stands twice in one stack; keep one of them")
             if ORDER.index(type(outer)) > ORDER.index(type(inner)):

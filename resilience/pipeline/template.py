@@ -61,15 +61,18 @@ class Shape:
 
     flavour: Flavour
     breaker: bool
-    bulkhead: bool
+    bulkhead: bool  # fixed or adaptive
     deadline: bool
     fallback: bool
+    throttle: bool = False
+    adaptive: bool = False
 
 
 #: What the text's free names are bound to, in the order of make()'s parameters.
 NAMES: Final = ("fn", "clock", "classify", "rescuable", "rescue", "emitted", "EVENT_OF",
                 "recorder", "pending", "push", "drain", "success",
-                "circuit", "admit", "refusal", "settle", "slots", "TOKEN", "enter", "leave", "lapsed", "submit", "wait")
+                "circuit", "admit", "refusal", "settle", "slots", "TOKEN", "enter", "leave", "lapsed", "submit", "wait",
+                "throttle", "shed", "random", "answered", "take", "queue", "report")
 
 _CALL = {
     Flavour.SYNC: "result = fn(*args, **kwargs)",
@@ -153,6 +156,22 @@ free = len(sack)
 if free < slots.least_free:
     slots.least_free = free"""
 
+# Of an adaptive limit, which may let one wait.
+_TAKE_IN_TURN = """\
+grip = []
+try:
+    if not take(grip, args, kwargs):
+        queue(grip, args, kwargs)
+        started = clock()
+finally:
+    if grip:
+        sack = held = grip[0]"""
+
+_THROTTLE = f"""\
+event = {int(Event.THROTTLED)}
+if throttle.rate:
+    shed(started, random())"""
+
 # Of one who got no slot: refused, or interrupted on the way.
 _TURNED_AWAY = f"settle(permit, {REJECTED} if isinstance(error, Exception) else {CANCELLED}, started, started)"
 
@@ -223,17 +242,19 @@ def _admission(shape: Shape) -> str:
     """Hand the call to the pool."""
     if shape.flavour is not Flavour.THREAD:
         return ""
-    submit = "job = submit(fn, args, kwargs, started)"
-    event = f"event = {int(Event.THREAD_POOL_REJECTED)}"
+    submit = f"event = {int(Event.THREAD_POOL_REJECTED)}\njob = submit(fn, args, kwargs, started)"
+    if shape.throttle:
+        submit = f"{_THROTTLE}\n{submit}"
     if not shape.breaker:
-        return f"{event}\n{submit}"
-    return "\n".join([event, "try:", _indent(submit),
-                      "except BaseException as error:", _indent(_TURNED_AWAY), "    raise"])
+        return submit
+    return "\n".join(["try:", _indent(submit), "except BaseException as error:", _indent(_TURNED_AWAY), "    raise"])
 
 
 def _execution(shape: Shape) -> str:
     """Take a slot, run the function, give the slot back; on a worker, the job does that when the work ends."""
-    flavour, held = shape.flavour, shape.bulkhead and shape.flavour is not Flavour.THREAD
+    flavour = shape.flavour
+    here = flavour is not Flavour.THREAD
+    throttled, held = shape.throttle and here, (shape.bulkhead or shape.throttle) and here
     deadline = shape.deadline and flavour.is_async
     call = _CALL[flavour]
     if flavour is Flavour.ASYNC_GENERATOR and not deadline:
@@ -245,10 +266,11 @@ def _execution(shape: Shape) -> str:
     if deadline:
         outcome = outcome.replace("classify(error)", "classify(late or error)")
     return "\n".join(filter(None, [
-        f"event, held = {int(Event.SEMAPHORE_REJECTED)}, None" if held else "",
+        "held = None" if held else "",
         "watch = None" if deadline else "",
         "try:",
-        _indent(_TAKE) if held else "",
+        _indent(_THROTTLE) if throttled else "",
+        _indent(_taking(shape)) if held else "",
         _indent(call),
         "except BaseException as error:",
         _indent(_without_slot(shape)) if held else "",
@@ -257,12 +279,32 @@ def _execution(shape: Shape) -> str:
         f"    outcome = {outcome}",
         "    thrown = None" if flavour.is_generator else "",
         "    settle(permit, outcome, started, now)" if shape.breaker else "",
+        _indent(_reports(shape, "outcome")),
         "    event = EVENT_OF[outcome]",
         _indent(_RAISE_LATE) if deadline else "",
         "    raise",
         "sack += TOKEN" if held else "",
         "now = clock()",
         _LEAVE if deadline else "",
+        _reports(shape, str(SUCCESS)),
+    ]))
+
+
+def _taking(shape: Shape) -> str:
+    """Take a slot; with nothing to take one from, hold what stands for none."""
+    if not shape.bulkhead:
+        return "sack = held = []"
+    take = _TAKE_IN_TURN if shape.adaptive else _TAKE
+    if shape.flavour.is_async:
+        take = take.replace("queue(", "await queue(")
+    return f"event = {int(Event.SEMAPHORE_REJECTED)}\n{take}"
+
+
+def _reports(shape: Shape, outcome: str) -> str:
+    """Tell those who learn from how calls end; the slot is back already."""
+    return "\n".join(filter(None, [
+        f"answered(None, {outcome}, started, now)" if shape.throttle else "",
+        f"report({outcome}, started, now)" if shape.adaptive else "",
     ]))
 
 

@@ -1,8 +1,8 @@
 """``python -m tests.benchmarks [SECTION ...]``: the library beside its peers, as ratios.
 
 Sections: ``calls`` (overhead of a decorated call), ``memory`` (per command),
-``stream`` (one tick of the metrics stream), ``gateway`` (throughput of one core)
-and ``sick`` (a sick neighbour). Without any, all are run. A peer or tool that is
+``stream`` (one tick of the metrics stream), ``adaptive`` (a simulation of the
+adaptive limit), ``gateway`` (throughput of one core) and ``sick`` (a sick neighbour). Without any, all are run. A peer or tool that is
 not installed is named and left out. Exit status is 0 even when a bound is
 missed, unless ``--strict``.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from . import report
 
-SECTIONS = ("calls", "memory", "stream", "gateway", "sick")
+SECTIONS = ("calls", "memory", "stream", "adaptive", "gateway", "sick")
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

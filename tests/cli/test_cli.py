@@ -115,7 +115,8 @@ service = "inventry"
 def test_check_explains_a_file_for_the_library_too(tmp_path):
     file = tmp_path / "resilience.toml"
     file.write_text("[defaults]\ntimeout = 2.0\n")
-    assert (0, f"{file}: fine\n") == (lambda run: (run.returncode, run.stdout))(resilience("check", str(file)))
+    run = resilience("check", str(file))
+    assert (0, f"{file}: fine\n") == (run.returncode, run.stdout)
     file.write_text('[defaults]\ntimeout = -1\n\n[guards]\n"json:dumpz" = {}\n')
     run = resilience("check", str(file))
 

@@ -14,6 +14,7 @@ from pages import DOCS, rows, section
 
 import resilience
 from resilience import (
+    AdaptiveLimit,
     Bulkhead,
     CallFailed,
     CallRejected,
@@ -28,6 +29,7 @@ from resilience import (
     State,
     StateChanged,
     ThreadPool,
+    Throttle,
     Timeout,
     Trigger,
     cli,
@@ -60,6 +62,8 @@ def defaults(cls, *, but=()):
     ("reference/bulkhead.md", "## The pool of a group", ThreadPool, ()),
     ("reference/timeout.md", "## Defaults", Timeout, ()),
     ("reference/fallback.md", "## Defaults", Fallback, ("function",)),
+    ("reference/adaptive-limit.md", "## Defaults", AdaptiveLimit, ()),
+    ("reference/throttle.md", "## Defaults", Throttle, ()),
 ], ids=lambda value: getattr(value, "__name__", None))
 def test_the_defaults_of_a_policy_are_those_of_its_class(page, heading, cls, but):
     assert defaults(cls, but=but) == documented_defaults(page, heading)
@@ -73,7 +77,7 @@ def test_the_defaults_of_command_are_what_a_bare_command_has():
 
     documented = documented_defaults("reference/command.md", "## Settings")
     settings = bare.resilience.settings
-    assert {*decorators._COMMAND_OPTIONS, "timeout", "max_concurrent", "breaker", "fallback"} == set(documented)
+    assert {*decorators._COMMAND_OPTIONS, *decorators._COMMAND_POLICIES} == set(documented)
     assert str(settings.timeout) == documented["timeout"]
     assert str(settings.max_concurrent) == documented["max_concurrent"]
     assert CircuitBreaker() == settings.breaker

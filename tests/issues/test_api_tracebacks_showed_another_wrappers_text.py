@@ -3,13 +3,16 @@
 import itertools
 import linecache
 
+import attrs
+
 from resilience.pipeline.compiler import _maker
 from resilience.pipeline.template import Flavour, Shape, source
 
 
 def test_every_text_is_kept_under_a_name_of_its_own():
-    for flavour, breaker, bulkhead, deadline, fallback in itertools.product(Flavour, *[(False, True)] * 4):
-        shape = Shape(flavour=flavour, breaker=breaker, bulkhead=bulkhead, deadline=deadline, fallback=fallback)
+    parts = [field.name for field in attrs.fields(Shape) if field.name != "flavour"]
+    for flavour, *chosen in itertools.product(Flavour, *[(False, True)] * len(parts)):
+        shape = Shape(flavour=flavour, **dict(zip(parts, chosen, strict=True)))
         filename = _maker(shape).__code__.co_filename
 
         assert source(shape) == "".join(linecache.getlines(filename))

@@ -1,0 +1,338 @@
+"""Adaptive limit: a bulkhead that finds its own size.
+
+The permits are a bulkhead's tokens (see bulkhead.py for how one is taken and
+given back without a lock); a call that ends leaves its time in a small ring, which
+is one step in C. Once a window the ring is read by whoever settles then, under a
+lock, and the tuner says how large the bulkhead should be (tuner.py). So nearly
+every call takes no lock at all.
+
+After the limit changed by more than a tenth nothing is read for two calls' times:
+until then those end that were let in by the old limit. Reading only calls that
+*began* since would be wrong the other way, for the short ones end first.
+
+What ended without an answer of the target (refused by an inner gate, ignored,
+cancelled) gives its token back and leaves no time. Failures are not read either,
+for they are often fast, unless they are counted as lost.
+
+A level of importance may use the share of the limit that the levels above leave
+it; level 0 may use all. Who finds no token may wait in a short queue
+(admission_queue.py): who gives a token back hands it to a waiter.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from typing import Any, Final, Literal
+
+import attrs
+
+from ..errors import BulkheadFullError, ConfigError
+from .admission_queue import LEVELS, AdmissionQueue, Ticket, level_of
+from .bulkhead import TOKEN, Bulkhead, Slots
+from .checks import flag, number, strict
+from .outcome import SUCCESS, TIMEOUT
+from .tuner import ALGORITHMS, Reading, Tuner
+
+RING: Final = 100  # calls that are read at most: a median of more is hardly better
+SAME: Final = 0.1  # a limit that changed by less than this share is the same
+SETTLES: Final = 2.0  # times a call's time until calls show what another limit does: the old ones end, new ones come
+PATIENCE: Final = 10  # windows after which one with too few calls is thrown away
+
+
+def _algorithm(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, str) or value not in ALGORITHMS:
+        known = ", ".join(ALGORITHMS)
+        raise ConfigError(f"{attribute.name} must be one of {known}, not {value!r}", attribute.name)
+
+
+def _callable(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not callable(value):
+        raise ConfigError(f"{attribute.name} must be callable or None, not {value!r}", attribute.name)
+
+
+@strict
+@attrs.frozen(kw_only=True)
+class AdaptiveLimit:
+    """How to find out how many calls a target can take at once.
+
+    Attributes:
+        algorithm: "gradient", "vegas" or "aimd".
+        initial: Calls at once to begin with (Netflix: 20).
+        least: The limit never falls below.
+        most: The limit never rises above (Netflix's Vegas: 1000).
+        tolerance: How many times longer than in an unhurried target calls may take (Gradient2: 1.5).
+        smoothing: Share of a change that is made each window, above 0 to 1.
+        window: Shortest time between two changes, seconds; twice a call's time if that is longer.
+        min_calls: Calls it takes to change anything; a median of fewer is off by more than a quarter.
+        probe_every: How often the target is seen unhurried, seconds (BBR: 10).
+        loss_tolerance: Share of lost calls that a window may have, 0 to below 1.
+        slow_call: From how long on a call counts as lost, seconds; None: those lost are those that time out.
+        count_failures: Count failures as lost; right where the target answers overload with an error.
+        priorities: Called with the arguments of a call, says how important it is: 0, the most, to 9.
+        reserved: Share of the limit that each level leaves to those above it, 0 to below 1.
+        max_queue: Calls that may wait for a place.
+        max_queue_for: How long, seconds (Facebook: 0.1).
+    """
+
+    algorithm: Literal["gradient", "vegas", "aimd"] = attrs.field(default="gradient", validator=_algorithm)
+    initial: int = attrs.field(default=20, validator=number(least=1, most=1_000_000, whole=True))
+    least: int = attrs.field(default=1, validator=number(least=1, most=1_000_000, whole=True))
+    most: int = attrs.field(default=1000, validator=number(least=1, most=1_000_000, whole=True))
+    tolerance: float = attrs.field(default=1.5, validator=number(above=1, most=100))
+    smoothing: float = attrs.field(default=0.5, validator=number(above=0, most=1))
+    window: float = attrs.field(default=0.1, validator=number(least=0.001, most=3600))
+    min_calls: int = attrs.field(default=20, validator=number(least=1, most=RING, whole=True))
+    probe_every: float = attrs.field(default=10.0, validator=number(above=0))
+    loss_tolerance: float = attrs.field(default=0.05, validator=number(least=0, most=0.99))
+    slow_call: float | None = attrs.field(default=None, validator=number(above=0, optional=True))
+    count_failures: bool = attrs.field(default=False, validator=flag)
+    priorities: Callable[..., int] | None = attrs.field(default=None, validator=_callable)
+    reserved: float = attrs.field(default=0.1, validator=number(least=0, most=0.99))
+    max_queue: int = attrs.field(default=0, validator=number(least=0, most=1_000_000, whole=True))
+    max_queue_for: float = attrs.field(default=0.1, validator=number(above=0))
+
+    def __attrs_post_init__(self) -> None:
+        if not self.least <= self.initial <= self.most:
+            raise ConfigError(f"initial must be from least ({self.least}) to most ({self.most}), not {self.initial}",
+                              "initial")
+
+
+class Limiter:
+    """The machine of an AdaptiveLimit: a gate. Every method may be called from any thread, and by a signal handler.
+
+    Attributes:
+        slots: The bulkhead; who is in flight, and how many may be.
+        queue: Who waits.
+    """
+
+    __slots__ = ("_busy", "_config", "_kept", "_key", "_lock", "_note", "_peaks", "_ring", "_since", "_slow_s",
+                 "_until", "_window_at", "queue", "slots", "tuner")
+
+    def __init__(self, config: AdaptiveLimit, *, key: str, now: float, slots: Slots | None = None) -> None:
+        """Start at ``config.initial``.
+
+        Args:
+            config: How to find the limit.
+            key: Named in refusals.
+            now: Seconds on the clock that every method is told.
+            slots: The bulkhead to steer; None: one of its own.
+        """
+        self._config, self._key = config, key
+        self.slots = Slots(Bulkhead(config.initial), key=key) if slots is None else slots
+        self._peaks = [0, 0]  # most in flight that our own and the other reader have not heard of
+        self.renew(now)
+
+    @property
+    def limit(self) -> int:
+        """Calls admitted at once now."""
+        return self.slots.limit or 0
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that hold a permit now."""
+        return self.slots.in_flight
+
+    @property
+    def waiting(self) -> int:
+        """Calls in the queue now."""
+        return len(self.queue.crowd)
+
+    def acquire(self, now: float, priority: int = 0) -> list[None]:
+        """Ask to start one call.
+
+        Args:
+            now: Seconds on any monotonic clock, the same one for every call.
+            priority: How important it is; 0 is the most.
+
+        Returns:
+            A permit. Pass it to settle() exactly once.
+
+        Raises:
+            BulkheadFullError: The limit, or this level's share of it, is reached.
+        """
+        grip: list[list[None]] = []
+        self.take(grip, priority)
+        return grip[0]
+
+    def take(self, grip: list[list[None]], priority: int = 0) -> None:
+        """Take a permit and note it in *grip*, in one step that no signal can split.
+
+        Raises:
+            BulkheadFullError: The limit, or this level's share of it, is reached.
+        """
+        slots = self.slots
+        if slots.owed:
+            slots.collect()
+        sack = slots.tokens
+        try:
+            if priority > 0 and len(sack) <= self._kept[level_of(priority)]:
+                raise BulkheadFullError(self._key)
+            del sack[-1]
+            grip += (sack,)
+        except IndexError:
+            raise BulkheadFullError(self._key) from None
+        free = len(sack)
+        if free < slots.least_free:  # noqa: PLR1730 (min() would be a call)
+            slots.least_free = free
+
+    def settle(self, permit: list[None], outcome: int, started: float, now: float) -> None:
+        """Give the permit back and report how the call, begun at *started*, ended. Never raises."""
+        permit += TOKEN
+        self.report(outcome, started, now)
+
+    def report(self, outcome: int, started: float, now: float) -> None:
+        """What is left to do of settle() for who has given the permit back already (``permit += TOKEN``)."""
+        if outcome <= TIMEOUT and now >= self._since:
+            took = now - started
+            if outcome == SUCCESS:
+                self._note(took if took < self._slow_s else -took)
+            elif outcome == TIMEOUT:
+                self._note(-took)
+            elif self._config.count_failures:
+                self._note(-inf)
+        if now >= self._until:
+            self._read(now)
+        if self.queue.crowd:
+            self._hand_on(now)
+
+    def enqueue(self, ticket: Ticket, now: float) -> None:
+        """Let *ticket* wait for a permit, or have one at once.
+
+        Its owner then waits until ``wake`` is called, or until ``ticket.until``, calls
+        withdraw(), and has a permit in ``ticket.grip``, or has been refused.
+
+        Raises:
+            BulkheadFullError: The queue is full.
+        """
+        victim = self.queue.join(ticket, now)
+        if victim is ticket:
+            raise BulkheadFullError(self._key)
+        if victim is not None:
+            self._wake(victim)
+        if self.slots.tokens:  # one came back between the refusal and the queue
+            self._hand_on(now)
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """*ticket* no longer waits; call it in any case, however the wait ended. A permit in its grip stays there."""
+        self.queue.close(ticket)
+
+    def take_peak(self) -> int:
+        """Most calls in flight at once since the last take; instead of the bulkhead's own, which it reads itself."""
+        return self._peak(1)
+
+    def _peak(self, reader: int) -> int:
+        peak, peaks = self.slots.take_peak(), self._peaks
+        self._peaks = [max(peak, peaks[0]), max(peak, peaks[1])]
+        most, self._peaks[reader] = self._peaks[reader], 0
+        return most
+
+    def configure(self, config: AdaptiveLimit, now: float) -> None:
+        """Go on under *config*; the limit stays as far as it may, and what was learnt."""
+        self._config = config
+        self._slow_s = inf if config.slow_call is None else config.slow_call
+        self.queue.size, self.queue.wait_s = config.max_queue, config.max_queue_for
+        with self._lock:
+            self.tuner.config = config
+            if not self._busy:  # else: who is at work will see the new one
+                self._resize()
+        if self.queue.crowd:
+            self._hand_on(now)
+
+    def renew(self, now: float) -> None:
+        """Start over in a forked child, where none of the other threads' calls goes on."""
+        config = self._config
+        self._lock = threading.RLock()
+        self._busy = False  # somebody holds the lock; seen by a signal handler in the same thread only
+        self._ring: deque[float] = deque(maxlen=RING)  # seconds; below zero: lost
+        self._note = self._ring.append
+        self._slow_s = inf if config.slow_call is None else config.slow_call
+        self.slots.configure(Bulkhead(config.initial))
+        self.slots.renew()
+        self.queue = AdmissionQueue(config.max_queue, config.max_queue_for)
+        self.tuner = Tuner(config, now)
+        self._kept = self._shares(config.initial)
+        self._since = self._window_at = now
+        self._until = now + self.tuner.span_s
+
+    def _read(self, now: float) -> None:
+        with self._lock:
+            if self._busy or now < self._until:
+                return
+            self._busy = True
+            try:
+                ring, span_s, most = self._ring, now - self._window_at, self._peak(0)
+                if len(ring) < self._config.min_calls:
+                    if span_s < PATIENCE * self.tuner.span_s:
+                        return
+                    self.tuner.give_up(now)
+                else:
+                    self.tuner.read(self._reading(list(ring), span_s, most), now)
+                ring.clear()
+                changed = self._resize()
+                self._since = self._window_at = now + self.tuner.rtt_s * SETTLES if changed else now
+                self._until = self._window_at + self.tuner.span_s
+            finally:
+                self._busy = False
+
+    def _reading(self, times: list[float], span_s: float, most: int) -> Reading:
+        lost = sum(time < 0 for time in times)
+        timed = sorted(abs(time) for time in times if time != -inf)
+        median_s = timed[len(timed) // 2] if timed else self.tuner.rtt_s
+        return Reading(median_s=median_s, lost=lost / len(times), most=most, span_s=span_s)
+
+    def _resize(self) -> bool:
+        """Bring the bulkhead to the tuner's limit; whether that changed it much."""
+        config, old = self._config, self.limit
+        self.tuner.limit = min(max(self.tuner.limit, float(config.least)), float(config.most))
+        new = int(self.tuner.limit)
+        if new != old:
+            self.slots.configure(Bulkhead(new))
+        self._kept = self._shares(new)
+        return abs(new - old) > SAME * old
+
+    def _shares(self, limit: int) -> tuple[int, ...]:
+        """Tokens that each level leaves to those above it; the last one is for whoever comes first."""
+        left = 1.0 - self._config.reserved
+        return tuple(limit - max(1, int(limit * left ** level)) for level in range(LEVELS))
+
+    def _hand_on(self, now: float) -> None:
+        """Give free tokens to waiters."""
+        slots, queue = self.slots, self.queue
+        while queue.crowd:
+            if slots.owed:
+                slots.collect()
+            level = queue.first_level()
+            sack = slots.tokens
+            if level is None or len(sack) <= self._kept[level]:
+                return
+            held = ticket = None
+            try:
+                del sack[-1]
+                held = sack
+                ticket = queue.leave(level, now)
+                if ticket is not None:
+                    grip = ticket.grip
+                    grip += (held,)
+                    held = None
+                    slots.least_free = min(slots.least_free, len(sack))
+            except IndexError:  # another thread was faster
+                return
+            finally:
+                if held is not None:
+                    held += TOKEN
+            if ticket is not None:
+                self._wake(ticket)
+
+    def _wake(self, ticket: Ticket) -> None:
+        try:
+            ticket.wake()
+        except RuntimeError:  # its event loop is closed: nobody will settle
+            grip = ticket.grip
+            if grip:
+                permit = grip.pop()
+                permit += TOKEN
+
+

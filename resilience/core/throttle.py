@@ -1,0 +1,201 @@
+"""Throttle: refuse at home what the target would refuse anyway.
+
+A target that is overloaded spends work on refusing too. So each client looks at
+how many of its requests were accepted lately, and sends about ``k`` times that
+many; the rest it refuses itself, at random (Google's SRE book, "Handling
+Overload", client-side throttling)::
+
+    rate = max(0, (requests - k * accepts) / (requests + 1))
+
+``requests`` are those that the target answered or let time out, and those
+refused here; those still on their way are not yet either. At most
+``max_rejection_rate`` are refused: what goes through all the same tells when
+the target is back.
+
+As long as nothing in the window was refused the rate is 0 and stays so, whatever
+is accepted: then an acceptance is tallied without a lock until the running slice
+of the window ends, which is nearly every call of a healthy target.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from math import inf
+from typing import Final
+
+import attrs
+
+from ..errors import ThrottledError
+from .checks import flag, number, strict
+from .outcome import FAILURE, SUCCESS, TIMEOUT
+from .window import Tally, TimeWindow
+
+ACCEPTED: Final = 0  # columns of the window
+UNACCEPTED: Final = 1
+SLICES: Final = 60  # of the window: the oldest two seconds of two minutes go at once
+
+
+@strict
+@attrs.frozen(kw_only=True)
+class Throttle:
+    """How readily to refuse what the target would not accept.
+
+    Attributes:
+        k: Requests sent for one that was accepted lately, at least 1. With 2, the book's, a target that accepts
+            half or more is left alone, and one that recovers is found out soon; less spares a target to which
+            refusing is dear.
+        window: How long is lately, seconds (the book: two minutes).
+        max_rejection_rate: Most of the calls that are refused here, above 0 to below 1. What goes through all the
+            same finds the target back: with 0.9 (failsafe-go's) nine of ten calls pass again after less than two
+            windows, with 0.99 after three to four (measured, from 1 to 10 calls a second).
+        min_calls: Requests the window must hold before any is refused here.
+        count_failures: Whether failures were not accepted, as those that time out; False where a failure says
+            nothing about load.
+    """
+
+    k: float = attrs.field(default=2.0, validator=number(least=1, most=1000))
+    window: float = attrs.field(default=120.0, validator=number(least=0.1))
+    max_rejection_rate: float = attrs.field(default=0.9, validator=number(above=0, most=0.999))
+    min_calls: int = attrs.field(default=10, validator=number(least=1, whole=True))
+    count_failures: bool = attrs.field(default=True, validator=flag)
+
+    def rate(self, accepted: int, unaccepted: int) -> float:
+        """The share of the next calls to refuse, after so many requests of the window."""
+        requests = accepted + unaccepted
+        if requests < self.min_calls:
+            return 0.0
+        return min(self.max_rejection_rate, max(0.0, (requests - self.k * accepted) / (requests + 1)))
+
+
+class Throttler:
+    """The machine of a Throttle: a gate. Every method may be called from any thread, and by a signal handler.
+
+    Attributes:
+        rate: Share of the calls that is refused; while it is 0 acquire() need not be called.
+    """
+
+    __slots__ = ("_busy", "_calm_until", "_config", "_key", "_late", "_lock", "_tally", "_window", "rate")
+
+    def __init__(self, config: Throttle, *, key: str, now: float) -> None:
+        """Start with an empty window.
+
+        Args:
+            config: How readily to refuse.
+            key: Named in refusals.
+            now: Seconds on the clock that every method is told.
+        """
+        self._config, self._key = config, key
+        self.renew(now)
+
+    def renew(self, now: float) -> None:
+        """Start over in a forked child: a lock that another thread held at the fork is never released there."""
+        self._lock = threading.RLock()
+        self._busy = False  # somebody holds the lock; seen by a signal handler in the same thread only
+        self._late: deque[tuple[int, float]] = deque()  # what such a one had to count
+        self._tally = Tally()
+        self._window = TimeWindow(2, window=self._config.window, buckets=SLICES, now=now)
+        self._calm_until = -inf
+        self.rate = 0.0
+
+    def acquire(self, now: float, u: float) -> None:
+        """Ask to start one call.
+
+        Args:
+            now: Seconds on any monotonic clock, the same one for every call.
+            u: A random number in [0, 1).
+
+        Returns:
+            The permit, which is None: there is nothing to give back.
+
+        Raises:
+            ThrottledError: The call must not start.
+        """
+        if u < self.rate and self._refuses(now, u):
+            raise ThrottledError(self._key)
+
+    def settle(self, permit: None, outcome: int, started: float, now: float) -> None:
+        """Report how the call, begun at *started*, ended. Never raises."""
+        if outcome == SUCCESS:
+            if now < self._calm_until:
+                self._tally.bump()
+                return
+            self._count(ACCEPTED, now)
+        elif outcome == TIMEOUT or (outcome == FAILURE and self._config.count_failures):
+            self._count(UNACCEPTED, now)
+
+    def sums(self, now: float) -> tuple[int, int]:
+        """Requests in the window that were accepted, and that were not (refused here among them)."""
+        with self._lock:
+            if not self._busy:
+                self._harvest()
+            accepted, unaccepted = self._window.sums(now)
+        return accepted, unaccepted
+
+    def configure(self, config: Throttle, now: float) -> None:
+        """Go on under *config*; the history stays."""
+        with self._lock:
+            self._config = config
+            if self._busy:  # who is at work will look at the new one
+                return
+            self._busy = True
+            try:
+                self._harvest()
+                self._window = self._window.resized(window=config.window, buckets=SLICES, now=now)
+                self._weigh(now)
+            finally:
+                self._busy = False
+
+    def _refuses(self, now: float, u: float) -> bool:
+        """Whether the rate still stands now that time has passed; if the call is refused, it is counted."""
+        with self._lock:
+            if self._busy:
+                self._late.append((UNACCEPTED, now))
+                return True
+            self._busy = True
+            try:
+                self._harvest()
+                self._weigh(now)
+                refused = u < self.rate
+                if refused:
+                    self._window.add(UNACCEPTED, now)
+                    self._weigh(now)
+            finally:
+                self._busy = False
+        self._catch_up()
+        return refused
+
+    def _count(self, column: int, now: float) -> None:
+        with self._lock:
+            if self._busy:
+                self._late.append((column, now))
+                return
+            self._busy = True
+            try:
+                self._harvest()
+                self._window.add(column, now)
+                self._weigh(now)
+            finally:
+                self._busy = False
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Count what a signal handler had to put off."""
+        while self._late:
+            try:
+                column, now = self._late.popleft()
+            except IndexError:  # another thread was faster
+                return
+            self._count(column, now)
+
+    def _harvest(self) -> None:
+        """Bring the tallied acceptances into the slice they happened in, which is the running one."""
+        fresh = self._tally.take()
+        if fresh:
+            self._window.add(ACCEPTED, -inf, fresh)
+
+    def _weigh(self, now: float) -> None:
+        accepted, unaccepted = self._window.sums(now)
+        self.rate = self._config.rate(accepted, unaccepted)
+        # The next slice begins with a lock, so that the tally is harvested before the window rolls on.
+        self._calm_until = -inf if unaccepted else self._window.edge

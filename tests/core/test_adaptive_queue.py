@@ -1,0 +1,383 @@
+"""The queue in front of the limit: who waits, who goes first, who gives way, and that nobody is lost."""
+
+import random
+
+import pytest
+
+from resilience.core.adaptive import AdaptiveLimit, Limiter
+from resilience.core.admission_queue import LEVELS, STANDING, AdmissionQueue, Ticket
+from resilience.core.outcome import CANCELLED, SUCCESS
+from resilience.errors import BulkheadFullError
+from tests.core.hammer import hammer
+from tests.interrupts import interrupted
+
+
+def limiter(limit=1, **options):
+    options = {"max_queue": 3, "max_queue_for": 1.0, "window": 3600, **options}
+    return Limiter(AdaptiveLimit(initial=limit, least=limit, most=limit, **options), key="k", now=0.0)
+
+
+def waiter(priority=0, woken=None):
+    woken = [] if woken is None else woken
+    ticket = Ticket([], priority, lambda: woken.append(ticket))
+    return ticket
+
+
+def test_a_permit_that_comes_back_goes_to_a_waiter_and_wakes_it():
+    machine, woken = limiter(), []
+    permit, ticket = machine.acquire(0.0), waiter(woken=woken)
+    machine.enqueue(ticket, 0.0)
+    assert (1, [], []) == (machine.waiting, ticket.grip, woken)
+
+    machine.settle(permit, SUCCESS, 0.0, 0.5)
+
+    assert (0, [permit], [ticket]) == (machine.waiting, ticket.grip, woken)
+    assert 1 == machine.in_flight
+    with pytest.raises(BulkheadFullError):
+        machine.acquire(0.5)
+
+
+def test_who_finds_a_free_permit_on_queueing_has_it_at_once():
+    machine, ticket = limiter(), waiter()
+    machine.enqueue(ticket, 0.0)
+
+    assert 1 == len(ticket.grip)
+    assert not ticket.waiting
+
+
+def test_a_waiter_that_withdrew_is_passed_over():
+    machine, first, second = limiter(), waiter(), waiter()
+    permit = machine.acquire(0.0)
+    machine.enqueue(first, 0.0)
+    machine.enqueue(second, 0.1)
+    machine.withdraw(first)
+    machine.settle(permit, CANCELLED, 0.0, 0.2)
+
+    assert ([], [permit], 0) == (first.grip, second.grip, machine.waiting)
+
+
+def test_withdrawing_after_the_grant_leaves_the_permit_to_its_owner():
+    machine, ticket = limiter(), waiter()
+    permit = machine.acquire(0.0)
+    machine.enqueue(ticket, 0.0)
+    machine.settle(permit, SUCCESS, 0.0, 0.2)
+    machine.withdraw(ticket)
+    machine.withdraw(ticket)
+    assert 1 == machine.in_flight
+
+    machine.settle(ticket.grip[0], CANCELLED, 0.2, 0.3)
+
+    assert 0 == machine.in_flight
+
+
+def test_a_full_queue_refuses():
+    machine = limiter()
+    machine.acquire(0.0)
+    for _ in range(3):
+        machine.enqueue(waiter(), 0.0)
+    with pytest.raises(BulkheadFullError) as caught:
+        machine.enqueue(waiter(), 0.0)
+
+    assert ("k", 3) == (caught.value.key, machine.waiting)
+
+
+def test_without_a_queue_nobody_waits():
+    machine = limiter(max_queue=0)
+    machine.acquire(0.0)
+    with pytest.raises(BulkheadFullError):
+        machine.enqueue(waiter(), 0.0)
+    assert 0 == machine.waiting
+
+
+def test_the_more_important_goes_first_and_pushes_the_least_important_out():
+    machine, woken = limiter(), []
+    permit = machine.acquire(0.0)
+    low, lower, middle, high = (waiter(level, woken) for level in (5, 9, 3, 0))
+    for ticket in (low, lower, middle):
+        machine.enqueue(ticket, 0.0)
+    machine.enqueue(high, 0.1)
+    assert [lower] == woken
+    assert ([], False) == (lower.grip, lower.waiting)
+
+    machine.settle(permit, SUCCESS, 0.0, 0.2)
+
+    assert [permit] == high.grip
+
+
+def test_an_equal_is_not_pushed_out_of_a_queue_that_does_not_stand():
+    machine, tickets = limiter(), [waiter() for _ in range(3)]
+    permit = machine.acquire(0.0)
+    for ticket in tickets:
+        machine.enqueue(ticket, 0.0)
+    with pytest.raises(BulkheadFullError):
+        machine.enqueue(waiter(), 0.5)
+    machine.settle(permit, SUCCESS, 0.0, 0.6)
+
+    assert [permit] == tickets[0].grip  # first come, first served
+
+
+def test_in_a_queue_that_stands_waits_are_short_and_the_newest_goes_first():
+    machine = limiter(max_queue=2)
+    permit = machine.acquire(0.0)
+    old, older = waiter(), waiter()
+    machine.enqueue(older, 0.0)
+    machine.enqueue(old, 0.9)
+    assert (1.0, 1.9) == (older.until, old.until)
+    new = waiter()
+    machine.enqueue(new, 1.0)  # not empty for a second
+    assert not older.waiting  # it gave way
+    assert pytest.approx(1.0 + STANDING) == new.until
+
+    machine.settle(permit, SUCCESS, 0.0, 1.01)
+
+    assert ([permit], []) == (new.grip, old.grip)
+
+
+def test_a_queue_that_was_empty_for_a_moment_does_not_stand():
+    queue, ticket = AdmissionQueue(5, 1.0), waiter()
+    queue.join(ticket, 0.0)
+    assert queue.stands(1.0)
+    assert ticket is queue.leave(0, 0.5)
+    queue.join(waiter(), 0.9)
+
+    assert not queue.stands(1.5)
+    assert queue.stands(2.0)
+
+
+def test_whose_time_is_over_gets_no_permit():
+    machine, ticket = limiter(), waiter()
+    permit = machine.acquire(0.0)
+    machine.enqueue(ticket, 0.0)
+    machine.settle(permit, SUCCESS, 0.0, 1.0)
+
+    assert ([], 0, 0) == (ticket.grip, machine.in_flight, machine.waiting)
+
+
+def test_a_waiter_whose_loop_is_closed_loses_no_permit():
+    machine = limiter()
+
+    def closed():
+        raise RuntimeError("Event loop is closed")
+
+    dead, alive = Ticket([], 0, closed), waiter()
+    permit = machine.acquire(0.0)
+    machine.enqueue(dead, 0.0)
+    machine.enqueue(alive, 0.0)
+    machine.settle(permit, SUCCESS, 0.0, 0.1)
+
+    assert ([], [permit], 1) == (dead.grip, alive.grip, machine.in_flight)
+
+
+def test_a_lower_level_waits_as_long_as_what_is_left_is_kept_for_others():
+    machine = limiter(10, reserved=0.5)
+    permits = [machine.acquire(0.0) for _ in range(6)]
+    low = waiter(1)
+    machine.enqueue(low, 0.0)
+    assert low.waiting
+    machine.settle(permits.pop(), SUCCESS, 0.0, 0.1)
+    assert low.waiting
+    machine.settle(permits.pop(), SUCCESS, 0.0, 0.2)
+
+    assert 1 == len(low.grip)
+    assert 5 == machine.in_flight
+
+
+def test_those_that_gave_up_take_no_room_for_long():
+    machine = limiter(max_queue=10)
+    machine.acquire(0.0)
+    for number in range(1000):
+        ticket = waiter()
+        machine.enqueue(ticket, number * 0.01)
+        machine.withdraw(ticket)
+
+    assert 0 == machine.waiting
+    assert sum(map(len, machine.queue._lines.values())) <= 21
+
+
+def test_a_longer_queue_can_be_configured_while_calls_wait():
+    machine = limiter(max_queue=1)
+    machine.acquire(0.0)
+    machine.enqueue(waiter(), 0.0)
+    machine.configure(AdaptiveLimit(initial=1, most=1, max_queue=2), 0.0)
+    machine.enqueue(waiter(), 0.0)
+
+    assert 2 == machine.waiting
+
+
+def test_a_larger_limit_is_handed_to_the_waiters_at_once():
+    machine, ticket = limiter(), waiter()
+    machine.acquire(0.0)
+    machine.enqueue(ticket, 0.0)
+    machine.configure(AdaptiveLimit(initial=2, least=2, most=2, max_queue=3), 0.1)
+
+    assert 1 == len(ticket.grip)
+
+
+class Model:
+    """The queue in the plainest words: a list of [level, until, who], oldest first."""
+
+    def __init__(self, limit, size, wait, reserved):
+        self.limit, self.size, self.wait, self.reserved = limit, size, wait, reserved
+        self.busy, self.line, self.empty_at, self.granted = 0, [], 0.0, set()
+
+    def room(self, level):
+        return self.busy < (self.limit if level == 0 else max(1, int(self.limit * (1 - self.reserved) ** level)))
+
+    def stands(self, now):
+        return bool(self.line) and now - self.empty_at >= self.wait
+
+    def enqueue(self, who, level, now):
+        """False if refused."""
+        if not self.line:
+            self.empty_at = now
+        stands = self.stands(now)
+        full = len(self.line) >= self.size
+        if full:
+            lesser = [entry for entry in self.line if entry[0] > level or (stands and entry[0] == level)]
+            if not lesser:
+                return False
+            lowest = max(entry[0] for entry in lesser)
+            self.line.remove(next(entry for entry in lesser if entry[0] == lowest))
+        self.line.append([level, now + self.wait * (STANDING if stands else 1.0), who])
+        self.hand_on(now)
+        return True
+
+    def hand_on(self, now):
+        while self.line:
+            level = min(entry[0] for entry in self.line)
+            if not self.room(level):
+                return
+            line = [entry for entry in self.line if entry[0] == level]
+            entry = line[-1] if self.stands(now) else line[0]
+            self.line.remove(entry)
+            if now < entry[1]:
+                self.busy += 1
+                self.granted.add(entry[2])
+                if not self.line:
+                    self.empty_at = now
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_any_history_grants_refuses_and_evicts_as_a_plain_list_does(seed):
+    rng = random.Random(seed)
+    limit, size = rng.choice([1, 3, 10]), rng.choice([1, 2, 5])
+    machine = limiter(limit, max_queue=size, reserved=rng.choice([0.0, 0.1, 0.5]))
+    model = Model(limit, size, 1.0, machine._config.reserved)
+    now, tickets, held = 0.0, [], []
+    for number in range(150):
+        now += rng.choice([0.0, 0.01, 0.1, 0.7])
+        dice = rng.random()
+        if dice < 0.3:
+            level = rng.choice([0, 0, 1, 2, LEVELS - 1])
+            try:
+                held.append(machine.acquire(now, level))
+                got = True
+            except BulkheadFullError:
+                got = False
+            assert got == model.room(level)
+            model.busy += got
+        elif dice < 0.55:
+            level = rng.choice([0, 0, 1, 2, LEVELS - 1])
+            ticket = waiter(level)
+            try:
+                machine.enqueue(ticket, now)
+                took = True
+            except BulkheadFullError:
+                took = False
+            assert took == model.enqueue(number, level, now)
+            tickets.append((number, ticket))
+        elif dice < 0.65 and tickets:
+            who, ticket = rng.choice(tickets)
+            machine.withdraw(ticket)
+            model.line = [entry for entry in model.line if entry[2] != who]
+        else:
+            mine = held or [t.grip for _, t in tickets if t.grip]
+            if mine:
+                permit = mine.pop() if mine is held else rng.choice(mine).pop()
+                machine.settle(permit, rng.choice([SUCCESS, CANCELLED]), now - 0.05, now)
+                model.busy -= 1
+                model.hand_on(now)
+        granted = {who for who, ticket in tickets if ticket.grip}
+        waiting = {who for who, ticket in tickets if ticket.waiting}
+        assert (model.busy, {entry[2] for entry in model.line}) == (machine.in_flight, waiting)
+        assert granted <= model.granted
+        assert len(waiting) == machine.waiting
+
+
+def test_threads_that_wait_give_up_and_settle_lose_no_permit_and_pass_no_limit():
+    machine, over, sums = limiter(3, max_queue=4, max_queue_for=0.5), [], []
+
+    def work():
+        rng, granted = random.Random(), 0
+        for number in range(400):
+            grip = []
+            ticket = Ticket(grip, rng.choice([0, 0, 1]), lambda: None)
+            try:
+                machine.take(grip, ticket.level)
+            except BulkheadFullError:
+                try:
+                    machine.enqueue(ticket, number * 0.001)
+                except BulkheadFullError:
+                    continue
+                for _ in range(rng.randrange(20)):
+                    if grip:
+                        break
+                machine.withdraw(ticket)
+            if grip:
+                granted += 1
+                if machine.in_flight > 3:
+                    over.append(machine.in_flight)
+                machine.settle(grip[0], SUCCESS, 0.0, number * 0.001)
+        sums.append(granted)
+
+    hammer(work)
+
+    assert [] == over
+    assert sum(sums) > 100
+    assert (0, 0) == (machine.in_flight, machine.waiting)
+    assert 3 == len(machine.slots.tokens)
+
+
+def test_an_interrupt_at_any_point_loses_no_permit():
+    spare = [limiter(2)]
+    machine, held, grip = spare[0], [], []
+
+    def work():
+        ticket = None
+        try:
+            machine.take(held)
+            machine.take(held)
+            ticket = Ticket(grip, 0, lambda: None)
+            machine.enqueue(ticket, 0.0)
+            permit = held.pop()
+            permit += (None,)
+            machine.report(SUCCESS, 0.0, 0.1)
+        finally:
+            if ticket is not None:
+                machine.queue._lines.clear()  # as withdraw() would, which is struck elsewhere
+                del ticket._open[:], machine.queue.crowd[:]
+
+    for point in interrupted(work):
+        assert len(held) + len(grip) == machine.in_flight, point
+        while held or grip:
+            permit = (held or grip).pop()
+            permit += (None,)
+        assert 0 == machine.in_flight
+        assert 2 == len(machine.slots.tokens)
+
+
+def test_an_interrupt_while_it_gives_up_leaves_no_waiter_counted():
+    machine, tickets = limiter(1, max_queue=2), []
+    machine.acquire(0.0)
+
+    def work():
+        ticket = waiter()
+        tickets.append(ticket)
+        machine.enqueue(ticket, 0.0)
+        machine.withdraw(ticket)
+
+    for point in interrupted(work):
+        assert sum(ticket.waiting for ticket in tickets) == machine.waiting, point
+        for ticket in tickets:
+            machine.withdraw(ticket)
+        assert 0 == machine.waiting
