@@ -1,9 +1,11 @@
 """Hystrix-style resilience: breakers, bulkheads, timeouts and fallbacks, with live statistics."""
 
 from .config import Configuration, ConfigurationApplied, ConfigurationRejected, configure
+from .core.budget import RetryBudget
 from .core.events import (
     CallFailed,
     CallRejected,
+    CallRetried,
     CommandAdded,
     CommandConfigured,
     CommandRemoved,
@@ -20,6 +22,7 @@ from .decorators import (
     circuit_breaker,
     command,
     fallback,
+    retry,
     throttle,
     timeout,
 )
@@ -37,7 +40,7 @@ from .errors import (
 )
 from .metrics.snapshot import Snapshot
 from .pipeline.command import Command, Settings
-from .pipeline.policies import AdaptiveLimit, Bulkhead, CircuitBreaker, Fallback, ThreadPool, Throttle, Timeout
+from .pipeline.policies import AdaptiveLimit, Bulkhead, CircuitBreaker, Fallback, Retry, ThreadPool, Throttle, Timeout
 from .registry import Registry, default_registry
 
 __all__ = [
@@ -47,6 +50,7 @@ __all__ = [
     "BulkheadFullError",
     "CallFailed",
     "CallRejected",
+    "CallRetried",
     "CallTimeoutError",
     "CircuitBreaker",
     "CircuitOpenError",
@@ -67,6 +71,8 @@ __all__ = [
     "Registry",
     "RejectedError",
     "ResilienceError",
+    "Retry",
+    "RetryBudget",
     "Settings",
     "Snapshot",
     "State",
@@ -83,6 +89,7 @@ __all__ = [
     "configure",
     "default_registry",
     "fallback",
+    "retry",
     "throttle",
     "timeout",
 ]

@@ -20,6 +20,7 @@ from .pipeline.policies import (
     CircuitBreaker,
     Fallback,
     Policy,
+    Retry,
     ThreadPool,
     Throttle,
     Timeout,
@@ -96,6 +97,7 @@ def command(
     max_concurrent: int | None = ...,
     isolation: Isolation = "auto",
     breaker: CircuitBreaker | None = ...,
+    retry: Retry | None = None,
     throttle: Throttle | None = None,
     adaptive_limit: AdaptiveLimit | None = None,
     fallback: Fallback | Callable[..., Any] | None = None,
@@ -104,7 +106,7 @@ def command(
     registry: Registry | None = None,
 ) -> Decorator: ...
 def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurrent: int | None = _UNSET,
-            breaker: CircuitBreaker | None = _UNSET, throttle: Throttle | None = None,
+            breaker: CircuitBreaker | None = _UNSET, retry: Retry | None = None, throttle: Throttle | None = None,
             adaptive_limit: AdaptiveLimit | None = None, fallback: Fallback | Callable[..., Any] | None = None,
             **options: Any) -> Any:
     """Hystrix in one decorator: breaker, bulkhead, timeout, fallback and statistics.
@@ -122,6 +124,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
         isolation: "semaphore": run where the caller is. "thread": on the group's worker threads. "auto": thread for
             a plain function with a timeout, else semaphore.
         breaker: A CircuitBreaker; None: no breaker.
+        retry: A Retry; each attempt is a call of its own to the breaker and in the counts.
         throttle: A Throttle, for a target that refuses when it is overloaded.
         adaptive_limit: An AdaptiveLimit instead of ``max_concurrent``.
         fallback: A Fallback, or its function: called with the call's arguments, and with the exception if it has a
@@ -142,6 +145,8 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
     policies: list[Policy] = []
     if fallback is not None:
         policies.append(fallback if isinstance(fallback, Fallback) else Fallback(fallback))
+    if retry is not None:
+        policies.append(retry)
     if breaker is not None:
         policies.append(_DEFAULT_BREAKER if breaker is _UNSET else breaker)
     policies += [each for each in (throttle, adaptive_limit) if each is not None]
@@ -155,7 +160,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
 
 
 _COMMAND_OPTIONS = ("key", "group", "isolation", "ignore", "pool", "registry")
-_COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "throttle", "adaptive_limit", "fallback")
+_COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "retry", "throttle", "adaptive_limit", "fallback")
 _CALLABLES_KEPT = 128
 _STACK_OPTIONS = ("key", "group", "registry")
 
@@ -206,6 +211,19 @@ def adaptive_limit(*, key: str | None = None, group: str | None = None, registry
         **settings: Those of AdaptiveLimit.
     """
     return _stacked(AdaptiveLimit(**settings), {"key": key, "group": group, "registry": registry}, "@adaptive_limit")
+
+
+def retry(*, key: str | None = None, group: str | None = None, registry: Registry | None = None,
+          **settings: Any) -> Decorator:
+    """Try again what failed, after a growing and random delay, within the group's budget.
+
+    Args:
+        key: As for command, with group and registry.
+        group: See key.
+        registry: See key.
+        **settings: Those of Retry.
+    """
+    return _stacked(Retry(**settings), {"key": key, "group": group, "registry": registry}, "@retry")
 
 
 def throttle(*, key: str | None = None, group: str | None = None, registry: Registry | None = None,
@@ -265,8 +283,8 @@ class Pipeline:
     each has its own.
 
     Args:
-        *policies: Fallback, CircuitBreaker, Throttle, Bulkhead or AdaptiveLimit, Timeout, in this order; any may be
-            left out.
+        *policies: Fallback, Retry, CircuitBreaker, Throttle, Bulkhead or AdaptiveLimit, Timeout, in this order; any
+            may be left out.
         key: As for command, with group, registry, isolation, pool and ignore.
         **options: See key.
 

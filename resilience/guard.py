@@ -32,6 +32,7 @@ from .pipeline.policies import (
     CircuitBreaker,
     Fallback,
     Policy,
+    Retry,
     ThreadPool,
     Throttle,
     Timeout,
@@ -192,15 +193,18 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
 def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
     """Compile the wrapper, and make it look like *fn*."""
     flavour, command, ledger = entry.flavour, entry.command, entry.ledger
-    limit = plan.find(AdaptiveLimit)
+    limit, retry = plan.find(AdaptiveLimit), plan.find(Retry)
     shape = Shape(flavour=flavour, breaker=plan.find(CircuitBreaker) is not None,
                   bulkhead=plan.find(Bulkhead) is not None or limit is not None,
+                  retry=retry is not None, retry_results=retry is not None and retry.on_result is not None,
                   throttle=plan.find(Throttle) is not None, adaptive=limit is not None,
                   deadline=flavour.is_async and (plan.whole or plan.find(Timeout) is not None),
                   fallback=entry.rescue is not None)
     machines = command.machines()
-    if shape.breaker and not shape.fallback:
+    if shape.breaker and not shape.fallback and not shape.retry:
         machines["admit"] = ledger.admission(machines["circuit"])
+    if retry is not None:
+        machines |= command.retrying(ledger, flavour)
     if limit is not None:
         machines |= command.turns(limit, flavour)
     guarded: Any = compiled(shape, fn=fn, classify=ledger.classify, rescuable=ledger.rescuable, rescue=entry.rescue,
@@ -228,11 +232,7 @@ def _flavour(fn: Callable[..., Any], plan: Plan, key: str) -> tuple[Flavour, str
     if plan.isolation == "thread" and flavour is not Flavour.SYNC:
         raise ConfigError(f"{key}: isolation='thread' is for plain functions; {flavour.value} functions run where "
                           "they are awaited or iterated", "isolation")
-    limit = plan.find(AdaptiveLimit)
-    if limit is not None and (limit.priorities or limit.max_queue) and _isolated(plan, flavour):
-        name = "priorities" if limit.priorities else "max_queue"
-        raise ConfigError(f"{key}: {name} of an adaptive limit is for calls that run where their caller is; use "
-                          "timeout=None or isolation='semaphore'", name)
+    _check_suited(plan, flavour, key)
     if flavour is Flavour.GENERATOR:
         reason = "a generator runs in its consumer's thread, where no timeout can reach it; use timeout=None"
         if wants_timeout:
@@ -253,6 +253,17 @@ def _flavour(fn: Callable[..., Any], plan: Plan, key: str) -> tuple[Flavour, str
     return flavour, "it was decorated without a timeout, so it runs in its caller's thread, where none can reach it"
 
 
+def _check_suited(plan: Plan, flavour: Flavour, key: str) -> None:
+    """Raise ConfigError if a policy of *plan* is not for functions of this *flavour*."""
+    if flavour.is_generator and plan.find(Retry) is not None:
+        raise ConfigError(f"{key}: a generator cannot be tried again once it has yielded; retry what it calls", "retry")
+    limit = plan.find(AdaptiveLimit)
+    if limit is not None and (limit.priorities or limit.max_queue) and _isolated(plan, flavour):
+        name = "priorities" if limit.priorities else "max_queue"
+        raise ConfigError(f"{key}: {name} of an adaptive limit is for calls that run where their caller is; use "
+                          "timeout=None or isolation='semaphore'", name)
+
+
 def _isolated(plan: Plan, flavour: Flavour) -> bool:
     """Whether a function of this *flavour* goes to the pool."""
     timeout = plan.find(Timeout)
@@ -270,6 +281,7 @@ def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
         max_concurrent=None if bulkhead is None else bulkhead.max_concurrent,
         isolation="thread" if flavour is Flavour.THREAD else "semaphore",
         breaker=breaker,
+        retry=plan.find(Retry),
         throttle=plan.find(Throttle),
         adaptive_limit=plan.find(AdaptiveLimit),
         pool=plan.pool,
@@ -277,7 +289,7 @@ def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
         **({} if fallback is None else {"fallback_max_concurrent": fallback.max_concurrent}),
     )
     present = {"breaker": breaker, "max_concurrent": bulkhead, "timeout": timeout, "pool": plan.pool,
-               "throttle": settings.throttle, "adaptive_limit": settings.adaptive_limit}
+               "retry": settings.retry, "throttle": settings.throttle, "adaptive_limit": settings.adaptive_limit}
     stated = {name for name, value in present.items() if value is not None or (plan.whole and name != "pool")}
     if settings.adaptive_limit is not None:
         stated.discard("max_concurrent")

@@ -183,6 +183,8 @@ class Registry:
         self._emitter.renew()
         for pool in self._pools.values():
             pool.renew()
+        for budget in self._environment.budgets.values():
+            budget.renew(self.clock())
         for command in self:
             command.renew()
 

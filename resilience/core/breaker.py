@@ -97,8 +97,9 @@ class CircuitBreaker:
     """
 
     failure_rate: float | None = attrs.field(default=0.5, validator=number(above=0, most=1, optional=True))
-    consecutive: int | None = attrs.field(default=None, validator=number(least=1, whole=True, optional=True))
-    min_calls: int = attrs.field(default=20, validator=number(least=1, whole=True))
+    consecutive: int | None = attrs.field(
+        default=None, validator=number(least=1, most=1_000_000, whole=True, optional=True))
+    min_calls: int = attrs.field(default=20, validator=number(least=1, most=1_000_000, whole=True))
     window: float = attrs.field(default=10.0, validator=number(least=0.001))
     buckets: int = attrs.field(default=10, validator=number(least=1, most=1000, whole=True))
     window_calls: int | None = attrs.field(
@@ -110,8 +111,8 @@ class CircuitBreaker:
     open_jitter: float = attrs.field(default=0.0, validator=number(least=0, most=1))
     slow_call: float | None = attrs.field(default=None, validator=number(above=0, optional=True))
     slow_rate: float = attrs.field(default=1.0, validator=number(above=0, most=1))
-    half_open_calls: int = attrs.field(default=1, validator=number(least=1, whole=True))
-    half_open_failures: int = attrs.field(default=0, validator=number(least=0, whole=True))
+    half_open_calls: int = attrs.field(default=1, validator=number(least=1, most=1_000_000, whole=True))
+    half_open_failures: int = attrs.field(default=0, validator=number(least=0, most=1_000_000, whole=True))
     half_open_for: float = attrs.field(default=30.0, validator=number(above=0))
     ramp: float = attrs.field(default=0.0, validator=number(least=0))
     ramp_shares: tuple[float, ...] = attrs.field(

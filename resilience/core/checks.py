@@ -31,8 +31,8 @@ def number(*, above: float | None = None, least: float | None = None, most: floa
         whole: Integers only.
         optional: None is welcome too.
     """
-    bounds = [f"above {above:g}" if above is not None else "", f"at least {least:g}" if least is not None else "",
-              f"at most {most:g}" if most is not None else ""]
+    bounds = [f"above {above:.12g}" if above is not None else "", f"at least {least:.12g}" if least is not None else "",
+              f"at most {most:.12g}" if most is not None else ""]
     kind = "a whole number" if whole else "a number"
     wanted = f"{kind} {' and '.join(filter(None, bounds))}".strip() + (" or None" if optional else "")
 

@@ -78,6 +78,19 @@ class CallFailed:
 
 
 @attrs.frozen
+class CallRetried:
+    """An attempt ended as *event*, with *error* or, None, with a result that was no answer; another follows."""
+
+    key: str
+    group: str
+    event: str
+    error: BaseException | None
+    attempt: int
+    delay: float
+    at: float
+
+
+@attrs.frozen
 class CommandAdded:
     """A registry has a new command."""
 

@@ -50,6 +50,7 @@ class Event(enum.IntEnum):
     EMIT = 15
     FALLBACK_EMIT = 16
     THROTTLED = 17
+    RETRY = 18
 
 
 EVENT_NAMES: Final = tuple(event.name.lower() for event in Event)

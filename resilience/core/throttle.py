@@ -57,7 +57,7 @@ class Throttle:
     k: float = attrs.field(default=2.0, validator=number(least=1, most=1000))
     window: float = attrs.field(default=120.0, validator=number(least=0.1))
     max_rejection_rate: float = attrs.field(default=0.9, validator=number(above=0, most=0.999))
-    min_calls: int = attrs.field(default=10, validator=number(least=1, whole=True))
+    min_calls: int = attrs.field(default=10, validator=number(least=1, most=1_000_000, whole=True))
     count_failures: bool = attrs.field(default=True, validator=flag)
 
     def rate(self, accepted: int, unaccepted: int) -> float:

@@ -17,12 +17,14 @@ import attrs
 
 from ..core.adaptive import Limiter
 from ..core.breaker import Circuit
+from ..core.budget import Budget, RetryBudget
 from ..core.bulkhead import TOKEN, Slots
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.outcome import EVENT_NAMES
 from ..core.saved import SavedCircuit
 from ..core.throttle import Throttler
 from ..drivers.deadlines import Deadlines
+from ..drivers.pauses import async_sleeper, sleeper
 from ..drivers.turns import Turns
 from ..drivers.workers import Isolation, WorkerPool
 from ..errors import ConfigError
@@ -30,11 +32,13 @@ from ..metrics.recorder import LATENCY_WINDOW_S, WINDOW_S, Recorder
 from ..metrics.snapshot import Snapshot
 from .emitter import Emitter
 from .ledger import Ledger
-from .policies import AdaptiveLimit, Bulkhead, CircuitBreaker, ThreadPool, Throttle, Timeout
+from .policies import AdaptiveLimit, Bulkhead, CircuitBreaker, Retry, ThreadPool, Throttle, Timeout
+from .retrying import Retrying, RetryPolicy
 from .template import Flavour
 
+_KINDS: Final = {"throttle": Throttle, "adaptive_limit": AdaptiveLimit, "retry": Retry}
 _TRANSITIONS_KEPT: Final = 5
-_LIVE: Final = ("timeout", "max_concurrent", "breaker", "throttle", "adaptive_limit")
+_LIVE: Final = ("timeout", "max_concurrent", "breaker", "throttle", "adaptive_limit", "retry")
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +49,7 @@ class Settings:
         timeout: Seconds; None: no timeout.
         max_concurrent: Calls at once; None: no limit.
         isolation: "thread" if any of its functions runs on worker threads, else "semaphore".
+        retry: None: no retry.
         breaker: None: no breaker.
         throttle: None: no throttle.
         adaptive_limit: None: none; with one, ``max_concurrent`` is None, and a snapshot's tells what it found.
@@ -56,6 +61,7 @@ class Settings:
     timeout: float | None = None
     max_concurrent: int | None = None
     isolation: str = "semaphore"
+    retry: Retry | None = None
     breaker: CircuitBreaker | None = None
     throttle: Throttle | None = None
     adaptive_limit: AdaptiveLimit | None = None
@@ -72,6 +78,18 @@ class Environment:
     random: Callable[[], float]
     emitter: Emitter
     lock: threading.RLock
+    budgets: dict[str, Budget] = attrs.field(factory=dict)
+
+    def budget(self, group: str, config: RetryBudget | None) -> Budget | None:
+        """The retry budget of a group: the one that was said last. The caller holds the lock."""
+        if config is None:
+            return None
+        budget = self.budgets.get(group)
+        if budget is None:
+            budget = self.budgets[group] = Budget(config, self.clock())
+        elif budget.config != config:
+            budget.configure(config, self.clock())
+        return budget
 
 
 class Command:
@@ -81,8 +99,25 @@ class Command:
     """
 
     __slots__ = (
-        "__weakref__", "_circuit", "_clock", "_limiter", "_deadlines", "_declared", "_environment", "_functions", "_group",
-        "_isolation", "_key", "_recorder", "_settings", "_slots", "_stated", "_throttler", "_timeless", "_transitions",
+        "__weakref__",
+        "_circuit",
+        "_clock",
+        "_deadlines",
+        "_declared",
+        "_environment",
+        "_functions",
+        "_group",
+        "_isolation",
+        "_key",
+        "_limiter",
+        "_recorder",
+        "_retry",
+        "_settings",
+        "_slots",
+        "_stated",
+        "_throttler",
+        "_timeless",
+        "_transitions",
     )
 
     def __init__(self, key: str, group: str, environment: Environment) -> None:
@@ -95,6 +130,7 @@ class Command:
         self._recorder = Recorder(now=now, take_peak=self._slots.take_peak)
         self._deadlines = Deadlines(key, None)
         self._circuit: Circuit | None = None
+        self._retry: RetryPolicy | None = None
         self._throttler: Throttler | None = None
         self._limiter: Limiter | None = None
         self._isolation: Isolation | None = None
@@ -214,8 +250,8 @@ class Command:
 
         Args:
             **changes: Any of ``timeout`` (seconds or None), ``max_concurrent`` (or None), ``breaker`` (a
-                CircuitBreaker; None disables it), ``throttle`` and ``adaptive_limit``. Calls under way keep their
-                timeout.
+                CircuitBreaker; None disables it), ``throttle``, ``adaptive_limit`` and ``retry``. Calls under way keep
+                their timeout.
 
         Raises:
             ConfigError: A value is out of range, or the command has no such policy to change.
@@ -242,8 +278,8 @@ class Command:
             Bulkhead(value)
             if "max_concurrent" not in self._stated:
                 raise ConfigError(f"{self._key} has no bulkhead to configure", name)
-        elif name in ("throttle", "adaptive_limit"):
-            kind = Throttle if name == "throttle" else AdaptiveLimit
+        elif name in _KINDS:
+            kind = _KINDS[name]
             if not isinstance(value, kind):
                 raise ConfigError(f"{name} must be of type {kind.__name__}, not {value!r}", name)
             if getattr(self._settings, name) is None:
@@ -294,6 +330,8 @@ class Command:
             self._circuit = Circuit(merged.breaker, key=self._key, group=self._group, now=self._clock(),
                                     emit=self._changed, random=self._environment.random,
                                     horizon=lambda: recorder.edge)
+        if self._retry is None and merged.retry is not None:
+            self._retry = RetryPolicy(merged.retry, None)
         if self._throttler is None and merged.throttle is not None:
             self._throttler = Throttler(merged.throttle, key=self._key, now=self._clock())
         if self._limiter is None and merged.adaptive_limit is not None:
@@ -337,6 +375,15 @@ class Command:
         turns = Turns(self._limiter, key=self._key, clock=self._clock, priorities=limit.priorities)
         return {"take": turns.take, "queue": turns.wait_async if flavour.is_async else turns.wait}
 
+    def retrying(self, ledger: Ledger, flavour: Flavour) -> dict[str, Any]:
+        """What the wrapper of a function with a retry binds besides."""
+        assert self._retry is not None
+        environment, clock = self._environment, self._clock
+        retrying = Retrying(self._retry, key=self._key, group=self._group, clock=clock, random=environment.random,
+                            recorder=self._recorder, emitter=environment.emitter, ledger=ledger)
+        nap = async_sleeper(clock) if flavour.is_async else sleeper(clock)
+        return {"begin": retrying.begin, "again": retrying.again, "unwanted": retrying.unwanted, "nap": nap}
+
     def ledger(self, **of_function: Any) -> Ledger:
         """Accounts for a new function of this command."""
         return Ledger(key=self._key, group=self._group, clock=self._clock, recorder=self._recorder,
@@ -379,6 +426,9 @@ class Command:
         if self._limiter is not None and settings.adaptive_limit is not None \
                 and settings.adaptive_limit != old.adaptive_limit:
             self._limiter.configure(settings.adaptive_limit, self._clock())
+        if self._retry is not None and settings.retry is not None:
+            self._retry.policy = settings.retry
+            self._retry.budget = self._environment.budget(self._group, settings.retry.budget)
         self._deadlines.timeout = settings.timeout
         if self._isolation is not None:
             self._isolation.timeout = settings.timeout

@@ -10,13 +10,15 @@ import linecache
 from collections.abc import Callable
 from typing import Any
 
+import attrs
+
 from .template import NAMES, Shape, source
 
 
 @functools.cache
 def _maker(shape: Shape) -> Callable[..., Callable[..., Any]]:
     text = source(shape)
-    parts = [name for name in ("breaker", "throttle", "bulkhead", "adaptive", "deadline", "fallback") if getattr(shape, name)]
+    parts = [field.name for field in attrs.fields(Shape) if getattr(shape, field.name) is True]
     filename = f"<resilience {' '.join([shape.flavour.value, *parts])}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
     scope: dict[str, Any] = {}

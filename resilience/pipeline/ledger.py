@@ -46,6 +46,7 @@ _BAD_REQUEST, _CANCELLED = int(Event.BAD_REQUEST), int(Event.CANCELLED)
 _THROWN, _MISSING = int(Event.EXCEPTIONS_THROWN), int(Event.FALLBACK_MISSING)
 _FALLBACK_SUCCESS, _FALLBACK_FAILURE = int(Event.FALLBACK_SUCCESS), int(Event.FALLBACK_FAILURE)
 _FALLBACK_REJECTION, _EMIT, _FALLBACK_EMIT = int(Event.FALLBACK_REJECTION), int(Event.EMIT), int(Event.FALLBACK_EMIT)
+_RETRY = int(Event.RETRY)
 _RAN = frozenset(EVENT_OF.values())
 
 
@@ -118,6 +119,10 @@ class Ledger:
             return False
         self._count((event,), event, started, now)
         return True
+
+    def retried(self, event: int, started: float, now: float) -> None:
+        """Count an attempt that ended as *event* and is followed by another."""
+        self._count((event, _RETRY), event, started, now)
 
     def rescue(self, error: BaseException, grip: list[list[None]]) -> None:
         """Take a fallback's slot, noted in *grip* as by Slots.take(); rescued() must follow, raised or not.

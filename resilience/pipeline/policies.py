@@ -1,10 +1,12 @@
 """Policy values: what a user says about a command, and the one order they stand in.
 
 A value is frozen and reusable; its machine is made per command. Outermost
-first: fallback, breaker, throttle, bulkhead or adaptive limit, timeout. Each
+first: fallback, retry, breaker, throttle, bulkhead or adaptive limit, timeout. Each
 neighbour has its reason:
 
 - a fallback answers for everything below it, so nothing may stand above it;
+- a retry above the breaker makes each attempt a call that the breaker sees, and
+  stops when the circuit opens; below it, three failures would count as one;
 - a breaker above the bulkhead refuses without taking a slot, and a full
   bulkhead, which says something about us, is no failure of the target;
 - a throttle below the breaker is not asked while the circuit is open, and what
@@ -26,11 +28,12 @@ from ..core.adaptive import AdaptiveLimit
 from ..core.breaker import CircuitBreaker
 from ..core.bulkhead import Bulkhead
 from ..core.checks import number, ordinary_exceptions, strict
+from ..core.retry import Retry
 from ..core.throttle import Throttle
 from ..errors import ConfigError
 
-__all__ = ["ORDER", "REASONS", "AdaptiveLimit", "Bulkhead", "CircuitBreaker", "Fallback", "Policy", "ThreadPool",
-           "Throttle", "Timeout", "in_order"]
+__all__ = ["ORDER", "REASONS", "AdaptiveLimit", "Bulkhead", "CircuitBreaker", "Fallback", "Policy", "Retry",
+           "ThreadPool", "Throttle", "Timeout", "in_order"]
 
 DEFAULT_FALLBACK_CONCURRENCY: Final = 10  # Hystrix: fallback.isolation.semaphore.maxConcurrentRequests
 
@@ -77,7 +80,7 @@ class Fallback:
         default=(Exception,), kw_only=True, converter=_fallback_types, validator=ordinary_exceptions
     )
     max_concurrent: int = attrs.field(
-        default=DEFAULT_FALLBACK_CONCURRENCY, kw_only=True, validator=number(least=1, whole=True)
+        default=DEFAULT_FALLBACK_CONCURRENCY, kw_only=True, validator=number(least=1, most=1_000_000, whole=True)
     )
 
     def wants_error(self) -> bool:
@@ -99,15 +102,23 @@ class ThreadPool:
     max_queue: int = attrs.field(default=0, validator=number(least=0, most=1_000_000, whole=True))
 
 
-Policy = Fallback | CircuitBreaker | Throttle | Bulkhead | AdaptiveLimit | Timeout
+Policy = Fallback | Retry | CircuitBreaker | Throttle | Bulkhead | AdaptiveLimit | Timeout
 
-ORDER: Final[tuple[type[Policy], ...]] = (Fallback, CircuitBreaker, Throttle, Bulkhead, AdaptiveLimit, Timeout)
+ORDER: Final[tuple[type[Policy], ...]] = (
+    Fallback, Retry, CircuitBreaker, Throttle, Bulkhead, AdaptiveLimit, Timeout)
 
 #: Why the first may not stand below the second.
 REASONS: Final[dict[tuple[type[Policy], type[Policy]], str]] = {
     (Fallback, CircuitBreaker): "the breaker would count the fallback's answers and never see a failure",
     (Fallback, Bulkhead): "the fallback could not answer for a full bulkhead",
     (Fallback, Timeout): "the fallback could not answer for a timeout, and would itself be cut off by it",
+    (Fallback, Retry): "the retry would see the fallback's answers and never a failure",
+    (Retry, CircuitBreaker): "the breaker would see one failure for all attempts, and the retry would go on against "
+                             "an open circuit",
+    (Retry, Throttle): "the throttle would see one call for all attempts",
+    (Retry, Bulkhead): "a slot would be held while the retry pauses",
+    (Retry, AdaptiveLimit): "a slot would be held while the retry pauses, and the limit would learn from the pauses",
+    (Retry, Timeout): "one timeout would cover all attempts and their pauses; that is the retry's time_limit",
     (Fallback, Throttle): "the fallback could not answer for what the throttle refuses",
     (Fallback, AdaptiveLimit): "the fallback could not answer for what the limit refuses",
     (CircuitBreaker, Throttle): "the throttle would count what the open circuit refuses as not accepted",

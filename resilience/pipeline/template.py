@@ -12,6 +12,9 @@ in the text are Outcomes and Events. Taking a slot and giving it back are writte
 out because no signal handler's exception may fall between the two statements of
 each (core.bulkhead).
 
+With a retry all of this stands in a loop, and ``again`` says after a failed turn
+how long to pause before the next.
+
 What every healthy call does is written out instead of called: the circuit that
 admits (Circuit.acquire), the good and fast result (Circuit.settle), the pending
 duration (Recorder). Each saved call is 50 to 70 ns of about 450. Without a
@@ -66,13 +69,16 @@ class Shape:
     fallback: bool
     throttle: bool = False
     adaptive: bool = False
+    retry: bool = False
+    retry_results: bool = False
 
 
 #: What the text's free names are bound to, in the order of make()'s parameters.
 NAMES: Final = ("fn", "clock", "classify", "rescuable", "rescue", "emitted", "EVENT_OF",
                 "recorder", "pending", "push", "drain", "success",
                 "circuit", "admit", "refusal", "settle", "slots", "TOKEN", "enter", "leave", "lapsed", "submit", "wait",
-                "throttle", "shed", "random", "answered", "take", "queue", "report")
+                "throttle", "shed", "random", "answered", "take", "queue", "report", "begin",
+                "again", "unwanted", "nap")
 
 _CALL = {
     Flavour.SYNC: "result = fn(*args, **kwargs)",
@@ -183,6 +189,13 @@ if late is not None:
     finally:
         del late"""
 
+# Of a failed turn: None, or how long to pause before the next.
+_AGAIN = "pause = again(error, event, turn, pause, begun, started)"
+
+_UNWANTED = """\
+pause = unwanted(result, turn, pause, begun, now)
+if pause is None:"""
+
 # Deadlines.leave of a watch that has not fired.
 _LEAVE = """\
 if watch is not None:
@@ -209,33 +222,57 @@ return""",
 
 def source(shape: Shape) -> str:
     """The text of ``make(...)``, which returns the wrapper."""
-    flavour = shape.flavour
-    ask = "" if not shape.breaker else _ASK if shape.fallback else _ASK_OR_RAISE
-    body = "\n".join(filter(None, [
-        "started = clock()",
-        f"event = {int(Event.SHORT_CIRCUITED)}" if shape.breaker and shape.fallback else "",
-        "items, thrown = 0, None" if flavour.is_generator else "",
-        "" if shape.fallback else ask,
-        "try:",
-        _indent(ask) if shape.fallback else "",
-        _indent(_admission(shape)),
-        _indent(_execution(shape)),
-        "except BaseException as error:",
-        "    emitted(items)" if flavour.is_generator else "",
-        f"    if not rescuable(error, event, started{', items' if flavour.is_generator else ''}):",
-        "        raise",
-        _indent(_RESCUE[flavour]) if shape.fallback else "    raise AssertionError('rescuable, but no fallback')",
-        _count(shape),
-        "emitted(items)" if flavour.is_generator else "",
-        "" if flavour is Flavour.ASYNC_GENERATOR else "return result",
-    ]))
+    turn = _turn(shape)
+    if shape.retry:
+        turn = "\n".join([
+            "turn, pause, begun = 1, 0.0, clock()",
+            "begin(begun)",
+            "while True:",
+            _indent(turn),
+            f"    {'await ' if shape.flavour.is_async else ''}nap(pause)",
+            "    turn += 1",
+        ])
     return "\n".join([
         f"def make({', '.join(NAMES)}):",
-        f"    {'async ' if flavour.is_async else ''}def guarded(*args, **kwargs):",
-        textwrap.indent(body, " " * 8),
+        f"    {'async ' if shape.flavour.is_async else ''}def guarded(*args, **kwargs):",
+        textwrap.indent(turn, " " * 8),
         "    return guarded",
         "",
     ])
+
+
+def _turn(shape: Shape) -> str:
+    """One attempt."""
+    flavour = shape.flavour
+    ask_inside = shape.fallback or shape.retry
+    ask = "" if not shape.breaker else _ASK if ask_inside else _ASK_OR_RAISE
+    items = ", items" if flavour.is_generator else ""
+    return "\n".join(filter(None, [
+        "started = clock()",
+        f"event = {int(Event.SHORT_CIRCUITED)}" if shape.breaker and ask_inside else "",
+        "items, thrown = 0, None" if flavour.is_generator else "",
+        "" if ask_inside else ask,
+        "try:",
+        _indent(ask) if ask_inside else "",
+        _indent(_admission(shape)),
+        _indent(_execution(shape)),
+        "except BaseException as error:",
+        "    emitted(items)" if items else "",
+        _indent(_AGAIN) if shape.retry else "",
+        _indent(_end_badly(shape, f"rescuable(error, event, started{items})")),
+        "else:",
+        _indent(_count(shape)),
+        "    emitted(items)" if items else "",
+        _indent(_UNWANTED) if shape.retry_results else "",
+        "" if flavour is Flavour.ASYNC_GENERATOR else "        return result" if shape.retry_results
+        else "    return result",
+    ]))
+
+
+def _end_badly(shape: Shape, rescuable: str) -> str:
+    rescue = _RESCUE[shape.flavour] if shape.fallback else "raise AssertionError('rescuable, but no fallback')"
+    text = f"if not {rescuable}:\n    raise\n{rescue}"
+    return f"if pause is None:\n{_indent(text)}" if shape.retry else text
 
 
 def _admission(shape: Shape) -> str:

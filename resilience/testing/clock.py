@@ -31,5 +31,9 @@ class ManualClock:
             raise ValueError(f"seconds must be at least 0 and finite, not {seconds!r}")
         self._now += seconds
 
+    def sleep(self, seconds: float) -> None:
+        """Sleep as a retry does between two attempts: by letting *seconds* pass."""
+        self.advance(seconds)
+
     def __repr__(self) -> str:
         return f"ManualClock({self._now:g})"

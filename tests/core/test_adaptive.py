@@ -17,9 +17,9 @@ NOT_A_NUMBER = ["1", True, [], None, math.nan, math.inf, 1j]
 WHOLE = [0, -1, 1.5, 10**7]
 TABLE = [
     ("algorithm", ["bbr", "", None, 1, "Gradient", ["vegas"]], "one of gradient, vegas, aimd"),
-    ("initial", [*WHOLE, *NOT_A_NUMBER], "whole number at least 1 and at most 1e+06"),
-    ("least", [*WHOLE, *NOT_A_NUMBER], "whole number at least 1 and at most 1e+06"),
-    ("most", [*WHOLE, *NOT_A_NUMBER], "whole number at least 1 and at most 1e+06"),
+    ("initial", [*WHOLE, *NOT_A_NUMBER], "whole number at least 1 and at most 1000000"),
+    ("least", [*WHOLE, *NOT_A_NUMBER], "whole number at least 1 and at most 1000000"),
+    ("most", [*WHOLE, *NOT_A_NUMBER], "whole number at least 1 and at most 1000000"),
     ("tolerance", [1, 0.5, 101, *NOT_A_NUMBER], "above 1 and at most 100"),
     ("smoothing", [0, -1, 1.01, *NOT_A_NUMBER], "above 0 and at most 1"),
     ("window", [0, 1e-4, 3601, *NOT_A_NUMBER], "at least 0.001 and at most 3600"),

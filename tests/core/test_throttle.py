@@ -9,7 +9,7 @@ import pytest
 
 from resilience.core.outcome import CANCELLED, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
 from resilience.core.throttle import SLICES, Throttle, Throttler
-from resilience.errors import ThrottledError, ConfigError
+from resilience.errors import ConfigError, ThrottledError
 from tests.core.hammer import hammer
 from tests.interrupts import interrupted
 

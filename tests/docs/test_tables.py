@@ -24,6 +24,8 @@ from resilience import (
     CommandRemoved,
     Fallback,
     Registry,
+    Retry,
+    RetryBudget,
     Settings,
     Snapshot,
     State,
@@ -52,8 +54,13 @@ def documented_defaults(page, heading):
 
 def defaults(cls, *, but=()):
     """Name and default, as text, of each field of an attrs class."""
-    return {field.name: repr(field.default).replace("<class 'Exception'>", "Exception")
-            for field in attrs.fields(cls) if field.name not in but}
+    return {field.name: default(field) for field in attrs.fields(cls) if field.name not in but}
+
+
+def default(field):
+    if isinstance(field.default, attrs.Factory):
+        return f"{field.default.factory.__name__}()"
+    return repr(field.default).replace("<class 'Exception'>", "Exception")
 
 
 @pytest.mark.parametrize(("page", "heading", "cls", "but"), [
@@ -64,6 +71,8 @@ def defaults(cls, *, but=()):
     ("reference/fallback.md", "## Defaults", Fallback, ("function",)),
     ("reference/adaptive-limit.md", "## Defaults", AdaptiveLimit, ()),
     ("reference/throttle.md", "## Defaults", Throttle, ()),
+    ("reference/retry.md", "## Defaults", Retry, ()),
+    ("reference/retry.md", "## The budget of a group", RetryBudget, ()),
 ], ids=lambda value: getattr(value, "__name__", None))
 def test_the_defaults_of_a_policy_are_those_of_its_class(page, heading, cls, but):
     assert defaults(cls, but=but) == documented_defaults(page, heading)

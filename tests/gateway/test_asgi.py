@@ -91,9 +91,10 @@ async def test_a_server_that_does_not_check_lengths_cannot_smuggle(
 
 @pytest.mark.parametrize("value", [b"a\r\nx-evil: 1", b"a\nb", b"a\rb", b"a\0b"])
 async def test_a_server_that_does_not_check_headers_cannot_split_requests(upstream: Upstream, value: bytes) -> None:
-    before = len(upstream.calls)
-    assert 400 == (await ask(app_for(upstream), headers=[(b"host", b"gw"), (b"x-a", value)]))[0]
-    assert before == len(upstream.calls)
+    split, fence = f"/api/split/{value.hex()}", f"/api/fence/{value.hex()}"
+    assert 400 == (await ask(app_for(upstream), path=split, headers=[(b"host", b"gw"), (b"x-a", value)]))[0]
+    assert 200 == (await ask(app_for(upstream), path=fence))[0]
+    assert (0, 1) == (upstream.count(split), upstream.count(fence))
 
 
 async def test_services_are_commands_of_the_registry_and_count_a_client_s_fault_as_nobody_s(upstream: Upstream) -> None:

@@ -1,0 +1,109 @@
+"""Retry budget: how many retries a group may make, as a share of its calls.
+
+Retries multiply the load of a target that is already failing: three attempts
+are three times the traffic. With a budget they are at most a share of the recent
+calls, and a few each second besides, so that a quiet group can retry too
+(Finagle's RetryBudget: 20 %, 10 a second, over 10 s). A retry that the budget
+does not allow is not made; the call's error comes through.
+
+Calls are tallied without a lock until the running slice of the window ends;
+retries, which are rare, take the lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+import attrs
+
+from .checks import number, strict
+from .window import Tally, TimeWindow
+
+_CALLS: Final = 0  # columns of the window
+_RETRIES: Final = 1
+_SLICES: Final = 10
+
+
+@strict
+@attrs.frozen(kw_only=True)
+class RetryBudget:
+    """How many retries are too many.
+
+    Attributes:
+        ratio: Retries for each call of the window, at most 1.
+        per_second: Retries each second that are allowed whatever the number of calls.
+        window: How far back calls and retries count, seconds.
+    """
+
+    ratio: float = attrs.field(default=0.2, validator=number(least=0, most=1))
+    per_second: float = attrs.field(default=10.0, validator=number(least=0, most=1_000_000))
+    window: float = attrs.field(default=10.0, validator=number(least=0.1, most=3600))
+
+
+class Budget:
+    """The machine of a RetryBudget: a pacer. Every method may be called from any thread, and by a signal handler."""
+
+    __slots__ = ("_busy", "_config", "_edge", "_lock", "_tally", "_window")
+    _busy: bool
+    _window: TimeWindow
+
+    def __init__(self, config: RetryBudget, now: float) -> None:
+        self._config = config
+        self.renew(now)
+
+    @property
+    def config(self) -> RetryBudget:
+        """What it allows."""
+        return self._config
+
+    def deposit(self, now: float) -> None:
+        """A call begins."""
+        if now < self._edge:
+            self._tally.bump()
+            return
+        with self._lock:
+            if not self._busy:  # else: our own thread, in a signal handler; the one below rolls
+                self._roll(now)
+            self._tally.bump()
+
+    def withdraw(self, now: float) -> bool:
+        """Whether a retry may be made; if so, it is counted."""
+        with self._lock:
+            if self._busy:
+                return False
+            self._roll(now)
+            self._busy = True
+            try:
+                calls, retries = self._window.sums(now)
+                if retries + 1 > self._config.ratio * calls + self._config.per_second * self._config.window:
+                    return False
+                self._window.totals[_RETRIES] += 1
+            finally:
+                self._busy = False
+        return True
+
+    def configure(self, config: RetryBudget, now: float) -> None:
+        """Go on under *config*; what was counted stays."""
+        with self._lock:
+            self._roll(now)
+            self._window = self._window.resized(window=config.window, buckets=_SLICES, now=now)
+            self._config, self._edge = config, self._window.edge
+
+    def renew(self, now: float) -> None:
+        """Start over in a forked child."""
+        self._lock = threading.RLock()
+        self._busy = False
+        self._tally = Tally()
+        self._window = TimeWindow(2, window=self._config.window, buckets=_SLICES, now=now)
+        self._edge = self._window.edge
+
+    def _roll(self, now: float) -> None:
+        self._busy = True
+        try:
+            self._window.totals[_CALLS] += self._tally.take()  # all of them were in the running slice
+            if now >= self._window.edge:
+                self._window.roll(now)
+            self._edge = self._window.edge
+        finally:
+            self._busy = False

@@ -1,0 +1,149 @@
+"""Retry: whether to try again, and after how long.
+
+A call that failed by bad luck works the second time; one that failed because the
+target is overloaded makes it worse. So delays grow (``factor``), are spread at
+random (``jitter``, after the AWS architecture blog's "Exponential backoff and
+jitter"), end (``attempts``, ``time_limit``), heed what the target asks for
+(Retry-After), and are rationed over a group (budget.py).
+
+What is never tried again: what the caller is to blame for, a cancellation, and,
+unless told otherwise, the refusal of one of our own policies, since the next
+attempt would meet the same circuit.
+
+The machine keeps nothing between calls: who retries tells it the attempt, the
+delay before it and the time since the first began, and draws the random number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import attrs
+
+from ..errors import BadRequestError, ConfigError, RejectedError
+from .budget import RetryBudget
+from .checks import flag, number, ordinary_exceptions, strict
+
+_JITTERS = ("full", "equal", "decorrelated", "none")
+
+
+def _jitter(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value not in _JITTERS:
+        raise ConfigError(f"{attribute.name} must be one of {', '.join(_JITTERS)}, not {value!r}", attribute.name)
+
+
+def _predicate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not callable(value):
+        raise ConfigError(f"{attribute.name} must be callable or None, not {value!r}", attribute.name)
+
+
+def _budget(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not isinstance(value, RetryBudget):
+        raise ConfigError(f"{attribute.name} must be a RetryBudget or None, not {value!r}", attribute.name)
+
+
+def _types(value: Any) -> Any:
+    return (value,) if isinstance(value, type) else value
+
+
+@strict
+@attrs.frozen(kw_only=True)
+class Retry:
+    """What to try again, how often and after how long.
+
+    Attributes:
+        attempts: In all, the first included.
+        base: Delay before the second attempt, seconds, before jitter.
+        factor: What each further delay is multiplied by.
+        max_delay: Where that growth ends, seconds.
+        jitter: "full": anything up to the delay. "equal": half of it, and anything up to the other half.
+            "decorrelated": from base to three times the last delay. "none": the delay itself.
+        on: Exceptions to try again after.
+        unless: Of these, those not to.
+        on_result: Called with a result, says whether to try again; None: a result is an answer.
+        time_limit: No attempt begins later than so many seconds after the first; None: no limit.
+        respect_retry_after: Wait at least as long as an exception's ``retry_after`` (seconds) or its response's
+            Retry-After header asks for; longer than max_delay is too long to wait, and the error comes through.
+        retry_rejections: Try again after refusals of our own policies too.
+        budget: Rations the retries of the whole group; None: no ration.
+    """
+
+    attempts: int = attrs.field(default=3, validator=number(least=2, most=1000, whole=True))
+    base: float = attrs.field(default=0.1, validator=number(least=0, most=3600))
+    factor: float = attrs.field(default=2.0, validator=number(least=1, most=1000))
+    max_delay: float = attrs.field(default=10.0, validator=number(above=0, most=86_400))
+    jitter: Literal["full", "equal", "decorrelated", "none"] = attrs.field(default="full", validator=_jitter)
+    on: tuple[type[Exception], ...] = attrs.field(
+        default=(Exception,), converter=_types, validator=ordinary_exceptions)
+    unless: tuple[type[Exception], ...] = attrs.field(default=(), converter=_types, validator=ordinary_exceptions)
+    on_result: Callable[[Any], object] | None = attrs.field(default=None, validator=_predicate)
+    time_limit: float | None = attrs.field(default=None, validator=number(above=0, most=86_400, optional=True))
+    respect_retry_after: bool = attrs.field(default=True, validator=flag)
+    retry_rejections: bool = attrs.field(default=False, validator=flag)
+    budget: RetryBudget | None = attrs.field(factory=RetryBudget, validator=_budget)
+
+    def __attrs_post_init__(self) -> None:
+        if self.base > self.max_delay:
+            raise ConfigError(f"base must be at most max_delay ({self.max_delay:g}), not {self.base:g}", "base")
+
+    def wanted(self, error: BaseException) -> bool:
+        """Whether *error* is one to try again after."""
+        if not isinstance(error, self.on) or isinstance(error, (BadRequestError, *self.unless)):
+            return False
+        return self.retry_rejections or not isinstance(error, RejectedError)
+
+    def after(self, attempt: int, last_delay: float, elapsed: float, u: float,
+              asked: float | None = None) -> float | None:
+        """How long to wait before the next attempt.
+
+        Args:
+            attempt: How many have been made.
+            last_delay: Seconds waited before the last one; 0 before the first.
+            elapsed: Seconds since the first began.
+            u: A random number in [0, 1).
+            asked: Seconds that the target asked for; None: it did not.
+
+        Returns:
+            Seconds, or None: there is no next attempt.
+        """
+        if attempt >= self.attempts:
+            return None
+        delay = self._delay(attempt, last_delay, u)
+        if asked is not None and self.respect_retry_after and asked > delay:
+            if asked > self.max_delay:
+                return None
+            delay = asked
+        if self.time_limit is not None and elapsed + delay > self.time_limit:
+            return None
+        return delay
+
+    def _delay(self, attempt: int, last_delay: float, u: float) -> float:
+        if self.jitter == "decorrelated":
+            return min(self.max_delay, self.base + u * max(0.0, 3.0 * max(last_delay, self.base) - self.base))
+        try:
+            delay = min(self.max_delay, self.base * self.factor ** (attempt - 1))
+        except OverflowError:
+            delay = self.max_delay
+        if self.jitter == "full":
+            return delay * u
+        return delay * (0.5 + u / 2) if self.jitter == "equal" else delay
+
+
+def asked_for(error: BaseException) -> float | None:
+    """Seconds that *error* asks to wait: its ``retry_after``, or its response's Retry-After header in seconds.
+
+    An HTTP date is not read: it means the other machine's clock.
+    """
+    asked = getattr(error, "retry_after", None)
+    if asked is None:
+        headers = getattr(getattr(error, "response", None), "headers", None)
+        try:
+            asked = headers.get("Retry-After") if headers is not None else None
+        except Exception:  # noqa: BLE001 - somebody else's object
+            return None
+    try:
+        seconds = float(asked)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return seconds if 0 <= seconds < float("inf") else None

@@ -1,0 +1,93 @@
+"""Retrying: one function's retries, as its compiled wrapper asks for them.
+
+The wrapper's loop knows attempt, pause and times; here they meet the policy in
+force, the group's budget, the counts and the listeners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from ..core.budget import Budget
+from ..core.events import CallRetried
+from ..core.outcome import EVENT_NAMES, Event
+from ..core.retry import Retry, asked_for
+from ..metrics.recorder import Recorder
+from .emitter import Emitter
+from .ledger import Ledger
+
+_RETRY = int(Event.RETRY)
+_NEVER = (int(Event.CANCELLED), int(Event.BAD_REQUEST))
+
+
+@attrs.define
+class RetryPolicy:
+    """What is in force for a command; ``policy`` is replaced by configure()."""
+
+    policy: Retry
+    budget: Budget | None
+
+
+class Retrying:
+    """The retries of one function. Every method may be called from any thread."""
+
+    __slots__ = ("_clock", "_emitter", "_group", "_held", "_key", "_ledger", "_random", "_recorder")
+
+    def __init__(self, held: RetryPolicy, *, key: str, group: str, clock: Callable[[], float],
+                 random: Callable[[], float], recorder: Recorder, emitter: Emitter, ledger: Ledger) -> None:
+        self._held, self._key, self._group = held, key, group
+        self._clock, self._random = clock, random
+        self._recorder, self._emitter, self._ledger = recorder, emitter, ledger
+
+    def begin(self, now: float) -> None:
+        """A call begins: it counts towards the group's budget."""
+        budget = self._held.budget
+        if budget is not None:
+            budget.deposit(now)
+
+    def again(self, error: BaseException, event: int, attempt: int, pause: float, begun: float,
+              started: float) -> float | None:
+        """How long to pause before the next attempt, after one that ended with *error* as *event*.
+
+        Counts the attempt if another follows. None: none does; the error, which then says how many there were,
+        has yet to be counted.
+        """
+        policy = self._held.policy
+        now = self._clock()
+        delay = None
+        if event not in _NEVER and policy.wanted(error):
+            delay = self._delay(policy, attempt, pause, now - begun, now, asked_for(error))
+        if delay is None:
+            if attempt > 1 and isinstance(error, Exception):
+                error.add_note(f"{self._key}: attempt {attempt} of at most {policy.attempts}, "
+                               f"{now - begun:.3g} s after the first began")
+            return None
+        self._ledger.retried(event, started, now)
+        self._tell(error, event, attempt, delay, now)
+        return delay
+
+    def unwanted(self, result: Any, attempt: int, pause: float, begun: float, now: float) -> float | None:
+        """How long to pause before the next attempt after a *result*; None: it is the answer."""
+        policy = self._held.policy
+        if policy.on_result is None or not policy.on_result(result):
+            return None
+        delay = self._delay(policy, attempt, pause, now - begun, now, None)
+        if delay is not None:
+            self._recorder.count((_RETRY,), now)
+            self._tell(None, int(Event.SUCCESS), attempt, delay, now)
+        return delay
+
+    def _delay(self, policy: Retry, attempt: int, pause: float, elapsed: float, now: float,
+               asked: float | None) -> float | None:
+        delay = policy.after(attempt, pause, elapsed, self._random(), asked)
+        budget = self._held.budget
+        if delay is None or (budget is not None and not budget.withdraw(now)):
+            return None
+        return delay
+
+    def _tell(self, error: BaseException | None, event: int, attempt: int, delay: float, now: float) -> None:
+        if self._emitter.wanted(CallRetried):
+            self._emitter.emit(CallRetried(self._key, self._group, EVENT_NAMES[event], error, attempt, delay, now))

@@ -1,0 +1,110 @@
+"""Delays, their jitter and their limits; the budget against a plain list."""
+
+import random
+
+import pytest
+
+from resilience.core.budget import Budget, RetryBudget
+from resilience.core.retry import Retry
+from resilience.errors import BadRequestError, ConfigError, RejectedError
+from tests.core.hammer import hammer
+
+
+@pytest.mark.parametrize(("jitter", "u", "expected"), [
+    ("none", 0.5, [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]), ("full", 0.5, [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]),
+    ("full", 0.0, [0.0] * 6), ("equal", 0.0, [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]),
+    ("equal", 0.5, [0.75, 1.5, 3.0, 6.0, 7.5, 7.5]), ("decorrelated", 0.0, [1.0] * 6),
+    ("decorrelated", 0.5, [2.0, 3.5, 5.75, 9.125, 10.0, 10.0])])
+def test_the_delays(jitter, u, expected):
+    policy, delays = Retry(attempts=7, base=1.0, max_delay=10.0, jitter=jitter), [0.0]
+    for attempt in range(1, 7):
+        delays.append(policy.after(attempt, delays[-1], 0.0, u))
+
+    assert expected == delays[1:]
+    assert policy.after(7, 1.0, 0.0, u) is None
+
+
+@pytest.mark.parametrize("jitter", ["full", "equal", "decorrelated", "none"])
+def test_no_delay_leaves_its_bounds(jitter):
+    rng, policy = random.Random(jitter), Retry(attempts=1000, base=0.5, max_delay=60.0, jitter=jitter)
+    last = 0.0
+    for attempt in range(1, 1000):
+        last = policy.after(attempt, last, 0.0, rng.random())
+        assert 0.0 <= last <= 60.0
+        assert jitter != "decorrelated" or last >= 0.5
+
+
+def test_a_thousand_attempts_do_not_overflow():
+    assert 3600.0 == Retry(attempts=1000, base=1.0, factor=1000.0, max_delay=3600.0, jitter="none").after(999, 0, 0, 0)
+
+
+def test_what_is_asked_for_is_a_lower_bound_up_to_the_longest_delay():
+    policy = Retry(base=1.0, max_delay=10.0, jitter="none")
+    assert [1.0, 4.0, 10.0, None] == [policy.after(1, 0.0, 0.0, 0.0, asked) for asked in (0.5, 4.0, 10.0, 10.1)]
+    deaf = Retry(base=1.0, max_delay=10.0, jitter="none", respect_retry_after=False)
+    assert 1.0 == deaf.after(1, 0.0, 0.0, 0.0, 100.0)
+
+
+def test_no_attempt_begins_after_the_time_limit():
+    policy = Retry(base=1.0, jitter="none", time_limit=5.0)
+    assert [1.0, None] == [policy.after(1, 0.0, elapsed, 0.0) for elapsed in (4.0, 4.1)]
+
+
+def test_what_is_wanted():
+    policy = Retry(on=OSError, unless=FileNotFoundError)
+    assert [True, False, False, False, False] == [policy.wanted(error) for error in (
+        OSError(), FileNotFoundError(), ValueError(), KeyboardInterrupt(), BadRequestError())]
+    assert not Retry().wanted(RejectedError("k"))
+    assert Retry(retry_rejections=True).wanted(RejectedError("k"))
+    assert not Retry(retry_rejections=True).wanted(BadRequestError())
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_budget_allows_what_a_plain_list_of_calls_says(seed):
+    rng = random.Random(seed)
+    config = RetryBudget(ratio=rng.choice([0.0, 0.1, 0.5, 1.0]), per_second=rng.choice([0.0, 0.3]), window=10.0)
+    budget, now, calls, retries = Budget(config, 0.0), 0.0, [], []
+    for _ in range(400):
+        now += rng.choice([0.0, 0.0, 0.1, 0.7, 3.0])
+        if rng.random() < 0.6:
+            budget.deposit(now)
+            calls.append(int(now))
+            continue
+        newest = int(now)
+        known = [sum(at > newest - 10 for at in times) for times in (calls, retries)]
+        allowed = known[1] + 1 <= config.ratio * known[0] + config.per_second * config.window
+        assert allowed == budget.withdraw(now)
+        if allowed:
+            retries.append(newest)
+
+
+def test_threads_never_withdraw_more_than_there_is():
+    budget, granted = Budget(RetryBudget(ratio=0.1, per_second=0.0), 0.0), []
+
+    def work():
+        for _ in range(500):
+            budget.deposit(1.0)
+            if budget.withdraw(1.0):
+                granted.append(1)
+
+    hammer(work, threads=8)
+    while budget.withdraw(1.0):
+        granted.append(1)
+
+    assert 400 == len(granted)
+
+
+@pytest.mark.parametrize(("kind", "settings", "name"), [
+    (Retry, dict(attempts=1), "attempts"), (Retry, dict(base=-1), "base"), (Retry, dict(base=11.0), "base"),
+    (Retry, dict(factor=0.5), "factor"), (Retry, dict(max_delay=0), "max_delay"),
+    (Retry, dict(jitter="some"), "jitter"), (Retry, dict(on=(BaseException,)), "on"),
+    (Retry, dict(unless=3), "unless"), (Retry, dict(on_result=3), "on_result"),
+    (Retry, dict(time_limit=0), "time_limit"), (Retry, dict(respect_retry_after=1), "respect_retry_after"),
+    (Retry, dict(retry_rejections="no"), "retry_rejections"), (Retry, dict(budget=0.1), "budget"),
+    (Retry, dict(tries=3), "tries"), (RetryBudget, dict(ratio=1.1), "ratio"),
+    (RetryBudget, dict(per_second=-1), "per_second"), (RetryBudget, dict(window=0), "window")])
+def test_nonsense_is_refused_by_name(kind, settings, name):
+    with pytest.raises(ConfigError) as refused:
+        kind(**settings)
+
+    assert name == refused.value.option
