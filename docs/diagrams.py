@@ -20,7 +20,7 @@ from typing import Final
 
 import sequences
 
-from resilience.core.breaker import TRANSITIONS
+from resilience.core.circuit import TRANSITIONS
 from resilience.core.events import State, Trigger
 
 Transition = tuple[State, Trigger, State]

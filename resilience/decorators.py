@@ -7,7 +7,7 @@ attribute. The work is done in guard.py.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from .core.checks import unknown_option
@@ -103,6 +103,7 @@ def command(
     fallback: Fallback | Callable[..., Any] | None = None,
     ignore: tuple[type[Exception], ...] = (),
     pool: ThreadPool | None = None,
+    shadow: bool | Iterable[str] = False,
     registry: Registry | None = None,
 ) -> Decorator: ...
 def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurrent: int | None = _UNSET,
@@ -131,6 +132,8 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
             parameter named ``error``.
         ignore: The caller's own mistakes: they pass through, no fallback, no effect on health.
         pool: The group's threads, for thread isolation.
+        shadow: Gates that only count what they would refuse: "breaker", "throttle", "max_concurrent" or
+            "adaptive_limit"; True: all it has.
         registry: Where the command is kept. Default: resilience.default_registry.
 
     Raises:
@@ -159,7 +162,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
     return lambda function: guard(function, plan, "@command")
 
 
-_COMMAND_OPTIONS = ("key", "group", "isolation", "ignore", "pool", "registry")
+_COMMAND_OPTIONS = ("key", "group", "isolation", "ignore", "pool", "shadow", "registry")
 _COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "retry", "throttle", "adaptive_limit", "fallback")
 _CALLABLES_KEPT = 128
 _STACK_OPTIONS = ("key", "group", "registry")
@@ -174,16 +177,17 @@ def circuit_breaker(fn: Callable[P, T], /) -> Guarded[P, T]: ...
 @overload
 def circuit_breaker(
     *, key: str | None = None, group: str | None = None, registry: Registry | None = None,
+    shadow: bool | Iterable[str] = False,
     ignore: tuple[type[Exception], ...] = (), failure_rate: float | None = 0.5, consecutive: int | None = None,
     min_calls: int = 20, window: float = 10.0, buckets: int = 10, window_calls: int | None = None,
     open_for: float = 5.0, open_growth: float = 1.0, open_max: float = 300.0, open_jitter: float = 0.0,
-    slow_call: float | None = None, slow_rate: float = 1.0, half_open_calls: int = 1, half_open_failures: int = 0,
-    half_open_for: float = 30.0, ramp: float = 0.0, ramp_shares: tuple[float, ...] = (0.1, 0.25, 0.5),
-    count_rejections: bool = False,
+    slow_call: float | None = None, slow_rate: float = 1.0, slow_in_flight: bool = True, half_open_calls: int = 1,
+    half_open_failures: int = 0, half_open_for: float = 30.0, ramp: float = 0.0,
+    ramp_shares: tuple[float, ...] = (0.1, 0.25, 0.5), count_rejections: bool = False,
 ) -> Decorator: ...
 def circuit_breaker(fn: Any = _UNSET, /, *, key: str | None = None, group: str | None = None,
                     registry: Registry | None = None, ignore: tuple[type[Exception], ...] = (),
-                    **settings: Any) -> Any:
+                    shadow: bool | Iterable[str] = False, **settings: Any) -> Any:
     """Refuse calls while their target looks down.
 
     Args:
@@ -192,15 +196,18 @@ def circuit_breaker(fn: Any = _UNSET, /, *, key: str | None = None, group: str |
         group: See key.
         registry: See key.
         ignore: Exceptions that say nothing about the target's health.
+        shadow: Whether to go through the states only, and admit what would be refused.
         **settings: Those of CircuitBreaker.
     """
-    plan = Plan(policies=(CircuitBreaker(**settings),), key=key, group=group, registry=registry, ignore=ignore)
+    plan = Plan(policies=(CircuitBreaker(**settings),), key=key, group=group, registry=registry, ignore=ignore,
+                shadow=shadow)
     if fn is not _UNSET:
         return guard(fn, plan, "@circuit_breaker")
     return lambda function: guard(function, plan, "@circuit_breaker")
 
 
 def adaptive_limit(*, key: str | None = None, group: str | None = None, registry: Registry | None = None,
+                   shadow: bool | Iterable[str] = False,
                    **settings: Any) -> Decorator:
     """A bulkhead that finds its own size; more calls are refused with BulkheadFullError.
 
@@ -208,9 +215,11 @@ def adaptive_limit(*, key: str | None = None, group: str | None = None, registry
         key: As for command, with group and registry.
         group: See key.
         registry: See key.
+        shadow: Whether only to count what would be refused.
         **settings: Those of AdaptiveLimit.
     """
-    return _stacked(AdaptiveLimit(**settings), {"key": key, "group": group, "registry": registry}, "@adaptive_limit")
+    return _stacked(AdaptiveLimit(**settings), {"key": key, "group": group, "registry": registry}, "@adaptive_limit",
+                    shadow=shadow)
 
 
 def retry(*, key: str | None = None, group: str | None = None, registry: Registry | None = None,
@@ -227,6 +236,7 @@ def retry(*, key: str | None = None, group: str | None = None, registry: Registr
 
 
 def throttle(*, key: str | None = None, group: str | None = None, registry: Registry | None = None,
+             shadow: bool | Iterable[str] = False,
              **settings: Any) -> Decorator:
     """Refuse at home, with ThrottledError, a share of the calls that the target would not accept anyway.
 
@@ -234,17 +244,19 @@ def throttle(*, key: str | None = None, group: str | None = None, registry: Regi
         key: As for command, with group and registry.
         group: See key.
         registry: See key.
+        shadow: Whether only to count what would be refused.
         **settings: Those of Throttle.
     """
-    return _stacked(Throttle(**settings), {"key": key, "group": group, "registry": registry}, "@throttle")
+    return _stacked(Throttle(**settings), {"key": key, "group": group, "registry": registry}, "@throttle",
+                    shadow=shadow)
 
 
-def bulkhead(max_concurrent: int, /, **options: Any) -> Decorator:
+def bulkhead(max_concurrent: int, /, *, shadow: bool | Iterable[str] = False, **options: Any) -> Decorator:
     """At most *max_concurrent* calls at once; more are refused with BulkheadFullError.
 
-    Takes key, group and registry, as command does.
+    Takes key, group, registry and shadow, as command does.
     """
-    return _stacked(Bulkhead(max_concurrent), options, "@bulkhead")
+    return _stacked(Bulkhead(max_concurrent), options, "@bulkhead", shadow=shadow)
 
 
 def timeout(seconds: float, /, *, isolation: Isolation = "auto", pool: ThreadPool | None = None,
@@ -285,7 +297,7 @@ class Pipeline:
     Args:
         *policies: Fallback, Retry, CircuitBreaker, Throttle, Bulkhead or AdaptiveLimit, Timeout, in this order; any
             may be left out.
-        key: As for command, with group, registry, isolation, pool and ignore.
+        key: As for command, with group, registry, isolation, pool, ignore and shadow.
         **options: See key.
 
     Raises:

@@ -33,6 +33,7 @@ from .pipeline.policies import (
     Fallback,
     Policy,
     Retry,
+    Shadow,
     ThreadPool,
     Throttle,
     Timeout,
@@ -69,6 +70,7 @@ class Plan:
         key: None: the function's module and qualified name.
         group: None: the function's module.
         registry: None: the default one.
+        shadow: Gates that only count what they would refuse.
         whole: Made by ``command``, which says something about every setting.
         given_timeout: Whether the timeout was asked for, not just the default.
     """
@@ -80,8 +82,13 @@ class Plan:
     isolation: str = attrs.field(default="auto", validator=_isolation)
     pool: ThreadPool | None = attrs.field(default=None, validator=_pool)
     ignore: tuple[type[Exception], ...] = attrs.field(default=(), validator=ordinary_exceptions)
+    shadow: Any = ()
     whole: bool = False
     given_timeout: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        named = self.shadow is not True
+        object.__setattr__(self, "shadow", Shadow(self.shadow).of(self.policies, named=named))
 
     def find(self, kind: type[Any]) -> Any:
         """The policy of this kind, or None."""
@@ -100,7 +107,7 @@ class Plan:
         return Plan(
             policies=(*self.policies, *inner.policies), **merged,
             isolation=self.isolation if self.isolation != "auto" else inner.isolation,
-            ignore=(*self.ignore, *inner.ignore), whole=self.whole or inner.whole,
+            ignore=(*self.ignore, *inner.ignore), shadow=(*self.shadow, *inner.shadow), whole=self.whole or inner.whole,
             given_timeout=inner.given_timeout if inner.find(Timeout) else self.given_timeout)
 
 
@@ -285,11 +292,13 @@ def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
         throttle=plan.find(Throttle),
         adaptive_limit=plan.find(AdaptiveLimit),
         pool=plan.pool,
+        shadow=plan.shadow,
         has_fallback=fallback is not None,
         **({} if fallback is None else {"fallback_max_concurrent": fallback.max_concurrent}),
     )
     present = {"breaker": breaker, "max_concurrent": bulkhead, "timeout": timeout, "pool": plan.pool,
-               "retry": settings.retry, "throttle": settings.throttle, "adaptive_limit": settings.adaptive_limit}
+               "retry": settings.retry, "throttle": settings.throttle, "adaptive_limit": settings.adaptive_limit,
+               "shadow": settings.shadow or None}
     stated = {name for name, value in present.items() if value is not None or (plan.whole and name != "pool")}
     if settings.adaptive_limit is not None:
         stated.discard("max_concurrent")

@@ -87,7 +87,8 @@ class Registry:
         No lock is held meanwhile; a listener that raises is logged once and harms nobody.
 
         Args:
-            kind: StateChanged, CallFailed, CallRejected, CommandAdded, CommandRemoved or CommandConfigured.
+            kind: StateChanged, CallFailed, CallRejected, CallRetried, ShadowRejected, CommandAdded, CommandRemoved
+                or CommandConfigured.
             listener: Called with the event.
 
         Returns:

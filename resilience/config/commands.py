@@ -26,7 +26,7 @@ from ..core.checks import text
 from ..decorators import command
 from ..errors import ConfigError
 from ..pipeline.command import Settings
-from ..pipeline.policies import ORDER, ThreadPool
+from ..pipeline.policies import ORDER, Shadow, ThreadPool
 from ..registry import Registry
 from .constraints import constraints
 from .document import Document
@@ -100,7 +100,7 @@ def settings() -> Mapping[str, Setting]:
         if wanted in ORDER:
             found[field.name] = Setting(field.name, None, wanted, _expressible(wanted), optional)
             continue
-        for policy in ORDER:
+        for policy in (*ORDER, Shadow):
             known = _expressible(policy)
             if list(known) == [field.name]:
                 plain = known[field.name]

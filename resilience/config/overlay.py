@@ -19,12 +19,12 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import wrapt
 
 from ..errors import ConfigError
-from ..pipeline.command import Command
+from ..pipeline.command import Command, Settings
 from ..registry import Registry
 from .commands import settings
 from .guards import Entry, Patch
@@ -34,6 +34,7 @@ from .reach import Change, changed, declared, told
 from .targets import TargetError, is_imported, parts
 
 _log = logging.getLogger("resilience")
+_NOTHING: Final = Settings()
 _overlays: weakref.WeakKeyDictionary[Registry, weakref.ref[Overlay]] = weakref.WeakKeyDictionary()
 
 
@@ -267,7 +268,7 @@ class Overlay:
         late.append(patch.entry.place.mistake(complaint))
         if patch.command is not None:
             with self._registry.lock:
-                change = changed(patch.command, dict.fromkeys(settings()))
+                change = changed(patch.command, {name: getattr(_NOTHING, name) for name in settings()})
             if change is not None:
                 told(change)
 

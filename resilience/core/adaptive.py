@@ -106,10 +106,11 @@ class Limiter:
     Attributes:
         slots: The bulkhead; who is in flight, and how many may be.
         queue: Who waits.
+        shadow: Called for each call that would have been refused, in shadow mode; None: refuse it.
     """
 
     __slots__ = ("_busy", "_config", "_kept", "_key", "_lock", "_note", "_peaks", "_ring", "_since", "_slow_s",
-                 "_until", "_window_at", "queue", "slots", "tuner")
+                 "_until", "_window_at", "queue", "shadow", "slots", "tuner")
 
     def __init__(self, config: AdaptiveLimit, *, key: str, now: float, slots: Slots | None = None) -> None:
         """Start at ``config.initial``.
@@ -121,6 +122,7 @@ class Limiter:
             slots: The bulkhead to steer; None: one of its own.
         """
         self._config, self._key = config, key
+        self.shadow: Callable[[], object] | None = None
         self.slots = Slots(Bulkhead(config.initial), key=key) if slots is None else slots
         self._peaks = [0, 0]  # most in flight that our own and the other reader have not heard of
         self.renew(now)
@@ -172,8 +174,12 @@ class Limiter:
                 raise BulkheadFullError(self._key)
             del sack[-1]
             grip += (sack,)
-        except IndexError:
-            raise BulkheadFullError(self._key) from None
+        except (IndexError, BulkheadFullError):
+            shadow = self.shadow
+            if shadow is None:
+                raise BulkheadFullError(self._key) from None
+            slots.take_anyway(grip)
+            shadow()
         free = len(sack)
         if free < slots.least_free:  # noqa: PLR1730 (min() would be a call)
             slots.least_free = free

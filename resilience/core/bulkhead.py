@@ -5,7 +5,8 @@ one (``tokens += TOKEN``) are atomic, so neither needs a lock. A bulkhead
 without a limit counts too, minting tokens as it runs out, so that every command
 knows how many of its calls are in flight. Growing adds tokens; shrinking takes
 free ones and owes the rest, which are taken as they come back, by the next
-caller who asks.
+caller who asks. In shadow mode a caller too many gets a token that is owed from
+the start.
 
 The permit is the sack. A forked child gets another, so that what its parent's
 calls give back there lands in one that nobody counts.
@@ -26,6 +27,7 @@ between the end of the work and giving it back::
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -54,9 +56,10 @@ class Slots:
         tokens: The sack; see above for how to take one without a call.
         least_free: Fewest tokens that were free since take_peak(); lower it after taking one.
         owed: Tokens to take out as they come back; call collect() before taking one.
+        shadow: Called for each call that would have been refused, in shadow mode; None: refuse it.
     """
 
-    __slots__ = ("_key", "_limit", "_lock", "_size", "least_free", "owed", "tokens")
+    __slots__ = ("_key", "_limit", "_lock", "_size", "least_free", "owed", "shadow", "tokens")
     _size: int  # tokens there are, but the owed
     least_free: int
     owed: int
@@ -64,6 +67,7 @@ class Slots:
 
     def __init__(self, config: Bulkhead, *, key: str) -> None:
         self._key, self._limit = key, config.max_concurrent
+        self.shadow: Callable[[], object] | None = None
         self.renew()
 
     @property
@@ -116,14 +120,33 @@ class Slots:
         Raises:
             BulkheadFullError: There is a limit, and it is reached.
         """
+        shadow = self.shadow
         with self._lock:
             if self._limit is None:
                 self._size += 1
                 self.tokens += TOKEN
                 self.least_free += 1  # the caller, or a faster one, takes it out again
                 return
-            if not self.tokens:  # else: a limit was set just now, and brought some
+            if self.tokens:  # a limit was set just now, and brought some
+                return
+            if shadow is None:
                 raise BulkheadFullError(self._key)
+            self.owed += 1
+            self.tokens += TOKEN
+        shadow()
+
+    def take_anyway(self, grip: list[list[None]]) -> None:
+        """Take a token, noted in *grip* as by take(), whether or not there is one left."""
+        sack = self.tokens
+        while not grip:
+            try:
+                del sack[-1]
+                grip += (sack,)
+            except IndexError:
+                with self._lock:
+                    self.owed += 1
+                    sack += TOKEN
+        self.least_free = min(self.least_free, len(sack))
 
     def collect(self) -> None:
         """Take out what is owed of the tokens that came back."""

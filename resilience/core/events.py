@@ -91,6 +91,16 @@ class CallRetried:
 
 
 @attrs.frozen
+class ShadowRejected:
+    """A call ran that a gate in shadow mode would have refused; *gate* is its name among the settings."""
+
+    key: str
+    group: str
+    gate: str
+    at: float
+
+
+@attrs.frozen
 class CommandAdded:
     """A registry has a new command."""
 

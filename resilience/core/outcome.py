@@ -51,6 +51,7 @@ class Event(enum.IntEnum):
     FALLBACK_EMIT = 16
     THROTTLED = 17
     RETRY = 18
+    SHADOW_REJECTED = 19
 
 
 EVENT_NAMES: Final = tuple(event.name.lower() for event in Event)

@@ -1,4 +1,4 @@
-"""Terms: one class per state of a circuit, one object per stay in it; see breaker.py, whose machine they are.
+"""Terms: one class per state of a circuit, one object per stay in it; see circuit.py, whose machine they are.
 
 A term is the permit of the calls that it admitted, weighs their results, and
 says which trigger they pull; the Circuit looks up what follows from it. The
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
+from .cohorts import Cohorts
 from .events import State, Trigger
 from .window import CountWindow, Tally, TimeWindow
 
@@ -24,17 +25,24 @@ GOOD, BAD, SLOW_GOOD, SLOW_BAD = range(4)
 class Term:
     """One stay in one state."""
 
-    __slots__ = ("bump", "calm_until", "refuses_until", "seq", "since", "until")
+    __slots__ = ("admits", "bump", "calm_until", "cohort", "looks_at", "refuses_until", "seq", "since", "until")
     state: ClassVar[State]
     bump: Callable[[], object]  # tallies one good and fast result; called only before calm_until
-    admits: ClassVar[bool] = False  # lets every call pass
+    passes: ClassVar[bool] = False  # lets every call pass
     ends_by: Trigger = Trigger.RESTED  # why it ends at ``until``
 
     def __init__(self, seq: int, now: float) -> None:
         self.seq, self.since = seq, now
+        self.admits = self.passes  # lets every call pass without being asked
         self.until = inf  # when a caller may end this term by knocking
         self.refuses_until = -inf  # until when there is nothing to ask: the answer is no
         self.calm_until = -inf  # until when a good and fast result needs no lock
+        self.cohort: list[None] | None = None  # where a call is to be counted while it is under way
+        self.looks_at = -inf  # when a caller is to look() at those
+
+    def look(self, now: float) -> Trigger | None:
+        """Weigh the calls that are under way. The caller holds the lock."""
+        return None
 
     def record(self, column: int, now: float) -> Trigger | None:
         """Weigh one result. The caller holds the lock."""
@@ -42,9 +50,10 @@ class Term:
 
 
 class Closed(Term):
-    __slots__ = ("_config", "_horizon", "_in_a_row", "_tally", "_window")
+    __slots__ = ("_cohorts", "_config", "_horizon", "_in_a_row", "_tally", "_window")
     state = State.CLOSED
-    admits = True
+    passes = True
+    watches: ClassVar[bool] = True  # the calls under way, if they can be slow
 
     def __init__(self, seq: int, now: float, config: CircuitBreaker, horizon: Callable[[], float],
                  heir: Closed | None = None) -> None:
@@ -53,6 +62,7 @@ class Closed(Term):
         self._tally = Tally()
         self.bump = self._tally.bump
         self._config = config
+        self._cohorts: Cohorts | None = None
         self._in_a_row = 0  # failures
         self._window: TimeWindow | CountWindow
         if heir is not None:
@@ -62,8 +72,31 @@ class Closed(Term):
             self._window = CountWindow(4, size=config.window_calls)
         else:
             self._window = TimeWindow(4, window=config.window, buckets=config.buckets, now=now)
+        self._watch(now)
         self._be_calm(any(self._window.sums(now)[1:]))
 
+    def look(self, now: float) -> Trigger | None:
+        config, cohorts = self._config, self._cohorts
+        if cohorts is None or config.slow_call is None or now < cohorts.edge:
+            return None
+        late = cohorts.turn(config.slow_call, now)
+        self.cohort, self.looks_at = cohorts.running, cohorts.edge
+        if not late:
+            return None
+        good, bad, slow_good, slow_bad = self.counts(now)
+        calls = good + bad + slow_good + slow_bad + late
+        if calls >= config.min_calls and (slow_good + slow_bad + late) / calls >= config.slow_rate:
+            return Trigger.SLOW_RATE
+        return None
+
+    def _watch(self, now: float) -> None:
+        config = self._config
+        if not self.watches or config.slow_call is None or not config.slow_in_flight:
+            self._cohorts, self.cohort, self.looks_at = None, None, -inf
+        elif self._cohorts is None:
+            self._cohorts = cohorts = Cohorts(config.slow_call, now)
+            self.cohort, self.looks_at = cohorts.running, cohorts.edge
+        self.admits = self._cohorts is None
     def record(self, column: int, now: float) -> Trigger | None:
         self.harvest()
         self._window.add(column, now)
@@ -116,6 +149,7 @@ class Closed(Term):
             share = min(1.0, most / max(1, sum(sums)))  # too many for the new window: each column its part
             for column, n in enumerate(sums):
                 self._window.add(column, now, int(n * share))
+        self._watch(now)
         self._be_calm(any(self._window.sums(now)[1:]))
 
     def _be_calm(self, troubled: object) -> None:
@@ -131,6 +165,7 @@ class Closed(Term):
 class ForcedClosed(Closed):
     __slots__ = ()
     state = State.FORCED_CLOSED
+    watches = False
 
     def record(self, column: int, now: float) -> Trigger | None:
         super().record(column, now)  # keeps the history, decides nothing
@@ -140,7 +175,7 @@ class ForcedClosed(Closed):
 class Disabled(Term):
     __slots__ = ()
     state = State.DISABLED
-    admits = True
+    passes = True
 
 
 class Open(Term):
@@ -150,7 +185,7 @@ class Open(Term):
     def __init__(self, seq: int, now: float, config: CircuitBreaker, openings: int, u: float) -> None:
         super().__init__(seq, now)
         self.openings, self.u = openings, u
-        self.until = self.refuses_until = now + config.wait(openings, u)
+        self.until = now + config.wait(openings, u)
 
 
 class ForcedOpen(Term):
@@ -206,6 +241,7 @@ class _Ramp(Closed):
     """The part of a half-open term after its probes: weighs as a closed circuit does, what it admits."""
 
     __slots__ = ("_admitted", "_asked", "_step")
+    watches = False
 
     def __init__(self, seq: int, now: float, config: CircuitBreaker) -> None:
         super().__init__(seq, now, config, lambda: -inf)

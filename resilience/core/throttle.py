@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from math import inf
 from typing import Final
 
@@ -73,9 +74,11 @@ class Throttler:
 
     Attributes:
         rate: Share of the calls that is refused; while it is 0 acquire() need not be called.
+        shadow: Called for each call that would have been refused, in shadow mode; None: refuse it.
     """
 
-    __slots__ = ("_busy", "_calm_until", "_config", "_key", "_late", "_lock", "_tally", "_window", "rate")
+    __slots__ = ("_busy", "_calm_until", "_config", "_key", "_late", "_lock", "_tally", "_window", "rate",
+                 "shadow")
 
     def __init__(self, config: Throttle, *, key: str, now: float) -> None:
         """Start with an empty window.
@@ -86,6 +89,7 @@ class Throttler:
             now: Seconds on the clock that every method is told.
         """
         self._config, self._key = config, key
+        self.shadow: Callable[[], object] | None = None
         self.renew(now)
 
     def renew(self, now: float) -> None:
@@ -112,7 +116,10 @@ class Throttler:
             ThrottledError: The call must not start.
         """
         if u < self.rate and self._refuses(now, u):
-            raise ThrottledError(self._key)
+            shadow = self.shadow
+            if shadow is None:
+                raise ThrottledError(self._key)
+            shadow()
 
     def settle(self, permit: None, outcome: int, started: float, now: float) -> None:
         """Report how the call, begun at *started*, ended. Never raises."""
@@ -150,14 +157,15 @@ class Throttler:
         """Whether the rate still stands now that time has passed; if the call is refused, it is counted."""
         with self._lock:
             if self._busy:
-                self._late.append((UNACCEPTED, now))
+                if self.shadow is None:
+                    self._late.append((UNACCEPTED, now))
                 return True
             self._busy = True
             try:
                 self._harvest()
                 self._weigh(now)
                 refused = u < self.rate
-                if refused:
+                if refused and self.shadow is None:  # in shadow it is sent, and counted by its answer
                     self._window.add(UNACCEPTED, now)
                     self._weigh(now)
             finally:

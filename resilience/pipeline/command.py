@@ -7,6 +7,7 @@ that has no timeout, say) another may add.
 
 from __future__ import annotations
 
+import functools
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -16,11 +17,11 @@ from typing import Any, Final
 import attrs
 
 from ..core.adaptive import Limiter
-from ..core.breaker import Circuit
 from ..core.budget import Budget, RetryBudget
 from ..core.bulkhead import TOKEN, Slots
-from ..core.events import CommandConfigured, State, StateChanged, Trigger
-from ..core.outcome import EVENT_NAMES
+from ..core.circuit import Circuit
+from ..core.events import CommandConfigured, ShadowRejected, State, StateChanged, Trigger
+from ..core.outcome import EVENT_NAMES, Event
 from ..core.saved import SavedCircuit
 from ..core.throttle import Throttler
 from ..drivers.deadlines import Deadlines
@@ -32,13 +33,14 @@ from ..metrics.recorder import LATENCY_WINDOW_S, WINDOW_S, Recorder
 from ..metrics.snapshot import Snapshot
 from .emitter import Emitter
 from .ledger import Ledger
-from .policies import AdaptiveLimit, Bulkhead, CircuitBreaker, Retry, ThreadPool, Throttle, Timeout
+from .policies import AdaptiveLimit, Bulkhead, CircuitBreaker, Retry, Shadow, ThreadPool, Throttle, Timeout
 from .retrying import Retrying, RetryPolicy
 from .template import Flavour
 
 _KINDS: Final = {"throttle": Throttle, "adaptive_limit": AdaptiveLimit, "retry": Retry}
 _TRANSITIONS_KEPT: Final = 5
-_LIVE: Final = ("timeout", "max_concurrent", "breaker", "throttle", "adaptive_limit", "retry")
+_LIVE: Final = ("timeout", "max_concurrent", "breaker", "throttle", "adaptive_limit", "retry", "shadow")
+_SHADOW_REJECTED: Final = int(Event.SHADOW_REJECTED)
 
 
 @attrs.frozen(kw_only=True)
@@ -54,6 +56,7 @@ class Settings:
         throttle: None: no throttle.
         adaptive_limit: None: none; with one, ``max_concurrent`` is None, and a snapshot's tells what it found.
         pool: The group's threads; None: in their default number.
+        shadow: Gates that only count what they would refuse, by the names of their settings.
         has_fallback: Whether any of its functions has one.
         fallback_max_concurrent: How many fallbacks of one function may run at once.
     """
@@ -66,6 +69,7 @@ class Settings:
     throttle: Throttle | None = None
     adaptive_limit: AdaptiveLimit | None = None
     pool: ThreadPool | None = None
+    shadow: tuple[str, ...] = ()
     has_fallback: bool = False
     fallback_max_concurrent: int = 10
 
@@ -250,8 +254,8 @@ class Command:
 
         Args:
             **changes: Any of ``timeout`` (seconds or None), ``max_concurrent`` (or None), ``breaker`` (a
-                CircuitBreaker; None disables it), ``throttle``, ``adaptive_limit`` and ``retry``. Calls under way keep
-                their timeout.
+                CircuitBreaker; None disables it), ``throttle``, ``adaptive_limit``, ``retry`` and ``shadow`` (names of
+                gates, True or False). Calls under way keep their timeout.
 
         Raises:
             ConfigError: A value is out of range, or the command has no such policy to change.
@@ -262,6 +266,8 @@ class Command:
         with self._environment.lock:  # two changes at once: the later one adds to the earlier
             for name, value in changes.items():
                 self._check_live(name, value)
+            if "shadow" in changes:
+                changes["shadow"] = Shadow(changes["shadow"]).shadow
             settings = attrs.evolve(self._settings, **changes)
             changed = tuple(name for name in changes if getattr(settings, name) != getattr(self._settings, name))
             switch = self._apply(settings)
@@ -278,17 +284,22 @@ class Command:
             Bulkhead(value)
             if "max_concurrent" not in self._stated:
                 raise ConfigError(f"{self._key} has no bulkhead to configure", name)
-        elif name in _KINDS:
-            kind = _KINDS[name]
-            if not isinstance(value, kind):
-                raise ConfigError(f"{name} must be of type {kind.__name__}, not {value!r}", name)
-            if getattr(self._settings, name) is None:
-                raise ConfigError(f"{self._key} has no {name} to configure", name)
-        else:
+        elif name == "shadow":
+            Shadow(value)
+        elif name == "breaker":
             if value is not None and not isinstance(value, CircuitBreaker):
                 raise ConfigError(f"breaker must be a CircuitBreaker or None, not {value!r}", name)
             if self._circuit is None:
                 raise ConfigError(f"{self._key} has no breaker to configure", name)
+        else:
+            self._check_kind(name, value)
+
+    def _check_kind(self, name: str, value: Any) -> None:
+        kind = _KINDS[name]
+        if not isinstance(value, kind):
+            raise ConfigError(f"{name} must be of type {kind.__name__}, not {value!r}", name)
+        if getattr(self._settings, name) is None:
+            raise ConfigError(f"{self._key} has no {name} to configure", name)
 
     # -- for the registry and the decorators
 
@@ -429,6 +440,7 @@ class Command:
         if self._retry is not None and settings.retry is not None:
             self._retry.policy = settings.retry
             self._retry.budget = self._environment.budget(self._group, settings.retry.budget)
+        self._cast_shadow(settings.shadow)
         self._deadlines.timeout = settings.timeout
         if self._isolation is not None:
             self._isolation.timeout = settings.timeout
@@ -442,6 +454,19 @@ class Command:
             if circuit.state is State.DISABLED:
                 return Trigger.RELEASED
         return None
+
+    def _cast_shadow(self, gates: tuple[str, ...]) -> None:
+        for name, machine in (("breaker", self._circuit), ("throttle", self._throttler),
+                              ("max_concurrent", self._slots), ("adaptive_limit", self._limiter)):
+            if machine is not None and (machine.shadow is None) is (name in gates):
+                machine.shadow = functools.partial(self._would_refuse, name) if name in gates else None
+
+    def _would_refuse(self, gate: str) -> None:
+        """A gate in shadow mode let a call pass that it would have refused."""
+        now, emitter = self._clock(), self._environment.emitter
+        self._recorder.count((_SHADOW_REJECTED,), now)
+        if emitter.wanted(ShadowRejected):
+            emitter.emit(ShadowRejected(self._key, self._group, gate, now))
 
     def _steer(self, trigger: Trigger) -> None:
         if self._circuit is None:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
-from ..core.breaker import Circuit
 from ..core.bulkhead import Bulkhead, Slots
+from ..core.circuit import Circuit
 from ..core.events import CallFailed, CallRejected
 from ..core.outcome import (
     CANCELLED,

@@ -32,8 +32,8 @@ from ..core.retry import Retry
 from ..core.throttle import Throttle
 from ..errors import ConfigError
 
-__all__ = ["ORDER", "REASONS", "AdaptiveLimit", "Bulkhead", "CircuitBreaker", "Fallback", "Policy", "Retry",
-           "ThreadPool", "Throttle", "Timeout", "in_order"]
+__all__ = ["GATES", "ORDER", "REASONS", "AdaptiveLimit", "Bulkhead", "CircuitBreaker", "Fallback", "Policy", "Retry",
+           "Shadow", "ThreadPool", "Throttle", "Timeout", "in_order"]
 
 DEFAULT_FALLBACK_CONCURRENCY: Final = 10  # Hystrix: fallback.isolation.semaphore.maxConcurrentRequests
 
@@ -100,6 +100,50 @@ class ThreadPool:
 
     size: int = attrs.field(default=10, validator=number(least=1, most=10_000, whole=True))
     max_queue: int = attrs.field(default=0, validator=number(least=0, most=1_000_000, whole=True))
+
+
+#: Policies that may refuse a call, and so may be in shadow mode; by the names of their settings.
+GATES: Final[dict[str, type[Any]]] = {
+    "breaker": CircuitBreaker, "throttle": Throttle, "max_concurrent": Bulkhead, "adaptive_limit": AdaptiveLimit}
+
+
+def _gates(value: Any) -> Any:
+    if isinstance(value, bool):
+        return tuple(GATES) if value else ()
+    if not isinstance(value, (tuple, list, set, frozenset)):
+        return value
+    known = tuple(gate for gate in GATES if gate in value)
+    return known if len(known) == len(set(value)) else tuple(value)
+
+
+def _gate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, tuple) or any(each not in GATES for each in value):
+        raise ConfigError(f"{attribute.name} must be True, False or some of {', '.join(GATES)}, not {value!r}",
+                          attribute.name)
+
+
+_gate.json_schema = {"items": {"enum": list(GATES)}}  # type: ignore[attr-defined]
+
+
+@strict
+@attrs.frozen
+class Shadow:
+    """Gates that only count what they would refuse: names of settings; True: all of them."""
+
+    shadow: tuple[str, ...] = attrs.field(default=(), converter=_gates, validator=_gate)
+
+    def of(self, policies: Sequence[Any], *, named: bool) -> tuple[str, ...]:
+        """Those that are among *policies*.
+
+        Raises:
+            ConfigError: One that was *named* is not.
+        """
+        present = {type(policy) for policy in policies}
+        missing = [name for name in self.shadow if GATES[name] not in present]
+        if missing and named:
+            raise ConfigError(f"shadow: there is no {GATES[missing[0]].__name__} here that could be in shadow mode",
+                              "shadow")
+        return tuple(name for name in self.shadow if name not in missing)
 
 
 Policy = Fallback | Retry | CircuitBreaker | Throttle | Bulkhead | AdaptiveLimit | Timeout

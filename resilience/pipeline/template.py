@@ -162,6 +162,17 @@ free = len(sack)
 if free < slots.least_free:
     slots.least_free = free"""
 
+# Count a call that is under way, if its term wants to know (core.cohorts).
+_BOARD = """\
+cohort = permit.cohort
+if cohort is not None:
+    cohort += TOKEN
+    aboard = cohort"""
+
+_LAND = """\
+if aboard is not None:
+    del aboard[-1]"""
+
 # Of an adaptive limit, which may let one wait.
 _TAKE_IN_TURN = """\
 grip = []
@@ -304,12 +315,15 @@ def _execution(shape: Shape) -> str:
         outcome = outcome.replace("classify(error)", "classify(late or error)")
     return "\n".join(filter(None, [
         "held = None" if held else "",
+        "aboard = None" if shape.breaker else "",
         "watch = None" if deadline else "",
         "try:",
+        _indent(_BOARD) if shape.breaker else "",
         _indent(_THROTTLE) if throttled else "",
         _indent(_taking(shape)) if held else "",
         _indent(call),
         "except BaseException as error:",
+        _indent(_LAND) if shape.breaker else "",
         _indent(_without_slot(shape)) if held else "",
         "    now = clock()",
         "    late = lapsed(watch, error)" if deadline else "",
@@ -321,6 +335,7 @@ def _execution(shape: Shape) -> str:
         _indent(_RAISE_LATE) if deadline else "",
         "    raise",
         "sack += TOKEN" if held else "",
+        _LAND if shape.breaker else "",
         "now = clock()",
         _LEAVE if deadline else "",
         _reports(shape, str(SUCCESS)),

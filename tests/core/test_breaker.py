@@ -6,7 +6,8 @@ import pickle
 import attrs
 import pytest
 
-from resilience.core.breaker import TRANSITIONS, Circuit, CircuitBreaker
+from resilience.core.breaker import CircuitBreaker
+from resilience.core.circuit import TRANSITIONS, Circuit
 from resilience.core.events import State, StateChanged, Trigger
 from resilience.core.outcome import CANCELLED, FAILURE, IGNORED, REJECTED, SUCCESS
 from resilience.errors import CircuitOpenError

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from resilience.core.breaker import TRANSITIONS, Circuit, CircuitBreaker
+from resilience.core.breaker import CircuitBreaker
+from resilience.core.circuit import TRANSITIONS, Circuit
 from resilience.core.events import Trigger
 from resilience.core.outcome import CANCELLED, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
 from resilience.errors import CircuitOpenError
@@ -13,11 +14,13 @@ OPERATOR = [Trigger.FORCED_OPEN, Trigger.FORCED_CLOSED, Trigger.DISABLED, Trigge
 
 
 class Model:
-    """A breaker in the plainest words. A permit is the number of the term that gave it."""
+    """A breaker in the plainest words. A permit is the number of the term that gave it, and its cohort if watched."""
 
     def __init__(self, config, now, random):
         self.config, self.random = config, random
         self.state, self.term, self.events, self.openings, self.until, self.ramp = "closed", 0, [], 0, None, None
+        self.cohort = None
+        self.watch(now)
         self.history(now)
 
     def history(self, now):
@@ -33,7 +36,7 @@ class Model:
 
     def begin(self, trigger, state, now):
         old, self.state, self.term = self.state, state, self.term + 1
-        self.until = self.ramp = None
+        self.until, self.ramp, self.cohort = None, None, None
         if state == "open":
             self.openings += 1
             self.u = self.random() if self.config.open_jitter else 0.0
@@ -47,6 +50,7 @@ class Model:
                 self.openings = 0
             if old not in ("closed", "forced_closed") or trigger == "reset":
                 self.history(now)
+            self.watch(now)
             self.see(now)
         self.events.append((old, state, str(trigger), self.term, now))
 
@@ -56,19 +60,51 @@ class Model:
         return wait * (1 + c.open_jitter * self.u)
 
     def acquire(self, now):
-        if self.state in ("closed", "forced_closed", "disabled"):
-            return self.term
+        if self.state in ("forced_closed", "disabled"):
+            return self.term, None
+        if self.state == "closed":
+            if self.too_slow(now):
+                self.begin("slow_rate", "open", now)
+                return None
+            return self.enter(now)
         if self.until is not None and now >= self.until:
             if self.ramp is not None:
                 self.begin("probes_passed", "closed", now)
-                return self.term
+                return self.enter(now)
             self.begin("probes_lost" if self.state == "half_open" else "rested", "half_open", now)
         if self.state == "half_open" and self.ramp is not None:
-            return self.term if self.on_ramp(now) else None
+            return (self.term, None) if self.on_ramp(now) else None
         if self.state == "half_open" and self.free:
             self.free -= 1
-            return self.term
+            return self.term, None
         return None
+
+    def enter(self, now):
+        if self.cohort is not None:
+            self.cohort["calls"] += 1
+        return self.term, self.cohort
+
+    def watch(self, now):
+        c = self.config
+        if self.state != "closed" or c.slow_call is None or not c.slow_in_flight:
+            self.cohort = None
+        elif self.cohort is None:
+            self.cohort = {"end": now + c.slow_call / 8, "calls": 0}
+            self.past = []
+
+    def too_slow(self, now):
+        if self.cohort is None or now < self.cohort["end"]:
+            return False
+        self.past.append(self.cohort)
+        slow_call = self.config.slow_call
+        self.cohort = {"end": now + slow_call / 8, "calls": 0}
+        late = sum(cohort["calls"] for cohort in self.past if cohort["end"] + slow_call <= now)
+        if not late:
+            return False
+        self.see(now)
+        calls = self.window(self.config)
+        slow, all_calls = late + sum(s for *_, s in calls), late + len(calls)
+        return all_calls >= self.config.min_calls and slow / all_calls >= self.config.slow_rate
 
     def on_ramp(self, now):
         shares = self.rules.ramp_shares
@@ -80,7 +116,10 @@ class Model:
 
     def settle(self, permit, outcome, started, now):
         c = self.config
-        if permit != self.term or self.state == "disabled":
+        term, cohort = permit
+        if cohort is not None:
+            cohort["calls"] -= 1
+        if term != self.term or self.state == "disabled":
             return
         if outcome == SUCCESS:
             bad = False
@@ -140,6 +179,7 @@ class Model:
         if self.config.window_calls is not None and self.ramp is None:
             self.calls = self.calls[-self.config.window_calls:]
         self.config = config
+        self.watch(now)
         if self.state == "open":
             self.until = self.since + self.wait()
         elif self.state in ("closed", "forced_closed"):
@@ -165,15 +205,19 @@ def any_config(rng, window_calls):
         window=8.0, buckets=4, window_calls=rng.choice([4, 8, 20]) if window_calls else None,
         open_for=rng.choice([1.0, 4.0]), open_growth=rng.choice([1.0, 2.0]), open_max=16.0,
         open_jitter=rng.choice([0.0, 0.5]), slow_call=slow_call, slow_rate=1.0 if slow_call is None else 0.5,
+        slow_in_flight=rng.random() < 0.6,
         half_open_calls=probes, half_open_failures=rng.randrange(probes), ramp=rng.choice([0.0, 0.0, 6.0]),
         ramp_shares=rng.choice([(0.1, 0.25, 0.5), (0.4,)]), half_open_for=rng.choice([1.0, 8.0]),
         count_rejections=rng.random() < 0.5)
 
 
 def ask(circuit, now):
-    """The permit and None, or None and how long to wait."""
+    """The permit and its cohort, and None; or None, and how long to wait."""
     try:
-        return circuit.acquire(now), None
+        permit = circuit.acquire(now)
+        if permit.cohort is not None:
+            permit.cohort.append(None)
+        return (permit, permit.cohort), None
     except CircuitOpenError as refusal:
         return None, refusal.retry_after
 
@@ -204,7 +248,10 @@ def test_any_history_goes_as_the_plain_model_says(seed, troubled):
             outcome = rng.choice([FAILURE, TIMEOUT, REJECTED, IGNORED, CANCELLED]) \
                 if rng.random() < troubled else SUCCESS
             started = now - rng.choice([0.0, 0.5, 1.0, 3.0])
-            circuit.settle(permits[0], outcome, started, now)
+            permit, cohort = permits[0]
+            if cohort is not None:
+                del cohort[-1]
+            circuit.settle(permit, outcome, started, now)
             model.settle(permits[1], outcome, started, now)
         else:
             expected = model.acquire(now)

@@ -5,8 +5,9 @@ import threading
 
 import pytest
 
-from resilience.core.breaker import Circuit, CircuitBreaker
+from resilience.core.breaker import CircuitBreaker
 from resilience.core.bulkhead import Bulkhead, Slots
+from resilience.core.circuit import Circuit
 from resilience.core.events import State, Trigger
 from resilience.core.outcome import CANCELLED, FAILURE, SUCCESS
 from resilience.core.window import Tally

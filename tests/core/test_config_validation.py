@@ -59,7 +59,7 @@ def test_the_decorator_declares_every_setting_of_the_breaker_with_its_default():
     settings = {field.name: field.default for field in attrs.fields(CircuitBreaker)}
 
     assert settings == {name: parameter.default for name, parameter in declared.items()
-                        if name not in ("key", "group", "registry", "ignore")}
+                        if name not in ("key", "group", "registry", "ignore", "shadow")}
 
 
 @pytest.mark.parametrize(("kind", "option", "value", "words"), CASES)

@@ -5,7 +5,8 @@ import json
 import attrs
 import pytest
 
-from resilience.core.breaker import Circuit, CircuitBreaker
+from resilience.core.breaker import CircuitBreaker
+from resilience.core.circuit import Circuit
 from resilience.core.outcome import FAILURE, SUCCESS
 from resilience.core.saved import SavedCircuit
 from resilience.errors import CircuitOpenError, ConfigError

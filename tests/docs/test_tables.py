@@ -18,6 +18,7 @@ from resilience import (
     Bulkhead,
     CallFailed,
     CallRejected,
+    CallRetried,
     CircuitBreaker,
     CommandAdded,
     CommandConfigured,
@@ -27,6 +28,7 @@ from resilience import (
     Retry,
     RetryBudget,
     Settings,
+    ShadowRejected,
     Snapshot,
     State,
     StateChanged,
@@ -38,7 +40,7 @@ from resilience import (
     command,
     decorators,
 )
-from resilience.core.breaker import TRANSITIONS
+from resilience.core.circuit import TRANSITIONS
 from resilience.core.histogram import LE_BOUNDS
 from resilience.core.outcome import EVENT_NAMES
 from resilience.gateway import config as gateway_config
@@ -112,7 +114,8 @@ def test_every_counted_event_is_in_its_table_in_order():
 
 
 @pytest.mark.parametrize("event", [
-    StateChanged, CallFailed, CallRejected, CommandAdded, CommandRemoved, CommandConfigured])
+    StateChanged, CallFailed, CallRejected, CallRetried, ShadowRejected, CommandAdded, CommandRemoved,
+    CommandConfigured])
 def test_the_attributes_of_an_event_are_in_its_table(event):
     table = rows(section("reference/events.md", f"## {event.__name__}"))
     assert [field.name for field in attrs.fields(event)] == [name for row in table for name in row[0].split(", ")]

@@ -2,7 +2,8 @@
 
 import attrs
 
-from resilience.core.breaker import Circuit, CircuitBreaker
+from resilience.core.breaker import CircuitBreaker
+from resilience.core.circuit import Circuit
 from resilience.core.events import State
 from resilience.core.outcome import FAILURE
 from resilience.core.window import TimeWindow

@@ -3,7 +3,8 @@
 import attrs
 import pytest
 
-from resilience.core.breaker import Circuit, CircuitBreaker
+from resilience.core.breaker import CircuitBreaker
+from resilience.core.circuit import Circuit
 from resilience.core.events import State
 from resilience.core.outcome import FAILURE, SUCCESS
 

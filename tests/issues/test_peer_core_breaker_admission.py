@@ -7,7 +7,7 @@ import time
 import pytest
 
 from resilience import CircuitBreaker, ConfigError, Registry
-from resilience.core.breaker import Circuit
+from resilience.core.circuit import Circuit
 from resilience.core.events import State, Trigger
 from resilience.core.outcome import CANCELLED, FAILURE, IGNORED, SUCCESS
 from resilience.errors import CircuitOpenError

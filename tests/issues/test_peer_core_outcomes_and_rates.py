@@ -6,7 +6,7 @@ import weakref
 import pytest
 
 from resilience import CircuitBreaker, Registry, circuit_breaker, command
-from resilience.core.breaker import Circuit
+from resilience.core.circuit import Circuit
 from resilience.core.events import State
 from resilience.core.outcome import CANCELLED, FAILURE, REJECTED, SUCCESS
 from resilience.errors import CircuitOpenError

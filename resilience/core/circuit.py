@@ -1,0 +1,335 @@
+"""Circuit: the machine of a CircuitBreaker, a pure state machine that is told the time.
+
+Rule 1: everything that decides a transition lives in this file and in terms.py.
+Rule 2: nothing here reads a clock, sleeps, logs or knows of async.
+
+The *permit* handed out by acquire() is the current term itself. A term is one
+stay in one state, so a late answer is recognised by identity: its permit is no
+longer the current term, and it decides nothing.
+
+Closed, every result is weighed at once: a window (of time, or of the last
+calls) holds good and bad, fast and slow; once it has ``min_calls``, a failure
+rate or slow-call rate at its threshold opens the circuit; so do ``consecutive``
+failures in a row. As long as the window holds nothing bad, a good and fast
+result cannot open it; it is then tallied without a lock (``calm_until``), which
+is nearly every call of a healthy circuit. If calls can be slow, those under way
+are counted (cohorts.py), and weighed once they are slow.
+
+Open, calls are refused until the wait is over; the first caller after that
+starts a half-open term, which admits ``half_open_calls`` probes. All must
+succeed to close the circuit, but for ``half_open_failures`` of them; one more
+that fails, or is slow, opens it again, for longer if ``open_growth`` says so. A
+half-open term ends by itself after ``half_open_for``: a probe that never answers
+cannot wedge the breaker. With a ``ramp`` the term goes on after its probes: a
+growing share of the calls is admitted and weighed as in a closed circuit, so
+that a target which has just come back is not met by all of its callers at once.
+
+A signal handler, or a finalizer that the garbage collector runs, may call in
+while its own thread is at work under the lock. What it reports then is put off
+until that work is done; what it asks is refused if the answer needs the lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from math import inf
+from typing import Any, Final
+
+from ..errors import CircuitOpenError
+from .breaker import CircuitBreaker
+from .events import State, StateChanged, Trigger
+from .outcome import FAILURE, REJECTED, SUCCESS, TIMEOUT
+from .saved import SavedCircuit
+from .terms import BAD, GOOD, SLOW_BAD, SLOW_GOOD, Closed, Disabled, ForcedClosed, ForcedOpen, HalfOpen, Open, Term
+
+_OPERATOR: Final = {
+    Trigger.FORCED_OPEN: State.FORCED_OPEN,
+    Trigger.FORCED_CLOSED: State.FORCED_CLOSED,
+    Trigger.DISABLED: State.DISABLED,
+    Trigger.RESET: State.CLOSED,
+}
+
+#: The whole automaton; the state diagram of the docs is drawn from it.
+TRANSITIONS: Final[dict[tuple[State, Trigger], State]] = {
+    (State.CLOSED, Trigger.FAILURE_RATE): State.OPEN,
+    (State.CLOSED, Trigger.SLOW_RATE): State.OPEN,
+    (State.CLOSED, Trigger.CONSECUTIVE): State.OPEN,
+    (State.CLOSED, Trigger.RESTORED): State.OPEN,
+    (State.OPEN, Trigger.RESTED): State.HALF_OPEN,
+    (State.HALF_OPEN, Trigger.PROBES_PASSED): State.CLOSED,
+    (State.HALF_OPEN, Trigger.PROBE_FAILED): State.OPEN,
+    (State.HALF_OPEN, Trigger.PROBES_LOST): State.HALF_OPEN,
+    (State.FORCED_OPEN, Trigger.RELEASED): State.CLOSED,
+    (State.FORCED_CLOSED, Trigger.RELEASED): State.CLOSED,
+    (State.DISABLED, Trigger.RELEASED): State.CLOSED,
+    **{(state, trigger): new for trigger, new in _OPERATOR.items() for state in State},
+}
+
+
+_GHOST: Final = Disabled(-1, -inf)  # the permit of a call that shadow mode let pass; no circuit's term ever
+
+
+class Circuit:
+    """The machine of a CircuitBreaker: a gate that refuses calls while their target looks down.
+
+    Every method may be called from any thread. Listeners hear of a change after
+    the lock is released. The compiled wrapper (pipeline.template) has acquire()
+    and settle() of a healthy circuit written out, to save two calls: a term that
+    ``admits`` is the permit, and a good result is bumped if it came in less than
+    ``slow_s`` and before the term's ``calm_until``, which is past when the term is.
+    """
+
+    __slots__ = ("_busy", "_config", "_emit", "_group", "_horizon", "_key", "_late", "_lock", "_openings", "_random",
+                 "_shadow", "slow_s", "term")
+    _busy: bool
+    _shadow: Callable[[], object] | None  # told of each call that would have been refused
+
+    def __init__(self, config: CircuitBreaker, *, key: str, group: str, now: float,
+                 emit: Callable[[StateChanged], None], random: Callable[[], float],
+                 horizon: Callable[[], float] = lambda: inf) -> None:
+        """Start closed.
+
+        Args:
+            config: When to open and how to recover.
+            key: Named in refusals and events.
+            group: Named in events.
+            now: Seconds on the clock that every method is told.
+            emit: Hears of every change, in the thread that caused it, outside the lock.
+            random: Numbers in [0, 1), drawn when the circuit opens with jitter.
+            horizon: Until when the caller may keep good results to itself, see ``calm_until``.
+        """
+        self._key, self._group, self._emit, self._random = key, group, emit, random
+        self._horizon = horizon
+        self._config = config
+        self._shadow = None
+        self.slow_s = inf if config.slow_call is None else config.slow_call
+        self.renew(now)
+
+    @property
+    def state(self) -> State:
+        """What the circuit does with calls now."""
+        return self.term.state
+
+    def acquire(self, now: float) -> Term:
+        """Ask to start one call.
+
+        Args:
+            now: Seconds on any monotonic clock, the same one for every call.
+
+        Returns:
+            A permit. Pass it to settle() exactly once. If it has a ``cohort``, put a token in that while the call is
+            under way.
+
+        Raises:
+            CircuitOpenError: The call must not start.
+        """
+        term = self.term
+        if term.admits or now < term.looks_at:
+            return term
+        if term.passes or now >= term.until or term.state is State.HALF_OPEN:
+            permit = self._knock(now)
+            if permit is not None:
+                return permit
+        shadow = self._shadow
+        if shadow is None or self.term.state is State.FORCED_OPEN:
+            raise CircuitOpenError(self._key, self.retry_after(now) or 0.0)
+        shadow()
+        return _GHOST
+
+    def settle(self, permit: Term, outcome: int, started: float, now: float) -> None:
+        """Report how the permitted call, begun at *started*, ended. Never raises."""
+        slow = now - started >= self.slow_s
+        if outcome == SUCCESS and now < permit.calm_until and not slow:
+            permit.bump()
+            return
+        self._settle(permit, outcome, slow, now)
+
+    def retry_after(self, now: float) -> float | None:
+        """Seconds until asking again can help; None while calls are admitted."""
+        term = self.term
+        if term.passes:
+            return None
+        # A forced-open circuit, or a probe under way, ends when it ends: the usual wait is the best advice.
+        return max(0.0, min(term.until - now, self._config.open_for)) if term.state is not State.OPEN \
+            else max(0.0, term.until - now)
+
+    @property
+    def shadow(self) -> Callable[[], object] | None:
+        """What hears of each call that would have been refused, in shadow mode; None: the circuit refuses.
+
+        In shadow mode the circuit goes through its states as ever, by the results of the calls that it would have
+        admitted, and admits the others too. What an operator forced open refuses all the same.
+        """
+        return self._shadow
+
+    @shadow.setter
+    def shadow(self, shadow: Callable[[], object] | None) -> None:
+        with self._lock:
+            self._shadow = shadow
+            self._bar(self.term)
+
+    def steer(self, trigger: Trigger, now: float) -> None:
+        """An operator's word: FORCED_OPEN, FORCED_CLOSED, DISABLED, RELEASED or RESET.
+
+        RELEASED of a circuit that nobody forced changes nothing.
+        """
+        event = None
+        with self._lock:
+            if self._busy:
+                self._late += ((self.steer, trigger, now),)
+                return
+            self._busy = True
+            try:
+                if trigger is Trigger.RESET or TRANSITIONS.get((self.term.state, trigger), self.term.state) \
+                        is not self.term.state:
+                    event = self._begin(trigger, now)
+            finally:
+                self._busy = False
+        self._tell(event)
+
+    def configure(self, config: CircuitBreaker, now: float) -> None:
+        """Go on under *config*; state and statistics stay.
+
+        An open circuit's wait is reckoned anew from when it opened; a half-open
+        term keeps the probes it was given.
+        """
+        with self._lock:
+            if self._busy:
+                self._late += ((self.configure, config, now),)
+                return
+            self._busy = True
+            try:
+                self._config = config
+                self.slow_s = inf if config.slow_call is None else config.slow_call
+                term = self.term
+                if isinstance(term, Closed):
+                    term.adopt(config, now)
+                elif isinstance(term, Open):
+                    term.until = term.since + config.wait(term.openings, term.u)
+                    self._bar(term)
+            finally:
+                self._busy = False
+        self._tell(None)
+
+    def save(self, now: float) -> SavedCircuit:
+        """What to keep over a restart; see restore()."""
+        term = self.term
+        state = State.OPEN if term.state is State.HALF_OPEN else term.state
+        remaining = max(0.0, term.until - now) if isinstance(term, Open) else 0.0
+        counts = tuple(term.counts(now)) if isinstance(term, Closed) else (0, 0, 0, 0)
+        return SavedCircuit(state=str(state), remaining=remaining, openings=self._openings, counts=counts)
+
+    def restore(self, saved: SavedCircuit, elapsed: float, now: float) -> None:
+        """Go on where a circuit was that was saved *elapsed* seconds ago; one that has left its first term does not."""
+        if self.term.seq:
+            return
+        operator = {"forced_open": Trigger.FORCED_OPEN, "forced_closed": Trigger.FORCED_CLOSED,
+                    "disabled": Trigger.DISABLED}
+        if saved.state in operator:
+            self.steer(operator[State(saved.state)], now)
+            return
+        event = None
+        with self._lock:
+            term = self.term
+            if saved.state == State.OPEN:
+                event = self._begin(Trigger.RESTORED, now)
+                opened = self.term
+                self._openings = max(1, saved.openings)
+                opened.until = now + max(0.0, saved.remaining - elapsed)
+                self._bar(opened)
+            elif isinstance(term, Closed) and (self._config.window_calls is not None or elapsed < self._config.window):
+                term.recall(saved.counts, now)
+        self._tell(event)
+
+    def renew(self, now: float) -> None:
+        """Start over in a forked child: a lock that another thread held at the fork is never released there."""
+        self._lock = threading.RLock()
+        self._busy = False  # somebody holds the lock; seen by itself only
+        self._late: tuple[tuple[Any, ...], ...] = ()  # methods to call, with arguments, once it is done
+        self._openings = 0  # in a row, without a recovery in between
+        self.term: Term = Closed(0, now, self._config, self._horizon)
+
+    def _knock(self, now: float) -> Term | None:
+        event = permit = None
+        with self._lock:
+            if self._busy:
+                return self.term if self.term.passes else None
+            self._busy = True
+            try:
+                trigger = self.term.ends_by if now >= self.term.until else self.term.look(now)
+                if trigger is not None:
+                    event = self._begin(trigger, now)
+                term = self.term
+                if term.passes or (isinstance(term, HalfOpen) and term.admit(now)):
+                    permit = term
+            finally:
+                self._busy = False
+        self._tell(event)
+        return permit
+
+    def _settle(self, permit: Term, outcome: int, slow: bool, now: float) -> None:
+        event = None
+        with self._lock:
+            if self._busy:
+                self._late += ((self._settle, permit, outcome, slow, now),)
+                return
+            self._busy = True
+            try:
+                if permit is self.term:  # else: a late answer from an earlier term
+                    event = self._weigh(permit, outcome, slow, now)
+            finally:
+                self._busy = False
+        if event is not None or self._late:
+            self._tell(event)
+
+    def _weigh(self, permit: Term, outcome: int, slow: bool, now: float) -> StateChanged | None:
+        if outcome == SUCCESS:
+            trigger = permit.record(SLOW_GOOD if slow else GOOD, now)
+        elif outcome in (FAILURE, TIMEOUT) or (outcome == REJECTED and self._config.count_rejections):
+            trigger = permit.record(SLOW_BAD if slow else BAD, now)
+        else:  # it told us nothing: let another caller try
+            trigger = None
+            if isinstance(permit, HalfOpen):
+                permit.give_back()
+        return None if trigger is None else self._begin(trigger, now)
+
+    def _begin(self, trigger: Trigger, now: float) -> StateChanged:
+        """Start the next term. The caller holds the lock."""
+        old, config = self.term, self._config
+        state, seq = TRANSITIONS[old.state, trigger], old.seq + 1
+        heir = old if isinstance(old, Closed) and trigger is not Trigger.RESET else None
+        new: Term
+        if state is State.OPEN:
+            self._openings += 1
+            new = Open(seq, now, config, self._openings, self._random() if config.open_jitter else 0.0)
+        elif state is State.HALF_OPEN:
+            new = HalfOpen(seq, now, config)
+        elif state is State.CLOSED:
+            self._openings = 0
+            new = Closed(seq, now, config, self._horizon, heir)
+        elif state is State.FORCED_CLOSED:
+            new = ForcedClosed(seq, now, config, self._horizon, heir)
+        else:
+            new = (Disabled if state is State.DISABLED else ForcedOpen)(seq, now)
+        self._bar(new)
+        old.calm_until = -inf  # its permits must come to the lock, and be recognised as late
+        self.term = new
+        return StateChanged(self._key, self._group, old.state, state, trigger, seq, now)
+
+    def _bar(self, term: Term) -> None:
+        """Say until when there is no need to ask; in shadow mode there always is."""
+        if isinstance(term, Open):
+            term.refuses_until = term.until if self._shadow is None else -inf
+
+    def _tell(self, event: StateChanged | None) -> None:
+        if event is not None:
+            self._emit(event)
+        while self._late:
+            with self._lock:
+                late, self._late = self._late, ()
+            for method, *arguments in late:
+                method(*arguments)
+
+    def __getstate__(self) -> Any:
+        raise TypeError("a circuit belongs to one process and cannot be pickled")

@@ -1,0 +1,44 @@
+"""Cohorts: how many of a closed circuit's calls are under way, and slow already.
+
+A call that hangs tells nothing until it ends, and by then as many hang beside it
+as can. So with ``slow_call`` set the calls under way are counted, by when they
+began: those of one eighth of ``slow_call`` are a cohort. A cohort is a list with
+one token for each call; adding one and taking one away are atomic, and the
+compiled wrapper writes both out as it does for a bulkhead's slot (bulkhead.py has
+the reason). The first caller of the next eighth begins a new cohort, and weighs
+those calls that are overdue by then: ``slow_call`` after their cohort's end, so
+that nobody is called slow who is not.
+
+The caller of every method holds the circuit's lock.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_PARTS: Final = 8
+
+
+class Cohorts:
+    """The calls under way of one term.
+
+    Attributes:
+        running: The cohort of those who begin now.
+        edge: When it ends, seconds.
+    """
+
+    __slots__ = ("_past", "edge", "running")
+
+    def __init__(self, slow_call: float, now: float) -> None:
+        self._past: list[tuple[float, list[None]]] = []  # each with its end
+        self._begin(slow_call, now)
+
+    def turn(self, slow_call: float, now: float) -> int:
+        """Begin the next cohort; how many calls are overdue."""
+        self._past = [each for each in (*self._past, (self.edge, self.running)) if each[1]]
+        self._begin(slow_call, now)
+        return sum(len(cohort) for end, cohort in self._past if end + slow_call <= now)
+
+    def _begin(self, slow_call: float, now: float) -> None:
+        self.running: list[None] = []
+        self.edge = now + slow_call / _PARTS
