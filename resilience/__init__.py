@@ -6,6 +6,7 @@ from .core.events import (
     CallFailed,
     CallRejected,
     CallRetried,
+    ChaosInjected,
     CommandAdded,
     CommandConfigured,
     CommandRemoved,
@@ -20,6 +21,7 @@ from .decorators import (
     Pipeline,
     adaptive_limit,
     bulkhead,
+    chaos,
     circuit_breaker,
     command,
     fallback,
@@ -31,6 +33,7 @@ from .errors import (
     BadRequestError,
     BulkheadFullError,
     CallTimeoutError,
+    ChaosError,
     CircuitOpenError,
     ConfigError,
     FallbackRejectedError,
@@ -41,7 +44,17 @@ from .errors import (
 )
 from .metrics.snapshot import Snapshot
 from .pipeline.command import Command, Settings
-from .pipeline.policies import AdaptiveLimit, Bulkhead, CircuitBreaker, Fallback, Retry, ThreadPool, Throttle, Timeout
+from .pipeline.policies import (
+    AdaptiveLimit,
+    Bulkhead,
+    Chaos,
+    CircuitBreaker,
+    Fallback,
+    Retry,
+    ThreadPool,
+    Throttle,
+    Timeout,
+)
 from .registry import Registry, default_registry
 
 __all__ = [
@@ -53,6 +66,9 @@ __all__ = [
     "CallRejected",
     "CallRetried",
     "CallTimeoutError",
+    "Chaos",
+    "ChaosError",
+    "ChaosInjected",
     "CircuitBreaker",
     "CircuitOpenError",
     "Command",
@@ -86,6 +102,7 @@ __all__ = [
     "Trigger",
     "adaptive_limit",
     "bulkhead",
+    "chaos",
     "circuit_breaker",
     "command",
     "configure",

@@ -17,6 +17,7 @@ from .pipeline.command import Command
 from .pipeline.policies import (
     AdaptiveLimit,
     Bulkhead,
+    Chaos,
     CircuitBreaker,
     Fallback,
     Policy,
@@ -100,6 +101,7 @@ def command(
     retry: Retry | None = None,
     throttle: Throttle | None = None,
     adaptive_limit: AdaptiveLimit | None = None,
+    chaos: Chaos | None = None,
     fallback: Fallback | Callable[..., Any] | None = None,
     ignore: tuple[type[Exception], ...] = (),
     pool: ThreadPool | None = None,
@@ -108,8 +110,8 @@ def command(
 ) -> Decorator: ...
 def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurrent: int | None = _UNSET,
             breaker: CircuitBreaker | None = _UNSET, retry: Retry | None = None, throttle: Throttle | None = None,
-            adaptive_limit: AdaptiveLimit | None = None, fallback: Fallback | Callable[..., Any] | None = None,
-            **options: Any) -> Any:
+            adaptive_limit: AdaptiveLimit | None = None, chaos: Chaos | None = None,
+            fallback: Fallback | Callable[..., Any] | None = None, **options: Any) -> Any:
     """Hystrix in one decorator: breaker, bulkhead, timeout, fallback and statistics.
 
     Works bare or with settings, on functions, coroutine functions, generators, async
@@ -128,6 +130,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
         retry: A Retry; each attempt is a call of its own to the breaker and in the counts.
         throttle: A Throttle, for a target that refuses when it is overloaded.
         adaptive_limit: An AdaptiveLimit instead of ``max_concurrent``.
+        chaos: A Chaos, which harms calls on purpose while the registry says so.
         fallback: A Fallback, or its function: called with the call's arguments, and with the exception if it has a
             parameter named ``error``.
         ignore: The caller's own mistakes: they pass through, no fallback, no effect on health.
@@ -156,6 +159,8 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
     if adaptive_limit is None or max_concurrent is not _UNSET:
         policies.append(Bulkhead() if max_concurrent is _UNSET else Bulkhead(max_concurrent))
     policies.append(_DEFAULT_TIMEOUT if timeout is _UNSET else Timeout(timeout))
+    if chaos is not None:
+        policies.append(chaos)
     plan = Plan(policies=tuple(policies), whole=True, given_timeout=timeout is not _UNSET, **options)
     if fn is not _UNSET:
         return guard(fn, plan, "@command")
@@ -163,7 +168,8 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
 
 
 _COMMAND_OPTIONS = ("key", "group", "isolation", "ignore", "pool", "shadow", "registry")
-_COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "retry", "throttle", "adaptive_limit", "fallback")
+_COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "retry", "throttle", "adaptive_limit", "chaos",
+                     "fallback")
 _CALLABLES_KEPT = 128
 _STACK_OPTIONS = ("key", "group", "registry")
 
@@ -235,6 +241,19 @@ def retry(*, key: str | None = None, group: str | None = None, registry: Registr
     return _stacked(Retry(**settings), {"key": key, "group": group, "registry": registry}, "@retry")
 
 
+def chaos(*, key: str | None = None, group: str | None = None, registry: Registry | None = None,
+          **settings: Any) -> Decorator:
+    """Harm calls on purpose, while the registry says so; see Registry.start_chaos.
+
+    Args:
+        key: As for command, with group and registry.
+        group: See key.
+        registry: See key.
+        **settings: Those of Chaos.
+    """
+    return _stacked(Chaos(**settings), {"key": key, "group": group, "registry": registry}, "@chaos")
+
+
 def throttle(*, key: str | None = None, group: str | None = None, registry: Registry | None = None,
              shadow: bool | Iterable[str] = False,
              **settings: Any) -> Decorator:
@@ -295,8 +314,8 @@ class Pipeline:
     each has its own.
 
     Args:
-        *policies: Fallback, Retry, CircuitBreaker, Throttle, Bulkhead or AdaptiveLimit, Timeout, in this order; any
-            may be left out.
+        *policies: Fallback, Retry, CircuitBreaker, Throttle, Bulkhead or AdaptiveLimit, Timeout, Chaos, in this
+            order; any may be left out.
         key: As for command, with group, registry, isolation, pool, ignore and shadow.
         **options: See key.
 

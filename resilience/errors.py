@@ -89,6 +89,10 @@ class CallTimeoutError(ResilienceError, TimeoutError):
         return type(self), (self.key, self.timeout), self.__dict__
 
 
+class ChaosError(ResilienceError):
+    """What chaos raises unless it is told what else; see Chaos."""
+
+
 class ConfigError(ResilienceError, ValueError):
     """A setting is out of range, of the wrong type, unknown or contradictory.
 

@@ -29,6 +29,7 @@ from .pipeline.ledger import EVENT_OF, Ledger
 from .pipeline.policies import (
     AdaptiveLimit,
     Bulkhead,
+    Chaos,
     CircuitBreaker,
     Fallback,
     Policy,
@@ -214,7 +215,8 @@ def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
         machines |= command.retrying(ledger, flavour)
     if limit is not None:
         machines |= command.turns(limit, flavour)
-    guarded: Any = compiled(shape, fn=fn, classify=ledger.classify, rescuable=ledger.rescuable, rescue=entry.rescue,
+    called = fn if plan.find(Chaos) is None else command.in_chaos(fn, flavour)
+    guarded: Any = compiled(shape, fn=called, classify=ledger.classify, rescuable=ledger.rescuable, rescue=entry.rescue,
                             refusal=ledger.refusal, emitted=ledger.emitted, EVENT_OF=EVENT_OF, **machines)
     wrapper: Any = dress(guarded, fn)
     guarded.resilience = command  # after dress(), which may have copied another's
@@ -264,6 +266,9 @@ def _check_suited(plan: Plan, flavour: Flavour, key: str) -> None:
     """Raise ConfigError if a policy of *plan* is not for functions of this *flavour*."""
     if flavour.is_generator and plan.find(Retry) is not None:
         raise ConfigError(f"{key}: a generator cannot be tried again once it has yielded; retry what it calls", "retry")
+    chaos = plan.find(Chaos)
+    if flavour.is_generator and chaos is not None and chaos.wrong is not None:
+        raise ConfigError(f"{key}: a generator has no result to spoil; leave wrong out", "wrong")
     limit = plan.find(AdaptiveLimit)
     if limit is not None and (limit.priorities or limit.max_queue) and _isolated(plan, flavour):
         name = "priorities" if limit.priorities else "max_queue"
@@ -290,6 +295,7 @@ def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
         breaker=breaker,
         retry=plan.find(Retry),
         throttle=plan.find(Throttle),
+        chaos=plan.find(Chaos),
         adaptive_limit=plan.find(AdaptiveLimit),
         pool=plan.pool,
         shadow=plan.shadow,
@@ -298,7 +304,7 @@ def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
     )
     present = {"breaker": breaker, "max_concurrent": bulkhead, "timeout": timeout, "pool": plan.pool,
                "retry": settings.retry, "throttle": settings.throttle, "adaptive_limit": settings.adaptive_limit,
-               "shadow": settings.shadow or None}
+               "chaos": settings.chaos, "shadow": settings.shadow or None}
     stated = {name for name, value in present.items() if value is not None or (plan.whole and name != "pool")}
     if settings.adaptive_limit is not None:
         stated.discard("max_concurrent")

@@ -6,6 +6,7 @@ After a fork the child's registries start over: fresh locks, pools and statistic
 
 from __future__ import annotations
 
+import logging
 import os
 import random as _random
 import threading
@@ -22,6 +23,8 @@ from .pipeline.emitter import Emitter
 from .pipeline.policies import ThreadPool
 
 _Event = TypeVar("_Event")
+_log = logging.getLogger("resilience")
+_CHAOS_MOST_S = 86_400
 
 #: Threads of a group whose commands have no bulkhead; what anyio and Starlette allow by default.
 DEFAULT_THREADS = 40
@@ -87,8 +90,8 @@ class Registry:
         No lock is held meanwhile; a listener that raises is logged once and harms nobody.
 
         Args:
-            kind: StateChanged, CallFailed, CallRejected, CallRetried, ShadowRejected, CommandAdded, CommandRemoved
-                or CommandConfigured.
+            kind: StateChanged, CallFailed, CallRejected, CallRetried, ShadowRejected, ChaosInjected, CommandAdded,
+                CommandRemoved or CommandConfigured.
             listener: Called with the event.
 
         Returns:
@@ -104,6 +107,34 @@ class Registry:
             return False
         self._emitter.emit(CommandRemoved(command.key, command.group, self.clock()))
         return True
+
+    def start_chaos(self, seconds: float, *keys: str) -> None:
+        """Let commands suffer what their Chaos says; nothing else can, no policy and no file. Logged as a warning.
+
+        Args:
+            seconds: For how long; it ends by itself.
+            *keys: Which commands; none: all that have a Chaos, those that are yet to be declared too.
+
+        Raises:
+            ConfigError: *seconds* is not above 0 and at most 86400, or a command has no Chaos.
+        """
+        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 < seconds <= _CHAOS_MOST_S:
+            raise ConfigError(f"seconds must be a number above 0 and at most {_CHAOS_MOST_S}, not {seconds!r}",
+                              "seconds")
+        for key in keys:
+            command = self.get(key)
+            if command is None or command.settings.chaos is None:
+                raise ConfigError(f"there is no command {key!r} with a Chaos", "chaos")
+        until = self.clock() + seconds
+        for name in keys or (None,):
+            self._environment.unrest[name] = until
+        _log.warning("chaos for %g s, for %s", seconds, ", ".join(keys) or "all commands that have a Chaos")
+
+    def stop_chaos(self) -> None:
+        """End what start_chaos() began; it is no error if nothing was."""
+        if self._environment.unrest:
+            self._environment.unrest.clear()
+            _log.warning("chaos has ended")
 
     def save(self) -> dict[str, dict[str, Any]]:
         """The circuits of all commands that have one, by key; fit for JSON. See restore()."""
@@ -184,6 +215,7 @@ class Registry:
         self._emitter.renew()
         for pool in self._pools.values():
             pool.renew()
+        self._environment.unrest.clear()
         for budget in self._environment.budgets.values():
             budget.renew(self.clock())
         for command in self:

@@ -101,6 +101,16 @@ class ShadowRejected:
 
 
 @attrs.frozen
+class ChaosInjected:
+    """A call is harmed on purpose; *faults* are some of "latency", "error" and "wrong"."""
+
+    key: str
+    group: str
+    faults: tuple[str, ...]
+    at: float
+
+
+@attrs.frozen
 class CommandAdded:
     """A registry has a new command."""
 

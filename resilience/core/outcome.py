@@ -52,6 +52,7 @@ class Event(enum.IntEnum):
     THROTTLED = 17
     RETRY = 18
     SHADOW_REJECTED = 19
+    CHAOS = 20
 
 
 EVENT_NAMES: Final = tuple(event.name.lower() for event in Event)

@@ -13,11 +13,13 @@ import functools
 import inspect
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import wrapt
 
 from .template import Flavour
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 #: Where a wrapper keeps its Guard; functools.wraps copies it along, hence Guard.wrapper.
 GUARD = "__resilience_guard__"
@@ -87,6 +89,20 @@ def _is_awaitable_generator(fn: object) -> bool:
     """Whether types.coroutine made it."""
     code = getattr(fn, "__code__", None)
     return isinstance(code, types.CodeType) and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+
+
+_STAND_INS: set[types.CodeType] = set()
+
+
+def stands_in(function: _Function) -> _Function:
+    """Mark what our own code puts between a wrapper and its function; see is_stand_in()."""
+    _STAND_INS.add(function.__code__)
+    return function
+
+
+def is_stand_in(code: types.CodeType) -> bool:
+    """Whether a frame of this code is none of the user's."""
+    return code in _STAND_INS
 
 
 def name_of(fn: Callable[..., Any]) -> tuple[str, str]:

@@ -32,14 +32,15 @@ from ..errors import ConfigError
 from ..metrics.recorder import LATENCY_WINDOW_S, WINDOW_S, Recorder
 from ..metrics.snapshot import Snapshot
 from .emitter import Emitter
+from .havoc import ChaosPolicy, Havoc
 from .ledger import Ledger
-from .policies import AdaptiveLimit, Bulkhead, CircuitBreaker, Retry, Shadow, ThreadPool, Throttle, Timeout
+from .policies import AdaptiveLimit, Bulkhead, Chaos, CircuitBreaker, Retry, Shadow, ThreadPool, Throttle, Timeout
 from .retrying import Retrying, RetryPolicy
 from .template import Flavour
 
-_KINDS: Final = {"throttle": Throttle, "adaptive_limit": AdaptiveLimit, "retry": Retry}
+_KINDS: Final = {"throttle": Throttle, "adaptive_limit": AdaptiveLimit, "retry": Retry, "chaos": Chaos}
 _TRANSITIONS_KEPT: Final = 5
-_LIVE: Final = ("timeout", "max_concurrent", "breaker", "throttle", "adaptive_limit", "retry", "shadow")
+_LIVE: Final = ("timeout", "max_concurrent", "breaker", "throttle", "adaptive_limit", "retry", "chaos", "shadow")
 _SHADOW_REJECTED: Final = int(Event.SHADOW_REJECTED)
 
 
@@ -55,6 +56,7 @@ class Settings:
         breaker: None: no breaker.
         throttle: None: no throttle.
         adaptive_limit: None: none; with one, ``max_concurrent`` is None, and a snapshot's tells what it found.
+        chaos: None: no chaos. With one there is chaos only while the registry says so.
         pool: The group's threads; None: in their default number.
         shadow: Gates that only count what they would refuse, by the names of their settings.
         has_fallback: Whether any of its functions has one.
@@ -68,6 +70,7 @@ class Settings:
     breaker: CircuitBreaker | None = None
     throttle: Throttle | None = None
     adaptive_limit: AdaptiveLimit | None = None
+    chaos: Chaos | None = None
     pool: ThreadPool | None = None
     shadow: tuple[str, ...] = ()
     has_fallback: bool = False
@@ -83,6 +86,7 @@ class Environment:
     emitter: Emitter
     lock: threading.RLock
     budgets: dict[str, Budget] = attrs.field(factory=dict)
+    unrest: dict[str | None, float] = attrs.field(factory=dict)  # until when chaos reigns, by key; None: for all
 
     def budget(self, group: str, config: RetryBudget | None) -> Budget | None:
         """The retry budget of a group: the one that was said last. The caller holds the lock."""
@@ -104,6 +108,7 @@ class Command:
 
     __slots__ = (
         "__weakref__",
+        "_chaos",
         "_circuit",
         "_clock",
         "_deadlines",
@@ -135,6 +140,7 @@ class Command:
         self._deadlines = Deadlines(key, None)
         self._circuit: Circuit | None = None
         self._retry: RetryPolicy | None = None
+        self._chaos: ChaosPolicy | None = None
         self._throttler: Throttler | None = None
         self._limiter: Limiter | None = None
         self._isolation: Isolation | None = None
@@ -254,8 +260,8 @@ class Command:
 
         Args:
             **changes: Any of ``timeout`` (seconds or None), ``max_concurrent`` (or None), ``breaker`` (a
-                CircuitBreaker; None disables it), ``throttle``, ``adaptive_limit``, ``retry`` and ``shadow`` (names of
-                gates, True or False). Calls under way keep their timeout.
+                CircuitBreaker; None disables it), ``throttle``, ``adaptive_limit``, ``retry``, ``chaos`` and ``shadow``
+                (names of gates, True or False). Calls under way keep their timeout.
 
         Raises:
             ConfigError: A value is out of range, or the command has no such policy to change.
@@ -343,6 +349,8 @@ class Command:
                                     horizon=lambda: recorder.edge)
         if self._retry is None and merged.retry is not None:
             self._retry = RetryPolicy(merged.retry, None)
+        if self._chaos is None and merged.chaos is not None:
+            self._chaos = ChaosPolicy(merged.chaos)
         if self._throttler is None and merged.throttle is not None:
             self._throttler = Throttler(merged.throttle, key=self._key, now=self._clock())
         if self._limiter is None and merged.adaptive_limit is not None:
@@ -395,6 +403,14 @@ class Command:
         nap = async_sleeper(clock) if flavour.is_async else sleeper(clock)
         return {"begin": retrying.begin, "again": retrying.again, "unwanted": retrying.unwanted, "nap": nap}
 
+    def in_chaos(self, fn: Callable[..., Any], flavour: Flavour) -> Callable[..., Any]:
+        """What the wrapper of a function with chaos calls instead of it."""
+        assert self._chaos is not None
+        environment = self._environment
+        havoc = Havoc(self._chaos, key=self._key, group=self._group, clock=self._clock, random=environment.random,
+                      recorder=self._recorder, emitter=environment.emitter, unrest=environment.unrest)
+        return havoc.over(fn, flavour)
+
     def ledger(self, **of_function: Any) -> Ledger:
         """Accounts for a new function of this command."""
         return Ledger(key=self._key, group=self._group, clock=self._clock, recorder=self._recorder,
@@ -437,9 +453,7 @@ class Command:
         if self._limiter is not None and settings.adaptive_limit is not None \
                 and settings.adaptive_limit != old.adaptive_limit:
             self._limiter.configure(settings.adaptive_limit, self._clock())
-        if self._retry is not None and settings.retry is not None:
-            self._retry.policy = settings.retry
-            self._retry.budget = self._environment.budget(self._group, settings.retry.budget)
+        self._replace(settings)
         self._cast_shadow(settings.shadow)
         self._deadlines.timeout = settings.timeout
         if self._isolation is not None:
@@ -454,6 +468,14 @@ class Command:
             if circuit.state is State.DISABLED:
                 return Trigger.RELEASED
         return None
+
+    def _replace(self, settings: Settings) -> None:
+        """Hand on the policies that keep nothing between calls."""
+        if self._retry is not None and settings.retry is not None:
+            self._retry.policy = settings.retry
+            self._retry.budget = self._environment.budget(self._group, settings.retry.budget)
+        if self._chaos is not None and settings.chaos is not None:
+            self._chaos.policy = settings.chaos
 
     def _cast_shadow(self, gates: tuple[str, ...]) -> None:
         for name, machine in (("breaker", self._circuit), ("throttle", self._throttler),

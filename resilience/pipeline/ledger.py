@@ -29,6 +29,7 @@ from ..core.outcome import (
 from ..drivers.workers import Job
 from ..errors import BadRequestError, BulkheadFullError, CallTimeoutError, CircuitOpenError, FallbackRejectedError
 from ..metrics.recorder import Recorder
+from .binding import is_stand_in
 from .emitter import Emitter
 from .policies import Fallback
 
@@ -192,5 +193,6 @@ def _never_began(error: BaseException) -> bool:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None and len(frames) < 3:
         trace = trace.tb_next
-        frames.append(trace.tb_frame.f_code)
+        if not is_stand_in(trace.tb_frame.f_code):
+            frames.append(trace.tb_frame.f_code)
     return not frames or (len(frames) == 2 and frames[1] is Job.run.__code__)

@@ -1,8 +1,8 @@
 """Policy values: what a user says about a command, and the one order they stand in.
 
 A value is frozen and reusable; its machine is made per command. Outermost
-first: fallback, retry, breaker, throttle, bulkhead or adaptive limit, timeout. Each
-neighbour has its reason:
+first: fallback, retry, breaker, throttle, bulkhead or adaptive limit, timeout, chaos.
+Each neighbour has its reason:
 
 - a fallback answers for everything below it, so nothing may stand above it;
 - a retry above the breaker makes each attempt a call that the breaker sees, and
@@ -13,7 +13,8 @@ neighbour has its reason:
   it refuses takes no slot;
 - an adaptive limit is a bulkhead that finds its own size, and stands in its place;
 - a timeout below all of them is seen by the breaker as a failure, and ends a call while
-  its slot is held; above them it would cancel them, which tells them nothing.
+  its slot is held; above them it would cancel them, which tells them nothing;
+- chaos at the bottom is to all of them the target's own doing.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ import attrs
 from ..core.adaptive import AdaptiveLimit
 from ..core.breaker import CircuitBreaker
 from ..core.bulkhead import Bulkhead
+from ..core.chaos import Chaos
 from ..core.checks import number, ordinary_exceptions, strict
 from ..core.retry import Retry
 from ..core.throttle import Throttle
 from ..errors import ConfigError
 
-__all__ = ["GATES", "ORDER", "REASONS", "AdaptiveLimit", "Bulkhead", "CircuitBreaker", "Fallback", "Policy", "Retry",
-           "Shadow", "ThreadPool", "Throttle", "Timeout", "in_order"]
+__all__ = ["GATES", "ORDER", "REASONS", "AdaptiveLimit", "Bulkhead", "Chaos", "CircuitBreaker", "Fallback", "Policy",
+           "Retry", "Shadow", "ThreadPool", "Throttle", "Timeout", "in_order"]
 
 DEFAULT_FALLBACK_CONCURRENCY: Final = 10  # Hystrix: fallback.isolation.semaphore.maxConcurrentRequests
 
@@ -146,10 +148,10 @@ class Shadow:
         return tuple(name for name in self.shadow if name not in missing)
 
 
-Policy = Fallback | Retry | CircuitBreaker | Throttle | Bulkhead | AdaptiveLimit | Timeout
+Policy = Fallback | Retry | CircuitBreaker | Throttle | Bulkhead | AdaptiveLimit | Timeout | Chaos
 
 ORDER: Final[tuple[type[Policy], ...]] = (
-    Fallback, Retry, CircuitBreaker, Throttle, Bulkhead, AdaptiveLimit, Timeout)
+    Fallback, Retry, CircuitBreaker, Throttle, Bulkhead, AdaptiveLimit, Timeout, Chaos)
 
 #: Why the first may not stand below the second.
 REASONS: Final[dict[tuple[type[Policy], type[Policy]], str]] = {
@@ -174,6 +176,8 @@ REASONS: Final[dict[tuple[type[Policy], type[Policy]], str]] = {
     (CircuitBreaker, Bulkhead): "a call that the open circuit refuses would take a slot from one that could run",
     (CircuitBreaker, Timeout): "a timeout above the breaker is a cancellation to it: it would never count one",
     (Bulkhead, Timeout): "the timeout would end before the slot is given back, and give up calls that never began",
+    **{(policy, Chaos): "chaos is to look like the target's own faults, which it would not see"
+       for policy in (Fallback, Retry, CircuitBreaker, Throttle, Bulkhead, AdaptiveLimit, Timeout)},
 }
 
 

@@ -19,6 +19,8 @@ from resilience import (
     CallFailed,
     CallRejected,
     CallRetried,
+    Chaos,
+    ChaosInjected,
     CircuitBreaker,
     CommandAdded,
     CommandConfigured,
@@ -62,6 +64,8 @@ def defaults(cls, *, but=()):
 def default(field):
     if isinstance(field.default, attrs.Factory):
         return f"{field.default.factory.__name__}()"
+    if isinstance(field.default, type):
+        return field.default.__name__
     return repr(field.default).replace("<class 'Exception'>", "Exception")
 
 
@@ -74,6 +78,7 @@ def default(field):
     ("reference/adaptive-limit.md", "## Defaults", AdaptiveLimit, ()),
     ("reference/throttle.md", "## Defaults", Throttle, ()),
     ("reference/retry.md", "## Defaults", Retry, ()),
+    ("reference/chaos.md", "## Defaults", Chaos, ()),
     ("reference/retry.md", "## The budget of a group", RetryBudget, ()),
 ], ids=lambda value: getattr(value, "__name__", None))
 def test_the_defaults_of_a_policy_are_those_of_its_class(page, heading, cls, but):
@@ -114,8 +119,8 @@ def test_every_counted_event_is_in_its_table_in_order():
 
 
 @pytest.mark.parametrize("event", [
-    StateChanged, CallFailed, CallRejected, CallRetried, ShadowRejected, CommandAdded, CommandRemoved,
-    CommandConfigured])
+    StateChanged, CallFailed, CallRejected, CallRetried, ShadowRejected, ChaosInjected, CommandAdded,
+    CommandRemoved, CommandConfigured])
 def test_the_attributes_of_an_event_are_in_its_table(event):
     table = rows(section("reference/events.md", f"## {event.__name__}"))
     assert [field.name for field in attrs.fields(event)] == [name for row in table for name in row[0].split(", ")]

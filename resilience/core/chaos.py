@@ -1,0 +1,80 @@
+"""Chaos: which calls to harm, and how.
+
+Whether timeouts, circuits and fallbacks do what they should shows when something
+goes wrong; chaos lets it go wrong on purpose. It stands in for the target, below
+everything else, so that all policies take its faults for the target's.
+
+Declaring it harms nobody. A registry has to be told, in code and for a limited
+time (Registry.start_chaos), and forgets it in a forked child.
+
+A frozen value that is told random numbers; it keeps nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import attrs
+
+from ..errors import ChaosError, ConfigError
+from .checks import number, strict
+
+
+class Harm(NamedTuple):
+    """What to do to one call: delay it so many seconds, then raise instead of calling, or spoil the result."""
+
+    delay: float
+    error: Callable[[], Exception] | None
+    wrong: Callable[[Any], Any] | None
+
+    def faults(self) -> tuple[str, ...]:
+        """Names of what it does."""
+        return tuple(name for name, done in (("latency", self.delay), ("error", self.error), ("wrong", self.wrong))
+                     if done)
+
+
+def _maker(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not callable(value) or (isinstance(value, type) and not issubclass(value, Exception)):
+        raise ConfigError(f"{attribute.name} must be an Exception class, or a function that returns an exception, "
+                          f"not {value!r}", attribute.name)
+
+
+def _spoiler(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not callable(value):
+        raise ConfigError(f"{attribute.name} must be callable or None, not {value!r}", attribute.name)
+
+
+@strict
+@attrs.frozen(kw_only=True)
+class Chaos:
+    """How to harm calls, and what share of them, once the registry starts it.
+
+    Attributes:
+        latency_rate: Share of calls to delay, 0 to 1.
+        latency: For how long, seconds.
+        error_rate: Share of calls to fail without running the function, 0 to 1.
+        error: What to raise: an Exception class, or a function that returns an exception.
+        wrong_rate: Share of results to spoil, 0 to 1.
+        wrong: Called with the true result; returns the wrong one.
+    """
+
+    latency_rate: float = attrs.field(default=0.0, validator=number(least=0, most=1))
+    latency: float = attrs.field(default=0.0, validator=number(least=0, most=3600))
+    error_rate: float = attrs.field(default=0.0, validator=number(least=0, most=1))
+    error: Callable[[], Exception] = attrs.field(default=ChaosError, validator=_maker)
+    wrong_rate: float = attrs.field(default=0.0, validator=number(least=0, most=1))
+    wrong: Callable[[Any], Any] | None = attrs.field(default=None, validator=_spoiler)
+
+    def __attrs_post_init__(self) -> None:
+        if self.latency_rate and not self.latency:
+            raise ConfigError("latency_rate means nothing without latency; say for how long to delay", "latency_rate")
+        if self.wrong_rate and self.wrong is None:
+            raise ConfigError("wrong_rate means nothing without wrong; say how to spoil a result", "wrong_rate")
+
+    def harm(self, u: float, v: float, w: float) -> Harm | None:
+        """What to do to a call, for three random numbers in [0, 1); None: nothing."""
+        delay = self.latency if u < self.latency_rate else 0.0
+        error = self.error if v < self.error_rate else None
+        wrong = self.wrong if error is None and w < self.wrong_rate else None
+        return Harm(delay, error, wrong) if delay or error or wrong else None
