@@ -88,6 +88,14 @@ class TimeWindow:
             self.edge = now + self._slice_s
         return steps
 
+    def widen(self, width: int) -> None:
+        """Add columns, in which nothing has been counted, at the right."""
+        old = len(self.totals)
+        fresh = array("I", [0] * (width - old))
+        rows = (self._starts[at : at + old] + fresh for at in range(0, len(self._starts), old))
+        self._starts = sum(rows, array("I"))
+        self.totals += fresh
+
     def clear(self) -> None:
         """Forget the window, keep the totals."""
         self._starts = self._copy()

@@ -10,6 +10,9 @@ while its own thread is at work under the lock. What it counts then is put off
 until that work is done; what it reads is the state it finds, without latencies,
 which may be half changed.
 
+Commands differ in what happens to them: a column for what is rare (the events
+after CANCELLED) is there from its first event on.
+
 Counts roll over 10 s in 10 slices and percentiles over 60 s in 6, Hystrix's
 defaults. Readers see one consistent state, taken under the lock.
 """
@@ -32,6 +35,8 @@ BUCKETS: Final = 10
 LATENCY_WINDOW_S: Final = 60.0
 LATENCY_SLICES: Final = 6
 BATCH: Final = 256  # successes that may be pending: a kilobyte, and one lock for all of them
+_COMMON: Final = int(Event.CANCELLED) + 1
+_ALL: Final = len(EVENT_NAMES)
 _REFUSED: Final = (int(Event.SHORT_CIRCUITED), int(Event.FALLBACK_MISSING), int(Event.EXCEPTIONS_THROWN))
 
 
@@ -69,7 +74,7 @@ class Recorder:
         self._lock = threading.RLock()
         self._busy = False  # somebody is at work under the lock; seen by himself only
         self._late: tuple[tuple[Any, ...], ...] = ()  # what he met himself with meanwhile: methods and arguments
-        self._counts = TimeWindow(len(EVENT_NAMES), window=WINDOW_S, buckets=BUCKETS, now=now)
+        self._counts = TimeWindow(_COMMON, window=WINDOW_S, buckets=BUCKETS, now=now)
         self._histogram = RollingHistogram(window=LATENCY_WINDOW_S, slices=LATENCY_SLICES, now=now)
         self._peaks = [0]  # per slice, oldest first
         self._refusals = Tally()
@@ -109,16 +114,16 @@ class Recorder:
         """The rolling statistics."""
         with self._lock:
             if self._busy:
-                return Reading(self._counts.glance(), max(self._peaks), EMPTY)
+                return Reading(_whole(self._counts.glance()), max(self._peaks), EMPTY)
             return self._do(self._read, now)  # type: ignore[no-any-return]
 
     def totals(self) -> tuple[list[int], Lifetime]:
         """Counts per event, and durations, since for ever: they never fall."""
         with self._lock:
             if self._busy:
-                return list(self._counts.totals), self._histogram.expired()
+                return _whole(self._counts.totals), self._histogram.expired()
             self._do(self._drain)
-            return list(self._counts.totals), self._histogram.lifetime()
+            return _whole(self._counts.totals), self._histogram.lifetime()
 
     def bins(self, now: float) -> dict[int, int]:
         """The percentile window as mergeable {bin: count}; see core.histogram."""
@@ -153,21 +158,24 @@ class Recorder:
     def _ran(self, events: tuple[int, ...], started: float, now: float) -> None:
         self._roll(now, 1)
         self._histogram.add(now - started, now)
-        totals = self._counts.totals
-        for event in events:
-            totals[event] += 1
+        self._add(events, 1)
 
     def _count(self, events: tuple[int, ...], now: float, n: int) -> None:
         self._roll(now)
+        self._add(events, n)
+
+    def _add(self, events: tuple[int, ...], n: int) -> None:
         totals = self._counts.totals
         for event in events:
+            if event >= len(totals):
+                self._counts.widen(_ALL)
             totals[event] += n
 
     def _read(self, now: float) -> Reading:
         self._roll(now)
         self._drain()
         self._peaks[-1] = max(self._peaks[-1], self._take_peak())
-        return Reading(self._counts.sums(now), max(self._peaks), self._histogram.latency(now))
+        return Reading(_whole(self._counts.sums(now)), max(self._peaks), self._histogram.latency(now))
 
     def _bins(self, now: float) -> dict[int, int]:
         self._roll(now)
@@ -205,3 +213,8 @@ class Recorder:
             del pending[: len(batch)]  # what is appended meanwhile stays
             self._histogram.add_many(batch, self.edge - WINDOW_S / BUCKETS)  # in the running slice
             totals[SUCCESS] += len(batch)
+
+
+def _whole(counts: list[int]) -> list[int]:
+    """A copy of *counts* with a number for every event."""
+    return counts + [0] * (_ALL - len(counts))

@@ -124,3 +124,19 @@ def test_a_tally_says_each_bump_once():
     tally.bump()
 
     assert [2, 0, 0] == [tally.take(), tally.take(), tally.take()]
+
+
+def test_a_window_that_is_widened_keeps_what_it_holds_and_counts_in_its_new_columns_as_one_made_wide():
+    for seed in range(60):
+        rng, now = random.Random(seed), 3.0
+        wide, widened = (TimeWindow(width, window=8.0, buckets=4, now=now) for width in (5, 2))
+        at = rng.randrange(80)
+        for n in range(100):
+            now += rng.choice([0.0, 0.5, 1.0, 7.0])
+            if n == at:
+                widened.widen(5)
+            column = rng.randrange(5 if n >= at else 2)
+            for window in (wide, widened):
+                window.add(column, now)
+            assert wide.sums(now)[: len(widened.totals)] == widened.sums(now)
+        assert wide.totals == widened.totals
