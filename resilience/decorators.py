@@ -21,6 +21,7 @@ from .pipeline.policies import (
     CircuitBreaker,
     Fallback,
     Policy,
+    RateLimit,
     Retry,
     ThreadPool,
     Throttle,
@@ -100,6 +101,7 @@ def command(
     breaker: CircuitBreaker | None = ...,
     retry: Retry | None = None,
     throttle: Throttle | None = None,
+    rate_limit: RateLimit | None = None,
     adaptive_limit: AdaptiveLimit | None = None,
     chaos: Chaos | None = None,
     fallback: Fallback | Callable[..., Any] | None = None,
@@ -110,8 +112,9 @@ def command(
 ) -> Decorator: ...
 def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurrent: int | None = _UNSET,
             breaker: CircuitBreaker | None = _UNSET, retry: Retry | None = None, throttle: Throttle | None = None,
-            adaptive_limit: AdaptiveLimit | None = None, chaos: Chaos | None = None,
-            fallback: Fallback | Callable[..., Any] | None = None, **options: Any) -> Any:
+            rate_limit: RateLimit | None = None, adaptive_limit: AdaptiveLimit | None = None,
+            chaos: Chaos | None = None, fallback: Fallback | Callable[..., Any] | None = None,
+            **options: Any) -> Any:
     """Hystrix in one decorator: breaker, bulkhead, timeout, fallback and statistics.
 
     Works bare or with settings, on functions, coroutine functions, generators, async
@@ -129,13 +132,14 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
         breaker: A CircuitBreaker; None: no breaker.
         retry: A Retry; each attempt is a call of its own to the breaker and in the counts.
         throttle: A Throttle, for a target that refuses when it is overloaded.
+        rate_limit: A RateLimit: so many calls in so much time.
         adaptive_limit: An AdaptiveLimit instead of ``max_concurrent``.
         chaos: A Chaos, which harms calls on purpose while the registry says so.
         fallback: A Fallback, or its function: called with the call's arguments, and with the exception if it has a
             parameter named ``error``.
         ignore: The caller's own mistakes: they pass through, no fallback, no effect on health.
         pool: The group's threads, for thread isolation.
-        shadow: Gates that only count what they would refuse: "breaker", "throttle", "max_concurrent" or
+        shadow: Gates that only count what they would refuse: "breaker", "throttle", "rate_limit", "max_concurrent" or
             "adaptive_limit"; True: all it has.
         registry: Where the command is kept. Default: resilience.default_registry.
 
@@ -155,7 +159,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
         policies.append(retry)
     if breaker is not None:
         policies.append(_DEFAULT_BREAKER if breaker is _UNSET else breaker)
-    policies += [each for each in (throttle, adaptive_limit) if each is not None]
+    policies += [each for each in (throttle, rate_limit, adaptive_limit) if each is not None]
     if adaptive_limit is None or max_concurrent is not _UNSET:
         policies.append(Bulkhead() if max_concurrent is _UNSET else Bulkhead(max_concurrent))
     policies.append(_DEFAULT_TIMEOUT if timeout is _UNSET else Timeout(timeout))
@@ -168,8 +172,8 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
 
 
 _COMMAND_OPTIONS = ("key", "group", "isolation", "ignore", "pool", "shadow", "registry")
-_COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "retry", "throttle", "adaptive_limit", "chaos",
-                     "fallback")
+_COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "retry", "throttle", "rate_limit", "adaptive_limit",
+                     "chaos", "fallback")
 _CALLABLES_KEPT = 128
 _STACK_OPTIONS = ("key", "group", "registry")
 
@@ -254,6 +258,22 @@ def chaos(*, key: str | None = None, group: str | None = None, registry: Registr
     return _stacked(Chaos(**settings), {"key": key, "group": group, "registry": registry}, "@chaos")
 
 
+def rate_limit(calls: int, /, *, key: str | None = None, group: str | None = None, registry: Registry | None = None,
+               shadow: bool | Iterable[str] = False, **settings: Any) -> Decorator:
+    """At most *calls* in ``per`` seconds; more wait up to ``max_wait``, and are refused with RateLimitedError.
+
+    Args:
+        calls: How many.
+        key: As for command, with group and registry.
+        group: See key.
+        registry: See key.
+        shadow: Whether only to count what would be refused.
+        **settings: The others of RateLimit.
+    """
+    return _stacked(RateLimit(calls, **settings), {"key": key, "group": group, "registry": registry},
+                    "@rate_limit", shadow=shadow)
+
+
 def throttle(*, key: str | None = None, group: str | None = None, registry: Registry | None = None,
              shadow: bool | Iterable[str] = False,
              **settings: Any) -> Decorator:
@@ -314,8 +334,8 @@ class Pipeline:
     each has its own.
 
     Args:
-        *policies: Fallback, Retry, CircuitBreaker, Throttle, Bulkhead or AdaptiveLimit, Timeout, Chaos, in this
-            order; any may be left out.
+        *policies: Fallback, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout, Chaos, in
+            this order; any may be left out.
         key: As for command, with group, registry, isolation, pool, ignore and shadow.
         **options: See key.
 

@@ -33,6 +33,7 @@ from .pipeline.policies import (
     CircuitBreaker,
     Fallback,
     Policy,
+    RateLimit,
     Retry,
     Shadow,
     ThreadPool,
@@ -205,7 +206,8 @@ def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
     shape = Shape(flavour=flavour, breaker=plan.find(CircuitBreaker) is not None,
                   bulkhead=plan.find(Bulkhead) is not None or limit is not None,
                   retry=retry is not None, retry_results=retry is not None and retry.on_result is not None,
-                  throttle=plan.find(Throttle) is not None, adaptive=limit is not None,
+                  throttle=plan.find(Throttle) is not None, rate=plan.find(RateLimit) is not None,
+                  adaptive=limit is not None,
                   deadline=flavour.is_async and (plan.whole or plan.find(Timeout) is not None),
                   fallback=entry.rescue is not None)
     machines = command.machines()
@@ -215,6 +217,8 @@ def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
         machines |= command.retrying(ledger, flavour)
     if limit is not None:
         machines |= command.turns(limit, flavour)
+    if shape.rate:
+        machines |= command.line(flavour)
     called = fn if plan.find(Chaos) is None else command.in_chaos(fn, flavour)
     guarded: Any = compiled(shape, fn=called, classify=ledger.classify, rescuable=ledger.rescuable, rescue=entry.rescue,
                             refusal=ledger.refusal, emitted=ledger.emitted, EVENT_OF=EVENT_OF, **machines)
@@ -295,6 +299,7 @@ def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
         breaker=breaker,
         retry=plan.find(Retry),
         throttle=plan.find(Throttle),
+        rate_limit=plan.find(RateLimit),
         chaos=plan.find(Chaos),
         adaptive_limit=plan.find(AdaptiveLimit),
         pool=plan.pool,
@@ -304,7 +309,7 @@ def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
     )
     present = {"breaker": breaker, "max_concurrent": bulkhead, "timeout": timeout, "pool": plan.pool,
                "retry": settings.retry, "throttle": settings.throttle, "adaptive_limit": settings.adaptive_limit,
-               "chaos": settings.chaos, "shadow": settings.shadow or None}
+               "rate_limit": settings.rate_limit, "chaos": settings.chaos, "shadow": settings.shadow or None}
     stated = {name for name, value in present.items() if value is not None or (plan.whole and name != "pool")}
     if settings.adaptive_limit is not None:
         stated.discard("max_concurrent")

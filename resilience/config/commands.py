@@ -247,5 +247,8 @@ def value_of(name: str, leaves: Layer, basis: Settings) -> Any:
         return said.value
     given = {field: leaves[f"{name}.{field}"].value for field in setting.fields if f"{name}.{field}" in leaves}
     known = getattr(basis, name)
+    if known is None and any(field.default is attrs.NOTHING and field.name not in given
+                             for field in attrs.fields(setting.policy)):
+        raise ConfigError(f"there is no {name} to configure", name)
     make: Callable[..., Any] = setting.policy if known is None else functools.partial(attrs.evolve, known)
     return make(**given)

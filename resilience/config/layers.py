@@ -72,7 +72,8 @@ class Tables:
     def effective(self, command: Command) -> Effective:
         """What is in force for *command*, whatever it has now. The caller holds the registry's lock."""
         leaves, own = self._leaves(command)
-        values, mistakes = {}, []
+        values: dict[str, Any] = {}
+        mistakes: list[Mistake] = []
         for name in settings():
             said = getattr(declared(command), name)
             try:
@@ -80,6 +81,9 @@ class Tables:
                 why = refusal(command, name, value) if value != said else None
             except ConfigError as error:
                 value, why = said, str(error)
+                if said is None and name not in own:  # what is said about many says nothing to one that has none
+                    values[name] = said
+                    continue
                 at = _blamed(name, error.option, leaves, own)
                 mistakes.append(at.mistake(f"of {command.key!r}, with all that is said about it: {why}"))
                 why = None

@@ -53,6 +53,7 @@ class Event(enum.IntEnum):
     RETRY = 18
     SHADOW_REJECTED = 19
     CHAOS = 20
+    RATE_LIMITED = 21
 
 
 EVENT_NAMES: Final = tuple(event.name.lower() for event in Event)

@@ -22,9 +22,11 @@ from ..core.bulkhead import TOKEN, Slots
 from ..core.circuit import Circuit
 from ..core.events import CommandConfigured, ShadowRejected, State, StateChanged, Trigger
 from ..core.outcome import EVENT_NAMES, Event
+from ..core.rate_limit import RateLimiter
 from ..core.saved import SavedCircuit
 from ..core.throttle import Throttler
 from ..drivers.deadlines import Deadlines
+from ..drivers.lines import Line
 from ..drivers.pauses import async_sleeper, sleeper
 from ..drivers.turns import Turns
 from ..drivers.workers import Isolation, WorkerPool
@@ -34,13 +36,26 @@ from ..metrics.snapshot import Snapshot
 from .emitter import Emitter
 from .havoc import ChaosPolicy, Havoc
 from .ledger import Ledger
-from .policies import AdaptiveLimit, Bulkhead, Chaos, CircuitBreaker, Retry, Shadow, ThreadPool, Throttle, Timeout
+from .policies import (
+    AdaptiveLimit,
+    Bulkhead,
+    Chaos,
+    CircuitBreaker,
+    RateLimit,
+    Retry,
+    Shadow,
+    ThreadPool,
+    Throttle,
+    Timeout,
+)
 from .retrying import Retrying, RetryPolicy
 from .template import Flavour
 
-_KINDS: Final = {"throttle": Throttle, "adaptive_limit": AdaptiveLimit, "retry": Retry, "chaos": Chaos}
+_KINDS: Final = {"throttle": Throttle, "rate_limit": RateLimit, "adaptive_limit": AdaptiveLimit, "retry": Retry,
+                 "chaos": Chaos}
 _TRANSITIONS_KEPT: Final = 5
-_LIVE: Final = ("timeout", "max_concurrent", "breaker", "throttle", "adaptive_limit", "retry", "chaos", "shadow")
+_LIVE: Final = ("timeout", "max_concurrent", "breaker", "throttle", "rate_limit", "adaptive_limit", "retry", "chaos",
+                 "shadow")
 _SHADOW_REJECTED: Final = int(Event.SHADOW_REJECTED)
 
 
@@ -55,6 +70,7 @@ class Settings:
         retry: None: no retry.
         breaker: None: no breaker.
         throttle: None: no throttle.
+        rate_limit: None: no rate limit.
         adaptive_limit: None: none; with one, ``max_concurrent`` is None, and a snapshot's tells what it found.
         chaos: None: no chaos. With one there is chaos only while the registry says so.
         pool: The group's threads; None: in their default number.
@@ -69,6 +85,7 @@ class Settings:
     retry: Retry | None = None
     breaker: CircuitBreaker | None = None
     throttle: Throttle | None = None
+    rate_limit: RateLimit | None = None
     adaptive_limit: AdaptiveLimit | None = None
     chaos: Chaos | None = None
     pool: ThreadPool | None = None
@@ -125,6 +142,7 @@ class Command:
         "_isolation",
         "_key",
         "_limiter",
+        "_rate",
         "_recorder",
         "_retry",
         "_settings",
@@ -148,6 +166,7 @@ class Command:
         self._retry: RetryPolicy | None = None
         self._chaos: ChaosPolicy | None = None
         self._throttler: Throttler | None = None
+        self._rate: RateLimiter | None = None
         self._limiter: Limiter | None = None
         self._isolation: Isolation | None = None
         self._transitions: tuple[StateChanged, ...] = ()
@@ -266,8 +285,8 @@ class Command:
 
         Args:
             **changes: Any of ``timeout`` (seconds or None), ``max_concurrent`` (or None), ``breaker`` (a
-                CircuitBreaker; None disables it), ``throttle``, ``adaptive_limit``, ``retry``, ``chaos`` and ``shadow``
-                (names of gates, True or False). Calls under way keep their timeout.
+                CircuitBreaker; None disables it), ``throttle``, ``rate_limit``, ``adaptive_limit``, ``retry``,
+                ``chaos`` and ``shadow`` (names of gates, True or False). Calls under way keep their timeout.
 
         Raises:
             ConfigError: A value is out of range, or the command has no such policy to change.
@@ -359,6 +378,8 @@ class Command:
             self._chaos = ChaosPolicy(merged.chaos)
         if self._throttler is None and merged.throttle is not None:
             self._throttler = Throttler(merged.throttle, key=self._key, now=self._clock())
+        if self._rate is None and merged.rate_limit is not None:
+            self._rate = RateLimiter(merged.rate_limit, key=self._key, now=self._clock())
         if self._limiter is None and merged.adaptive_limit is not None:
             self._limiter = Limiter(merged.adaptive_limit, key=self._key, now=self._clock(), slots=self._slots)
             recorder.watch(self._limiter.take_peak)
@@ -375,6 +396,9 @@ class Command:
             "shed": throttler and throttler.acquire,
             "answered": throttler and throttler.settle,
             "random": self._environment.random,
+            "rate": self._rate,
+            "pace": self._rate and self._rate.pace,
+            "reserve": self._rate and self._rate.reserve,
             "report": limiter and limiter.report,
             "clock": self._clock,
             "recorder": recorder,
@@ -399,6 +423,12 @@ class Command:
         assert self._limiter is not None
         turns = Turns(self._limiter, key=self._key, clock=self._clock, priorities=limit.priorities)
         return {"take": turns.take, "queue": turns.wait_async if flavour.is_async else turns.wait}
+
+    def line(self, flavour: Flavour) -> dict[str, Any]:
+        """What the wrapper of a function under a rate limit binds besides."""
+        assert self._rate is not None
+        line = Line(self._rate, clock=self._clock)
+        return {"linger": line.wait_async if flavour.is_async else line.wait}
 
     def retrying(self, ledger: Ledger, flavour: Flavour) -> dict[str, Any]:
         """What the wrapper of a function with a retry binds besides."""
@@ -437,7 +467,7 @@ class Command:
         now = self._clock()
         self._slots.renew()
         self._recorder.renew(now)
-        for machine in (self._circuit, self._throttler, self._limiter):
+        for machine in (self._circuit, self._throttler, self._rate, self._limiter):
             if machine is not None:
                 machine.renew(now)
         if self._isolation is not None:
@@ -456,6 +486,8 @@ class Command:
             self._slots.configure(Bulkhead(settings.max_concurrent))
         if self._throttler is not None and settings.throttle is not None and settings.throttle != old.throttle:
             self._throttler.configure(settings.throttle, self._clock())
+        if self._rate is not None and settings.rate_limit is not None and settings.rate_limit != old.rate_limit:
+            self._rate.configure(settings.rate_limit, self._clock())
         if self._limiter is not None and settings.adaptive_limit is not None \
                 and settings.adaptive_limit != old.adaptive_limit:
             self._limiter.configure(settings.adaptive_limit, self._clock())
@@ -484,7 +516,7 @@ class Command:
             self._chaos.policy = settings.chaos
 
     def _cast_shadow(self, gates: tuple[str, ...]) -> None:
-        for name, machine in (("breaker", self._circuit), ("throttle", self._throttler),
+        for name, machine in (("breaker", self._circuit), ("throttle", self._throttler), ("rate_limit", self._rate),
                               ("max_concurrent", self._slots), ("adaptive_limit", self._limiter)):
             if machine is not None and (machine.shadow is None) is (name in gates):
                 machine.shadow = functools.partial(self._would_refuse, name) if name in gates else None

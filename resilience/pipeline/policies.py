@@ -1,8 +1,8 @@
 """Policy values: what a user says about a command, and the one order they stand in.
 
 A value is frozen and reusable; its machine is made per command. Outermost
-first: fallback, retry, breaker, throttle, bulkhead or adaptive limit, timeout, chaos.
-Each neighbour has its reason:
+first: fallback, retry, breaker, throttle, rate limit, bulkhead or adaptive limit,
+timeout, chaos. Each neighbour has its reason:
 
 - a fallback answers for everything below it, so nothing may stand above it;
 - a retry above the breaker makes each attempt a call that the breaker sees, and
@@ -11,6 +11,8 @@ Each neighbour has its reason:
   bulkhead, which says something about us, is no failure of the target;
 - a throttle below the breaker is not asked while the circuit is open, and what
   it refuses takes no slot;
+- a rate limit is met by each attempt, spends nothing on what breaker and throttle
+  refuse, and holds no slot while a call waits for its turn;
 - an adaptive limit is a bulkhead that finds its own size, and stands in its place;
 - a timeout below all of them is seen by the breaker as a failure, and ends a call while
   its slot is held; above them it would cancel them, which tells them nothing;
@@ -30,12 +32,13 @@ from ..core.breaker import CircuitBreaker
 from ..core.bulkhead import Bulkhead
 from ..core.chaos import Chaos
 from ..core.checks import number, ordinary_exceptions, strict
+from ..core.rate_limit import RateLimit
 from ..core.retry import Retry
 from ..core.throttle import Throttle
 from ..errors import ConfigError
 
 __all__ = ["GATES", "ORDER", "REASONS", "AdaptiveLimit", "Bulkhead", "Chaos", "CircuitBreaker", "Fallback", "Policy",
-           "Retry", "Shadow", "ThreadPool", "Throttle", "Timeout", "in_order"]
+           "RateLimit", "Retry", "Shadow", "ThreadPool", "Throttle", "Timeout", "in_order"]
 
 DEFAULT_FALLBACK_CONCURRENCY: Final = 10  # Hystrix: fallback.isolation.semaphore.maxConcurrentRequests
 
@@ -106,7 +109,8 @@ class ThreadPool:
 
 #: Policies that may refuse a call, and so may be in shadow mode; by the names of their settings.
 GATES: Final[dict[str, type[Any]]] = {
-    "breaker": CircuitBreaker, "throttle": Throttle, "max_concurrent": Bulkhead, "adaptive_limit": AdaptiveLimit}
+    "breaker": CircuitBreaker, "throttle": Throttle, "rate_limit": RateLimit, "max_concurrent": Bulkhead,
+    "adaptive_limit": AdaptiveLimit}
 
 
 def _gates(value: Any) -> Any:
@@ -148,10 +152,10 @@ class Shadow:
         return tuple(name for name in self.shadow if name not in missing)
 
 
-Policy = Fallback | Retry | CircuitBreaker | Throttle | Bulkhead | AdaptiveLimit | Timeout | Chaos
+Policy = Fallback | Retry | CircuitBreaker | Throttle | RateLimit | Bulkhead | AdaptiveLimit | Timeout | Chaos
 
 ORDER: Final[tuple[type[Policy], ...]] = (
-    Fallback, Retry, CircuitBreaker, Throttle, Bulkhead, AdaptiveLimit, Timeout, Chaos)
+    Fallback, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead, AdaptiveLimit, Timeout, Chaos)
 
 #: Why the first may not stand below the second.
 REASONS: Final[dict[tuple[type[Policy], type[Policy]], str]] = {
@@ -176,8 +180,16 @@ REASONS: Final[dict[tuple[type[Policy], type[Policy]], str]] = {
     (CircuitBreaker, Bulkhead): "a call that the open circuit refuses would take a slot from one that could run",
     (CircuitBreaker, Timeout): "a timeout above the breaker is a cancellation to it: it would never count one",
     (Bulkhead, Timeout): "the timeout would end before the slot is given back, and give up calls that never began",
+    (Fallback, RateLimit): "the fallback could not answer for what the rate limit refuses",
+    (Retry, RateLimit): "only the first attempt would be counted against the rate",
+    (CircuitBreaker, RateLimit): "a call that the open circuit refuses would use up the rate of one that could run",
+    (Throttle, RateLimit): "a call that the throttle refuses would use up the rate of one that could run",
+    (RateLimit, Bulkhead): "a slot would be held while a call waits for its turn",
+    (RateLimit, AdaptiveLimit): "a slot would be held while a call waits for its turn, and the limit would learn from "
+                                "the waits",
+    (RateLimit, Timeout): "the wait for a turn would use up the timeout; max_wait bounds it",
     **{(policy, Chaos): "chaos is to look like the target's own faults, which it would not see"
-       for policy in (Fallback, Retry, CircuitBreaker, Throttle, Bulkhead, AdaptiveLimit, Timeout)},
+       for policy in (Fallback, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead, AdaptiveLimit, Timeout)},
 }
 
 

@@ -68,6 +68,7 @@ class Shape:
     deadline: bool
     fallback: bool
     throttle: bool = False
+    rate: bool = False
     adaptive: bool = False
     retry: bool = False
     retry_results: bool = False
@@ -77,8 +78,8 @@ class Shape:
 NAMES: Final = ("fn", "clock", "classify", "rescuable", "rescue", "emitted", "EVENT_OF",
                 "recorder", "pending", "push", "drain", "success",
                 "circuit", "admit", "refusal", "settle", "slots", "TOKEN", "enter", "leave", "lapsed", "submit", "wait",
-                "throttle", "shed", "random", "answered", "take", "queue", "report", "begin",
-                "again", "unwanted", "nap")
+                "throttle", "shed", "random", "rate", "pace", "reserve", "linger", "answered", "take", "queue",
+                "report", "begin", "again", "unwanted", "nap")
 
 _CALL = {
     Flavour.SYNC: "result = fn(*args, **kwargs)",
@@ -189,6 +190,20 @@ event = {int(Event.THROTTLED)}
 if throttle.rate:
     shed(started, random())"""
 
+# RateLimiter.reserve of who need not wait; nothing is called between reading and writing.
+_PACE = f"""\
+booked = pace.booked
+if booked < started:
+    booked = started
+if booked - rate.ahead - started <= 0.0:
+    pace.booked = booked + rate.spacing
+else:
+    event = {int(Event.RATE_LIMITED)}
+    place = reserve(started, args, kwargs)
+    if place is not None:
+        linger(place)
+        started = clock()"""
+
 # Of one who got no slot: refused, or interrupted on the way.
 _TURNED_AWAY = f"settle(permit, {REJECTED} if isinstance(error, Exception) else {CANCELLED}, started, started)"
 
@@ -291,6 +306,8 @@ def _admission(shape: Shape) -> str:
     if shape.flavour is not Flavour.THREAD:
         return ""
     submit = f"event = {int(Event.THREAD_POOL_REJECTED)}\njob = submit(fn, args, kwargs, started)"
+    if shape.rate:
+        submit = f"{_PACE}\n{submit}"
     if shape.throttle:
         submit = f"{_THROTTLE}\n{submit}"
     if not shape.breaker:
@@ -302,7 +319,8 @@ def _execution(shape: Shape) -> str:
     """Take a slot, run the function, give the slot back; on a worker, the job does that when the work ends."""
     flavour = shape.flavour
     here = flavour is not Flavour.THREAD
-    throttled, held = shape.throttle and here, (shape.bulkhead or shape.throttle) and here
+    throttled, paced = shape.throttle and here, shape.rate and here
+    held = (shape.bulkhead or shape.throttle or shape.rate) and here
     deadline = shape.deadline and flavour.is_async
     call = _CALL[flavour]
     if flavour is Flavour.ASYNC_GENERATOR and not deadline:
@@ -320,6 +338,7 @@ def _execution(shape: Shape) -> str:
         "try:",
         _indent(_BOARD) if shape.breaker else "",
         _indent(_THROTTLE) if throttled else "",
+        _indent(_PACE.replace("linger(", "await linger(") if flavour.is_async else _PACE) if paced else "",
         _indent(_taking(shape)) if held else "",
         _indent(call),
         "except BaseException as error:",

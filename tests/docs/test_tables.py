@@ -26,6 +26,7 @@ from resilience import (
     CommandConfigured,
     CommandRemoved,
     Fallback,
+    RateLimit,
     Registry,
     Retry,
     RetryBudget,
@@ -62,6 +63,8 @@ def defaults(cls, *, but=()):
 
 
 def default(field):
+    if field.default is attrs.NOTHING:
+        return "needed"
     if isinstance(field.default, attrs.Factory):
         return f"{field.default.factory.__name__}()"
     if isinstance(field.default, type):
@@ -79,6 +82,7 @@ def default(field):
     ("reference/throttle.md", "## Defaults", Throttle, ()),
     ("reference/retry.md", "## Defaults", Retry, ()),
     ("reference/chaos.md", "## Defaults", Chaos, ()),
+    ("reference/rate-limit.md", "## Defaults", RateLimit, ()),
     ("reference/retry.md", "## The budget of a group", RetryBudget, ()),
 ], ids=lambda value: getattr(value, "__name__", None))
 def test_the_defaults_of_a_policy_are_those_of_its_class(page, heading, cls, but):

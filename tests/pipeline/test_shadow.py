@@ -24,6 +24,7 @@ from resilience import (
     configure,
     throttle,
 )
+from resilience.pipeline.policies import GATES
 from resilience.testing import ManualClock, assert_counts
 from tests.interrupts import interrupted
 
@@ -299,7 +300,7 @@ def test_a_live_change_is_checked_too(registry):
     with pytest.raises(ConfigError, match="shadow"):
         work.resilience.configure(shadow=["x"])
     work.resilience.configure(shadow=True)
-    assert ("breaker", "throttle", "max_concurrent", "adaptive_limit") == work.resilience.settings.shadow
+    assert tuple(GATES) == work.resilience.settings.shadow
 
 
 def test_stacked_shadows_add_up_and_functions_of_one_key_must_agree(registry):

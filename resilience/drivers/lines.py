@@ -1,0 +1,70 @@
+"""Lines: how callers wait for their turn under a rate limit.
+
+The machine (core.rate_limit) says when a turn comes, and calls ``wake`` when it
+has come nearer, because somebody ahead has given up. Whoever is cancelled or
+interrupted while he waits gives up too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from ..core.rate_limit import RateLimiter, Turn
+
+
+class Line:
+    """The waiting of one command's callers. Every method may be called from any thread.
+
+    A clock with a ``sleep`` of its own (ManualClock) passes the time by that.
+    """
+
+    __slots__ = ("_clock", "_limiter", "_own_sleep")
+
+    def __init__(self, limiter: RateLimiter, *, clock: Callable[[], float]) -> None:
+        self._limiter, self._clock = limiter, clock
+        self._own_sleep: Callable[[float], None] | None = getattr(clock, "sleep", None)
+
+    def wait(self, turn: Turn) -> None:
+        """Wait in the caller's thread."""
+        try:
+            woken = threading.Event()
+            turn.wake = woken.set
+            while (left := turn.at - self._clock()) > 0:
+                if self._own_sleep is not None:
+                    self._own_sleep(left)
+                else:
+                    woken.wait(left)
+                    woken.clear()
+        except BaseException:
+            self._limiter.withdraw(turn, self._clock())
+            raise
+
+    async def wait_async(self, turn: Turn) -> None:
+        """Wait in the running task."""
+        loop = asyncio.get_running_loop()
+        try:
+            woken = asyncio.Event()
+            turn.wake = lambda: _wake(loop, woken)
+            while (left := turn.at - self._clock()) > 0:
+                if self._own_sleep is not None:
+                    self._own_sleep(left)
+                    await asyncio.sleep(0)
+                    continue
+                timer = loop.call_later(left, woken.set)
+                try:
+                    await woken.wait()
+                finally:
+                    timer.cancel()
+                woken.clear()
+        except BaseException:
+            self._limiter.withdraw(turn, self._clock())
+            raise
+
+
+def _wake(loop: asyncio.AbstractEventLoop, woken: asyncio.Event) -> None:
+    try:
+        loop.call_soon_threadsafe(woken.set)
+    except RuntimeError:  # its loop is closed: nobody waits
+        return
