@@ -15,7 +15,6 @@ from .core.events import (
 )
 from .core.histogram import Latency
 from .decorators import (
-    Guarded,
     Pipeline,
     adaptive_limit,
     bulkhead,
@@ -40,8 +39,10 @@ from .errors import (
 )
 from .metrics.snapshot import Snapshot
 from .pipeline.command import Command, Settings
+from .pipeline.keyspace import KeyedCommands
 from .pipeline.policies import AdaptiveLimit, Bulkhead, CircuitBreaker, Fallback, Retry, ThreadPool, Throttle, Timeout
 from .registry import Registry, default_registry
+from .signatures import Guarded, GuardedByKey
 
 __all__ = [
     "AdaptiveLimit",
@@ -65,6 +66,8 @@ __all__ = [
     "Fallback",
     "FallbackRejectedError",
     "Guarded",
+    "GuardedByKey",
+    "KeyedCommands",
     "Latency",
     "Pipeline",
     "RateLimitedError",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from math import isnan
+from math import inf, isnan
 from typing import Any, Final
 
 import attrs
@@ -115,13 +115,14 @@ class Command:
         "_settings",
         "_slots",
         "_stated",
+        "_template",
         "_throttler",
         "_timeless",
         "_transitions",
     )
 
-    def __init__(self, key: str, group: str, environment: Environment) -> None:
-        self._key, self._group = key, group
+    def __init__(self, key: str, group: str, environment: Environment, template: str | None = None) -> None:
+        self._key, self._group, self._template = key, group, template
         self._environment, self._clock = environment, environment.clock
         now = self._clock()
         self._settings = self._declared = Settings()  # what is in force; what the functions said
@@ -154,6 +155,11 @@ class Command:
         return self._group
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What a file may call it: its key, after the name of the function that it is one of many commands of."""
+        return (self._key,) if self._template is None else (self._template, self._key)
+
+    @property
     def state(self) -> State:
         """What its circuit does with calls now; "disabled" without a breaker."""
         return State.DISABLED if self._circuit is None else self._circuit.state
@@ -162,6 +168,19 @@ class Command:
     def settings(self) -> Settings:
         """What is in force now."""
         return self._settings
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that hold a slot now, abandoned ones included; 0 without a bulkhead."""
+        return self._slots.in_flight
+
+    @property
+    def needed_until(self) -> float:
+        """Until when its circuit knows something that a new one would not; never (-inf) while it is closed."""
+        if self.state in (State.OPEN, State.HALF_OPEN):
+            assert self._circuit is not None
+            return self._circuit.term.until
+        return inf if self.state in (State.FORCED_OPEN, State.FORCED_CLOSED) else -inf
 
     @property
     def pool(self) -> WorkerPool | None:
@@ -256,18 +275,22 @@ class Command:
         Raises:
             ConfigError: A value is out of range, or the command has no such policy to change.
         """
-        for name in changes:
-            if name not in _LIVE:
-                raise ConfigError(f"{name} cannot be changed on a live command; {', '.join(_LIVE)} can", name)
         with self._environment.lock:  # two changes at once: the later one adds to the earlier
-            for name, value in changes.items():
-                self._check_live(name, value)
+            self.check(changes)
             settings = attrs.evolve(self._settings, **changes)
             changed = tuple(name for name in changes if getattr(settings, name) != getattr(self._settings, name))
             switch = self._apply(settings)
         self.switch(switch)
         if changed:
             self._environment.emitter.emit(CommandConfigured(self._key, self._group, changed, self._clock()))
+
+    def check(self, changes: Mapping[str, Any]) -> None:
+        """Raise ConfigError if configure() would."""
+        for name in changes:
+            if name not in _LIVE:
+                raise ConfigError(f"{name} cannot be changed on a live command; {', '.join(_LIVE)} can", name)
+        for name, value in changes.items():
+            self._check_live(name, value)
 
     def _check_live(self, name: str, value: Any) -> None:
         if name == "timeout":
@@ -327,8 +350,10 @@ class Command:
         self._stated = known | stated
         recorder = self._recorder
         if self._circuit is None and merged.breaker is not None:
+            changed = weakref.WeakMethod(self._changed)  # else a command would be in a cycle, and outlive its eviction
             self._circuit = Circuit(merged.breaker, key=self._key, group=self._group, now=self._clock(),
-                                    emit=self._changed, random=self._environment.random,
+                                    emit=lambda event: (tell := changed()) and tell(event),
+                                    random=self._environment.random,
                                     horizon=lambda: recorder.edge)
         if self._retry is None and merged.retry is not None:
             self._retry = RetryPolicy(merged.retry, None)

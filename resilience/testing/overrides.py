@@ -132,7 +132,7 @@ def restored(registry: Registry = default_registry) -> Iterator[None]:
                 _orphans[handle] = registry
         with registry.lock:
             for handle in before:
-                if handle.key not in registry:
+                if handle.key not in registry and handle.names == (handle.key,):  # keyed ones come by themselves
                     registry.add(handle)
         for handle in (*registry, *(each for each, home in _orphans.items() if home is registry)):
             (before.get(handle) or _Settings.declared(handle)).restore(handle)
