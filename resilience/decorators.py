@@ -262,7 +262,7 @@ def throttle(*, key: Key | None = None, group: str | None = None, registry: Regi
 @overload
 def bulkhead(max_concurrent: int, /, *, key: Callable[..., str], **options: Any) -> DecoratorByKey: ...
 @overload
-def bulkhead(max_concurrent: int, /, **options: Any) -> Decorator: ...
+def bulkhead(max_concurrent: int, /, *, key: str | None = None, **options: Any) -> Decorator: ...
 def bulkhead(max_concurrent: int, /, **options: Any) -> Any:
     """At most *max_concurrent* calls at once; more are refused with BulkheadFullError.
 
@@ -275,8 +275,8 @@ def bulkhead(max_concurrent: int, /, **options: Any) -> Any:
 def timeout(seconds: float, /, *, key: Callable[..., str], isolation: Isolation = "auto",
             pool: ThreadPool | None = None, **options: Any) -> DecoratorByKey: ...
 @overload
-def timeout(seconds: float, /, *, isolation: Isolation = "auto", pool: ThreadPool | None = None,
-            **options: Any) -> Decorator: ...
+def timeout(seconds: float, /, *, key: str | None = None, isolation: Isolation = "auto",
+            pool: ThreadPool | None = None, **options: Any) -> Decorator: ...
 def timeout(seconds: float, /, *, isolation: Isolation = "auto", pool: ThreadPool | None = None,
             **options: Any) -> Any:
     """Give up after *seconds* with CallTimeoutError: a coroutine is cancelled, a plain function's caller walks away.
@@ -290,8 +290,8 @@ def timeout(seconds: float, /, *, isolation: Isolation = "auto", pool: ThreadPoo
 def fallback(function: Callable[..., Any] | Fallback, /, *, key: Callable[..., str], on: Any = ...,
              max_concurrent: int = ..., **options: Any) -> DecoratorByKey: ...
 @overload
-def fallback(function: Callable[..., Any] | Fallback, /, *, on: Any = ..., max_concurrent: int = ...,
-             **options: Any) -> Decorator: ...
+def fallback(function: Callable[..., Any] | Fallback, /, *, key: str | None = None, on: Any = ...,
+             max_concurrent: int = ..., **options: Any) -> Decorator: ...
 def fallback(function: Callable[..., Any] | Fallback, /, *, on: Any = _UNSET, max_concurrent: int = _UNSET,
              **options: Any) -> Any:
     """Answer with *function* instead of an error; see Fallback for ``on`` and ``max_concurrent``.

@@ -134,12 +134,12 @@ def _keyed(fn: Callable[..., Any], plan: Plan, by: Callable[..., str], below: Gu
         entry = _enter(fn, attrs.evolve(plan, key=key, template=name), None)
         call = _wrap(fn, plan, entry)
 
-        def settle() -> None:
-            _brought_in(entry)
+        def announce() -> None:
             if entry.is_new:
                 registry.announce(entry.command)
 
-        return Made(entry.command, getattr(call, "_self_guarded", call), settle)
+        return Made(entry.command, getattr(call, "_self_guarded", call), functools.partial(_brought_in, entry),
+                    announce)
 
     keyspace = KeyedCommands(
         rehearsal.command, registry, make, max_keys=DEFAULT_MAX_KEYS if plan.max_keys is None else plan.max_keys,

@@ -47,11 +47,19 @@ _FORCED: Final = {State.FORCED_OPEN: Trigger.FORCED_OPEN, State.FORCED_CLOSED: T
 
 
 class Made(NamedTuple):
-    """A key's command, its wrapper, and what is to be done about the command once no lock is held."""
+    """A key's command, and what is to be done about it once no lock is held.
+
+    Attributes:
+        command: The key's.
+        call: The wrapper.
+        bring: Brings what a file says of it into force; may be done twice.
+        announce: Tells of a new command, once.
+    """
 
     command: Command
     call: Callable[..., Any]
-    settle: Callable[[], None]
+    bring: Callable[[], None]
+    announce: Callable[[], None]
 
 
 class Home(Protocol):
@@ -76,13 +84,15 @@ class Cell:
         gone: It is being let go: look for another.
         used: When the last call began; later, if something has kept the cell since.
         ready: What is said about all keys is in force for this one too.
+        bring: See Made.
+        news: Made's announce, until somebody takes it.
     """
 
-    __slots__ = ("call", "command", "gone", "key", "pins", "ready", "settle", "used")
+    __slots__ = ("bring", "call", "command", "gone", "key", "news", "pins", "ready", "used")
 
     def __init__(self, key: str, made: Made, now: float) -> None:
         self.key, self.command, self.call = key, made.command, made.call
-        self.settle = [made.settle]  # taken by who does it
+        self.bring, self.news = made.bring, [made.announce]
         self.pins: list[None] = []
         self.gone = self.ready = False
         self.used = now
@@ -272,12 +282,13 @@ class KeyedCommands:
         """Bring what is said about all keys into force for this one, then let calls find it."""
         if cell.ready:
             return
+        cell.bring()
         try:
-            settle = cell.settle.pop()
-        except IndexError:  # another caller of this key does it, just now
+            announce = cell.news.pop()
+        except IndexError:  # another caller of this key does it
             pass
         else:
-            settle()
+            announce()
         while not cell.ready:
             orders = self._orders
             if orders.changes:
@@ -298,7 +309,7 @@ class KeyedCommands:
             cells.move_to_end(cell.key)
             if self._is_idle(cell, now):
                 self._let_go(cell, gone)
-            elif full and self._is_spare(cell) and (spare is None or cell.used < spare.used):
+            elif full and (spare is None or cell.used < spare.used) and self._is_spare(cell):
                 spare = cell
         return not self._is_full() or (spare is not None and self._let_go(spare, gone))
 
