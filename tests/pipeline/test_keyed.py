@@ -266,7 +266,7 @@ def test_what_is_about_many_keys_means_nothing_without(registry, setting):
     lambda **place: timeout(3.0, **place),
     lambda **place: fallback(lambda host: 0, **place),
     lambda **place: retry(attempts=2, **place),
-    lambda **place: throttle(ratio=3.0, **place),
+    lambda **place: throttle(k=3.0, **place),
     lambda **place: adaptive_limit(initial=3, **place),
     lambda **place: Pipeline(Fallback(lambda host: 0), Throttle(), **place),
 ])
@@ -281,17 +281,14 @@ def test_every_decorator_takes_a_callable_and_its_bounds(registry, make):
 
 def test_a_stack_becomes_one_wrapper_wherever_the_key_stands(registry):
     top = circuit_breaker(key=host_of, registry=registry)(bulkhead(2, registry=registry)(lambda host: host))
-    bottom = bulkhead(2, registry=registry)(circuit_breaker(key=host_of, registry=registry)(lambda host: host))
+    bottom = circuit_breaker(registry=registry)(bulkhead(2, key=host_of, registry=registry)(lambda host: host))
     assert [] == keys(registry)  # what the lower one of the first made is gone
-    for stacked in (top,):
-        stacked("a")
-    assert (2, State.CLOSED) == (registry["a"].settings.max_concurrent, registry["a"].state)
+    for stacked, host in ((top, "a"), (bottom, "b")):
+        stacked(host)
+        assert (2, State.CLOSED) == (registry[host].settings.max_concurrent, registry[host].state)
+        assert stacked.__wrapped__("bare") == "bare"
     with pytest.raises(ConfigError, match="CircuitBreaker must stand above Bulkhead"):
-        raise_from(lambda: bottom("a"))
-
-
-def raise_from(call):
-    return call()
+        bulkhead(2, registry=registry)(circuit_breaker(key=host_of, registry=registry)(lambda host: host))
 
 
 def test_a_stack_may_not_have_two_keys(registry):
@@ -407,16 +404,16 @@ async def test_a_cancelled_call_is_pinned_no_more(registry):
 
 
 def test_a_timeout_is_of_its_key():
-    with virtual_time() as loop:
-        registry = Registry(clock=loop.time)
-
-        @command(key=host_of, registry=registry, timeout=0.5)
+    async def main():
+        @command(key=host_of, registry=Registry(clock=asyncio.get_running_loop().time), timeout=0.5)
         async def get(host):
             await asyncio.sleep(1.0)
 
         with pytest.raises(CallTimeoutError) as caught:
-            loop.run_until_complete(get("a"))
-        assert "a" == caught.value.key
+            await get("a")
+        return caught.value.key
+
+    assert "a" == virtual_time(main())
 
 
 def test_wrong_arguments_of_the_function_are_the_callers_mistake(registry):
@@ -490,23 +487,22 @@ def test_a_key_under_use_stays_whatever_comes(registry, clock):
 
 
 def test_a_call_that_pauses_between_two_attempts_holds_no_slot_but_its_key():
-    with virtual_time() as loop:
-        registry = Registry(clock=loop.time)
+    async def main():
+        registry = Registry(clock=asyncio.get_running_loop().time)
 
-        @command(key=host_of, registry=registry, idle=1.0, retry=Retry(attempts=2, delay=50.0, jitter="none",
-                                                                      max_delay=50.0))
+        @command(key=host_of, registry=registry, idle=1.0,
+                 retry=Retry(attempts=2, base=50.0, max_delay=50.0, jitter="none"))
         async def get(host):
             raise OSError
 
-        async def look():
-            call = asyncio.ensure_future(get("a"))
-            await asyncio.sleep(25.0)
-            found = registry["a"].in_flight, keys(registry)
-            with pytest.raises(OSError):
-                await call
-            return found
+        call = asyncio.ensure_future(get("a"))
+        await asyncio.sleep(25.0)
+        found = registry["a"].in_flight, keys(registry)
+        with pytest.raises(OSError):
+            await call
+        return found
 
-        assert (0, ["a"]) == loop.run_until_complete(look())
+    assert (0, ["a"]) == virtual_time(main())
 
 
 def test_an_open_circuit_is_kept_until_it_has_rested_and_then_been_idle(registry, clock):
@@ -514,8 +510,6 @@ def test_an_open_circuit_is_kept_until_it_has_rested_and_then_been_idle(registry
     break_open(get, "a")  # until 5.0
     clock.advance(7.9)
     get("b", 1)
-    with pytest.raises(CircuitOpenError):
-        raise CircuitOpenError("a", 0.0)
     assert State.OPEN is registry["a"].state
     assert ["a", get.resilience.overflow] == keys(registry)
     clock.advance(0.1)
@@ -560,13 +554,14 @@ def test_when_none_may_go_further_keys_share_the_overflow(registry, clock):
 
     assert ["a", "b", overflow] == keys(registry) == keys(get.resilience)
     assert 3 == registry[overflow].snapshot().counts["success"]
-    break_open(get, "c")  # all but its own rate: 2 of 5
-    break_open(get, "d")
+    with pytest.raises(OSError):
+        get("c", OSError())
+    break_open(get, "d")  # 3 of 6, for all of them
     with pytest.raises(CircuitOpenError):
         get("e", 1)
     registry["a"].reset()
     get("e", 1)
-    assert ["b", overflow, "e"] == keys(registry)
+    assert ["b", overflow, "e"] == keys(registry)  # in the place of a, which is closed
     clock.advance(65.0)
     assert [] == keys(registry)
 
