@@ -1,7 +1,8 @@
 """Registry: the commands that share a clock, listeners and thread pools, by key.
 
-Reading waits for no lock; iterating goes over a copy, which a dict makes in one step.
-Who iterates also lets the keys of keyed functions go that have been idle (pipeline.keyspace).
+Reading takes no lock; iterating goes over a copy, which a dict makes in one step.
+Where functions have a callable for a key, who iterates takes the lock for a moment, to let
+the keys go that have been idle (pipeline.keyspace).
 After a fork the child's registries start over: fresh locks, pools and statistics.
 """
 
@@ -160,7 +161,8 @@ class Registry:
 
         See removed(), which is to follow.
         """
-        if self._commands.get(command.key) is not command or any(each is not call for each in command.functions):
+        command.forgoes(call)
+        if self._commands.get(command.key) is not command or command.functions:
             return False
         del self._commands[command.key]
         return True
@@ -171,18 +173,16 @@ class Registry:
             self._emitter.emit(CommandRemoved(command.key, command.group, self.clock()))
 
     def _sweep(self) -> None:
-        """Let idle keys go, if nobody is at work under the lock: not the reader either, for listeners hear of it."""
+        """Let idle keys go; not if the reader himself is at work under the lock, for listeners hear of it."""
         if not self.keyspaces or self._lock._is_owned():  # type: ignore[attr-defined] # as threading.Condition asks
-            return
-        if not self._lock.acquire(blocking=False):
             return
         gone: list[Command] = []
         try:
-            for keyspace in tuple(self.keyspaces):
-                keyspace.sweep(self.clock(), gone)
+            with self._lock:
+                for keyspace in tuple(self.keyspaces):
+                    keyspace.sweep(self.clock(), gone)
         finally:
-            self._lock.release()
-        self.removed(gone)
+            self.removed(gone)
 
     def announce(self, command: Command) -> None:
         """Restore a new command, and tell listeners of it; outside the lock."""

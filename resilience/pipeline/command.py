@@ -419,6 +419,10 @@ class Command:
         self._functions = [each for each in self._functions if each() is not None] + [weakref.ref(function)]
         self._timeless = self._timeless or timeless
 
+    def forgoes(self, function: Callable[..., Any]) -> None:
+        """A wrapper is not to be called any more, though somebody may hold it, such as a traceback."""
+        self._functions = [each for each in self._functions if each() not in (None, function)]
+
     @property
     def functions(self) -> list[Callable[..., Any]]:
         """The wrappers, of those still alive, that share this command."""

@@ -38,17 +38,20 @@ def make(by, spelt, find, admit, clock, NOBODY, TOKEN):
                 cell = admit(key)
             cell.used = clock()
 {call}
-        finally:
+        except BaseException:
             if held is not None:
                 del held[-1]
+            raise
+        del held[-1]
+        return{result}
     return guarded
 """
 
 _CALL: Final = {
-    Flavour.SYNC: "return cell.call(*args, **kwargs)",
-    Flavour.THREAD: "return cell.call(*args, **kwargs)",
-    Flavour.ASYNC: "return await cell.call(*args, **kwargs)",
-    Flavour.GENERATOR: "return (yield from cell.call(*args, **kwargs))",
+    Flavour.SYNC: "result = cell.call(*args, **kwargs)",
+    Flavour.THREAD: "result = cell.call(*args, **kwargs)",
+    Flavour.ASYNC: "result = await cell.call(*args, **kwargs)",
+    Flavour.GENERATOR: "result = yield from cell.call(*args, **kwargs)",
     Flavour.ASYNC_GENERATOR: """\
 source = cell.call(*args, **kwargs)
 step = source.__anext__()
@@ -56,7 +59,7 @@ while True:
     try:
         item = await step
     except StopAsyncIteration:
-        return
+        break
     step = None  # an athrow() keeps the exception
     try:
         sent = yield item
@@ -72,7 +75,8 @@ while True:
 
 @functools.cache
 def _maker(flavour: Flavour) -> Callable[..., Callable[..., Any]]:
-    text = _TEXT.format(async_="async " if flavour.is_async else "", call=textwrap.indent(_CALL[flavour], " " * 12))
+    text = _TEXT.format(async_="async " if flavour.is_async else "", call=textwrap.indent(_CALL[flavour], " " * 12),
+                        result="" if flavour is Flavour.ASYNC_GENERATOR else " result")
     return made(text, f"<resilience {flavour.value} by key>")
 
 

@@ -99,7 +99,8 @@ def test_the_handle_is_one_over_all(registry):
         handle["c"]
     assert {"a": 1, "b": 1} == {key: each.counts["success"] for key, each in handle.snapshot().items()}
     assert ("hosts", {"hosts"}) == (handle.group, {each.group for each in handle})
-    assert handle.key.endswith("<lambda>") and handle.key in repr(handle)
+    assert handle.key.endswith("<lambda>")
+    assert handle.key in repr(handle)
 
 
 def test_two_functions_with_one_key_share_its_command(registry):
@@ -174,7 +175,8 @@ def test_classmethods_staticmethods_and_callable_objects_are_keyed_too(registry)
     called = command(key=lambda host: f"object {host}", registry=registry, timeout=None)(Client())
     assert (Client, "b", "c") == (Client.made("a"), Client.free("b"), called("c"))
     assert ["class a", "static b", "object c"] == keys(registry)
-    assert isinstance(called, Client) and ["object c"] == keys(called.resilience)
+    assert isinstance(called, Client)
+    assert ["object c"] == keys(called.resilience)
 
 
 def test_what_the_callable_raises_passes_through_and_is_not_counted(registry):
