@@ -296,22 +296,22 @@ class Command:
         if name == "timeout":
             Timeout(value)
             if value is not None and self._timeless is not None:
-                raise ConfigError(f"{self._key}: {self._timeless}", name)
+                raise ConfigError(f"{self.names[0]}: {self._timeless}", name)
         elif name == "max_concurrent":
             Bulkhead(value)
             if "max_concurrent" not in self._stated:
-                raise ConfigError(f"{self._key} has no bulkhead to configure", name)
+                raise ConfigError(f"{self.names[0]} has no bulkhead to configure", name)
         elif name in _KINDS:
             kind = _KINDS[name]
             if not isinstance(value, kind):
                 raise ConfigError(f"{name} must be of type {kind.__name__}, not {value!r}", name)
             if getattr(self._settings, name) is None:
-                raise ConfigError(f"{self._key} has no {name} to configure", name)
+                raise ConfigError(f"{self.names[0]} has no {name} to configure", name)
         else:
             if value is not None and not isinstance(value, CircuitBreaker):
                 raise ConfigError(f"breaker must be a CircuitBreaker or None, not {value!r}", name)
             if self._circuit is None:
-                raise ConfigError(f"{self._key} has no breaker to configure", name)
+                raise ConfigError(f"{self.names[0]} has no breaker to configure", name)
 
     # -- for the registry and the decorators
 
