@@ -13,6 +13,7 @@ import random as _random
 import threading
 import time
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -51,7 +52,7 @@ class Registry:
             raise TypeError(f"clock must be callable, not {clock!r}")
         self._lock = threading.RLock()
         self._commands: dict[str, Command] = {}
-        self.keyspaces: set[KeyedCommands] = set()
+        self.keyspaces: OrderedDict[KeyedCommands, None] = OrderedDict()
         self._pools: dict[str, WorkerPool] = {}
         self._pool_settings: dict[str, ThreadPool] = {}
         self.declared: Callable[[Command, Collection[str]], None] | None = None

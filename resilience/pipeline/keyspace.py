@@ -18,9 +18,10 @@ knows something: open or half open, until ``idle`` seconds after its wait; force
 is released. If none may go, the new key is served by the *overflow* command, which all
 such keys share: their target is guarded, and memory is bounded, whoever invents keys.
 
-There is no thread for this. Each new key looks at a few cells, which is a bounded
-price for it; whoever reads the registry, which costs a look at each command anyway,
-looks at all. Calls of known keys pay nothing.
+There is no thread for this. Each new key looks at a few cells, of its own function and
+of others in turn (which may be there no more), a bounded price; whoever reads the
+registry, which costs a look at each command anyway, looks at all. Calls of known keys
+pay nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from .command import Command
 DEFAULT_MAX_KEYS: Final = 1000
 DEFAULT_IDLE_S: Final = 300.0  # five times the percentile window: by then a snapshot has been all zeros for long
 _LOOK: Final = 16  # cells that a new key looks at for one to go: about 10 us
-_LOOK_IDLE: Final = 2  # the same while there is room: more than come, so that the idle ones are caught up with
+_LOOK_IDLE: Final = 2  # the same while there is room: more than one, so that the idle ones are caught up with
 _FORCED: Final = {State.FORCED_OPEN: Trigger.FORCED_OPEN, State.FORCED_CLOSED: Trigger.FORCED_CLOSED}
 
 
@@ -65,7 +66,7 @@ class Made(NamedTuple):
 class Home(Protocol):
     """What a keyspace needs of its registry."""
 
-    keyspaces: set[KeyedCommands]
+    keyspaces: OrderedDict[KeyedCommands, None]
 
     @property
     def lock(self) -> threading.RLock: ...
@@ -111,11 +112,14 @@ NOBODY: Final = _Nobody()
 
 
 @attrs.frozen
-class _Orders:
+class Orders:
     """What was said about all keys, those to come included."""
 
     forced: Trigger | None = None
     changes: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+NO_ORDERS: Final = Orders()
 
 
 class KeyedCommands:
@@ -129,6 +133,7 @@ class KeyedCommands:
         max_keys: Commands at once, not counting the overflow.
         idle: Seconds without a call after which a command goes.
         overflow: Key of the command for the keys that found no room.
+        orders: What was said about all keys; replaced, never changed.
     """
 
     def __init__(self, template: Command, home: Home, make: Callable[[str], Made], *, max_keys: int,
@@ -139,7 +144,7 @@ class KeyedCommands:
         self.overflow = f"{template.key}[overflow]"
         self.table: dict[str, Cell] = {}
         self._cells: OrderedDict[str, Cell] = OrderedDict()
-        self._orders = _Orders()
+        self.orders = NO_ORDERS
 
     def __repr__(self) -> str:
         return f"<{len(self)} commands of {self.key!r}>"
@@ -194,7 +199,7 @@ class KeyedCommands:
     def reset(self) -> None:
         """Close all circuits, forced ones too, and empty the rolling statistics."""
         with self.home.lock:
-            self._orders = attrs.evolve(self._orders, forced=None)
+            self.orders = attrs.evolve(self.orders, forced=None)
         for command in self:
             command.reset()
 
@@ -210,7 +215,7 @@ class KeyedCommands:
         with self.home.lock:
             for command in (self._template, *self):
                 command.check(changes)
-            self._orders = attrs.evolve(self._orders, changes={**self._orders.changes, **changes})
+            self.orders = attrs.evolve(self.orders, changes={**self.orders.changes, **changes})
         for command in self:
             command.configure(**changes)
 
@@ -227,7 +232,7 @@ class KeyedCommands:
         if self._template.settings.breaker is None:
             raise ConfigError(f"{self.key} has no breaker to steer", "breaker")
         with self.home.lock:
-            self._orders = attrs.evolve(self._orders, forced=forced)
+            self.orders = attrs.evolve(self.orders, forced=forced)
         for command in self:
             command.switch(trigger)
 
@@ -269,13 +274,22 @@ class KeyedCommands:
         for cell in self._cells.values():
             cell.pins, cell.gone = [], False
 
+    def tidy(self, now: float, gone: list[Command]) -> None:
+        """Look at the next few cells for idle ones. The caller holds the lock."""
+        for cell in self._next(_LOOK_IDLE):
+            if self._is_idle(cell, now):
+                self._let_go(cell, gone)
+
     def _enter(self, key: str, now: float, gone: list[Command]) -> Cell:
+        for other in list(islice(self.home.keyspaces, _LOOK_IDLE)):
+            self.home.keyspaces.move_to_end(other)
+            other.tidy(now, gone)
         if not self._make_room(now, gone):
             key = self.overflow
             if key in self._cells:
                 return self._cells[key]
         cell = Cell(key, self._make(key), now)
-        self.home.keyspaces.add(self)
+        self.home.keyspaces[self] = None
         return self._cells.setdefault(key, cell)  # a signal handler may have been here too
 
     def _finish(self, cell: Cell) -> None:
@@ -290,28 +304,36 @@ class KeyedCommands:
         else:
             announce()
         while not cell.ready:
-            orders = self._orders
+            orders = self.orders
             if orders.changes:
                 cell.command.configure(**orders.changes)
             cell.command.switch(orders.forced)
             with self.home.lock:
                 if self._cells.get(cell.key) is not cell:
                     return  # it has been forgotten already
-                if self._orders is orders:
+                if self.orders is orders:
                     self.table[cell.key] = cell
                     cell.ready = True
 
     def _make_room(self, now: float, gone: list[Command]) -> bool:
         """Let go of the idle ones among the next few cells, or of one that is not; False: there is no room."""
-        cells, spare = self._cells, None
-        full = self._is_full()
-        for cell in list(islice(cells.values(), _LOOK if full else _LOOK_IDLE)):
-            cells.move_to_end(cell.key)
+        if not self._is_full():
+            self.tidy(now, gone)
+            return True
+        spare: Cell | None = None
+        for cell in self._next(_LOOK):
             if self._is_idle(cell, now):
                 self._let_go(cell, gone)
-            elif full and (spare is None or cell.used < spare.used) and self._is_spare(cell):
+            elif (spare is None or cell.used < spare.used) and self._is_spare(cell):
                 spare = cell
         return not self._is_full() or (spare is not None and self._let_go(spare, gone))
+
+    def _next(self, n: int) -> list[Cell]:
+        """The *n* cells that were not looked at for longest."""
+        found = list(islice(self._cells.values(), n))
+        for cell in found:
+            self._cells.move_to_end(cell.key)
+        return found
 
     def _is_full(self) -> bool:
         return len(self._cells) - (self.overflow in self._cells) >= self.max_keys
@@ -328,7 +350,7 @@ class KeyedCommands:
     def _needed_until(self, cell: Cell) -> float:
         """Until when the cell's circuit knows something that a new one would not."""
         forced = _FORCED.get(cell.command.state)
-        return -inf if forced is not None and forced is self._orders.forced else cell.command.needed_until
+        return -inf if forced is not None and forced is self.orders.forced else cell.command.needed_until
 
     def _let_go(self, cell: Cell, gone: list[Command]) -> bool:
         """Drop a cell, unless a call is under way; first the mark, then the look for pins."""
@@ -347,4 +369,4 @@ class KeyedCommands:
         if self.home.dismiss(cell.command, cell.call):
             gone.append(cell.command)
         if not self._cells:
-            self.home.keyspaces.discard(self)
+            self.home.keyspaces.pop(self, None)

@@ -469,6 +469,36 @@ def test_new_keys_let_idle_ones_go_with_nobody_reading(registry, clock):
     assert {f"new {i}" for i in range(50)} == set(keys(get.resilience))
 
 
+def test_the_keys_of_functions_that_are_no_more_go_while_others_come(registry, clock):
+    def made_anew(host):
+        return keyed(registry, idle=60.0)(f"anew {host}", 1)
+
+    for n in range(200):
+        clock.advance(10.0)
+        made_anew(n)
+        assert len(registry._commands) <= 14  # with nobody reading; 6 of them are not idle, each looks at 2 others
+
+    assert len(registry.keyspaces) == len(registry._commands)
+
+
+@pytest.mark.parametrize("max_keys", [20, 2000])
+def test_a_new_key_looks_at_a_few_cells_however_many_there_are_and_a_known_one_at_none(registry, monkeypatch, max_keys):
+    looks, look = [], KeyedCommands._is_idle
+    get = circuit_breaker(key=str, registry=registry, max_keys=max_keys)(lambda n: n)
+    monkeypatch.setattr(KeyedCommands, "_is_idle", lambda self, *args: looks.append(None) or look(self, *args))
+    for n in range(max_keys):
+        looks.clear()
+        get(n)
+        get(n)
+        assert len(looks) <= 4
+    for n in range(max_keys, max_keys + 100):
+        looks.clear()
+        get(n)
+        assert len(looks) <= 18
+
+    assert max_keys == len(get.resilience)
+
+
 def test_a_key_under_use_stays_whatever_comes(registry, clock):
     def get(host, then=None):
         return then and then()
@@ -671,7 +701,7 @@ def test_all_keys_are_forgotten_by_clear(registry):
     get("a")
     get("b", get.resilience.clear)  # under way: it ends as it began
 
-    assert (["a", "b"], [], set()) == (gone, keys(registry), registry.keyspaces)
+    assert (["a", "b"], [], []) == (gone, keys(registry), list(registry.keyspaces))
     get("a")
     assert ["a"] == keys(registry)
 
@@ -740,6 +770,19 @@ def test_the_testing_kit_knows_them(registry):
 
 NASTY = ['"', "'", "\\", "\n", "\r\n\r\n", "\0", "{}", "%s %d %(x)s", "{0.__class__}", "</script><b>", "data: x\n\n",
          "\ud800", "a" * 10_000, "[overflow]", "\u2028", " ", "🦆"]
+
+
+def test_the_testing_kit_forgets_what_was_said_of_all_keys():
+    plain("before")
+    with restored(LOCAL):
+        plain.resilience.force_open()
+        plain.resilience.configure(max_concurrent=3)
+        with pytest.raises(CircuitOpenError):
+            plain("after")
+    assert ["before"] == keys(plain.resilience)
+    assert "after" == plain("after")
+    assert {10} == {each.settings.max_concurrent for each in plain.resilience}
+    plain.resilience.clear()
 
 
 @pytest.mark.parametrize("name", NASTY, ids=lambda name: ascii(name)[:20])

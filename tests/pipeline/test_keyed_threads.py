@@ -34,6 +34,29 @@ def test_first_calls_of_one_key_at_once_make_one_command():
         assert 0 == pins(get)
 
 
+def test_a_call_of_a_known_key_takes_no_lock():
+    registry = Registry()
+    get = circuit_breaker(key=host_of, registry=registry)(lambda host: host)
+    get("a")
+    held, go, answers = threading.Event(), threading.Event(), []
+
+    def hold():
+        with registry.lock:
+            held.set()
+            go.wait(10)
+
+    holder, caller = threading.Thread(target=hold), threading.Thread(target=lambda: answers.append(get("a")))
+    holder.start()
+    assert held.wait(10)
+    caller.start()
+    caller.join(10)
+    try:
+        assert ["a"] == answers
+    finally:
+        go.set()
+        holder.join(10)
+
+
 def test_eviction_beside_calls_loses_no_permit_and_never_admits_one_too_many():
     registry, lock, inside, worst = Registry(), threading.Lock(), dict.fromkeys(range(8), 0), []
     lost = []
@@ -65,7 +88,7 @@ def test_eviction_beside_calls_loses_no_permit_and_never_admits_one_too_many():
     assert 0 == pins(get) == sum(each.in_flight for each in registry)
     assert len(get.resilience._cells) <= 4  # three and the overflow
     until(lambda: not list(registry))
-    assert ({}, {}, set()) == (get.resilience.table, dict(get.resilience._cells), registry.keyspaces)
+    assert ({}, [], []) == (get.resilience.table, list(get.resilience._cells), list(registry.keyspaces))
 
 
 def test_added_and_removed_are_told_in_pairs_whatever_happens_at_once():
