@@ -126,6 +126,7 @@ def _keyed(fn: Callable[..., Any], plan: Plan, by: Callable[..., str], below: Gu
     module, qualname = name_of(fn)
     name = f"{module}.{qualname}"
     registry = default_registry if plan.registry is None else plan.registry
+    _check_apart(fn, plan, name, lambda found: found.plan.key == by)
     rehearsal = _enter(fn, attrs.evolve(plan, key=name, registry=Registry(clock=registry.clock)), below)
     if rehearsal.flavour is Flavour.THREAD:
         registry.check_pool(rehearsal.command.group, plan.pool)
@@ -179,7 +180,7 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
         known = registry.get(key)
         command = known if known is not None else registry.command(key, group, plan.template)
         _agree(command, plan, group, settings, stated, _is_redefinition(command, fn, plan, below))
-        _check_apart(fn, plan, command)
+        _check_apart(fn, plan, key, lambda found: found.command is command)
         ledger = command.ledger(fallback=fallback, ignore=plan.ignore)
         rescue = None if fallback is None else rescuer(fallback, ledger, flavour, fn)
         pool: Callable[[], WorkerPool] | None = None
@@ -342,16 +343,16 @@ def _now_under(fn: Callable[..., Any], qualname: str) -> Iterator[Any]:
         found = getattr(found, "__wrapped__", None)
 
 
-def _check_apart(fn: Callable[..., Any], plan: Plan, command: Command) -> None:
-    """Raise ConfigError if *fn* wraps, with somebody's decorator between, a guard that does the same for this key."""
+def _check_apart(fn: Callable[..., Any], plan: Plan, key: str, same: Callable[[Guard], bool]) -> None:
+    """Raise ConfigError if *fn* wraps, with somebody's decorator between, a guard that does the *same* for this key."""
     inner: Any = fn
     while inner is not None:
         found = _guard_of(inner)
-        if found is not None and found.command is command:
+        if found is not None and same(found):
             for policy in plan.policies:
                 if found.plan.find(type(policy)) is not None:
                     raise ConfigError(
-                        f"{command.key}: {type(policy).__name__} stands above and below another decorator, so that "
+                        f"{key}: {type(policy).__name__} stands above and below another decorator, so that "
                         "each call would pass it twice; keep one of them, or give one a key of its own", "key")
         inner = _beneath(inner)
 

@@ -349,8 +349,10 @@ class KeyedCommands:
 
     def _needed_until(self, cell: Cell) -> float:
         """Until when the cell's circuit knows something that a new one would not."""
-        forced = _FORCED.get(cell.command.state)
-        return -inf if forced is not None and forced is self.orders.forced else cell.command.needed_until
+        command, forced = cell.command, self.orders.forced
+        if forced is not None and forced is _FORCED.get(command.state) and len(command.functions) == 1:
+            return -inf  # so would a new one be; but what others share, release() must find here
+        return command.needed_until
 
     def _let_go(self, cell: Cell, gone: list[Command]) -> bool:
         """Drop a cell, unless a call is under way; first the mark, then the look for pins."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import functools
 import inspect
 import pickle
 
@@ -291,6 +292,19 @@ def test_a_stack_becomes_one_wrapper_wherever_the_key_stands(registry):
         assert stacked.__wrapped__("bare") == "bare"
     with pytest.raises(ConfigError, match="CircuitBreaker must stand above Bulkhead"):
         bulkhead(2, registry=registry)(circuit_breaker(key=host_of, registry=registry)(lambda host: host))
+
+
+def test_a_stack_that_somebody_elses_decorator_splits_may_not_pass_a_key_twice(registry):
+    inner = keyed(registry, host_of)
+
+    @functools.wraps(inner)
+    def between(*args):
+        return inner(*args)
+
+    with pytest.raises(ConfigError, match="each call would pass it twice"):
+        keyed(registry, between)
+    assert "a" == circuit_breaker(key=lambda host: f"outer {host}", registry=registry)(between)("a")
+    assert ["outer a", "a"] == keys(registry)
 
 
 def test_a_stack_may_not_have_two_keys(registry):
@@ -629,6 +643,19 @@ def test_all_keys_are_forced_those_to_come_too(registry, clock):
     assert {State.CLOSED} == {each.state for each in registry}
     assert 1 == get("e", 1)
     assert State.CLOSED is registry["e"].state
+
+
+def test_what_one_function_forced_it_can_release_although_another_shares_it(registry, clock):
+    guarded = Pipeline(CircuitBreaker(), key=host_of, registry=registry, idle=9.0)
+    get, put = guarded(lambda host: "get"), guarded(lambda host: "put")
+    get("a")
+    put("a")
+    get.resilience.force_open()
+    clock.advance(1e6)
+    assert ["a"] == keys(registry)
+    get.resilience.release()
+
+    assert "put" == put("a")
 
 
 def test_nothing_passes_a_key_before_it_is_forced(registry):
