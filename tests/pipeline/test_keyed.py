@@ -15,6 +15,7 @@ from resilience import (
     CircuitBreaker,
     CircuitOpenError,
     CommandAdded,
+    CommandConfigured,
     CommandRemoved,
     ConfigError,
     Fallback,
@@ -551,6 +552,21 @@ def test_a_call_that_pauses_between_two_attempts_holds_no_slot_but_its_key():
     assert (0, ["a"]) == virtual_time(main())
 
 
+@pytest.mark.parametrize("max_keys", [1, 5])
+def test_a_call_that_begins_while_its_key_is_looked_at_keeps_it(registry, clock, monkeypatch, max_keys):
+    get = keyed(registry, max_keys=max_keys, idle=9.0)
+    get("a", 1)
+    cell = get.resilience.table["a"]
+    monkeypatch.setattr(KeyedCommands, "_needed_until", lambda self, cell: cell.pins.append(None) or float("-inf"))
+    if max_keys == 1:
+        get("b", 1)  # for room
+    else:
+        clock.advance(9.0)  # idle
+    list(registry)
+
+    assert (cell, False) == (get.resilience.table["a"], cell.gone)
+
+
 def test_an_open_circuit_is_kept_until_it_has_rested_and_then_been_idle(registry, clock):
     get = keyed(registry, max_keys=1, idle=3.0)
     break_open(get, "a")  # until 5.0
@@ -674,6 +690,32 @@ def test_nothing_passes_a_key_before_it_is_forced(registry):
     with pytest.raises(CircuitOpenError):
         get("a", 1)
     assert [None, "a"] == inner
+
+
+def test_what_is_said_of_all_keys_while_one_is_made_holds_for_that_one(registry):
+    get = keyed(registry)
+    get.resilience.configure(max_concurrent=3)
+    registry.subscribe(CommandConfigured, lambda event: get.resilience.force_open())
+
+    with pytest.raises(CircuitOpenError):
+        get("a", 1)
+    assert 3 == registry["a"].settings.max_concurrent
+
+
+def test_a_key_that_is_forgotten_while_it_is_made_is_made_again(registry):
+    told = []
+
+    def forget(event):
+        told.append(event.key)
+        if len(told) == 1:
+            get.resilience.clear()
+
+    registry.subscribe(CommandAdded, forget)
+    get = keyed(registry)
+    assert 1 == get("a", 1)
+    assert ["a", "a"] == told
+    assert get.resilience["a"] is registry["a"]
+    assert 1 == registry["a"].snapshot().counts["success"]
 
 
 def test_settings_of_all_keys_are_changed_those_to_come_too(registry):
