@@ -31,6 +31,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from math import inf
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol
 
 import attrs
@@ -44,6 +45,7 @@ DEFAULT_MAX_KEYS: Final = 1000
 DEFAULT_IDLE_S: Final = 300.0  # five times the percentile window: by then a snapshot has been all zeros for long
 _LOOK: Final = 16  # cells that a new key looks at for one to go: about 10 us
 _LOOK_IDLE: Final = 2  # the same while there is room: more than one, so that the idle ones are caught up with
+_USED: Final = attrgetter("used")
 _FORCED: Final = {State.FORCED_OPEN: Trigger.FORCED_OPEN, State.FORCED_CLOSED: Trigger.FORCED_CLOSED}
 
 
@@ -320,13 +322,12 @@ class KeyedCommands:
         if not self._is_full():
             self.tidy(now, gone)
             return True
-        spare: Cell | None = None
-        for cell in self._next(_LOOK):
+        found = self._next(_LOOK)
+        for cell in found:
             if self._is_idle(cell, now):
                 self._let_go(cell, gone)
-            elif (spare is None or cell.used < spare.used) and self._is_spare(cell):
-                spare = cell
-        return not self._is_full() or (spare is not None and self._let_go(spare, gone))
+        return not self._is_full() or any(
+            self._is_spare(cell) and self._let_go(cell, gone) for cell in sorted(found, key=_USED))
 
     def _next(self, n: int) -> list[Cell]:
         """The *n* cells that were not looked at for longest."""

@@ -567,6 +567,32 @@ def test_a_call_that_begins_while_its_key_is_looked_at_keeps_it(registry, clock,
     assert (cell, False) == (get.resilience.table["a"], cell.gone)
 
 
+@pytest.mark.parametrize("lets_go", ["clear", "remove", "idle", "room"])
+def test_a_call_that_finds_its_key_just_as_it_goes_runs_under_the_next_one(registry, clock, lets_go):
+    class Pins(list):
+        """What is between the look into the table and the pin: another thread's turn."""
+
+        def __iadd__(self, token):
+            if lets_go == "room":
+                get("b", 1)
+            elif lets_go == "idle":
+                clock.advance(9.0)
+                list(registry)
+            else:
+                get.resilience.clear() if lets_go == "clear" else registry.remove("a")
+            return super().__iadd__(token)
+
+    get = keyed(registry, max_keys=1, idle=9.0)
+    get("a", 1)
+    gone = get.resilience.table["a"]
+    gone.pins = Pins()
+    assert 2 == get("a", 2)
+
+    assert (True, []) == (gone.gone, gone.pins)
+    assert (1, 1) == (gone.command.snapshot().counts["success"], registry["a"].snapshot().counts["success"])
+    assert gone.command is not registry["a"] is get.resilience["a"]
+
+
 def test_an_open_circuit_is_kept_until_it_has_rested_and_then_been_idle(registry, clock):
     get = keyed(registry, max_keys=1, idle=3.0)
     break_open(get, "a")  # until 5.0
