@@ -16,20 +16,7 @@ from .core.events import (
     Trigger,
 )
 from .core.histogram import Latency
-from .decorators import (
-    Guarded,
-    Pipeline,
-    adaptive_limit,
-    bulkhead,
-    chaos,
-    circuit_breaker,
-    command,
-    fallback,
-    rate_limit,
-    retry,
-    throttle,
-    timeout,
-)
+from .decorators import Pipeline, command
 from .errors import (
     BadRequestError,
     BulkheadFullError,
@@ -45,6 +32,7 @@ from .errors import (
 )
 from .metrics.snapshot import Snapshot
 from .pipeline.command import Command, Settings
+from .pipeline.keyspace import KeyedCommands
 from .pipeline.policies import (
     AdaptiveLimit,
     Bulkhead,
@@ -58,6 +46,18 @@ from .pipeline.policies import (
     Timeout,
 )
 from .registry import Registry, default_registry
+from .signatures import Guarded, GuardedByKey
+from .single import (
+    adaptive_limit,
+    bulkhead,
+    chaos,
+    circuit_breaker,
+    fallback,
+    rate_limit,
+    retry,
+    throttle,
+    timeout,
+)
 
 __all__ = [
     "AdaptiveLimit",
@@ -84,6 +84,8 @@ __all__ = [
     "Fallback",
     "FallbackRejectedError",
     "Guarded",
+    "GuardedByKey",
+    "KeyedCommands",
     "Latency",
     "Pipeline",
     "RateLimit",

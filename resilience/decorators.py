@@ -1,4 +1,4 @@
-"""What users put on their functions: command, one decorator per policy, and Pipeline.
+"""What users put on their functions: command and Pipeline; single.py has one decorator per policy.
 
 Type checkers see the original signature and result, and the ``resilience``
 attribute. The work is done in guard.py.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from .core.checks import unknown_option
 from .errors import ConfigError
-from .guard import Plan, guard
-from .pipeline.command import Command
+from .guard import guard
 from .pipeline.policies import (
     AdaptiveLimit,
     Bulkhead,
@@ -28,59 +27,15 @@ from .pipeline.policies import (
     Timeout,
     in_order,
 )
+from .plan import Plan
 from .registry import Registry
+from .signatures import UNSET as _UNSET
+from .signatures import Decorator, DecoratorByKey, Guarded, Isolation, Key
 
 P = ParamSpec("P")
-Q = ParamSpec("Q")
 S = TypeVar("S")
-R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
-Isolation = Literal["auto", "semaphore", "thread"]
-
-
-class Guarded(Protocol[P, R_co]):
-    """A guarded function: called as before, and carrying its command."""
-
-    @property
-    def resilience(self) -> Command:
-        """Look at the command, and steer it."""
-        ...
-
-    __name__: str
-    __qualname__: str
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Call the function through its policies."""
-        ...
-
-    @overload
-    def __get__(self, instance: None, owner: Any = None, /) -> Guarded[P, R_co]: ...
-    @overload
-    def __get__(self: Guarded[Concatenate[S, Q], T], instance: S, owner: Any = None, /) -> Guarded[Q, T]: ...
-    @overload  # of a class method
-    def __get__(self: Guarded[Concatenate[type[S], Q], T], instance: S, owner: Any = None, /) -> Guarded[Q, T]: ...
-    @overload  # of a static method
-    def __get__(self, instance: object, owner: Any = None, /) -> Guarded[P, R_co]: ...
-
-
-class Decorator(Protocol):
-    """What a decorator called with settings returns."""
-
-    @overload
-    def __call__(self, fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
-    @overload
-    def __call__(self, fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
-    @overload
-    def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
-
-
-class _Unset:
-    def __repr__(self) -> str:
-        return "its default"
-
-
-_UNSET: Any = _Unset()
 _DEFAULT_BREAKER, _DEFAULT_TIMEOUT = CircuitBreaker(), Timeout()  # values: one of each serves every command
 
 
@@ -110,6 +65,28 @@ def command(
     shadow: bool | Iterable[str] = False,
     registry: Registry | None = None,
 ) -> Decorator: ...
+@overload
+def command(
+    *,
+    key: Callable[..., str],
+    group: str | None = None,
+    max_keys: int = ...,
+    idle: float = ...,
+    timeout: float | None = ...,
+    max_concurrent: int | None = ...,
+    isolation: Isolation = "auto",
+    breaker: CircuitBreaker | None = ...,
+    retry: Retry | None = None,
+    throttle: Throttle | None = None,
+    rate_limit: RateLimit | None = None,
+    adaptive_limit: AdaptiveLimit | None = None,
+    chaos: Chaos | None = None,
+    fallback: Fallback | Callable[..., Any] | None = None,
+    ignore: tuple[type[Exception], ...] = (),
+    pool: ThreadPool | None = None,
+    shadow: bool | Iterable[str] = False,
+    registry: Registry | None = None,
+) -> DecoratorByKey: ...
 def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurrent: int | None = _UNSET,
             breaker: CircuitBreaker | None = _UNSET, retry: Retry | None = None, throttle: Throttle | None = None,
             rate_limit: RateLimit | None = None, adaptive_limit: AdaptiveLimit | None = None,
@@ -122,11 +99,15 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
 
     Args:
         fn: The function, when used bare.
-        key: Name of the command; functions with one key share it. Default: module.qualname.
+        key: Name of the command; functions with one key share it. Default: module.qualname. A callable is given each
+            call's arguments and returns the name: each name is a command of its own, made at its first call.
         group: Shares a dashboard section and a thread pool. Default: the module.
         timeout: Seconds; None: no timeout. Default 1.0, but none where none can reach the call: a plain function
             in semaphore isolation, a generator. For an async generator it bounds the wait for each item.
         max_concurrent: Calls at once; None: no limit. Default 10, or none with an adaptive limit.
+        max_keys: With a callable key: commands at once; one more takes the place of the one that was not called for
+            longest, or shares an overflow command if all are in use. Default 1000.
+        idle: With a callable key: seconds without a call after which a command goes. Default 300.
         isolation: "semaphore": run where the caller is. "thread": on the group's worker threads. "auto": thread for
             a plain function with a timeout, else semaphore.
         breaker: A CircuitBreaker; None: no breaker.
@@ -171,160 +152,10 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
     return lambda function: guard(function, plan, "@command")
 
 
-_COMMAND_OPTIONS = ("key", "group", "isolation", "ignore", "pool", "shadow", "registry")
+_COMMAND_OPTIONS = ("key", "group", "max_keys", "idle", "isolation", "ignore", "pool", "shadow", "registry")
 _COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "retry", "throttle", "rate_limit", "adaptive_limit",
                      "chaos", "fallback")
 _CALLABLES_KEPT = 128
-_STACK_OPTIONS = ("key", "group", "registry")
-
-
-@overload
-def circuit_breaker(fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
-@overload
-def circuit_breaker(fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
-@overload
-def circuit_breaker(fn: Callable[P, T], /) -> Guarded[P, T]: ...
-@overload
-def circuit_breaker(
-    *, key: str | None = None, group: str | None = None, registry: Registry | None = None,
-    shadow: bool | Iterable[str] = False,
-    ignore: tuple[type[Exception], ...] = (), failure_rate: float | None = 0.5, consecutive: int | None = None,
-    min_calls: int = 20, window: float = 10.0, buckets: int = 10, window_calls: int | None = None,
-    open_for: float = 5.0, open_growth: float = 1.0, open_max: float = 300.0, open_jitter: float = 0.0,
-    slow_call: float | None = None, slow_rate: float = 1.0, slow_in_flight: bool = True, half_open_calls: int = 1,
-    half_open_failures: int = 0, half_open_for: float = 30.0, ramp: float = 0.0,
-    ramp_shares: tuple[float, ...] = (0.1, 0.25, 0.5), count_rejections: bool = False,
-) -> Decorator: ...
-def circuit_breaker(fn: Any = _UNSET, /, *, key: str | None = None, group: str | None = None,
-                    registry: Registry | None = None, ignore: tuple[type[Exception], ...] = (),
-                    shadow: bool | Iterable[str] = False, **settings: Any) -> Any:
-    """Refuse calls while their target looks down.
-
-    Args:
-        fn: The function, when used bare.
-        key: As for command, with group and registry.
-        group: See key.
-        registry: See key.
-        ignore: Exceptions that say nothing about the target's health.
-        shadow: Whether to go through the states only, and admit what would be refused.
-        **settings: Those of CircuitBreaker.
-    """
-    plan = Plan(policies=(CircuitBreaker(**settings),), key=key, group=group, registry=registry, ignore=ignore,
-                shadow=shadow)
-    if fn is not _UNSET:
-        return guard(fn, plan, "@circuit_breaker")
-    return lambda function: guard(function, plan, "@circuit_breaker")
-
-
-def adaptive_limit(*, key: str | None = None, group: str | None = None, registry: Registry | None = None,
-                   shadow: bool | Iterable[str] = False,
-                   **settings: Any) -> Decorator:
-    """A bulkhead that finds its own size; more calls are refused with BulkheadFullError.
-
-    Args:
-        key: As for command, with group and registry.
-        group: See key.
-        registry: See key.
-        shadow: Whether only to count what would be refused.
-        **settings: Those of AdaptiveLimit.
-    """
-    return _stacked(AdaptiveLimit(**settings), {"key": key, "group": group, "registry": registry}, "@adaptive_limit",
-                    shadow=shadow)
-
-
-def retry(*, key: str | None = None, group: str | None = None, registry: Registry | None = None,
-          **settings: Any) -> Decorator:
-    """Try again what failed, after a growing and random delay, within the group's budget.
-
-    Args:
-        key: As for command, with group and registry.
-        group: See key.
-        registry: See key.
-        **settings: Those of Retry.
-    """
-    return _stacked(Retry(**settings), {"key": key, "group": group, "registry": registry}, "@retry")
-
-
-def chaos(*, key: str | None = None, group: str | None = None, registry: Registry | None = None,
-          **settings: Any) -> Decorator:
-    """Harm calls on purpose, while the registry says so; see Registry.start_chaos.
-
-    Args:
-        key: As for command, with group and registry.
-        group: See key.
-        registry: See key.
-        **settings: Those of Chaos.
-    """
-    return _stacked(Chaos(**settings), {"key": key, "group": group, "registry": registry}, "@chaos")
-
-
-def rate_limit(calls: int, /, *, key: str | None = None, group: str | None = None, registry: Registry | None = None,
-               shadow: bool | Iterable[str] = False, **settings: Any) -> Decorator:
-    """At most *calls* in ``per`` seconds; more wait up to ``max_wait``, and are refused with RateLimitedError.
-
-    Args:
-        calls: How many.
-        key: As for command, with group and registry.
-        group: See key.
-        registry: See key.
-        shadow: Whether only to count what would be refused.
-        **settings: The others of RateLimit.
-    """
-    return _stacked(RateLimit(calls, **settings), {"key": key, "group": group, "registry": registry},
-                    "@rate_limit", shadow=shadow)
-
-
-def throttle(*, key: str | None = None, group: str | None = None, registry: Registry | None = None,
-             shadow: bool | Iterable[str] = False,
-             **settings: Any) -> Decorator:
-    """Refuse at home, with ThrottledError, a share of the calls that the target would not accept anyway.
-
-    Args:
-        key: As for command, with group and registry.
-        group: See key.
-        registry: See key.
-        shadow: Whether only to count what would be refused.
-        **settings: Those of Throttle.
-    """
-    return _stacked(Throttle(**settings), {"key": key, "group": group, "registry": registry}, "@throttle",
-                    shadow=shadow)
-
-
-def bulkhead(max_concurrent: int, /, *, shadow: bool | Iterable[str] = False, **options: Any) -> Decorator:
-    """At most *max_concurrent* calls at once; more are refused with BulkheadFullError.
-
-    Takes key, group, registry and shadow, as command does.
-    """
-    return _stacked(Bulkhead(max_concurrent), options, "@bulkhead", shadow=shadow)
-
-
-def timeout(seconds: float, /, *, isolation: Isolation = "auto", pool: ThreadPool | None = None,
-            **options: Any) -> Decorator:
-    """Give up after *seconds* with CallTimeoutError: a coroutine is cancelled, a plain function's caller walks away.
-
-    Takes key, group, registry, isolation and pool, as command does.
-    """
-    return _stacked(Timeout(seconds), options, "@timeout", isolation=isolation, pool=pool)
-
-
-def fallback(function: Callable[..., Any] | Fallback, /, *, on: Any = _UNSET, max_concurrent: int = _UNSET,
-             **options: Any) -> Decorator:
-    """Answer with *function* instead of an error; see Fallback for ``on`` and ``max_concurrent``.
-
-    Takes key, group and registry, as command does.
-    """
-    given = {name: value for name, value in (("on", on), ("max_concurrent", max_concurrent)) if value is not _UNSET}
-    if isinstance(function, Fallback) and given:
-        raise ConfigError(f"{', '.join(given)}: said twice; put it into the Fallback", next(iter(given)))
-    return _stacked(function if isinstance(function, Fallback) else Fallback(function, **given), options, "@fallback")
-
-
-def _stacked(policy: Policy, options: dict[str, Any], what: str, **more: Any) -> Decorator:
-    for name in options:
-        if name not in _STACK_OPTIONS:
-            raise unknown_option(name, _STACK_OPTIONS, what)
-    plan = Plan(policies=(policy,), **options, **more)
-    return lambda fn: guard(fn, plan, what)
 
 
 class Pipeline:
@@ -336,14 +167,14 @@ class Pipeline:
     Args:
         *policies: Fallback, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout, Chaos, in
             this order; any may be left out.
-        key: As for command, with group, registry, isolation, pool, ignore and shadow.
+        key: As for command, with group, max_keys, idle, registry, isolation, pool, ignore and shadow.
         **options: See key.
 
     Raises:
         ConfigError: The order is impossible, or an option is unknown.
     """
 
-    def __init__(self, *policies: Policy, key: str | None = None, **options: Any) -> None:
+    def __init__(self, *policies: Policy, key: Key | None = None, **options: Any) -> None:
         for name in options:
             if name not in _COMMAND_OPTIONS:
                 raise unknown_option(name, _COMMAND_OPTIONS, "Pipeline")
@@ -375,5 +206,3 @@ class Pipeline:
 
     def _guard(self, fn: Any) -> Any:
         return guard(fn, self._plan, "Pipeline.call", instead=False)
-
-

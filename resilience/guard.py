@@ -14,17 +14,18 @@ import inspect
 import types
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 
-from .core.checks import ordinary_exceptions, text
 from .core.events import Trigger
 from .drivers.workers import WorkerPool
 from .errors import ConfigError
 from .pipeline.binding import GUARD, check_guardable, dress, flavour_of, name_of
 from .pipeline.command import Command, Settings
 from .pipeline.compiler import compiled
+from .pipeline.dispatch import dispatcher
+from .pipeline.keyspace import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS, KeyedCommands, Made
 from .pipeline.ledger import EVENT_OF, Ledger
 from .pipeline.policies import (
     AdaptiveLimit,
@@ -32,85 +33,16 @@ from .pipeline.policies import (
     Chaos,
     CircuitBreaker,
     Fallback,
-    Policy,
     RateLimit,
     Retry,
-    Shadow,
-    ThreadPool,
     Throttle,
     Timeout,
     in_order,
 )
 from .pipeline.rescue import rescuer
 from .pipeline.template import Flavour, Shape
+from .plan import Plan
 from .registry import Registry, default_registry
-
-ISOLATIONS: Final = ("auto", "semaphore", "thread")
-
-
-def _registry(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and not isinstance(value, Registry):
-        raise ConfigError(f"registry must be a Registry, not {value!r}", attribute.name)
-
-
-def _pool(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and not isinstance(value, ThreadPool):
-        raise ConfigError(f"pool must be a ThreadPool, not {value!r}", attribute.name)
-
-
-def _isolation(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value not in ISOLATIONS:
-        raise ConfigError(f"isolation must be one of {', '.join(ISOLATIONS)}, not {value!r}", attribute.name)
-
-
-@attrs.frozen(kw_only=True)
-class Plan:
-    """What the decorators of one function say.
-
-    Attributes:
-        policies: Outermost first.
-        key: None: the function's module and qualified name.
-        group: None: the function's module.
-        registry: None: the default one.
-        shadow: Gates that only count what they would refuse.
-        whole: Made by ``command``, which says something about every setting.
-        given_timeout: Whether the timeout was asked for, not just the default.
-    """
-
-    policies: tuple[Policy, ...]
-    key: str | None = attrs.field(default=None, validator=text(optional=True))
-    group: str | None = attrs.field(default=None, validator=text(optional=True))
-    registry: Registry | None = attrs.field(default=None, validator=_registry)
-    isolation: str = attrs.field(default="auto", validator=_isolation)
-    pool: ThreadPool | None = attrs.field(default=None, validator=_pool)
-    ignore: tuple[type[Exception], ...] = attrs.field(default=(), validator=ordinary_exceptions)
-    shadow: Any = ()
-    whole: bool = False
-    given_timeout: bool = True
-
-    def __attrs_post_init__(self) -> None:
-        named = self.shadow is not True
-        object.__setattr__(self, "shadow", Shadow(self.shadow).of(self.policies, named=named))
-
-    def find(self, kind: type[Any]) -> Any:
-        """The policy of this kind, or None."""
-        return next((policy for policy in self.policies if isinstance(policy, kind)), None)
-
-    def above(self, inner: Plan) -> Plan:
-        """This plan put on top of *inner*, as one."""
-        merged = {}
-        for name in ("key", "group", "registry", "pool"):
-            ours, theirs = getattr(self, name), getattr(inner, name)
-            if ours is not None and theirs is not None and ours != theirs:
-                raise ConfigError(f"{name}: one stack has both {ours!r} and {theirs!r}", name)
-            merged[name] = ours if ours is not None else theirs
-        if self.isolation != "auto" and inner.isolation not in ("auto", self.isolation):
-            raise ConfigError(f"isolation: one stack has both {self.isolation!r} and {inner.isolation!r}", "isolation")
-        return Plan(
-            policies=(*self.policies, *inner.policies), **merged,
-            isolation=self.isolation if self.isolation != "auto" else inner.isolation,
-            ignore=(*self.ignore, *inner.ignore), shadow=(*self.shadow, *inner.shadow), whole=self.whole or inner.whole,
-            given_timeout=inner.given_timeout if inner.find(Timeout) else self.given_timeout)
 
 
 class Guard(NamedTuple):
@@ -142,21 +74,21 @@ def guard(fn: Any, plan: Plan, what: str, *, instead: bool = True) -> Any:
     if isinstance(fn, (classmethod, staticmethod)):
         return type(fn)(guard(fn.__func__, plan, what))
     below = _guard_of(fn)
-    if below is not None and not instead and plan.key not in (None, below.command.key):
+    if below is not None and not instead and plan.key not in (None, below.command.key, below.plan.key):
         below = None
     if below is not None:
         plan, fn = plan.above(below.plan), below.fn
     in_order(plan.policies)
+    _check_keyed(plan)
+    if callable(plan.key):
+        return _keyed(fn, plan, plan.key, below)
     entry = _enter(fn, plan, below)
     wrapper = _wrap(fn, plan, entry)
-    command, registry = entry.command, entry.registry
-    command.switch(entry.switch)
-    if registry.declared is not None:
-        registry.declared(command, entry.news)
-    if below is not None and below.command is not command:
+    _brought_in(entry)
+    if below is not None and below.command is not entry.command:
         _forsake(below)
     if entry.is_new:
-        registry.announce(command)
+        entry.registry.announce(entry.command)
     return wrapper
 
 
@@ -174,9 +106,73 @@ class _Entry(NamedTuple):
     rescue: Callable[..., Any] | None
 
 
+def _brought_in(entry: _Entry) -> None:
+    """What the function says is in force; let the circuit and the configuration know, outside the lock."""
+    entry.command.switch(entry.switch)
+    if entry.registry.declared is not None:
+        entry.registry.declared(entry.command, entry.news)
+
+
+def _check_keyed(plan: Plan) -> None:
+    for name in ("max_keys", "idle"):
+        if getattr(plan, name) is not None and not callable(plan.key):
+            raise ConfigError(f"{name} is for many commands of one function; give a key that is a callable, such as "
+                              "key=lambda host, path: host", name)
+
+
+def _keyed(fn: Callable[..., Any], plan: Plan, by: Callable[..., str], below: Guard | None) -> Any:
+    """A wrapper that runs each call under the command of its key, made at the key's first call.
+
+    All of them are what a rehearsal in a registry of its own finds right now.
+    """
+    module, qualname = name_of(fn)
+    name = f"{module}.{qualname}"
+    registry = default_registry if plan.registry is None else plan.registry
+    _check_apart(fn, plan, name, lambda found: found.plan.key == by)
+    rehearsal = _enter(fn, attrs.evolve(plan, key=name, registry=Registry(clock=registry.clock)), below)
+    if rehearsal.flavour is Flavour.THREAD:
+        registry.check_pool(rehearsal.command.group, plan.pool)
+
+    def make(key: str) -> Made:
+        entry = _enter(fn, attrs.evolve(plan, key=key, template=name), None)
+        call = _wrap(fn, plan, entry)
+
+        def announce() -> None:
+            if entry.is_new:
+                registry.announce(entry.command)
+
+        return Made(entry.command, getattr(call, "_self_guarded", call), functools.partial(_brought_in, entry),
+                    announce)
+
+    keyspace = KeyedCommands(
+        rehearsal.command, registry, make, max_keys=DEFAULT_MAX_KEYS if plan.max_keys is None else plan.max_keys,
+        idle=DEFAULT_IDLE_S if plan.idle is None else plan.idle)
+    guarded: Any = dispatcher(keyspace, by, rehearsal.flavour)
+    wrapper: Any = dress(guarded, fn)
+    guarded.resilience = keyspace
+    setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, plan, rehearsal.command, registry, rehearsal.ledger))
+    _replaces(fn, qualname, registry, below)
+    return wrapper
+
+
+def _replaces(fn: Callable[..., Any], qualname: str, registry: Registry, below: Guard | None) -> None:
+    """Let go of the commands of what a keyed function takes the place of: a stack's lower part, a module's older self.
+
+    These might contradict the new ones, and would do so at a call.
+    """
+    if below is not None:
+        _forsake(below)
+    former = [] if "<locals>" in qualname else list(_now_under(fn, qualname))
+    for each in [*former, *([] if below is None else [below.wrapper()])]:
+        keyspace = getattr(each, "resilience", None)
+        if isinstance(keyspace, KeyedCommands) and keyspace.home is registry:
+            keyspace.clear()
+
+
 def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
     """Check everything, then change the command, or make it."""
     module, qualname = name_of(fn)
+    assert not callable(plan.key)
     key, group = plan.key or f"{module}.{qualname}", plan.group or module
     flavour, timeless = _flavour(fn, plan, key)
     registry = default_registry if plan.registry is None else plan.registry
@@ -184,9 +180,9 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
     fallback = plan.find(Fallback)
     with registry.lock:
         known = registry.get(key)
-        command = known if known is not None else registry.command(key, group)
+        command = known if known is not None else registry.command(key, group, plan.template)
         _agree(command, plan, group, settings, stated, _is_redefinition(command, fn, plan, below))
-        _check_apart(fn, plan, command)
+        _check_apart(fn, plan, key, lambda found: found.command is command)
         ledger = command.ledger(fallback=fallback, ignore=plan.ignore)
         rescue = None if fallback is None else rescuer(fallback, ledger, flavour, fn)
         pool: Callable[[], WorkerPool] | None = None
@@ -360,16 +356,16 @@ def _now_under(fn: Callable[..., Any], qualname: str) -> Iterator[Any]:
         found = getattr(found, "__wrapped__", None)
 
 
-def _check_apart(fn: Callable[..., Any], plan: Plan, command: Command) -> None:
-    """Raise ConfigError if *fn* wraps, with somebody's decorator between, a guard that does the same for this key."""
+def _check_apart(fn: Callable[..., Any], plan: Plan, key: str, same: Callable[[Guard], bool]) -> None:
+    """Raise ConfigError if *fn* wraps, with somebody's decorator between, a guard that does the *same* for this key."""
     inner: Any = fn
     while inner is not None:
         found = _guard_of(inner)
-        if found is not None and found.command is command:
+        if found is not None and same(found):
             for policy in plan.policies:
                 if found.plan.find(type(policy)) is not None:
                     raise ConfigError(
-                        f"{command.key}: {type(policy).__name__} stands above and below another decorator, so that "
+                        f"{key}: {type(policy).__name__} stands above and below another decorator, so that "
                         "each call would pass it twice; keep one of them, or give one a key of its own", "key")
         inner = _beneath(inner)
 

@@ -1,6 +1,8 @@
 """Registry: the commands that share a clock, listeners and thread pools, by key.
 
 Reading takes no lock; iterating goes over a copy, which a dict makes in one step.
+Where functions have a callable for a key, who iterates takes the lock for a moment, to let
+the keys go that have been idle (pipeline.keyspace).
 After a fork the child's registries start over: fresh locks, pools and statistics.
 """
 
@@ -12,6 +14,7 @@ import random as _random
 import threading
 import time
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -20,6 +23,7 @@ from .drivers.workers import WorkerPool
 from .errors import ConfigError
 from .pipeline.command import Command, Environment
 from .pipeline.emitter import Emitter
+from .pipeline.keyspace import KeyedCommands
 from .pipeline.policies import ThreadPool
 
 _Event = TypeVar("_Event")
@@ -40,6 +44,7 @@ class Registry:
         random: Numbers in [0, 1), for jitter.
 
     Attributes:
+        keyspaces: The functions with a callable for a key that have commands here; changes under the lock.
         declared: Called after each decoration with the command and the names of the settings that it said anew,
             outside the lock and before the command is announced; None: nobody wants to know.
     """
@@ -50,6 +55,7 @@ class Registry:
             raise TypeError(f"clock must be callable, not {clock!r}")
         self._lock = threading.RLock()
         self._commands: dict[str, Command] = {}
+        self.keyspaces: OrderedDict[KeyedCommands, None] = OrderedDict()
         self._pools: dict[str, WorkerPool] = {}
         self._pool_settings: dict[str, ThreadPool] = {}
         self.declared: Callable[[Command, Collection[str]], None] | None = None
@@ -69,9 +75,11 @@ class Registry:
         return self._lock
 
     def __iter__(self) -> Iterator[Command]:
+        self._sweep()
         return iter(self._commands.copy().values())
 
     def __len__(self) -> int:
+        self._sweep()
         return len(self._commands)
 
     def __contains__(self, key: object) -> bool:
@@ -103,9 +111,12 @@ class Registry:
         """Forget a command, so that streams and exporters do; functions that have it go on working."""
         with self._lock:
             command = self._commands.pop(key, None)
+            if command is not None:
+                for keyspace in tuple(self.keyspaces):
+                    keyspace.forget(command)
         if command is None:
             return False
-        self._emitter.emit(CommandRemoved(command.key, command.group, self.clock()))
+        self.removed([command])
         return True
 
     def start_chaos(self, seconds: float, *keys: str) -> None:
@@ -170,13 +181,41 @@ class Registry:
         """The thread pools, by group."""
         return dict(self._pools)
 
-    def command(self, key: str, group: str) -> Command:
+    def command(self, key: str, group: str, template: str | None = None) -> Command:
         """A command with this key that is not in the table yet; see add()."""
-        return Command(key, group, self._environment)
+        return Command(key, group, self._environment, template)
 
     def add(self, command: Command) -> None:
         """Enter a new command. The caller holds the lock; see announce()."""
         self._commands[command.key] = command
+
+    def dismiss(self, command: Command, call: Callable[..., Any]) -> bool:
+        """Forget a command unless functions other than *call* share it; whether that was so. The caller holds the lock.
+
+        See removed(), which is to follow.
+        """
+        command.forgoes(call)
+        if self._commands.get(command.key) is not command or command.functions:
+            return False
+        del self._commands[command.key]
+        return True
+
+    def removed(self, commands: list[Command]) -> None:
+        """Tell listeners that these were forgotten; outside the lock."""
+        for command in commands:
+            self._emitter.emit(CommandRemoved(command.key, command.group, self.clock()))
+
+    def _sweep(self) -> None:
+        """Let idle keys go; not if the reader himself is at work under the lock, for listeners hear of it."""
+        if not self.keyspaces or self._lock._is_owned():  # type: ignore[attr-defined] # as threading.Condition asks
+            return
+        gone: list[Command] = []
+        try:
+            with self._lock:
+                for keyspace in tuple(self.keyspaces):
+                    keyspace.sweep(self.clock(), gone)
+        finally:
+            self.removed(gone)
 
     def announce(self, command: Command) -> None:
         """Restore a new command, and tell listeners of it; outside the lock."""
@@ -218,7 +257,9 @@ class Registry:
         self._environment.unrest.clear()
         for budget in self._environment.budgets.values():
             budget.renew(self.clock())
-        for command in self:
+        for keyspace in tuple(self.keyspaces):
+            keyspace.renew()
+        for command in self._commands.copy().values():
             command.renew()
 
 

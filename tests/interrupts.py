@@ -50,6 +50,7 @@ def interrupted(work, error=KeyboardInterrupt):
             pass
         finally:
             sys.settrace(before)
+        strike.last.clear()  # frames, and so the functions that they run
         yield n
         if n and strike.left > 0:
             return

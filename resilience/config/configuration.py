@@ -89,8 +89,9 @@ class Configuration:
     def unused(self) -> tuple[str, ...]:
         """What the tables speak of and no command has so far, such as ``commands.KEY``: misspelt, or not imported."""
         tables, groups = self._overlay.tables, {command.group for command in self._registry}
+        names = {name for command in self._registry for name in command.names}
         return (*(f"groups.{name}" for name in tables.groups if name not in groups),
-                *(f"commands.{key}" for key in tables.commands if key not in self._registry),
+                *(f"commands.{key}" for key in tables.commands if key not in names),
                 *(f"guards.{target}" for target, patch in self._overlay.patches.items() if not patch.is_in_place))
 
     def reload(self) -> None:

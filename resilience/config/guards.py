@@ -22,10 +22,11 @@ from typing import Any, Final
 import attrs
 import wrapt
 
-from ..guard import Plan, guard
+from ..guard import guard
 from ..pipeline.binding import GUARD
 from ..pipeline.command import Command
 from ..pipeline.policies import AdaptiveLimit, Bulkhead, Fallback, Policy, Retry, Throttle, Timeout
+from ..plan import Plan
 from ..registry import Registry
 from .commands import Layer, bare, guard_settings, settings
 from .mistakes import Place

@@ -8,7 +8,7 @@ are said about as many, the file beats the code. From weak to strong:
 3. ``[groups.NAME]``
 4. what the decorator says
 5. the command's entries of ``[guards]``, which stand for a decorator
-6. ``[commands.KEY]``
+6. ``[commands.KEY]``; of a keyed function's command, that of the function's name, then that of the key
 
 Without ``[groups]`` this is Hystrix's order. Variables of the environment are put
 on top of the tables of the file, each on that of its own name. What the code
@@ -85,7 +85,7 @@ class Tables:
                     values[name] = said
                     continue
                 at = _blamed(name, error.option, leaves, own)
-                mistakes.append(at.mistake(f"of {command.key!r}, with all that is said about it: {why}"))
+                mistakes.append(at.mistake(f"of {command.names[0]!r}, with all that is said about it: {why}"))
                 why = None
             if why is not None:
                 if name in own:
@@ -102,7 +102,7 @@ class Tables:
         leaves = {**{name: Said(each.value, LIBRARY) for name, each in code.items() if name not in leaves},
                   **leaves, **self.defaults, **self.groups.get(command.group, {}), **said}
         own: set[str] = set()
-        for layer in (*self._guards(command.key), self.commands.get(command.key, {})):
+        for layer in (*self._guards(command.key), *(self.commands.get(name, {}) for name in command.names)):
             live = {name: each for name, each in layer.items() if name.split(".")[0] in settings()}
             leaves.update(live)
             own.update(name.split(".")[0] for name in live)

@@ -219,9 +219,9 @@ class Overlay:
         late: list[Mistake] = []
         with self._registry.lock:
             change = self._bring(command, self.tables, late, anew)
-            known = self.late.pop(command.key, ())
+            known = self.late.pop(command.names[0], ())  # the same for every key of a keyed function
             if late:
-                self.late[command.key] = tuple(late)
+                self.late[command.names[0]] = tuple(late)
         if change is not None:
             told(change)
         news = [mistake for mistake in late if mistake not in known]

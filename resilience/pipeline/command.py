@@ -11,7 +11,7 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from math import isnan
+from math import inf, isnan
 from typing import Any, Final
 
 import attrs
@@ -148,13 +148,14 @@ class Command:
         "_settings",
         "_slots",
         "_stated",
+        "_template",
         "_throttler",
         "_timeless",
         "_transitions",
     )
 
-    def __init__(self, key: str, group: str, environment: Environment) -> None:
-        self._key, self._group = key, group
+    def __init__(self, key: str, group: str, environment: Environment, template: str | None = None) -> None:
+        self._key, self._group, self._template = key, group, template
         self._environment, self._clock = environment, environment.clock
         now = self._clock()
         self._settings = self._declared = Settings()  # what is in force; what the functions said
@@ -189,6 +190,11 @@ class Command:
         return self._group
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What a file may call it: its key, after the name of the function that it is one of many commands of."""
+        return (self._key,) if self._template is None else (self._template, self._key)
+
+    @property
     def state(self) -> State:
         """What its circuit does with calls now; "disabled" without a breaker."""
         return State.DISABLED if self._circuit is None else self._circuit.state
@@ -197,6 +203,19 @@ class Command:
     def settings(self) -> Settings:
         """What is in force now."""
         return self._settings
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that hold a slot now, abandoned ones included; 0 without a bulkhead."""
+        return self._slots.in_flight
+
+    @property
+    def needed_until(self) -> float:
+        """Until when its circuit knows something that a new one would not; never (-inf) while it is closed."""
+        if self.state in (State.OPEN, State.HALF_OPEN):
+            assert self._circuit is not None
+            return self._circuit.term.until
+        return inf if self.state in (State.FORCED_OPEN, State.FORCED_CLOSED) else -inf
 
     @property
     def pool(self) -> WorkerPool | None:
@@ -291,12 +310,8 @@ class Command:
         Raises:
             ConfigError: A value is out of range, or the command has no such policy to change.
         """
-        for name in changes:
-            if name not in _LIVE:
-                raise ConfigError(f"{name} cannot be changed on a live command; {', '.join(_LIVE)} can", name)
         with self._environment.lock:  # two changes at once: the later one adds to the earlier
-            for name, value in changes.items():
-                self._check_live(name, value)
+            self.check(changes)
             if "shadow" in changes:
                 changes["shadow"] = Shadow(changes["shadow"]).shadow
             settings = attrs.evolve(self._settings, **changes)
@@ -306,22 +321,30 @@ class Command:
         if changed:
             self._environment.emitter.emit(CommandConfigured(self._key, self._group, changed, self._clock()))
 
+    def check(self, changes: Mapping[str, Any]) -> None:
+        """Raise ConfigError if configure() would."""
+        for name in changes:
+            if name not in _LIVE:
+                raise ConfigError(f"{name} cannot be changed on a live command; {', '.join(_LIVE)} can", name)
+        for name, value in changes.items():
+            self._check_live(name, value)
+
     def _check_live(self, name: str, value: Any) -> None:
         if name == "timeout":
             Timeout(value)
             if value is not None and self._timeless is not None:
-                raise ConfigError(f"{self._key}: {self._timeless}", name)
+                raise ConfigError(f"{self.names[0]}: {self._timeless}", name)
         elif name == "max_concurrent":
             Bulkhead(value)
             if "max_concurrent" not in self._stated:
-                raise ConfigError(f"{self._key} has no bulkhead to configure", name)
+                raise ConfigError(f"{self.names[0]} has no bulkhead to configure", name)
         elif name == "shadow":
             Shadow(value)
         elif name == "breaker":
             if value is not None and not isinstance(value, CircuitBreaker):
                 raise ConfigError(f"breaker must be a CircuitBreaker or None, not {value!r}", name)
             if self._circuit is None:
-                raise ConfigError(f"{self._key} has no breaker to configure", name)
+                raise ConfigError(f"{self.names[0]} has no breaker to configure", name)
         else:
             self._check_kind(name, value)
 
@@ -330,7 +353,7 @@ class Command:
         if not isinstance(value, kind):
             raise ConfigError(f"{name} must be of type {kind.__name__}, not {value!r}", name)
         if getattr(self._settings, name) is None:
-            raise ConfigError(f"{self._key} has no {name} to configure", name)
+            raise ConfigError(f"{self.names[0]} has no {name} to configure", name)
 
     # -- for the registry and the decorators
 
@@ -369,8 +392,10 @@ class Command:
         self._stated = _shared(known | stated)
         recorder = self._recorder
         if self._circuit is None and merged.breaker is not None:
+            changed = weakref.WeakMethod(self._changed)  # else a command would be in a cycle, and outlive its eviction
             self._circuit = Circuit(merged.breaker, key=self._key, group=self._group, now=self._clock(),
-                                    emit=self._changed, random=self._environment.random,
+                                    emit=lambda event: (tell := changed()) and tell(event),
+                                    random=self._environment.random,
                                     horizon=lambda: recorder.edge)
         if self._retry is None and merged.retry is not None:
             self._retry = RetryPolicy(merged.retry, None)
@@ -456,6 +481,10 @@ class Command:
         """Take note of a wrapper; *timeless* says why no timeout can reach it, None if one can."""
         self._functions = [each for each in self._functions if each() is not None] + [weakref.ref(function)]
         self._timeless = self._timeless or timeless
+
+    def forgoes(self, function: Callable[..., Any]) -> None:
+        """A wrapper is not to be called any more, though somebody may hold it, such as a traceback."""
+        self._functions = [each for each in self._functions if each() not in (None, function)]
 
     @property
     def functions(self) -> list[Callable[..., Any]]:

@@ -19,7 +19,11 @@ from .template import NAMES, Shape, source
 def _maker(shape: Shape) -> Callable[..., Callable[..., Any]]:
     text = source(shape)
     parts = [field.name for field in attrs.fields(Shape) if getattr(shape, field.name) is True]
-    filename = f"<resilience {' '.join([shape.flavour.value, *parts])}>"
+    return made(text, f"<resilience {' '.join([shape.flavour.value, *parts])}>")
+
+
+def made(text: str, filename: str) -> Callable[..., Callable[..., Any]]:
+    """The function ``make`` that *text* defines."""
     linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
     scope: dict[str, Any] = {}
     exec(compile(text, filename, "exec"), scope)

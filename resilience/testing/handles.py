@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..decorators import Guarded
 from ..pipeline.command import Command
+from ..signatures import Guarded
 
 Target = Command | Guarded[..., Any]
 

@@ -21,6 +21,7 @@ import attrs
 from ..core.events import CommandAdded, State
 from ..pipeline.binding import name_of
 from ..pipeline.command import Command
+from ..pipeline.keyspace import NO_ORDERS
 from ..registry import Registry, default_registry
 from .handles import Target, handle_of
 
@@ -114,25 +115,28 @@ def restored(registry: Registry = default_registry) -> Iterator[None]:
     Circuits are closed and statistics emptied. Live settings and forced states
     are those of the block's beginning again; a command made meanwhile by a module
     that was imported gets the settings it was declared with, one made inside a
-    function is removed, and one removed meanwhile is there again. Subscriptions made meanwhile end.
+    function, or for a key, is removed, and one removed meanwhile is there again. Subscriptions made meanwhile end.
 
     Args:
         registry: What to put back.
     """
     before = {handle: _Settings.of(handle) for handle in registry}
     listeners = registry._emitter.listeners
+    orders = {keyspace: keyspace.orders for keyspace in tuple(registry.keyspaces)}
     try:
         yield
     finally:
+        for keyspace in {**orders, **registry.keyspaces}:
+            keyspace.orders = orders.get(keyspace, NO_ORDERS)
         with registry._emitter._lock:
             registry._emitter.listeners = listeners
         for handle in registry:
-            if handle not in before and _is_local(handle):
+            if handle not in before and (_is_local(handle) or handle.names != (handle.key,)):
                 registry.remove(handle.key)
                 _orphans[handle] = registry
         with registry.lock:
             for handle in before:
-                if handle.key not in registry:
+                if handle.key not in registry and handle.names == (handle.key,):  # keyed ones come by themselves
                     registry.add(handle)
         for handle in (*registry, *(each for each, home in _orphans.items() if home is registry)):
             (before.get(handle) or _Settings.declared(handle)).restore(handle)

@@ -14,6 +14,7 @@ from .report import Gate, Section, Table
 #: (what, ours, reference, bound): ratios of overheads over the bare call.
 BOUNDS = (
     ("sync breaker / circuitbreaker", "ours: breaker, slow calls", "circuitbreaker", 0.9),
+    ("sync breaker whose key is a callable / with a fixed key", "ours: breaker by key", "ours: breaker", 2.0),
     ("sync breaker / interlock", "ours: breaker, slow calls", "interlock", 0.12),
     (
         "sync command / circuitbreaker's bare breaker",

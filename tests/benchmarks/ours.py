@@ -20,6 +20,7 @@ def subjects() -> Iterator[Subject]:
     """All that the bounds speak of."""
     mine = Registry()
     yield Subject(name="ours: breaker", call=circuit_breaker(key="breaker", registry=mine)(echo))
+    yield Subject(name="ours: breaker by key", call=circuit_breaker(key=lambda x: "one", registry=mine)(echo))
     watchful = circuit_breaker(slow_call=0.2, slow_rate=0.8, key="slow", registry=mine)
     yield Subject(name="ours: breaker, slow calls", call=watchful(echo))
     sync_command = command(

@@ -11,6 +11,7 @@ from resilience import (
     CircuitBreaker,
     Command,
     Fallback,
+    KeyedCommands,
     Pipeline,
     Snapshot,
     State,
@@ -21,6 +22,7 @@ from resilience import (
     command,
     default_registry,
     fallback,
+    retry,
     timeout,
 )
 
@@ -43,6 +45,27 @@ def numbers(n: int) -> Iterator[int]:
 @command
 async def rows(n: int) -> AsyncIterator[bytes]:
     yield b"" * n
+
+
+@command(key=lambda host, path: host, max_keys=50, idle=60.0)
+async def fetched(host: str, path: str = "") -> bytes:
+    return path.encode()
+
+
+@circuit_breaker(key=str.lower, failure_rate=0.3, idle=60.0)
+def asked(host: str) -> int:
+    return len(host)
+
+
+@bulkhead(20, key=lambda shard: f"shard {shard}")
+def counted(shard: int) -> Iterator[int]:
+    yield shard
+
+
+class Sharded:
+    @retry(key=lambda self, shard: f"{self} {shard}", attempts=2)
+    def read(self, shard: int) -> str:
+        return str(shard)
 
 
 @circuit_breaker
@@ -132,6 +155,18 @@ async def coroutines() -> None:
     assert_type(await asyncio.create_task(stacked("a")), int)
     assert_type(await guarded.call(price, "sku"), float)
     assert_type(guarded.call(bare, 1, "x"), float)
+
+
+async def by_key(sharded: Sharded) -> None:
+    assert_type(await asyncio.create_task(fetched("a", path="b")), bytes)
+    assert_type(asked("a"), int)
+    assert_type(counted(1), Iterator[int])
+    assert_type(sharded.read(1), str)
+    assert_type(asked.resilience, KeyedCommands)
+    assert_type(sharded.read.resilience["a"], Command)
+    assert_type([handle.state for handle in fetched.resilience], list[State])
+    asked(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    sharded.read()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 async def methods(client: Client) -> None:

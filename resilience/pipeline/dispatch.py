@@ -1,0 +1,92 @@
+"""Dispatch: the wrapper of a function whose key is a callable, for every flavour of function from one text.
+
+It finds the cell of the call's key, pins it, and hands the call on to the cell's
+compiled wrapper. See keyspace.py for why the pin comes before the look at ``gone``.
+Between a pin and the note that it is held stands nothing that a signal handler's
+exception could follow (core.bulkhead), so that none is left behind.
+"""
+
+from __future__ import annotations
+
+import functools
+import textwrap
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..core.bulkhead import TOKEN
+from .compiler import made
+from .keyspace import NOBODY, KeyedCommands
+from .template import Flavour
+
+_TEXT: Final = """\
+def make(by, spelt, find, admit, clock, NOBODY, TOKEN):
+    {async_}def guarded(*args, **kwargs):
+        key = by(*args, **kwargs)
+        if key.__class__ is not str:
+            key = spelt(key)
+        held = None
+        try:
+            cell = find(key, NOBODY)
+            while True:
+                pins = cell.pins
+                pins += TOKEN
+                held = pins
+                if not cell.gone:
+                    break
+                held = None
+                del pins[-1]
+                cell = admit(key)
+            cell.used = clock()
+{call}
+        except BaseException:
+            if held is not None:
+                del held[-1]
+            raise
+        del held[-1]
+        return{result}
+    return guarded
+"""
+
+_CALL: Final = {
+    Flavour.SYNC: "result = cell.call(*args, **kwargs)",
+    Flavour.THREAD: "result = cell.call(*args, **kwargs)",
+    Flavour.ASYNC: "result = await cell.call(*args, **kwargs)",
+    Flavour.GENERATOR: "result = yield from cell.call(*args, **kwargs)",
+    Flavour.ASYNC_GENERATOR: """\
+source = cell.call(*args, **kwargs)
+step = source.__anext__()
+while True:
+    try:
+        item = await step
+    except StopAsyncIteration:
+        break
+    step = None  # an athrow() keeps the exception
+    try:
+        sent = yield item
+    except GeneratorExit:
+        await source.aclose()
+        raise
+    except BaseException as injected:
+        step = source.athrow(injected)
+    else:
+        step = source.asend(sent)""",
+}
+
+
+@functools.cache
+def _maker(flavour: Flavour) -> Callable[..., Callable[..., Any]]:
+    text = _TEXT.format(async_="async " if flavour.is_async else "", call=textwrap.indent(_CALL[flavour], " " * 12),
+                        result="" if flavour is Flavour.ASYNC_GENERATOR else " result")
+    return made(text, f"<resilience {flavour.value} by key>")
+
+
+def dispatcher(keyspace: KeyedCommands, by: Callable[..., str], flavour: Flavour) -> Callable[..., Any]:
+    """A function that runs each call under the command of its key, ``by(*args, **kwargs)``."""
+
+    def spelt(key: object) -> str:
+        """A key that is no plain str: a StrEnum's member, or a mistake."""
+        if isinstance(key, str):
+            return str.__str__(key)
+        raise TypeError(f"the key of a call of {keyspace.key} must be a str, not {key!r}")
+
+    return _maker(flavour)(by, spelt, keyspace.table.get, keyspace.admit, keyspace.clock, NOBODY, TOKEN)
