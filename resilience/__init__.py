@@ -31,7 +31,7 @@ from .errors import (
     ThrottledError,
 )
 from .metrics.snapshot import Snapshot
-from .pipeline.command import Command, Settings
+from .pipeline.command import Command
 from .pipeline.keyspace import KeyedCommands
 from .pipeline.policies import (
     AdaptiveLimit,
@@ -45,6 +45,7 @@ from .pipeline.policies import (
     Throttle,
     Timeout,
 )
+from .pipeline.settings import Settings
 from .registry import Registry, default_registry
 from .signatures import Guarded, GuardedByKey
 from .single import (

@@ -22,7 +22,7 @@ from .core.events import Trigger
 from .drivers.workers import WorkerPool
 from .errors import ConfigError
 from .pipeline.binding import GUARD, check_guardable, dress, flavour_of, name_of
-from .pipeline.command import Command, Settings
+from .pipeline.command import Command
 from .pipeline.compiler import compiled
 from .pipeline.dispatch import dispatcher
 from .pipeline.keyspace import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS, KeyedCommands, Made
@@ -40,6 +40,7 @@ from .pipeline.policies import (
     in_order,
 )
 from .pipeline.rescue import rescuer
+from .pipeline.settings import Settings
 from .pipeline.template import Flavour, Shape
 from .plan import Plan
 from .registry import Registry, default_registry
@@ -206,16 +207,16 @@ def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
                   adaptive=limit is not None,
                   deadline=flavour.is_async and (plan.whole or plan.find(Timeout) is not None),
                   fallback=entry.rescue is not None)
-    machines = command.machines()
+    machines = command.machines.bound()
     if shape.breaker and not shape.fallback and not shape.retry:
         machines["admit"] = ledger.admission(machines["circuit"])
     if retry is not None:
-        machines |= command.retrying(ledger, flavour)
+        machines |= command.machines.retrying(ledger, flavour)
     if limit is not None:
-        machines |= command.turns(limit, flavour)
+        machines |= command.machines.turns(limit, flavour)
     if shape.rate:
-        machines |= command.line(flavour)
-    called = fn if plan.find(Chaos) is None else command.in_chaos(fn, flavour)
+        machines |= command.machines.line(flavour)
+    called = fn if plan.find(Chaos) is None else command.machines.in_chaos(fn, flavour)
     guarded: Any = compiled(shape, fn=called, classify=ledger.classify, rescuable=ledger.rescuable, rescue=entry.rescue,
                             refusal=ledger.refusal, emitted=ledger.emitted, EVENT_OF=EVENT_OF, **machines)
     wrapper: Any = dress(guarded, fn)

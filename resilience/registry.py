@@ -21,8 +21,9 @@ from typing import Any, TypeVar
 from .core.events import CommandAdded, CommandRemoved
 from .drivers.workers import WorkerPool
 from .errors import ConfigError
-from .pipeline.command import Command, Environment
+from .pipeline.command import Command
 from .pipeline.emitter import Emitter
+from .pipeline.environment import Environment
 from .pipeline.keyspace import KeyedCommands
 from .pipeline.policies import ThreadPool
 

@@ -25,8 +25,8 @@ import attrs
 from ..core.checks import text
 from ..decorators import command
 from ..errors import ConfigError
-from ..pipeline.command import Settings
 from ..pipeline.policies import ORDER, Shadow, ThreadPool
+from ..pipeline.settings import Settings
 from ..registry import Registry
 from .constraints import constraints
 from .document import Document

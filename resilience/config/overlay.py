@@ -24,7 +24,8 @@ from typing import Any, Final
 import wrapt
 
 from ..errors import ConfigError
-from ..pipeline.command import Command, Settings
+from ..pipeline.command import Command
+from ..pipeline.settings import Settings
 from ..registry import Registry
 from .commands import settings
 from .guards import Entry, Patch

@@ -8,7 +8,6 @@ that has no timeout, say) another may add.
 from __future__ import annotations
 
 import functools
-import threading
 import weakref
 from collections.abc import Callable, Mapping
 from math import inf, isnan
@@ -16,105 +15,20 @@ from typing import Any, Final
 
 import attrs
 
-from ..core.adaptive import Limiter
-from ..core.budget import Budget, RetryBudget
-from ..core.bulkhead import TOKEN, Slots
-from ..core.circuit import Circuit
-from ..core.events import CommandConfigured, ShadowRejected, State, StateChanged, Trigger
-from ..core.outcome import EVENT_NAMES, Event
-from ..core.rate_limit import RateLimiter
+from ..core.events import CommandConfigured, State, StateChanged, Trigger
+from ..core.outcome import EVENT_NAMES
 from ..core.saved import SavedCircuit
-from ..core.throttle import Throttler
-from ..drivers.deadlines import Deadlines
-from ..drivers.lines import Line
-from ..drivers.pauses import async_sleeper, sleeper
-from ..drivers.turns import Turns
-from ..drivers.workers import Isolation, WorkerPool
+from ..drivers.workers import WorkerPool
 from ..errors import ConfigError
 from ..metrics.recorder import LATENCY_WINDOW_S, WINDOW_S, Recorder
 from ..metrics.snapshot import Snapshot
-from .emitter import Emitter
-from .havoc import ChaosPolicy, Havoc
+from .environment import Environment
 from .ledger import Ledger
-from .policies import (
-    AdaptiveLimit,
-    Bulkhead,
-    Chaos,
-    CircuitBreaker,
-    RateLimit,
-    Retry,
-    Shadow,
-    ThreadPool,
-    Throttle,
-    Timeout,
-)
-from .retrying import Retrying, RetryPolicy
-from .template import Flavour
+from .machines import Machines
+from .policies import Bulkhead, CircuitBreaker, Shadow, Timeout
+from .settings import KINDS, LIVE, Settings
 
-_KINDS: Final = {"throttle": Throttle, "rate_limit": RateLimit, "adaptive_limit": AdaptiveLimit, "retry": Retry,
-                 "chaos": Chaos}
 _TRANSITIONS_KEPT: Final = 5
-_LIVE: Final = ("timeout", "max_concurrent", "breaker", "throttle", "rate_limit", "adaptive_limit", "retry", "chaos",
-                 "shadow")
-_SHADOW_REJECTED: Final = int(Event.SHADOW_REJECTED)
-
-
-@attrs.frozen(kw_only=True)
-class Settings:
-    """What is in force for a command.
-
-    Attributes:
-        timeout: Seconds; None: no timeout.
-        max_concurrent: Calls at once; None: no limit.
-        isolation: "thread" if any of its functions runs on worker threads, else "semaphore".
-        retry: None: no retry.
-        breaker: None: no breaker.
-        throttle: None: no throttle.
-        rate_limit: None: no rate limit.
-        adaptive_limit: None: none; with one, ``max_concurrent`` is None, and a snapshot's tells what it found.
-        chaos: None: no chaos. With one there is chaos only while the registry says so.
-        pool: The group's threads; None: in their default number.
-        shadow: Gates that only count what they would refuse, by the names of their settings.
-        has_fallback: Whether any of its functions has one.
-        fallback_max_concurrent: How many fallbacks of one function may run at once.
-    """
-
-    timeout: float | None = None
-    max_concurrent: int | None = None
-    isolation: str = "semaphore"
-    retry: Retry | None = None
-    breaker: CircuitBreaker | None = None
-    throttle: Throttle | None = None
-    rate_limit: RateLimit | None = None
-    adaptive_limit: AdaptiveLimit | None = None
-    chaos: Chaos | None = None
-    pool: ThreadPool | None = None
-    shadow: tuple[str, ...] = ()
-    has_fallback: bool = False
-    fallback_max_concurrent: int = 10
-
-
-@attrs.define
-class Environment:
-    """What a registry lends its commands; ``lock`` is the registry's, and another after a fork."""
-
-    clock: Callable[[], float]
-    random: Callable[[], float]
-    emitter: Emitter
-    lock: threading.RLock
-    budgets: dict[str, Budget] = attrs.field(factory=dict)
-    unrest: dict[str | None, float] = attrs.field(factory=dict)  # until when chaos reigns, by key; None: for all
-
-    def budget(self, group: str, config: RetryBudget | None) -> Budget | None:
-        """The retry budget of a group: the one that was said last. The caller holds the lock."""
-        if config is None:
-            return None
-        budget = self.budgets.get(group)
-        if budget is None:
-            budget = self.budgets[group] = Budget(config, self.clock())
-        elif budget.config != config:
-            budget.configure(config, self.clock())
-        return budget
 
 
 @functools.lru_cache(maxsize=256)
@@ -129,47 +43,15 @@ class Command:
     Made by decorating a function; the function's ``resilience`` attribute is it.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_chaos",
-        "_circuit",
-        "_clock",
-        "_deadlines",
-        "_declared",
-        "_environment",
-        "_functions",
-        "_group",
-        "_isolation",
-        "_key",
-        "_limiter",
-        "_rate",
-        "_recorder",
-        "_retry",
-        "_settings",
-        "_slots",
-        "_stated",
-        "_template",
-        "_throttler",
-        "_timeless",
-        "_transitions",
-    )
+    __slots__ = ("__weakref__", "_clock", "_declared", "_environment", "_functions", "_group", "_key", "_machines",
+                 "_settings", "_stated", "_template", "_timeless", "_transitions")
 
     def __init__(self, key: str, group: str, environment: Environment, template: str | None = None) -> None:
         self._key, self._group, self._template = key, group, template
         self._environment, self._clock = environment, environment.clock
-        now = self._clock()
         self._settings = self._declared = Settings()  # what is in force; what the functions said
         self._stated: frozenset[str] = frozenset()  # settings that a function has said something about
-        self._slots = Slots(Bulkhead(None), key=key)
-        self._recorder = Recorder(now=now, take_peak=self._slots.take_peak)
-        self._deadlines = Deadlines(key, None)
-        self._circuit: Circuit | None = None
-        self._retry: RetryPolicy | None = None
-        self._chaos: ChaosPolicy | None = None
-        self._throttler: Throttler | None = None
-        self._rate: RateLimiter | None = None
-        self._limiter: Limiter | None = None
-        self._isolation: Isolation | None = None
+        self._machines = Machines(key, group, environment)
         self._transitions: tuple[StateChanged, ...] = ()
         self._functions: list[weakref.ref[Callable[..., Any]]] = []
         self._timeless: str | None = None  # a function of ours that no timeout can reach
@@ -197,7 +79,7 @@ class Command:
     @property
     def state(self) -> State:
         """What its circuit does with calls now; "disabled" without a breaker."""
-        return State.DISABLED if self._circuit is None else self._circuit.state
+        return State.DISABLED if self._machines.circuit is None else self._machines.circuit.state
 
     @property
     def settings(self) -> Settings:
@@ -207,31 +89,31 @@ class Command:
     @property
     def in_flight(self) -> int:
         """Calls that hold a slot now, abandoned ones included; 0 without a bulkhead."""
-        return self._slots.in_flight
+        return self._machines.slots.in_flight
 
     @property
     def needed_until(self) -> float:
         """Until when its circuit knows something that a new one would not; never (-inf) while it is closed."""
         if self.state in (State.OPEN, State.HALF_OPEN):
-            assert self._circuit is not None
-            return self._circuit.term.until
+            assert self._machines.circuit is not None
+            return self._machines.circuit.term.until
         return inf if self.state in (State.FORCED_OPEN, State.FORCED_CLOSED) else -inf
 
     @property
     def pool(self) -> WorkerPool | None:
         """The threads its isolated calls run on."""
-        return None if self._isolation is None else self._isolation.pool
+        return None if self._machines.isolation is None else self._machines.isolation.pool
 
     @property
     def recorder(self) -> Recorder:
         """Its statistics; for exporters."""
-        return self._recorder
+        return self._machines.recorder
 
     def snapshot(self) -> Snapshot:
         """The command at this moment; costs some 20 us, and calls nothing."""
         now = self._clock()
-        reading = self._recorder.read(now)
-        circuit = self._circuit
+        reading = self._machines.recorder.read(now)
+        circuit = self._machines.circuit
         return Snapshot(
             key=self._key,
             group=self._group,
@@ -242,10 +124,10 @@ class Command:
             window=WINDOW_S,
             latency=reading.latency,
             latency_window=LATENCY_WINDOW_S,
-            in_flight=self._slots.in_flight,
+            in_flight=self._machines.slots.in_flight,
             max_in_flight=reading.max_in_flight,
-            max_concurrent=self._slots.limit,
-            abandoned=0 if self._isolation is None else self._isolation.abandoned,
+            max_concurrent=self._machines.slots.limit,
+            abandoned=0 if self._machines.isolation is None else self._machines.isolation.abandoned,
             transitions=self._transitions,
         )
 
@@ -265,9 +147,9 @@ class Command:
 
     def reset(self) -> None:
         """Close the circuit and empty the rolling statistics."""
-        self._recorder.clear()
-        if self._circuit is not None:
-            self._circuit.steer(Trigger.RESET, self._clock())
+        self._machines.recorder.clear()
+        if self._machines.circuit is not None:
+            self._machines.circuit.steer(Trigger.RESET, self._clock())
 
     def save(self) -> dict[str, Any]:
         """Its circuit's state as plain numbers and words, fit for JSON; restore() takes it after a restart.
@@ -275,9 +157,9 @@ class Command:
         Raises:
             ConfigError: The command has no breaker.
         """
-        if self._circuit is None:
+        if self._machines.circuit is None:
             raise ConfigError(f"{self._key} has no breaker to save", "breaker")
-        return attrs.asdict(self._circuit.save(self._clock()))
+        return attrs.asdict(self._machines.circuit.save(self._clock()))
 
     def restore(self, saved: Mapping[str, Any], *, elapsed: float = 0.0) -> None:
         """Go on where a command was that was saved; one whose circuit has changed already since it was made does not.
@@ -289,7 +171,7 @@ class Command:
         Raises:
             ConfigError: *saved* is not what save() returns, or the command has no breaker.
         """
-        if self._circuit is None:
+        if self._machines.circuit is None:
             raise ConfigError(f"{self._key} has no breaker to restore", "breaker")
         if not isinstance(elapsed, (int, float)) or isnan(elapsed):
             raise ConfigError(f"elapsed must be a number of seconds, not {elapsed!r}", "elapsed")
@@ -297,7 +179,7 @@ class Command:
             circuit = SavedCircuit(**saved)
         except TypeError as error:
             raise ConfigError(f"{self._key}: that is not what save() returns: {error}", "saved") from None
-        self._circuit.restore(circuit, max(0.0, elapsed), self._clock())
+        self._machines.circuit.restore(circuit, max(0.0, elapsed), self._clock())
 
     def configure(self, **changes: Any) -> None:
         """Change settings while calls go on; statistics and state stay. All of them, or none.
@@ -324,8 +206,8 @@ class Command:
     def check(self, changes: Mapping[str, Any]) -> None:
         """Raise ConfigError if configure() would."""
         for name in changes:
-            if name not in _LIVE:
-                raise ConfigError(f"{name} cannot be changed on a live command; {', '.join(_LIVE)} can", name)
+            if name not in LIVE:
+                raise ConfigError(f"{name} cannot be changed on a live command; {', '.join(LIVE)} can", name)
         for name, value in changes.items():
             self._check_live(name, value)
 
@@ -343,13 +225,13 @@ class Command:
         elif name == "breaker":
             if value is not None and not isinstance(value, CircuitBreaker):
                 raise ConfigError(f"breaker must be a CircuitBreaker or None, not {value!r}", name)
-            if self._circuit is None:
+            if self._machines.circuit is None:
                 raise ConfigError(f"{self.names[0]} has no breaker to configure", name)
         else:
             self._check_kind(name, value)
 
     def _check_kind(self, name: str, value: Any) -> None:
-        kind = _KINDS[name]
+        kind = KINDS[name]
         if not isinstance(value, kind):
             raise ConfigError(f"{name} must be of type {kind.__name__}, not {value!r}", name)
         if getattr(self._settings, name) is None:
@@ -390,91 +272,18 @@ class Command:
         self._declared = attrs.evolve(declared, **news, **always)
         merged = self._declared if same else attrs.evolve(self._settings, **news, **always)
         self._stated = _shared(known | stated)
-        recorder = self._recorder
-        if self._circuit is None and merged.breaker is not None:
-            changed = weakref.WeakMethod(self._changed)  # else a command would be in a cycle, and outlive its eviction
-            self._circuit = Circuit(merged.breaker, key=self._key, group=self._group, now=self._clock(),
-                                    emit=lambda event: (tell := changed()) and tell(event),
-                                    random=self._environment.random,
-                                    horizon=lambda: recorder.edge)
-        if self._retry is None and merged.retry is not None:
-            self._retry = RetryPolicy(merged.retry, None)
-        if self._chaos is None and merged.chaos is not None:
-            self._chaos = ChaosPolicy(merged.chaos)
-        if self._throttler is None and merged.throttle is not None:
-            self._throttler = Throttler(merged.throttle, key=self._key, now=self._clock())
-        if self._rate is None and merged.rate_limit is not None:
-            self._rate = RateLimiter(merged.rate_limit, key=self._key, now=self._clock())
-        if self._limiter is None and merged.adaptive_limit is not None:
-            self._limiter = Limiter(merged.adaptive_limit, key=self._key, now=self._clock(), slots=self._slots)
-            recorder.watch(self._limiter.take_peak)
-        if self._isolation is None and pool is not None:
-            self._isolation = Isolation(self._key, self._slots, pool(), merged.timeout)
+        # Weakly: else a command would be in a cycle, and outlive its eviction.
+        self._machines.grow(merged, pool, functools.partial(_note, weakref.ref(self)))
         return self._apply(merged), tuple(news)
 
-    def machines(self) -> dict[str, Any]:
-        """What a wrapper binds: the gates' and drivers' methods, under the template's names."""
-        circuit, slots, deadlines, isolation = self._circuit, self._slots, self._deadlines, self._isolation
-        recorder, throttler, limiter = self._recorder, self._throttler, self._limiter
-        return {
-            "throttle": throttler,
-            "shed": throttler and throttler.acquire,
-            "answered": throttler and throttler.settle,
-            "random": self._environment.random,
-            "rate": self._rate,
-            "pace": self._rate and self._rate.pace,
-            "reserve": self._rate and self._rate.reserve,
-            "report": limiter and limiter.report,
-            "clock": self._clock,
-            "recorder": recorder,
-            "pending": recorder.pending,
-            "push": recorder.pending.append,
-            "drain": recorder.drain,
-            "success": recorder.success,
-            "circuit": circuit,
-            "admit": circuit and circuit.acquire,
-            "settle": circuit and circuit.settle,
-            "slots": slots,
-            "TOKEN": TOKEN,
-            "enter": deadlines.enter,
-            "leave": deadlines.leave,
-            "lapsed": deadlines.lapsed,
-            "submit": isolation and isolation.submit,
-            "wait": isolation and isolation.wait,
-        }
-
-    def turns(self, limit: AdaptiveLimit, flavour: Flavour) -> dict[str, Any]:
-        """What the wrapper of a function under an adaptive limit binds besides."""
-        assert self._limiter is not None
-        turns = Turns(self._limiter, key=self._key, clock=self._clock, priorities=limit.priorities)
-        return {"take": turns.take, "queue": turns.wait_async if flavour.is_async else turns.wait}
-
-    def line(self, flavour: Flavour) -> dict[str, Any]:
-        """What the wrapper of a function under a rate limit binds besides."""
-        assert self._rate is not None
-        line = Line(self._rate, clock=self._clock)
-        return {"linger": line.wait_async if flavour.is_async else line.wait}
-
-    def retrying(self, ledger: Ledger, flavour: Flavour) -> dict[str, Any]:
-        """What the wrapper of a function with a retry binds besides."""
-        assert self._retry is not None
-        environment, clock = self._environment, self._clock
-        retrying = Retrying(self._retry, key=self._key, group=self._group, clock=clock, random=environment.random,
-                            recorder=self._recorder, emitter=environment.emitter, ledger=ledger)
-        nap = async_sleeper(clock) if flavour.is_async else sleeper(clock)
-        return {"begin": retrying.begin, "again": retrying.again, "unwanted": retrying.unwanted, "nap": nap}
-
-    def in_chaos(self, fn: Callable[..., Any], flavour: Flavour) -> Callable[..., Any]:
-        """What the wrapper of a function with chaos calls instead of it."""
-        assert self._chaos is not None
-        environment = self._environment
-        havoc = Havoc(self._chaos, key=self._key, group=self._group, clock=self._clock, random=environment.random,
-                      recorder=self._recorder, emitter=environment.emitter, unrest=environment.unrest)
-        return havoc.over(fn, flavour)
+    @property
+    def machines(self) -> Machines:
+        """What stands behind its settings; for the compiler."""
+        return self._machines
 
     def ledger(self, **of_function: Any) -> Ledger:
         """Accounts for a new function of this command."""
-        return Ledger(key=self._key, group=self._group, clock=self._clock, recorder=self._recorder,
+        return Ledger(key=self._key, group=self._group, clock=self._clock, recorder=self._machines.recorder,
                       emitter=self._environment.emitter, **of_function)
 
     def guards(self, function: Callable[..., Any], timeless: str | None) -> None:
@@ -493,14 +302,7 @@ class Command:
 
     def renew(self) -> None:
         """Start over in a forked child: fresh locks and statistics, no calls in flight."""
-        now = self._clock()
-        self._slots.renew()
-        self._recorder.renew(now)
-        for machine in (self._circuit, self._throttler, self._rate, self._limiter):
-            if machine is not None:
-                machine.renew(now)
-        if self._isolation is not None:
-            self._isolation.renew()
+        self._machines.renew(self._clock())
         for function in self.functions:
             function.__resilience_guard__.ledger.renew()  # type: ignore[attr-defined]
 
@@ -511,58 +313,21 @@ class Command:
 
     def _apply(self, settings: Settings) -> Trigger | None:
         old, self._settings = self._settings, settings
-        if settings.max_concurrent != old.max_concurrent:
-            self._slots.configure(Bulkhead(settings.max_concurrent))
-        if self._throttler is not None and settings.throttle is not None and settings.throttle != old.throttle:
-            self._throttler.configure(settings.throttle, self._clock())
-        if self._rate is not None and settings.rate_limit is not None and settings.rate_limit != old.rate_limit:
-            self._rate.configure(settings.rate_limit, self._clock())
-        if self._limiter is not None and settings.adaptive_limit is not None \
-                and settings.adaptive_limit != old.adaptive_limit:
-            self._limiter.configure(settings.adaptive_limit, self._clock())
-        self._replace(settings)
-        self._cast_shadow(settings.shadow)
-        self._deadlines.timeout = settings.timeout
-        if self._isolation is not None:
-            self._isolation.timeout = settings.timeout
-            if settings.max_concurrent is not None:
-                self._isolation.pool.grow(settings.max_concurrent)
-        circuit = self._circuit
-        if circuit is not None and settings.breaker != old.breaker:
-            if settings.breaker is None:
-                return Trigger.DISABLED
-            circuit.configure(settings.breaker, self._clock())
-            if circuit.state is State.DISABLED:
-                return Trigger.RELEASED
-        return None
-
-    def _replace(self, settings: Settings) -> None:
-        """Hand on the policies that keep nothing between calls."""
-        if self._retry is not None and settings.retry is not None:
-            self._retry.policy = settings.retry
-            self._retry.budget = self._environment.budget(self._group, settings.retry.budget)
-        if self._chaos is not None and settings.chaos is not None:
-            self._chaos.policy = settings.chaos
-
-    def _cast_shadow(self, gates: tuple[str, ...]) -> None:
-        for name, machine in (("breaker", self._circuit), ("throttle", self._throttler), ("rate_limit", self._rate),
-                              ("max_concurrent", self._slots), ("adaptive_limit", self._limiter)):
-            if machine is not None and (machine.shadow is None) is (name in gates):
-                machine.shadow = functools.partial(self._would_refuse, name) if name in gates else None
-
-    def _would_refuse(self, gate: str) -> None:
-        """A gate in shadow mode let a call pass that it would have refused."""
-        now, emitter = self._clock(), self._environment.emitter
-        self._recorder.count((_SHADOW_REJECTED,), now)
-        if emitter.wanted(ShadowRejected):
-            emitter.emit(ShadowRejected(self._key, self._group, gate, now))
+        return self._machines.apply(settings, old)
 
     def _steer(self, trigger: Trigger) -> None:
-        if self._circuit is None:
+        if self._machines.circuit is None:
             raise ConfigError(f"{self._key} has no breaker to steer", "breaker")
-        self._circuit.steer(trigger, self._clock())
+        self._machines.circuit.steer(trigger, self._clock())
 
-    def _changed(self, event: StateChanged) -> None:
+    def note(self, event: StateChanged) -> None:
+        """The circuit has changed its state: keep it, and tell listeners."""
         latest = sorted((*self._transitions, event), key=lambda each: each.term)  # arrival is not order
         self._transitions = tuple(latest[-_TRANSITIONS_KEPT:])
         self._environment.emitter.emit(event)
+
+
+def _note(command: weakref.ref[Command], event: StateChanged) -> None:
+    known = command()
+    if known is not None:
+        known.note(event)

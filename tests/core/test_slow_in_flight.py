@@ -116,7 +116,7 @@ def test_a_wrapper_counts_its_calls_in_whatever_way_they_end(registry, clock):
         return sum(map(len, cohorts(work)))
 
     def cohorts(guarded):
-        term = guarded.resilience._circuit.term
+        term = guarded.resilience.machines.circuit.term
         return [term.cohort, *(cohort for _, cohort in term._cohorts._past)]
 
     assert 3 == work(2)
@@ -156,4 +156,4 @@ def test_an_interrupt_anywhere_leaves_nobody_aboard():
         pass
 
     for point in interrupted(work):
-        assert [] == work.resilience._circuit.term.cohort, point
+        assert [] == work.resilience.machines.circuit.term.cohort, point

@@ -27,7 +27,7 @@ def test_a_command_that_is_busy_and_locked_in_the_parent_is_fresh_in_the_child()
     with pytest.raises(BulkheadFullError):
         work(False)
     handle = work.resilience
-    with handle.recorder._lock, handle._circuit._lock, handle._slots._lock:  # held for ever, in the child
+    with handle.recorder._lock, handle.machines.circuit._lock, handle.machines.slots._lock:  # held for ever, in the child
         pid = os.fork()
         if pid == 0:
             status = 1
