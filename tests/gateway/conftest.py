@@ -13,6 +13,7 @@ client_timeout = 1.0
 [services.up]
 endpoints = ["{url}"]
 idle_timeout = 1.0
+max_body = false
 command = {{ timeout = 1.0, max_concurrent = 50, breaker = false }}
 [services.strip]
 endpoints = ["{url}"]

@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -23,9 +24,10 @@ DEADLINE_S = 10.0
 SERVE = """
 import sys
 from resilience.asgi import telemetry
+from resilience.gateway import server
 from resilience.gateway.config import load
-from resilience.gateway.server import run
-run(load(sys.argv[1]), make_admin=telemetry, workers=int(sys.argv[2]), ready=lambda: print("ready", flush=True))
+server.HEADER_READ_TIMEOUT_S = float(sys.argv[3])
+server.run(load(sys.argv[1]), make_admin=telemetry, workers=int(sys.argv[2]), ready=lambda: print("ready", flush=True))
 """
 
 
@@ -107,7 +109,8 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 class Upstream:
     """Listens on a loopback port; answers each path as scripted, else 200 "ok". Keeps what it saw."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.calls: list[Call] = []
         self.connections = 0
         self._scripts: dict[str, Callable[[Call], object]] = {}
@@ -118,7 +121,7 @@ class Upstream:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def on(self, path: str, script: Callable[[Call], object] | bytes) -> None:
         """Answer *path* by *script*, or with these bytes and then a closed connection."""
@@ -155,6 +158,9 @@ class Upstream:
     def _serve(self, connection: socket.socket) -> None:
         data = b""
         with contextlib.suppress(OSError):
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+                self._open.add(connection)
             while True:
                 while b"\r\n\r\n" not in data:
                     piece = connection.recv(65536)
@@ -177,7 +183,7 @@ class Upstream:
 class Gateway:
     """The gateway under test, as a subprocess on granian."""
 
-    def __init__(self, directory: Path, config: str, *, workers: int = 1) -> None:
+    def __init__(self, directory: Path, config: str, *, workers: int = 1, head_timeout: float = 10.0) -> None:
         self.port = free_port(following=workers)
         self.admin = self.port + 1
         file = directory / f"gateway-{self.port}.toml"
@@ -185,7 +191,8 @@ class Gateway:
         table, _, rest = config.partition("\n[services")
         file.write_text(f'{head}{table}\n[admin]\nbind = "127.0.0.1:{self.admin}"\n[services{rest}')
         self.process = subprocess.Popen(
-            [sys.executable, "-X", "dev", "-W", "default", "-c", SERVE, str(file), str(workers)],
+            [sys.executable, "-X", "dev", "-W", "default", "-c", SERVE, str(file), str(workers),
+             str(head_timeout)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -272,8 +279,8 @@ def problem(reply: tuple[int, dict[str, str], bytes]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running(directory: Path, config: str, *, workers: int = 1) -> Iterator[Gateway]:
-    gateway = Gateway(directory, config, workers=workers)
+def running(directory: Path, config: str, **how: Any) -> Iterator[Gateway]:
+    gateway = Gateway(directory, config, **how)
     try:
         yield gateway
     finally:
