@@ -6,14 +6,19 @@ for localhost and 127.0.0.1, and for elsewhere.example.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from resilience import Registry
+from resilience.gateway import Gateway as App
+from resilience.gateway.config import GatewayConfig, RouteConfig, ServiceConfig
 
 from .harness import DEADLINE_S, Call, Gateway, Upstream, eventually, everything, problem, running
 
@@ -203,22 +208,52 @@ def test_an_answer_over_tls_that_breaks_off_is_not_ended_cleanly(proxy: Gateway,
     eventually(lambda: proxy.in_flight("known") == 0, "the permit back")
 
 
-@pytest.mark.parametrize("polite", [True, False])
-def test_an_answer_that_ends_with_its_connection_is_complete_only_if_tls_says_so(
-        proxy: Gateway, tls: Upstream, polite: bool) -> None:
-    """RFC 9112, 9.8: without a close_notify it may have been cut by anybody on the way."""
-    path = f"/known/until-close-{polite}"
+def until_close(polite: bool) -> Callable[[Call], None]:
+    """A script whose answer ends with the connection, with a close_notify or without."""
 
-    def until_close(call: Call) -> None:
+    def script(call: Call) -> None:
         call.send(b"HTTP/1.1 200 OK\r\n\r\nuntil close")
         if polite:
             with contextlib.suppress(OSError):
                 call.connection.unwrap()  # type: ignore[attr-defined]
         call.connection.close()
 
-    tls.on(path, until_close)
+    return script
+
+
+@pytest.mark.parametrize("polite", [True, False])
+def test_an_answer_that_ends_with_its_connection_is_complete_only_if_tls_says_so(
+        proxy: Gateway, tls: Upstream, polite: bool) -> None:
+    """RFC 9112, 9.8: without a close_notify it may have been cut by anybody on the way."""
+    path = f"/known/until-close-{polite}"
+    tls.on(path, until_close(polite))
     reply = proxy.raw(f"GET {path} HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n".encode())
     if polite:
         assert reply.endswith(b"until close\r\n0\r\n\r\n")
     else:
         assert not reply.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("polite", [True, False])
+async def test_asyncios_own_loop_keeps_to_that_too(tls: Upstream, polite: bool) -> None:
+    """It tells of the end of a connection in other ways than uvloop, which the gateway's own server runs on."""
+    path = f"/asyncio-until-close-{polite}"
+    tls.on(path, until_close(polite))
+    app = App(GatewayConfig(services={"up": ServiceConfig(endpoints=(tls.url,), ca_file=str(LOCALHOST))},
+                            routes=(RouteConfig(path="/*", service="up"),)), registry=Registry())
+    sent: list[dict[str, object]] = []
+    never = asyncio.Event()
+
+    async def receive() -> dict[str, object]:
+        await never.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    await app({"type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "path": path,
+               "query_string": b"", "headers": [(b"host", b"gw")], "client": None, "server": None}, receive, send)
+    app.close()
+    await asyncio.sleep(0)  # for the transports to close
+    complete = not sent[-1].get("more_body", True)
+    assert (polite, b"until close") == (complete, b"".join(each.get("body", b"") for each in sent))  # type: ignore[misc]
