@@ -198,7 +198,12 @@ class Gateway:
         line = self.process.stdout.readline()
         if "ready" not in line:
             raise AssertionError(f"the gateway did not start: {self.process.communicate()[1]}")
-        eventually(self._listens, "the gateway listening")
+        try:
+            eventually(self._listens, "the gateway listening")
+        except BaseException:
+            self.process.kill()
+            self.process.communicate()
+            raise
 
     def _listens(self) -> bool:
         for port in (self.port, self.admin):
@@ -208,11 +213,19 @@ class Gateway:
                 return False
         return True
 
-    def stop(self, sign: int = signal.SIGTERM) -> tuple[int, str]:
+    def stop(self) -> tuple[int, str]:
         """End it; its exit status and what it wrote to stderr."""
         if self.process.poll() is None:
-            self.process.send_signal(sign)
-        _, err = self.process.communicate(timeout=20)
+            self.process.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def ended(self) -> tuple[int, str]:
+        """Wait for its end, which somebody asked for: a second signal would kill it."""
+        try:
+            _, err = self.process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            _, err = self.process.communicate()
         return self.process.returncode, err
 
     def raw(self, data: bytes, *, until: bytes | None = None) -> bytes:
@@ -284,7 +297,7 @@ def running(directory: Path, config: str, **how: Any) -> Iterator[Gateway]:
     try:
         yield gateway
     finally:
-        code, err = gateway.stop()
+        code, err = gateway.stop() if gateway.process.returncode is None else (0, "")  # it was ended, and looked at, by the test
         assert (code, "Traceback" in err, "Error" in err) == (0, False, False), err
 
 
