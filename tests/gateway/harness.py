@@ -76,14 +76,14 @@ class Call:
     def body(self) -> bytes:
         """The request's body, as framed; raw if chunked."""
         length = self.header(b"content-length")
-        data, self.rest = self.rest, b""
+        data, self.rest = bytearray(self.rest), b""
         if length:
             while len(data) < int(length[0]):
                 data += self._more()
-            return data
-        while not data.endswith(b"0\r\n\r\n"):
-            data += self._more()
-        return data
+        else:
+            while not data.endswith(b"0\r\n\r\n"):
+                data += self._more()
+        return bytes(data)
 
     def until_closed(self) -> None:
         """Wait until the gateway ends the connection."""
