@@ -38,9 +38,9 @@ service = "host"
 path = "/dead/*"
 service = "dead"
 [[routes]]
-path = "/read-only"
+path = "/of-a-host/*"
 methods = ["GET"]
-service = "up"
+service = "host"
 host = "only.example"
 """
 
