@@ -255,6 +255,12 @@ class Gateway:
         assert found is not None
         return int(float(found.group(1)))
 
+    def busy(self) -> dict[str, int]:
+        """The services that have exchanges under way, and how many."""
+        found = re.findall(r'^resilience_command_in_flight{command="([^"]*)"[^}]*} ([0-9.e+]+)$', self.admin_get("/metrics"), re.M)
+        assert found
+        return {service: int(float(value)) for service, value in found if float(value)}
+
     def admin_get(self, path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=DEADLINE_S) as reply:
             return str(reply.read().decode())

@@ -28,7 +28,7 @@ def test_a_request_reaches_the_upstream_with_the_headers_that_a_proxy_owes_it(
     "/x/", "/x?%zz%"])
 def test_targets_are_forwarded_byte_for_byte(gateway: Gateway, upstream: Upstream, target: str) -> None:
     assert 200 == gateway.get(target)[0]
-    assert target == upstream.calls[-1].target
+    assert 1 == upstream.count(target)
 
 
 def test_header_values_that_are_not_ascii_pass_both_ways(gateway: Gateway, upstream: Upstream) -> None:
@@ -38,8 +38,9 @@ def test_header_values_that_are_not_ascii_pass_both_ways(gateway: Gateway, upstr
 
 
 def test_a_prefix_is_stripped_at_a_segment_boundary_only(gateway: Gateway, upstream: Upstream) -> None:
+    before = upstream.count("/")
     assert [200, 200, 200] == [gateway.get(path)[0] for path in ("/strip/a%20b?q=1", "/strip", "/stripx")]
-    assert ["/a%20b?q=1", "/", "/stripx"] == [call.target for call in upstream.calls[-3:]]
+    assert (1, before + 1, 1) == (upstream.count("/a%20b?q=1"), upstream.count("/"), upstream.count("/stripx"))
 
 
 def test_the_clients_host_is_sent_on_where_that_is_asked_for(gateway: Gateway, upstream: Upstream) -> None:
