@@ -114,16 +114,17 @@ class Gateway:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             service, request = self._admission.admit(scope)
+            intake = None
             if request.body is None:
                 intake = Intake(receive, self._patience, self.config.gateway.upload_timeout, service.max_body)
                 if request.length is not None and request.length <= SMALL_BODY_BYTES:
-                    request = await _taken_in(request, request.length, intake)
+                    request, intake = await _taken_in(request, request.length, intake), None
         except Problem as problem:
             await _answer(problem, send)
             return
         calls = service.call(request)
         try:
-            if request.body is None:
+            if intake is not None:
                 await self._upload(service, calls, intake)
             await self._download(service, calls, receive, send)
         except Problem as problem:
