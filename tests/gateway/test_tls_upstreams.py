@@ -129,7 +129,9 @@ def proxy(tmp_path_factory: pytest.TempPathFactory, tls: Upstream, impostor: Ups
 def test_an_upstream_whose_authority_is_in_the_ca_file_is_spoken_to(proxy: Gateway, tls: Upstream, name: str) -> None:
     assert (200, b"ok") == proxy.get(f"/{name}/x")[::2]
     host = "localhost" if name == "named" else "127.0.0.1"
-    assert [f"{host}:{tls.port}".encode()] == tls.called(f"/{name}/x").header(b"host")
+    call = tls.called(f"/{name}/x")
+    assert [f"{host}:{tls.port}".encode()] == call.header(b"host")
+    assert "http/1.1" == call.connection.selected_alpn_protocol(), "the server was left to choose HTTP/2"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["untrusted", "impostor", "plain"])
