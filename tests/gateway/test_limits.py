@@ -92,6 +92,13 @@ def test_a_connection_that_says_nothing_is_cut_off_too(hasty: Gateway) -> None:
         assert b"" == everything(client)  # or the socket's timeout is an error
 
 
+def test_a_kept_connection_is_closed_when_no_further_request_comes(hasty: Gateway) -> None:
+    """By the same clock: granian has one for the first head and for the next."""
+    with hasty.connect() as client:
+        client.sendall(b"GET /kept HTTP/1.1\r\nHost: gw\r\n\r\n")
+        assert everything(client).endswith(b"\r\n\r\nok")
+
+
 def test_many_slow_heads_leave_the_others_alone(hasty: Gateway) -> None:
     with contextlib.ExitStack() as stack:
         slow = [stack.enter_context(hasty.connect()) for _ in range(200)]
