@@ -1,5 +1,6 @@
-"""Fixtures for all tests, and what happens where there is no browser."""
+"""Fixtures for all tests, and what happens where there is no browser, or no other program that some tests need."""
 
+import collections
 import os
 import shutil
 
@@ -8,6 +9,8 @@ import pytest
 from resilience import Registry
 from resilience.testing import ManualClock
 
+#: The fixtures that start a program which is not Python's, and the program.
+_PROGRAMS = {"curl": "curl", "prometheus": "prometheus", "redis_server": "redis-server"}
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -28,26 +31,32 @@ def _has_browser():
 
 
 def pytest_collection_modifyitems(config, items):
-    """Browser's tests last, and left out where there is none, unless RESILIENCE_REQUIRE_BROWSER says that is an error.
+    """Browser's tests last; what needs a program that is not there is left out, and said to be.
 
+    Unless RESILIENCE_REQUIRE_BROWSER says that this is a machine where everything has to be there: then it fails.
     Last, because Playwright keeps an event loop running in the main thread, where others then cannot start one.
     """
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
-    if _has_browser() or os.environ.get("RESILIENCE_REQUIRE_BROWSER"):
+    if os.environ.get("RESILIENCE_REQUIRE_BROWSER"):
         return
-    left_out = [item for item in items if item.get_closest_marker("browser")]
+    missing = {fixture: program for fixture, program in _PROGRAMS.items() if not shutil.which(program)}
+    left_out = {item: what for item in items if (what := _missing(item, missing)) is not None}
     if left_out:
         items[:] = [item for item in items if item not in left_out]
-        config.hook.pytest_deselected(items=left_out)
-        config.stash[_LEFT_OUT] = len(left_out)
+        config.hook.pytest_deselected(items=list(left_out))
+        config.stash[_LEFT_OUT] = collections.Counter(left_out.values())
 
 
-_LEFT_OUT = pytest.StashKey[int]()
+def _missing(item, programs):
+    if item.get_closest_marker("browser") and not _has_browser():
+        return "Chromium"
+    return next((programs[name] for name in getattr(item, "fixturenames", ()) if name in programs), None)
+
+
+_LEFT_OUT = pytest.StashKey[collections.Counter]()
 
 
 def pytest_terminal_summary(terminalreporter, config):
     """Say so."""
-    left_out = config.stash.get(_LEFT_OUT, 0)
-    if left_out:
-        terminalreporter.write_line(
-            f"{left_out} tests of the dashboard need a Chromium, and there is none: install it to run them", yellow=True)
+    for program, tests in config.stash.get(_LEFT_OUT, {}).items():
+        terminalreporter.write_line(f"{tests} tests need {program}, which is not there: install it to run them", yellow=True)

@@ -16,7 +16,7 @@ import attrs
 from .config import GatewayConfig
 from .framing import framing_of
 from .headers import Origin, set_apart, to_upstream
-from .problem import Problem
+from .problem import Problem, too_large
 from .routing import MethodNotAllowedError, NoRouteError, Router, ambiguity, query_is_legal, stripped
 from .service import Service
 from .upstream import Request
@@ -67,6 +67,8 @@ class Admission:
                 raise Problem(400, "the query has characters that must be percent-encoded", close=True)
             path += b"?" + query
         service = route.service
+        if framing.length and service.max_body is not None and framing.length > service.max_body:
+            raise too_large(service.max_body)
         return service, Request(
             method=method, target=path, host=framing.host if service.preserve_host else None,
             headers=to_upstream(headers, self._origin(scope, framing.host), PSEUDONYM), length=framing.length,

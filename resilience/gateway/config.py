@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from ..errors import ConfigError
 from .routing import host_mistake, path_mistake
 
 DEFAULT_MAX_CONCURRENT: Final = 100
+DEFAULT_MAX_BODY: Final = 100 * 1024 * 1024
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 BALANCERS: Final = ("round_robin",)
 ENCODED: Final = ("%2f", "%5c", "%25")
@@ -99,6 +101,19 @@ def _endpoint_mistake(value: Any) -> str | None:
     return None
 
 
+def _authorities_mistake(value: Any) -> str | None:
+    wanted = "ca_file must be a file of certificates in PEM"
+    if not isinstance(value, str) or not value:
+        return wanted
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=value)
+    except ssl.SSLError:
+        return f"{wanted}, which this one is not"
+    except (OSError, ValueError) as error:
+        return f"{wanted}, which cannot be read ({getattr(error, 'strerror', None) or error})"
+    return None
+
+
 def _filled(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, tuple) or not value:
         raise ConfigError(f"{attribute.name} needs at least one", attribute.name)
@@ -113,6 +128,7 @@ class GatewaySettings:
         trusted_proxies: Peers whose X-Forwarded-* headers are believed and extended; those of others are replaced.
         allow_encoded: Percent-encodings allowed in paths although upstreams may read them differently.
         client_timeout: Longest wait for a client to send or take the next piece of a body, seconds.
+        upload_timeout: Longest wait for a client in all while it sends one body, seconds; None (``false``): no bound.
     """
 
     bind: str = attrs.field(default="127.0.0.1:8080", validator=_checked(_bind_mistake))
@@ -120,6 +136,8 @@ class GatewaySettings:
     allow_encoded: tuple[str, ...] = attrs.field(
         default=(), validator=_checked(_one_of(ENCODED, "an encoding to allow"), each=True))
     client_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
+    upload_timeout: float | None = attrs.field(  # Node's requestTimeout
+        default=300.0, validator=number(above=0, most=86_400.0, optional=True))
 
 
 @attrs.frozen(kw_only=True)
@@ -161,6 +179,8 @@ class ServiceConfig:
         preserve_host: Send the client's Host header on, instead of the endpoint's own name.
         connect_timeout: Longest wait for a connection, seconds.
         idle_timeout: Longest wait for the next piece of an answer's body, or for room to send one, seconds.
+        max_body: Bytes of a request's body that are let through; None (``false``): any number.
+        ca_file: Certificates in PEM of the authorities that https endpoints are verified by; None: the system's.
         command: What guards the calls.
     """
 
@@ -170,6 +190,9 @@ class ServiceConfig:
     preserve_host: bool = attrs.field(default=False, validator=flag)
     connect_timeout: float = attrs.field(default=2.0, validator=number(above=0, most=3600.0))  # Ribbon's
     idle_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
+    max_body: int | None = attrs.field(
+        default=DEFAULT_MAX_BODY, validator=number(least=0, most=1 << 50, whole=True, optional=True))
+    ca_file: str | None = attrs.field(default=None, validator=_checked(_authorities_mistake, optional=True))
     command: CommandSettings = attrs.field(
         factory=CommandSettings, validator=attrs.validators.instance_of(CommandSettings))
 

@@ -16,6 +16,8 @@ its method is idempotent and no byte of an answer has come.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
@@ -65,7 +67,7 @@ class Connection(asyncio.Protocol):
         self.reused = False
         self.closed = False
         self._writable: asyncio.Future[None] | None = None
-        self._busy = False
+        self._busy = self._may_end = False
 
     # -- one exchange
 
@@ -207,6 +209,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._writable = None
         self.closed = False
+        # Without a close_notify, anybody on the way may have ended it (RFC 9112, 9.8).
+        self._may_end = self._endpoint.tls is None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -217,7 +221,7 @@ class Connection(asyncio.Protocol):
             writable.set_result(None)
         if not self._busy:
             self._client.forget(self._endpoint, self)
-        elif self._until_close and self.status and self.failure is None and exc is None:
+        elif self._until_close and self.status and self.failure is None and exc is None and self._may_end:
             self.complete = True
             self._wake()
         else:
@@ -225,6 +229,10 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """See asyncio.Protocol."""
+        tls = None if self._transport is None else self._transport.get_extra_info("ssl_object")
+        if tls is not None:  # asyncio comes by here for a mere end of TCP, too; uvloop does not
+            with contextlib.suppress(ssl.SSLError):
+                self._may_end = tls.read(1) == b""  # only after a close_notify
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""

@@ -9,7 +9,6 @@ for byte, and reads with llhttp, which refuses every doubtful framing of an answ
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections import deque
 from typing import Final
@@ -25,14 +24,8 @@ MAX_IDLE: Final = 256
 class Http1Client:
     """Connections by endpoint; see upstream.UpstreamClient. For one event loop."""
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
-        """A client without connections.
-
-        Args:
-            tls: How to verify upstreams; None: by the system's certificates.
-        """
+    def __init__(self) -> None:
         self._idle: dict[Endpoint, deque[Connection]] = {}
-        self._tls = tls
 
     async def send(self, endpoint: Endpoint, request: Request, *, connect_timeout: float) -> Connection:
         """Connect, and send the request's head and such body as it has.
@@ -70,13 +63,10 @@ class Http1Client:
             UpstreamUnreachableError: There is none to be had within *connect_timeout* seconds.
         """
         loop = asyncio.get_running_loop()
-        context = None
-        if endpoint.tls:
-            context = self._tls = self._tls or ssl.create_default_context()
         try:
-            async with asyncio.timeout(connect_timeout):
-                await loop.create_connection(lambda: connection, endpoint.host, endpoint.port, ssl=context)
-        except OSError as error:  # TimeoutError is one
+            async with asyncio.timeout(connect_timeout):  # the handshake of TLS included
+                await loop.create_connection(lambda: connection, endpoint.host, endpoint.port, ssl=endpoint.tls)
+        except (OSError, ValueError) as error:  # TimeoutError is the one; a name that no resolver takes, the other
             raise UpstreamUnreachableError(type(error).__name__) from error
 
     def keep(self, endpoint: Endpoint, connection: Connection) -> bool:

@@ -65,3 +65,8 @@ def problem_of(error: BaseException, service: str) -> Problem:
     if isinstance(error, UpstreamError):
         return Problem(502, f"{service} gave no valid answer")
     return Problem(500, "the gateway failed")
+
+
+def too_large(max_body: int) -> Problem:
+    """What a client is told whose request's body has more than *max_body* bytes."""
+    return Problem(413, f"the body is larger than {max_body} bytes", close=True)

@@ -5,6 +5,7 @@ service is called (service.py). The answer streams back piece by piece; no more 
 read from either side than the other has taken. Every wait has a bound:
 
     for the client's next piece            client_timeout      408, or the connection is cut
+    for all pieces of the client's body    upload_timeout      408
     for room in the client's connection    client_timeout      the connection is cut
     for the upstream to answer             command.timeout     504
     for the upstream's next piece          idle_timeout        the connection is cut
@@ -23,7 +24,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from ..drivers.deadlines import Deadlines
 from ..errors import ResilienceError
@@ -33,22 +34,16 @@ from .config import GatewayConfig, load
 from .disconnect import Disconnects, Receive
 from .headers import to_client
 from .http1 import Http1Client
+from .intake import SMALL_BODY_BYTES, ClientGoneError, Intake, within
 from .problem import Problem, problem_of
 from .service import Service
 from .upstream import Exchange, InvalidRequestError, Request, UpstreamClient, UpstreamError, UpstreamStalledError
 
 Scope = Any
 Send = Callable[[Any], Awaitable[None]]
-_T = TypeVar("_T")
 
-#: A body up to this size is taken in before the service is called, so that a slow client holds no permit.
-SMALL_BODY_BYTES: Final = 64 * 1024
 _VIA: Final = b"1.1 " + PSEUDONYM
 _logger = logging.getLogger(__name__)
-
-
-class _ClientGoneError(Exception):
-    """The client left, or stopped taking."""
 
 
 class Gateway:
@@ -99,7 +94,7 @@ class Gateway:
         if kind == "http":
             try:
                 await self._serve(scope, receive, send)
-            except _ClientGoneError:
+            except ClientGoneError:
                 return
         elif kind == "lifespan":
             await self._live(receive, send)
@@ -119,15 +114,18 @@ class Gateway:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             service, request = self._admission.admit(scope)
-            if request.body is None and request.length is not None and request.length <= SMALL_BODY_BYTES:
-                request = await self._taken_in(request, receive)
+            intake = None
+            if request.body is None:
+                intake = Intake(receive, self._patience, self.config.gateway.upload_timeout, service.max_body)
+                if request.length is not None and request.length <= SMALL_BODY_BYTES:
+                    request, intake = await _taken_in(request, request.length, intake), None
         except Problem as problem:
             await _answer(problem, send)
             return
         calls = service.call(request)
         try:
-            if request.body is None:
-                await self._upload(service, calls, receive)
+            if intake is not None:
+                await self._upload(service, calls, intake)
             await self._download(service, calls, receive, send)
         except Problem as problem:
             await calls.aclose()
@@ -136,35 +134,15 @@ class Gateway:
             await calls.aclose()
             raise
 
-    # -- the client's side of a request
+    # -- the request's body
 
-    async def _piece(self, receive: Receive) -> tuple[bytes, bool]:
-        """The next piece of the request's body, and whether there is more."""
-        message = await _within(self._patience, receive(), _late_client)
-        if message["type"] != "http.request":
-            raise _ClientGoneError
-        return message.get("body", b""), message.get("more_body", False)
-
-    async def _taken_in(self, request: Request, receive: Receive) -> Request:
-        """The request with its small body."""
-        body, more = await self._piece(receive)
-        while more:
-            piece, more = await self._piece(receive)
-            body += piece
-            if len(body) > SMALL_BODY_BYTES:
-                break
-        if len(body) != request.length:
-            raise Problem(400, "the body is not as long as its Content-Length", close=True)
-        return Request(method=request.method, target=request.target, host=request.host, headers=request.headers,
-                       length=request.length, body=body)
-
-    async def _upload(self, service: Service, calls: AsyncGenerator[Exchange, None], receive: Receive) -> None:
+    async def _upload(self, service: Service, calls: AsyncGenerator[Exchange, None], intake: Intake) -> None:
         """Stream the request's body; stop when the upstream answers before its end."""
         exchange = await _step(service, calls)
         answered = asyncio.ensure_future(exchange.answering())
         try:
             while not exchange.answered:
-                piece = asyncio.ensure_future(self._piece(receive))
+                piece = asyncio.ensure_future(intake.piece())
                 try:
                     await asyncio.wait((piece, answered), return_when=asyncio.FIRST_COMPLETED)
                     if not piece.done():
@@ -196,7 +174,7 @@ class Gateway:
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if flight.gone and task is not None and not task.uncancel():
-                raise _ClientGoneError from None
+                raise ClientGoneError from None
             raise
         finally:
             self._disconnects.leave(flight)
@@ -205,22 +183,28 @@ class Gateway:
         """Send the body as it comes. Without its last message if it breaks off."""
         try:
             # The first piece, though it may be empty, makes the server send the head now.
-            await _within(self._patience, send(_piece_of(exchange.take(), True)), _ClientGoneError)
+            await within(self._patience, send(_piece_of(exchange.take(), True)), ClientGoneError)
             while not exchange.complete:
-                await _within(service.idle, exchange.more(), _stalled)
+                await within(service.idle, exchange.more(), _stalled)
                 if not exchange.complete:
-                    await _within(self._patience, send(_piece_of(exchange.take(), True)), _ClientGoneError)
+                    await within(self._patience, send(_piece_of(exchange.take(), True)), ClientGoneError)
         except UpstreamError as error:
             exchange.failure = error
             return
-        await _within(self._patience, send(_piece_of(exchange.take(), False)), _ClientGoneError)
+        await within(self._patience, send(_piece_of(exchange.take(), False)), ClientGoneError)
+
+
+async def _taken_in(request: Request, length: int, intake: Intake) -> Request:
+    """The request with its small body."""
+    return Request(method=request.method, target=request.target, host=request.host, headers=request.headers,
+                   length=length, body=await intake.whole(length))
 
 
 async def _sent(service: Service, exchange: Exchange, piece: bytes, more: bool) -> bool:
     """Send a piece of the request's body; whether another is wanted."""
     try:
         if piece:
-            await _within(service.idle, exchange.write(piece), lambda: UpstreamStalledError("takes nothing"))
+            await within(service.idle, exchange.write(piece), lambda: UpstreamStalledError("takes nothing"))
         if not more:
             exchange.end()
     except InvalidRequestError as error:
@@ -233,10 +217,6 @@ async def _sent(service: Service, exchange: Exchange, piece: bytes, more: bool) 
 
 def _piece_of(body: bytes, more: bool) -> dict[str, Any]:
     return {"type": "http.response.body", "body": body, "more_body": more}
-
-
-def _late_client() -> Problem:
-    return Problem(408, "the request's body did not come in time", close=True)
 
 
 def _stalled() -> UpstreamStalledError:
@@ -276,16 +256,3 @@ async def _answer(problem: Problem, send: Send) -> None:
     problem.__traceback__ = problem.__context__ = None
     for message in problem.messages():
         await send(message)
-
-
-async def _within(deadlines: Deadlines, awaitable: Awaitable[_T], late: Callable[[], Exception]) -> _T:
-    """Wait for *awaitable* no longer than *deadlines* say, else raise what *late* makes."""
-    watch = deadlines.enter()
-    try:
-        result = await awaitable
-    except BaseException as error:
-        if deadlines.lapsed(watch, error) is not None:
-            raise late() from None
-        raise
-    deadlines.leave(watch)
-    return result

@@ -12,6 +12,8 @@ although the client has had every byte of it.
 
 from __future__ import annotations
 
+import functools
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
@@ -33,23 +35,32 @@ class Service:
     Attributes:
         name: As configured; the key of its command.
         preserve_host: Whether the client's Host header is sent on.
+        max_body: Bytes of a request's body that are let through; None: any number.
         idle: Bounds the wait for the next piece of a body.
         call: The guarded exchange.
     """
 
-    __slots__ = ("call", "idle", "name", "preserve_host")
+    __slots__ = ("call", "idle", "max_body", "name", "preserve_host")
 
     def __init__(self, name: str, config: ServiceConfig, client: UpstreamClient, registry: Registry) -> None:
         self.name = name
         self.preserve_host = config.preserve_host
+        self.max_body = config.max_body
         self.idle = Deadlines(name, config.idle_timeout)
         settings = config.command
         guard = command(key=name, group=GROUP, registry=registry, timeout=settings.timeout,
                         max_concurrent=settings.max_concurrent, breaker=settings.breaker,
                         ignore=(InvalidRequestError,))
-        balancer = RoundRobin([Endpoint.parse(url) for url in config.endpoints])
+        tls = functools.cache(functools.partial(_verifying, config.ca_file))
+        balancer = RoundRobin([Endpoint.parse(url, tls) for url in config.endpoints])
         self.call: Callable[[Request], AsyncGenerator[Exchange, None]] = guard(
             _exchanging(client, balancer.next, config.connect_timeout))
+
+
+def _verifying(ca_file: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
+    context.set_alpn_protocols(["http/1.1"])  # or a server might choose HTTP/2
+    return context
 
 
 def _exchanging(client: UpstreamClient, pick: Callable[[], Endpoint],

@@ -6,7 +6,8 @@ for http1.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ssl
+from collections.abc import Callable, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -50,22 +51,28 @@ class Endpoint:
     Attributes:
         host: Name or address.
         port: TCP port.
-        tls: Whether it speaks TLS.
+        tls: How it is verified; None: it speaks plain HTTP. Part of its identity, so that a connection which
+            one service's authorities vouch for is never used for a service that trusts others.
         authority: What stands in the Host header.
     """
 
     host: str
     port: int
-    tls: bool
+    tls: ssl.SSLContext | None
     authority: bytes
 
     @classmethod
-    def parse(cls, url: str) -> Endpoint:
-        """From a URL of scheme, host and port."""
+    def parse(cls, url: str, tls: Callable[[], ssl.SSLContext] = ssl.create_default_context) -> Endpoint:
+        """From a URL of scheme, host and port.
+
+        Args:
+            url: As configured.
+            tls: Says how to verify it, if it is https.
+        """
         parts = urlsplit(url)
-        tls = parts.scheme == "https"
         assert parts.hostname is not None
-        return cls(parts.hostname, parts.port or (443 if tls else 80), tls, parts.netloc.encode())
+        context = tls() if parts.scheme == "https" else None
+        return cls(parts.hostname, parts.port or (443 if context else 80), context, parts.netloc.encode())
 
 
 @attrs.define(kw_only=True, eq=False)

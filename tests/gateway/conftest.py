@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from .harness import Gateway, Upstream, free_port, running
+from .harness import Gateway, Upstream, eventually, free_port, running
 
 CONFIG = """
 client_timeout = 1.0
 [services.up]
 endpoints = ["{url}"]
 idle_timeout = 1.0
+max_body = false
 command = {{ timeout = 1.0, max_concurrent = 50, breaker = false }}
 [services.strip]
 endpoints = ["{url}"]
@@ -37,9 +38,9 @@ service = "host"
 path = "/dead/*"
 service = "dead"
 [[routes]]
-path = "/read-only"
+path = "/of-a-host/*"
 methods = ["GET"]
-service = "up"
+service = "host"
 host = "only.example"
 """
 
@@ -52,7 +53,14 @@ def upstream() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="session")
-def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Gateway]:
+def shared_gateway(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Gateway]:
     config = CONFIG.format(url=upstream.url, dead=free_port())
     with running(tmp_path_factory.mktemp("gateway"), config) as made:
         yield made
+
+
+@pytest.fixture
+def gateway(shared_gateway: Gateway) -> Iterator[Gateway]:
+    """The shared gateway. After each test every permit must be back, so that none counts in the next test's statistics."""
+    yield shared_gateway
+    eventually(lambda: not shared_gateway.busy(), "every permit back")

@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -23,9 +24,10 @@ DEADLINE_S = 10.0
 SERVE = """
 import sys
 from resilience.asgi import telemetry
+from resilience.gateway import server
 from resilience.gateway.config import load
-from resilience.gateway.server import run
-run(load(sys.argv[1]), make_admin=telemetry, workers=int(sys.argv[2]), ready=lambda: print("ready", flush=True))
+server.HEADER_READ_TIMEOUT_S = float(sys.argv[3])
+server.run(load(sys.argv[1]), make_admin=telemetry, workers=int(sys.argv[2]), ready=lambda: print("ready", flush=True))
 """
 
 
@@ -74,14 +76,14 @@ class Call:
     def body(self) -> bytes:
         """The request's body, as framed; raw if chunked."""
         length = self.header(b"content-length")
-        data, self.rest = self.rest, b""
+        data, self.rest = bytearray(self.rest), b""
         if length:
             while len(data) < int(length[0]):
                 data += self._more()
-            return data
-        while not data.endswith(b"0\r\n\r\n"):
-            data += self._more()
-        return data
+        else:
+            while not data.endswith(b"0\r\n\r\n"):
+                data += self._more()
+        return bytes(data)
 
     def until_closed(self) -> None:
         """Wait until the gateway ends the connection."""
@@ -107,7 +109,8 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 class Upstream:
     """Listens on a loopback port; answers each path as scripted, else 200 "ok". Keeps what it saw."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.calls: list[Call] = []
         self.connections = 0
         self._scripts: dict[str, Callable[[Call], object]] = {}
@@ -118,7 +121,7 @@ class Upstream:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def on(self, path: str, script: Callable[[Call], object] | bytes) -> None:
         """Answer *path* by *script*, or with these bytes and then a closed connection."""
@@ -155,6 +158,9 @@ class Upstream:
     def _serve(self, connection: socket.socket) -> None:
         data = b""
         with contextlib.suppress(OSError):
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+                self._open.add(connection)
             while True:
                 while b"\r\n\r\n" not in data:
                     piece = connection.recv(65536)
@@ -177,7 +183,7 @@ class Upstream:
 class Gateway:
     """The gateway under test, as a subprocess on granian."""
 
-    def __init__(self, directory: Path, config: str, *, workers: int = 1) -> None:
+    def __init__(self, directory: Path, config: str, *, workers: int = 1, head_timeout: float = 10.0) -> None:
         self.port = free_port(following=workers)
         self.admin = self.port + 1
         file = directory / f"gateway-{self.port}.toml"
@@ -185,13 +191,19 @@ class Gateway:
         table, _, rest = config.partition("\n[services")
         file.write_text(f'{head}{table}\n[admin]\nbind = "127.0.0.1:{self.admin}"\n[services{rest}')
         self.process = subprocess.Popen(
-            [sys.executable, "-X", "dev", "-W", "default", "-c", SERVE, str(file), str(workers)],
+            [sys.executable, "-X", "dev", "-W", "default", "-c", SERVE, str(file), str(workers),
+             str(head_timeout)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if "ready" not in line:
             raise AssertionError(f"the gateway did not start: {self.process.communicate()[1]}")
-        eventually(self._listens, "the gateway listening")
+        try:
+            eventually(self._listens, "the gateway listening")
+        except BaseException:
+            self.process.kill()
+            self.process.communicate()
+            raise
 
     def _listens(self) -> bool:
         for port in (self.port, self.admin):
@@ -201,11 +213,19 @@ class Gateway:
                 return False
         return True
 
-    def stop(self, sign: int = signal.SIGTERM) -> tuple[int, str]:
+    def stop(self) -> tuple[int, str]:
         """End it; its exit status and what it wrote to stderr."""
         if self.process.poll() is None:
-            self.process.send_signal(sign)
-        _, err = self.process.communicate(timeout=20)
+            self.process.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def ended(self) -> tuple[int, str]:
+        """Wait for its end, which somebody asked for: a second signal would kill it."""
+        try:
+            _, err = self.process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            _, err = self.process.communicate()
         return self.process.returncode, err
 
     def raw(self, data: bytes, *, until: bytes | None = None) -> bytes:
@@ -234,6 +254,12 @@ class Gateway:
                           self.admin_get("/metrics"), re.M)
         assert found is not None
         return int(float(found.group(1)))
+
+    def busy(self) -> dict[str, int]:
+        """The services that have exchanges under way, and how many."""
+        found = re.findall(r'^resilience_command_in_flight{command="([^"]*)"[^}]*} ([0-9.e+]+)$', self.admin_get("/metrics"), re.M)
+        assert found
+        return {service: int(float(value)) for service, value in found if float(value)}
 
     def admin_get(self, path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=DEADLINE_S) as reply:
@@ -272,12 +298,12 @@ def problem(reply: tuple[int, dict[str, str], bytes]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running(directory: Path, config: str, *, workers: int = 1) -> Iterator[Gateway]:
-    gateway = Gateway(directory, config, workers=workers)
+def running(directory: Path, config: str, **how: Any) -> Iterator[Gateway]:
+    gateway = Gateway(directory, config, **how)
     try:
         yield gateway
     finally:
-        code, err = gateway.stop()
+        code, err = gateway.stop() if gateway.process.returncode is None else (0, "")  # it was ended, and looked at, by the test
         assert (code, "Traceback" in err, "Error" in err) == (0, False, False), err
 
 

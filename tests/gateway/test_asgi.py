@@ -46,12 +46,12 @@ async def ask(app: Gateway, body: list[bytes] | None = None, **changes: Any) -> 
 
 async def test_a_server_without_raw_path_is_served_too(upstream: Upstream) -> None:
     assert 200 == (await ask(app_for(upstream), path="/api/caf\xe9 x"))[0]
-    assert "/api/caf%C3%A9%20x" == upstream.calls[-1].target
+    assert 1 == upstream.count("/api/caf%C3%A9%20x")
 
 
 async def test_mounted_it_routes_what_is_below_its_mount(upstream: Upstream) -> None:
-    assert 200 == (await ask(app_for(upstream), raw_path=b"/mount/api/y", root_path="/mount"))[0]
-    assert "/api/y" == upstream.calls[-1].target
+    assert 200 == (await ask(app_for(upstream), raw_path=b"/mount/api/mounted", root_path="/mount"))[0]
+    assert 1 == upstream.count("/api/mounted")
 
 
 async def test_a_websocket_is_refused(upstream: Upstream) -> None:

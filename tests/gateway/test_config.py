@@ -76,6 +76,29 @@ def test_false_turns_timeout_bulkhead_and_breaker_off(tmp_path: Path) -> None:
     assert config.admin is None
 
 
+def test_false_turns_the_limits_of_bodies_off(tmp_path: Path) -> None:
+    config = loaded(tmp_path, "[gateway]\nupload_timeout = false\n"
+                              '[services.a]\nendpoints = ["http://h"]\nmax_body = false\n'
+                              '[[routes]]\npath = "/*"\nservice = "a"\n')
+    assert (None, None) == (config.gateway.upload_timeout, config.services["a"].max_body)
+
+
+def test_a_ca_file_that_is_none_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("")
+    (tmp_path / "text.pem").write_text("hello")
+    (tmp_path / "key.pem").write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    for name in ("empty.pem", "text.pem", "key.pem", "absent.pem", "."):
+        text = (f'[services.a]\nendpoints = ["https://h"]\nca_file = "{tmp_path / name}"\n'
+                '[[routes]]\npath = "/*"\nservice = "a"\n')
+        [(line, key, message)] = mistakes(tmp_path, text)
+        assert (3, "services.a.ca_file") == (line, key)
+        assert message.startswith("ca_file must be a file of certificates in PEM, which "), message
+    with pytest.raises(ConfigError, match="ca_file must be a file of certificates in PEM, not 7"):
+        ServiceConfig(endpoints=("https://h",), ca_file=7)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="ca_file"):
+        ServiceConfig(endpoints=("https://h",), ca_file="a\0b")
+
+
 def test_every_kind_of_mistake_in_one_file_is_listed(tmp_path: Path) -> None:
     assert mistakes(tmp_path, """\
 [gateway]

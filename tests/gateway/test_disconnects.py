@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import select
 import threading
+from pathlib import Path
 
 import pytest
 
-from .harness import Call, Gateway, Upstream, eventually, everything
+from .harness import Call, Gateway, Upstream, eventually, everything, running
 
 pytestmark = pytest.mark.process
+
+#: A gateway whose every patience outlasts the tests', so that what happens is due to the client's leaving.
+PATIENT = """
+client_timeout = 60.0
+[services.up]
+endpoints = ["{url}"]
+idle_timeout = 60.0
+command = {{ timeout = 60.0 }}
+[[routes]]
+path = "/*"
+service = "up"
+"""
 
 
 @pytest.fixture
@@ -17,9 +31,7 @@ def counts(gateway: Gateway):  # type: ignore[no-untyped-def]
 
 
 def test_leaving_before_the_answer_cancels_the_upstream_and_is_no_failure(
-        upstream: Upstream, tmp_path, counts) -> None:  # type: ignore[no-untyped-def]
-    from .harness import running
-
+        upstream: Upstream, tmp_path: Path) -> None:
     ended = threading.Event()
 
     def hang(call: Call) -> None:
@@ -27,9 +39,7 @@ def test_leaving_before_the_answer_cancels_the_upstream_and_is_no_failure(
         ended.set()
 
     upstream.on("/left-early", hang)
-    config = f'[services.up]\nendpoints = ["{upstream.url}"]\ncommand = {{ timeout = 30.0 }}\n' \
-             '[[routes]]\npath = "/*"\nservice = "up"\n'
-    with running(tmp_path, "\n" + config) as gateway:
+    with running(tmp_path, PATIENT.format(url=upstream.url)) as gateway:
         with gateway.connect() as client:
             client.sendall(b"GET /left-early HTTP/1.1\r\nHost: gw\r\n\r\n")
             upstream.called("/left-early")
@@ -58,6 +68,35 @@ def test_leaving_in_the_middle_of_the_answer_cancels_the_upstream(
     assert ended.wait(5), "the upstream's connection was not cut"
     assert eventually(lambda: gateway.in_flight() == 0)
     assert (before[0], before[1], before[2] + 1) == counts()
+
+
+def test_leaving_in_the_middle_of_a_flood_stops_the_upstream(tmp_path: Path, upstream: Upstream) -> None:
+    """While the gateway waits for the client to take, and reads nothing: not only when its patience is over."""
+    stopped, held_back = threading.Event(), threading.Event()
+
+    def flood(call: Call) -> None:
+        call.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (1 << 30))
+        try:
+            while True:
+                if not select.select([], [call.connection], [], 0.1)[1]:
+                    held_back.set()
+                call.send(bytes(1 << 16))
+        except OSError:
+            stopped.set()
+
+    upstream.on("/left-flood", flood)
+    with running(tmp_path, PATIENT.format(url=upstream.url)) as gateway:
+        before = gateway.rss_kib()
+        for _ in range(3):
+            stopped.clear()
+            held_back.clear()
+            with gateway.connect() as client:
+                client.sendall(b"GET /left-flood HTTP/1.1\r\nHost: gw\r\n\r\n")
+                assert held_back.wait(10), "the upstream was not held back"
+            assert stopped.wait(10), "the upstream's connection was not cut"
+            eventually(lambda: gateway.in_flight() == 0, "the permit back")
+        assert gateway.rss_kib() - before < 64 * 1024
+        assert (0, 0, 3) == tuple(gateway.metric(event) for event in ("failure", "timeout", "cancelled"))
 
 
 def test_leaving_in_the_middle_of_the_request_cancels_the_upstream(
