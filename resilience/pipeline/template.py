@@ -275,7 +275,7 @@ def _turn(shape: Shape) -> str:
     items = ", items" if flavour.is_generator else ""
     return "\n".join(filter(None, [
         "started = clock()",
-        f"event = {int(Event.SHORT_CIRCUITED)}" if shape.breaker and ask_inside else "",
+        f"event = {int(Event.SHORT_CIRCUITED if shape.breaker and ask_inside else Event.CANCELLED)}",
         "items, thrown = 0, None" if flavour.is_generator else "",
         "" if ask_inside else ask,
         "try:",
