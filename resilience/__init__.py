@@ -1,6 +1,6 @@
 """Hystrix-style resilience: breakers, bulkheads, timeouts and fallbacks, with live statistics."""
 
-from .config import Configuration, ConfigurationApplied, ConfigurationRejected, configure
+from .config import Configuration, ConfigurationApplied, ConfigurationRejected, configure, explain
 from .core.budget import RetryBudget
 from .core.events import (
     CallFailed,
@@ -113,6 +113,7 @@ __all__ = [
     "command",
     "configure",
     "default_registry",
+    "explain",
     "fallback",
     "rate_limit",
     "retry",

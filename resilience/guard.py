@@ -255,7 +255,7 @@ def _flavour(fn: Callable[..., Any], plan: Plan, key: str) -> tuple[Flavour, str
         if wants_timeout:
             raise ConfigError(f"{key}: {reason}; use isolation='thread' or timeout=None", "timeout")
         return flavour, reason
-    if _isolated(plan, flavour):
+    if plan.isolates(flavour):
         return Flavour.THREAD, None
     if plan.pool is not None:
         raise ConfigError(f"{key}: a pool means nothing without thread isolation; add a timeout or isolation='thread'",
@@ -271,17 +271,10 @@ def _check_suited(plan: Plan, flavour: Flavour, key: str) -> None:
     if flavour.is_generator and chaos is not None and chaos.wrong is not None:
         raise ConfigError(f"{key}: a generator has no result to spoil; leave wrong out", "wrong")
     limit = plan.find(AdaptiveLimit)
-    if limit is not None and (limit.priorities or limit.max_queue) and _isolated(plan, flavour):
+    if limit is not None and (limit.priorities or limit.max_queue) and plan.isolates(flavour):
         name = "priorities" if limit.priorities else "max_queue"
         raise ConfigError(f"{key}: {name} of an adaptive limit is for calls that run where their caller is; use "
                           "timeout=None or isolation='semaphore'", name)
-
-
-def _isolated(plan: Plan, flavour: Flavour) -> bool:
-    """Whether a function of this *flavour* goes to the pool."""
-    timeout = plan.find(Timeout)
-    return flavour is Flavour.SYNC and plan.isolation != "semaphore" and (
-        plan.isolation == "thread" or (timeout is not None and timeout.timeout is not None))
 
 
 def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:

@@ -80,6 +80,12 @@ class Plan:
         """The policy of this kind, or None."""
         return next((policy for policy in self.policies if isinstance(policy, kind)), None)
 
+    def isolates(self, flavour: Flavour) -> bool:
+        """Whether a function of this *flavour* runs on a worker thread."""
+        timeout = self.find(Timeout)
+        return flavour is Flavour.SYNC and self.isolation != "semaphore" and (
+            self.isolation == "thread" or (timeout is not None and timeout.timeout is not None))
+
     def above(self, inner: Plan) -> Plan:
         """This plan put on top of *inner*, as one."""
         merged = {}

@@ -3,8 +3,9 @@
 from .configuration import Configuration, check, configure
 from .document import Document
 from .events import ConfigurationApplied, ConfigurationRejected
-from .explanation import Explanation, Origin
+from .explanation import Chain, Explanation, Origin, explain
 from .mistakes import ConfigFileError, Mistake, Place
 
-__all__ = ["ConfigFileError", "Configuration", "ConfigurationApplied", "ConfigurationRejected", "Document",
-           "Explanation", "Mistake", "Origin", "Place", "check", "configure"]
+__all__ = ["Chain", "ConfigFileError", "Configuration", "ConfigurationApplied", "ConfigurationRejected", "Document",
+           "Explanation", "Mistake", "Origin", "Place", "check", "configure",
+           "explain"]

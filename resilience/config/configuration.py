@@ -18,7 +18,7 @@ from ..errors import ConfigError
 from ..registry import Registry, default_registry
 from .document import Document
 from .events import ConfigurationApplied, ConfigurationRejected
-from .explanation import Explanation, explained
+from .explanation import Explanation, explain
 from .layers import Tables, tables_of
 from .mistakes import ConfigFileError, Mistake
 from .overlay import overlay_of
@@ -115,12 +115,12 @@ class Configuration:
             self._overlay.do(self._overlay.end)
 
     def explain(self, key: str) -> Explanation:
-        """The settings of a command, and where each comes from; printed, a table.
+        """As resilience.explain() of the configuration's registry.
 
         Raises:
             KeyError: There is no such command, and the configuration speaks of none.
         """
-        return explained(key, self._registry, self._overlay)
+        return explain(key, registry=self._registry)
 
     # -- for configure() and the overlay
 

@@ -1,19 +1,54 @@
-"""Explanation: the settings of a command and where each comes from."""
+"""Explanation: what a call of a command passes, the settings in force, and where each comes from.
+
+The chain belongs to a function, the settings to its command: two functions that
+share a command may stand under different policies. What the chain leaves out is
+switched off, by whoever the table says.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import inspect
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
 import attrs
 
-from ..registry import Registry
+from ..pipeline.binding import GUARD, flavour_of, name_of
+from ..pipeline.command import Command
+from ..pipeline.keyspace import KeyedCommands
+from ..pipeline.policies import Bulkhead, Chaos, CircuitBreaker, Policy, Timeout
+from ..pipeline.settings import KINDS, Settings
+from ..pipeline.template import Flavour
+from ..registry import Registry, default_registry
 from .commands import Said, settings
+from .layers import Tables
 from .mistakes import Place
+from .overlay import overlay_of
 
-if TYPE_CHECKING:
-    from .overlay import Overlay
+LIVE: Final = Place("configure() of its handle")
+#: The setting that says whether a policy is in force; a fallback always is.
+_SETTING_OF: Final[dict[type[Any], str]] = {
+    Timeout: "timeout", Bulkhead: "max_concurrent", CircuitBreaker: "breaker",
+    **{policy: name for name, policy in KINDS.items()}}
 
-LIVE = Place("configure() of its handle")
+
+class Chain(NamedTuple):
+    """What a call of one function passes.
+
+    Attributes:
+        function: Module and qualified name.
+        runs: "sync", "thread" (on a worker), "async", "generator" or "async generator".
+        policies: Names of the policies in force, outermost first; what only counts is followed by "(shadow)".
+        place: Where the function stands.
+    """
+
+    function: str
+    runs: str
+    policies: tuple[str, ...]
+    place: Place
+
+    def __str__(self) -> str:
+        return f"{' > '.join((*self.policies, self.function))}  ({self.runs}, {self.place})"
 
 
 class Origin(NamedTuple):
@@ -37,18 +72,20 @@ class Explanation:
     Attributes:
         key: The command's.
         group: The command's; None: there is no such command so far.
+        chains: What a call passes, of each function that the command guards.
         settings: Each with its origin; empty if there is no such command so far.
         guards: Entries of ``[guards]`` that guard by this command: target, place, and whether calls are guarded now.
     """
 
     key: str
     group: str | None
+    chains: tuple[Chain, ...]
     settings: tuple[Origin, ...]
     guards: tuple[tuple[str, Place, bool], ...]
 
     def __str__(self) -> str:
         group = "not declared so far" if self.group is None else f"group {self.group}"
-        lines = [f"{self.key} ({group})"]
+        lines = [f"{self.key} ({group})", *(f"  {chain}" for chain in self.chains)]
         lines += [f"  guards {target}{'' if placed else ', once it is imported'} ({place.file}:{place.line})"
                   if place.line else f"  guards {target}{'' if placed else ', once it is imported'} ({place.file})"
                   for target, place, placed in self.guards]
@@ -58,26 +95,71 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explained(key: str, registry: Registry, overlay: Overlay) -> Explanation:
-    """See Configuration.explain()."""
+def explain(target: str | Command | Callable[..., Any], *, registry: Registry = default_registry) -> Explanation:
+    """What a call of a command passes, the settings in force, and where each comes from; printed, a table.
+
+    May be called from any thread; takes the registry's lock.
+
+    Args:
+        target: A command's key or handle, or a guarded function.
+        registry: Where the command is, of a key or a handle; a guarded function knows its own.
+
+    Raises:
+        KeyError: There is no such command, and no configuration speaks of one.
+        TypeError: It is neither, or a keyed function: each of its keys has a command of its own.
+    """
+    if isinstance(target, str):
+        return _explained(target, registry)
+    guard = getattr(getattr(target, "_self_guarded", target), GUARD, None)
+    handle = getattr(target, "resilience", target)
+    if isinstance(handle, KeyedCommands):
+        raise TypeError(f"{handle.key!r} has a command for each key; explain one of them, such as fn.resilience[key]")
+    if not isinstance(handle, Command):
+        raise TypeError(f"explain() is told a command's key or handle, or a guarded function, not {target!r}")
+    return _explained(handle.key, registry if guard is None else guard.registry)
+
+
+def _explained(key: str, registry: Registry) -> Explanation:
     with registry.lock:
+        overlay = overlay_of(registry)
         command, tables, patches = registry.get(key), overlay.tables, overlay.patches
         entries = [entry for entry in tables.guards.values() if entry.key == key]
         if command is None and not entries and key not in tables.commands:
             raise KeyError(key)
-        origins = []
-        if command is not None:
-            effective = tables.effective(command)
-            for name in settings():
-                live = getattr(command.settings, name)
-                if live != effective.values[name]:
-                    origins += _parts(name, live, {})
-                else:
-                    origins += _parts(name, live, effective.leaves)
+        chains = () if command is None else tuple(_chain(each, command.settings) for each in command.functions)
+        origins = [] if command is None else _origins(command, tables)
     guards = tuple((entry.target, entry.place, entry.target in patches and patches[entry.target].is_in_place)
                    for entry in entries)
-    return Explanation(key=key, group=None if command is None else command.group, settings=tuple(origins),
-                       guards=guards)
+    return Explanation(key=key, group=None if command is None else command.group, chains=chains,
+                       settings=tuple(origins), guards=guards)
+
+
+def _origins(command: Command, tables: Tables) -> list[Origin]:
+    effective = tables.effective(command)
+    origins = []
+    for name in settings():
+        live = getattr(command.settings, name)
+        origins += _parts(name, live, effective.leaves if live == effective.values[name] else {})
+    return origins
+
+
+def _chain(function: Any, in_force: Settings) -> Chain:
+    guard = getattr(function, GUARD)
+    flavour = Flavour.THREAD if guard.plan.isolates(flavour_of(guard.fn)) else flavour_of(guard.fn)
+    shown = [text for policy in guard.plan.policies if (text := _policy(policy, in_force)) is not None]
+    code = getattr(inspect.unwrap(guard.fn), "__code__", None)
+    place = Place("no Python code") if code is None else Place(code.co_filename, code.co_firstlineno)
+    return Chain(".".join(name_of(guard.fn)), flavour.value, tuple(shown), place)
+
+
+def _policy(policy: Policy, in_force: Settings) -> str | None:
+    """Its name, and in what way it is in force; None: it is not."""
+    name, setting = type(policy).__name__, _SETTING_OF.get(type(policy))
+    if setting is not None and getattr(in_force, setting) is None:
+        return None
+    if setting in in_force.shadow:
+        return f"{name} (shadow)"
+    return f"{name} (once it is started)" if isinstance(policy, Chaos) else name
 
 
 def _parts(name: str, value: Any, leaves: dict[str, Said]) -> list[Origin]:
@@ -93,6 +175,6 @@ def _parts(name: str, value: Any, leaves: dict[str, Said]) -> list[Origin]:
 
 
 def _text(value: Any) -> str:
-    if value is None:
+    if value is None or value == ():
         return "off"
     return str(value).lower() if isinstance(value, bool) else str(value)
