@@ -60,16 +60,24 @@ class Traffic:
         from pyreqwest.client import ClientBuilder
 
         async with ClientBuilder().error_for_status(False).build() as client:
-            due = self._clock()
-            sent = 0
-            while True:
-                for name in self.routes:
-                    task = asyncio.create_task(self._one(client, name, sent))
-                    self._under_way.add(task)
-                    task.add_done_callback(self._under_way.discard)
-                sent += 1
-                due += 1.0 / RATE
-                await asyncio.sleep(max(0.0, due - self._clock()))
+            try:
+                await self._send(client)
+            finally:
+                for task in self._under_way:  # before the client goes, whose errors would be noted as answers
+                    task.cancel()
+                await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _send(self, client: Any) -> None:
+        due = self._clock()
+        sent = 0
+        while True:
+            for name in self.routes:
+                task = asyncio.create_task(self._one(client, name, sent))
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
+            sent += 1
+            due += 1.0 / RATE
+            await asyncio.sleep(max(0.0, due - self._clock()))
 
     async def _one(self, client: Any, name: str, number: int) -> None:
         started = self._clock()

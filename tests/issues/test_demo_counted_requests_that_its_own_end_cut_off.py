@@ -1,0 +1,29 @@
+"""The demo's closing table showed requests as answered otherwise that the demo itself had cut off by ending."""
+
+import asyncio
+import contextlib
+
+from resilience.demo.traffic import Traffic
+
+
+def test_what_is_under_way_at_the_end_is_no_answer():
+    async def main():
+        asked = asyncio.Event()
+
+        async def hang(reader, writer):
+            await reader.readline()
+            asked.set()
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(hang, "127.0.0.1", 0)
+        traffic = Traffic(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", ("stock",))
+        running = asyncio.create_task(traffic.run())
+        await asyncio.wait_for(asked.wait(), 30.0)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        server.close()
+        return traffic.routes["stock"].statuses
+
+    assert {} == asyncio.run(main())
