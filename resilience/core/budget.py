@@ -13,6 +13,7 @@ retries, which are rare, take the lock.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -44,8 +45,9 @@ class RetryBudget:
 class Budget:
     """The machine of a RetryBudget: a pacer. Every method may be called from any thread, and by a signal handler."""
 
-    __slots__ = ("_busy", "_config", "_edge", "_lock", "_tally", "_window")
+    __slots__ = ("_busy", "_config", "_lock", "_tally", "_window", "bump", "edge")
     _busy: bool
+    bump: Callable[[], int]
     _window: TimeWindow
 
     def __init__(self, config: RetryBudget, now: float) -> None:
@@ -59,13 +61,13 @@ class Budget:
 
     def deposit(self, now: float) -> None:
         """A call begins."""
-        if now < self._edge:
-            self._tally.bump()
+        if now < self.edge:
+            self.bump()
             return
         with self._lock:
             if not self._busy:  # else: our own thread, in a signal handler; the one below rolls
                 self._roll(now)
-            self._tally.bump()
+            self.bump()
 
     def withdraw(self, now: float) -> bool:
         """Whether a retry may be made; if so, it is counted."""
@@ -88,15 +90,16 @@ class Budget:
         with self._lock:
             self._roll(now)
             self._window = self._window.resized(window=config.window, buckets=_SLICES, now=now)
-            self._config, self._edge = config, self._window.edge
+            self._config, self.edge = config, self._window.edge
 
     def renew(self, now: float) -> None:
         """Start over in a forked child."""
         self._lock = threading.RLock()
         self._busy = False
         self._tally = Tally()
+        self.bump = self._tally.bump  # for one who has looked at ``edge`` himself
         self._window = TimeWindow(2, window=self._config.window, buckets=_SLICES, now=now)
-        self._edge = self._window.edge
+        self.edge = self._window.edge
 
     def _roll(self, now: float) -> None:
         self._busy = True
@@ -104,6 +107,6 @@ class Budget:
             self._window.totals[_CALLS] += self._tally.take()  # all of them were in the running slice
             if now >= self._window.edge:
                 self._window.roll(now)
-            self._edge = self._window.edge
+            self.edge = self._window.edge
         finally:
             self._busy = False

@@ -190,7 +190,7 @@ class Machines:
         retrying = Retrying(self.retry, key=self._key, group=self._group, clock=clock, random=environment.random,
                             recorder=self.recorder, emitter=environment.emitter, ledger=ledger)
         nap = async_sleeper(clock) if flavour.is_async else sleeper(clock)
-        return {"begin": retrying.begin, "again": retrying.again, "unwanted": retrying.unwanted, "nap": nap}
+        return {"retries": self.retry, "again": retrying.again, "unwanted": retrying.unwanted, "nap": nap}
 
     def in_chaos(self, fn: Callable[..., Any], flavour: Flavour) -> Callable[..., Any]:
         """What the wrapper of a function with chaos calls instead of it."""

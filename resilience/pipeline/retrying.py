@@ -42,12 +42,6 @@ class Retrying:
         self._clock, self._random = clock, random
         self._recorder, self._emitter, self._ledger = recorder, emitter, ledger
 
-    def begin(self, now: float) -> None:
-        """A call begins: it counts towards the group's budget."""
-        budget = self._held.budget
-        if budget is not None:
-            budget.deposit(now)
-
     def again(self, error: BaseException, event: int, attempt: int, pause: float, begun: float,
               started: float) -> float | None:
         """How long to pause before the next attempt, after one that ended with *error* as *event*.

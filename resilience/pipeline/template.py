@@ -79,12 +79,15 @@ NAMES: Final = ("fn", "clock", "classify", "rescuable", "rescue", "emitted", "EV
                 "recorder", "pending", "push", "drain", "success",
                 "circuit", "admit", "refusal", "settle", "slots", "TOKEN", "enter", "leave", "lapsed", "submit", "wait",
                 "throttle", "shed", "random", "rate", "pace", "reserve", "linger", "answered", "take", "queue",
-                "report", "begin", "again", "unwanted", "nap")
+                "report", "retries", "again", "unwanted", "nap")
+
+# Without keyword arguments an empty dict would be merged into another one: 25 ns.
+_FN = "fn(*args, **kwargs) if kwargs else fn(*args)"
 
 _CALL = {
-    Flavour.SYNC: "result = fn(*args, **kwargs)",
+    Flavour.SYNC: f"result = {_FN}",
     Flavour.THREAD: "result = wait(job)",
-    Flavour.ASYNC: "result = await fn(*args, **kwargs)",
+    Flavour.ASYNC: f"result = await ({_FN})",
     Flavour.GENERATOR: """\
 source = fn(*args, **kwargs)
 try:
@@ -215,6 +218,15 @@ if late is not None:
     finally:
         del late"""
 
+# Budget.deposit.
+_DEPOSIT = """\
+budget = retries.budget
+if budget is not None:
+    if begun < budget.edge:
+        budget.bump()
+    else:
+        budget.deposit(begun)"""
+
 # Of a failed turn: None, or how long to pause before the next.
 _AGAIN = "pause = again(error, event, turn, pause, begun, started)"
 
@@ -251,12 +263,14 @@ def source(shape: Shape) -> str:
     turn = _turn(shape)
     if shape.retry:
         turn = "\n".join([
-            "turn, pause, begun = 1, 0.0, clock()",
-            "begin(begun)",
+            "turn, pause = 1, 0.0",
+            "begun = started = clock()",
+            _DEPOSIT,
             "while True:",
             _indent(turn),
             f"    {'await ' if shape.flavour.is_async else ''}nap(pause)",
             "    turn += 1",
+            "    started = clock()",
         ])
     return "\n".join([
         f"def make({', '.join(NAMES)}):",
@@ -274,7 +288,7 @@ def _turn(shape: Shape) -> str:
     ask = "" if not shape.breaker else _ASK if ask_inside else _ASK_OR_RAISE
     items = ", items" if flavour.is_generator else ""
     return "\n".join(filter(None, [
-        "started = clock()",
+        "" if shape.retry else "started = clock()",
         f"event = {int(Event.SHORT_CIRCUITED if shape.breaker and ask_inside else Event.CANCELLED)}",
         "items, thrown = 0, None" if flavour.is_generator else "",
         "" if ask_inside else ask,
