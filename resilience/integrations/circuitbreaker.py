@@ -24,7 +24,7 @@ from ..errors import CircuitOpenError
 from ..pipeline.binding import flavour_of, name_of
 from ..registry import Registry
 from .attempt import Attempt, Block, dressed
-from .standin import Standin, breaker_of
+from .standin import Standin, breaker_of, plain
 
 __all__ = ["STATE_CLOSED", "STATE_HALF_OPEN", "STATE_OPEN", "CircuitBreaker", "CircuitBreakerError",
            "CircuitBreakerMonitor", "circuit"]
@@ -32,6 +32,7 @@ __all__ = ["STATE_CLOSED", "STATE_HALF_OPEN", "STATE_OPEN", "CircuitBreaker", "C
 STATE_CLOSED: Final = "closed"
 STATE_OPEN: Final = "open"
 STATE_HALF_OPEN: Final = "half_open"
+_NAMES: Final = {State.CLOSED: STATE_CLOSED, State.OPEN: STATE_OPEN, State.HALF_OPEN: STATE_HALF_OPEN}
 
 _T = TypeVar("_T")
 Expected = type[Exception] | Iterable[type[Exception]] | Callable[[type[BaseException], BaseException], object]
@@ -154,7 +155,7 @@ class CircuitBreaker(Standin):
         term = self._made.circuit.term
         if term.state is State.OPEN:
             return STATE_OPEN if self._registry.clock() < term.until else STATE_HALF_OPEN
-        return {State.HALF_OPEN: STATE_HALF_OPEN, State.FORCED_OPEN: STATE_OPEN}.get(term.state, STATE_CLOSED)
+        return _NAMES[plain(term.state)]
 
     @property
     def closed(self) -> bool:

@@ -24,7 +24,7 @@ from ..pipeline.binding import flavour_of
 from ..pipeline.template import Flavour
 from ..registry import Registry
 from .attempt import Attempt, Block, dressed
-from .standin import Standin, breaker_of
+from .standin import Standin, breaker_of, plain
 
 __all__ = ["STATE_CLOSED", "STATE_HALF_OPEN", "STATE_OPEN", "CircuitBreaker", "CircuitBreakerError",
            "CircuitBreakerListener", "CircuitBreakerOpenError", "CircuitBreakerState", "CircuitMemoryStorage"]
@@ -33,7 +33,7 @@ STATE_OPEN: Final = "open"
 STATE_CLOSED: Final = "closed"
 STATE_HALF_OPEN: Final = "half-open"
 
-_NAMES: Final = {State.OPEN: STATE_OPEN, State.FORCED_OPEN: STATE_OPEN, State.HALF_OPEN: STATE_HALF_OPEN}
+_NAMES: Final = {State.CLOSED: STATE_CLOSED, State.OPEN: STATE_OPEN, State.HALF_OPEN: STATE_HALF_OPEN}
 _log = logging.getLogger("resilience")
 
 _T = TypeVar("_T")
@@ -189,7 +189,7 @@ class CircuitBreaker(Standin):
     @property
     def current_state(self) -> str:
         """STATE_CLOSED, STATE_OPEN or STATE_HALF_OPEN; open until a call comes after the wait."""
-        return _NAMES.get(self._circuit.state, STATE_CLOSED)
+        return _NAMES[plain(self._circuit.state)]
 
     @property
     def state(self) -> CircuitBreakerState:
@@ -339,8 +339,7 @@ class CircuitBreaker(Standin):
         self._successes.clear()
         if new is State.CLOSED:
             self._failures.clear()
-        before, after = (CircuitBreakerState(_NAMES.get(state, STATE_CLOSED)) for state in (old, new))
-        self._tell("state_change", before, after)
+        self._tell("state_change", CircuitBreakerState(_NAMES[old]), CircuitBreakerState(_NAMES[new]))
 
     def _tell(self, event: str, *args: Any, **kwargs: Any) -> None:
         for listener in self._listeners:

@@ -51,6 +51,12 @@ def breaker_of(failures: int, rest: float, successes: int) -> CircuitBreaker:
                           half_open_calls=successes, half_open_for=HALF_OPEN_FOR)
 
 
+def plain(state: State) -> State:
+    """Of closed, open and half-open, the state that *state* looks like to who does not know of operators."""
+    return {State.FORCED_OPEN: State.OPEN, State.FORCED_CLOSED: State.CLOSED, State.DISABLED: State.CLOSED}.get(
+        state, state)
+
+
 class Engine(NamedTuple):
     """The command of one breaker, and its guarded functions by flavour."""
 
@@ -123,8 +129,10 @@ class Standin:
 
         def listen(event: StateChanged) -> None:
             standin = ours() if event.key == key else None
-            if standin is not None and threading.get_ident() not in standin._steering and event.old is not event.new:
-                standin._changed(event.old, event.new)
+            if standin is not None and threading.get_ident() not in standin._steering:
+                old, new = plain(event.old), plain(event.new)
+                if old is not new:
+                    standin._changed(old, new)
 
         return self._registry.subscribe(StateChanged, listen)
 
@@ -227,7 +235,7 @@ class Standin:
             change(self._registry.clock())
         finally:
             self._steering.discard(thread)
-        self._changed(old, new)
+        self._changed(plain(old), new)
 
     def _reconfigure(self, policy: CircuitBreaker) -> None:
         self.resilience.configure(breaker=policy)
