@@ -235,8 +235,9 @@ class CircuitBreakerMonitor:
     @classmethod
     def register(cls, circuit_breaker: CircuitBreaker) -> None:
         """Enter a breaker."""
+        key = circuit_breaker.resilience.key
         if cls.circuit_breakers.setdefault(str(circuit_breaker), circuit_breaker) is not circuit_breaker:
-            cls.circuit_breakers[circuit_breaker.resilience.key] = circuit_breaker
+            cls.circuit_breakers[key] = circuit_breaker
 
     @classmethod
     def get_circuits(cls) -> Iterable[CircuitBreaker]:
@@ -282,7 +283,7 @@ def _predicate(expected: Any) -> Callable[[type[BaseException], BaseException], 
     types = (expected,) if isinstance(expected, type) else expected
     if isinstance(types, Iterable):
         types = tuple(types)
-        if not all(isinstance(each, type) and issubclass(each, BaseException) for each in types):
+        if not all(isinstance(each, type) and issubclass(each, Exception) for each in types):
             raise ValueError(f"expected_exception must be exception types, or a function, not {expected!r}")
         return lambda kind, _: issubclass(kind, types)
     if not callable(expected):

@@ -1,10 +1,13 @@
 """The libraries themselves, told the time by the test's clock."""
 
 import datetime
+import weakref
 
 import circuitbreaker
 import pybreaker
 import pytest
+
+from resilience.integrations.circuitbreaker import CircuitBreakerMonitor
 
 
 @pytest.fixture
@@ -22,7 +25,8 @@ def their_pybreaker(clock, monkeypatch):
 
 @pytest.fixture
 def their_circuitbreaker(clock, monkeypatch):
-    """circuitbreaker, whose clock is the manual one, and whose monitor is empty."""
+    """circuitbreaker, whose clock is the manual one; both monitors are empty."""
     monkeypatch.setattr(circuitbreaker, "monotonic", clock)
+    monkeypatch.setattr(CircuitBreakerMonitor, "circuit_breakers", weakref.WeakValueDictionary())
     monkeypatch.setattr(circuitbreaker.CircuitBreakerMonitor, "circuit_breakers", {})
     return circuitbreaker
