@@ -1,0 +1,291 @@
+"""The names and call signatures of circuitbreaker 2.1, on this library's commands.
+
+Change ``from circuitbreaker import circuit`` to
+``from resilience.integrations.circuitbreaker import circuit`` and every way into
+an open circuit is refused, a cancelled call decides nothing, a late answer closes
+nothing, and each breaker is a command that dashboards show. What else differs
+stands in the documentation, "Coming from circuitbreaker". circuitbreaker itself
+need not be installed.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import math
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, ClassVar, Final, Literal, TypeVar
+
+from ..core.events import State
+from ..errors import CircuitOpenError
+from ..pipeline.binding import flavour_of, name_of
+from ..registry import Registry
+from .attempt import Attempt, Block, dressed
+from .standin import Standin, breaker_of, plain
+
+__all__ = ["STATE_CLOSED", "STATE_HALF_OPEN", "STATE_OPEN", "CircuitBreaker", "CircuitBreakerError",
+           "CircuitBreakerMonitor", "circuit"]
+
+STATE_CLOSED: Final = "closed"
+STATE_OPEN: Final = "open"
+STATE_HALF_OPEN: Final = "half_open"
+_NAMES: Final = {State.CLOSED: STATE_CLOSED, State.OPEN: STATE_OPEN, State.HALF_OPEN: STATE_HALF_OPEN}
+
+_T = TypeVar("_T")
+Expected = type[Exception] | Iterable[type[Exception]] | Callable[[type[BaseException], BaseException], object]
+
+#: The with-statements under way in this thread or task, innermost last.
+_blocks: contextvars.ContextVar[tuple[tuple[CircuitBreaker, Block], ...]] = contextvars.ContextVar("blocks", default=())
+
+
+class CircuitBreakerError(CircuitOpenError):
+    """The circuit is open, or tries whether it may close; the call did not run."""
+
+
+class CircuitBreaker(Standin):
+    """A breaker that opens after failures in a row. Every method may be called from any thread.
+
+    Subclasses may change the defaults by FAILURE_THRESHOLD, RECOVERY_TIMEOUT, EXPECTED_EXCEPTION and
+    FALLBACK_FUNCTION.
+
+    Args:
+        failure_threshold: Failures in a row that open it, 1 to 1,000,000. Default: 5.
+        recovery_timeout: For how long, seconds, at least 0. Default: 30.
+        expected_exception: What is a failure: a type, several, or a function of type and exception. Default: Exception.
+        name: Its command's key; with a number if it is taken. Default: of the first function it decorates.
+        fallback_function: Called instead, with the call's arguments, while it is open.
+        registry: Where its command is kept. Default: resilience.default_registry.
+
+    Raises:
+        ConfigError: A setting is out of range.
+        ValueError: expected_exception is none of these.
+    """
+
+    FAILURE_THRESHOLD: ClassVar[int] = 5
+    RECOVERY_TIMEOUT: ClassVar[float] = 30
+    EXPECTED_EXCEPTION: ClassVar[Any] = Exception
+    FALLBACK_FUNCTION: ClassVar[Any] = None
+    _group: ClassVar[str] = "circuitbreaker"
+
+    def __init__(self, failure_threshold: int | None = None, recovery_timeout: float | None = None,
+                 expected_exception: Expected | None = None, name: str | None = None,
+                 fallback_function: Callable[..., Any] | None = None, *, registry: Registry | None = None) -> None:
+        policy = breaker_of(self.FAILURE_THRESHOLD if failure_threshold is None else failure_threshold,
+                            self.RECOVERY_TIMEOUT if recovery_timeout is None else recovery_timeout, 1)
+        if expected_exception is None:  # as it stands in the class, unbound
+            expected_exception = inspect.getattr_static(self, "EXPECTED_EXCEPTION")
+        self.is_failure = _predicate(expected_exception)
+        self._fallback_function = fallback_function or self.FALLBACK_FUNCTION
+        self._name = name
+        self._last_failure: BaseException | None = None
+        super().__init__(name or self._group, policy, registry, fallback=self._fallback_function is not None)
+
+    # -- call
+
+    def __call__(self, wrapped: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorate a function."""
+        return self.decorate(wrapped)
+
+    def decorate(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorate a function; the first one names a breaker without a name."""
+        if not callable(function):
+            raise TypeError(f"a breaker decorates callables, not {function!r}")
+        if self._name is None:
+            module, self._name = name_of(function)
+            if self._made is None:
+                self._key = f"{module}.{self._name}"
+        CircuitBreakerMonitor.register(self)
+        return dressed(function, self._caller(function), flavour_of(function))
+
+    def call(self, func: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+        """Call *func*.
+
+        Raises:
+            CircuitBreakerError: It was refused.
+        """
+        result: _T = self._call(func, args, kwargs)
+        return result
+
+    def call_generator(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Iterate over what *func* yields."""
+        return self._call_generator(func, args, kwargs)
+
+    def call_async(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        """Call *func* and await what it returns."""
+        return self._call_async(func, args, kwargs)
+
+    def call_async_generator(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Iterate over what *func* yields."""
+        return self._call_async_generator(func, args, kwargs)
+
+    def __enter__(self) -> None:
+        """Run the block as a call; refused while the circuit is open. A fallback does not answer for a block."""
+        _blocks.set((*_blocks.get(), (self, Block(self))))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> Literal[False]:
+        blocks = _blocks.get()
+        mine = next((n for n in reversed(range(len(blocks))) if blocks[n][0] is self), None)
+        if mine is None:
+            raise RuntimeError("a block must be left in the thread or task, and the context, that it was entered in")
+        _blocks.set(blocks[:mine] + blocks[mine + 1:])
+        try:
+            blocks[mine][1].leave(error)
+        except BaseException as raised:
+            if raised is not error:
+                raise
+        return False
+
+    def reset(self) -> None:
+        """Close it, and forget its failures."""
+        if self._made is not None:
+            self._close()
+        self._forget()
+
+    # -- look
+
+    @property
+    def state(self) -> str:
+        """STATE_CLOSED, STATE_OPEN or, once the wait is over, STATE_HALF_OPEN."""
+        if self._made is None:
+            return STATE_CLOSED
+        term = self._made.circuit.term
+        if term.state is State.OPEN:
+            return STATE_OPEN if self._registry.clock() < term.until else STATE_HALF_OPEN
+        return _NAMES[plain(term.state)]
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self.state == STATE_CLOSED
+
+    @property
+    def opened(self) -> bool:
+        """Whether it is open."""
+        return self.state == STATE_OPEN
+
+    @property
+    def open_remaining(self) -> int:
+        """Whole seconds until it tries to recover, rounded up; 0 unless it is open."""
+        if self._made is None:
+            return 0
+        return math.ceil(self._made.circuit.retry_after(self._registry.clock()) or 0.0) if self.opened else 0
+
+    @property
+    def open_until(self) -> datetime:
+        """About when it tries to recover, in UTC."""
+        return datetime.now(UTC) + timedelta(seconds=self.open_remaining)
+
+    @property
+    def failure_count(self) -> int:
+        """Failures in a row."""
+        return len(self._failures)
+
+    @property
+    def last_failure(self) -> BaseException | None:
+        """The last of these; it holds on to the frames that it was raised through."""
+        return self._last_failure
+
+    @property
+    def name(self) -> str | None:
+        """As given, or of the first function that it decorated."""
+        return self._name
+
+    @property
+    def fallback_function(self) -> Any:
+        """Called instead while it is open."""
+        return self._fallback_function
+
+    def __str__(self) -> str:
+        return self._name or "unnamed_CircuitBreaker"
+
+    # -- what Standin asks
+
+    def _counts(self, error: Exception) -> bool:
+        return bool(self.is_failure(type(error), error))
+
+    def _refusal(self, refusal: CircuitOpenError) -> Exception:
+        return CircuitBreakerError(*refusal.args)
+
+    def _instead(self, attempt: Attempt) -> Any:
+        if attempt.block:
+            raise CircuitBreakerError(self.resilience.key, self._circuit.retry_after(self._registry.clock()))
+        return self._fallback_function(*attempt.args, **attempt.kwargs)
+
+    def _failed(self, error: Exception) -> None:
+        super()._failed(error)
+        self._last_failure = error
+
+    def _passed(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._failures.clear()
+        self._last_failure = None
+
+
+class CircuitBreakerMonitor:
+    """The breakers that decorate something, as long as somebody has them; by name, a namesake by its command's key."""
+
+    circuit_breakers: ClassVar[weakref.WeakValueDictionary[str, CircuitBreaker]] = weakref.WeakValueDictionary()
+
+    @classmethod
+    def register(cls, circuit_breaker: CircuitBreaker) -> None:
+        """Enter a breaker."""
+        key = circuit_breaker.resilience.key
+        if cls.circuit_breakers.setdefault(str(circuit_breaker), circuit_breaker) is not circuit_breaker:
+            cls.circuit_breakers[key] = circuit_breaker
+
+    @classmethod
+    def get_circuits(cls) -> Iterable[CircuitBreaker]:
+        """All of them."""
+        return [breaker for each in cls.circuit_breakers.valuerefs() if (breaker := each()) is not None]
+
+    @classmethod
+    def get(cls, name: str) -> CircuitBreaker | None:
+        """The one of this name, or None."""
+        return cls.circuit_breakers.get(name)
+
+    @classmethod
+    def get_open(cls) -> Iterator[CircuitBreaker]:
+        """Those that are open."""
+        return (breaker for breaker in cls.get_circuits() if breaker.opened)
+
+    @classmethod
+    def get_closed(cls) -> Iterator[CircuitBreaker]:
+        """Those that are closed."""
+        return (breaker for breaker in cls.get_circuits() if breaker.closed)
+
+    @classmethod
+    def all_closed(cls) -> bool:
+        """Whether none is open; a half-open one counts as closed here."""
+        return not any(breaker.opened for breaker in cls.get_circuits())
+
+
+def circuit(failure_threshold: Any = None, recovery_timeout: float | None = None,
+            expected_exception: Expected | None = None, name: str | None = None,
+            fallback_function: Callable[..., Any] | None = None,
+            cls: Callable[..., CircuitBreaker] = CircuitBreaker) -> Any:
+    """A breaker to decorate a function with; bare, ``@circuit``, one with the defaults of *cls*. See CircuitBreaker."""
+    if callable(failure_threshold):
+        return cls().decorate(failure_threshold)
+    return cls(failure_threshold=failure_threshold, recovery_timeout=recovery_timeout,
+               expected_exception=expected_exception, name=name, fallback_function=fallback_function)
+
+
+def _predicate(expected: Any) -> Callable[[type[BaseException], BaseException], object]:
+    """What says whether an exception is a failure."""
+    if isinstance(expected, (str, bytes)):
+        raise ValueError("expected_exception must be exceptions or a function, not a string; is it meant as the name?")
+    types = (expected,) if isinstance(expected, type) else expected
+    if isinstance(types, Iterable):
+        types = tuple(types)
+        if not all(isinstance(each, type) and issubclass(each, Exception) for each in types):
+            raise ValueError(f"expected_exception must be exception types, or a function, not {expected!r}")
+        return lambda kind, _: issubclass(kind, types)
+    if not callable(expected):
+        raise ValueError(f"expected_exception must be an exception type, several, or a function, not {expected!r}")
+    return expected  # type: ignore[no-any-return]

@@ -1,0 +1,361 @@
+"""The names and call signatures of pybreaker 1.4, on this library's commands.
+
+Change ``from pybreaker import CircuitBreaker`` to
+``from resilience.integrations.pybreaker import CircuitBreaker`` and calls run at
+once instead of one after another, coroutines and generators are guarded for as
+long as they run, and each breaker is a command that dashboards show. What else
+differs stands in the documentation, "Coming from pybreaker". pybreaker itself need
+not be installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Final, TypeVar
+
+from ..core.events import State
+from ..core.terms import HalfOpen
+from ..errors import CircuitOpenError, ConfigError, ResilienceError
+from ..pipeline.binding import flavour_of
+from ..pipeline.template import Flavour
+from ..registry import Registry
+from .attempt import Attempt, Block, dressed
+from .standin import Standin, breaker_of, plain
+
+__all__ = ["STATE_CLOSED", "STATE_HALF_OPEN", "STATE_OPEN", "CircuitBreaker", "CircuitBreakerError",
+           "CircuitBreakerListener", "CircuitBreakerOpenError", "CircuitBreakerState", "CircuitMemoryStorage"]
+
+STATE_OPEN: Final = "open"
+STATE_CLOSED: Final = "closed"
+STATE_HALF_OPEN: Final = "half-open"
+
+_NAMES: Final = {State.CLOSED: STATE_CLOSED, State.OPEN: STATE_OPEN, State.HALF_OPEN: STATE_HALF_OPEN}
+_log = logging.getLogger("resilience")
+
+_T = TypeVar("_T")
+Exclusion = type[BaseException] | Callable[[Any], object]
+
+
+class CircuitBreakerError(ResilienceError):
+    """A call was refused (CircuitBreakerOpenError), or its failure opened the circuit and is the ``__cause__``."""
+
+
+class CircuitBreakerOpenError(CircuitBreakerError, CircuitOpenError):
+    """The circuit is open, or tries whether it may close; the call did not run. A resilience.CircuitOpenError too."""
+
+
+class CircuitBreakerState:
+    """The state of a breaker, as listeners are told it; equal to one of the same name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """STATE_CLOSED, STATE_OPEN or STATE_HALF_OPEN."""
+        return self._name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CircuitBreakerState) and other.name == self._name
+
+    def __hash__(self) -> int:
+        return hash(self._name)
+
+    def __repr__(self) -> str:
+        return f"<state {self._name!r}>"
+
+
+class CircuitBreakerListener:
+    """Override what you want to hear of. A listener that raises is logged and harms no call."""
+
+    def before_call(self, cb: CircuitBreaker, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """A call is about to run."""
+
+    def failure(self, cb: CircuitBreaker, exc: BaseException) -> None:
+        """A call failed; the state has not changed yet."""
+
+    def success(self, cb: CircuitBreaker) -> None:
+        """A call succeeded, or raised what is excluded; the state has changed, if it does."""
+
+    def state_change(self, cb: CircuitBreaker, old_state: CircuitBreakerState, new_state: CircuitBreakerState) -> None:
+        """The state changed."""
+
+
+class CircuitMemoryStorage:
+    """The state that a breaker begins in."""
+
+    def __init__(self, state: str) -> None:
+        self.state = _known(state)
+        self.name = "memory"
+        self.used = False
+
+
+class CircuitBreaker(Standin):
+    """A breaker that opens after failures in a row. Every method may be called from any thread.
+
+    Args:
+        fail_max: Failures in a row that open it.
+        reset_timeout: For how long, seconds.
+        success_threshold: Successes in a row that close it again.
+        exclude: Exception types, and functions of an exception, that say what is no failure.
+        listeners: CircuitBreakerListener objects.
+        state_storage: None or a CircuitMemoryStorage; states are not shared between processes.
+        name: Its command's key; with a number if it is taken. Default: "pybreaker".
+        throw_new_error_on_trip: Whether the call that opens the circuit raises CircuitBreakerError or its own error.
+        registry: Where its command is kept. Default: resilience.default_registry.
+
+    Raises:
+        ConfigError: A setting is out of range, or the storage is another.
+        TypeError: An exclusion is neither an exception type nor callable.
+    """
+
+    _group: ClassVar[str] = "pybreaker"
+
+    def __init__(self, fail_max: int = 5, reset_timeout: float = 60, success_threshold: int = 1,
+                 exclude: Iterable[Exclusion] | None = None, listeners: Sequence[Any] | None = None,
+                 state_storage: CircuitMemoryStorage | None = None, name: str | None = None,
+                 throw_new_error_on_trip: bool = True, *, registry: Registry | None = None) -> None:
+        if state_storage is not None and (not isinstance(state_storage, CircuitMemoryStorage) or state_storage.used):
+            raise ConfigError("state_storage must be None or a CircuitMemoryStorage of this breaker alone (states are "
+                              f"not shared between breakers or processes), not {state_storage!r}", "state_storage")
+        self._fail_max, self._reset_timeout, self._success_threshold = fail_max, reset_timeout, success_threshold
+        self._excluded: tuple[Exclusion, ...] = ()
+        self.add_excluded_exceptions(*(exclude or ()))
+        self._listeners: tuple[Any, ...] = tuple(listeners or ())
+        self._name, self._throws = name, throw_new_error_on_trip
+        self._successes: deque[None] = deque()  # in the half-open term
+        self._stored = state_storage or CircuitMemoryStorage(STATE_CLOSED)
+        super().__init__(name or self._group, breaker_of(fail_max, reset_timeout, success_threshold), registry)
+        self._found()
+        self._stored.used = True
+        if self._stored.state != STATE_CLOSED:
+            told, self._listeners = self._listeners, ()
+            if self._stored.state == STATE_OPEN:
+                self._open(rested=True)
+            else:
+                self._half_open()
+            self._listeners = told
+
+    # -- call
+
+    def call(self, func: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+        """Call *func* if the state allows it; a coroutine or generator function is guarded for as long as it runs.
+
+        Raises:
+            CircuitBreakerError: It was refused, or its failure opened the circuit.
+        """
+        result: _T = self._caller(func)(func, args, kwargs)
+        return result
+
+    def call_async(self, func: Callable[..., Awaitable[_T]], *args: Any, **kwargs: Any) -> Coroutine[Any, Any, _T]:
+        """A coroutine that calls *func* and awaits what it returns."""
+        return self._call_async(func, args, kwargs)
+
+    @contextlib.contextmanager
+    def calling(self) -> Iterator[None]:
+        """Run the block of a with-statement as a call."""
+
+        block = Block(self)
+        try:
+            yield
+        except BaseException as error:
+            block.leave(error)
+            raise
+        block.leave(None)
+
+    def __call__(self, *functions: Callable[..., Any], **options: Any) -> Any:
+        """Decorate a function; ``__pybreaker_call_async=True`` if it is a plain one that returns an awaitable."""
+        asynchronous = options.pop("__pybreaker_call_async", False)
+        if options:
+            raise TypeError(f"a breaker takes a function, or __pybreaker_call_async, not {', '.join(options)}")
+        if not functions:
+            return functools.partial(self._decorate, asynchronous=asynchronous)
+        [func] = functions
+        return self._decorate(func, asynchronous=asynchronous)
+
+    def _decorate(self, func: Callable[..., Any], *, asynchronous: bool) -> Callable[..., Any]:
+        if not callable(func):
+            raise TypeError(f"a breaker decorates callables, not {func!r}")
+        if asynchronous:
+            return dressed(func, self._call_async, Flavour.ASYNC)
+        return dressed(func, self._caller(func), flavour_of(func))
+
+    # -- look
+
+    @property
+    def current_state(self) -> str:
+        """STATE_CLOSED, STATE_OPEN or STATE_HALF_OPEN; open until a call comes after the wait."""
+        return _NAMES[plain(self._circuit.state)]
+
+    @property
+    def state(self) -> CircuitBreakerState:
+        """The same as an object with a ``name``; may be set to a name."""
+        return CircuitBreakerState(self.current_state)
+
+    @state.setter
+    def state(self, name: str) -> None:
+        {STATE_OPEN: self._open, STATE_CLOSED: self._close, STATE_HALF_OPEN: self._half_open}[_known(name)]()
+
+    @property
+    def fail_counter(self) -> int:
+        """Failures in a row."""
+        return len(self._failures)
+
+    @property
+    def success_counter(self) -> int:
+        """Successes since it is half-open."""
+        return len(self._successes)
+
+    @property
+    def fail_max(self) -> int:
+        """Failures in a row that open it."""
+        return self._fail_max
+
+    @fail_max.setter
+    def fail_max(self, number: int) -> None:
+        self._change(number, self._reset_timeout, self._success_threshold)
+
+    @property
+    def reset_timeout(self) -> float:
+        """For how long it stays open, seconds."""
+        return self._reset_timeout
+
+    @reset_timeout.setter
+    def reset_timeout(self, timeout: float) -> None:
+        self._change(self._fail_max, timeout, self._success_threshold)
+
+    @property
+    def success_threshold(self) -> int:
+        """Successes in a row that close it."""
+        return self._success_threshold
+
+    @success_threshold.setter
+    def success_threshold(self, threshold: int) -> None:
+        self._change(self._fail_max, self._reset_timeout, threshold)
+
+    def _change(self, failures: int, rest: float, successes: int) -> None:
+        self._reconfigure(breaker_of(failures, rest, successes))
+        self._fail_max, self._reset_timeout, self._success_threshold = failures, rest, successes
+
+    @property
+    def name(self) -> str | None:
+        """Its name; the key of its command stays what it was."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
+
+    # -- steer
+
+    def open(self) -> bool:
+        """Open for ``reset_timeout``; returns ``throw_new_error_on_trip``."""
+        self._open()
+        return self._throws
+
+    def half_open(self) -> None:
+        """Let the next calls decide."""
+        self._half_open()
+
+    def close(self) -> None:
+        """Close."""
+        self._close()
+
+    # -- exclusions and listeners; tuples are replaced, never changed
+
+    @property
+    def excluded_exceptions(self) -> tuple[Exclusion, ...]:
+        """What says that an exception is no failure."""
+        return self._excluded
+
+    def add_excluded_exception(self, exception: Exclusion) -> None:
+        """Add an exception type or a function."""
+        self.add_excluded_exceptions(exception)
+
+    def add_excluded_exceptions(self, *exceptions: Exclusion) -> None:
+        """Add several."""
+        for exception in exceptions:
+            if not callable(exception):
+                raise TypeError(f"exclude takes exception types and functions of an exception, not {exception!r}")
+        self._excluded += exceptions
+
+    def remove_excluded_exception(self, exception: Exclusion) -> None:
+        """Take one out; ValueError if it is not in."""
+        self._excluded = _without(self._excluded, exception)
+
+    def is_system_error(self, exception: BaseException) -> bool:
+        """Whether an exception counts as a failure."""
+        return not any(isinstance(exception, each) if isinstance(each, type) else each(exception)
+                       for each in self._excluded)
+
+    @property
+    def listeners(self) -> tuple[Any, ...]:
+        """Who is told."""
+        return self._listeners
+
+    def add_listener(self, listener: Any) -> None:
+        """Tell another."""
+        self.add_listeners(listener)
+
+    def add_listeners(self, *listeners: Any) -> None:
+        """Tell others."""
+        self._listeners += listeners
+
+    def remove_listener(self, listener: Any) -> None:
+        """Tell one no more; ValueError if it was not told."""
+        self._listeners = _without(self._listeners, listener)
+
+    # -- what Standin asks
+
+    def _counts(self, error: Exception) -> bool:
+        return self.is_system_error(error)
+
+    def _refusal(self, refusal: CircuitOpenError) -> Exception:
+        return CircuitBreakerOpenError(refusal.key, refusal.retry_after)
+
+    def _tripped(self, error: Exception) -> Exception | None:
+        if not self._throws:
+            return None
+        return CircuitBreakerError(f"{self.resilience.key}: failures in a row, {self.fail_counter} by now, opened the "
+                                   "circuit")
+
+    def _before(self, attempt: Attempt) -> None:
+        self._tell("before_call", attempt.func, *attempt.args, **attempt.kwargs)
+
+    def _failed(self, error: Exception) -> None:
+        super()._failed(error)
+        self._tell("failure", error)
+
+    def _succeeded(self, attempt: Attempt) -> None:
+        if isinstance(attempt.term, HalfOpen) and attempt.term is self._circuit.term:
+            self._successes.append(None)
+        self._tell("success")
+
+    def _changed(self, old: State, new: State) -> None:
+        self._successes.clear()
+        if new is State.CLOSED:
+            self._failures.clear()
+        self._tell("state_change", CircuitBreakerState(_NAMES[old]), CircuitBreakerState(_NAMES[new]))
+
+    def _tell(self, event: str, *args: Any, **kwargs: Any) -> None:
+        for listener in self._listeners:
+            try:
+                getattr(listener, event)(self, *args, **kwargs)
+            except Exception:  # noqa: BLE001 - somebody else's
+                _log.exception("a listener of %s raised at %s", self.resilience.key, event)
+
+
+def _known(state: str) -> str:
+    if state not in (STATE_CLOSED, STATE_OPEN, STATE_HALF_OPEN):
+        raise ValueError(f"a state is {STATE_CLOSED!r}, {STATE_OPEN!r} or {STATE_HALF_OPEN!r}, not {state!r}")
+    return state
+
+
+def _without(values: tuple[_T, ...], value: _T) -> tuple[_T, ...]:
+    left = list(values)
+    left.remove(value)
+    return tuple(left)
