@@ -19,6 +19,7 @@ from .pipeline.policies import (
     Chaos,
     CircuitBreaker,
     Fallback,
+    Hedge,
     Policy,
     RateLimit,
     Retry,
@@ -58,6 +59,7 @@ def command(
     throttle: Throttle | None = None,
     rate_limit: RateLimit | None = None,
     adaptive_limit: AdaptiveLimit | None = None,
+    hedge: Hedge | None = None,
     chaos: Chaos | None = None,
     fallback: Fallback | Callable[..., Any] | None = None,
     ignore: tuple[type[Exception], ...] = (),
@@ -80,6 +82,7 @@ def command(
     throttle: Throttle | None = None,
     rate_limit: RateLimit | None = None,
     adaptive_limit: AdaptiveLimit | None = None,
+    hedge: Hedge | None = None,
     chaos: Chaos | None = None,
     fallback: Fallback | Callable[..., Any] | None = None,
     ignore: tuple[type[Exception], ...] = (),
@@ -90,8 +93,8 @@ def command(
 def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurrent: int | None = _UNSET,
             breaker: CircuitBreaker | None = _UNSET, retry: Retry | None = None, throttle: Throttle | None = None,
             rate_limit: RateLimit | None = None, adaptive_limit: AdaptiveLimit | None = None,
-            chaos: Chaos | None = None, fallback: Fallback | Callable[..., Any] | None = None,
-            **options: Any) -> Any:
+            hedge: Hedge | None = None, chaos: Chaos | None = None,
+            fallback: Fallback | Callable[..., Any] | None = None, **options: Any) -> Any:
     """Hystrix in one decorator: breaker, bulkhead, timeout, fallback and statistics.
 
     Works bare or with settings, on functions, coroutine functions, generators, async
@@ -115,6 +118,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
         throttle: A Throttle, for a target that refuses when it is overloaded.
         rate_limit: A RateLimit: so many calls in so much time.
         adaptive_limit: An AdaptiveLimit instead of ``max_concurrent``.
+        hedge: A Hedge: a second attempt beside a slow one, of a call that may be made twice.
         chaos: A Chaos, which harms calls on purpose while the registry says so.
         fallback: A Fallback, or its function: called with the call's arguments, and with the exception if it has a
             parameter named ``error``.
@@ -144,8 +148,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
     if adaptive_limit is None or max_concurrent is not _UNSET:
         policies.append(Bulkhead() if max_concurrent is _UNSET else Bulkhead(max_concurrent))
     policies.append(_DEFAULT_TIMEOUT if timeout is _UNSET else Timeout(timeout))
-    if chaos is not None:
-        policies.append(chaos)
+    policies += [each for each in (hedge, chaos) if each is not None]
     plan = Plan(policies=tuple(policies), whole=True, given_timeout=timeout is not _UNSET, **options)
     if fn is not _UNSET:
         return guard(fn, plan, "@command")
@@ -154,7 +157,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
 
 _COMMAND_OPTIONS = ("key", "group", "max_keys", "idle", "isolation", "ignore", "pool", "shadow", "registry")
 _COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "retry", "throttle", "rate_limit", "adaptive_limit",
-                     "chaos", "fallback")
+                     "hedge", "chaos", "fallback")
 _CALLABLES_KEPT = 128
 
 
@@ -165,8 +168,8 @@ class Pipeline:
     each has its own.
 
     Args:
-        *policies: Fallback, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout, Chaos, in
-            this order; any may be left out.
+        *policies: Fallback, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout, Hedge,
+            Chaos, in this order; any may be left out.
         key: As for command, with group, max_keys, idle, registry, isolation, pool, ignore and shadow.
         **options: See key.
 

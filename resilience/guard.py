@@ -33,6 +33,7 @@ from .pipeline.policies import (
     Chaos,
     CircuitBreaker,
     Fallback,
+    Hedge,
     RateLimit,
     Retry,
     Throttle,
@@ -40,7 +41,7 @@ from .pipeline.policies import (
     in_order,
 )
 from .pipeline.rescue import rescuer
-from .pipeline.settings import Settings
+from .pipeline.settings import KINDS, Settings
 from .pipeline.template import Flavour, Shape
 from .plan import Plan
 from .registry import Registry, default_registry
@@ -217,6 +218,12 @@ def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
     if shape.rate:
         machines |= command.machines.line(flavour)
     called = fn if plan.find(Chaos) is None else command.machines.in_chaos(fn, flavour)
+    if plan.find(Hedge) is not None:
+        hedging = command.machines.hedging(deposits=retry is None)
+        if flavour is Flavour.THREAD:
+            machines["wait"] = hedging.wait
+        else:
+            called = hedging.over(called)
     guarded: Any = compiled(shape, fn=called, classify=ledger.classify, rescuable=ledger.rescuable, rescue=entry.rescue,
                             refusal=ledger.refusal, emitted=ledger.emitted, EVENT_OF=EVENT_OF, **machines)
     wrapper: Any = dress(guarded, fn)
@@ -267,6 +274,10 @@ def _check_suited(plan: Plan, flavour: Flavour, key: str) -> None:
     """Raise ConfigError if a policy of *plan* is not for functions of this *flavour*."""
     if flavour.is_generator and plan.find(Retry) is not None:
         raise ConfigError(f"{key}: a generator cannot be tried again once it has yielded; retry what it calls", "retry")
+    if plan.find(Hedge) is not None and not plan.isolates(flavour) and flavour is not Flavour.ASYNC:
+        why = "what a generator has yielded cannot be taken back" if flavour.is_generator else \
+            "two attempts at once of a plain function take two threads; add isolation='thread' or a timeout"
+        raise ConfigError(f"{key}: a hedge is for coroutine functions and isolated ones: {why}", "hedge")
     chaos = plan.find(Chaos)
     if flavour.is_generator and chaos is not None and chaos.wrong is not None:
         raise ConfigError(f"{key}: a generator has no result to spoil; leave wrong out", "wrong")
@@ -287,19 +298,14 @@ def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
         max_concurrent=None if bulkhead is None else bulkhead.max_concurrent,
         isolation="thread" if flavour is Flavour.THREAD else "semaphore",
         breaker=breaker,
-        retry=plan.find(Retry),
-        throttle=plan.find(Throttle),
-        rate_limit=plan.find(RateLimit),
-        chaos=plan.find(Chaos),
-        adaptive_limit=plan.find(AdaptiveLimit),
         pool=plan.pool,
         shadow=plan.shadow,
         has_fallback=fallback is not None,
+        **{name: plan.find(kind) for name, kind in KINDS.items()},
         **({} if fallback is None else {"fallback_max_concurrent": fallback.max_concurrent}),
     )
     present = {"breaker": breaker, "max_concurrent": bulkhead, "timeout": timeout, "pool": plan.pool,
-               "retry": settings.retry, "throttle": settings.throttle, "adaptive_limit": settings.adaptive_limit,
-               "rate_limit": settings.rate_limit, "chaos": settings.chaos, "shadow": settings.shadow or None}
+               **{name: getattr(settings, name) for name in KINDS}, "shadow": settings.shadow or None}
     stated = {name for name, value in present.items() if value is not None or (plan.whole and name != "pool")}
     if settings.adaptive_limit is not None:
         stated.discard("max_concurrent")

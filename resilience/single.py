@@ -18,6 +18,7 @@ from .pipeline.policies import (
     Chaos,
     CircuitBreaker,
     Fallback,
+    Hedge,
     Policy,
     RateLimit,
     Retry,
@@ -143,6 +144,28 @@ def rate_limit(calls: int, /, *, key: Key | None = None, group: str | None = Non
     """
     place = _place(settings, key=key, group=group, registry=registry)
     return _stacked(RateLimit(calls, **settings), place, "@rate_limit")
+
+
+@overload
+def hedge(*, key: Callable[..., str], group: str | None = None, registry: Registry | None = None,
+          **settings: Any) -> DecoratorByKey: ...
+@overload
+def hedge(*, key: str | None = None, group: str | None = None, registry: Registry | None = None,
+          **settings: Any) -> Decorator: ...
+def hedge(*, key: Key | None = None, group: str | None = None, registry: Registry | None = None,
+          **settings: Any) -> Any:
+    """Begin a second attempt beside one that is slow; the first to succeed is the answer.
+
+    For coroutine functions, and for plain ones on worker threads, that may be called twice without harm.
+
+    Args:
+        key: As for command, with group, max_keys, idle and registry.
+        group: See key.
+        registry: See key.
+        **settings: Those of Hedge; ``idempotent=True`` is one of them.
+    """
+    place = _place(settings, key=key, group=group, registry=registry)
+    return _stacked(Hedge(**settings), place, "@hedge")
 
 
 @overload

@@ -203,9 +203,11 @@ def hopeless(policy: type[Any], given: Mapping[str, Any]) -> ConfigError | None:
 
 
 def _ends(policy: type[Any], given: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, Any, Any]]]:
-    """Default, largest and smallest value of each number that is not *given*."""
+    """Default, largest and smallest value of each number or flag that is not *given*."""
     for name, field in _expressible(policy).items():
         wanted, _ = without_none(field.type)
+        if wanted is bool and name not in given:
+            yield name, (field.default, True, False)
         if name in given or wanted not in (int, float) or field.default is attrs.NOTHING:
             continue
         limits = constraints(field.validator)

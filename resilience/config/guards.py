@@ -22,10 +22,12 @@ from typing import Any, Final
 import attrs
 import wrapt
 
+from ..errors import ConfigError
 from ..guard import guard
 from ..pipeline.binding import GUARD
 from ..pipeline.command import Command
-from ..pipeline.policies import AdaptiveLimit, Bulkhead, Fallback, Policy, Retry, Throttle, Timeout
+from ..pipeline.policies import ORDER, Bulkhead, Fallback, Policy, Timeout
+from ..pipeline.settings import KINDS
 from ..plan import Plan
 from ..registry import Registry
 from .commands import Layer, bare, guard_settings, settings
@@ -65,7 +67,7 @@ class Entry:
     def structure(self) -> tuple[Any, ...]:
         """What cannot be changed on a live command."""
         return (*(self.said(name) for name in _STRUCTURE), self.off,
-                self._has("retry"), self._has("throttle"), self._has("adaptive_limit"))
+                *(self._has(name) for name in KINDS))
 
     def plan(self, registry: Registry) -> Plan:
         """The decorator that the entry stands for; live settings have the library's defaults, layers say the rest.
@@ -76,15 +78,15 @@ class Entry:
         """
         usual, fallback = bare(), self.said("fallback")
         ignored = tuple(map(named, self.said("ignore")))
-        policies: list[Policy | None] = [
+        policies = [
             None if fallback is None else Fallback(named(fallback)),
-            Retry() if self._has("retry") else None,
             None if "breaker" in self.off else usual.breaker,
-            Throttle() if self._has("throttle") else None,
-            AdaptiveLimit() if self._has("adaptive_limit") else
+            None if self._has("adaptive_limit") else
             Bulkhead(None if "max_concurrent" in self.off else usual.max_concurrent),
-            Timeout(None if "timeout" in self.off else usual.timeout)]
-        return Plan(policies=tuple(each for each in policies if each is not None), key=self.key,
+            Timeout(None if "timeout" in self.off else usual.timeout),
+            *(self._made(name) for name in KINDS if self._has(name))]
+        known = sorted((each for each in policies if each is not None), key=lambda each: ORDER.index(type(each)))
+        return Plan(policies=tuple(known), key=self.key,
                     group=self.said("group") or parts(self.target)[0], registry=registry, ignore=ignored,
                     isolation=self.said("isolation"), pool=self.said("pool"), whole=True,
                     given_timeout="timeout" in self.layer and "timeout" not in self.off)
@@ -92,6 +94,17 @@ class Entry:
 
     def _has(self, name: str) -> bool:
         return name in self.layer and name not in self.off
+
+    def _made(self, name: str) -> Policy:
+        """The policy of this setting, of what the entry itself says of it."""
+        given = {field: self.layer[f"{name}.{field}"].value for field in settings()[name].fields
+                 if f"{name}.{field}" in self.layer}
+        missing = [field.name for field in attrs.fields(KINDS[name])
+                   if field.init and field.default is attrs.NOTHING and field.name not in given]
+        if missing:
+            raise ConfigError(f"{name} needs {', '.join(missing)}", name)
+        policy: Policy = KINDS[name](**given)
+        return policy
 
 
 class Patch:

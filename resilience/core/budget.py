@@ -85,6 +85,11 @@ class Budget:
                 self._busy = False
         return True
 
+    def refund(self) -> None:
+        """What was withdrawn just now is not made after all."""
+        with self._lock:
+            self._window.totals[_RETRIES] -= 1
+
     def configure(self, config: RetryBudget, now: float) -> None:
         """Go on under *config*; what was counted stays."""
         with self._lock:

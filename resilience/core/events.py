@@ -111,6 +111,17 @@ class ChaosInjected:
 
 
 @attrs.frozen
+class CallHedged:
+    """A call has been out for *after* seconds, so its *attempt*-th begins beside the others."""
+
+    key: str
+    group: str
+    attempt: int
+    after: float
+    at: float
+
+
+@attrs.frozen
 class CommandAdded:
     """A registry has a new command."""
 

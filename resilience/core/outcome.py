@@ -54,6 +54,7 @@ class Event(enum.IntEnum):
     SHADOW_REJECTED = 19
     CHAOS = 20
     RATE_LIMITED = 21
+    HEDGE = 22
 
 
 EVENT_NAMES: Final = tuple(event.name.lower() for event in Event)

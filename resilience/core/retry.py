@@ -38,7 +38,8 @@ def _predicate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{attribute.name} must be callable or None, not {value!r}", attribute.name)
 
 
-def _budget(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+def budget_or_none(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A validator."""
     if value is not None and not isinstance(value, RetryBudget):
         raise ConfigError(f"{attribute.name} must be a RetryBudget or None, not {value!r}", attribute.name)
 
@@ -81,7 +82,7 @@ class Retry:
     time_limit: float | None = attrs.field(default=None, validator=number(above=0, most=86_400, optional=True))
     respect_retry_after: bool = attrs.field(default=True, validator=flag)
     retry_rejections: bool = attrs.field(default=False, validator=flag)
-    budget: RetryBudget | None = attrs.field(factory=RetryBudget, validator=_budget)
+    budget: RetryBudget | None = attrs.field(factory=RetryBudget, validator=budget_or_none)
 
     def __attrs_post_init__(self) -> None:
         if self.base > self.max_delay:

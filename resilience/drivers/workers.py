@@ -133,24 +133,25 @@ class WorkerPool:
 class Job:
     """One call on a worker."""
 
-    __slots__ = ("_args", "_context", "_done", "_end", "_fn", "_grip", "_home", "_kwargs", "_start", "error", "queued",
-                 "result")
+    __slots__ = ("_args", "_context", "_done", "_end", "_fn", "_grip", "_kwargs", "_start", "_tell", "error", "home",
+                 "queued", "result")
 
     def __init__(self, home: Isolation, fn: Callable[..., Any], args: tuple[Any, ...],
                  kwargs: Mapping[str, Any], grip: list[list[None]]) -> None:
-        self._home, self._fn, self._args, self._kwargs = home, fn, args, kwargs
+        self.home, self._fn, self._args, self._kwargs = home, fn, args, kwargs
         self._context: Context | None = copy_context()
         self._done = threading.Lock()
         self._done.acquire()
         self._start, self._end = [None], [None]
         self._grip = grip  # the slot and the place that it holds
+        self._tell: Callable[[Job], object] | None = None
         self.queued = False  # from now on the worker gives them back
         self.result: Any = None
         self.error: BaseException | None = None
 
     def run(self) -> None:
         """On the worker: run, unless the caller has left already; then give back what the job held."""
-        home = self._home
+        home = self.home
         if not _won(self._start):
             self._release()
             return
@@ -166,6 +167,8 @@ class Job:
             self.result = self.error = None  # nobody will ask
             del home.adrift[-1]
         self._done.release()
+        if self._tell is not None:
+            self._tell(self)
 
     def _release(self) -> None:
         slot, place = self._grip
@@ -176,11 +179,30 @@ class Job:
         """In the caller: whether the job ended within *timeout* seconds (negative: however long)."""
         return self._done.acquire(True, timeout)
 
+    def tell(self, listener: Callable[[Job], object]) -> None:
+        """In the caller: call *listener* when the job has ended, or now; twice if both are at once."""
+        self._tell = listener
+        if self.wait(0):
+            listener(self)
+
+    def outcome(self) -> Any:
+        """In the caller, once: the result of a job that has ended; raises what it raised."""
+        error = self.error
+        if error is not None:
+            self.error = None
+            try:
+                raise error
+            finally:
+                del error  # no cycle through this frame
+        result, self.result = self.result, None
+        return result
+
     def leave(self) -> bool:
-        """In the caller: walk away. False: too late, the job has just ended."""
+        """In the caller: walk away. False: too late, the job has just ended, or has been left before."""
         if _won(self._start):
+            self._end.clear()
             return True
-        adrift, end = self._home.adrift, self._end
+        adrift, end = self.home.adrift, self._end
         adrift += TOKEN  # before the worker, ending now, can strike it off
         try:
             del end[-1]
@@ -194,15 +216,16 @@ class Isolation:
     """Runs the calls of one command on a pool, within the command's own slots.
 
     Attributes:
+        key: The command's.
         pool: Shared by the group.
         timeout: Seconds a caller waits; None: for ever. May be changed at any time.
         adrift: One entry for each call whose caller left while its worker still runs.
     """
 
-    __slots__ = ("_key", "_slots", "adrift", "pool", "timeout")
+    __slots__ = ("_slots", "adrift", "key", "pool", "timeout")
 
     def __init__(self, key: str, slots: Slots, pool: WorkerPool, timeout: float | None) -> None:
-        self._key, self._slots, self.pool, self.timeout = key, slots, pool, timeout
+        self.key, self._slots, self.pool, self.timeout = key, slots, pool, timeout
         self.adrift: list[None] = []
 
     @property
@@ -220,12 +243,12 @@ class Isolation:
         try:
             self._slots.take(grip)
             if not pool.take_place(grip):
-                raise BulkheadFullError(self._key)
+                raise BulkheadFullError(self.key)
             job = Job(self, fn, args, kwargs, grip)
             try:
                 pool.start(job)
             except RuntimeError:
-                raise BulkheadFullError(self._key) from None
+                raise BulkheadFullError(self.key) from None
         except BaseException:
             if job is None or not job.queued:
                 if grip[1:]:
@@ -236,6 +259,10 @@ class Isolation:
                 job.leave()
             raise
         return job
+
+    def again(self, job: Job, now: float) -> Job:
+        """Hand the same call to the pool once more; see submit()."""
+        return self.submit(job._fn, job._args, job._kwargs, now)
 
     def wait(self, job: Job) -> Any:
         """The call's result.
@@ -252,16 +279,8 @@ class Isolation:
             raise
         if not ended and job.leave():
             assert timeout is not None
-            raise CallTimeoutError(self._key, timeout)
-        error = job.error
-        if error is not None:
-            job.error = None
-            try:
-                raise error
-            finally:
-                del error  # no cycle through this frame
-        result, job.result = job.result, None
-        return result
+            raise CallTimeoutError(self.key, timeout)
+        return job.outcome()
 
     def renew(self) -> None:
         """Start over in a forked child."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable
-from types import CodeType
 from typing import Any
 
 from ..core.bulkhead import Bulkhead, Slots
@@ -26,7 +25,8 @@ from ..core.outcome import (
     TIMEOUT,
     Event,
 )
-from ..drivers.workers import Job
+from ..drivers.races import JobRace
+from ..drivers.workers import Isolation, Job
 from ..errors import BadRequestError, BulkheadFullError, CallTimeoutError, CircuitOpenError, FallbackRejectedError
 from ..metrics.recorder import Recorder
 from .binding import is_stand_in
@@ -48,6 +48,8 @@ _THROWN, _MISSING = int(Event.EXCEPTIONS_THROWN), int(Event.FALLBACK_MISSING)
 _FALLBACK_SUCCESS, _FALLBACK_FAILURE = int(Event.FALLBACK_SUCCESS), int(Event.FALLBACK_FAILURE)
 _FALLBACK_REJECTION, _EMIT, _FALLBACK_EMIT = int(Event.FALLBACK_REJECTION), int(Event.EMIT), int(Event.FALLBACK_EMIT)
 _RETRY = int(Event.RETRY)
+#: What stands between a wrapper and its function on a worker.
+_DRIVERS = frozenset(each.__code__ for each in (Isolation.wait, Job.outcome, Job.run, JobRace.result))
 _RAN = frozenset(EVENT_OF.values())
 
 
@@ -188,11 +190,10 @@ def _never_began(error: BaseException) -> bool:
     """Whether *error* says that the call's arguments do not fit: the caller's mistake, and nothing of the target's."""
     if type(error) is not TypeError:
         return False
-    # Below the wrapper's own frame are none, or Isolation.wait and Job.run, if no line of the function ran.
-    frames: list[CodeType] = []
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None and len(frames) < 3:
+    while trace is not None and trace.tb_next is not None:  # below the wrapper's own frame are none but ours
         trace = trace.tb_next
-        if not is_stand_in(trace.tb_frame.f_code):
-            frames.append(trace.tb_frame.f_code)
-    return not frames or (len(frames) == 2 and frames[1] is Job.run.__code__)
+        code = trace.tb_frame.f_code
+        if code not in _DRIVERS and not is_stand_in(code):
+            return False  # a line of the function ran
+    return True

@@ -15,6 +15,7 @@ from ..core.adaptive import Limiter
 from ..core.bulkhead import TOKEN, Slots
 from ..core.circuit import Circuit
 from ..core.events import ShadowRejected, State, StateChanged, Trigger
+from ..core.hedge import Racer
 from ..core.outcome import Event
 from ..core.rate_limit import RateLimiter
 from ..core.throttle import Throttler
@@ -26,6 +27,7 @@ from ..drivers.workers import Isolation, WorkerPool
 from ..metrics.recorder import Recorder
 from .environment import Environment
 from .havoc import ChaosPolicy, Havoc
+from .hedging import HedgePolicy, Hedging
 from .ledger import Ledger
 from .policies import AdaptiveLimit, Bulkhead
 from .retrying import Retrying, RetryPolicy
@@ -38,8 +40,8 @@ _SHADOW_REJECTED: Final = int(Event.SHADOW_REJECTED)
 class Machines:
     """The machines of one command; None: there is no such policy."""
 
-    __slots__ = ("_clock", "_group", "_key", "chaos", "circuit", "deadlines", "environment", "isolation", "limiter",
-                 "rate", "recorder", "retry", "slots", "throttler")
+    __slots__ = ("_clock", "_group", "_key", "chaos", "circuit", "deadlines", "environment", "hedge", "isolation",
+                 "limiter", "rate", "recorder", "retry", "slots", "throttler")
 
     def __init__(self, key: str, group: str, environment: Environment) -> None:
         self._key, self._group = key, group
@@ -49,6 +51,7 @@ class Machines:
         self.deadlines = Deadlines(key, None)
         self.circuit: Circuit | None = None
         self.retry: RetryPolicy | None = None
+        self.hedge: HedgePolicy | None = None
         self.chaos: ChaosPolicy | None = None
         self.throttler: Throttler | None = None
         self.rate: RateLimiter | None = None
@@ -64,6 +67,8 @@ class Machines:
                                    random=self.environment.random, horizon=lambda: recorder.edge)
         if self.retry is None and settings.retry is not None:
             self.retry = RetryPolicy(settings.retry, None)
+        if self.hedge is None and settings.hedge is not None:
+            self.hedge = HedgePolicy(Racer(settings.hedge, bins=recorder.bins), None)
         if self.chaos is None and settings.chaos is not None:
             self.chaos = ChaosPolicy(settings.chaos)
         if self.throttler is None and settings.throttle is not None:
@@ -84,6 +89,10 @@ class Machines:
         if self.retry is not None and settings.retry is not None:
             self.retry.policy = settings.retry
             self.retry.budget = self.environment.budget(self._group, settings.retry.budget)
+        if self.hedge is not None and settings.hedge is not None:
+            self.hedge.budget = self.environment.budget(self._group, settings.hedge.budget)
+            if settings.hedge != old.hedge:
+                self.hedge.racer.configure(settings.hedge)
         if self.chaos is not None and settings.chaos is not None:
             self.chaos.policy = settings.chaos
         self._cast_shadow(settings.shadow)
@@ -135,6 +144,8 @@ class Machines:
         for machine in (self.circuit, self.throttler, self.rate, self.limiter):
             if machine is not None:
                 machine.renew(now)
+        if self.hedge is not None:
+            self.hedge.racer.renew()
         if self.isolation is not None:
             self.isolation.renew()
 
@@ -191,6 +202,13 @@ class Machines:
                             recorder=self.recorder, emitter=environment.emitter, ledger=ledger)
         nap = async_sleeper(clock) if flavour.is_async else sleeper(clock)
         return {"retries": self.retry, "again": retrying.again, "unwanted": retrying.unwanted, "nap": nap}
+
+    def hedging(self, *, deposits: bool) -> Hedging:
+        """The hedges of a function; *deposits*: see Hedging."""
+        assert self.hedge is not None
+        environment = self.environment
+        return Hedging(self.hedge, key=self._key, group=self._group, clock=self._clock, slots=self.slots,
+                       circuit=self.circuit, recorder=self.recorder, emitter=environment.emitter, deposits=deposits)
 
     def in_chaos(self, fn: Callable[..., Any], flavour: Flavour) -> Callable[..., Any]:
         """What the wrapper of a function with chaos calls instead of it."""

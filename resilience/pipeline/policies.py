@@ -2,7 +2,7 @@
 
 A value is frozen and reusable; its machine is made per command. Outermost
 first: fallback, retry, breaker, throttle, rate limit, bulkhead or adaptive limit,
-timeout, chaos. Each neighbour has its reason:
+timeout, hedge, chaos. Each neighbour has its reason:
 
 - a fallback answers for everything below it, so nothing may stand above it;
 - a retry above the breaker makes each attempt a call that the breaker sees, and
@@ -16,6 +16,8 @@ timeout, chaos. Each neighbour has its reason:
 - an adaptive limit is a bulkhead that finds its own size, and stands in its place;
 - a timeout below all of them is seen by the breaker as a failure, and ends a call while
   its slot is held; above them it would cancel them, which tells them nothing;
+- a hedge below the timeout shares one time among its attempts, and looks like one call
+  to all above it;
 - chaos at the bottom is to all of them the target's own doing.
 """
 
@@ -32,13 +34,14 @@ from ..core.breaker import CircuitBreaker
 from ..core.bulkhead import Bulkhead
 from ..core.chaos import Chaos
 from ..core.checks import number, ordinary_exceptions, strict
+from ..core.hedge import Hedge
 from ..core.rate_limit import RateLimit
 from ..core.retry import Retry
 from ..core.throttle import Throttle
 from ..errors import ConfigError
 
-__all__ = ["GATES", "ORDER", "REASONS", "AdaptiveLimit", "Bulkhead", "Chaos", "CircuitBreaker", "Fallback", "Policy",
-           "RateLimit", "Retry", "Shadow", "ThreadPool", "Throttle", "Timeout", "in_order"]
+__all__ = ["GATES", "ORDER", "REASONS", "AdaptiveLimit", "Bulkhead", "Chaos", "CircuitBreaker", "Fallback", "Hedge",
+           "Policy", "RateLimit", "Retry", "Shadow", "ThreadPool", "Throttle", "Timeout", "in_order"]
 
 DEFAULT_FALLBACK_CONCURRENCY: Final = 10  # Hystrix: fallback.isolation.semaphore.maxConcurrentRequests
 
@@ -152,10 +155,10 @@ class Shadow:
         return tuple(name for name in self.shadow if name not in missing)
 
 
-Policy = Fallback | Retry | CircuitBreaker | Throttle | RateLimit | Bulkhead | AdaptiveLimit | Timeout | Chaos
+Policy = Fallback | Retry | CircuitBreaker | Throttle | RateLimit | Bulkhead | AdaptiveLimit | Timeout | Hedge | Chaos
 
 ORDER: Final[tuple[type[Policy], ...]] = (
-    Fallback, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead, AdaptiveLimit, Timeout, Chaos)
+    Fallback, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead, AdaptiveLimit, Timeout, Hedge, Chaos)
 
 #: Why the first may not stand below the second.
 REASONS: Final[dict[tuple[type[Policy], type[Policy]], str]] = {
@@ -188,8 +191,18 @@ REASONS: Final[dict[tuple[type[Policy], type[Policy]], str]] = {
     (RateLimit, AdaptiveLimit): "a slot would be held while a call waits for its turn, and the limit would learn from "
                                 "the waits",
     (RateLimit, Timeout): "the wait for a turn would use up the timeout; max_wait bounds it",
+    (Fallback, Hedge): "a fallback's answer would win over an attempt that is still out",
+    (Retry, Hedge): "an attempt would be hedged that is being retried already; of a hedge that failed the whole is "
+                    "tried again",
+    (CircuitBreaker, Hedge): "the breaker would see two calls of one, and the loser's cancellation",
+    (Throttle, Hedge): "the throttle would see two calls of one",
+    (RateLimit, Hedge): "a second attempt would wait in line behind the calls that came after the first",
+    (Bulkhead, Hedge): "a second attempt would be refused by a bulkhead that the first still fills, and fail the call",
+    (AdaptiveLimit, Hedge): "the limit would learn from losers that were cancelled",
+    (Timeout, Hedge): "each attempt would have the whole timeout, and the call up to twice of it",
     **{(policy, Chaos): "chaos is to look like the target's own faults, which it would not see"
-       for policy in (Fallback, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead, AdaptiveLimit, Timeout)},
+       for policy in (Fallback, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead, AdaptiveLimit, Timeout,
+                      Hedge)},
 }
 
 

@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import attrs
 
-from .policies import AdaptiveLimit, Chaos, CircuitBreaker, RateLimit, Retry, ThreadPool, Throttle
+from .policies import AdaptiveLimit, Chaos, CircuitBreaker, Hedge, RateLimit, Retry, ThreadPool, Throttle
 
 #: Settings whose value is a policy that cannot be switched off while calls go on, and the policy's type.
 KINDS: Final[dict[str, type[Any]]] = {
-    "throttle": Throttle, "rate_limit": RateLimit, "adaptive_limit": AdaptiveLimit, "retry": Retry, "chaos": Chaos}
+    "throttle": Throttle, "rate_limit": RateLimit, "adaptive_limit": AdaptiveLimit, "retry": Retry, "hedge": Hedge,
+    "chaos": Chaos}
 #: Settings that can be changed while calls go on.
 LIVE: Final = ("timeout", "max_concurrent", "breaker", *KINDS, "shadow")
 
@@ -28,6 +29,7 @@ class Settings:
         throttle: None: no throttle.
         rate_limit: None: no rate limit.
         adaptive_limit: None: none; with one, ``max_concurrent`` is None, and a snapshot's tells what it found.
+        hedge: None: no hedge.
         chaos: None: no chaos. With one there is chaos only while the registry says so.
         pool: The group's threads; None: in their default number.
         shadow: Gates that only count what they would refuse, by the names of their settings.
@@ -43,6 +45,7 @@ class Settings:
     throttle: Throttle | None = None
     rate_limit: RateLimit | None = None
     adaptive_limit: AdaptiveLimit | None = None
+    hedge: Hedge | None = None
     chaos: Chaos | None = None
     pool: ThreadPool | None = None
     shadow: tuple[str, ...] = ()

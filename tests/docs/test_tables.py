@@ -17,6 +17,7 @@ from resilience import (
     AdaptiveLimit,
     Bulkhead,
     CallFailed,
+    CallHedged,
     CallRejected,
     CallRetried,
     Chaos,
@@ -26,6 +27,7 @@ from resilience import (
     CommandConfigured,
     CommandRemoved,
     Fallback,
+    Hedge,
     RateLimit,
     Registry,
     Retry,
@@ -81,6 +83,7 @@ def default(field):
     ("reference/adaptive-limit.md", "## Defaults", AdaptiveLimit, ()),
     ("reference/throttle.md", "## Defaults", Throttle, ()),
     ("reference/retry.md", "## Defaults", Retry, ()),
+    ("reference/hedge.md", "## Defaults", Hedge, ()),
     ("reference/chaos.md", "## Defaults", Chaos, ()),
     ("reference/rate-limit.md", "## Defaults", RateLimit, ()),
     ("reference/retry.md", "## The budget of a group", RetryBudget, ()),
@@ -123,7 +126,7 @@ def test_every_counted_event_is_in_its_table_in_order():
 
 
 @pytest.mark.parametrize("event", [
-    StateChanged, CallFailed, CallRejected, CallRetried, ShadowRejected, ChaosInjected, CommandAdded,
+    StateChanged, CallFailed, CallRejected, CallRetried, CallHedged, ShadowRejected, ChaosInjected, CommandAdded,
     CommandRemoved, CommandConfigured])
 def test_the_attributes_of_an_event_are_in_its_table(event):
     table = rows(section("reference/events.md", f"## {event.__name__}"))

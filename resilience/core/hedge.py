@@ -1,0 +1,112 @@
+"""Hedge: when to start a further attempt of a call that is still out.
+
+Most of a target's calls are fast and a few are slow for no reason of their own: a
+pause, a full queue on one of many machines. A second attempt, begun when the first
+is slower than most, is likely to be among the fast ones (Dean and Barroso, "The
+Tail at Scale", 2013). It costs as many more calls as are slower than that.
+
+How slow that is, is either said or the moving percentile of the command's own
+calls, looked at once a second. It does not run away: a call that was faster than
+the delay is not touched, and one that was slower ends after the delay, by
+whichever attempt. So the share of calls beyond the percentile stays what it is.
+
+A second attempt does everything the first did a second time. Only the user knows
+whether that does harm, and must say that it does not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from ..errors import ConfigError
+from .budget import RetryBudget
+from .checks import number, strict
+from .histogram import value_of
+from .retry import budget_or_none
+
+LOOK_EVERY_S: Final = 1.0  # a look at the percentile takes some 30 us
+
+
+def _idempotent(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not True:
+        raise ConfigError("idempotent must be True, for a hedge does the call a second time while the first is under "
+                          f"way: say so if that does no harm, and do not hedge otherwise; not {value!r}",
+                          attribute.name)
+
+
+_idempotent.json_schema = {"const": True}  # type: ignore[attr-defined]
+
+
+@strict
+@attrs.frozen(kw_only=True)
+class Hedge:
+    """When to start a further attempt.
+
+    Attributes:
+        idempotent: That doing the call more than once does no harm: True, or there is no hedge.
+        delay: Seconds between two attempts' beginnings; None: the percentile.
+        percentile: Of the command's latencies in the last minute, if there is no delay.
+        min_calls: Latencies that it takes to know the percentile; until then nothing is hedged.
+        attempts: At once, the first included.
+        budget: Shared with the retries of the group; None: as many as there are slow calls.
+    """
+
+    idempotent: bool = attrs.field(default=False, validator=_idempotent)
+    delay: float | None = attrs.field(default=None, validator=number(above=0, most=3600, optional=True))
+    percentile: float = attrs.field(default=95.0, validator=number(least=1, most=99.99))
+    min_calls: int = attrs.field(default=100, validator=number(least=1, most=1_000_000, whole=True))
+    attempts: int = attrs.field(default=2, validator=number(least=2, most=10, whole=True))
+    budget: RetryBudget | None = attrs.field(factory=RetryBudget, validator=budget_or_none)
+
+
+class Racer:
+    """The machine of a Hedge. Every method may be called from any thread; nothing is locked.
+
+    Two threads may look at the percentile at once, and both find what is true.
+    """
+
+    __slots__ = ("_after", "_bins", "_config", "_look_at")
+
+    def __init__(self, config: Hedge, *, bins: Callable[[float], Mapping[int, int]]) -> None:
+        """Make one; *bins* are the command's recent latencies as {bin: count} at a time."""
+        self._bins = bins
+        self.configure(config)
+
+    def configure(self, config: Hedge) -> None:
+        """Go by *config* from now on."""
+        self._config = config
+        self.renew()
+
+    def renew(self) -> None:
+        """Start over in a forked child, whose latencies are its own."""
+        self._after: float | None = None
+        self._look_at = -math.inf
+
+    def launch_after(self, n: int, now: float) -> float | None:
+        """How long after the *n*-th attempt began the next may begin, seconds; None: there is to be none."""
+        config = self._config
+        if n >= config.attempts:
+            return None
+        if config.delay is not None:
+            return config.delay
+        if not self._look_at - LOOK_EVERY_S <= now < self._look_at:
+            self._look_at = now + LOOK_EVERY_S
+            self._after = _quantile(self._bins(now), config.percentile / 100, config.min_calls)
+        return self._after
+
+
+def _quantile(bins: Mapping[int, int], q: float, least: int) -> float | None:
+    """The duration that a share *q* of those in *bins* does not exceed; None if they are fewer than *least*."""
+    count = sum(bins.values())
+    if count < least:
+        return None
+    rank = max(1, math.ceil(q * count))
+    for index in sorted(bins):
+        rank -= bins[index]
+        if rank <= 0:
+            return value_of(index)
+    raise AssertionError("unreachable: the counts add up")
