@@ -1,5 +1,6 @@
 """Hystrix-style resilience: breakers, bulkheads, timeouts and fallbacks, with live statistics."""
 
+from .collapsing import collapse
 from .config import Configuration, ConfigurationApplied, ConfigurationRejected, configure
 from .core.budget import RetryBudget
 from .core.events import (
@@ -17,14 +18,17 @@ from .core.events import (
 )
 from .core.histogram import Latency
 from .decorators import Pipeline, command
+from .drivers.request import request_context
 from .errors import (
     BadRequestError,
+    BatchAnswerError,
     BulkheadFullError,
     CallTimeoutError,
     ChaosError,
     CircuitOpenError,
     ConfigError,
     FallbackRejectedError,
+    MissingAnswerError,
     RateLimitedError,
     RejectedError,
     ResilienceError,
@@ -63,6 +67,7 @@ from .single import (
 __all__ = [
     "AdaptiveLimit",
     "BadRequestError",
+    "BatchAnswerError",
     "Bulkhead",
     "BulkheadFullError",
     "CallFailed",
@@ -88,6 +93,7 @@ __all__ = [
     "GuardedByKey",
     "KeyedCommands",
     "Latency",
+    "MissingAnswerError",
     "Pipeline",
     "RateLimit",
     "RateLimitedError",
@@ -110,11 +116,13 @@ __all__ = [
     "bulkhead",
     "chaos",
     "circuit_breaker",
+    "collapse",
     "command",
     "configure",
     "default_registry",
     "fallback",
     "rate_limit",
+    "request_context",
     "retry",
     "throttle",
     "timeout",
