@@ -123,7 +123,8 @@ def _is_method(fn: Callable[..., Any], name: str) -> bool:
         signature = inspect.signature(fn)
     except (TypeError, ValueError):  # some builtins have none
         return False
-    for arguments in (([],), (None, [])):
+    forms: tuple[tuple[Any, ...], ...] = (([],), (None, []))
+    for arguments in forms:
         try:
             signature.bind(*arguments)
         except TypeError:
