@@ -227,4 +227,4 @@ class Batcher(Generic[B]):
                 batch.closed = True
                 del self._open[batch.lane]
             batch.begun = True
-            return [place for place in batch.places if place.callers]
+        return [place for place in batch.places if place.callers]  # they are settled: leave() only counts now
