@@ -43,6 +43,7 @@ from resilience import (
     command,
     decorators,
 )
+from resilience.core.batch import Collapse
 from resilience.core.circuit import TRANSITIONS
 from resilience.core.histogram import LE_BOUNDS
 from resilience.core.outcome import EVENT_NAMES
@@ -83,6 +84,7 @@ def default(field):
     ("reference/retry.md", "## Defaults", Retry, ()),
     ("reference/chaos.md", "## Defaults", Chaos, ()),
     ("reference/rate-limit.md", "## Defaults", RateLimit, ()),
+    ("reference/collapse.md", "## Defaults", Collapse, ()),
     ("reference/retry.md", "## The budget of a group", RetryBudget, ()),
 ], ids=lambda value: getattr(value, "__name__", None))
 def test_the_defaults_of_a_policy_are_those_of_its_class(page, heading, cls, but):
