@@ -27,10 +27,11 @@ from .core.batch import Collapse, Place
 from .drivers.batches import TaskBatches, ThreadBatches
 from .drivers.request import current_request
 from .errors import ConfigError
+from .guard import registry_of
+from .metrics.collapses import Collapses
 from .pipeline.binding import check_guardable, flavour_of, name_of
 from .pipeline.command import Command
 from .pipeline.template import Flavour
-from .registry import default_registry
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -156,6 +157,10 @@ class _Calls:
         self._context = copy_context()
         command = getattr(fn, "resilience", None)
         self._command = command if isinstance(command, Command) else None
+        registry = registry_of(fn)
+        self._clock = registry.clock
+        self._collapses = Collapses(name, window=config.window, max_batch=config.max_batch, now=self._clock())
+        registry.add_collapses(self._collapses)
 
     def _question(self, item: Any, *owner: Any) -> tuple[Hashable, Hashable, Any, _Kept]:
         """What Batcher.join() is to be told of a call."""
@@ -176,10 +181,16 @@ class _Calls:
         lane = None if request is None else (id(request), *map(id, owner))
         return lane, _Kept(owner, request, copy_context())
 
+    def renew(self) -> None:
+        """Start over in a forked child: no statistics."""
+        self._collapses.renew(self._clock())
+
     def _begins(self, places: list[Place]) -> list[Any]:
         """Count the calls of a batch; the items to ask for."""
+        calls = sum(place.callers for place in places)
         if self._command is not None:
-            self._command.collapsed(sum(place.callers for place in places))
+            self._command.collapsed(calls)
+        self._collapses.note(len(places), calls, self._clock())
         return [place.item for place in places]
 
 
@@ -188,8 +199,7 @@ class _ThreadCalls(_Calls):
 
     def __init__(self, fn: Callable[..., Any], name: str, config: Collapse) -> None:
         super().__init__(fn, name, config)
-        clock = default_registry.clock if self._command is None else self._command.clock
-        self.batches = ThreadBatches(config, self._run, clock)
+        self.batches = ThreadBatches(config, self._run, self._clock)
 
     def of_function(self) -> Callable[..., Any]:
         """What is called with one item."""
@@ -261,6 +271,7 @@ _collapsers: Final[weakref.WeakSet[_ThreadCalls | _TaskCalls]] = weakref.WeakSet
 def _after_fork() -> None:
     for collapser in _collapsers:
         collapser.batches.renew()
+        collapser.renew()
 
 
 if hasattr(os, "register_at_fork"):

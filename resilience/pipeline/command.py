@@ -277,11 +277,6 @@ class Command:
         self._machines.grow(merged, pool, functools.partial(_note, weakref.ref(self)))
         return self._apply(merged), tuple(news)
 
-    @property
-    def clock(self) -> Callable[[], float]:
-        """The clock that it is told."""
-        return self._clock
-
     def collapsed(self, calls: int) -> None:
         """Count single *calls* that are one call of its function now."""
         self._machines.recorder.count(_COLLAPSED, self._clock(), calls)
