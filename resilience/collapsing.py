@@ -148,6 +148,9 @@ class _Kept(NamedTuple):
     context: Context
 
 
+_EVERYBODY: Final = (0,)  # the lane of a function whose batches are for all
+
+
 class _Calls:
     """The calls of one batch function."""
 
@@ -162,24 +165,30 @@ class _Calls:
         self._collapses = Collapses(name, window=config.window, max_batch=config.max_batch, now=self._clock())
         registry.add_collapses(self._collapses)
 
-    def _question(self, item: Any, *owner: Any) -> tuple[Hashable, Hashable, Any, _Kept]:
-        """What Batcher.join() is to be told of a call."""
+    def _lane(self, owner: tuple[Any, ...]) -> Hashable:
+        """Who may go together with a call of the method of *owner*."""
+        if not self._by_request:
+            return (0, *map(id, owner))
+        request = current_request()
+        return None if request is None else (id(request), *map(id, owner))
+
+    def _keep(self, owner: tuple[Any, ...]) -> _Kept:
+        """What a batch is to keep of its first caller."""
+        if not self._by_request:
+            return _Kept(owner, None, self._context)
+        return _Kept(owner, current_request(), copy_context())
+
+    def _asked(self, item: Any, owner: tuple[Any, ...]) -> tuple[Hashable, Hashable, Any, tuple[Any, ...]]:
+        """What the batches are to be told of a call."""
         key = item if self._key_of is None else self._key_of(item)
         try:
             hash(key)
         except TypeError as error:
             raise TypeError(f"{self._name}: equal items share an answer, so an item must be hashable, or collapse "
                             f"needs a key that is: {error}") from None
-        lane, kept = self._lane(owner)
-        return lane, key, item, kept
-
-    def _lane(self, owner: tuple[Any, ...]) -> tuple[Hashable, _Kept]:
-        """Who may go together with a call of the method of *owner*, and what the batch is to keep."""
-        if not self._by_request:
-            return (0, *map(id, owner)), _Kept(owner, None, self._context)
-        request = current_request()
-        lane = None if request is None else (id(request), *map(id, owner))
-        return lane, _Kept(owner, request, copy_context())
+        if owner or self._by_request:
+            return self._lane(owner), key, item, owner
+        return _EVERYBODY, key, item, owner
 
     def renew(self) -> None:
         """Start over in a forked child: no statistics."""
@@ -199,23 +208,23 @@ class _ThreadCalls(_Calls):
 
     def __init__(self, fn: Callable[..., Any], name: str, config: Collapse) -> None:
         super().__init__(fn, name, config)
-        self.batches = ThreadBatches(config, self._run, self._clock)
+        self.batches = ThreadBatches(config, self._run, self._keep, self._clock)
 
     def of_function(self) -> Callable[..., Any]:
         """What is called with one item."""
-        ask, question = self.batches.ask, self._question
+        ask, asked = self.batches.ask, self._asked
 
         def single(item: Any, /) -> Any:
-            return outcome(ask(*question(item)))
+            return outcome(ask(*asked(item, ())))
 
         return single
 
     def of_method(self) -> Callable[..., Any]:
         """What is called with an object and one item."""
-        ask, question = self.batches.ask, self._question
+        ask, asked = self.batches.ask, self._asked
 
         def single(self: Any, item: Any, /) -> Any:
-            return outcome(ask(*question(item, self)))
+            return outcome(ask(*asked(item, (self,))))
 
         return single
 
@@ -232,23 +241,37 @@ class _TaskCalls(_Calls):
 
     def __init__(self, fn: Callable[..., Any], name: str, config: Collapse) -> None:
         super().__init__(fn, name, config)
-        self.batches = TaskBatches(config, self._run, lambda kept: kept.context.copy())
+        self.batches = TaskBatches(config, self._run, self._keep, lambda kept: kept.context.copy())
 
     def of_function(self) -> Callable[..., Any]:
-        """What is called with one item."""
-        ask, question = self.batches.ask, self._question
+        """What is called with one item, and awaited."""
+        enter, leave, asked = self.batches.enter, self.batches.leave, self._asked
 
         async def single(item: Any, /) -> Any:
-            return outcome(await ask(*question(item)))
+            waiting = enter(*asked(item, ()))
+            try:
+                await waiting.waiter
+            except BaseException:
+                leave(waiting)
+                raise
+            place = waiting.asked
+            return place.answer if place.error is None else outcome(place)
 
         return single
 
     def of_method(self) -> Callable[..., Any]:
-        """What is called with an object and one item."""
-        ask, question = self.batches.ask, self._question
+        """What is called with an object and one item, and awaited."""
+        enter, leave, asked = self.batches.enter, self.batches.leave, self._asked
 
         async def single(self: Any, item: Any, /) -> Any:
-            return outcome(await ask(*question(item, self)))
+            waiting = enter(*asked(item, (self,)))
+            try:
+                await waiting.waiter
+            except BaseException:
+                leave(waiting)
+                raise
+            place = waiting.asked
+            return place.answer if place.error is None else outcome(place)
 
         return single
 

@@ -28,28 +28,33 @@ def deal(name: str, places: list[Place], answers: Any) -> None:
                                             "leaves some out must return a mapping"))
     else:
         for place, answer in zip(places, answers, strict=True):
-            _settle(name, place, answer)
+            if isinstance(answer, BaseException):
+                _give(name, place, answer)
+            else:
+                place.answer, place.error = answer, None  # an interrupted attempt may have left one
 
 
 def _deal_one(name: str, place: Place, answers: Mapping[Any, Any]) -> None:
     try:
         answer = answers[place.key]  # a defaultdict and a Counter have an answer to everything
     except KeyError:
-        place.error = MissingAnswerError(name, place.item)
+        place.error, place.trace = MissingAnswerError(name, place.item), None
     except Exception as error:  # noqa: BLE001 - a mapping of the user's: what it raises is this one's answer
         place.error, place.trace = error, error.__traceback__
     else:
-        _settle(name, place, answer)
+        if isinstance(answer, BaseException):
+            _give(name, place, answer)
+        else:
+            place.answer, place.error = answer, None
 
 
-def _settle(name: str, place: Place, answer: Any) -> None:
-    if isinstance(answer, Exception):
-        place.error, place.trace = answer, answer.__traceback__
-    elif isinstance(answer, BaseException):  # gather() returns a cancellation; raised, it would seem the caller's own
-        place.error = MissingAnswerError(name, place.item)
-        place.error.__cause__ = answer
-    else:
-        place.answer, place.error = answer, None  # an interrupted attempt may have left one
+def _give(name: str, place: Place, error: BaseException) -> None:
+    if isinstance(error, Exception):
+        place.error, place.trace = error, error.__traceback__
+    else:  # gather() returns cancellations; raised, one would seem the caller's own
+        missing = MissingAnswerError(name, place.item)
+        missing.__cause__ = error
+        place.error, place.trace = missing, None
 
 
 def fail(places: list[Place], error: Exception, trace: Any = None) -> None:

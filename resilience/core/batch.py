@@ -74,13 +74,12 @@ class Place:
     """
 
     __slots__ = ("answer", "callers", "error", "item", "key", "trace")
+    answer: Any
+    trace: Any
 
     def __init__(self, key: Hashable, item: Any) -> None:
-        self.key, self.item = key, item
-        self.callers = 0
-        self.answer: Any = None
+        self.key, self.item, self.callers = key, item, 0
         self.error: Exception | None = None
-        self.trace: Any = None
 
 
 class Batch:
@@ -133,10 +132,10 @@ class Batcher(Generic[B]):
         make: Makes an empty batch, given its lane and what its first caller brings along.
     """
 
-    __slots__ = ("_config", "_lock", "_make", "_open")
+    __slots__ = ("_lock", "_make", "_max_batch", "_open", "_window")
 
     def __init__(self, config: Collapse, make: Callable[[Hashable, Any], B]) -> None:
-        self._config, self._make = config, make
+        self._window, self._max_batch, self._make = config.window, config.max_batch, make
         self.renew()
 
     def renew(self) -> None:
@@ -168,35 +167,30 @@ class Batcher(Generic[B]):
             TypeError: *key* cannot be hashed.
         """
         while True:
-            batch = None if lane is None else self._open.get(lane)
+            batch = self._open.get(lane) if lane is not None else None
             if batch is None:
                 batch = self._make(lane, kept)
             place = batch.index.get(key)
             if place is None:
                 place = batch.index.setdefault(key, Place(key, item))
-            if self._settle(ticket, batch, place, now):
-                return
-
-    def _settle(self, ticket: Ticket[B], batch: B, place: Place, now: float) -> bool:
-        """Whether the batch was still open; then the caller is in. Without a call from beginning to end."""
-        lane = batch.lane
-        with self._lock:
-            if batch.closed or (not batch.entered and lane is not None and lane in self._open):
-                return False
-            if not batch.entered:
-                batch.entered = True
-                batch.due = now if lane is None else now + self._config.window
-                self._open[lane] = batch
-            if not place.callers:
-                batch.places[place] = None
-                batch.size += 1
-            place.callers += 1
-            batch.callers += 1
-            ticket.batch, ticket.place = batch, place
-            if lane is None or batch.size >= self._config.max_batch:
-                batch.closed = True
-                del self._open[lane]
-        return True
+            with self._lock:
+                # Without a call from here to the end.
+                if batch.closed or (not batch.entered and lane is not None and lane in self._open):
+                    continue
+                if not batch.entered:
+                    batch.entered = True
+                    batch.due = now if lane is None else now + self._window
+                    self._open[lane] = batch
+                if not place.callers:
+                    batch.places[place] = None
+                    batch.size += 1
+                place.callers += 1
+                batch.callers += 1
+                ticket.batch, ticket.place = batch, place
+                if lane is None or batch.size >= self._max_batch:
+                    batch.closed = True
+                    del self._open[lane]
+            return
 
     def leave(self, ticket: Ticket[B]) -> int:
         """Give *ticket* up; harmless if it was given up before. How many are left in its batch."""

@@ -76,14 +76,16 @@ class ThreadBatches:
 
     Args:
         config: How.
-        run: Called with what the first caller brought along and the places; gives each its answer, or its
-            error. What it raises is no Exception: an interrupt.
+        run: Called with what the batch keeps and the places; gives each its answer, or its error. What it raises
+            is no Exception: an interrupt.
+        keep: Called when a batch is made, with the first caller's owner; returns what the batch is to keep.
         clock: Monotonic seconds. One with a ``sleep`` of its own (ManualClock) passes the time by that.
     """
 
-    def __init__(self, config: Collapse, run: Callable[[Any, list[Place]], None], clock: Callable[[], float]) -> None:
+    def __init__(self, config: Collapse, run: Callable[[Any, list[Place]], None], keep: Callable[[Any], Any],
+                 clock: Callable[[], float]) -> None:
         self._run, self._clock = run, clock
-        self._batcher = Batcher(config, ThreadBatch)
+        self._batcher = Batcher(config, lambda lane, owner: ThreadBatch(lane, keep(owner)))
 
     @property
     def batcher(self) -> Batcher[ThreadBatch]:
@@ -94,11 +96,11 @@ class ThreadBatches:
         """Start over in a forked child: the leaders of the open batches are not there."""
         self._batcher.renew()
 
-    def ask(self, lane: Hashable, key: Hashable, item: Any, kept: Any) -> Place:
+    def ask(self, lane: Hashable, key: Hashable, item: Any, owner: Any) -> Place:
         """Wait for what comes of *item*; see Batcher.join()."""
         caller = _Caller()
         try:
-            return self._ask(caller, lane, key, item, kept)
+            return self._ask(caller, lane, key, item, owner)
         finally:
             try:
                 self._part(caller)
@@ -106,11 +108,11 @@ class ThreadBatches:
                 self._part(caller)  # an interrupt: the steps that are done already are not done again
                 raise
 
-    def _ask(self, caller: _Caller, lane: Hashable, key: Hashable, item: Any, kept: Any) -> Place:
+    def _ask(self, caller: _Caller, lane: Hashable, key: Hashable, item: Any, owner: Any) -> Place:
         me, known = threading.get_ident(), self._batcher.open_in(lane)
         if known is not None and known.leader == me:
             lane = None
-        self._batcher.join(caller, lane, key, item, self._clock(), kept)
+        self._batcher.join(caller, lane, key, item, self._clock(), owner)
         batch, place = caller.batch, caller.place
         assert batch is not None
         assert place is not None
@@ -193,13 +195,26 @@ class TaskBatch(Batch):
 
 
 class _Home:
-    """The batches of one loop; does not know the loop but by the tasks that run."""
+    """The batches of one loop; does not know the loop but weakly, and by the tasks that run."""
 
-    __slots__ = ("batcher", "tasks")
+    __slots__ = ("batcher", "loop", "tasks")
 
-    def __init__(self, config: Collapse) -> None:
-        self.batcher = Batcher(config, TaskBatch)
+    def __init__(self, loop: asyncio.AbstractEventLoop, config: Collapse, keep: Callable[[Any], Any]) -> None:
+        self.loop = weakref.ref(loop)
+        self.batcher = Batcher(config, lambda lane, owner: TaskBatch(lane, keep(owner)))
         self.tasks: set[asyncio.Task[None]] = set()  # a loop knows its tasks but weakly
+
+
+class Waiting(Ticket[TaskBatch]):
+    """A task's ticket, and what it is to await, the ``waiter``, for what it ``asked``."""
+
+    __slots__ = ("asked", "home", "loop", "waiter")
+    asked: Place
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, home: _Home) -> None:
+        self.batch = self.place = None
+        self.loop, self.home = loop, home
+        self.waiter: asyncio.Future[None] = loop.create_future()
 
 
 class TaskBatches:
@@ -208,39 +223,47 @@ class TaskBatches:
     Args:
         config: How.
         run: As for ThreadBatches, but a coroutine function.
-        context: The context to run a batch in, given what the first caller brought along.
+        keep: As for ThreadBatches.
+        context: The context to run a batch in, given what it keeps.
     """
 
     def __init__(self, config: Collapse, run: Callable[[Any, list[Place]], Coroutine[Any, Any, None]],
-                 context: Callable[[Any], Context]) -> None:
-        self._config, self._run, self._context = config, run, context
+                 keep: Callable[[Any], Any], context: Callable[[Any], Context]) -> None:
+        self._config, self._run, self._keep, self._context = config, run, keep, context
         self.renew()
 
     def renew(self) -> None:
         """Start over in a forked child."""
         self._homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Home] = weakref.WeakKeyDictionary()
+        self._latest: _Home | None = None  # nearly always the right one
 
-    async def ask(self, lane: Hashable, key: Hashable, item: Any, kept: Any) -> Place:
-        """Wait for what comes of *item*; see Batcher.join()."""
+    def enter(self, lane: Hashable, key: Hashable, item: Any, owner: Any) -> Waiting:
+        """Ask for *item*; see Batcher.join(). If the wait for it does not end by itself, leave() is to be called."""
         loop = asyncio.get_running_loop()
-        home = self._homes.get(loop) or self._move_in(loop)
-        ticket: Ticket[TaskBatch] = Ticket()
-        waiter = loop.create_future()
+        home = self._latest
+        if home is None or home.loop() is not loop:
+            home = self._move_in(loop)
+        waiting = Waiting(loop, home)
         try:
-            home.batcher.join(ticket, lane, key, item, loop.time(), kept)
-            batch, place = ticket.batch, ticket.place
+            home.batcher.join(waiting, lane, key, item, loop.time(), owner)
+            batch, place = waiting.batch, waiting.place
             assert batch is not None
             assert place is not None
-            batch.waiters.append(waiter)
+            waiting.asked = place
+            batch.waiters.append(waiting.waiter)
             if batch.closed:
                 self._start(loop, home, batch)
             elif batch.timer is None:
                 batch.timer = loop.call_at(batch.due, self._start, loop, home, batch)
-            await waiter
-            return place
-        finally:
-            if not home.batcher.leave(ticket) and ticket.batch is not None:
-                _drop(loop, ticket.batch)
+        except BaseException:
+            self.leave(waiting)
+            raise
+        return waiting
+
+    def leave(self, waiting: Waiting) -> None:
+        """Wait no longer."""
+        if not waiting.home.batcher.leave(waiting) and waiting.batch is not None:
+            _drop(waiting.loop, waiting.batch)
 
     def _start(self, loop: asyncio.AbstractEventLoop, home: _Home, batch: TaskBatch) -> None:
         if batch.begun:
@@ -259,11 +282,15 @@ class TaskBatches:
 
     def _move_in(self, loop: asyncio.AbstractEventLoop) -> _Home:
         """A home for *loop*; those of loops that are closed go, for what never ended there would keep them."""
-        for ref in self._homes.keyrefs():
-            old = ref()
-            if old is not None and old.is_closed():
-                self._homes.pop(old, None)
-        return self._homes.setdefault(loop, _Home(self._config))
+        home = self._homes.get(loop)
+        if home is None:
+            for ref in self._homes.keyrefs():
+                old = ref()
+                if old is not None and old.is_closed():
+                    self._homes.pop(old, None)
+            home = self._homes.setdefault(loop, _Home(loop, self._config, self._keep))
+        self._latest = home
+        return home
 
 
 def _tell(waiters: list[asyncio.Future[None]], task: asyncio.Task[None]) -> None:
