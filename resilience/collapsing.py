@@ -32,6 +32,7 @@ from .metrics.collapses import Collapses
 from .pipeline.binding import check_guardable, flavour_of, name_of
 from .pipeline.command import Command
 from .pipeline.template import Flavour
+from .signatures import UNSET
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -69,7 +70,7 @@ def collapse(fn: Callable[[S, list[K]], Answers[K, V]], /) -> Callable[[S, K], V
 @overload
 def collapse(*, window: float = ..., max_batch: int = ..., scope: Literal["global", "request"] = ...,
              key: Callable[[Any], Hashable] | None = ...) -> Collapser: ...
-def collapse(fn: Any = None, /, **settings: Any) -> Any:
+def collapse(fn: Any = UNSET, /, **settings: Any) -> Any:
     """Put single calls together into one call of the batch function that is decorated.
 
     The batch function takes a list of items, none twice, and returns a mapping with an answer by item, or a
@@ -91,7 +92,7 @@ def collapse(fn: Any = None, /, **settings: Any) -> Any:
         TypeError: What is decorated is not callable.
     """
     config = Collapse(**settings)
-    return (lambda function: _collapsed(function, config)) if fn is None else _collapsed(fn, config)
+    return (lambda function: _collapsed(function, config)) if fn is UNSET else _collapsed(fn, config)
 
 
 def _collapsed(fn: Any, config: Collapse) -> Any:

@@ -17,8 +17,8 @@ from .report import Gate, Section, Table
 
 CALLS = 100
 OURS = "ours: collapse"
-#: (peer, bound): ratios of overheads over the bare calls. Neither shares equal items without keeping the answers, nor
-#: counts who still waits, to leave a batch alone that nobody does; that is what the difference buys.
+#: (peer, bound): ratios of overheads over the bare calls. Ours are coroutine functions,
+#: not futures; equal items share an answer that is not kept, and what nobody waits for is not asked for.
 BOUNDS = (("aiodataloader", 2.0), ("strawberry", 1.6))
 
 

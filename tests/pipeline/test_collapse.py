@@ -509,6 +509,8 @@ def test_a_generator_and_a_class_and_a_value_are_no_batch_functions():
         collapse(type("Loader", (), {}))
     with pytest.raises(TypeError, match="not callable"):
         collapse(7)
+    with pytest.raises(TypeError, match="not callable"):
+        collapse(None)
     with pytest.raises(ConfigError, match="did you mean window"):
         collapse(windo=1)
 
