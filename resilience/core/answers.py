@@ -59,7 +59,7 @@ def _give(name: str, place: Place, error: BaseException) -> None:
 
 def fail(places: list[Place], error: Exception, trace: Any = None) -> None:
     """Give all of *places* one *error*, and the traceback to raise it with."""
-    error.__traceback__ = trace  # without the frame that holds the places: they will hold the error
+    error.__traceback__ = trace  # not the frame of ours that dealt it out
     for place in places:
         place.error, place.trace = error, trace
 

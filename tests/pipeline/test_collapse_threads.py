@@ -392,26 +392,3 @@ def test_a_child_forked_in_mid_batch_starts_with_none():
         thread.join(10)
 
     assert [1, 2] == ends
-
-
-def test_an_error_of_a_batch_goes_when_its_callers_have_let_go_of_it():
-    raised = []
-
-    class Failure(Exception):
-        def __init__(self):
-            raised.append(weakref.ref(self))
-
-    def load(ids):
-        raise Failure
-
-    single = collapsed(load, Clock(), window=0)
-    gc.collect()
-    gc.disable()
-    try:
-        try:
-            single(1)
-        except Failure:
-            pass
-        assert {None} == {ref() for ref in raised}
-    finally:
-        gc.enable()
