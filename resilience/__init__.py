@@ -1,5 +1,6 @@
 """Hystrix-style resilience: breakers, bulkheads, timeouts and fallbacks, with live statistics."""
 
+from .collapsing import collapse
 from .config import Configuration, ConfigurationApplied, ConfigurationRejected, configure, explain
 from .core.budget import RetryBudget
 from .core.events import (
@@ -18,14 +19,17 @@ from .core.events import (
 )
 from .core.histogram import Latency
 from .decorators import Pipeline, command
+from .drivers.request import request_context
 from .errors import (
     BadRequestError,
+    BatchAnswerError,
     BulkheadFullError,
     CallTimeoutError,
     ChaosError,
     CircuitOpenError,
     ConfigError,
     FallbackRejectedError,
+    MissingAnswerError,
     RateLimitedError,
     RejectedError,
     ResilienceError,
@@ -66,6 +70,7 @@ from .single import (
 __all__ = [
     "AdaptiveLimit",
     "BadRequestError",
+    "BatchAnswerError",
     "Bulkhead",
     "BulkheadFullError",
     "CallFailed",
@@ -93,6 +98,7 @@ __all__ = [
     "Hedge",
     "KeyedCommands",
     "Latency",
+    "MissingAnswerError",
     "Pipeline",
     "RateLimit",
     "RateLimitedError",
@@ -115,6 +121,7 @@ __all__ = [
     "bulkhead",
     "chaos",
     "circuit_breaker",
+    "collapse",
     "command",
     "configure",
     "default_registry",
@@ -122,6 +129,7 @@ __all__ = [
     "fallback",
     "hedge",
     "rate_limit",
+    "request_context",
     "retry",
     "throttle",
     "timeout",

@@ -93,6 +93,43 @@ class ChaosError(ResilienceError):
     """What chaos raises unless it is told what else; see Chaos."""
 
 
+class MissingAnswerError(ResilienceError, LookupError):
+    """A batch function answered others, and had no answer to this caller's item."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, function: str, item: Any, /) -> None: ...
+
+    @property
+    def function(self) -> str:
+        """Name of the batch function."""
+        return self.args[0] if self.args else ""
+
+    @property
+    def item(self) -> Any:
+        """What was asked for."""
+        return self.args[1] if len(self.args) > 1 else None
+
+    def __str__(self) -> str:
+        return f"{self.function}: no answer to {self.item!r}"
+
+
+class BatchAnswerError(ResilienceError, TypeError):
+    """What a batch function returned cannot be dealt out: neither a mapping nor a sequence of the right length."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, function: str, reason: str, /) -> None: ...
+
+    @property
+    def function(self) -> str:
+        """Name of the batch function."""
+        return self.args[0] if self.args else ""
+
+    def __str__(self) -> str:
+        return ": ".join(map(str, self.args))
+
+
 class ConfigError(ResilienceError, ValueError):
     """A setting is out of range, of the wrong type, unknown or contradictory.
 

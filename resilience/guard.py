@@ -242,6 +242,12 @@ def _guard_of(fn: Any) -> Guard | None:
     return found if isinstance(found, Guard) and found.wrapper() is fn else None
 
 
+def registry_of(fn: Any) -> Registry:
+    """Where the command of *fn* is kept; the default registry if it is none of our wrappers."""
+    found = _guard_of(fn)
+    return default_registry if found is None else found.registry
+
+
 def _flavour(fn: Callable[..., Any], plan: Plan, key: str) -> tuple[Flavour, str | None]:
     """How *fn* is to be run, and why no timeout can reach it (None if one can)."""
     flavour, timeout = flavour_of(fn), plan.find(Timeout)

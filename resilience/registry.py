@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from .core.events import CommandAdded, CommandRemoved
 from .drivers.workers import WorkerPool
 from .errors import ConfigError
+from .metrics.collapses import Collapses
 from .pipeline.command import Command
 from .pipeline.emitter import Emitter
 from .pipeline.environment import Environment
@@ -59,6 +60,7 @@ class Registry:
         self.keyspaces: OrderedDict[KeyedCommands, None] = OrderedDict()
         self._pools: dict[str, WorkerPool] = {}
         self._pool_settings: dict[str, ThreadPool] = {}
+        self._collapses: weakref.WeakValueDictionary[str, Collapses] = weakref.WeakValueDictionary()
         self.declared: Callable[[Command, Collection[str]], None] | None = None
         self._saved: tuple[dict[str, Mapping[str, Any]], float, float] = ({}, 0.0, 0.0)  # see restore()
         self._emitter = Emitter()
@@ -181,6 +183,16 @@ class Registry:
     def pools(self) -> dict[str, WorkerPool]:
         """The thread pools, by group."""
         return dict(self._pools)
+
+    def collapsers(self) -> dict[str, Collapses]:
+        """The statistics of collapsed functions that are still there, by name."""
+        with self._lock:
+            return dict(self._collapses)
+
+    def add_collapses(self, collapses: Collapses) -> None:
+        """Show the statistics of a collapsed function, for as long as it is there."""
+        with self._lock:
+            self._collapses[collapses.name] = collapses
 
     def command(self, key: str, group: str, template: str | None = None) -> Command:
         """A command with this key that is not in the table yet; see add()."""

@@ -20,7 +20,7 @@ LAYERS = [
     ["registry"],
     ["plan"],
     ["guard"],
-    ["decorators", "single"],
+    ["decorators", "single", "collapsing"],
     ["config"],
     ["__init__"],
     ["integrations", "discovery", "gateway", "asgi", "testing", "demo"],

@@ -22,6 +22,7 @@ from typing import Any, Final
 from ..core.breaker import CircuitBreaker
 from ..core.events import State
 from ..core.histogram import Latency
+from .collapses import Collapses
 from .recorder import BUCKETS, LATENCY_SLICES, LATENCY_WINDOW_S, WINDOW_S
 from .snapshot import Snapshot
 from .source import Pool, Settings, Source, Sources
@@ -62,7 +63,7 @@ class Encoder:
         self._templates: dict[str, tuple[Settings, State, str]] = {}
 
     def messages(self, registry: Sources, time_ms: int) -> Iterator[str]:
-        """One tick of hystrix.stream: every command, then every pool that has done anything; JSON texts."""
+        """One tick of hystrix.stream: every command, every pool that has done anything, every collapser; JSON texts."""
         counts: dict[str, list[Snapshot]] = {}
         keys = set()
         for command in registry:
@@ -76,6 +77,8 @@ class Encoder:
         for name, pool in registry.pools().items():
             if pool.completed:
                 yield pool_message(name, pool, counts.get(name, ()), time_ms)
+        for collapses in registry.collapsers().values():
+            yield collapser_message(collapses, registry.clock(), time_ms)
 
     def command(self, command: Source, snapshot: Snapshot, time_ms: int) -> str:
         """A HystrixCommand message."""
@@ -176,13 +179,36 @@ def pool_message(name: str, pool: Pool, commands: Iterable[Snapshot], time_ms: i
     }, separators=(",", ":"))
 
 
+_SIZES: Final = {"25": "p25", "50": "p50", "75": "p75", "90": "p90", "95": "p95", "99": "p99", "99.5": "p995",
+                 "100": "p100"}
+
+
+def collapser_message(collapses: Collapses, now: float, time_ms: int) -> str:
+    """A HystrixCollapser message; *now* is on the registry's clock."""
+    read = collapses.read(now)
+    return json.dumps({
+        "type": "HystrixCollapser",
+        "name": collapses.name,
+        "currentTime": time_ms,
+        "rollingCountRequestsBatched": read.items,
+        "rollingCountBatches": read.batches,
+        "rollingCountResponsesFromCache": read.shared,
+        "batchSize_mean": round(read.sizes.mean),
+        "batchSize": {name: round(getattr(read.sizes, ours)) for name, ours in _SIZES.items()},
+        "propertyValue_requestCacheEnabled": True,  # equal calls share an answer
+        "propertyValue_maxRequestsInBatch": collapses.max_batch,
+        "propertyValue_timerDelayInMilliseconds": round(collapses.window * 1000),
+        "reportingHosts": 1,
+    }, separators=(",", ":"))
+
+
 def config_message(registry: Sources) -> str:
     """The one message of a tick of config.stream."""
     return json.dumps({
         "type": "HystrixConfig",
         "commands": {command.key: _command_config(command, command.snapshot().state) for command in registry},
         "threadpools": {name: _pool_config(pool) for name, pool in registry.pools().items()},
-        "collapsers": {},
+        "collapsers": {name: _collapser_config(each) for name, each in registry.collapsers().items()},
     }, separators=(",", ":"))
 
 
@@ -233,6 +259,21 @@ def _pool_config(pool: Pool) -> Mapping[str, Any]:
         "allowMaximumSizeToDivergeFromCoreSize": False,
         "counterBucketSizeInMilliseconds": _WINDOW_MS // BUCKETS,
         "counterBucketCount": BUCKETS,
+    }
+
+
+def _collapser_config(collapses: Collapses) -> Mapping[str, Any]:
+    return {
+        "maxRequestsInBatch": collapses.max_batch,
+        "timerDelayInMilliseconds": round(collapses.window * 1000),
+        "requestCacheEnabled": True,
+        "metrics": {
+            "percentileBucketSizeInMilliseconds": int(LATENCY_WINDOW_S / LATENCY_SLICES * 1000),
+            "percentileBucketCount": LATENCY_SLICES,
+            "percentileEnabled": True,
+            "counterBucketSizeInMilliseconds": _WINDOW_MS // BUCKETS,
+            "counterBucketCount": BUCKETS,
+        },
     }
 
 

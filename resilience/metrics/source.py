@@ -5,10 +5,11 @@ They stand below the registry and must not import it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from ..core.breaker import CircuitBreaker
+from .collapses import Collapses
 from .recorder import Recorder
 from .snapshot import Snapshot
 
@@ -62,4 +63,7 @@ class Sources(Protocol):
     """A registry; see resilience.Registry."""
 
     def __iter__(self) -> Iterator[Source]: ...
+    @property
+    def clock(self) -> Callable[[], float]: ...
     def pools(self) -> Mapping[str, Pool]: ...
+    def collapsers(self) -> Mapping[str, Collapses]: ...

@@ -16,7 +16,7 @@ from typing import Any, Final
 import attrs
 
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
-from ..core.outcome import EVENT_NAMES
+from ..core.outcome import EVENT_NAMES, Event
 from ..core.saved import SavedCircuit
 from ..drivers.workers import WorkerPool
 from ..errors import ConfigError
@@ -29,6 +29,7 @@ from .policies import Bulkhead, CircuitBreaker, Shadow, Timeout
 from .settings import KINDS, LIVE, Settings
 
 _TRANSITIONS_KEPT: Final = 5
+_COLLAPSED: Final = (int(Event.COLLAPSED),)
 
 
 @functools.lru_cache(maxsize=256)
@@ -275,6 +276,10 @@ class Command:
         # Weakly: else a command would be in a cycle, and outlive its eviction.
         self._machines.grow(merged, pool, functools.partial(_note, weakref.ref(self)))
         return self._apply(merged), tuple(news)
+
+    def collapsed(self, calls: int) -> None:
+        """Count single *calls* that are one call of its function now."""
+        self._machines.recorder.count(_COLLAPSED, self._clock(), calls)
 
     @property
     def machines(self) -> Machines:

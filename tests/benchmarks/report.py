@@ -13,7 +13,8 @@ from typing import TypeAlias
 
 import attrs
 
-PEERS = ("circuitbreaker", "pybreaker", "aiobreaker", "purgatory", "hyx", "interlock-cb", "pyresilience")
+PEERS = ("circuitbreaker", "pybreaker", "aiobreaker", "purgatory", "hyx", "interlock-cb", "pyresilience",
+         "aiodataloader", "strawberry-graphql")
 PARTS = ("attrs", "wrapt", "granian", "pyreqwest", "uvloop")
 
 #: What a table may hold; None is printed as a dash.

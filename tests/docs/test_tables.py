@@ -41,10 +41,13 @@ from resilience import (
     Throttle,
     Timeout,
     Trigger,
+    bulkhead,
     cli,
+    collapse,
     command,
     decorators,
 )
+from resilience.core.batch import Collapse
 from resilience.core.circuit import TRANSITIONS
 from resilience.core.histogram import LE_BOUNDS
 from resilience.core.outcome import EVENT_NAMES
@@ -86,6 +89,7 @@ def default(field):
     ("reference/hedge.md", "## Defaults", Hedge, ()),
     ("reference/chaos.md", "## Defaults", Chaos, ()),
     ("reference/rate-limit.md", "## Defaults", RateLimit, ()),
+    ("reference/collapse.md", "## Defaults", Collapse, ()),
     ("reference/retry.md", "## The budget of a group", RetryBudget, ()),
 ], ids=lambda value: getattr(value, "__name__", None))
 def test_the_defaults_of_a_policy_are_those_of_its_class(page, heading, cls, but):
@@ -190,17 +194,24 @@ def test_the_fields_of_our_stream_are_in_its_tables(registry):
 
 
 def test_the_fields_of_hystrix_messages_are_in_their_tables(registry):
-    of_command, of_pool = map(json.loads, hystrix.Encoder().messages(registry, 1_700_000_000_000))
+    single = collapse(bulkhead(10, key="stock", registry=registry)(lambda skus: skus))
+    of_command, of_pool, of_collapser = map(json.loads, hystrix.Encoder().messages(registry, 1_700_000_000_000))
+    assert_documented("### HystrixCollapser", of_collapser)
+    assert single.__name__ in of_collapser["name"]
     assert_documented("### HystrixCommand", of_command)
     assert_documented("### HystrixThreadPool", of_pool)
 
 
 def test_the_fields_of_the_config_and_utilization_streams_are_in_their_tables(registry):
+    single = collapse(bulkhead(10, key="stock", registry=registry)(lambda skus: skus))
     config = json.loads(hystrix.config_message(registry))
     stock, pool = config["commands"]["stock"], config["threadpools"]["shop"]
+    [(name, collapser)] = config["collapsers"].items()
+    assert single.__name__ in name
     table = {row[0]: row[1].split(", ") for row in rows(section("reference/streams.md", "## hystrix/config.stream"))}
     assert {"a command": list(stock), "its execution": list(stock["execution"]), "its metrics": list(stock["metrics"]),
-            "its circuitBreaker": list(stock["circuitBreaker"]), "a thread pool": list(pool)} == table
+            "its circuitBreaker": list(stock["circuitBreaker"]), "a thread pool": list(pool),
+            "a collapser": list(collapser), "a collapser's metrics": list(collapser["metrics"])} == table
     use = json.loads(hystrix.utilization_message(registry))
     table = rows(section("reference/streams.md", "## hystrix/utilization.stream"))
     assert [["a command", ", ".join(use["commands"]["stock"])],

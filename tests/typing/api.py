@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, assert_type
 
 from resilience import (
@@ -19,6 +19,7 @@ from resilience import (
     Timeout,
     bulkhead,
     circuit_breaker,
+    collapse,
     command,
     default_registry,
     fallback,
@@ -210,3 +211,26 @@ def handles() -> None:
         assert_type(handle, Command)
     assert_type(default_registry.get("k"), Command | None)
     default_registry.subscribe(StateChanged, lambda event: print(event.new, event.nothing))  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@collapse
+def users(ids: list[int]) -> dict[int, str]:
+    return {each: str(each) for each in ids}
+
+
+@collapse(window=0.002, max_batch=10, scope="request", key=str)
+@command
+async def orders(ids: Sequence[int]) -> list[float | BaseException]:
+    return [KeyError(each) for each in ids]
+
+
+class Store:
+    @collapse
+    async def item(self, ids: list[str]) -> Mapping[str, bytes]:
+        return {each: each.encode() for each in ids}
+
+
+async def collapsed() -> None:
+    assert_type(users(1), str)
+    assert_type(await orders(1), float)
+    assert_type(await Store().item("a"), bytes)

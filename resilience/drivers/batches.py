@@ -1,0 +1,316 @@
+"""Batches: who waits until a batch is due, and who runs it. For callers that block, and for tasks.
+
+*Threads*: one of the callers leads. He waits for the others until the batch is due or
+full, runs it in his own thread, and wakes them; there is no thread besides. Leading is
+a token in the batch's list: whoever takes it leads, and if he is interrupted, before
+the batch ran or while it did, he puts it back and wakes the others, of whom one takes it.
+What he left undone is begun anew. A signal handler may ask while its own thread leads:
+it must not wait for the code that it interrupted, and gets a batch of its own.
+
+*Tasks*: the event loop leads. A timer of the loop starts a task for each batch, so that a caller who is
+cancelled takes nobody with him; the last one to leave cancels it, as a call
+that nobody waits for would be. Each loop has batches of its own, and is known weakly.
+
+Nobody waits in a circle: a batch that runs is closed, so what it asks for itself goes
+into a later one, and of two batches only the later can be waited for by the earlier.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Hashable
+from contextvars import Context
+from typing import Any
+
+from ..core.batch import Batch, Batcher, Collapse, Place, Ticket
+
+_TOKEN = (None,)
+
+
+class ThreadBatch(Batch):
+    """A batch of callers that block.
+
+    Attributes:
+        tokens: The leadership, unless somebody has it.
+        gates: What each caller sleeps at; releasing it once is enough, however often he looks.
+        leader: The thread that leads, and ``bell`` its gate.
+        over: All answers are there.
+        told: And everybody was woken after that.
+    """
+
+    __slots__ = ("bell", "gates", "leader", "over", "tokens", "told")
+
+    def __init__(self, lane: Hashable, kept: Any) -> None:
+        super().__init__(lane, kept)
+        self.tokens: list[None] = [None]
+        self.gates: list[threading.Lock] = []
+        self.leader: int | None = None
+        self.bell: threading.Lock | None = None
+        self.over = self.told = False
+
+    def wake(self) -> None:
+        """Wake everybody who sleeps."""
+        over = self.over
+        for gate in list(self.gates):  # who comes later sees what has happened before he sleeps
+            _ring(gate)
+        self.told = over
+
+
+class _Caller(Ticket[ThreadBatch]):
+    """A ticket, and whether its holder has the leadership (``grip``) or had it (``led``)."""
+
+    __slots__ = ("grip", "led")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grip: list[list[None]] = []
+        self.led = False
+
+
+class ThreadBatches:
+    """Puts calls of blocking callers together.
+
+    Args:
+        config: How.
+        run: Called with what the batch keeps and the places; gives each its answer, or its error. What it raises
+            is no Exception: an interrupt.
+        keep: Called when a batch is made, with the first caller's owner; returns what the batch is to keep.
+        clock: Monotonic seconds. One with a ``sleep`` of its own (ManualClock) passes the time by that.
+    """
+
+    def __init__(self, config: Collapse, run: Callable[[Any, list[Place]], None], keep: Callable[[Any], Any],
+                 clock: Callable[[], float]) -> None:
+        self._run, self._clock = run, clock
+        self._batcher = Batcher(config, lambda lane, owner: ThreadBatch(lane, keep(owner)))
+
+    @property
+    def batcher(self) -> Batcher[ThreadBatch]:
+        """The open batches."""
+        return self._batcher
+
+    def renew(self) -> None:
+        """Start over in a forked child: the leaders of the open batches are not there."""
+        self._batcher.renew()
+
+    def ask(self, lane: Hashable, key: Hashable, item: Any, owner: Any) -> Place:
+        """Wait for what comes of *item*; see Batcher.join()."""
+        caller = _Caller()
+        try:
+            return self._ask(caller, lane, key, item, owner)
+        finally:
+            try:
+                self._part(caller)
+            except BaseException:
+                self._part(caller)  # an interrupt: the steps that are done already are not done again
+                raise
+
+    def _ask(self, caller: _Caller, lane: Hashable, key: Hashable, item: Any, owner: Any) -> Place:
+        me, known = threading.get_ident(), self._batcher.open_in(lane)
+        if known is not None and known.leader == me:
+            lane = None
+        self._batcher.join(caller, lane, key, item, self._clock(), owner)
+        batch, place = caller.batch, caller.place
+        assert batch is not None
+        assert place is not None
+        gate = threading.Lock()
+        gate.acquire()
+        batch.gates.append(gate)
+        if batch.closed and batch.bell is not None:
+            _ring(batch.bell)
+        tokens, grip = batch.tokens, caller.grip
+        while not batch.over:
+            try:
+                del tokens[-1]
+                grip += (tokens,)
+                batch.leader, batch.bell, caller.led = me, gate, True
+            except IndexError:
+                gate.acquire()
+            else:
+                self._lead(batch, gate)
+        return place
+
+    def _lead(self, batch: ThreadBatch, gate: threading.Lock) -> None:
+        while not batch.closed:
+            left = batch.due - self._clock()
+            if left <= 0 or not self._rest(gate, left):
+                break
+        self._run(batch.kept, self._batcher.take(batch))
+        batch.over = True
+        batch.wake()
+
+    def _rest(self, gate: threading.Lock, seconds: float) -> bool:
+        """Sleep so long; whether somebody rang before, or the clock should be looked at again."""
+        sleep: Callable[[float], None] | None = getattr(self._clock, "sleep", None)
+        if sleep is None:
+            return gate.acquire(timeout=seconds)
+        sleep(seconds)
+        return False
+
+    def _part(self, caller: _Caller) -> None:
+        batch, grip = caller.batch, caller.grip
+        if batch is None:
+            return
+        self._batcher.leave(caller)
+        if grip:
+            batch.leader = batch.bell = None
+            tokens = batch.tokens
+            tokens += _TOKEN
+            del grip[0]
+        if caller.led and not batch.told:
+            batch.wake()
+
+
+def _ring(gate: threading.Lock) -> None:
+    with contextlib.suppress(RuntimeError):  # rung before
+        gate.release()
+
+
+class TaskBatch(Batch):
+    """A batch of tasks of one loop.
+
+    Attributes:
+        waiters: What each caller waits for.
+        timer: Starts it when it is due.
+        task: Runs it.
+    """
+
+    __slots__ = ("task", "timer", "waiters")
+
+    def __init__(self, lane: Hashable, kept: Any) -> None:
+        super().__init__(lane, kept)
+        self.waiters: list[asyncio.Future[None]] = []
+        self.timer: asyncio.TimerHandle | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def drop(self) -> None:
+        """Nobody waits for it any more."""
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.task is not None:
+            self.task.cancel()
+
+
+class _Home:
+    """The batches of one loop; does not know the loop but weakly, and by the tasks that run."""
+
+    __slots__ = ("batcher", "loop", "tasks")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, config: Collapse, keep: Callable[[Any], Any]) -> None:
+        self.loop = weakref.ref(loop)
+        self.batcher = Batcher(config, lambda lane, owner: TaskBatch(lane, keep(owner)))
+        self.tasks: set[asyncio.Task[None]] = set()  # a loop knows its tasks but weakly
+
+
+class Waiting(Ticket[TaskBatch]):
+    """A task's ticket, and what it is to await, the ``waiter``, for what it ``asked``."""
+
+    __slots__ = ("asked", "home", "loop", "waiter")
+    asked: Place
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, home: _Home) -> None:
+        self.batch = self.place = None
+        self.loop, self.home = loop, home
+        self.waiter: asyncio.Future[None] = loop.create_future()
+
+
+class TaskBatches:
+    """Puts calls of tasks together.
+
+    Args:
+        config: How.
+        run: As for ThreadBatches, but a coroutine function.
+        keep: As for ThreadBatches.
+        context: The context to run a batch in, given what it keeps.
+    """
+
+    def __init__(self, config: Collapse, run: Callable[[Any, list[Place]], Coroutine[Any, Any, None]],
+                 keep: Callable[[Any], Any], context: Callable[[Any], Context]) -> None:
+        self._config, self._run, self._keep, self._context = config, run, keep, context
+        self.renew()
+
+    def renew(self) -> None:
+        """Start over in a forked child."""
+        self._homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Home] = weakref.WeakKeyDictionary()
+        self._latest: _Home | None = None  # nearly always the right one
+
+    def enter(self, lane: Hashable, key: Hashable, item: Any, owner: Any) -> Waiting:
+        """Ask for *item*; see Batcher.join(). If the wait for it does not end by itself, leave() is to be called."""
+        loop = asyncio.get_running_loop()
+        home = self._latest
+        if home is None or home.loop() is not loop:
+            home = self._move_in(loop)
+        waiting = Waiting(loop, home)
+        try:
+            home.batcher.join(waiting, lane, key, item, loop.time(), owner)
+            batch, place = waiting.batch, waiting.place
+            assert batch is not None
+            assert place is not None
+            waiting.asked = place
+            batch.waiters.append(waiting.waiter)
+            if batch.closed:
+                self._start(loop, home, batch)
+            elif batch.timer is None:
+                batch.timer = loop.call_at(batch.due, self._start, loop, home, batch)
+        except BaseException:
+            self.leave(waiting)
+            raise
+        return waiting
+
+    def leave(self, waiting: Waiting) -> None:
+        """Wait no longer."""
+        if not waiting.home.batcher.leave(waiting) and waiting.batch is not None:
+            _drop(waiting.loop, waiting.batch)
+
+    def _start(self, loop: asyncio.AbstractEventLoop, home: _Home, batch: TaskBatch) -> None:
+        if batch.begun:
+            return
+        if batch.timer is not None:
+            batch.timer.cancel()
+            batch.timer = None
+        places = home.batcher.take(batch)
+        if not places:
+            return
+        context = self._context(batch.kept)
+        task = batch.task = context.run(loop.create_task, self._run(batch.kept, places))
+        home.tasks.add(task)
+        task.add_done_callback(home.tasks.discard)
+        task.add_done_callback(functools.partial(_tell, batch.waiters))
+
+    def _move_in(self, loop: asyncio.AbstractEventLoop) -> _Home:
+        """A home for *loop*; those of loops that are closed go, for what never ended there would keep them."""
+        home = self._homes.get(loop)
+        if home is None:
+            for ref in self._homes.keyrefs():
+                old = ref()
+                if old is not None and old.is_closed():
+                    self._homes.pop(old, None)
+            home = self._homes.setdefault(loop, _Home(loop, self._config, self._keep))
+        self._latest = home
+        return home
+
+
+def _tell(waiters: list[asyncio.Future[None]], task: asyncio.Task[None]) -> None:
+    """Wake the callers: their answers are there, or the task was ended, and so are they."""
+    ended = task.cancelled() or task.exception() is not None
+    for waiter in waiters:
+        if not waiter.done():
+            if ended:
+                waiter.cancel()
+            else:
+                waiter.set_result(None)
+
+
+def _drop(loop: asyncio.AbstractEventLoop, batch: TaskBatch) -> None:
+    try:
+        here = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        here = False
+    if here:
+        batch.drop()
+    else:  # the garbage collector closed the last caller's coroutine, wherever it was
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(batch.drop)
