@@ -17,6 +17,7 @@ from .core.events import (
 )
 from .core.histogram import Latency
 from .decorators import Pipeline, command
+from .drivers.time_left import DEADLINE_HEADER, deadline, deadline_headers, remaining
 from .errors import (
     BadRequestError,
     BulkheadFullError,
@@ -24,7 +25,9 @@ from .errors import (
     ChaosError,
     CircuitOpenError,
     ConfigError,
+    DeadlineExceededError,
     FallbackRejectedError,
+    NoTimeLeftError,
     RateLimitedError,
     RejectedError,
     ResilienceError,
@@ -61,6 +64,7 @@ from .single import (
 )
 
 __all__ = [
+    "DEADLINE_HEADER",
     "AdaptiveLimit",
     "BadRequestError",
     "Bulkhead",
@@ -82,12 +86,14 @@ __all__ = [
     "Configuration",
     "ConfigurationApplied",
     "ConfigurationRejected",
+    "DeadlineExceededError",
     "Fallback",
     "FallbackRejectedError",
     "Guarded",
     "GuardedByKey",
     "KeyedCommands",
     "Latency",
+    "NoTimeLeftError",
     "Pipeline",
     "RateLimit",
     "RateLimitedError",
@@ -112,9 +118,12 @@ __all__ = [
     "circuit_breaker",
     "command",
     "configure",
+    "deadline",
+    "deadline_headers",
     "default_registry",
     "fallback",
     "rate_limit",
+    "remaining",
     "retry",
     "throttle",
     "timeout",

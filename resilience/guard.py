@@ -216,6 +216,7 @@ def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
         machines |= command.machines.turns(limit, flavour)
     if shape.rate:
         machines |= command.machines.line(flavour)
+    machines["belated"] = ledger.belated if shape.fallback or shape.retry else ledger.refused_belated
     called = fn if plan.find(Chaos) is None else command.machines.in_chaos(fn, flavour)
     guarded: Any = compiled(shape, fn=called, classify=ledger.classify, rescuable=ledger.rescuable, rescue=entry.rescue,
                             refusal=ledger.refusal, emitted=ledger.emitted, EVENT_OF=EVENT_OF, **machines)

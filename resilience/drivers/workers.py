@@ -28,7 +28,8 @@ from contextvars import Context, copy_context
 from typing import Any
 
 from ..core.bulkhead import TOKEN, Slots
-from ..errors import BulkheadFullError, CallTimeoutError
+from ..errors import BulkheadFullError, CallTimeoutError, DeadlineExceededError
+from .time_left import in_use, shorten, shortened
 
 
 class WorkerPool:
@@ -140,6 +141,8 @@ class Job:
                  kwargs: Mapping[str, Any], grip: list[list[None]]) -> None:
         self._home, self._fn, self._args, self._kwargs = home, fn, args, kwargs
         self._context: Context | None = copy_context()
+        if in_use:
+            shorten(self._context, home.timeout)
         self._done = threading.Lock()
         self._done.acquire()
         self._start, self._end = [None], [None]
@@ -175,6 +178,10 @@ class Job:
     def wait(self, timeout: float) -> bool:
         """In the caller: whether the job ended within *timeout* seconds (negative: however long)."""
         return self._done.acquire(True, timeout)
+
+    def revoke(self) -> bool:
+        """In the caller: see that the job never starts. False: it has."""
+        return _won(self._start)
 
     def leave(self) -> bool:
         """In the caller: walk away. False: too late, the job has just ended."""
@@ -242,15 +249,20 @@ class Isolation:
 
         Raises:
             CallTimeoutError: It did not come within the timeout.
+            DeadlineExceededError: It did not come within its caller's deadline, or, without a timeout, not begin.
             BaseException: Whatever the call raised.
         """
         timeout = self.timeout
+        left = shortened(timeout) if in_use else None
         try:
-            ended = job.wait(-1 if timeout is None else timeout)
+            ended = job.wait(-1 if timeout is None else timeout) if left is None \
+                else self._wait_shorter(job, timeout, left)
         except BaseException:  # KeyboardInterrupt while waiting
             job.leave()
             raise
         if not ended and job.leave():
+            if left is not None:
+                raise DeadlineExceededError(self._key, left)
             assert timeout is not None
             raise CallTimeoutError(self._key, timeout)
         error = job.error
@@ -262,6 +274,16 @@ class Isolation:
                 del error  # no cycle through this frame
         result, job.result = job.result, None
         return result
+
+    def _wait_shorter(self, job: Job, timeout: float | None, left: float) -> bool:
+        """Whether the job ended in the time *left*; without a timeout one that has begun is waited for."""
+        if job.wait(left):
+            return True
+        if timeout is not None:
+            return False
+        if job.revoke():
+            raise DeadlineExceededError(self._key, left)
+        return job.wait(-1)
 
     def renew(self) -> None:
         """Start over in a forked child."""

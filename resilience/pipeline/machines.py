@@ -21,6 +21,7 @@ from ..core.throttle import Throttler
 from ..drivers.deadlines import Deadlines
 from ..drivers.lines import Line
 from ..drivers.pauses import async_sleeper, sleeper
+from ..drivers.time_left import in_use, spent
 from ..drivers.turns import Turns
 from ..drivers.workers import Isolation, WorkerPool
 from ..metrics.recorder import Recorder
@@ -154,6 +155,8 @@ class Machines:
             "reserve": self.rate and self.rate.reserve,
             "report": limiter and limiter.report,
             "clock": self._clock,
+            "in_use": in_use,
+            "spent": spent,
             "recorder": recorder,
             "pending": recorder.pending,
             "push": recorder.pending.append,
@@ -180,7 +183,7 @@ class Machines:
     def line(self, flavour: Flavour) -> dict[str, Any]:
         """What the wrapper of a function under a rate limit binds besides."""
         assert self.rate is not None
-        line = Line(self.rate, clock=self._clock)
+        line = Line(self.rate, key=self._key, clock=self._clock)
         return {"linger": line.wait_async if flavour.is_async else line.wait}
 
     def retrying(self, ledger: Ledger, flavour: Flavour) -> dict[str, Any]:

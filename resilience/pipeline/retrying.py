@@ -15,6 +15,7 @@ from ..core.budget import Budget
 from ..core.events import CallRetried
 from ..core.outcome import EVENT_NAMES, Event
 from ..core.retry import Retry, asked_for
+from ..drivers.time_left import in_use, shortened
 from ..metrics.recorder import Recorder
 from .emitter import Emitter
 from .ledger import Ledger
@@ -84,7 +85,7 @@ class Retrying:
                asked: float | None) -> float | None:
         delay = policy.after(attempt, pause, elapsed, self._random(), asked)
         budget = self._held.budget
-        if delay is None or (budget is not None and not budget.withdraw(now)):
+        if delay is None or (in_use and shortened(delay) is not None) or (budget is not None and not budget.withdraw(now)):
             return None
         return delay
 

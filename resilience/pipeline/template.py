@@ -79,7 +79,7 @@ NAMES: Final = ("fn", "clock", "classify", "rescuable", "rescue", "emitted", "EV
                 "recorder", "pending", "push", "drain", "success",
                 "circuit", "admit", "refusal", "settle", "slots", "TOKEN", "enter", "leave", "lapsed", "submit", "wait",
                 "throttle", "shed", "random", "rate", "pace", "reserve", "linger", "answered", "take", "queue",
-                "report", "begin", "again", "unwanted", "nap")
+                "report", "begin", "again", "unwanted", "nap", "in_use", "spent", "belated")
 
 _CALL = {
     Flavour.SYNC: "result = fn(*args, **kwargs)",
@@ -133,6 +133,12 @@ try:
 except StopAsyncIteration:
     pass""",
 }
+
+# Of one whose caller's deadline has passed (drivers.time_left).
+_IN_TIME = f"""\
+if in_use and spent():
+    event = {int(Event.NO_TIME_LEFT)}
+    raise belated(started)"""
 
 _ASK = """\
 permit = circuit.term
@@ -277,8 +283,10 @@ def _turn(shape: Shape) -> str:
         "started = clock()",
         f"event = {int(Event.SHORT_CIRCUITED)}" if shape.breaker and ask_inside else "",
         "items, thrown = 0, None" if flavour.is_generator else "",
+        "" if ask_inside else _IN_TIME,
         "" if ask_inside else ask,
         "try:",
+        _indent(_IN_TIME) if ask_inside else "",
         _indent(ask) if ask_inside else "",
         _indent(_admission(shape)),
         _indent(_execution(shape)),
