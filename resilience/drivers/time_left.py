@@ -7,9 +7,9 @@ begin too late, a timeout that would end too late or a pause that would outlast 
 is shortened or left out.
 
 What is in the variable is the earliest end: a later one inside it changes nothing,
-and whoever sets an earlier one puts the former back. A generator may be left in
-the middle, in another context or after its consumer has set an end of his own;
-then there is nothing to put back, and the end is marked as left and skipped.
+and whoever sets an earlier one puts the former back, whatever an interrupt has left
+above it. A generator may be left in another context, where there is nothing to put
+back; then the end is marked as left and skipped.
 What was started inside and goes on after the ``with`` keeps its end, for nobody
 waits for it any longer.
 
@@ -17,7 +17,8 @@ Each end has a clock of its own, since registries have. What policies compare wi
 their own clocks is a number of seconds left.
 
 Until the first ``deadline`` of a process, ``in_use`` is empty, and a call pays for
-one look at it.
+one look at it. Compiled wrappers look at a global of theirs instead, which says the
+same: that costs them 7 ns where a look at the list costs 12 (0017).
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ _DIGITS: Final = re.compile(r"[0-9]{1,10}", re.ASCII)  # ten digits are 115 days
 
 #: Not empty once the process has used a deadline.
 in_use: list[None] = []
+#: The globals of compiled wrappers.
+wrapper_globals: dict[str, Any] = {"IN_USE": False}
 
 
 class End:
@@ -59,8 +62,12 @@ class End:
 
     def sooner(self, seconds: float) -> End | None:
         """The end in *seconds*, put in force, if that is before this one; pass it to give_back()."""
-        now = self.clock()
-        return None if now + seconds >= self.at else put(End(now + seconds, self.clock, self))
+        at = self.clock() + seconds
+        if at >= self.at:
+            return None
+        end = End(at, self.clock, self)
+        _current.set(end)
+        return end
 
 
 _current: ContextVar[End | None] = ContextVar("resilience_deadline", default=None)
@@ -74,24 +81,24 @@ def current() -> End | None:
     return end
 
 
-def put(end: End) -> End:
-    """Put *end* in force in this context."""
-    _current.set(end)
-    return end
-
-
 def give_back(end: End) -> None:
-    """Put back what was in force before *end*."""
-    if _current.get() is end:
-        _current.set(end.outer)
-    else:
+    """Put back what was in force before *end*, and drop what was put above it and never given back."""
+    above = _current.get()
+    while above is not None and above is not end:
+        above = above.outer
+    if above is None:
         end.left = True
+    else:
+        _current.set(end.outer)
 
 
 def spent(slack: float = 0.0) -> bool:
     """Whether no time is left, or less than *slack* seconds."""
     end = current()
     return end is not None and end.time_left() <= slack
+
+
+wrapper_globals["spent"] = spent
 
 
 def shortened(seconds: float | None) -> float | None:
@@ -164,10 +171,17 @@ class deadline:  # noqa: N801 - reads as a statement: with deadline(2.0)
             raise RuntimeError("this deadline has been entered already; make another")
         if not in_use:
             in_use.append(None)
+            wrapper_globals["IN_USE"] = True
         outer, seconds = current(), self.seconds
-        self._entered = True
         if seconds is not None and (outer is None or seconds < outer.time_left()):
-            self._end = put(End(self.clock() + seconds, self.clock, outer))
+            end = End(self.clock() + seconds, self.clock, outer)
+            try:
+                _current.set(end)
+            except BaseException:  # a signal handler's, and nobody would give the end back
+                give_back(end)
+                raise
+            self._end = end
+        self._entered = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

@@ -21,7 +21,6 @@ from ..core.throttle import Throttler
 from ..drivers.deadlines import Deadlines
 from ..drivers.lines import Line
 from ..drivers.pauses import async_sleeper, sleeper
-from ..drivers.time_left import in_use, spent
 from ..drivers.turns import Turns
 from ..drivers.workers import Isolation, WorkerPool
 from ..metrics.recorder import Recorder
@@ -155,8 +154,6 @@ class Machines:
             "reserve": self.rate and self.rate.reserve,
             "report": limiter and limiter.report,
             "clock": self._clock,
-            "in_use": in_use,
-            "spent": spent,
             "recorder": recorder,
             "pending": recorder.pending,
             "push": recorder.pending.append,

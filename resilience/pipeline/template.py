@@ -79,7 +79,7 @@ NAMES: Final = ("fn", "clock", "classify", "rescuable", "rescue", "emitted", "EV
                 "recorder", "pending", "push", "drain", "success",
                 "circuit", "admit", "refusal", "settle", "slots", "TOKEN", "enter", "leave", "lapsed", "submit", "wait",
                 "throttle", "shed", "random", "rate", "pace", "reserve", "linger", "answered", "take", "queue",
-                "report", "begin", "again", "unwanted", "nap", "in_use", "spent", "belated")
+                "report", "begin", "again", "unwanted", "nap", "belated")
 
 _CALL = {
     Flavour.SYNC: "result = fn(*args, **kwargs)",
@@ -134,9 +134,9 @@ except StopAsyncIteration:
     pass""",
 }
 
-# Of one whose caller's deadline has passed (drivers.time_left).
+# Of one whose caller's deadline has passed; its globals are drivers.time_left's.
 _IN_TIME = f"""\
-if in_use and spent():
+if IN_USE and spent():
     event = {int(Event.NO_TIME_LEFT)}
     raise belated(started)"""
 
