@@ -15,7 +15,7 @@ from ..core.budget import Budget
 from ..core.events import CallRetried
 from ..core.outcome import EVENT_NAMES, Event
 from ..core.retry import Retry, asked_for
-from ..drivers.time_left import in_use, shortened
+from ..drivers.time_left import in_use, remaining
 from ..metrics.recorder import Recorder
 from .emitter import Emitter
 from .ledger import Ledger
@@ -85,7 +85,7 @@ class Retrying:
                error: BaseException | None) -> float | None:
         delay = policy.after(attempt, pause, elapsed, self._random(), None if error is None else asked_for(error))
         budget = self._held.budget
-        if delay is not None and in_use and shortened(delay) is not None:
+        if delay is not None and in_use and (left := remaining()) is not None and left <= delay:
             if isinstance(error, Exception):
                 error.add_note(f"{self._key}: the caller's deadline leaves no time for another attempt")
             return None
