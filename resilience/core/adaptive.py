@@ -195,7 +195,7 @@ class Limiter:
             took = now - started
             if outcome == SUCCESS:
                 self._note(took if took < self._slow_s else -took)
-            elif outcome == TIMEOUT or outcome == CUT_SHORT:
+            elif outcome in (TIMEOUT, CUT_SHORT):
                 if outcome == TIMEOUT or took >= self._slow_s:
                     self._note(-took)
             elif self._config.count_failures:

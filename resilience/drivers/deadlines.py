@@ -103,9 +103,10 @@ class _Within:
 
 
 def _fire(watch: Watch) -> None:
-    if watch[_TASK] is not None:
+    task = watch[_TASK]
+    if task is not None:  # else an interrupt in leave() has kept the timer alive
         watch[_FIRED] = True
-        watch[_TASK].cancel()
+        task.cancel()
 
 
 _fifos: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, _Fifo]] = weakref.WeakKeyDictionary()
