@@ -20,6 +20,7 @@ from .core.events import (
 from .core.histogram import Latency
 from .decorators import Pipeline, command
 from .drivers.request import request_context
+from .drivers.time_left import deadline, deadline_headers, remaining
 from .errors import (
     BadRequestError,
     BatchAnswerError,
@@ -28,8 +29,10 @@ from .errors import (
     ChaosError,
     CircuitOpenError,
     ConfigError,
+    DeadlineExceededError,
     FallbackRejectedError,
     MissingAnswerError,
+    NoTimeLeftError,
     RateLimitedError,
     RejectedError,
     ResilienceError,
@@ -91,6 +94,7 @@ __all__ = [
     "Configuration",
     "ConfigurationApplied",
     "ConfigurationRejected",
+    "DeadlineExceededError",
     "Fallback",
     "FallbackRejectedError",
     "Guarded",
@@ -99,6 +103,7 @@ __all__ = [
     "KeyedCommands",
     "Latency",
     "MissingAnswerError",
+    "NoTimeLeftError",
     "Pipeline",
     "RateLimit",
     "RateLimitedError",
@@ -124,11 +129,14 @@ __all__ = [
     "collapse",
     "command",
     "configure",
+    "deadline",
+    "deadline_headers",
     "default_registry",
     "explain",
     "fallback",
     "hedge",
     "rate_limit",
+    "remaining",
     "request_context",
     "retry",
     "throttle",

@@ -62,6 +62,12 @@ class ThrottledError(RejectedError):
     reason = "too few calls were accepted"
 
 
+class NoTimeLeftError(RejectedError, TimeoutError):
+    """The caller's deadline has passed before the call began."""
+
+    reason = "the caller's deadline has passed"
+
+
 class FallbackRejectedError(RejectedError):
     """The call failed, and too many fallbacks run already; the cause is its ``__context__``."""
 
@@ -87,6 +93,13 @@ class CallTimeoutError(ResilienceError, TimeoutError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.key, self.timeout), self.__dict__
+
+
+class DeadlineExceededError(CallTimeoutError):
+    """The call ran until the caller's deadline, sooner than its own timeout; ``timeout`` is what it was given."""
+
+    def __str__(self) -> str:
+        return f"{self.key}: no answer within {self.timeout:.3g} s, all that the caller's deadline left"
 
 
 class ChaosError(ResilienceError):

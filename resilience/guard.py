@@ -217,6 +217,7 @@ def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
         machines |= command.machines.turns(limit, flavour)
     if shape.rate:
         machines |= command.machines.line(flavour)
+    machines["belated"] = ledger.belated if shape.fallback or shape.retry else ledger.refused_belated
     called = fn if plan.find(Chaos) is None else command.machines.in_chaos(fn, flavour)
     if plan.find(Hedge) is not None:
         hedging = command.machines.hedging(deposits=retry is None)

@@ -2,7 +2,9 @@
 
 A signal handler runs where the interpreter looks for pending signals: after a
 call, at the start of a function, after a jump backwards. ``interrupted`` runs a
-piece of work once for each such point and raises there.
+piece of work once for each such point and raises there, at the instruction that
+follows. A NOP is passed over: a loop may begin with one that is in no handler's
+range, but where CPython raises it asks for the handler of the instruction before.
 """
 
 import dis
@@ -22,7 +24,7 @@ class _Strike:
         if not filename.startswith("<resilience") and "/resilience/" not in filename:
             return None
         frame.f_trace_opcodes = True
-        if event == "opcode":
+        if event == "opcode" and dis.opname[frame.f_code.co_code[frame.f_lasti]] != "NOP":
             before = self.last.get(frame)
             self.last[frame] = frame.f_lasti
             if before is not None and dis.opname[frame.f_code.co_code[before]].startswith(_LOOKS):

@@ -33,7 +33,7 @@ from ..errors import BulkheadFullError, ConfigError
 from .admission_queue import LEVELS, AdmissionQueue, Ticket, level_of
 from .bulkhead import TOKEN, Bulkhead, Slots
 from .checks import flag, number, strict
-from .outcome import SUCCESS, TIMEOUT
+from .outcome import CUT_SHORT, SUCCESS, TIMEOUT
 from .tuner import ALGORITHMS, Reading, Tuner
 
 RING: Final = 100  # calls that are read at most: a median of more is hardly better
@@ -191,12 +191,13 @@ class Limiter:
 
     def report(self, outcome: int, started: float, now: float) -> None:
         """What is left to do of settle() for who has given the permit back already (``permit += TOKEN``)."""
-        if outcome <= TIMEOUT and now >= self._since:
+        if (outcome <= TIMEOUT or outcome == CUT_SHORT) and now >= self._since:
             took = now - started
             if outcome == SUCCESS:
                 self._note(took if took < self._slow_s else -took)
-            elif outcome == TIMEOUT:
-                self._note(-took)
+            elif outcome in (TIMEOUT, CUT_SHORT):
+                if outcome == TIMEOUT or took >= self._slow_s:
+                    self._note(-took)
             elif self._config.count_failures:
                 self._note(-inf)
         if now >= self._until:

@@ -39,7 +39,7 @@ from typing import Any, Final
 from ..errors import CircuitOpenError
 from .breaker import CircuitBreaker
 from .events import State, StateChanged, Trigger
-from .outcome import FAILURE, REJECTED, SUCCESS, TIMEOUT
+from .outcome import CUT_SHORT, FAILURE, REJECTED, SUCCESS, TIMEOUT
 from .saved import SavedCircuit
 from .terms import BAD, GOOD, SLOW_BAD, SLOW_GOOD, Closed, Disabled, ForcedClosed, ForcedOpen, HalfOpen, Open, Term
 
@@ -288,6 +288,8 @@ class Circuit:
             trigger = permit.record(SLOW_GOOD if slow else GOOD, now)
         elif outcome in (FAILURE, TIMEOUT) or (outcome == REJECTED and self._config.count_rejections):
             trigger = permit.record(SLOW_BAD if slow else BAD, now)
+        elif outcome == CUT_SHORT and slow:  # its caller was in haste, but it had as long as a slow call takes
+            trigger = permit.record(SLOW_BAD, now)
         else:  # it told us nothing: let another caller try
             trigger = None
             if isinstance(permit, HalfOpen):

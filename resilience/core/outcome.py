@@ -19,6 +19,7 @@ class Outcome(enum.IntEnum):
     REJECTED = 3  # never ran: an inner gate refused
     IGNORED = 4  # raised what the caller is to blame for
     CANCELLED = 5  # cancelled, closed early, or the process is going down
+    CUT_SHORT = 6  # ran until its caller's deadline, sooner than its own budget
 
 
 SUCCESS: Final = 0
@@ -27,6 +28,7 @@ TIMEOUT: Final = 2
 REJECTED: Final = 3
 IGNORED: Final = 4
 CANCELLED: Final = 5
+CUT_SHORT: Final = 6
 
 
 class Event(enum.IntEnum):
@@ -54,7 +56,8 @@ class Event(enum.IntEnum):
     SHADOW_REJECTED = 19
     CHAOS = 20
     RATE_LIMITED = 21
-    HEDGE = 22
+    NO_TIME_LEFT = 22
+    HEDGE = 23
 
 
 EVENT_NAMES: Final = tuple(event.name.lower() for event in Event)

@@ -21,19 +21,23 @@ from collections import deque
 from time import monotonic
 from typing import Any, Final
 
-from ..errors import CallTimeoutError
+from ..errors import CallTimeoutError, DeadlineExceededError
+from .time_left import End, current, give_back, in_use
 
-#: One call under a deadline: [task (None once it has ended), fifo, deadline, cancelling at entry, fired].
+#: One call under a deadline: [task (None once it has ended), fifo or _Within, deadline, cancelling at entry, fired].
 #: A list, since making one costs a tenth of making an object.
 Watch = list[Any]
 _TASK, _FIFO, _DEADLINE, _CANCELLING, _FIRED = range(5)
 _SWEEP_AT: Final = 256
+#: In the place of "fired", true: the wrapper is to call leave().
+_WITHIN: Final = "not fired, but within a caller's deadline"
 
 
 class _Fifo:
     """The watches of one loop and one timeout, in the order of their deadlines."""
 
     __slots__ = ("armed", "full", "loop", "plain", "timeout", "watches")
+    cut = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
         self.loop = weakref.ref(loop)  # the loop owns us, through the table below
@@ -72,6 +76,39 @@ class _Fifo:
         self.full = 2 * len(live) + _SWEEP_AT
 
 
+class _Within:
+    """What is special about a call within its caller's deadline: a timer of its own, out of any order.
+
+    Attributes:
+        timeout: Seconds that the call was given.
+        cut: Whether that is less than its own timeout.
+        timer: Ends it.
+        end: When its time is up, for those it calls; None: with its caller's.
+    """
+
+    __slots__ = ("cut", "end", "timeout", "timer")
+
+    def __init__(self, timeout: float, outer: End, left: float) -> None:
+        self.cut = left < timeout
+        self.timeout = left if self.cut else timeout
+        self.timer: asyncio.TimerHandle | None = None
+        self.end: End | None = None if self.cut else outer.sooner(timeout)
+
+    def leave(self) -> None:
+        """The call has ended."""
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.end is not None:
+            give_back(self.end)
+
+
+def _fire(watch: Watch) -> None:
+    task = watch[_TASK]
+    if task is not None:  # else an interrupt in leave() has kept the timer alive
+        watch[_FIRED] = True
+        task.cancel()
+
+
 _fifos: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, _Fifo]] = weakref.WeakKeyDictionary()
 
 
@@ -91,13 +128,21 @@ class Deadlines:
         self._fifo: _Fifo | None = None  # the one used last; nearly always the right one
 
     def enter(self) -> Watch | None:
-        """Begin to watch the current task. Pass the result to leave() or lapsed(), exactly once."""
+        """Begin to watch the current task. Pass the result to leave() or lapsed(), exactly once.
+
+        Raises:
+            DeadlineExceededError: The caller's deadline has passed.
+        """
         timeout = self.timeout
         if timeout is None:
             return None
         task = current_task()
         if task is None:
             raise RuntimeError(f"{self._key}: a timeout needs an asyncio task to cancel")
+        if in_use:
+            end = current()
+            if end is not None:
+                return self._enter_within(end, task, timeout)
         loop = task.get_loop()
         fifo = self._fifo
         if fifo is None or fifo.loop() is not loop or fifo.timeout != timeout:
@@ -120,19 +165,31 @@ class Deadlines:
             return
         task = watch[_TASK]
         watch[_TASK] = None
-        if watch[_FIRED]:  # it outlived our cancellation: take that back
+        if watch[_FIRED] is True:  # it outlived our cancellation: take that back
             task.uncancel()
+        if isinstance(watch[_FIFO], _Within):
+            watch[_FIFO].leave()
 
     def lapsed(self, watch: Watch | None, error: BaseException) -> CallTimeoutError | None:
         """The call ended with *error*: what the caller should see instead of it, if that was our doing."""
         if watch is None:
             return None
-        task, fired = watch[_TASK], watch[_FIRED]
+        task, fired = watch[_TASK], watch[_FIRED] is True
         watch[_FIRED] = False
         self.leave(watch)
         if fired and task.uncancel() <= watch[_CANCELLING] and isinstance(error, asyncio.CancelledError):
-            return CallTimeoutError(self._key, watch[_FIFO].timeout)
+            kind = DeadlineExceededError if watch[_FIFO].cut else CallTimeoutError
+            return kind(self._key, watch[_FIFO].timeout)
         return None
+
+    def _enter_within(self, end: End, task: asyncio.Task[Any], timeout: float) -> Watch:
+        left = end.time_left()
+        if left <= 0.0:
+            raise DeadlineExceededError(self._key, 0.0)
+        within = _Within(timeout, end, left)
+        watch = [task, within, None, task.cancelling(), _WITHIN]
+        within.timer = task.get_loop().call_later(within.timeout, _fire, watch)
+        return watch
 
     def _join(self, loop: asyncio.AbstractEventLoop, timeout: float) -> _Fifo:
         fifos = _fifos.setdefault(loop, {})

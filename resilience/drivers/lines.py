@@ -2,7 +2,8 @@
 
 The machine (core.rate_limit) says when a turn comes, and calls ``wake`` when it
 has come nearer, because somebody ahead has given up. Whoever is cancelled or
-interrupted while he waits gives up too.
+interrupted while he waits gives up too, and whose turn comes after his caller's
+deadline does not wait at all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import threading
 from collections.abc import Callable
 
 from ..core.rate_limit import RateLimiter, Turn
+from ..errors import RateLimitedError
+from .time_left import in_use, shortened
 
 
 class Line:
@@ -20,15 +23,20 @@ class Line:
     A clock with a ``sleep`` of its own (ManualClock) passes the time by that.
     """
 
-    __slots__ = ("_clock", "_limiter", "_own_sleep")
+    __slots__ = ("_clock", "_key", "_limiter", "_own_sleep")
 
-    def __init__(self, limiter: RateLimiter, *, clock: Callable[[], float]) -> None:
-        self._limiter, self._clock = limiter, clock
+    def __init__(self, limiter: RateLimiter, *, key: str, clock: Callable[[], float]) -> None:
+        self._limiter, self._key, self._clock = limiter, key, clock
         self._own_sleep: Callable[[float], None] | None = getattr(clock, "sleep", None)
 
     def wait(self, turn: Turn) -> None:
-        """Wait in the caller's thread."""
+        """Wait in the caller's thread.
+
+        Raises:
+            RateLimitedError: The turn comes after the caller's deadline.
+        """
         try:
+            self._check(turn)
             woken = threading.Event()
             turn.wake = woken.set
             while (left := turn.at - self._clock()) > 0:
@@ -42,9 +50,14 @@ class Line:
             raise
 
     async def wait_async(self, turn: Turn) -> None:
-        """Wait in the running task."""
+        """Wait in the running task.
+
+        Raises:
+            RateLimitedError: The turn comes after the caller's deadline.
+        """
         loop = asyncio.get_running_loop()
         try:
+            self._check(turn)
             woken = asyncio.Event()
             turn.wake = lambda: _wake(loop, woken)
             while (left := turn.at - self._clock()) > 0:
@@ -61,6 +74,12 @@ class Line:
         except BaseException:
             self._limiter.withdraw(turn, self._clock())
             raise
+
+    def _check(self, turn: Turn) -> None:
+        if in_use:
+            wait = turn.at - self._clock()
+            if shortened(wait) is not None:
+                raise RateLimitedError(self._key, wait)
 
 
 def _wake(loop: asyncio.AbstractEventLoop, woken: asyncio.Event) -> None:

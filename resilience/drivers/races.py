@@ -24,10 +24,10 @@ import asyncio
 import queue
 from collections.abc import Callable, Coroutine, Mapping
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..core.bulkhead import TOKEN
-from ..errors import BulkheadFullError, CallTimeoutError
+from ..errors import BulkheadFullError, CallTimeoutError, DeadlineExceededError
 from .workers import Isolation, Job
 
 Grip = list[list[None]]
@@ -189,21 +189,33 @@ def _release(grip: Grip) -> None:
         sack += TOKEN
 
 
+class Patience(NamedTuple):
+    """How long a caller waits: *seconds*, or for ever (None); *cut* short by its own caller's deadline."""
+
+    seconds: float | None
+    cut: bool
+
+    def error(self, key: str) -> CallTimeoutError:
+        """What to raise when it has come to an end."""
+        return (DeadlineExceededError if self.cut else CallTimeoutError)(key, self.seconds or 0.0)
+
+
 class JobRace:
     """The race of one isolated call, whose first attempt has been out for *after* seconds; of one thread."""
 
     __slots__ = ("_after", "_alive", "_clock", "_due", "_ends", "_failed", "_first", "_isolation", "_n", "_over",
-                 "_starter")
+                 "_patience", "_starter")
 
-    def __init__(self, starter: Starter, isolation: Isolation, clock: Callable[[], float], first: Job,
-                 after: float) -> None:
+    def __init__(self, starter: Starter, isolation: Isolation, clock: Callable[[], float], first: Job, after: float,
+                 patience: Patience) -> None:
         self._starter, self._isolation, self._clock = starter, isolation, clock
         self._first, self._n = first, 1  # attempts that have begun
         self._alive = [first]  # attempts that have neither ended nor been left
         self._failed: list[Job] = []
         self._after: float | None = after
         self._due = monotonic()  # when the next may begin, unless there is to be none
-        self._over = None if isolation.timeout is None else self._due - after + isolation.timeout
+        self._patience = patience
+        self._over = None if patience.seconds is None else self._due - after + patience.seconds
         self._ends: queue.SimpleQueue[Job] = queue.SimpleQueue()
         first.tell(self._ends.put)
 
@@ -211,7 +223,7 @@ class JobRace:
         """What the first attempt to succeed returned.
 
         Raises:
-            CallTimeoutError: None did within the timeout.
+            CallTimeoutError: None did within the timeout; DeadlineExceededError: within the caller's deadline.
             BaseException: What the first attempt raised, if all failed.
         """
         try:
@@ -230,8 +242,7 @@ class JobRace:
             for each in self._alive:
                 each.leave()
         if self._first not in self._failed:
-            timeout = self._isolation.timeout
-            raise CallTimeoutError(self._isolation.key, timeout or 0.0)
+            raise self._patience.error(self._isolation.key)
         return self._first.outcome()
 
     def _next(self) -> Job | None:

@@ -16,6 +16,7 @@ from typing import Any
 from ..core.adaptive import Limiter
 from ..core.admission_queue import Ticket
 from ..errors import BulkheadFullError
+from .time_left import in_use, shortened
 
 
 class Turns:
@@ -52,7 +53,7 @@ class Turns:
         ticket = Ticket(grip, self._level(args, kwargs), woken.set)
         try:
             self._limiter.enqueue(ticket, self._clock())
-            woken.wait(ticket.until - self._clock())
+            woken.wait(self._patience(ticket))
         finally:
             self._limiter.withdraw(ticket)
         if not grip:
@@ -70,7 +71,7 @@ class Turns:
         timer = None
         try:
             self._limiter.enqueue(ticket, self._clock())
-            timer = loop.call_later(ticket.until - self._clock(), woken.set)
+            timer = loop.call_later(self._patience(ticket), woken.set)
             await woken.wait()
         finally:
             if timer is not None:
@@ -78,6 +79,12 @@ class Turns:
             self._limiter.withdraw(ticket)
         if not grip:
             raise BulkheadFullError(self._key)
+
+    def _patience(self, ticket: Ticket) -> float:
+        """Seconds to wait: until the ticket's time is up, or the caller's deadline."""
+        seconds = ticket.until - self._clock()
+        left = shortened(seconds) if in_use else None
+        return seconds if left is None else left
 
     def _level(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
         if self._priorities is None:

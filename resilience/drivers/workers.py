@@ -28,7 +28,8 @@ from contextvars import Context, copy_context
 from typing import Any
 
 from ..core.bulkhead import TOKEN, Slots
-from ..errors import BulkheadFullError, CallTimeoutError
+from ..errors import BulkheadFullError, CallTimeoutError, DeadlineExceededError
+from .time_left import in_use, shorten, shortened
 
 
 class WorkerPool:
@@ -140,6 +141,8 @@ class Job:
                  kwargs: Mapping[str, Any], grip: list[list[None]]) -> None:
         self.home, self._fn, self._args, self._kwargs = home, fn, args, kwargs
         self._context: Context | None = copy_context()
+        if in_use:
+            shorten(self._context, home.timeout)
         self._done = threading.Lock()
         self._done.acquire()
         self._start, self._end = [None], [None]
@@ -197,10 +200,16 @@ class Job:
         result, self.result = self.result, None
         return result
 
+    def revoke(self) -> bool:
+        """In the caller: see that the job never starts. False: it has."""
+        if not _won(self._start):
+            return False
+        self._end.clear()
+        return True
+
     def leave(self) -> bool:
         """In the caller: walk away. False: too late, the job has just ended, or has been left before."""
-        if _won(self._start):
-            self._end.clear()
+        if self.revoke():
             return True
         adrift, end = self.home.adrift, self._end
         adrift += TOKEN  # before the worker, ending now, can strike it off
@@ -269,18 +278,33 @@ class Isolation:
 
         Raises:
             CallTimeoutError: It did not come within the timeout.
+            DeadlineExceededError: It did not come within its caller's deadline, or, without a timeout, not begin.
             BaseException: Whatever the call raised.
         """
         timeout = self.timeout
+        left = shortened(timeout) if in_use else None
         try:
-            ended = job.wait(-1 if timeout is None else timeout)
+            ended = job.wait(-1 if timeout is None else timeout) if left is None \
+                else self._wait_shorter(job, timeout, left)
         except BaseException:  # KeyboardInterrupt while waiting
             job.leave()
             raise
         if not ended and job.leave():
+            if left is not None:
+                raise DeadlineExceededError(self.key, left)
             assert timeout is not None
             raise CallTimeoutError(self.key, timeout)
         return job.outcome()
+
+    def _wait_shorter(self, job: Job, timeout: float | None, left: float) -> bool:
+        """Whether the job ended in the time *left*; without a timeout one that has begun is waited for."""
+        if job.wait(left):
+            return True
+        if timeout is not None:
+            return False
+        if job.revoke():
+            raise DeadlineExceededError(self.key, left)
+        return job.wait(-1)
 
     def renew(self) -> None:
         """Start over in a forked child."""

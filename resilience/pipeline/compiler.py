@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from ..drivers.time_left import wrapper_globals
 from .template import NAMES, Shape, source
 
 
@@ -26,7 +27,7 @@ def made(text: str, filename: str) -> Callable[..., Callable[..., Any]]:
     """The function ``make`` that *text* defines."""
     linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
     scope: dict[str, Any] = {}
-    exec(compile(text, filename, "exec"), scope)
+    exec(compile(text, filename, "exec"), wrapper_globals, scope)
     make: Callable[..., Callable[..., Any]] = scope["make"]
     return make
 

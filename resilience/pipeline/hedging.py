@@ -20,7 +20,8 @@ from ..core.circuit import Circuit
 from ..core.events import CallHedged, State
 from ..core.hedge import Racer
 from ..core.outcome import Event
-from ..drivers.races import JobRace, TaskRace
+from ..drivers.races import JobRace, Patience, TaskRace
+from ..drivers.time_left import in_use, shortened
 from ..drivers.workers import Job
 from ..metrics.recorder import Recorder
 from .binding import stands_in
@@ -105,10 +106,12 @@ class Hedging:
         isolation = job.home
         try:
             after, timeout = self._begin(self._clock()), isolation.timeout
-            if after is not None and (timeout is None or after < timeout):
+            left = shortened(timeout) if in_use and timeout is not None else None  # a deadline alone ends no work
+            patience = Patience(timeout, False) if left is None else Patience(left, True)
+            if after is not None and (patience.seconds is None or after < patience.seconds):
                 if job.wait(after):
                     return job.outcome()
-                return JobRace(self, isolation, self._clock, job, after).result()
+                return JobRace(self, isolation, self._clock, job, after, patience).result()
         except BaseException:
             job.leave()
             raise

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ..core.bulkhead import Bulkhead, Slots
 from ..core.circuit import Circuit
 from ..core.events import CallFailed, CallRejected
 from ..core.outcome import (
     CANCELLED,
+    CUT_SHORT,
     EVENT_NAMES,
     FAILURE,
     IGNORED,
@@ -26,8 +27,17 @@ from ..core.outcome import (
     Event,
 )
 from ..drivers.races import JobRace
+from ..drivers.time_left import spent
 from ..drivers.workers import Isolation, Job
-from ..errors import BadRequestError, BulkheadFullError, CallTimeoutError, CircuitOpenError, FallbackRejectedError
+from ..errors import (
+    BadRequestError,
+    BulkheadFullError,
+    CallTimeoutError,
+    CircuitOpenError,
+    DeadlineExceededError,
+    FallbackRejectedError,
+    NoTimeLeftError,
+)
 from ..metrics.recorder import Recorder
 from .binding import is_stand_in
 from .emitter import Emitter
@@ -40,6 +50,7 @@ EVENT_OF: dict[int, int] = {
     TIMEOUT: int(Event.TIMEOUT),
     IGNORED: int(Event.BAD_REQUEST),
     CANCELLED: int(Event.CANCELLED),
+    CUT_SHORT: int(Event.TIMEOUT),
 }
 
 _SHORT_CIRCUITED = int(Event.SHORT_CIRCUITED)
@@ -50,6 +61,8 @@ _FALLBACK_REJECTION, _EMIT, _FALLBACK_EMIT = int(Event.FALLBACK_REJECTION), int(
 _RETRY = int(Event.RETRY)
 #: What stands between a wrapper and its function on a worker.
 _DRIVERS = frozenset(each.__code__ for each in (Isolation.wait, Job.outcome, Job.run, JobRace.result))
+_NO_TIME_LEFT = int(Event.NO_TIME_LEFT)
+_SLACK: Final = 0.002  # seconds that a loop's timer may be early: uvloop's counts milliseconds
 _RAN = frozenset(EVENT_OF.values())
 
 
@@ -72,7 +85,9 @@ class Ledger:
         if not isinstance(error, Exception) or isinstance(error, concurrent.futures.CancelledError):
             return CANCELLED
         if isinstance(error, CallTimeoutError) and error.key == self._key:
-            return TIMEOUT
+            return CUT_SHORT if isinstance(error, DeadlineExceededError) else TIMEOUT
+        if isinstance(error, (DeadlineExceededError, NoTimeLeftError)) and spent(_SLACK):
+            return CUT_SHORT  # of a call inside, by the deadline of our own caller
         return IGNORED if isinstance(error, self._ignore) or _never_began(error) else FAILURE
 
     def refusal(self, permit: Any, now: float) -> CircuitOpenError:
@@ -86,6 +101,17 @@ class Ledger:
         if CallRejected in self._emitter.listeners:
             self._tell(refusal, _SHORT_CIRCUITED, now, now)
         return refusal
+
+    def belated(self, now: float) -> NoTimeLeftError:
+        """What to raise for a call whose caller's deadline has passed; rescuable() counts it."""
+        return NoTimeLeftError(self._key)
+
+    def refused_belated(self, now: float) -> NoTimeLeftError:
+        """As belated(), for a function with neither fallback nor retry: counts it."""
+        error = self.belated(now)
+        self._tell(error, _NO_TIME_LEFT, now, now)
+        self._recorder.count((_NO_TIME_LEFT, _MISSING, _THROWN), now)
+        return error
 
     def admission(self, circuit: Circuit) -> Callable[[float], Any]:
         """circuit.acquire for a function without a fallback: counts a refusal before it raises it."""

@@ -191,7 +191,7 @@ class Machines:
     def line(self, flavour: Flavour) -> dict[str, Any]:
         """What the wrapper of a function under a rate limit binds besides."""
         assert self.rate is not None
-        line = Line(self.rate, clock=self._clock)
+        line = Line(self.rate, key=self._key, clock=self._clock)
         return {"linger": line.wait_async if flavour.is_async else line.wait}
 
     def retrying(self, ledger: Ledger, flavour: Flavour) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ..core.budget import Budget
 from ..core.events import CallRetried
 from ..core.outcome import EVENT_NAMES, Event
 from ..core.retry import Retry, asked_for
+from ..drivers.time_left import in_use, remaining
 from ..metrics.recorder import Recorder
 from .emitter import Emitter
 from .ledger import Ledger
@@ -53,7 +54,7 @@ class Retrying:
         now = self._clock()
         delay = None
         if event not in _NEVER and policy.wanted(error):
-            delay = self._delay(policy, attempt, pause, now - begun, now, asked_for(error))
+            delay = self._delay(policy, attempt, pause, now - begun, now, error)
         if delay is None:
             if attempt > 1 and isinstance(error, Exception):
                 error.add_note(f"{self._key}: attempt {attempt} of at most {policy.attempts}, "
@@ -75,9 +76,13 @@ class Retrying:
         return delay
 
     def _delay(self, policy: Retry, attempt: int, pause: float, elapsed: float, now: float,
-               asked: float | None) -> float | None:
-        delay = policy.after(attempt, pause, elapsed, self._random(), asked)
+               error: BaseException | None) -> float | None:
+        delay = policy.after(attempt, pause, elapsed, self._random(), None if error is None else asked_for(error))
         budget = self._held.budget
+        if delay is not None and in_use and (left := remaining()) is not None and left <= delay:
+            if isinstance(error, Exception):
+                error.add_note(f"{self._key}: the caller's deadline leaves no time for another attempt")
+            return None
         if delay is None or (budget is not None and not budget.withdraw(now)):
             return None
         return delay

@@ -79,7 +79,7 @@ NAMES: Final = ("fn", "clock", "classify", "rescuable", "rescue", "emitted", "EV
                 "recorder", "pending", "push", "drain", "success",
                 "circuit", "admit", "refusal", "settle", "slots", "TOKEN", "enter", "leave", "lapsed", "submit", "wait",
                 "throttle", "shed", "random", "rate", "pace", "reserve", "linger", "answered", "take", "queue",
-                "report", "retries", "again", "unwanted", "nap")
+                "report", "retries", "again", "unwanted", "nap", "belated")
 
 # Without keyword arguments an empty dict would be merged into another one: 25 ns.
 _FN = "fn(*args, **kwargs) if kwargs else fn(*args)"
@@ -136,6 +136,12 @@ try:
 except StopAsyncIteration:
     pass""",
 }
+
+# Of one whose caller's deadline has passed; its globals are drivers.time_left's.
+_IN_TIME = f"""\
+if IN_USE and spent():
+    event = {int(Event.NO_TIME_LEFT)}
+    raise belated(started)"""
 
 _ASK = """\
 permit = circuit.term
@@ -291,8 +297,10 @@ def _turn(shape: Shape) -> str:
         "" if shape.retry else "started = clock()",
         f"event = {int(Event.SHORT_CIRCUITED if shape.breaker and ask_inside else Event.CANCELLED)}",
         "items, thrown = 0, None" if flavour.is_generator else "",
+        "" if ask_inside else _IN_TIME,
         "" if ask_inside else ask,
         "try:",
+        _indent(_IN_TIME) if ask_inside else "",
         _indent(ask) if ask_inside else "",
         _indent(_admission(shape)),
         _indent(_execution(shape)),

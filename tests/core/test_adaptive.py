@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from resilience.core.adaptive import PATIENCE, RING, AdaptiveLimit, Limiter
-from resilience.core.outcome import CANCELLED, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
+from resilience.core.outcome import CANCELLED, CUT_SHORT, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
 from resilience.core.tuner import TRANSITIONS, Phase, Reading, Tuner, aimd, gradient, vegas
 from resilience.errors import BulkheadFullError, ConfigError
 from tests.core.hammer import hammer
@@ -118,7 +118,7 @@ def test_lost_calls_bring_it_down_by_half_of_their_share(algorithm):
 
 
 @pytest.mark.parametrize("algorithm", ["gradient", "vegas", "aimd"])
-@pytest.mark.parametrize("outcome", [REJECTED, IGNORED, CANCELLED])
+@pytest.mark.parametrize("outcome", [REJECTED, IGNORED, CANCELLED, CUT_SHORT])
 def test_what_ended_without_an_answer_says_nothing(algorithm, outcome):
     machine = limiter(algorithm=algorithm, window=1.0)
     for number in range(500):
@@ -126,6 +126,16 @@ def test_what_ended_without_an_answer_says_nothing(algorithm, outcome):
 
     assert (20, 0.0, None) == (machine.limit, machine.tuner.rtt_s, machine.tuner.base_s)
     assert 0 == machine.in_flight
+
+
+@pytest.mark.parametrize(("slow_call", "halved"), [(None, False), (0.051, False), (0.049, True)])
+def test_a_call_cut_short_is_lost_only_if_it_had_as_long_as_a_slow_call_takes(slow_call, halved):
+    machine = limiter(probe_every=1000, slow_call=slow_call)
+    windows(machine, 4, 0.04)
+    assert 160 == machine.limit
+    windows(machine, 1, 0.05, outcome=CUT_SHORT)
+
+    assert (80 if halved else 160) == machine.limit
 
 
 @pytest.mark.parametrize("count_failures", [False, True])
@@ -320,7 +330,7 @@ def test_any_history_keeps_the_bounds_and_every_permit(algorithm, seed):
             machine.configure(attrs.evolve(machine._config, least=least, most=most, initial=least), now)
         elif held:
             permit, started = held.pop(rng.randrange(len(held)))  # late and out of order
-            machine.settle(permit, rng.choice([SUCCESS] * 5 + [FAILURE, TIMEOUT, REJECTED, IGNORED, CANCELLED]), started,
+            machine.settle(permit, rng.choice([SUCCESS] * 5 + [FAILURE, TIMEOUT, REJECTED, IGNORED, CANCELLED, CUT_SHORT]), started,
                            now)
         assert len(held) == machine.in_flight
         assert least <= machine.limit <= most

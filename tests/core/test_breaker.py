@@ -9,7 +9,7 @@ import pytest
 from resilience.core.breaker import CircuitBreaker
 from resilience.core.circuit import TRANSITIONS, Circuit
 from resilience.core.events import State, StateChanged, Trigger
-from resilience.core.outcome import CANCELLED, FAILURE, IGNORED, REJECTED, SUCCESS
+from resilience.core.outcome import CANCELLED, CUT_SHORT, FAILURE, IGNORED, REJECTED, SUCCESS
 from resilience.errors import CircuitOpenError
 
 CONFIG = CircuitBreaker(min_calls=4, window=10.0, open_for=5.0, half_open_for=3.0)
@@ -109,7 +109,7 @@ def test_all_probes_must_pass_and_one_failure_is_enough(make):
     assert pytest.approx(4.9) == circuit.retry_after(5.3)
 
 
-@pytest.mark.parametrize("outcome", [IGNORED, CANCELLED, REJECTED])
+@pytest.mark.parametrize("outcome", [IGNORED, CANCELLED, REJECTED, CUT_SHORT])
 def test_a_probe_that_told_us_nothing_gives_its_place_to_the_next(make, outcome):
     circuit = make(half_open_calls=2)
     trip(circuit, 0.0)

@@ -7,7 +7,7 @@ import pytest
 from resilience.core.breaker import CircuitBreaker
 from resilience.core.circuit import TRANSITIONS, Circuit
 from resilience.core.events import Trigger
-from resilience.core.outcome import CANCELLED, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
+from resilience.core.outcome import CANCELLED, CUT_SHORT, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
 from resilience.errors import CircuitOpenError
 
 OPERATOR = [Trigger.FORCED_OPEN, Trigger.FORCED_CLOSED, Trigger.DISABLED, Trigger.RELEASED, Trigger.RESET]
@@ -121,15 +121,16 @@ class Model:
             cohort["calls"] -= 1
         if term != self.term or self.state == "disabled":
             return
+        slow = c.slow_call is not None and now - started >= c.slow_call
         if outcome == SUCCESS:
             bad = False
-        elif outcome in (FAILURE, TIMEOUT) or (outcome == REJECTED and c.count_rejections):
+        elif outcome in (FAILURE, TIMEOUT) or (outcome == REJECTED and c.count_rejections) or (
+                outcome == CUT_SHORT and slow):
             bad = True
         else:
             if self.state == "half_open":
                 self.free += 1
             return
-        slow = c.slow_call is not None and now - started >= c.slow_call
         if self.state == "half_open" and self.ramp is None:
             self.failed += bad or slow
             self.passed += not (bad or slow)
@@ -245,7 +246,7 @@ def test_any_history_goes_as_the_plain_model_says(seed, troubled):
             model.configure(config, now)
         elif dice < 0.5 and held:
             permits = held.pop(rng.randrange(len(held)) if rng.random() < 0.3 else -1)
-            outcome = rng.choice([FAILURE, TIMEOUT, REJECTED, IGNORED, CANCELLED]) \
+            outcome = rng.choice([FAILURE, TIMEOUT, REJECTED, IGNORED, CANCELLED, CUT_SHORT]) \
                 if rng.random() < troubled else SUCCESS
             started = now - rng.choice([0.0, 0.5, 1.0, 3.0])
             permit, cohort = permits[0]

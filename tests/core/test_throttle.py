@@ -7,7 +7,7 @@ import random
 import attrs
 import pytest
 
-from resilience.core.outcome import CANCELLED, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
+from resilience.core.outcome import CANCELLED, CUT_SHORT, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
 from resilience.core.throttle import SLICES, Throttle, Throttler
 from resilience.errors import ConfigError, ThrottledError
 from tests.core.hammer import hammer
@@ -76,7 +76,7 @@ def test_it_refuses_at_random_by_the_rate():
     assert (20, 80) == machine.sums(1.0)  # what was refused here was requested too
 
 
-@pytest.mark.parametrize("outcome", [REJECTED, IGNORED, CANCELLED])
+@pytest.mark.parametrize("outcome", [REJECTED, IGNORED, CANCELLED, CUT_SHORT])
 def test_what_says_nothing_about_the_target_is_not_counted(outcome):
     machine = throttler()
     settle(machine, outcome, 100, 1.0)
@@ -167,7 +167,8 @@ def test_any_history_refuses_as_the_formula_over_a_plain_list_does(seed):
                 log.append((running, False))
         elif pending:
             started = pending.pop(rng.randrange(len(pending)))  # late and out of order
-            outcome = SUCCESS if rng.random() < good else rng.choice([FAILURE, TIMEOUT, REJECTED, IGNORED, CANCELLED])
+            outcome = SUCCESS if rng.random() < good else rng.choice(
+                [FAILURE, TIMEOUT, REJECTED, IGNORED, CANCELLED, CUT_SHORT])
             machine.settle(None, outcome, started, now)
             if outcome in (SUCCESS, TIMEOUT) or (outcome == FAILURE and config.count_failures):
                 log.append((running, outcome == SUCCESS))

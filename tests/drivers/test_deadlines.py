@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import importlib.util
+import random
 import threading
 import time
 import weakref
@@ -10,7 +11,8 @@ import weakref
 import pytest
 
 from resilience.drivers.deadlines import Deadlines
-from resilience.errors import CallTimeoutError
+from resilience.drivers.time_left import deadline
+from resilience.errors import CallTimeoutError, DeadlineExceededError
 from resilience.testing import VirtualTimeLoop, virtual_time
 
 LOOPS = [asyncio.new_event_loop]
@@ -374,3 +376,81 @@ def test_it_keeps_time_on_real_loops(factory):
 
     with asyncio.Runner(loop_factory=factory) as runner:
         assert 0.015 < runner.run(main()) < 2.0
+
+
+# -- within a caller's deadline
+
+
+def test_what_ends_within_a_callers_deadline_leaves_no_timer_behind():
+    async def main():
+        deadlines, timers = Deadlines("k", 3000.0), []
+        with deadline(3600.0, clock=clock):
+            for _ in range(100):
+                await under(deadlines, asyncio.sleep(1))
+                timers += [timer for timer in asyncio.get_running_loop()._scheduled if not timer.cancelled()]
+        return timers
+
+    assert [] == virtual_time(main())
+
+
+def test_a_deadline_that_passes_on_the_way_to_the_call_keeps_it_from_beginning():
+    async def main():
+        with deadline(0.0, clock=clock), pytest.raises(DeadlineExceededError) as caught:
+            Deadlines("k", 3.0).enter()
+        assert ("k", 0.0) == (caught.value.key, caught.value.timeout)
+
+    virtual_time(main())
+
+
+@pytest.mark.parametrize("seconds", [1.0, 5.0])
+def test_a_call_whose_leaving_was_interrupted_is_not_cancelled_afterwards(seconds):
+    async def main():
+        complaints = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        with deadline(seconds, clock=clock):
+            watch = Deadlines("k", 3.0).enter()
+            watch[0] = None  # as far as leave() got
+        await asyncio.sleep(10)
+        assert ([], 0) == (complaints, asyncio.current_task().cancelling())
+
+    virtual_time(main())
+
+
+def test_a_crowd_of_random_calls_ends_at_the_earlier_of_its_timeout_and_its_deadline():
+    async def main(rng):
+        deadlines = {timeout: Deadlines("k", timeout) for timeout in (1.0, 2.5, 4.0)}
+
+        async def call():
+            await asyncio.sleep(rng.uniform(0, 5))
+            timeout, seconds, takes = rng.choice([*deadlines]), rng.choice([None, rng.uniform(0.01, 5)]), rng.uniform(0, 6)
+            began, kind = clock(), None
+            with deadline(seconds, clock=clock):
+                try:
+                    await under(deadlines[timeout], asyncio.sleep(takes))
+                except CallTimeoutError as error:
+                    kind = type(error)
+            given = min(timeout, seconds or timeout)
+            assert pytest.approx(min(takes, given), abs=1e-6) == clock() - began
+            assert kind is (None if takes < given else DeadlineExceededError if given < timeout else CallTimeoutError)
+            assert 0 == asyncio.current_task().cancelling()
+
+        await asyncio.gather(*(call() for _ in range(200)))
+
+    for seed in range(10):
+        virtual_time(main(random.Random(seed)))
+
+
+@pytest.mark.parametrize("new_loop", LOOPS)
+def test_it_is_kept_on_real_loops(new_loop):
+    async def main():
+        began = time.monotonic()
+        with deadline(0.05):
+            with pytest.raises(DeadlineExceededError):
+                await under(Deadlines("k", 30.0), asyncio.sleep(30))
+            assert 0.04 < time.monotonic() - began < 10.0
+
+    loop = new_loop()
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()

@@ -26,6 +26,7 @@ from resilience import (
     configure,
     hedge,
 )
+from resilience.core.outcome import Event
 from resilience.testing import assert_counts, virtual_time
 from tests.drivers.until import until
 from tests.interrupts import interrupted
@@ -248,7 +249,7 @@ def test_calls_and_hedges_share_the_budget_with_the_groups_retries():
             await both()
         counts = [each.resilience.snapshot() for each in (hedged, retried, both)]
         totals = [each.resilience.recorder.totals()[0] for each in (hedged, retried, both)]
-        return sum(total[22] + total[18] for total in totals), counts
+        return sum(total[Event.HEDGE] + total[Event.RETRY] for total in totals), counts
 
     assert 119 <= virtual_time(main())[0] <= 120
 
