@@ -21,6 +21,7 @@ from .decorators import (
     Pipeline,
     adaptive_limit,
     bulkhead,
+    cache,
     chaos,
     circuit_breaker,
     command,
@@ -29,6 +30,7 @@ from .decorators import (
     throttle,
     timeout,
 )
+from .drivers.request import request_context
 from .errors import (
     BadRequestError,
     BulkheadFullError,
@@ -47,6 +49,7 @@ from .pipeline.command import Command, Settings
 from .pipeline.policies import (
     AdaptiveLimit,
     Bulkhead,
+    Cache,
     Chaos,
     CircuitBreaker,
     Fallback,
@@ -66,6 +69,7 @@ __all__ = [
     "CallRejected",
     "CallRetried",
     "CallTimeoutError",
+    "Cache",
     "Chaos",
     "ChaosError",
     "ChaosInjected",
@@ -102,12 +106,14 @@ __all__ = [
     "Trigger",
     "adaptive_limit",
     "bulkhead",
+    "cache",
     "chaos",
     "circuit_breaker",
     "command",
     "configure",
     "default_registry",
     "fallback",
+    "request_context",
     "retry",
     "throttle",
     "timeout",

@@ -17,6 +17,7 @@ from .pipeline.command import Command
 from .pipeline.policies import (
     AdaptiveLimit,
     Bulkhead,
+    Cache,
     Chaos,
     CircuitBreaker,
     Fallback,
@@ -98,6 +99,7 @@ def command(
     max_concurrent: int | None = ...,
     isolation: Isolation = "auto",
     breaker: CircuitBreaker | None = ...,
+    cache: Cache | None = None,
     retry: Retry | None = None,
     throttle: Throttle | None = None,
     adaptive_limit: AdaptiveLimit | None = None,
@@ -109,8 +111,8 @@ def command(
     registry: Registry | None = None,
 ) -> Decorator: ...
 def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurrent: int | None = _UNSET,
-            breaker: CircuitBreaker | None = _UNSET, retry: Retry | None = None, throttle: Throttle | None = None,
-            adaptive_limit: AdaptiveLimit | None = None, chaos: Chaos | None = None,
+            breaker: CircuitBreaker | None = _UNSET, cache: Cache | None = None, retry: Retry | None = None,
+            throttle: Throttle | None = None, adaptive_limit: AdaptiveLimit | None = None, chaos: Chaos | None = None,
             fallback: Fallback | Callable[..., Any] | None = None, **options: Any) -> Any:
     """Hystrix in one decorator: breaker, bulkhead, timeout, fallback and statistics.
 
@@ -127,6 +129,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
         isolation: "semaphore": run where the caller is. "thread": on the group's worker threads. "auto": thread for
             a plain function with a timeout, else semaphore.
         breaker: A CircuitBreaker; None: no breaker.
+        cache: A Cache, which answers equal calls without executing them.
         retry: A Retry; each attempt is a call of its own to the breaker and in the counts.
         throttle: A Throttle, for a target that refuses when it is overloaded.
         adaptive_limit: An AdaptiveLimit instead of ``max_concurrent``.
@@ -151,8 +154,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
     policies: list[Policy] = []
     if fallback is not None:
         policies.append(fallback if isinstance(fallback, Fallback) else Fallback(fallback))
-    if retry is not None:
-        policies.append(retry)
+    policies += [each for each in (cache, retry) if each is not None]
     if breaker is not None:
         policies.append(_DEFAULT_BREAKER if breaker is _UNSET else breaker)
     policies += [each for each in (throttle, adaptive_limit) if each is not None]
@@ -168,8 +170,8 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
 
 
 _COMMAND_OPTIONS = ("key", "group", "isolation", "ignore", "pool", "shadow", "registry")
-_COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "retry", "throttle", "adaptive_limit", "chaos",
-                     "fallback")
+_COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "cache", "retry", "throttle", "adaptive_limit",
+                     "chaos", "fallback")
 _CALLABLES_KEPT = 128
 _STACK_OPTIONS = ("key", "group", "registry")
 
@@ -226,6 +228,47 @@ def adaptive_limit(*, key: str | None = None, group: str | None = None, registry
     """
     return _stacked(AdaptiveLimit(**settings), {"key": key, "group": group, "registry": registry}, "@adaptive_limit",
                     shadow=shadow)
+
+
+@overload
+def cache(fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+@overload
+def cache(fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
+@overload
+def cache(fn: Cache, /, *, key: str | None = None, group: str | None = None,
+          registry: Registry | None = None) -> Decorator: ...
+@overload
+def cache(fn: Callable[P, T], /) -> Guarded[P, T]: ...
+@overload
+def cache(
+    *, key: str | Callable[..., Hashable] | None = None, group: str | None = None, registry: Registry | None = None,
+    ttl: float | None = 60.0, max_size: int = 1024, scope: Literal["shared", "request"] = "shared",
+    cache_none: bool = False, cache_exceptions: type[Exception] | tuple[type[Exception], ...] = (),
+) -> Decorator: ...
+def cache(fn: Any = _UNSET, /, *, key: Any = None, group: str | None = None, registry: Registry | None = None,
+          **settings: Any) -> Any:
+    """Answer equal calls without executing them: those at once by one execution, later ones from a store.
+
+    Args:
+        fn: The function, when used bare; or a Cache instead of its settings.
+        key: A string is the command's, as everywhere; a callable is the Cache's. Who needs both hands over a Cache.
+        group: As for command, with registry.
+        registry: See group.
+        **settings: Those of Cache.
+    """
+    if isinstance(fn, Cache):
+        if settings or callable(key):
+            name = next(iter(settings), "key")
+            raise ConfigError(f"{name}: said twice; put it into the Cache", name)
+        policy, fn = fn, _UNSET
+    elif callable(key):
+        policy, key = Cache(key=key, **settings), None
+    else:
+        policy = Cache(**settings)
+    plan = Plan(policies=(policy,), key=key, group=group, registry=registry)
+    if fn is not _UNSET:
+        return guard(fn, plan, "@cache")
+    return lambda function: guard(function, plan, "@cache")
 
 
 def retry(*, key: str | None = None, group: str | None = None, registry: Registry | None = None,
@@ -314,8 +357,8 @@ class Pipeline:
     each has its own.
 
     Args:
-        *policies: Fallback, Retry, CircuitBreaker, Throttle, Bulkhead or AdaptiveLimit, Timeout, Chaos, in this
-            order; any may be left out.
+        *policies: Fallback, Cache, Retry, CircuitBreaker, Throttle, Bulkhead or AdaptiveLimit, Timeout, Chaos, in
+            this order; any may be left out.
         key: As for command, with group, registry, isolation, pool, ignore and shadow.
         **options: See key.
 

@@ -23,12 +23,14 @@ from .core.events import Trigger
 from .drivers.workers import WorkerPool
 from .errors import ConfigError
 from .pipeline.binding import GUARD, check_guardable, dress, flavour_of, name_of
+from .pipeline.caching import Caching, Rescued
 from .pipeline.command import Command, Settings
 from .pipeline.compiler import compiled
 from .pipeline.ledger import EVENT_OF, Ledger
 from .pipeline.policies import (
     AdaptiveLimit,
     Bulkhead,
+    Cache,
     Chaos,
     CircuitBreaker,
     Fallback,
@@ -125,6 +127,7 @@ class Guard(NamedTuple):
     command: Command
     registry: Registry
     ledger: Ledger
+    caching: Caching | None = None
 
 
 def guard(fn: Any, plan: Plan, what: str, *, instead: bool = True) -> Any:
@@ -207,7 +210,7 @@ def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
                   retry=retry is not None, retry_results=retry is not None and retry.on_result is not None,
                   throttle=plan.find(Throttle) is not None, adaptive=limit is not None,
                   deadline=flavour.is_async and (plan.whole or plan.find(Timeout) is not None),
-                  fallback=entry.rescue is not None)
+                  fallback=entry.rescue is not None, cache=plan.find(Cache) is not None)
     machines = command.machines()
     if shape.breaker and not shape.fallback and not shape.retry:
         machines["admit"] = ledger.admission(machines["circuit"])
@@ -217,10 +220,15 @@ def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
         machines |= command.turns(limit, flavour)
     called = fn if plan.find(Chaos) is None else command.in_chaos(fn, flavour)
     guarded: Any = compiled(shape, fn=called, classify=ledger.classify, rescuable=ledger.rescuable, rescue=entry.rescue,
-                            refusal=ledger.refusal, emitted=ledger.emitted, EVENT_OF=EVENT_OF, **machines)
+                            refusal=ledger.refusal, emitted=ledger.emitted, EVENT_OF=EVENT_OF, Rescued=Rescued,
+                            **machines)
+    caching = None
+    if shape.cache:
+        caching = command.caching(fn, plan.find(Fallback), entry.rescue)
+        guarded = caching.over(guarded, is_async=flavour.is_async)
     wrapper: Any = dress(guarded, fn)
     guarded.resilience = command  # after dress(), which may have copied another's
-    setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, plan, command, entry.registry, ledger))
+    setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, plan, command, entry.registry, ledger, caching))
     with entry.registry.lock:
         command.guards(guarded, entry.timeless)
     return wrapper
@@ -266,6 +274,8 @@ def _check_suited(plan: Plan, flavour: Flavour, key: str) -> None:
     """Raise ConfigError if a policy of *plan* is not for functions of this *flavour*."""
     if flavour.is_generator and plan.find(Retry) is not None:
         raise ConfigError(f"{key}: a generator cannot be tried again once it has yielded; retry what it calls", "retry")
+    if flavour.is_generator and plan.find(Cache) is not None:
+        raise ConfigError(f"{key}: a generator has no result to keep; cache what it calls, or return a list", "cache")
     chaos = plan.find(Chaos)
     if flavour.is_generator and chaos is not None and chaos.wrong is not None:
         raise ConfigError(f"{key}: a generator has no result to spoil; leave wrong out", "wrong")
@@ -293,6 +303,7 @@ def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
         max_concurrent=None if bulkhead is None else bulkhead.max_concurrent,
         isolation="thread" if flavour is Flavour.THREAD else "semaphore",
         breaker=breaker,
+        cache=plan.find(Cache),
         retry=plan.find(Retry),
         throttle=plan.find(Throttle),
         chaos=plan.find(Chaos),
@@ -304,7 +315,7 @@ def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
     )
     present = {"breaker": breaker, "max_concurrent": bulkhead, "timeout": timeout, "pool": plan.pool,
                "retry": settings.retry, "throttle": settings.throttle, "adaptive_limit": settings.adaptive_limit,
-               "chaos": settings.chaos, "shadow": settings.shadow or None}
+               "chaos": settings.chaos, "cache": settings.cache, "shadow": settings.shadow or None}
     stated = {name for name, value in present.items() if value is not None or (plan.whole and name != "pool")}
     if settings.adaptive_limit is not None:
         stated.discard("max_concurrent")

@@ -32,15 +32,30 @@ from ..errors import ConfigError
 from ..metrics.recorder import LATENCY_WINDOW_S, WINDOW_S, Recorder
 from ..metrics.snapshot import Snapshot
 from .emitter import Emitter
+from .caching import CachePolicy, Caching
 from .havoc import ChaosPolicy, Havoc
 from .ledger import Ledger
-from .policies import AdaptiveLimit, Bulkhead, Chaos, CircuitBreaker, Retry, Shadow, ThreadPool, Throttle, Timeout
+from .policies import (
+    AdaptiveLimit,
+    Bulkhead,
+    Cache,
+    Chaos,
+    CircuitBreaker,
+    Fallback,
+    Retry,
+    Shadow,
+    ThreadPool,
+    Throttle,
+    Timeout,
+)
 from .retrying import Retrying, RetryPolicy
 from .template import Flavour
 
-_KINDS: Final = {"throttle": Throttle, "adaptive_limit": AdaptiveLimit, "retry": Retry, "chaos": Chaos}
+_KINDS: Final = {"throttle": Throttle, "adaptive_limit": AdaptiveLimit, "retry": Retry, "chaos": Chaos,
+                 "cache": Cache}
 _TRANSITIONS_KEPT: Final = 5
-_LIVE: Final = ("timeout", "max_concurrent", "breaker", "throttle", "adaptive_limit", "retry", "chaos", "shadow")
+_LIVE: Final = ("timeout", "max_concurrent", "breaker", "throttle", "adaptive_limit", "retry", "chaos", "cache",
+                "shadow")
 _SHADOW_REJECTED: Final = int(Event.SHADOW_REJECTED)
 
 
@@ -52,6 +67,7 @@ class Settings:
         timeout: Seconds; None: no timeout.
         max_concurrent: Calls at once; None: no limit.
         isolation: "thread" if any of its functions runs on worker threads, else "semaphore".
+        cache: None: no cache.
         retry: None: no retry.
         breaker: None: no breaker.
         throttle: None: no throttle.
@@ -66,6 +82,7 @@ class Settings:
     timeout: float | None = None
     max_concurrent: int | None = None
     isolation: str = "semaphore"
+    cache: Cache | None = None
     retry: Retry | None = None
     breaker: CircuitBreaker | None = None
     throttle: Throttle | None = None
@@ -114,6 +131,7 @@ class Command:
 
     __slots__ = (
         "__weakref__",
+        "_cache",
         "_chaos",
         "_circuit",
         "_clock",
@@ -147,6 +165,7 @@ class Command:
         self._circuit: Circuit | None = None
         self._retry: RetryPolicy | None = None
         self._chaos: ChaosPolicy | None = None
+        self._cache: CachePolicy | None = None
         self._throttler: Throttler | None = None
         self._limiter: Limiter | None = None
         self._isolation: Isolation | None = None
@@ -231,6 +250,17 @@ class Command:
         if self._circuit is not None:
             self._circuit.steer(Trigger.RESET, self._clock())
 
+    def clear_cache(self) -> None:
+        """Forget all answers; what is being executed now will not be kept.
+
+        Raises:
+            ConfigError: The command has no cache.
+        """
+        if self._cache is None:
+            raise ConfigError(f"{self._key} has no cache to clear", "cache")
+        for caching in self._cachings():
+            caching.clear()
+
     def save(self) -> dict[str, Any]:
         """Its circuit's state as plain numbers and words, fit for JSON; restore() takes it after a restart.
 
@@ -266,8 +296,8 @@ class Command:
 
         Args:
             **changes: Any of ``timeout`` (seconds or None), ``max_concurrent`` (or None), ``breaker`` (a
-                CircuitBreaker; None disables it), ``throttle``, ``adaptive_limit``, ``retry``, ``chaos`` and ``shadow``
-                (names of gates, True or False). Calls under way keep their timeout.
+                CircuitBreaker; None disables it), ``throttle``, ``adaptive_limit``, ``retry``, ``chaos``, ``cache`` (all
+                but its ``key``) and ``shadow`` (names of gates, True or False). Calls under way keep their timeout.
 
         Raises:
             ConfigError: A value is out of range, or the command has no such policy to change.
@@ -312,6 +342,9 @@ class Command:
             raise ConfigError(f"{name} must be of type {kind.__name__}, not {value!r}", name)
         if getattr(self._settings, name) is None:
             raise ConfigError(f"{self._key} has no {name} to configure", name)
+        if name == "cache" and value.key != getattr(self._settings, name).key:
+            raise ConfigError(f"{self._key}: the key= of a cache cannot be changed on a live command; "
+                              "attrs.evolve() of settings.cache keeps it", "cache")
 
     # -- for the registry and the decorators
 
@@ -357,6 +390,8 @@ class Command:
             self._retry = RetryPolicy(merged.retry, None)
         if self._chaos is None and merged.chaos is not None:
             self._chaos = ChaosPolicy(merged.chaos)
+        if self._cache is None and merged.cache is not None:
+            self._cache = CachePolicy(merged.cache)
         if self._throttler is None and merged.throttle is not None:
             self._throttler = Throttler(merged.throttle, key=self._key, now=self._clock())
         if self._limiter is None and merged.adaptive_limit is not None:
@@ -417,6 +452,12 @@ class Command:
                       recorder=self._recorder, emitter=environment.emitter, unrest=environment.unrest)
         return havoc.over(fn, flavour)
 
+    def caching(self, fn: Callable[..., Any], fallback: Fallback | None,
+                rescue: Callable[..., Any] | None) -> Caching:
+        """The cache of a new function of this command."""
+        assert self._cache is not None
+        return Caching(self._cache, fn, clock=self._clock, recorder=self._recorder, fallback=fallback, rescue=rescue)
+
     def ledger(self, **of_function: Any) -> Ledger:
         """Accounts for a new function of this command."""
         return Ledger(key=self._key, group=self._group, clock=self._clock, recorder=self._recorder,
@@ -444,6 +485,8 @@ class Command:
             self._isolation.renew()
         for function in self.functions:
             function.__resilience_guard__.ledger.renew()  # type: ignore[attr-defined]
+        for caching in self._cachings():
+            caching.renew()
 
     def switch(self, trigger: Trigger | None) -> None:
         """Tell the circuit what adopt() found it needs; outside the registry's lock, for listeners hear of it."""
@@ -482,6 +525,18 @@ class Command:
             self._retry.budget = self._environment.budget(self._group, settings.retry.budget)
         if self._chaos is not None and settings.chaos is not None:
             self._chaos.policy = settings.chaos
+
+        if self._cache is not None and settings.cache is not None and settings.cache != self._cache.policy:
+            was, self._cache.policy = self._cache.policy, settings.cache
+            for caching in self._cachings():
+                caching.configure(settings.cache)
+                if was.scope != settings.cache.scope:
+                    caching.clear()
+
+    def _cachings(self) -> list[Caching]:
+        """The caches of its functions."""
+        guards = (function.__resilience_guard__ for function in self.functions)  # type: ignore[attr-defined]
+        return [guard.caching for guard in guards if guard.caching is not None]
 
     def _cast_shadow(self, gates: tuple[str, ...]) -> None:
         for name, machine in (("breaker", self._circuit), ("throttle", self._throttler),

@@ -71,6 +71,7 @@ class Shape:
     adaptive: bool = False
     retry: bool = False
     retry_results: bool = False
+    cache: bool = False  # the fallback's answers are marked, for the layer above
 
 
 #: What the text's free names are bound to, in the order of make()'s parameters.
@@ -78,7 +79,7 @@ NAMES: Final = ("fn", "clock", "classify", "rescuable", "rescue", "emitted", "EV
                 "recorder", "pending", "push", "drain", "success",
                 "circuit", "admit", "refusal", "settle", "slots", "TOKEN", "enter", "leave", "lapsed", "submit", "wait",
                 "throttle", "shed", "random", "answered", "take", "queue", "report", "begin",
-                "again", "unwanted", "nap")
+                "again", "unwanted", "nap", "Rescued")
 
 _CALL = {
     Flavour.SYNC: "result = fn(*args, **kwargs)",
@@ -230,6 +231,13 @@ finally:
 return""",
 }
 
+# For a cache above, which must not keep it (pipeline.caching); generators have none.
+_MARKED = {
+    Flavour.SYNC: "return Rescued(rescue(error, args, kwargs), error)",
+    Flavour.THREAD: "return Rescued(rescue(error, args, kwargs), error)",
+    Flavour.ASYNC: "return Rescued(await rescue(error, args, kwargs), error)",
+}
+
 
 def source(shape: Shape) -> str:
     """The text of ``make(...)``, which returns the wrapper."""
@@ -281,7 +289,7 @@ def _turn(shape: Shape) -> str:
 
 
 def _end_badly(shape: Shape, rescuable: str) -> str:
-    rescue = _RESCUE[shape.flavour] if shape.fallback else "raise AssertionError('rescuable, but no fallback')"
+    rescue = (_MARKED if shape.cache else _RESCUE)[shape.flavour] if shape.fallback else "raise AssertionError('rescuable, but no fallback')"
     text = f"if not {rescuable}:\n    raise\n{rescue}"
     return f"if pause is None:\n{_indent(text)}" if shape.retry else text
 
