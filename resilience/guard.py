@@ -204,13 +204,13 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
 def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
     """Compile the wrapper, and make it look like *fn*."""
     flavour, command, ledger = entry.flavour, entry.command, entry.ledger
-    limit, retry = plan.find(AdaptiveLimit), plan.find(Retry)
+    limit, retry, policy = plan.find(AdaptiveLimit), plan.find(Retry), plan.find(Cache)
     shape = Shape(flavour=flavour, breaker=plan.find(CircuitBreaker) is not None,
                   bulkhead=plan.find(Bulkhead) is not None or limit is not None,
                   retry=retry is not None, retry_results=retry is not None and retry.on_result is not None,
                   throttle=plan.find(Throttle) is not None, adaptive=limit is not None,
                   deadline=flavour.is_async and (plan.whole or plan.find(Timeout) is not None),
-                  fallback=entry.rescue is not None, cache=plan.find(Cache) is not None)
+                  fallback=entry.rescue is not None, cache=policy is not None)
     machines = command.machines()
     if shape.breaker and not shape.fallback and not shape.retry:
         machines["admit"] = ledger.admission(machines["circuit"])
@@ -223,8 +223,8 @@ def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
                             refusal=ledger.refusal, emitted=ledger.emitted, EVENT_OF=EVENT_OF, Rescued=Rescued,
                             **machines)
     caching = None
-    if shape.cache:
-        caching = command.caching(fn, plan.find(Fallback), entry.rescue)
+    if policy is not None:
+        caching = command.caching(policy, fn, plan.find(Fallback), entry.rescue)
         guarded = caching.over(guarded, is_async=flavour.is_async)
     wrapper: Any = dress(guarded, fn)
     guarded.resilience = command  # after dress(), which may have copied another's

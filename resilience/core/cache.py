@@ -134,10 +134,11 @@ class Store:
                 old = self._entries.get(key)
             if old is not None:
                 entry.key = old.key  # the dict keeps the first of two equal keys
+            self._order[entry] = None  # first: whatever interrupts us, what is in the dict has its place here
+            self._entries[entry.key] = entry
+            if old is not None:
                 gone.append(old)
                 self._order.pop(old, None)
-            self._order[entry] = None  # first, so that whatever interrupts us, what is in the dict has its place
-            self._entries[entry.key] = entry
             self._shrink(gone)
 
     def clear(self) -> None:
@@ -154,7 +155,7 @@ class Store:
         gone: list[Entry] = []
         with self._lock:
             self._policy = policy
-            for entry in self._order:
+            for entry in list(self._order):  # one step; touch() needs no lock
                 entry.last(policy.ttl)
             self._shrink(gone)
 
@@ -165,7 +166,11 @@ class Store:
 
     def _shrink(self, gone: list[Entry]) -> None:
         while len(self._order) > self._policy.max_size:
-            entry, _ = self._order.popitem(last=False)
+            try:
+                entry = next(iter(self._order))
+            except RuntimeError:  # somebody touched one between the two steps
+                continue
             gone.append(entry)
             if self._entries.get(entry.key) is entry:
                 del self._entries[entry.key]
+            self._order.pop(entry, None)

@@ -113,7 +113,8 @@ class Flight:
                 _aboard.reset(token)
 
     def _depends_on(self, others: tuple[Flight, ...]) -> bool:
-        reached, seen = [self], {self}
+        reached: list[Flight] = [self]
+        seen: set[Flight] = {self}
         for flight in reached:
             if flight in others:
                 return True

@@ -63,9 +63,9 @@ class _Answers:
 class Caching:
     """The cache of one function. Every method may be called from any thread."""
 
-    def __init__(self, held: CachePolicy, fn: Callable[..., Any], *, clock: Callable[[], float], recorder: Recorder,
+    def __init__(self, held: CachePolicy, fn: Callable[..., Any], *, key: Callable[..., Hashable] | None, clock: Callable[[], float], recorder: Recorder,
                  fallback: Fallback | None, rescue: Callable[..., Any] | None) -> None:
-        self._held, self._fn, self._clock, self._recorder = held, fn, clock, recorder
+        self._held, self._fn, self._key, self._clock, self._recorder = held, fn, key, clock, recorder
         self._hit = recorder.tally_cached()
         self._fallback, self._rescue = fallback, rescue
         self._names = _names_of(fn)
@@ -98,7 +98,7 @@ class Caching:
 
     def _over_sync(self, call: Callable[..., Any]) -> Callable[..., Any]:
         store, clock, recorder, hit = self._shared.store, self._clock, self._recorder, self._hit
-        find, touch, key_of, named = store.find, store.touch, self._key_of, self._held.policy.key is not None
+        find, touch, key_of, named = store.find, store.touch, self._key_of, self._key is not None
 
         def cached(*args: Any, **kwargs: Any) -> Any:
             key: Hashable = key_of(args, kwargs) if named or kwargs else args
@@ -124,7 +124,7 @@ class Caching:
 
     def _over_async(self, call: Callable[..., Any]) -> Callable[..., Any]:
         store, clock, recorder, hit = self._shared.store, self._clock, self._recorder, self._hit
-        find, touch, key_of, named = store.find, store.touch, self._key_of, self._held.policy.key is not None
+        find, touch, key_of, named = store.find, store.touch, self._key_of, self._key is not None
 
         async def cached(*args: Any, **kwargs: Any) -> Any:
             key: Hashable = key_of(args, kwargs) if named or kwargs else args
@@ -212,7 +212,7 @@ class Caching:
 
     def _answers(self) -> tuple[_Answers | None, int]:
         """Where the caller's answers are kept, and its epoch; None: they are not."""
-        epoch = self._shared.store.epoch  # before the scope, which may change: what follows from the old one is not kept
+        epoch = self._shared.store.epoch  # read first: if the scope changes now, what comes is not kept
         policy = self._held.policy
         if policy.scope == "shared":
             return self._shared, epoch
@@ -235,7 +235,7 @@ class Caching:
         return leader if leader.home is flight.home else None
 
     def _given(self, entry: Entry, args: _Args, kwargs: _Kwargs) -> Any:
-        """The answer that was kept; of an exception that a fallback answers for, the fallback's, to be awaited if so."""
+        """The answer that was kept. An exception is raised, or the fallback answers, as an awaitable if it is async."""
         self._recorder.count(_CACHED, self._clock())
         if entry.error is None:
             return entry.value
@@ -276,9 +276,8 @@ class Caching:
 
     def _key_of(self, args: _Args, kwargs: _Kwargs) -> Hashable:
         """What equal calls have in common: the arguments, by position as far as they go."""
-        named = self._held.policy.key
-        if named is not None:
-            return named(*args, **kwargs)
+        if self._key is not None:
+            return self._key(*args, **kwargs)
         given, rest = list(args), dict(kwargs)
         for name in self._names[len(args):]:
             if name not in rest:
@@ -291,7 +290,7 @@ class Caching:
     def _check_hashable(self, key: Hashable, args: _Args, kwargs: _Kwargs) -> None:
         """Raise a TypeError that says what is wrong with *key*, if it is that it cannot be hashed."""
         where = getattr(self._fn, "__qualname__", repr(self._fn))
-        if self._held.policy.key is not None:
+        if self._key is not None:
             parts = {"what key= returned": key}
         else:
             parts = {f"the argument {name!r}": value for name, value in _by_name(self._fn, args, kwargs)}
@@ -299,8 +298,8 @@ class Caching:
             try:
                 hash(value)
             except TypeError as error:
-                raise TypeError(f"{where} is cached, and {what} ({type(value).__name__}) cannot be hashed; give Cache a "
-                                "key= that makes something hashable of the arguments") from error
+                raise TypeError(f"{where} is cached, and {what} ({type(value).__name__}) cannot be hashed; give Cache "
+                                "a key= that makes something hashable of the arguments") from error
 
 
 def _bare(result: Any) -> Any:

@@ -31,8 +31,8 @@ from ..drivers.workers import Isolation, WorkerPool
 from ..errors import ConfigError
 from ..metrics.recorder import LATENCY_WINDOW_S, WINDOW_S, Recorder
 from ..metrics.snapshot import Snapshot
-from .emitter import Emitter
 from .caching import CachePolicy, Caching
+from .emitter import Emitter
 from .havoc import ChaosPolicy, Havoc
 from .ledger import Ledger
 from .policies import (
@@ -296,8 +296,9 @@ class Command:
 
         Args:
             **changes: Any of ``timeout`` (seconds or None), ``max_concurrent`` (or None), ``breaker`` (a
-                CircuitBreaker; None disables it), ``throttle``, ``adaptive_limit``, ``retry``, ``chaos``, ``cache`` (all
-                but its ``key``) and ``shadow`` (names of gates, True or False). Calls under way keep their timeout.
+                CircuitBreaker; None disables it), ``throttle``, ``adaptive_limit``, ``retry``, ``chaos``, ``cache``
+                (but not its ``key``) and ``shadow`` (names of gates, True or False). Calls under way keep their
+                timeout.
 
         Raises:
             ConfigError: A value is out of range, or the command has no such policy to change.
@@ -342,7 +343,7 @@ class Command:
             raise ConfigError(f"{name} must be of type {kind.__name__}, not {value!r}", name)
         if getattr(self._settings, name) is None:
             raise ConfigError(f"{self._key} has no {name} to configure", name)
-        if name == "cache" and value.key != getattr(self._settings, name).key:
+        if isinstance(value, Cache) and self._settings.cache is not None and value.key != self._settings.cache.key:
             raise ConfigError(f"{self._key}: the key= of a cache cannot be changed on a live command; "
                               "attrs.evolve() of settings.cache keeps it", "cache")
 
@@ -452,11 +453,12 @@ class Command:
                       recorder=self._recorder, emitter=environment.emitter, unrest=environment.unrest)
         return havoc.over(fn, flavour)
 
-    def caching(self, fn: Callable[..., Any], fallback: Fallback | None,
+    def caching(self, policy: Cache, fn: Callable[..., Any], fallback: Fallback | None,
                 rescue: Callable[..., Any] | None) -> Caching:
         """The cache of a new function of this command."""
         assert self._cache is not None
-        return Caching(self._cache, fn, clock=self._clock, recorder=self._recorder, fallback=fallback, rescue=rescue)
+        return Caching(self._cache, fn, key=policy.key, clock=self._clock, recorder=self._recorder, fallback=fallback,
+                       rescue=rescue)
 
     def ledger(self, **of_function: Any) -> Ledger:
         """Accounts for a new function of this command."""

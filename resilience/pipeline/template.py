@@ -289,7 +289,8 @@ def _turn(shape: Shape) -> str:
 
 
 def _end_badly(shape: Shape, rescuable: str) -> str:
-    rescue = (_MARKED if shape.cache else _RESCUE)[shape.flavour] if shape.fallback else "raise AssertionError('rescuable, but no fallback')"
+    texts = _MARKED if shape.cache else _RESCUE
+    rescue = texts[shape.flavour] if shape.fallback else "raise AssertionError('rescuable, but no fallback')"
     text = f"if not {rescuable}:\n    raise\n{rescue}"
     return f"if pause is None:\n{_indent(text)}" if shape.retry else text
 

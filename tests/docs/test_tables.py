@@ -19,6 +19,7 @@ from resilience import (
     CallFailed,
     CallRejected,
     CallRetried,
+    Cache,
     Chaos,
     ChaosInjected,
     CircuitBreaker,
@@ -78,6 +79,7 @@ def default(field):
     ("reference/adaptive-limit.md", "## Defaults", AdaptiveLimit, ()),
     ("reference/throttle.md", "## Defaults", Throttle, ()),
     ("reference/retry.md", "## Defaults", Retry, ()),
+    ("reference/cache.md", "## Defaults", Cache, ()),
     ("reference/chaos.md", "## Defaults", Chaos, ()),
     ("reference/retry.md", "## The budget of a group", RetryBudget, ()),
 ], ids=lambda value: getattr(value, "__name__", None))
