@@ -17,6 +17,7 @@ from .core.events import (
 )
 from .core.histogram import Latency
 from .decorators import Pipeline, command
+from .drivers.request import request_context
 from .errors import (
     BadRequestError,
     BulkheadFullError,
@@ -36,6 +37,7 @@ from .pipeline.keyspace import KeyedCommands
 from .pipeline.policies import (
     AdaptiveLimit,
     Bulkhead,
+    Cache,
     Chaos,
     CircuitBreaker,
     Fallback,
@@ -51,6 +53,7 @@ from .signatures import Guarded, GuardedByKey
 from .single import (
     adaptive_limit,
     bulkhead,
+    cache,
     chaos,
     circuit_breaker,
     fallback,
@@ -65,6 +68,7 @@ __all__ = [
     "BadRequestError",
     "Bulkhead",
     "BulkheadFullError",
+    "Cache",
     "CallFailed",
     "CallRejected",
     "CallRetried",
@@ -108,6 +112,7 @@ __all__ = [
     "Trigger",
     "adaptive_limit",
     "bulkhead",
+    "cache",
     "chaos",
     "circuit_breaker",
     "command",
@@ -115,6 +120,7 @@ __all__ = [
     "default_registry",
     "fallback",
     "rate_limit",
+    "request_context",
     "retry",
     "throttle",
     "timeout",

@@ -16,6 +16,7 @@ from .guard import guard
 from .pipeline.policies import (
     AdaptiveLimit,
     Bulkhead,
+    Cache,
     Chaos,
     CircuitBreaker,
     Fallback,
@@ -54,6 +55,7 @@ def command(
     max_concurrent: int | None = ...,
     isolation: Isolation = "auto",
     breaker: CircuitBreaker | None = ...,
+    cache: Cache | None = None,
     retry: Retry | None = None,
     throttle: Throttle | None = None,
     rate_limit: RateLimit | None = None,
@@ -76,6 +78,7 @@ def command(
     max_concurrent: int | None = ...,
     isolation: Isolation = "auto",
     breaker: CircuitBreaker | None = ...,
+    cache: Cache | None = None,
     retry: Retry | None = None,
     throttle: Throttle | None = None,
     rate_limit: RateLimit | None = None,
@@ -88,10 +91,10 @@ def command(
     registry: Registry | None = None,
 ) -> DecoratorByKey: ...
 def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurrent: int | None = _UNSET,
-            breaker: CircuitBreaker | None = _UNSET, retry: Retry | None = None, throttle: Throttle | None = None,
-            rate_limit: RateLimit | None = None, adaptive_limit: AdaptiveLimit | None = None,
-            chaos: Chaos | None = None, fallback: Fallback | Callable[..., Any] | None = None,
-            **options: Any) -> Any:
+            breaker: CircuitBreaker | None = _UNSET, cache: Cache | None = None, retry: Retry | None = None,
+            throttle: Throttle | None = None, rate_limit: RateLimit | None = None,
+            adaptive_limit: AdaptiveLimit | None = None, chaos: Chaos | None = None,
+            fallback: Fallback | Callable[..., Any] | None = None, **options: Any) -> Any:
     """Hystrix in one decorator: breaker, bulkhead, timeout, fallback and statistics.
 
     Works bare or with settings, on functions, coroutine functions, generators, async
@@ -111,6 +114,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
         isolation: "semaphore": run where the caller is. "thread": on the group's worker threads. "auto": thread for
             a plain function with a timeout, else semaphore.
         breaker: A CircuitBreaker; None: no breaker.
+        cache: A Cache, which answers equal calls without executing them.
         retry: A Retry; each attempt is a call of its own to the breaker and in the counts.
         throttle: A Throttle, for a target that refuses when it is overloaded.
         rate_limit: A RateLimit: so many calls in so much time.
@@ -136,8 +140,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
     policies: list[Policy] = []
     if fallback is not None:
         policies.append(fallback if isinstance(fallback, Fallback) else Fallback(fallback))
-    if retry is not None:
-        policies.append(retry)
+    policies += [each for each in (cache, retry) if each is not None]
     if breaker is not None:
         policies.append(_DEFAULT_BREAKER if breaker is _UNSET else breaker)
     policies += [each for each in (throttle, rate_limit, adaptive_limit) if each is not None]
@@ -153,8 +156,8 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
 
 
 _COMMAND_OPTIONS = ("key", "group", "max_keys", "idle", "isolation", "ignore", "pool", "shadow", "registry")
-_COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "retry", "throttle", "rate_limit", "adaptive_limit",
-                     "chaos", "fallback")
+_COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "cache", "retry", "throttle", "rate_limit",
+                     "adaptive_limit", "chaos", "fallback")
 _CALLABLES_KEPT = 128
 
 
@@ -165,8 +168,8 @@ class Pipeline:
     each has its own.
 
     Args:
-        *policies: Fallback, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout, Chaos, in
-            this order; any may be left out.
+        *policies: Fallback, Cache, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout,
+            Chaos, in this order; any may be left out.
         key: As for command, with group, max_keys, idle, registry, isolation, pool, ignore and shadow.
         **options: See key.
 

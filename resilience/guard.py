@@ -22,6 +22,7 @@ from .core.events import Trigger
 from .drivers.workers import WorkerPool
 from .errors import ConfigError
 from .pipeline.binding import GUARD, check_guardable, dress, flavour_of, name_of
+from .pipeline.cache_keys import CacheKeys
 from .pipeline.command import Command
 from .pipeline.compiler import compiled
 from .pipeline.dispatch import dispatcher
@@ -30,6 +31,7 @@ from .pipeline.ledger import EVENT_OF, Ledger
 from .pipeline.policies import (
     AdaptiveLimit,
     Bulkhead,
+    Cache,
     Chaos,
     CircuitBreaker,
     Fallback,
@@ -136,7 +138,8 @@ def _keyed(fn: Callable[..., Any], plan: Plan, by: Callable[..., str], below: Gu
 
     def make(key: str) -> Made:
         entry = _enter(fn, attrs.evolve(plan, key=key, template=name), None)
-        call = _wrap(fn, plan, entry)
+        # Keys without a command of their own share one, which must not answer one with what it keeps of another.
+        call = _wrap(fn, plan, entry, apart=by if key == keyspace.overflow else None)
 
         def announce() -> None:
             if entry.is_new:
@@ -196,10 +199,10 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
     return _Entry(registry, command, known is None, switch, news, flavour, timeless, ledger, rescue)
 
 
-def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
-    """Compile the wrapper, and make it look like *fn*."""
+def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry, apart: Callable[..., str] | None = None) -> Any:
+    """Compile the wrapper, and make it look like *fn*; to a cache, what *apart* returns of a call is an argument too."""
     flavour, command, ledger = entry.flavour, entry.command, entry.ledger
-    limit, retry = plan.find(AdaptiveLimit), plan.find(Retry)
+    limit, retry, cache = plan.find(AdaptiveLimit), plan.find(Retry), plan.find(Cache)
     shape = Shape(flavour=flavour, breaker=plan.find(CircuitBreaker) is not None,
                   bulkhead=plan.find(Bulkhead) is not None or limit is not None,
                   retry=retry is not None, retry_results=retry is not None and retry.on_result is not None,
@@ -217,8 +220,12 @@ def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
     if shape.rate:
         machines |= command.machines.line(flavour)
     called = fn if plan.find(Chaos) is None else command.machines.in_chaos(fn, flavour)
-    guarded: Any = compiled(shape, fn=called, classify=ledger.classify, rescuable=ledger.rescuable, rescue=entry.rescue,
+    caching = None if cache is None else command.machines.caching(CacheKeys(fn, cache.by, apart), entry.rescue, flavour)
+    guarded: Any = compiled(shape, fn=called, classify=ledger.classify, rescuable=ledger.rescuable,
+                            rescue=entry.rescue if caching is None else caching.rescue,
                             refusal=ledger.refusal, emitted=ledger.emitted, EVENT_OF=EVENT_OF, **machines)
+    if caching is not None:
+        guarded = caching.over(guarded)
     wrapper: Any = dress(guarded, fn)
     guarded.resilience = command  # after dress(), which may have copied another's
     setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, plan, command, entry.registry, ledger))
@@ -267,6 +274,8 @@ def _check_suited(plan: Plan, flavour: Flavour, key: str) -> None:
     """Raise ConfigError if a policy of *plan* is not for functions of this *flavour*."""
     if flavour.is_generator and plan.find(Retry) is not None:
         raise ConfigError(f"{key}: a generator cannot be tried again once it has yielded; retry what it calls", "retry")
+    if flavour.is_generator and plan.find(Cache) is not None:
+        raise ConfigError(f"{key}: a generator has no result to keep; cache what it calls, or return a list", "cache")
     chaos = plan.find(Chaos)
     if flavour.is_generator and chaos is not None and chaos.wrong is not None:
         raise ConfigError(f"{key}: a generator has no result to spoil; leave wrong out", "wrong")
@@ -294,6 +303,7 @@ def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
         max_concurrent=None if bulkhead is None else bulkhead.max_concurrent,
         isolation="thread" if flavour is Flavour.THREAD else "semaphore",
         breaker=breaker,
+        cache=plan.find(Cache),
         retry=plan.find(Retry),
         throttle=plan.find(Throttle),
         rate_limit=plan.find(RateLimit),
@@ -306,7 +316,8 @@ def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
     )
     present = {"breaker": breaker, "max_concurrent": bulkhead, "timeout": timeout, "pool": plan.pool,
                "retry": settings.retry, "throttle": settings.throttle, "adaptive_limit": settings.adaptive_limit,
-               "rate_limit": settings.rate_limit, "chaos": settings.chaos, "shadow": settings.shadow or None}
+               "rate_limit": settings.rate_limit, "chaos": settings.chaos, "cache": settings.cache,
+               "shadow": settings.shadow or None}
     stated = {name for name, value in present.items() if value is not None or (plan.whole and name != "pool")}
     if settings.adaptive_limit is not None:
         stated.discard("max_concurrent")

@@ -25,7 +25,7 @@ import wrapt
 from ..guard import guard
 from ..pipeline.binding import GUARD
 from ..pipeline.command import Command
-from ..pipeline.policies import AdaptiveLimit, Bulkhead, Fallback, Policy, Retry, Throttle, Timeout
+from ..pipeline.policies import AdaptiveLimit, Bulkhead, Cache, Fallback, Policy, Retry, Throttle, Timeout
 from ..plan import Plan
 from ..registry import Registry
 from .commands import Layer, bare, guard_settings, settings
@@ -65,7 +65,7 @@ class Entry:
     def structure(self) -> tuple[Any, ...]:
         """What cannot be changed on a live command."""
         return (*(self.said(name) for name in _STRUCTURE), self.off,
-                self._has("retry"), self._has("throttle"), self._has("adaptive_limit"))
+                self._has("cache"), self._has("retry"), self._has("throttle"), self._has("adaptive_limit"))
 
     def plan(self, registry: Registry) -> Plan:
         """The decorator that the entry stands for; live settings have the library's defaults, layers say the rest.
@@ -78,6 +78,7 @@ class Entry:
         ignored = tuple(map(named, self.said("ignore")))
         policies: list[Policy | None] = [
             None if fallback is None else Fallback(named(fallback)),
+            Cache() if self._has("cache") else None,
             Retry() if self._has("retry") else None,
             None if "breaker" in self.off else usual.breaker,
             Throttle() if self._has("throttle") else None,

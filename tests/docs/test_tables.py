@@ -16,6 +16,7 @@ import resilience
 from resilience import (
     AdaptiveLimit,
     Bulkhead,
+    Cache,
     CallFailed,
     CallRejected,
     CallRetried,
@@ -81,6 +82,7 @@ def default(field):
     ("reference/adaptive-limit.md", "## Defaults", AdaptiveLimit, ()),
     ("reference/throttle.md", "## Defaults", Throttle, ()),
     ("reference/retry.md", "## Defaults", Retry, ()),
+    ("reference/cache.md", "## Defaults", Cache, ()),
     ("reference/chaos.md", "## Defaults", Chaos, ()),
     ("reference/rate-limit.md", "## Defaults", RateLimit, ()),
     ("reference/retry.md", "## The budget of a group", RetryBudget, ()),
