@@ -44,6 +44,7 @@ from .pipeline.keyspace import KeyedCommands
 from .pipeline.policies import (
     AdaptiveLimit,
     Bulkhead,
+    Cache,
     Chaos,
     CircuitBreaker,
     Fallback,
@@ -60,6 +61,7 @@ from .signatures import Guarded, GuardedByKey
 from .single import (
     adaptive_limit,
     bulkhead,
+    cache,
     chaos,
     circuit_breaker,
     fallback,
@@ -76,6 +78,7 @@ __all__ = [
     "BatchAnswerError",
     "Bulkhead",
     "BulkheadFullError",
+    "Cache",
     "CallFailed",
     "CallHedged",
     "CallRejected",
@@ -124,6 +127,7 @@ __all__ = [
     "Trigger",
     "adaptive_limit",
     "bulkhead",
+    "cache",
     "chaos",
     "circuit_breaker",
     "collapse",

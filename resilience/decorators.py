@@ -16,6 +16,7 @@ from .guard import guard
 from .pipeline.policies import (
     AdaptiveLimit,
     Bulkhead,
+    Cache,
     Chaos,
     CircuitBreaker,
     Fallback,
@@ -55,6 +56,7 @@ def command(
     max_concurrent: int | None = ...,
     isolation: Isolation = "auto",
     breaker: CircuitBreaker | None = ...,
+    cache: Cache | None = None,
     retry: Retry | None = None,
     throttle: Throttle | None = None,
     rate_limit: RateLimit | None = None,
@@ -78,6 +80,7 @@ def command(
     max_concurrent: int | None = ...,
     isolation: Isolation = "auto",
     breaker: CircuitBreaker | None = ...,
+    cache: Cache | None = None,
     retry: Retry | None = None,
     throttle: Throttle | None = None,
     rate_limit: RateLimit | None = None,
@@ -91,9 +94,9 @@ def command(
     registry: Registry | None = None,
 ) -> DecoratorByKey: ...
 def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurrent: int | None = _UNSET,
-            breaker: CircuitBreaker | None = _UNSET, retry: Retry | None = None, throttle: Throttle | None = None,
-            rate_limit: RateLimit | None = None, adaptive_limit: AdaptiveLimit | None = None,
-            hedge: Hedge | None = None, chaos: Chaos | None = None,
+            breaker: CircuitBreaker | None = _UNSET, cache: Cache | None = None, retry: Retry | None = None,
+            throttle: Throttle | None = None, rate_limit: RateLimit | None = None,
+            adaptive_limit: AdaptiveLimit | None = None, hedge: Hedge | None = None, chaos: Chaos | None = None,
             fallback: Fallback | Callable[..., Any] | None = None, **options: Any) -> Any:
     """Hystrix in one decorator: breaker, bulkhead, timeout, fallback and statistics.
 
@@ -114,6 +117,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
         isolation: "semaphore": run where the caller is. "thread": on the group's worker threads. "auto": thread for
             a plain function with a timeout, else semaphore.
         breaker: A CircuitBreaker; None: no breaker.
+        cache: A Cache, which answers equal calls without executing them.
         retry: A Retry; each attempt is a call of its own to the breaker and in the counts.
         throttle: A Throttle, for a target that refuses when it is overloaded.
         rate_limit: A RateLimit: so many calls in so much time.
@@ -140,8 +144,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
     policies: list[Policy] = []
     if fallback is not None:
         policies.append(fallback if isinstance(fallback, Fallback) else Fallback(fallback))
-    if retry is not None:
-        policies.append(retry)
+    policies += [each for each in (cache, retry) if each is not None]
     if breaker is not None:
         policies.append(_DEFAULT_BREAKER if breaker is _UNSET else breaker)
     policies += [each for each in (throttle, rate_limit, adaptive_limit) if each is not None]
@@ -156,8 +159,8 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
 
 
 _COMMAND_OPTIONS = ("key", "group", "max_keys", "idle", "isolation", "ignore", "pool", "shadow", "registry")
-_COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "retry", "throttle", "rate_limit", "adaptive_limit",
-                     "hedge", "chaos", "fallback")
+_COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "cache", "retry", "throttle", "rate_limit",
+                     "adaptive_limit", "hedge", "chaos", "fallback")
 _CALLABLES_KEPT = 128
 
 
@@ -168,8 +171,8 @@ class Pipeline:
     each has its own.
 
     Args:
-        *policies: Fallback, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout, Hedge,
-            Chaos, in this order; any may be left out.
+        *policies: Fallback, Cache, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout,
+            Hedge, Chaos, in this order; any may be left out.
         key: As for command, with group, max_keys, idle, registry, isolation, pool, ignore and shadow.
         **options: See key.
 

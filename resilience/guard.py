@@ -22,6 +22,7 @@ from .core.events import Trigger
 from .drivers.workers import WorkerPool
 from .errors import ConfigError
 from .pipeline.binding import GUARD, check_guardable, dress, flavour_of, name_of
+from .pipeline.cache_keys import CacheKeys
 from .pipeline.command import Command
 from .pipeline.compiler import compiled
 from .pipeline.dispatch import dispatcher
@@ -30,6 +31,7 @@ from .pipeline.ledger import EVENT_OF, Ledger
 from .pipeline.policies import (
     AdaptiveLimit,
     Bulkhead,
+    Cache,
     Chaos,
     CircuitBreaker,
     Fallback,
@@ -137,7 +139,8 @@ def _keyed(fn: Callable[..., Any], plan: Plan, by: Callable[..., str], below: Gu
 
     def make(key: str) -> Made:
         entry = _enter(fn, attrs.evolve(plan, key=key, template=name), None)
-        call = _wrap(fn, plan, entry)
+        # Keys without a command of their own share one, which must not answer one with what it keeps of another.
+        call = _wrap(fn, plan, entry, apart=by if key == keyspace.overflow else None)
 
         def announce() -> None:
             if entry.is_new:
@@ -197,10 +200,10 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
     return _Entry(registry, command, known is None, switch, news, flavour, timeless, ledger, rescue)
 
 
-def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
-    """Compile the wrapper, and make it look like *fn*."""
+def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry, apart: Callable[..., str] | None = None) -> Any:
+    """Compile the wrapper, and make it look like *fn*; to a cache, what *apart* says of a call is one more argument."""
     flavour, command, ledger = entry.flavour, entry.command, entry.ledger
-    limit, retry = plan.find(AdaptiveLimit), plan.find(Retry)
+    limit, retry, cache = plan.find(AdaptiveLimit), plan.find(Retry), plan.find(Cache)
     shape = Shape(flavour=flavour, breaker=plan.find(CircuitBreaker) is not None,
                   bulkhead=plan.find(Bulkhead) is not None or limit is not None,
                   retry=retry is not None, retry_results=retry is not None and retry.on_result is not None,
@@ -225,8 +228,12 @@ def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry) -> Any:
             machines["wait"] = hedging.wait
         else:
             called = hedging.over(called)
-    guarded: Any = compiled(shape, fn=called, classify=ledger.classify, rescuable=ledger.rescuable, rescue=entry.rescue,
+    caching = None if cache is None else command.machines.caching(CacheKeys(fn, cache.by, apart), entry.rescue, flavour)
+    guarded: Any = compiled(shape, fn=called, classify=ledger.classify, rescuable=ledger.rescuable,
+                            rescue=entry.rescue if caching is None else caching.rescue,
                             refusal=ledger.refusal, emitted=ledger.emitted, EVENT_OF=EVENT_OF, **machines)
+    if caching is not None:
+        guarded = caching.over(guarded)
     wrapper: Any = dress(guarded, fn)
     guarded.resilience = command  # after dress(), which may have copied another's
     setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, plan, command, entry.registry, ledger))
@@ -285,6 +292,8 @@ def _check_suited(plan: Plan, flavour: Flavour, key: str) -> None:
         why = "what a generator has yielded cannot be taken back" if flavour.is_generator else \
             "two attempts at once of a plain function take two threads; add isolation='thread' or a timeout"
         raise ConfigError(f"{key}: a hedge is for coroutine functions and isolated ones: {why}", "hedge")
+    if flavour.is_generator and plan.find(Cache) is not None:
+        raise ConfigError(f"{key}: a generator has no result to keep; cache what it calls, or return a list", "cache")
     chaos = plan.find(Chaos)
     if flavour.is_generator and chaos is not None and chaos.wrong is not None:
         raise ConfigError(f"{key}: a generator has no result to spoil; leave wrong out", "wrong")

@@ -10,7 +10,7 @@ import attrs
 from .core.checks import number, ordinary_exceptions, text
 from .errors import ConfigError
 from .pipeline.binding import flavour_of
-from .pipeline.policies import Policy, Shadow, ThreadPool, Timeout
+from .pipeline.policies import Cache, Policy, Shadow, ThreadPool, Timeout
 from .pipeline.template import Flavour
 from .registry import Registry
 
@@ -73,6 +73,9 @@ class Plan:
     given_timeout: bool = True
 
     def __attrs_post_init__(self) -> None:
+        cache = self.find(Cache)
+        if cache is not None and cache.by is not None and flavour_of(cache.by) is not Flavour.SYNC:
+            raise ConfigError(f"by must be a plain function, for nobody would await what {cache.by!r} returns", "by")
         named = self.shadow is not True
         object.__setattr__(self, "shadow", Shadow(self.shadow).of(self.policies, named=named))
 

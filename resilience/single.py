@@ -6,8 +6,8 @@ of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from .core.checks import unknown_option
 from .errors import ConfigError
@@ -15,6 +15,7 @@ from .guard import guard
 from .pipeline.policies import (
     AdaptiveLimit,
     Bulkhead,
+    Cache,
     Chaos,
     CircuitBreaker,
     Fallback,
@@ -103,6 +104,45 @@ def adaptive_limit(*, key: Key | None = None, group: str | None = None, registry
     """
     place = _place(settings, key=key, group=group, registry=registry)
     return _stacked(AdaptiveLimit(**settings), place, "@adaptive_limit")
+
+
+@overload
+def cache(fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+@overload
+def cache(fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
+@overload
+def cache(fn: Callable[P, T], /) -> Guarded[P, T]: ...
+@overload
+def cache(
+    *, key: str | None = None, group: str | None = None, registry: Registry | None = None,
+    ttl: float | None = 60.0, max_size: int = 1024, scope: Literal["shared", "request"] = "shared",
+    by: Callable[..., Hashable] | None = None, cache_none: bool = False,
+    cache_exceptions: type[Exception] | tuple[type[Exception], ...] = (),
+) -> Decorator: ...
+@overload
+def cache(
+    *, key: Callable[..., str], group: str | None = None, max_keys: int = ..., idle: float = ...,
+    registry: Registry | None = None,
+    ttl: float | None = 60.0, max_size: int = 1024, scope: Literal["shared", "request"] = "shared",
+    by: Callable[..., Hashable] | None = None, cache_none: bool = False,
+    cache_exceptions: type[Exception] | tuple[type[Exception], ...] = (),
+) -> DecoratorByKey: ...
+def cache(fn: Any = UNSET, /, *, key: Key | None = None, group: str | None = None, registry: Registry | None = None,
+          **settings: Any) -> Any:
+    """Answer equal calls without executing them: those at once by one execution, later ones from a store.
+
+    Args:
+        fn: The function, when used bare.
+        key: As for command, with group, max_keys, idle and registry. What makes calls equal is ``by``.
+        group: See key.
+        registry: See key.
+        **settings: Those of Cache.
+    """
+    place = _place(settings, key=key, group=group, registry=registry)
+    plan = Plan(policies=(Cache(**settings),), **place)
+    if fn is not UNSET:
+        return guard(fn, plan, "@cache")
+    return lambda function: guard(function, plan, "@cache")
 
 
 @overload

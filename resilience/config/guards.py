@@ -91,7 +91,6 @@ class Entry:
                     isolation=self.said("isolation"), pool=self.said("pool"), whole=True,
                     given_timeout="timeout" in self.layer and "timeout" not in self.off)
 
-
     def _has(self, name: str) -> bool:
         return name in self.layer and name not in self.off
 

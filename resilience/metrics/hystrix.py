@@ -144,7 +144,7 @@ def _properties(settings: Settings, state: State) -> dict[str, Any]:
         "propertyValue_executionIsolationSemaphoreMaxConcurrentRequests": settings.max_concurrent or _MAX_INT,
         "propertyValue_fallbackIsolationSemaphoreMaxConcurrentRequests": settings.fallback_max_concurrent,
         "propertyValue_metricsRollingStatisticalWindowInMilliseconds": _WINDOW_MS,
-        "propertyValue_requestCacheEnabled": False,
+        "propertyValue_requestCacheEnabled": settings.cache is not None,
         "propertyValue_requestLogEnabled": False,
     }
 
@@ -220,7 +220,7 @@ def _command_config(command: Source, state: State) -> Mapping[str, Any]:
         "execution": {
             "isolationStrategy": settings.isolation.upper(),
             "threadPoolKeyOverride": None,
-            "requestCacheEnabled": False,
+            "requestCacheEnabled": settings.cache is not None,
             "requestLogEnabled": False,
             "timeoutEnabled": settings.timeout is not None,
             "fallbackEnabled": settings.has_fallback,

@@ -37,6 +37,7 @@ LATENCY_SLICES: Final = 6
 BATCH: Final = 256  # successes that may be pending: a kilobyte, and one lock for all of them
 _COMMON: Final = int(Event.CANCELLED) + 1
 _ALL: Final = len(EVENT_NAMES)
+_CACHED: Final = (int(Event.RESPONSES_FROM_CACHE),)
 _REFUSED: Final = (int(Event.SHORT_CIRCUITED), int(Event.FALLBACK_MISSING), int(Event.EXCEPTIONS_THROWN))
 
 
@@ -58,12 +59,13 @@ class Reading:
 class Recorder:
     """Rolling and lifetime statistics of one command. Every method may be called from any thread."""
 
-    __slots__ = ("_busy", "_counts", "_histogram", "_late", "_lock", "_peaks", "_refusals", "_take_peak",
+    __slots__ = ("_busy", "_cached", "_counts", "_histogram", "_late", "_lock", "_peaks", "_refusals", "_take_peak",
                  "bump_refused", "edge", "pending")
 
     def __init__(self, *, now: float, take_peak: Callable[[], int] = lambda: 0) -> None:
         self._take_peak = take_peak
         self.pending = array("f")  # seconds; wrappers hold on to it: emptied, never replaced
+        self._cached: Tally | None = None  # as do caches
         self._start(now)
 
     def watch(self, take_peak: Callable[[], int]) -> None:
@@ -80,6 +82,8 @@ class Recorder:
         self._refusals = Tally()
         self.bump_refused = self._refusals.bump  # for one who has looked at ``edge`` himself
         del self.pending[:]
+        if self._cached is not None:
+            self._cached.take()
         self.edge = self._counts.edge
 
     def success(self, started: float, now: float) -> None:
@@ -101,6 +105,13 @@ class Recorder:
             self.count(_REFUSED, now)
         else:
             self.bump_refused()
+
+    def tally_cached(self) -> Callable[[], object]:
+        """What counts an answer from the cache, for one who has looked at ``edge`` himself."""
+        with self._lock:
+            if self._cached is None:
+                self._cached = Tally()
+            return self._cached.bump
 
     def ran(self, events: tuple[int, ...], started: float, now: float) -> None:
         """Count a call that ran from *started* to *now* and ended as *events* say."""
@@ -208,6 +219,8 @@ class Recorder:
         if fresh:
             for event in _REFUSED:
                 totals[event] += fresh
+        if self._cached is not None and (fresh := self._cached.take()):
+            self._add(_CACHED, fresh)
         if pending:
             batch = pending[:]
             del pending[: len(batch)]  # what is appended meanwhile stays

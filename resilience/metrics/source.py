@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from ..core.breaker import CircuitBreaker
+from ..core.cache import Cache
 from .collapses import Collapses
 from .recorder import Recorder
 from .snapshot import Snapshot
@@ -25,6 +26,8 @@ class Settings(Protocol):
     def isolation(self) -> str: ...
     @property
     def breaker(self) -> CircuitBreaker | None: ...
+    @property
+    def cache(self) -> Cache | None: ...
     @property
     def fallback_max_concurrent(self) -> int: ...
     @property

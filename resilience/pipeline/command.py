@@ -93,6 +93,11 @@ class Command:
         return self._machines.slots.in_flight
 
     @property
+    def cached(self) -> int:
+        """Answers that its caches hold for all callers, some of them expired perhaps; 0 without a cache."""
+        return 0 if self._machines.caches is None else len(self._machines.caches)
+
+    @property
     def needed_until(self) -> float:
         """Until when its circuit knows something that a new one would not; never (-inf) while it is closed."""
         if self.state in (State.OPEN, State.HALF_OPEN):
@@ -152,6 +157,16 @@ class Command:
         if self._machines.circuit is not None:
             self._machines.circuit.steer(Trigger.RESET, self._clock())
 
+    def clear_cache(self) -> None:
+        """Forget all answers; what is being executed now will not be kept.
+
+        Raises:
+            ConfigError: The command has no cache.
+        """
+        if self._machines.caches is None:
+            raise ConfigError(f"{self._key} has no cache to clear", "cache")
+        self._machines.caches.clear()
+
     def save(self) -> dict[str, Any]:
         """Its circuit's state as plain numbers and words, fit for JSON; restore() takes it after a restart.
 
@@ -188,7 +203,8 @@ class Command:
         Args:
             **changes: Any of ``timeout`` (seconds or None), ``max_concurrent`` (or None), ``breaker`` (a
                 CircuitBreaker; None disables it), ``throttle``, ``rate_limit``, ``adaptive_limit``, ``retry``,
-                ``chaos`` and ``shadow`` (names of gates, True or False). Calls under way keep their timeout.
+                ``cache`` (but for its ``by``), ``chaos`` and ``shadow`` (names of gates, True or False). Calls under
+                way keep their timeout.
 
         Raises:
             ConfigError: A value is out of range, or the command has no such policy to change.
@@ -235,8 +251,12 @@ class Command:
         kind = KINDS[name]
         if not isinstance(value, kind):
             raise ConfigError(f"{name} must be of type {kind.__name__}, not {value!r}", name)
-        if getattr(self._settings, name) is None:
+        known = getattr(self._settings, name)
+        if known is None:
             raise ConfigError(f"{self.names[0]} has no {name} to configure", name)
+        if name == "cache" and value.by != known.by:
+            raise ConfigError(f"{self.names[0]}: by= of a cache cannot be changed on a live command; "
+                              "attrs.evolve() of settings.cache keeps it", name)
 
     # -- for the registry and the decorators
 

@@ -221,6 +221,17 @@ class KeyedCommands:
         for command in self:
             command.configure(**changes)
 
+    def clear_cache(self) -> None:
+        """Forget all answers of all keys; what is being executed now will not be kept.
+
+        Raises:
+            ConfigError: There is no cache.
+        """
+        if self._template.settings.cache is None:
+            raise ConfigError(f"{self.key} has no cache to clear", "cache")
+        for command in self:
+            command.clear_cache()
+
     def clear(self) -> None:
         """Forget all keys; calls under way end under the commands they began with."""
         gone: list[Command] = []

@@ -25,6 +25,8 @@ from ..drivers.pauses import async_sleeper, sleeper
 from ..drivers.turns import Turns
 from ..drivers.workers import Isolation, WorkerPool
 from ..metrics.recorder import Recorder
+from .cache_keys import CacheKeys
+from .caching import Caches, Caching
 from .environment import Environment
 from .havoc import ChaosPolicy, Havoc
 from .hedging import HedgePolicy, Hedging
@@ -40,8 +42,8 @@ _SHADOW_REJECTED: Final = int(Event.SHADOW_REJECTED)
 class Machines:
     """The machines of one command; None: there is no such policy."""
 
-    __slots__ = ("_clock", "_group", "_key", "chaos", "circuit", "deadlines", "environment", "hedge", "isolation",
-                 "limiter", "rate", "recorder", "retry", "slots", "throttler")
+    __slots__ = ("_clock", "_group", "_key", "caches", "chaos", "circuit", "deadlines", "environment", "hedge",
+                 "isolation", "limiter", "rate", "recorder", "retry", "slots", "throttler")
 
     def __init__(self, key: str, group: str, environment: Environment) -> None:
         self._key, self._group = key, group
@@ -52,6 +54,7 @@ class Machines:
         self.circuit: Circuit | None = None
         self.retry: RetryPolicy | None = None
         self.hedge: HedgePolicy | None = None
+        self.caches: Caches | None = None
         self.chaos: ChaosPolicy | None = None
         self.throttler: Throttler | None = None
         self.rate: RateLimiter | None = None
@@ -71,6 +74,8 @@ class Machines:
             self.hedge = HedgePolicy(Racer(settings.hedge, bins=recorder.bins), None)
         if self.chaos is None and settings.chaos is not None:
             self.chaos = ChaosPolicy(settings.chaos)
+        if self.caches is None and settings.cache is not None:
+            self.caches = Caches(settings.cache)
         if self.throttler is None and settings.throttle is not None:
             self.throttler = Throttler(settings.throttle, key=key, now=now)
         if self.rate is None and settings.rate_limit is not None:
@@ -110,6 +115,8 @@ class Machines:
             self.throttler.configure(settings.throttle, now)
         if self.rate is not None and settings.rate_limit is not None and settings.rate_limit != old.rate_limit:
             self.rate.configure(settings.rate_limit, now)
+        if self.caches is not None and settings.cache is not None and settings.cache != old.cache:
+            self.caches.configure(settings.cache)
         limit = settings.adaptive_limit
         if self.limiter is not None and limit is not None and limit != old.adaptive_limit:
             self.limiter.configure(limit, now)
@@ -148,6 +155,8 @@ class Machines:
             self.hedge.racer.renew()
         if self.isolation is not None:
             self.isolation.renew()
+        if self.caches is not None:
+            self.caches.renew()
 
     # -- for wrappers
 
@@ -217,3 +226,12 @@ class Machines:
         havoc = Havoc(self.chaos, key=self._key, group=self._group, clock=self._clock, random=environment.random,
                       recorder=self.recorder, emitter=environment.emitter, unrest=environment.unrest)
         return havoc.over(fn, flavour)
+
+    def caching(self, keys: CacheKeys, rescue: Callable[..., Any] | None, flavour: Flavour) -> Caching:
+        """The cache of a new function."""
+        assert self.caches is not None
+        with self.environment.lock:
+            caching = Caching(self.caches, keys, clock=self._clock, recorder=self.recorder, rescue=rescue,
+                              is_async=flavour.is_async)
+            self.caches.add(caching)
+        return caching

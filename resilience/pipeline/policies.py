@@ -1,10 +1,12 @@
 """Policy values: what a user says about a command, and the one order they stand in.
 
 A value is frozen and reusable; its machine is made per command. Outermost
-first: fallback, retry, breaker, throttle, rate limit, bulkhead or adaptive limit,
+first: fallback, cache, retry, breaker, throttle, rate limit, bulkhead or adaptive limit,
 timeout, hedge, chaos. Each neighbour has its reason:
 
 - a fallback answers for everything below it, so nothing may stand above it;
+- a cache below the fallback keeps none of its answers, and above the rest answers while
+  the circuit is open, and without taking a slot;
 - a retry above the breaker makes each attempt a call that the breaker sees, and
   stops when the circuit opens; below it, three failures would count as one;
 - a breaker above the bulkhead refuses without taking a slot, and a full
@@ -32,6 +34,7 @@ import attrs
 from ..core.adaptive import AdaptiveLimit
 from ..core.breaker import CircuitBreaker
 from ..core.bulkhead import Bulkhead
+from ..core.cache import Cache
 from ..core.chaos import Chaos
 from ..core.checks import number, ordinary_exceptions, strict
 from ..core.hedge import Hedge
@@ -40,8 +43,8 @@ from ..core.retry import Retry
 from ..core.throttle import Throttle
 from ..errors import ConfigError
 
-__all__ = ["GATES", "ORDER", "REASONS", "AdaptiveLimit", "Bulkhead", "Chaos", "CircuitBreaker", "Fallback", "Hedge",
-           "Policy", "RateLimit", "Retry", "Shadow", "ThreadPool", "Throttle", "Timeout", "in_order"]
+__all__ = ["GATES", "ORDER", "REASONS", "AdaptiveLimit", "Bulkhead", "Cache", "Chaos", "CircuitBreaker", "Fallback",
+           "Hedge", "Policy", "RateLimit", "Retry", "Shadow", "ThreadPool", "Throttle", "Timeout", "in_order"]
 
 DEFAULT_FALLBACK_CONCURRENCY: Final = 10  # Hystrix: fallback.isolation.semaphore.maxConcurrentRequests
 
@@ -155,16 +158,20 @@ class Shadow:
         return tuple(name for name in self.shadow if name not in missing)
 
 
-Policy = Fallback | Retry | CircuitBreaker | Throttle | RateLimit | Bulkhead | AdaptiveLimit | Timeout | Hedge | Chaos
+Policy = (Fallback | Cache | Retry | CircuitBreaker | Throttle | RateLimit | Bulkhead | AdaptiveLimit | Timeout | Hedge
+          | Chaos)
 
 ORDER: Final[tuple[type[Policy], ...]] = (
-    Fallback, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead, AdaptiveLimit, Timeout, Hedge, Chaos)
+    Fallback, Cache, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead, AdaptiveLimit, Timeout, Hedge, Chaos)
 
 #: Why the first may not stand below the second.
 REASONS: Final[dict[tuple[type[Policy], type[Policy]], str]] = {
     (Fallback, CircuitBreaker): "the breaker would count the fallback's answers and never see a failure",
     (Fallback, Bulkhead): "the fallback could not answer for a full bulkhead",
     (Fallback, Timeout): "the fallback could not answer for a timeout, and would itself be cut off by it",
+    (Fallback, Cache): "the cache would keep the fallback's answers",
+    **{(Cache, policy): "an answer that is there already would have to pass it"
+       for policy in (Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead, AdaptiveLimit, Timeout, Hedge)},
     (Fallback, Retry): "the retry would see the fallback's answers and never a failure",
     (Retry, CircuitBreaker): "the breaker would see one failure for all attempts, and the retry would go on against "
                              "an open circuit",
@@ -201,7 +208,7 @@ REASONS: Final[dict[tuple[type[Policy], type[Policy]], str]] = {
     (AdaptiveLimit, Hedge): "the limit would learn from losers that were cancelled",
     (Timeout, Hedge): "each attempt would have the whole timeout, and the call up to twice of it",
     **{(policy, Chaos): "chaos is to look like the target's own faults, which it would not see"
-       for policy in (Fallback, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead, AdaptiveLimit, Timeout,
+       for policy in (Fallback, Cache, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead, AdaptiveLimit, Timeout,
                       Hedge)},
 }
 

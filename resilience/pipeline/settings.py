@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import attrs
 
-from .policies import AdaptiveLimit, Chaos, CircuitBreaker, Hedge, RateLimit, Retry, ThreadPool, Throttle
+from .policies import AdaptiveLimit, Cache, Chaos, CircuitBreaker, Hedge, RateLimit, Retry, ThreadPool, Throttle
 
 #: Settings whose value is a policy that cannot be switched off while calls go on, and the policy's type.
 KINDS: Final[dict[str, type[Any]]] = {
     "throttle": Throttle, "rate_limit": RateLimit, "adaptive_limit": AdaptiveLimit, "retry": Retry, "hedge": Hedge,
-    "chaos": Chaos}
+    "cache": Cache, "chaos": Chaos}
 #: Settings that can be changed while calls go on.
 LIVE: Final = ("timeout", "max_concurrent", "breaker", *KINDS, "shadow")
 
@@ -24,6 +24,7 @@ class Settings:
         timeout: Seconds; None: no timeout.
         max_concurrent: Calls at once; None: no limit.
         isolation: "thread" if any of its functions runs on worker threads, else "semaphore".
+        cache: None: no cache.
         retry: None: no retry.
         breaker: None: no breaker.
         throttle: None: no throttle.
@@ -40,6 +41,7 @@ class Settings:
     timeout: float | None = None
     max_concurrent: int | None = None
     isolation: str = "semaphore"
+    cache: Cache | None = None
     retry: Retry | None = None
     breaker: CircuitBreaker | None = None
     throttle: Throttle | None = None

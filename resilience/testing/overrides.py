@@ -112,7 +112,7 @@ def disabled(target: Target | Registry = default_registry) -> Iterator[None]:
 def restored(registry: Registry = default_registry) -> Iterator[None]:
     """Put a registry back when the block ends, so that what happened in it leaks into no other test.
 
-    Circuits are closed and statistics emptied. Live settings and forced states
+    Circuits are closed, statistics and caches emptied. Live settings and forced states
     are those of the block's beginning again; a command made meanwhile by a module
     that was imported gets the settings it was declared with, one made inside a
     function, or for a key, is removed, and one removed meanwhile is there again. Subscriptions made meanwhile end.
@@ -182,7 +182,9 @@ def _settle_into(handle: Command, before: State) -> None:
 
 
 def _empty(handle: Command, before: State) -> None:
-    """Empty the statistics and close the circuit; one forced or disabled *before* is so again."""
+    """Empty statistics and cache and close the circuit; one forced or disabled *before* is so again."""
+    if handle.settings.cache is not None:
+        handle.clear_cache()
     if handle.state is State.DISABLED:
         handle.recorder.clear()
         return

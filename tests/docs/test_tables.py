@@ -16,6 +16,7 @@ import resilience
 from resilience import (
     AdaptiveLimit,
     Bulkhead,
+    Cache,
     CallFailed,
     CallHedged,
     CallRejected,
@@ -87,6 +88,7 @@ def default(field):
     ("reference/throttle.md", "## Defaults", Throttle, ()),
     ("reference/retry.md", "## Defaults", Retry, ()),
     ("reference/hedge.md", "## Defaults", Hedge, ()),
+    ("reference/cache.md", "## Defaults", Cache, ()),
     ("reference/chaos.md", "## Defaults", Chaos, ()),
     ("reference/rate-limit.md", "## Defaults", RateLimit, ()),
     ("reference/collapse.md", "## Defaults", Collapse, ()),

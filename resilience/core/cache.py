@@ -1,0 +1,176 @@
+"""Cache: answers kept for a time, so that equal calls need not reach the target.
+
+What is least recently used goes first when there is no room. An answer is asked for
+far more often than one is stored, so asking takes no lock: ``find`` is a dict's own
+``get``, and what was used last is moved to the end of an ordered dict whose keys are
+the entries themselves. Their equality is their identity, so that this one step in C
+runs no code but its own; an argument's ``__eq__`` may be Python, and is only ever
+called by the plain dict, which bears it. Changes take the lock; under it equality
+is asked of two keys only if they have the same hash and are not the same object.
+
+Clearing begins another epoch: an answer whose execution began in an earlier one is
+old already when it comes, and is not stored. Each entry knows until when it is good,
+so a shorter ``ttl`` is written into all of them. One that has expired keeps its place
+until it is replaced, or the next to go.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from math import inf
+from typing import Any, Final, Literal
+
+import attrs
+
+from ..errors import ConfigError
+from .checks import flag, number, ordinary_exceptions, strict
+
+SCOPES: Final = ("shared", "request")
+
+
+def _scope(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value not in SCOPES:
+        raise ConfigError(f"{attribute.name} must be one of {', '.join(SCOPES)}, not {value!r}", attribute.name)
+
+
+def _maker(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not callable(value):
+        raise ConfigError(f"{attribute.name} must be callable or None, not {value!r}", attribute.name)
+
+
+def _types(value: Any) -> Any:
+    return (value,) if isinstance(value, type) else value
+
+
+@strict
+@attrs.frozen(kw_only=True)
+class Cache:
+    """Which answers to keep, for how long and for whom.
+
+    Attributes:
+        ttl: How long an answer is good, seconds; None: until there is no room, or the request ends.
+        max_size: Answers at most; the one that was not used for the longest time goes first.
+        scope: "shared": one cache for all callers. "request": one for each request_context(), and none outside.
+        by: Called with the call's arguments, says what equal calls have in common; None from it: do not cache
+            this call. Without it, calls with equal arguments are equal.
+        cache_none: Whether None is an answer worth keeping.
+        cache_exceptions: Exceptions that are kept too, and raised again.
+    """
+
+    ttl: float | None = attrs.field(default=60.0, validator=number(above=0, most=31_536_000, optional=True))
+    max_size: int = attrs.field(default=1024, validator=number(least=1, most=10_000_000, whole=True))
+    scope: Literal["shared", "request"] = attrs.field(default="shared", validator=_scope)
+    by: Callable[..., Hashable] | None = attrs.field(default=None, validator=_maker)
+    cache_none: bool = attrs.field(default=False, validator=flag)
+    cache_exceptions: tuple[type[Exception], ...] = attrs.field(
+        default=(), converter=_types, validator=ordinary_exceptions)
+
+
+class Entry:
+    """An answer: a value, or an exception.
+
+    Attributes:
+        since: When it came.
+        lasts: Until when it is good.
+        until: The same for a value; an exception's is past, so that who looks for values alone passes it by.
+    """
+
+    __slots__ = ("error", "key", "lasts", "since", "until", "value")
+
+    def __init__(self, key: Hashable, value: Any, error: Exception | None, since: float, ttl: float | None) -> None:
+        self.key, self.value, self.error, self.since = key, value, error, since
+        self.last(ttl)
+
+    def last(self, ttl: float | None) -> None:
+        """Be good for so many seconds from when it came; None: for ever."""
+        self.lasts = inf if ttl is None else self.since + ttl
+        self.until = self.lasts if self.error is None else -inf
+
+
+class Store:
+    """The answers of one function, for one scope. Every method may be called from any thread.
+
+    Attributes:
+        find: ``find(key)`` is the entry or None; whether it is still good the caller looks up himself.
+        touch: ``touch(entry)`` says that it was used; KeyError: it was thrown out meanwhile.
+        epoch: To be read before an execution begins, and given to put() with what came of it.
+    """
+
+    __slots__ = ("_entries", "_lock", "_order", "_policy", "epoch", "find", "touch")
+
+    def __init__(self, policy: Cache) -> None:
+        self._policy = policy
+        self._entries: dict[Hashable, Entry] = {}
+        self._order: OrderedDict[Entry, None] = OrderedDict()  # least recently used first
+        self.find, self.touch = self._entries.get, self._order.move_to_end
+        self.epoch = 0
+        self._lock = threading.RLock()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Hashable, now: float) -> Entry | None:
+        """The entry that is good for *key*, used by this; None: there is none."""
+        entry = self.find(key)
+        if entry is None or now >= entry.lasts:
+            return None
+        try:
+            self.touch(entry)
+        except KeyError:
+            pass
+        return entry
+
+    def put(self, key: Hashable, value: Any, now: float, epoch: int, error: Exception | None = None) -> None:
+        """Keep *value*, or *error*, if nothing was cleared since *epoch*."""
+        gone = []  # what is thrown out dies after the lock is free: its end may be user's code
+        old = self.find(key)
+        with self._lock:
+            if epoch != self.epoch:
+                return
+            entry = Entry(key, value, error, now, self._policy.ttl)
+            if old is None or self._entries.get(old.key) is not old:
+                old = self._entries.get(key)
+            if old is not None:
+                entry.key = old.key  # the dict keeps the first of two equal keys
+            self._order[entry] = None  # first: whatever interrupts us, what is in the dict has its place here
+            self._entries[entry.key] = entry
+            if old is not None:
+                gone.append(old)
+                self._order.pop(old, None)
+            self._shrink(gone)
+
+    def clear(self) -> None:
+        """Throw all out; what is being executed now will not be kept."""
+        with self._lock:
+            gone = list(self._order)
+            self.epoch += 1
+            self._entries.clear()
+            self._order.clear()
+        del gone
+
+    def configure(self, policy: Cache) -> None:
+        """Have what there is last as long as the new policy says, and take no more room."""
+        gone: list[Entry] = []
+        with self._lock:
+            self._policy = policy
+            for entry in list(self._order):  # one step; touch() needs no lock
+                entry.last(policy.ttl)
+            self._shrink(gone)
+
+    def renew(self) -> None:
+        """Start over in a forked child, empty."""
+        self._lock = threading.RLock()
+        self.clear()
+
+    def _shrink(self, gone: list[Entry]) -> None:
+        while len(self._order) > self._policy.max_size:
+            try:
+                entry = next(iter(self._order))
+            except RuntimeError:  # somebody touched one between the two steps
+                continue
+            gone.append(entry)
+            if self._entries.get(entry.key) is entry:
+                del self._entries[entry.key]
+            self._order.pop(entry, None)
