@@ -10,8 +10,10 @@ is asked of two keys only if they have the same hash and are not the same object
 
 Clearing begins another epoch: an answer whose execution began in an earlier one is
 old already when it comes, and is not stored. Each entry knows until when it is good,
-so a shorter ``ttl`` is written into all of them. One that has expired keeps its place
-until it is replaced, or the next to go.
+so a new ``ttl`` is written into all of them. One that has expired is used no more, so
+it comes to be among the least recently used; there each new answer looks at a few,
+and the expired ones go. So they and their keys live no longer than new answers take
+to come: there is no thread for this, and whoever wants them gone sooner clears.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import attrs
 from ..errors import ConfigError
 from .checks import flag, number, ordinary_exceptions, strict
 
+_LOOKS: Final = 2  # more than the one that comes: so the expired ones are caught up with
 SCOPES: Final = ("shared", "request")
 
 
@@ -139,6 +142,7 @@ class Store:
             if old is not None:
                 gone.append(old)
                 self._order.pop(old, None)
+            self._sweep(now, gone)
             self._shrink(gone)
 
     def clear(self) -> None:
@@ -164,13 +168,26 @@ class Store:
         self._lock = threading.RLock()
         self.clear()
 
+    def _sweep(self, now: float, gone: list[Entry]) -> None:
+        for _ in range(_LOOKS):
+            entry = self._oldest()
+            if now < entry.lasts:
+                return
+            self._drop(entry, gone)
+
     def _shrink(self, gone: list[Entry]) -> None:
         while len(self._order) > self._policy.max_size:
+            self._drop(self._oldest(), gone)
+
+    def _oldest(self) -> Entry:
+        while True:
             try:
-                entry = next(iter(self._order))
+                return next(iter(self._order))
             except RuntimeError:  # somebody touched one between the two steps
                 continue
-            gone.append(entry)
-            if self._entries.get(entry.key) is entry:
-                del self._entries[entry.key]
-            self._order.pop(entry, None)
+
+    def _drop(self, entry: Entry, gone: list[Entry]) -> None:
+        gone.append(entry)
+        if self._entries.get(entry.key) is entry:
+            del self._entries[entry.key]
+        self._order.pop(entry, None)

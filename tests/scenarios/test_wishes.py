@@ -12,6 +12,7 @@ import threading
 import pytest
 
 from resilience import (
+    Cache,
     CallRetried,
     CircuitBreaker,
     CircuitOpenError,
@@ -20,7 +21,10 @@ from resilience import (
     Retry,
     RetryBudget,
     circuit_breaker,
+    collapse,
+    command,
     configure,
+    request_context,
     retry,
 )
 from resilience.testing import virtual_time
@@ -156,6 +160,38 @@ def test_wish_10_a_breaker_is_configured_live_and_forgets_nothing(registry, cloc
     with pytest.raises(CircuitOpenError) as refused:
         guarded()
     assert 9.0 == refused.value.retry_after
+
+
+def test_wish_20_answers_are_kept_across_requests_for_a_time(registry, clock):
+    """Hystrix #864, #70, #172, #1648; Polly #1127."""
+    target = Target()
+    target.down = False
+    guarded = command(cache=Cache(ttl=60.0, max_size=100), timeout=None, registry=registry, key="kept")(target)
+    for _ in range(3):
+        with request_context():
+            assert "fresh" == guarded()
+    assert 1 == target.calls
+    target.down = True
+    clock.advance(59.0)
+    assert "fresh" == guarded()
+    clock.advance(1.0)
+    assert "ConnectionError" == tried(guarded)
+
+
+def test_wish_22_single_calls_become_one_whatever_library_they_go_through():
+    """resilience4j #541; tests/pipeline/test_collapse.py has the rest."""
+    batches = []
+
+    @collapse(window=0.01)
+    async def users(numbers):
+        batches.append(list(numbers))
+        return {number: f"user {number}" for number in numbers}
+
+    async def main():
+        return await asyncio.gather(*(users(number) for number in (1, 2, 3, 2)))
+
+    assert ["user 1", "user 2", "user 3", "user 2"] == virtual_time(main())
+    assert [[1, 2, 3]] == batches
 
 
 def test_wish_24_closing_has_a_criterion_of_its_own(registry, clock):

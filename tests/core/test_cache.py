@@ -1,0 +1,146 @@
+"""The store of a cache beside a plain list of answers."""
+
+import math
+import random
+import threading
+
+import pytest
+
+from resilience import Cache, ConfigError
+from resilience.core.cache import Store
+from tests.interrupts import interrupted
+
+
+class Model:
+    """Answers in a list, least recently used first; slow, and plainly right."""
+
+    def __init__(self, ttl, size):
+        self.ttl, self.size, self.kept = ttl, size, []  # [key, value, when it came]
+
+    def good(self, answer, now):
+        return self.ttl is None or now < answer[2] + self.ttl
+
+    def get(self, key, now):
+        for answer in self.kept:
+            if answer[0] == key and self.good(answer, now):
+                self.kept.remove(answer)
+                self.kept.append(answer)
+                return answer[1]
+        return "nothing"
+
+    def put(self, key, value, now):
+        self.kept = [answer for answer in self.kept if answer[0] != key]
+        self.kept.append([key, value, now])
+        for _ in range(2):  # the expired among the least recently used
+            if not self.good(self.kept[0], now):
+                del self.kept[0]
+            else:
+                break
+        del self.kept[: -self.size]
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_any_history_answers_as_a_plain_list_does(seed):
+    rng, now = random.Random(seed), 0.0
+    policy = Cache(ttl=rng.choice([None, 1.0, 5.0]), max_size=rng.randrange(1, 8))
+    store, model = Store(policy), Model(policy.ttl, policy.max_size)
+    epochs = [store.epoch]
+    for step in range(400):
+        now += rng.choice([0.0, 0.0, rng.expovariate(2.0)])
+        key, dice = (rng.randrange(10),), rng.random()
+        if dice < 0.45:
+            found = store.get(key, now)
+            assert model.get(key, now) == ("nothing" if found is None else found.value)
+        elif dice < 0.9:
+            epoch = rng.choice(epochs)
+            store.put(key, step, now, epoch)
+            if epoch == store.epoch:
+                model.put(key, step, now)
+        elif dice < 0.95:
+            policy = Cache(ttl=rng.choice([None, 0.5, 5.0]), max_size=rng.randrange(1, 8))
+            store.configure(policy)
+            model.ttl, model.size = policy.ttl, policy.max_size
+            del model.kept[: -model.size]
+        else:
+            store.clear()
+            model.kept.clear()
+            epochs.append(store.epoch)
+        assert len(model.kept) == len(store) <= policy.max_size
+
+
+def test_an_exception_is_no_value_and_is_kept_as_one():
+    store = Store(Cache(ttl=5.0))
+    error = KeyError("a")
+    store.put(("a",), False, 1.0, store.epoch, error)
+    entry = store.get(("a",), 2.0)
+    assert (error, -math.inf) == (entry.error, entry.until)  # who looks for values alone passes it by
+    assert None is store.get(("a",), 6.0)
+
+
+def test_the_dict_and_the_order_never_differ_under_threads():
+    store, stop, failed = Store(Cache(ttl=0.5, max_size=50)), threading.Event(), []
+
+    def work(seed):
+        rng = random.Random(seed)
+        try:
+            for _ in range(4000):
+                key, now = (rng.randrange(100),), rng.random() * 2
+                if rng.random() < 0.5:
+                    store.get(key, now)
+                elif rng.random() < 0.98:
+                    store.put(key, key, now, store.epoch)
+                else:
+                    store.clear()
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    stop.set()
+    assert [] == failed
+    assert set(store._entries.values()) == set(store._order)
+    assert all(entry.key == key for key, entry in store._entries.items())
+    assert len(store) <= 50
+
+
+def test_an_interrupt_anywhere_leaves_the_dict_and_the_order_alike():
+    rng, store = random.Random(1), Store(Cache(ttl=None, max_size=3))
+
+    def work():
+        for _ in range(3):
+            store.put((rng.randrange(6),), 1, 0.0, store.epoch)
+
+    for _ in interrupted(work):
+        assert set(store._entries.values()) <= set(store._order)
+        store.put(("x",), 1, 0.0, store.epoch)
+        store.put(("y",), 1, 0.0, store.epoch)
+        assert len(store) <= len(store._order) <= 3
+
+
+def test_what_is_thrown_out_may_do_as_it_likes_when_it_dies():
+    store, seen = Store(Cache(max_size=1)), []
+
+    class Answer:
+        def __del__(self):
+            store.put(("from a finalizer",), 1, 0.0, store.epoch)
+            seen.append(len(store))
+
+    store.put(("a",), Answer(), 0.0, store.epoch)
+    store.put(("b",), 1, 0.0, store.epoch)
+    assert [1] == seen
+
+
+@pytest.mark.parametrize(("settings", "name"), [
+    ({"ttl": 0}, "ttl"), ({"ttl": math.inf}, "ttl"), ({"ttl": 31_536_001}, "ttl"), ({"max_size": 0}, "max_size"),
+    ({"max_size": 1.5}, "max_size"), ({"max_size": 10_000_001}, "max_size"), ({"scope": "global"}, "scope"),
+    ({"by": 3}, "by"), ({"cache_none": 1}, "cache_none"), ({"cache_exceptions": (BaseException,)}, "cache_exceptions"),
+    ({"cache_exceptions": KeyError("a")}, "cache_exceptions"), ({"time": 1}, "time"),
+])
+def test_nonsense_is_refused_by_name(settings, name):
+    with pytest.raises(ConfigError, match=name) as caught:
+        Cache(**settings)
+    assert name == caught.value.option
