@@ -1,11 +1,12 @@
 """Each further policy where it has nothing to do, beside every peer that has it, and a chain of seven.
 
-A retry that does not retry, a rate limit that does not wait: what a policy costs
-the calls it is not for. A peer that is not installed is named and left out.
+A retry that does not retry, a rate limit that does not wait, an answer that is in
+the cache: what a policy costs the calls it is not for, and that one for those it is. A peer that is not installed is named and left out.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 
@@ -27,7 +28,7 @@ from .peers import async_echo, echo
 from .report import Gate, Section, Table
 
 PLENTY = 1_000_000_000  # calls per second: nobody ever waits
-KINDS = ("retry", "rate limit")
+KINDS = ("retry", "rate limit", "cache hit")
 HALF = 0.5  # of the cheapest peer's overhead
 CHAIN = "ours: async chain of seven"
 CHAIN_BOUND = 4.0
@@ -37,7 +38,7 @@ def run(*, rounds: int) -> Section:
     """Measure all policies in *rounds* interleaved rounds."""
     notes: list[str] = []
     subjects = [Subject(name="bare", call=echo), Subject(name="async bare", call=async_echo, is_async=True), *_ours()]
-    for peer in (_tenacity, _stamina, _backoff, _hyx, _interlock, _pyresilience, _limits, _pyrate_limiter, _aiolimiter):
+    for peer in PEERS:
         try:
             subjects.extend(peer())
         except ImportError:
@@ -54,6 +55,11 @@ def _ours() -> Iterator[Subject]:
     yield Subject(name="ours: rate limit", call=limit(echo))
     limit = resilience.rate_limit(PLENTY, key="arate", registry=mine)
     yield Subject(name="ours: async rate limit", call=limit(async_echo), is_async=True)
+    yield Subject(name="ours: cache hit", call=resilience.cache(key="cache", registry=mine)(echo))
+    yield Subject(name="ours: async cache hit", call=resilience.cache(key="acache", registry=mine)(async_echo),
+                  is_async=True)
+    hedge = resilience.hedge(idempotent=True, delay=1.0, key="hedge", registry=mine)
+    yield Subject(name="ours: async hedge", call=hedge(async_echo), is_async=True)
     yield Subject(name="ours: adaptive limit", call=resilience.adaptive_limit(key="adaptive", registry=mine)(echo))
     yield Subject(name="ours: throttle", call=resilience.throttle(key="throttle", registry=mine)(echo))
     breaker = resilience.circuit_breaker(key="abreaker", registry=mine)
@@ -111,6 +117,8 @@ def _pyresilience() -> Iterator[Subject]:
     for prefix, fn in (("", echo), ("async ", async_echo)):
         limit = module.resilient(rate_limiter=module.RateLimiterConfig(max_calls=PLENTY, period=1.0))
         yield Subject(name=f"{prefix}rate limit: pyresilience", call=limit(fn), is_async=fn is async_echo)
+        cached = module.resilient(cache=module.CacheConfig())
+        yield Subject(name=f"{prefix}cache hit: pyresilience", call=cached(fn), is_async=fn is async_echo)
 
 
 def _limits() -> Iterator[Subject]:
@@ -144,6 +152,26 @@ def _aiolimiter() -> Iterator[Subject]:
             return await async_echo(x)
 
     yield Subject(name="async rate limit: aiolimiter", call=limited, is_async=True)
+
+
+def _cachetools() -> Iterator[Subject]:
+    module = import_module("cachetools")
+    cached = module.cached(module.TTLCache(maxsize=1024, ttl=3600), lock=threading.RLock())
+    yield Subject(name="cache hit: cachetools, TTL and lock", call=cached(echo))
+
+
+def _async_lru() -> Iterator[Subject]:
+    cached = import_module("async_lru").alru_cache(ttl=3600)
+    yield Subject(name="async cache hit: async_lru, TTL", call=cached(async_echo), is_async=True)
+
+
+def _aiocache() -> Iterator[Subject]:
+    cached = import_module("aiocache").cached(ttl=3600)
+    yield Subject(name="async cache hit: aiocache, TTL", call=cached(async_echo), is_async=True)
+
+
+PEERS = (_tenacity, _stamina, _backoff, _hyx, _interlock, _pyresilience, _limits, _pyrate_limiter, _aiolimiter,
+         _cachetools, _async_lru, _aiocache)
 
 
 def _overheads(timings: Mapping[str, Timing]) -> dict[str, float]:
