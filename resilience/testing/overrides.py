@@ -12,6 +12,7 @@ somebody had forced stays forced.
 from __future__ import annotations
 
 import contextlib
+import math
 import weakref
 from collections.abc import Iterator
 from typing import Any, Final
@@ -22,11 +23,15 @@ from ..core.events import CommandAdded, State
 from ..pipeline.binding import name_of
 from ..pipeline.command import Command
 from ..pipeline.keyspace import NO_ORDERS
+from ..pipeline.settings import LIVE
 from ..registry import Registry, default_registry
 from .handles import Target, handle_of
 
 #: The live settings that can refuse a call or cut it off; None switches each off.
 _SWITCHES: Final = ("timeout", "max_concurrent", "breaker")
+#: Of those that cannot be switched off, the settings that do nothing: what is kept has expired when it comes.
+_NOTHING: Final[dict[str, dict[str, Any]]] = {
+    "retry": {"on": (), "on_result": None}, "hedge": {"delay": 3600.0}, "cache": {"ttl": math.ulp(0.0)}}
 
 #: Taken out of their registries by restored(), but perhaps still called by somebody.
 _orphans: weakref.WeakKeyDictionary[Command, Registry] = weakref.WeakKeyDictionary()
@@ -72,9 +77,11 @@ def forced_closed(target: Target) -> Iterator[Command]:
 
 @contextlib.contextmanager
 def disabled(target: Target | Registry = default_registry) -> Iterator[None]:
-    """Let calls pass their policies untouched within the block: no breaker, no timeout, no bulkhead.
+    """Let calls pass their policies untouched within the block.
 
-    Calls are still counted, a fallback still answers for errors of the function
+    No breaker, no timeout, no bulkhead; no second attempt, no answer from a cache, and
+    no limit that refuses (what throttle, rate limit and adaptive limit would refuse is
+    counted, as in shadow mode). Calls are still counted, a fallback still answers for errors of the function
     itself, and what runs on worker threads goes on doing so.
 
     Args:
@@ -84,7 +91,7 @@ def disabled(target: Target | Registry = default_registry) -> Iterator[None]:
 
     def switch_off(handle: Command) -> None:
         touched[handle] = _Settings.of(handle)
-        handle.configure(**dict.fromkeys(touched[handle].in_force(), None))
+        handle.configure(**touched[handle].off())
 
     end = None
     if isinstance(target, Registry):
@@ -152,14 +159,21 @@ class _Settings:
 
     @classmethod
     def of(cls, handle: Command) -> _Settings:
-        return cls(handle.state, {name: getattr(handle.settings, name) for name in _SWITCHES})
+        return cls(handle.state, {name: getattr(handle.settings, name) for name in LIVE})
 
     @classmethod
     def declared(cls, handle: Command) -> _Settings:
-        return cls(State.CLOSED, {name: handle.declared(name) for name in _SWITCHES})
+        return cls(State.CLOSED, {name: handle.declared(name) for name in LIVE})
 
-    def in_force(self) -> list[str]:
-        return [name for name, value in self.values.items() if value is not None]
+    def off(self) -> dict[str, Any]:
+        """What to configure so that calls pass; what cannot be switched off is given settings that do nothing."""
+        there = {name: value for name, value in self.values.items() if value is not None}
+        changes: dict[str, Any] = {name: None for name in _SWITCHES if name in there}
+        for name, nothing in _NOTHING.items():
+            if name in there:
+                changes[name] = attrs.evolve(there[name], **nothing)
+        passed = [name for name in ("throttle", "rate_limit", "adaptive_limit") if name in there]
+        return {**changes, "shadow": (*self.values["shadow"], *passed)} if passed else changes
 
     def restore(self, handle: Command) -> None:
         changes = {name: value for name, value in self.values.items() if getattr(handle.settings, name) != value}
