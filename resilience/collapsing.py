@@ -31,7 +31,7 @@ from .guard import registry_of
 from .metrics.collapses import Collapses
 from .pipeline.binding import check_guardable, flavour_of, name_of
 from .pipeline.command import Command
-from .pipeline.template import Flavour
+from .pipeline.shape import Flavour
 from .signatures import UNSET
 
 K = TypeVar("K")

@@ -44,7 +44,7 @@ from .pipeline.policies import (
 )
 from .pipeline.rescue import rescuer
 from .pipeline.settings import KINDS, Settings
-from .pipeline.template import Flavour, Shape
+from .pipeline.shape import Flavour, Shape
 from .plan import Plan
 from .registry import Registry, default_registry
 

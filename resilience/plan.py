@@ -11,7 +11,7 @@ from .core.checks import number, ordinary_exceptions, text
 from .errors import ConfigError
 from .pipeline.binding import flavour_of
 from .pipeline.policies import Cache, Policy, Shadow, ThreadPool, Timeout
-from .pipeline.template import Flavour
+from .pipeline.shape import Flavour
 from .registry import Registry
 
 ISOLATIONS: Final = ("auto", "semaphore", "thread")

@@ -18,7 +18,7 @@ from ..pipeline.command import Command
 from ..pipeline.keyspace import KeyedCommands
 from ..pipeline.policies import Bulkhead, Chaos, CircuitBreaker, Policy, Timeout
 from ..pipeline.settings import KINDS, Settings
-from ..pipeline.template import Flavour
+from ..pipeline.shape import Flavour
 from ..registry import Registry, default_registry
 from .commands import Said, settings
 from .layers import Tables

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..core.events import State
 from ..core.terms import Term
 from ..errors import BadRequestError, CircuitOpenError
-from ..pipeline.template import Flavour
+from ..pipeline.shape import Flavour
 
 if TYPE_CHECKING:
     from .standin import Standin

@@ -21,7 +21,7 @@ from ..core.events import State
 from ..core.terms import HalfOpen
 from ..errors import CircuitOpenError, ConfigError, ResilienceError
 from ..pipeline.binding import flavour_of
-from ..pipeline.template import Flavour
+from ..pipeline.shape import Flavour
 from ..registry import Registry
 from .attempt import Attempt, Block, dressed
 from .standin import Standin, breaker_of, plain

@@ -32,7 +32,7 @@ from ..errors import CircuitOpenError, ConfigError
 from ..pipeline.binding import flavour_of
 from ..pipeline.command import Command
 from ..pipeline.policies import Fallback
-from ..pipeline.template import Flavour
+from ..pipeline.shape import Flavour
 from ..registry import Registry, default_registry
 from .attempt import RUNS, Attempt, answer
 

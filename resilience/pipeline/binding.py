@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import wrapt
 
-from .template import Flavour
+from .shape import Flavour
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

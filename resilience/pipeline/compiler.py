@@ -13,7 +13,8 @@ from typing import Any
 import attrs
 
 from ..drivers.time_left import wrapper_globals
-from .template import NAMES, Shape, source
+from .shape import Shape
+from .template import NAMES, source
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from typing import Any, Final
 from ..core.bulkhead import TOKEN
 from .compiler import made
 from .keyspace import NOBODY, KeyedCommands
-from .template import Flavour
+from .shape import Flavour
 
 _TEXT: Final = """\
 def make(by, spelt, find, admit, clock, NOBODY, TOKEN):

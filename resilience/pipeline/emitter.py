@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from .binding import flavour_of
-from .template import Flavour
+from .shape import Flavour
 
 _Event = TypeVar("_Event")
 _log = logging.getLogger("resilience")

@@ -19,7 +19,7 @@ from ..drivers.pauses import async_sleeper, sleeper
 from ..metrics.recorder import Recorder
 from .binding import stands_in
 from .emitter import Emitter
-from .template import Flavour
+from .shape import Flavour
 
 _CHAOS = int(Event.CHAOS)
 

@@ -34,7 +34,7 @@ from .ledger import Ledger
 from .policies import AdaptiveLimit, Bulkhead
 from .retrying import Retrying, RetryPolicy
 from .settings import Settings
-from .template import Flavour
+from .shape import Flavour
 
 _SHADOW_REJECTED: Final = int(Event.SHADOW_REJECTED)
 

@@ -15,7 +15,7 @@ from ..errors import ConfigError
 from .binding import flavour_of
 from .ledger import Ledger
 from .policies import Fallback, takes_error
-from .template import Flavour
+from .shape import Flavour
 
 _Args = tuple[Any, ...]
 _Kwargs = dict[str, Any]

@@ -28,51 +28,31 @@ that the consumer threw in, and that comes out again, is not its failure.
 
 from __future__ import annotations
 
-import enum
 import textwrap
 from typing import Final
 
-import attrs
-
-from ..core.outcome import CANCELLED, IGNORED, REJECTED, SUCCESS, Event
+from ..core.outcome import IGNORED, SUCCESS, Event
 from ..metrics.recorder import BATCH
-
-
-class Flavour(enum.Enum):
-    """How a function runs."""
-
-    SYNC = "sync"
-    THREAD = "thread"  # sync, isolated on a worker
-    ASYNC = "async"
-    GENERATOR = "generator"
-    ASYNC_GENERATOR = "async generator"
-
-    @property
-    def is_async(self) -> bool:
-        """Whether its wrapper is an ``async def``."""
-        return self in (Flavour.ASYNC, Flavour.ASYNC_GENERATOR)
-
-    @property
-    def is_generator(self) -> bool:
-        """Whether its wrapper yields."""
-        return self in (Flavour.GENERATOR, Flavour.ASYNC_GENERATOR)
-
-
-@attrs.frozen
-class Shape:
-    """What a wrapper is made of: all that its text depends on."""
-
-    flavour: Flavour
-    breaker: bool
-    bulkhead: bool  # fixed or adaptive
-    deadline: bool
-    fallback: bool
-    throttle: bool = False
-    rate: bool = False
-    adaptive: bool = False
-    retry: bool = False
-    retry_results: bool = False
-
+from .phrases import (
+    AGAIN,
+    ASK,
+    ASK_OR_RAISE,
+    BOARD,
+    CALL,
+    DEPOSIT,
+    IN_TIME,
+    LAND,
+    LEAVE,
+    PACE,
+    RAISE_LATE,
+    RESCUE,
+    TAKE,
+    TAKE_IN_TURN,
+    THROTTLE,
+    TURNED_AWAY,
+    UNWANTED,
+)
+from .shape import Flavour, Shape
 
 #: What the text's free names are bound to, in the order of make()'s parameters.
 NAMES: Final = ("fn", "clock", "classify", "rescuable", "rescue", "emitted", "EVENT_OF",
@@ -80,188 +60,6 @@ NAMES: Final = ("fn", "clock", "classify", "rescuable", "rescue", "emitted", "EV
                 "circuit", "admit", "refusal", "settle", "slots", "TOKEN", "enter", "leave", "lapsed", "submit", "wait",
                 "throttle", "shed", "random", "rate", "pace", "reserve", "linger", "answered", "take", "queue",
                 "report", "retries", "again", "unwanted", "nap", "belated")
-
-# Without keyword arguments an empty dict would be merged into another one: 25 ns.
-_FN = "fn(*args, **kwargs) if kwargs else fn(*args)"
-
-_CALL = {
-    Flavour.SYNC: f"result = {_FN}",
-    Flavour.THREAD: "result = wait(job)",
-    Flavour.ASYNC: f"result = await ({_FN})",
-    Flavour.GENERATOR: """\
-source = fn(*args, **kwargs)
-try:
-    item = next(source)
-    while True:
-        items += 1
-        paused = clock()
-        try:
-            sent = yield item
-        except GeneratorExit:
-            source.close()
-            raise
-        except BaseException as injected:
-            started += clock() - paused
-            thrown = injected
-            item = source.throw(injected)
-            thrown = None
-        else:
-            started += clock() - paused
-            item = next(source) if sent is None else source.send(sent)
-except StopIteration as end:
-    result = end.value""",
-    Flavour.ASYNC_GENERATOR: """\
-source = fn(*args, **kwargs)
-step = source.__anext__()
-try:
-    while True:
-        watch = enter()
-        item = await step
-        leave(watch)
-        watch = step = thrown = None  # an athrow() keeps the exception
-        items += 1
-        paused = clock()
-        try:
-            sent = yield item
-        except GeneratorExit:
-            await source.aclose()
-            raise
-        except BaseException as injected:
-            started += clock() - paused
-            thrown = injected
-            step = source.athrow(injected)
-        else:
-            started += clock() - paused
-            step = source.asend(sent)
-except StopAsyncIteration:
-    pass""",
-}
-
-# Of one whose caller's deadline has passed; its globals are drivers.time_left's.
-_IN_TIME = f"""\
-if IN_USE and spent():
-    event = {int(Event.NO_TIME_LEFT)}
-    raise belated(started)"""
-
-_ASK = """\
-permit = circuit.term
-if not permit.admits:
-    permit = admit(started)"""
-
-_ASK_OR_RAISE = """\
-permit = circuit.term
-if not permit.admits:
-    if started < permit.refuses_until:
-        raise refusal(permit, started)
-    permit = admit(started)"""
-
-_TAKE = """\
-if slots.owed:
-    slots.collect()
-while True:
-    sack = slots.tokens
-    if sack:
-        try:
-            del sack[-1]
-            held = sack
-            break
-        except IndexError:
-            continue
-    slots.run_out()
-free = len(sack)
-if free < slots.least_free:
-    slots.least_free = free"""
-
-# Count a call that is under way, if its term wants to know (core.cohorts).
-_BOARD = """\
-cohort = permit.cohort
-if cohort is not None:
-    cohort += TOKEN
-    aboard = cohort"""
-
-_LAND = """\
-if aboard is not None:
-    del aboard[-1]"""
-
-# Of an adaptive limit, which may let one wait.
-_TAKE_IN_TURN = """\
-grip = []
-try:
-    if not take(grip, args, kwargs):
-        queue(grip, args, kwargs)
-        started = clock()
-finally:
-    if grip:
-        sack = held = grip[0]"""
-
-_THROTTLE = f"""\
-event = {int(Event.THROTTLED)}
-if throttle.rate:
-    shed(started, random())"""
-
-# RateLimiter.reserve of who need not wait; nothing is called between reading and writing.
-_PACE = f"""\
-booked = pace.booked
-if booked < started:
-    booked = started
-if booked - rate.ahead - started <= 0.0:
-    pace.booked = booked + rate.spacing
-else:
-    event = {int(Event.RATE_LIMITED)}
-    place = reserve(started, args, kwargs)
-    if place is not None:
-        linger(place)
-        started = clock()"""
-
-# Of one who got no slot: refused, or interrupted on the way.
-_TURNED_AWAY = f"settle(permit, {REJECTED} if isinstance(error, Exception) else {CANCELLED}, started, started)"
-
-# Without a local name that would keep the error, and this frame with it, alive.
-_RAISE_LATE = """\
-if late is not None:
-    try:
-        raise late from error
-    finally:
-        del late"""
-
-# Budget.deposit.
-_DEPOSIT = """\
-budget = retries.budget
-if budget is not None:
-    if begun < budget.edge:
-        budget.bump()
-    else:
-        budget.deposit(begun)"""
-
-# Of a failed turn: None, or how long to pause before the next.
-_AGAIN = "pause = again(error, event, turn, pause, begun, started)"
-
-_UNWANTED = """\
-pause = unwanted(result, turn, pause, begun, now)
-if pause is None:"""
-
-# Deadlines.leave of a watch that has not fired.
-_LEAVE = """\
-if watch is not None:
-    if watch[4]:
-        leave(watch)
-    else:
-        watch[0] = None"""
-
-_RESCUE = {
-    Flavour.SYNC: "return rescue(error, args, kwargs)",
-    Flavour.THREAD: "return rescue(error, args, kwargs)",
-    Flavour.ASYNC: "return await rescue(error, args, kwargs)",
-    Flavour.GENERATOR: "return (yield from rescue(error, args, kwargs))",
-    Flavour.ASYNC_GENERATOR: """\
-source = rescue(error, args, kwargs)
-try:
-    async for item in source:
-        yield item
-finally:
-    await source.aclose()
-return""",
-}
 
 
 def source(shape: Shape) -> str:
@@ -271,7 +69,7 @@ def source(shape: Shape) -> str:
         turn = "\n".join([
             "turn, pause = 1, 0.0",
             "begun = started = clock()",
-            _DEPOSIT,
+            DEPOSIT,
             "while True:",
             _indent(turn),
             f"    {'await ' if shape.flavour.is_async else ''}nap(pause)",
@@ -291,34 +89,34 @@ def _turn(shape: Shape) -> str:
     """One attempt."""
     flavour = shape.flavour
     ask_inside = shape.fallback or shape.retry
-    ask = "" if not shape.breaker else _ASK if ask_inside else _ASK_OR_RAISE
+    ask = "" if not shape.breaker else ASK if ask_inside else ASK_OR_RAISE
     items = ", items" if flavour.is_generator else ""
     return "\n".join(filter(None, [
         "" if shape.retry else "started = clock()",
         f"event = {int(Event.SHORT_CIRCUITED if shape.breaker and ask_inside else Event.CANCELLED)}",
         "items, thrown = 0, None" if flavour.is_generator else "",
-        "" if ask_inside else _IN_TIME,
+        "" if ask_inside else IN_TIME,
         "" if ask_inside else ask,
         "try:",
-        _indent(_IN_TIME) if ask_inside else "",
+        _indent(IN_TIME) if ask_inside else "",
         _indent(ask) if ask_inside else "",
         _indent(_admission(shape)),
         _indent(_execution(shape)),
         "except BaseException as error:",
         "    emitted(items)" if items else "",
-        _indent(_AGAIN) if shape.retry else "",
+        _indent(AGAIN) if shape.retry else "",
         _indent(_end_badly(shape, f"rescuable(error, event, started{items})")),
         "else:",
         _indent(_count(shape)),
         "    emitted(items)" if items else "",
-        _indent(_UNWANTED) if shape.retry_results else "",
+        _indent(UNWANTED) if shape.retry_results else "",
         "" if flavour is Flavour.ASYNC_GENERATOR else "        return result" if shape.retry_results
         else "    return result",
     ]))
 
 
 def _end_badly(shape: Shape, rescuable: str) -> str:
-    rescue = _RESCUE[shape.flavour] if shape.fallback else "raise AssertionError('rescuable, but no fallback')"
+    rescue = RESCUE[shape.flavour] if shape.fallback else "raise AssertionError('rescuable, but no fallback')"
     text = f"if not {rescuable}:\n    raise\n{rescue}"
     return f"if pause is None:\n{_indent(text)}" if shape.retry else text
 
@@ -329,12 +127,12 @@ def _admission(shape: Shape) -> str:
         return ""
     submit = f"event = {int(Event.THREAD_POOL_REJECTED)}\njob = submit(fn, args, kwargs, started)"
     if shape.rate:
-        submit = f"{_PACE}\n{submit}"
+        submit = f"{PACE}\n{submit}"
     if shape.throttle:
-        submit = f"{_THROTTLE}\n{submit}"
+        submit = f"{THROTTLE}\n{submit}"
     if not shape.breaker:
         return submit
-    return "\n".join(["try:", _indent(submit), "except BaseException as error:", _indent(_TURNED_AWAY), "    raise"])
+    return "\n".join(["try:", _indent(submit), "except BaseException as error:", _indent(TURNED_AWAY), "    raise"])
 
 
 def _execution(shape: Shape) -> str:
@@ -344,7 +142,7 @@ def _execution(shape: Shape) -> str:
     throttled, paced = shape.throttle and here, shape.rate and here
     held = (shape.bulkhead or shape.throttle or shape.rate) and here
     deadline = shape.deadline and flavour.is_async
-    call = _CALL[flavour]
+    call = CALL[flavour]
     if flavour is Flavour.ASYNC_GENERATOR and not deadline:
         call = "\n".join(line.replace("watch = step", "step") for line in call.splitlines()
                          if "(watch)" not in line and "watch = enter" not in line)
@@ -358,13 +156,13 @@ def _execution(shape: Shape) -> str:
         "aboard = None" if shape.breaker else "",
         "watch = None" if deadline else "",
         "try:",
-        _indent(_BOARD) if shape.breaker else "",
-        _indent(_THROTTLE) if throttled else "",
-        _indent(_PACE.replace("linger(", "await linger(") if flavour.is_async else _PACE) if paced else "",
+        _indent(BOARD) if shape.breaker else "",
+        _indent(THROTTLE) if throttled else "",
+        _indent(PACE.replace("linger(", "await linger(") if flavour.is_async else PACE) if paced else "",
         _indent(_taking(shape)) if held else "",
         _indent(call),
         "except BaseException as error:",
-        _indent(_LAND) if shape.breaker else "",
+        _indent(LAND) if shape.breaker else "",
         _indent(_without_slot(shape)) if held else "",
         "    now = clock()",
         "    late = lapsed(watch, error)" if deadline else "",
@@ -373,12 +171,12 @@ def _execution(shape: Shape) -> str:
         "    settle(permit, outcome, started, now)" if shape.breaker else "",
         _indent(_reports(shape, "outcome")),
         "    event = EVENT_OF[outcome]",
-        _indent(_RAISE_LATE) if deadline else "",
+        _indent(RAISE_LATE) if deadline else "",
         "    raise",
         "sack += TOKEN" if held else "",
-        _LAND if shape.breaker else "",
+        LAND if shape.breaker else "",
         "now = clock()",
-        _LEAVE if deadline else "",
+        LEAVE if deadline else "",
         _reports(shape, str(SUCCESS)),
     ]))
 
@@ -387,7 +185,7 @@ def _taking(shape: Shape) -> str:
     """Take a slot; with nothing to take one from, hold what stands for none."""
     if not shape.bulkhead:
         return "sack = held = []"
-    take = _TAKE_IN_TURN if shape.adaptive else _TAKE
+    take = TAKE_IN_TURN if shape.adaptive else TAKE
     if shape.flavour.is_async:
         take = take.replace("queue(", "await queue(")
     return f"event = {int(Event.SEMAPHORE_REJECTED)}\n{take}"
@@ -405,7 +203,7 @@ def _without_slot(shape: Shape) -> str:
     """Leave if no slot was taken; else give it back, before anything that a signal could interrupt."""
     return "\n".join(filter(None, [
         "if held is None:",
-        _indent(_TURNED_AWAY) if shape.breaker else "",
+        _indent(TURNED_AWAY) if shape.breaker else "",
         "    raise",
         "held += TOKEN",
     ]))

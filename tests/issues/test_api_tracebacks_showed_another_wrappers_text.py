@@ -6,7 +6,8 @@ import linecache
 import attrs
 
 from resilience.pipeline.compiler import _maker
-from resilience.pipeline.template import Flavour, Shape, source
+from resilience.pipeline.shape import Flavour, Shape
+from resilience.pipeline.template import source
 
 
 def test_every_text_is_kept_under_a_name_of_its_own():
