@@ -43,7 +43,7 @@ from .pipeline.policies import (
     in_order,
 )
 from .pipeline.rescue import rescuer
-from .pipeline.settings import KINDS, Settings
+from .pipeline.settings import Settings
 from .pipeline.shape import Flavour, Shape
 from .plan import Plan
 from .registry import Registry, default_registry
@@ -181,7 +181,7 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
     key, group = plan.key or f"{module}.{qualname}", plan.group or module
     flavour, timeless = _flavour(fn, plan, key)
     registry = default_registry if plan.registry is None else plan.registry
-    settings, stated = _settings(plan, flavour)
+    settings, stated = plan.settings(flavour)
     fallback = plan.find(Fallback)
     with registry.lock:
         known = registry.get(key)
@@ -302,32 +302,6 @@ def _check_suited(plan: Plan, flavour: Flavour, key: str) -> None:
         name = "priorities" if limit.priorities else "max_queue"
         raise ConfigError(f"{key}: {name} of an adaptive limit is for calls that run where their caller is; use "
                           "timeout=None or isolation='semaphore'", name)
-
-
-def _settings(plan: Plan, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
-    """The settings that *plan* means, and the names of those it says something about."""
-    breaker, bulkhead, timeout = plan.find(CircuitBreaker), plan.find(Bulkhead), plan.find(Timeout)
-    fallback = plan.find(Fallback)
-    reachable = flavour.is_async or flavour is Flavour.THREAD
-    settings = Settings(
-        timeout=timeout.timeout if timeout is not None and reachable else None,
-        max_concurrent=None if bulkhead is None else bulkhead.max_concurrent,
-        isolation="thread" if flavour is Flavour.THREAD else "semaphore",
-        breaker=breaker,
-        pool=plan.pool,
-        shadow=plan.shadow,
-        has_fallback=fallback is not None,
-        **{name: plan.find(kind) for name, kind in KINDS.items()},
-        **({} if fallback is None else {"fallback_max_concurrent": fallback.max_concurrent}),
-    )
-    present = {"breaker": breaker, "max_concurrent": bulkhead, "timeout": timeout, "pool": plan.pool,
-               **{name: getattr(settings, name) for name in KINDS}, "shadow": settings.shadow or None}
-    stated = {name for name, value in present.items() if value is not None or (plan.whole and name != "pool")}
-    if settings.adaptive_limit is not None:
-        stated.discard("max_concurrent")
-    if not reachable and not plan.given_timeout:
-        stated.discard("timeout")  # the default says nothing where no timeout could be
-    return settings, frozenset(stated)
 
 
 def _agree(command: Command, plan: Plan, group: str, settings: Settings, stated: frozenset[str],

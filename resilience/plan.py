@@ -10,7 +10,8 @@ import attrs
 from .core.checks import number, ordinary_exceptions, text
 from .errors import ConfigError
 from .pipeline.binding import flavour_of
-from .pipeline.policies import Cache, Policy, Shadow, ThreadPool, Timeout
+from .pipeline.policies import Bulkhead, Cache, CircuitBreaker, Fallback, Policy, Shadow, ThreadPool, Timeout
+from .pipeline.settings import KINDS, Settings
 from .pipeline.shape import Flavour
 from .registry import Registry
 
@@ -104,3 +105,28 @@ class Plan:
             isolation=self.isolation if self.isolation != "auto" else inner.isolation,
             ignore=(*self.ignore, *inner.ignore), shadow=(*self.shadow, *inner.shadow), whole=self.whole or inner.whole,
             given_timeout=inner.given_timeout if inner.find(Timeout) else self.given_timeout)
+
+    def settings(self, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
+        """What this means for a function of this *flavour*: settings, and the names of those it says anything about."""
+        breaker, bulkhead, timeout = self.find(CircuitBreaker), self.find(Bulkhead), self.find(Timeout)
+        fallback = self.find(Fallback)
+        reachable = flavour.is_async or flavour is Flavour.THREAD
+        settings = Settings(
+            timeout=timeout.timeout if timeout is not None and reachable else None,
+            max_concurrent=None if bulkhead is None else bulkhead.max_concurrent,
+            isolation="thread" if flavour is Flavour.THREAD else "semaphore",
+            breaker=breaker,
+            pool=self.pool,
+            shadow=self.shadow,
+            has_fallback=fallback is not None,
+            **{name: self.find(kind) for name, kind in KINDS.items()},
+            **({} if fallback is None else {"fallback_max_concurrent": fallback.max_concurrent}),
+        )
+        present = {"breaker": breaker, "max_concurrent": bulkhead, "timeout": timeout, "pool": self.pool,
+                   **{name: getattr(settings, name) for name in KINDS}, "shadow": settings.shadow or None}
+        stated = {name for name, value in present.items() if value is not None or (self.whole and name != "pool")}
+        if settings.adaptive_limit is not None:
+            stated.discard("max_concurrent")
+        if not reachable and not self.given_timeout:
+            stated.discard("timeout")  # the default says nothing where no timeout could be
+        return settings, frozenset(stated)
