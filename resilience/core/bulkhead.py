@@ -1,7 +1,8 @@
 """Bulkhead: at most so many calls at once.
 
 A sack of tokens: a list. Taking the last one (``del tokens[-1]``) and adding
-one (``tokens += TOKEN``) are atomic, so neither needs a lock. A bulkhead
+one (``tokens += TOKEN``, or ``tokens.append(None)`` where an interrupt right
+after it harms nobody) are atomic, so neither needs a lock. A bulkhead
 without a limit counts too, minting tokens as it runs out, so that every command
 knows how many of its calls are in flight. Growing adds tokens; shrinking takes
 free ones and owes the rest, which are taken as they come back, by the next

@@ -75,9 +75,10 @@ class Circuit:
 
     Every method may be called from any thread. Listeners hear of a change after
     the lock is released. The compiled wrapper (pipeline.template) has acquire()
-    and settle() of a healthy circuit written out, to save two calls: a term that
-    ``admits`` is the permit, and a good result is bumped if it came in less than
-    ``slow_s`` and before the term's ``calm_until``, which is past when the term is.
+    and settle() of a healthy circuit written out, to save two calls: before its
+    ``free_until`` a term is the permit without being asked, and a good result is
+    bumped if it came in less than ``slow_s`` and before the term's ``calm_until``,
+    which is past when the term is.
     """
 
     __slots__ = ("_busy", "_config", "_emit", "_group", "_horizon", "_key", "_late", "_lock", "_openings", "_random",
@@ -125,7 +126,7 @@ class Circuit:
             CircuitOpenError: The call must not start.
         """
         term = self.term
-        if term.admits or now < term.looks_at:
+        if now < term.free_until:
             return term
         if term.passes or now >= term.until or term.state is State.HALF_OPEN:
             permit = self._knock(now)

@@ -17,6 +17,8 @@ from __future__ import annotations
 from typing import Final
 
 _PARTS: Final = 8
+#: Tokens of nobody. A list that is empty but for one call would be given memory, and back again, by each call: 35 ns.
+BALLAST: Final = 8
 
 
 class Cohorts:
@@ -35,10 +37,10 @@ class Cohorts:
 
     def turn(self, slow_call: float, now: float) -> int:
         """Begin the next cohort; how many calls are overdue."""
-        self._past = [each for each in (*self._past, (self.edge, self.running)) if each[1]]
+        self._past = [each for each in (*self._past, (self.edge, self.running)) if len(each[1]) > BALLAST]
         self._begin(slow_call, now)
-        return sum(len(cohort) for end, cohort in self._past if end + slow_call <= now)
+        return sum(len(cohort) - BALLAST for end, cohort in self._past if end + slow_call <= now)
 
     def _begin(self, slow_call: float, now: float) -> None:
-        self.running: list[None] = []
+        self.running: list[None] = [None] * BALLAST
         self.edge = now + slow_call / _PARTS

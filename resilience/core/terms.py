@@ -25,7 +25,7 @@ GOOD, BAD, SLOW_GOOD, SLOW_BAD = range(4)
 class Term:
     """One stay in one state."""
 
-    __slots__ = ("admits", "bump", "calm_until", "cohort", "looks_at", "refuses_until", "seq", "since", "until")
+    __slots__ = ("bump", "calm_until", "cohort", "free_until", "refuses_until", "seq", "since", "until")
     state: ClassVar[State]
     bump: Callable[[], object]  # tallies one good and fast result; called only before calm_until
     passes: ClassVar[bool] = False  # lets every call pass
@@ -33,12 +33,11 @@ class Term:
 
     def __init__(self, seq: int, now: float) -> None:
         self.seq, self.since = seq, now
-        self.admits = self.passes  # lets every call pass without being asked
+        self.free_until = inf if self.passes else -inf  # until when a call may pass without asking
         self.until = inf  # when a caller may end this term by knocking
         self.refuses_until = -inf  # until when there is nothing to ask: the answer is no
         self.calm_until = -inf  # until when a good and fast result needs no lock
-        self.cohort: list[None] | None = None  # where a call is to be counted while it is under way
-        self.looks_at = -inf  # when a caller is to look() at those
+        self.cohort: list[None] | None = None  # where a call is counted while it is under way; look() weighs those
 
     def look(self, now: float) -> Trigger | None:
         """Weigh the calls that are under way. The caller holds the lock."""
@@ -80,7 +79,7 @@ class Closed(Term):
         if cohorts is None or config.slow_call is None or now < cohorts.edge:
             return None
         late = cohorts.turn(config.slow_call, now)
-        self.cohort, self.looks_at = cohorts.running, cohorts.edge
+        self.cohort, self.free_until = cohorts.running, cohorts.edge
         if not late:
             return None
         good, bad, slow_good, slow_bad = self.counts(now)
@@ -92,11 +91,10 @@ class Closed(Term):
     def _watch(self, now: float) -> None:
         config = self._config
         if not self.watches or config.slow_call is None or not config.slow_in_flight:
-            self._cohorts, self.cohort, self.looks_at = None, None, -inf
+            self._cohorts, self.cohort, self.free_until = None, None, inf
         elif self._cohorts is None:
             self._cohorts = cohorts = Cohorts(config.slow_call, now)
-            self.cohort, self.looks_at = cohorts.running, cohorts.edge
-        self.admits = self._cohorts is None
+            self.cohort, self.free_until = cohorts.running, cohorts.edge
     def record(self, column: int, now: float) -> Trigger | None:
         self.harvest()
         self._window.add(column, now)

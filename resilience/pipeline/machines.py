@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..core.adaptive import Limiter
-from ..core.bulkhead import TOKEN, Slots
+from ..core.bulkhead import Slots
 from ..core.circuit import Circuit
 from ..core.events import ShadowRejected, State, StateChanged, Trigger
 from ..core.hedge import Racer
@@ -183,7 +183,6 @@ class Machines:
             "admit": circuit and circuit.acquire,
             "settle": circuit and circuit.settle,
             "slots": slots,
-            "TOKEN": TOKEN,
             "enter": deadlines.enter,
             "leave": deadlines.leave,
             "lapsed": deadlines.lapsed,

@@ -74,14 +74,15 @@ if IN_USE and spent():
     event = {int(Event.NO_TIME_LEFT)}
     raise belated(started)"""
 
+# Circuit.acquire of a term that lets calls pass for now.
 ASK: Final = """\
 permit = circuit.term
-if not permit.admits:
+if started >= permit.free_until:
     permit = admit(started)"""
 
 ASK_OR_RAISE: Final = """\
 permit = circuit.term
-if not permit.admits:
+if started >= permit.free_until:
     if started < permit.refuses_until:
         raise refusal(permit, started)
     permit = admit(started)"""
@@ -103,16 +104,16 @@ free = len(sack)
 if free < slots.least_free:
     slots.least_free = free"""
 
-# Count a call that is under way, if its term wants to know (core.cohorts).
+# Count a call that is under way, if its term wants to know (core.cohorts). An interrupt falls after the append, when
+# ``cohort`` says already that there is something to take away.
 BOARD: Final = """\
 cohort = permit.cohort
 if cohort is not None:
-    cohort += TOKEN
-    aboard = cohort"""
+    cohort.append(None)"""
 
 LAND: Final = """\
-if aboard is not None:
-    del aboard[-1]"""
+if cohort is not None:
+    del cohort[-1]"""
 
 # Of an adaptive limit, which may let one wait.
 TAKE_IN_TURN: Final = """\

@@ -57,7 +57,7 @@ from .shape import Flavour, Shape
 #: What the text's free names are bound to, in the order of make()'s parameters.
 NAMES: Final = ("fn", "clock", "classify", "rescuable", "rescue", "emitted", "EVENT_OF",
                 "recorder", "pending", "push", "drain", "success",
-                "circuit", "admit", "refusal", "settle", "slots", "TOKEN", "enter", "leave", "lapsed", "submit", "wait",
+                "circuit", "admit", "refusal", "settle", "slots", "enter", "leave", "lapsed", "submit", "wait",
                 "throttle", "shed", "random", "rate", "pace", "reserve", "linger", "answered", "take", "queue",
                 "report", "retries", "again", "unwanted", "nap", "belated")
 
@@ -153,7 +153,6 @@ def _execution(shape: Shape) -> str:
         outcome = outcome.replace("classify(error)", "classify(late or error)")
     return "\n".join(filter(None, [
         "held = None" if held else "",
-        "aboard = None" if shape.breaker else "",
         "watch = None" if deadline else "",
         "try:",
         _indent(BOARD) if shape.breaker else "",
@@ -173,8 +172,8 @@ def _execution(shape: Shape) -> str:
         "    event = EVENT_OF[outcome]",
         _indent(RAISE_LATE) if deadline else "",
         "    raise",
-        "sack += TOKEN" if held else "",
         LAND if shape.breaker else "",
+        "sack.append(None)" if held else "",
         "now = clock()",
         LEAVE if deadline else "",
         _reports(shape, str(SUCCESS)),
@@ -205,7 +204,7 @@ def _without_slot(shape: Shape) -> str:
         "if held is None:",
         _indent(TURNED_AWAY) if shape.breaker else "",
         "    raise",
-        "held += TOKEN",
+        "held.append(None)",
     ]))
 
 
@@ -213,7 +212,7 @@ def _count(shape: Shape) -> str:
     """Weigh and count a success."""
     if shape.breaker:
         healthy = "now < permit.calm_until and took < circuit.slow_s"
-        full = f"not permit.bump() % {BATCH}"  # it counts the calls of its term
+        full = f"not permit.bump() & {BATCH - 1}"  # it counts the calls of its term
         slow_way = f"settle(permit, {SUCCESS}, started, now)\nsuccess(started, now)"
     else:
         healthy, full, slow_way = "now < recorder.edge", f"len(pending) >= {BATCH}", "success(started, now)"
