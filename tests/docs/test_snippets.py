@@ -54,6 +54,8 @@ def namespace():
     module.__dict__.update(fetch_price=fetch_price, my_clock=time.monotonic)
     yield module.__dict__
     module.__dict__.get("unsubscribe", lambda: None)()
+    if "configuration" in module.__dict__:
+        module.configuration.close()
     clear(default_registry)
 
 
