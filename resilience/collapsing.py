@@ -75,7 +75,8 @@ def collapse(fn: Any = UNSET, /, **settings: Any) -> Any:
 
     The batch function takes a list of items, none twice, and returns a mapping with an answer by item, or a
     sequence of answers in the order of the list; an answer that is an exception is raised. What results is called
-    with one item, by position, and returns its answer. Methods' batches are each object's own.
+    with one item, by position, and returns its answer. Methods' batches are each object's own. A caller whose
+    deadline() passes waits no longer.
 
     Args:
         fn: The batch function, when used bare: a plain function, for callers that are threads, or a coroutine
@@ -209,7 +210,7 @@ class _ThreadCalls(_Calls):
 
     def __init__(self, fn: Callable[..., Any], name: str, config: Collapse) -> None:
         super().__init__(fn, name, config)
-        self.batches = ThreadBatches(config, self._run, self._keep, self._clock)
+        self.batches = ThreadBatches(config, self._run, self._keep, self._clock, name)
 
     def of_function(self) -> Callable[..., Any]:
         """What is called with one item."""
@@ -242,7 +243,7 @@ class _TaskCalls(_Calls):
 
     def __init__(self, fn: Callable[..., Any], name: str, config: Collapse) -> None:
         super().__init__(fn, name, config)
-        self.batches = TaskBatches(config, self._run, self._keep, lambda kept: kept.context.copy())
+        self.batches = TaskBatches(config, self._run, self._keep, lambda kept: kept.context.copy(), name)
 
     def of_function(self) -> Callable[..., Any]:
         """What is called with one item, and awaited."""

@@ -27,6 +27,7 @@ from contextvars import Context
 from typing import Any
 
 from ..core.batch import Batch, Batcher, Collapse, Place, Ticket
+from .time_left import Patience, in_use
 
 _TOKEN = (None,)
 
@@ -61,12 +62,13 @@ class ThreadBatch(Batch):
 
 
 class _Caller(Ticket[ThreadBatch]):
-    """A ticket, and whether its holder has the leadership (``grip``) or had it (``led``)."""
+    """A ticket, and whether its holder has the leadership (``grip``) or had it (``led``), and his ``patience``."""
 
-    __slots__ = ("grip", "led")
+    __slots__ = ("grip", "led", "patience")
 
-    def __init__(self) -> None:
+    def __init__(self, patience: Patience | None) -> None:
         super().__init__()
+        self.patience = patience
         self.grip: list[list[None]] = []
         self.led = False
 
@@ -80,11 +82,12 @@ class ThreadBatches:
             is no Exception: an interrupt.
         keep: Called when a batch is made, with the first caller's owner; returns what the batch is to keep.
         clock: Monotonic seconds. One with a ``sleep`` of its own (ManualClock) passes the time by that.
+        name: Of what is called, for those who have no time for it.
     """
 
     def __init__(self, config: Collapse, run: Callable[[Any, list[Place]], None], keep: Callable[[Any], Any],
-                 clock: Callable[[], float]) -> None:
-        self._run, self._clock = run, clock
+                 clock: Callable[[], float], name: str) -> None:
+        self._run, self._clock, self._name = run, clock, name
         self._batcher = Batcher(config, lambda lane, owner: ThreadBatch(lane, keep(owner)))
 
     @property
@@ -97,8 +100,13 @@ class ThreadBatches:
         self._batcher.renew()
 
     def ask(self, lane: Hashable, key: Hashable, item: Any, owner: Any) -> Place:
-        """Wait for what comes of *item*; see Batcher.join()."""
-        caller = _Caller()
+        """Wait for what comes of *item*; see Batcher.join().
+
+        Raises:
+            NoTimeLeftError: The caller's deadline has passed.
+            DeadlineExceededError: It passed while he waited. Who runs the batch himself has waited enough.
+        """
+        caller = _Caller(Patience.of(self._name) if in_use else None)
         try:
             return self._ask(caller, lane, key, item, owner)
         finally:
@@ -128,15 +136,21 @@ class ThreadBatches:
                 grip += (tokens,)
                 batch.leader, batch.bell, caller.led = me, gate, True
             except IndexError:
-                gate.acquire()
+                pass
+            if grip:
+                self._lead(batch, gate, caller.patience)
             else:
-                self._lead(batch, gate)
+                gate.acquire(timeout=-1 if caller.patience is None else caller.patience.left())
         return place
 
-    def _lead(self, batch: ThreadBatch, gate: threading.Lock) -> None:
+    def _lead(self, batch: ThreadBatch, gate: threading.Lock, patience: Patience | None) -> None:
         while not batch.closed:
             left = batch.due - self._clock()
-            if left <= 0 or not self._rest(gate, left):
+            if left <= 0:
+                break
+            if patience is not None and (end := patience.left()) < left:
+                self._rest(gate, end)
+            elif not self._rest(gate, left):
                 break
         self._run(batch.kept, self._batcher.take(batch))
         batch.over = True
@@ -225,11 +239,12 @@ class TaskBatches:
         run: As for ThreadBatches, but a coroutine function.
         keep: As for ThreadBatches.
         context: The context to run a batch in, given what it keeps.
+        name: As for ThreadBatches.
     """
 
     def __init__(self, config: Collapse, run: Callable[[Any, list[Place]], Coroutine[Any, Any, None]],
-                 keep: Callable[[Any], Any], context: Callable[[Any], Context]) -> None:
-        self._config, self._run, self._keep, self._context = config, run, keep, context
+                 keep: Callable[[Any], Any], context: Callable[[Any], Context], name: str) -> None:
+        self._config, self._run, self._keep, self._context, self._name = config, run, keep, context, name
         self.renew()
 
     def renew(self) -> None:
@@ -238,7 +253,13 @@ class TaskBatches:
         self._latest: _Home | None = None  # nearly always the right one
 
     def enter(self, lane: Hashable, key: Hashable, item: Any, owner: Any) -> Waiting:
-        """Ask for *item*; see Batcher.join(). If the wait for it does not end by itself, leave() is to be called."""
+        """Ask for *item*; see Batcher.join(). If the wait for it does not end by itself, leave() is to be called.
+
+        Raises:
+            NoTimeLeftError: The caller's deadline has passed. If that comes later, the wait ends with a
+                DeadlineExceededError.
+        """
+        patience = Patience.of(self._name) if in_use else None
         loop = asyncio.get_running_loop()
         home = self._latest
         if home is None or home.loop() is not loop:
@@ -251,6 +272,9 @@ class TaskBatches:
             assert place is not None
             waiting.asked = place
             batch.waiters.append(waiting.waiter)
+            if patience is not None:
+                timer = loop.call_later(patience.given, _lose, waiting.waiter, patience)
+                waiting.waiter.add_done_callback(lambda _: timer.cancel())
             if batch.closed:
                 self._start(loop, home, batch)
             elif batch.timer is None:
@@ -262,6 +286,8 @@ class TaskBatches:
 
     def leave(self, waiting: Waiting) -> None:
         """Wait no longer."""
+        if waiting.waiter.done() and not waiting.waiter.cancelled():
+            waiting.waiter.exception()  # seen, even by one who was cancelled as his time ran out
         if not waiting.home.batcher.leave(waiting) and waiting.batch is not None:
             _drop(waiting.loop, waiting.batch)
 
@@ -291,6 +317,11 @@ class TaskBatches:
             home = self._homes.setdefault(loop, _Home(loop, self._config, self._keep))
         self._latest = home
         return home
+
+
+def _lose(waiter: asyncio.Future[None], patience: Patience) -> None:
+    if not waiter.done():
+        waiter.set_exception(patience.lost())
 
 
 def _tell(waiters: list[asyncio.Future[None]], task: asyncio.Task[None]) -> None:

@@ -87,30 +87,33 @@ class Flight:
             with contextlib.suppress(RuntimeError):  # woken before; or its loop is closed, and nobody waits
                 wake()
 
-    def wait(self) -> None:
-        """Block the thread until it is over; to be called within waiting()."""
+    def wait(self, seconds: float | None) -> None:
+        """Block the thread until it is over, or for *seconds*; to be called within waiting()."""
         gate = threading.Lock()
         gate.acquire()
         leave = gate.release
         self._waiters.append(leave)
         try:
             if not self.over:
-                gate.acquire()
-        except BaseException:
-            self._forget(leave)
-            raise
+                gate.acquire(timeout=-1 if seconds is None else seconds)
+        finally:
+            if not self.over:
+                self._forget(leave)
 
-    async def wait_async(self) -> None:
-        """Suspend the task until it is over; to be called within waiting(), on the leader's loop."""
+    async def wait_async(self, seconds: float | None) -> None:
+        """Suspend the task until it is over, or for *seconds*; to be called within waiting(), on the leader's loop."""
         landed = self.home.create_future()
         wake = functools.partial(_settle, landed, self.home)
         self._waiters.append(wake)
+        timer = None if seconds is None else self.home.call_later(seconds, wake)
         try:
             if not self.over:
                 await landed
-        except BaseException:
-            self._forget(wake)
-            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if not self.over:
+                self._forget(wake)
 
     def _forget(self, wake: Callable[[], object]) -> None:
         with contextlib.suppress(ValueError):

@@ -34,13 +34,14 @@ from typing import Any, ClassVar, Final, Self
 import attrs
 
 from ..core.checks import number, strict
-from ..errors import ConfigError
+from ..errors import ConfigError, DeadlineExceededError, NoTimeLeftError
 
 #: What Envoy sends to upstreams, and heeds with ``respect_expected_rq_timeout``: whole milliseconds left.
 DEADLINE_HEADER: Final = "x-envoy-expected-rq-timeout-ms"
 _MOST_S: Final = 86_400.0
 _DIGITS: Final = re.compile(r"[0-9]{1,10}", re.ASCII)  # ten digits are 115 days
 
+_SLACK_S: Final = 0.002  # that a loop's timer may be early: uvloop's counts milliseconds
 #: Not empty once the process has used a deadline.
 in_use: list[None] = []
 #: The globals of compiled wrappers.
@@ -92,13 +93,21 @@ def give_back(end: End) -> None:
         _current.set(end.outer)
 
 
-def spent(slack: float = 0.0) -> bool:
-    """Whether no time is left, or less than *slack* seconds."""
+def spent() -> bool:
+    """Whether no time is left."""
     end = current()
-    return end is not None and end.time_left() <= slack
+    return end is not None and end.time_left() <= 0.0
 
 
 wrapper_globals["spent"] = spent
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether *error* came for want of time, and by the deadline in force here: so for nobody else's fault."""
+    if not isinstance(error, (DeadlineExceededError, NoTimeLeftError)):
+        return False
+    end = current()
+    return end is not None and end.time_left() <= _SLACK_S
 
 
 def shortened(seconds: float | None) -> float | None:
@@ -121,6 +130,47 @@ def remaining() -> float | None:
     """Seconds until the deadline in force, 0 or less when it has passed; None without one."""
     end = current()
     return None if end is None else end.time_left()
+
+
+class Patience:
+    """For how long a caller may wait who has a deadline; ``None`` instead of one who has none.
+
+    Attributes:
+        given: Seconds that he had at first.
+    """
+
+    __slots__ = ("_end", "_key", "given")
+
+    def __init__(self, key: str, end: End) -> None:
+        """Begin to wait for what is called *key*.
+
+        Raises:
+            NoTimeLeftError: The deadline has passed.
+        """
+        self._key, self._end, self.given = key, end, end.time_left()
+        if self.given <= 0.0:
+            raise NoTimeLeftError(key)
+
+    @classmethod
+    def of(cls, key: str) -> Self | None:
+        """That of the caller."""
+        end = current()
+        return None if end is None else cls(key, end)
+
+    def left(self) -> float:
+        """Seconds, more than 0.
+
+        Raises:
+            DeadlineExceededError: No time is left.
+        """
+        left = self._end.time_left()
+        if left <= 0.0:
+            raise self.lost()
+        return left
+
+    def lost(self) -> DeadlineExceededError:
+        """What to raise when it is."""
+        return DeadlineExceededError(self._key, self.given)
 
 
 def deadline_headers() -> dict[str, str]:

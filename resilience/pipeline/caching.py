@@ -26,6 +26,7 @@ from ..core.cache import Cache, Entry, Store
 from ..core.outcome import Event
 from ..drivers.flights import Flight, Flights, running_loop
 from ..drivers.request import current_request
+from ..drivers.time_left import in_use, ran_out, remaining
 from ..errors import RejectedError
 from ..metrics.recorder import Recorder
 from .cache_keys import CacheKeys
@@ -207,9 +208,10 @@ class Caching:
                     if isinstance(other, Entry):
                         return self._given(other, args, kwargs)
                     with other.waiting() as allowed:
-                        if not allowed:
-                            break
-                        other.wait()
+                        left = remaining() if in_use else None
+                        if not allowed or (left is not None and left <= 0.0):
+                            break  # for ever, or too late, and then the wrapper says so
+                        other.wait(left)
                     if other.answered:
                         return self._followed(other)
                 try:
@@ -243,9 +245,10 @@ class Caching:
                     if isinstance(other, Entry):
                         return await self._given_async(other, args, kwargs)
                     with other.waiting() as allowed:
-                        if not allowed:
-                            break
-                        await other.wait_async()
+                        left = remaining() if in_use else None
+                        if not allowed or (left is not None and left <= 0.0):
+                            break  # for ever, or too late, and then the wrapper says so
+                        await other.wait_async(left)
                     if other.answered:
                         return self._followed(other)
                 try:
@@ -308,6 +311,8 @@ class Caching:
     def _came(self, answers: _Answers, flight: Flight, result: Any, epoch: int) -> Any:
         """Keep what an execution returned, if it is to be, and let those have it who wait for it."""
         if type(result) is Rescued:
+            if ran_out(result.error):
+                return _bare(result)  # nobody else's answer
             self._keep(answers, flight.key, result.error, epoch, rescued=True)
             if result.failure is not None:
                 flight.fail(result.failure)
@@ -319,7 +324,7 @@ class Caching:
         return result
 
     def _failed(self, answers: _Answers, flight: Flight, error: Exception, epoch: int) -> None:
-        if isinstance(error, concurrent.futures.CancelledError):
+        if isinstance(error, concurrent.futures.CancelledError) or ran_out(error):
             return  # no answer, so somebody else leads
         self._keep(answers, flight.key, error, epoch, rescued=False)
         flight.fail(error)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from ..core.bulkhead import Bulkhead, Slots
 from ..core.circuit import Circuit
@@ -27,7 +27,7 @@ from ..core.outcome import (
     Event,
 )
 from ..drivers.races import JobRace
-from ..drivers.time_left import spent
+from ..drivers.time_left import ran_out
 from ..drivers.workers import Isolation, Job
 from ..errors import (
     BadRequestError,
@@ -62,7 +62,6 @@ _RETRY = int(Event.RETRY)
 #: What stands between a wrapper and its function on a worker.
 _DRIVERS = frozenset(each.__code__ for each in (Isolation.wait, Job.outcome, Job.run, JobRace.result))
 _NO_TIME_LEFT = int(Event.NO_TIME_LEFT)
-_SLACK: Final = 0.002  # seconds that a loop's timer may be early: uvloop's counts milliseconds
 _RAN = frozenset(EVENT_OF.values())
 
 
@@ -86,7 +85,7 @@ class Ledger:
             return CANCELLED
         if isinstance(error, CallTimeoutError) and error.key == self._key:
             return CUT_SHORT if isinstance(error, DeadlineExceededError) else TIMEOUT
-        if isinstance(error, (DeadlineExceededError, NoTimeLeftError)) and spent(_SLACK):
+        if ran_out(error):
             return CUT_SHORT  # of a call inside, by the deadline of our own caller
         return IGNORED if isinstance(error, self._ignore) or _never_began(error) else FAILURE
 

@@ -12,30 +12,11 @@ import weakref
 import pytest
 
 from resilience import CircuitBreaker, MissingAnswerError, Registry, collapse, command, request_context
-from resilience.testing import ManualClock
 from tests.core.hammer import hammer
 from tests.drivers.until import until
 from tests.interrupts import interrupted
 
-LONG = 60.0  # a window that no test waits for
-
-
-class Clock(ManualClock):
-    """A clock on which time passes once *ready* says so, while its caller sleeps; else at the end of the test."""
-
-    def __init__(self, ready=lambda: True):
-        super().__init__()
-        self.ready = ready
-
-    def sleep(self, seconds):
-        until(self.ready)
-        self.advance(seconds)
-
-
-def collapsed(fn, clock, **settings):
-    """A collapsed function whose windows pass on *clock*, without any policy that would use a thread."""
-    guarded = command(registry=Registry(clock=clock), key="k", timeout=None, max_concurrent=None, breaker=None)(fn)
-    return collapse(**settings)(guarded)
+from .collapsed import LONG, Clock, batches_of, collapsed, waiting
 
 
 def bare(fn, clock, **settings):
@@ -68,18 +49,6 @@ def at_once(*works):
         thread.join(30)
     assert not any(thread.is_alive() for thread in crowd)
     return ends
-
-
-def batches_of(single):
-    """What is behind a collapsed plain function."""
-    return next(cell.cell_contents.__self__ for cell in single.__closure__
-                if hasattr(getattr(cell.cell_contents, "__self__", None), "batcher"))
-
-
-def waiting(single):
-    """How many callers are in the open batch."""
-    batch = batches_of(single).batcher.open_in((0,))
-    return 0 if batch is None else batch.callers
 
 
 def test_a_full_batch_of_threads_is_one_call_in_one_of_their_threads():
