@@ -9,8 +9,8 @@ share a command need not answer the same.
 What is not there at the first look takes the slow way: find the store (of the
 request, if that is the scope), lead an execution or follow one that is under way,
 keep what comes of it. Followers and hits are counted as ``responses_from_cache`` and
-as nothing else. The two ways through it, for threads and for tasks, differ in their
-``await``s alone.
+as nothing else; a follower who is cancelled as that. The two ways through it, for
+threads and for tasks, differ in their ``await``s alone.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from .cache_keys import CacheKeys
 from .twins import keepsake_of, twin_of
 
 _CACHED: Final = (int(Event.RESPONSES_FROM_CACHE),)
+_CANCELLED: Final = (int(Event.CANCELLED),)
 _Args = tuple[Any, ...]
 _Kwargs = dict[str, Any]
 
@@ -207,11 +208,8 @@ class Caching:
                 while (other := self._next(answers, flight)) is not None:
                     if isinstance(other, Entry):
                         return self._given(other, args, kwargs)
-                    with other.waiting() as allowed:
-                        left = remaining() if in_use else None
-                        if not allowed or (left is not None and left <= 0.0):
-                            break  # for ever, or too late, and then the wrapper says so
-                        other.wait(left)
+                    if not self._waited(other):
+                        break
                     if other.answered:
                         return self._followed(other)
                 try:
@@ -244,11 +242,8 @@ class Caching:
                 while (other := self._next(answers, flight)) is not None:
                     if isinstance(other, Entry):
                         return await self._given_async(other, args, kwargs)
-                    with other.waiting() as allowed:
-                        left = remaining() if in_use else None
-                        if not allowed or (left is not None and left <= 0.0):
-                            break  # for ever, or too late, and then the wrapper says so
-                        await other.wait_async(left)
+                    if not await self._waited_async(other):
+                        break
                     if other.answered:
                         return self._followed(other)
                 try:
@@ -286,6 +281,32 @@ class Caching:
         if leader is None:
             return answers.store.get(flight.key, self._clock())  # it may have come before we boarded
         return leader if leader.home is flight.home else None
+
+    def _waited(self, leader: Flight) -> bool:
+        """Wait for *leader*; False: it would be for ever, or he is too late, and then the wrapper says so."""
+        try:
+            with leader.waiting() as allowed:
+                left = remaining() if in_use else None
+                if not allowed or (left is not None and left <= 0.0):
+                    return False
+                leader.wait(left)
+        except BaseException:
+            self._recorder.count(_CANCELLED, self._clock())
+            raise
+        return True
+
+    async def _waited_async(self, leader: Flight) -> bool:
+        """The same for a task."""
+        try:
+            with leader.waiting() as allowed:
+                left = remaining() if in_use else None
+                if not allowed or (left is not None and left <= 0.0):
+                    return False
+                await leader.wait_async(left)
+        except BaseException:
+            self._recorder.count(_CANCELLED, self._clock())
+            raise
+        return True
 
     def _given(self, kept: Entry, args: _Args, kwargs: _Kwargs) -> Any:
         """The answer that was kept. An exception is raised, or the fallback answers for it, as it did before."""

@@ -208,7 +208,7 @@ class Machines:
         environment, clock = self.environment, self._clock
         retrying = Retrying(self.retry, key=self._key, group=self._group, clock=clock, random=environment.random,
                             recorder=self.recorder, emitter=environment.emitter, ledger=ledger)
-        nap = async_sleeper(clock) if flavour.is_async else sleeper(clock)
+        nap = retrying.nap_async(async_sleeper(clock)) if flavour.is_async else retrying.nap(sleeper(clock))
         return {"retries": self.retry, "again": retrying.again, "unwanted": retrying.unwanted, "nap": nap}
 
     def hedging(self, *, deposits: bool) -> Hedging:

@@ -21,6 +21,7 @@ from .emitter import Emitter
 from .ledger import Ledger
 
 _RETRY = int(Event.RETRY)
+_CANCELLED = (int(Event.CANCELLED),)
 _NEVER = (int(Event.CANCELLED), int(Event.BAD_REQUEST))
 
 
@@ -74,6 +75,30 @@ class Retrying:
             self._recorder.count((_RETRY,), now)
             self._tell(None, int(Event.SUCCESS), attempt, delay, now)
         return delay
+
+    def nap(self, sleep: Callable[[float], Any]) -> Callable[[float], Any]:
+        """*sleep* for the pauses of a plain function: a call that is interrupted in one has ended as cancelled."""
+
+        def nap(seconds: float) -> None:
+            try:
+                sleep(seconds)
+            except BaseException:
+                self._recorder.count(_CANCELLED, self._clock())
+                raise
+
+        return nap
+
+    def nap_async(self, sleep: Callable[[float], Any]) -> Callable[[float], Any]:
+        """The same for a coroutine function."""
+
+        async def nap(seconds: float) -> None:
+            try:
+                await sleep(seconds)
+            except BaseException:
+                self._recorder.count(_CANCELLED, self._clock())
+                raise
+
+        return nap
 
     def _delay(self, policy: Retry, attempt: int, pause: float, elapsed: float, now: float,
                error: BaseException | None) -> float | None:
