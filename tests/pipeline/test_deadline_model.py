@@ -125,7 +125,7 @@ class Model:
                 return how, now
             self.counts[call.key]["retry"] += 1
             if now + call.pause >= stop - SAME:  # cancelled in its pause, by an outer timeout
-                self.counts[call.key]["cancelled"] += 0  # no attempt is under way
+                self.counts[call.key]["cancelled"] += 1  # instead of the attempt that was to follow
                 return "cancelled", stop
             now += call.pause
         raise AssertionError
