@@ -8,6 +8,8 @@ nearly ran out, nor one that never ends may keep that permit. Three bounds:
     for all pieces        upload_timeout    408
     for their bytes       max_body          413
 
+A body that breaks off, or whose chunks are malformed, is 400.
+
 Only the time spent waiting for the client is counted; what the upstream takes to
 swallow a piece is no fault of the client's. The bound for all pieces is looked at
 when one arrives, so a wait ends no later than upload_timeout + client_timeout,
@@ -28,10 +30,6 @@ _T = TypeVar("_T")
 
 #: A body up to this size is taken in before the service is called, so that a slow client holds no permit.
 SMALL_BODY_BYTES: Final = 64 * 1024
-
-
-class ClientGoneError(Exception):
-    """The client left, or stopped taking."""
 
 
 class Intake:
@@ -57,14 +55,14 @@ class Intake:
         """The next piece, and whether there is more.
 
         Raises:
-            ClientGoneError: The client left.
-            Problem: 408 or 413.
+            Problem: 400, 408 or 413.
         """
         clock = asyncio.get_running_loop().time
         began = clock()
         message = await within(self._patience, self._receive(), _late)
         if message["type"] != "http.request":
-            raise ClientGoneError
+            # It left, or what it sent is no body: servers say the same of both, and one who left takes no harm.
+            raise Problem(400, "the body broke off, or its chunks are malformed", close=True)
         body, more = message.get("body", b""), message.get("more_body", False)
         if self._waiting_s is not None:
             self._waiting_s -= clock() - began
@@ -80,8 +78,7 @@ class Intake:
         """All of a small body.
 
         Raises:
-            ClientGoneError: The client left.
-            Problem: 400 if it has not *length* bytes; 408 or 413.
+            Problem: 400, also if it has not *length* bytes; 408 or 413.
         """
         body, more = await self.piece()
         while more:

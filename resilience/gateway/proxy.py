@@ -31,10 +31,10 @@ from ..errors import ResilienceError
 from ..registry import Registry, default_registry
 from .admission import PSEUDONYM, Admission
 from .config import GatewayConfig, load
-from .disconnect import Disconnects, Receive
+from .disconnect import ClientGoneError, Disconnects, Receive
 from .headers import to_client
 from .http1 import Http1Client
-from .intake import SMALL_BODY_BYTES, ClientGoneError, Intake, within
+from .intake import SMALL_BODY_BYTES, Intake, within
 from .problem import Problem, problem_of
 from .service import Service
 from .upstream import Exchange, InvalidRequestError, Request, UpstreamClient, UpstreamError, UpstreamStalledError

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from resilience.drivers.deadlines import Deadlines
-from resilience.gateway.intake import ClientGoneError, Intake
+from resilience.gateway.intake import Intake
 from resilience.gateway.problem import Problem
 from resilience.testing import virtual_time
 
@@ -70,8 +70,9 @@ def test_a_client_that_leaves_is_not_late_and_not_too_large() -> None:
     async def scenario() -> None:
         intake = Intake(client([(0.0, b"x")], leaves=True), Deadlines("client", 30.0), 10.0, 1)
         assert (b"x", True) == await intake.piece()
-        with pytest.raises(ClientGoneError):
+        with pytest.raises(Problem) as caught:
             await intake.piece()
+        assert (400, True) == (caught.value.status, caught.value.close)
 
     virtual_time(scenario())
 
