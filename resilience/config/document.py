@@ -8,6 +8,7 @@ nothing has, say) and ends with finish().
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -150,6 +151,6 @@ def _dotted(path: tuple[str | int, ...]) -> str:
         if isinstance(step, int):
             key += f"[{step}]"
         else:
-            name = step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else f'"{step}"'
+            name = step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else json.dumps(step, ensure_ascii=False)
             key += f".{name}" if key else name
     return key
