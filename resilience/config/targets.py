@@ -103,6 +103,9 @@ def find(target: str) -> Found:
     flags = found.parent.__flags__ if inspect.isclass(found.parent) else _HEAP
     if flags & _IMMUTABLE or not flags & _HEAP:
         raise TargetError(f"{found.parent.__qualname__} is a type of C, whose methods cannot be replaced")
+    root = module.partition(".")[0]
+    if root in ("builtins", __name__.partition(".")[0]):
+        raise TargetError(f"guards are made of {root} themselves, and would guard themselves")
     return found
 
 

@@ -331,13 +331,15 @@ def test_what_cannot_be_guarded_is_a_mistake_at_load_or_if_imported_later_is_rep
 
 @pytest.mark.parametrize(("target", "message"), [
     ("str:upper", "there is no module str"),
+    ("builtins:len", "guards are made of builtins themselves, and would guard themselves"),
+    ("resilience.registry:Registry.get", "guards are made of resilience themselves, and would guard themselves"),
     ("builtins:str.upper", "str is a type of C, whose methods cannot be replaced"),
     ("zlib.nothing:x", "there is no module zlib.nothing: zlib is no package"),
     ("xml.nothing:x", "there is no module xml.nothing"),
     ("email.mime.nothing:x", "there is no module email.mime.nothing"),
     ("resilience_of_nobody:x", "there is no module resilience_of_nobody"),
 ])
-def test_a_module_that_does_not_exist_is_a_mistake_at_load(registry, target, message):
+def test_a_target_that_cannot_be_guarded_is_a_mistake_at_load(registry, target, message):
     assert [message] == mistakes_of(lambda: configure({"guards": {target: {}}}, registry=registry, environ={}))
 
 
