@@ -61,3 +61,6 @@ class Event(enum.IntEnum):
 
 
 EVENT_NAMES: Final = tuple(event.name.lower() for event in Event)
+#: Of calls that got a RejectedError, or a fallback's answer instead of one: their function did not run.
+REFUSALS: Final = ("short_circuited", "semaphore_rejected", "thread_pool_rejected", "throttled", "rate_limited",
+                   "no_time_left")

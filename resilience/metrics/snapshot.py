@@ -8,6 +8,7 @@ import attrs
 
 from ..core.events import State, StateChanged
 from ..core.histogram import Latency
+from ..core.outcome import REFUSALS
 
 
 @attrs.frozen(kw_only=True)
@@ -48,9 +49,8 @@ class Snapshot:
 
     @property
     def refused(self) -> int:
-        """Calls that were not let through: circuit open, bulkhead or pool full."""
-        c = self.counts
-        return c["short_circuited"] + c["semaphore_rejected"] + c["thread_pool_rejected"]
+        """Calls that were not let through: circuit open, bulkhead or pool full, throttled, over a rate, too late."""
+        return sum(map(self.counts.__getitem__, REFUSALS))
 
     @property
     def requests(self) -> int:

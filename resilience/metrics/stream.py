@@ -63,7 +63,7 @@ class Encoder:
                      "instance": self._instance}
             head = self._heads[snapshot.key] = json.dumps(fixed, separators=(",", ":"))[:-1] + ","
         settings, counts, latency = command.settings, snapshot.counts, snapshot.latency
-        refused = counts["short_circuited"] + counts["semaphore_rejected"] + counts["thread_pool_rejected"]
+        refused = snapshot.refused
         errors = counts["failure"] + counts["timeout"] + refused
         requests = counts["success"] + errors
         retry_after = "null" if snapshot.retry_after is None else f"{snapshot.retry_after:.3f}"

@@ -13,8 +13,9 @@ OpenPage = Callable[..., Page]  # conftest's fixture `open_page`
 EVENTS = (
     "success", "failure", "timeout", "short_circuited", "semaphore_rejected", "thread_pool_rejected", "bad_request",
     "fallback_success", "fallback_failure", "fallback_rejection", "fallback_missing", "exceptions_thrown", "cancelled",
-    "responses_from_cache", "collapsed", "emit", "fallback_emit",
+    "responses_from_cache", "collapsed", "emit", "fallback_emit", "throttled", "rate_limited", "no_time_left",
 )  # fmt: skip
+REFUSALS = ("short_circuited", "semaphore_rejected", "thread_pool_rejected", "throttled", "rate_limited", "no_time_left")
 
 
 def resilience(key: str, *, rate: float = 10.0, latency: float = 0.010, counts: Any = None, **changes: Any) -> Message:
@@ -22,7 +23,7 @@ def resilience(key: str, *, rate: float = 10.0, latency: float = 0.010, counts: 
     requests = round(rate * 10)
     error_rate = changes.pop("error_rate", 0.0)
     given = counts or {"success": requests - round(requests * error_rate), "failure": round(requests * error_rate)}
-    refused = sum(given.get(name, 0) for name in ("short_circuited", "semaphore_rejected", "thread_pool_rejected"))
+    refused = sum(given.get(name, 0) for name in REFUSALS)
     errors = refused + given.get("failure", 0) + given.get("timeout", 0)
     percentiles = {"mean": 1.0, "p0": 0.3, "p25": 0.7, "p50": 0.9, "p75": 1.2, "p90": 1.6, "p95": 2.0, "p99": 3.1}
     return {

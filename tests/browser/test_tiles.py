@@ -22,10 +22,10 @@ def field(page: Page, key: str, name: str) -> Locator:
 
 
 def test_a_circuit_shows_its_key_group_state_and_numbers(stream: StreamServer, open_page: OpenPage) -> None:
-    counts = {"success": 40, "failure": 30, "timeout": 20, "short_circuited": 5, "semaphore_rejected": 3,
+    counts = {"success": 34, "failure": 30, "timeout": 20, "short_circuited": 5, "semaphore_rejected": 3,
               "thread_pool_rejected": 2, "bad_request": 7, "fallback_success": 11, "fallback_failure": 12,
               "fallback_rejection": 13, "fallback_missing": 14, "cancelled": 15, "responses_from_cache": 16,
-              "exceptions_thrown": 17}  # fmt: skip
+              "exceptions_thrown": 17, "throttled": 1, "rate_limited": 2, "no_time_left": 3}  # fmt: skip
     transition = {"term": 3, "from": "closed", "to": "open", "trigger": "failure_rate", "age_s": 4.0}
     stream.messages = [
         resilience("stock", rate=10.0, counts=counts, state="open", retry_after_s=3.25, transitions=[transition])
@@ -35,16 +35,16 @@ def test_a_circuit_shows_its_key_group_state_and_numbers(stream: StreamServer, o
     expect(tile(page, "stock")).to_have_attribute("data-state", "open")
     expect(tile(page, "stock")).to_have_attribute("data-group", "shop")
     expected = {
-        "success": "40", "failure": "30", "timeout": "20", "short_circuited": "5", "rejected": "5", "bad_request": "7",
+        "success": "34", "failure": "30", "timeout": "20", "short_circuited": "5", "rejected": "11", "bad_request": "7",
         "fallback_success": "11", "fallback_failure": "12", "fallback_rejection": "13", "fallback_missing": "14",
-        "cancelled": "15", "responses_from_cache": "16", "exceptions_thrown": "17", "error_rate": "60.0%",
-        "rate": "10.0", "requests": "100", "errors": "60", "p50": "9.0 ms", "mean": "10 ms", "p90": "16 ms",
+        "cancelled": "15", "responses_from_cache": "16", "exceptions_thrown": "17", "error_rate": "66.0%",
+        "rate": "10.0", "requests": "100", "errors": "66", "p50": "9.0 ms", "mean": "10 ms", "p90": "16 ms",
         "p95": "20 ms", "p99": "31 ms", "p995": "42 ms", "in_flight": "2", "max_in_flight": "5",
         "max_concurrent": "20", "state": "open", "retry_after": "3.3 s",
     }  # fmt: skip
     for name, text in expected.items():
         expect(field(page, "stock", name)).to_have_text(text)
-    expect(field(page, "stock", "error_rate")).to_have_attribute("data-value", "0.6")
+    expect(field(page, "stock", "error_rate")).to_have_attribute("data-value", "0.66")
     expect(tile(page, "stock").locator(".transitions")).to_contain_text("closed → open (failure rate)")
 
 

@@ -15,7 +15,8 @@ export function combine(readings, total = readings.length) {
   const states = sumStates(readings);
   const requests = sum(readings, (r) => r.requests);
   const limits = readings.map((r) => r.maxConcurrent);
-  const rejected = counts.semaphore_rejected + counts.thread_pool_rejected;
+  const rejected = counts.semaphore_rejected + counts.thread_pool_rejected + counts.throttled + counts.rate_limited
+    + counts.no_time_left;
   const hosts = sum(readings, (r) => r.hosts);
   return {
     key: first.key,
