@@ -30,7 +30,7 @@ from ..pipeline.settings import Settings
 from ..registry import Registry
 from .constraints import constraints
 from .document import Document
-from .mistakes import Place
+from .mistakes import Place, shown
 from .structure import mistakes_in, structured_field, unknown, without_none
 from .targets import REFERENCE, exception_reference
 
@@ -134,7 +134,7 @@ def layer_at(document: Document, path: tuple[str, ...], known: Mapping[str, Sett
     """What the table at *path* says; what is wrong in it is noted in *document*, and left out."""
     table, layer = document.at(*path), {}
     if not isinstance(table, Mapping):
-        document.mistake(path, f"must be a table, not {table!r}")
+        document.mistake(path, f"must be a table, not {shown(table)}")
         return {}
     for name, value in table.items():
         setting, where = known.get(name), (*path, name)
@@ -161,7 +161,7 @@ def _plain(document: Document, where: tuple[str, ...], name: str, value: Any, fi
 
 def _policy(document: Document, where: tuple[str, ...], setting: Setting, value: Any) -> dict[str, Said]:
     if not isinstance(value, Mapping):
-        document.mistake(where, f"must be a table{', or false' if setting.optional else ''}, not {value!r}")
+        document.mistake(where, f"must be a table{', or false' if setting.optional else ''}, not {shown(value)}")
         return {}
     layer = {setting.name: Said(True, document.place(where))}
     for name, inner in value.items():

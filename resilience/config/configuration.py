@@ -22,7 +22,7 @@ from .explanation import Explanation, explain
 from .layers import Tables, tables_of
 from .mistakes import ConfigFileError, Mistake
 from .overlay import overlay_of
-from .watcher import Watcher
+from .watcher import Watcher, is_endless
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
 
@@ -51,6 +51,8 @@ def configure(source: Source, *, registry: Registry = default_registry, watch: b
     if watch and isinstance(source, Mapping):
         raise ConfigError("watch: a mapping cannot be watched; give the path of a file, or call configure() again",
                           "watch")
+    if watch and not isinstance(source, Mapping) and is_endless(Path(source)):
+        raise ConfigError(f"watch: {os.fspath(source)} is a pipe or a device, which cannot be watched", "watch")
     configuration = Configuration(source, registry, environ)
     configuration._begin(watch)
     return configuration
@@ -128,13 +130,15 @@ class Configuration:
         """Take the place of whoever is in force."""
 
         def begin() -> None:
-            former = self._overlay.owner
+            former, watcher = self._overlay.owner, None
+            if watch and not isinstance(self._source, Mapping):
+                watcher = Watcher(Path(self._source), self)  # looks before it is read: no change is between the two
             self._load(first=True)
             if former is not None:
                 former._stop()
-            if watch and not isinstance(self._source, Mapping):
-                self._watcher = Watcher(Path(self._source), self)
-                self._watcher.start()
+            if watcher is not None:
+                self._watcher = watcher
+                watcher.start()
 
         self._overlay.do(begin, wait=True)
 
@@ -166,9 +170,14 @@ class Configuration:
         self._registry._emitter.emit(ConfigurationApplied(self._file, changed, self._registry.clock()))
 
     def changed(self) -> None:
-        """The file has changed; whoever is told of mistakes, it is not the watcher."""
-        with contextlib.suppress(ConfigFileError, ConfigError):
+        """The file has changed; whoever is told of mistakes, it is not the watcher, which goes on whatever happens."""
+        try:
             self.reload()
+        except ConfigError:
+            pass
+        except Exception:  # noqa: BLE001 - logged, whatever it is
+            with contextlib.suppress(Exception):
+                _log.exception("configuration changes nothing: %s could not be read", self._file)
 
     def complain(self, mistakes: Sequence[Mistake]) -> None:
         """Take note of mistakes that showed only when a module came, and tell them."""

@@ -12,16 +12,18 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .locator import line_at, lines_of
-from .mistakes import ConfigFileError, Mistake, Place
+from .mistakes import ConfigFileError, Mistake, Place, shown
 from .structure import mistakes_in, structured
 
 _T = TypeVar("_T")
 _POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_DEEPEST = 4  # commands.KEY.breaker.open_for
+_ENDLESS = re.compile(r"[0-9][0-9_]{999}")
 
 
 class Document:
@@ -42,9 +44,11 @@ class Document:
         self._mistakes: list[Mistake] = []
         try:
             self.data: dict[str, Any] = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+            self._lines: dict[tuple[str | int, ...], int] | None = lines_of(text)
+        except ValueError as error:  # TOMLDecodeError, or int()'s own of a number with thousands of digits
             raise ConfigFileError([_broken(text, file, str(error))]) from None
-        self._lines: dict[tuple[str | int, ...], int] | None = lines_of(text)
+        except RecursionError:
+            raise ConfigFileError([Mistake(file, 1, "", "is nested too deep")]) from None
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Document:
@@ -56,10 +60,11 @@ class Document:
         file = os.fspath(path)
         try:
             content = Path(file).read_bytes()
-        except OSError as error:
-            raise ConfigFileError([Mistake(file, 1, "", f"cannot be read: {error.strerror or error}")]) from None
+        except (OSError, ValueError) as error:  # the latter of a NUL in the name
+            why = getattr(error, "strerror", None) or error
+            raise ConfigFileError([Mistake(file, 1, "", f"cannot be read: {why}")]) from None
         try:
-            text = content.decode()
+            text = content.decode("utf-8-sig")  # some editors begin a file with a byte order mark
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
             raise ConfigFileError([Mistake(file, line, "", "is not UTF-8, as TOML must be")]) from None
@@ -67,7 +72,15 @@ class Document:
 
     @classmethod
     def of(cls, data: Mapping[str, Any], name: str) -> Document:
-        """A document without a text; *name* stands for the file's."""
+        """A document without a text; *name* stands for the file's.
+
+        Raises:
+            ConfigFileError: A key is no string, as those of TOML are.
+        """
+        mistakes = [Mistake(name, 0, _dotted(path), f"a key must be a string, not {shown(key)}")
+                    for path, key in _odd_keys(data)]
+        if mistakes:
+            raise ConfigFileError(mistakes)
         document = cls("", name)
         document.data, document._lines = {**data}, None
         return document
@@ -108,7 +121,7 @@ class Document:
         value = self.data.get(name, {})
         if isinstance(value, Mapping):
             return dict(value)
-        self.mistake((name,), f"must be a table ([{name}]), not {value!r}")
+        self.mistake((name,), f"must be a table ([{name}]), not {shown(value)}")
         return {}
 
     def tables(self, name: str) -> list[dict[str, Any]]:
@@ -137,10 +150,21 @@ class Document:
             raise ConfigFileError(self._mistakes)
 
 
+def _odd_keys(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """What is no string among the keys, and where it stands; no deeper than any table has to be."""
+    if isinstance(value, Mapping) and len(path) < _DEEPEST:
+        for key, inner in value.items():
+            if isinstance(key, str):
+                yield from _odd_keys(inner, (*path, key))
+            else:
+                yield path, key
+
+
 def _broken(text: str, file: str, message: str) -> Mistake:
     position = _POSITION.search(message)
     if position is None:
-        return Mistake(file, 1, "", message)
+        number = _ENDLESS.search(text)
+        return Mistake(file, text.count("\n", 0, number.start()) + 1 if number else 1, "", f"is not TOML: {message}")
     line = int(position.group(1)) if position.group(1) else text.count("\n") + 1
     return Mistake(file, line, "", f"is not TOML: {message[: position.start()]}")
 
@@ -151,6 +175,11 @@ def _dotted(path: tuple[str | int, ...]) -> str:
         if isinstance(step, int):
             key += f"[{step}]"
         else:
-            name = step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else json.dumps(step, ensure_ascii=False)
+            name = step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else _quoted(step)
             key += f".{name}" if key else name
     return key
+
+
+def _quoted(name: str) -> str:
+    """As TOML writes it, so that a message stays one line whatever the name."""
+    return json.dumps(name, ensure_ascii=not name.isprintable())

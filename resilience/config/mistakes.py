@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..errors import ConfigError
+
+_SHOWN: Final = 200  # characters of a value in a message
 
 
 class Place(NamedTuple):
@@ -65,3 +67,12 @@ class ConfigFileError(ConfigError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.mistakes,)
+
+
+def shown(value: Any) -> str:
+    """*value* for a message: the beginning of what is long, the type of what cannot be written."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deep, or an integer with more digits than Python writes
+        return f"a {type(value).__name__} too large to be shown"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

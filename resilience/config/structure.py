@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from ..errors import ConfigError
+from .mistakes import shown
 
 if TYPE_CHECKING:
     import cattrs
@@ -102,7 +103,7 @@ def _converter() -> cattrs.Converter:
 def _primitive(value: Any, wanted: Any) -> Any:
     accepted, name = _KINDS[wanted]
     if not isinstance(value, accepted) or (isinstance(value, bool) and wanted is not bool):
-        raise ConfigError(f"must be {name}, not {value!r}")
+        raise ConfigError(f"must be {name}, not {shown(value)}")
     return float(value) if wanted is float and abs(value) < 2**53 else value
 
 
@@ -118,7 +119,7 @@ def _class_hook(converter: cattrs.Converter, wanted: type[Any]) -> Callable[[Any
 
     def structure(value: Any, _: Any) -> Any:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"must be a table, not {value!r}")
+            raise ConfigError(f"must be a table, not {shown(value)}")
         return read(value, wanted)
 
     return structure
@@ -132,10 +133,10 @@ def _field_hook(converter: cattrs.Converter, field: attrs.Attribute[Any]) -> Cal
         if optional and value is False:
             return None
         if is_list and not isinstance(value, list):
-            raise ConfigError(f"must be a list, not {value!r}")
+            raise ConfigError(f"must be a list, not {shown(value)}")
         choices = typing.get_args(wanted) if typing.get_origin(wanted) is typing.Literal else ()
         if choices and (type(value), value) not in [(type(each), each) for each in choices]:
-            raise ConfigError(f"must be one of {', '.join(map(str, choices))}, not {value!r}")
+            raise ConfigError(f"must be one of {', '.join(map(str, choices))}, not {shown(value)}")
         result = converter.structure(value, wanted)
         if field.validator is not None:
             field.validator(None, field, result)

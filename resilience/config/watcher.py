@@ -5,7 +5,8 @@ the links that Kubernetes turns to a new directory, show as another inode. The
 content is read when size, time or inode are new, and for some looks after that,
 since two writes within one tick of the file system's clock look the same. It is
 taken for changed when it was the same for two looks in a row: a file that is still
-being written, or away while it is replaced, is nobody's configuration.
+being written, or away while it is replaced, is nobody's configuration. So is a pipe
+in its place.
 
 The thread is a daemon that waits on an event, so that it holds up no exit, and
 holds its configuration weakly between looks. A forked child starts its own.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import threading
 import weakref
 from collections.abc import Callable
@@ -29,6 +31,15 @@ _LOOKS_AFTER_CHANGE: Final = 11
 _Signature = tuple[int, int, int, int]
 
 
+def is_endless(path: Path) -> bool:
+    """Whether reading it may never end, as of a pipe that nobody writes to: then nothing may be read to look at it."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
 class Watched(Protocol):
     """What is told of a change."""
 
@@ -41,7 +52,8 @@ class Looks:
 
     def __init__(self, path: Path, *, seen: bytes | None = None) -> None:
         self._path = path
-        self._known = self._content() if seen is None else seen  # what was last taken
+        self._known = seen or b""  # what was last taken
+        self._known = self._content() if seen is None else seen
         self._signature = self._stat()
         self._last = self._known
         self._hot = _LOOKS_AFTER_CHANGE
@@ -71,6 +83,8 @@ class Looks:
         return found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev
 
     def _content(self) -> bytes:
+        if is_endless(self._path):
+            return self._known
         try:
             return hashlib.sha256(self._path.read_bytes()).digest()
         except OSError as error:
