@@ -160,7 +160,7 @@ class Patch:
         self._found, self._was_own = Found(found.parent, found.attribute, raw), found.attribute in own
         self._wrapper, self._is_first = wrapper, known is None
         self._is_ours = known is None or any(other.command is known and other._is_ours for other in others)
-        self.command = getattr(wrapper, "__func__", wrapper).resilience
+        self.command = _compiled(wrapper).resilience
         self._ready.append(None)
 
     def commit(self) -> None:
@@ -189,8 +189,7 @@ class Patch:
         complaint = self._restore() if _taken(self._done) else None
         command = self.command
         if command is not None:
-            function = getattr(self._wrapper, "__func__", self._wrapper)
-            _undone.add(getattr(function, "_self_guarded", function))
+            _undone.add(_compiled(self._wrapper))
             if self._is_ours and self._registry.get(command.key) is command and (
                     all(each in _undone for each in command.functions)):
                 self._registry.remove(command.key)
@@ -207,6 +206,12 @@ class Patch:
         else:
             delattr(parent, attribute)
         return None
+
+
+def _compiled(wrapper: Any) -> Any:
+    """What runs the calls; a bound method has a ``__func__`` too, which is none of ours."""
+    function = wrapper.__func__ if isinstance(wrapper, (classmethod, staticmethod)) else wrapper
+    return getattr(function, "_self_guarded", function)
 
 
 def _own(found: Found) -> dict[str, Any]:

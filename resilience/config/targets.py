@@ -94,12 +94,14 @@ def find(target: str) -> Found:
         TargetError: There is no such attribute, or it cannot be replaced.
     """
     module, name = parts(target)
-    if getattr(getattr(sys.modules[module], "__spec__", None), "_initializing", False):
-        importlib.import_module(module)  # another thread is at it; this waits for that, and runs nothing
     try:
+        if getattr(getattr(sys.modules[module], "__spec__", None), "_initializing", False):
+            importlib.import_module(module)  # another thread is at it; this waits for that, and runs nothing
         found = Found(*wrapt.resolve_path(sys.modules[module], name))
     except AttributeError:  # PathResolutionError is one
         raise TargetError(f"module {module} has no {name}{_near(module, name)}") from None
+    except Exception as error:  # of a module that makes its attributes when they are asked for
+        raise TargetError(f"{name} of module {module} cannot be had: {error!r}") from error
     flags = found.parent.__flags__ if inspect.isclass(found.parent) else _HEAP
     if flags & _IMMUTABLE or not flags & _HEAP:
         raise TargetError(f"{found.parent.__qualname__} is a type of C, whose methods cannot be replaced")
@@ -114,9 +116,12 @@ def _near(module: str, name: str) -> str:
 
     parent: Any = sys.modules[module]
     *path, last = name.split(".")
-    for step in path:
-        parent = getattr(parent, step, None)
-    near = difflib.get_close_matches(last, dir(parent), 1)
+    known: list[str] = []
+    with contextlib.suppress(Exception):  # it is a hint
+        for step in path:
+            parent = getattr(parent, step, None)
+        known = dir(parent)
+    near = difflib.get_close_matches(last, known, 1)
     return f"; did you mean {'.'.join([*path, near[0]])}?" if near and near[0] != last else ""
 
 
