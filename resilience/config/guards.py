@@ -187,13 +187,23 @@ class Patch:
         self.wanted = False
         _taken(self._ready)
         complaint = self._restore() if _taken(self._done) else None
+        self._dismiss()
+        return complaint
+
+    def abandon(self) -> None:
+        """As undo(), in a forked child where the thread that was at commit() or undo() is no more."""
+        self.undo()
+        if self._found is not None and _own(self._found).get(self._found.attribute) is self._wrapper:
+            self._restore()
+
+    def _dismiss(self) -> None:
+        """Take the command out of its registry if nothing else uses it."""
         command = self.command
         if command is not None:
             _undone.add(_compiled(self._wrapper))
             if self._is_ours and self._registry.get(command.key) is command and (
                     all(each in _undone for each in command.functions)):
                 self._registry.remove(command.key)
-        return complaint
 
     def _restore(self) -> str | None:
         assert self._found is not None  # it is done

@@ -32,7 +32,7 @@ from .guards import Entry, Patch
 from .layers import Tables
 from .mistakes import ConfigFileError, Mistake
 from .reach import Change, changed, declared, told
-from .targets import TargetError, is_imported, parts
+from .targets import TargetError, is_being_imported, is_imported, parts
 
 _log = logging.getLogger("resilience")
 _NOTHING: Final = Settings()
@@ -87,6 +87,8 @@ class Overlay:
         self._applied: weakref.WeakKeyDictionary[Command, Mapping[str, Any]] = weakref.WeakKeyDictionary()
         self._jobs: deque[Job] = deque()
         self._busy = threading.Lock()
+        self._worker: int | None = None  # the thread that is at it
+        self._moving: list[Patch] = []  # what apply() puts in place or takes away; what is on neither side, see _mend()
 
     def do(self, work: Callable[[], object], *, wait: bool = False) -> None:
         """Do *work* while nobody else does any, or leave it with who is at it, and *wait* for the end or not.
@@ -97,10 +99,12 @@ class Overlay:
         job = Job(work)
         self._jobs.append(job)
         while self._jobs and self._busy.acquire(blocking=False):
+            self._worker = threading.get_ident()
             try:
                 while self._jobs:
                     self._jobs.popleft().run()
             finally:
+                self._worker = None
                 self._busy.release()
         if wait:
             job.done.wait()
@@ -108,11 +112,33 @@ class Overlay:
             raise job.error
 
     def renew(self) -> None:
-        """After a fork: nobody else is at work."""
-        self._busy = threading.Lock()
-        self._jobs.clear()
+        """In a forked child: nobody else is at work, and what another thread left half done is brought to an end."""
+        if self._worker != threading.get_ident():  # else a listener has forked, and this thread goes on with it
+            was_busy = self._busy.locked()
+            self._busy = threading.Lock()
+            self._jobs.clear()
+            if was_busy:
+                self._mend()
         if self.owner is not None:
             self.owner.renew()
+
+    def _mend(self) -> None:
+        """Take off the guards that are known to nobody, and put those in place that are said to be."""
+        for patch in self._moving:
+            if self.patches.get(patch.entry.target) is not patch:
+                patch.abandon()
+        self._moving = []
+        for target, entry in self.tables.guards.items():
+            known = self.patches.get(target)
+            if known is not None and (known.is_in_place or not is_imported(target) or is_being_imported(target)):
+                continue
+            if known is not None:
+                known.abandon()
+            patch = self.patches[target] = Patch(entry, self._registry)
+            if is_imported(target):
+                self._place(patch)
+            else:
+                self._await(patch)
 
     def listen(self) -> None:
         """Bring into force what is said of commands that are declared from now on."""
@@ -145,6 +171,7 @@ class Overlay:
         kept = {target: self._kept(self.patches[target], entry) for target, entry in tables.guards.items()
                 if target in self.patches and entry not in remade}
         gone = [patch for target, patch in self.patches.items() if target not in kept]
+        self._moving = [*fresh, *gone]
         with self._registry.lock:
             self.tables, self.late = tables, {}
             self.patches = {**kept, **{patch.entry.target: patch for patch in (*fresh, *waiting)}}
@@ -157,12 +184,13 @@ class Overlay:
         for patch in (*(Patch(entry, self._registry) for entry in remade), *waiting):
             self.patches[patch.entry.target] = patch
             self._await(patch)
+        self._moving = []
         self._complain(late)
         return tuple(change.command.key for change in changes)
 
     def _prepared(self, tables: Tables) -> tuple[list[Patch], list[Entry], list[Patch]]:
         """New patches that are ready, entries that must be made anew, and patches whose modules are not there yet."""
-        fresh: list[Patch] = []
+        self._moving = fresh = list[Patch]()
         remade: list[Entry] = []
         waiting: list[Patch] = []
         mistakes: list[Mistake] = []

@@ -87,6 +87,11 @@ def is_imported(target: str) -> bool:
     return sys.modules.get(parts(target)[0]) is not None
 
 
+def is_being_imported(target: str) -> bool:
+    """Whether somebody is at the import of the target's module."""
+    return bool(getattr(getattr(sys.modules[parts(target)[0]], "__spec__", None), "_initializing", False))
+
+
 def find(target: str) -> Found:
     """The target, in a module that has been imported.
 
@@ -95,7 +100,7 @@ def find(target: str) -> Found:
     """
     module, name = parts(target)
     try:
-        if getattr(getattr(sys.modules[module], "__spec__", None), "_initializing", False):
+        if is_being_imported(target):
             importlib.import_module(module)  # another thread is at it; this waits for that, and runs nothing
         found = Found(*wrapt.resolve_path(sys.modules[module], name))
     except AttributeError:  # PathResolutionError is one
