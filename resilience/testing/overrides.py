@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import attrs
 
+from ..config.overlay import overlay_of
 from ..core.events import CommandAdded, State
 from ..pipeline.binding import name_of
 from ..pipeline.command import Command
@@ -122,7 +123,9 @@ def restored(registry: Registry = default_registry) -> Iterator[None]:
     Circuits are closed, statistics and caches emptied. Live settings and forced states
     are those of the block's beginning again; a command made meanwhile by a module
     that was imported gets the settings it was declared with, one made inside a
-    function, or for a key, is removed, and one removed meanwhile is there again. Subscriptions made meanwhile end.
+    function, or for a key, is removed, and one removed meanwhile is there again.
+    Subscriptions made meanwhile end, and so does a configuration, with its guards,
+    if none was in force at the block's beginning.
 
     Args:
         registry: What to put back.
@@ -130,9 +133,13 @@ def restored(registry: Registry = default_registry) -> Iterator[None]:
     before = {handle: _Settings.of(handle) for handle in registry}
     listeners = registry._emitter.listeners
     orders = {keyspace: keyspace.orders for keyspace in tuple(registry.keyspaces)}
+    overlay = overlay_of(registry)
+    was_configured = overlay.owner is not None
     try:
         yield
     finally:
+        if overlay.owner is not None and not was_configured:
+            overlay.owner.close()
         for keyspace in {**orders, **registry.keyspaces}:
             keyspace.orders = orders.get(keyspace, NO_ORDERS)
         with registry._emitter._lock:
