@@ -92,8 +92,10 @@ def test_threads_are_made_as_needed_and_not_for_calls_one_by_one(make):
 
 def test_the_slot_is_held_until_the_worker_ends_not_until_the_caller_leaves(make, stuck):
     isolation = make(limit=1, size=4, timeout=SOON)
+    job = isolation.submit(stuck, (), {}, 0.0)
+    assert stuck.started.acquire(timeout=10)
     with pytest.raises(CallTimeoutError) as caught:
-        call(isolation, stuck)
+        isolation.wait(job)
     assert ("k", SOON) == (caught.value.key, caught.value.timeout)
     assert (1, 1, 1) == (isolation.abandoned, in_flight(isolation), isolation.pool.admitted)
     for _ in range(3):

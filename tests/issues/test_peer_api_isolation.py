@@ -39,8 +39,9 @@ def test_interlock_and_pyresilience_a_bulkhead_of_one_lets_one_call_run_though_i
         go.wait(10)
 
     try:
-        with pytest.raises(CallTimeoutError):
-            call()
+        while not entered:  # one that no worker took in time never runs
+            with pytest.raises((CallTimeoutError, BulkheadFullError)):
+                call()
         for _ in range(7):
             with pytest.raises(BulkheadFullError):
                 call()
@@ -50,7 +51,7 @@ def test_interlock_and_pyresilience_a_bulkhead_of_one_lets_one_call_run_though_i
         go.set()
     until(lambda: call.resilience.snapshot().in_flight == 0)
     assert 0 == call.resilience.snapshot().abandoned
-    assert len(entered) <= 1
+    assert 1 == len(entered)
 
 
 def test_pyresilience_four_hung_calls_do_not_starve_the_other_groups(registry):

@@ -859,7 +859,7 @@ def test_the_testing_kit_knows_them(registry):
 
     assert [] == keys(registry)
     assert 1 == get("before", 1)
-    with pytest.raises(TypeError, match="expected a guarded function or its handle"), forced_open(get):
+    with pytest.raises(TypeError, match="has a command for each key; give one of them"), forced_open(get):
         pass
 
 

@@ -21,11 +21,11 @@ def hang():
 ENDINGS = {
     "a worker hangs, and its caller has given up": """
 guarded = command(timeout=0.01)(hang)
-try:
-    guarded()
-except resilience.CallTimeoutError:
-    pass
-assert began.is_set()
+while not began.is_set():  # one that no worker took in time never begins
+    try:
+        guarded()
+    except (resilience.CallTimeoutError, resilience.BulkheadFullError):
+        pass
 """,
     "a worker hangs, and so does its caller, a daemon": """
 threading.Thread(target=command(timeout=None, isolation="thread")(hang), daemon=True).start()
@@ -45,10 +45,11 @@ while guarded.resilience.pool.admitted < 3:
 """,
     "the registry was closed while a worker hangs": """
 guarded = command(timeout=0.01)(hang)
-try:
-    guarded()
-except resilience.CallTimeoutError:
-    pass
+while not began.is_set():
+    try:
+        guarded()
+    except (resilience.CallTimeoutError, resilience.BulkheadFullError):
+        pass
 default_registry.close()
 try:
     guarded()
