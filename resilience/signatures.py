@@ -16,6 +16,7 @@ from .pipeline.keyspace import KeyedCommands
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
@@ -34,6 +35,12 @@ class Unset:
 UNSET: Any = Unset()
 
 
+class OfClass(Protocol[S_contra, P, R_co]):
+    """A function whose first argument is a class."""
+
+    def __call__(self, cls: type[S_contra], /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+
 class Guarded(Protocol[P, R_co]):
     """A guarded function: called as before, and carrying its command."""
 
@@ -49,12 +56,14 @@ class Guarded(Protocol[P, R_co]):
         """Call the function through its policies."""
         ...
 
+    @overload  # of a class method, from the class
+    def __get__(self: OfClass[S, Q, T], instance: None, owner: type[S], /) -> Guarded[Q, T]: ...
     @overload
     def __get__(self, instance: None, owner: Any = None, /) -> Guarded[P, R_co]: ...
     @overload
     def __get__(self: Guarded[Concatenate[S, Q], T], instance: S, owner: Any = None, /) -> Guarded[Q, T]: ...
     @overload  # of a class method
-    def __get__(self: Guarded[Concatenate[type[S], Q], T], instance: S, owner: Any = None, /) -> Guarded[Q, T]: ...
+    def __get__(self: OfClass[S, Q, T], instance: S, owner: Any = None, /) -> Guarded[Q, T]: ...
     @overload  # of a static method
     def __get__(self, instance: object, owner: Any = None, /) -> Guarded[P, R_co]: ...
 
@@ -85,13 +94,14 @@ class GuardedByKey(Protocol[P, R_co]):
         """Call the function through the policies of the call's key."""
         ...
 
+    @overload  # of a class method, from the class
+    def __get__(self: OfClass[S, Q, T], instance: None, owner: type[S], /) -> GuardedByKey[Q, T]: ...
     @overload
     def __get__(self, instance: None, owner: Any = None, /) -> GuardedByKey[P, R_co]: ...
     @overload
     def __get__(self: GuardedByKey[Concatenate[S, Q], T], instance: S, owner: Any = None, /) -> GuardedByKey[Q, T]: ...
     @overload  # of a class method
-    def __get__(self: GuardedByKey[Concatenate[type[S], Q], T], instance: S,
-                owner: Any = None, /) -> GuardedByKey[Q, T]: ...
+    def __get__(self: OfClass[S, Q, T], instance: S, owner: Any = None, /) -> GuardedByKey[Q, T]: ...
     @overload  # of a static method
     def __get__(self, instance: object, owner: Any = None, /) -> GuardedByKey[P, R_co]: ...
 

@@ -178,6 +178,10 @@ async def methods(client: Client) -> None:
     assert_type(Client.free(1), str)
     assert_type(Client.freed(1), str)
     assert_type(await client.make(1), str)
+    assert_type(await Client.make(1), str)
+    assert_type(await Client.made(1), str)
+    assert_type(await SubClient.make(1), str)
+    assert_type(Client.make.resilience, Command)
     assert_type(await asyncio.create_task(client.made(1)), str)
     assert_type(client.pages(1), Iterator[bytes])
     assert_type(client.stream(1), AsyncIterator[bytes])
@@ -188,6 +192,7 @@ async def methods(client: Client) -> None:
     assert_type(SubClient().read(1), bytes)
     await client.piped("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await client.piped(1, True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await Client.made("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.read("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
