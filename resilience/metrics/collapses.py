@@ -47,6 +47,7 @@ class Collapses:
         name: Of the batch function.
         window: Seconds.
         max_batch: Items at most.
+        totals: Items, batches and shared calls since for ever, as far as they have been reckoned.
     """
 
     def __init__(self, name: str, *, window: float, max_batch: int, now: float) -> None:
@@ -60,6 +61,7 @@ class Collapses:
         self._pending: deque[tuple[float, int, int]] = deque()
         self._counts = TimeWindow(3, window=WINDOW_S, buckets=BUCKETS, now=now)
         self._sizes = RollingHistogram(window=LATENCY_WINDOW_S, slices=LATENCY_SLICES, now=now)
+        self.totals = [0, 0, 0]
 
     def note(self, items: int, calls: int, now: float) -> None:
         """Note a batch of so many items, which so many *calls* asked for."""
@@ -88,4 +90,5 @@ class Collapses:
     def _add(self, now: float, items: int, calls: int) -> None:
         for column, n in enumerate((items, 1, calls - items)):
             self._counts.add(column, now, n)
+            self.totals[column] += n
         self._sizes.add(items, now)

@@ -7,8 +7,9 @@ width (core.histogram), so a bucket's bound is exact to that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
+from typing import Final
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -17,7 +18,21 @@ from prometheus_client.registry import Collector as _Collector
 from ..core.events import State
 from ..core.histogram import LE_BOUNDS
 from ..core.outcome import EVENT_NAMES
-from .source import Source, Sources
+from .collapses import Collapses
+from .source import Pool, Source, Sources
+
+_POOL: Final[Mapping[str, tuple[type[GaugeMetricFamily | CounterMetricFamily], str, Callable[[Pool], int]]]] = {
+    "threads": (GaugeMetricFamily, "Threads alive.", lambda pool: pool.threads),
+    "jobs": (GaugeMetricFamily, "Calls that run on the pool, or wait for a thread.", lambda pool: pool.admitted),
+    "max_jobs": (GaugeMetricFamily, "How many may run and wait at once.", lambda pool: pool.size + pool.max_queue),
+    "completed": (CounterMetricFamily, "Calls that have ended on the pool.", lambda pool: pool.completed),
+}
+
+_COLLAPSE: Final = {
+    "items": "Items asked for in batches.",
+    "batches": "Calls of the batch function.",
+    "shared": "Calls that shared the place of an equal one.",
+}
 
 
 class Collector(_Collector):
@@ -39,6 +54,11 @@ class Collector(_Collector):
         families = self._families()
         for command in self._registry:
             _observe(families, command)
+        for name, pool in self._registry.pools().items():
+            _observe_pool(families, [_clean(name)], pool)
+        now = self._registry.clock()
+        for collapses in self._registry.collapsers().values():
+            _observe_collapses(families, [_clean(collapses.name)], collapses, now)
         yield from families.values()
 
     @staticmethod
@@ -51,10 +71,16 @@ class Collector(_Collector):
                 "resilience_command_latency_seconds", "How long executions took.", labels=labels),
             "in_flight": GaugeMetricFamily(
                 "resilience_command_in_flight", "Calls running now, abandoned ones included.", labels=labels),
+            "max_concurrent": GaugeMetricFamily(
+                "resilience_command_max_concurrent", "How many calls may run at once now.", labels=labels),
             "abandoned": GaugeMetricFamily(
                 "resilience_command_abandoned", "Calls that run on although their caller gave up.", labels=labels),
             "state": GaugeMetricFamily(
                 "resilience_circuit_state", "1 for the state the circuit is in.", labels=(*labels, "state")),
+            **{f"pool_{name}": family(f"resilience_pool_{name}", text, labels=("pool",))
+               for name, (family, text, _) in _POOL.items()},
+            **{f"collapse_{name}": CounterMetricFamily(f"resilience_collapse_{name}", text, labels=("function",))
+               for name, text in _COLLAPSE.items()},
         }
 
 
@@ -70,8 +96,21 @@ def _observe(families: dict[str, Metric], command: Source) -> None:
         labels, list(zip(bounds, cumulative, strict=True)), lifetime.seconds)
     families["in_flight"].add_metric(labels, snapshot.in_flight)  # type: ignore[attr-defined]
     families["abandoned"].add_metric(labels, snapshot.abandoned)  # type: ignore[attr-defined]
+    if snapshot.max_concurrent is not None:
+        families["max_concurrent"].add_metric(labels, snapshot.max_concurrent)  # type: ignore[attr-defined]
     for state in State:
         families["state"].add_metric([*labels, state.value], snapshot.state is state)  # type: ignore[attr-defined]
+
+
+def _observe_pool(families: dict[str, Metric], labels: list[str], pool: Pool) -> None:
+    for name, (_, _, read) in _POOL.items():
+        families[f"pool_{name}"].add_metric(labels, read(pool))  # type: ignore[attr-defined]
+
+
+def _observe_collapses(families: dict[str, Metric], labels: list[str], collapses: Collapses, now: float) -> None:
+    collapses.read(now)  # what is pending is reckoned
+    for name, total in zip(_COLLAPSE, collapses.totals, strict=True):
+        families[f"collapse_{name}"].add_metric(labels, total)  # type: ignore[attr-defined]
 
 
 def _clean(name: str) -> str:

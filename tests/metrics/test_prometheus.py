@@ -1,12 +1,16 @@
 """The Prometheus collector, read back by prometheus_client's own parser."""
 
+import asyncio
+import threading
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from resilience import CircuitBreaker, command
+from resilience import AdaptiveLimit, CircuitBreaker, ThreadPool, collapse, command
 from resilience.core.outcome import EVENT_NAMES
 from resilience.metrics.prometheus import Collector
+from tests.drivers.until import until
 
 
 def scrape(registry):
@@ -99,3 +103,55 @@ def test_a_removed_command_leaves_the_exporter(registry):
     registry.remove("k")
 
     assert {} == scrape(registry)
+
+
+def test_how_many_may_run_at_once_is_shown_of_those_that_have_a_limit(registry):
+    command(key="free", group="g", registry=registry, max_concurrent=None, timeout=None)(len)
+    command(key="bound", group="g", registry=registry, max_concurrent=7, timeout=None)(len)
+    command(key="found", group="g", registry=registry, adaptive_limit=AdaptiveLimit(initial=13), timeout=None)(len)
+
+    found = {dict(name[1:])["command"]: v for name, v in scrape(registry).items()
+             if name[0] == "resilience_command_max_concurrent"}
+
+    assert {"bound": 7, "found": 13} == found
+
+
+def test_a_pool_shows_how_full_it_is(registry):
+    go, began = threading.Event(), threading.Event()
+
+    @command(group='the "pool"', registry=registry, timeout=30.0, pool=ThreadPool(size=2, max_queue=3))
+    def work():
+        began.set()
+        go.wait(10)
+
+    caller = threading.Thread(target=work)
+    caller.start()
+    assert began.wait(10)
+    busy = scrape(registry)
+    go.set()
+    caller.join()
+    until(lambda: not work.resilience.pool.admitted)
+    idle = scrape(registry)
+
+    names = ("threads", "jobs", "max_jobs", "completed_total")
+    assert [1, 1, 5, 0] == [value(busy, f"resilience_pool_{name}", pool='the "pool"') for name in names]
+    assert [1, 0, 5, 1] == [value(idle, f"resilience_pool_{name}", pool='the "pool"') for name in names]
+
+
+def test_batches_and_their_items_are_counted_for_ever(registry, clock):
+    @collapse(max_batch=2)
+    @command(registry=registry, timeout=None)
+    async def lengths(words):
+        return [len(word) for word in words]
+
+    async def main():
+        for _ in range(3):
+            assert [2, 2, 1] == await asyncio.gather(lengths("bb"), lengths("bb"), lengths("a"))
+            clock.advance(100.0)
+
+    asyncio.run(main())
+
+    samples, name = scrape(registry), lengths.__qualname__
+    found = {key[0]: v for key, v in samples.items() if name in dict(key[1:]).get("function", "")}
+    assert {"resilience_collapse_items_total": 6, "resilience_collapse_batches_total": 3,
+            "resilience_collapse_shared_total": 3} == found
