@@ -94,7 +94,7 @@ class Configuration:
         names = {name for command in self._registry for name in command.names}
         return (*(f"groups.{name}" for name in tables.groups if name not in groups),
                 *(f"commands.{key}" for key in tables.commands if key not in names),
-                *(f"guards.{target}" for target, patch in self._overlay.patches.items() if not patch.is_in_place))
+                *(f"guards.{target}" for target, patch in self._overlay.patches.items() if not patch.is_in_force))
 
     def reload(self) -> None:
         """Read the source and the environment again, and bring what they say into force, all or nothing.

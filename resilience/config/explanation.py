@@ -24,6 +24,7 @@ from .commands import Said, settings
 from .layers import Tables
 from .mistakes import Place
 from .overlay import overlay_of
+from .targets import is_imported
 
 LIVE: Final = Place("configure() of its handle")
 #: The setting that says whether a policy is in force; a fallback always is.
@@ -86,13 +87,16 @@ class Explanation:
     def __str__(self) -> str:
         group = "not declared so far" if self.group is None else f"group {self.group}"
         lines = [f"{self.key} ({group})", *(f"  {chain}" for chain in self.chains)]
-        lines += [f"  guards {target}{'' if placed else ', once it is imported'} ({place.file}:{place.line})"
-                  if place.line else f"  guards {target}{'' if placed else ', once it is imported'} ({place.file})"
-                  for target, place, placed in self.guards]
+        lines += [_guard(*each) for each in self.guards]
         shown = [(each.name, _text(each.value), str(each.place)) for each in self.settings]
         widths = [max((len(row[column]) for row in shown), default=0) for column in (0, 1)]
         lines += [f"  {name:<{widths[0]}}  {value:<{widths[1]}}  {place}" for name, value, place in shown]
         return "\n".join(lines)
+
+
+def _guard(target: str, place: Place, placed: bool) -> str:
+    when = "" if placed else ", but was replaced since" if is_imported(target) else ", once it is imported"
+    return f"  guards {target}{when} ({place.file}{f':{place.line}' if place.line else ''})"
 
 
 def explain(target: str | Command | Callable[..., Any], *, registry: Registry = default_registry) -> Explanation:
@@ -128,7 +132,7 @@ def _explained(key: str, registry: Registry) -> Explanation:
             raise KeyError(key)
         chains = () if command is None else tuple(_chain(each, command.settings) for each in command.functions)
         origins = [] if command is None else _origins(command, tables)
-    guards = tuple((entry.target, entry.place, entry.target in patches and patches[entry.target].is_in_place)
+    guards = tuple((entry.target, entry.place, entry.target in patches and patches[entry.target].is_in_force)
                    for entry in entries)
     return Explanation(key=key, group=None if command is None else command.group, chains=chains,
                        settings=tuple(origins), guards=guards)

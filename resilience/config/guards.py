@@ -126,8 +126,22 @@ class Patch:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether calls of the target are guarded."""
+        """Whether the wrapper was put in place, and not taken off again."""
         return bool(self._done)
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether calls of the target meet the wrapper now: a reload of the module makes the target anew."""
+        if not self._done:
+            return False
+        try:
+            standing = find(self.entry.target).raw
+        except TargetError:
+            return False
+        ours = _compiled(self._wrapper)
+        while standing is not None and _compiled(standing) is not ours:
+            standing = getattr(standing, "__wrapped__", None)
+        return standing is not None
 
     @property
     def is_alone(self) -> bool:
@@ -209,8 +223,8 @@ class Patch:
         assert self._found is not None  # it is done
         parent, attribute, raw = self._found
         if _own(self._found).get(attribute) is not self._wrapper:
-            return (f"{self.entry.target} was replaced by somebody else since, on top of the guard, which stays "
-                    "until the process ends, with all of its policies off")
+            return (f"{self.entry.target} was replaced since, by a reload of its module or by somebody on top of the "
+                    "guard, which stays until the process ends, with all of its policies off")
         if self._was_own:
             setattr(parent, attribute, raw)
         else:

@@ -391,7 +391,7 @@ def test_a_guard_that_somebody_has_wrapped_since_is_switched_off_and_reported(bi
     told = []
     registry.subscribe(ConfigurationRejected, told.append)
     configuration.close()
-    assert "was replaced by somebody else since" in told[0].mistakes[0].message
+    assert "was replaced since, by a reload of its module or by somebody" in told[0].mistakes[0].message
     assert 102 == billing.plain(1)
     assert (None, None, None) == (handle.settings.timeout, handle.settings.max_concurrent, handle.settings.breaker)
 
