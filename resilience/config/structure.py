@@ -132,7 +132,7 @@ def _field_hook(converter: cattrs.Converter, field: attrs.Attribute[Any]) -> Cal
     def structure(value: Any, _: Any) -> Any:
         if optional and value is False:
             return None
-        if is_list and not isinstance(value, list):
+        if is_list and not isinstance(value, (list, tuple)):
             raise ConfigError(f"must be a list, not {shown(value)}")
         choices = typing.get_args(wanted) if typing.get_origin(wanted) is typing.Literal else ()
         if choices and (type(value), value) not in [(type(each), each) for each in choices]:
