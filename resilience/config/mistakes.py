@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from ..errors import ConfigError
 
 _SHOWN: Final = 200  # characters of a value in a message
+_shortened: Final = reprlib.Repr()
+_shortened.maxlevel = 4
+_shortened.maxdict = _shortened.maxlist = _shortened.maxtuple = _shortened.maxset = _shortened.maxfrozenset = 20
+_shortened.maxstring = _shortened.maxlong = _shortened.maxother = _SHOWN
 
 
 class Place(NamedTuple):
@@ -70,9 +75,9 @@ class ConfigFileError(ConfigError):
 
 
 def shown(value: Any) -> str:
-    """*value* for a message: the beginning of what is long, the type of what cannot be written."""
+    """*value* for a message: the beginning of what is long, the top of what is deep."""
     try:
-        text = repr(value)
-    except (RecursionError, ValueError):  # nested too deep, or an integer with more digits than Python writes
+        text = _shortened.repr(value)
+    except ValueError:  # an integer with more digits than Python writes
         return f"a {type(value).__name__} too large to be shown"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
