@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 import gc
-import os
 import random
 import threading
 
@@ -12,6 +11,7 @@ import pytest
 from resilience import ConfigError, deadline, deadline_headers, remaining
 from resilience.drivers import time_left
 from resilience.testing import ManualClock
+from tests.forked import forked
 from tests.interrupts import interrupted
 
 
@@ -92,12 +92,12 @@ def test_tasks_and_threads_started_inside_keep_it_and_others_never_see_it(clock)
 
 
 def test_a_child_process_has_the_time_that_its_parent_had(clock):
+    def child():
+        assert (2.0, True) == (remaining(), bool(time_left.in_use))
+
     with deadline(3.0, clock=clock):
         clock.advance(1.0)
-        pid = os.fork()
-        if pid == 0:
-            os._exit(0 if remaining() == 2.0 and time_left.in_use else 1)
-    assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert 0 == forked(child)
 
 
 def test_a_generator_dropped_in_another_context_leaves_no_deadline_behind(clock):

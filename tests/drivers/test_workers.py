@@ -2,7 +2,6 @@
 
 import contextvars
 import gc
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from resilience.core.bulkhead import Bulkhead, Slots
 from resilience.drivers.workers import Isolation, Job, WorkerPool
 from resilience.errors import BulkheadFullError, CallTimeoutError
 from tests.drivers.until import until
+from tests.forked import forked
 
 SOON = 0.01  # a timeout that is meant to pass
 
@@ -349,22 +349,6 @@ assert threading.active_count() == 1
     assert ("", 0) == (done.stderr, done.returncode)
 
 
-def forked(child):
-    """Run *child* in a fork; its exit status."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            child()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_forked_child_has_locks_slots_and_threads_of_its_own(make, stuck):
     isolation = make(limit=1, size=1)
     slots = isolation._slots

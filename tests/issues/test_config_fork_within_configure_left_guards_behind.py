@@ -16,6 +16,7 @@ from resilience import command
 from resilience.config import configure
 from resilience.config.guards import Patch
 from resilience.core.events import CommandConfigured
+from tests.forked import forked
 
 
 @pytest.fixture
@@ -28,19 +29,6 @@ def module(monkeypatch):
 
 def guards(*names):
     return {"guards": {f"vendor_forked:{name}": {"timeout": False} for name in names}}
-
-
-def in_child(work):
-    """The exit status of a child that does *work*: 0 if it returned something true."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # there are other threads, which is the point
-        pid = os.fork()
-    if pid == 0:
-        try:
-            os._exit(0 if work() else 1)
-        finally:
-            os._exit(2)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 @pytest.mark.parametrize("step", ["commit", "undo"])
@@ -65,13 +53,14 @@ def test_a_child_forked_while_guards_change_can_configure_them(registry, module,
         configuration = configure(guards("f", "g"), registry=registry, environ={})
         guarded = [each.resilience.key for each in (module.f, module.g)] == ["vendor_forked:f", "vendor_forked:g"]
         configuration.close()
-        return guarded and (module.f, module.g) == raw
+        assert guarded
+        assert raw == (module.f, module.g)
 
     monkeypatch.setattr(Patch, step, stopped)
     other = threading.Thread(target=configure, args=(guards("f"),), kwargs={"registry": registry, "environ": {}})
     other.start()
     assert reached.wait(10)
-    status = in_child(configured_anew)
+    status = forked(configured_anew)
     go_on.set()
     other.join(10)
     assert 0 == status

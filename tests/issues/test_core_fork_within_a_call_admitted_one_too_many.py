@@ -6,18 +6,8 @@ import pytest
 
 from resilience import BulkheadFullError, FallbackRejectedError, command
 from resilience.pipeline.policies import Fallback
+from tests.forked import forked
 
-
-def in_child(work):
-    """The exit code of a forked child that does *work*: 0 unless it raises."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    try:
-        work()
-    except BaseException:
-        os._exit(1)
-    os._exit(0)
 
 def test_the_childs_calls_and_limit_are_its_own(registry):
 
@@ -64,4 +54,4 @@ def test_the_childs_fallbacks_are_its_own(registry):
         os._exit(0)
 
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert 0 == fails(lambda: in_child(lambda: fails(int)))
+    assert 0 == fails(lambda: forked(lambda: fails(int)))

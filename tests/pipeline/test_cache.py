@@ -30,6 +30,7 @@ from resilience import (
 )
 from resilience.testing import assert_counts, restored, virtual_time
 from tests.drivers.until import until
+from tests.forked import forked
 from tests.interrupts import interrupted
 
 KINDS = ["def", "async def"]
@@ -270,7 +271,6 @@ def test_an_interrupt_anywhere_leaves_nothing_that_others_would_wait_for(registr
     assert points > 10
 
 
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_child_does_not_wait_for_its_parents_executions(registry):
     go, began = threading.Event(), []
 
@@ -281,14 +281,14 @@ def test_a_child_does_not_wait_for_its_parents_executions(registry):
             go.wait(30)
         return os.getpid()
 
+    def child():
+        assert os.getpid() == slow("a")
+
     parent = os.getpid()
     leader = threading.Thread(target=slow, args=("a",))
     leader.start()
     until(lambda: began)
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0 if slow("a") == os.getpid() else 1)
-    assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert 0 == forked(child)
     go.set()
     leader.join(30)
 

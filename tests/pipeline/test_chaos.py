@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import pickle
 import random
 import threading
@@ -24,6 +23,7 @@ from resilience import (
     configure,
 )
 from resilience.testing import ManualClock, assert_counts, virtual_time
+from tests.forked import forked
 
 KINDS = ["def", "async def", "generator", "async generator", "thread"]
 
@@ -218,14 +218,11 @@ def test_a_forked_child_begins_without_it(registry):
     def work():
         return 7
 
+    def child():
+        assert 7 == work()
+
     registry.start_chaos(60)
-    child = os.fork()
-    if not child:
-        try:
-            os._exit(work())
-        finally:
-            os._exit(1)
-    assert 7 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert 0 == forked(child)
     with pytest.raises(ChaosError):
         work()
 

@@ -2,11 +2,9 @@
 
 import contextvars
 import gc
-import os
 import random
 import threading
 import time
-import traceback
 import weakref
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from resilience import CircuitBreaker, MissingAnswerError, Registry, collapse, command, request_context
 from tests.core.hammer import hammer
 from tests.drivers.until import until
+from tests.forked import forked
 from tests.interrupts import interrupted
 
 from .collapsed import LONG, Clock, batches_of, collapsed, waiting
@@ -329,7 +328,6 @@ def test_nothing_stays_behind_when_a_batch_is_over():
         gc.enable()
 
 
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_child_forked_in_mid_batch_starts_with_none():
     release = threading.Event()
     asked = []
@@ -341,21 +339,15 @@ def test_a_child_forked_in_mid_batch_starts_with_none():
     single = collapsed(load, Clock(release.is_set), window=LONG)
     crowd, ends = threads_of(lambda: single(1), lambda: single(2))
     until(lambda: waiting(single) == 2)
+
+    def child():
+        release.set()
+        assert 0 == batches_of(single).batcher.open
+        assert 3 == single(3)
+        assert [[3]] == asked
+
     with batches_of(single).batcher._lock:  # held for ever, in the child
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                release.set()
-                assert 0 == batches_of(single).batcher.open
-                assert 3 == single(3)
-                assert [[3]] == asked
-                status = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-    assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert 0 == forked(child)
     release.set()
     for thread in crowd:
         thread.join(10)

@@ -1,9 +1,7 @@
 """Keyed commands under threads, forks and interrupts: no permit is lost, no key is there twice."""
 
-import os
 import random
 import threading
-import traceback
 
 import pytest
 
@@ -11,6 +9,7 @@ from resilience import BulkheadFullError, CommandAdded, CommandRemoved, Registry
 from resilience.pipeline.keyspace import NOBODY
 from tests.core.hammer import hammer
 from tests.drivers.until import until
+from tests.forked import forked
 from tests.interrupts import interrupted
 
 
@@ -136,7 +135,6 @@ def test_a_worker_that_its_caller_has_left_keeps_its_key(clock):
     registry.close()
 
 
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_forked_child_has_fresh_commands_and_no_pins_of_its_parent(clock):
     registry, go, started = Registry(clock=clock), threading.Event(), threading.Event()
 
@@ -152,24 +150,18 @@ def test_a_forked_child_has_fresh_commands_and_no_pins_of_its_parent(clock):
     assert started.wait(10)
     get("b")
     assert ["a", get.resilience.overflow] == [each.key for each in registry]
+
+    def child():
+        assert (0, 0) == (pins(get), registry["a"].in_flight)
+        assert "a" == get("a")
+        assert 1 == registry["a"].snapshot().counts["success"]
+        assert "c" == get("c")
+        assert ["c", get.resilience.overflow] == sorted(each.key for each in registry)
+        clock.advance(5.0)
+        assert [] == list(registry)
+
     with registry.lock:  # held for ever, in the child
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                assert (0, 0) == (pins(get), registry["a"].in_flight)
-                assert "a" == get("a")
-                assert 1 == registry["a"].snapshot().counts["success"]
-                assert "c" == get("c")
-                assert ["c", get.resilience.overflow] == sorted(each.key for each in registry)
-                clock.advance(5.0)
-                assert [] == list(registry)
-                status = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-    assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert 0 == forked(child)
     go.set()
     caller.join(10)
     assert (0, 1) == (pins(get), registry["a"].snapshot().counts["success"])

@@ -1,7 +1,6 @@
 """The rate limit around calls: they wait in order, or are refused, and hold nothing meanwhile; sync and async."""
 
 import asyncio
-import os
 import threading
 
 import pytest
@@ -22,6 +21,7 @@ from resilience import (
 from resilience.testing import assert_counts, assert_idle, virtual_time
 from tests.core.hammer import hammer
 from tests.drivers.until import until
+from tests.forked import forked
 
 KINDS = ["def", "async def", "generator", "async generator", "thread"]
 
@@ -263,14 +263,11 @@ def test_a_forked_child_owes_nothing(registry):
     def work():
         return 7
 
+    def child():
+        assert 7 == work()
+
     work()
-    child = os.fork()
-    if not child:
-        try:
-            os._exit(work())
-        finally:
-            os._exit(1)
-    assert 7 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert 0 == forked(child)
     with pytest.raises(RateLimitedError):
         work()
 
