@@ -248,6 +248,19 @@ class Limiter:
         if self.queue.crowd:
             self._hand_on(now)
 
+    def clear(self, now: float) -> None:
+        """Forget what was learnt: the limit is the initial one. Who is in flight or waits goes on."""
+        with self._lock:
+            if self._busy:  # our own thread, in a signal handler
+                return
+            self._ring.clear()
+            self.tuner = Tuner(self._config, now)
+            self._resize()
+            self._since = self._window_at = now
+            self._until = now + self.tuner.span_s
+        if self.queue.crowd:
+            self._hand_on(now)
+
     def renew(self, now: float) -> None:
         """Start over in a forked child, where none of the other threads' calls goes on."""
         config = self._config

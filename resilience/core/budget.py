@@ -97,6 +97,13 @@ class Budget:
             self._window = self._window.resized(window=config.window, buckets=_SLICES, now=now)
             self._config, self.edge = config, self._window.edge
 
+    def clear(self, now: float) -> None:
+        """Forget the calls and retries of the window."""
+        with self._lock:
+            if not self._busy:
+                self._roll(now)
+                self._window.clear()
+
     def renew(self, now: float) -> None:
         """Start over in a forked child."""
         self._lock = threading.RLock()

@@ -82,7 +82,7 @@ class Racer:
         self.renew()
 
     def renew(self) -> None:
-        """Start over in a forked child, whose latencies are its own."""
+        """Start over, as in a forked child, whose latencies are its own."""
         self._after: float | None = None
         self._look_at = -math.inf
 

@@ -212,6 +212,17 @@ class RateLimiter:
         self._overflow = Pace(now)
         self._paces: OrderedDict[Hashable, Pace] = OrderedDict()  # least recently used first
 
+    def clear(self, now: float) -> None:
+        """Forget what is booked, but for lines in which somebody waits."""
+        with self._lock:
+            for pace in (self.pace, self._overflow, *self._paces.values()):
+                pace.pass_on(now)
+                if not pace.line:
+                    pace.booked = now
+            for key, pace in list(self._paces.items()):
+                if not pace.line:
+                    del self._paces[key]
+
     def _set(self, config: RateLimit) -> None:
         self._config, self.spacing, self._ahead = config, config.spacing, config.ahead
         self.ahead = config.ahead if config.by is None else -inf

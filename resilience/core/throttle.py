@@ -153,6 +153,20 @@ class Throttler:
             finally:
                 self._busy = False
 
+    def clear(self, now: float) -> None:
+        """Forget the history."""
+        with self._lock:
+            if self._busy:  # our own thread, in a signal handler
+                return
+            self._busy = True
+            try:
+                self._late.clear()
+                self._harvest()
+                self._window.clear()
+                self._weigh(now)
+            finally:
+                self._busy = False
+
     def _refuses(self, now: float, u: float) -> bool:
         """Whether the rate still stands now that time has passed; if the call is refused, it is counted."""
         with self._lock:

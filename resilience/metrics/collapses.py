@@ -73,6 +73,13 @@ class Collapses:
         """The statistics at *now*; nothing but zeros for who interrupted his own thread at work here."""
         return self._reckon(now) or Collapsed(0, 0, 0, EMPTY)
 
+    def clear(self, now: float) -> None:
+        """Empty the rolling windows; totals stay."""
+        with self._lock:
+            if self._reckon(now) is not None:
+                self._counts.clear()
+                self._sizes.clear()
+
     def _reckon(self, now: float) -> Collapsed | None:
         with self._lock:
             if self._busy:

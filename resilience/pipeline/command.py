@@ -157,6 +157,11 @@ class Command:
         if self._machines.circuit is not None:
             self._machines.circuit.steer(Trigger.RESET, self._clock())
 
+    def forget(self) -> None:
+        """Leave behind what reset() keeps: what limits have learnt and booked, kept answers, the last transitions."""
+        self._machines.forget()
+        self._transitions = ()
+
     def clear_cache(self) -> None:
         """Forget all answers; what is being executed now will not be kept.
 

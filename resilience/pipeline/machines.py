@@ -144,6 +144,17 @@ class Machines:
         if emitter.wanted(ShadowRejected):
             emitter.emit(ShadowRejected(self._key, self._group, gate, now))
 
+    def forget(self) -> None:
+        """Know of no call so far, but for those under way; circuit and recorder are reset apart from this."""
+        now = self._clock()
+        for machine in (self.throttler, self.rate, self.limiter):
+            if machine is not None:
+                machine.clear(now)
+        if self.hedge is not None:
+            self.hedge.racer.renew()
+        if self.caches is not None:
+            self.caches.clear()
+
     def renew(self, now: float) -> None:
         """Start over in a forked child: fresh locks and statistics, no calls in flight."""
         self.slots.renew()

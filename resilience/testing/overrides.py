@@ -19,6 +19,8 @@ from typing import Any, Final
 
 import attrs
 
+from ..config.configuration import Configuration
+from ..config.layers import Tables
 from ..config.overlay import overlay_of
 from ..core.events import CommandAdded, State
 from ..pipeline.binding import name_of
@@ -120,12 +122,12 @@ def disabled(target: Target | Registry = default_registry) -> Iterator[None]:
 def restored(registry: Registry = default_registry) -> Iterator[None]:
     """Put a registry back when the block ends, so that what happened in it leaks into no other test.
 
-    Circuits are closed, statistics and caches emptied. Live settings and forced states
+    Circuits are closed; statistics, caches, lines and budgets are empty, limits as
+    before the first call. Live settings, forced states, chaos and the configuration
     are those of the block's beginning again; a command made meanwhile by a module
     that was imported gets the settings it was declared with, one made inside a
     function, or for a key, is removed, and one removed meanwhile is there again.
-    Subscriptions made meanwhile end, and so does a configuration, with its guards,
-    if none was in force at the block's beginning.
+    Subscriptions made meanwhile end. Calls under way go on.
 
     Args:
         registry: What to put back.
@@ -133,13 +135,11 @@ def restored(registry: Registry = default_registry) -> Iterator[None]:
     before = {handle: _Settings.of(handle) for handle in registry}
     listeners = registry._emitter.listeners
     orders = {keyspace: keyspace.orders for keyspace in tuple(registry.keyspaces)}
-    overlay = overlay_of(registry)
-    was_configured = overlay.owner is not None
+    put_back = _Environment.of(registry).restore
     try:
         yield
     finally:
-        if overlay.owner is not None and not was_configured:
-            overlay.owner.close()
+        put_back(registry)
         for keyspace in {**orders, **registry.keyspaces}:
             keyspace.orders = orders.get(keyspace, NO_ORDERS)
         with registry._emitter._lock:
@@ -155,6 +155,34 @@ def restored(registry: Registry = default_registry) -> Iterator[None]:
         for handle in (*registry, *(each for each, home in _orphans.items() if home is registry)):
             (before.get(handle) or _Settings.declared(handle)).restore(handle)
             _empty(handle, before[handle].state if handle in before else State.CLOSED)
+
+
+@attrs.frozen
+class _Environment:
+    """What a registry holds beside its commands, at one moment."""
+
+    configuration: Configuration | None
+    tables: Tables
+    unrest: dict[str | None, float]
+
+    @classmethod
+    def of(cls, registry: Registry) -> _Environment:
+        overlay = overlay_of(registry)
+        return cls(overlay.owner, overlay.tables, dict(registry._environment.unrest))
+
+    def restore(self, registry: Registry) -> None:
+        environment, now, owner = registry._environment, registry.clock(), overlay_of(registry).owner
+        environment.unrest.clear()
+        environment.unrest.update(self.unrest)
+        for budget in environment.budgets.values():
+            budget.clear(now)
+        for collapses in registry.collapsers().values():
+            collapses.clear(now)
+        if self.configuration is None:
+            if owner is not None:
+                owner.close()
+        elif owner is not self.configuration:
+            self.configuration.resume(self.tables)
 
 
 @attrs.frozen
@@ -203,14 +231,13 @@ def _settle_into(handle: Command, before: State) -> None:
 
 
 def _empty(handle: Command, before: State) -> None:
-    """Empty statistics and cache and close the circuit; one forced or disabled *before* is so again."""
-    if handle.settings.cache is not None:
-        handle.clear_cache()
+    """Let a command know of no call so far; its circuit is closed, or forced or disabled if it was so *before*."""
     if handle.state is State.DISABLED:
         handle.recorder.clear()
-        return
-    handle.reset()
-    _settle_into(handle, before)
+    else:
+        handle.reset()
+        _settle_into(handle, before)
+    handle.forget()
 
 
 def _is_local(handle: Command) -> bool:
