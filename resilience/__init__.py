@@ -1,8 +1,15 @@
 """Hystrix-style resilience: breakers, bulkheads, timeouts and fallbacks, with live statistics."""
 
 from .collapsing import collapse
+from .commands.command import Command
+from .commands.keyspace import KeyedCommands
 from .config import Configuration, ConfigurationApplied, ConfigurationRejected, configure, explain
+from .core.adaptive import AdaptiveLimit
+from .core.breaker import CircuitBreaker
 from .core.budget import RetryBudget
+from .core.bulkhead import Bulkhead
+from .core.cache import Cache
+from .core.chaos import Chaos
 from .core.events import (
     CallFailed,
     CallHedged,
@@ -17,8 +24,30 @@ from .core.events import (
     StateChanged,
     Trigger,
 )
+from .core.fallback import Fallback
+from .core.hedge import Hedge
 from .core.histogram import Latency
-from .decorators import Pipeline, command
+from .core.outcome import Outcome
+from .core.rate_limit import RateLimit
+from .core.retry import Retry
+from .core.thread_pool import ThreadPool
+from .core.throttle import Throttle
+from .core.timeout import Timeout
+from .decorate.commands import Pipeline, command
+from .decorate.policy_decorators import (
+    adaptive_limit,
+    bulkhead,
+    cache,
+    chaos,
+    circuit_breaker,
+    fallback,
+    hedge,
+    policy,
+    rate_limit,
+    retry,
+    throttle,
+    timeout,
+)
 from .drivers.request import request_context
 from .drivers.time_left import deadline, deadline_headers, remaining
 from .errors import (
@@ -39,38 +68,11 @@ from .errors import (
     ThrottledError,
 )
 from .metrics.snapshot import Snapshot
-from .pipeline.command import Command
-from .pipeline.keyspace import KeyedCommands
-from .pipeline.policies import (
-    AdaptiveLimit,
-    Bulkhead,
-    Cache,
-    Chaos,
-    CircuitBreaker,
-    Fallback,
-    Hedge,
-    RateLimit,
-    Retry,
-    ThreadPool,
-    Throttle,
-    Timeout,
-)
-from .pipeline.settings import Settings
+from .pipeline.call import Call
+from .policies.custom import CustomPolicy, PolicyMachine, custom_policy
+from .policies.settings import Settings
 from .registry import Registry, default_registry
 from .signatures import Guarded, GuardedByKey
-from .single import (
-    adaptive_limit,
-    bulkhead,
-    cache,
-    chaos,
-    circuit_breaker,
-    fallback,
-    hedge,
-    rate_limit,
-    retry,
-    throttle,
-    timeout,
-)
 
 __all__ = [
     "AdaptiveLimit",
@@ -79,6 +81,7 @@ __all__ = [
     "Bulkhead",
     "BulkheadFullError",
     "Cache",
+    "Call",
     "CallFailed",
     "CallHedged",
     "CallRejected",
@@ -97,6 +100,7 @@ __all__ = [
     "Configuration",
     "ConfigurationApplied",
     "ConfigurationRejected",
+    "CustomPolicy",
     "DeadlineExceededError",
     "Fallback",
     "FallbackRejectedError",
@@ -107,7 +111,9 @@ __all__ = [
     "Latency",
     "MissingAnswerError",
     "NoTimeLeftError",
+    "Outcome",
     "Pipeline",
+    "PolicyMachine",
     "RateLimit",
     "RateLimitedError",
     "Registry",
@@ -133,12 +139,14 @@ __all__ = [
     "collapse",
     "command",
     "configure",
+    "custom_policy",
     "deadline",
     "deadline_headers",
     "default_registry",
     "explain",
     "fallback",
     "hedge",
+    "policy",
     "rate_limit",
     "remaining",
     "request_context",

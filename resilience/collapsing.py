@@ -22,6 +22,7 @@ from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from contextvars import Context, copy_context
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, overload
 
+from .commands.command import Command
 from .core.answers import deal, fail, outcome
 from .core.batch import Collapse, Place
 from .drivers.batches import TaskBatches, ThreadBatches
@@ -30,7 +31,6 @@ from .errors import ConfigError
 from .guard import registry_of
 from .metrics.collapses import Collapses
 from .pipeline.binding import check_guardable, flavour_of, name_of
-from .pipeline.command import Command
 from .pipeline.shape import Flavour
 from .signatures import UNSET
 

@@ -13,39 +13,26 @@ import functools
 import inspect
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import attrs
 
-from .core.events import Trigger
+from .commands.command import Command
+from .commands.dispatch import dispatcher
+from .commands.keyspace import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS, KeyedCommands, Made
 from .drivers.workers import WorkerPool
 from .errors import ConfigError
 from .pipeline.binding import GUARD, check_guardable, dress, flavour_of, name_of
-from .pipeline.cache_keys import CacheKeys
-from .pipeline.command import Command
 from .pipeline.compiler import compiled
-from .pipeline.dispatch import dispatcher
-from .pipeline.keyspace import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS, KeyedCommands, Made
-from .pipeline.ledger import EVENT_OF, Ledger
-from .pipeline.policies import (
-    AdaptiveLimit,
-    Bulkhead,
-    Cache,
-    Chaos,
-    CircuitBreaker,
-    Fallback,
-    Hedge,
-    RateLimit,
-    Retry,
-    Throttle,
-    Timeout,
-    in_order,
-)
+from .pipeline.kit import Afterwards
+from .pipeline.ledger import Ledger
 from .pipeline.rescue import rescuer
-from .pipeline.settings import Settings
-from .pipeline.shape import Flavour, Shape
+from .pipeline.shape import Flavour
+from .pipeline.site import Site
 from .plan import Plan
+from .policies.order import in_order, kit_of
+from .policies.settings import Settings
 from .registry import Registry, default_registry
 
 
@@ -102,17 +89,17 @@ class _Entry(NamedTuple):
     registry: Registry
     command: Command
     is_new: bool
-    switch: Trigger | None
+    afterwards: list[Afterwards]
     news: tuple[str, ...]
     flavour: Flavour
-    timeless: str | None
+    cannot: Mapping[str, str]
     ledger: Ledger
     rescue: Callable[..., Any] | None
 
 
 def _brought_in(entry: _Entry) -> None:
     """What the function says is in force; let the circuit and the configuration know, outside the lock."""
-    entry.command.switch(entry.switch)
+    entry.command.finish(entry.afterwards)
     if entry.registry.declared is not None:
         entry.registry.declared(entry.command, entry.news)
 
@@ -179,10 +166,10 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
     module, qualname = name_of(fn)
     assert not callable(plan.key)
     key, group = plan.key or f"{module}.{qualname}", plan.group or module
-    flavour, timeless = _flavour(fn, plan, key)
+    flavour, cannot = _flavour(fn, plan, key)
     registry = default_registry if plan.registry is None else plan.registry
     settings, stated = plan.settings(flavour)
-    fallback = plan.find(Fallback)
+    fallback = plan.named("fallback")
     with registry.lock:
         known = registry.get(key)
         command = known if known is not None else registry.command(key, group, plan.template)
@@ -193,52 +180,24 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
         pool: Callable[[], WorkerPool] | None = None
         if flavour is Flavour.THREAD:
             registry.check_pool(command.group, plan.pool)
-            pool = functools.partial(registry.pool, command.group, plan.pool, settings.max_concurrent)
-        switch, news = command.adopt(settings, stated, pool)
+            pool = functools.partial(registry.pool, command.group, plan.pool, settings.slots)
+        afterwards, news = command.adopt(settings, stated, pool)
         if known is None:
             registry.add(command)
-    return _Entry(registry, command, known is None, switch, news, flavour, timeless, ledger, rescue)
+    return _Entry(registry, command, known is None, afterwards, news, flavour, cannot, ledger, rescue)
 
 
 def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry, apart: Callable[..., str] | None = None) -> Any:
     """Compile the wrapper, and make it look like *fn*; to a cache, what *apart* says of a call is one more argument."""
-    flavour, command, ledger = entry.flavour, entry.command, entry.ledger
-    limit, retry, cache = plan.find(AdaptiveLimit), plan.find(Retry), plan.find(Cache)
-    shape = Shape(flavour=flavour, breaker=plan.find(CircuitBreaker) is not None,
-                  bulkhead=plan.find(Bulkhead) is not None or limit is not None,
-                  retry=retry is not None, retry_results=retry is not None and retry.on_result is not None,
-                  throttle=plan.find(Throttle) is not None, rate=plan.find(RateLimit) is not None,
-                  adaptive=limit is not None,
-                  deadline=flavour.is_async and (plan.whole or plan.find(Timeout) is not None),
-                  fallback=entry.rescue is not None)
-    machines = command.machines.bound()
-    if shape.breaker and not shape.fallback and not shape.retry:
-        machines["admit"] = ledger.admission(machines["circuit"])
-    if retry is not None:
-        machines |= command.machines.retrying(ledger, flavour)
-    if limit is not None:
-        machines |= command.machines.turns(limit, flavour)
-    if shape.rate:
-        machines |= command.machines.line(flavour)
-    machines["belated"] = ledger.belated if shape.fallback or shape.retry else ledger.refused_belated
-    called = fn if plan.find(Chaos) is None else command.machines.in_chaos(fn, flavour)
-    if plan.find(Hedge) is not None:
-        hedging = command.machines.hedging(deposits=retry is None)
-        if flavour is Flavour.THREAD:
-            machines["wait"] = hedging.wait
-        else:
-            called = hedging.over(called)
-    caching = None if cache is None else command.machines.caching(CacheKeys(fn, cache.by, apart), entry.rescue, flavour)
-    guarded: Any = compiled(shape, fn=called, classify=ledger.classify, rescuable=ledger.rescuable,
-                            rescue=entry.rescue if caching is None else caching.rescue,
-                            refusal=ledger.refusal, emitted=ledger.emitted, EVENT_OF=EVENT_OF, **machines)
-    if caching is not None:
-        guarded = caching.over(guarded)
+    command = entry.command
+    site = Site(fn=fn, flavour=entry.flavour, chain=plan.chain(), machines=command.machines, ledger=entry.ledger,
+                rescue=entry.rescue, apart=apart)
+    guarded = compiled(site)
     wrapper: Any = dress(guarded, fn)
     guarded.resilience = command  # after dress(), which may have copied another's
-    setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, plan, command, entry.registry, ledger))
+    setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, plan, command, entry.registry, entry.ledger))
     with entry.registry.lock:
-        command.guards(guarded, entry.timeless)
+        command.guards(guarded, entry.cannot)
     return wrapper
 
 
@@ -256,52 +215,42 @@ def registry_of(fn: Any) -> Registry:
     return default_registry if found is None else found.registry
 
 
-def _flavour(fn: Callable[..., Any], plan: Plan, key: str) -> tuple[Flavour, str | None]:
-    """How *fn* is to be run, and why no timeout can reach it (None if one can)."""
-    flavour, timeout = flavour_of(fn), plan.find(Timeout)
-    wants_timeout = timeout is not None and timeout.timeout is not None and plan.given_timeout
-    if plan.isolation == "thread" and flavour is not Flavour.SYNC:
-        raise ConfigError(f"{key}: isolation='thread' is for plain functions; {flavour.value} functions run where "
+def _flavour(fn: Callable[..., Any], plan: Plan, key: str) -> tuple[Flavour, Mapping[str, str]]:
+    """How *fn* is to be run, and the settings that cannot be in force for it, each with the reason."""
+    own = flavour_of(fn)
+    flavour, timeout = plan.runs(own), plan.named("timeout")
+    if plan.isolation == "thread" and own is not Flavour.SYNC:
+        raise ConfigError(f"{key}: isolation='thread' is for plain functions; {own.value} functions run where "
                           "they are awaited or iterated", "isolation")
     _check_suited(plan, flavour, key)
     if flavour is Flavour.GENERATOR:
         reason = "a generator runs in its consumer's thread, where no timeout can reach it; use timeout=None"
-        if wants_timeout:
+        if plan.asks_for_timeout():
             raise ConfigError(f"{key}: {reason}, or an async generator", "timeout")
-        return flavour, reason
-    if flavour is not Flavour.SYNC:
-        return flavour, None if plan.whole or timeout is not None else "it has no timeout policy to configure"
+        return flavour, {"timeout": reason}
+    if flavour.is_async:
+        reason = "it has no timeout policy to configure"
+        return flavour, {} if plan.whole or timeout is not None else {"timeout": reason}
+    if flavour is Flavour.THREAD:
+        return flavour, {}
     if plan.isolation == "semaphore":
         reason = "in semaphore isolation a plain function runs in its caller's thread, where no timeout can reach it"
-        if wants_timeout:
+        if plan.asks_for_timeout():
             raise ConfigError(f"{key}: {reason}; use isolation='thread' or timeout=None", "timeout")
-        return flavour, reason
-    if plan.isolates(flavour):
-        return Flavour.THREAD, None
+        return flavour, {"timeout": reason}
     if plan.pool is not None:
         raise ConfigError(f"{key}: a pool means nothing without thread isolation; add a timeout or isolation='thread'",
                           "pool")
-    return flavour, "it was decorated without a timeout, so it runs in its caller's thread, where none can reach it"
+    return flavour, {"timeout": "it was decorated without a timeout, so it runs in its caller's thread, where none can "
+                                "reach it"}
 
 
 def _check_suited(plan: Plan, flavour: Flavour, key: str) -> None:
-    """Raise ConfigError if a policy of *plan* is not for functions of this *flavour*."""
-    if flavour.is_generator and plan.find(Retry) is not None:
-        raise ConfigError(f"{key}: a generator cannot be tried again once it has yielded; retry what it calls", "retry")
-    if plan.find(Hedge) is not None and not plan.isolates(flavour) and flavour is not Flavour.ASYNC:
-        why = "what a generator has yielded cannot be taken back" if flavour.is_generator else \
-            "two attempts at once of a plain function take two threads; add isolation='thread' or a timeout"
-        raise ConfigError(f"{key}: a hedge is for coroutine functions and isolated ones: {why}", "hedge")
-    if flavour.is_generator and plan.find(Cache) is not None:
-        raise ConfigError(f"{key}: a generator has no result to keep; cache what it calls, or return a list", "cache")
-    chaos = plan.find(Chaos)
-    if flavour.is_generator and chaos is not None and chaos.wrong is not None:
-        raise ConfigError(f"{key}: a generator has no result to spoil; leave wrong out", "wrong")
-    limit = plan.find(AdaptiveLimit)
-    if limit is not None and (limit.priorities or limit.max_queue) and plan.isolates(flavour):
-        name = "priorities" if limit.priorities else "max_queue"
-        raise ConfigError(f"{key}: {name} of an adaptive limit is for calls that run where their caller is; use "
-                          "timeout=None or isolation='semaphore'", name)
+    """Raise ConfigError if a policy of *plan* is not for functions that run so."""
+    for policy in plan.policies:
+        suits = kit_of(policy).suits
+        if suits is not None:
+            suits(policy, plan, flavour, key)
 
 
 def _agree(command: Command, plan: Plan, group: str, settings: Settings, stated: frozenset[str],
@@ -353,7 +302,7 @@ def _check_apart(fn: Callable[..., Any], plan: Plan, key: str, same: Callable[[G
         found = _guard_of(inner)
         if found is not None and same(found):
             for policy in plan.policies:
-                if found.plan.find(type(policy)) is not None:
+                if kit_of(policy) in found.plan.chain():
                     raise ConfigError(
                         f"{key}: {type(policy).__name__} stands above and below another decorator, so that "
                         "each call would pass it twice; keep one of them, or give one a key of its own", "key")

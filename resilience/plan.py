@@ -8,11 +8,14 @@ from typing import Any, Final
 import attrs
 
 from .core.checks import number, ordinary_exceptions, text
+from .core.thread_pool import ThreadPool
 from .errors import ConfigError
 from .pipeline.binding import flavour_of
-from .pipeline.policies import Bulkhead, Cache, CircuitBreaker, Fallback, Policy, Shadow, ThreadPool, Timeout
-from .pipeline.settings import KINDS, Settings
+from .pipeline.kit import Kit
 from .pipeline.shape import Flavour
+from .policies.order import kit_of, setting_kits
+from .policies.settings import Settings
+from .policies.shadow import Shadow
 from .registry import Registry
 
 ISOLATIONS: Final = ("auto", "semaphore", "thread")
@@ -55,10 +58,10 @@ class Plan:
         shadow: Gates that only count what they would refuse; True: all there are.
         template: Of one of a callable's results: the function's own name.
         whole: Made by ``command``, which says something about every setting.
-        given_timeout: Whether the timeout was asked for, not just the default.
+        usual: Names of the policies that nobody asked for, but are there by default.
     """
 
-    policies: tuple[Policy, ...]
+    policies: tuple[Any, ...]
     key: str | Callable[..., str] | None = attrs.field(default=None, validator=_key)
     group: str | None = attrs.field(default=None, validator=text(optional=True))
     registry: Registry | None = attrs.field(default=None, validator=_registry)
@@ -71,24 +74,34 @@ class Plan:
     shadow: Any = ()
     template: str | None = None
     whole: bool = False
-    given_timeout: bool = True
+    usual: frozenset[str] = frozenset()
 
     def __attrs_post_init__(self) -> None:
-        cache = self.find(Cache)
+        cache = self.named("cache")
         if cache is not None and cache.by is not None and flavour_of(cache.by) is not Flavour.SYNC:
             raise ConfigError(f"by must be a plain function, for nobody would await what {cache.by!r} returns", "by")
         named = self.shadow is not True
         object.__setattr__(self, "shadow", Shadow(self.shadow).of(self.policies, named=named))
 
-    def find(self, kind: type[Any]) -> Any:
-        """The policy of this kind, or None."""
-        return next((policy for policy in self.policies if isinstance(policy, kind)), None)
+    def chain(self) -> dict[Kit, Any]:
+        """The policies by kit, outermost first."""
+        return {kit_of(policy): policy for policy in self.policies}
 
-    def isolates(self, flavour: Flavour) -> bool:
-        """Whether a function of this *flavour* runs on a worker thread."""
-        timeout = self.find(Timeout)
-        return flavour is Flavour.SYNC and self.isolation != "semaphore" and (
+    def named(self, name: str) -> Any:
+        """The policy whose setting has this *name*, or None."""
+        return next((policy for policy in self.policies if kit_of(policy).name == name), None)
+
+    def asks_for_timeout(self) -> bool:
+        """Whether a timeout was asked for, and is not just there by default."""
+        timeout = self.named("timeout")
+        return timeout is not None and timeout.timeout is not None and "timeout" not in self.usual
+
+    def runs(self, flavour: Flavour) -> Flavour:
+        """How a function of this *flavour* is to be run: a plain one may be moved to a worker thread."""
+        timeout = self.named("timeout")
+        isolated = flavour is Flavour.SYNC and self.isolation != "semaphore" and (
             self.isolation == "thread" or (timeout is not None and timeout.timeout is not None))
+        return Flavour.THREAD if isolated else flavour
 
     def above(self, inner: Plan) -> Plan:
         """This plan put on top of *inner*, as one."""
@@ -104,29 +117,32 @@ class Plan:
             policies=(*self.policies, *inner.policies), **merged,
             isolation=self.isolation if self.isolation != "auto" else inner.isolation,
             ignore=(*self.ignore, *inner.ignore), shadow=(*self.shadow, *inner.shadow), whole=self.whole or inner.whole,
-            given_timeout=inner.given_timeout if inner.find(Timeout) else self.given_timeout)
+            usual=(self.usual | inner.usual) - {kit.name for plan in (self, inner) for kit in plan.chain()
+                                                if kit.name not in plan.usual})
 
     def settings(self, flavour: Flavour) -> tuple[Settings, frozenset[str]]:
         """What this means for a function of this *flavour*: settings, and the names of those it says anything about."""
-        breaker, bulkhead, timeout = self.find(CircuitBreaker), self.find(Bulkhead), self.find(Timeout)
-        fallback = self.find(Fallback)
-        reachable = flavour.is_async or flavour is Flavour.THREAD
-        settings = Settings(
-            timeout=timeout.timeout if timeout is not None and reachable else None,
-            max_concurrent=None if bulkhead is None else bulkhead.max_concurrent,
-            isolation="thread" if flavour is Flavour.THREAD else "semaphore",
-            breaker=breaker,
-            pool=self.pool,
-            shadow=self.shadow,
-            has_fallback=fallback is not None,
-            **{name: self.find(kind) for name, kind in KINDS.items()},
-            **({} if fallback is None else {"fallback_max_concurrent": fallback.max_concurrent}),
-        )
-        present = {"breaker": breaker, "max_concurrent": bulkhead, "timeout": timeout, "pool": self.pool,
-                   **{name: getattr(settings, name) for name in KINDS}, "shadow": settings.shadow or None}
-        stated = {name for name, value in present.items() if value is not None or (self.whole and name != "pool")}
-        if settings.adaptive_limit is not None:
-            stated.discard("max_concurrent")
-        if not reachable and not self.given_timeout:
-            stated.discard("timeout")  # the default says nothing where no timeout could be
-        return settings, frozenset(stated)
+        policies: dict[str, Any] = {}
+        said: dict[str, Any] = {}
+        for kit in setting_kits():
+            policy = self.named(kit.name)
+            reaches = policy if policy is None else kit.in_force(policy, flavour)
+            policies[kit.name] = kit.said(reaches)
+            said[kit.name] = policy
+            if policy is not None and reaches is None and kit.name in self.usual:
+                said[kit.name] = _SAYS_NOTHING  # the default says nothing where it could not be
+        for policy in self.policies:
+            for name in kit_of(policy).instead_of:
+                said[name] = _SAYS_NOTHING
+        fallback = self.named("fallback")
+        settings = Settings(pool=self.pool, shadow=self.shadow, has_fallback=fallback is not None,
+                            isolation="thread" if flavour is Flavour.THREAD else "semaphore",
+                            **({} if fallback is None else {"fallback_max_concurrent": fallback.max_concurrent}))
+        said |= {"pool": self.pool or _SAYS_NOTHING, "shadow": self.shadow or None}
+        stated = {name for name, value in said.items() if value is not _SAYS_NOTHING
+                  and (value is not None or self.whole)}
+        return settings.changed(**policies), frozenset(stated)
+
+
+#: In the place of a policy: nothing is said about it, which is not to say that there is none.
+_SAYS_NOTHING: Final = object()

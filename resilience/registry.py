@@ -2,7 +2,7 @@
 
 Reading takes no lock; iterating goes over a copy, which a dict makes in one step.
 Where functions have a callable for a key, who iterates takes the lock for a moment, to let
-the keys go that have been idle (pipeline.keyspace).
+the keys go that have been idle (commands.keyspace).
 After a fork the child's registries start over: fresh locks, pools and statistics.
 """
 
@@ -18,15 +18,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
+from .commands.command import Command
+from .commands.keyspace import KeyedCommands
 from .core.events import CommandAdded, CommandRemoved
+from .core.thread_pool import ThreadPool
 from .drivers.workers import WorkerPool
 from .errors import ConfigError
 from .metrics.collapses import Collapses
-from .pipeline.command import Command
 from .pipeline.emitter import Emitter
 from .pipeline.environment import Environment
-from .pipeline.keyspace import KeyedCommands
-from .pipeline.policies import ThreadPool
 
 _Event = TypeVar("_Event")
 _log = logging.getLogger("resilience")

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from .pipeline.command import Command
-from .pipeline.keyspace import KeyedCommands
+from .commands.command import Command
+from .commands.keyspace import KeyedCommands
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from resilience import Registry
+from resilience.pipeline.compiler import plain_way
 from resilience.testing import ManualClock
 
 #: The fixtures that start a program which is not Python's, and the program.
@@ -36,6 +37,10 @@ def pytest_collection_modifyitems(config, items):
     Unless RESILIENCE_REQUIRE_BROWSER says that this is a machine where everything has to be there: then it fails.
     Last, because Playwright keeps an event loop running in the main thread, where others then cannot start one.
     """
+    if config.getoption("--plain"):
+        left = [item for item in items if item.get_closest_marker("written_out") or "interrupt" in item.nodeid]
+        items[:] = [item for item in items if item not in set(left)]
+        config.hook.pytest_deselected(items=left)
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
     if os.environ.get("RESILIENCE_REQUIRE_BROWSER"):
         return
@@ -60,3 +65,18 @@ def pytest_terminal_summary(terminalreporter, config):
     """Say so."""
     for program, tests in config.stash.get(_LEFT_OUT, {}).items():
         terminalreporter.write_line(f"{tests} tests need {program}, which is not there: install it to run them", yellow=True)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--plain", action="store_true",
+                     help="compile every wrapper the plain way, by calling the machines' methods")
+
+
+@pytest.fixture(autouse=True)
+def _way(request):
+    """Compile the plain way if the command line says so; see resilience.pipeline.compiler.plain_way."""
+    if request.config.getoption("--plain"):
+        with plain_way():
+            yield
+    else:
+        yield

@@ -16,11 +16,13 @@ LAYERS = [
     ["core"],
     ["drivers", "metrics"],
     ["pipeline"],
+    ["policies"],
+    ["commands"],
     ["signatures"],
     ["registry"],
     ["plan"],
     ["guard"],
-    ["decorators", "single", "collapsing"],
+    ["decorate", "collapsing"],
     ["config"],
     ["__init__"],
     ["integrations", "discovery", "gateway", "asgi", "testing", "demo"],
@@ -103,7 +105,7 @@ def test_the_dashboard_imports_nothing_of_the_library():
 
 def test_only_the_drivers_and_the_registry_read_the_clock_in_the_engine():
     readers = {layer_of_file(path) for path in MODULES for module, _ in imported(path)
-               if module in ("time", "datetime") and RANK[layer_of_file(path)] <= RANK["decorators"]}
+               if module in ("time", "datetime") and RANK[layer_of_file(path)] <= RANK["decorate"]}
 
     assert readers <= {"drivers", "registry", "metrics"}
 

@@ -1,10 +1,9 @@
 """Commands: the keys that a table about commands may have, and what such a table says.
 
-The keys are not listed here. They are the fields of Settings that some policy
-stands behind: ``breaker``, whose type is a policy, is a table with that policy's
-fields; ``timeout``, the only field of a policy, is a plain value with that
-field's type and range. A policy that joins Settings and ORDER is in the file by
-that. Fields that TOML cannot say (functions, classes) are left to the code.
+The keys are not listed here, but made from the policies' kits: ``breaker`` is a table with
+that policy's fields; ``timeout``, whose kit names a principal field, is a plain value with
+that field's type and range. Fields that TOML cannot say (functions, classes) are left to
+the code.
 
 What a table says is kept flat and partial, a *layer*: by dotted name, each value
 with its place. ``breaker = { open_for = 2.0 }`` is two entries: ``breaker`` is on,
@@ -23,10 +22,13 @@ from typing import Any, Final, Literal, NamedTuple
 import attrs
 
 from ..core.checks import text
-from ..decorators import command
+from ..core.thread_pool import ThreadPool
+from ..decorate.commands import command
 from ..errors import ConfigError
-from ..pipeline.policies import ORDER, Shadow, ThreadPool
-from ..pipeline.settings import Settings
+from ..pipeline.kit import Kit
+from ..policies.order import setting_kits
+from ..policies.settings import Settings
+from ..policies.shadow import Shadow
 from ..registry import Registry
 from .constraints import constraints
 from .document import Document
@@ -90,31 +92,37 @@ class GuardTable:
     fallback: str | None = attrs.field(default=None, validator=attrs.validators.optional(REFERENCE))
 
 
-@functools.cache
 def settings() -> Mapping[str, Setting]:
     """The keys of a command, by name."""
-    attrs.resolve_types(Settings)
-    found = {}
-    for field in attrs.fields(Settings):
-        wanted, optional = without_none(field.type)
-        if wanted in ORDER:
-            found[field.name] = Setting(field.name, None, wanted, _expressible(wanted), optional)
-            continue
-        for policy in (*ORDER, Shadow):
-            known = _expressible(policy)
-            if list(known) == [field.name]:
-                plain = known[field.name]
-                found[field.name] = Setting(field.name, plain, None, {}, without_none(plain.type)[1])
-    return found
+    return _settings(setting_kits())
 
 
 @functools.cache
+def _settings(kits: tuple[Kit, ...]) -> Mapping[str, Setting]:
+    found = {}
+    for kit in kits:
+        known = _expressible(kit.policy)
+        if kit.principal is None:
+            found[kit.name] = Setting(kit.name, None, kit.policy, known, optional=True)
+        else:
+            plain = known[kit.principal]
+            found[kit.name] = Setting(kit.name, plain, None, {}, without_none(plain.type)[1])
+    plain = _expressible(Shadow)["shadow"]
+    found["shadow"] = Setting("shadow", plain, None, {}, without_none(plain.type)[1])
+    return {name: found[name] for name in (*(field.name for field in attrs.fields(Settings)), *found) if name in found}
+
+
 def guard_settings() -> Mapping[str, Setting]:
     """The keys of an entry of ``[guards]``: those of a command, and those of GuardTable."""
+    return _guard_settings(setting_kits())
+
+
+@functools.cache
+def _guard_settings(kits: tuple[Kit, ...]) -> Mapping[str, Setting]:
     attrs.resolve_types(GuardTable)
     own = {field.name: Setting(field.name, field, None, {}, without_none(field.type)[1])
            for field in attrs.fields(GuardTable)}
-    return {**settings(), **own}
+    return {**_settings(kits), **own}
 
 
 def _expressible(policy: type[Any]) -> dict[str, attrs.Attribute[Any]]:

@@ -13,12 +13,11 @@ from typing import Any, Final, NamedTuple
 
 import attrs
 
+from ..commands.command import Command
+from ..commands.keyspace import KeyedCommands
 from ..pipeline.binding import GUARD, flavour_of, name_of
-from ..pipeline.command import Command
-from ..pipeline.keyspace import KeyedCommands
-from ..pipeline.policies import Bulkhead, Chaos, CircuitBreaker, Policy, Timeout
-from ..pipeline.settings import KINDS, Settings
-from ..pipeline.shape import Flavour
+from ..policies.order import kit_of
+from ..policies.settings import Settings
 from ..registry import Registry, default_registry
 from .commands import Said, settings
 from .layers import Tables
@@ -27,10 +26,6 @@ from .overlay import overlay_of
 from .targets import is_imported
 
 LIVE: Final = Place("configure() of its handle")
-#: The setting that says whether a policy is in force; a fallback always is.
-_SETTING_OF: Final[dict[type[Any], str]] = {
-    Timeout: "timeout", Bulkhead: "max_concurrent", CircuitBreaker: "breaker",
-    **{policy: name for name, policy in KINDS.items()}}
 
 
 class Chain(NamedTuple):
@@ -149,21 +144,21 @@ def _origins(command: Command, tables: Tables) -> list[Origin]:
 
 def _chain(function: Any, in_force: Settings) -> Chain:
     guard = getattr(function, GUARD)
-    flavour = Flavour.THREAD if guard.plan.isolates(flavour_of(guard.fn)) else flavour_of(guard.fn)
+    flavour = guard.plan.runs(flavour_of(guard.fn))
     shown = [text for policy in guard.plan.policies if (text := _policy(policy, in_force)) is not None]
     code = getattr(inspect.unwrap(guard.fn), "__code__", None)
     place = Place("no Python code") if code is None else Place(code.co_filename, code.co_firstlineno)
     return Chain(".".join(name_of(guard.fn)), flavour.value, tuple(shown), place)
 
 
-def _policy(policy: Policy, in_force: Settings) -> str | None:
+def _policy(policy: Any, in_force: Settings) -> str | None:
     """Its name, and in what way it is in force; None: it is not."""
-    name, setting = type(policy).__name__, _SETTING_OF.get(type(policy))
-    if setting is not None and getattr(in_force, setting) is None:
+    kit, name = kit_of(policy), type(policy).__name__
+    if kit.setting and getattr(in_force, kit.name) is None:
         return None
-    if setting in in_force.shadow:
+    if kit.name in in_force.shadow:
         return f"{name} (shadow)"
-    return f"{name} (once it is started)" if isinstance(policy, Chaos) else name
+    return f"{name} ({kit.condition})" if kit.condition else name
 
 
 def _parts(name: str, value: Any, leaves: dict[str, Said]) -> list[Origin]:

@@ -22,15 +22,16 @@ from typing import Any, Final
 import attrs
 import wrapt
 
+from ..commands.command import Command
+from ..core.fallback import Fallback
 from ..errors import ConfigError
 from ..guard import guard
 from ..pipeline.binding import GUARD
-from ..pipeline.command import Command
-from ..pipeline.policies import ORDER, Bulkhead, Fallback, Policy, Timeout
-from ..pipeline.settings import KINDS
+from ..pipeline.kit import Kit
 from ..plan import Plan
+from ..policies.order import setting_kits
 from ..registry import Registry
-from .commands import Layer, bare, guard_settings, settings
+from .commands import Layer, guard_settings, settings
 from .mistakes import Place
 from .targets import Found, TargetError, find, named, parts
 
@@ -67,7 +68,7 @@ class Entry:
     def structure(self) -> tuple[Any, ...]:
         """What cannot be changed on a live command."""
         return (*(self.said(name) for name in _STRUCTURE), self.off,
-                *(self._has(name) for name in KINDS))
+                *(self._has(kit.name) for kit in setting_kits() if not kit.can_be_off))
 
     def plan(self, registry: Registry) -> Plan:
         """The decorator that the entry stands for; live settings have the library's defaults, layers say the rest.
@@ -76,34 +77,38 @@ class Entry:
             TargetError: A function or an exception that it names does not exist.
             ConfigError: It contradicts itself.
         """
-        usual, fallback = bare(), self.said("fallback")
+        fallback = self.said("fallback")
         ignored = tuple(map(named, self.said("ignore")))
-        policies = [
-            None if fallback is None else Fallback(named(fallback)),
-            None if "breaker" in self.off else usual.breaker,
-            None if self._has("adaptive_limit") else
-            Bulkhead(None if "max_concurrent" in self.off else usual.max_concurrent),
-            Timeout(None if "timeout" in self.off else usual.timeout),
-            *(self._made(name) for name in KINDS if self._has(name))]
-        known = sorted((each for each in policies if each is not None), key=lambda each: ORDER.index(type(each)))
-        return Plan(policies=tuple(known), key=self.key,
+        made = [] if fallback is None else [Fallback(named(fallback))]
+        replaced = {name for kit in setting_kits() if self._has(kit.name) for name in kit.instead_of}
+        made += [policy for kit in setting_kits() if kit.name not in replaced
+                 and (policy := self._policy(kit)) is not None]
+        usual = frozenset(kit.name for kit in setting_kits() if kit.usual is not None and not self._has(kit.name))
+        return Plan(policies=tuple(made), key=self.key,
                     group=self.said("group") or parts(self.target)[0], registry=registry, ignore=ignored,
-                    isolation=self.said("isolation"), pool=self.said("pool"), whole=True,
-                    given_timeout="timeout" in self.layer and "timeout" not in self.off)
+                    isolation=self.said("isolation"), pool=self.said("pool"), whole=True, usual=usual)
+
+    def _policy(self, kit: Kit) -> Any:
+        """The policy of this *kit*: off, as the file says, or as usual. A live one has the library's defaults yet."""
+        if kit.name in self.off:
+            return kit.absent
+        if kit.usual is not None:
+            return kit.usual
+        return self._made(kit) if self._has(kit.name) else None
 
     def _has(self, name: str) -> bool:
         return name in self.layer and name not in self.off
 
-    def _made(self, name: str) -> Policy:
+    def _made(self, kit: Kit) -> Any:
         """The policy of this setting, of what the entry itself says of it."""
+        name = kit.name
         given = {field: self.layer[f"{name}.{field}"].value for field in settings()[name].fields
                  if f"{name}.{field}" in self.layer}
-        missing = [field.name for field in attrs.fields(KINDS[name])
+        missing = [field.name for field in attrs.fields(kit.policy)
                    if field.init and field.default is attrs.NOTHING and field.name not in given]
         if missing:
             raise ConfigError(f"{name} needs {', '.join(missing)}", name)
-        policy: Policy = KINDS[name](**given)
-        return policy
+        return kit.policy(**given)
 
 
 class Patch:

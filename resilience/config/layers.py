@@ -24,8 +24,8 @@ from typing import Any, Final, NamedTuple
 
 import attrs
 
+from ..commands.command import Command
 from ..errors import ConfigError
-from ..pipeline.command import Command
 from .commands import Layer, Said, Setting, bare, guard_settings, layer_at, layer_of, settings, value_of
 from .document import Document
 from .guards import Entry

@@ -23,9 +23,9 @@ from typing import Any, Final
 
 import wrapt
 
+from ..commands.command import Command
 from ..errors import ConfigError
-from ..pipeline.command import Command
-from ..pipeline.settings import Settings
+from ..policies.settings import Settings
 from ..registry import Registry
 from .commands import settings
 from .guards import Entry, Patch

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import attrs
-
-from ..core.events import CommandConfigured, Trigger
+from ..commands.command import Command
+from ..core.events import CommandConfigured
 from ..errors import ConfigError
-from ..pipeline.command import Command
+from ..pipeline.kit import Afterwards
 
 
 class Change(NamedTuple):
@@ -21,7 +20,7 @@ class Change(NamedTuple):
 
     command: Command
     names: tuple[str, ...]
-    trigger: Trigger | None
+    afterwards: list[Afterwards]
 
 
 def refusal(command: Command, name: str, value: Any) -> str | None:
@@ -38,13 +37,13 @@ def changed(command: Command, values: Mapping[str, Any]) -> Change | None:
     news = {name: value for name, value in values.items() if getattr(command.settings, name) != value}
     if not news:
         return None
-    return Change(command, tuple(news), command._apply(attrs.evolve(command.settings, **news)))
+    return Change(command, tuple(news), command._apply(command.settings.changed(**news)))
 
 
 def told(change: Change) -> None:
     """Let the circuit and the listeners know; holds no lock."""
     command = change.command
-    command.switch(change.trigger)
+    command.finish(change.afterwards)
     emitter, now = command._environment.emitter, command._clock()
     emitter.emit(CommandConfigured(command.key, command.group, change.names, now))
 

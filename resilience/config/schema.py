@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from ..pipeline.settings import Settings
+from ..policies.settings import Settings
 from .commands import GuardTable, Setting, guard_settings, settings
 from .constraints import constraints
 from .structure import without_none

@@ -60,6 +60,21 @@ class Event(enum.IntEnum):
     HEDGE = 23
 
 
+_own_events: list[str] = []
+
+
+def event_number(name: str) -> int:
+    """The number of a user's own event, the same for each policy of this *name*; it indexes a counts row too."""
+    if name not in _own_events:
+        _own_events.append(name)
+    return len(EVENT_NAMES) + _own_events.index(name)
+
+
+def event_name(number: int) -> str:
+    """What the event with this *number* is called."""
+    return EVENT_NAMES[number] if number < len(EVENT_NAMES) else _own_events[number - len(EVENT_NAMES)]
+
+
 EVENT_NAMES: Final = tuple(event.name.lower() for event in Event)
 #: Of calls that got a RejectedError, or a fallback's answer instead of one: their function did not run.
 REFUSALS: Final = ("short_circuited", "semaphore_rejected", "thread_pool_rejected", "throttled", "rate_limited",

@@ -17,7 +17,7 @@ import ssl
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
-from ..decorators import command
+from ..decorate.commands import command
 from ..drivers.deadlines import Deadlines
 from ..registry import Registry
 from .balancer import RoundRobin

@@ -24,14 +24,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any, ClassVar, Final, NamedTuple
 
+from ..commands.command import Command
 from ..core.breaker import CircuitBreaker
 from ..core.circuit import Circuit
 from ..core.events import State, StateChanged, Trigger
-from ..decorators import Pipeline
+from ..core.fallback import Fallback
+from ..decorate.commands import Pipeline
 from ..errors import CircuitOpenError, ConfigError
 from ..pipeline.binding import flavour_of
-from ..pipeline.command import Command
-from ..pipeline.policies import Fallback
 from ..pipeline.shape import Flavour
 from ..registry import Registry, default_registry
 from .attempt import RUNS, Attempt, answer

@@ -141,7 +141,7 @@ def _properties(settings: Settings, state: State) -> dict[str, Any]:
         "propertyValue_executionTimeoutInMilliseconds": timeout_ms,
         "propertyValue_executionIsolationThreadInterruptOnTimeout": False,  # a Python thread cannot be interrupted
         "propertyValue_executionIsolationThreadPoolKeyOverride": None,
-        "propertyValue_executionIsolationSemaphoreMaxConcurrentRequests": settings.max_concurrent or _MAX_INT,
+        "propertyValue_executionIsolationSemaphoreMaxConcurrentRequests": settings.slots or _MAX_INT,
         "propertyValue_fallbackIsolationSemaphoreMaxConcurrentRequests": settings.fallback_max_concurrent,
         "propertyValue_metricsRollingStatisticalWindowInMilliseconds": _WINDOW_MS,
         "propertyValue_requestCacheEnabled": settings.cache is not None,
@@ -225,7 +225,7 @@ def _command_config(command: Source, state: State) -> Mapping[str, Any]:
             "timeoutEnabled": settings.timeout is not None,
             "fallbackEnabled": settings.has_fallback,
             "timeoutInMilliseconds": int((settings.timeout or 0) * 1000),
-            "semaphoreSize": settings.max_concurrent or _MAX_INT,
+            "semaphoreSize": settings.slots or _MAX_INT,
             "fallbackSemaphoreSize": settings.fallback_max_concurrent,
             "threadInterruptOnTimeout": False,
         },

@@ -77,6 +77,9 @@ class Collector(_Collector):
                 "resilience_command_abandoned", "Calls that run on although their caller gave up.", labels=labels),
             "state": GaugeMetricFamily(
                 "resilience_circuit_state", "1 for the state the circuit is in.", labels=(*labels, "state")),
+            "gauges": GaugeMetricFamily(
+                "resilience_policy_gauge", "What policies of users' own show of themselves.",
+                labels=(*labels, "policy", "gauge")),
             **{f"pool_{name}": family(f"resilience_pool_{name}", text, labels=("pool",))
                for name, (family, text, _) in _POOL.items()},
             **{f"collapse_{name}": CounterMetricFamily(f"resilience_collapse_{name}", text, labels=("function",))
@@ -88,8 +91,14 @@ def _observe(families: dict[str, Metric], command: Source) -> None:
     labels = [_clean(command.key), _clean(command.group)]
     totals, lifetime = command.recorder.totals()
     snapshot = command.snapshot()
-    for event, total in zip(EVENT_NAMES, totals, strict=True):
+    counted = dict(zip(EVENT_NAMES, totals, strict=False))
+    for name, number in command.recorder.own_events:
+        counted[name] = totals[number] if number < len(totals) else 0
+    for event, total in counted.items():
         families["events"].add_metric([*labels, event], total)  # type: ignore[attr-defined]
+    for name, value in snapshot.gauges.items():
+        policy, _, gauge = name.partition(".")
+        families["gauges"].add_metric([*labels, policy, gauge], value)  # type: ignore[attr-defined]
     cumulative = list(accumulate(lifetime.buckets))
     bounds = [*(f"{bound:g}" for bound in LE_BOUNDS), "+Inf"]
     families["latency"].add_metric(  # type: ignore[attr-defined]

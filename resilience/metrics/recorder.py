@@ -46,7 +46,7 @@ class Reading:
     """One consistent look at a recorder.
 
     Attributes:
-        counts: Per event, within the rolling window, shape ``(len(Event),)``.
+        counts: Per event, within the rolling window, shape ``(len(Event),)`` or longer, by those of users' policies.
         max_in_flight: Most calls at once within the rolling window.
         latency: Of executions, within the rolling percentile window, seconds.
     """
@@ -57,20 +57,32 @@ class Reading:
 
 
 class Recorder:
-    """Rolling and lifetime statistics of one command. Every method may be called from any thread."""
+    """Rolling and lifetime statistics of one command. Every method may be called from any thread.
+
+    Attributes:
+        pending: Durations of successes that are yet to be counted, seconds.
+        edge: Until when they may be pending.
+        own_events: Names and numbers of the events of users' policies.
+    """
 
     __slots__ = ("_busy", "_cached", "_counts", "_histogram", "_late", "_lock", "_peaks", "_refusals", "_take_peak",
-                 "bump_refused", "edge", "pending")
+                 "bump_refused", "edge", "own_events", "pending")
 
     def __init__(self, *, now: float, take_peak: Callable[[], int] = lambda: 0) -> None:
         self._take_peak = take_peak
         self.pending = array("f")  # seconds; wrappers hold on to it: emptied, never replaced
         self._cached: Tally | None = None  # as do caches
+        self.own_events: tuple[tuple[str, int], ...] = ()
         self._start(now)
 
     def watch(self, take_peak: Callable[[], int]) -> None:
         """Ask *take_peak* from now on for the most calls in flight."""
         self._take_peak = take_peak
+
+    def follow(self, name: str, number: int) -> None:
+        """Show the event of a user's policy among the counts, from now on."""
+        if (name, number) not in self.own_events:
+            self.own_events += ((name, number),)
 
     def _start(self, now: float) -> None:
         self._lock = threading.RLock()
@@ -179,7 +191,7 @@ class Recorder:
         totals = self._counts.totals
         for event in events:
             if event >= len(totals):
-                self._counts.widen(_ALL)
+                self._counts.widen(max(_ALL, event + 1))
             totals[event] += n
 
     def _read(self, now: float) -> Reading:

@@ -30,6 +30,8 @@ class Snapshot:
         max_concurrent: How many may run at once; None: no limit.
         abandoned: Calls whose caller has given up while their thread still runs.
         transitions: The circuit's last changes, oldest first.
+        own_refusals: Those of the counts that are refusals by policies of users' own.
+        gauges: What such policies show of themselves, by "POLICY.NAME".
     """
 
     key: str
@@ -46,11 +48,13 @@ class Snapshot:
     max_concurrent: int | None
     abandoned: int
     transitions: tuple[StateChanged, ...] = ()
+    own_refusals: tuple[str, ...] = ()
+    gauges: Mapping[str, float] = attrs.field(factory=dict)
 
     @property
     def refused(self) -> int:
         """Calls that were not let through: circuit open, bulkhead or pool full, throttled, over a rate, too late."""
-        return sum(map(self.counts.__getitem__, REFUSALS))
+        return sum(map(self.counts.__getitem__, REFUSALS + self.own_refusals))
 
     @property
     def requests(self) -> int:

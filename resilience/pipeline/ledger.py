@@ -16,15 +16,16 @@ from typing import Any
 from ..core.bulkhead import Bulkhead, Slots
 from ..core.circuit import Circuit
 from ..core.events import CallFailed, CallRejected
+from ..core.fallback import Fallback
 from ..core.outcome import (
     CANCELLED,
     CUT_SHORT,
-    EVENT_NAMES,
     FAILURE,
     IGNORED,
     SUCCESS,
     TIMEOUT,
     Event,
+    event_name,
 )
 from ..drivers.races import JobRace
 from ..drivers.time_left import ran_out
@@ -41,7 +42,6 @@ from ..errors import (
 from ..metrics.recorder import Recorder
 from .binding import is_stand_in
 from .emitter import Emitter
-from .policies import Fallback
 
 #: The event under which each Outcome of a call that ran is counted.
 EVENT_OF: dict[int, int] = {
@@ -203,7 +203,7 @@ class Ledger:
             self._recorder.count(events, now)
 
     def _tell(self, error: BaseException, event: int, started: float, now: float) -> None:
-        emitter, name = self._emitter, EVENT_NAMES[event]
+        emitter, name = self._emitter, event_name(event)
         if event in _RAN:
             if emitter.wanted(CallFailed):
                 emitter.emit(CallFailed(self._key, self._group, name, error, now - started, now))

@@ -1,25 +1,19 @@
-"""Phrases: the pieces of text that template.py makes wrappers of.
+"""Phrases: pieces of text that template.py makes wrappers of; those of the gates stand in their kits.
 
-Some write out what a machine's method does, because a call costs 50 to 70 ns: each
-says which. Where a phrase takes or gives back something, no call stands between
-the deed and its note (core.bulkhead).
+Some write out what a method does, because a call costs 50 to 70 ns: each says which.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from ..core.outcome import CANCELLED, REJECTED, Event
+from ..core.outcome import Event
 from .shape import Flavour
 
 # Without keyword arguments an empty dict would be merged into another one: 25 ns.
 FN: Final = "fn(*args, **kwargs) if kwargs else fn(*args)"
 
-CALL: Final = {
-    Flavour.SYNC: f"result = {FN}",
-    Flavour.THREAD: "result = wait(job)",
-    Flavour.ASYNC: f"result = await ({FN})",
-    Flavour.GENERATOR: """\
+_GENERATOR: Final = """\
 source = fn(*args, **kwargs)
 try:
     item = next(source)
@@ -40,16 +34,14 @@ try:
             started += clock() - paused
             item = next(source) if sent is None else source.send(sent)
 except StopIteration as end:
-    result = end.value""",
-    Flavour.ASYNC_GENERATOR: """\
+    result = end.value"""
+
+_ASYNC_GENERATOR: Final = """\
 source = fn(*args, **kwargs)
 step = source.__anext__()
 try:
     while True:
-        watch = enter()
-        item = await step
-        leave(watch)
-        watch = step = thrown = None  # an athrow() keeps the exception
+{step}
         items += 1
         paused = clock()
         try:
@@ -65,91 +57,37 @@ try:
             started += clock() - paused
             step = source.asend(sent)
 except StopAsyncIteration:
-    pass""",
-}
+    pass"""
+
+_STEP: Final = """\
+        item = await step
+        step = thrown = None  # an athrow() keeps the exception"""
+
+_STEP_IN_TIME: Final = """\
+        watch = enter()
+        item = await step
+        leave(watch)
+        watch = step = thrown = None  # an athrow() keeps the exception"""
+
+
+def call(flavour: Flavour, *, deadline: bool) -> str:
+    """Run the function; with a *deadline*, timers of the event loop bound it."""
+    if flavour is Flavour.THREAD:
+        return "result = wait(job)"
+    if flavour is Flavour.GENERATOR:
+        return _GENERATOR
+    if flavour is Flavour.ASYNC_GENERATOR:
+        return _ASYNC_GENERATOR.format(step=_STEP_IN_TIME if deadline else _STEP)
+    if flavour is Flavour.ASYNC:
+        return f"watch = enter()\nresult = await ({FN})" if deadline else f"result = await ({FN})"
+    return f"result = {FN}"
+
 
 # Of one whose caller's deadline has passed; its globals are drivers.time_left's.
 IN_TIME: Final = f"""\
 if IN_USE and spent():
     event = {int(Event.NO_TIME_LEFT)}
     raise belated(started)"""
-
-# Circuit.acquire of a term that lets calls pass for now.
-ASK: Final = """\
-permit = circuit.term
-if started >= permit.free_until:
-    permit = admit(started)"""
-
-ASK_OR_RAISE: Final = """\
-permit = circuit.term
-if started >= permit.free_until:
-    if started < permit.refuses_until:
-        raise refusal(permit, started)
-    permit = admit(started)"""
-
-TAKE: Final = """\
-if slots.owed:
-    slots.collect()
-while True:
-    sack = slots.tokens
-    if sack:
-        try:
-            del sack[-1]
-            held = sack
-            break
-        except IndexError:
-            continue
-    slots.run_out()
-free = len(sack)
-if free < slots.least_free:
-    slots.least_free = free"""
-
-# Count a call that is under way, if its term wants to know (core.cohorts). An interrupt falls after the append, when
-# ``cohort`` says already that there is something to take away.
-BOARD: Final = """\
-cohort = permit.cohort
-if cohort is not None:
-    cohort.append(None)"""
-
-LAND: Final = """\
-if cohort is not None:
-    del cohort[-1]"""
-
-# Where nothing needs to follow it: an interrupt may, and this is 14 ns less.
-LAND_LAST: Final = LAND.replace("del cohort[-1]", "cohort.pop()")
-
-# Of an adaptive limit, which may let one wait.
-TAKE_IN_TURN: Final = """\
-grip = []
-try:
-    if not take(grip, args, kwargs):
-        queue(grip, args, kwargs)
-        started = clock()
-finally:
-    if grip:
-        sack = held = grip[0]"""
-
-THROTTLE: Final = f"""\
-event = {int(Event.THROTTLED)}
-if throttle.rate:
-    shed(started, random())"""
-
-# RateLimiter.reserve of who need not wait; nothing is called between reading and writing.
-PACE: Final = f"""\
-booked = pace.booked
-if booked < started:
-    booked = started
-if booked - rate.ahead - started <= 0.0:
-    pace.booked = booked + rate.spacing
-else:
-    event = {int(Event.RATE_LIMITED)}
-    place = reserve(started, args, kwargs)
-    if place is not None:
-        linger(place)
-        started = clock()"""
-
-# Of one who got no slot: refused, or interrupted on the way.
-TURNED_AWAY: Final = f"settle(permit, {REJECTED} if isinstance(error, Exception) else {CANCELLED}, started, started)"
 
 # Without a local name that would keep the error, and this frame with it, alive.
 RAISE_LATE: Final = """\

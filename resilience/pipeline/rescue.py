@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from typing import Any
 
 from ..core.bulkhead import TOKEN
+from ..core.fallback import Fallback, takes_error
 from ..errors import ConfigError
 from .binding import flavour_of
 from .ledger import Ledger
-from .policies import Fallback, takes_error
 from .shape import Flavour
 
 _Args = tuple[Any, ...]

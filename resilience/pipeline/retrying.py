@@ -13,7 +13,7 @@ import attrs
 
 from ..core.budget import Budget
 from ..core.events import CallRetried
-from ..core.outcome import EVENT_NAMES, Event
+from ..core.outcome import Event, event_name
 from ..core.retry import Retry, asked_for
 from ..drivers.time_left import in_use, remaining
 from ..metrics.recorder import Recorder
@@ -114,4 +114,4 @@ class Retrying:
 
     def _tell(self, error: BaseException | None, event: int, attempt: int, delay: float, now: float) -> None:
         if self._emitter.wanted(CallRetried):
-            self._emitter.emit(CallRetried(self._key, self._group, EVENT_NAMES[event], error, attempt, delay, now))
+            self._emitter.emit(CallRetried(self._key, self._group, event_name(event), error, attempt, delay, now))

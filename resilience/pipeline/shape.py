@@ -1,10 +1,14 @@
-"""Shape: all that the text of a wrapper depends on."""
+"""Flavour and WrapperSpec: all that the text of a wrapper depends on."""
 
 from __future__ import annotations
 
 import enum
+from typing import TYPE_CHECKING
 
 import attrs
+
+if TYPE_CHECKING:
+    from .kit import GateText
 
 
 class Flavour(enum.Enum):
@@ -28,16 +32,23 @@ class Flavour(enum.Enum):
 
 
 @attrs.frozen
-class Shape:
-    """What a wrapper is made of: all that its text depends on."""
+class WrapperSpec:
+    """What a wrapper is made of.
+
+    Attributes:
+        flavour: How the function runs.
+        gates: The texts of its gates, outermost first.
+        label: Their names, for tracebacks.
+        deadline: Timers of the event loop bound it.
+        fallback: Something may answer instead of an error.
+        retry: It may be tried again.
+        retry_results: Results may be a reason to.
+    """
 
     flavour: Flavour
-    breaker: bool
-    bulkhead: bool  # fixed or adaptive
-    deadline: bool
-    fallback: bool
-    throttle: bool = False
-    rate: bool = False
-    adaptive: bool = False
+    gates: tuple[GateText, ...]
+    label: str
+    deadline: bool = False
+    fallback: bool = False
     retry: bool = False
     retry_results: bool = False

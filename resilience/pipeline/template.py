@@ -4,22 +4,20 @@ Four nested closures cost 1.7 us a call, one flat function 1.0; and text is the
 single source for five flavours that differ in an ``await`` here and a ``yield``
 there. attrs makes ``__init__`` the same way.
 
-What the text says, from the outside in: ask the breaker, take a slot (or hand
-the call to the pool), run the function under its deadline, give everything back
-in reverse, then count. Each permit is given back exactly once, in the ``except``
-that belongs to it; the clock is read twice whatever the chain's length. Numbers
-in the text are Outcomes and Events. Taking a slot and giving it back are written
-out because no signal handler's exception may fall between the two statements of
-each (core.bulkhead).
+What the text says, from the outside in: ask the first gate, let the others admit
+the call (or hand it to the pool), run the function under its deadline, give
+everything back in reverse, then count. What each gate does stands in its kit
+(pipeline.kit); this template puts the pieces in their places and knows no policy by
+name. Each permit is given back exactly once, in the ``except`` that belongs to it. A
+call that succeeds reads the clock twice, whatever the chain's length. Numbers in the
+text are Outcomes and Events. Taking a slot and giving it back are written out because
+no signal handler's exception may fall between the two statements of each (core.bulkhead).
 
 With a retry all of this stands in a loop, and ``again`` says after a failed turn
 how long to pause before the next.
 
-What every healthy call does is written out instead of called: the circuit that
-admits (Circuit.acquire), the good and fast result (Circuit.settle), the pending
-duration (Recorder). Each saved call is 50 to 70 ns of about 450. Without a
-fallback the breaker is asked outside the ``try``, so that a refusal is raised
-once and passes by.
+Without a fallback the first gate is asked outside the ``try``, so that a refusal is
+raised once and passes by.
 
 A generator holds its permits until it is exhausted, closed or fails. The time
 its consumer takes is not its own: ``started`` is moved on by it. An exception
@@ -29,202 +27,184 @@ that the consumer threw in, and that comes out again, is not its failure.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from typing import Final
 
 from ..core.outcome import IGNORED, SUCCESS, Event
 from ..metrics.recorder import BATCH
-from .phrases import (
-    AGAIN,
-    ASK,
-    ASK_OR_RAISE,
-    BOARD,
-    CALL,
-    DEPOSIT,
-    IN_TIME,
-    LAND,
-    LAND_LAST,
-    LEAVE,
-    PACE,
-    RAISE_LATE,
-    RESCUE,
-    TAKE,
-    TAKE_IN_TURN,
-    THROTTLE,
-    TURNED_AWAY,
-    UNWANTED,
-)
-from .shape import Flavour, Shape
+from .kit import GateText, Weigh
+from .phrases import AGAIN, DEPOSIT, IN_TIME, LEAVE, RAISE_LATE, RESCUE, UNWANTED, call
+from .shape import Flavour, WrapperSpec
 
-#: What the text's free names are bound to, in the order of make()'s parameters.
-NAMES: Final = ("fn", "clock", "classify", "rescuable", "rescue", "emitted", "EVENT_OF",
-                "recorder", "pending", "push", "drain", "success",
-                "circuit", "admit", "refusal", "settle", "slots", "enter", "leave", "lapsed", "submit", "wait",
-                "throttle", "shed", "random", "rate", "pace", "reserve", "linger", "answered", "take", "queue",
-                "report", "retries", "again", "unwanted", "nap", "belated")
+#: Counting a success where no gate weighs it.
+COUNT: Final = Weigh(healthy="now < recorder.edge", full=f"len(pending) >= {BATCH}",
+                     otherwise="success(started, now)")
 
 
-def source(shape: Shape) -> str:
-    """The text of ``make(...)``, which returns the wrapper."""
-    turn = _turn(shape)
-    if shape.retry:
+def source(spec: WrapperSpec) -> str:
+    """The text of the wrapper, a function ``guarded``."""
+    turn = _turn(spec)
+    if spec.retry:
         turn = "\n".join([
             "turn, pause = 1, 0.0",
             "begun = started = clock()",
             DEPOSIT,
             "while True:",
             _indent(turn),
-            f"    {'await ' if shape.flavour.is_async else ''}nap(pause)",
+            f"    {_await(spec)}nap(pause)",
             "    turn += 1",
             "    started = clock()",
         ])
-    return "\n".join([
-        f"def make({', '.join(NAMES)}):",
-        f"    {'async ' if shape.flavour.is_async else ''}def guarded(*args, **kwargs):",
-        textwrap.indent(turn, " " * 8),
-        "    return guarded",
-        "",
-    ])
+    return f"{'async ' if spec.flavour.is_async else ''}def guarded(*args, **kwargs):\n{_indent(turn)}\n"
 
 
-def _turn(shape: Shape) -> str:
+def _turn(spec: WrapperSpec) -> str:
     """One attempt."""
-    flavour = shape.flavour
-    ask_inside = shape.fallback or shape.retry
-    ask = "" if not shape.breaker else ASK if ask_inside else ASK_OR_RAISE
+    flavour = spec.flavour
+    ask_inside = spec.fallback or spec.retry
+    asks = any(gate.ask for gate in spec.gates)
+    ask = [gate.ask if ask_inside else gate.ask_or_raise for gate in spec.gates]
     items = ", items" if flavour.is_generator else ""
-    return "\n".join(filter(None, [
-        "" if shape.retry else "started = clock()",
-        f"event = {int(Event.SHORT_CIRCUITED if shape.breaker and ask_inside else Event.CANCELLED)}",
+    return _lines(
+        "" if spec.retry else "started = clock()",
+        f"event = {int(Event.SHORT_CIRCUITED if asks and ask_inside else Event.CANCELLED)}",
         "items, thrown = 0, None" if flavour.is_generator else "",
         "" if ask_inside else IN_TIME,
-        "" if ask_inside else ask,
+        *([] if ask_inside else ask),
         "try:",
         _indent(IN_TIME) if ask_inside else "",
-        _indent(ask) if ask_inside else "",
-        _indent(_admission(shape)),
-        _indent(_execution(shape)),
+        *(map(_indent, ask) if ask_inside else []),
+        _indent(_admission(spec)),
+        _indent(_execution(spec)),
         "except BaseException as error:",
         "    emitted(items)" if items else "",
-        _indent(AGAIN) if shape.retry else "",
-        _indent(_end_badly(shape, f"rescuable(error, event, started{items})")),
+        _indent(AGAIN) if spec.retry else "",
+        _indent(_end_badly(spec, f"rescuable(error, event, started{items})")),
         "else:",
-        _indent(_count(shape)),
+        _indent(_count(spec)),
         "    emitted(items)" if items else "",
-        _indent(UNWANTED) if shape.retry_results else "",
-        "" if flavour is Flavour.ASYNC_GENERATOR else "        return result" if shape.retry_results
+        _indent(UNWANTED) if spec.retry_results else "",
+        "" if flavour is Flavour.ASYNC_GENERATOR else "        return result" if spec.retry_results
         else "    return result",
-    ]))
+    )
 
 
-def _end_badly(shape: Shape, rescuable: str) -> str:
-    rescue = RESCUE[shape.flavour] if shape.fallback else "raise AssertionError('rescuable, but no fallback')"
+def _end_badly(spec: WrapperSpec, rescuable: str) -> str:
+    rescue = RESCUE[spec.flavour] if spec.fallback else "raise AssertionError('rescuable, but no fallback')"
     text = f"if not {rescuable}:\n    raise\n{rescue}"
-    return f"if pause is None:\n{_indent(text)}" if shape.retry else text
+    return f"if pause is None:\n{_indent(text)}" if spec.retry else text
 
 
-def _admission(shape: Shape) -> str:
-    """Hand the call to the pool."""
-    if shape.flavour is not Flavour.THREAD:
+def _admission(spec: WrapperSpec) -> str:
+    """Let the gates admit the call, and hand it to the pool, which takes its slot."""
+    if spec.flavour is not Flavour.THREAD:
         return ""
-    submit = f"event = {int(Event.THREAD_POOL_REJECTED)}\njob = submit(fn, args, kwargs, started)"
-    if shape.rate:
-        submit = f"{PACE}\n{submit}"
-    if shape.throttle:
-        submit = f"{THROTTLE}\n{submit}"
-    if not shape.breaker:
-        return submit
-    return "\n".join(["try:", _indent(submit), "except BaseException as error:", _indent(TURNED_AWAY), "    raise"])
+    admit = _lines(
+        *_acquired(spec, slots=False),
+        f"event = {int(Event.THREAD_POOL_REJECTED)}",
+        "job = submit(fn, args, kwargs, started)",
+    )
+    refused = _refused(spec)
+    if not refused:
+        return admit
+    return _lines(_first(spec), "try:", _indent(admit), "except BaseException as error:", _indent(refused), "    raise")
 
 
-def _execution(shape: Shape) -> str:
+def _execution(spec: WrapperSpec) -> str:
     """Take a slot, run the function, give the slot back; on a worker, the job does that when the work ends."""
-    flavour = shape.flavour
+    flavour, gates = spec.flavour, spec.gates
     here = flavour is not Flavour.THREAD
-    throttled, paced = shape.throttle and here, shape.rate and here
-    held = (shape.bulkhead or shape.throttle or shape.rate) and here
-    deadline = shape.deadline and flavour.is_async
-    call = CALL[flavour]
-    if flavour is Flavour.ASYNC_GENERATOR and not deadline:
-        call = "\n".join(line.replace("watch = step", "step") for line in call.splitlines()
-                         if "(watch)" not in line and "watch = enter" not in line)
-    if flavour is Flavour.ASYNC and deadline:
-        call = f"watch = enter()\n{call}"
-    outcome = f"{IGNORED} if error is thrown else classify(error)" if flavour.is_generator else "classify(error)"
-    if deadline:
-        outcome = outcome.replace("classify(error)", "classify(late or error)")
-    return "\n".join(filter(None, [
+    held = here and any(gate.acquire for gate in gates)
+    outcome = _outcome(spec)
+    return _lines(
+        _first(spec) if here else "",
         "held = None" if held else "",
-        "watch = None" if deadline else "",
+        "watch = None" if spec.deadline else "",
         "try:",
-        _indent(BOARD) if shape.breaker else "",
-        _indent(THROTTLE) if throttled else "",
-        _indent(PACE.replace("linger(", "await linger(") if flavour.is_async else PACE) if paced else "",
-        _indent(_taking(shape)) if held else "",
-        _indent(call),
+        *_each(gates, "enter", 1),
+        *(map(_indent, _acquired(spec, slots=True)) if held else []),
+        _indent(call(flavour, deadline=spec.deadline)),
         "except BaseException as error:",
-        _indent(LAND) if shape.breaker else "",
-        _indent(_without_slot(shape)) if held else "",
+        *_each(gates, "leave", 1),
+        _indent(_without_slot(spec)) if held else "",
         "    now = clock()",
-        "    late = lapsed(watch, error)" if deadline else "",
+        "    late = lapsed(watch, error)" if spec.deadline else "",
         f"    outcome = {outcome}",
         "    thrown = None" if flavour.is_generator else "",
-        "    settle(permit, outcome, started, now)" if shape.breaker else "",
-        _indent(_reports(shape, "outcome")),
+        *(_indent(text) for text in _settled(spec, "outcome", failed=True)),
         "    event = EVENT_OF[outcome]",
-        _indent(RAISE_LATE) if deadline else "",
+        _indent(RAISE_LATE) if spec.deadline else "",
         "    raise",
-        (LAND if held else LAND_LAST) if shape.breaker else "",
-        "sack.append(None)" if held else "",
+        *_each(gates, "leave" if held else "leave_last", 0),
+        next((gate.give_back for gate in gates if gate.takes_slot), "sack.append(None)") if held else "",
         "now = clock()",
-        LEAVE if deadline else "",
-        _reports(shape, str(SUCCESS)),
-    ]))
+        LEAVE if spec.deadline else "",
+        *_settled(spec, str(SUCCESS), failed=False),
+    )
 
 
-def _taking(shape: Shape) -> str:
-    """Take a slot; with nothing to take one from, hold what stands for none."""
-    if not shape.bulkhead:
-        return "sack = held = []"
-    take = TAKE_IN_TURN if shape.adaptive else TAKE
-    if shape.flavour.is_async:
-        take = take.replace("queue(", "await queue(")
-    return f"event = {int(Event.SEMAPHORE_REJECTED)}\n{take}"
+def _outcome(spec: WrapperSpec) -> str:
+    error = "late or error" if spec.deadline else "error"
+    return f"{IGNORED} if error is thrown else classify({error})" if spec.flavour.is_generator else f"classify({error})"
 
 
-def _reports(shape: Shape, outcome: str) -> str:
-    """Tell those who learn from how calls end; the slot is back already."""
-    return "\n".join(filter(None, [
-        f"answered(None, {outcome}, started, now)" if shape.throttle else "",
-        f"report({outcome}, started, now)" if shape.adaptive else "",
-    ]))
+def _first(spec: WrapperSpec) -> str:
+    """What the gates need before they are asked."""
+    view = "call = view(args, kwargs)" if any(gate.sees_call for gate in spec.gates) else ""
+    return _lines(view, *_each(spec.gates, "first", 0))
 
 
-def _without_slot(shape: Shape) -> str:
+def _acquired(spec: WrapperSpec, *, slots: bool) -> list[str]:
+    """Ask the gates for their permits; with *slots*, take one, or hold what stands for none."""
+    texts = [gate.acquire.replace("{await_}", _await(spec)) for gate in spec.gates if slots or not gate.takes_slot]
+    if slots and not any(gate.takes_slot for gate in spec.gates):
+        texts.append("sack = held = []")
+    return texts
+
+
+def _settled(spec: WrapperSpec, outcome: str, *, failed: bool) -> Iterator[str]:
+    """Tell the gates how the call ended; who weighs results hears of a good one when it is counted."""
+    for gate in spec.gates:
+        if failed or gate.weigh is None:
+            yield gate.settle.replace("{outcome}", outcome)
+
+
+def _refused(spec: WrapperSpec) -> str:
+    """Give back what was acquired of a call that a further gate refused."""
+    return _lines(*_each(spec.gates, "refused", 0))
+
+
+def _without_slot(spec: WrapperSpec) -> str:
     """Leave if no slot was taken; else give it back, before anything that a signal could interrupt."""
-    return "\n".join(filter(None, [
-        "if held is None:",
-        _indent(TURNED_AWAY) if shape.breaker else "",
-        "    raise",
-        "held.append(None)",
-    ]))
+    give_back = next((gate.give_back_held for gate in spec.gates if gate.takes_slot), "held.append(None)")
+    return _lines("if held is None:", _indent(_refused(spec)), "    raise", give_back)
 
 
-def _count(shape: Shape) -> str:
+def _count(spec: WrapperSpec) -> str:
     """Weigh and count a success."""
-    if shape.breaker:
-        healthy = "now < permit.calm_until and took < circuit.slow_s"
-        full = f"not permit.bump() & {BATCH - 1}"  # it counts the calls of its term
-        slow_way = f"settle(permit, {SUCCESS}, started, now)\nsuccess(started, now)"
-    else:
-        healthy, full, slow_way = "now < recorder.edge", f"len(pending) >= {BATCH}", "success(started, now)"
+    weigh = next((gate.weigh for gate in spec.gates if gate.weigh is not None), COUNT)
+    if not weigh.healthy:
+        return weigh.otherwise
     return f"""\
 took = now - started
-if {healthy}:
+if {weigh.healthy}:
     push(took)
-    if {full}:
+    if {weigh.full}:
         drain()
 else:
-{_indent(slow_way)}"""
+{_indent(weigh.otherwise)}"""
+
+
+def _each(gates: tuple[GateText, ...], hook: str, depth: int) -> list[str]:
+    return [textwrap.indent(getattr(gate, hook), "    " * depth) for gate in gates]
+
+
+def _await(spec: WrapperSpec) -> str:
+    return "await " if spec.flavour.is_async else ""
+
+
+def _lines(*texts: str) -> str:
+    return "\n".join(filter(None, texts))
 
 
 def _indent(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..core.outcome import EVENT_NAMES
 from ..metrics.snapshot import Snapshot
 from .handles import Target, handle_of
 
@@ -30,9 +29,9 @@ def assert_counts(target: Target | Snapshot, **expected: int) -> None:
     __tracebackhide__ = True
     snapshot = target if isinstance(target, Snapshot) else handle_of(target).snapshot()
     for name in expected:
-        if name not in EVENT_NAMES:
-            raise TypeError(f"nothing is counted as {name!r}; there are {', '.join(EVENT_NAMES)}")
-    wanted = {**dict.fromkeys(ENDINGS, 0), **expected}
+        if name not in snapshot.counts:
+            raise TypeError(f"nothing is counted as {name!r}; there are {', '.join(snapshot.counts)}")
+    wanted = {**dict.fromkeys((*ENDINGS, *snapshot.own_refusals), 0), **expected}
     wrong = {name: n for name, n in wanted.items() if snapshot.counts[name] != n}
     if wrong:
         width = max(map(len, wrong))

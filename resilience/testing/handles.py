@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..pipeline.command import Command
-from ..pipeline.keyspace import KeyedCommands
+from ..commands.command import Command
+from ..commands.keyspace import KeyedCommands
 from ..signatures import Guarded
 
 Target = Command | Guarded[..., Any]

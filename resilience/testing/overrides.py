@@ -12,29 +12,23 @@ somebody had forced stays forced.
 from __future__ import annotations
 
 import contextlib
-import math
 import weakref
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
+from ..commands.command import Command
+from ..commands.keyspace import NO_ORDERS
 from ..config.configuration import Configuration
 from ..config.layers import Tables
 from ..config.overlay import overlay_of
 from ..core.events import CommandAdded, State
 from ..pipeline.binding import name_of
-from ..pipeline.command import Command
-from ..pipeline.keyspace import NO_ORDERS
-from ..pipeline.settings import LIVE
+from ..policies.order import setting_kits
+from ..policies.settings import live_settings
 from ..registry import Registry, default_registry
 from .handles import Target, handle_of
-
-#: The live settings that can refuse a call or cut it off; None switches each off.
-_SWITCHES: Final = ("timeout", "max_concurrent", "breaker")
-#: Of those that cannot be switched off, the settings that do nothing: what is kept has expired when it comes.
-_NOTHING: Final[dict[str, dict[str, Any]]] = {
-    "retry": {"on": (), "on_result": None}, "hedge": {"delay": 3600.0}, "cache": {"ttl": math.ulp(0.0)}}
 
 #: Taken out of their registries by restored(), but perhaps still called by somebody.
 _orphans: weakref.WeakKeyDictionary[Command, Registry] = weakref.WeakKeyDictionary()
@@ -194,20 +188,19 @@ class _Settings:
 
     @classmethod
     def of(cls, handle: Command) -> _Settings:
-        return cls(handle.state, {name: getattr(handle.settings, name) for name in LIVE})
+        return cls(handle.state, {name: getattr(handle.settings, name) for name in live_settings()})
 
     @classmethod
     def declared(cls, handle: Command) -> _Settings:
-        return cls(State.CLOSED, {name: handle.declared(name) for name in LIVE})
+        return cls(State.CLOSED, {name: handle.declared(name) for name in live_settings()})
 
     def off(self) -> dict[str, Any]:
         """What to configure so that calls pass; what cannot be switched off is given settings that do nothing."""
         there = {name: value for name, value in self.values.items() if value is not None}
-        changes: dict[str, Any] = {name: None for name in _SWITCHES if name in there}
-        for name, nothing in _NOTHING.items():
-            if name in there:
-                changes[name] = attrs.evolve(there[name], **nothing)
-        passed = [name for name in ("throttle", "rate_limit", "adaptive_limit") if name in there]
+        known = [kit for kit in setting_kits() if kit.name in there]
+        changes: dict[str, Any] = {kit.name: None for kit in known if kit.can_be_off}
+        changes |= {kit.name: attrs.evolve(there[kit.name], **kit.no_op) for kit in known if kit.no_op}
+        passed = [kit.name for kit in known if kit.can_be_shadow and not kit.can_be_off]
         return {**changes, "shadow": (*self.values["shadow"], *passed)} if passed else changes
 
     def restore(self, handle: Command) -> None:

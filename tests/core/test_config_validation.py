@@ -1,18 +1,16 @@
 """Every option, and everything it must not be."""
 
-import inspect
 import math
 import pickle
 from decimal import Decimal
 from fractions import Fraction
-from typing import get_overloads
 
 import attrs
 import pytest
 
-from resilience import Bulkhead, CircuitBreaker, ConfigError, Fallback, Timeout, circuit_breaker, command
+from resilience import Bulkhead, CircuitBreaker, ConfigError, Fallback, Timeout
 from resilience.core.checks import flag, ordinary_exceptions, text
-from resilience.pipeline.policies import ThreadPool
+from resilience.core.thread_pool import ThreadPool
 
 NOT_A_NUMBER = ["1", b"1", True, False, [], (), {}, object(), int, Decimal(1), Fraction(1, 2), 1j, math.nan, math.inf,
                 -math.inf]
@@ -52,23 +50,6 @@ TABLE = [
 ]
 CASES = [pytest.param(kind, option, value, words, id=f"{kind.__name__}.{option}={value!r:.30}")
          for kind, option, beyond, words in TABLE for value in [*NOT_A_NUMBER, *beyond, -10**400]]
-
-
-@pytest.mark.parametrize("overload", [-2, -1])
-def test_the_decorator_declares_every_setting_of_the_breaker_with_its_default(overload):
-    declared = inspect.signature(get_overloads(circuit_breaker)[overload]).parameters
-    settings = {field.name: field.default for field in attrs.fields(CircuitBreaker)}
-
-    assert settings == {name: parameter.default for name, parameter in declared.items()
-                        if name not in ("key", "group", "max_keys", "idle", "registry", "ignore", "shadow")}
-
-
-def test_command_declares_the_same_for_a_callable_key_and_for_a_fixed_one():
-    fixed, by_key = (inspect.signature(each).parameters for each in get_overloads(command)[-2:])
-
-    assert {*fixed, "max_keys", "idle"} == set(by_key)
-    assert {name: each.default for name, each in fixed.items() if name != "key"} == {
-        name: each.default for name, each in by_key.items() if name not in ("key", "max_keys", "idle")}
 
 
 @pytest.mark.parametrize(("kind", "option", "value", "words"), CASES)

@@ -46,7 +46,6 @@ from resilience import (
     cli,
     collapse,
     command,
-    decorators,
 )
 from resilience.core.batch import Collapse
 from resilience.core.circuit import TRANSITIONS
@@ -106,7 +105,7 @@ def test_the_defaults_of_command_are_what_a_bare_command_has():
 
     documented = documented_defaults("reference/command.md", "## Settings")
     settings = bare.resilience.settings
-    assert {*decorators._COMMAND_OPTIONS, *decorators._COMMAND_POLICIES} == set(documented)
+    assert set(inspect.signature(command).parameters) - {"fn"} == set(documented)
     assert str(settings.timeout) == documented["timeout"]
     assert str(settings.max_concurrent) == documented["max_concurrent"]
     assert CircuitBreaker() == settings.breaker

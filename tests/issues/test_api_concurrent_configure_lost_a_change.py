@@ -1,25 +1,23 @@
 """Two threads that configured different settings at once: the later write undid the earlier one."""
 
 import threading
-import types
 
-import attrs
-
-from resilience import command
-from resilience.pipeline import command as module
+from resilience import Settings, command
 
 
 def test_changes_of_different_settings_at_once_are_both_kept(registry, monkeypatch):
     call = command(key="k", registry=registry, timeout=1.0)(len)
     other = threading.Thread(target=lambda: call.resilience.configure(max_concurrent=3))
 
-    def evolve(settings, **changes):
+    changed = Settings.changed
+
+    def change(settings, **changes):
         if other.ident is None:  # between reading what is in force and writing what shall be
             other.start()
             other.join(0.05)
-        return attrs.evolve(settings, **changes)
+        return changed(settings, **changes)
 
-    monkeypatch.setattr(module, "attrs", types.SimpleNamespace(evolve=evolve))
+    monkeypatch.setattr(Settings, "changed", change)
     call.resilience.configure(timeout=0.5)
     other.join(10)
 

@@ -1,7 +1,7 @@
 """A fork while another thread decorated found a wrapper without its guard, and left the other commands as they were."""
 
 from resilience import command
-from resilience.pipeline.command import Command
+from resilience.commands.command import Command
 
 
 def test_a_command_can_be_renewed_as_soon_as_it_knows_its_function(registry, monkeypatch):

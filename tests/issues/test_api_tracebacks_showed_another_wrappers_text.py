@@ -3,19 +3,38 @@
 import itertools
 import linecache
 
-import attrs
+from resilience.pipeline.compiler import plain_way, spec_of
+from resilience.pipeline.shape import Flavour
+from resilience.pipeline.site import Site
+from resilience.policies.order import KITS
 
-from resilience.pipeline.compiler import _maker
-from resilience.pipeline.shape import Flavour, Shape
-from resilience.pipeline.template import source
+VALUES = {"fallback": lambda kit: kit.policy(print), "rate_limit": lambda kit: kit.policy(5),
+          "hedge": lambda kit: kit.policy(idempotent=True)}
+
+
+def specs():
+    policies = {kit: VALUES.get(kit.name, lambda kit: kit.policy())(kit) for kit in KITS if kit.name != "max_concurrent"}
+    for flavour, *chosen in itertools.product(Flavour, *[(False, True)] * len(policies)):
+        chain = {kit: policies[kit] for kit, wanted in zip(policies, chosen, strict=True) if wanted}
+        site = Site(fn=print, flavour=flavour, chain=chain, machines=None, ledger=None, rescue=None)
+        yield spec_of(site)
 
 
 def test_every_text_is_kept_under_a_name_of_its_own():
-    parts = [field.name for field in attrs.fields(Shape) if field.name != "flavour"]
-    for flavour, *chosen in itertools.product(Flavour, *[(False, True)] * len(parts)):
-        shape = Shape(flavour=flavour, **dict(zip(parts, chosen, strict=True)))
-        if flavour.is_generator and (shape.retry or shape.retry_results):
-            continue  # a generator has no retry
-        filename = _maker(shape).__code__.co_filename
+    with plain_way():
+        plain = {(spec.label, spec.retry_results): spec for spec in specs()}
+    written_out = {(spec.label, spec.retry_results): spec for spec in specs()}
 
-        assert source(shape) == "".join(linecache.getlines(filename))
+    assert not plain.keys() & written_out.keys()
+    assert len(written_out) == len(plain) == len(Flavour) * 2 ** (len(KITS) - 1)
+
+
+def test_a_traceback_shows_the_text_of_its_own_wrapper():
+    from resilience import Bulkhead, CircuitBreaker, Pipeline, Registry
+
+    registry = Registry()
+    for policies in ([CircuitBreaker()], [CircuitBreaker(), Bulkhead(3)], [Bulkhead(3)]):
+        wrapper = Pipeline(*policies, registry=registry, key=str(policies))(lambda: 1)
+        lines = "".join(linecache.getlines(wrapper.__code__.co_filename))
+        assert ("slots.tokens" in lines) is (Bulkhead(3) in policies)
+        assert ("circuit.term" in lines) is (CircuitBreaker() in policies)

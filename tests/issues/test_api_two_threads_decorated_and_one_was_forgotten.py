@@ -3,7 +3,7 @@
 import threading
 
 from resilience import command
-from resilience.pipeline.command import Command
+from resilience.commands.command import Command
 
 
 def test_a_command_takes_note_of_its_functions_under_the_registrys_lock(registry, monkeypatch):

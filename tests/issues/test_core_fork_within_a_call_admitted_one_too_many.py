@@ -5,7 +5,7 @@ import os
 import pytest
 
 from resilience import BulkheadFullError, FallbackRejectedError, command
-from resilience.pipeline.policies import Fallback
+from resilience.core.fallback import Fallback
 from tests.forked import forked
 
 

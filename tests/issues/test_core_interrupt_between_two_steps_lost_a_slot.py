@@ -148,7 +148,7 @@ def test_an_interrupted_probe_is_made_up_for_when_it_has_expired(registry, clock
 
 def _probe(probe, clock):
     probe.resilience.reset()
-    circuit = probe.resilience.machines.circuit
+    circuit = probe.resilience._machines.circuit
     circuit.settle(circuit.acquire(clock()), 1, clock(), clock())
     assert "open" == probe.resilience.state
     clock.advance(1.0)

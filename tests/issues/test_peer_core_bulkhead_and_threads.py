@@ -8,9 +8,9 @@ import time
 import pytest
 
 from resilience.core.bulkhead import Bulkhead, Slots
+from resilience.core.thread_pool import ThreadPool
 from resilience.drivers.workers import Isolation, WorkerPool
 from resilience.errors import BulkheadFullError, CallTimeoutError
-from resilience.pipeline.policies import ThreadPool
 from resilience.registry import Registry
 from tests.drivers.until import until
 

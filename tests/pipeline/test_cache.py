@@ -173,7 +173,7 @@ def test_of_many_threads_one_executes(registry):
     threads = [threading.Thread(target=lambda: answers.append(slow("a"))) for _ in range(8)]
     for thread in threads:
         thread.start()
-    until(lambda: len(next(iter(slow.resilience.machines.caches))._shared.flights._leading["a",]._waiters) == 7)
+    until(lambda: len(next(iter(slow.resilience._machines.named("cache")))._shared.flights._leading["a",]._waiters) == 7)
     go.set()
     for thread in threads:
         thread.join(30)
@@ -262,7 +262,7 @@ def test_an_interrupt_anywhere_leaves_nothing_that_others_would_wait_for(registr
 
         guarded = cache(registry=registry, key="k")(fn)
         work = lambda: virtual_time(guarded("a"))  # noqa: E731
-    caching = next(iter(guarded.resilience.machines.caches))
+    caching = next(iter(guarded.resilience._machines.named("cache")))
     points = 0
     for points in interrupted(work):  # noqa: B007 - counted
         gc.collect()

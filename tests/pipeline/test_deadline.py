@@ -78,7 +78,7 @@ def test_a_call_that_begins_too_late_is_refused_before_any_gate_is_asked(registr
     guarded, call = called(kind, registry, lambda: ran.append(1), breaker=CircuitBreaker(min_calls=1),
                            rate_limit=RateLimit(1, per=100.0), throttle=Throttle(),
                            retry=Retry(base=0.0, retry_rejections=True, budget=None) if retried else None)
-    guarded.resilience.machines.circuit.settle(guarded.resilience.machines.circuit.acquire(0.0), 1, 0.0, 0.0)
+    guarded.resilience._machines.circuit.settle(guarded.resilience._machines.circuit.acquire(0.0), 1, 0.0, 0.0)
     clock.advance(6.0)  # the next is a probe
     with deadline(1.0, clock=clock):
         clock.advance(1.0)
@@ -157,7 +157,7 @@ def test_a_coroutine_is_cut_short_at_the_deadline_and_its_target_is_not_to_blame
         assert 0 == asyncio.current_task().cancelling()
         assert_counts(work, timeout=1)
         assert ["timeout"] == [event.event for event in told]
-        circuit, throttler = work.resilience.machines.circuit, work.resilience.machines.throttler
+        circuit, throttler = work.resilience._machines.circuit, work.resilience._machines.named("throttle")
         assert ("closed", [0, 0, 0, 0]) == (work.resilience.state, list(circuit.term.counts(loop.time())))
         assert (0, 0) == throttler.sums(loop.time())
         with pytest.raises(CallTimeoutError) as caught:
@@ -467,7 +467,7 @@ def test_the_budget_pays_nothing_for_an_attempt_that_is_not_made(registry, clock
             asked.append(now)
             return super().withdraw(now)
 
-    work.resilience.machines.retry.budget = Spy(RetryBudget(), clock())
+    work.resilience._machines.named("retry").budget = Spy(RetryBudget(), clock())
     with deadline(0.5, clock=clock), pytest.raises(OSError, match="down"):
         work()
     assert [] == asked
@@ -510,7 +510,7 @@ def test_the_wait_for_an_adaptive_limits_permit_ends_with_the_deadline():
         await asyncio.gather(holder, return_exceptions=True)
         await work(0)
         assert_idle(work)
-        assert not work.resilience.machines.limiter.queue.crowd
+        assert not work.resilience._machines.named("adaptive_limit").queue.crowd
 
     virtual_time(main())
 

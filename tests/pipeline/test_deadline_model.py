@@ -219,7 +219,7 @@ async def run(steps):
     counts, blamed = {}, {}
     for key, function in real.functions.items():
         assert_idle(function)
-        snapshot, bad = function.resilience.snapshot(), function.resilience.machines.circuit.term.counts(loop.time())
+        snapshot, bad = function.resilience.snapshot(), function.resilience._machines.circuit.term.counts(loop.time())
         # The window of the statistics is shorter than the history.
         counts[key] = {name: n for name, n in snapshot.counts.items()
                        if n and name in ("success", "failure", "timeout", "no_time_left", "retry", "cancelled")}

@@ -29,6 +29,8 @@ from resilience import (
     command,
 )
 
+pytestmark = pytest.mark.written_out
+
 FOLDER = pathlib.Path(__file__).parent / "golden"
 
 

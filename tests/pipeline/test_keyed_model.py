@@ -83,7 +83,7 @@ class Model:
         self.functions, self.used, self.busy = {}, {}, Counter()
 
     def needed_until(self, key):
-        circuit = self.functions[key].resilience.machines.circuit
+        circuit = self.functions[key].resilience._machines.circuit
         return float("-inf") if circuit.state is State.CLOSED else circuit.term.until
 
     def read(self):

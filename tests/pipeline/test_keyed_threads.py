@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from resilience import BulkheadFullError, CommandAdded, CommandRemoved, Registry, circuit_breaker, command
-from resilience.pipeline.keyspace import NOBODY
+from resilience.commands.keyspace import NOBODY
 from tests.core.hammer import hammer
 from tests.drivers.until import until
 from tests.forked import forked

@@ -102,7 +102,7 @@ def test_a_thread_waits_its_turn(registry):
     for thread in threads:
         thread.start()
         until(lambda: work.resilience.snapshot().in_flight)
-    until(lambda: work.resilience.machines.limiter.waiting)
+    until(lambda: work.resilience._machines.named("adaptive_limit").waiting)
     go.set()
     for thread in threads:
         thread.join(10)

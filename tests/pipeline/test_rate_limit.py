@@ -65,7 +65,7 @@ def test_every_flavour_waits_its_turn_and_its_latency_is_without_the_wait(regist
 def test_every_flavour_is_refused_and_counted_and_the_probe_comes_back(registry, clock, kind):
     guarded, call = called(kind, registry, rate_limit=RateLimit(1, per=100.0), breaker=CircuitBreaker(min_calls=1))
     call()
-    guarded.resilience.machines.circuit.settle(guarded.resilience.machines.circuit.acquire(0.0), 1, 0.0, 0.0)
+    guarded.resilience._machines.circuit.settle(guarded.resilience._machines.circuit.acquire(0.0), 1, 0.0, 0.0)
     assert "open" == guarded.resilience.state
     clock.advance(6.0)
     for _ in range(2):
@@ -190,7 +190,7 @@ def test_a_waiting_thread_is_woken_when_the_one_ahead_gives_up():
     def work():
         return "in"
 
-    limiter, results = work.resilience.machines.rate, []
+    limiter, results = work.resilience._machines.named("rate_limit"), []
     assert "in" == work()
     now = registry.clock()
     ahead = limiter.reserve(now)

@@ -24,7 +24,7 @@ from resilience import (
     configure,
     throttle,
 )
-from resilience.pipeline.policies import GATES
+from resilience.policies.shadow import gates
 from resilience.testing import ManualClock, assert_counts
 from tests.interrupts import interrupted
 
@@ -116,7 +116,7 @@ def test_every_flavour_runs_beyond_the_bulkhead_and_gives_all_back(registry, kin
                 "async generator": items_async}[kind]
     isolation = {"isolation": "thread"} if kind == "thread" else {}
     guarded = command(registry=registry, timeout=None, max_concurrent=1, shadow=["max_concurrent"], **isolation)(function)
-    slots = guarded.resilience.machines.slots
+    slots = guarded.resilience._machines.slots
     held = [[], []]
     for grip in held:
         slots.take(grip)
@@ -183,7 +183,7 @@ def test_an_interrupt_anywhere_beyond_the_bulkhead_costs_no_slot():
     def work():
         pass
 
-    slots = work.resilience.machines.slots
+    slots = work.resilience._machines.slots
     for point in interrupted(lambda: over(slots, work)):
         assert 0 == slots.in_flight, point
         slots.collect()
@@ -214,7 +214,7 @@ def test_threads_beyond_a_bulkhead_lose_no_token():
         thread.start()
     for thread in threads:
         thread.join()
-    slots = work.resilience.machines.slots
+    slots = work.resilience._machines.slots
     slots.collect()
     assert (0, 2, 0) == (slots.in_flight, len(slots.tokens), slots.owed)
 
@@ -252,14 +252,14 @@ def test_a_throttle_in_shadow_sends_what_it_would_refuse_and_goes_by_the_answers
     for _ in range(30):
         ended(work)
     assert_counts(work, failure=30, shadow_rejected=20)
-    assert (0, 30) == work.resilience.machines.throttler.sums(clock())
+    assert (0, 30) == work.resilience._machines.named("throttle").sums(clock())
     accepts = True
     for _ in range(60):
         work()
-    assert (60, 30) == work.resilience.machines.throttler.sums(clock())
+    assert (60, 30) == work.resilience._machines.named("throttle").sums(clock())
     work.resilience.configure(shadow=())
     for _ in range(300):
-        work.resilience.machines.throttler.settle(None, 1, 0.0, clock())
+        work.resilience._machines.named("throttle").settle(None, 1, 0.0, clock())
     with pytest.raises(ThrottledError):
         work()
 
@@ -281,7 +281,6 @@ def test_only_the_named_gates_are_in_shadow(registry):
 
 @pytest.mark.parametrize("make", [
     lambda: command(shadow=["braker"])(len),
-    lambda: command(shadow="breaker")(len),
     lambda: command(shadow=3)(len),
     lambda: command(shadow=["throttle"])(len),
     lambda: command(shadow=["breaker"], breaker=None)(len),
@@ -300,7 +299,7 @@ def test_a_live_change_is_checked_too(registry):
     with pytest.raises(ConfigError, match="shadow"):
         work.resilience.configure(shadow=["x"])
     work.resilience.configure(shadow=True)
-    assert tuple(GATES) == work.resilience.settings.shadow
+    assert gates() == work.resilience.settings.shadow
 
 
 def test_stacked_shadows_add_up_and_functions_of_one_key_must_agree(registry):

@@ -180,7 +180,7 @@ def outcome_of(call, plan):
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_a_full_bulkhead_refuses_counts_and_leaves_the_breaker_alone(flavour, registry, clock):
     _, f = guarded(flavour, registry, clock, None)
-    slots = f.resilience.machines.slots
+    slots = f.resilience._machines.slots
     for _ in range(3):
         slots.acquire(0.0)
     call, _ = guarded(flavour, registry, clock, None)

@@ -1,4 +1,4 @@
-"""What users put on their functions: command and Pipeline; single.py has one decorator per policy.
+"""``command``, Hystrix in one decorator, and ``Pipeline``, policies as a value.
 
 Type checkers see the original signature and result, and the ``resilience``
 attribute. The work is done in guard.py.
@@ -7,97 +7,26 @@ attribute. The work is done in guard.py.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Iterable
-from typing import Any, ParamSpec, TypeVar, overload
+import inspect
+from collections.abc import Callable, Hashable
+from typing import Any, Final, ParamSpec, TypeVar, overload
 
-from .core.checks import unknown_option
-from .errors import ConfigError
-from .guard import guard
-from .pipeline.policies import (
-    AdaptiveLimit,
-    Bulkhead,
-    Cache,
-    Chaos,
-    CircuitBreaker,
-    Fallback,
-    Hedge,
-    Policy,
-    RateLimit,
-    Retry,
-    ThreadPool,
-    Throttle,
-    Timeout,
-    in_order,
-)
-from .plan import Plan
-from .registry import Registry
-from .signatures import UNSET as _UNSET
-from .signatures import Decorator, DecoratorByKey, Guarded, Isolation, Key
+from ..core.checks import unknown_option
+from ..guard import guard
+from ..plan import Plan
+from ..policies.order import in_order, kit_of, kits
+from ..signatures import UNSET, Guarded, Key
+from .arguments import CommandDecorator, Policy
+from .policy_decorators import OPTIONS
 
 P = ParamSpec("P")
 S = TypeVar("S")
 T = TypeVar("T")
 
-_DEFAULT_BREAKER, _DEFAULT_TIMEOUT = CircuitBreaker(), Timeout()  # values: one of each serves every command
+_CALLABLES_KEPT: Final = 128
 
 
-@overload
-def command(fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
-@overload
-def command(fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
-@overload
-def command(fn: Callable[P, T], /) -> Guarded[P, T]: ...
-@overload
-def command(
-    *,
-    key: str | None = None,
-    group: str | None = None,
-    timeout: float | None = ...,
-    max_concurrent: int | None = ...,
-    isolation: Isolation = "auto",
-    breaker: CircuitBreaker | None = ...,
-    cache: Cache | None = None,
-    retry: Retry | None = None,
-    throttle: Throttle | None = None,
-    rate_limit: RateLimit | None = None,
-    adaptive_limit: AdaptiveLimit | None = None,
-    hedge: Hedge | None = None,
-    chaos: Chaos | None = None,
-    fallback: Fallback | Callable[..., Any] | None = None,
-    ignore: tuple[type[Exception], ...] = (),
-    pool: ThreadPool | None = None,
-    shadow: bool | Iterable[str] = False,
-    registry: Registry | None = None,
-) -> Decorator: ...
-@overload
-def command(
-    *,
-    key: Callable[..., str],
-    group: str | None = None,
-    max_keys: int = ...,
-    idle: float = ...,
-    timeout: float | None = ...,
-    max_concurrent: int | None = ...,
-    isolation: Isolation = "auto",
-    breaker: CircuitBreaker | None = ...,
-    cache: Cache | None = None,
-    retry: Retry | None = None,
-    throttle: Throttle | None = None,
-    rate_limit: RateLimit | None = None,
-    adaptive_limit: AdaptiveLimit | None = None,
-    hedge: Hedge | None = None,
-    chaos: Chaos | None = None,
-    fallback: Fallback | Callable[..., Any] | None = None,
-    ignore: tuple[type[Exception], ...] = (),
-    pool: ThreadPool | None = None,
-    shadow: bool | Iterable[str] = False,
-    registry: Registry | None = None,
-) -> DecoratorByKey: ...
-def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurrent: int | None = _UNSET,
-            breaker: CircuitBreaker | None = _UNSET, cache: Cache | None = None, retry: Retry | None = None,
-            throttle: Throttle | None = None, rate_limit: RateLimit | None = None,
-            adaptive_limit: AdaptiveLimit | None = None, hedge: Hedge | None = None, chaos: Chaos | None = None,
-            fallback: Fallback | Callable[..., Any] | None = None, **options: Any) -> Any:
+def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
     """Hystrix in one decorator: breaker, bulkhead, timeout, fallback and statistics.
 
     Works bare or with settings, on functions, coroutine functions, generators, async
@@ -126,6 +55,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
         chaos: A Chaos, which harms calls on purpose while the registry says so.
         fallback: A Fallback, or its function: called with the call's arguments, and with the exception if it has a
             parameter named ``error``.
+        policies: Further policies, such as those of your own; each is put where it belongs in the order.
         ignore: The caller's own mistakes: they pass through, no fallback, no effect on health.
         pool: The group's threads, for thread isolation.
         shadow: Gates that only count what they would refuse: "breaker", "throttle", "rate_limit", "max_concurrent" or
@@ -136,32 +66,44 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
         ConfigError: A setting is out of range, unknown or contradicts another; names it.
         TypeError: What is decorated is not callable.
     """
-    for name in options:
-        if name not in _COMMAND_OPTIONS:
-            raise unknown_option(name, (*_COMMAND_OPTIONS, *_COMMAND_POLICIES), "command")
-    if breaker is not _UNSET and breaker is not None and not isinstance(breaker, CircuitBreaker):
-        raise ConfigError(f"breaker must be a CircuitBreaker or None, not {breaker!r}", "breaker")
-    policies: list[Policy] = []
-    if fallback is not None:
-        policies.append(fallback if isinstance(fallback, Fallback) else Fallback(fallback))
-    policies += [each for each in (cache, retry) if each is not None]
-    if breaker is not None:
-        policies.append(_DEFAULT_BREAKER if breaker is _UNSET else breaker)
-    policies += [each for each in (throttle, rate_limit, adaptive_limit) if each is not None]
-    if adaptive_limit is None or max_concurrent is not _UNSET:
-        policies.append(Bulkhead() if max_concurrent is _UNSET else Bulkhead(max_concurrent))
-    policies.append(_DEFAULT_TIMEOUT if timeout is _UNSET else Timeout(timeout))
-    policies += [each for each in (hedge, chaos) if each is not None]
-    plan = Plan(policies=tuple(policies), whole=True, given_timeout=timeout is not _UNSET, **options)
-    if fn is not _UNSET:
+    options = {name: settings.pop(name) for name in OPTIONS if name in settings}
+    policies, usual = _policies(settings)
+    plan = Plan(policies=policies, whole=True, usual=usual, **options)
+    if fn is not UNSET:
         return guard(fn, plan, "@command")
     return lambda function: guard(function, plan, "@command")
 
 
-_COMMAND_OPTIONS = ("key", "group", "max_keys", "idle", "isolation", "ignore", "pool", "shadow", "registry")
-_COMMAND_POLICIES = ("timeout", "max_concurrent", "breaker", "cache", "retry", "throttle", "rate_limit",
-                     "adaptive_limit", "hedge", "chaos", "fallback")
-_CALLABLES_KEPT = 128
+def _policies(settings: dict[str, Any]) -> tuple[tuple[Any, ...], frozenset[str]]:
+    """The policies that *settings* ask for, outermost first, and the names of those that are there by default."""
+    further = tuple(settings.pop("policies", ()))
+    known = kits()
+    names = {kit.name for kit in known}
+    for name in settings:
+        if name not in names:
+            raise unknown_option(name, (*names, "policies", *OPTIONS), "command")
+    given = {kit: kit.meant(settings[kit.name]) for kit in known if kit.name in settings
+             and (settings[kit.name] is not None or kit.setting)}
+    given |= {kit_of(policy): policy for policy in further}
+    replaced = {name for kit, policy in given.items() if policy is not None for name in kit.instead_of}
+    usual = {kit: kit.usual for kit in known
+             if kit.usual is not None and kit not in given and kit.name not in replaced}
+    chosen = {kit: policy for kit, policy in {**usual, **given}.items() if policy is not None}
+    return tuple(chosen[kit] for kit in known if kit in chosen), frozenset(kit.name for kit in usual)
+
+
+def _signature() -> inspect.Signature:
+    """What completion and ``help()`` show of command."""
+    settings = {kit.name: kit.said(kit.usual) for kit in kits()}
+    return inspect.Signature([
+        inspect.Parameter("fn", inspect.Parameter.POSITIONAL_ONLY, default=UNSET),
+        *(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+          for name, default in {**OPTIONS, **settings, "policies": ()}.items())])
+
+
+_command.__name__ = _command.__qualname__ = "command"
+_command.__signature__ = _signature()  # type: ignore[attr-defined]
+command: CommandDecorator = _command
 
 
 class Pipeline:
@@ -172,18 +114,19 @@ class Pipeline:
 
     Args:
         *policies: Fallback, Cache, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout,
-            Hedge, Chaos, in this order; any may be left out.
+            Hedge, Chaos, in this order; any may be left out. Policies of your own stand where they say.
         key: As for command, with group, max_keys, idle, registry, isolation, pool, ignore and shadow.
         **options: See key.
 
     Raises:
         ConfigError: The order is impossible, or an option is unknown.
+        TypeError: Something is no policy.
     """
 
     def __init__(self, *policies: Policy, key: Key | None = None, **options: Any) -> None:
         for name in options:
-            if name not in _COMMAND_OPTIONS:
-                raise unknown_option(name, _COMMAND_OPTIONS, "Pipeline")
+            if name not in OPTIONS:
+                raise unknown_option(name, OPTIONS, "Pipeline")
         in_order(policies)
         self._plan = Plan(policies=policies, key=key, **options)
         self._guarded = functools.lru_cache(maxsize=_CALLABLES_KEPT)(self._guard)

@@ -14,37 +14,36 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..core.bulkhead import TOKEN
-from .compiler import made
+from ..pipeline.compiler import Made as MadeText
+from ..pipeline.compiler import bound, made
+from ..pipeline.shape import Flavour
 from .keyspace import NOBODY, KeyedCommands
-from .shape import Flavour
 
 _TEXT: Final = """\
-def make(by, spelt, find, admit, clock, NOBODY, TOKEN):
-    {async_}def guarded(*args, **kwargs):
-        key = by(*args, **kwargs)
-        if key.__class__ is not str:
-            key = spelt(key)
-        held = None
-        try:
-            cell = find(key, NOBODY)
-            while True:
-                pins = cell.pins
-                pins += TOKEN
-                held = pins
-                if not cell.gone:
-                    break
-                held = None
-                del pins[-1]
-                cell = admit(key)
-            cell.used = clock()
+{async_}def guarded(*args, **kwargs):
+    key = by(*args, **kwargs)
+    if key.__class__ is not str:
+        key = spelt(key)
+    held = None
+    try:
+        cell = find(key, NOBODY)
+        while True:
+            pins = cell.pins
+            pins += TOKEN
+            held = pins
+            if not cell.gone:
+                break
+            held = None
+            del pins[-1]
+            cell = admit(key)
+        cell.used = clock()
 {call}
-        except BaseException:
-            if held is not None:
-                del held[-1]
-            raise
-        del held[-1]
-        return{result}
-    return guarded
+    except BaseException:
+        if held is not None:
+            del held[-1]
+        raise
+    del held[-1]
+    return{result}
 """
 
 _CALL: Final = {
@@ -74,8 +73,8 @@ while True:
 
 
 @functools.cache
-def _maker(flavour: Flavour) -> Callable[..., Callable[..., Any]]:
-    text = _TEXT.format(async_="async " if flavour.is_async else "", call=textwrap.indent(_CALL[flavour], " " * 12),
+def _maker(flavour: Flavour) -> MadeText:
+    text = _TEXT.format(async_="async " if flavour.is_async else "", call=textwrap.indent(_CALL[flavour], " " * 8),
                         result="" if flavour is Flavour.ASYNC_GENERATOR else " result")
     return made(text, f"<resilience {flavour.value} by key>")
 
@@ -89,4 +88,7 @@ def dispatcher(keyspace: KeyedCommands, by: Callable[..., str], flavour: Flavour
             return str.__str__(key)
         raise TypeError(f"the key of a call of {keyspace.key} must be a str, not {key!r}")
 
-    return _maker(flavour)(by, spelt, keyspace.table.get, keyspace.admit, keyspace.clock, NOBODY, TOKEN)
+    guarded: Callable[..., Any] = bound(*_maker(flavour), {
+        "by": by, "spelt": spelt, "find": keyspace.table.get, "admit": keyspace.admit, "clock": keyspace.clock,
+        "NOBODY": NOBODY, "TOKEN": TOKEN})
+    return guarded

@@ -22,11 +22,13 @@ from ..drivers.workers import WorkerPool
 from ..errors import ConfigError
 from ..metrics.recorder import LATENCY_WINDOW_S, WINDOW_S, Recorder
 from ..metrics.snapshot import Snapshot
-from .environment import Environment
-from .ledger import Ledger
-from .machines import Machines
-from .policies import Bulkhead, CircuitBreaker, Shadow, Timeout
-from .settings import KINDS, LIVE, Settings
+from ..pipeline.environment import Environment
+from ..pipeline.kit import Afterwards, Kit
+from ..pipeline.ledger import Ledger
+from ..pipeline.machines import Machines
+from ..policies.order import kit_named, kits, setting_kits
+from ..policies.settings import Settings, live_settings
+from ..policies.shadow import Shadow
 
 _TRANSITIONS_KEPT: Final = 5
 _COLLAPSED: Final = (int(Event.COLLAPSED),)
@@ -38,24 +40,30 @@ def _shared(names: frozenset[str]) -> frozenset[str]:
     return names
 
 
+def _policies(settings: Settings) -> dict[Kit, Any]:
+    """What the *settings* mean, by kit."""
+    return {kit: kit.meant(getattr(settings, kit.name)) for kit in setting_kits()}
+
+
 class Command:
     """One command of a registry. Every method may be called from any thread.
 
     Made by decorating a function; the function's ``resilience`` attribute is it.
     """
 
-    __slots__ = ("__weakref__", "_clock", "_declared", "_environment", "_functions", "_group", "_key", "_machines",
-                 "_settings", "_stated", "_template", "_timeless", "_transitions")
+    __slots__ = ("__weakref__", "_cannot", "_clock", "_declared", "_environment", "_functions", "_group", "_key",
+                 "_machines", "_settings", "_stated", "_template", "_transitions")
 
     def __init__(self, key: str, group: str, environment: Environment, template: str | None = None) -> None:
         self._key, self._group, self._template = key, group, template
         self._environment, self._clock = environment, environment.clock
         self._settings = self._declared = Settings()  # what is in force; what the functions said
         self._stated: frozenset[str] = frozenset()  # settings that a function has said something about
-        self._machines = Machines(key, group, environment)
+        # Weakly: else a command would be in a cycle, and outlive its eviction.
+        self._machines = Machines(key, group, environment, kits(), functools.partial(_note, weakref.ref(self)))
         self._transitions: tuple[StateChanged, ...] = ()
         self._functions: list[weakref.ref[Callable[..., Any]]] = []
-        self._timeless: str | None = None  # a function of ours that no timeout can reach
+        self._cannot: Mapping[str, str] = {}  # settings that cannot be in force for some function of ours, and why
 
     def __repr__(self) -> str:
         return f"<command {self._key!r} {self.state}>"
@@ -95,7 +103,7 @@ class Command:
     @property
     def cached(self) -> int:
         """Answers that its caches hold for all callers, some of them expired perhaps; 0 without a cache."""
-        return 0 if self._machines.caches is None else len(self._machines.caches)
+        return 0 if self._machines.named("cache") is None else len(self._machines.named("cache"))
 
     @property
     def needed_until(self) -> float:
@@ -119,14 +127,19 @@ class Command:
         """The command at this moment; costs some 20 us, and calls nothing."""
         now = self._clock()
         reading = self._machines.recorder.read(now)
-        circuit = self._machines.circuit
+        circuit, own = self._machines.circuit, self._machines.recorder.own_events
+        counts = dict(zip(EVENT_NAMES, reading.counts, strict=False))
+        for name, number in own:
+            counts[name] = reading.counts[number] if number < len(reading.counts) else 0
         return Snapshot(
             key=self._key,
             group=self._group,
             at=now,
             state=self.state,
             retry_after=None if circuit is None else circuit.retry_after(now),
-            counts=dict(zip(EVENT_NAMES, reading.counts, strict=True)),
+            counts=counts,
+            own_refusals=tuple(name for name, _ in own),
+            gauges=self._machines.gauges(),
             window=WINDOW_S,
             latency=reading.latency,
             latency_window=LATENCY_WINDOW_S,
@@ -168,9 +181,9 @@ class Command:
         Raises:
             ConfigError: The command has no cache.
         """
-        if self._machines.caches is None:
+        if self._machines.named("cache") is None:
             raise ConfigError(f"{self._key} has no cache to clear", "cache")
-        self._machines.caches.clear()
+        self._machines.named("cache").clear()
 
     def save(self) -> dict[str, Any]:
         """Its circuit's state as plain numbers and words, fit for JSON; restore() takes it after a restart.
@@ -218,50 +231,44 @@ class Command:
             self.check(changes)
             if "shadow" in changes:
                 changes["shadow"] = Shadow(changes["shadow"]).shadow
-            settings = attrs.evolve(self._settings, **changes)
+            settings = self._settings.changed(**changes)
             changed = tuple(name for name in changes if getattr(settings, name) != getattr(self._settings, name))
-            switch = self._apply(settings)
-        self.switch(switch)
+            afterwards = self._apply(settings)
+        self.finish(afterwards)
         if changed:
             self._environment.emitter.emit(CommandConfigured(self._key, self._group, changed, self._clock()))
 
     def check(self, changes: Mapping[str, Any]) -> None:
         """Raise ConfigError if configure() would."""
+        live = live_settings()
         for name in changes:
-            if name not in LIVE:
-                raise ConfigError(f"{name} cannot be changed on a live command; {', '.join(LIVE)} can", name)
+            if name not in live:
+                raise ConfigError(f"{name} cannot be changed on a live command; {', '.join(live)} can", name)
         for name, value in changes.items():
             self._check_live(name, value)
 
     def _check_live(self, name: str, value: Any) -> None:
-        if name == "timeout":
-            Timeout(value)
-            if value is not None and self._timeless is not None:
-                raise ConfigError(f"{self.names[0]}: {self._timeless}", name)
-        elif name == "max_concurrent":
-            Bulkhead(value)
-            if "max_concurrent" not in self._stated:
-                raise ConfigError(f"{self.names[0]} has no bulkhead to configure", name)
-        elif name == "shadow":
+        kit = kit_named(name)
+        if kit is None:
             Shadow(value)
-        elif name == "breaker":
-            if value is not None and not isinstance(value, CircuitBreaker):
-                raise ConfigError(f"breaker must be a CircuitBreaker or None, not {value!r}", name)
-            if self._machines.circuit is None:
-                raise ConfigError(f"{self.names[0]} has no breaker to configure", name)
+            return
+        policy = kit.meant(value)
+        if value is not None and name in self._cannot:
+            raise ConfigError(f"{self.names[0]}: {self._cannot[name]}", name)
+        if kit.always:
+            missing = name not in self._stated and name not in self._cannot
         else:
-            self._check_kind(name, value)
-
-    def _check_kind(self, name: str, value: Any) -> None:
-        kind = KINDS[name]
-        if not isinstance(value, kind):
-            raise ConfigError(f"{name} must be of type {kind.__name__}, not {value!r}", name)
+            missing = self._machines.of(kit) is None or (not kit.can_be_off and getattr(self._settings, name) is None)
+        if missing:
+            raise ConfigError(f"{self.names[0]} has no {kit.noun or name} to configure", name)
+        if policy is None and not kit.can_be_off:
+            raise ConfigError(f"{name} cannot be switched off on a live command; it must be of type "
+                              f"{kit.policy.__name__}", name)
         known = getattr(self._settings, name)
-        if known is None:
-            raise ConfigError(f"{self.names[0]} has no {name} to configure", name)
-        if name == "cache" and value.by != known.by:
-            raise ConfigError(f"{self.names[0]}: by= of a cache cannot be changed on a live command; "
-                              "attrs.evolve() of settings.cache keeps it", name)
+        for field in kit.kept:
+            if getattr(policy, field) != getattr(known, field):
+                raise ConfigError(f"{self.names[0]}: {field}= of a {kit.noun or name} cannot be changed on a live "
+                                  f"command; attrs.evolve() of settings.{name} keeps it", name)
 
     # -- for the registry and the decorators
 
@@ -278,13 +285,13 @@ class Command:
         return getattr(self._declared, name)
 
     def adopt(self, wanted: Settings, stated: frozenset[str],
-              pool: Callable[[], WorkerPool] | None) -> tuple[Trigger | None, tuple[str, ...]]:
+              pool: Callable[[], WorkerPool] | None) -> tuple[list[Afterwards], tuple[str, ...]]:
         """Bring what *wanted* newly states into force; *pool* lends threads if the function needs them.
 
-        The caller holds the registry's lock, and passes the trigger to switch() when it does no more.
+        The caller holds the registry's lock, and passes the first to finish() when it does no more.
 
         Returns:
-            A trigger, and the names of the settings that are new.
+            What is to be done then, and the names of the settings that are new.
         """
         known, declared = self._stated, self._declared
         news: dict[str, Any] = {name: getattr(wanted, name) for name in stated
@@ -295,12 +302,10 @@ class Command:
             "has_fallback": declared.has_fallback or wanted.has_fallback,
             "fallback_max_concurrent": (wanted if wanted.has_fallback else declared).fallback_max_concurrent,
         }
-        self._declared = attrs.evolve(declared, **news, **always)
-        merged = self._declared if same else attrs.evolve(self._settings, **news, **always)
+        self._declared = declared.changed(**news, **always)
+        merged = self._declared if same else self._settings.changed(**news, **always)
         self._stated = _shared(known | stated)
-        # Weakly: else a command would be in a cycle, and outlive its eviction.
-        self._machines.grow(merged, pool, functools.partial(_note, weakref.ref(self)))
-        return self._apply(merged), tuple(news)
+        return self._apply(merged, pool), tuple(news)
 
     def collapsed(self, calls: int) -> None:
         """Count single *calls* that are one call of its function now."""
@@ -316,10 +321,10 @@ class Command:
         return Ledger(key=self._key, group=self._group, clock=self._clock, recorder=self._machines.recorder,
                       emitter=self._environment.emitter, **of_function)
 
-    def guards(self, function: Callable[..., Any], timeless: str | None) -> None:
-        """Take note of a wrapper; *timeless* says why no timeout can reach it, None if one can."""
+    def guards(self, function: Callable[..., Any], cannot: Mapping[str, str]) -> None:
+        """Take note of a wrapper; *cannot* names the settings that cannot be in force for it, each with the reason."""
         self._functions = [each for each in self._functions if each() is not None] + [weakref.ref(function)]
-        self._timeless = self._timeless or timeless
+        self._cannot = {**cannot, **self._cannot}
 
     def forgoes(self, function: Callable[..., Any]) -> None:
         """A wrapper is not to be called any more, though somebody may hold it, such as a traceback."""
@@ -337,13 +342,18 @@ class Command:
             function.__resilience_guard__.ledger.renew()  # type: ignore[attr-defined]
 
     def switch(self, trigger: Trigger | None) -> None:
-        """Tell the circuit what adopt() found it needs; outside the registry's lock, for listeners hear of it."""
+        """Steer the circuit, if there is a *trigger*; outside the registry's lock, for listeners hear of it."""
         if trigger is not None:
             self._steer(trigger)
 
-    def _apply(self, settings: Settings) -> Trigger | None:
+    def finish(self, afterwards: list[Afterwards]) -> None:
+        """Do what adopt() found is to be done outside of the registry's lock: listeners hear of it."""
+        for after in afterwards:
+            after()
+
+    def _apply(self, settings: Settings, pool: Callable[[], WorkerPool] | None = None) -> list[Afterwards]:
         old, self._settings = self._settings, settings
-        return self._machines.apply(settings, old)
+        return self._machines.apply(_policies(settings), _policies(old), settings.shadow, pool)
 
     def _steer(self, trigger: Trigger) -> None:
         if self._machines.circuit is None:

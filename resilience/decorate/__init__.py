@@ -1,0 +1,1 @@
+"""What users write: ``command``, ``Pipeline`` and a decorator for each policy."""

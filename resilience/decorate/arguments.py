@@ -1,0 +1,328 @@
+"""Arguments: what type checkers, completion and ``help()`` see of the decorators.
+
+Here stand, once, the arguments of each policy's decorator and of ``command``. At run time they come from the policies'
+kits; a test holds the two together. A misspelt argument is an error to a type checker, and a ConfigError at run time
+that names the nearest one there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
+
+from ..core.adaptive import AdaptiveLimit
+from ..core.breaker import CircuitBreaker
+from ..core.budget import RetryBudget
+from ..core.bulkhead import Bulkhead
+from ..core.cache import Cache
+from ..core.chaos import Chaos
+from ..core.fallback import Fallback
+from ..core.hedge import Hedge
+from ..core.rate_limit import RateLimit
+from ..core.retry import Retry
+from ..core.thread_pool import ThreadPool
+from ..core.throttle import Throttle
+from ..core.timeout import Timeout
+from ..policies.custom import CustomPolicy
+from ..registry import Registry
+from ..signatures import Decorator, DecoratorByKey, Guarded, Isolation
+
+P = ParamSpec("P")
+S = TypeVar("S")
+T = TypeVar("T")
+
+#: What may stand in a pipeline.
+Policy = (Fallback | Cache | Retry | CircuitBreaker | Throttle | RateLimit | Bulkhead | AdaptiveLimit | Timeout | Hedge
+          | Chaos | CustomPolicy)
+_Exceptions = type[Exception] | tuple[type[Exception], ...]
+
+
+class CommandOptions(TypedDict, total=False):
+    """What any decorator may say of the command itself, beside its ``key``."""
+
+    group: str | None
+    max_keys: int
+    idle: float
+    isolation: Isolation
+    ignore: _Exceptions
+    pool: ThreadPool | None
+    shadow: bool | str | Iterable[str]
+    registry: Registry | None
+
+
+class PolicyOptions(CommandOptions, total=False):
+    """What ``policy`` may say of the command."""
+
+    key: str | None
+
+
+class CommandArguments(CommandOptions, total=False):
+    """The settings of ``command``, beside its ``key``."""
+
+    timeout: float | None
+    max_concurrent: int | Bulkhead | None
+    breaker: CircuitBreaker | None
+    cache: Cache | None
+    retry: Retry | None
+    throttle: Throttle | None
+    rate_limit: RateLimit | None
+    adaptive_limit: AdaptiveLimit | None
+    hedge: Hedge | None
+    chaos: Chaos | None
+    fallback: Fallback | Callable[..., Any] | None
+    policies: Iterable[Policy]
+
+
+class CircuitBreakerArguments(CommandOptions, total=False):
+    """The fields of CircuitBreaker, and what may be said of the command."""
+
+    failure_rate: float | None
+    consecutive: int | None
+    min_calls: int
+    window: float
+    buckets: int
+    window_calls: int | None
+    open_for: float
+    open_growth: float
+    open_max: float
+    open_jitter: float
+    slow_call: float | None
+    slow_rate: float
+    slow_in_flight: bool
+    half_open_calls: int
+    half_open_failures: int
+    half_open_for: float
+    ramp: float
+    ramp_shares: tuple[float, ...]
+    count_rejections: bool
+
+
+class AdaptiveLimitArguments(CommandOptions, total=False):
+    """The fields of AdaptiveLimit, and what may be said of the command."""
+
+    algorithm: Literal["gradient", "vegas", "aimd"]
+    initial: int
+    least: int
+    most: int
+    tolerance: float
+    smoothing: float
+    window: float
+    min_calls: int
+    probe_every: float
+    loss_tolerance: float
+    slow_call: float | None
+    count_failures: bool
+    priorities: Callable[..., int] | None
+    reserved: float
+    max_queue: int
+    max_queue_for: float
+
+
+class CacheArguments(CommandOptions, total=False):
+    """The fields of Cache, and what may be said of the command."""
+
+    ttl: float | None
+    max_size: int
+    scope: Literal["shared", "request"]
+    by: Callable[..., Hashable] | None
+    cache_none: bool
+    cache_exceptions: _Exceptions
+
+
+class ChaosArguments(CommandOptions, total=False):
+    """The fields of Chaos, and what may be said of the command."""
+
+    latency_rate: float
+    latency: float
+    error_rate: float
+    error: Callable[[], Exception]
+    wrong_rate: float
+    wrong: Callable[[Any], Any] | None
+
+
+class HedgeArguments(CommandOptions, total=False):
+    """The fields of Hedge, and what may be said of the command."""
+
+    idempotent: bool
+    delay: float | None
+    percentile: float
+    min_calls: int
+    attempts: int
+    budget: RetryBudget | None
+
+
+class RateLimitArguments(CommandOptions, total=False):
+    """The fields of RateLimit, and what may be said of the command."""
+
+    per: float
+    burst: int | None
+    max_wait: float
+    by: Callable[..., Hashable] | None
+
+
+class RetryArguments(CommandOptions, total=False):
+    """The fields of Retry, and what may be said of the command."""
+
+    attempts: int
+    base: float
+    factor: float
+    max_delay: float
+    jitter: Literal["full", "equal", "decorrelated", "none"]
+    on: _Exceptions
+    unless: _Exceptions
+    on_result: Callable[[Any], object] | None
+    time_limit: float | None
+    respect_retry_after: bool
+    retry_rejections: bool
+    budget: RetryBudget | None
+
+
+class ThrottleArguments(CommandOptions, total=False):
+    """The fields of Throttle, and what may be said of the command."""
+
+    k: float
+    window: float
+    max_rejection_rate: float
+    min_calls: int
+    count_failures: bool
+
+
+class FallbackArguments(CommandOptions, total=False):
+    """The fields of Fallback, and what may be said of the command."""
+
+    on: _Exceptions
+    max_concurrent: int
+
+
+class CommandDecorator(Protocol):
+    """The type of ``command``."""
+
+    @overload
+    def __call__(self, fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+    @overload
+    def __call__(self, fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
+    @overload
+    def __call__(self, *, key: Callable[..., str], **settings: Unpack[CommandArguments]) -> DecoratorByKey: ...
+    @overload
+    def __call__(self, *, key: str | None = None, **settings: Unpack[CommandArguments]) -> Decorator: ...
+
+
+class CircuitBreakerDecorator(Protocol):
+    """The type of ``circuit_breaker``."""
+
+    @overload
+    def __call__(self, fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+    @overload
+    def __call__(self, fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
+    @overload
+    def __call__(self, *, key: Callable[..., str], **settings: Unpack[CircuitBreakerArguments]) -> DecoratorByKey: ...
+    @overload
+    def __call__(self, *, key: str | None = None, **settings: Unpack[CircuitBreakerArguments]) -> Decorator: ...
+
+
+class CacheDecorator(Protocol):
+    """The type of ``cache``."""
+
+    @overload
+    def __call__(self, fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+    @overload
+    def __call__(self, fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
+    @overload
+    def __call__(self, *, key: Callable[..., str], **settings: Unpack[CacheArguments]) -> DecoratorByKey: ...
+    @overload
+    def __call__(self, *, key: str | None = None, **settings: Unpack[CacheArguments]) -> Decorator: ...
+
+
+class AdaptiveLimitDecorator(Protocol):
+    """The type of ``adaptive_limit``."""
+
+    @overload
+    def __call__(self, *, key: Callable[..., str], **settings: Unpack[AdaptiveLimitArguments]) -> DecoratorByKey: ...
+    @overload
+    def __call__(self, *, key: str | None = None, **settings: Unpack[AdaptiveLimitArguments]) -> Decorator: ...
+
+
+class ChaosDecorator(Protocol):
+    """The type of ``chaos``."""
+
+    @overload
+    def __call__(self, *, key: Callable[..., str], **settings: Unpack[ChaosArguments]) -> DecoratorByKey: ...
+    @overload
+    def __call__(self, *, key: str | None = None, **settings: Unpack[ChaosArguments]) -> Decorator: ...
+
+
+class HedgeDecorator(Protocol):
+    """The type of ``hedge``."""
+
+    @overload
+    def __call__(self, *, key: Callable[..., str], **settings: Unpack[HedgeArguments]) -> DecoratorByKey: ...
+    @overload
+    def __call__(self, *, key: str | None = None, **settings: Unpack[HedgeArguments]) -> Decorator: ...
+
+
+class RetryDecorator(Protocol):
+    """The type of ``retry``."""
+
+    @overload
+    def __call__(self, *, key: Callable[..., str], **settings: Unpack[RetryArguments]) -> DecoratorByKey: ...
+    @overload
+    def __call__(self, *, key: str | None = None, **settings: Unpack[RetryArguments]) -> Decorator: ...
+
+
+class ThrottleDecorator(Protocol):
+    """The type of ``throttle``."""
+
+    @overload
+    def __call__(self, *, key: Callable[..., str], **settings: Unpack[ThrottleArguments]) -> DecoratorByKey: ...
+    @overload
+    def __call__(self, *, key: str | None = None, **settings: Unpack[ThrottleArguments]) -> Decorator: ...
+
+
+class RateLimitDecorator(Protocol):
+    """The type of ``rate_limit``."""
+
+    @overload
+    def __call__(self, calls: int, /, *, key: Callable[..., str],
+                 **settings: Unpack[RateLimitArguments]) -> DecoratorByKey: ...
+    @overload
+    def __call__(self, calls: int, /, *, key: str | None = None,
+                 **settings: Unpack[RateLimitArguments]) -> Decorator: ...
+
+
+class BulkheadDecorator(Protocol):
+    """The type of ``bulkhead``."""
+
+    @overload
+    def __call__(self, max_concurrent: int, /, *, key: Callable[..., str],
+                 **settings: Unpack[CommandOptions]) -> DecoratorByKey: ...
+    @overload
+    def __call__(self, max_concurrent: int, /, *, key: str | None = None,
+                 **settings: Unpack[CommandOptions]) -> Decorator: ...
+
+
+class TimeoutDecorator(Protocol):
+    """The type of ``timeout``."""
+
+    @overload
+    def __call__(self, seconds: float, /, *, key: Callable[..., str],
+                 **settings: Unpack[CommandOptions]) -> DecoratorByKey: ...
+    @overload
+    def __call__(self, seconds: float, /, *, key: str | None = None,
+                 **settings: Unpack[CommandOptions]) -> Decorator: ...
+
+
+class FallbackDecorator(Protocol):
+    """The type of ``fallback``."""
+
+    @overload
+    def __call__(self, function: Callable[..., Any] | Fallback, /, *, key: Callable[..., str],
+                 **settings: Unpack[FallbackArguments]) -> DecoratorByKey: ...
+    @overload
+    def __call__(self, function: Callable[..., Any] | Fallback, /, *, key: str | None = None,
+                 **settings: Unpack[FallbackArguments]) -> Decorator: ...

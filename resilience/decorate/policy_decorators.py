@@ -1,0 +1,201 @@
+"""One decorator per policy, to be stacked; a stack becomes one wrapper.
+
+What is said about the command itself (key, group, registry, ...) may be said by any of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, Final, Unpack, cast
+
+import attrs
+
+from ..core.checks import unknown_option
+from ..errors import ConfigError
+from ..guard import guard
+from ..pipeline.binding import check_guardable
+from ..pipeline.kit import Kit
+from ..plan import Plan
+from ..policies.adaptive_limit import ADAPTIVE_LIMIT
+from ..policies.breaker import BREAKER
+from ..policies.bulkhead import BULKHEAD
+from ..policies.cache import CACHE
+from ..policies.chaos import CHAOS
+from ..policies.fallback import FALLBACK
+from ..policies.hedge import HEDGE
+from ..policies.order import kit_of
+from ..policies.rate_limit import RATE_LIMIT
+from ..policies.retry import RETRY
+from ..policies.throttle import THROTTLE
+from ..policies.timeout import TIMEOUT
+from ..signatures import UNSET, Decorator
+from .arguments import (
+    AdaptiveLimitDecorator,
+    BulkheadDecorator,
+    CacheDecorator,
+    ChaosDecorator,
+    CircuitBreakerDecorator,
+    FallbackDecorator,
+    HedgeDecorator,
+    Policy,
+    PolicyOptions,
+    RateLimitDecorator,
+    RetryDecorator,
+    ThrottleDecorator,
+    TimeoutDecorator,
+)
+
+#: What may be said of the command itself, and what it is if nobody says.
+OPTIONS: Final[Mapping[str, Any]] = {
+    "key": None, "group": None, "max_keys": UNSET, "idle": UNSET, "isolation": "auto", "ignore": (), "pool": None,
+    "shadow": False, "registry": None}
+_ABOUT_OPTIONS: Final = """
+Args:
+    key: The command's name, or a callable that names the command of each call; see resilience.command, as for group,
+        max_keys, idle, isolation, ignore, pool, shadow and registry.
+    **settings: The fields of {policy}.
+
+Raises:
+    ConfigError: A setting is out of range, unknown, or contradicts another; it is named.
+"""
+
+
+def policy_decorator(kit: Kit, *, name: str, bare: bool = False, first: str | None = None, about: str = "") -> Any:
+    """The decorator that puts one policy around a function.
+
+    Args:
+        kit: The policy's.
+        name: The decorator's.
+        bare: Whether it may stand without parentheses, with all settings as usual.
+        first: The name under which its one positional argument is documented; None: it has none.
+        about: What its documentation says.
+    """
+    fields = {field.alias or field.name: field for field in attrs.fields(kit.policy) if field.init}
+    positional = next(iter(fields)) if first is not None else None
+    what = f"@{name}"
+
+    def decorate(*args: Any, **settings: Any) -> Any:
+        if bare and len(args) == 1 and not settings and callable_or_method(args[0]):
+            return guard(args[0], Plan(policies=(kit.policy(),)), what)
+        if bare and len(args) == 1 and not settings:
+            check_guardable(args[0], what)  # says what it is that cannot be guarded
+        if len(args) > (positional is not None):
+            takes = f"takes {first}" if first is not None else "takes its settings by name"
+            raise TypeError(f"{what} {takes}, as in @{name}({_example(kit, positional)}), not {args[-1]!r}")
+        options = _options(settings, fields)
+        for unknown in settings:
+            if unknown not in fields or unknown == positional:
+                raise unknown_option(unknown, (*(each for each in fields if each != positional), *OPTIONS), what)
+        if positional is not None and not args:
+            raise TypeError(f"{what} takes {first} first, as in @{name}({_example(kit, positional)})")
+        plan = Plan(policies=(_policy(kit, args, settings),), **options)
+        return lambda function: guard(function, plan, what)
+
+    decorate.__name__ = decorate.__qualname__ = name
+    decorate.__doc__ = f"{about or kit.about}\n{_ABOUT_OPTIONS.format(policy=kit.policy.__name__)}"
+    decorate.__signature__ = _signature(fields, positional, first, bare)  # type: ignore[attr-defined]
+    return decorate
+
+
+def policy(value: Policy, **options: Unpack[PolicyOptions]) -> Decorator:
+    """Put any policy around a function, one of a user's own too; stacked like the decorators of the library's own.
+
+    Args:
+        value: The policy, such as Retry(attempts=5).
+        **options: What is said about the command itself: key, group, registry and so on, as for resilience.command.
+
+    Raises:
+        ConfigError: An option is unknown, or the policy cannot stand where it is put.
+        TypeError: *value* is no policy.
+    """
+    kit_of(value)
+    for name in options:
+        if name not in OPTIONS:
+            raise unknown_option(name, OPTIONS, "policy")
+    plan = Plan(policies=(value,), **cast("dict[str, Any]", options))
+    return lambda function: guard(function, plan, "@policy")
+
+
+def callable_or_method(value: Any) -> bool:
+    """Whether a decorator that stands without parentheses was given a function."""
+    return callable(value) or isinstance(value, (classmethod, staticmethod, property))
+
+
+def _options(settings: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said about the command itself; it is taken out of *settings*."""
+    keyed = callable(settings.get("key"))
+    return {name: settings.pop(name) for name in OPTIONS if name in settings and (keyed or name not in fields)}
+
+
+def _policy(kit: Kit, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    if args and isinstance(args[0], kit.policy):
+        if settings:
+            raise ConfigError(f"{', '.join(settings)}: said twice; put it into the {kit.policy.__name__}",
+                              next(iter(settings)))
+        return args[0]
+    return kit.policy(*args, **settings)
+
+
+def _example(kit: Kit, positional: str | None) -> str:
+    if positional is None:
+        return next(f"{field.name}=..." for field in attrs.fields(kit.policy) if field.init)
+    return {"calls": "5", "timeout": "0.5", "max_concurrent": "20"}.get(positional, positional)
+
+
+def _signature(fields: Mapping[str, attrs.Attribute[Any]], positional: str | None, first: str | None,
+               bare: bool) -> inspect.Signature:
+    """What completion and ``help()`` show: the policy's fields with their defaults, and the options."""
+    parameters = []
+    if bare:
+        parameters.append(inspect.Parameter("fn", inspect.Parameter.POSITIONAL_ONLY, default=UNSET))
+    if first is not None:
+        parameters.append(inspect.Parameter(first, inspect.Parameter.POSITIONAL_ONLY))
+    for name, field in fields.items():
+        if name != positional:
+            parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_default(field)))
+    parameters += [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+                   for name, default in OPTIONS.items() if name not in fields]
+    return inspect.Signature(parameters)
+
+
+def _default(field: attrs.Attribute[Any]) -> Any:
+    if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]
+        return field.default.factory()  # type: ignore[union-attr]
+    return inspect.Parameter.empty if field.default is attrs.NOTHING else field.default
+
+
+circuit_breaker: CircuitBreakerDecorator = policy_decorator(
+    BREAKER, name="circuit_breaker", bare=True, about="Refuse calls while their target looks down.")
+cache: CacheDecorator = policy_decorator(
+    CACHE, name="cache", bare=True,
+    about="Answer equal calls without executing them: those at once by one execution, later ones from a store.")
+adaptive_limit: AdaptiveLimitDecorator = policy_decorator(
+    ADAPTIVE_LIMIT, name="adaptive_limit",
+    about="A bulkhead that finds its own size; more calls are refused with BulkheadFullError.")
+retry: RetryDecorator = policy_decorator(
+    RETRY, name="retry",
+    about="Try again what failed, after a growing and random delay, within the group's budget.")
+rate_limit: RateLimitDecorator = policy_decorator(
+    RATE_LIMIT, name="rate_limit", first="calls",
+    about="At most *calls* in ``per`` seconds; more wait up to ``max_wait``, and are refused with RateLimitedError.")
+hedge: HedgeDecorator = policy_decorator(
+    HEDGE, name="hedge", about="""\
+Begin a second attempt beside one that is slow; the first to succeed is the answer.
+
+For coroutine functions, and for plain ones on worker threads, that may be called twice without harm.""")
+chaos: ChaosDecorator = policy_decorator(
+    CHAOS, name="chaos",
+    about="Delay, fail or spoil calls on purpose, while the registry says so; see Registry.start_chaos.")
+throttle: ThrottleDecorator = policy_decorator(
+    THROTTLE, name="throttle",
+    about="Refuse at home, with ThrottledError, a share of the calls that the target would not accept anyway.")
+bulkhead: BulkheadDecorator = policy_decorator(
+    BULKHEAD, name="bulkhead", first="max_concurrent",
+    about="At most *max_concurrent* calls at once; more are refused with BulkheadFullError.")
+timeout: TimeoutDecorator = policy_decorator(
+    TIMEOUT, name="timeout", first="seconds",
+    about="Give up after *seconds* with CallTimeoutError: a coroutine is cancelled, a plain function's caller leaves.")
+fallback: FallbackDecorator = policy_decorator(
+    FALLBACK, name="fallback", first="function",
+    about="Answer with *function* instead of an error; see Fallback for ``on`` and ``max_concurrent``.")

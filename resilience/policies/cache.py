@@ -1,0 +1,66 @@
+"""The cache's kit: a layer over the wrapper, which answers without it if it can."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..core.cache import Cache
+from ..errors import ConfigError
+from ..pipeline.cache_keys import CacheKeys
+from ..pipeline.caching import Caches, Caching
+from ..pipeline.kit import Afterwards, Kit, Telling
+from ..pipeline.machines import Machines
+from ..pipeline.shape import Flavour
+from ..pipeline.site import Site
+
+_BELOW: Final = ("retry", "breaker", "throttle", "rate_limit", "max_concurrent", "adaptive_limit", "timeout", "hedge")
+
+
+def _suits(cache: Cache, plan: Any, flavour: Flavour, key: str) -> None:
+    if flavour.is_generator:
+        raise ConfigError(f"{key}: a generator has no result to keep; cache what it calls, or return a list", "cache")
+
+
+def _start(cache: Cache, machines: Machines) -> Caches:
+    return Caches(cache)
+
+
+def _change(caches: Caches, cache: Cache | None, old: Any, machines: Machines) -> Afterwards | None:
+    if cache is not None:
+        caches.configure(cache)
+    return None
+
+
+def _forget(caches: Caches, now: float) -> None:
+    caches.clear()
+
+
+def _renew(caches: Caches, now: float) -> None:
+    caches.renew()
+
+
+def _install(site: Site, cache: Cache, caches: Caches) -> None:
+    machines = site.machines
+    with machines.environment.lock:
+        caching = Caching(caches, CacheKeys(site.fn, cache.by, site.apart), clock=machines.clock,
+                          recorder=machines.recorder, rescue=site.rescue, is_async=site.flavour.is_async)
+        caches.add(caching)
+    site.rescue = caching.rescue
+    site.layers.append(caching.over)
+
+
+CACHE: Final = Kit(
+    name="cache",
+    policy=Cache,
+    about="Answers equal calls without executing them.",
+    above=dict.fromkeys(_BELOW, "an answer that is there already would have to pass it"),
+    kept=("by",),
+    no_op={"ttl": 5e-324},  # what is kept has expired when it comes
+    suits=_suits,
+    start=_start,
+    change=_change,
+    forget=_forget,
+    renew=_renew,
+    install=_install,
+    events=(Telling("responses_from_cache", "Calls that were answered without an execution of their own."),),
+)

@@ -1,0 +1,32 @@
+"""The fallback's kit: what answers instead of an error. It belongs to each function, not to their command."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..core.fallback import Fallback
+from ..pipeline.kit import Kit, Telling
+
+FALLBACK: Final = Kit(
+    name="fallback",
+    policy=Fallback,
+    about="Answers instead of an error.",
+    above={
+        "cache": "the cache would keep the fallback's answers",
+        "retry": "the retry would see the fallback's answers and never a failure",
+        "breaker": "the breaker would count the fallback's answers and never see a failure",
+        "throttle": "the fallback could not answer for what the throttle refuses",
+        "rate_limit": "the fallback could not answer for what the rate limit refuses",
+        "max_concurrent": "the fallback could not answer for a full bulkhead",
+        "adaptive_limit": "the fallback could not answer for what the limit refuses",
+        "timeout": "the fallback could not answer for a timeout, and would itself be cut off by it",
+        "hedge": "a fallback's answer would win over an attempt that is still out",
+    },
+    principal="function",
+    setting=False,
+    live=False,
+    events=(Telling("fallback_success", "Calls that a fallback answered."),
+            Telling("fallback_failure", "Calls whose fallback failed too."),
+            Telling("fallback_rejection", "Calls that were refused a fallback because too many ran already."),
+            Telling("fallback_missing", "Failed calls that no fallback answered for.")),
+)

@@ -1,0 +1,63 @@
+"""The hedge's kit: a race of a second attempt against one that is slow."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..core.hedge import Hedge, Racer
+from ..errors import ConfigError
+from ..pipeline.hedging import HedgePolicy, Hedging
+from ..pipeline.kit import Afterwards, Kit, Telling
+from ..pipeline.machines import Machines
+from ..pipeline.shape import Flavour
+from ..pipeline.site import Site
+
+
+def _suits(hedge: Hedge, plan: Any, flavour: Flavour, key: str) -> None:
+    if flavour in (Flavour.THREAD, Flavour.ASYNC):
+        return
+    why = "what a generator has yielded cannot be taken back" if flavour.is_generator else \
+        "two attempts at once of a plain function take two threads; add isolation='thread' or a timeout"
+    raise ConfigError(f"{key}: a hedge is for coroutine functions and isolated ones: {why}", "hedge")
+
+
+def _start(hedge: Hedge, machines: Machines) -> HedgePolicy:
+    budget = machines.environment.budget(machines.group, hedge.budget)
+    return HedgePolicy(Racer(hedge, bins=machines.recorder.bins), budget)
+
+
+def _change(held: HedgePolicy, hedge: Hedge | None, old: Any, machines: Machines) -> Afterwards | None:
+    if hedge is not None:
+        held.budget = machines.environment.budget(machines.group, hedge.budget)
+        held.racer.configure(hedge)
+    return None
+
+
+def _forget(held: HedgePolicy, now: float) -> None:
+    held.racer.renew()
+
+
+def _install(site: Site, hedge: Hedge, held: HedgePolicy) -> None:
+    machines = site.machines
+    hedging = Hedging(held, key=machines.key, group=machines.group, clock=machines.clock, slots=machines.slots,
+                      circuit=machines.circuit, recorder=machines.recorder, emitter=machines.environment.emitter,
+                      deposits=not site.has("retry"))
+    if site.flavour is Flavour.THREAD:
+        site.names["wait"] = hedging.wait
+    else:
+        site.called = hedging.over(site.called)
+
+
+HEDGE: Final = Kit(
+    name="hedge",
+    policy=Hedge,
+    about="Begins a second attempt beside one that is slow, and takes the first success.",
+    no_op={"delay": 3600.0},
+    suits=_suits,
+    start=_start,
+    change=_change,
+    forget=_forget,
+    renew=_forget,
+    install=_install,
+    events=(Telling("hedge", "Second and further attempts that were begun beside a slow one."),),
+)

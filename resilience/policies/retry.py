@@ -1,0 +1,63 @@
+"""The retry's kit: a loop around everything below it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..core.retry import Retry
+from ..drivers.pauses import async_sleeper, sleeper
+from ..errors import ConfigError
+from ..pipeline.kit import Afterwards, Kit, Telling
+from ..pipeline.machines import Machines
+from ..pipeline.retrying import Retrying, RetryPolicy
+from ..pipeline.shape import Flavour
+from ..pipeline.site import Site
+
+
+def _suits(retry: Retry, plan: Any, flavour: Flavour, key: str) -> None:
+    if flavour.is_generator:
+        raise ConfigError(f"{key}: a generator cannot be tried again once it has yielded; retry what it calls", "retry")
+
+
+def _start(retry: Retry, machines: Machines) -> RetryPolicy:
+    return RetryPolicy(retry, machines.environment.budget(machines.group, retry.budget))
+
+
+def _change(held: RetryPolicy, retry: Retry | None, old: Any, machines: Machines) -> Afterwards | None:
+    if retry is not None:
+        held.policy = retry
+        held.budget = machines.environment.budget(machines.group, retry.budget)
+    return None
+
+
+def _install(site: Site, retry: Retry, held: RetryPolicy) -> None:
+    machines, environment = site.machines, site.machines.environment
+    retrying = Retrying(held, key=machines.key, group=machines.group, clock=machines.clock, random=environment.random,
+                        recorder=machines.recorder, emitter=environment.emitter, ledger=site.ledger)
+    clock = machines.clock
+    nap = retrying.nap_async(async_sleeper(clock)) if site.flavour.is_async else retrying.nap(sleeper(clock))
+    site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, nap=nap)
+
+
+RETRY: Final = Kit(
+    name="retry",
+    policy=Retry,
+    about="Tries a failed call again, after a delay and within a budget.",
+    above={
+        "breaker": "the breaker would see one failure for all attempts, and the retry would go on against an open "
+                   "circuit",
+        "throttle": "the throttle would see one call for all attempts",
+        "rate_limit": "only the first attempt would be counted against the rate",
+        "max_concurrent": "a slot would be held while the retry pauses",
+        "adaptive_limit": "a slot would be held while the retry pauses, and the limit would learn from the pauses",
+        "timeout": "one timeout would cover all attempts and their pauses; that is the retry's time_limit",
+        "hedge": "an attempt would be hedged that is being retried already; of a hedge that failed the whole is tried "
+                 "again",
+    },
+    no_op={"on": (), "on_result": None},
+    suits=_suits,
+    start=_start,
+    change=_change,
+    install=_install,
+    events=(Telling("retry", "Attempts that were followed by another one."),),
+)

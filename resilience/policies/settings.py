@@ -1,0 +1,95 @@
+"""Settings: what is in force for a command, whichever of decorators, files and handles said it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from ..core.adaptive import AdaptiveLimit
+from ..core.breaker import CircuitBreaker
+from ..core.bulkhead import Bulkhead
+from ..core.cache import Cache
+from ..core.chaos import Chaos
+from ..core.hedge import Hedge
+from ..core.rate_limit import RateLimit
+from ..core.retry import Retry
+from ..core.thread_pool import ThreadPool
+from ..core.throttle import Throttle
+from .order import kit_named, setting_kits
+
+
+def _frozen(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted((name, value) for name, value in dict(values).items() if value is not None))
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What is in force for a command.
+
+    Attributes:
+        timeout: Seconds; None: no timeout.
+        max_concurrent: Calls at once; a Bulkhead where more than that is said of it; None: no limit.
+        isolation: "thread" if any of its functions runs on worker threads, else "semaphore".
+        cache: None: no cache.
+        retry: None: no retry.
+        breaker: None: no breaker.
+        throttle: None: no throttle.
+        rate_limit: None: no rate limit.
+        adaptive_limit: None: none; with one, ``max_concurrent`` is None, and a snapshot's tells what it found.
+        hedge: None: no hedge.
+        chaos: None: no chaos. With one there is chaos only while the registry says so.
+        pool: The group's threads; None: in their default number.
+        shadow: Gates that only count what they would refuse, by the names of their settings.
+        has_fallback: Whether any of its functions has one.
+        fallback_max_concurrent: How many fallbacks of one function may run at once.
+        more: The policies of users' own, by name; each can be read as an attribute too.
+    """
+
+    timeout: float | None = None
+    max_concurrent: int | Bulkhead | None = None
+    isolation: str = "semaphore"
+    cache: Cache | None = None
+    retry: Retry | None = None
+    breaker: CircuitBreaker | None = None
+    throttle: Throttle | None = None
+    rate_limit: RateLimit | None = None
+    adaptive_limit: AdaptiveLimit | None = None
+    hedge: Hedge | None = None
+    chaos: Chaos | None = None
+    pool: ThreadPool | None = None
+    shadow: tuple[str, ...] = ()
+    has_fallback: bool = False
+    fallback_max_concurrent: int = 10
+    more: tuple[tuple[str, Any], ...] = attrs.field(default=(), converter=_frozen)
+
+    def __getattr__(self, name: str) -> Any:
+        for own, value in object.__getattribute__(self, "more"):
+            if own == name:
+                return value
+        kit = kit_named(name)
+        if kit is None or not kit.setting:
+            raise AttributeError(f"there is no setting {name!r}")
+        return None
+
+    @property
+    def slots(self) -> int | None:
+        """Calls at once, in whichever way ``max_concurrent`` says it; None: no limit."""
+        said = self.max_concurrent
+        return said.max_concurrent if isinstance(said, Bulkhead) else said
+
+    def changed(self, **changes: Any) -> Settings:
+        """These settings but for the *changes*, users' own policies included."""
+        known = {field.name for field in attrs.fields(Settings)}
+        own = {name: changes.pop(name) for name in tuple(changes) if name not in known}
+        if own:
+            changes["more"] = {**dict(self.more), **own}
+        return attrs.evolve(self, **changes)
+
+
+def live_settings() -> tuple[str, ...]:
+    """The names of the settings that can be changed while calls go on."""
+    built_in = ("timeout", "max_concurrent", "breaker")
+    others = tuple(kit.name for kit in setting_kits() if kit.live and kit.name not in built_in)
+    return (*built_in, *others, "shadow")

@@ -1,0 +1,58 @@
+"""Shadow: which gates only count what they would refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from ..core.checks import strict
+from ..errors import ConfigError
+from .order import KITS, kits
+
+
+def gates() -> tuple[str, ...]:
+    """The names of the policies that may be in shadow mode, outermost first."""
+    return tuple(kit.name for kit in kits() if kit.can_be_shadow)
+
+
+def _gates(value: Any) -> Any:
+    if isinstance(value, bool):
+        return gates() if value else ()
+    if not isinstance(value, (tuple, list, set, frozenset)):
+        return (value,) if isinstance(value, str) and value in gates() else value
+    known = tuple(gate for gate in gates() if gate in value)
+    return known if len(known) == len(set(value)) else tuple(value)
+
+
+def _gate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, tuple) or any(each not in gates() for each in value):
+        raise ConfigError(f"{attribute.name} must be True, False or some of {', '.join(gates())}, not {value!r}",
+                          attribute.name)
+
+
+_gate.json_schema = {  # type: ignore[attr-defined]
+    "items": {"enum": [kit.name for kit in KITS if kit.can_be_shadow]}}
+
+
+@strict
+@attrs.frozen
+class Shadow:
+    """Gates that only count what they would refuse: names of settings, or one name; True: all of them."""
+
+    shadow: tuple[str, ...] = attrs.field(default=(), converter=_gates, validator=_gate)
+
+    def of(self, policies: Sequence[Any], *, named: bool) -> tuple[str, ...]:
+        """Those that are among *policies*.
+
+        Raises:
+            ConfigError: One that was *named* is not.
+        """
+        present = {type(policy) for policy in policies}
+        missing = [kit for kit in kits() if kit.name in self.shadow and kit.policy not in present]
+        if missing and named:
+            raise ConfigError(f"shadow: there is no {missing[0].policy.__name__} here that could be in shadow mode",
+                              "shadow")
+        gone = {kit.name for kit in missing}
+        return tuple(name for name in self.shadow if name not in gone)

@@ -1,0 +1,49 @@
+"""The timeout's kit: a bound on the time that a call may take, by the loop's timers or by leaving a worker thread."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..core.timeout import Timeout
+from ..drivers.deadlines import Deadlines
+from ..pipeline.kit import Afterwards, Kit, Telling
+from ..pipeline.machines import Machines
+from ..pipeline.shape import Flavour
+from ..pipeline.site import Site
+
+
+def _in_force(timeout: Timeout, flavour: Flavour) -> Timeout | None:
+    return timeout if flavour.is_async or flavour is Flavour.THREAD else None
+
+
+def _start(timeout: Timeout, machines: Machines) -> Deadlines:
+    return Deadlines(machines.key, timeout.timeout)
+
+
+def _change(deadlines: Deadlines, timeout: Timeout | None, old: Any, machines: Machines) -> Afterwards | None:
+    deadlines.timeout = None if timeout is None else timeout.timeout
+    if machines.isolation is not None:
+        machines.isolation.timeout = deadlines.timeout
+    return None
+
+
+def _install(site: Site, timeout: Timeout, deadlines: Deadlines) -> None:
+    site.names.update(enter=deadlines.enter, leave=deadlines.leave, lapsed=deadlines.lapsed)
+
+
+TIMEOUT: Final = Kit(
+    name="timeout",
+    policy=Timeout,
+    about="Gives up on a call that takes too long.",
+    principal="timeout",
+    usual=Timeout(),
+    above={"hedge": "each attempt would have the whole timeout, and the call up to twice of it"},
+    can_be_off=True,
+    in_force=_in_force,
+    start=_start,
+    always=True,
+    absent=Timeout(None),
+    change=_change,
+    install=_install,
+    events=(Telling("timeout", "Calls that took too long, or as long as their caller's deadline left them."),),
+)
