@@ -165,15 +165,22 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
     """Check everything, then change the command, or make it."""
     module, qualname = name_of(fn)
     assert not callable(plan.key)
-    key, group = plan.key or f"{module}.{qualname}", plan.group or module
+    name, group = f"{module}.{qualname}", plan.group or module
+    key = plan.key or (name if below is None or below.plan.key is not None else below.command.key)
     flavour, cannot = _flavour(fn, plan, key)
     registry = default_registry if plan.registry is None else plan.registry
+    registry.sweep()
     settings, stated = plan.settings(flavour)
     fallback = plan.named("fallback")
     with registry.lock:
         known = registry.get(key)
-        command = known if known is not None else registry.command(key, group, plan.template)
-        _agree(command, plan, group, settings, stated, _is_redefinition(command, fn, plan, below))
+        redefined = known is not None and _is_redefinition(known, fn, plan, below)
+        if known is not None and plan.key is None and not redefined and not _is_above(fn, known):
+            known, key = None, registry.derive_key(name)  # nobody said that the two are to share a command
+        command = known if known is not None else registry.command(
+            key, group, plan.template or (name if plan.key is None and key != name else None),
+            None if plan.key else name)
+        _agree(command, plan, group, settings, stated, redefined)
         _check_apart(fn, plan, key, lambda found: found.command is command)
         ledger = command.ledger(fallback=fallback, ignore=plan.ignore)
         rescue = None if fallback is None else rescuer(fallback, ledger, flavour, fn)
@@ -273,14 +280,23 @@ def _is_redefinition(command: Command, fn: Callable[..., Any], plan: Plan, below
     neither stands under it when the other is made.
     """
     name = name_of(fn)
-    if "<locals>" in name[1]:
-        return False
     others = [each for each in command.functions if below is None or each is not _function_of(below)]
     if not others:
         return plan.key is None
-    if any(name_of(each) != name or each.__wrapped__ is fn for each in others):  # type: ignore[attr-defined]
+    if "<locals>" in name[1] or any(name_of(each) != name or each.__wrapped__ is fn for each in others):  # type: ignore[attr-defined]
         return False
     return any(getattr(each, "_self_guarded", each) in others for each in _now_under(fn, name[1]))
+
+
+def _is_above(fn: Callable[..., Any], command: Command) -> bool:
+    """Whether *fn* is somebody's wrapper around a function of this *command*: a foreign decorator in a stack."""
+    inner: Any = fn
+    while inner is not None:
+        found = _guard_of(inner)
+        if found is not None and found.command is command:
+            return True
+        inner = _beneath(inner)
+    return False
 
 
 def _now_under(fn: Callable[..., Any], qualname: str) -> Iterator[Any]:

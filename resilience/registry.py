@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 from .commands.command import Command
+from .commands.derived_keys import DerivedKeys
 from .commands.keyspace import KeyedCommands
 from .core.events import CommandAdded, CommandRemoved
 from .core.thread_pool import ThreadPool
@@ -62,6 +63,7 @@ class Registry:
         self._pool_settings: dict[str, ThreadPool] = {}
         self._collapses: weakref.WeakValueDictionary[str, Collapses] = weakref.WeakValueDictionary()
         self.declared: Callable[[Command, Collection[str]], None] | None = None
+        self._derived = DerivedKeys()
         self._saved: tuple[dict[str, Mapping[str, Any]], float, float] = ({}, 0.0, 0.0)  # see restore()
         self._emitter = Emitter()
         self._environment = Environment(clock, random, self._emitter, self._lock)
@@ -78,11 +80,11 @@ class Registry:
         return self._lock
 
     def __iter__(self) -> Iterator[Command]:
-        self._sweep()
+        self.sweep()
         return iter(self._commands.copy().values())
 
     def __len__(self) -> int:
-        self._sweep()
+        self.sweep()
         return len(self._commands)
 
     def __contains__(self, key: object) -> bool:
@@ -113,8 +115,9 @@ class Registry:
     def remove(self, key: str) -> bool:
         """Forget a command, so that streams and exporters do; functions that have it go on working."""
         with self._lock:
-            command = self._commands.pop(key, None)
+            command = self._commands.get(key)
             if command is not None:
+                self._drop(command)
                 for keyspace in tuple(self.keyspaces):
                     keyspace.forget(command)
         if command is None:
@@ -194,9 +197,21 @@ class Registry:
         with self._lock:
             self._collapses[collapses.name] = collapses
 
-    def command(self, key: str, group: str, template: str | None = None) -> Command:
+    def command(self, key: str, group: str, template: str | None = None, derived_from: str | None = None) -> Command:
         """A command with this key that is not in the table yet; see add()."""
-        return Command(key, group, self._environment, template)
+        return Command(key, group, self._environment, template, derived_from)
+
+    def derive_key(self, name: str) -> str:
+        """A key that no command has, for a function of this *name* that nobody named. The caller holds the lock."""
+        while (key := self._derived.take(name)) in self._commands:  # somebody gave one that looks like ours
+            continue
+        return key
+
+    def _drop(self, command: Command) -> None:
+        """Take a command out of the table. The caller holds the lock."""
+        del self._commands[command.key]
+        if command.derived_from is not None:
+            self._derived.give_back(command.derived_from, command.key)
 
     def add(self, command: Command) -> None:
         """Enter a new command. The caller holds the lock; see announce()."""
@@ -210,7 +225,7 @@ class Registry:
         command.forgoes(call)
         if self._commands.get(command.key) is not command or command.functions:
             return False
-        del self._commands[command.key]
+        self._drop(command)
         return True
 
     def removed(self, commands: list[Command]) -> None:
@@ -218,13 +233,22 @@ class Registry:
         for command in commands:
             self._emitter.emit(CommandRemoved(command.key, command.group, self.clock()))
 
-    def _sweep(self) -> None:
-        """Let idle keys go; not if the reader himself is at work under the lock, for listeners hear of it."""
-        if not self.keyspaces or self._lock._is_owned():  # type: ignore[attr-defined] # as threading.Condition asks
+    def sweep(self) -> None:
+        """Let go of idle keys, and of commands that nobody named and whose functions are gone.
+
+        Not if the reader is at work under the lock, for listeners hear of it.
+        """
+        departed = self._environment.departed
+        if not (self.keyspaces or departed) or self._lock._is_owned():  # type: ignore[attr-defined] # as Condition asks
             return
         gone: list[Command] = []
         try:
             with self._lock:
+                while departed:
+                    command = self._commands.get(departed.popleft())
+                    if command is not None and command.derived_from is not None and not command.functions:
+                        self._drop(command)
+                        gone.append(command)
                 for keyspace in tuple(self.keyspaces):
                     keyspace.sweep(self.clock(), gone)
         finally:

@@ -22,7 +22,7 @@ from ..drivers.workers import WorkerPool
 from ..errors import ConfigError
 from ..metrics.recorder import LATENCY_WINDOW_S, WINDOW_S, Recorder
 from ..metrics.snapshot import Snapshot
-from ..pipeline.environment import Environment
+from ..pipeline.environment import Environment, FunctionRef
 from ..pipeline.kit import Afterwards, Kit
 from ..pipeline.ledger import Ledger
 from ..pipeline.machines import Machines
@@ -51,18 +51,20 @@ class Command:
     Made by decorating a function; the function's ``resilience`` attribute is it.
     """
 
-    __slots__ = ("__weakref__", "_cannot", "_clock", "_declared", "_environment", "_functions", "_group", "_key",
-                 "_machines", "_settings", "_stated", "_template", "_transitions")
+    __slots__ = ("__weakref__", "_cannot", "_clock", "_declared", "_derived_from", "_environment", "_functions",
+                 "_group", "_key", "_machines", "_settings", "_stated", "_template", "_transitions")
 
-    def __init__(self, key: str, group: str, environment: Environment, template: str | None = None) -> None:
+    def __init__(self, key: str, group: str, environment: Environment, template: str | None = None,
+                 derived_from: str | None = None) -> None:
         self._key, self._group, self._template = key, group, template
+        self._derived_from = derived_from
         self._environment, self._clock = environment, environment.clock
         self._settings = self._declared = Settings()  # what is in force; what the functions said
         self._stated: frozenset[str] = frozenset()  # settings that a function has said something about
         # Weakly: else a command would be in a cycle, and outlive its eviction.
         self._machines = Machines(key, group, environment, kits(), functools.partial(_note, weakref.ref(self)))
         self._transitions: tuple[StateChanged, ...] = ()
-        self._functions: list[weakref.ref[Callable[..., Any]]] = []
+        self._functions: list[FunctionRef] = []
         self._cannot: Mapping[str, str] = {}  # settings that cannot be in force for some function of ours, and why
 
     def __repr__(self) -> str:
@@ -79,6 +81,11 @@ class Command:
     def group(self) -> str:
         """Commands of one group share a dashboard section and a thread pool."""
         return self._group
+
+    @property
+    def derived_from(self) -> str | None:
+        """The name of its function, if its key was derived from that; it goes when the function does, then."""
+        return self._derived_from
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -323,7 +330,8 @@ class Command:
 
     def guards(self, function: Callable[..., Any], cannot: Mapping[str, str]) -> None:
         """Take note of a wrapper; *cannot* names the settings that cannot be in force for it, each with the reason."""
-        self._functions = [each for each in self._functions if each() is not None] + [weakref.ref(function)]
+        alive = [each for each in self._functions if each() is not None]
+        self._functions = [*alive, FunctionRef(function, self._environment.depart, self._key)]
         self._cannot = {**cannot, **self._cannot}
 
     def forgoes(self, function: Callable[..., Any]) -> None:

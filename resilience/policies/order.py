@@ -72,6 +72,14 @@ def add(kit: Kit) -> None:
     _by_policy[kit.policy] = kit
 
 
+def discard(name: str) -> None:
+    """Forget a user's policy; for tests."""
+    global _kits
+    _kits = tuple(kit for kit in _kits if kit in KITS or kit.name != name)
+    for policy in [policy for policy, kit in _by_policy.items() if kit not in _kits]:
+        del _by_policy[policy]
+
+
 def _spelt(cls: type[Any]) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 

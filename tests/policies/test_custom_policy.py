@@ -29,9 +29,9 @@ from resilience import (
     explain,
     policy,
 )
-from resilience.asgi import telemetry  # noqa: F401
 from resilience.metrics.prometheus import Collector
 from resilience.metrics.stream import Encoder
+from resilience.policies import order
 from resilience.testing import ManualClock, assert_counts
 
 FLAVOURS = ["def", "thread", "async def", "generator", "async generator"]
@@ -68,7 +68,6 @@ class Spending:
         return {"left": self.cap.units - self.spent}
 
 
-@custom_policy("spending", about="Caps what calls may spend.", below={"rate_limit": "what it refuses spends nothing"})
 @attrs.frozen
 class SpendingCap:
     units: int = 10
@@ -76,6 +75,15 @@ class SpendingCap:
 
     def machine(self, key, now):
         return Spending(self, key)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _known_here_only():
+    custom_policy("spending", about="Caps what calls may spend.",
+                  below={"rate_limit": "what it refuses spends nothing"})(SpendingCap)
+    yield
+    for name in ("spending", "clumsy", "toll"):
+        order.discard(name)
 
 
 def machine_of(fn):
