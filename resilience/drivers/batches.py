@@ -325,12 +325,15 @@ def _lose(waiter: asyncio.Future[None], patience: Patience) -> None:
 
 
 def _tell(waiters: list[asyncio.Future[None]], task: asyncio.Task[None]) -> None:
-    """Wake the callers: their answers are there, or the task was ended, and so are they."""
-    ended = task.cancelled() or task.exception() is not None
+    """Wake the callers: their answers are there, or the task was ended, and so are they, as it was."""
+    cancelled = task.cancelled()
+    error = None if cancelled else task.exception()
     for waiter in waiters:
         if not waiter.done():
-            if ended:
+            if cancelled:
                 waiter.cancel()
+            elif error is not None:  # no Exception, or it would be the answers
+                waiter.set_exception(error)
             else:
                 waiter.set_result(None)
 
