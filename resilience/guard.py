@@ -45,7 +45,7 @@ from .pipeline.policies import (
 from .pipeline.rescue import rescuer
 from .pipeline.settings import Settings
 from .pipeline.shape import Flavour, Shape
-from .plan import Plan
+from .plan import Plan, same_word
 from .registry import Registry, default_registry
 
 
@@ -78,7 +78,8 @@ def guard(fn: Any, plan: Plan, what: str, *, instead: bool = True) -> Any:
     if isinstance(fn, (classmethod, staticmethod)):
         return type(fn)(guard(fn.__func__, plan, what))
     below = _guard_of(fn)
-    if below is not None and not instead and plan.key not in (None, below.command.key, below.plan.key):
+    if below is not None and not instead and plan.key is not None and not (
+            same_word(plan.key, below.command.key) or same_word(plan.key, below.plan.key)):
         below = None
     if below is not None:
         plan, fn = plan.above(below.plan), below.fn
@@ -132,7 +133,7 @@ def _keyed(fn: Callable[..., Any], plan: Plan, by: Callable[..., str], below: Gu
     module, qualname = name_of(fn)
     name = f"{module}.{qualname}"
     registry = default_registry if plan.registry is None else plan.registry
-    _check_apart(fn, plan, name, lambda found: found.plan.key == by)
+    _check_apart(fn, plan, name, lambda found: same_word(found.plan.key, by))
     rehearsal = _enter(fn, attrs.evolve(plan, key=name, registry=Registry(clock=registry.clock)), below)
     if rehearsal.flavour is Flavour.THREAD:
         registry.check_pool(rehearsal.command.group, plan.pool)
@@ -214,6 +215,8 @@ def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry, apart: Callable[...
     machines = command.machines.bound()
     if shape.breaker and not shape.fallback and not shape.retry:
         machines["admit"] = ledger.admission(machines["circuit"])
+    if shape.breaker and (shape.rate or shape.adaptive):
+        machines["settle"] = ledger.weighing(machines["settle"])
     if retry is not None:
         machines |= command.machines.retrying(ledger, flavour)
     if limit is not None:

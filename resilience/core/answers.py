@@ -49,7 +49,7 @@ def _deal_one(name: str, place: Place, answers: Mapping[Any, Any]) -> None:
             place.answer, place.error = answer, None
 
 
-def _give(name: str, place: Place, error: BaseException) -> None:
+def _give(name: str, place: Place, error: Any) -> None:
     if is_a(error, Exception):
         place.error, place.trace = error, traceback_of(error)
     else:  # gather() returns cancellations; raised, one would seem the caller's own

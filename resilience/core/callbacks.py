@@ -9,8 +9,7 @@ one again elsewhere; so it is told by the frame that it came through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
-from types import CodeType
+from collections.abc import Callable, Container, Mapping
 from typing import Any, Final, TypeVar
 
 from .twins import traceback_of
@@ -18,28 +17,26 @@ from .twins import traceback_of
 T = TypeVar("T")
 
 
-def call_back(callback: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+def call_back(callback: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> T:
     """Call *callback*; came_of_callback() knows what it raises."""
-    return callback(*args, **kwargs)
+    return callback(*args, **kwargs) if kwargs else callback(*args)
 
 
 _MARK: Final = call_back.__code__
 
 
-def came_of_callback(error: BaseException, through: Container[CodeType]) -> bool:
+def came_of_callback(error: BaseException, through: Container[int]) -> bool:
     """Whether *error*, just caught, was raised in a callback of the policies of this very call.
 
     Args:
         error: What was caught; its outermost frame is the catcher's.
-        through: The code of what may stand between that frame and the callback.
+        through: The ids of the code of what may stand between that frame and the callback.
     """
     trace = traceback_of(error)
-    trace = None if trace is None else trace.tb_next
-    while trace is not None:
+    while trace is not None and (trace := trace.tb_next) is not None:
         code = trace.tb_frame.f_code
         if code is _MARK:
             return True
-        if code not in through:
+        if id(code) not in through:
             return False
-        trace = trace.tb_next
     return False

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from ..errors import ChaosError, ConfigError
-from .checks import number, strict
+from .checks import by_identity, number, strict
 
 
 class Harm(NamedTuple):
@@ -62,9 +62,9 @@ class Chaos:
     latency_rate: float = attrs.field(default=0.0, validator=number(least=0, most=1))
     latency: float = attrs.field(default=0.0, validator=number(least=0, most=3600))
     error_rate: float = attrs.field(default=0.0, validator=number(least=0, most=1))
-    error: Callable[[], Exception] = attrs.field(default=ChaosError, validator=_maker)
+    error: Callable[[], Exception] = attrs.field(default=ChaosError, validator=_maker, eq=by_identity)
     wrong_rate: float = attrs.field(default=0.0, validator=number(least=0, most=1))
-    wrong: Callable[[Any], Any] | None = attrs.field(default=None, validator=_spoiler)
+    wrong: Callable[[Any], Any] | None = attrs.field(default=None, validator=_spoiler, eq=by_identity)
 
     def __attrs_post_init__(self) -> None:
         if self.latency_rate and not self.latency:

@@ -83,9 +83,13 @@ def _copied(error: E, parts: list[Any] | None = None) -> E | None:
     try:
         return _handed_over(error, parts)
     except Exception:  # noqa: BLE001 - it cannot be made without its class
-        pass
+        return _copied_by_class(error) if parts is None else None
+
+
+def _copied_by_class(error: E) -> E | None:
+    """What copy.copy() makes of it, if that says the same."""
     try:
-        twin = copy.copy(error) if parts is None else error
+        twin = copy.copy(error)
     except Exception:  # noqa: BLE001 - its __init__ wants something else than its args, and says so its way
         return None
     if twin is error or type(twin) is not type(error):

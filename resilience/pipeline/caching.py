@@ -28,7 +28,7 @@ from ..core.outcome import Event
 from ..core.twins import keepsake_of, twin_of
 from ..drivers.flights import Flight, Flights, running_loop
 from ..drivers.request import current_request
-from ..drivers.time_left import in_use, in_haste, remaining
+from ..drivers.time_left import in_haste, in_use, remaining
 from ..errors import RejectedError
 from ..metrics.recorder import Recorder
 from .cache_keys import CacheKeys
@@ -351,7 +351,7 @@ class Caching:
         self._keep(answers, flight.key, error, epoch, rescued=False)
         flight.fail(error)
 
-    def _keep(self, answers: _Answers, key: Hashable, error: BaseException, epoch: int, *, rescued: bool) -> None:
+    def _keep(self, answers: _Answers, key: Hashable, error: Any, epoch: int, *, rescued: bool) -> None:
         """Keep an *error* that is to be, unless it is a refusal: that was the moment's, and no answer."""
         kinds = self._caches.policy.cache_exceptions
         if kinds and is_a(error, Exception) and matches(error, kinds) and not holds(error, RejectedError):

@@ -36,7 +36,7 @@ from ..core.breaker import CircuitBreaker
 from ..core.bulkhead import Bulkhead
 from ..core.cache import Cache
 from ..core.chaos import Chaos
-from ..core.checks import number, ordinary_exceptions, strict
+from ..core.checks import by_identity, number, ordinary_exceptions, strict
 from ..core.hedge import Hedge
 from ..core.rate_limit import RateLimit
 from ..core.retry import Retry
@@ -86,7 +86,7 @@ class Fallback:
         max_concurrent: How many may run at once; one more is refused with FallbackRejectedError.
     """
 
-    function: Callable[..., Any] = attrs.field(validator=_callable)
+    function: Callable[..., Any] = attrs.field(validator=_callable, eq=by_identity)
     on: tuple[type[Exception], ...] = attrs.field(
         default=(Exception,), kw_only=True, converter=_fallback_types, validator=ordinary_exceptions
     )
