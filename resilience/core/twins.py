@@ -34,6 +34,7 @@ _TRACEBACK: Final[Any] = _BASE["__traceback__"]
 _DICT: Final[Any] = _BASE["__dict__"]
 _MESSAGE: Final[Any] = vars(BaseExceptionGroup)["message"]
 _PARTS: Final[Any] = vars(BaseExceptionGroup)["exceptions"]
+_STRERROR: Final[Any] = vars(OSError)["strerror"]
 _POINTER: Final = struct.calcsize("P")
 _FIELD: Final = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
@@ -118,7 +119,7 @@ def _handed_over(error: E, parts: list[Any] | None) -> E:
     twin: E
     if is_group(error):
         twin = native.__new__(kind, _MESSAGE.__get__(error), _PARTS.__get__(error) if parts is None else parts)
-    elif issubclass(native, OSError):  # whether there is an errno and a file decides what it says of itself
+    elif issubclass(native, OSError) and _STRERROR.__get__(error) is not None:  # it says of itself what it was told
         arguments: Any = native.__reduce__(error)[1]
         twin = native.__new__(kind, *arguments)
         native.__init__(twin, *arguments)
