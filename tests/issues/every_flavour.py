@@ -1,7 +1,9 @@
 """One body, guarded in every flavour of function, and called as a plain function would be."""
 
 import asyncio
-import functools
+
+FLAVOURS = ("sync", "thread", "async", "generator", "async generator")
+
 
 def _ended(main):
     """A plain function that runs the coroutine function *main*.
@@ -23,9 +25,6 @@ def _ended(main):
         return result
 
     return run
-
-
-FLAVOURS = ("sync", "thread", "async", "generator", "async generator")
 
 
 def guarded(flavour, decorate, body):
