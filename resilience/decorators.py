@@ -203,7 +203,7 @@ class Pipeline:
         return guard(fn, self._plan, "Pipeline")
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call *fn* once through the pipeline; a coroutine function's result is to be awaited.
+        """Call *fn* once through the pipeline, and no other that is equal to it; a coroutine's result is to be awaited.
 
         The first call with a function compiles its wrapper, later ones use it; those of the last 128 functions
         are kept. Give call() the same function each time, and what varies as arguments.

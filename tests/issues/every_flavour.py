@@ -17,7 +17,6 @@ def _ended(main):
         except BaseException as error:  # noqa: BLE001 - whatever it is
             return None, error
 
-    @functools.wraps(main)
     def run(*args, **kwargs):
         result, error = asyncio.run(carried(args, kwargs))
         if error is not None:

@@ -150,3 +150,20 @@ MAKERS = {each.__name__: each for each in (
     Frozen, FrozenSlots, Slots, MessageInInit, KeywordsOnly, OddOsError, OddNew, Unprintable, Incomparable, NotesAreText,
     NotesRaise, NoteRaises, NothingCanBeSet, NothingCanBeRead, Properties, Uncopyable, CopiesItself, HugeRetryAfter,
     OddTimeout, OddGroup)} | {"its own cause": _loop, "circle of causes": _circle}
+
+
+def ended(call):
+    """What *call* returned, or the exception that it raised.
+
+    A test that lets one of these through, or compares it in an ``assert``, breaks pytest, which wants to show it.
+    """
+    try:
+        return call()
+    except BaseException as error:  # noqa: BLE001 - whatever it is
+        return error
+
+
+def check_same(found, raised, where=""):
+    """Like ``assert found is raised``."""
+    if found is not raised:
+        raise AssertionError(f"{where}: {type(found).__name__} instead of {type(raised).__name__}")

@@ -31,7 +31,7 @@ from resilience import (
 from resilience.core.twins import keepsake_of, twin_of
 from resilience.testing import RecordedEvents
 from tests.issues.every_flavour import FLAVOURS, fallback_of, guarded, isolation
-from tests.issues.hostile import MAKERS
+from tests.issues.hostile import MAKERS, check_same, ended
 
 #: Every policy that there is, alone and in company; each lets the call run.
 CHAINS = {
@@ -58,14 +58,6 @@ UNSUITED = {
 }
 
 
-def caught(call):
-    try:
-        call()
-    except BaseException as error:  # noqa: BLE001 - whatever it is
-        return error
-    raise AssertionError("nothing was raised")
-
-
 @pytest.mark.parametrize(("flavour", "chain"), [
     (flavour, chain) for flavour in FLAVOURS for chain in CHAINS if chain not in UNSUITED[flavour]])
 def test_any_exception_reaches_its_caller_as_it_is_and_counts_once(registry, flavour, chain):
@@ -79,13 +71,13 @@ def test_any_exception_reaches_its_caller_as_it_is_and_counts_once(registry, fla
         pipeline = Pipeline(*CHAINS[chain](), registry=registry, key=f"{chain} {name}", **isolation(flavour))
         run, call = guarded(flavour, pipeline, body)
         with RecordedEvents(registry) as events:
-            got = caught(call)
+            got = ended(call)
 
-        assert [True] == [got is raised], f"{name}: {type(got)}"  # pytest would show them
+        check_same(got, raised, name)
         snapshot = run.resilience.snapshot()
         assert (attempts, 1, 0) == (snapshot.counts["failure"], snapshot.counts["exceptions_thrown"],
                                     snapshot.in_flight), name
-        assert all(event.error is raised for event in events.of(CallFailed)), name
+        assert all([event.error is raised for event in events.of(CallFailed)]), name
         assert attempts - 1 == len(events.of(CallRetried)), name
         assert repr(events), name
 
@@ -101,7 +93,7 @@ def test_a_fallback_answers_for_any_exception_after_any_number_of_attempts(regis
                         **isolation(flavour))
     run, call = guarded(flavour, pipeline, body)
 
-    assert "answer" == call()
+    check_same(ended(call), "answer", name)
     counts = run.resilience.snapshot().counts
     assert (1 + len(retry), 1) == (counts["failure"], counts["fallback_success"])
 
@@ -125,7 +117,7 @@ def test_what_a_fallback_raises_reaches_the_caller_as_it_is(registry, flavour, n
                         registry=registry, **isolation(flavour))
     run, call = guarded(flavour, pipeline, body)
 
-    assert caught(call) is raised
+    check_same(ended(call), raised, name)
     assert 1 == run.resilience.snapshot().counts["fallback_failure"]
 
 
@@ -138,7 +130,7 @@ def test_a_retry_that_a_deadline_ends_lets_any_exception_through(registry, clock
         raise raised
 
     with deadline(5.0, clock=clock):
-        assert caught(call) is raised
+        check_same(ended(call), raised, name)
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -166,7 +158,7 @@ def test_a_batch_of_threads_raises_any_exception_for_all_who_asked(name):
 
     def ask(n):
         all_there.wait()
-        found.append(caught(lambda: user(n)))
+        found.append(ended(lambda: user(n)))
 
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(3)]
     for thread in threads:
@@ -216,7 +208,7 @@ def test_a_kept_exception_is_raised_again_or_the_function_is_asked_again(registr
 
     _, call = guarded("sync", Pipeline(Cache(cache_exceptions=(Exception,)), key="k", registry=registry), body)
 
-    assert type(caught(call)) is type(caught(call)) is type(MAKERS[name]())
+    assert [type(MAKERS[name]())] * 2 == [type(ended(call)), type(ended(call))]
 
 
 # -- copies
@@ -232,12 +224,11 @@ def test_a_copy_is_another_object_that_says_the_same(name, make_copy):
     error = MAKERS[name]()
     twin = make_copy(error)
 
-    assert twin is not error
-    assert type(twin) is type(error)
+    assert (False, type(error)) == (twin is error, type(twin))
     if _plain(name):
         assert (str(error), repr(error)) == (str(twin), repr(twin))
     args = vars(BaseException)["args"]
-    assert args.__get__(error) == args.__get__(twin) or name == "OddGroup"
+    assert repr(args.__get__(error)) == repr(args.__get__(twin))
 
 
 @pytest.mark.parametrize("make", [
@@ -245,7 +236,7 @@ def test_a_copy_is_another_object_that_says_the_same(name, make_copy):
     lambda: __import__("nonexistent.module"), lambda: {}["k"], lambda: next(iter(())), lambda: undefined,  # noqa: F821
 ])
 def test_a_copy_of_a_builtin_exception_has_all_that_it_says(make):
-    error = caught(make)
+    error = ended(make)
 
     for twin in (twin_of(error, None), keepsake_of(error)):
         assert (type(error), str(error), error.args) == (type(twin), str(twin), twin.args)
@@ -259,7 +250,7 @@ def test_a_kept_group_keeps_no_frame_alive():
     def failing():
         raise OSError("down")
 
-    group = caught(lambda: (_ for _ in ()).throw(ExceptionGroup("parts", [caught(failing)])))
+    group = ended(lambda: (_ for _ in ()).throw(ExceptionGroup("parts", [ended(failing)])))
     kept = keepsake_of(ExceptionGroup("outer", [group, ValueError()]))
 
     assert [None, None] == [each.__traceback__ for each in kept.exceptions]
@@ -312,7 +303,7 @@ def test_notes_do_not_pile_up_on_an_exception_that_is_raised_again(registry):
         raise shared
 
     for _ in range(50):
-        caught(call)
+        ended(call)
 
     assert ["of the module", "k: attempt 2 of at most 2, 0 s after the first began"] == shared.__notes__
 
@@ -324,7 +315,7 @@ def test_notes_of_many_commands_do_not_pile_up_either(registry):
         def call():
             raise shared
 
-        caught(call)
+        ended(call)
 
     assert len(shared.__notes__) <= 10
     assert "host 99: attempt 2 of at most 2, 0 s after the first began" == shared.__notes__[-1]
@@ -339,7 +330,7 @@ def test_retries_around_each_other_have_a_note_each(registry):
     def outer():
         inner()
 
-    assert ["inner", "outer"] == [note.split(":")[0] for note in caught(outer).__notes__]
+    assert ["inner", "outer"] == [note.split(":")[0] for note in ended(outer).__notes__]
 
 
 def test_a_list_of_notes_that_a_class_has_for_all_is_left_alone(registry):
@@ -350,7 +341,7 @@ def test_a_list_of_notes_that_a_class_has_for_all_is_left_alone(registry):
     def call():
         raise Described
 
-    got = caught(call)
+    got = ended(call)
     assert (["see the manual"], 2) == (Described.__notes__, len(got.__notes__))
 
 
@@ -362,7 +353,7 @@ def test_many_threads_that_raise_one_exception_each_get_it_and_it_gets_one_note(
         raise shared
 
     def work():
-        found.extend(caught(call) for _ in range(50))
+        found.extend(ended(call) for _ in range(50))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
