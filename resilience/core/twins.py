@@ -111,6 +111,7 @@ def _handed_over(error: E, parts: list[Any] | None) -> E:
     """
     kind = type(error)
     native = next(each for each in kind.__mro__ if vars(builtins).get(each.__name__) is each)
+    make: Any = native
     slots = sum(type(each) is types.MemberDescriptorType
                 for owner in kind.__mro__[:kind.__mro__.index(native)] for each in vars(owner).values())
     weak = kind.__weakrefoffset__ > 0 >= native.__weakrefoffset__
@@ -118,13 +119,13 @@ def _handed_over(error: E, parts: list[Any] | None) -> E:
         raise TypeError(f"{kind.__name__} is not written in Python")
     twin: E
     if is_group(error):
-        twin = native.__new__(kind, _MESSAGE.__get__(error), _PARTS.__get__(error) if parts is None else parts)
+        twin = make.__new__(kind, _MESSAGE.__get__(error), _PARTS.__get__(error) if parts is None else parts)
     elif issubclass(native, OSError) and _STRERROR.__get__(error) is not None:  # it says of itself what it was told
-        arguments: Any = native.__reduce__(error)[1]
-        twin = native.__new__(kind, *arguments)
-        native.__init__(twin, *arguments)
+        arguments = make.__reduce__(error)[1]
+        twin = make.__new__(kind, *arguments)
+        make.__init__(twin, *arguments)
     else:
-        twin = native.__new__(kind)
+        twin = make.__new__(kind)
     for owner, field in _fields(kind):
         try:
             value = field.__get__(error)

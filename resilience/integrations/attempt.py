@@ -66,7 +66,7 @@ class Attempt:
                 finally:
                     self.pardoned = None  # its traceback has this frame
         elif self.term is None:
-            if is_a(error, CircuitOpenError):
+            if isinstance(error, CircuitOpenError):
                 raise owner._refusal(error) from None
         elif isinstance(error, Exception) and self.opened:
             instead = owner._tripped(error)

@@ -102,6 +102,21 @@ def test_a_group_class_that_is_ignored_by_name_is_ignored_whatever_it_holds(regi
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_group_that_is_no_exception_and_holds_nothing_but_exceptions_is_what_they_are(registry, flavour):
+    class Base(BaseExceptionGroup):
+        """Made by its own name, it stays what it is, whatever it holds."""
+
+    def body():
+        raise Base("parts", [OSError(), ConnectionError()])
+
+    run, call = guarded(flavour, Pipeline(Fallback(fallback_of(flavour, "answer"), on=OSError), CircuitBreaker(),
+                                          key="k", registry=registry, **isolation(flavour)), body)
+
+    assert "answer" == call()
+    assert 1 == run.resilience.snapshot().counts["failure"]
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize(("errors", "answered"), [
     ([OSError()], True), ([OSError(), ConnectionError()], True), ([OSError(), ValueError()], False),
     ([ValueError()], False), ([OSError(), asyncio.CancelledError()], False)])
