@@ -301,8 +301,8 @@ def _check_suited(plan: Plan, flavour: Flavour, key: str) -> None:
     if flavour.is_generator and chaos is not None and chaos.wrong is not None:
         raise ConfigError(f"{key}: a generator has no result to spoil; leave wrong out", "wrong")
     limit = plan.find(AdaptiveLimit)
-    if limit is not None and (limit.priorities or limit.max_queue) and plan.isolates(flavour):
-        name = "priorities" if limit.priorities else "max_queue"
+    if limit is not None and (limit.priorities is not None or limit.max_queue) and plan.isolates(flavour):
+        name = "priorities" if limit.priorities is not None else "max_queue"
         raise ConfigError(f"{key}: {name} of an adaptive limit is for calls that run where their caller is; use "
                           "timeout=None or isolation='semaphore'", name)
 
@@ -334,7 +334,8 @@ def _is_redefinition(command: Command, fn: Callable[..., Any], plan: Plan, below
         return plan.key is None
     if any(name_of(each) != name or each.__wrapped__ is fn for each in others):  # type: ignore[attr-defined]
         return False
-    return any(getattr(each, "_self_guarded", each) in others for each in _now_under(fn, name[1]))
+    there = [getattr(each, "_self_guarded", each) for each in _now_under(fn, name[1])]
+    return any(each is other for each in there for other in others)  # what is there may be equal to anything
 
 
 def _now_under(fn: Callable[..., Any], qualname: str) -> Iterator[Any]:

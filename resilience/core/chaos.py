@@ -30,8 +30,8 @@ class Harm(NamedTuple):
 
     def faults(self) -> tuple[str, ...]:
         """Names of what it does."""
-        return tuple(name for name, done in (("latency", self.delay), ("error", self.error), ("wrong", self.wrong))
-                     if done)
+        done = {"latency": self.delay > 0, "error": self.error is not None, "wrong": self.wrong is not None}
+        return tuple(name for name, is_done in done.items() if is_done)
 
 
 def _maker(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -77,4 +77,5 @@ class Chaos:
         delay = self.latency if u < self.latency_rate else 0.0
         error = self.error if v < self.error_rate else None
         wrong = self.wrong if error is None and w < self.wrong_rate else None
-        return Harm(delay, error, wrong) if delay or error or wrong else None
+        harmless = not delay and error is None and wrong is None  # what is called may call itself false
+        return None if harmless else Harm(delay, error, wrong)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import attrs
 
+from ..core.checks import by_identity
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.outcome import EVENT_NAMES, Event
 from ..core.saved import SavedCircuit
@@ -259,7 +260,7 @@ class Command:
         known = getattr(self._settings, name)
         if known is None:
             raise ConfigError(f"{self.names[0]} has no {name} to configure", name)
-        if name == "cache" and value.by != known.by:
+        if name == "cache" and by_identity(value.by) != by_identity(known.by):
             raise ConfigError(f"{self.names[0]}: by= of a cache cannot be changed on a live command; "
                               "attrs.evolve() of settings.cache keeps it", name)
 

@@ -273,3 +273,66 @@ def test_the_key_of_a_callable_is_that_of_its_object():
     for value in values:
         assert by_identity(value) == by_identity(value)
     assert len(values) == len({by_identity(value) for value in values})
+
+
+def test_a_cache_may_not_be_given_a_by_live_that_is_merely_equal(registry):
+    @command(registry=registry, key="k", timeout=None, cache=Cache(by=Equal("one")))
+    def call(): ...
+
+    call.resilience.configure(cache=Cache(by=call.resilience.settings.cache.by, ttl=1.0))
+    with pytest.raises(ValueError, match="by"):
+        call.resilience.configure(cache=Cache(by=Equal("two")))
+
+
+def test_what_stands_under_the_name_of_a_new_function_may_be_equal_to_anything(registry):
+    """It was taken for the function's older self, which a reload may change."""
+    name = "in_the_place_of_a_function"
+
+    def make():
+        def function(): ...
+
+        function.__name__ = function.__qualname__ = name
+        return function
+
+    globals()[name] = Everything()
+    try:
+        kept = command(registry=registry, timeout=None, max_concurrent=1)(make())
+        with pytest.raises(ValueError, match="must agree"):
+            command(registry=registry, timeout=None, max_concurrent=2)(make())
+    finally:
+        del globals()[name]
+    assert kept() is None
+
+
+class Everything:
+    def __eq__(self, other):
+        return True
+
+    __hash__ = None
+
+
+class CallsItselfFalse(Equal):
+    def __bool__(self):
+        return False
+
+
+
+@pytest.mark.parametrize("settings", [{"error": CallsItselfFalse(OSError("chaos")), "error_rate": 1.0},
+                                      {"wrong": CallsItselfFalse("spoilt"), "wrong_rate": 1.0}])
+def test_chaos_uses_callables_that_call_themselves_false(registry, settings):
+    @command(registry=registry, timeout=None, breaker=None, chaos=Chaos(**settings))
+    def call():
+        return "fine"
+
+    registry.start_chaos(60.0)
+    try:
+        outcome = call()
+    except OSError as error:
+        outcome = str(error)
+
+    assert outcome in ("chaos", "spoilt")
+
+
+def test_priorities_that_call_themselves_false_are_priorities_all_the_same(registry):
+    with pytest.raises(ValueError, match="priorities of an adaptive limit"):
+        command(registry=registry, timeout=1.0, adaptive_limit=AdaptiveLimit(priorities=CallsItselfFalse(1)))(lambda: None)
