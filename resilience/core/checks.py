@@ -11,6 +11,7 @@ import functools
 import sys
 import types
 from collections.abc import Callable, Iterable
+from types import MethodType
 from typing import Any, TypeVar
 
 import attrs
@@ -83,10 +84,10 @@ def by_identity(value: Any) -> Any:
     The key is good as long as *value* lives.
     """
     kind = type(value)
+    if kind is MethodType:
+        return id(value.__func__), id(value.__self__)
     if kind is types.FunctionType or value is None:
         return id(value)
-    if kind is types.MethodType:
-        return id(value.__func__), id(value.__self__)
     if kind is types.BuiltinFunctionType or kind is types.MethodWrapperType:
         return value  # their equality is that of their object's identity, and written in C
     if kind is functools.partial and not vars(value):

@@ -211,6 +211,22 @@ def test_a_kept_exception_is_raised_again_or_the_function_is_asked_again(registr
     assert [type(MAKERS[name]())] * 2 == [type(ended(call)), type(ended(call))]
 
 
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_listener_may_raise_any_exception(registry, name):
+    def listen(event):
+        raise MAKERS[name]()
+
+    registry.subscribe(CallFailed, listen)
+    raised = OSError("down")
+
+    def body():
+        raise raised
+
+    _, call = guarded("sync", Pipeline(CircuitBreaker(), key="k", registry=registry), body)
+
+    check_same(ended(call), raised, name)
+
+
 # -- copies
 
 
