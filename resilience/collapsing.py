@@ -25,6 +25,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, overload
 from .commands.command import Command
 from .core.answers import deal, fail, outcome
 from .core.batch import Collapse, Place
+from .core.twins import traceback_of
 from .drivers.batches import TaskBatches, ThreadBatches
 from .drivers.request import current_request
 from .errors import ConfigError
@@ -287,7 +288,8 @@ class _TaskCalls(_Calls):
 
 def _below(error: Exception) -> Any:
     """The traceback of *error* without our own frame, which holds the places that will hold the error."""
-    return None if error.__traceback__ is None else error.__traceback__.tb_next
+    trace = traceback_of(error)
+    return None if trace is None else trace.tb_next
 
 
 _collapsers: Final[weakref.WeakSet[_ThreadCalls | _TaskCalls]] = weakref.WeakSet()

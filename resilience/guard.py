@@ -30,7 +30,7 @@ from .pipeline.ledger import Ledger
 from .pipeline.rescue import rescuer
 from .pipeline.shape import Flavour
 from .pipeline.site import Site
-from .plan import Plan
+from .plan import Plan, same_word
 from .policies.order import in_order, kit_of
 from .policies.settings import Settings
 from .registry import Registry, default_registry
@@ -65,7 +65,8 @@ def guard(fn: Any, plan: Plan, what: str, *, instead: bool = True) -> Any:
     if isinstance(fn, (classmethod, staticmethod)):
         return type(fn)(guard(fn.__func__, plan, what))
     below = _guard_of(fn)
-    if below is not None and not instead and plan.key not in (None, below.command.key, below.plan.key):
+    if below is not None and not instead and plan.key is not None and not (
+            same_word(plan.key, below.command.key) or same_word(plan.key, below.plan.key)):
         below = None
     if below is not None:
         plan, fn = plan.above(below.plan), below.fn
@@ -119,7 +120,7 @@ def _keyed(fn: Callable[..., Any], plan: Plan, by: Callable[..., str], below: Gu
     module, qualname = name_of(fn)
     name = f"{module}.{qualname}"
     registry = default_registry if plan.registry is None else plan.registry
-    _check_apart(fn, plan, name, lambda found: found.plan.key == by)
+    _check_apart(fn, plan, name, lambda found: same_word(found.plan.key, by))
     rehearsal = _enter(fn, attrs.evolve(plan, key=name, registry=Registry(clock=registry.clock)), below)
     if rehearsal.flavour is Flavour.THREAD:
         registry.check_pool(rehearsal.command.group, plan.pool)
@@ -285,7 +286,8 @@ def _is_redefinition(command: Command, fn: Callable[..., Any], plan: Plan, below
         return plan.key is None
     if "<locals>" in name[1] or any(name_of(each) != name or each.__wrapped__ is fn for each in others):  # type: ignore[attr-defined]
         return False
-    return any(getattr(each, "_self_guarded", each) in others for each in _now_under(fn, name[1]))
+    there = [getattr(each, "_self_guarded", each) for each in _now_under(fn, name[1])]
+    return any(each is other for each in there for other in others)  # what is there may be equal to anything
 
 
 def _is_above(fn: Callable[..., Any], command: Command) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from .core.checks import number, ordinary_exceptions, text
+from .core.checks import by_identity, number, ordinary_exceptions, text
 from .core.thread_pool import ThreadPool
 from .errors import ConfigError
 from .pipeline.binding import flavour_of
@@ -42,6 +42,11 @@ def _key(plan: Plan, attribute: attrs.Attribute[Any], value: Any) -> None:
     elif flavour_of(value) is not Flavour.SYNC:
         raise ConfigError(f"key must be a plain function, for nobody would await what {value!r} returns",
                           attribute.name)
+
+
+def same_word(one: Any, other: Any) -> bool:
+    """Whether two plans say the same of one thing; a callable's own equality decides nothing."""
+    return by_identity(one) == by_identity(other) if callable(one) or callable(other) else bool(one == other)
 
 
 @attrs.frozen(kw_only=True)
@@ -108,7 +113,7 @@ class Plan:
         merged = {}
         for name in ("key", "group", "registry", "pool", "max_keys", "idle"):
             ours, theirs = getattr(self, name), getattr(inner, name)
-            if ours is not None and theirs is not None and ours != theirs:
+            if ours is not None and theirs is not None and not same_word(ours, theirs):
                 raise ConfigError(f"{name}: one stack has both {ours!r} and {theirs!r}", name)
             merged[name] = ours if ours is not None else theirs
         if self.isolation != "auto" and inner.isolation not in ("auto", self.isolation):

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import attrs
 
+from ..core.checks import by_identity
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.outcome import EVENT_NAMES, Event
 from ..core.saved import SavedCircuit
@@ -273,7 +274,7 @@ class Command:
                               f"{kit.policy.__name__}", name)
         known = getattr(self._settings, name)
         for field in kit.kept:
-            if getattr(policy, field) != getattr(known, field):
+            if by_identity(getattr(policy, field)) != by_identity(getattr(known, field)):
                 raise ConfigError(f"{self.names[0]}: {field}= of a {kit.noun or name} cannot be changed on a live "
                                   f"command; attrs.evolve() of settings.{name} keeps it", name)
 

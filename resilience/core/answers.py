@@ -8,12 +8,13 @@ missing) is everybody's.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import BatchAnswerError, MissingAnswerError
 from .batch import Place
+from .exception_groups import is_a
+from .twins import traceback_of, twin_of, with_traceback
 
 
 def deal(name: str, places: list[Place], answers: Any) -> None:
@@ -28,7 +29,7 @@ def deal(name: str, places: list[Place], answers: Any) -> None:
                                             "leaves some out must return a mapping"))
     else:
         for place, answer in zip(places, answers, strict=True):
-            if isinstance(answer, BaseException):
+            if issubclass(type(answer), BaseException):
                 _give(name, place, answer)
             else:
                 place.answer, place.error = answer, None  # an interrupted attempt may have left one
@@ -40,17 +41,17 @@ def _deal_one(name: str, place: Place, answers: Mapping[Any, Any]) -> None:
     except KeyError:
         place.error, place.trace = MissingAnswerError(name, place.item), None
     except Exception as error:  # noqa: BLE001 - a mapping of the user's: what it raises is this one's answer
-        place.error, place.trace = error, error.__traceback__
+        place.error, place.trace = error, traceback_of(error)
     else:
-        if isinstance(answer, BaseException):
+        if issubclass(type(answer), BaseException):
             _give(name, place, answer)
         else:
             place.answer, place.error = answer, None
 
 
-def _give(name: str, place: Place, error: BaseException) -> None:
-    if isinstance(error, Exception):
-        place.error, place.trace = error, error.__traceback__
+def _give(name: str, place: Place, error: Any) -> None:
+    if is_a(error, Exception):
+        place.error, place.trace = error, traceback_of(error)
     else:  # gather() returns cancellations; raised, one would seem the caller's own
         missing = MissingAnswerError(name, place.item)
         missing.__cause__ = error
@@ -59,7 +60,7 @@ def _give(name: str, place: Place, error: BaseException) -> None:
 
 def fail(places: list[Place], error: Exception, trace: Any = None) -> None:
     """Give all of *places* one *error*, and the traceback to raise it with."""
-    error.__traceback__ = trace  # not the frame of ours that dealt it out
+    with_traceback(error, trace)  # not the frame of ours that dealt it out
     for place in places:
         place.error, place.trace = error, trace
 
@@ -72,19 +73,4 @@ def outcome(place: Place) -> Any:
     """
     if place.error is None:
         return place.answer
-    raise _another(place.error).with_traceback(place.trace)
-
-
-def _another(error: Exception) -> Exception:
-    """A copy of *error*; the same, if it does not let itself be copied."""
-    try:
-        twin = copy.copy(error)
-    except Exception:  # noqa: BLE001 - its __init__ wants something else than its args, and says so in its own way
-        return error
-    if type(twin) is not type(error):
-        return error
-    twin.__cause__, twin.__context__ = error.__cause__, error.__context__
-    twin.__suppress_context__ = error.__suppress_context__
-    if hasattr(twin, "__notes__"):
-        twin.__notes__ = list(twin.__notes__)
-    return twin
+    raise with_traceback(twin_of(place.error, place.trace), place.trace)

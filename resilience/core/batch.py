@@ -27,7 +27,7 @@ from typing import Any, Generic, Literal, TypeVar
 import attrs
 
 from ..errors import ConfigError
-from .checks import number, strict
+from .checks import by_identity, number, strict
 
 MOST_WINDOW_S = 60.0
 MOST_ITEMS = 100_000
@@ -59,7 +59,7 @@ class Collapse:
     window: float = attrs.field(default=0.005, validator=number(least=0, most=MOST_WINDOW_S))
     max_batch: int = attrs.field(default=100, validator=number(least=1, most=MOST_ITEMS, whole=True))
     scope: Literal["global", "request"] = attrs.field(default="global", validator=_scope)
-    key: Callable[[Any], Hashable] | None = attrs.field(default=None, validator=_function)
+    key: Callable[[Any], Hashable] | None = attrs.field(default=None, validator=_function, eq=by_identity)
 
 
 class Place:

@@ -27,7 +27,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from ..errors import ConfigError
-from .checks import flag, number, ordinary_exceptions, strict
+from .checks import by_identity, flag, number, ordinary_exceptions, strict
 
 _LOOKS: Final = 2  # more than the one that comes: so the expired ones are caught up with
 SCOPES: Final = ("shared", "request")
@@ -65,7 +65,7 @@ class Cache:
     ttl: float | None = attrs.field(default=60.0, validator=number(above=0, most=31_536_000, optional=True))
     max_size: int = attrs.field(default=1024, validator=number(least=1, most=10_000_000, whole=True))
     scope: Literal["shared", "request"] = attrs.field(default="shared", validator=_scope)
-    by: Callable[..., Hashable] | None = attrs.field(default=None, validator=_maker)
+    by: Callable[..., Hashable] | None = attrs.field(default=None, validator=_maker, eq=by_identity)
     cache_none: bool = attrs.field(default=False, validator=flag)
     cache_exceptions: tuple[type[Exception], ...] = attrs.field(
         default=(), converter=_types, validator=ordinary_exceptions)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from ..errors import ChaosError, ConfigError
-from .checks import number, strict
+from .checks import by_identity, number, strict
 
 
 class Harm(NamedTuple):
@@ -30,8 +30,8 @@ class Harm(NamedTuple):
 
     def faults(self) -> tuple[str, ...]:
         """Names of what it does."""
-        return tuple(name for name, done in (("latency", self.delay), ("error", self.error), ("wrong", self.wrong))
-                     if done)
+        done = {"latency": self.delay > 0, "error": self.error is not None, "wrong": self.wrong is not None}
+        return tuple(name for name, is_done in done.items() if is_done)
 
 
 def _maker(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -62,9 +62,9 @@ class Chaos:
     latency_rate: float = attrs.field(default=0.0, validator=number(least=0, most=1))
     latency: float = attrs.field(default=0.0, validator=number(least=0, most=3600))
     error_rate: float = attrs.field(default=0.0, validator=number(least=0, most=1))
-    error: Callable[[], Exception] = attrs.field(default=ChaosError, validator=_maker)
+    error: Callable[[], Exception] = attrs.field(default=ChaosError, validator=_maker, eq=by_identity)
     wrong_rate: float = attrs.field(default=0.0, validator=number(least=0, most=1))
-    wrong: Callable[[Any], Any] | None = attrs.field(default=None, validator=_spoiler)
+    wrong: Callable[[Any], Any] | None = attrs.field(default=None, validator=_spoiler, eq=by_identity)
 
     def __attrs_post_init__(self) -> None:
         if self.latency_rate and not self.latency:
@@ -77,4 +77,5 @@ class Chaos:
         delay = self.latency if u < self.latency_rate else 0.0
         error = self.error if v < self.error_rate else None
         wrong = self.wrong if error is None and w < self.wrong_rate else None
-        return Harm(delay, error, wrong) if delay or error or wrong else None
+        harmless = not delay and error is None and wrong is None  # what is called may call itself false
+        return None if harmless else Harm(delay, error, wrong)

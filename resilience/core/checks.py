@@ -9,7 +9,9 @@ from __future__ import annotations
 import difflib
 import functools
 import sys
+import types
 from collections.abc import Callable, Iterable
+from types import MethodType
 from typing import Any, TypeVar
 
 import attrs
@@ -72,6 +74,26 @@ def ordinary_exceptions(_: Any, attribute: attrs.Attribute[Any], value: Any) -> 
     if not isinstance(value, tuple) or not all(isinstance(t, type) and issubclass(t, Exception) for t in value):
         raise ConfigError(f"{attribute.name} must be a tuple of Exception classes (cancellation and exit always pass "
                           f"through), not {value!r}", attribute.name)
+
+
+def by_identity(value: Any) -> Any:
+    """What two callables have in common if they are the same: a key to find one by, and for attrs to compare by.
+
+    Their own equality decides nothing: callables that are equal may do different things. A method is another object
+    each time it is asked for, so it is the same if its function and its object are; and a partial if its parts are.
+    The key is good as long as *value* lives.
+    """
+    kind = type(value)
+    if kind is MethodType:
+        return id(value.__func__), id(value.__self__)
+    if kind is types.FunctionType or value is None:
+        return id(value)
+    if kind is types.BuiltinFunctionType or kind is types.MethodWrapperType:
+        return value  # their equality is that of their object's identity, and written in C
+    if kind is functools.partial and not vars(value):
+        return id(value.func), tuple(map(id, value.args)), tuple((name, id(each)) for name, each in
+                                                                 value.keywords.items())
+    return id(value)
 
 
 def text(optional: bool = False) -> _Validator:

@@ -11,6 +11,16 @@ import enum
 
 import attrs
 
+from .checks import by_identity
+
+
+def _shown(error: BaseException | None) -> str:
+    """An exception for an event's repr; it is somebody else's, and its own may raise."""
+    try:
+        return repr(error)
+    except Exception:  # noqa: BLE001 - whatever it is, the event can be printed
+        return f"<{type(error).__name__} that cannot be shown>"
+
 
 class State(enum.StrEnum):
     """What a circuit does with calls; "open" always means refusing."""
@@ -61,7 +71,7 @@ class CallRejected:
     key: str
     group: str
     event: str
-    error: BaseException
+    error: BaseException = attrs.field(eq=by_identity, repr=_shown)
     at: float
 
 
@@ -72,7 +82,7 @@ class CallFailed:
     key: str
     group: str
     event: str
-    error: BaseException
+    error: BaseException = attrs.field(eq=by_identity, repr=_shown)
     duration: float
     at: float
 
@@ -84,7 +94,7 @@ class CallRetried:
     key: str
     group: str
     event: str
-    error: BaseException | None
+    error: BaseException | None = attrs.field(eq=by_identity, repr=_shown)
     attempt: int
     delay: float
     at: float

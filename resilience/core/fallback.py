@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from .checks import number, ordinary_exceptions, strict
+from .checks import by_identity, number, ordinary_exceptions, strict
 
 DEFAULT_FALLBACK_CONCURRENCY: Final = 10  # Hystrix: fallback.isolation.semaphore.maxConcurrentRequests
 
@@ -42,7 +42,7 @@ class Fallback:
         max_concurrent: How many may run at once; one more is refused with FallbackRejectedError.
     """
 
-    function: Callable[..., Any] = attrs.field(validator=_callable)
+    function: Callable[..., Any] = attrs.field(validator=_callable, eq=by_identity)
     on: tuple[type[Exception], ...] = attrs.field(
         default=(Exception,), kw_only=True, converter=_fallback_types, validator=ordinary_exceptions
     )

@@ -34,7 +34,8 @@ from typing import Any, Final
 import attrs
 
 from ..errors import ConfigError, RateLimitedError
-from .checks import number, strict
+from .callbacks import call_back
+from .checks import by_identity, number, strict
 
 _LOOKS: Final = 8  # keys to look at for an idle one: a bound for one call's work
 
@@ -63,7 +64,7 @@ class RateLimit:
     burst: int | None = attrs.field(
         default=None, kw_only=True, validator=number(least=1, most=1_000_000_000, whole=True, optional=True))
     max_wait: float = attrs.field(default=0.0, kw_only=True, validator=number(least=0, most=86_400))
-    by: Callable[..., Hashable] | None = attrs.field(default=None, kw_only=True, validator=_by)
+    by: Callable[..., Hashable] | None = attrs.field(default=None, kw_only=True, validator=_by, eq=by_identity)
     max_keys: int = attrs.field(default=10_000, kw_only=True, validator=number(least=1, most=1_000_000, whole=True))
 
     @property
@@ -172,7 +173,7 @@ class RateLimiter:
             TypeError: The key cannot be hashed.
         """
         by = self._config.by
-        pace = self.pace if by is None else self._pace_of(by(*args, **(kwargs or {})), now)
+        pace = self.pace if by is None else self._pace_of(call_back(by, args, kwargs), now)
         shadow = self.shadow
         with self._lock:
             booked = pace.booked

@@ -23,7 +23,8 @@ import attrs
 
 from ..errors import BadRequestError, ConfigError, RejectedError
 from .budget import RetryBudget
-from .checks import flag, number, ordinary_exceptions, strict
+from .checks import by_identity, flag, number, ordinary_exceptions, strict
+from .exception_groups import holds, is_group, matches, parts
 
 _JITTERS = ("full", "equal", "decorrelated", "none")
 
@@ -78,7 +79,7 @@ class Retry:
     on: tuple[type[Exception], ...] = attrs.field(
         default=(Exception,), converter=_types, validator=ordinary_exceptions)
     unless: tuple[type[Exception], ...] = attrs.field(default=(), converter=_types, validator=ordinary_exceptions)
-    on_result: Callable[[Any], object] | None = attrs.field(default=None, validator=_predicate)
+    on_result: Callable[[Any], object] | None = attrs.field(default=None, validator=_predicate, eq=by_identity)
     time_limit: float | None = attrs.field(default=None, validator=number(above=0, most=86_400, optional=True))
     respect_retry_after: bool = attrs.field(default=True, validator=flag)
     retry_rejections: bool = attrs.field(default=False, validator=flag)
@@ -89,10 +90,13 @@ class Retry:
             raise ConfigError(f"base must be at most max_delay ({self.max_delay:g}), not {self.base:g}", "base")
 
     def wanted(self, error: BaseException) -> bool:
-        """Whether *error* is one to try again after."""
-        if not isinstance(error, self.on) or isinstance(error, (BadRequestError, *self.unless)):
+        """Whether *error* is one to try again after.
+
+        Of a group all parts must be, for the next attempt meets the others again.
+        """
+        if not matches(error, self.on) or holds(error, (BadRequestError, *self.unless)):
             return False
-        return self.retry_rejections or not isinstance(error, RejectedError)
+        return self.retry_rejections or not holds(error, RejectedError)
 
     def after(self, attempt: int, last_delay: float, elapsed: float, u: float,
               asked: float | None = None) -> float | None:
@@ -108,16 +112,25 @@ class Retry:
         Returns:
             Seconds, or None: there is no next attempt.
         """
+        return self.next(attempt, last_delay, elapsed, u, asked)[0]
+
+    def next(self, attempt: int, last_delay: float, elapsed: float, u: float,
+             asked: float | None = None) -> tuple[float | None, str]:
+        """How long to wait before the next attempt, as after() says; and if there is none, what is in its way.
+
+        That is empty for the number of attempts, which whoever counts them knows.
+        """
         if attempt >= self.attempts:
-            return None
+            return None, ""
         delay = self._delay(attempt, last_delay, u)
         if asked is not None and self.respect_retry_after and asked > delay:
             if asked > self.max_delay:
-                return None
+                return None, (f"the target asks for a wait of {asked:.3g} s, longer than max_delay "
+                              f"({self.max_delay:g} s)")
             delay = asked
         if self.time_limit is not None and elapsed + delay > self.time_limit:
-            return None
-        return delay
+            return None, f"time_limit ({self.time_limit:g} s) leaves no time for another attempt"
+        return delay, ""
 
     def _delay(self, attempt: int, last_delay: float, u: float) -> float:
         if self.jitter == "decorrelated":
@@ -134,17 +147,22 @@ class Retry:
 def asked_for(error: BaseException) -> float | None:
     """Seconds that *error* asks to wait: its ``retry_after``, or its response's Retry-After header in seconds.
 
-    An HTTP date is not read: it means the other machine's clock.
+    Of a group the longest that a part asks for. An HTTP date is not read: it means the other machine's clock.
     """
-    asked = getattr(error, "retry_after", None)
-    if asked is None:
-        headers = getattr(getattr(error, "response", None), "headers", None)
-        try:
-            asked = headers.get("Retry-After") if headers is not None else None
-        except Exception:  # noqa: BLE001 - somebody else's object
-            return None
+    if is_group(error):
+        return max((asked for part in parts(error) if (asked := _asked_for(part)) is not None), default=None)
+    return _asked_for(error)
+
+
+def _asked_for(error: BaseException) -> float | None:
     try:
-        seconds = float(asked)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        asked: Any = getattr(error, "retry_after", None)
+        if asked is None:
+            headers = getattr(getattr(error, "response", None), "headers", None)
+            asked = headers.get("Retry-After") if headers is not None else None
+        if asked is None:
+            return None
+        seconds = float(asked)
+    except Exception:  # noqa: BLE001 - somebody else's object: its properties may raise, and be anything
         return None
     return seconds if 0 <= seconds < float("inf") else None

@@ -6,12 +6,13 @@ attribute. The work is done in guard.py.
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Hashable
+from collections import OrderedDict
+from collections.abc import Callable
+from types import FunctionType
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
-from ..core.checks import unknown_option
+from ..core.checks import by_identity, unknown_option
 from ..guard import guard
 from ..plan import Plan
 from ..policies.order import in_order, kit_of, kits
@@ -129,7 +130,7 @@ class Pipeline:
                 raise unknown_option(name, OPTIONS, "Pipeline")
         in_order(policies)
         self._plan = Plan(policies=policies, key=key, **options)
-        self._guarded = functools.lru_cache(maxsize=_CALLABLES_KEPT)(self._guard)
+        self._kept: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()  # least recently called first
 
     def __repr__(self) -> str:
         return f"Pipeline({', '.join(map(repr, self._plan.policies))})"
@@ -145,13 +146,26 @@ class Pipeline:
         return guard(fn, self._plan, "Pipeline")
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call *fn* once through the pipeline; a coroutine function's result is to be awaited.
+        """Call *fn* once through the pipeline, and no other that is equal to it; a coroutine's result is to be awaited.
 
         The first call with a function compiles its wrapper, later ones use it; those of the last 128 functions
         are kept. Give call() the same function each time, and what varies as arguments.
         """
-        guarded = self._guarded(fn) if isinstance(fn, Hashable) else self._guard(fn)
+        # By identity: a callable that is equal to another need not do the same.
+        key: Any = id(fn) if type(fn) is FunctionType else by_identity(fn)
+        try:
+            _, guarded = self._kept[key]
+            self._kept.move_to_end(key)
+        except KeyError:
+            guarded = self._guard(key, fn)
         return guarded(*args, **kwargs)  # type: ignore[no-any-return]
 
-    def _guard(self, fn: Any) -> Any:
-        return guard(fn, self._plan, "Pipeline.call", instead=False)
+    def _guard(self, key: Any, fn: Any) -> Any:
+        kept, guarded = self._kept, guard(fn, self._plan, "Pipeline.call", instead=False)
+        kept[key] = fn, guarded  # an id is its object's only as long as that lives, so it is kept as well
+        while len(kept) > _CALLABLES_KEPT:
+            try:
+                kept.popitem(last=False)
+            except KeyError:  # another thread was faster
+                break
+        return guarded

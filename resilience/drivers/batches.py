@@ -27,6 +27,7 @@ from contextvars import Context
 from typing import Any
 
 from ..core.batch import Batch, Batcher, Collapse, Place, Ticket
+from ..core.twins import traceback_of, twin_of
 from .time_left import Patience, in_use
 
 _TOKEN = (None,)
@@ -325,12 +326,15 @@ def _lose(waiter: asyncio.Future[None], patience: Patience) -> None:
 
 
 def _tell(waiters: list[asyncio.Future[None]], task: asyncio.Task[None]) -> None:
-    """Wake the callers: their answers are there, or the task was ended, and so are they."""
-    ended = task.cancelled() or task.exception() is not None
+    """Wake the callers: their answers are there, or the task was ended, and so are they, as it was."""
+    error = None if task.cancelled() else task.exception()
+    cancelled = task.cancelled() or isinstance(error, (KeyboardInterrupt, SystemExit))  # these have ended the loop
     for waiter in waiters:
         if not waiter.done():
-            if ended:
+            if cancelled:
                 waiter.cancel()
+            elif error is not None:  # no Exception, or it would be the answers
+                waiter.set_exception(twin_of(error, traceback_of(error)))
             else:
                 waiter.set_result(None)
 

@@ -21,6 +21,7 @@ from collections import deque
 from time import monotonic
 from typing import Any, Final
 
+from ..core.exception_groups import matches
 from ..errors import CallTimeoutError, DeadlineExceededError
 from .time_left import End, current, give_back, in_use
 
@@ -177,7 +178,7 @@ class Deadlines:
         task, fired = watch[_TASK], watch[_FIRED] is True
         watch[_FIRED] = False
         self.leave(watch)
-        if fired and task.uncancel() <= watch[_CANCELLING] and isinstance(error, asyncio.CancelledError):
+        if fired and task.uncancel() <= watch[_CANCELLING] and matches(error, asyncio.CancelledError):
             kind = DeadlineExceededError if watch[_FIFO].cut else CallTimeoutError
             return kind(self._key, watch[_FIFO].timeout)
         return None

@@ -27,6 +27,8 @@ from collections.abc import Callable, Hashable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
+from ..core.twins import traceback_of
+
 
 class Trip:
     """That calls are made on board of a flight, and which other flights these wait for."""
@@ -78,7 +80,7 @@ class Flight:
 
     def fail(self, error: Exception) -> None:
         """It ended with an *error*."""
-        self.error, self.trace, self.answered = error, error.__traceback__, True
+        self.error, self.trace, self.answered = error, traceback_of(error), True
 
     def wake(self) -> None:
         """Let all go who wait."""

@@ -27,6 +27,7 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from ..core.bulkhead import TOKEN
+from ..core.exception_groups import is_interrupt, matches
 from ..errors import BulkheadFullError, CallTimeoutError, DeadlineExceededError
 from .workers import Isolation, Job
 
@@ -97,13 +98,13 @@ class TaskRace:
         Raises:
             CancelledError: Somebody else cancelled the task while the others were waited for.
         """
-        if not isinstance(error, (Exception, asyncio.CancelledError)):
+        if is_interrupt(error) and not matches(error, asyncio.CancelledError):
             for rival in self.rivals:  # the coroutine is being closed, or the process is: nothing can be awaited
                 rival.cancel()
             return False
         ours = self.struck and self._task.uncancel() <= self._cancelling
         try:
-            if isinstance(error, asyncio.CancelledError) and not ours:
+            if is_interrupt(error) and not ours:
                 return False
             while self._best() is None:
                 pending = [rival for rival in self.rivals if not rival.done()]

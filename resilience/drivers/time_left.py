@@ -34,6 +34,7 @@ from typing import Any, ClassVar, Final, Self
 import attrs
 
 from ..core.checks import number, strict
+from ..core.exception_groups import is_a, parts
 from ..errors import ConfigError, DeadlineExceededError, NoTimeLeftError
 
 #: What Envoy sends to upstreams, and heeds with ``respect_expected_rq_timeout``: whole milliseconds left.
@@ -103,11 +104,19 @@ wrapper_globals["spent"] = spent
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether *error* came for want of time, and by the deadline in force here: so for nobody else's fault."""
-    if not isinstance(error, (DeadlineExceededError, NoTimeLeftError)):
+    """Whether *error* came for want of time, and by the deadline in force here: so for nobody else's fault.
+
+    Of a group see in_haste().
+    """
+    if not is_a(error, (DeadlineExceededError, NoTimeLeftError)):
         return False
     end = current()
     return end is not None and end.time_left() <= _SLACK_S
+
+
+def in_haste(error: BaseException) -> bool:
+    """Whether *error*, or a part of it if it is a group, says ran_out(): so nobody but this caller should get it."""
+    return any(map(ran_out, parts(error)))
 
 
 def shortened(seconds: float | None) -> float | None:

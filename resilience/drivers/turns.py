@@ -15,6 +15,7 @@ from typing import Any
 
 from ..core.adaptive import Limiter
 from ..core.admission_queue import Ticket
+from ..core.callbacks import call_back
 from ..errors import BulkheadFullError
 from .time_left import in_use, shortened
 
@@ -36,7 +37,7 @@ class Turns:
             TypeError: ``priorities`` returned no whole number.
         """
         try:
-            self._limiter.take(grip, self._level(args, kwargs))
+            self._limiter.take(grip, self.level(args, kwargs))
         except BulkheadFullError:
             if not self._limiter.queue.size:
                 raise
@@ -50,7 +51,7 @@ class Turns:
             BulkheadFullError: The queue is full, or none came in time.
         """
         woken = threading.Event()
-        ticket = Ticket(grip, self._level(args, kwargs), woken.set)
+        ticket = Ticket(grip, self.level(args, kwargs), woken.set)
         try:
             self._limiter.enqueue(ticket, self._clock())
             woken.wait(self._patience(ticket))
@@ -67,7 +68,7 @@ class Turns:
         """
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
-        ticket = Ticket(grip, self._level(args, kwargs), lambda: loop.call_soon_threadsafe(woken.set))
+        ticket = Ticket(grip, self.level(args, kwargs), lambda: loop.call_soon_threadsafe(woken.set))
         timer = None
         try:
             self._limiter.enqueue(ticket, self._clock())
@@ -86,10 +87,15 @@ class Turns:
         left = shortened(seconds) if in_use else None
         return seconds if left is None else left
 
-    def _level(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+    def level(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+        """How important a call is.
+
+        Raises:
+            TypeError: ``priorities`` returned no whole number.
+        """
         if self._priorities is None:
             return 0
-        level = self._priorities(*args, **kwargs)
+        level = call_back(self._priorities, args, kwargs)
         if not isinstance(level, int):
             raise TypeError(f"{self._key}: priorities must return a whole number, 0 for the most important, "
                             f"not {level!r}")

@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.events import State
+from ..core.exception_groups import is_a
 from ..core.terms import Term
 from ..errors import BadRequestError, CircuitOpenError
 from ..pipeline.shape import Flavour
@@ -96,7 +97,7 @@ class Run:
                  trace: types.TracebackType | None) -> bool:
         attempt, owner = self.attempt, self.attempt.owner
         attempt.late = attempt.engine.circuit.term is not attempt.term
-        if error is not None and (not isinstance(error, Exception) or isinstance(error, _PARDONED)
+        if error is not None and (not isinstance(error, Exception) or is_a(error, _PARDONED)
                                   or error is attempt.thrown):
             attempt.late = True  # says nothing
             return False

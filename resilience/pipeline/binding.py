@@ -91,18 +91,19 @@ def _is_awaitable_generator(fn: object) -> bool:
     return isinstance(code, types.CodeType) and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
 
 
-_STAND_INS: set[types.CodeType] = set()
+#: Code by its id: codes are equal that look the same, and to hash one takes longer than all else here.
+STAND_INS: dict[int, types.CodeType] = {}
 
 
 def stands_in(function: _Function) -> _Function:
     """Mark what our own code puts between a wrapper and its function; see is_stand_in()."""
-    _STAND_INS.add(function.__code__)
+    STAND_INS[id(function.__code__)] = function.__code__
     return function
 
 
 def is_stand_in(code: types.CodeType) -> bool:
     """Whether a frame of this code is none of the user's."""
-    return code in _STAND_INS
+    return id(code) in STAND_INS
 
 
 def name_of(fn: Callable[..., Any]) -> tuple[str, str]:

@@ -23,14 +23,15 @@ from typing import Any, Final
 import attrs
 
 from ..core.cache import Cache, Entry, Store
+from ..core.exception_groups import holds, is_a, matches
 from ..core.outcome import Event
+from ..core.twins import keepsake_of, twin_of
 from ..drivers.flights import Flight, Flights, running_loop
 from ..drivers.request import current_request
-from ..drivers.time_left import in_use, ran_out, remaining
+from ..drivers.time_left import in_haste, in_use, remaining
 from ..errors import RejectedError
 from ..metrics.recorder import Recorder
 from .cache_keys import CacheKeys
-from .twins import keepsake_of, twin_of
 
 _CACHED: Final = (int(Event.RESPONSES_FROM_CACHE),)
 _CANCELLED: Final = (int(Event.CANCELLED),)
@@ -332,7 +333,7 @@ class Caching:
     def _came(self, answers: _Answers, flight: Flight, result: Any, epoch: int) -> Any:
         """Keep what an execution returned, if it is to be, and let those have it who wait for it."""
         if type(result) is Rescued:
-            if ran_out(result.error):
+            if in_haste(result.error):
                 return _bare(result)  # nobody else's answer
             self._keep(answers, flight.key, result.error, epoch, rescued=True)
             if result.failure is not None:
@@ -345,15 +346,15 @@ class Caching:
         return result
 
     def _failed(self, answers: _Answers, flight: Flight, error: Exception, epoch: int) -> None:
-        if isinstance(error, concurrent.futures.CancelledError) or ran_out(error):
+        if holds(error, concurrent.futures.CancelledError) or in_haste(error):
             return  # no answer, so somebody else leads
         self._keep(answers, flight.key, error, epoch, rescued=False)
         flight.fail(error)
 
-    def _keep(self, answers: _Answers, key: Hashable, error: BaseException, epoch: int, *, rescued: bool) -> None:
+    def _keep(self, answers: _Answers, key: Hashable, error: Any, epoch: int, *, rescued: bool) -> None:
         """Keep an *error* that is to be, unless it is a refusal: that was the moment's, and no answer."""
         kinds = self._caches.policy.cache_exceptions
-        if kinds and isinstance(error, Exception) and isinstance(error, kinds) and not isinstance(error, RejectedError):
+        if kinds and is_a(error, Exception) and matches(error, kinds) and not holds(error, RejectedError):
             keepsake = keepsake_of(error)
             if keepsake is not None:
                 answers.store.put(key, rescued, self._clock(), epoch, keepsake)

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ..core.twins import traceback_of
 from .binding import flavour_of
 from .shape import Flavour
 
@@ -95,7 +96,7 @@ class Emitter:
         for kind, error in complaints:
             with contextlib.suppress(Exception):  # of a logging handler or filter
                 _log.error("a listener for %s raised; it stays subscribed, and is not logged again", kind,
-                           exc_info=error)
+                           exc_info=(type(error), error, traceback_of(error)))
 
     def renew(self) -> None:
         """Fresh lock after a fork."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from ..core.callbacks import call_back
 from ..core.chaos import Chaos, Harm
 from ..core.events import ChaosInjected
 from ..core.outcome import Event
@@ -75,9 +76,9 @@ class Havoc:
             if harm.delay:
                 nap(harm.delay)
             if harm.error is not None:
-                raise harm.error()
+                raise call_back(harm.error, (), None)
             result = fn(*args, **kwargs)
-            return result if harm.wrong is None else harm.wrong(result)
+            return result if harm.wrong is None else call_back(harm.wrong, (result,), None)
 
         return chaotic
 
@@ -92,9 +93,9 @@ class Havoc:
             if harm.delay:
                 await nap(harm.delay)
             if harm.error is not None:
-                raise harm.error()
+                raise call_back(harm.error, (), None)
             result = await fn(*args, **kwargs)
-            return result if harm.wrong is None else harm.wrong(result)
+            return result if harm.wrong is None else call_back(harm.wrong, (result,), None)
 
         return chaotic
 
@@ -108,7 +109,7 @@ class Havoc:
                 if harm.delay:
                     nap(harm.delay)
                 if harm.error is not None:
-                    raise harm.error()
+                    raise call_back(harm.error, (), None)
             return (yield from fn(*args, **kwargs))
 
         return chaotic
@@ -131,11 +132,12 @@ class _HarmedSource:
         self._source, self._harm, self._nap = source, harm, nap
         self.asend, self.athrow, self.aclose = source.asend, source.athrow, source.aclose
 
+    @stands_in
     async def __anext__(self) -> Any:
         harm = self._harm()
         if harm is not None:
             if harm.delay:
                 await self._nap(harm.delay)
             if harm.error is not None:
-                raise harm.error()
+                raise call_back(harm.error, (), None)
         return await self._source.__anext__()

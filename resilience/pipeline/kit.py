@@ -143,6 +143,7 @@ class Kit:
         renew: Starts over in a forked child; given the machine and the time.
         install: Binds what the texts use to a function's Site; given the Site, the policy and the machine.
         condition: Under which it does anything, for who reads what a call passes; "": always.
+        calls_back: Whether it calls a function of the user's before it admits a call.
         refusal: The event that its refusals are counted as.
         events: What is counted about it.
         gauges: What can be read of the machine at any moment, by name; None: nothing.
@@ -175,6 +176,7 @@ class Kit:
     renew: Callable[[Any, float], None] = _stays
     install: Callable[[Site, Any, Any], None] = _binds_nothing
     condition: str = ""
+    calls_back: bool = False
     refusal: str | None = None
     events: tuple[Telling, ...] = ()
     gauges: Callable[[Any], Mapping[str, float]] | None = None

@@ -10,25 +10,32 @@ fallback_rejection + fallback_missing.
 from __future__ import annotations
 
 import concurrent.futures
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from ..core.bulkhead import Bulkhead, Slots
+from ..core.callbacks import came_of_callback
 from ..core.circuit import Circuit
 from ..core.events import CallFailed, CallRejected
+from ..core.exception_groups import holds, is_a, is_group, is_interrupt, matches, parts
 from ..core.fallback import Fallback
 from ..core.outcome import (
     CANCELLED,
     CUT_SHORT,
     FAILURE,
     IGNORED,
+    REJECTED,
     SUCCESS,
     TIMEOUT,
     Event,
     event_name,
 )
+from ..core.rate_limit import RateLimiter
+from ..core.twins import traceback_of
 from ..drivers.races import JobRace
 from ..drivers.time_left import ran_out
+from ..drivers.turns import Turns
 from ..drivers.workers import Isolation, Job
 from ..errors import (
     BadRequestError,
@@ -38,9 +45,10 @@ from ..errors import (
     DeadlineExceededError,
     FallbackRejectedError,
     NoTimeLeftError,
+    ResilienceError,
 )
 from ..metrics.recorder import Recorder
-from .binding import is_stand_in
+from .binding import STAND_INS, is_stand_in, stands_in
 from .emitter import Emitter
 
 #: The event under which each Outcome of a call that ran is counted.
@@ -59,16 +67,21 @@ _THROWN, _MISSING = int(Event.EXCEPTIONS_THROWN), int(Event.FALLBACK_MISSING)
 _FALLBACK_SUCCESS, _FALLBACK_FAILURE = int(Event.FALLBACK_SUCCESS), int(Event.FALLBACK_FAILURE)
 _FALLBACK_REJECTION, _EMIT, _FALLBACK_EMIT = int(Event.FALLBACK_REJECTION), int(Event.EMIT), int(Event.FALLBACK_EMIT)
 _RETRY = int(Event.RETRY)
-#: What stands between a wrapper and its function on a worker.
-_DRIVERS = frozenset(each.__code__ for each in (Isolation.wait, Job.outcome, Job.run, JobRace.result))
-_NO_TIME_LEFT = int(Event.NO_TIME_LEFT)
+# What stands between a wrapper and its function on a worker, or a gate's callback.
+for _each in (Isolation.wait, Job.outcome, Job.run, JobRace.result, RateLimiter.reserve, Turns.take, Turns.wait,
+              Turns.wait_async, Turns.level):
+    stands_in(_each)
+_NO_TIME_LEFT, _RATE_LIMITED = int(Event.NO_TIME_LEFT), int(Event.RATE_LIMITED)
 _RAN = frozenset(EVENT_OF.values())
+#: Of several that a group's parts amount to, what the group does: the first of these.
+_GRAVEST = (FAILURE, TIMEOUT, CUT_SHORT, CANCELLED, IGNORED)
 
 
 class Ledger:
     """The accounts of one guarded function."""
 
-    __slots__ = ("_clock", "_emitter", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots", "_wants_error")
+    __slots__ = ("_clock", "_emitter", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots",
+                 "_special", "_wants_error")
 
     def __init__(self, *, key: str, group: str, clock: Callable[[], float], recorder: Recorder, emitter: Emitter,
                  fallback: Fallback | None, ignore: tuple[type[Exception], ...]) -> None:
@@ -78,16 +91,69 @@ class Ledger:
         self._wants_error = fallback is not None and fallback.wants_error()
         self._slots = Slots(Bulkhead(fallback.max_concurrent), key=key) if fallback is not None else None
         self._ignore: tuple[type[Exception], ...] = (BadRequestError, *ignore)
+        self._special = (BaseExceptionGroup, CallTimeoutError, NoTimeLeftError, concurrent.futures.CancelledError,
+                         *self._ignore)
 
     def classify(self, error: BaseException) -> int:
-        """The Outcome of a call that ran and raised *error*."""
-        if not isinstance(error, Exception) or isinstance(error, concurrent.futures.CancelledError):
+        """The Outcome of a call that ran and raised *error*; of a group, the gravest of its parts."""
+        kind = type(error)
+        if issubclass(kind, self._special) or not issubclass(kind, Exception):
+            return self._judge(error)
+        if kind is TypeError and _never_began(error):
+            return IGNORED
+        return IGNORED if came_of_callback(error, STAND_INS) else FAILURE
+
+    def _judge(self, error: BaseException) -> int:
+        """The same for what may be no failure."""
+        if is_interrupt(error):
             return CANCELLED
-        if isinstance(error, CallTimeoutError) and error.key == self._key:
-            return CUT_SHORT if isinstance(error, DeadlineExceededError) else TIMEOUT
+        if came_of_callback(error, STAND_INS):
+            return IGNORED
+        found = {self._outcome(part) for part in parts(error, self._ignore)}
+        return next(each for each in _GRAVEST if each in found)
+
+    def _outcome(self, error: BaseException) -> int:
+        """The Outcome of a call, or of a part of it, that raised *error*."""
+        if is_a(error, concurrent.futures.CancelledError):
+            return CANCELLED
+        if is_a(error, CallTimeoutError) and _key_of(error) == self._key:
+            return CUT_SHORT if is_a(error, DeadlineExceededError) else TIMEOUT
         if ran_out(error):
             return CUT_SHORT  # of a call inside, by the deadline of our own caller
-        return IGNORED if isinstance(error, self._ignore) or _never_began(error) else FAILURE
+        return IGNORED if is_a(error, self._ignore) else FAILURE
+
+    def true_event(self, error: BaseException, event: int) -> int:
+        """What a call is to be counted as that ended with *error*, when the wrapper takes it for *event*.
+
+        The wrapper names the gate that it was at. What was raised there may have been an interrupt, or a mistake in a
+        function of the user that the gate called, which is as a bad request: nobody refused the call, nobody failed.
+        """
+        if event in _RAN:  # classify() has said so
+            return event
+        if is_interrupt(error):
+            return _CANCELLED
+        if event == _NO_TIME_LEFT:
+            return event
+        return event if is_a(error, ResilienceError) and not came_of_callback(error, STAND_INS) else _BAD_REQUEST
+
+    def weighing(self, settle: Callable[..., None]) -> Callable[..., None]:
+        """*settle* of a circuit, for wrappers that take whatever a gate raises for a refusal.
+
+        A circuit may be told to count those; a mistake in the gate's callback is none.
+        """
+
+        def weigh(permit: Any, outcome: int, started: float, now: float) -> None:
+            if outcome == REJECTED:
+                error = sys.exception()
+                if error is not None and self.true_event(error, _RATE_LIMITED) == _BAD_REQUEST:
+                    outcome = IGNORED
+            settle(permit, outcome, started, now)
+
+        return weigh
+
+    def blames_caller(self, error: BaseException) -> bool:
+        """Whether a group of errors holds a mistake of the caller, which no further attempt would mend."""
+        return is_group(error) and holds(error, self._ignore)
 
     def refusal(self, permit: Any, now: float) -> CircuitOpenError:
         """Count a call refused by an open circuit, for a function without a fallback; what to raise."""
@@ -132,8 +198,7 @@ class Ledger:
         A generator that has yielded *items* already is past being answered for.
         """
         now = self._clock()
-        if not isinstance(error, Exception):
-            event = _CANCELLED
+        event = self.true_event(error, event)
         if event == _CANCELLED:
             self._count((event,), event, started, now)
             return False
@@ -142,7 +207,7 @@ class Ledger:
             return False
         self._tell(error, event, started, now)
         fallback = self._fallback
-        if fallback is None or items or not isinstance(error, fallback.on):
+        if fallback is None or items or not (issubclass(type(error), fallback.on) or matches(error, fallback.on)):
             self._count((event, _MISSING, _THROWN), event, started, now)
             return False
         self._count((event,), event, started, now)
@@ -175,7 +240,7 @@ class Ledger:
         Its slot has been given back already. With an empty *grip* it never began.
         """
         now = self._clock()
-        if not grip and isinstance(error, Exception):
+        if not grip and error is not None and not is_interrupt(error):
             return  # refused, and counted so
         if emitted:
             self._recorder.count((_FALLBACK_EMIT,), now, emitted)
@@ -211,14 +276,20 @@ class Ledger:
             emitter.emit(CallRejected(self._key, self._group, name, error, now))
 
 
+def _key_of(error: BaseException) -> Any:
+    """The key in an error of ours; a user's class may be derived from it, and answer in any way."""
+    try:
+        return error.key  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001 - then it is not this command's own
+        return None
+
+
 def _never_began(error: BaseException) -> bool:
-    """Whether *error* says that the call's arguments do not fit: the caller's mistake, and nothing of the target's."""
-    if type(error) is not TypeError:
-        return False
-    trace = error.__traceback__
+    """Whether *error*, a TypeError, says that the call's arguments do not fit: the caller's mistake."""
+    trace = traceback_of(error)
     while trace is not None and trace.tb_next is not None:  # below the wrapper's own frame are none but ours
         trace = trace.tb_next
         code = trace.tb_frame.f_code
-        if code not in _DRIVERS and not is_stand_in(code):
+        if not is_stand_in(code):
             return False  # a line of the function ran
     return True

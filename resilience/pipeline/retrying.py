@@ -13,12 +13,14 @@ import attrs
 
 from ..core.budget import Budget
 from ..core.events import CallRetried
+from ..core.exception_groups import is_interrupt
 from ..core.outcome import Event, event_name
 from ..core.retry import Retry, asked_for
 from ..drivers.time_left import in_use, remaining
 from ..metrics.recorder import Recorder
 from .emitter import Emitter
 from .ledger import Ledger
+from .notes import add_notes
 
 _RETRY = int(Event.RETRY)
 _CANCELLED = (int(Event.CANCELLED),)
@@ -53,13 +55,14 @@ class Retrying:
         """
         policy = self._held.policy
         now = self._clock()
-        delay = None
-        if event not in _NEVER and policy.wanted(error):
-            delay = self._delay(policy, attempt, pause, now - begun, now, error)
+        delay, bound = None, ""
+        event = self._ledger.true_event(error, event)
+        if event not in _NEVER and policy.wanted(error) and not self._ledger.blames_caller(error):
+            delay, bound = self._delay(policy, attempt, pause, now - begun, now, error)
         if delay is None:
-            if attempt > 1 and isinstance(error, Exception):
-                error.add_note(f"{self._key}: attempt {attempt} of at most {policy.attempts}, "
-                               f"{now - begun:.3g} s after the first began")
+            if (attempt > 1 or bound) and not is_interrupt(error):
+                add_notes(error, self._key, [bound] if bound else [],
+                          f"attempt {attempt} of at most {policy.attempts}, {now - begun:.3g} s after the first began")
             return None
         self._ledger.retried(event, started, now)
         self._tell(error, event, attempt, delay, now)
@@ -70,7 +73,7 @@ class Retrying:
         policy = self._held.policy
         if policy.on_result is None or not policy.on_result(result):
             return None
-        delay = self._delay(policy, attempt, pause, now - begun, now, None)
+        delay, _ = self._delay(policy, attempt, pause, now - begun, now, None)
         if delay is not None:
             self._recorder.count((_RETRY,), now)
             self._tell(None, int(Event.SUCCESS), attempt, delay, now)
@@ -101,16 +104,17 @@ class Retrying:
         return nap
 
     def _delay(self, policy: Retry, attempt: int, pause: float, elapsed: float, now: float,
-               error: BaseException | None) -> float | None:
-        delay = policy.after(attempt, pause, elapsed, self._random(), None if error is None else asked_for(error))
+               error: BaseException | None) -> tuple[float | None, str]:
+        """How long to pause; None: there is to be no further attempt, and the bound that is in its way."""
+        delay, bound = policy.next(attempt, pause, elapsed, self._random(), None if error is None else asked_for(error))
+        if delay is None:
+            return None, bound
+        if in_use and (left := remaining()) is not None and left <= delay:
+            return None, "the caller's deadline leaves no time for another attempt"
         budget = self._held.budget
-        if delay is not None and in_use and (left := remaining()) is not None and left <= delay:
-            if isinstance(error, Exception):
-                error.add_note(f"{self._key}: the caller's deadline leaves no time for another attempt")
-            return None
-        if delay is None or (budget is not None and not budget.withdraw(now)):
-            return None
-        return delay
+        if budget is not None and not budget.withdraw(now):
+            return None, f"the retry budget of the group {self._group} allows no other attempt"
+        return delay, ""
 
     def _tell(self, error: BaseException | None, event: int, attempt: int, delay: float, now: float) -> None:
         if self._emitter.wanted(CallRetried):

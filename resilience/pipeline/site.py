@@ -45,6 +45,10 @@ class Site:
         """Whether a policy of this name is among its own."""
         return any(kit.name == name for kit in self.chain)
 
+    def calls_back(self) -> bool:
+        """Whether one of its policies calls a function of the user's before it admits a call."""
+        return any(kit.calls_back for kit in self.chain)
+
     @property
     def answers(self) -> bool:
         """Whether somebody above the gates may answer for a refusal, or ask again: it is not counted yet, then."""

@@ -29,8 +29,8 @@ finally:
 
 
 def _suits(limit: AdaptiveLimit, plan: Any, flavour: Flavour, key: str) -> None:
-    if (limit.priorities or limit.max_queue) and flavour is Flavour.THREAD:
-        name = "priorities" if limit.priorities else "max_queue"
+    if (limit.priorities is not None or limit.max_queue) and flavour is Flavour.THREAD:
+        name = "priorities" if limit.priorities is not None else "max_queue"
         raise ConfigError(f"{key}: {name} of an adaptive limit is for calls that run where their caller is; use "
                           "timeout=None or isolation='semaphore'", name)
 
@@ -64,6 +64,7 @@ ADAPTIVE_LIMIT: Final = Kit(
     instead_of={"max_concurrent": "Bulkhead and AdaptiveLimit both say how many calls may run at once; keep one of "
                                   "them"},
     can_be_shadow=True,
+    calls_back=True,
     text=_TEXT,
     plain=_TEXT,  # it calls the machine's methods already
     suits=_suits,

@@ -90,7 +90,10 @@ def _steer(circuit: Circuit, trigger: Trigger, machines: Machines) -> None:
 
 
 def _install(site: Site, breaker: CircuitBreaker, circuit: Circuit) -> None:
-    site.names.update(circuit=circuit, settle=circuit.settle, refusal=site.ledger.refusal, track=_track,
+    settle = circuit.settle
+    if site.calls_back():
+        settle = site.ledger.weighing(settle)
+    site.names.update(circuit=circuit, settle=settle, refusal=site.ledger.refusal, track=_track,
                       untrack=_untrack, admit=circuit.acquire if site.answers else site.ledger.admission(circuit))
 
 

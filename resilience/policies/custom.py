@@ -164,8 +164,8 @@ def _kit(cls: type[Any], name: str, about: str, below: Mapping[str, str], above:
         refused=f"{name}_settle({name}_permit, {REJECTED} if isinstance(error, Exception) else {CANCELLED}, "
                 "started, started)",
         settle=f"{name}_settle({name}_permit, {{outcome}}, started, now)")
-    return Kit(name=name, policy=cls, about=about, below=below, above=above, can_be_shadow=shadow, text=text,
-               plain=text, start=start, change=_change, renew=_renew, install=install, refusal=refusal,
+    return Kit(name=name, policy=cls, about=about, below=below, above=above, can_be_shadow=shadow, calls_back=True,
+               text=text, plain=text, start=start, change=_change, renew=_renew, install=install, refusal=refusal,
                gauges=GuestGate.gauges, events=(Telling(refusal, f"Calls that {name} refused."),))
 
 

@@ -63,6 +63,7 @@ RATE_LIMIT: Final = Kit(
         "hedge": "a second attempt would wait in line behind the calls that came after the first",
     },
     can_be_shadow=True,
+    calls_back=True,
     text=_WRITTEN_OUT,
     plain=_PLAIN,
     start=_start,

@@ -84,7 +84,8 @@ class RecordedEvents:
         if key is not None:
             fields = {**fields, "key": key if isinstance(key, str) else handle_of(key).key}
         return [event for event in self if type(event) is kind
-                and all(getattr(event, name) == value for name, value in fields.items())]
+                and all(getattr(event, name) is value or getattr(event, name) == value
+                        for name, value in fields.items())]
 
     def states(self, key: str | Target) -> list[State]:
         """The states that a command's circuit went into, in order."""

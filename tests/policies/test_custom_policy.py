@@ -343,3 +343,14 @@ def test_two_of_them_and_an_adaptive_limit():
         call(1)
     assert_counts(wrapper, success=2, toll_rejected=1)
     assert 2 == machine_of(wrapper).spent
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_mistake_in_acquire_is_an_error_of_its_own_and_no_refusal(flavour):
+    wrapper, call = guarded(flavour, Fallback(lambda tokens=1: "else"), CircuitBreaker(min_calls=1), SpendingCap(10))
+    for _ in range(3):
+        with pytest.raises(TypeError):
+            call("many")
+
+    assert_counts(wrapper, bad_request=3)
+    assert "closed" == wrapper.resilience.state

@@ -1,0 +1,42 @@
+"""Callbacks: functions of the user that a policy calls on the way to his function, or in its place.
+
+``by`` of a rate limit, ``priorities`` of an adaptive limit, ``error`` and ``wrong`` of chaos. What one of them
+raises is a mistake in it: neither a refusal of the policy nor a failure of the target, whatever its
+type (a ``by`` that looks something up through another command may raise a CircuitOpenError).
+Nothing can be written on an exception to tell it by, for its class may forbid that, or somebody may raise the same
+one again elsewhere; so it is told by the frame that it came through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+from typing import Any, Final, TypeVar
+
+from .twins import traceback_of
+
+T = TypeVar("T")
+
+
+def call_back(callback: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> T:
+    """Call *callback*; came_of_callback() knows what it raises."""
+    return callback(*args, **kwargs) if kwargs else callback(*args)
+
+
+_MARK: Final = call_back.__code__
+
+
+def came_of_callback(error: BaseException, through: Container[int]) -> bool:
+    """Whether *error*, just caught, was raised in a callback of the policies of this very call.
+
+    Args:
+        error: What was caught; its outermost frame is the catcher's.
+        through: The ids of the code of what may stand between that frame and the callback.
+    """
+    trace = traceback_of(error)
+    while trace is not None and (trace := trace.tb_next) is not None:
+        code = trace.tb_frame.f_code
+        if code is _MARK:
+            return True
+        if id(code) not in through:
+            return False
+    return False
