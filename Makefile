@@ -18,6 +18,7 @@ check: $(call STAMP,dev) ## Lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pyright
+	$(BIN)/ty check --error-on-warning --python $(VENV) tests/typing/methods.py
 
 bench: $(call STAMP,bench) ## Beside the peers, in one run; writes build/bench.json
 	$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -38,6 +38,7 @@ from .errors import (
     ResilienceError,
     ThrottledError,
 )
+from .handles import handle_of, handles_of
 from .metrics.snapshot import Snapshot
 from .pipeline.command import Command
 from .pipeline.keyspace import KeyedCommands
@@ -138,6 +139,8 @@ __all__ = [
     "default_registry",
     "explain",
     "fallback",
+    "handle_of",
+    "handles_of",
     "hedge",
     "rate_limit",
     "remaining",

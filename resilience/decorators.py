@@ -32,19 +32,20 @@ from .pipeline.policies import (
 from .plan import Plan
 from .registry import Registry
 from .signatures import UNSET as _UNSET
-from .signatures import Decorator, DecoratorByKey, Guarded, Isolation, Key
+from .signatures import Decorator, DecoratorByKey, Descriptor, Free, Guarded, Isolation, Key, Method
 
 P = ParamSpec("P")
-S = TypeVar("S")
 T = TypeVar("T")
 
 _DEFAULT_BREAKER, _DEFAULT_TIMEOUT = CircuitBreaker(), Timeout()  # values: one of each serves every command
 
 
 @overload
-def command(fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+def command(fn: Descriptor, /) -> Descriptor: ...  # type: ignore[overload-overlap]
 @overload
-def command(fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
+def command(fn: Free[P, T], /) -> Guarded[P, T]: ...
+@overload
+def command(fn: Method, /) -> Method: ...
 @overload
 def command(fn: Callable[P, T], /) -> Guarded[P, T]: ...
 @overload
@@ -192,9 +193,11 @@ class Pipeline:
         return f"Pipeline({', '.join(map(repr, self._plan.policies))})"
 
     @overload
-    def __call__(self, fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+    def __call__(self, fn: Descriptor, /) -> Descriptor: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
+    def __call__(self, fn: Free[P, T], /) -> Guarded[P, T]: ...
+    @overload
+    def __call__(self, fn: Method, /) -> Method: ...
     @overload
     def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
     def __call__(self, fn: Any, /) -> Any:

@@ -29,19 +29,20 @@ from .pipeline.policies import (
 )
 from .plan import Plan
 from .registry import Registry
-from .signatures import UNSET, Decorator, DecoratorByKey, Guarded, Isolation, Key
+from .signatures import UNSET, Decorator, DecoratorByKey, Descriptor, Free, Guarded, Isolation, Key, Method
 
 P = ParamSpec("P")
-S = TypeVar("S")
 T = TypeVar("T")
 
 _STACK_OPTIONS = ("key", "group", "max_keys", "idle", "shadow", "registry")
 
 
 @overload
-def circuit_breaker(fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+def circuit_breaker(fn: Descriptor, /) -> Descriptor: ...  # type: ignore[overload-overlap]
 @overload
-def circuit_breaker(fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
+def circuit_breaker(fn: Free[P, T], /) -> Guarded[P, T]: ...
+@overload
+def circuit_breaker(fn: Method, /) -> Method: ...
 @overload
 def circuit_breaker(fn: Callable[P, T], /) -> Guarded[P, T]: ...
 @overload
@@ -107,9 +108,11 @@ def adaptive_limit(*, key: Key | None = None, group: str | None = None, registry
 
 
 @overload
-def cache(fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+def cache(fn: Descriptor, /) -> Descriptor: ...  # type: ignore[overload-overlap]
 @overload
-def cache(fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
+def cache(fn: Free[P, T], /) -> Guarded[P, T]: ...
+@overload
+def cache(fn: Method, /) -> Method: ...
 @overload
 def cache(fn: Callable[P, T], /) -> Guarded[P, T]: ...
 @overload

@@ -16,7 +16,7 @@ LAYERS = [
     ["core"],
     ["drivers", "metrics"],
     ["pipeline"],
-    ["signatures"],
+    ["signatures", "handles"],
     ["registry"],
     ["plan"],
     ["guard"],
