@@ -15,7 +15,6 @@ others.
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import weakref
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
@@ -31,6 +30,7 @@ from .guard import registry_of
 from .metrics.collapses import Collapses
 from .pipeline.binding import check_guardable, flavour_of, name_of
 from .pipeline.command import Command
+from .pipeline.parameters import signature_of
 from .pipeline.shape import Flavour
 from .signatures import UNSET
 
@@ -108,7 +108,7 @@ def _collapsed(fn: Any, config: Collapse) -> Any:
     calls = _TaskCalls(fn, name, config) if flavour is Flavour.ASYNC else _ThreadCalls(fn, name, config)
     _collapsers.add(calls)
     single = calls.of_method() if is_method else calls.of_function()
-    shown = inspect.signature(single)
+    shown = signature_of(single)
     functools.update_wrapper(single, fn, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
     single.__signature__ = shown  # type: ignore[attr-defined]  # not the batch function's
     if hasattr(fn, "resilience"):
@@ -122,9 +122,8 @@ def _is_method(fn: Callable[..., Any], name: str) -> bool:
     Raises:
         ConfigError: It takes neither the one nor the other.
     """
-    try:
-        signature = inspect.signature(fn)
-    except (TypeError, ValueError):  # some builtins have none
+    signature = signature_of(fn)
+    if signature is None:
         return False
     forms: tuple[tuple[Any, ...], ...] = (([],), (None, []))
     for arguments in forms:

@@ -25,7 +25,6 @@ timeout, hedge, chaos. Each neighbour has its reason:
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -42,6 +41,7 @@ from ..core.rate_limit import RateLimit
 from ..core.retry import Retry
 from ..core.throttle import Throttle
 from ..errors import ConfigError
+from .parameters import signature_of
 
 __all__ = ["GATES", "ORDER", "REASONS", "AdaptiveLimit", "Bulkhead", "Cache", "Chaos", "CircuitBreaker", "Fallback",
            "Hedge", "Policy", "RateLimit", "Retry", "Shadow", "ThreadPool", "Throttle", "Timeout", "in_order"]
@@ -59,10 +59,8 @@ class Timeout:
 
 def takes_error(function: Callable[..., Any]) -> bool:
     """Whether a keyword argument ``error`` would go to a parameter of that name."""
-    try:
-        parameter = inspect.signature(function).parameters.get("error")
-    except (TypeError, ValueError):  # some builtins have no signature
-        return False
+    signature = signature_of(function)
+    parameter = None if signature is None else signature.parameters.get("error")
     return parameter is not None and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
 
 
