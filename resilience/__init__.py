@@ -1,5 +1,6 @@
 """Hystrix-style resilience: breakers, bulkheads, timeouts and fallbacks, with live statistics."""
 
+from . import pickling as _pickling  # noqa: F401 - it tells copyreg how to pickle
 from .collapsing import collapse
 from .config import Configuration, ConfigurationApplied, ConfigurationRejected, configure, explain
 from .core.budget import RetryBudget

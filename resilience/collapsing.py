@@ -96,6 +96,18 @@ def collapse(fn: Any = UNSET, /, **settings: Any) -> Any:
     return (lambda function: _collapsed(function, config)) if fn is UNSET else _collapsed(fn, config)
 
 
+#: Where a collapsed function keeps its Batched; functools.wraps copies it along, hence Batched.single.
+BATCHED: Final = "__resilience_batched__"
+
+
+class Batched(NamedTuple):
+    """What a collapsed function was made from."""
+
+    single: weakref.ref[Callable[..., Any]]
+    fn: Callable[..., Any]
+    config: Collapse
+
+
 def _collapsed(fn: Any, config: Collapse) -> Any:
     check_guardable(fn, "@collapse")
     if isinstance(fn, (classmethod, staticmethod)):
@@ -110,6 +122,7 @@ def _collapsed(fn: Any, config: Collapse) -> Any:
     single = calls.of_method() if is_method else calls.of_function()
     shown = signature_of(single)
     functools.update_wrapper(single, fn, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
+    setattr(single, BATCHED, Batched(weakref.ref(single), fn, config))
     single.__signature__ = shown  # type: ignore[attr-defined]  # not the batch function's
     if hasattr(fn, "resilience"):
         single.resilience = fn.resilience  # type: ignore[attr-defined]

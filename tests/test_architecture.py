@@ -21,6 +21,7 @@ LAYERS = [
     ["plan"],
     ["guard"],
     ["decorators", "single", "collapsing"],
+    ["pickling"],
     ["config"],
     ["__init__"],
     ["integrations", "discovery", "gateway", "asgi", "testing", "demo"],

@@ -57,9 +57,6 @@ class GuardedCallable(wrapt.CallableObjectProxy[Any]):  # type: ignore[misc,unus
         """The command; see resilience.Command."""
         return self._self_guarded.resilience  # type: ignore[attr-defined]
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError("a guarded callable object cannot be pickled; guard a module's function instead")
-
 
 def check_guardable(fn: object, what: str) -> None:
     """Raise TypeError, saying what to do instead, for what cannot be guarded."""

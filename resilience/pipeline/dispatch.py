@@ -47,7 +47,7 @@ def make(by, spelt, find, admit, clock, NOBODY, TOKEN):
     return guarded
 """
 
-_CALL: Final = {
+CALLS: Final = {
     Flavour.SYNC: "result = cell.call(*args, **kwargs)",
     Flavour.THREAD: "result = cell.call(*args, **kwargs)",
     Flavour.ASYNC: "result = await cell.call(*args, **kwargs)",
@@ -75,7 +75,7 @@ while True:
 
 @functools.cache
 def _maker(flavour: Flavour) -> Callable[..., Callable[..., Any]]:
-    text = _TEXT.format(async_="async " if flavour.is_async else "", call=textwrap.indent(_CALL[flavour], " " * 12),
+    text = _TEXT.format(async_="async " if flavour.is_async else "", call=textwrap.indent(CALLS[flavour], " " * 12),
                         result="" if flavour is Flavour.ASYNC_GENERATOR else " result")
     return made(text, f"<resilience {flavour.value} by key>")
 
