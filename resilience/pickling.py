@@ -64,7 +64,6 @@ def make({cells}):
     return guarded
 """
 
-_wrappers: weakref.WeakKeyDictionary[Callable[..., Any], Callable[..., Any]] = weakref.WeakKeyDictionary()
 _homes: weakref.WeakKeyDictionary[Command, Registry] = weakref.WeakKeyDictionary()
 
 
@@ -81,17 +80,40 @@ class Left:
             raise AttributeError(name)
         return self
 
+    def __next__(self) -> Left:
+        return self
+
 
 LEFT: Final = Left()
 
 
+class CopiedGuard(Guard):
+    """The Guard of a shell, which keeps its wrapper."""
+
+    made: Callable[..., Any]
+
+
+class CopiedBatched(Batched):
+    """The Batched of a shell, which keeps its wrapper."""
+
+    made: Callable[..., Any]
+
+
 class Link:
-    """Where a shell finds its wrapper; among its code's constants, for everything else of it is the pickler's."""
+    """Where a shell finds its wrapper; among its code's constants, for everything else of it is the pickler's.
 
-    __slots__ = ("call",)
+    Weakly, for the garbage collector does not look into code: a wrapper that calls itself would never go.
+    """
 
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self.call = call
+    __slots__ = ("_made",)
+
+    def __init__(self, wrapper: Callable[..., Any]) -> None:
+        self._made = weakref.ref(wrapper)
+
+    @property
+    def call(self) -> Any:
+        """The wrapper."""
+        return self._made()
 
 
 @functools.cache
@@ -112,7 +134,6 @@ def _link(shell: Any, wrapper: Callable[..., Any]) -> None:
     shell.__code__ = code.replace(
         co_consts=tuple(link if constant == _MARK else constant for constant in code.co_consts),
         co_name=shell.__code__.co_name, co_qualname=shell.__code__.co_qualname)
-    _wrappers[shell] = wrapper
 
 
 # -- the other side
@@ -174,8 +195,10 @@ def _guard(shell: Any, fn: Callable[..., Any], plan: Plan, command: Command | No
     _link(shell, wrapper)
     if command is None:
         wrapper.resilience.wrapper = weakref.ref(shell)
-    own: Guard = getattr(wrapper, GUARD)
-    return own._replace(wrapper=weakref.ref(shell), plan=plan)
+    former: Guard = getattr(wrapper, GUARD)
+    own = CopiedGuard(*former._replace(wrapper=weakref.ref(shell), plan=plan))
+    own.made = wrapper
+    return own
 
 
 def _guarded(fn: Callable[..., Any], plan: Plan, command: Command | None, registry: Registry) -> Any:
@@ -200,8 +223,8 @@ def _value(kind: Any, fields: dict[str, Any]) -> Any:
 
 
 def _handles(own: Guard) -> Any:
-    wrapper: Any = own.wrapper()
-    return _wrappers.get(wrapper, wrapper).resilience
+    wrapper: Any = own.made if isinstance(own, CopiedGuard) else own.wrapper()
+    return wrapper.resilience
 
 
 def _batched(shell: Any, fn: Callable[..., Any], config: Any) -> Batched:
@@ -209,8 +232,11 @@ def _batched(shell: Any, fn: Callable[..., Any], config: Any) -> Batched:
     found = shell.__dict__.get(BATCHED)
     if isinstance(found, Batched) and found.single() is shell:
         return found
-    _link(shell, collapse(**attrs.asdict(config, recurse=False))(fn))
-    return Batched(weakref.ref(shell), fn, config)
+    single: Any = collapse(**attrs.asdict(config, recurse=False))(fn)
+    _link(shell, single)
+    own = CopiedBatched(weakref.ref(shell), fn, config)
+    own.made = single
+    return own
 
 
 def _pipeline(plan: Plan) -> Pipeline:
@@ -298,8 +324,9 @@ def _reduce_part(part: object) -> tuple[Any, ...]:
 
 
 _REDUCTIONS: Final[dict[type[Any], Callable[[Any], Any]]] = {
-    Batched: _reduce_batched, Command: _reduce_command, Guard: _reduce_guard, GuardedCallable: _reduce_callable,
-    KeyedCommands: _reduce_handles, Pipeline: _reduce_pipeline, Registry: _reduce_registry,
+    Batched: _reduce_batched, CopiedBatched: _reduce_batched, Command: _reduce_command, Guard: _reduce_guard,
+    CopiedGuard: _reduce_guard, GuardedCallable: _reduce_callable, KeyedCommands: _reduce_handles,
+    Pipeline: _reduce_pipeline, Registry: _reduce_registry,
 }
 #: Where the classes are defined whose objects stand in closures.
 _ENGINE: Final = tuple(f"{__package__}.{name}" for name in ("core.", "drivers.", "metrics.", "pipeline.", "collapsing"))

@@ -5,6 +5,7 @@ They send a function of ``__main__`` by value, with all that its closure holds: 
 
 import asyncio
 import copy
+import gc
 import inspect
 import pickle
 import subprocess
@@ -201,6 +202,18 @@ def test_copies_share_the_command_of_their_key_as_functions_do():
     default_registry.remove("shared")
     assert 3 == cloudpickle.loads(sent_changed).resilience.settings.max_concurrent
     assert 2 == cloudpickle.loads(sent_changed)(1)
+
+
+def test_a_thousand_copies_are_one_command_and_go_when_nobody_has_them():
+    sent = cloudpickle.dumps(script()["factorial"])
+    default_registry.remove("factorial")
+    copies = [cloudpickle.loads(sent) for _ in range(1000)]
+    handle = copies[0].resilience
+    assert {handle} == {each.resilience for each in copies}
+    assert 1000 == len(handle.functions)
+    del copies
+    gc.collect()
+    assert [] == handle.functions
 
 
 def test_a_copy_beside_a_command_of_other_settings_has_its_own():
