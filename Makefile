@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP = $(VENV)/.installed-$(1)
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test test-314 check bench docs clean
 .DELETE_ON_ERROR:
 
 # Arguments of the demo: make demo ARGS="--duration 40"
@@ -14,10 +14,14 @@ demo: $(call STAMP,gateway) ## Upstreams that break, the gateway in front of the
 test: $(call STAMP,dev) ## All tests; those of the dashboard need a Chromium
 	$(BIN)/python -m pytest $(ARGS)
 
+test-314: $(call STAMP,dev) ## Those that need no thread, under Python 3.14 compiled to WebAssembly; needs npm
+	$(BIN)/python -m tests.pyodide $(ARGS)
+
 check: $(call STAMP,dev) ## Lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pyright
+	$(BIN)/ty check --error-on-warning --python $(VENV) tests/typing/methods.py
 
 bench: $(call STAMP,bench) ## Beside the peers, in one run; writes build/bench.json
 	$(BIN)/python -m tests.benchmarks $(ARGS)

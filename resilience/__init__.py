@@ -1,5 +1,6 @@
 """Hystrix-style resilience: breakers, bulkheads, timeouts and fallbacks, with live statistics."""
 
+from . import pickling as _pickling  # noqa: F401 - it tells copyreg how to pickle
 from .collapsing import collapse
 from .commands.command import Command
 from .commands.keyspace import KeyedCommands
@@ -67,6 +68,7 @@ from .errors import (
     ResilienceError,
     ThrottledError,
 )
+from .handles import handle_of, handles_of
 from .metrics.snapshot import Snapshot
 from .pipeline.call import Call
 from .policies.custom import CustomPolicy, PolicyMachine, custom_policy
@@ -145,6 +147,8 @@ __all__ = [
     "default_registry",
     "explain",
     "fallback",
+    "handle_of",
+    "handles_of",
     "hedge",
     "policy",
     "rate_limit",

@@ -15,7 +15,6 @@ others.
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import weakref
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
@@ -25,6 +24,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, overload
 from .commands.command import Command
 from .core.answers import deal, fail, outcome
 from .core.batch import Collapse, Place
+from .core.parameters import signature_of
 from .core.twins import traceback_of
 from .drivers.batches import TaskBatches, ThreadBatches
 from .drivers.request import current_request
@@ -97,6 +97,18 @@ def collapse(fn: Any = UNSET, /, **settings: Any) -> Any:
     return (lambda function: _collapsed(function, config)) if fn is UNSET else _collapsed(fn, config)
 
 
+#: Where a collapsed function keeps its Batched; functools.wraps copies it along, hence Batched.single.
+BATCHED: Final = "__resilience_batched__"
+
+
+class Batched(NamedTuple):
+    """What a collapsed function was made from."""
+
+    single: weakref.ref[Callable[..., Any]]
+    fn: Callable[..., Any]
+    config: Collapse
+
+
 def _collapsed(fn: Any, config: Collapse) -> Any:
     check_guardable(fn, "@collapse")
     if isinstance(fn, (classmethod, staticmethod)):
@@ -109,8 +121,9 @@ def _collapsed(fn: Any, config: Collapse) -> Any:
     calls = _TaskCalls(fn, name, config) if flavour is Flavour.ASYNC else _ThreadCalls(fn, name, config)
     _collapsers.add(calls)
     single = calls.of_method() if is_method else calls.of_function()
-    shown = inspect.signature(single)
+    shown = signature_of(single)
     functools.update_wrapper(single, fn, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
+    setattr(single, BATCHED, Batched(weakref.ref(single), fn, config))
     single.__signature__ = shown  # type: ignore[attr-defined]  # not the batch function's
     if hasattr(fn, "resilience"):
         single.resilience = fn.resilience  # type: ignore[attr-defined]
@@ -123,9 +136,8 @@ def _is_method(fn: Callable[..., Any], name: str) -> bool:
     Raises:
         ConfigError: It takes neither the one nor the other.
     """
-    try:
-        signature = inspect.signature(fn)
-    except (TypeError, ValueError):  # some builtins have none
+    signature = signature_of(fn)
+    if signature is None:
         return False
     forms: tuple[tuple[Any, ...], ...] = (([],), (None, []))
     for arguments in forms:

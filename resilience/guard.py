@@ -143,6 +143,7 @@ def _keyed(fn: Callable[..., Any], plan: Plan, by: Callable[..., str], below: Gu
     guarded: Any = dispatcher(keyspace, by, rehearsal.flavour)
     wrapper: Any = dress(guarded, fn)
     guarded.resilience = keyspace
+    keyspace.wrapper = weakref.ref(wrapper)
     setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, plan, rehearsal.command, registry, rehearsal.ledger))
     _replaces(fn, qualname, registry, below)
     return wrapper

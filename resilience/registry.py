@@ -300,6 +300,11 @@ class Registry:
             command.renew()
 
 
+def registries() -> list[Registry]:
+    """All that are alive."""
+    return list(_registries)
+
+
 def _after_fork() -> None:
     for registry in _registries:
         registry._renew()

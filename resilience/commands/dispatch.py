@@ -46,7 +46,7 @@ _TEXT: Final = """\
     return{result}
 """
 
-_CALL: Final = {
+CALLS: Final = {
     Flavour.SYNC: "result = cell.call(*args, **kwargs)",
     Flavour.THREAD: "result = cell.call(*args, **kwargs)",
     Flavour.ASYNC: "result = await cell.call(*args, **kwargs)",
@@ -74,7 +74,7 @@ while True:
 
 @functools.cache
 def _maker(flavour: Flavour) -> MadeText:
-    text = _TEXT.format(async_="async " if flavour.is_async else "", call=textwrap.indent(_CALL[flavour], " " * 8),
+    text = _TEXT.format(async_="async " if flavour.is_async else "", call=textwrap.indent(CALLS[flavour], " " * 8),
                         result="" if flavour is Flavour.ASYNC_GENERATOR else " result")
     return made(text, f"<resilience {flavour.value} by key>")
 

@@ -27,6 +27,7 @@ pay nothing.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -136,7 +137,10 @@ class KeyedCommands:
         idle: Seconds without a call after which a command goes.
         overflow: Key of the command for the keys that found no room.
         orders: What was said about all keys; replaced, never changed.
+        wrapper: The function; for who pickles the commands.
     """
+
+    wrapper: weakref.ref[Callable[..., Any]]
 
     def __init__(self, template: Command, home: Home, make: Callable[[str], Made], *, max_keys: int,
                  idle: float) -> None:

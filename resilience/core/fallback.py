@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
 
 from .checks import by_identity, number, ordinary_exceptions, strict
+from .parameters import signature_of
 
 DEFAULT_FALLBACK_CONCURRENCY: Final = 10  # Hystrix: fallback.isolation.semaphore.maxConcurrentRequests
 
 
 def takes_error(function: Callable[..., Any]) -> bool:
     """Whether a keyword argument ``error`` would go to a parameter of that name."""
-    try:
-        parameter = inspect.signature(function).parameters.get("error")
-    except (TypeError, ValueError):  # some builtins have no signature
-        return False
+    signature = signature_of(function)
+    parameter = None if signature is None else signature.parameters.get("error")
     return parameter is not None and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
 
 

@@ -24,6 +24,12 @@ from typing import Final
 _MASK: Final = 2**32 - 1
 
 
+class _Count(itertools.count):  # type: ignore[type-arg]
+    """A count of our own class: pickling.py leaves it behind, and from Python 3.14 on none can be pickled."""
+
+    __slots__ = ()
+
+
 class Tally:
     """A counter that any thread may bump without a lock.
 
@@ -34,12 +40,12 @@ class Tally:
     __slots__ = ("_seen", "bump")
 
     def __init__(self) -> None:
-        self.bump = itertools.count().__next__
+        self.bump = _Count().__next__
         self._seen = 0
 
     def take(self) -> int:
         """The bumps since the last take. One taker at a time (the owner's lock)."""
-        value = self.bump()
+        value: int = self.bump()
         fresh = value - self._seen
         self._seen = value + 1
         return fresh

@@ -25,10 +25,9 @@ from ..core.throttle import Throttle
 from ..core.timeout import Timeout
 from ..policies.custom import CustomPolicy
 from ..registry import Registry
-from ..signatures import Decorator, DecoratorByKey, Guarded, Isolation
+from ..signatures import Decorator, DecoratorByKey, Descriptor, Free, Guarded, Isolation, Method
 
 P = ParamSpec("P")
-S = TypeVar("S")
 T = TypeVar("T")
 
 #: What may stand in a pipeline.
@@ -198,9 +197,11 @@ class CommandDecorator(Protocol):
     """The type of ``command``."""
 
     @overload
-    def __call__(self, fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+    def __call__(self, fn: Descriptor, /) -> Descriptor: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
+    def __call__(self, fn: Free[P, T], /) -> Guarded[P, T]: ...
+    @overload
+    def __call__(self, fn: Method, /) -> Method: ...
     @overload
     def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
     @overload
@@ -213,9 +214,11 @@ class CircuitBreakerDecorator(Protocol):
     """The type of ``circuit_breaker``."""
 
     @overload
-    def __call__(self, fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+    def __call__(self, fn: Descriptor, /) -> Descriptor: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
+    def __call__(self, fn: Free[P, T], /) -> Guarded[P, T]: ...
+    @overload
+    def __call__(self, fn: Method, /) -> Method: ...
     @overload
     def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
     @overload
@@ -228,9 +231,11 @@ class CacheDecorator(Protocol):
     """The type of ``cache``."""
 
     @overload
-    def __call__(self, fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+    def __call__(self, fn: Descriptor, /) -> Descriptor: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
+    def __call__(self, fn: Free[P, T], /) -> Guarded[P, T]: ...
+    @overload
+    def __call__(self, fn: Method, /) -> Method: ...
     @overload
     def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
     @overload

@@ -16,12 +16,11 @@ from ..core.checks import by_identity, unknown_option
 from ..guard import guard
 from ..plan import Plan
 from ..policies.order import in_order, kit_of, kits
-from ..signatures import UNSET, Guarded, Key
+from ..signatures import UNSET, Descriptor, Free, Guarded, Key, Method
 from .arguments import CommandDecorator, Policy
 from .policy_decorators import OPTIONS
 
 P = ParamSpec("P")
-S = TypeVar("S")
 T = TypeVar("T")
 
 _CALLABLES_KEPT: Final = 128
@@ -136,9 +135,11 @@ class Pipeline:
         return f"Pipeline({', '.join(map(repr, self._plan.policies))})"
 
     @overload
-    def __call__(self, fn: classmethod[S, P, T], /) -> classmethod[S, P, T]: ...
+    def __call__(self, fn: Descriptor, /) -> Descriptor: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, fn: staticmethod[P, T], /) -> staticmethod[P, T]: ...  # type: ignore[overload-overlap]
+    def __call__(self, fn: Free[P, T], /) -> Guarded[P, T]: ...
+    @overload
+    def __call__(self, fn: Method, /) -> Method: ...
     @overload
     def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
     def __call__(self, fn: Any, /) -> Any:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import functools
 import inspect
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
@@ -26,6 +25,7 @@ from ..core.events import State
 from ..core.exception_groups import is_a
 from ..core.terms import Term
 from ..errors import BadRequestError, CircuitOpenError
+from ..pipeline.binding import look_like
 from ..pipeline.shape import Flavour
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def dressed(func: Callable[..., Any], call: Callable[..., Any], flavour: Flavour
 
     wrappers: dict[Flavour, Callable[..., Any]] = {
         Flavour.ASYNC: awaits, Flavour.GENERATOR: yields, Flavour.ASYNC_GENERATOR: awaits_and_yields}
-    return functools.update_wrapper(wrappers.get(flavour, returns), func)
+    return look_like(wrappers.get(flavour, returns), func)
 
 
 def _run(attempt: Attempt) -> Any:

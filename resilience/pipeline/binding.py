@@ -57,9 +57,6 @@ class GuardedCallable(wrapt.CallableObjectProxy[Any]):  # type: ignore[misc,unus
         """The command; see resilience.Command."""
         return self._self_guarded.resilience  # type: ignore[attr-defined]
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError("a guarded callable object cannot be pickled; guard a module's function instead")
-
 
 def check_guardable(fn: object, what: str) -> None:
     """Raise TypeError, saying what to do instead, for what cannot be guarded."""
@@ -76,13 +73,21 @@ def flavour_of(fn: Callable[..., Any]) -> Flavour:
     for target in (fn, getattr(fn, "__call__", None)):  # noqa: B004 - an object's own __call__, not whether it has one
         if target is None:
             continue
-        if inspect.isasyncgenfunction(target):
+        if _says(inspect.isasyncgenfunction, target):
             return Flavour.ASYNC_GENERATOR
-        if inspect.iscoroutinefunction(target) or _is_awaitable_generator(target):
+        if _says(inspect.iscoroutinefunction, target) or _is_awaitable_generator(target):
             return Flavour.ASYNC
-        if inspect.isgeneratorfunction(target):
+        if _says(inspect.isgeneratorfunction, target):
             return Flavour.GENERATOR
     return Flavour.SYNC
+
+
+def _says(question: Callable[[object], bool], target: object) -> bool:
+    """Ask inspect, which reads an object's annotations to tell whether it is like a function; these may fail."""
+    try:
+        return question(target)
+    except Exception:  # noqa: BLE001 - whatever an annotation raises
+        return False
 
 
 def _is_awaitable_generator(fn: object) -> bool:
@@ -114,9 +119,24 @@ def name_of(fn: Callable[..., Any]) -> tuple[str, str]:
     return getattr(named, "__module__", None) or "builtins", named.__qualname__
 
 
+_ANNOTATIONS = tuple(name for name in functools.WRAPPER_ASSIGNMENTS if name.startswith("__annot"))
+_LOOKS = tuple(name for name in functools.WRAPPER_ASSIGNMENTS if name not in _ANNOTATIONS)
+
+
+def look_like(wrapper: Callable[..., Any], fn: Callable[..., Any]) -> Callable[..., Any]:
+    """functools.update_wrapper(), for a *fn* too whose annotations cannot be had."""
+    functools.update_wrapper(wrapper, fn, assigned=_LOOKS)
+    for name in _ANNOTATIONS:
+        try:
+            setattr(wrapper, name, getattr(fn, name))
+        except Exception:  # noqa: BLE001, S110 - an object computes them, and fails; nothing here needs them
+            pass
+    return wrapper
+
+
 def dress(guarded: Callable[..., Any], fn: Callable[..., Any]) -> Callable[..., Any]:
     """Make the compiled wrapper look like *fn*."""
-    functools.update_wrapper(guarded, fn)
+    look_like(guarded, fn)
     guarded.__dict__.pop(GUARD, None)
     if isinstance(fn, types.FunctionType):
         return guarded

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Final
 
+from ..core.parameters import signature_of
+
 _Args = tuple[Any, ...]
 _Kwargs = dict[str, Any]
 _NAMED: Final = object()  # in a key, what follows it was given by name
@@ -60,19 +62,20 @@ class CacheKeys:
 
 def _names_of(fn: Callable[..., Any]) -> tuple[str | None, ...]:
     """Parameters by position; None: it has no name to the caller."""
-    try:
-        parameters = inspect.signature(fn).parameters.values()
-    except (TypeError, ValueError):  # some builtins have no signature
+    signature = signature_of(fn)
+    if signature is None:
         return ()
-    return tuple(None if each.kind is each.POSITIONAL_ONLY else each.name for each in parameters
+    return tuple(None if each.kind is each.POSITIONAL_ONLY else each.name for each in signature.parameters.values()
                  if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD))
 
 
 def _by_name(fn: Callable[..., Any], args: _Args, kwargs: _Kwargs) -> Iterator[tuple[str, Any]]:
+    signature = signature_of(fn)
     try:
-        signature = inspect.signature(fn)
-        bound = signature.bind(*args, **kwargs)
-    except (TypeError, ValueError):  # it has no signature, or the arguments do not fit
+        bound = None if signature is None else signature.bind(*args, **kwargs)
+    except TypeError:  # the arguments do not fit
+        bound = None
+    if signature is None or bound is None:
         yield from ((str(position), value) for position, value in enumerate(args))
         yield from kwargs.items()
         return

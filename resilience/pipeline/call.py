@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from ..core.parameters import signature_of
 
 
 class Parameters:
@@ -13,10 +14,8 @@ class Parameters:
     __slots__ = ("defaults", "positions")
 
     def __init__(self, fn: Callable[..., Any]) -> None:
-        try:
-            parameters = inspect.signature(fn).parameters
-        except (TypeError, ValueError):  # some builtins have no signature
-            parameters = {}  # type: ignore[assignment]
+        signature = signature_of(fn)
+        parameters = {} if signature is None else signature.parameters
         positional = [name for name, each in parameters.items()
                       if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
         self.positions = {name: index for index, name in enumerate(positional)}

@@ -6,7 +6,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -22,14 +22,15 @@ class FunctionRef(weakref.ref[Callable[..., Any]]):
     """
 
     __slots__ = ("key",)
+    key: str
 
-    def __new__(cls, function: Callable[..., Any], gone: Callable[[Any], None], key: str) -> FunctionRef:
+    def __new__(cls, function: Callable[..., Any], gone: Callable[[Any], None], key: str) -> Self:
         self = super().__new__(cls, function, gone)
         self.key = key
         return self
 
     def __init__(self, function: Callable[..., Any], gone: Callable[[Any], None], key: str) -> None:
-        super().__init__(function, gone)
+        super().__init__(function, gone)  # type: ignore[call-arg] # the stubs know of __new__ alone
 
 
 @attrs.define

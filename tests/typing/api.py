@@ -23,6 +23,8 @@ from resilience import (
     command,
     default_registry,
     fallback,
+    handle_of,
+    handles_of,
     retry,
     timeout,
 )
@@ -127,7 +129,7 @@ class Client:
 
 class SubClient(Client):
     @command
-    def read(self, n: int) -> bytes:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def read(self, n: int) -> bytes:
         return super().read(n)
 
 
@@ -164,7 +166,7 @@ async def by_key(sharded: Sharded) -> None:
     assert_type(counted(1), Iterator[int])
     assert_type(sharded.read(1), str)
     assert_type(asked.resilience, KeyedCommands)
-    assert_type(sharded.read.resilience["a"], Command)
+    assert_type(handles_of(sharded.read)["a"], Command)
     assert_type([handle.state for handle in fetched.resilience], list[State])
     asked(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     sharded.read()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
@@ -176,19 +178,21 @@ async def methods(client: Client) -> None:
     assert_type(await client.fetch("u"), str)
     assert_type(await asyncio.create_task(client.fetch("u")), str)
     assert_type(Client.free(1), str)
+    assert_type(client.free(1), str)
     assert_type(Client.freed(1), str)
+    assert_type(client.freed(1), str)
     assert_type(await client.make(1), str)
     assert_type(await Client.make(1), str)
     assert_type(await Client.made(1), str)
     assert_type(await SubClient.make(1), str)
-    assert_type(Client.make.resilience, Command)
+    assert_type(handle_of(Client.make), Command)
     assert_type(await asyncio.create_task(client.made(1)), str)
     assert_type(client.pages(1), Iterator[bytes])
     assert_type(client.stream(1), AsyncIterator[bytes])
     assert_type(await client.piped(1, deep=True), bytes)
     assert_type(await Client.piped(client, 1), bytes)
-    assert_type(client.read.resilience, Command)
-    assert_type(Client.read.resilience.state, State)
+    assert_type(handle_of(client.read), Command)
+    assert_type(handle_of(Client.read).state, State)
     assert_type(SubClient().read(1), bytes)
     await client.piped("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await client.piped(1, True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

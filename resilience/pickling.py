@@ -1,0 +1,351 @@
+"""Pickling: guarded functions, handles, registries and pipelines that are sent to another process.
+
+pickle sends a function of a module by its name, and there is nothing to do. cloudpickle,
+which joblib, loky, Ray, Dask and Spark use, and dill send a function of ``__main__`` or of
+a notebook *by value*: its code, its attributes, and all that its closure holds. A compiled
+wrapper's closure holds machines with locks and calls under way, which cannot be sent and
+should not be: a copy begins anew, with the same settings.
+
+So a wrapper is sent as what it was made from. Its Guard, one of its attributes, is pickled
+as the function and the plan; the other side guards the function again, and lets the *shell*
+that the pickler made of the wrapper (its code, with a closure that means nothing) hand
+every call on to the new wrapper. Whatever else a closure holds of ours is LEFT behind.
+
+Copies of one command share a command on the other side, by its key, as functions with one
+key do; so the breaker of a worker that is sent a hundred jobs learns from all of them. If
+there is another command of that key, with other settings, the copy has a registry of its own.
+
+All of it is registered with copyreg, here, so that no machine need know of it.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import re
+import sys
+import textwrap
+import types
+import weakref
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Any, Final
+
+import attrs
+
+from .collapsing import BATCHED, Batched, collapse
+from .commands.command import Command
+from .commands.dispatch import CALLS
+from .commands.keyspace import KeyedCommands
+from .core.batch import Collapse
+from .decorate.commands import Pipeline
+from .errors import ConfigError
+from .guard import Guard, guard
+from .pipeline.binding import GUARD, GuardedCallable, flavour_of
+from .pipeline.compiler import made
+from .pipeline.shape import Flavour
+from .plan import Plan
+from .policies.order import KITS, kit_of
+from .policies.settings import Settings, live_settings
+from .registry import Registry, default_registry, registries
+
+#: The picklers that send functions by value, of whatever package: joblib.externals.cloudpickle, ray.cloudpickle, ...
+_BY_VALUE: Final = re.compile(r"\bcloudpickle\b|\bdill\b")
+_REGISTERED: Final = "list_registry_pickle_by_value"
+_MARK: Final = "the link"
+_TEXT: Final = """\
+{async_}def guarded(*args, **kwargs):
+    cell = "the link"
+    if 0:
+        ({cells})
+{call}
+    return{result}
+"""
+
+_homes: weakref.WeakKeyDictionary[Command, Registry] = weakref.WeakKeyDictionary()
+
+
+class Left:
+    """Stands for what a copy has no use for, and for each of its methods: some picklers ask for these by name."""
+
+    __slots__ = ("__weakref__",)
+
+    def __repr__(self) -> str:
+        return "<left behind: a copy has its own>"
+
+    def __getattr__(self, name: str) -> Left:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __next__(self) -> Left:
+        return self
+
+
+LEFT: Final = Left()
+
+
+class CopiedGuard(Guard):
+    """The Guard of a shell, which keeps its wrapper."""
+
+    made: Callable[..., Any]
+
+
+class CopiedBatched(Batched):
+    """The Batched of a shell, which keeps its wrapper."""
+
+    made: Callable[..., Any]
+
+
+class Link:
+    """Where a shell finds its wrapper; among its code's constants, for everything else of it is the pickler's.
+
+    Weakly, for the garbage collector does not look into code: a wrapper that calls itself would never go.
+    """
+
+    __slots__ = ("_made",)
+
+    def __init__(self, wrapper: Callable[..., Any]) -> None:
+        self._made = weakref.ref(wrapper)
+
+    @property
+    def call(self) -> Any:
+        """The wrapper."""
+        return self._made()
+
+
+@functools.cache
+def _forwarder(flavour: Flavour, cells: int) -> types.CodeType:
+    """The code of a function of this *flavour* that has so many *cells*, and hands its calls on."""
+    text = _TEXT.format(async_="async " if flavour.is_async else "", call=textwrap.indent(CALLS[flavour], " " * 4),
+                        cells="".join(f"cell_{number}, " for number in range(cells)),
+                        result="" if flavour is Flavour.ASYNC_GENERATOR else " result")
+    maker, names, _ = made(text, f"<resilience copy of {flavour.value} with {cells} cells>")
+    shell: Any = maker(**dict.fromkeys(names))
+    code: types.CodeType = shell.__code__
+    return code
+
+
+def _link(shell: Any, wrapper: Callable[..., Any]) -> None:
+    """Let *shell* hand every call on to *wrapper*."""
+    code = _forwarder(flavour_of(wrapper), len(shell.__code__.co_freevars))
+    link = Link(wrapper)
+    shell.__code__ = code.replace(
+        co_consts=tuple(link if constant == _MARK else constant for constant in code.co_consts),
+        co_name=shell.__code__.co_name, co_qualname=shell.__code__.co_qualname)
+
+
+# -- the other side
+
+
+def _registry(clock: Callable[[], float], random: Callable[[], float]) -> Registry:
+    return Registry(clock=clock, random=random)
+
+
+def _left() -> Left:
+    return LEFT
+
+
+def _default_registry() -> Registry:
+    return default_registry
+
+
+def _command(registry: Registry, key: str, group: str, template: str | None, declared: Settings, settings: Settings,
+             stated: frozenset[str]) -> Command:
+    """The command of this key, if it was declared so; else one of the same settings."""
+    with registry.lock:
+        known = registry.get(key)
+        if known is not None and (known.group, known._declared, known._stated) == (group, declared, stated):
+            return known
+        home = registry if known is None and _may_have(registry, group, declared) else _fresh(registry)
+        command = home.command(key, group, template)
+        pool = functools.partial(home.pool, group, declared.pool, declared.slots)
+        command.adopt(declared, stated, pool if declared.isolation == "thread" else None)
+        home.add(command)
+    _homes[command] = home
+    home.announce(command)
+    changes = {name: getattr(settings, name) for name in live_settings()
+               if getattr(settings, name) != getattr(declared, name)}
+    if changes:
+        command.configure(**changes)
+    return command
+
+
+def _may_have(registry: Registry, group: str, declared: Settings) -> bool:
+    """Whether the threads of the group are such as the command says."""
+    if declared.isolation != "thread":
+        return True
+    try:
+        registry.check_pool(group, declared.pool)
+    except ConfigError:
+        return False
+    return True
+
+
+def _fresh(registry: Registry) -> Registry:
+    return _registry(registry.clock, registry._environment.random)
+
+
+def _guard(shell: Any, fn: Callable[..., Any], plan: Plan, command: Command | None, registry: Registry) -> Guard:
+    """Guard *fn* as *plan* says, and let *shell* be its wrapper."""
+    found = shell.__dict__.get(GUARD)
+    if isinstance(found, Guard) and found.wrapper() is shell:
+        return found  # it was sent by its name
+    wrapper = _guarded(fn, plan, command, registry)
+    _link(shell, wrapper)
+    if command is None:
+        wrapper.resilience.wrapper = weakref.ref(shell)
+    former: Guard = getattr(wrapper, GUARD)
+    own = CopiedGuard(*former._replace(wrapper=weakref.ref(shell), plan=plan))
+    own.made = wrapper
+    return own
+
+
+def _guarded(fn: Callable[..., Any], plan: Plan, command: Command | None, registry: Registry) -> Any:
+    if command is None:
+        return guard(fn, attrs.evolve(plan, registry=_fresh(registry) if _is_unique(plan) else registry), "a copy")
+    home = _homes.get(command, registry)
+    return guard(fn, attrs.evolve(plan, key=command.key, group=command.group, registry=home), "a copy")
+
+
+def _is_unique(plan: Plan) -> bool:
+    """Whether no other copy says the same: what has a function in it that is sent by value equals nothing."""
+    return any(isinstance(value, types.FunctionType)
+               for policy in plan.policies if kit_of(policy).setting
+               for value in attrs.asdict(policy, recurse=False).values())
+
+
+def _value(kind: Any, fields: dict[str, Any]) -> Any:
+    value = kind.__new__(kind)
+    for name, each in fields.items():
+        object.__setattr__(value, name, each)
+    return value
+
+
+def _handles(own: Guard) -> Any:
+    wrapper: Any = own.made if isinstance(own, CopiedGuard) else own.wrapper()
+    return wrapper.resilience
+
+
+def _batched(shell: Any, fn: Callable[..., Any], config: Any) -> Batched:
+    """Collapse the calls of *fn*, and let *shell* be what is called."""
+    found = shell.__dict__.get(BATCHED)
+    if isinstance(found, Batched) and found.single() is shell:
+        return found
+    single: Any = collapse(**attrs.asdict(config, recurse=False))(fn)
+    _link(shell, single)
+    own = CopiedBatched(weakref.ref(shell), fn, config)
+    own.made = single
+    return own
+
+
+def _pipeline(plan: Plan) -> Pipeline:
+    names = ("key", "group", "registry", "isolation", "pool", "ignore", "max_keys", "idle", "shadow")
+    return Pipeline(*plan.policies, **{name: getattr(plan, name) for name in names})
+
+
+# -- this side
+
+
+def _parts(own: Guard) -> tuple[Any, ...]:
+    command = None if callable(own.plan.key) else own.command
+    return own.fn, own.plan, command, own.registry
+
+
+def _reduce_guard(own: Guard) -> tuple[Any, ...]:
+    wrapper = own.wrapper()
+    return (_left, ()) if wrapper is None else (_guard, (wrapper, *_parts(own)))
+
+
+def _reduce_callable(proxy: Any) -> tuple[Any, ...]:
+    return _guarded, _parts(getattr(proxy._self_guarded, GUARD))
+
+
+def _reduce_command(command: Command) -> tuple[Any, ...]:
+    for function in command.functions:
+        if _by_name(function):
+            return getattr, (function, "resilience")
+    environment = command._environment
+    registry = next((each for each in registries() if each._environment is environment), None)
+    if registry is None:  # a copy's own registry may be gone
+        registry = _registry(environment.clock, environment.random)
+    return _command, (registry, command.key, command.group, command._template, command._declared, command.settings,
+                      command._stated)
+
+
+def _reduce_handles(handles: KeyedCommands) -> tuple[Any, ...]:
+    wrapper: Any = handles.wrapper()
+    if isinstance(wrapper, GuardedCallable) or _by_name(wrapper):
+        return getattr, (wrapper, "resilience")
+    return _handles, (getattr(wrapper, GUARD),)
+
+
+def _by_name(fn: Callable[..., Any]) -> bool:
+    """Whether a pickler sends *fn* by name: it is found in its module, which nobody wants to be sent by value."""
+    for name, module in tuple(sys.modules.items()):
+        if _BY_VALUE.search(name) and any(
+                f"{fn.__module__}.".startswith(f"{each}.") for each in getattr(module, _REGISTERED, set)()):
+            return False
+    found: Any = None if fn.__module__ == "__main__" else sys.modules.get(fn.__module__)
+    for name in fn.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is fn
+
+
+def _reduce_batched(own: Batched) -> tuple[Any, ...]:
+    single = own.single()
+    return (_left, ()) if single is None else (_batched, (single, own.fn, own.config))
+
+
+def _reduce_registry(registry: Registry) -> tuple[Any, ...]:
+    if registry is default_registry:
+        return _default_registry, ()
+    return _registry, (registry.clock, registry._environment.random)
+
+
+def _reduce_value(value: Any) -> tuple[Any, ...]:
+    """Made at once, not filled later: dill sends a function with all of its module, in which anything may be first."""
+    return _value, (type(value), {field.name: getattr(value, field.name) for field in attrs.fields(type(value))})
+
+
+def _reduce_pipeline(pipeline: Pipeline) -> tuple[Any, ...]:
+    return _pipeline, (pipeline._plan,)
+
+
+def _reduce_part(part: object) -> tuple[Any, ...]:
+    """A part of a closure is left behind by who sends closures; anybody else may not have it."""
+    frame = sys._getframe()
+    while frame is not None:
+        if _BY_VALUE.search(frame.f_globals.get("__name__", "")):
+            return _left, ()
+        frame = frame.f_back  # type: ignore[assignment]
+    raise TypeError(f"{type(part).__name__} belongs to one process and cannot be pickled or copied; a guarded function "
+                    "and its handle can")
+
+
+_REDUCTIONS: Final[dict[type[Any], Callable[[Any], Any]]] = {
+    Batched: _reduce_batched, CopiedBatched: _reduce_batched, Command: _reduce_command, Guard: _reduce_guard,
+    CopiedGuard: _reduce_guard, GuardedCallable: _reduce_callable, KeyedCommands: _reduce_handles,
+    Pipeline: _reduce_pipeline, Registry: _reduce_registry,
+}
+#: Where the classes are defined whose objects stand in closures.
+_ENGINE: Final = tuple(f"{__package__}.{name}" for name in (
+    "core.", "drivers.", "metrics.", "pipeline.", "policies.", "commands.", "collapsing"))
+
+
+def _engine_classes() -> Iterator[type[Any]]:
+    """The engine's classes, but for values, which are attrs classes and tuples, enumerations and errors."""
+    for name, module in tuple(sys.modules.items()):
+        if name.startswith(_ENGINE):
+            for each in tuple(vars(module).values()):
+                if isinstance(each, type) and each.__module__ == name and not attrs.has(each) \
+                        and not issubclass(each, (BaseException, Enum, tuple)):
+                    yield each
+
+
+for _kind in (Plan, Settings, Collapse, *(kit.policy for kit in KITS)):
+    copyreg.pickle(_kind, _reduce_value)
+for _kind in (Left, Link, *_engine_classes()):
+    copyreg.pickle(_kind, _reduce_part)
+for _kind, _reduction in _REDUCTIONS.items():
+    copyreg.pickle(_kind, _reduction)
