@@ -36,7 +36,7 @@ class Turns:
             TypeError: ``priorities`` returned no whole number.
         """
         try:
-            self._limiter.take(grip, self._level(args, kwargs))
+            self._limiter.take(grip, None if self._priorities is None else self._level(args, kwargs))
         except BulkheadFullError:
             if not self._limiter.queue.size:
                 raise
