@@ -9,11 +9,11 @@ A more important level goes first, and when the queue is full a waiter of
 the least important level gives way to a newcomer of a more important one, or,
 once the queue stands, to one of its own.
 
-No level starves: after nine grants by importance the tenth is for the less important.
+No level starves: after nineteen grants by importance the twentieth is for the less important.
 It goes to whoever has waited longest among those less important than the first in the queue, who
 until then does not give way to anybody; if nobody of them waits, the next newcomer
 of theirs is let in, even where only reserved permits are free or the queue is full of more important ones.
-So the less important together get a tenth of the grants if they ask for it, and no more than that against the
+So the less important together get a twentieth of the grants if they ask for it, and no more than that against the
 rules of importance.
 
 Nothing is locked. A ticket is decided once, by whoever takes out its ``_open``
@@ -35,7 +35,7 @@ from typing import Any, Final
 from .bulkhead import TOKEN
 
 LEVELS: Final = 10  # of importance, 0 to 9; a number beyond them counts as the nearest
-FAIR_AFTER: Final = 9  # grants by importance the next is for the less important
+FAIR_AFTER: Final = 19  # grants by importance the next is for the less important
 STANDING: Final = 0.05  # of the wait is left to newcomers when the queue stands: 5 ms of 100
 
 

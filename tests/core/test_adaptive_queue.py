@@ -228,7 +228,7 @@ class Model:
 
     def acquire(self, level):
         """False if refused."""
-        fair = not self.room(level) and self.passed >= 9 and level > 0 and self.busy < self.limit
+        fair = not self.room(level) and self.passed >= 19 and level > 0 and self.busy < self.limit
         if not fair and not self.room(level):
             return False
         self.busy += 1
@@ -236,8 +236,8 @@ class Model:
         return True
 
     def favoured(self):
-        """Of whom is the tenth grant."""
-        if self.passed < 9 or not self.line:
+        """Of whom is the twentieth grant."""
+        if self.passed < 19 or not self.line:
             return None
         first = min(entry[0] for entry in self.line)
         return min((entry for entry in self.line if entry[0] > first), key=lambda entry: (entry[3], entry[0]),
@@ -295,7 +295,7 @@ def any_history(rng):
     machine = limiter(limit, max_queue=size, reserved=rng.choice([0.0, 0.1, 0.5]))
     model = Model(limit, size, 1.0, machine._config.reserved)
     now, tickets, held = 0.0, [], []
-    for number in range(250):
+    for number in range(300):
         now += rng.choice([0.0, 0.01, 0.1, 0.7])
         dice = rng.random()
         if dice < 0.3:
@@ -411,3 +411,114 @@ def test_an_interrupt_while_it_gives_up_leaves_no_waiter_counted():
         for ticket in tickets:
             machine.withdraw(ticket)
         assert 0 == machine.waiting
+
+
+def test_a_priority_above_nine_counts_as_nine_and_one_below_zero_as_zero():
+    machine = limiter(10, reserved=0.1)
+    # Of ten permits, level n may have int(10 * 0.9 ** n): 10, 9, 8, 7, 6, 5, 5, 4, 4, 3.
+    for level, allowed in ((-7, 10), (0, 10), (1, 9), (2, 8), (3, 7), (4, 6), (5, 5), (6, 5), (7, 4), (8, 4), (9, 3),
+                           (10, 3), (1000, 3)):
+        permits = []
+        with pytest.raises(BulkheadFullError):
+            while True:
+                machine.queue.passed = 0
+                permits.append(machine.acquire(0.0, level))
+        assert allowed == len(permits), level
+        for permit in permits:
+            machine.settle(permit, SUCCESS, 0.0, 0.0)
+    assert [0, 0, 9, 9, 9] == [waiter(level).level for level in (-1, 0, 9, 10, 10**6)]
+
+
+def test_who_joins_a_queue_that_stands_waits_a_twentieth():
+    queue = AdmissionQueue(5, 4.0)
+    tickets = [waiter() for _ in range(2)]
+    queue.join(tickets[0], 0.0)
+    queue.join(tickets[1], 4.0)
+    assert [4.0, 4.2] == [ticket.until for ticket in tickets]
+
+
+def test_reserved_shares_follow_the_limit():
+    machine = limiter(10, reserved=0.5)
+    machine.configure(AdaptiveLimit(initial=30, least=30, most=30, reserved=0.5), 0.0)
+    permits = [machine.acquire(0.0, 1) for _ in range(15)]
+    with pytest.raises(BulkheadFullError):
+        machine.acquire(0.0, 1)
+    assert 15 == len(permits)
+
+
+def test_the_twentieth_grant_is_for_a_waiter_that_is_less_important_and_it_gives_way_to_nobody_meanwhile():
+    machine, low = limiter(max_queue=2, max_queue_for=1000.0), waiter(9)
+    permit = machine.acquire(0.0)  # the first
+    machine.enqueue(low, 0.0)
+    for number in range(18):
+        high = waiter(0)
+        machine.enqueue(high, float(number))
+        machine.settle(permit, SUCCESS, 0.0, float(number))
+        permit = high.grip[0]
+        assert not low.grip
+    for _ in range(3):
+        try:
+            machine.enqueue(waiter(0), 19.0)
+        except BulkheadFullError:
+            continue
+    assert (True, 2) == (low.waiting, machine.waiting)
+    machine.settle(permit, SUCCESS, 0.0, 19.0)
+    assert 1 == len(low.grip)
+    again = waiter(9)  # then it goes by importance again, and the queue has a place
+    machine.enqueue(again, 19.0)
+    high = waiter(0)
+    machine.enqueue(high, 19.5)
+    assert not again.waiting
+
+
+def test_of_the_less_important_whoever_has_waited_longest_is_favoured():
+    machine = limiter(max_queue=5, max_queue_for=1000.0)
+    permit = machine.acquire(0.0)
+    older, newer, high = waiter(9), waiter(3), waiter(0)
+    for now, ticket in enumerate((older, newer, high)):
+        machine.enqueue(ticket, float(now))
+    machine.queue.passed = 19
+    machine.settle(permit, SUCCESS, 0.0, 3.0)
+    assert ([permit], 0) == (older.grip, machine.queue.passed)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4])
+@pytest.mark.parametrize("level", [1, 9])
+def test_no_level_starves_under_a_flood_of_more_important_calls_and_none_floods_them(size, level):
+    for seed in range(5):
+        rng = random.Random(seed)
+        machine = limiter(4, max_queue=size, max_queue_for=0.5, reserved=0.5)
+        now, running, waits, got, most = 0.0, [], [], {0: 0, level: 0}, 0
+        asked = {0: 0, level: 0}
+        for _ in range(6000):
+            now += 0.01
+            for each in list(running):  # calls of a fifth of a second: 20 a second, of 100 that are asked
+                if each[0] <= now:
+                    running.remove(each)
+                    machine.settle(each[1], SUCCESS, each[0] - 0.2, now)
+            for rank in (0, level) if rng.random() < 0.5 else (level, 0):
+                asked[rank] += 1
+                grip = []
+                try:
+                    machine.take(grip, rank)
+                except BulkheadFullError:
+                    ticket = Ticket(grip, rank, lambda: None)
+                    if size:
+                        try:
+                            machine.enqueue(ticket, now)
+                        except BulkheadFullError:
+                            continue
+                        waits.append((rank, ticket))
+                    continue
+                got[rank] += 1
+                running.append((now + 0.2, grip[0]))
+            for rank, ticket in list(waits):
+                if ticket.grip or now >= ticket.until or not ticket.waiting:
+                    machine.withdraw(ticket)
+                    waits.remove((rank, ticket))
+                    if ticket.grip:
+                        got[rank] += 1
+                        running.append((now + 0.2, ticket.grip[0]))
+        assert got[level] >= 0.04 * (got[0] + got[level]), (seed, got)
+        if size:
+            assert got[level] <= 0.06 * (got[0] + got[level]), (seed, got)
