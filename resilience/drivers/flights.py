@@ -2,7 +2,8 @@
 
 Who boards first leads; whoever boards while he is under way follows, and waits for
 the answer. A leader that leaves without an answer (cancelled, interrupted, its
-coroutine dropped) wakes its followers too, and each tries to lead. So nobody hangs
+coroutine dropped) is followed by the one who has waited longest, and the others go on waiting:
+to wake all of them would cost the more the more there are, each time that one leaves. So nobody hangs
 as long as leave() is called, and it may be called twice: who calls it does so again
 if the first call was interrupted.
 
@@ -29,12 +30,37 @@ from typing import Any
 
 
 class Trip:
-    """That calls are made on board of a flight, and which other flights these wait for."""
+    """That calls are made on board of a flight, and whom else these follow, each under a mark of its own."""
 
     __slots__ = ("awaited",)
 
     def __init__(self) -> None:
-        self.awaited: list[Trip] = []
+        self.awaited: dict[object, Followers] = {}
+
+
+class Followers:
+    """Those who wait for one answer, whoever executes it.
+
+    Attributes:
+        flight: The execution; another, if its leader has left without an answer.
+        gates: What wakes each of them, by a flight of its own, which may have to lead; in order of arrival.
+        over: They need not wait any more.
+    """
+
+    __slots__ = ("flight", "gates", "over")
+
+    def __init__(self, flight: Flight) -> None:
+        self.flight, self.over = flight, False
+        self.gates: dict[Flight, Callable[[], object]] = {}
+
+    def heir(self) -> Flight | None:
+        """Who has waited longest."""
+        while self.gates:
+            try:
+                return next(iter(self.gates))
+            except RuntimeError:  # somebody came or went between the two steps
+                continue
+        return None
 
 
 _aboard: ContextVar[tuple[Trip, ...]] = ContextVar("resilience_flights", default=())
@@ -49,9 +75,10 @@ class Flight:
         over: Nobody needs to wait any more.
         answered: It ended with ``answer``, or, if that is not None, with ``error``.
         trace: The traceback of ``error`` where it left the execution.
+        followers: Who wait for it.
     """
 
-    __slots__ = ("_token", "_waiters", "answer", "answered", "error", "home", "key", "over", "trace", "trip")
+    __slots__ = ("_token", "answer", "answered", "error", "followers", "home", "key", "over", "trace", "trip")
 
     def __init__(self, key: Hashable, home: Any = None) -> None:
         self.key, self.home = key, home
@@ -60,7 +87,7 @@ class Flight:
         self.error: Exception | None = None
         self.trace: Any = None
         self.trip = Trip()
-        self._waiters: list[Callable[[], object]] = []
+        self.followers = Followers(self)
         self._token: Any = None
 
     def __enter__(self) -> None:
@@ -81,56 +108,57 @@ class Flight:
         self.error, self.trace, self.answered = error, error.__traceback__, True
 
     def wake(self) -> None:
-        """Let all go who wait."""
+        """Let all go who wait; or the one who is to lead now, if it was left to somebody."""
+        followers = self.followers
         self.over = True
-        for wake in list(self._waiters):  # who joins later sees that it is over
+        heir = followers.flight
+        if heir is self:
+            followers.over = True
+            gates = list(followers.gates.values())  # who joins later sees that it is over
+        else:
+            gates = [gate for gate in (followers.gates.get(heir),) if gate is not None]
+        for gate in gates:
             with contextlib.suppress(RuntimeError):  # woken before; or its loop is closed, and nobody waits
-                wake()
+                gate()
 
-    def wait(self, seconds: float | None) -> None:
-        """Block the thread until it is over, or for *seconds*; to be called within waiting()."""
+    def wait(self, seconds: float | None, own: Flight) -> None:
+        """Block the thread until it is over, or *own* is to lead, or for *seconds*; to be called within waiting()."""
         gate = threading.Lock()
         gate.acquire()
-        leave = gate.release
-        self._waiters.append(leave)
+        followers = self.followers
+        followers.gates[own] = gate.release
         try:
-            if not self.over:
+            if not followers.over:
                 gate.acquire(timeout=-1 if seconds is None else seconds)
         finally:
-            if not self.over:
-                self._forget(leave)
+            followers.gates.pop(own, None)
 
-    async def wait_async(self, seconds: float | None) -> None:
-        """Suspend the task until it is over, or for *seconds*; to be called within waiting(), on the leader's loop."""
+    async def wait_async(self, seconds: float | None, own: Flight) -> None:
+        """The same for a task, on the leader's loop."""
         landed = self.home.create_future()
         wake = functools.partial(_settle, landed, self.home)
-        self._waiters.append(wake)
+        followers = self.followers
+        followers.gates[own] = wake
         timer = None if seconds is None else self.home.call_later(seconds, wake)
         try:
-            if not self.over:
+            if not followers.over:
                 await landed
         finally:
             if timer is not None:
                 timer.cancel()
-            if not self.over:
-                self._forget(wake)
-
-    def _forget(self, wake: Callable[[], object]) -> None:
-        with contextlib.suppress(ValueError):
-            self._waiters.remove(wake)  # a long flight may lose many
+            followers.gates.pop(own, None)
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[bool]:
         """While the caller waits for it: whether he may, or it would be for ever."""
-        mine = _aboard.get()
+        mine, mark = _aboard.get(), object()
         try:
             for trip in mine:
-                trip.awaited.append(self.trip)
-            yield not _leads_to(self.trip, mine)
+                trip.awaited[mark] = self.followers
+            yield not _leads_to(self.followers.flight.trip, mine)
         finally:
             for trip in mine:
-                with contextlib.suppress(ValueError):
-                    trip.awaited.remove(self.trip)
+                trip.awaited.pop(mark, None)
 
 
 def _leads_to(start: Trip, goals: tuple[Trip, ...]) -> bool:
@@ -139,7 +167,8 @@ def _leads_to(start: Trip, goals: tuple[Trip, ...]) -> bool:
     for trip in reached:
         if trip in goals:
             return True
-        news = [each for each in tuple(trip.awaited) if each not in seen]
+        awaited = (followers.flight.trip for followers in list(trip.awaited.values()))
+        news = [each for each in awaited if each not in seen]
         seen.update(news)
         reached += news
     return False
@@ -187,13 +216,22 @@ class Flights:
                 if known is None or _has_ended(known):
                     leading[flight.key] = flight
                     return None
-        return known
+        return None if known is flight else known  # it may have been left to us
 
     def leave(self, flight: Flight) -> None:
-        """Lead no longer, and wake those who follow; harmless if one does not lead, or twice."""
+        """Lead no longer, and wake those who follow; harmless if one does not lead, or twice.
+
+        If there is no answer, another leads.
+        """
         with self._lock:
             if self._leading.get(flight.key) is flight:
-                del self._leading[flight.key]
+                heir = None if flight.answered else flight.followers.heir()
+                if heir is None:
+                    del self._leading[flight.key]
+                else:
+                    followers = heir.followers = flight.followers
+                    followers.flight = heir
+                    self._leading[flight.key] = heir
         flight.wake()
 
 
