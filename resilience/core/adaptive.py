@@ -248,11 +248,13 @@ class Limiter:
         """Go on under *config*; the limit stays as far as it may, and what was learnt."""
         self._config = config
         self._slow_s = inf if config.slow_call is None else config.slow_call
-        self.queue.size, self.queue.wait_s = config.max_queue, config.max_queue_for
+        woken = self.queue.configure(config.max_queue, config.max_queue_for)
         with self._lock:
             self.tuner.config = config
             if not self._busy:  # else: who is at work will see the new one
                 self._resize()
+        for ticket in woken:
+            self._wake(ticket)
         if self.queue.crowd:
             self._hand_on(now)
 

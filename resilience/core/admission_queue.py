@@ -74,8 +74,8 @@ class AdmissionQueue:
     """Tickets in lines, one line a level.
 
     Attributes:
-        size: Most tickets that wait at once; may be changed.
-        wait_s: Longest wait, seconds; may be changed.
+        size: Most tickets that wait at once.
+        wait_s: Longest wait, seconds.
         crowd: As long as the number of waiters; true while somebody waits.
         passed: Grants by importance since the last one that was for the less important.
     """
@@ -114,6 +114,20 @@ class AdmissionQueue:
         if victim is not None:
             return victim
         return ticket if self.close(ticket) else None
+
+    def configure(self, size: int, wait_s: float) -> list[Ticket]:
+        """Have another size, and another longest wait for those who come from now on.
+
+        Returns:
+            For whom there is no room any more, and who must be woken: of the least important those who came last.
+        """
+        self.size, self.wait_s = size, wait_s
+        woken: list[Ticket] = []
+        for level in range(LEVELS - 1, -1, -1):
+            while len(self.crowd) > size and (ticket := self._end_of(level, newest=True)) is not None:
+                if self.close(ticket):
+                    woken.append(ticket)
+        return woken
 
     def first_level(self) -> int | None:
         """The most important level of which somebody waits."""

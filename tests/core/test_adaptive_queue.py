@@ -522,3 +522,15 @@ def test_no_level_starves_under_a_flood_of_more_important_calls_and_none_floods_
         assert got[level] >= 0.04 * (got[0] + got[level]), (seed, got)
         if size:
             assert got[level] <= 0.06 * (got[0] + got[level]), (seed, got)
+
+
+def test_a_shorter_queue_refuses_at_once_whoever_came_last_of_the_least_important():
+    machine, woken = limiter(max_queue=4), []
+    machine.acquire(0.0)
+    high, low, newer, newest = (waiter(level, woken) for level in (0, 5, 5, 0))
+    for ticket in (high, low, newer, newest):
+        machine.enqueue(ticket, 0.0)
+    machine.configure(AdaptiveLimit(initial=1, most=1, max_queue=2, max_queue_for=1.0), 0.5)
+    assert ([newer, low], 2) == (woken, machine.waiting)
+    machine.configure(AdaptiveLimit(initial=1, most=1, max_queue=0), 0.5)
+    assert ([newer, low, newest, high], 0) == (woken, machine.waiting)
