@@ -437,13 +437,6 @@ def test_what_keys_went_by_before_is_not_kept_for_ever():
     assert first() is None
 
 
-@pytest.mark.parametrize(("calls", "per"), [(20, 64.0), (3, 0.7), (1000, 1.0), (7, 86_400.0), (100_000, 3600.0)])
-def test_no_rounding_takes_a_call_off_the_burst(calls, per):
-    for start in (0.0, 1000.0):
-        limiter = RateLimiter(RateLimit(calls, per=per), key="k", now=start)
-        assert [None] * calls == [limiter.reserve(start) for _ in range(calls)]
-        with pytest.raises(RateLimitedError):
-            limiter.reserve(start)
 
 
 def test_fewer_keys_are_forgotten_as_far_as_they_are_idle():
