@@ -51,6 +51,7 @@ class Budget:
 
     __slots__ = ("_busy", "_config", "_known_from", "_lock", "_tally", "_window", "bump", "edge")
     _busy: bool
+    _known_from: float
     bump: Callable[[], int]
     _window: TimeWindow
 

@@ -40,7 +40,7 @@ from ..errors import ConfigError, RateLimitedError
 from .checks import number, strict
 from .rate_line import LEFT, REFUSED, WAITING, Pace, Rate, Turn
 
-#: Of a spacing, by which a call may be early: so much may the sums of a whole burst be off, which would then lack a call.
+#: Share of a spacing by which a call may be early: the sum of a whole burst's spacings may be off by so much.
 ROUNDING: Final = 1e-6
 _LOOKS: Final = 8  # keys to look at for an idle one: a bound for one call's work
 
@@ -260,7 +260,8 @@ class RateLimiter:
         self._follow(self.pace, config)
         for pace in (self._overflow, *self._lines):
             self._follow(pace)
-        for key, pace in list(itertools.islice(self._paces.items(), _LOOKS)):  # or one would keep all that was ever said
+        # A few of those that were not used for longest with each change: or one would keep all that was ever said.
+        for key, pace in list(itertools.islice(self._paces.items(), _LOOKS)):
             self._follow(pace)
             if pace.booked <= now:
                 self._paces.pop(key, None)

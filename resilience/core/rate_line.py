@@ -103,9 +103,8 @@ class Pace:
     def join(self, turn: Turn, now: float, spacing: float, ahead: float) -> None:
         """Book *turn*, at the end of the line."""
         # Without a call to the end.
-        booked, last = self.booked, self.last
-        if booked < now:
-            booked = now
+        booked = self.booked if self.booked > now else now
+        last = self.last
         if last is None:
             self.base = booked
             self.first = turn

@@ -44,13 +44,12 @@ class Followers:
     Attributes:
         flight: The execution; another, if its leader has left without an answer.
         gates: What wakes each of them, by a flight of its own, which may have to lead; in order of arrival.
-        over: They need not wait any more.
     """
 
-    __slots__ = ("flight", "gates", "over")
+    __slots__ = ("flight", "gates")
 
     def __init__(self, flight: Flight) -> None:
-        self.flight, self.over = flight, False
+        self.flight = flight
         self.gates: dict[Flight, Callable[[], object]] = {}
 
     def heir(self) -> Flight | None:
@@ -75,7 +74,7 @@ class Flight:
         over: Nobody needs to wait any more.
         answered: It ended with ``answer``, or, if that is not None, with ``error``.
         trace: The traceback of ``error`` where it left the execution.
-        followers: Who wait for it.
+        followers: Who wait for it; None: nobody so far, or not any more.
     """
 
     __slots__ = ("_token", "answer", "answered", "error", "followers", "home", "key", "over", "trace", "trip")
@@ -87,7 +86,7 @@ class Flight:
         self.error: Exception | None = None
         self.trace: Any = None
         self.trip = Trip()
-        self.followers = Followers(self)
+        self.followers: Followers | None = None
         self._token: Any = None
 
     def __enter__(self) -> None:
@@ -109,53 +108,67 @@ class Flight:
 
     def wake(self) -> None:
         """Let all go who wait; or the one who is to lead now, if it was left to somebody."""
+        self.over = True  # first: who joins later sees it
         followers = self.followers
-        self.over = True
+        if followers is None:
+            return
         heir = followers.flight
-        if heir is self:
-            followers.over = True
-            gates = list(followers.gates.values())  # who joins later sees that it is over
-        else:
-            gates = [gate for gate in (followers.gates.get(heir),) if gate is not None]
+        gates = list(followers.gates.values()) if heir is self else [followers.gates.get(heir)]
         for gate in gates:
-            with contextlib.suppress(RuntimeError):  # woken before; or its loop is closed, and nobody waits
-                gate()
+            if gate is not None:
+                with contextlib.suppress(RuntimeError):  # woken before; or its loop is closed, and nobody waits
+                    gate()
+        self.followers = None  # they know us
 
-    def wait(self, seconds: float | None, own: Flight) -> None:
-        """Block the thread until it is over, or *own* is to lead, or for *seconds*; to be called within waiting()."""
+    def group(self) -> Followers:
+        """Those who wait for it, to join them."""
+        made = Followers(self)
+        followers = self.followers  # nothing is called from here on: the first one to come makes it
+        if followers is None:
+            followers = self.followers = made
+        return followers
+
+    def wait(self, seconds: float | None, own: Flight) -> Flight:
+        """Block the thread until it is over, or *own* is to lead, or for *seconds*; to be called within waiting().
+
+        Returns:
+            The execution that was waited for at the end.
+        """
         gate = threading.Lock()
         gate.acquire()
-        followers = self.followers
+        followers = self.group()
         followers.gates[own] = gate.release
         try:
-            if not followers.over:
+            if not followers.flight.over:
                 gate.acquire(timeout=-1 if seconds is None else seconds)
         finally:
             followers.gates.pop(own, None)
+        return followers.flight
 
-    async def wait_async(self, seconds: float | None, own: Flight) -> None:
+    async def wait_async(self, seconds: float | None, own: Flight) -> Flight:
         """The same for a task, on the leader's loop."""
         landed = self.home.create_future()
         wake = functools.partial(_settle, landed, self.home)
-        followers = self.followers
+        followers = self.group()
         followers.gates[own] = wake
         timer = None if seconds is None else self.home.call_later(seconds, wake)
         try:
-            if not followers.over:
+            if not followers.flight.over:
                 await landed
         finally:
             if timer is not None:
                 timer.cancel()
             followers.gates.pop(own, None)
+        return followers.flight
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[bool]:
         """While the caller waits for it: whether he may, or it would be for ever."""
-        mine, mark = _aboard.get(), object()
+        mine, mark, followers = _aboard.get(), object(), self.group()
         try:
             for trip in mine:
-                trip.awaited[mark] = self.followers
-            yield not _leads_to(self.followers.flight.trip, mine)
+                trip.awaited[mark] = followers
+            yield not _leads_to(followers.flight.trip, mine)
         finally:
             for trip in mine:
                 trip.awaited.pop(mark, None)
@@ -225,12 +238,13 @@ class Flights:
         """
         with self._lock:
             if self._leading.get(flight.key) is flight:
-                heir = None if flight.answered else flight.followers.heir()
-                if heir is None:
+                followers = None if flight.answered else flight.followers
+                heir = None if followers is None else followers.heir()
+                if followers is None or heir is None:
                     del self._leading[flight.key]
                 else:
-                    followers = heir.followers = flight.followers
-                    followers.flight = heir
+                    heir.followers, followers.flight = followers, heir
+                    heir.key = flight.key  # the very one in the dict: what is equal is not to be asked under the lock
                     self._leading[flight.key] = heir
         flight.wake()
 

@@ -12,7 +12,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from ..core.rate_limit import RateLimiter, Turn
+from ..core.rate_limit import RateLimiter
+from ..core.rate_line import Turn
 from ..errors import RateLimitedError
 from .time_left import in_use, shortened
 

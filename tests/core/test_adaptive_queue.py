@@ -488,8 +488,7 @@ def test_no_level_starves_under_a_flood_of_more_important_calls_and_none_floods_
     for seed in range(5):
         rng = random.Random(seed)
         machine = limiter(4, max_queue=size, max_queue_for=0.5, reserved=0.5)
-        now, running, waits, got, most = 0.0, [], [], {0: 0, level: 0}, 0
-        asked = {0: 0, level: 0}
+        now, running, waits, got = 0.0, [], [], {0: 0, level: 0}
         for _ in range(6000):
             now += 0.01
             for each in list(running):  # calls of a fifth of a second: 20 a second, of 100 that are asked
@@ -497,7 +496,6 @@ def test_no_level_starves_under_a_flood_of_more_important_calls_and_none_floods_
                     running.remove(each)
                     machine.settle(each[1], SUCCESS, each[0] - 0.2, now)
             for rank in (0, level) if rng.random() < 0.5 else (level, 0):
-                asked[rank] += 1
                 grip = []
                 try:
                     machine.take(grip, rank)

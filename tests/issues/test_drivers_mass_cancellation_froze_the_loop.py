@@ -5,10 +5,12 @@ their leader was cancelled, and searched for in a list when one of them was.
 """
 
 import asyncio
+import gc
 import itertools
 import random
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -20,8 +22,13 @@ from resilience.drivers.batches import ThreadBatches
 from resilience.drivers.flights import Flight, Flights
 from resilience.drivers.time_left import deadline
 from tests.drivers.until import until
+from tests.interrupts import interrupted
 
 WAITERS = 4000
+
+
+class Answer:
+    """Something that can be known weakly."""
 
 
 async def forever():
@@ -108,33 +115,95 @@ def test_a_leader_that_leaves_without_an_answer_wakes_the_one_who_is_to_lead_and
     first, second, third = (Flight("k") for _ in range(3))
     assert flights.board(first) is None
     assert first is flights.board(second) is flights.board(third)
+    group = first.group()
     for each in (second, third):
-        first.followers.gates[each] = lambda each=each: woken.append(each)
+        group.gates[each] = lambda each=each: woken.append(each)
     flights.leave(first)
     assert [second] == woken
-    assert second is first.followers.flight is flights.board(third)
-    flights.leave(first)  # again, after an interrupt: the same one is woken
-    assert [second, second] == woken
+    assert second is group.flight is flights.board(third)
     assert flights.board(second) is None
     second.succeed(7)
     flights.leave(second)
-    assert ([second, second, second, third], 0) == (woken, len(flights))
+    flights.leave(second)  # twice is once
+    assert ([second, second, third], 0) == (woken, len(flights))
 
 
 def test_an_heir_that_goes_away_leaves_it_to_the_next_one():
     flights, woken = Flights(), []
     first, second, third = (Flight("k") for _ in range(3))
     flights.board(first)
+    group = first.group()
     for each in (second, third):
-        first.followers.gates[each] = lambda each=each: woken.append(each)
+        group.gates[each] = lambda each=each: woken.append(each)
     flights.leave(first)
-    del first.followers.gates[second]
+    del group.gates[second]
     flights.leave(second)
-    assert ([second, third], third) == (woken, third.followers.flight)
-    del first.followers.gates[third]
+    assert ([second, third], third) == (woken, group.flight)
+    del group.gates[third]
     flights.leave(third)
+    assert (0, True) == (len(flights), group.flight.over)
+
+
+def test_nothing_is_compared_under_the_lock_when_an_heir_leaves():
+    class Key:
+        def __init__(self):
+            self.asked = 0
+
+        def __hash__(self):
+            return 7
+
+        def __eq__(self, other):
+            self.asked += 1
+            return True
+
+    flights, first, second = Flights(), Flight(Key()), Flight(Key())
+    flights.board(first)
+    flights.board(second)
+    first.group().gates[second] = lambda: None
+    keys, before = (first.key, second.key), first.key.asked + second.key.asked
+    flights.leave(first)
+    flights.leave(second)
+    assert before == sum(key.asked for key in keys)
     assert 0 == len(flights)
-    assert third.followers.over
+
+
+def test_a_leader_that_is_interrupted_as_it_leaves_wakes_the_one_who_is_to_lead_when_it_does_so_again():
+    for answered in (False, True):
+        flown, woken = [], []
+
+        def work(answered=answered, flown=flown, woken=woken):
+            flights, flight, follower = Flights(), Flight("k"), Flight("k")
+            flown.append((flights, flight, follower))
+            flights.board(flight)
+            flight.group().gates[follower] = lambda: woken.append(follower)
+            if answered:
+                flight.succeed(7)
+            flights.leave(flight)
+
+        for point in interrupted(work):
+            if flown:
+                flights, flight, follower = flown.pop()
+                followed = flight.followers is not None and follower in flight.followers.gates
+                flights.leave(flight)
+                assert not followed or follower in woken, point
+                assert flight.over, point
+            woken.clear()
+
+
+def test_a_flight_that_is_over_and_its_followers_need_no_garbage_collection():
+    flights, first, second = Flights(), Flight("k"), Flight("k")
+    flights.board(first)
+    first.group().gates[second] = lambda: None
+    flights.leave(first)
+    second.succeed(Answer())
+    answer = weakref.ref(second.answer)
+    flights.leave(second)
+    gc.disable()
+    try:
+        del first, second
+        assert answer() is None
+    finally:
+        gc.enable()
 
 
 def test_threads_in_a_batch_whose_leaders_run_out_of_time_all_get_their_error():
