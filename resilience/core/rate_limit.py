@@ -295,7 +295,6 @@ class RateLimiter:
                 pace = self._paces[key] = Pace(self._rate, now)
             else:
                 self._paces.move_to_end(key)
-                self._follow(pace)
             return pace
 
     def _forget_one(self, now: float) -> bool:
