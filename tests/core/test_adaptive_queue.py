@@ -532,3 +532,13 @@ def test_a_shorter_queue_refuses_at_once_whoever_came_last_of_the_least_importan
     assert ([newer, low], 2) == (woken, machine.waiting)
     machine.configure(AdaptiveLimit(initial=1, most=1, max_queue=0), 0.5)
     assert ([newer, low, newest, high], 0) == (woken, machine.waiting)
+
+
+def test_one_that_was_decided_but_is_still_in_its_line_is_passed_over():
+    machine, decided, low = limiter(max_queue=3), waiter(0), waiter(5)
+    permit = machine.acquire(0.0)
+    machine.enqueue(decided, 0.0)
+    machine.enqueue(low, 0.0)
+    del decided._open[-1], machine.queue.crowd[-1]  # as an interrupt in the midst of withdraw() leaves it
+    machine.settle(permit, SUCCESS, 0.0, 0.1)
+    assert ([permit], [], 0) == (low.grip, decided.grip, machine.waiting)

@@ -265,11 +265,42 @@ def test_the_last_one_to_give_up_leaves_the_line_as_it_was():
 def test_who_passes_when_all_turns_have_come_is_not_forgotten_by_those_who_look_late():
     limiter = RateLimiter(RateLimit(1, per=1.0, max_wait=10.0), key="k", now=0.0)
     limiter.reserve(0.0)
-    late = limiter.reserve(0.0)
+    late, later = limiter.reserve(0.0), limiter.reserve(0.0)
     pace = limiter.pace
     pace.booked = max(pace.booked, 5.0) + limiter.spacing  # as a compiled wrapper does it, at 5.0
     limiter.withdraw(late, 0.5)  # with a time that was read before
-    assert (6.0, 0) == (pace.booked, pace.waiting)
+    assert (6.0, 0, 0.0) == (pace.booked, pace.waiting, limiter.look(later, 0.5))
+
+
+def test_who_comes_in_shadow_mode_while_others_wait_does_not_let_these_go():
+    limiter = RateLimiter(RateLimit(1, per=1.0, max_wait=10.0), key="k", now=0.0)
+    limiter.reserve(0.0)
+    turns = [limiter.reserve(0.0) for _ in range(2)]
+    limiter.shadow = lambda: None
+    assert limiter.reserve(0.0) is None
+    assert [1.0, 2.0] == [limiter.look(turn, 0.0) for turn in turns]
+    limiter.shadow = None
+    assert 3.0 == limiter.reserve(0.0).at
+
+
+def test_a_turn_whose_time_was_not_brought_up_to_date_does_not_go_before_those_ahead():
+    limiter = RateLimiter(RateLimit(1, per=1.0, max_wait=10.0), key="k", now=0.0)
+    limiter.reserve(0.0)
+    turns = [limiter.reserve(0.0) for _ in range(3)]
+    turns[1].at = 0.25  # as an interrupt in the midst of a change leaves it
+    assert 2.5 == limiter.look(turns[1], 0.5)  # as long as the last one
+
+
+def test_a_key_for_which_nobody_waits_any_more_is_not_held():
+    limiter = RateLimiter(RateLimit(1, per=1.0, max_wait=10.0, by=str), key="k", now=0.0)
+    for key in range(20):
+        limiter.reserve(0.0, (key,))
+        turn = limiter.reserve(0.0, (key,))
+        if key % 2:
+            limiter.withdraw(turn, 0.5)
+        else:
+            limiter.look(turn, 1.0)
+    assert 0 == len(limiter._lines)
 
 
 def test_a_waiter_whose_loop_is_closed_gives_its_turn_to_the_next():
@@ -317,8 +348,9 @@ def test_an_interrupt_at_any_point_leaves_the_line_whole():
                 assert pace.booked == pace.planned == pace.base + pace.waiting * pace.rate.spacing, point
 
 
-def test_who_waits_goes_on_in_a_forked_child():
-    limiter = RateLimiter(RateLimit(1, per=1.0, max_wait=10.0), key="k", now=0.0)
+@pytest.mark.parametrize("by", [None, lambda: "ann"])
+def test_who_waits_goes_on_in_a_forked_child(by):
+    limiter = RateLimiter(RateLimit(1, per=1.0, max_wait=10.0, by=by), key="k", now=0.0)
     limiter.reserve(0.0)
     turns = [limiter.reserve(0.0) for _ in range(3)]
     limiter.renew(0.5)
