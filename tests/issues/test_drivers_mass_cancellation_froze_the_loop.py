@@ -18,7 +18,7 @@ from resilience import Registry, adaptive_limit, cache, collapse, rate_limit
 from resilience.core.admission_queue import AdmissionQueue, Ticket
 from resilience.core.batch import Collapse
 from resilience.core.rate_limit import RateLimit, RateLimiter
-from resilience.drivers.batches import ThreadBatches
+from resilience.drivers.batches import ThreadBatches, _Caller
 from resilience.drivers.flights import Flight, Flights
 from resilience.drivers.time_left import deadline
 from tests.drivers.until import until
@@ -208,23 +208,49 @@ def test_a_flight_that_is_over_and_its_followers_need_no_garbage_collection():
         gc.enable()
 
 
-def test_threads_in_a_batch_whose_leaders_run_out_of_time_all_get_their_error():
-    ended = []
+def test_a_thread_that_leaves_a_batch_wakes_one_other_to_lead_and_only_if_nobody_leads():
+    batches = ThreadBatches(Collapse(window=59.0), lambda kept, places: None, lambda owner: owner, time.monotonic, "b")
+    callers = [_Caller(None) for _ in range(3)]
+    for caller in callers:
+        batches.batcher.join(caller, "lane", caller, caller, 0.0, None)
+    batch = callers[0].batch
+    for caller in callers:
+        batch.gates[caller] = threading.Lock()
+        batch.gates[caller].acquire()
+    first, second, third = batch.gates.values()
+    callers[0].grip.append(batch.tokens)  # the first leads
+    callers[0].led = True
+    del batch.tokens[-1]
+    batches._part(callers[2])
+    assert (True, True) == (first.locked(), second.locked())
+    batches._part(callers[0])
+    assert (False, True, 1) == (second.locked(), third.locked(), len(batch.tokens))
+    batches._part(callers[1])
+    assert (0, 0) == (len(batch.gates), batches.batcher.open)
+
+
+def test_a_thread_whose_leader_runs_out_of_time_leads():
+    ran, ended = [], []
 
     def run(kept, places):
-        raise AssertionError("nobody was left")
+        ran.append(len(places))
 
-    batches = ThreadBatches(Collapse(window=59.0), run, lambda owner: owner, time.monotonic, "batch")
+    batches = ThreadBatches(Collapse(window=0.2), run, lambda owner: owner, time.monotonic, "batch")
 
-    def ask(number):
+    def leader():
         try:
-            with deadline(0.2):
-                batches.ask("lane", number, number, None)
+            with deadline(0.05):
+                batches.ask("lane", "first", "first", None)
         except TimeoutError:
-            ended.append(number)
+            ended.append("first")
 
-    threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(50)]
-    for thread in threads:
-        thread.start()
-    until(lambda: len(ended) == 50)
-    assert 0 == batches.batcher.open
+    def follower():
+        batches.ask("lane", "second", "second", None)
+        ended.append("second")
+
+    threads = [threading.Thread(target=each, daemon=True) for each in (leader, follower)]
+    threads[0].start()
+    until(lambda: batches.batcher.open == 1)
+    threads[1].start()
+    until(lambda: len(ended) == 2)
+    assert (["first", "second"], [1]) == (ended, ran)
