@@ -40,3 +40,11 @@ def test_one_that_begins_anew_has_a_whole_window(begin):
     budget.configure(of(10.0), 1.0)
     begin(budget)
     assert 20 == allowed(budget, 5.0)
+
+
+def test_a_window_that_is_made_longer_twice_knows_no_more_than_before():
+    budget = Budget(of(10.0), 0.0)
+    assert 20 == allowed(budget, 0.0)
+    budget.configure(of(100.0), 5.0)
+    budget.configure(of(1000.0), 5.0)
+    assert 0 == allowed(budget, 5.0)
