@@ -30,7 +30,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from ..errors import BulkheadFullError, ConfigError
-from .admission_queue import LEVELS, AdmissionQueue, Ticket, level_of
+from .admission_queue import FAIR_AFTER, LEVELS, AdmissionQueue, Ticket, level_of
 from .bulkhead import TOKEN, Bulkhead, Slots
 from .checks import by_identity, flag, number, strict
 from .outcome import CUT_SHORT, SUCCESS, TIMEOUT
@@ -159,8 +159,12 @@ class Limiter:
         self.take(grip, priority)
         return grip[0]
 
-    def take(self, grip: list[list[None]], priority: int = 0) -> None:
+    def take(self, grip: list[list[None]], priority: int | None = None) -> None:
         """Take a permit and note it in *grip*, in one step that no signal can split.
+
+        Args:
+            grip: Where to note it.
+            priority: How important the call is; None: as important as all others.
 
         Raises:
             BulkheadFullError: The limit, or this level's share of it, is reached.
@@ -168,10 +172,12 @@ class Limiter:
         slots = self.slots
         if slots.owed:
             slots.collect()
-        sack = slots.tokens
+        sack, favoured = slots.tokens, False
         try:
-            if priority > 0 and len(sack) <= self._kept[level_of(priority)]:
-                raise BulkheadFullError(self._key)
+            if priority is not None and priority > 0 and len(sack) <= self._kept[level_of(priority)]:
+                if self.queue.passed < FAIR_AFTER:
+                    raise BulkheadFullError(self._key)
+                favoured = True
             del sack[-1]
             grip += (sack,)
         except (IndexError, BulkheadFullError):
@@ -180,6 +186,8 @@ class Limiter:
                 raise BulkheadFullError(self._key) from None
             slots.take_anyway(grip)
             shadow()
+        if priority is not None:
+            self.queue.passed = 0 if favoured else self.queue.passed + 1
         free = len(sack)
         if free < slots.least_free:  # noqa: PLR1730 (min() would be a call)
             slots.least_free = free
@@ -240,11 +248,13 @@ class Limiter:
         """Go on under *config*; the limit stays as far as it may, and what was learnt."""
         self._config = config
         self._slow_s = inf if config.slow_call is None else config.slow_call
-        self.queue.size, self.queue.wait_s = config.max_queue, config.max_queue_for
+        woken = self.queue.configure(config.max_queue, config.max_queue_for)
         with self._lock:
             self.tuner.config = config
             if not self._busy:  # else: who is at work will see the new one
                 self._resize()
+        for ticket in woken:
+            self._wake(ticket)
         if self.queue.crowd:
             self._hand_on(now)
 
@@ -324,19 +334,21 @@ class Limiter:
         while queue.crowd:
             if slots.owed:
                 slots.collect()
-            level = queue.first_level()
+            favoured = queue.favoured()
+            level = queue.first_level() if favoured is None else favoured.level
             sack = slots.tokens
-            if level is None or len(sack) <= self._kept[level]:
+            if level is None or len(sack) <= (self._kept[level] if favoured is None else 0):
                 return
             held = ticket = None
             try:
                 del sack[-1]
                 held = sack
-                ticket = queue.leave(level, now)
+                ticket = queue.leave(level, now, oldest=favoured is not None)
                 if ticket is not None:
                     grip = ticket.grip
                     grip += (held,)
                     held = None
+                    queue.passed = queue.passed + 1 if favoured is None else 0
                     slots.least_free = min(slots.least_free, len(sack))
             except IndexError:  # another thread was faster
                 return

@@ -5,14 +5,21 @@ two things change when it has not been empty for ``wait_s``: a newcomer may wait
 for a twentieth of that only (controlled delay), and the newest of a level goes
 first, because the oldest has the least time left (adaptive last in, first out).
 Both are Facebook's (B. Maurer, "Fail at Scale", ACM Queue 2015: 100 ms and 5 ms).
-A more important level always goes first, and when the queue is full a waiter of
+A more important level goes first, and when the queue is full a waiter of
 the least important level gives way to a newcomer of a more important one, or,
 once the queue stands, to one of its own.
 
+No level starves: after nineteen grants by importance the twentieth is for the less important.
+It goes to whoever has waited longest among those less important than the first in the queue, who
+until then does not give way to anybody; if nobody of them waits, the next newcomer
+of theirs is let in, even where only reserved permits are free or the queue is full of more important ones.
+So the less important together get a twentieth of the grants if they ask for it, and no more than that against the
+rules of importance.
+
 Nothing is locked. A ticket is decided once, by whoever takes out its ``_open``
 mark, which is one instruction: the one who grants it, the one who evicts it, or
-its owner who withdraws it. What was decided while it stood in a line stays there
-until the line's end passes it, or until lines that are mostly such are cleaned.
+its owner who withdraws it. Then it is taken out of its line, at the same cost wherever it stood: a line is
+an ordered dict, whose keys are compared by identity.
 
 The owner of a ticket makes it *before* it is queued and withdraws it in a
 ``finally``: whatever interrupts him, in between or while he waits, a permit
@@ -21,13 +28,14 @@ granted to him is then in his grip, and no other can follow.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
 from .bulkhead import TOKEN
 
 LEVELS: Final = 10  # of importance, 0 to 9; a number beyond them counts as the nearest
+FAIR_AFTER: Final = 19  # grants by importance the next is for the less important
 STANDING: Final = 0.05  # of the wait is left to newcomers when the queue stands: 5 ms of 100
 
 
@@ -39,15 +47,16 @@ class Ticket:
         level: 0 is the most important.
         wake: Called once the ticket is granted or evicted, from any thread, outside of any lock. If it raises
             RuntimeError (its event loop is closed), the grant is taken back.
+        since: When it was queued, seconds.
         until: When to give up waiting, seconds; set when it is queued.
     """
 
-    __slots__ = ("_open", "grip", "level", "until", "wake")
+    __slots__ = ("_open", "grip", "level", "since", "until", "wake")
 
     def __init__(self, grip: list[Any], priority: int, wake: Callable[[], object]) -> None:
         self.grip, self.wake = grip, wake
         self.level = level_of(priority)
-        self.until = 0.0
+        self.since = self.until = 0.0
         self._open: list[None] = []
 
     @property
@@ -65,17 +74,19 @@ class AdmissionQueue:
     """Tickets in lines, one line a level.
 
     Attributes:
-        size: Most tickets that wait at once; may be changed.
-        wait_s: Longest wait, seconds; may be changed.
+        size: Most tickets that wait at once.
+        wait_s: Longest wait, seconds.
         crowd: As long as the number of waiters; true while somebody waits.
+        passed: Grants by importance since the last one that was for the less important.
     """
 
-    __slots__ = ("_empty_at", "_lines", "crowd", "size", "wait_s")
+    __slots__ = ("_empty_at", "_lines", "crowd", "passed", "size", "wait_s")
 
     def __init__(self, size: int, wait_s: float) -> None:
         self.size, self.wait_s = size, wait_s
         self.crowd: list[None] = []
-        self._lines: dict[int, deque[Ticket]] = {}  # by level; made when needed, for a deque takes half a kilobyte
+        self.passed = 0
+        self._lines: dict[int, OrderedDict[Ticket, None]] = {}  # by level, oldest first; made when needed
         self._empty_at = 0.0
 
     def stands(self, now: float) -> bool:
@@ -91,48 +102,68 @@ class AdmissionQueue:
         if not self.crowd:
             self._empty_at = now
         stands = self.stands(now)
+        ticket.since = now
         ticket.until = now + (self.wait_s * STANDING if stands else self.wait_s)
         crowd = self.crowd
         crowd += TOKEN
         ticket._open += TOKEN  # nothing can come between these two lines: who is open is counted
-        line = self._line(ticket.level)
-        if len(line) > 2 * self.size:
-            self._clean(line)
-        line.append(ticket)
+        self._line(ticket.level)[ticket] = None
         if len(crowd) <= self.size:
             return None
-        victim = self._victim(ticket.level, stands)
+        victim = self._victim(ticket, stands)
         if victim is not None:
             return victim
         return ticket if self.close(ticket) else None
 
+    def configure(self, size: int, wait_s: float) -> list[Ticket]:
+        """Have another size, and another longest wait for those who come from now on.
+
+        Returns:
+            For whom there is no room any more, and who must be woken: of the least important those who came last.
+        """
+        self.size, self.wait_s = size, wait_s
+        woken: list[Ticket] = []
+        for level in range(LEVELS - 1, -1, -1):
+            while len(self.crowd) > size and (ticket := self._end_of(level, newest=True)) is not None:
+                if self.close(ticket):
+                    woken.append(ticket)
+        return woken
+
     def first_level(self) -> int | None:
         """The most important level of which somebody waits."""
         for level in range(LEVELS):
-            line = self._lines.get(level)
-            while line:
-                try:
-                    head = line[0]
-                    if head._open:
-                        return level
-                    line.remove(head)
-                except (IndexError, ValueError):  # another thread took it out
-                    continue
+            if self._end_of(level) is not None:
+                return level
         return None
 
-    def leave(self, level: int, now: float) -> Ticket | None:
-        """Who of *level* is next; decided by this, so grant it. None if nobody is left."""
-        line, newest = self._line(level), self.stands(now)
-        while line:
-            try:
-                ticket = line.pop() if newest else line.popleft()
-            except IndexError:  # another thread was faster
-                break
-            if self.close(ticket) and now < ticket.until:  # else: its owner is about to give up
-                if not self.crowd:
-                    self._empty_at = now
-                return ticket
-        return None
+    def favoured(self) -> Ticket | None:
+        """Whose the next grant is, although more important ones wait; None: it goes by importance."""
+        if self.passed < FAIR_AFTER or len(self._lines) == 1:
+            return None
+        first = self.first_level()
+        if first is None:
+            return None
+        lesser = [ticket for level in range(first + 1, LEVELS) if (ticket := self._end_of(level)) is not None]
+        return min(lesser, key=_since, default=None)
+
+    def leave(self, level: int, now: float, *, oldest: bool = False) -> Ticket | None:
+        """Who of *level* is next; decided by this, so grant it. None: nobody, or whoever was next is just giving up.
+
+        Args:
+            level: Of importance.
+            now: Seconds.
+            oldest: Whoever came first is next, even if the queue stands.
+        """
+        line, newest = self._line(level), self.stands(now) and not oldest
+        try:
+            ticket, _ = line.popitem(last=newest)
+        except KeyError:  # another thread was faster
+            return None
+        if not self.close(ticket) or now >= ticket.until:  # its owner is about to give up
+            return None
+        if not self.crowd:
+            self._empty_at = now
+        return ticket
 
     def close(self, ticket: Ticket) -> bool:
         """Decide *ticket*; false if it is decided already."""
@@ -142,30 +173,41 @@ class AdmissionQueue:
             del crowd[-1]
         except IndexError:
             return False
+        self._line(ticket.level).pop(ticket, None)
         return True
 
-    def _victim(self, level: int, stands: bool) -> Ticket | None:
-        for lesser in range(LEVELS - 1, level if not stands else level - 1, -1):
-            line = self._lines.get(lesser)
-            while line:
-                try:
-                    ticket = line.popleft()
-                except IndexError:
+    def _victim(self, newcomer: Ticket, stands: bool) -> Ticket | None:
+        spared = self.favoured()
+        last = newcomer.level if stands else newcomer.level + 1
+        for level in range(LEVELS - 1, -1 if spared is newcomer else last - 1, -1):
+            while (ticket := self._end_of(level)) is not None:
+                if ticket is spared:
+                    ticket = self._end_of(level, newest=True)
+                if ticket is None or ticket is spared:
                     break
                 if self.close(ticket):
                     return ticket
         return None
 
-    def _line(self, level: int) -> deque[Ticket]:
+    def _end_of(self, level: int, *, newest: bool = False) -> Ticket | None:
+        """Who of *level* came first, or last; what was decided but not yet taken out is taken out on the way."""
+        line = self._lines.get(level)
+        while line:
+            try:
+                ticket = next(reversed(line) if newest else iter(line))
+            except (StopIteration, RuntimeError):  # another thread took it out
+                continue
+            if ticket._open:
+                return ticket
+            line.pop(ticket, None)
+        return None
+
+    def _line(self, level: int) -> OrderedDict[Ticket, None]:
         try:
             return self._lines[level]
         except KeyError:
-            return self._lines.setdefault(level, deque())  # one wins, if two threads make it
+            return self._lines.setdefault(level, OrderedDict())  # one wins, if two threads make it
 
-    def _clean(self, line: deque[Ticket]) -> None:
-        for ticket in list(line):
-            if not ticket._open:
-                try:
-                    line.remove(ticket)
-                except ValueError:  # another thread did
-                    pass
+
+def _since(ticket: Ticket) -> float:
+    return ticket.since

@@ -6,6 +6,9 @@ calls, and a few each second besides, so that a quiet group can retry too
 (Finagle's RetryBudget: 20 %, 10 a second, over 10 s). A retry that the budget
 does not allow is not made; the call's error comes through.
 
+When the window is made longer, what happened before the old one is not known any more. Retries may have been
+made then, so ``per_second`` counts only for the time that is known; it grows with the time that passes.
+
 Calls are tallied without a lock until the running slice of the window ends;
 retries, which are rare, take the lock.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 import attrs
@@ -45,8 +49,9 @@ class RetryBudget:
 class Budget:
     """The machine of a RetryBudget: a pacer. Every method may be called from any thread, and by a signal handler."""
 
-    __slots__ = ("_busy", "_config", "_lock", "_tally", "_window", "bump", "edge")
+    __slots__ = ("_busy", "_config", "_known_from", "_lock", "_tally", "_window", "bump", "edge")
     _busy: bool
+    _known_from: float
     bump: Callable[[], int]
     _window: TimeWindow
 
@@ -78,7 +83,8 @@ class Budget:
             self._busy = True
             try:
                 calls, retries = self._window.sums(now)
-                if retries + 1 > self._config.ratio * calls + self._config.per_second * self._config.window:
+                known_s = min(self._config.window, now - self._known_from)
+                if retries + 1 > self._config.ratio * calls + self._config.per_second * known_s:
                     return False
                 self._window.totals[_RETRIES] += 1
             finally:
@@ -94,6 +100,8 @@ class Budget:
         """Go on under *config*; what was counted stays."""
         with self._lock:
             self._roll(now)
+            if config.window > self._config.window:
+                self._known_from = max(self._known_from, now - self._config.window)
             self._window = self._window.resized(window=config.window, buckets=_SLICES, now=now)
             self._config, self.edge = config, self._window.edge
 
@@ -103,11 +111,13 @@ class Budget:
             if not self._busy:
                 self._roll(now)
                 self._window.clear()
+                self._known_from = -inf
 
     def renew(self, now: float) -> None:
         """Start over in a forked child."""
         self._lock = threading.RLock()
         self._busy = False
+        self._known_from = -inf  # nothing was done before there was a budget
         self._tally = Tally()
         self.bump = self._tally.bump  # for one who has looked at ``edge`` himself
         self._window = TimeWindow(2, window=self._config.window, buckets=_SLICES, now=now)

@@ -4,12 +4,14 @@ The generic cell rate algorithm (ITU-T I.371; a leaky bucket that keeps one numb
 Each call books ``per / calls`` seconds, and ``_booked`` is until when all are
 booked. A call may begin up to ``burst - 1`` bookings ahead of that; one that
 comes too early waits, if that takes no longer than ``max_wait``, and else is
-refused and books nothing. So whoever waits knows when his turn is, and turns are
-in the order of arrival.
+refused and books nothing. Turns are in the order of arrival (core.rate_line).
 
-One who gives up waiting hands his booking back, and those behind him move up:
-their bookings are made anew from his on, as if they had all come just now. A turn
-that has come is spent, taken or not.
+A changed limit counts from the moment of the change on. What was spent before stays
+spent, in calls, not in seconds: neither the number of calls that the burst lacks nor
+their share of it falls by a change, but a burst cannot lack more than all its calls.
+Nothing of the burst becomes free that was used up, and the next call comes after one
+spacing of the new limit at the latest. Those who wait keep their order. If a turn comes later
+than ``max_wait`` under the new limit, its caller is refused at once, as a newcomer would be.
 
 With ``by`` each key has a pace of its own. A key that owes nothing is as good
 as new, and the first to be forgotten when there are ``max_keys``. If none is idle,
@@ -25,6 +27,7 @@ leads it here.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
@@ -36,7 +39,10 @@ import attrs
 from ..errors import ConfigError, RateLimitedError
 from .callbacks import call_back
 from .checks import by_identity, number, strict
+from .rate_line import LEFT, REFUSED, WAITING, Pace, Rate, Turn
 
+#: Share of a spacing by which a call may be early: the sum of a whole burst's spacings may be off by so much.
+ROUNDING: Final = 1e-6
 _LOOKS: Final = 8  # keys to look at for an idle one: a bound for one call's work
 
 
@@ -78,65 +84,19 @@ class RateLimit:
         return self.spacing * ((self.burst or self.calls) - 1)
 
 
-class Turn:
-    """A place in the line. ``wake`` is called when ``at`` has come nearer."""
-
-    __slots__ = ("at", "before", "pace", "wake")
-
-    def __init__(self, pace: Pace, before: float, at: float) -> None:
-        self.pace, self.before, self.at = pace, before, at
-        self.wake: Callable[[], object] | None = None
-
-
-class Pace:
-    """One line of callers. The caller of every method holds the limiter's lock."""
-
-    __slots__ = ("booked", "line")
-
-    def __init__(self, now: float) -> None:
-        self.booked = now  # until when
-        self.line: list[Turn] = []
-
-    def join(self, before: float, at: float, now: float) -> Turn:
-        """Wait until *at*; until *before* all was booked."""
-        self.pass_on(now)
-        turn = Turn(self, before, at)
-        self.line.append(turn)
-        return turn
-
-    def pass_on(self, now: float) -> None:
-        """Forget the turns that have come."""
-        while self.line and self.line[0].at <= now:
-            del self.line[0]
-
-    def leave(self, turn: Turn, config: RateLimit, now: float) -> list[Turn]:
-        """*turn* is given up; the turns that come sooner for it."""
-        self.pass_on(now)
-        if turn not in self.line:
-            return []
-        spacing, ahead, i = config.spacing, config.ahead, self.line.index(turn)
-        behind = self.line[i + 1 :]
-        del self.line[i]
-        booked = turn.before
-        for each in behind:
-            start = max(booked, now)
-            each.before, each.at, booked = booked, min(each.at, start - ahead), start + spacing
-        self.booked = booked
-        return behind
-
-
 class RateLimiter:
     """The machine of a RateLimit: a pacer. Every method may be called from any thread, and by a signal handler.
 
     Attributes:
         pace: The line of all calls, unless there are keys.
         spacing: Seconds that each call books.
-        ahead: How far ahead of what is booked a call may begin, seconds; -inf: ask reserve().
+        ahead: How far ahead of what is booked a call may begin, seconds, with the rounding; -inf: ask reserve().
         shadow: Called for each call that would have been refused, in shadow mode; then nobody waits either. None:
             refuse it.
     """
 
-    __slots__ = ("_ahead", "_config", "_key", "_lock", "_overflow", "_paces", "ahead", "pace", "shadow", "spacing")
+    __slots__ = ("_ahead", "_config", "_key", "_lines", "_lock", "_overflow", "_paces", "_rate", "ahead", "pace",
+                 "shadow", "spacing")
 
     def __init__(self, config: RateLimit, *, key: str, now: float) -> None:
         """Start with nothing booked.
@@ -147,7 +107,10 @@ class RateLimiter:
             now: Seconds on the clock that every method is told.
         """
         self._key = key
-        self.pace = Pace(now)
+        self._rate = Rate(config.spacing, config.burst or config.calls)
+        self.pace, self._overflow = Pace(self._rate, now), Pace(self._rate, now)
+        self._lines: dict[Pace, None] = {}  # in which somebody waits, and perhaps some others
+        self._paces: OrderedDict[Hashable, Pace] = OrderedDict()  # least recently used first
         self.shadow: Callable[[], object] | None = None
         self._set(config)
         self.renew(now)
@@ -174,59 +137,155 @@ class RateLimiter:
         """
         by = self._config.by
         pace = self.pace if by is None else self._pace_of(call_back(by, args, kwargs), now)
+        if pace.first is not None:
+            self._pass_on(pace, now)
         shadow = self.shadow
         with self._lock:
+            if pace.rate.later is not None:  # the limit was changed just now
+                self._follow(pace)
             booked = pace.booked
             start = booked if booked > now else now
             wait = start - self._ahead - now
-            if wait <= 0.0:
+            if wait <= ROUNDING * self.spacing:
                 pace.booked = start + self.spacing
                 return None
             if wait <= self._config.max_wait:
-                pace.booked = start + self.spacing
-                if shadow is not None:
-                    return None
-                return pace.join(booked, now + wait, now)
+                if shadow is None:
+                    turn = Turn(pace, now, now + wait)
+                    pace.join(turn, now, self.spacing, self._ahead)
+                    self._lines[pace] = None
+                    return turn
+                if pace.first is None:  # else it would be taken for the last one's turn; see ``planned``
+                    pace.booked = start + self.spacing
+                return None
         if shadow is None:
             raise RateLimitedError(self._key, wait - self._config.max_wait)
         shadow()
         return None
 
+    def look(self, turn: Turn, now: float) -> float:
+        """How long the caller who waits for *turn* should sleep before looking again, unless woken.
+
+        Args:
+            turn: As reserve() returned it, with its ``wake`` set.
+            now: See reserve().
+
+        Returns:
+            Seconds; 0: the turn has come.
+
+        Raises:
+            RateLimitedError: The limit was changed, and the turn would come later than ``max_wait``.
+        """
+        pace = turn.pace
+        self._pass_on(pace, now, but=turn)
+        with self._lock:
+            state, end = turn.state, pace.booked - self._ahead
+            if state == WAITING and pace.first is turn:
+                turn.at = pace.base - self._ahead
+            elif state == WAITING and turn.at <= now:  # so late only if the limit was lowered
+                turn.at = max(end - self.spacing, now + self.spacing)
+        if state == REFUSED:
+            raise RateLimitedError(self._key, max(0.0, end - now - self._config.max_wait))
+        return max(0.0, turn.at - now) if state == WAITING else 0.0
+
     def withdraw(self, turn: Turn, now: float) -> None:
         """Its caller has given up; those behind move up."""
-        with self._lock:
-            sooner = turn.pace.leave(turn, self._config, now)
-        for each in sooner:
-            if each.wake is not None:
-                each.wake()
+        self._pass_on(turn.pace, now, leaving=turn)
 
     def configure(self, config: RateLimit, now: float) -> None:
-        """Go on under *config*; what is booked stays booked, and who waits keeps his turn."""
+        """Go on under *config*, those who wait too; what was spent stays spent."""
+        woken: list[Turn] = []
         with self._lock:
-            self._set(config)
+            for pace in list(self._lines):
+                woken += pace.pass_on(now, self.spacing, self._ahead)
+            shorter, old = config.max_wait < self._config.max_wait, self._rate
+            if (config.spacing, config.ahead) == (old.spacing, self._ahead):
+                self._set(config)
+            else:
+                self._switch(config, now)
+            for pace in list(self._lines) if shorter or old is not self._rate else ():
+                woken += pace.plan_anew(config.max_wait, self.spacing, self._ahead)
+                woken += pace.pass_on(now, self.spacing, self._ahead)
             self._shrink(now)
+        self._wake(woken, now)
 
     def renew(self, now: float) -> None:
         """Start over in a forked child, where none of the other threads' calls goes on."""
         self._lock = threading.RLock()
-        self.pace.booked, self.pace.line = now, []  # wrappers hold on to it
-        self._overflow = Pace(now)
-        self._paces: OrderedDict[Hashable, Pace] = OrderedDict()  # least recently used first
+        for pace in (self.pace, self._overflow, *self._lines):
+            pace.renew(now)  # wrappers hold on to the first
+        self._lines.clear()
+        self._paces.clear()
 
     def clear(self, now: float) -> None:
         """Forget what is booked, but for lines in which somebody waits."""
+        woken: list[Turn] = []
         with self._lock:
-            for pace in (self.pace, self._overflow, *self._paces.values()):
-                pace.pass_on(now)
-                if not pace.line:
+            for pace in list(self._lines):
+                woken += pace.pass_on(now, self.spacing, self._ahead)
+            for pace in (self.pace, self._overflow):
+                if pace.first is None:
                     pace.booked = now
-            for key, pace in list(self._paces.items()):
-                if not pace.line:
-                    del self._paces[key]
+            for key in [key for key, pace in self._paces.items() if pace.first is None]:
+                self._paces.pop(key, None)
+        self._wake(woken, now)
+
+    def _pass_on(self, pace: Pace, now: float, *, leaving: Turn | None = None, but: Turn | None = None) -> None:
+        """Let go whose turn has come, and end the wait of who is *leaving*; all are woken *but* one."""
+        with self._lock:
+            woken = pace.pass_on(now, self.spacing, self._ahead)
+            if leaving is not None:
+                pace.leave(leaving, LEFT, self.spacing)
+                woken += pace.pass_on(now, self.spacing, self._ahead)
+            if pace.first is None:
+                self._lines.pop(pace, None)
+        if woken:
+            self._wake(woken, now, but)
+
+    def _wake(self, woken: list[Turn], now: float, but: Turn | None = None) -> None:
+        for turn in woken:  # which may grow meanwhile
+            wake = turn.wake
+            if wake is None or turn is but:
+                continue
+            try:
+                wake()
+            except RuntimeError:  # its event loop is closed: nobody waits
+                with self._lock:
+                    turn.pace.leave(turn, LEFT, self.spacing)
+                    woken += turn.pace.pass_on(now, self.spacing, self._ahead)
+
+    def _switch(self, config: RateLimit, now: float) -> None:
+        """Go over to another rate; the keys for which nobody waits follow when they are looked at."""
+        old = self._rate
+        old.until, old.later = now, Rate(config.spacing, config.burst or config.calls)
+        self._follow(self.pace, config)
+        for pace in (self._overflow, *self._lines):
+            self._follow(pace)
+        # A few of those that were not used for longest with each change: or one would keep all that was ever said.
+        for key, pace in list(itertools.islice(self._paces.items(), _LOOKS)):
+            self._follow(pace)
+            if pace.booked <= now:
+                self._paces.pop(key, None)
+            else:
+                self._paces.move_to_end(key)
+
+    def _follow(self, pace: Pace, config: RateLimit | None = None) -> None:
+        """Bring *pace* to the limit that is in force; with *config*, the limit comes into force in the same step."""
+        while (later := pace.rate.later) is not None:
+            rate, booked, base, waiting = pace.rate, pace.booked, pace.base, pace.waiting
+            until = rate.moved(base if waiting else booked, later)
+            # Without a call to the end: a wrapper must find the old of everything, or the new.
+            if pace.rate is rate and pace.booked == booked and pace.base == base and pace.waiting == waiting:
+                pace.rate, pace.base = later, until
+                pace.booked = pace.planned = until + waiting * later.spacing
+                if config is not None:
+                    self._config, self._rate, self.spacing = config, later, later.spacing
+                    self._ahead = later.spacing * (later.burst - 1)
+                    self.ahead = self._ahead + ROUNDING * later.spacing if config.by is None else -inf
 
     def _set(self, config: RateLimit) -> None:
-        self._config, self.spacing, self._ahead = config, config.spacing, config.ahead
-        self.ahead = config.ahead if config.by is None else -inf
+        self._config, self.spacing, self._ahead = config, self._rate.spacing, config.ahead
+        self.ahead = self._ahead + ROUNDING * self.spacing if config.by is None else -inf
 
     def _pace_of(self, key: Hashable, now: float) -> Pace:
         with self._lock:
@@ -234,7 +293,7 @@ class RateLimiter:
             if pace is None:
                 if len(self._paces) >= self._config.max_keys and not self._forget_one(now):
                     return self._overflow
-                pace = self._paces[key] = Pace(now)
+                pace = self._paces[key] = Pace(self._rate, now)
             else:
                 self._paces.move_to_end(key)
             return pace
@@ -243,6 +302,7 @@ class RateLimiter:
         """Make room for a key; False: none of those looked at owes nothing."""
         for _ in range(min(_LOOKS, len(self._paces))):
             key, pace = next(iter(self._paces.items()))
+            self._follow(pace)
             if pace.booked <= now:
                 self._paces.pop(key, None)
                 return True
@@ -250,8 +310,9 @@ class RateLimiter:
         return False
 
     def _shrink(self, now: float) -> None:
-        for key, pace in list(self._paces.items()):
+        for key, pace in list(self._paces.items()) if len(self._paces) > self._config.max_keys else ():
             if len(self._paces) <= self._config.max_keys:
                 return
+            self._follow(pace)
             if pace.booked <= now:
                 self._paces.pop(key, None)

@@ -3,7 +3,8 @@
 *Threads*: one of the callers leads. He waits for the others until the batch is due or
 full, runs it in his own thread, and wakes them; there is no thread besides. Leading is
 a token in the batch's list: whoever takes it leads, and if he is interrupted, before
-the batch ran or while it did, he puts it back and wakes the others, of whom one takes it.
+the batch ran or while it did, he puts it back and wakes the first of the others, who takes it. Whoever leaves while
+nobody leads wakes another too, so the token is never left to nobody.
 What he left undone is begun anew. A signal handler may ask while its own thread leads:
 it must not wait for the code that it interrupted, and gets a batch of its own.
 
@@ -38,7 +39,7 @@ class ThreadBatch(Batch):
 
     Attributes:
         tokens: The leadership, unless somebody has it.
-        gates: What each caller sleeps at; releasing it once is enough, however often he looks.
+        gates: What each caller sleeps at, in order of arrival; releasing it once is enough, however often he looks.
         leader: The thread that leads, and ``bell`` its gate.
         over: All answers are there.
         told: And everybody was woken after that.
@@ -49,7 +50,7 @@ class ThreadBatch(Batch):
     def __init__(self, lane: Hashable, kept: Any) -> None:
         super().__init__(lane, kept)
         self.tokens: list[None] = [None]
-        self.gates: list[threading.Lock] = []
+        self.gates: dict[_Caller, threading.Lock] = {}
         self.leader: int | None = None
         self.bell: threading.Lock | None = None
         self.over = self.told = False
@@ -57,9 +58,18 @@ class ThreadBatch(Batch):
     def wake(self) -> None:
         """Wake everybody who sleeps."""
         over = self.over
-        for gate in list(self.gates):  # who comes later sees what has happened before he sleeps
+        for gate in list(self.gates.values()):  # who comes later sees what has happened before he sleeps
             _ring(gate)
         self.told = over
+
+    def pass_on(self) -> None:
+        """Wake the one who is to lead."""
+        while self.gates:
+            try:
+                _ring(next(iter(self.gates.values())))
+            except (RuntimeError, StopIteration):  # somebody came or went between the steps
+                continue
+            return
 
 
 class _Caller(Ticket[ThreadBatch]):
@@ -127,7 +137,7 @@ class ThreadBatches:
         assert place is not None
         gate = threading.Lock()
         gate.acquire()
-        batch.gates.append(gate)
+        batch.gates[caller] = gate
         if batch.closed and batch.bell is not None:
             _ring(batch.bell)
         tokens, grip = batch.tokens, caller.grip
@@ -175,7 +185,10 @@ class ThreadBatches:
             tokens = batch.tokens
             tokens += _TOKEN
             del grip[0]
-        if caller.led and not batch.told:
+        batch.gates.pop(caller, None)
+        if not batch.over and batch.tokens:
+            batch.pass_on()
+        elif caller.led and batch.over and not batch.told:
             batch.wake()
 
 

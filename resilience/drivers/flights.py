@@ -2,7 +2,8 @@
 
 Who boards first leads; whoever boards while he is under way follows, and waits for
 the answer. A leader that leaves without an answer (cancelled, interrupted, its
-coroutine dropped) wakes its followers too, and each tries to lead. So nobody hangs
+coroutine dropped) is followed by the one who has waited longest, and the others go on waiting:
+to wake all of them would cost the more the more there are, each time that one leaves. So nobody hangs
 as long as leave() is called, and it may be called twice: who calls it does so again
 if the first call was interrupted.
 
@@ -31,12 +32,36 @@ from ..core.twins import traceback_of
 
 
 class Trip:
-    """That calls are made on board of a flight, and which other flights these wait for."""
+    """That calls are made on board of a flight, and whom else these follow, each under a mark of its own."""
 
     __slots__ = ("awaited",)
 
     def __init__(self) -> None:
-        self.awaited: list[Trip] = []
+        self.awaited: dict[object, Followers] = {}
+
+
+class Followers:
+    """Those who wait for one answer, whoever executes it.
+
+    Attributes:
+        flight: The execution; another, if its leader has left without an answer.
+        gates: What wakes each of them, by a flight of its own, which may have to lead; in order of arrival.
+    """
+
+    __slots__ = ("flight", "gates")
+
+    def __init__(self, flight: Flight) -> None:
+        self.flight = flight
+        self.gates: dict[Flight, Callable[[], object]] = {}
+
+    def heir(self) -> Flight | None:
+        """Who has waited longest."""
+        while self.gates:
+            try:
+                return next(iter(self.gates))
+            except RuntimeError:  # somebody came or went between the two steps
+                continue
+        return None
 
 
 _aboard: ContextVar[tuple[Trip, ...]] = ContextVar("resilience_flights", default=())
@@ -51,9 +76,10 @@ class Flight:
         over: Nobody needs to wait any more.
         answered: It ended with ``answer``, or, if that is not None, with ``error``.
         trace: The traceback of ``error`` where it left the execution.
+        followers: Who wait for it; None: nobody so far, or not any more.
     """
 
-    __slots__ = ("_token", "_waiters", "answer", "answered", "error", "home", "key", "over", "trace", "trip")
+    __slots__ = ("_token", "answer", "answered", "error", "followers", "home", "key", "over", "trace", "trip")
 
     def __init__(self, key: Hashable, home: Any = None) -> None:
         self.key, self.home = key, home
@@ -62,7 +88,7 @@ class Flight:
         self.error: Exception | None = None
         self.trace: Any = None
         self.trip = Trip()
-        self._waiters: list[Callable[[], object]] = []
+        self.followers: Followers | None = None
         self._token: Any = None
 
     def __enter__(self) -> None:
@@ -83,56 +109,71 @@ class Flight:
         self.error, self.trace, self.answered = error, traceback_of(error), True
 
     def wake(self) -> None:
-        """Let all go who wait."""
-        self.over = True
-        for wake in list(self._waiters):  # who joins later sees that it is over
-            with contextlib.suppress(RuntimeError):  # woken before; or its loop is closed, and nobody waits
-                wake()
+        """Let all go who wait; or the one who is to lead now, if it was left to somebody."""
+        self.over = True  # first: who joins later sees it
+        followers = self.followers
+        if followers is None:
+            return
+        heir = followers.flight
+        gates = list(followers.gates.values()) if heir is self else [followers.gates.get(heir)]
+        for gate in gates:
+            if gate is not None:
+                with contextlib.suppress(RuntimeError):  # woken before; or its loop is closed, and nobody waits
+                    gate()
+        self.followers = None  # they know us
 
-    def wait(self, seconds: float | None) -> None:
-        """Block the thread until it is over, or for *seconds*; to be called within waiting()."""
+    def group(self) -> Followers:
+        """Those who wait for it, to join them."""
+        made = Followers(self)
+        followers = self.followers  # nothing is called from here on: the first one to come makes it
+        if followers is None:
+            followers = self.followers = made
+        return followers
+
+    def wait(self, seconds: float | None, own: Flight) -> Flight:
+        """Block the thread until it is over, or *own* is to lead, or for *seconds*; to be called within waiting().
+
+        Returns:
+            The execution that was waited for at the end.
+        """
         gate = threading.Lock()
         gate.acquire()
-        leave = gate.release
-        self._waiters.append(leave)
+        followers = self.group()
+        followers.gates[own] = gate.release
         try:
-            if not self.over:
+            if not followers.flight.over:
                 gate.acquire(timeout=-1 if seconds is None else seconds)
         finally:
-            if not self.over:
-                self._forget(leave)
+            followers.gates.pop(own, None)
+        return followers.flight
 
-    async def wait_async(self, seconds: float | None) -> None:
-        """Suspend the task until it is over, or for *seconds*; to be called within waiting(), on the leader's loop."""
+    async def wait_async(self, seconds: float | None, own: Flight) -> Flight:
+        """The same for a task, on the leader's loop."""
         landed = self.home.create_future()
         wake = functools.partial(_settle, landed, self.home)
-        self._waiters.append(wake)
+        followers = self.group()
+        followers.gates[own] = wake
         timer = None if seconds is None else self.home.call_later(seconds, wake)
         try:
-            if not self.over:
+            if not followers.flight.over:
                 await landed
         finally:
             if timer is not None:
                 timer.cancel()
-            if not self.over:
-                self._forget(wake)
-
-    def _forget(self, wake: Callable[[], object]) -> None:
-        with contextlib.suppress(ValueError):
-            self._waiters.remove(wake)  # a long flight may lose many
+            followers.gates.pop(own, None)
+        return followers.flight
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[bool]:
         """While the caller waits for it: whether he may, or it would be for ever."""
-        mine = _aboard.get()
+        mine, mark, followers = _aboard.get(), object(), self.group()
         try:
             for trip in mine:
-                trip.awaited.append(self.trip)
-            yield not _leads_to(self.trip, mine)
+                trip.awaited[mark] = followers
+            yield not _leads_to(followers.flight.trip, mine)
         finally:
             for trip in mine:
-                with contextlib.suppress(ValueError):
-                    trip.awaited.remove(self.trip)
+                trip.awaited.pop(mark, None)
 
 
 def _leads_to(start: Trip, goals: tuple[Trip, ...]) -> bool:
@@ -141,7 +182,8 @@ def _leads_to(start: Trip, goals: tuple[Trip, ...]) -> bool:
     for trip in reached:
         if trip in goals:
             return True
-        news = [each for each in tuple(trip.awaited) if each not in seen]
+        awaited = (followers.flight.trip for followers in list(trip.awaited.values()))
+        news = [each for each in awaited if each not in seen]
         seen.update(news)
         reached += news
     return False
@@ -189,13 +231,23 @@ class Flights:
                 if known is None or _has_ended(known):
                     leading[flight.key] = flight
                     return None
-        return known
+        return None if known is flight else known  # it may have been left to us
 
     def leave(self, flight: Flight) -> None:
-        """Lead no longer, and wake those who follow; harmless if one does not lead, or twice."""
+        """Lead no longer, and wake those who follow; harmless if one does not lead, or twice.
+
+        If there is no answer, another leads.
+        """
         with self._lock:
             if self._leading.get(flight.key) is flight:
-                del self._leading[flight.key]
+                followers = None if flight.answered else flight.followers
+                heir = None if followers is None else followers.heir()
+                if followers is None or heir is None:
+                    del self._leading[flight.key]
+                else:
+                    heir.followers, followers.flight = followers, heir
+                    heir.key = flight.key  # the very one in the dict: what is equal is not to be asked under the lock
+                    self._leading[flight.key] = heir
         flight.wake()
 
 

@@ -1,9 +1,9 @@
 """Lines: how callers wait for their turn under a rate limit.
 
-The machine (core.rate_limit) says when a turn comes, and calls ``wake`` when it
-has come nearer, because somebody ahead has given up. Whoever is cancelled or
-interrupted while he waits gives up too, and whose turn comes after his caller's
-deadline does not wait at all.
+The machine (core.rate_limit) says how long to sleep, and calls ``wake`` when that has changed:
+somebody ahead has given up, or the limit was changed. Whoever is cancelled or
+interrupted while waiting gives up too, and whoever's turn comes after the caller's
+deadline does not wait, or waits no longer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from ..core.rate_limit import RateLimiter, Turn
+from ..core.rate_limit import RateLimiter
+from ..core.rate_line import Turn
 from ..errors import RateLimitedError
 from .time_left import in_use, shortened
 
@@ -33,13 +34,12 @@ class Line:
         """Wait in the caller's thread.
 
         Raises:
-            RateLimitedError: The turn comes after the caller's deadline.
+            RateLimitedError: The turn comes after the caller's deadline, or, since the limit was changed, too late.
         """
         try:
-            self._check(turn)
             woken = threading.Event()
             turn.wake = woken.set
-            while (left := turn.at - self._clock()) > 0:
+            while (left := self._left(turn)) > 0:
                 if self._own_sleep is not None:
                     self._own_sleep(left)
                 else:
@@ -53,14 +53,13 @@ class Line:
         """Wait in the running task.
 
         Raises:
-            RateLimitedError: The turn comes after the caller's deadline.
+            RateLimitedError: The turn comes after the caller's deadline, or, since the limit was changed, too late.
         """
         loop = asyncio.get_running_loop()
         try:
-            self._check(turn)
             woken = asyncio.Event()
-            turn.wake = lambda: _wake(loop, woken)
-            while (left := turn.at - self._clock()) > 0:
+            turn.wake = lambda: loop.call_soon_threadsafe(woken.set)
+            while (left := self._left(turn)) > 0:
                 if self._own_sleep is not None:
                     self._own_sleep(left)
                     await asyncio.sleep(0)
@@ -75,15 +74,9 @@ class Line:
             self._limiter.withdraw(turn, self._clock())
             raise
 
-    def _check(self, turn: Turn) -> None:
-        if in_use:
-            wait = turn.at - self._clock()
-            if shortened(wait) is not None:
-                raise RateLimitedError(self._key, wait)
-
-
-def _wake(loop: asyncio.AbstractEventLoop, woken: asyncio.Event) -> None:
-    try:
-        loop.call_soon_threadsafe(woken.set)
-    except RuntimeError:  # its loop is closed: nobody waits
-        return
+    def _left(self, turn: Turn) -> float:
+        now = self._clock()
+        left = self._limiter.look(turn, now)
+        if left > 0 and in_use and shortened(turn.at - now) is not None:
+            raise RateLimitedError(self._key, turn.at - now)
+        return left

@@ -37,7 +37,7 @@ class Turns:
             TypeError: ``priorities`` returned no whole number.
         """
         try:
-            self._limiter.take(grip, self.level(args, kwargs))
+            self._limiter.take(grip, None if self._priorities is None else self.level(args, kwargs))
         except BulkheadFullError:
             if not self._limiter.queue.size:
                 raise

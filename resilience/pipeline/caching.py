@@ -209,7 +209,7 @@ class Caching:
                 while (other := self._next(answers, flight)) is not None:
                     if isinstance(other, Entry):
                         return self._given(other, args, kwargs)
-                    if not self._waited(other):
+                    if (other := self._waited(other, flight)) is None:
                         break
                     if other.answered:
                         return self._followed(other)
@@ -243,7 +243,7 @@ class Caching:
                 while (other := self._next(answers, flight)) is not None:
                     if isinstance(other, Entry):
                         return await self._given_async(other, args, kwargs)
-                    if not await self._waited_async(other):
+                    if (other := await self._waited_async(other, flight)) is None:
                         break
                     if other.answered:
                         return self._followed(other)
@@ -283,31 +283,32 @@ class Caching:
             return answers.store.get(flight.key, self._clock())  # it may have come before we boarded
         return leader if leader.home is flight.home else None
 
-    def _waited(self, leader: Flight) -> bool:
-        """Wait for *leader*; False: it would be for ever, or he is too late, and then the wrapper says so."""
+    def _waited(self, leader: Flight, flight: Flight) -> Flight | None:
+        """Wait for *leader*, and for whoever leads after him: who was the last.
+
+        None: the wait would be for ever, or it is too late to begin, and then the wrapper says so.
+        """
         try:
             with leader.waiting() as allowed:
                 left = remaining() if in_use else None
                 if not allowed or (left is not None and left <= 0.0):
-                    return False
-                leader.wait(left)
+                    return None
+                return leader.wait(left, flight)
         except BaseException:
             self._recorder.count(_CANCELLED, self._clock())
             raise
-        return True
 
-    async def _waited_async(self, leader: Flight) -> bool:
+    async def _waited_async(self, leader: Flight, flight: Flight) -> Flight | None:
         """The same for a task."""
         try:
             with leader.waiting() as allowed:
                 left = remaining() if in_use else None
                 if not allowed or (left is not None and left <= 0.0):
-                    return False
-                await leader.wait_async(left)
+                    return None
+                return await leader.wait_async(left, flight)
         except BaseException:
             self._recorder.count(_CANCELLED, self._clock())
             raise
-        return True
 
     def _given(self, kept: Entry, args: _Args, kwargs: _Kwargs) -> Any:
         """The answer that was kept. An exception is raised, or the fallback answers for it, as it did before."""

@@ -173,7 +173,7 @@ def test_of_many_threads_one_executes(registry):
     threads = [threading.Thread(target=lambda: answers.append(slow("a"))) for _ in range(8)]
     for thread in threads:
         thread.start()
-    until(lambda: len(next(iter(slow.resilience._machines.named("cache")))._shared.flights._leading["a",]._waiters) == 7)
+    until(lambda: len(next(iter(slow.resilience._machines.named("cache")))._shared.flights._leading["a",].group().gates) == 7)
     go.set()
     for thread in threads:
         thread.join(30)

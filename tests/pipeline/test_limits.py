@@ -118,10 +118,10 @@ def test_what_is_important_may_use_what_is_kept_from_the_rest(registry):
     def nested(depth, level):
         return nested(depth - 1, level) if depth else "in"
 
-    assert "in" == nested(9, 0)
     assert "in" == nested(4, 1)
-    with pytest.raises(BulkheadFullError):
+    with pytest.raises(BulkheadFullError):  # the tenth grant: every twentieth is for the less important
         nested(5, 1)
+    assert "in" == nested(9, 0)
     with pytest.raises(TypeError, match="whole number"):
         nested(0, "high")
     assert 0 == nested.resilience.snapshot().in_flight

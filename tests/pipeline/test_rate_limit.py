@@ -196,14 +196,12 @@ def test_a_waiting_thread_is_woken_when_the_one_ahead_gives_up():
     ahead = limiter.reserve(now)
     thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
     thread.start()
-    until(lambda: len(limiter.pace.line) == 2 and limiter.pace.line[1].wake is not None)
-    behind = limiter.pace.line[1]
+    until(lambda: limiter.pace.waiting == 2 and limiter.pace.last.wake is not None)
+    behind = limiter.pace.last
     before = behind.at
     limiter.withdraw(ahead, registry.clock())
     assert behind.at < before - 3500
-    with limiter._lock:  # its turn has come
-        behind.at = registry.clock()
-    behind.wake()
+    work.resilience.configure(rate_limit=RateLimit(1000, per=1.0, max_wait=86_400.0))  # its turn comes
     thread.join(30)
     assert ["in"] == results
 

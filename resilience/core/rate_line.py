@@ -1,0 +1,185 @@
+"""The line of those who wait under a rate limit: who is next, and when.
+
+Only the head of the line knows exactly when its turn comes: at ``base`` less the burst's
+tolerance (``ahead``), where ``base`` is until when all ahead of the line is booked.
+The others know a time by which their turn comes at the latest, and are woken as they
+become the head if it comes sooner. So a caller who gives up costs the same however
+many wait: the turn is unlinked, ``booked`` falls by one spacing, and at most one other
+caller is woken. A turn that has come is spent, taken or not.
+
+While a turn is still to come ``booked`` is so far ahead that nobody can pass the line by
+the compiled wrapper, which takes no lock (core.rate_limit). If somebody has passed,
+``booked`` is no longer what was ``planned``, and then all turns have come.
+
+A line is a linked list, and between the first and the last statement of each change nothing is
+called and nothing jumps back. So neither a signal handler nor an interrupt ever finds it half changed:
+CPython looks for both at such places only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+#: States of a turn.
+WAITING: Final = 0
+COME: Final = 1
+LEFT: Final = 2
+REFUSED: Final = 3
+
+
+class Turn:
+    """A place in the line.
+
+    Attributes:
+        pace: Whose line.
+        asked: When its caller came.
+        at: When it comes, at the latest; when exactly is told by RateLimiter.look().
+        state: WAITING, until it is settled how the wait ends.
+        wake: Called when look() would say something else now. If it raises RuntimeError (its event loop is closed),
+            the turn is given up.
+    """
+
+    __slots__ = ("after", "asked", "at", "before", "pace", "state", "wake")
+
+    def __init__(self, pace: Pace, asked: float, at: float) -> None:
+        self.pace, self.asked, self.at, self.state = pace, asked, at, WAITING
+        self.before: Turn | None = None
+        self.after: Turn | None = None
+        self.wake: Callable[[], object] | None = None
+
+
+class Rate:
+    """How fast calls may go, for as long as no other rate is said.
+
+    Attributes:
+        spacing: Seconds that each call books.
+        burst: How many may begin at once after a pause.
+        until: When another took its place, if ``later`` is set.
+        later: That other.
+    """
+
+    __slots__ = ("__weakref__", "burst", "later", "spacing", "until")
+    later: Rate | None
+
+    def __init__(self, spacing: float, burst: int) -> None:
+        self.spacing, self.burst = spacing, burst
+        self.until, self.later = 0.0, None
+
+    def moved(self, booked: float, later: Rate) -> float:
+        """Until when that is booked at the *later* rate which is booked until *booked* at this one.
+
+        What is spent stays spent: neither the number of calls that the burst lacks nor their share of it falls.
+        """
+        spent = (booked - self.until) / self.spacing
+        if spent <= 0.0:
+            return booked
+        return self.until + min(float(later.burst), spent * max(1.0, later.burst / self.burst)) * later.spacing
+
+
+class Pace:
+    """One line of callers. The caller of every method holds the limiter's lock.
+
+    Attributes:
+        rate: At which it goes.
+        booked: Until when all is booked, the turns of those who wait included.
+        base: Until when all ahead of the line is booked.
+        planned: What ``booked`` is unless somebody who need not wait has come since; only while somebody waits.
+        waiting: How many wait.
+        first: The head of the line.
+        last: Its end.
+    """
+
+    __slots__ = ("base", "booked", "first", "last", "planned", "rate", "waiting")
+    first: Turn | None
+    last: Turn | None
+
+    def __init__(self, rate: Rate, now: float) -> None:
+        self.rate = rate
+        self.booked = self.base = self.planned = now
+        self.waiting = 0
+        self.first = self.last = None
+
+    def join(self, turn: Turn, now: float, spacing: float, ahead: float) -> None:
+        """Book *turn*, at the end of the line."""
+        # Without a call to the end.
+        booked = self.booked if self.booked > now else now
+        last = self.last
+        if last is None:
+            self.base = booked
+            self.first = turn
+        else:
+            turn.before = last
+            last.after = turn
+        self.last = turn
+        self.waiting += 1
+        turn.at = booked - ahead
+        self.booked = self.planned = booked + spacing
+
+    def pass_on(self, now: float, spacing: float, ahead: float) -> list[Turn]:
+        """Let go those whose turn has come; who must be woken: they, and the next if its turn comes sooner."""
+        woken: list[Turn] = []
+        while (turn := self.first) is not None and (self.booked != self.planned or self.base - ahead <= now):
+            # Without a call from here ...
+            after = turn.after
+            self.first, turn.after, turn.state = after, None, COME
+            if after is None:
+                self.last = None
+            else:
+                after.before = None
+            self.waiting -= 1
+            self.base += spacing
+            # ... to here.
+            woken.append(turn)
+        if turn is not None and self.base - ahead < turn.at:
+            turn.at = self.base - ahead
+            woken.append(turn)
+        return woken
+
+    def leave(self, turn: Turn, state: int, spacing: float) -> None:
+        """End the wait of *turn*, whose booking those behind it get."""
+        # Without a call to the end.
+        if turn.state != WAITING:
+            return
+        before, after = turn.before, turn.after
+        turn.before = turn.after = None
+        turn.state = state
+        if before is None:
+            self.first = after
+        else:
+            before.after = after
+        if after is None:
+            self.last = before
+        else:
+            after.before = before
+        self.waiting -= 1
+        if self.booked == self.planned:
+            self.booked = self.planned = self.base + self.waiting * spacing
+
+    def plan_anew(self, max_wait: float, spacing: float, ahead: float) -> list[Turn]:
+        """Under another limit refuse whose turn comes too late; who must be woken."""
+        woken: list[Turn] = []
+        turn, at = self.first, self.base - ahead
+        while turn is not None:
+            after = turn.after
+            if at - turn.asked > max_wait:
+                self.leave(turn, REFUSED, spacing)
+                woken.append(turn)
+            else:
+                if at > turn.at:  # it may be too late for its caller's deadline
+                    turn.at = at
+                    woken.append(turn)
+                at += spacing
+            turn = after
+        return woken
+
+    def renew(self, now: float) -> None:
+        """Start over, with nothing booked; who waits goes on at once."""
+        turn, self.first, self.last = self.first, None, None
+        while turn is not None:
+            after = turn.after
+            turn.before = turn.after = None
+            turn.state = COME
+            turn = after
+        self.waiting = 0
+        self.booked = self.base = self.planned = now
