@@ -12,13 +12,13 @@ import logging
 import os
 import random as _random
 import threading
-import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 from .core.events import CommandAdded, CommandRemoved
+from .drivers.system_clock import monotonic
 from .drivers.workers import WorkerPool
 from .errors import ConfigError
 from .metrics.collapses import Collapses
@@ -51,7 +51,7 @@ class Registry:
             outside the lock and before the command is announced; None: nobody wants to know.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic,
+    def __init__(self, *, clock: Callable[[], float] = monotonic,
                  random: Callable[[], float] = _random.random) -> None:
         if not callable(clock):
             raise TypeError(f"clock must be callable, not {clock!r}")

@@ -26,7 +26,7 @@ from ..core.cache import Cache, Entry, Store
 from ..core.outcome import Event
 from ..drivers.flights import Flight, Flights, running_loop
 from ..drivers.request import current_request
-from ..drivers.time_left import in_use, ran_out, remaining
+from ..drivers.time_left import in_use, ran_out, remaining, waited_in_vain
 from ..errors import RejectedError
 from ..metrics.recorder import Recorder
 from .cache_keys import CacheKeys
@@ -290,6 +290,8 @@ class Caching:
                 if not allowed or (left is not None and left <= 0.0):
                     return False
                 leader.wait(left)
+                if left is not None and not leader.over and waited_in_vain(left, remaining() or 0.0):
+                    return False
         except BaseException:
             self._recorder.count(_CANCELLED, self._clock())
             raise
@@ -303,6 +305,8 @@ class Caching:
                 if not allowed or (left is not None and left <= 0.0):
                     return False
                 await leader.wait_async(left)
+                if left is not None and not leader.over and waited_in_vain(left, remaining() or 0.0):
+                    return False
         except BaseException:
             self._recorder.count(_CANCELLED, self._clock())
             raise
