@@ -5,6 +5,7 @@ Nothing that is reported is lost, nothing is decided twice, and no answer is mad
 
 import pytest
 
+from resilience.core.adaptive import AdaptiveLimit, Limiter
 from resilience.core.breaker import CircuitBreaker
 from resilience.core.budget import Budget, RetryBudget
 from resilience.core.circuit import Circuit
@@ -196,6 +197,28 @@ def test_a_budget_that_is_met_by_itself_allows_no_more_than_it_has():
         while state["budget"].withdraw(2.5):
             more += 1
         assert more in (2, 3), n  # of four calls, or five with the visitor's, two had their retries
+        state.clear()
+
+
+def test_an_adaptive_limit_that_is_met_by_itself_adopts_what_it_is_told():
+    state = {}
+
+    def work():
+        machine = Limiter(AdaptiveLimit(initial=10, min_calls=1, window=0.1), key="k", now=0.0)
+        state["machine"] = machine
+        for n in range(1, 4):
+            machine.settle(machine.acquire(n * 1.0), SUCCESS, n - 0.05, n * 1.0)
+
+    def visit():
+        if "machine" in state:
+            state["machine"].configure(AdaptiveLimit(initial=3, most=3, min_calls=1, window=0.1), 3.0)
+            state["visited"] = True
+
+    for n in visited(work, visit):
+        machine = state["machine"]
+        if "visited" in state:
+            assert machine.limit <= 3, n
+        assert 0 == machine.in_flight, n
         state.clear()
 
 
