@@ -76,8 +76,10 @@ class Ticker:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._interval
         while True:
-            await asyncio.sleep(max(0.0, due - loop.time()))
-            due = max(due + self._interval, loop.time())
+            now = loop.time()
+            due = min(max(due, now), now + self._interval)  # the loop's clock may have gone back
+            await asyncio.sleep(due - now)
+            due += self._interval
             chunks = await self._tick()
             for queue in self._listeners:
                 if queue.empty():

@@ -12,7 +12,6 @@ import logging
 import os
 import random as _random
 import threading
-import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -23,6 +22,7 @@ from .commands.derived_keys import DerivedKeys
 from .commands.keyspace import KeyedCommands
 from .core.events import CommandAdded, CommandRemoved
 from .core.thread_pool import ThreadPool
+from .drivers.system_clock import monotonic
 from .drivers.workers import WorkerPool
 from .errors import ConfigError
 from .metrics.collapses import Collapses
@@ -52,7 +52,7 @@ class Registry:
             outside the lock and before the command is announced; None: nobody wants to know.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic,
+    def __init__(self, *, clock: Callable[[], float] = monotonic,
                  random: Callable[[], float] = _random.random) -> None:
         if not callable(clock):
             raise TypeError(f"clock must be callable, not {clock!r}")

@@ -21,7 +21,6 @@ it; level 0 may use all. Who finds no token may wait in a short queue
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from math import inf
@@ -34,6 +33,7 @@ from .admission_queue import FAIR_AFTER, LEVELS, AdmissionQueue, Ticket, level_o
 from .bulkhead import TOKEN, Bulkhead, Slots
 from .checks import by_identity, flag, number, strict
 from .outcome import CUT_SHORT, SUCCESS, TIMEOUT
+from .reentrance import Guard
 from .tuner import ALGORITHMS, Reading, Tuner
 
 RING: Final = 100  # calls that are read at most: a median of more is hardly better
@@ -109,8 +109,8 @@ class Limiter:
         shadow: Called for each call that would have been refused, in shadow mode; None: refuse it.
     """
 
-    __slots__ = ("_busy", "_config", "_kept", "_key", "_lock", "_note", "_peaks", "_ring", "_since", "_slow_s",
-                 "_until", "_window_at", "queue", "shadow", "slots", "tuner")
+    __slots__ = ("_config", "_guard", "_kept", "_key", "_note", "_peaks", "_ring", "_since", "_slow_s", "_until",
+                 "_window_at", "queue", "shadow", "slots", "tuner")
 
     def __init__(self, config: AdaptiveLimit, *, key: str, now: float, slots: Slots | None = None) -> None:
         """Start at ``config.initial``.
@@ -125,6 +125,7 @@ class Limiter:
         self.shadow: Callable[[], object] | None = None
         self.slots = Slots(Bulkhead(config.initial), key=key) if slots is None else slots
         self._peaks = [0, 0]  # most in flight that our own and the other reader have not heard of
+        self._guard = Guard()
         self.renew(now)
 
     @property
@@ -209,7 +210,7 @@ class Limiter:
             elif self._config.count_failures:
                 self._note(-inf)
         if now >= self._until:
-            self._read(now)
+            self._guard.ask(self._read, now)
         if self.queue.crowd:
             self._hand_on(now)
 
@@ -246,13 +247,8 @@ class Limiter:
 
     def configure(self, config: AdaptiveLimit, now: float) -> None:
         """Go on under *config*; the limit stays as far as it may, and what was learnt."""
-        self._config = config
-        self._slow_s = inf if config.slow_call is None else config.slow_call
         woken = self.queue.configure(config.max_queue, config.max_queue_for)
-        with self._lock:
-            self.tuner.config = config
-            if not self._busy:  # else: who is at work will see the new one
-                self._resize()
+        self._guard.do(self._adopt, config)
         for ticket in woken:
             self._wake(ticket)
         if self.queue.crowd:
@@ -260,22 +256,14 @@ class Limiter:
 
     def clear(self, now: float) -> None:
         """Forget what was learnt: the limit is the initial one. Who is in flight or waits goes on."""
-        with self._lock:
-            if self._busy:  # our own thread, in a signal handler
-                return
-            self._ring.clear()
-            self.tuner = Tuner(self._config, now)
-            self._resize()
-            self._since = self._window_at = now
-            self._until = now + self.tuner.span_s
+        self._guard.do(self._clear, now)
         if self.queue.crowd:
             self._hand_on(now)
 
     def renew(self, now: float) -> None:
         """Start over in a forked child, where none of the other threads' calls goes on."""
         config = self._config
-        self._lock = threading.RLock()
-        self._busy = False  # somebody holds the lock; seen by a signal handler in the same thread only
+        self._guard.renew()
         self._ring: deque[float] = deque(maxlen=RING)  # seconds; below zero: lost
         self._note = self._ring.append
         self._slow_s = inf if config.slow_call is None else config.slow_call
@@ -287,25 +275,34 @@ class Limiter:
         self._since = self._window_at = now
         self._until = now + self.tuner.span_s
 
+    # -- under the lock
+
+    def _adopt(self, config: AdaptiveLimit) -> None:
+        self._config = self.tuner.config = config
+        self._slow_s = inf if config.slow_call is None else config.slow_call
+        self._resize()
+
+    def _clear(self, now: float) -> None:
+        self._ring.clear()
+        self.tuner = Tuner(self._config, now)
+        self._resize()
+        self._since = self._window_at = now
+        self._until = now + self.tuner.span_s
+
     def _read(self, now: float) -> None:
-        with self._lock:
-            if self._busy or now < self._until:
+        if now < self._until:  # another thread was faster
+            return
+        ring, span_s, most = self._ring, now - self._window_at, self._peak(0)
+        if len(ring) < self._config.min_calls:
+            if span_s < PATIENCE * self.tuner.span_s:
                 return
-            self._busy = True
-            try:
-                ring, span_s, most = self._ring, now - self._window_at, self._peak(0)
-                if len(ring) < self._config.min_calls:
-                    if span_s < PATIENCE * self.tuner.span_s:
-                        return
-                    self.tuner.give_up(now)
-                else:
-                    self.tuner.read(self._reading(list(ring), span_s, most), now)
-                ring.clear()
-                changed = self._resize()
-                self._since = self._window_at = now + self.tuner.rtt_s * SETTLES if changed else now
-                self._until = self._window_at + self.tuner.span_s
-            finally:
-                self._busy = False
+            self.tuner.give_up(now)
+        else:
+            self.tuner.read(self._reading(list(ring), span_s, most), now)
+        ring.clear()
+        changed = self._resize()
+        self._since = self._window_at = now + self.tuner.rtt_s * SETTLES if changed else now
+        self._until = self._window_at + self.tuner.span_s
 
     def _reading(self, times: list[float], span_s: float, most: int) -> Reading:
         lost = sum(time < 0 for time in times)

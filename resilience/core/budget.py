@@ -15,7 +15,6 @@ retries, which are rare, take the lock.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from math import inf
 from typing import Final
@@ -23,6 +22,7 @@ from typing import Final
 import attrs
 
 from .checks import number, strict
+from .reentrance import Guard
 from .window import Tally, TimeWindow
 
 _CALLS: Final = 0  # columns of the window
@@ -49,14 +49,14 @@ class RetryBudget:
 class Budget:
     """The machine of a RetryBudget: a pacer. Every method may be called from any thread, and by a signal handler."""
 
-    __slots__ = ("_busy", "_config", "_known_from", "_lock", "_tally", "_window", "bump", "edge")
-    _busy: bool
+    __slots__ = ("_config", "_guard", "_known_from", "_tally", "_window", "bump", "edge")
     _known_from: float
     bump: Callable[[], int]
     _window: TimeWindow
 
     def __init__(self, config: RetryBudget, now: float) -> None:
         self._config = config
+        self._guard = Guard()
         self.renew(now)
 
     @property
@@ -69,66 +69,62 @@ class Budget:
         if now < self.edge:
             self.bump()
             return
-        with self._lock:
-            if not self._busy:  # else: our own thread, in a signal handler; the one below rolls
-                self._roll(now)
-            self.bump()
+        self._guard.ask(self._roll, now)  # or our own thread is at it, in a signal handler's way
+        self.bump()
 
     def withdraw(self, now: float) -> bool:
         """Whether a retry may be made; if so, it is counted."""
-        with self._lock:
-            if self._busy:
-                return False
-            self._roll(now)
-            self._busy = True
-            try:
-                calls, retries = self._window.sums(now)
-                known_s = min(self._config.window, now - self._known_from)
-                if retries + 1 > self._config.ratio * calls + self._config.per_second * known_s:
-                    return False
-                self._window.totals[_RETRIES] += 1
-            finally:
-                self._busy = False
-        return True
+        return self._guard.ask(self._withdraw, now) is True
 
     def refund(self) -> None:
         """What was withdrawn just now is not made after all."""
-        with self._lock:
-            self._window.totals[_RETRIES] -= 1
+        self._guard.do(self._refund)
 
     def configure(self, config: RetryBudget, now: float) -> None:
         """Go on under *config*; what was counted stays."""
-        with self._lock:
-            self._roll(now)
-            if config.window > self._config.window:
-                self._known_from = max(self._known_from, now - self._config.window)
-            self._window = self._window.resized(window=config.window, buckets=_SLICES, now=now)
-            self._config, self.edge = config, self._window.edge
+        self._guard.do(self._adopt, config, now)
 
     def clear(self, now: float) -> None:
         """Forget the calls and retries of the window."""
-        with self._lock:
-            if not self._busy:
-                self._roll(now)
-                self._window.clear()
-                self._known_from = -inf
+        self._guard.do(self._clear, now)
 
     def renew(self, now: float) -> None:
         """Start over in a forked child."""
-        self._lock = threading.RLock()
-        self._busy = False
+        self._guard.renew()
         self._known_from = -inf  # nothing was done before there was a budget
         self._tally = Tally()
         self.bump = self._tally.bump  # for one who has looked at ``edge`` himself
         self._window = TimeWindow(2, window=self._config.window, buckets=_SLICES, now=now)
         self.edge = self._window.edge
 
+    # -- under the lock
+
     def _roll(self, now: float) -> None:
-        self._busy = True
-        try:
-            self._window.totals[_CALLS] += self._tally.take()  # all of them were in the running slice
-            if now >= self._window.edge:
-                self._window.roll(now)
-            self.edge = self._window.edge
-        finally:
-            self._busy = False
+        self._window.totals[_CALLS] += self._tally.take()  # all of them were in the running slice
+        if now >= self._window.edge:
+            self._window.roll(now)
+        self.edge = self._window.edge
+
+    def _withdraw(self, now: float) -> bool:
+        self._roll(now)
+        calls, retries = self._window.sums(now)
+        known_s = min(self._config.window, now - self._known_from)
+        if retries + 1 > self._config.ratio * calls + self._config.per_second * known_s:
+            return False
+        self._window.totals[_RETRIES] += 1
+        return True
+
+    def _refund(self) -> None:
+        self._window.totals[_RETRIES] -= 1
+
+    def _adopt(self, config: RetryBudget, now: float) -> None:
+        self._roll(now)
+        if config.window > self._config.window:
+            self._known_from = max(self._known_from, now - self._config.window)
+        self._window = self._window.resized(window=config.window, buckets=_SLICES, now=now)
+        self._config, self.edge = config, self._window.edge
+
+    def _clear(self, now: float) -> None:
+        self._roll(now)
+        self._window.clear()
+        self._known_from = -inf

@@ -25,13 +25,12 @@ growing share of the calls is admitted and weighed as in a closed circuit, so
 that a target which has just come back is not met by all of its callers at once.
 
 A signal handler, or a finalizer that the garbage collector runs, may call in
-while its own thread is at work under the lock. What it reports then is put off
-until that work is done; what it asks is refused if the answer needs the lock.
+while its own thread is at work under the lock (reentrance.py). What it reports then is
+put off until that work is done; what it asks is refused if the answer needs the lock.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from math import inf
 from typing import Any, Final
@@ -40,6 +39,7 @@ from ..errors import CircuitOpenError
 from .breaker import CircuitBreaker
 from .events import State, StateChanged, Trigger
 from .outcome import CUT_SHORT, FAILURE, REJECTED, SUCCESS, TIMEOUT
+from .reentrance import MET, Guard
 from .saved import SavedCircuit
 from .terms import BAD, GOOD, SLOW_BAD, SLOW_GOOD, Closed, Disabled, ForcedClosed, ForcedOpen, HalfOpen, Open, Term
 
@@ -81,9 +81,8 @@ class Circuit:
     which is past when the term is.
     """
 
-    __slots__ = ("_busy", "_config", "_emit", "_group", "_horizon", "_key", "_late", "_lock", "_openings", "_random",
-                 "_shadow", "slow_s", "term")
-    _busy: bool
+    __slots__ = ("_config", "_group", "_guard", "_horizon", "_key", "_openings", "_random", "_shadow", "slow_s",
+                 "term")
     _shadow: Callable[[], object] | None  # told of each call that would have been refused
 
     def __init__(self, config: CircuitBreaker, *, key: str, group: str, now: float,
@@ -100,8 +99,9 @@ class Circuit:
             random: Numbers in [0, 1), drawn when the circuit opens with jitter.
             horizon: Until when the caller may keep good results to itself, see ``calm_until``.
         """
-        self._key, self._group, self._emit, self._random = key, group, emit, random
+        self._key, self._group, self._random = key, group, random
         self._horizon = horizon
+        self._guard = Guard(emit)
         self._config = config
         self._shadow = None
         self.slow_s = inf if config.slow_call is None else config.slow_call
@@ -144,7 +144,7 @@ class Circuit:
         if outcome == SUCCESS and now < permit.calm_until and not slow:
             permit.bump()
             return
-        self._settle(permit, outcome, slow, now)
+        self._guard.do(self._weigh, permit, outcome, slow, now)
 
     def retry_after(self, now: float) -> float | None:
         """Seconds until asking again can help; None while calls are admitted."""
@@ -166,28 +166,14 @@ class Circuit:
 
     @shadow.setter
     def shadow(self, shadow: Callable[[], object] | None) -> None:
-        with self._lock:
-            self._shadow = shadow
-            self._bar(self.term)
+        self._guard.do(self._set_shadow, shadow)
 
     def steer(self, trigger: Trigger, now: float) -> None:
         """An operator's word: FORCED_OPEN, FORCED_CLOSED, DISABLED, RELEASED or RESET.
 
         RELEASED of a circuit that nobody forced changes nothing.
         """
-        event = None
-        with self._lock:
-            if self._busy:
-                self._late += ((self.steer, trigger, now),)
-                return
-            self._busy = True
-            try:
-                if trigger is Trigger.RESET or TRANSITIONS.get((self.term.state, trigger), self.term.state) \
-                        is not self.term.state:
-                    event = self._begin(trigger, now)
-            finally:
-                self._busy = False
-        self._tell(event)
+        self._guard.do(self._steer, trigger, now)
 
     def configure(self, config: CircuitBreaker, now: float) -> None:
         """Go on under *config*; state and statistics stay.
@@ -195,23 +181,7 @@ class Circuit:
         An open circuit's wait is reckoned anew from when it opened; a half-open
         term keeps the probes it was given.
         """
-        with self._lock:
-            if self._busy:
-                self._late += ((self.configure, config, now),)
-                return
-            self._busy = True
-            try:
-                self._config = config
-                self.slow_s = inf if config.slow_call is None else config.slow_call
-                term = self.term
-                if isinstance(term, Closed):
-                    term.adopt(config, now)
-                elif isinstance(term, Open):
-                    term.until = term.since + config.wait(term.openings, term.u)
-                    self._bar(term)
-            finally:
-                self._busy = False
-        self._tell(None)
+        self._guard.do(self._adopt, config, now)
 
     def save(self, now: float) -> SavedCircuit:
         """What to keep over a restart; see restore()."""
@@ -230,61 +200,69 @@ class Circuit:
         if saved.state in operator:
             self.steer(operator[State(saved.state)], now)
             return
-        event = None
-        with self._lock:
-            term = self.term
-            if saved.state == State.OPEN:
-                event = self._begin(Trigger.RESTORED, now)
-                opened = self.term
-                self._openings = max(1, saved.openings)
-                opened.until = now + max(0.0, saved.remaining - elapsed)
-                self._bar(opened)
-            elif isinstance(term, Closed) and (self._config.window_calls is not None or elapsed < self._config.window):
-                term.recall(saved.counts, now)
-        self._tell(event)
+        self._guard.do(self._restore, saved, elapsed, now)
 
     def renew(self, now: float) -> None:
-        """Start over in a forked child: a lock that another thread held at the fork is never released there."""
-        self._lock = threading.RLock()
-        self._busy = False  # somebody holds the lock; seen by itself only
-        self._late: tuple[tuple[Any, ...], ...] = ()  # methods to call, with arguments, once it is done
+        """Start over in a forked child."""
+        self._guard.renew()
         self._openings = 0  # in a row, without a recovery in between
         self.term: Term = Closed(0, now, self._config, self._horizon)
 
     def _knock(self, now: float) -> Term | None:
-        event = permit = None
-        with self._lock:
-            if self._busy:
-                return self.term if self.term.passes else None
-            self._busy = True
-            try:
-                trigger = self.term.ends_by if now >= self.term.until else self.term.look(now)
-                if trigger is not None:
-                    event = self._begin(trigger, now)
-                term = self.term
-                if term.passes or (isinstance(term, HalfOpen) and term.admit(now)):
-                    permit = term
-            finally:
-                self._busy = False
-        self._tell(event)
-        return permit
+        grip: list[Term] = []
+        if self._guard.ask(self._answer, now, grip) is MET:
+            return self.term if self.term.passes else None
+        return grip[0] if grip else None
 
-    def _settle(self, permit: Term, outcome: int, slow: bool, now: float) -> None:
+    # -- under the lock; what these return is told when it is free
+
+    def _answer(self, now: float, grip: list[Term]) -> StateChanged | None:
+        """Put a permit into *grip*, if there is one."""
         event = None
-        with self._lock:
-            if self._busy:
-                self._late += ((self._settle, permit, outcome, slow, now),)
-                return
-            self._busy = True
-            try:
-                if permit is self.term:  # else: a late answer from an earlier term
-                    event = self._weigh(permit, outcome, slow, now)
-            finally:
-                self._busy = False
-        if event is not None or self._late:
-            self._tell(event)
+        trigger = self.term.ends_by if now >= self.term.until else self.term.look(now)
+        if trigger is not None:
+            event = self._begin(trigger, now)
+        term = self.term
+        if term.passes or (isinstance(term, HalfOpen) and term.admit(now)):
+            grip.append(term)
+        return event
+
+    def _set_shadow(self, shadow: Callable[[], object] | None) -> None:
+        self._shadow = shadow
+        self._bar(self.term)
+
+    def _steer(self, trigger: Trigger, now: float) -> StateChanged | None:
+        state = self.term.state
+        if trigger is Trigger.RESET or TRANSITIONS.get((state, trigger), state) is not state:
+            return self._begin(trigger, now)
+        return None
+
+    def _adopt(self, config: CircuitBreaker, now: float) -> None:
+        self._config = config
+        self.slow_s = inf if config.slow_call is None else config.slow_call
+        term = self.term
+        if isinstance(term, Closed):
+            term.adopt(config, now)
+        elif isinstance(term, Open):
+            term.until = term.since + config.wait(term.openings, term.u)
+            self._bar(term)
+
+    def _restore(self, saved: SavedCircuit, elapsed: float, now: float) -> StateChanged | None:
+        term = self.term
+        if saved.state == State.OPEN:
+            event = self._begin(Trigger.RESTORED, now)
+            opened = self.term
+            self._openings = max(1, saved.openings)
+            opened.until = now + max(0.0, saved.remaining - elapsed)
+            self._bar(opened)
+            return event
+        if isinstance(term, Closed) and (self._config.window_calls is not None or elapsed < self._config.window):
+            term.recall(saved.counts, now)
+        return None
 
     def _weigh(self, permit: Term, outcome: int, slow: bool, now: float) -> StateChanged | None:
+        if permit is not self.term:  # a late answer from an earlier term
+            return None
         if outcome == SUCCESS:
             trigger = permit.record(SLOW_GOOD if slow else GOOD, now)
         elif outcome in (FAILURE, TIMEOUT) or (outcome == REJECTED and self._config.count_rejections):
@@ -298,7 +276,7 @@ class Circuit:
         return None if trigger is None else self._begin(trigger, now)
 
     def _begin(self, trigger: Trigger, now: float) -> StateChanged:
-        """Start the next term. The caller holds the lock."""
+        """Start the next term."""
         old, config = self.term, self._config
         state, seq = TRANSITIONS[old.state, trigger], old.seq + 1
         heir = old if isinstance(old, Closed) and trigger is not Trigger.RESET else None
@@ -324,15 +302,6 @@ class Circuit:
         """Say until when there is no need to ask; in shadow mode there always is."""
         if isinstance(term, Open):
             term.refuses_until = term.until if self._shadow is None else -inf
-
-    def _tell(self, event: StateChanged | None) -> None:
-        if event is not None:
-            self._emit(event)
-        while self._late:
-            with self._lock:
-                late, self._late = self._late, ()
-            for method, *arguments in late:
-                method(*arguments)
 
     def __getstate__(self) -> Any:
         raise TypeError("a circuit belongs to one process and cannot be pickled")

@@ -19,8 +19,6 @@ of the window ends, which is nearly every call of a healthy target.
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable
 from math import inf
 from typing import Final
@@ -30,6 +28,7 @@ import attrs
 from ..errors import ThrottledError
 from .checks import flag, number, strict
 from .outcome import FAILURE, SUCCESS, TIMEOUT
+from .reentrance import MET, Guard
 from .window import Tally, TimeWindow
 
 ACCEPTED: Final = 0  # columns of the window
@@ -77,8 +76,7 @@ class Throttler:
         shadow: Called for each call that would have been refused, in shadow mode; None: refuse it.
     """
 
-    __slots__ = ("_busy", "_calm_until", "_config", "_key", "_late", "_lock", "_tally", "_window", "rate",
-                 "shadow")
+    __slots__ = ("_calm_until", "_config", "_guard", "_key", "_tally", "_window", "rate", "shadow")
 
     def __init__(self, config: Throttle, *, key: str, now: float) -> None:
         """Start with an empty window.
@@ -90,13 +88,12 @@ class Throttler:
         """
         self._config, self._key = config, key
         self.shadow: Callable[[], object] | None = None
+        self._guard = Guard()
         self.renew(now)
 
     def renew(self, now: float) -> None:
-        """Start over in a forked child: a lock that another thread held at the fork is never released there."""
-        self._lock = threading.RLock()
-        self._busy = False  # somebody holds the lock; seen by a signal handler in the same thread only
-        self._late: deque[tuple[int, float]] = deque()  # what such a one had to count
+        """Start over in a forked child."""
+        self._guard.renew()
         self._tally = Tally()
         self._window = TimeWindow(2, window=self._config.window, buckets=SLICES, now=now)
         self._calm_until = -inf
@@ -127,88 +124,63 @@ class Throttler:
             if now < self._calm_until:
                 self._tally.bump()
                 return
-            self._count(ACCEPTED, now)
+            self._guard.do(self._count, ACCEPTED, now)
         elif outcome == TIMEOUT or (outcome == FAILURE and self._config.count_failures):
-            self._count(UNACCEPTED, now)
+            self._guard.do(self._count, UNACCEPTED, now)
 
     def sums(self, now: float) -> tuple[int, int]:
         """Requests in the window that were accepted, and that were not (refused here among them)."""
-        with self._lock:
-            if not self._busy:
-                self._harvest()
-            accepted, unaccepted = self._window.sums(now)
+        found = self._guard.ask(self._sums, now)
+        accepted, unaccepted = self._window.glance() if found is MET else found
         return accepted, unaccepted
 
     def configure(self, config: Throttle, now: float) -> None:
         """Go on under *config*; the history stays."""
-        with self._lock:
-            self._config = config
-            if self._busy:  # who is at work will look at the new one
-                return
-            self._busy = True
-            try:
-                self._harvest()
-                self._window = self._window.resized(window=config.window, buckets=SLICES, now=now)
-                self._weigh(now)
-            finally:
-                self._busy = False
+        self._guard.do(self._adopt, config, now)
 
     def clear(self, now: float) -> None:
         """Forget the history."""
-        with self._lock:
-            if self._busy:  # our own thread, in a signal handler
-                return
-            self._busy = True
-            try:
-                self._late.clear()
-                self._harvest()
-                self._window.clear()
-                self._weigh(now)
-            finally:
-                self._busy = False
+        self._guard.do(self._clear, now)
 
     def _refuses(self, now: float, u: float) -> bool:
         """Whether the rate still stands now that time has passed; if the call is refused, it is counted."""
-        with self._lock:
-            if self._busy:
-                if self.shadow is None:
-                    self._late.append((UNACCEPTED, now))
-                return True
-            self._busy = True
-            try:
-                self._harvest()
-                self._weigh(now)
-                refused = u < self.rate
-                if refused and self.shadow is None:  # in shadow it is sent, and counted by its answer
-                    self._window.add(UNACCEPTED, now)
-                    self._weigh(now)
-            finally:
-                self._busy = False
-        self._catch_up()
+        refused = self._guard.ask(self._decide, now, u)
+        if refused is MET:  # as the rate was
+            if self.shadow is None:
+                self._guard.do(self._count, UNACCEPTED, now)
+            return True
+        return bool(refused)
+
+    # -- under the lock
+
+    def _sums(self, now: float) -> list[int]:
+        self._harvest()
+        return self._window.sums(now)
+
+    def _adopt(self, config: Throttle, now: float) -> None:
+        self._config = config
+        self._harvest()
+        self._window = self._window.resized(window=config.window, buckets=SLICES, now=now)
+        self._weigh(now)
+
+    def _clear(self, now: float) -> None:
+        self._harvest()
+        self._window.clear()
+        self._weigh(now)
+
+    def _decide(self, now: float, u: float) -> bool:
+        self._harvest()
+        self._weigh(now)
+        refused = u < self.rate
+        if refused and self.shadow is None:  # in shadow it is sent, and counted by its answer
+            self._window.add(UNACCEPTED, now)
+            self._weigh(now)
         return refused
 
     def _count(self, column: int, now: float) -> None:
-        with self._lock:
-            if self._busy:
-                self._late.append((column, now))
-                return
-            self._busy = True
-            try:
-                self._harvest()
-                self._window.add(column, now)
-                self._weigh(now)
-            finally:
-                self._busy = False
-        self._catch_up()
-
-    def _catch_up(self) -> None:
-        """Count what a signal handler had to put off."""
-        while self._late:
-            try:
-                column, now = self._late.popleft()
-            except IndexError:  # another thread was faster
-                return
-            self._count(column, now)
+        self._harvest()
+        self._window.add(column, now)
+        self._weigh(now)
 
     def _harvest(self) -> None:
         """Bring the tallied acceptances into the slice they happened in, which is the running one."""

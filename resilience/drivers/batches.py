@@ -29,7 +29,7 @@ from typing import Any
 
 from ..core.batch import Batch, Batcher, Collapse, Place, Ticket
 from ..core.twins import traceback_of, twin_of
-from .time_left import Patience, in_use
+from .time_left import Patience, in_use, waited_in_vain
 
 _TOKEN = (None,)
 
@@ -98,7 +98,7 @@ class ThreadBatches:
 
     def __init__(self, config: Collapse, run: Callable[[Any, list[Place]], None], keep: Callable[[Any], Any],
                  clock: Callable[[], float], name: str) -> None:
-        self._run, self._clock, self._name = run, clock, name
+        self._run, self._clock, self._name, self._window = run, clock, name, config.window
         self._batcher = Batcher(config, lambda lane, owner: ThreadBatch(lane, keep(owner)))
 
     @property
@@ -151,16 +151,19 @@ class ThreadBatches:
             if grip:
                 self._lead(batch, gate, caller.patience)
             else:
-                gate.acquire(timeout=-1 if caller.patience is None else caller.patience.left())
+                left = -1.0 if caller.patience is None else caller.patience.left()
+                if not gate.acquire(timeout=left) and caller.patience is not None:
+                    _check(caller.patience, left)
         return place
 
     def _lead(self, batch: ThreadBatch, gate: threading.Lock, patience: Patience | None) -> None:
         while not batch.closed:
-            left = batch.due - self._clock()
+            left = min(batch.due - self._clock(), self._window)
             if left <= 0:
                 break
             if patience is not None and (end := patience.left()) < left:
-                self._rest(gate, end)
+                if not self._rest(gate, end) and not hasattr(self._clock, "sleep"):
+                    _check(patience, end)
             elif not self._rest(gate, left):
                 break
         self._run(batch.kept, self._batcher.take(batch))
@@ -190,6 +193,16 @@ class ThreadBatches:
             batch.pass_on()
         elif caller.led and batch.over and not batch.told:
             batch.wake()
+
+
+def _check(patience: Patience, waited: float) -> None:
+    """Look at *patience* after a wait for all of it.
+
+    Raises:
+        DeadlineExceededError: It has come to an end, or its clock stands still.
+    """
+    if waited_in_vain(waited, patience.left()):
+        raise patience.lost()
 
 
 def _ring(gate: threading.Lock) -> None:
@@ -280,7 +293,8 @@ class TaskBatches:
             home = self._move_in(loop)
         waiting = Waiting(loop, home)
         try:
-            home.batcher.join(waiting, lane, key, item, loop.time(), owner)
+            now = loop.time()
+            home.batcher.join(waiting, lane, key, item, now, owner)
             batch, place = waiting.batch, waiting.place
             assert batch is not None
             assert place is not None
@@ -291,7 +305,10 @@ class TaskBatches:
                 waiting.waiter.add_done_callback(lambda _: timer.cancel())
             if batch.closed:
                 self._start(loop, home, batch)
-            elif batch.timer is None:
+            elif batch.timer is None or batch.due > now + self._config.window:  # the loop's clock may have gone back
+                if batch.timer is not None:
+                    batch.timer.cancel()
+                    batch.due = now + self._config.window
                 batch.timer = loop.call_at(batch.due, self._start, loop, home, batch)
         except BaseException:
             self.leave(waiting)

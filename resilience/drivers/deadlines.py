@@ -6,6 +6,13 @@ all. A call appends a *watch* and marks it done when it ends; those done at the
 head are dropped by the next call. The timer looks at the head, cancels what is
 due and sets itself for the next one.
 
+All of it is on the loop's clock, ``loop.time()``, read by a call of that method and
+never in its place: it may be virtual, patched on the loop or its class, or real while
+the process's clock is frozen. It may also go back, as it does when a test ends the
+freezing of the process's clock: then the order no longer holds, and the one timer may
+be set for a time decades away. The calls that begin after that get a FIFO and a timer
+of their own, so that each is cancelled exactly when asyncio.timeout would cancel it.
+
 What asyncio.timeout guarantees holds here too: only a cancellation that we sent
 becomes a CallTimeoutError, a user's own TimeoutError stays the user's, and an
 outer cancellation stays a cancellation even when ours came with it (the count
@@ -18,7 +25,7 @@ import asyncio
 import weakref
 from asyncio import current_task
 from collections import deque
-from time import monotonic
+from math import inf
 from typing import Any, Final
 
 from ..core.exception_groups import matches
@@ -35,30 +42,34 @@ _WITHIN: Final = "not fired, but within a caller's deadline"
 
 
 class _Fifo:
-    """The watches of one loop and one timeout, in the order of their deadlines."""
+    """The watches of one loop and one timeout, in the order of their deadlines.
 
-    __slots__ = ("armed", "full", "loop", "plain", "timeout", "watches")
+    Attributes:
+        last: The latest deadline; a watch with an earlier one would break the order. Infinite while no timer is set,
+            so that one comparison tells both.
+    """
+
+    __slots__ = ("full", "last", "loop", "timeout", "watches")
     cut = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
         self.loop = weakref.ref(loop)  # the loop owns us, through the table below
-        # Most loops tell the time by a method that does nothing but call this.
-        self.plain = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
         self.timeout = timeout
         self.watches: deque[Watch] = deque()
-        self.armed = False
+        self.last = inf
         self.full = _SWEEP_AT  # how many watches are worth a sweep
 
     def due(self, loop: asyncio.AbstractEventLoop) -> None:
         """Cancel the calls whose deadline has passed; set the timer for the next."""
         now, watches = loop.time(), self.watches
-        self.armed = False  # so that an interrupt in here is made good by the next call
+        self.last = inf  # so that an interrupt in here is made good by the next call
         while watches:
             watch = watches[0]
             task = watch[_TASK]
             if task is not None:
                 if watch[_DEADLINE] > now:
                     self.arm(loop, watch[_DEADLINE])
+                    self.last = watches[-1][_DEADLINE]
                     return
                 watch[_FIRED] = True
                 task.cancel()
@@ -67,7 +78,7 @@ class _Fifo:
     def arm(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
         """Set the timer."""
         loop.call_at(deadline, self.due, loop)
-        self.armed = True
+        self.last = deadline
 
     def sweep(self) -> None:
         """Drop the calls that ended behind one that goes on."""
@@ -148,7 +159,9 @@ class Deadlines:
         fifo = self._fifo
         if fifo is None or fifo.loop() is not loop or fifo.timeout != timeout:
             fifo = self._join(loop, timeout)
-        deadline = (monotonic() if fifo.plain else loop.time()) + timeout
+        deadline = loop.time() + timeout
+        if deadline < fifo.last:
+            fifo = self._armed(fifo, loop, deadline)
         watch = [task, fifo, deadline, task.cancelling(), False]
         watches = fifo.watches
         while watches and watches[0][_TASK] is None:  # leave() does not, to be written out in the wrapper
@@ -156,8 +169,7 @@ class Deadlines:
         if len(watches) >= fifo.full:
             fifo.sweep()
         watches.append(watch)
-        if not fifo.armed:
-            fifo.arm(loop, deadline)
+        fifo.last = deadline
         return watch
 
     def leave(self, watch: Watch | None) -> None:
@@ -192,11 +204,22 @@ class Deadlines:
         within.timer = task.get_loop().call_later(within.timeout, _fire, watch)
         return watch
 
+    def _armed(self, fifo: _Fifo, loop: asyncio.AbstractEventLoop, deadline: float) -> _Fifo:
+        """The FIFO for a watch that is out of the order of *fifo*, or would be the first there; its timer is set."""
+        if fifo.last < inf:  # the loop's clock has gone back
+            fifo = self._join(loop, fifo.timeout)
+            if deadline < fifo.last < inf:  # and this is the first to see it
+                fifo.sweep()
+                fifo = _fifos[loop][fifo.timeout] = self._fifo = _Fifo(loop, fifo.timeout)
+        if fifo.last == inf:
+            fifo.arm(loop, deadline)
+        return fifo
+
     def _join(self, loop: asyncio.AbstractEventLoop, timeout: float) -> _Fifo:
         fifos = _fifos.setdefault(loop, {})
         fifo = fifos.get(timeout)
         if fifo is None:
-            for idle in [t for t, f in fifos.items() if not f.armed]:
+            for idle in [t for t, f in fifos.items() if f.last == inf]:
                 del fifos[idle]
             for ref in _fifos.keyrefs():  # a closed loop's tasks hold it, and our watches them
                 old = ref()

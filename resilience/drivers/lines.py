@@ -15,13 +15,14 @@ from collections.abc import Callable
 from ..core.rate_limit import RateLimiter
 from ..core.rate_line import Turn
 from ..errors import RateLimitedError
-from .time_left import in_use, shortened
+from .time_left import in_use, shortened, waited_in_vain
 
 
 class Line:
     """The waiting of one command's callers. Every method may be called from any thread.
 
-    A clock with a ``sleep`` of its own (ManualClock) passes the time by that.
+    A clock with a ``sleep`` of its own (ManualClock) passes the time by that. By one that stands still while the
+    caller waits (a frozen one; a real one, where the loop's is virtual) he goes on when he has waited once.
     """
 
     __slots__ = ("_clock", "_key", "_limiter", "_own_sleep")
@@ -42,9 +43,10 @@ class Line:
             while (left := self._left(turn)) > 0:
                 if self._own_sleep is not None:
                     self._own_sleep(left)
-                else:
-                    woken.wait(left)
-                    woken.clear()
+                    continue
+                if not woken.wait(left) and waited_in_vain(left, self._left(turn)):
+                    return
+                woken.clear()
         except BaseException:
             self._limiter.withdraw(turn, self._clock())
             raise
@@ -64,11 +66,14 @@ class Line:
                     self._own_sleep(left)
                     await asyncio.sleep(0)
                     continue
-                timer = loop.call_later(left, woken.set)
+                over: list[None] = []
+                timer = loop.call_later(left, _end, over, woken)
                 try:
                     await woken.wait()
                 finally:
                     timer.cancel()
+                if over and waited_in_vain(left, self._left(turn)):
+                    return
                 woken.clear()
         except BaseException:
             self._limiter.withdraw(turn, self._clock())
@@ -80,3 +85,8 @@ class Line:
         if left > 0 and in_use and shortened(turn.at - now) is not None:
             raise RateLimitedError(self._key, turn.at - now)
         return left
+
+
+def _end(over: list[None], woken: asyncio.Event) -> None:
+    over.append(None)
+    woken.set()

@@ -23,12 +23,12 @@ from __future__ import annotations
 import asyncio
 import queue
 from collections.abc import Callable, Coroutine, Mapping
-from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from ..core.bulkhead import TOKEN
 from ..core.exception_groups import is_interrupt, matches
 from ..errors import BulkheadFullError, CallTimeoutError, DeadlineExceededError
+from .system_clock import waited_clock
 from .workers import Isolation, Job
 
 Grip = list[list[None]]
@@ -214,7 +214,7 @@ class JobRace:
         self._alive = [first]  # attempts that have neither ended nor been left
         self._failed: list[Job] = []
         self._after: float | None = after
-        self._due = monotonic()  # when the next may begin, unless there is to be none
+        self._due = waited_clock()  # when the next may begin, unless there is to be none
         self._patience = patience
         self._over = None if patience.seconds is None else self._due - after + patience.seconds
         self._ends: queue.SimpleQueue[Job] = queue.SimpleQueue()
@@ -229,7 +229,7 @@ class JobRace:
         """
         try:
             while self._alive:
-                if self._after is not None and monotonic() >= self._due:
+                if self._after is not None and waited_clock() >= self._due:
                     self._launch(self._after)
                 job = self._next()
                 if job is None:
@@ -248,12 +248,12 @@ class JobRace:
 
     def _next(self) -> Job | None:
         """The next attempt to end; None: the time of something has come, or it ended twice."""
-        left = [each - monotonic() for each in (self._due if self._after is not None else None, self._over)
+        left = [each - waited_clock() for each in (self._due if self._after is not None else None, self._over)
                 if each is not None]
         try:
             job = self._ends.get(timeout=max(0.0, min(left)) if left else None)
         except queue.Empty:
-            if self._over is not None and monotonic() >= self._over:
+            if self._over is not None and waited_clock() >= self._over:
                 self._alive = [each for each in self._alive if not each.leave()]
                 self._over = None  # who could not be left has ended
             return None
@@ -274,5 +274,5 @@ class JobRace:
         job.tell(self._ends.put)
         self._n += 1
         self._after = starter.launch_after(self._n, now)
-        self._due = monotonic() + (self._after or 0.0)
+        self._due = waited_clock() + (self._after or 0.0)
         starter.began(self._n, after, now)

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Callable
 from contextvars import Context, ContextVar
 from types import TracebackType
@@ -36,6 +35,7 @@ import attrs
 from ..core.checks import number, strict
 from ..core.exception_groups import is_a, parts
 from ..errors import ConfigError, DeadlineExceededError, NoTimeLeftError
+from .system_clock import monotonic
 
 #: What Envoy sends to upstreams, and heeds with ``respect_expected_rq_timeout``: whole milliseconds left.
 DEADLINE_HEADER: Final = "x-envoy-expected-rq-timeout-ms"
@@ -135,6 +135,15 @@ def shorten(context: Context, seconds: float | None) -> None:
         context.run(end.sooner, seconds)
 
 
+def waited_in_vain(waited: float, left: float) -> bool:
+    """Whether a clock that shows *left* seconds after a full wait for *waited* stands still while waits pass.
+
+    It is frozen, or the wait was on an event loop with virtual time: who went by it would wait for ever, or spin.
+    More than a timer is ever early, and half, so that a slow clock is waited for.
+    """
+    return left > _SLACK_S and left > waited / 2
+
+
 def remaining() -> float | None:
     """Seconds until the deadline in force, 0 or less when it has passed; None without one."""
     end = current()
@@ -210,13 +219,13 @@ class deadline:  # noqa: N801 - reads as a statement: with deadline(2.0)
     HEADER: ClassVar[str] = DEADLINE_HEADER
 
     seconds: float | None = attrs.field(validator=number(least=-_MOST_S, most=_MOST_S, optional=True))
-    clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True, validator=_clock)
+    clock: Callable[[], float] = attrs.field(default=monotonic, kw_only=True, validator=_clock)
     _entered: bool = attrs.field(default=False, init=False)
     _end: End | None = attrs.field(default=None, init=False)
 
     @classmethod
     def from_header(cls, value: str | bytes | None, *, most: float | None = None,
-                    clock: Callable[[], float] = time.monotonic) -> Self:
+                    clock: Callable[[], float] = monotonic) -> Self:
         """The deadline that a caller sent in DEADLINE_HEADER.
 
         Args:

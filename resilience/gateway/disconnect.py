@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any, Final
 
 Receive = Callable[[], Awaitable[Any]]
@@ -36,6 +37,11 @@ class Flight:
         self._watcher: asyncio.Task[None] | None = None
         self.gone = self.seen = False
 
+    @property
+    def lost(self) -> bool:
+        """Whether its event loop was closed under it, so that it never ends."""
+        return self._task.get_loop().is_closed()
+
     def watch(self) -> None:
         """Begin to wait for the client to leave."""
         if self._watcher is None:
@@ -60,7 +66,7 @@ class Disconnects:
 
     def __init__(self) -> None:
         self._flights: set[Flight] = set()
-        self._looking = False
+        self._look_at = -inf  # when the timer is due, on the clock of the loop
 
     def enter(self, receive: Receive) -> Flight:
         """A request whose body was read is under way in the current task; leave() must follow."""
@@ -68,9 +74,10 @@ class Disconnects:
         assert task is not None
         flight = Flight(task, receive)
         self._flights.add(flight)
-        if not self._looking:
-            self._looking = True
-            task.get_loop().call_later(LOOK_EVERY_S, self._look, task.get_loop())
+        loop = task.get_loop()
+        now = loop.time()
+        if not now < self._look_at <= now + LOOK_EVERY_S:  # none is set, or it is lost: that clock may go back
+            self._set(loop, now)
         return flight
 
     def leave(self, flight: Flight) -> None:
@@ -78,11 +85,18 @@ class Disconnects:
         self._flights.discard(flight)
         flight.end()
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _set(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
+        self._look_at = at = now + LOOK_EVERY_S
+        loop.call_at(at, self._look, loop, at)
+
+    def _look(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+        if at != self._look_at:  # another timer has taken the place of this one
+            return
+        self._look_at = -inf
+        self._flights = {flight for flight in self._flights if not flight.lost}
         for flight in self._flights:
             if flight.seen:
                 flight.watch()
             flight.seen = True
-        self._looking = bool(self._flights)
-        if self._looking:
-            loop.call_later(LOOK_EVERY_S, self._look, loop)
+        if self._flights:
+            self._set(loop, loop.time())

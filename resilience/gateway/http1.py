@@ -9,7 +9,6 @@ for byte, and reads with llhttp, which refuses every doubtful framing of an answ
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from typing import Final
 
@@ -36,10 +35,10 @@ class Http1Client:
         """
         idle = self._idle.get(endpoint)
         if idle:
-            oldest_s = time.monotonic() - KEEP_IDLE_S
+            now = asyncio.get_running_loop().time()
             while idle:
                 connection = idle.pop()
-                if connection.idle_since > oldest_s and not connection.closed:
+                if 0.0 <= now - connection.idle_since < KEEP_IDLE_S and not connection.closed:
                     connection.reused = True
                     return self._begun(connection, request)
                 connection.abort()
@@ -76,7 +75,7 @@ class Http1Client:
             idle = self._idle[endpoint] = deque()
         if len(idle) >= MAX_IDLE:
             return False
-        connection.idle_since = time.monotonic()
+        connection.idle_since = asyncio.get_running_loop().time()
         idle.append(connection)
         return True
 

@@ -6,9 +6,9 @@ it into the counts and the histogram a BATCH at a time. A refusal by an open
 circuit, which must stay cheap too, is tallied. Everything else takes the lock.
 
 A signal handler, or a finalizer that the garbage collector runs, may call in
-while its own thread is at work under the lock. What it counts then is put off
-until that work is done; what it reads is the state it finds, without latencies,
-which may be half changed.
+while its own thread is at work under the lock (core.reentrance). What it counts then
+is put off until that work is done; what it reads is the state it finds, without
+latencies, which may be half changed.
 
 Commands differ in what happens to them: a column for what is rare (the events
 after CANCELLED) is there from its first event on.
@@ -19,15 +19,15 @@ defaults. Readers see one consistent state, taken under the lock.
 
 from __future__ import annotations
 
-import threading
 from array import array
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from ..core.histogram import EMPTY, Latency, Lifetime, RollingHistogram
 from ..core.outcome import EVENT_NAMES, SUCCESS, Event
+from ..core.reentrance import MET, Guard
 from ..core.window import Tally, TimeWindow
 
 WINDOW_S: Final = 10.0
@@ -65,14 +65,15 @@ class Recorder:
         own_events: Names and numbers of the events of users' policies.
     """
 
-    __slots__ = ("_busy", "_cached", "_counts", "_histogram", "_late", "_lock", "_peaks", "_refusals", "_take_peak",
-                 "bump_refused", "edge", "own_events", "pending")
+    __slots__ = ("_cached", "_counts", "_guard", "_histogram", "_peaks", "_refusals", "_take_peak", "bump_refused",
+                 "edge", "own_events", "pending")
 
     def __init__(self, *, now: float, take_peak: Callable[[], int] = lambda: 0) -> None:
         self._take_peak = take_peak
         self.pending = array("f")  # seconds; wrappers hold on to it: emptied, never replaced
         self._cached: Tally | None = None  # as do caches
         self.own_events: tuple[tuple[str, int], ...] = ()
+        self._guard = Guard()
         self._start(now)
 
     def watch(self, take_peak: Callable[[], int]) -> None:
@@ -85,9 +86,7 @@ class Recorder:
             self.own_events += ((name, number),)
 
     def _start(self, now: float) -> None:
-        self._lock = threading.RLock()
-        self._busy = False  # somebody is at work under the lock; seen by himself only
-        self._late: tuple[tuple[Any, ...], ...] = ()  # what he met himself with meanwhile: methods and arguments
+        self._guard.renew()
         self._counts = TimeWindow(_COMMON, window=WINDOW_S, buckets=BUCKETS, now=now)
         self._histogram = RollingHistogram(window=LATENCY_WINDOW_S, slices=LATENCY_SLICES, now=now)
         self._peaks = [0]  # per slice, oldest first
@@ -109,7 +108,7 @@ class Recorder:
 
     def drain(self) -> None:
         """Count what is pending."""
-        self._do(self._drain)
+        self._guard.do(self._drain)
 
     def refused(self, now: float) -> None:
         """Count one call that an open circuit refused, and that no fallback answers for."""
@@ -120,63 +119,54 @@ class Recorder:
 
     def tally_cached(self) -> Callable[[], object]:
         """What counts an answer from the cache, for one who has looked at ``edge`` himself."""
-        with self._lock:
-            if self._cached is None:
-                self._cached = Tally()
-            return self._cached.bump
+        self._guard.ask(self._tally)
+        assert self._cached is not None
+        return self._cached.bump
 
     def ran(self, events: tuple[int, ...], started: float, now: float) -> None:
         """Count a call that ran from *started* to *now* and ended as *events* say."""
-        self._do(self._ran, events, started, now)
+        self._guard.do(self._ran, events, started, now)
 
     def count(self, events: tuple[int, ...], now: float, n: int = 1) -> None:
         """Count *n* of each of *events* at *now*, without a duration."""
-        self._do(self._count, events, now, n)
+        self._guard.do(self._count, events, now, n)
 
     def read(self, now: float) -> Reading:
         """The rolling statistics."""
-        with self._lock:
-            if self._busy:
-                return Reading(_whole(self._counts.glance()), max(self._peaks), EMPTY)
-            return self._do(self._read, now)  # type: ignore[no-any-return]
+        reading = self._guard.ask(self._read, now)
+        if reading is MET:
+            return Reading(_whole(self._counts.glance()), max(self._peaks), EMPTY)
+        return reading  # type: ignore[no-any-return]
 
     def totals(self) -> tuple[list[int], Lifetime]:
         """Counts per event, and durations, since for ever: they never fall."""
-        with self._lock:
-            if self._busy:
-                return _whole(self._counts.totals), self._histogram.expired()
-            self._do(self._drain)
-            return _whole(self._counts.totals), self._histogram.lifetime()
+        totals = self._guard.ask(self._totals)
+        if totals is MET:
+            return _whole(self._counts.totals), self._histogram.expired()
+        return totals  # type: ignore[no-any-return]
 
     def bins(self, now: float) -> dict[int, int]:
         """The percentile window as mergeable {bin: count}; see core.histogram."""
-        with self._lock:
-            return {} if self._busy else self._do(self._bins, now)
+        bins = self._guard.ask(self._bins, now)
+        return {} if bins is MET else bins
 
     def clear(self) -> None:
         """Empty the rolling windows; lifetime totals stay."""
-        self._do(self._clear)
+        self._guard.do(self._clear)
 
     def renew(self, now: float) -> None:
         """Start over in a forked child: its parent counts its own calls."""
         self._start(now)
 
-    def _do(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Do *work* under the lock, or put it off if our own thread is at work there already."""
-        with self._lock:
-            if self._busy:
-                self._late += ((work, *arguments),)
-                return None
-            self._busy = True
-            try:
-                result = work(*arguments)
-                while self._late:
-                    (late, *rest), *others = self._late
-                    self._late = tuple(others)
-                    late(*rest)
-            finally:
-                self._busy = False
-        return result
+    # -- under the lock
+
+    def _tally(self) -> None:
+        if self._cached is None:
+            self._cached = Tally()
+
+    def _totals(self) -> tuple[list[int], Lifetime]:
+        self._drain()
+        return _whole(self._counts.totals), self._histogram.lifetime()
 
     def _ran(self, events: tuple[int, ...], started: float, now: float) -> None:
         self._roll(now, 1)

@@ -28,7 +28,7 @@ from ..core.outcome import Event
 from ..core.twins import keepsake_of, twin_of
 from ..drivers.flights import Flight, Flights, running_loop
 from ..drivers.request import current_request
-from ..drivers.time_left import in_haste, in_use, remaining
+from ..drivers.time_left import in_haste, in_use, remaining, waited_in_vain
 from ..errors import RejectedError
 from ..metrics.recorder import Recorder
 from .cache_keys import CacheKeys
@@ -293,10 +293,17 @@ class Caching:
                 left = remaining() if in_use else None
                 if not allowed or (left is not None and left <= 0.0):
                     return None
-                return leader.wait(left, flight)
+                last = leader.wait(left, flight)
+                return None if self._in_vain(last, flight, left) else last
         except BaseException:
             self._recorder.count(_CANCELLED, self._clock())
             raise
+
+    @staticmethod
+    def _in_vain(last: Flight, flight: Flight, left: float | None) -> bool:
+        """Whether the whole of *left* was waited for, by a clock that stands still."""
+        return (left is not None and last is not flight and not last.over
+                and waited_in_vain(left, remaining() or 0.0))
 
     async def _waited_async(self, leader: Flight, flight: Flight) -> Flight | None:
         """The same for a task."""
@@ -305,7 +312,8 @@ class Caching:
                 left = remaining() if in_use else None
                 if not allowed or (left is not None and left <= 0.0):
                     return None
-                return await leader.wait_async(left, flight)
+                last = await leader.wait_async(left, flight)
+                return None if self._in_vain(last, flight, left) else last
         except BaseException:
             self._recorder.count(_CANCELLED, self._clock())
             raise

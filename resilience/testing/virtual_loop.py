@@ -24,9 +24,10 @@ import math
 import os
 import selectors
 import threading
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, TypeVar, TypeVarTuple
+
+from ..drivers.system_clock import waited_clock
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -132,9 +133,9 @@ class _Selector(selectors.DefaultSelector):
         return ready
 
     def _wait(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
-        began = time.monotonic()
+        began = waited_clock()
         ready = super().select(None if timeout is None else max(0.0, timeout - self._waited))
-        self._waited += time.monotonic() - began
+        self._waited += waited_clock() - began
         return ready
 
 

@@ -312,6 +312,30 @@ def test_ten_thousand_fast_calls_leave_one_timer_and_no_watches_behind():
     virtual_time(main())
 
 
+def test_calls_that_go_on_while_a_thousand_others_end_still_time_out_when_it_is_time():
+    async def main():
+        deadlines, ends = Deadlines("k", 30.0), []
+
+        async def hang():
+            try:
+                await under(deadlines, asyncio.sleep(50))
+            except CallTimeoutError:
+                ends.append(clock())
+
+        hanging = []
+        for _ in range(5):  # some at the head, some in the middle and one at the end of the queue that is swept
+            hanging.append(asyncio.create_task(hang()))
+            await asyncio.sleep(1)
+            for _ in range(1000):
+                await under(deadlines, quick())
+        hanging.append(asyncio.create_task(hang()))
+        began = clock()
+        await asyncio.gather(*hanging)
+        return [end - began for end in ends]
+
+    assert [25.0, 26.0, 27.0, 28.0, 29.0, 30.0] == pytest.approx(virtual_time(main()))
+
+
 async def quick():
     return None
 

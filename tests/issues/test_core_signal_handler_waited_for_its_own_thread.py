@@ -1,56 +1,11 @@
 """A signal handler, or a finalizer, that called a guarded function while its own thread held a machine's lock hung for ever."""
 
 import itertools
-import sys
-import threading
 
 import pytest
 
 from resilience import Bulkhead, CircuitBreaker, RejectedError, StateChanged, command
-
-
-class _Visit:
-    """A trace function that calls *visitor* at the *n*-th line of our code, as a signal handler would be."""
-
-    def __init__(self, n, visitor):
-        self.left, self.visitor = n, visitor
-
-    def __call__(self, frame, event, _):
-        if not any(part in frame.f_code.co_filename for part in ("/resilience/core/", "/resilience/metrics/")):
-            return None
-        if event == "line":
-            self.left -= 1
-            if self.left == 0:
-                self.visitor()
-        return self
-
-
-def visited(work, visitor):
-    """Run *work* with *visitor* called at its first line, its second, ...; yields after each run."""
-    n = 0
-    while True:
-        n += 1
-        visit = _Visit(n, visitor)
-        failures = []
-
-        def body(visit=visit, failures=failures):
-            sys.settrace(visit)
-            try:
-                work()
-            except BaseException as failure:
-                failures.append(failure)
-            finally:
-                sys.settrace(None)
-
-        thread = threading.Thread(target=body, daemon=True)
-        thread.start()
-        thread.join(10)
-        assert not thread.is_alive(), f"it hangs when visited at line {n}"
-        if failures:
-            raise failures[0]
-        yield n
-        if visit.left > 0:
-            return
+from tests.visits import visited
 
 
 def fails(fn, *args):

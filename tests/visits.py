@@ -1,0 +1,48 @@
+"""A call at every line of the machines, as a signal handler or a finalizer may make one in the middle of their work."""
+
+import sys
+import threading
+
+
+class _Visit:
+    """A trace function that calls *visitor* at the *n*-th line of our code, as a signal handler would be."""
+
+    def __init__(self, n, visitor):
+        self.left, self.visitor = n, visitor
+
+    def __call__(self, frame, event, _):
+        if not any(part in frame.f_code.co_filename for part in ("/resilience/core/", "/resilience/metrics/")):
+            return None
+        if event == "line":
+            self.left -= 1
+            if self.left == 0:
+                self.visitor()
+        return self
+
+
+def visited(work, visitor):
+    """Run *work* with *visitor* called at its first line, its second, ...; yields after each run."""
+    n = 0
+    while True:
+        n += 1
+        visit = _Visit(n, visitor)
+        failures = []
+
+        def body(visit=visit, failures=failures):
+            sys.settrace(visit)
+            try:
+                work()
+            except BaseException as failure:
+                failures.append(failure)
+            finally:
+                sys.settrace(None)
+
+        thread = threading.Thread(target=body, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive(), f"it hangs when visited at line {n}"
+        if failures:
+            raise failures[0]
+        yield n
+        if visit.left > 0:
+            return
