@@ -11,6 +11,8 @@ import enum
 
 import attrs
 
+from ..errors import LastFailure
+
 
 class State(enum.StrEnum):
     """What a circuit does with calls; "open" always means refusing."""
@@ -29,6 +31,7 @@ class Trigger(enum.StrEnum):
     FAILURE_RATE = "failure_rate"  # too many calls of the window failed
     SLOW_RATE = "slow_rate"  # too many calls of the window were slow
     CONSECUTIVE = "consecutive"  # too many calls in a row failed
+    SUSTAINED_FAILURES = "sustained_failures"  # calls in a row failed for as long as the window, or longer
     RESTORED = "restored"  # it was open before the process was started anew
     RESTED = "rested"  # open_for has passed and a caller knocked
     PROBES_PASSED = "probes_passed"
@@ -43,7 +46,7 @@ class Trigger(enum.StrEnum):
 
 @attrs.frozen
 class StateChanged:
-    """A circuit went from one state to another."""
+    """A circuit went from one state to another; *reason* says why in a few words, such as "5 of 8 calls failed"."""
 
     key: str
     group: str
@@ -52,6 +55,8 @@ class StateChanged:
     trigger: Trigger
     term: int
     at: float
+    reason: str = attrs.field(default="", eq=False)
+    last_failure: LastFailure | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen

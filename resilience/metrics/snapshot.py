@@ -9,6 +9,7 @@ import attrs
 from ..core.events import State, StateChanged
 from ..core.histogram import Latency
 from ..core.outcome import REFUSALS
+from ..errors import LastFailure
 
 
 @attrs.frozen(kw_only=True)
@@ -20,7 +21,8 @@ class Snapshot:
         group: Its group.
         at: When it was taken, seconds on the registry's clock.
         state: What its circuit does with calls; "disabled" for a command without a breaker.
-        retry_after: Seconds until a refused caller should ask again; None while calls are admitted.
+        retry_after: Seconds until a refused caller should ask again; None while calls are admitted, and while only an
+            operator can end it.
         counts: Per Hystrix event in snake case, within the window.
         window: Length of the window, seconds.
         latency: Mean and percentiles of executions, seconds.
@@ -30,6 +32,10 @@ class Snapshot:
         max_concurrent: How many may run at once; None: no limit.
         abandoned: Calls whose caller has given up while their thread still runs.
         transitions: The circuit's last changes, oldest first.
+        state_since: Since when the circuit is in this state, seconds on the registry's clock; None without a breaker.
+        opened_at: When it opened, over all probes that have failed since; None unless it is open or half open.
+        reason: Why it refuses calls, in a few words: "5 of 8 calls failed"; None while they are admitted.
+        last_failure: The last call that failed or timed out; None: none has.
     """
 
     key: str
@@ -46,6 +52,10 @@ class Snapshot:
     max_concurrent: int | None
     abandoned: int
     transitions: tuple[StateChanged, ...] = ()
+    state_since: float | None = None
+    opened_at: float | None = None
+    reason: str | None = None
+    last_failure: LastFailure | None = None
 
     @property
     def refused(self) -> int:

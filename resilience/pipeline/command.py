@@ -19,7 +19,7 @@ from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.outcome import EVENT_NAMES, Event
 from ..core.saved import SavedCircuit
 from ..drivers.workers import WorkerPool
-from ..errors import ConfigError
+from ..errors import ConfigError, LastFailure
 from ..metrics.recorder import LATENCY_WINDOW_S, WINDOW_S, Recorder
 from ..metrics.snapshot import Snapshot
 from .environment import Environment
@@ -119,7 +119,8 @@ class Command:
         """The command at this moment; costs some 20 us, and calls nothing."""
         now = self._clock()
         reading = self._machines.recorder.read(now)
-        circuit = self._machines.circuit
+        circuit, failure = self._machines.circuit, self._machines.failures.last
+        term = None if circuit is None else circuit.term
         return Snapshot(
             key=self._key,
             group=self._group,
@@ -135,6 +136,10 @@ class Command:
             max_concurrent=self._machines.slots.limit,
             abandoned=0 if self._machines.isolation is None else self._machines.isolation.abandoned,
             transitions=self._transitions,
+            state_since=None if term is None else term.since,
+            opened_at=None if circuit is None else circuit.opened_at,
+            reason=None if term is None or term.standing is None else term.standing[2],
+            last_failure=None if failure is None else LastFailure(*failure),
         )
 
     # -- steer
@@ -154,6 +159,7 @@ class Command:
     def reset(self) -> None:
         """Close the circuit and empty the rolling statistics."""
         self._machines.recorder.clear()
+        self._machines.failures.clear()
         if self._machines.circuit is not None:
             self._machines.circuit.steer(Trigger.RESET, self._clock())
 
@@ -314,7 +320,7 @@ class Command:
     def ledger(self, **of_function: Any) -> Ledger:
         """Accounts for a new function of this command."""
         return Ledger(key=self._key, group=self._group, clock=self._clock, recorder=self._machines.recorder,
-                      emitter=self._environment.emitter, **of_function)
+                      emitter=self._environment.emitter, failures=self._machines.failures, **of_function)
 
     def guards(self, function: Callable[..., Any], timeless: str | None) -> None:
         """Take note of a wrapper; *timeless* says why no timeout can reach it, None if one can."""

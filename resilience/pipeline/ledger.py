@@ -16,6 +16,7 @@ from typing import Any
 from ..core.bulkhead import Bulkhead, Slots
 from ..core.circuit import Circuit
 from ..core.events import CallFailed, CallRejected
+from ..core.failures import Failures
 from ..core.outcome import (
     CANCELLED,
     CUT_SHORT,
@@ -63,24 +64,32 @@ _RETRY = int(Event.RETRY)
 _DRIVERS = frozenset(each.__code__ for each in (Isolation.wait, Job.outcome, Job.run, JobRace.result))
 _NO_TIME_LEFT = int(Event.NO_TIME_LEFT)
 _RAN = frozenset(EVENT_OF.values())
+_UNWEIGHED = _RAN | {_SHORT_CIRCUITED, _NO_TIME_LEFT}  # what no breaker counts as an inner refusal
 
 
 class Ledger:
     """The accounts of one guarded function."""
 
-    __slots__ = ("_clock", "_emitter", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots", "_wants_error")
+    __slots__ = ("_clock", "_emitter", "_failures", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots",
+                 "_wants_error")
 
     def __init__(self, *, key: str, group: str, clock: Callable[[], float], recorder: Recorder, emitter: Emitter,
-                 fallback: Fallback | None, ignore: tuple[type[Exception], ...]) -> None:
+                 failures: Failures, fallback: Fallback | None, ignore: tuple[type[Exception], ...]) -> None:
         self._key, self._group, self._clock = key, group, clock
-        self._recorder, self._emitter = recorder, emitter
+        self._recorder, self._emitter, self._failures = recorder, emitter, failures
         self._fallback = fallback
         self._wants_error = fallback is not None and fallback.wants_error()
         self._slots = Slots(Bulkhead(fallback.max_concurrent), key=key) if fallback is not None else None
         self._ignore: tuple[type[Exception], ...] = (BadRequestError, *ignore)
 
     def classify(self, error: BaseException) -> int:
-        """The Outcome of a call that ran and raised *error*."""
+        """The Outcome of a call that ran and raised *error*; a failure is noted, before the circuit hears of it."""
+        outcome = self._outcome(error)
+        if outcome in (FAILURE, TIMEOUT):
+            self._failures.note(error, self._clock())
+        return outcome
+
+    def _outcome(self, error: BaseException) -> int:
         if not isinstance(error, Exception) or isinstance(error, concurrent.futures.CancelledError):
             return CANCELLED
         if isinstance(error, CallTimeoutError) and error.key == self._key:
@@ -96,7 +105,7 @@ class Ledger:
             recorder.bump_refused()
         else:
             recorder.refused(now)
-        refusal = CircuitOpenError(self._key, permit.until - now)
+        refusal = CircuitOpenError(self._key, permit.until - now, permit.standing, self._failures.last, now)
         if CallRejected in self._emitter.listeners:
             self._tell(refusal, _SHORT_CIRCUITED, now, now)
         return refusal
@@ -140,6 +149,7 @@ class Ledger:
         if event == _BAD_REQUEST:
             self._count((event, _THROWN), event, started, now)
             return False
+        self._note_refusal(error, event, now)
         self._tell(error, event, started, now)
         fallback = self._fallback
         if fallback is None or items or not isinstance(error, fallback.on):
@@ -148,8 +158,9 @@ class Ledger:
         self._count((event,), event, started, now)
         return True
 
-    def retried(self, event: int, started: float, now: float) -> None:
-        """Count an attempt that ended as *event* and is followed by another."""
+    def retried(self, error: BaseException, event: int, started: float, now: float) -> None:
+        """Count an attempt that ended with *error* as *event* and is followed by another."""
+        self._note_refusal(error, event, now)
         self._count((event, _RETRY), event, started, now)
 
     def rescue(self, error: BaseException, grip: list[list[None]]) -> None:
@@ -181,7 +192,7 @@ class Ledger:
             self._recorder.count((_FALLBACK_EMIT,), now, emitted)
         if error is None:
             self._recorder.count((_FALLBACK_SUCCESS,), now)
-        elif self.classify(error) == CANCELLED:
+        elif self._outcome(error) == CANCELLED:
             self._recorder.count((_CANCELLED,), now)
         else:
             self._recorder.count((_FALLBACK_FAILURE, _THROWN), now)
@@ -195,6 +206,11 @@ class Ledger:
         """Start over in a forked child."""
         if self._slots is not None:
             self._slots.renew()
+
+    def _note_refusal(self, error: BaseException, event: int, now: float) -> None:
+        """Note an inner policy's refusal if the breaker counts those as failures."""
+        if event not in _UNWEIGHED and self._failures.with_refusals:
+            self._failures.note(error, now)
 
     def _count(self, events: tuple[int, ...], event: int, started: float, now: float) -> None:
         if event in _RAN:

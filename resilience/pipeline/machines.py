@@ -15,6 +15,7 @@ from ..core.adaptive import Limiter
 from ..core.bulkhead import Slots
 from ..core.circuit import Circuit
 from ..core.events import ShadowRejected, State, StateChanged, Trigger
+from ..core.failures import Failures
 from ..core.hedge import Racer
 from ..core.outcome import Event
 from ..core.rate_limit import RateLimiter
@@ -42,14 +43,15 @@ _SHADOW_REJECTED: Final = int(Event.SHADOW_REJECTED)
 class Machines:
     """The machines of one command; None: there is no such policy."""
 
-    __slots__ = ("_clock", "_group", "_key", "caches", "chaos", "circuit", "deadlines", "environment", "hedge",
-                 "isolation", "limiter", "rate", "recorder", "retry", "slots", "throttler")
+    __slots__ = ("_clock", "_group", "_key", "caches", "chaos", "circuit", "deadlines", "environment", "failures",
+                 "hedge", "isolation", "limiter", "rate", "recorder", "retry", "slots", "throttler")
 
     def __init__(self, key: str, group: str, environment: Environment) -> None:
         self._key, self._group = key, group
         self.environment, self._clock = environment, environment.clock
         self.slots = Slots(Bulkhead(None), key=key)
         self.recorder = Recorder(now=self._clock(), take_peak=self.slots.take_peak)
+        self.failures = Failures()
         self.deadlines = Deadlines(key, None)
         self.circuit: Circuit | None = None
         self.retry: RetryPolicy | None = None
@@ -67,7 +69,8 @@ class Machines:
         key, now, recorder = self._key, self._clock(), self.recorder
         if self.circuit is None and settings.breaker is not None:
             self.circuit = Circuit(settings.breaker, key=key, group=self._group, now=now, emit=changed,
-                                   random=self.environment.random, horizon=lambda: recorder.edge)
+                                   random=self.environment.random, horizon=lambda: recorder.edge,
+                                   failures=self.failures)
         if self.retry is None and settings.retry is not None:
             self.retry = RetryPolicy(settings.retry, None)
         if self.hedge is None and settings.hedge is not None:
@@ -123,6 +126,7 @@ class Machines:
 
     def _apply_breaker(self, settings: Settings, old: Settings) -> Trigger | None:
         circuit = self.circuit
+        self.failures.with_refusals = settings.breaker is not None and settings.breaker.count_rejections
         if circuit is not None and settings.breaker != old.breaker:
             if settings.breaker is None:
                 return Trigger.DISABLED
@@ -159,6 +163,7 @@ class Machines:
         """Start over in a forked child: fresh locks and statistics, no calls in flight."""
         self.slots.renew()
         self.recorder.renew(now)
+        self.failures.clear()
         for machine in (self.circuit, self.throttler, self.rate, self.limiter):
             if machine is not None:
                 machine.renew(now)

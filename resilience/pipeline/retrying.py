@@ -7,13 +7,13 @@ force, the group's budget, the counts and the listeners.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from ..core.budget import Budget
 from ..core.events import CallRetried
-from ..core.outcome import EVENT_NAMES, Event
+from ..core.outcome import EVENT_NAMES, REFUSALS, Event
 from ..core.retry import Retry, asked_for
 from ..drivers.time_left import in_use, remaining
 from ..metrics.recorder import Recorder
@@ -23,6 +23,40 @@ from .ledger import Ledger
 _RETRY = int(Event.RETRY)
 _CANCELLED = (int(Event.CANCELLED),)
 _NEVER = (int(Event.CANCELLED), int(Event.BAD_REQUEST))
+
+
+#: Events of an attempt that one of our own gates refused.
+REFUSED: Final = frozenset(int(Event[name.upper()]) for name in REFUSALS)
+
+
+class _Pause(float):
+    """How long to pause, and what the target raised before: the cause of a refusal that may follow.
+
+    It is the one thing of a call that goes from attempt to attempt. The wrapper's frame holds it, and the exception's
+    traceback holds that frame: whoever takes the exception out breaks the circle, and so does the end of the call.
+    """
+
+    __slots__ = ("error",)
+    error: BaseException | None
+
+    @classmethod
+    def after(cls, delay: float, error: BaseException | None) -> float:
+        """A pause of *delay* seconds after *error*."""
+        if error is None:
+            return delay
+        pause = cls(delay)
+        pause.error = error
+        return pause
+
+    def release(self) -> BaseException | None:
+        """Hand out the exception."""
+        error, self.error = self.error, None
+        return error
+
+
+def _forget(pause: float) -> None:
+    if isinstance(pause, _Pause):
+        pause.error = None
 
 
 @attrs.define
@@ -54,6 +88,9 @@ class Retrying:
         policy = self._held.policy
         now = self._clock()
         delay = None
+        earlier = pause.release() if isinstance(pause, _Pause) else None
+        if event in REFUSED and earlier is not None:
+            error.__cause__ = earlier  # a refusal is ours, and made for this call
         if event not in _NEVER and policy.wanted(error):
             delay = self._delay(policy, attempt, pause, now - begun, now, error)
         if delay is None:
@@ -61,20 +98,22 @@ class Retrying:
                 error.add_note(f"{self._key}: attempt {attempt} of at most {policy.attempts}, "
                                f"{now - begun:.3g} s after the first began")
             return None
-        self._ledger.retried(event, started, now)
+        self._ledger.retried(error, event, started, now)
         self._tell(error, event, attempt, delay, now)
-        return delay
+        return _Pause.after(delay, earlier if event in REFUSED else error)
 
     def unwanted(self, result: Any, attempt: int, pause: float, begun: float, now: float) -> float | None:
         """How long to pause before the next attempt after a *result*; None: it is the answer."""
         policy = self._held.policy
+        earlier = pause.release() if isinstance(pause, _Pause) else None
         if policy.on_result is None or not policy.on_result(result):
             return None
         delay = self._delay(policy, attempt, pause, now - begun, now, None)
         if delay is not None:
             self._recorder.count((_RETRY,), now)
             self._tell(None, int(Event.SUCCESS), attempt, delay, now)
-        return delay
+            return _Pause.after(delay, earlier)
+        return None
 
     def nap(self, sleep: Callable[[float], Any]) -> Callable[[float], Any]:
         """*sleep* for the pauses of a plain function: a call that is interrupted in one has ended as cancelled."""
@@ -83,6 +122,7 @@ class Retrying:
             try:
                 sleep(seconds)
             except BaseException:
+                _forget(seconds)
                 self._recorder.count(_CANCELLED, self._clock())
                 raise
 
@@ -95,6 +135,7 @@ class Retrying:
             try:
                 await sleep(seconds)
             except BaseException:
+                _forget(seconds)
                 self._recorder.count(_CANCELLED, self._clock())
                 raise
 

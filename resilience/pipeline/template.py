@@ -112,7 +112,7 @@ def _turn(shape: Shape) -> str:
         "    emitted(items)" if items else "",
         _indent(UNWANTED) if shape.retry_results else "",
         "" if flavour is Flavour.ASYNC_GENERATOR else "        return result" if shape.retry_results
-        else "    return result",
+        else "    pause = None\n    return result" if shape.retry else "    return result",
     ]))
 
 
