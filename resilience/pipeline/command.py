@@ -7,7 +7,9 @@ that has no timeout, say) another may add.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 import weakref
 from collections.abc import Callable, Mapping
 from math import inf, isnan
@@ -29,6 +31,9 @@ from .policies import Bulkhead, CircuitBreaker, Shadow, Timeout
 from .settings import KINDS, LIVE, Settings
 
 _TRANSITIONS_KEPT: Final = 5
+_logger: Final = logging.getLogger("resilience")
+#: Triggers that a failed call pulls.
+_BLAMING: Final = (Trigger.FAILURE_RATE, Trigger.CONSECUTIVE, Trigger.SUSTAINED_FAILURES, Trigger.PROBE_FAILED)
 _COLLAPSED: Final = (int(Event.COLLAPSED),)
 
 
@@ -357,10 +362,24 @@ class Command:
         self._machines.circuit.steer(trigger, self._clock())
 
     def note(self, event: StateChanged) -> None:
-        """The circuit has changed its state: keep it, and tell listeners."""
+        """The circuit has changed its state: log it, keep it, and tell listeners."""
+        self._log(event)
         latest = sorted((*self._transitions, event), key=lambda each: each.term)  # arrival is not order
         self._transitions = tuple(latest[-_TRANSITIONS_KEPT:])
         self._environment.emitter.emit(event)
+
+
+    def _log(self, event: StateChanged) -> None:
+        """One line per change; the refusals that follow log nothing."""
+        level = logging.WARNING if event.new in (State.OPEN, State.FORCED_OPEN) else logging.INFO
+        if not _logger.isEnabledFor(level):
+            return
+        failure = event.last_failure if event.trigger in _BLAMING else None
+        last = "" if failure is None else f"; the last failure was {failure}"
+        shadow = "; in shadow mode no call is refused" if "breaker" in self._settings.shadow else ""
+        with contextlib.suppress(Exception):  # of a logging handler or filter
+            _logger.log(level, "%r: the circuit went from %s to %s: %s%s%s", self._key, event.old, event.new,
+                        event.reason, last, shadow)
 
 
 def _note(command: weakref.ref[Command], event: StateChanged) -> None:
