@@ -98,8 +98,8 @@ class CircuitOpenError(RejectedError):
 
 
 def _seconds(seconds: float) -> str:
-    """*seconds* to three digits; 7200, not 7.2e+03; a clock that stepped back shows 0."""
-    return f"{seconds:.0f} s" if seconds >= 100 else f"{max(0.0, seconds):.3g} s"
+    """*seconds* to three digits and no less than milliseconds; of a clock that stepped back, 0."""
+    return f"{seconds:.0f} s" if seconds >= 100 else f"{max(0.0, round(seconds, 3)):.3g} s"
 
 
 class BulkheadFullError(RejectedError):

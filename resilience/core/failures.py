@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import re
 import reprlib
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ _LOOKED_AT: Final = 4 * _LONGEST
 #: Failures further apart are no series, seconds.
 _APART_S: Final = 600.0
 _USERINFO: Final = re.compile(r"://[^/\s]*@")
-_PLAIN: Final = (BaseException.__str__, KeyError.__str__)
+_PLAIN: Final = (BaseException.__str__, KeyError.__str__, OSError.__str__)  # they say their one argument, if it is one
 _LARGE: Final = (dict, list, tuple, set, frozenset)
 _short: Final = reprlib.Repr()
 _short.maxstring = _short.maxother = _LONGEST
@@ -40,7 +41,7 @@ class Failures:
 
     __slots__ = ("_series", "last", "with_refusals")
     last: tuple[str, str, float, int] | None
-    _series: tuple[str, Callable[[], int]]  # a type's name, and what counts those like it
+    _series: _Series
 
     def __init__(self) -> None:
         self.with_refusals = False
@@ -48,30 +49,41 @@ class Failures:
 
     def note(self, error: BaseException, at: float) -> None:
         """A call ended with *error*, at *at* seconds on any monotonic clock. Never raises an Exception."""
-        name, message, known, series = _name(error), _message(error), self.last, self._series
-        if series[0] != name or known is None or at - known[2] > _APART_S:
-            series = self._series = name, itertools.count(1).__next__
-        self.last = name, message, at, series[1]()
+        known, series = self.last, self._series
+        if series[0]() is not type(error) or known is None or at - known[2] > _APART_S:
+            series = self._series = _begin(type(error))
+        _, name, plain, count = series
+        self.last = name, _message(error, plain), at, count()
 
     def clear(self) -> None:
         """Know of none."""
-        self.last, self._series = None, ("", itertools.count(1).__next__)
+        self.last, self._series = None, _NONE
 
 
-def _name(error: BaseException) -> str:
-    """The name of its class, as a traceback has it."""
+#: Failures of one class: the class, its name, whether it says what it was given, and what counts them.
+_Series = tuple[Callable[[], type | None], str, bool, Callable[[], int]]
+_NONE: Final[_Series] = (lambda: None, "", False, lambda: 0)
+
+
+def _begin(kind: type[BaseException]) -> _Series:
+    # Weakly: else a class made in a function would keep all that the function knew.
+    return weakref.ref(kind), _name(kind), kind.__str__ in _PLAIN, itertools.count(1).__next__
+
+
+def _name(kind: type[BaseException]) -> str:
+    """The name of a class, as a traceback has it."""
     try:
-        kind = type(error)
         module, name = kind.__module__, kind.__qualname__
         return name[:_LONGEST] if module == "builtins" else f"{module}.{name}"[:_LONGEST]
     except Exception:  # noqa: BLE001 - a metaclass may forbid it
         return "an exception without a name"
 
 
-def _message(error: BaseException) -> str:
-    """What it says, shortened."""
+def _message(error: BaseException, plain: bool) -> str:
+    """What it says, shortened; *plain*: that is what it was given."""
     try:
-        text = _words(error)
+        args = error.args
+        text = args[0][:_LOOKED_AT] if plain and len(args) == 1 and type(args[0]) is str else _words(error, plain)
     except Exception:  # noqa: BLE001 - __str__ may do anything
         return "an exception that cannot be printed"
     if "://" in text and "@" in text:
@@ -79,20 +91,18 @@ def _message(error: BaseException) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
-def _words(error: BaseException) -> str:
+def _words(error: BaseException, plain: bool) -> str:
     if isinstance(error, BaseExceptionGroup):  # it is what its leaves are
         leaf: BaseException = error
         while isinstance(leaf, BaseExceptionGroup):
             leaf = leaf.exceptions[0]
-        return f"{error.message[:_LONGEST]}: {_name(leaf)}({_message(leaf)!r})"
-    if type(error).__str__ in _PLAIN:
-        args = error.args
-        if len(args) == 1:
-            only: Any = args[0]
-            if type(only) is str:
-                return only[:_LOOKED_AT]
-            if type(only) in (bytes, bytearray):
-                return repr(only[:_LONGEST])
-            if type(only) in _LARGE:
-                return _short.repr(only)
-    return str.__getitem__(str(error), slice(_LOOKED_AT))
+        kind = type(leaf)
+        return f"{error.message[:_LONGEST]}: {_name(kind)}({_message(leaf, kind.__str__ in _PLAIN)!r})"
+    if plain and len(error.args) == 1:
+        only: Any = error.args[0]
+        if type(only) in (bytes, bytearray):
+            return repr(only[:_LONGEST])
+        if type(only) in _LARGE:
+            return _short.repr(only)
+    text = str(error)
+    return text[:_LOOKED_AT] if type(text) is str else str.__getitem__(text, slice(_LOOKED_AT))

@@ -131,27 +131,27 @@ class Closed(Term):
             self._end_run(1)
         else:
             self._good += 1
-        run, calls, failed, slow = self._in_a_row, good + bad + slow_good + slow_bad, bad + slow_bad, slow_good + slow_bad
+        run, calls = self._in_a_row, good + bad + slow_good + slow_bad
         if config.consecutive is not None and run >= config.consecutive:
             self.weighed = run, run, 0, now - self._run_since
             return Trigger.CONSECUTIVE
         if calls >= config.min_calls:
+            failed, slow = bad + slow_bad, slow_good + slow_bad
             if config.failure_rate is not None and failed / calls >= config.failure_rate:  # .55 * 100 is more than 55
                 self.weighed = calls, failed, slow, 0.0
                 return Trigger.FAILURE_RATE
             if config.slow_call is not None and slow / calls >= config.slow_rate:
                 self.weighed = calls, failed, slow, 0.0
                 return Trigger.SLOW_RATE
-        if run > 1 and self._is_sustained(now):
+        if run > 1 and now - self._run_since >= config.window and self._is_no_chance(run):
             self.weighed = run, run, 0, now - self._run_since
             return Trigger.SUSTAINED_FAILURES
         return None
 
-    def _is_sustained(self, now: float) -> bool:
-        """Whether the failures in a row are too many, for too long, to be chance."""
-        config, run = self._config, self._in_a_row
-        if config.sustained_failures is None or run < config.sustained_failures or config.failure_rate is None \
-                or now - self._run_since < config.window:
+    def _is_no_chance(self, run: int) -> bool:
+        """Whether so many failures in a row are as many as are asked for, and too many to be chance."""
+        config = self._config
+        if config.sustained_failures is None or run < config.sustained_failures or config.failure_rate is None:
             return False
         usual = self._bad / (self._good + self._bad + config.min_calls)
         return run >= config.min_calls or usual**run <= _CHANCE

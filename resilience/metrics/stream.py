@@ -12,6 +12,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Final
 
 from ..core.events import State
@@ -91,8 +92,8 @@ def _why(snapshot: Snapshot) -> tuple[str, str, str, str, str]:
     failure, at = snapshot.last_failure, snapshot.at
     return (
         _ago(snapshot.state_since, at), "true" if snapshot.state in _FORCED else "false", _ago(snapshot.opened_at, at),
-        "null" if snapshot.reason is None else json.dumps(snapshot.reason),
-        "null" if failure is None else f'{{"type":{json.dumps(failure.type)},"message":{json.dumps(failure.message)},'
+        "null" if snapshot.reason is None else _quoted(snapshot.reason),
+        "null" if failure is None else f'{{"type":{_quoted(failure.type)},"message":{_quoted(failure.message)},'
                                        f'"ago_s":{_ago(failure.at, at)},"count":{failure.count}}}',
     )
 

@@ -64,7 +64,6 @@ _RETRY = int(Event.RETRY)
 _DRIVERS = frozenset(each.__code__ for each in (Isolation.wait, Job.outcome, Job.run, JobRace.result))
 _NO_TIME_LEFT = int(Event.NO_TIME_LEFT)
 _RAN = frozenset(EVENT_OF.values())
-_UNWEIGHED = _RAN | {_SHORT_CIRCUITED, _NO_TIME_LEFT}  # what no breaker counts as an inner refusal
 
 
 class Ledger:
@@ -84,19 +83,19 @@ class Ledger:
 
     def classify(self, error: BaseException) -> int:
         """The Outcome of a call that ran and raised *error*; a failure is noted, before the circuit hears of it."""
-        outcome = self._outcome(error)
-        if outcome in (FAILURE, TIMEOUT):
-            self._failures.note(error, self._clock())
-        return outcome
-
-    def _outcome(self, error: BaseException) -> int:
         if not isinstance(error, Exception) or isinstance(error, concurrent.futures.CancelledError):
             return CANCELLED
+        outcome = FAILURE
         if isinstance(error, CallTimeoutError) and error.key == self._key:
-            return CUT_SHORT if isinstance(error, DeadlineExceededError) else TIMEOUT
-        if ran_out(error):
+            if isinstance(error, DeadlineExceededError):
+                return CUT_SHORT
+            outcome = TIMEOUT
+        elif ran_out(error):
             return CUT_SHORT  # of a call inside, by the deadline of our own caller
-        return IGNORED if isinstance(error, self._ignore) or _never_began(error) else FAILURE
+        elif isinstance(error, self._ignore) or _never_began(error):
+            return IGNORED
+        self._failures.note(error, self._clock())
+        return outcome
 
     def refusal(self, permit: Any, now: float) -> CircuitOpenError:
         """Count a call refused by an open circuit, for a function without a fallback; what to raise."""
@@ -149,7 +148,6 @@ class Ledger:
         if event == _BAD_REQUEST:
             self._count((event, _THROWN), event, started, now)
             return False
-        self._note_refusal(error, event, now)
         self._tell(error, event, started, now)
         fallback = self._fallback
         if fallback is None or items or not isinstance(error, fallback.on):
@@ -160,7 +158,8 @@ class Ledger:
 
     def retried(self, error: BaseException, event: int, started: float, now: float) -> None:
         """Count an attempt that ended with *error* as *event* and is followed by another."""
-        self._note_refusal(error, event, now)
+        if event not in _RAN:
+            self._note_refusal(error, event, now)
         self._count((event, _RETRY), event, started, now)
 
     def rescue(self, error: BaseException, grip: list[list[None]]) -> None:
@@ -192,7 +191,7 @@ class Ledger:
             self._recorder.count((_FALLBACK_EMIT,), now, emitted)
         if error is None:
             self._recorder.count((_FALLBACK_SUCCESS,), now)
-        elif self._outcome(error) == CANCELLED:
+        elif not isinstance(error, Exception) or isinstance(error, concurrent.futures.CancelledError):
             self._recorder.count((_CANCELLED,), now)
         else:
             self._recorder.count((_FALLBACK_FAILURE, _THROWN), now)
@@ -209,7 +208,7 @@ class Ledger:
 
     def _note_refusal(self, error: BaseException, event: int, now: float) -> None:
         """Note an inner policy's refusal if the breaker counts those as failures."""
-        if event not in _UNWEIGHED and self._failures.with_refusals:
+        if self._failures.with_refusals and event not in (_SHORT_CIRCUITED, _NO_TIME_LEFT):
             self._failures.note(error, now)
 
     def _count(self, events: tuple[int, ...], event: int, started: float, now: float) -> None:
@@ -223,7 +222,9 @@ class Ledger:
         if event in _RAN:
             if emitter.wanted(CallFailed):
                 emitter.emit(CallFailed(self._key, self._group, name, error, now - started, now))
-        elif emitter.wanted(CallRejected):
+            return
+        self._note_refusal(error, event, now)
+        if emitter.wanted(CallRejected):
             emitter.emit(CallRejected(self._key, self._group, name, error, now))
 
 

@@ -99,6 +99,18 @@ def test_where_calls_fail_now_and_then_a_run_must_be_longer():
     assert 14 == failing_calls_until_open(machine, seen, 19.0, now=19_000.0)
 
 
+@pytest.mark.parametrize(("percent", "needed"), [(0, 5), (5, 5), (10, 6), (20, 9), (30, 12), (40, 15), (45, 17)])
+def test_how_long_a_run_must_be_is_as_the_reference_says(percent, needed):
+    seen = []
+    machine = circuit(seen)
+    for n in range(1000):
+        call(machine, SUCCESS if (n + 1) * percent // 100 == n * percent // 100 else FAILURE, n * 19.0)
+    call(machine, SUCCESS, 19_000.0)
+    assert [] == seen
+
+    assert needed == failing_calls_until_open(machine, seen, 19.0, now=19_019.0)
+
+
 def test_as_many_failures_in_a_row_as_the_share_needs_calls_are_enough_in_any_case():
     seen = []
     machine = circuit(seen, min_calls=10, failure_rate=1.0)
