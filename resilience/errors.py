@@ -72,7 +72,8 @@ class CircuitOpenError(RejectedError):
 
     if TYPE_CHECKING:
 
-        def __init__(self, key: str, retry_after: float | None = None, standing: tuple[str, float, str, float] | None = None,
+        def __init__(self, key: str, retry_after: float | None = None,
+                     standing: tuple[str, float, str, float] | None = None,
                      failure: tuple[str, str, float, int] | None = None, at: float = 0.0, /) -> None: ...
 
     @property

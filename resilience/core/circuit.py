@@ -41,6 +41,7 @@ from .breaker import CircuitBreaker
 from .events import State, StateChanged, Trigger
 from .failures import Failures
 from .outcome import CUT_SHORT, FAILURE, REJECTED, SUCCESS, TIMEOUT
+from .reasons import FAILED, WORDS, verdict
 from .saved import SavedCircuit
 from .terms import BAD, GOOD, SLOW_BAD, SLOW_GOOD, Closed, Disabled, ForcedClosed, ForcedOpen, HalfOpen, Open, Term
 
@@ -67,35 +68,6 @@ TRANSITIONS: Final[dict[tuple[State, Trigger], State]] = {
     (State.DISABLED, Trigger.RELEASED): State.CLOSED,
     **{(state, trigger): new for trigger, new in _OPERATOR.items() for state in State},
 }
-
-#: Triggers that say that calls failed, as opposed to slow ones or a saved state.
-_FAILED: Final = (Trigger.FAILURE_RATE, Trigger.CONSECUTIVE, Trigger.SUSTAINED_FAILURES)
-#: What the other triggers say in words.
-_WORDS: Final = {
-    Trigger.RESTORED: "it was open before the process was started anew",
-    Trigger.RESTED: "its wait is over, and a caller knocked",
-    Trigger.PROBES_PASSED: "its probes succeeded",
-    Trigger.PROBES_LOST: "its probes did not answer in time",
-    Trigger.FORCED_OPEN: "an operator forced it open, until it is released",
-    Trigger.FORCED_CLOSED: "an operator forced it closed, until it is released",
-    Trigger.DISABLED: "an operator took its breaker away",
-    Trigger.RELEASED: "an operator released it",
-    Trigger.RESET: "an operator reset it",
-}
-
-
-def _verdict(trigger: Trigger, weighed: tuple[int, int, int, float] | None) -> str:
-    """Why a circuit opened, in a few words; *weighed*: calls, failed ones, slow ones, and seconds of a run."""
-    if weighed is None:  # restored, or opened by a stand-in that pulls the trigger itself
-        return _WORDS.get(trigger, "it was opened by hand")
-    calls, failed, slow, seconds = weighed
-    if trigger is Trigger.SLOW_RATE:
-        return f"{slow} of {calls} calls were slow"
-    if trigger is Trigger.FAILURE_RATE:
-        return f"{failed} of {calls} calls failed"
-    if trigger is Trigger.CONSECUTIVE:
-        return f"{calls} calls in a row failed"
-    return f"{calls} calls in a row failed, over {seconds:.0f} s"
 
 
 _GHOST: Final = Disabled(-1, -inf)  # the permit of a call that shadow mode let pass; no circuit's term ever
@@ -373,17 +345,18 @@ class Circuit:
         if new.state not in (State.OPEN, State.HALF_OPEN):
             self._outage = None
             if new.state is State.FORCED_OPEN:
-                new.standing = (str(new.state), new.since, _WORDS[trigger], inf)
-            return _WORDS[trigger]
+                new.standing = (str(new.state), new.since, WORDS[trigger], inf)
+            return WORDS[trigger]
         if self._outage is None:
             weighed = old.weighed if isinstance(old, Closed) else None
-            self._outage = (new.since, _verdict(trigger, weighed), -inf if trigger in _FAILED and weighed else new.since)
+            told_from = -inf if weighed is not None and trigger in FAILED else new.since
+            self._outage = (new.since, verdict(trigger, weighed), told_from)
         since, why, told_from = self._outage
         failed = self._openings - 1
         if failed > 0:
             why = f"{why}, and {failed} {'probe' if failed == 1 else 'probes'} failed since"
         new.standing = (str(new.state), since, why, told_from)
-        return why if new.state is State.OPEN else _WORDS[trigger]
+        return why if new.state is State.OPEN else WORDS[trigger]
 
     def _bar(self, term: Term) -> None:
         """Say until when there is no need to ask; in shadow mode there always is."""

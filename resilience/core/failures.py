@@ -18,6 +18,7 @@ import re
 import reprlib
 import weakref
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final
 
 _LONGEST: Final = 200
@@ -37,14 +38,15 @@ class Failures:
     Attributes:
         last: Type, message, time and count of it, the arguments of a LastFailure; None: there was none.
         with_refusals: Whether the circuit counts an inner policy's refusal as a failure, so that it is to be noted.
+        with_deadlines_s: From how long on a caller's own deadline is a failure too, as the circuit sees it, seconds.
     """
 
-    __slots__ = ("_series", "last", "with_refusals")
+    __slots__ = ("_series", "last", "with_deadlines_s", "with_refusals")
     last: tuple[str, str, float, int] | None
     _series: _Series
 
     def __init__(self) -> None:
-        self.with_refusals = False
+        self.with_refusals, self.with_deadlines_s = False, inf
         self.clear()
 
     def note(self, error: BaseException, at: float) -> None:

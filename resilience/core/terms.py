@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: Up to which probability a run of failures is no chance.
 _CHANCE: Final = 1e-6
-#: Calls that the share of failures before a run is of, roughly: with each further half of it, the older ones count half.
+#: Calls that the share of failures before a run is of, at most; once there are more, those so far count half.
 _MEMORY: Final = 1000.0
 
 # Columns of a closed term's window. Slow and failed are counted apart: one call, one column.

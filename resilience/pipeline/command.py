@@ -19,6 +19,7 @@ import attrs
 
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.outcome import EVENT_NAMES, Event
+from ..core.reasons import FAILED
 from ..core.saved import SavedCircuit
 from ..drivers.workers import WorkerPool
 from ..errors import ConfigError, LastFailure
@@ -32,8 +33,7 @@ from .settings import KINDS, LIVE, Settings
 
 _TRANSITIONS_KEPT: Final = 5
 _logger: Final = logging.getLogger("resilience")
-#: Triggers that a failed call pulls.
-_BLAMING: Final = (Trigger.FAILURE_RATE, Trigger.CONSECUTIVE, Trigger.SUSTAINED_FAILURES, Trigger.PROBE_FAILED)
+_BLAMING: Final = (*FAILED, Trigger.PROBE_FAILED)  # triggers that a failed call pulls
 _COLLAPSED: Final = (int(Event.COLLAPSED),)
 
 

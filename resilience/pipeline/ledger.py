@@ -88,6 +88,8 @@ class Ledger:
         outcome = FAILURE
         if isinstance(error, CallTimeoutError) and error.key == self._key:
             if isinstance(error, DeadlineExceededError):
+                if error.timeout >= self._failures.with_deadlines_s:
+                    self._failures.note(error, self._clock())
                 return CUT_SHORT
             outcome = TIMEOUT
         elif ran_out(error):

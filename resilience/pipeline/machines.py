@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final
 
 from ..core.adaptive import Limiter
@@ -126,7 +127,9 @@ class Machines:
 
     def _apply_breaker(self, settings: Settings, old: Settings) -> Trigger | None:
         circuit = self.circuit
-        self.failures.with_refusals = settings.breaker is not None and settings.breaker.count_rejections
+        if settings.breaker is not None:
+            self.failures.with_refusals = settings.breaker.count_rejections
+            self.failures.with_deadlines_s = settings.breaker.slow_call or inf
         if circuit is not None and settings.breaker != old.breaker:
             if settings.breaker is None:
                 return Trigger.DISABLED

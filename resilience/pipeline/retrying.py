@@ -16,6 +16,7 @@ from ..core.events import CallRetried
 from ..core.outcome import EVENT_NAMES, REFUSALS, Event
 from ..core.retry import Retry, asked_for
 from ..drivers.time_left import in_use, remaining
+from ..errors import RejectedError
 from ..metrics.recorder import Recorder
 from .emitter import Emitter
 from .ledger import Ledger
@@ -89,8 +90,8 @@ class Retrying:
         now = self._clock()
         delay = None
         earlier = pause.release() if isinstance(pause, _Pause) else None
-        if event in REFUSED and earlier is not None:
-            error.__cause__ = earlier  # a refusal is ours, and made for this call
+        if event in REFUSED and earlier is not None and isinstance(error, RejectedError) and error.__cause__ is None:
+            error.__cause__ = earlier  # it is ours, and made for this call
         if event not in _NEVER and policy.wanted(error):
             delay = self._delay(policy, attempt, pause, now - begun, now, error)
         if delay is None:

@@ -30,6 +30,7 @@ from resilience import (
     Retry,
     StateChanged,
     command,
+    deadline,
 )
 from resilience.metrics.stream import Encoder
 from resilience.testing import ManualClock
@@ -157,6 +158,22 @@ def test_an_error_that_is_the_callers_or_the_targets_own_is_left_as_it_is(regist
 
     assert caught(call) is last
     assert last.__cause__ is None
+
+
+def test_an_error_of_the_users_own_code_in_a_gate_is_left_as_it_is(registry):
+    answers, mistake = iter(["all"]), ZeroDivisionError("in the key of a rate limit")
+
+    def key():
+        for answer in answers:
+            return answer
+        raise mistake
+
+    call = command(key="k", registry=registry, timeout=None, rate_limit=RateLimit(5, by=key),
+                   retry=Retry(attempts=2, base=0.001))(raising(ConnectionError("no route")))
+
+    caught(call)
+    assert mistake.__traceback__ is not None
+    assert mistake.__cause__ is None
 
 
 @pytest.fixture
@@ -421,6 +438,24 @@ def test_an_inner_refusal_is_one_where_the_breaker_counts_those(registry, clock,
     failure = call.resilience.snapshot().last_failure
     assert (("resilience.errors.BulkheadFullError", 2) if counted else None) == (failure and (failure.type, failure.count))
     assert ("open" if counted else "closed") == call.resilience.state
+
+
+@pytest.mark.parametrize(("slow_call", "told"), [(0.0005, "resilience.errors.DeadlineExceededError"), (5.0, None)])
+def test_a_callers_own_deadline_is_one_where_it_left_as_long_as_a_slow_call_takes(slow_call, told):
+    @command(key="k", registry=Registry(), timeout=30.0,
+             breaker=CircuitBreaker(min_calls=1, slow_call=slow_call, slow_rate=1.0))
+    async def call():
+        await asyncio.sleep(30)
+
+    async def hurried():
+        with deadline(0.002):
+            await call()
+
+    caught(lambda: asyncio.run(hurried()), TimeoutError)
+
+    failure = call.resilience.snapshot().last_failure
+    assert told == (failure and failure.type)
+    assert ("open" if told else "closed") == call.resilience.state
 
 
 def test_what_is_no_failure_is_not_told(registry):
