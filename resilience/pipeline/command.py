@@ -379,7 +379,7 @@ class Command:
         shadow = "; in shadow mode no call is refused" if "breaker" in self._settings.shadow else ""
         with contextlib.suppress(Exception):  # of a logging handler or filter
             _logger.log(level, "%r: the circuit went from %s to %s: %s%s%s", self._key, event.old, event.new,
-                        event.reason, last, shadow)
+                        event.reason, last, shadow, extra={"circuit": self._key})
 
 
 def _note(command: weakref.ref[Command], event: StateChanged) -> None:

@@ -603,3 +603,22 @@ def test_no_exception_is_kept_alive_by_a_command(registry, uncollected):
 
     assert "down" in str(refusal)
     assert [None] == [each() for each in left]
+
+
+def test_a_gateway_keeps_the_changes_of_its_circuits_off_the_terminal_and_nothing_else(registry, clock, capsys):
+    from resilience.gateway import server
+
+    logger = logging.getLogger("resilience")
+    before, propagates = logger.handlers[:], logger.propagate
+    logger.propagate = False  # pytest has handlers at the root
+    try:
+        server._log_to_stderr()
+        server._log_to_stderr()
+        assert len(before) + 1 == len(logger.handlers), "nor does it add to what somebody configured"
+        opened(registry, clock, OSError("a"), breaker=CircuitBreaker(min_calls=1))
+        logger.warning("chaos for 60 s")
+        logger.info("of no interest")
+    finally:
+        logger.handlers[:], logger.propagate = before, propagates
+
+    assert "chaos for 60 s\n" == capsys.readouterr().err
