@@ -11,7 +11,7 @@ import enum
 
 import attrs
 
-from ..errors import LastFailure
+from .. import errors
 
 
 class State(enum.StrEnum):
@@ -56,7 +56,7 @@ class StateChanged:
     term: int
     at: float
     reason: str = attrs.field(default="", eq=False)
-    last_failure: LastFailure | None = attrs.field(default=None, eq=False)
+    last_failure: errors.LastFailure | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen

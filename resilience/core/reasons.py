@@ -28,9 +28,9 @@ def verdict(trigger: Trigger, weighed: tuple[int, int, int, float] | None) -> st
         return WORDS.get(trigger, "it was opened by hand")
     calls, failed, slow, seconds = weighed
     if trigger is Trigger.SLOW_RATE:
-        return f"{slow} of {calls} calls were slow"
+        return "1 call was slow" if calls == 1 else f"{slow} of {calls} calls were slow"
     if trigger is Trigger.FAILURE_RATE:
-        return f"{failed} of {calls} calls failed"
+        return "1 call failed" if calls == 1 else f"{failed} of {calls} calls failed"
     if trigger is Trigger.CONSECUTIVE:
-        return f"{calls} calls in a row failed"
+        return "1 call failed" if calls == 1 else f"{calls} calls in a row failed"
     return f"{calls} calls in a row failed, over {seconds:.0f} s"

@@ -321,7 +321,7 @@ def test_a_call_beside_a_probe_is_told_that_it_is_under_way(registry, clock):
     clock.advance(2.0)
     call()
 
-    assert ["stock: the circuit is open since 2 s, and its probes are under way: 1 of 1 calls failed, last OSError('a') "
+    assert ["stock: the circuit is open since 2 s, and its probes are under way: 1 call failed, last OSError('a') "
             "2 s ago; retry in 2 s"] == said
 
 
