@@ -54,19 +54,22 @@ def test_an_outage_opens_as_soon_after_a_healthy_day(every):
     assert 5 == failing_calls_until_open(machine, seen, every, now=2001 * 40.0)
 
 
-def test_calls_that_were_tallied_without_a_lock_end_a_run_too():
+def test_a_call_that_was_tallied_without_a_lock_ends_a_run_too():
+    """A changed configuration finds the window empty, and lets good results be tallied at once."""
     seen = []
     machine = circuit(seen)
-    for n in range(100):
-        now = n * 19.0
-        call(machine, SUCCESS if n % 5 == 4 else FAILURE, now)  # four failures in a row, never five
-        if n % 5 == 4:
-            permit = machine.acquire(now + 12.0)  # the window is empty again: calm, after the first of its slice
-            machine.settle(permit, SUCCESS, now + 12.0, now + 12.0)
-            assert now + 12.0 < permit.calm_until
-            permit.bump()
-
+    for n in range(4):
+        call(machine, FAILURE, n * 19.0)
+    machine.configure(CircuitBreaker(open_for=6.0), 70.0)
+    permit = machine.acquire(70.0)
+    assert 70.0 < permit.calm_until
+    permit.bump()
+    for n in range(4):
+        call(machine, FAILURE, 76.0 + n * 19.0)
     assert [] == seen
+    call(machine, FAILURE, 76.0 + 4 * 19.0)
+
+    assert ["5 calls in a row failed, over 76 s"] == [event.reason for event in seen]
 
 
 def test_one_good_call_in_five_keeps_it_closed():
