@@ -64,12 +64,9 @@ def test_a_call_that_was_tallied_without_a_lock_ends_a_run_too():
     permit = machine.acquire(70.0)
     assert 70.0 < permit.calm_until
     permit.bump()
-    for n in range(4):
-        call(machine, FAILURE, 76.0 + n * 19.0)
-    assert [] == seen
-    call(machine, FAILURE, 76.0 + 4 * 19.0)
 
-    assert ["5 calls in a row failed, over 76 s"] == [event.reason for event in seen]
+    assert 8 == failing_calls_until_open(machine, seen, 19.0, now=76.0), "four of the first five failed"
+    assert "8 calls in a row failed, over 133 s" == seen[0].reason
 
 
 def test_one_good_call_in_five_keeps_it_closed():
