@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 
 class ResilienceError(Exception):
     """Root of the tree; catch it to catch everything below."""
@@ -38,10 +40,67 @@ class RejectedError(ResilienceError):
         return f"{self.key}: {self.reason}{wait}"
 
 
+@attrs.frozen
+class LastFailure:
+    """The last call of a command that failed or timed out, in words and numbers: it keeps no exception alive.
+
+    Attributes:
+        type: Class of the exception, as a traceback names it: "ConnectionError", "httpx.ConnectTimeout".
+        message: What it said, at most 200 characters; passwords in URLs are masked.
+        at: When, seconds on the registry's clock.
+        count: How many of this type came one after another, itself included, with none of another type and no ten
+            minutes between two of them.
+    """
+
+    type: str
+    message: str
+    at: float
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.type}({self.message!r})"
+
+
 class CircuitOpenError(RejectedError):
-    """The breaker is open, or every half-open probe is taken."""
+    """The breaker is open, or every half-open probe is taken.
+
+    It says what opened the circuit, and which failure was the last: its arguments hold both as plain values, which
+    all refusals of one term share, and the sentence is made only when somebody reads it.
+    """
 
     reason = "the circuit is open"
+
+    if TYPE_CHECKING:
+
+        def __init__(self, key: str, retry_after: float | None = None,
+                     standing: tuple[str, float, str, float] | None = None,
+                     failure: tuple[str, str, float, int] | None = None, at: float = 0.0, /) -> None: ...
+
+    @property
+    def why(self) -> str:
+        """What opened the circuit, in a few words: "5 of 8 calls failed"; empty if unknown."""
+        return self.args[2][2] if len(self.args) > 2 and self.args[2] else ""
+
+    @property
+    def last_failure(self) -> LastFailure | None:
+        """The last call that failed or timed out before this refusal; None if there was none."""
+        return LastFailure(*self.args[3]) if len(self.args) > 3 and self.args[3] else None
+
+    def __str__(self) -> str:
+        if not self.why:
+            return super().__str__()
+        (state, since, why, told_from), failure, at = self.args[2], self.last_failure, self.args[4]
+        probing = ", and its probes are under way" if state == "half_open" else ""
+        last = ""
+        if failure is not None and failure.at >= told_from:
+            last = f", last {failure} {_seconds(at - failure.at)} ago"
+        wait = "" if self.retry_after is None else f"; retry in {_seconds(self.retry_after)}"
+        return f"{self.key}: {self.reason} since {_seconds(at - since)}{probing}: {why}{last}{wait}"
+
+
+def _seconds(seconds: float) -> str:
+    """*seconds* to three digits and no less than milliseconds; of a clock that stepped back, 0."""
+    return f"{seconds:.0f} s" if seconds >= 100 else f"{max(0.0, round(seconds, 3)):.3g} s"
 
 
 class BulkheadFullError(RejectedError):

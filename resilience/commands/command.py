@@ -7,7 +7,9 @@ that has no timeout, say) another may add.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 import weakref
 from collections.abc import Callable, Mapping
 from math import inf, isnan
@@ -18,9 +20,10 @@ import attrs
 from ..core.checks import by_identity
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.outcome import EVENT_NAMES, Event
+from ..core.reasons import FAILED
 from ..core.saved import SavedCircuit
 from ..drivers.workers import WorkerPool
-from ..errors import ConfigError
+from ..errors import ConfigError, LastFailure
 from ..metrics.recorder import LATENCY_WINDOW_S, WINDOW_S, Recorder
 from ..metrics.snapshot import Snapshot
 from ..pipeline.environment import Environment, FunctionRef
@@ -32,6 +35,8 @@ from ..policies.settings import Settings, live_settings
 from ..policies.shadow import Shadow
 
 _TRANSITIONS_KEPT: Final = 5
+_logger: Final = logging.getLogger("resilience")
+_BLAMING: Final = (*FAILED, Trigger.PROBE_FAILED)  # triggers that a failed call pulls
 _COLLAPSED: Final = (int(Event.COLLAPSED),)
 
 
@@ -136,6 +141,7 @@ class Command:
         now = self._clock()
         reading = self._machines.recorder.read(now)
         circuit, own = self._machines.circuit, self._machines.recorder.own_events
+        failure, term = self._machines.failures.last, None if circuit is None else circuit.term
         counts = dict(zip(EVENT_NAMES, reading.counts, strict=False))
         for name, number in own:
             counts[name] = reading.counts[number] if number < len(reading.counts) else 0
@@ -156,6 +162,10 @@ class Command:
             max_concurrent=self._machines.slots.limit,
             abandoned=0 if self._machines.isolation is None else self._machines.isolation.abandoned,
             transitions=self._transitions,
+            state_since=None if term is None else term.since,
+            opened_at=None if circuit is None else circuit.opened_at,
+            reason=None if term is None or term.standing is None else term.standing[2],
+            last_failure=None if failure is None else LastFailure(*failure),
         )
 
     # -- steer
@@ -175,6 +185,7 @@ class Command:
     def reset(self) -> None:
         """Close the circuit and empty the rolling statistics."""
         self._machines.recorder.clear()
+        self._machines.failures.clear()
         if self._machines.circuit is not None:
             self._machines.circuit.steer(Trigger.RESET, self._clock())
 
@@ -327,7 +338,7 @@ class Command:
     def ledger(self, **of_function: Any) -> Ledger:
         """Accounts for a new function of this command."""
         return Ledger(key=self._key, group=self._group, clock=self._clock, recorder=self._machines.recorder,
-                      emitter=self._environment.emitter, **of_function)
+                      emitter=self._environment.emitter, failures=self._machines.failures, **of_function)
 
     def guards(self, function: Callable[..., Any], cannot: Mapping[str, str]) -> None:
         """Take note of a wrapper; *cannot* names the settings that cannot be in force for it, each with the reason."""
@@ -370,10 +381,24 @@ class Command:
         self._machines.circuit.steer(trigger, self._clock())
 
     def note(self, event: StateChanged) -> None:
-        """The circuit has changed its state: keep it, and tell listeners."""
+        """The circuit has changed its state: log it, keep it, and tell listeners."""
+        self._log(event)
         latest = sorted((*self._transitions, event), key=lambda each: each.term)  # arrival is not order
         self._transitions = tuple(latest[-_TRANSITIONS_KEPT:])
         self._environment.emitter.emit(event)
+
+
+    def _log(self, event: StateChanged) -> None:
+        """One line per change; the refusals that follow log nothing."""
+        level = logging.WARNING if event.new in (State.OPEN, State.FORCED_OPEN) else logging.INFO
+        if not _logger.isEnabledFor(level):
+            return
+        failure = event.last_failure if event.trigger in _BLAMING else None
+        last = "" if failure is None else f"; the last failure was {failure}"
+        shadow = "; in shadow mode no call is refused" if "breaker" in self._settings.shadow else ""
+        with contextlib.suppress(Exception):  # of a logging handler or filter
+            _logger.log(level, "%r: the circuit went from %s to %s: %s%s%s", self._key, event.old, event.new,
+                        event.reason, last, shadow, extra={"circuit": self._key})
 
 
 def _note(command: weakref.ref[Command], event: StateChanged) -> None:

@@ -19,6 +19,9 @@ class CircuitBreaker:
     Attributes:
         failure_rate: Share of failed calls that opens, above 0 to 1; None: no share does, see ``consecutive``.
         consecutive: Failed calls in a row that open, whatever their share.
+        sustained_failures: Failed calls in a row that open once they last as long as ``window``, however few calls
+            there are; more where calls failed now and then before, see terms.py; None: no number does. It stands
+            in for ``failure_rate`` where calls are rare, and means nothing without it.
         min_calls: Calls the window must hold before a rate counts.
         window: Length of the time window, seconds.
         buckets: Slices of the time window.
@@ -41,6 +44,8 @@ class CircuitBreaker:
     failure_rate: float | None = attrs.field(default=0.5, validator=number(above=0, most=1, optional=True))
     consecutive: int | None = attrs.field(
         default=None, validator=number(least=1, most=1_000_000, whole=True, optional=True))
+    sustained_failures: int | None = attrs.field(
+        default=5, validator=number(least=2, most=1_000_000, whole=True, optional=True))
     min_calls: int = attrs.field(default=20, validator=number(least=1, most=1_000_000, whole=True))
     window: float = attrs.field(default=10.0, validator=number(least=0.001))
     buckets: int = attrs.field(default=10, validator=number(least=1, most=1000, whole=True))

@@ -10,7 +10,7 @@ longer the current term, and it decides nothing.
 Closed, every result is weighed at once: a window (of time, or of the last
 calls) holds good and bad, fast and slow; once it has ``min_calls``, a failure
 rate or slow-call rate at its threshold opens the circuit; so do ``consecutive``
-failures in a row. As long as the window holds nothing bad, a good and fast
+failures in a row, and a run of failures that lasts (terms.py). As long as the window holds nothing bad, a good and fast
 result cannot open it; it is then tallied without a lock (``calm_until``), which
 is nearly every call of a healthy circuit. If calls can be slow, those under way
 are counted (cohorts.py), and weighed once they are slow.
@@ -35,10 +35,12 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, Final
 
-from ..errors import CircuitOpenError
+from ..errors import CircuitOpenError, LastFailure
 from .breaker import CircuitBreaker
 from .events import State, StateChanged, Trigger
+from .failures import Failures
 from .outcome import CUT_SHORT, FAILURE, REJECTED, SUCCESS, TIMEOUT
+from .reasons import FAILED, WORDS, verdict
 from .reentrance import MET, Guard
 from .saved import SavedCircuit
 from .terms import BAD, GOOD, SLOW_BAD, SLOW_GOOD, Closed, Disabled, ForcedClosed, ForcedOpen, HalfOpen, Open, Term
@@ -55,6 +57,7 @@ TRANSITIONS: Final[dict[tuple[State, Trigger], State]] = {
     (State.CLOSED, Trigger.FAILURE_RATE): State.OPEN,
     (State.CLOSED, Trigger.SLOW_RATE): State.OPEN,
     (State.CLOSED, Trigger.CONSECUTIVE): State.OPEN,
+    (State.CLOSED, Trigger.SUSTAINED_FAILURES): State.OPEN,
     (State.CLOSED, Trigger.RESTORED): State.OPEN,
     (State.OPEN, Trigger.RESTED): State.HALF_OPEN,
     (State.HALF_OPEN, Trigger.PROBES_PASSED): State.CLOSED,
@@ -81,13 +84,13 @@ class Circuit:
     which is past when the term is.
     """
 
-    __slots__ = ("_config", "_group", "_guard", "_horizon", "_key", "_openings", "_random", "_shadow", "slow_s",
-                 "term")
+    __slots__ = ("_config", "_failures", "_group", "_guard", "_horizon", "_key", "_openings", "_outage", "_random",
+                 "_shadow", "slow_s", "term")
     _shadow: Callable[[], object] | None  # told of each call that would have been refused
 
     def __init__(self, config: CircuitBreaker, *, key: str, group: str, now: float,
                  emit: Callable[[StateChanged], None], random: Callable[[], float],
-                 horizon: Callable[[], float] = lambda: inf) -> None:
+                 horizon: Callable[[], float] = lambda: inf, failures: Failures | None = None) -> None:
         """Start closed.
 
         Args:
@@ -98,9 +101,10 @@ class Circuit:
             emit: Hears of every change, in the thread that caused it, outside the lock.
             random: Numbers in [0, 1), drawn when the circuit opens with jitter.
             horizon: Until when the caller may keep good results to itself, see ``calm_until``.
+            failures: Where the caller notes what failed, before it reports so; named in refusals and events.
         """
         self._key, self._group, self._random = key, group, random
-        self._horizon = horizon
+        self._horizon, self._failures = horizon, Failures() if failures is None else failures
         self._guard = Guard(emit)
         self._config = config
         self._shadow = None
@@ -132,9 +136,11 @@ class Circuit:
             permit = self._knock(now)
             if permit is not None:
                 return permit
-        shadow = self._shadow
-        if shadow is None or self.term.state is State.FORCED_OPEN:
-            raise CircuitOpenError(self._key, self.retry_after(now) or 0.0)
+        shadow, term = self._shadow, self.term
+        if term.state is State.FORCED_OPEN:
+            raise CircuitOpenError(self._key, None, term.standing, self._failures.last, now)
+        if shadow is None:
+            raise CircuitOpenError(self._key, self.retry_after(now) or 0.0, term.standing, self._failures.last, now)
         shadow()
         return _GHOST
 
@@ -147,13 +153,19 @@ class Circuit:
         self._guard.do(self._weigh, permit, outcome, slow, now)
 
     def retry_after(self, now: float) -> float | None:
-        """Seconds until asking again can help; None while calls are admitted."""
+        """Seconds until asking again can help; None while calls are admitted, or while only an operator can help."""
         term = self.term
-        if term.passes:
+        if term.passes or term.state is State.FORCED_OPEN:
             return None
-        # A forced-open circuit, or a probe under way, ends when it ends: the usual wait is the best advice.
+        # A probe under way ends when it ends: the usual wait is the best advice.
         return max(0.0, min(term.until - now, self._config.open_for)) if term.state is not State.OPEN \
             else max(0.0, term.until - now)
+
+    @property
+    def opened_at(self) -> float | None:
+        """When it opened, over all probes that have failed since; None unless it is open or half open."""
+        outage = self._outage
+        return None if outage is None else outage[0]
 
     @property
     def shadow(self) -> Callable[[], object] | None:
@@ -206,6 +218,7 @@ class Circuit:
         """Start over in a forked child."""
         self._guard.renew()
         self._openings = 0  # in a row, without a recovery in between
+        self._outage: tuple[float, str, float] | None = None  # since it opened: when, why, and what else _stand() says
         self.term: Term = Closed(0, now, self._config, self._horizon)
 
     def _knock(self, now: float) -> Term | None:
@@ -293,10 +306,35 @@ class Circuit:
             new = ForcedClosed(seq, now, config, self._horizon, heir)
         else:
             new = (Disabled if state is State.DISABLED else ForcedOpen)(seq, now)
+        reason = self._stand(new, old, trigger)
         self._bar(new)
         old.calm_until = -inf  # its permits must come to the lock, and be recognised as late
         self.term = new
-        return StateChanged(self._key, self._group, old.state, state, trigger, seq, now)
+        failure = self._failures.last
+        return StateChanged(self._key, self._group, old.state, state, trigger, seq, now, reason,
+                            None if failure is None else LastFailure(*failure))
+
+    def _stand(self, new: Term, old: Term, trigger: Trigger) -> str:
+        """Note in *new* what its refusals tell; why it began, in a few words.
+
+        They tell the state, when and why the circuit opened, and since when a failure has to do with that. A failed
+        probe opens it again, but is not why it is open.
+        """
+        if new.state not in (State.OPEN, State.HALF_OPEN):
+            self._outage = None
+            if new.state is State.FORCED_OPEN:
+                new.standing = (str(new.state), new.since, WORDS[trigger], inf)
+            return WORDS[trigger]
+        if self._outage is None:
+            weighed = old.weighed if isinstance(old, Closed) else None
+            told_from = -inf if weighed is not None and trigger in FAILED else new.since
+            self._outage = (new.since, verdict(trigger, weighed), told_from)
+        since, why, told_from = self._outage
+        failed = self._openings - 1
+        if failed > 0:
+            why = f"{why}, and {failed} {'probe' if failed == 1 else 'probes'} failed since"
+        new.standing = (str(new.state), since, why, told_from)
+        return why if new.state is State.OPEN else WORDS[trigger]
 
     def _bar(self, term: Term) -> None:
         """Say until when there is no need to ask; in shadow mode there always is."""

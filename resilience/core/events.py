@@ -11,6 +11,7 @@ import enum
 
 import attrs
 
+from .. import errors
 from .checks import by_identity
 
 
@@ -39,6 +40,7 @@ class Trigger(enum.StrEnum):
     FAILURE_RATE = "failure_rate"  # too many calls of the window failed
     SLOW_RATE = "slow_rate"  # too many calls of the window were slow
     CONSECUTIVE = "consecutive"  # too many calls in a row failed
+    SUSTAINED_FAILURES = "sustained_failures"  # calls in a row failed for as long as the window, or longer
     RESTORED = "restored"  # it was open before the process was started anew
     RESTED = "rested"  # open_for has passed and a caller knocked
     PROBES_PASSED = "probes_passed"
@@ -53,7 +55,7 @@ class Trigger(enum.StrEnum):
 
 @attrs.frozen
 class StateChanged:
-    """A circuit went from one state to another."""
+    """A circuit went from one state to another; *reason* says why in a few words, such as "5 of 8 calls failed"."""
 
     key: str
     group: str
@@ -62,6 +64,8 @@ class StateChanged:
     trigger: Trigger
     term: int
     at: float
+    reason: str = attrs.field(default="", eq=False)
+    last_failure: errors.LastFailure | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen

@@ -3,13 +3,23 @@
 A term is the permit of the calls that it admitted, weighs their results, and
 says which trigger they pull; the Circuit looks up what follows from it. The
 caller of every method but ``bump`` holds the circuit's lock.
+
+A share of failures needs ``min_calls`` within the window. Where calls are rarer
+than that, a target may be down for hours and no share will say so. There a run of
+failures speaks: ``sustained_failures`` in a row, without a success in between,
+that last as long as the window. A target that fails now and then has such runs by
+chance; so the run must be one that chance would make once in a million, given the
+share of calls that failed before it in this term. Without enough calls before it
+that share is taken to be low (as if ``min_calls`` good ones had come first), and
+``min_calls`` failures in a row are enough in any case. Successes that are tallied
+without a lock are learnt of when the next failure is weighed, which is in time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from .cohorts import Cohorts
 from .events import State, Trigger
@@ -18,6 +28,11 @@ from .window import CountWindow, Tally, TimeWindow
 if TYPE_CHECKING:
     from .breaker import CircuitBreaker
 
+#: Up to which probability a run of failures is no chance.
+_CHANCE: Final = 1e-6
+#: Calls that the share of failures before a run is of, at most; once there are more, those so far count half.
+_MEMORY: Final = 1000.0
+
 # Columns of a closed term's window. Slow and failed are counted apart: one call, one column.
 GOOD, BAD, SLOW_GOOD, SLOW_BAD = range(4)
 
@@ -25,7 +40,7 @@ GOOD, BAD, SLOW_GOOD, SLOW_BAD = range(4)
 class Term:
     """One stay in one state."""
 
-    __slots__ = ("bump", "calm_until", "cohort", "free_until", "refuses_until", "seq", "since", "until")
+    __slots__ = ("bump", "calm_until", "cohort", "free_until", "refuses_until", "seq", "since", "standing", "until")
     state: ClassVar[State]
     bump: Callable[[], object]  # tallies one good and fast result; called only before calm_until
     passes: ClassVar[bool] = False  # lets every call pass
@@ -37,6 +52,7 @@ class Term:
         self.until = inf  # when a caller may end this term by knocking
         self.refuses_until = -inf  # until when there is nothing to ask: the answer is no
         self.calm_until = -inf  # until when a good and fast result needs no lock
+        self.standing: tuple[str, float, str, float] | None = None  # why calls are refused; see Circuit._stand
         self.cohort: list[None] | None = None  # where a call is counted while it is under way; look() weighs those
 
     def look(self, now: float) -> Trigger | None:
@@ -49,7 +65,8 @@ class Term:
 
 
 class Closed(Term):
-    __slots__ = ("_cohorts", "_config", "_horizon", "_in_a_row", "_tally", "_window")
+    __slots__ = ("_bad", "_cohorts", "_config", "_good", "_horizon", "_in_a_row", "_run_since", "_tally", "_window",
+                 "weighed")
     state = State.CLOSED
     passes = True
     watches: ClassVar[bool] = True  # the calls under way, if they can be slow
@@ -63,10 +80,14 @@ class Closed(Term):
         self._config = config
         self._cohorts: Cohorts | None = None
         self._in_a_row = 0  # failures
+        self._run_since = now  # when the first of them ended
+        self._good = self._bad = 0.0  # calls before them, see _end_run
+        self.weighed: tuple[int, int, int, float] | None = None  # calls, failed, slow and seconds that pulled a trigger
         self._window: TimeWindow | CountWindow
         if heir is not None:
             heir.harvest()
-            self._window, self._in_a_row = heir._window, heir._in_a_row
+            self._window, self._in_a_row, self._run_since = heir._window, heir._in_a_row, heir._run_since
+            self._good, self._bad = heir._good, heir._bad
         elif config.window_calls is not None:
             self._window = CountWindow(4, size=config.window_calls)
         else:
@@ -85,6 +106,7 @@ class Closed(Term):
         good, bad, slow_good, slow_bad = self.counts(now)
         calls = good + bad + slow_good + slow_bad + late
         if calls >= config.min_calls and (slow_good + slow_bad + late) / calls >= config.slow_rate:
+            self.weighed = calls, bad + slow_bad, slow_good + slow_bad + late, 0.0
             return Trigger.SLOW_RATE
         return None
 
@@ -100,25 +122,54 @@ class Closed(Term):
         self._window.add(column, now)
         good, bad, slow_good, slow_bad = self._window.sums(now)
         self._be_calm(bad or slow_good or slow_bad)
-        calls = good + bad + slow_good + slow_bad
         config = self._config
-        self._in_a_row = self._in_a_row + 1 if column in (BAD, SLOW_BAD) else 0
-        if config.consecutive is not None and self._in_a_row >= config.consecutive:
+        if column in (BAD, SLOW_BAD):
+            if not self._in_a_row:
+                self._run_since = now
+            self._in_a_row += 1
+        elif self._in_a_row:
+            self._end_run(1)
+        else:
+            self._good += 1
+        run, calls = self._in_a_row, good + bad + slow_good + slow_bad
+        if config.consecutive is not None and run >= config.consecutive:
+            self.weighed = run, run, 0, now - self._run_since
             return Trigger.CONSECUTIVE
-        if calls < config.min_calls:
-            return None
-        failed = bad + slow_bad
-        if config.failure_rate is not None and failed / calls >= config.failure_rate:  # .55 * 100 is more than 55
-            return Trigger.FAILURE_RATE
-        if config.slow_call is not None and (slow_good + slow_bad) / calls >= config.slow_rate:
-            return Trigger.SLOW_RATE
+        if calls >= config.min_calls:
+            failed, slow = bad + slow_bad, slow_good + slow_bad
+            if config.failure_rate is not None and failed / calls >= config.failure_rate:  # .55 * 100 is more than 55
+                self.weighed = calls, failed, slow, 0.0
+                return Trigger.FAILURE_RATE
+            if config.slow_call is not None and slow / calls >= config.slow_rate:
+                self.weighed = calls, failed, slow, 0.0
+                return Trigger.SLOW_RATE
+        if run > 1 and now - self._run_since >= config.window and self._is_no_chance(run):
+            self.weighed = run, run, 0, now - self._run_since
+            return Trigger.SUSTAINED_FAILURES
         return None
+
+    def _is_no_chance(self, run: int) -> bool:
+        """Whether so many failures in a row are as many as are asked for, and too many to be chance."""
+        config = self._config
+        if config.sustained_failures is None or run < config.sustained_failures or config.failure_rate is None:
+            return False
+        usual = self._bad / (self._good + self._bad + config.min_calls)
+        return run >= config.min_calls or usual**run <= _CHANCE
+
+    def _end_run(self, good: int) -> None:
+        """So many *good* calls have ended a run of failures, if there was one."""
+        self._good += good
+        self._bad += self._in_a_row
+        self._in_a_row = 0
+        calls = self._good + self._bad
+        if calls > _MEMORY:
+            self._good, self._bad = self._good / calls * _MEMORY / 2, self._bad / calls * _MEMORY / 2
 
     def harvest(self) -> None:
         """Bring the tallied calls into the slice they happened in."""
         fresh = self._tally.take()
         if fresh:
-            self._in_a_row = 0
+            self._end_run(fresh)
             self._window.add(GOOD, self.since, fresh)  # a time in the past: the running slice
 
     def counts(self, now: float) -> Sequence[int]:

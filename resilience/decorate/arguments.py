@@ -77,6 +77,7 @@ class CircuitBreakerArguments(CommandOptions, total=False):
 
     failure_rate: float | None
     consecutive: int | None
+    sustained_failures: int | None
     min_calls: int
     window: float
     buckets: int

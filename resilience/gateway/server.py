@@ -218,6 +218,7 @@ def run_app(app: App, bind: str, *, ready: Callable[[], None] | None = None) -> 
 
 def _work(config: GatewayConfig, make_admin: MakeAdmin | None, worker: int, registry: Registry | None = None,
           ready: Callable[[], None] | None = None) -> None:
+    _log_to_stderr()
     registry = default_registry if registry is None else registry
     gateway = Gateway(config, registry=registry)
     admin = None if make_admin is None else make_admin(registry)
@@ -226,6 +227,19 @@ def _work(config: GatewayConfig, make_admin: MakeAdmin | None, worker: int, regi
     gc.set_threshold(*_GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         runner.run(serve(gateway, admin=admin, admin_address=admin_bind(config, worker), ready=ready))
+
+
+def _log_to_stderr() -> None:
+    """Print what is logged, as Python does by itself where nobody has said otherwise, but for changes of circuits.
+
+    A gateway tells those on its dashboard and streams; a service that flaps would fill its terminal with them.
+    """
+    logger = logging.getLogger("resilience")
+    if not logger.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setLevel(logging.WARNING)
+        handler.addFilter(lambda record: not hasattr(record, "circuit"))
+        logger.addHandler(handler)
 
 
 def _supervise(config: GatewayConfig, make_admin: MakeAdmin | None, workers: int,

@@ -315,7 +315,7 @@ class CircuitBreaker(Standin):
         return self.is_system_error(error)
 
     def _refusal(self, refusal: CircuitOpenError) -> Exception:
-        return CircuitBreakerOpenError(refusal.key, refusal.retry_after)
+        return CircuitBreakerOpenError(*refusal.args)
 
     def _tripped(self, error: Exception) -> Exception | None:
         if not self._throws:

@@ -9,6 +9,7 @@ import attrs
 from ..core.events import State, StateChanged
 from ..core.histogram import Latency
 from ..core.outcome import REFUSALS
+from ..errors import LastFailure
 
 
 @attrs.frozen(kw_only=True)
@@ -20,7 +21,8 @@ class Snapshot:
         group: Its group.
         at: When it was taken, seconds on the registry's clock.
         state: What its circuit does with calls; "disabled" for a command without a breaker.
-        retry_after: Seconds until a refused caller should ask again; None while calls are admitted.
+        retry_after: Seconds until a refused caller should ask again; None while calls are admitted, and while only an
+            operator can end it.
         counts: Per Hystrix event in snake case, within the window.
         window: Length of the window, seconds.
         latency: Mean and percentiles of executions, seconds.
@@ -32,6 +34,10 @@ class Snapshot:
         transitions: The circuit's last changes, oldest first.
         own_refusals: Those of the counts that are refusals by policies of users' own.
         gauges: What such policies show of themselves, by "POLICY.NAME".
+        state_since: Since when the circuit is in this state, seconds on the registry's clock; None without a breaker.
+        opened_at: When it opened, over all probes that have failed since; None unless it is open or half open.
+        reason: Why it refuses calls, in a few words: "5 of 8 calls failed"; None while they are admitted.
+        last_failure: The last call that failed or timed out; None: none has.
     """
 
     key: str
@@ -50,6 +56,10 @@ class Snapshot:
     transitions: tuple[StateChanged, ...] = ()
     own_refusals: tuple[str, ...] = ()
     gauges: Mapping[str, float] = attrs.field(factory=dict)
+    state_since: float | None = None
+    opened_at: float | None = None
+    reason: str | None = None
+    last_failure: LastFailure | None = None
 
     @property
     def refused(self) -> int:

@@ -13,8 +13,10 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Final
 
+from ..core.events import State
 from ..core.outcome import EVENT_NAMES
 from .snapshot import Snapshot
 from .source import Source, Sources
@@ -25,11 +27,13 @@ def instance() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+_FORCED: Final = (State.FORCED_OPEN, State.FORCED_CLOSED)
 _LATENCIES: Final = ("mean", "p0", "p25", "p50", "p75", "p90", "p95", "p99", "p995", "p100")
 
 _OWN: Final = "<own>"  # where the events of users' policies go
 _NUMBERS: Final = (
-    '"time_ms":%d,"state":"%s","retry_after_s":%s,"window_s":%s,'
+    '"time_ms":%d,"state":"%s","state_since_s":%s,"forced":%s,"opened_ago_s":%s,"reason":%s,"last_failure":%s,'
+    '"retry_after_s":%s,"window_s":%s,'
     '"requests":%d,"errors":%d,"error_rate":%.6f,"rate":%.3f,"refused":%d,"counts":{'
     + ",".join(f'"{name}":%d' for name in EVENT_NAMES) + _OWN
     + '},"latency_s":{'
@@ -75,7 +79,7 @@ class Encoder:
         requests = counts["success"] + errors
         retry_after = "null" if snapshot.retry_after is None else f"{snapshot.retry_after:.3f}"
         numbers = _numbers(snapshot.own_refusals) % (
-            time_ms, snapshot.state.value, retry_after, snapshot.window,
+            time_ms, snapshot.state.value, *_why(snapshot), retry_after, snapshot.window,
             requests, errors, errors / requests if requests else 0.0, requests / snapshot.window, refused,
             *counts.values(),
             latency.mean, latency.p0, latency.p25, latency.p50, latency.p75, latency.p90, latency.p95, latency.p99,
@@ -89,6 +93,21 @@ class Encoder:
             for event in snapshot.transitions)
         gauges = f',"gauges":{json.dumps(dict(snapshot.gauges))}' if snapshot.gauges else ""
         return f"{head}{numbers}{transitions}]{gauges}}}"
+
+
+def _why(snapshot: Snapshot) -> tuple[str, str, str, str, str]:
+    """Since when it is in its state, whether an operator said so, when and why it opened, and what failed last."""
+    failure, at = snapshot.last_failure, snapshot.at
+    return (
+        _ago(snapshot.state_since, at), "true" if snapshot.state in _FORCED else "false", _ago(snapshot.opened_at, at),
+        "null" if snapshot.reason is None else _quoted(snapshot.reason),
+        "null" if failure is None else f'{{"type":{_quoted(failure.type)},"message":{_quoted(failure.message)},'
+                                       f'"ago_s":{_ago(failure.at, at)},"count":{failure.count}}}',
+    )
+
+
+def _ago(then: float | None, now: float) -> str:
+    return "null" if then is None else f"{max(0.0, now - then):.3f}"
 
 
 def _or_null(value: float | None) -> str:

@@ -19,6 +19,7 @@ from ..core.callbacks import came_of_callback
 from ..core.circuit import Circuit
 from ..core.events import CallFailed, CallRejected
 from ..core.exception_groups import holds, is_a, is_group, is_interrupt, matches, parts
+from ..core.failures import Failures
 from ..core.fallback import Fallback
 from ..core.outcome import (
     CANCELLED,
@@ -80,13 +81,13 @@ _GRAVEST = (FAILURE, TIMEOUT, CUT_SHORT, CANCELLED, IGNORED)
 class Ledger:
     """The accounts of one guarded function."""
 
-    __slots__ = ("_clock", "_emitter", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots",
+    __slots__ = ("_clock", "_emitter", "_failures", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots",
                  "_special", "_wants_error")
 
     def __init__(self, *, key: str, group: str, clock: Callable[[], float], recorder: Recorder, emitter: Emitter,
-                 fallback: Fallback | None, ignore: tuple[type[Exception], ...]) -> None:
+                 failures: Failures, fallback: Fallback | None, ignore: tuple[type[Exception], ...]) -> None:
         self._key, self._group, self._clock = key, group, clock
-        self._recorder, self._emitter = recorder, emitter
+        self._recorder, self._emitter, self._failures = recorder, emitter, failures
         self._fallback = fallback
         self._wants_error = fallback is not None and fallback.wants_error()
         self._slots = Slots(Bulkhead(fallback.max_concurrent), key=key) if fallback is not None else None
@@ -95,22 +96,35 @@ class Ledger:
                          *self._ignore)
 
     def classify(self, error: BaseException) -> int:
-        """The Outcome of a call that ran and raised *error*; of a group, the gravest of its parts."""
+        """The Outcome of a call that ran and raised *error*; of a group, the gravest of its parts.
+
+        A failure is noted, before the circuit hears of it.
+        """
         kind = type(error)
         if issubclass(kind, self._special) or not issubclass(kind, Exception):
-            return self._judge(error)
-        if kind is TypeError and _never_began(error):
+            outcome = self._judge(error)
+            if outcome not in (FAILURE, TIMEOUT) and not (outcome == CUT_SHORT and self._was_slow(error)):
+                return outcome
+        elif (kind is TypeError and _never_began(error)) or came_of_callback(error, STAND_INS):
             return IGNORED
-        return IGNORED if came_of_callback(error, STAND_INS) else FAILURE
+        else:
+            outcome = FAILURE
+        self._failures.note(error, self._clock())
+        return outcome
 
     def _judge(self, error: BaseException) -> int:
-        """The same for what may be no failure."""
+        """The Outcome of what may be no failure."""
         if is_interrupt(error):
             return CANCELLED
         if came_of_callback(error, STAND_INS):
             return IGNORED
         found = {self._outcome(part) for part in parts(error, self._ignore)}
         return next(each for each in _GRAVEST if each in found)
+
+    def _was_slow(self, error: BaseException) -> bool:
+        """Whether a call that its caller's deadline cut short had as long as a slow call takes."""
+        return (is_a(error, DeadlineExceededError) and _key_of(error) == self._key
+                and error.timeout >= self._failures.with_deadlines_s)  # type: ignore[attr-defined]
 
     def _outcome(self, error: BaseException) -> int:
         """The Outcome of a call, or of a part of it, that raised *error*."""
@@ -162,7 +176,7 @@ class Ledger:
             recorder.bump_refused()
         else:
             recorder.refused(now)
-        refusal = CircuitOpenError(self._key, permit.until - now)
+        refusal = CircuitOpenError(self._key, permit.until - now, permit.standing, self._failures.last, now)
         if CallRejected in self._emitter.listeners:
             self._tell(refusal, _SHORT_CIRCUITED, now, now)
         return refusal
@@ -213,8 +227,10 @@ class Ledger:
         self._count((event,), event, started, now)
         return True
 
-    def retried(self, event: int, started: float, now: float) -> None:
-        """Count an attempt that ended as *event* and is followed by another."""
+    def retried(self, error: BaseException, event: int, started: float, now: float) -> None:
+        """Count an attempt that ended with *error* as *event* and is followed by another."""
+        if event not in _RAN:
+            self._note_refusal(error, event, now)
         self._count((event, _RETRY), event, started, now)
 
     def rescue(self, error: BaseException, grip: list[list[None]]) -> None:
@@ -246,7 +262,7 @@ class Ledger:
             self._recorder.count((_FALLBACK_EMIT,), now, emitted)
         if error is None:
             self._recorder.count((_FALLBACK_SUCCESS,), now)
-        elif self.classify(error) == CANCELLED:
+        elif is_interrupt(error) or is_a(error, concurrent.futures.CancelledError):
             self._recorder.count((_CANCELLED,), now)
         else:
             self._recorder.count((_FALLBACK_FAILURE, _THROWN), now)
@@ -261,6 +277,11 @@ class Ledger:
         if self._slots is not None:
             self._slots.renew()
 
+    def _note_refusal(self, error: BaseException, event: int, now: float) -> None:
+        """Note an inner policy's refusal if the breaker counts those as failures."""
+        if self._failures.with_refusals and event not in (_SHORT_CIRCUITED, _NO_TIME_LEFT):
+            self._failures.note(error, now)
+
     def _count(self, events: tuple[int, ...], event: int, started: float, now: float) -> None:
         if event in _RAN:
             self._recorder.ran(events, started, now)
@@ -272,7 +293,9 @@ class Ledger:
         if event in _RAN:
             if emitter.wanted(CallFailed):
                 emitter.emit(CallFailed(self._key, self._group, name, error, now - started, now))
-        elif emitter.wanted(CallRejected):
+            return
+        self._note_refusal(error, event, now)
+        if emitter.wanted(CallRejected):
             emitter.emit(CallRejected(self._key, self._group, name, error, now))
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..core.bulkhead import Slots
 from ..core.circuit import Circuit
 from ..core.events import ShadowRejected, StateChanged
+from ..core.failures import Failures
 from ..core.outcome import Event
 from ..drivers.workers import Isolation, WorkerPool
 from ..metrics.recorder import Recorder
@@ -41,11 +42,12 @@ class Machines:
         clock: The registry's.
         changed: Hears of the circuit.
         recorder: Its statistics.
+        failures: What failed last.
         isolation: Runs calls on worker threads; None: they run where the caller is.
     """
 
-    __slots__ = ("_kits", "_machines", "changed", "circuit", "clock", "environment", "group", "isolation", "key",
-                 "recorder", "slots")
+    __slots__ = ("_kits", "_machines", "changed", "circuit", "clock", "environment", "failures", "group", "isolation",
+                 "key", "recorder", "slots")
     circuit: Circuit | None
     slots: Slots
 
@@ -53,6 +55,7 @@ class Machines:
                  changed: Callable[[StateChanged], None]) -> None:
         self.key, self.group, self.environment, self.clock = key, group, environment, environment.clock
         self.changed = changed
+        self.failures = Failures()
         self.isolation: Isolation | None = None
         self.circuit = None
         self._kits: tuple[Kit, ...] = ()
@@ -140,6 +143,7 @@ class Machines:
         """Start over in a forked child: fresh locks and statistics, no calls in flight."""
         self.slots.renew()
         self.recorder.renew(now)
+        self.failures.clear()
         for kit, machine in self.each():
             kit.renew(machine, now)
         if self.isolation is not None:

@@ -7,16 +7,17 @@ force, the group's budget, the counts and the listeners.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from ..core.budget import Budget
 from ..core.events import CallRetried
 from ..core.exception_groups import is_interrupt
-from ..core.outcome import Event, event_name
+from ..core.outcome import EVENT_NAMES, REFUSALS, Event, event_name
 from ..core.retry import Retry, asked_for
 from ..drivers.time_left import in_use, remaining
+from ..errors import RejectedError
 from ..metrics.recorder import Recorder
 from .emitter import Emitter
 from .ledger import Ledger
@@ -25,6 +26,40 @@ from .notes import add_notes
 _RETRY = int(Event.RETRY)
 _CANCELLED = (int(Event.CANCELLED),)
 _NEVER = (int(Event.CANCELLED), int(Event.BAD_REQUEST))
+
+
+#: Events of an attempt that one of our own gates refused.
+REFUSED: Final = frozenset(int(Event[name.upper()]) for name in REFUSALS)
+
+
+class _Pause(float):
+    """How long to pause, and what the target raised before: the cause of a refusal that may follow.
+
+    It is the one thing of a call that goes from attempt to attempt. The wrapper's frame holds it, and the exception's
+    traceback holds that frame: whoever takes the exception out breaks the circle, and so does the end of the call.
+    """
+
+    __slots__ = ("error",)
+    error: BaseException | None
+
+    @classmethod
+    def after(cls, delay: float, error: BaseException | None) -> float:
+        """A pause of *delay* seconds after *error*."""
+        if error is None:
+            return delay
+        pause = cls(delay)
+        pause.error = error
+        return pause
+
+    def release(self) -> BaseException | None:
+        """Hand out the exception."""
+        error, self.error = self.error, None
+        return error
+
+
+def _forget(pause: float) -> None:
+    if isinstance(pause, _Pause):
+        pause.error = None
 
 
 @attrs.define
@@ -57,6 +92,10 @@ class Retrying:
         now = self._clock()
         delay, bound = None, ""
         event = self._ledger.true_event(error, event)
+        refused = event in REFUSED or event >= len(EVENT_NAMES)
+        earlier = pause.release() if isinstance(pause, _Pause) else None
+        if refused and earlier is not None and isinstance(error, RejectedError) and error.__cause__ is None:
+            error.__cause__ = earlier  # it is ours, and made for this call
         if event not in _NEVER and policy.wanted(error) and not self._ledger.blames_caller(error):
             delay, bound = self._delay(policy, attempt, pause, now - begun, now, error)
         if delay is None:
@@ -64,20 +103,22 @@ class Retrying:
                 add_notes(error, self._key, [bound] if bound else [],
                           f"attempt {attempt} of at most {policy.attempts}, {now - begun:.3g} s after the first began")
             return None
-        self._ledger.retried(event, started, now)
+        self._ledger.retried(error, event, started, now)
         self._tell(error, event, attempt, delay, now)
-        return delay
+        return _Pause.after(delay, earlier if refused else error)
 
     def unwanted(self, result: Any, attempt: int, pause: float, begun: float, now: float) -> float | None:
         """How long to pause before the next attempt after a *result*; None: it is the answer."""
         policy = self._held.policy
+        earlier = pause.release() if isinstance(pause, _Pause) else None
         if policy.on_result is None or not policy.on_result(result):
             return None
         delay, _ = self._delay(policy, attempt, pause, now - begun, now, None)
         if delay is not None:
             self._recorder.count((_RETRY,), now)
             self._tell(None, int(Event.SUCCESS), attempt, delay, now)
-        return delay
+            return _Pause.after(delay, earlier)
+        return None
 
     def nap(self, sleep: Callable[[float], Any]) -> Callable[[float], Any]:
         """*sleep* for the pauses of a plain function: a call that is interrupted in one has ended as cancelled."""
@@ -86,6 +127,7 @@ class Retrying:
             try:
                 sleep(seconds)
             except BaseException:
+                _forget(seconds)
                 self._recorder.count(_CANCELLED, self._clock())
                 raise
 
@@ -98,6 +140,7 @@ class Retrying:
             try:
                 await sleep(seconds)
             except BaseException:
+                _forget(seconds)
                 self._recorder.count(_CANCELLED, self._clock())
                 raise
 

@@ -85,7 +85,7 @@ def _turn(spec: WrapperSpec) -> str:
         "    emitted(items)" if items else "",
         _indent(UNWANTED) if spec.retry_results else "",
         "" if flavour is Flavour.ASYNC_GENERATOR else "        return result" if spec.retry_results
-        else "    return result",
+        else "    pause = None\n    return result" if spec.retry else "    return result",
     )
 
 

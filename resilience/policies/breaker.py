@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from math import inf
 from typing import Any, Final
 
 from ..core.breaker import CircuitBreaker
@@ -71,14 +72,22 @@ def _untrack(cohort: list[None] | None) -> None:
 
 def _start(breaker: CircuitBreaker, machines: Machines) -> Circuit:
     recorder = machines.recorder
+    _tell(machines, breaker)
     return Circuit(breaker, key=machines.key, group=machines.group, now=machines.clock(), emit=machines.changed,
-                   random=machines.environment.random, horizon=lambda: recorder.edge)
+                   random=machines.environment.random, horizon=lambda: recorder.edge, failures=machines.failures)
+
+
+def _tell(machines: Machines, breaker: CircuitBreaker) -> None:
+    """Let the note of what failed know what counts as a failure."""
+    machines.failures.with_refusals = breaker.count_rejections
+    machines.failures.with_deadlines_s = breaker.slow_call or inf
 
 
 def _change(circuit: Circuit, breaker: CircuitBreaker | None, old: CircuitBreaker | None,
             machines: Machines) -> Afterwards | None:
     if breaker is None:
         return functools.partial(_steer, circuit, Trigger.DISABLED, machines)
+    _tell(machines, breaker)
     circuit.configure(breaker, machines.clock())
     if circuit.state is State.DISABLED:
         return functools.partial(_steer, circuit, Trigger.RELEASED, machines)

@@ -161,11 +161,11 @@ def test_jitter_lengthens_the_wait_by_a_share_of_it(make):
     assert 6.0 == circuit.retry_after(0.0)
 
 
-def test_a_forced_open_circuit_refuses_for_ever_and_says_when_to_ask(make):
+def test_a_forced_open_circuit_refuses_for_ever_and_names_no_wait(make):
     circuit = make()
     circuit.steer(Trigger.FORCED_OPEN, 0.0)
 
-    assert 5.0 == refusal(circuit, 1e6).retry_after
+    assert refusal(circuit, 1e6).retry_after is None
     assert State.FORCED_OPEN is circuit.state
 
 

@@ -25,6 +25,7 @@ class Model:
 
     def history(self, now):
         self.origin, self.running, self.calls, self.in_a_row = now, 0, [], 0
+        self.before, self.run_began = [], None  # the calls before a run of failures, and when that began
 
     def see(self, now):
         self.running = max(self.running, int((now - self.origin) // (self.config.window / self.config.buckets)))
@@ -155,17 +156,28 @@ class Model:
     def weigh(self, bad, slow, now, c):
         self.see(now)
         self.calls.append((self.running, bad, slow))
-        self.in_a_row = self.in_a_row + 1 if bad else 0
+        if not bad:
+            self.before += [1] * self.in_a_row + [0]
+            self.in_a_row = 0
+        else:
+            self.run_began = self.run_began if self.in_a_row else now
+            self.in_a_row += 1
         calls = self.window(c)
         if c.consecutive is not None and self.in_a_row >= c.consecutive:
             return "consecutive"
-        if len(calls) < c.min_calls:
-            return None
-        if c.failure_rate is not None and sum(b for _, b, _ in calls) / len(calls) >= c.failure_rate:
-            return "failure_rate"
-        if c.slow_call is not None and sum(s for *_, s in calls) / len(calls) >= c.slow_rate:
-            return "slow_rate"
-        return None
+        if len(calls) >= c.min_calls:
+            if c.failure_rate is not None and sum(b for _, b, _ in calls) / len(calls) >= c.failure_rate:
+                return "failure_rate"
+            if c.slow_call is not None and sum(s for *_, s in calls) / len(calls) >= c.slow_rate:
+                return "slow_rate"
+        return "sustained_failures" if self.sustained(now, c) else None
+
+    def sustained(self, now, c):
+        n = self.in_a_row
+        if c.sustained_failures is None or c.failure_rate is None or n < c.sustained_failures:
+            return False
+        usual = sum(self.before) / (len(self.before) + c.min_calls)
+        return now - self.run_began >= c.window and (n >= c.min_calls or usual**n * 1_000_000 <= 1)
 
     def steer(self, trigger, now):
         if trigger == "released":
@@ -195,14 +207,15 @@ class Model:
             return max(0.0, self.until - now)
         if self.state == "half_open":
             return max(0.0, min(self.until - now, self.config.open_for))
-        return self.config.open_for
+        return None
 
 
 def any_config(rng, window_calls):
+    sparse = not window_calls
     slow_call, consecutive, probes = rng.choice([None, None, 1.0]), rng.choice([None, None, 2, 5]), rng.choice([1, 2, 3])
     return CircuitBreaker(
         failure_rate=rng.choice([0.1, 0.25, 0.5, 0.55, 1.0, None if consecutive else 0.5]), consecutive=consecutive,
-        min_calls=rng.choice([1, 3, 4]),
+        sustained_failures=rng.choice([None, 2, 3]), min_calls=rng.choice([1, 3, 4, 4, 20 if sparse else 4]),
         window=8.0, buckets=4, window_calls=rng.choice([4, 8, 20]) if window_calls else None,
         open_for=rng.choice([1.0, 4.0]), open_growth=rng.choice([1.0, 2.0]), open_max=16.0,
         open_jitter=rng.choice([0.0, 0.5]), slow_call=slow_call, slow_rate=1.0 if slow_call is None else 0.5,

@@ -303,4 +303,5 @@ def test_a_refusal_says_when_to_come_back_and_is_one_of_ours_and_pickles(registr
     error = pickle.loads(pickle.dumps(refused.value))
     assert isinstance(error, CircuitOpenError)
     assert ("billing", 20.5, 21) == (error.key, error.retry_after, breaker.open_remaining)
-    assert "billing: the circuit is open; retry in 20.5 s" == str(error)
+    assert ("billing: the circuit is open since 9.5 s: 1 call failed, last OSError('down') 9.5 s ago; retry in 20.5 s"
+            == str(error))

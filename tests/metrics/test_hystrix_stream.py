@@ -1,10 +1,11 @@
 """hystrix.stream against the field list of Hystrix 1.5 and the required keys of the Netflix dashboard's script."""
 
 import json
+import threading
 
 import pytest
 
-from resilience import BadRequestError, CircuitBreaker, ThreadPool, command
+from resilience import BadRequestError, Cache, CircuitBreaker, ThreadPool, bulkhead, collapse, command
 from resilience.errors import ResilienceError
 from resilience.metrics.hystrix import Encoder, config_message, utilization_message
 
@@ -219,3 +220,114 @@ def test_the_utilization_stream_counts_what_runs(registry):
 
     assert 1 == call()
     assert 0 == json.loads(utilization_message(registry))["commands"]["k"]["activeCount"]
+
+
+def test_every_percentile_stands_under_its_own_name(registry, clock):
+    """A thousand calls from 1 ms to 59 s, each longer than the one before; percentiles are within 1 %, and rounded down."""
+    call = command(key="k", registry=registry, timeout=None, breaker=None)(len)
+    for n in range(1, 1001):
+        call.resilience.recorder.success(clock() - 3 ** (n / 100) / 1000, clock())
+    (message,) = messages(registry)
+
+    for told in (message["latencyExecute"], message["latencyTotal"]):
+        for name in PERCENTILES:
+            exact = 3 ** (float(name) / 10)
+            assert 0.985 * exact - 1 <= told[name] <= 1.015 * exact, name
+        assert len(PERCENTILES) == len(set(told.values()))
+    assert 5_400 <= message["latencyExecute_mean"] == message["latencyTotal_mean"] <= 5_430
+
+
+def test_the_config_stream_has_the_settings_of_a_command(registry):
+    command(key="bound", group="shop", registry=registry, timeout=0.25, max_concurrent=3, cache=Cache(ttl=1.0),
+            fallback=lambda: 0,
+            breaker=CircuitBreaker(failure_rate=0.29, min_calls=7, open_for=2.5, window=6.0, buckets=3))(lambda: 1)
+    command(key="free", group="none", registry=registry, timeout=None, max_concurrent=None, breaker=None)(lambda: 1)
+
+    commands = json.loads(config_message(registry))["commands"]
+
+    metrics = {"healthBucketSizeInMs": 2000, "percentileBucketSizeInMilliseconds": 10_000, "percentileBucketCount": 6,
+               "percentileEnabled": True, "counterBucketSizeInMilliseconds": 1000, "counterBucketCount": 10}
+    assert {
+        "threadPoolKey": "shop", "groupKey": "shop",
+        "execution": {
+            "isolationStrategy": "THREAD", "threadPoolKeyOverride": None, "requestCacheEnabled": True,
+            "requestLogEnabled": False, "timeoutEnabled": True, "fallbackEnabled": True, "timeoutInMilliseconds": 250,
+            "semaphoreSize": 3, "fallbackSemaphoreSize": 10, "threadInterruptOnTimeout": False},
+        "metrics": metrics,
+        "circuitBreaker": {"enabled": True, "isForcedOpen": False, "isForcedClosed": False, "requestVolumeThreshold": 7,
+                           "errorPercentageThreshold": 29, "sleepInMilliseconds": 2500},
+    } == commands["bound"]
+    assert {
+        "threadPoolKey": "none", "groupKey": "none",
+        "execution": {
+            "isolationStrategy": "SEMAPHORE", "threadPoolKeyOverride": None, "requestCacheEnabled": False,
+            "requestLogEnabled": False, "timeoutEnabled": False, "fallbackEnabled": False, "timeoutInMilliseconds": 0,
+            "semaphoreSize": 2**31 - 1, "fallbackSemaphoreSize": 10, "threadInterruptOnTimeout": False},
+        "metrics": {**metrics, "healthBucketSizeInMs": 0},
+        "circuitBreaker": {"enabled": False, "isForcedOpen": False, "isForcedClosed": False,
+                           "requestVolumeThreshold": 0, "errorPercentageThreshold": 0, "sleepInMilliseconds": 0},
+    } == commands["free"]
+
+
+def test_the_config_stream_has_the_settings_of_pools_and_collapsers(registry):
+    command(key="k", group="queue", registry=registry, timeout=5.0, pool=ThreadPool(size=4, max_queue=2))(lambda: 1)
+    command(key="l", group="none", registry=registry, timeout=5.0, pool=ThreadPool(size=3))(lambda: 1)
+    single = collapse(window=0.025, max_batch=7)(bulkhead(10, key="m", registry=registry)(lambda skus: skus))
+
+    config = json.loads(config_message(registry))
+
+    pool = {"coreSize": 4, "maximumSize": 4, "actualMaximumSize": 4, "maxQueueSize": 2, "queueRejectionThreshold": 2,
+            "keepAliveTimeInMinutes": 0, "allowMaximumSizeToDivergeFromCoreSize": False,
+            "counterBucketSizeInMilliseconds": 1000, "counterBucketCount": 10}
+    without = {"coreSize": 3, "maximumSize": 3, "actualMaximumSize": 3, "maxQueueSize": -1, "queueRejectionThreshold": 0}
+    assert {"queue": pool, "none": {**pool, **without}} == config["threadpools"]
+    [collapser] = config["collapsers"].values()
+    assert (7, 25, True) == (collapser["maxRequestsInBatch"], collapser["timerDelayInMilliseconds"],
+                             collapser["requestCacheEnabled"])
+    assert single.__name__
+
+
+def test_a_pools_message_sums_the_commands_of_its_group(registry):
+    running, release = threading.Semaphore(0), threading.Event()
+    pool = ThreadPool(size=3, max_queue=1)
+    outcomes = {"ok": None, "bad": OSError, "mine": BadRequestError}
+
+    def work(what):
+        if what == "wait":
+            running.release()
+            assert release.wait(30)
+        elif outcomes[what]:
+            raise outcomes[what]
+
+    calls = [command(key=key, group="g", registry=registry, timeout=60.0, pool=pool, max_concurrent=2,
+                     breaker=None)(work) for key in ("a", "b")]
+    elsewhere = command(key="c", group="other", registry=registry, timeout=60.0, pool=ThreadPool(size=3))(work)
+    here = command(key="d", group="g", registry=registry, timeout=None)(work)
+    for call in (*calls, elsewhere, here):
+        for what in ("ok", "bad", "mine"):
+            try:
+                call(what)
+            except (OSError, BadRequestError):
+                pass
+    threads = [threading.Thread(target=call, args=("wait",)) for call in (*calls, calls[0])]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert running.acquire(timeout=30)
+    refused = 0
+    for call in (calls[0], calls[0], calls[0]):
+        try:
+            call("ok")
+        except ResilienceError:
+            refused += 1
+    told = {message["name"]: message for message in messages(registry) if message["type"] == "HystrixThreadPool"}["g"]
+    release.set()
+    for thread in threads:
+        thread.join()
+
+    assert 3 == refused == told["rollingCountCommandRejections"]
+    assert 6 == told["rollingCountThreadsExecuted"] == told["currentCompletedTaskCount"]
+    assert 3 == told["currentActiveCount"] == told["rollingMaxActiveThreads"] == told["currentLargestPoolSize"]
+    assert 3 == told["currentCorePoolSize"] == told["currentMaximumPoolSize"] == told["currentPoolSize"]
+    assert (0, 9, 1) == (told["currentQueueSize"], told["currentTaskCount"],
+                         told["propertyValue_queueSizeRejectionThreshold"])

@@ -32,6 +32,7 @@ class Model:
         self.clock, self.with_fallback = clock, with_fallback
         self.results, self.opened_at, self.counts = [], None, Counter()
         self.slice_edge0 = clock()
+        self.run = []  # when each of the last calls failed, since the last good one
 
     def call(self, plan):
         return self.fallback(lambda: self.breaker(lambda: self.function(plan)))
@@ -72,13 +73,16 @@ class Model:
         now = self.clock()
         if probing:
             self.results, self.opened_at = ([], None) if good else (self.results, now)
-            self.slice_edge0 = now
+            self.slice_edge0, self.run = now, []
             return
+        self.run = [] if good else [*self.run, now]
         self.results.append((self.slice_of(now), good))
         newest = self.slice_of(now)
         window = [ok for at, ok in self.results if at > newest - BREAKER.buckets]
         if len(window) >= BREAKER.min_calls and window.count(False) >= BREAKER.failure_rate * len(window):
             self.opened_at, self.results = now, []
+        elif len(self.run) >= BREAKER.sustained_failures and now - self.run[0] >= BREAKER.window:
+            self.opened_at, self.results = now, []  # with so few min_calls the share of failures before does not matter
 
     def slice_of(self, now):
         return int((now - self.slice_edge0) // (BREAKER.window / BREAKER.buckets))
