@@ -8,21 +8,23 @@ registry; configure() puts another in its place without a moment in between.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ConfigError
 from ..registry import Registry, default_registry
-from .document import Document
+from .document import Document, content_of
 from .events import ConfigurationApplied, ConfigurationRejected
 from .explanation import Explanation, explain
 from .layers import Tables, tables_of
 from .mistakes import ConfigFileError, Mistake
 from .overlay import overlay_of
-from .watcher import Watcher, is_endless
+from .rehearsal import mistakes_at_start
+from .watcher import Content, Watcher, is_endless
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
 
@@ -62,9 +64,13 @@ def check(source: Source, environ: Mapping[str, str] | None = None) -> Tables:
     """Read a configuration without bringing it into force.
 
     Raises:
-        ConfigFileError: With every mistake that shows without the code it speaks of.
+        ConfigFileError: With every mistake that shows without importing the code it speaks of.
     """
-    return _read(source, os.environ if environ is None else environ)
+    tables = _read(_reader(source), os.environ if environ is None else environ)
+    mistakes = mistakes_at_start(tables)
+    if mistakes:
+        raise ConfigFileError(mistakes)
+    return tables
 
 
 class Configuration:
@@ -163,11 +169,12 @@ class Configuration:
         if self._watcher is not None:
             self._watcher.close()
 
-    def _load(self, first: bool = False) -> None:
+    def _load(self, first: bool = False, content: Content | None = None) -> None:
+        """Read, and bring into force what was read; *content*: of the file, if the watcher has read it already."""
         if self._is_closed:
             return
         try:
-            tables = _read(self._source, os.environ if self._environ is None else self._environ)
+            tables = _read(self._document(content), os.environ if self._environ is None else self._environ)
             former, self._overlay.owner, self._mistakes = self._overlay.owner, self, ()
             try:
                 changed = self._overlay.apply(tables)
@@ -185,10 +192,22 @@ class Configuration:
                 self._overlay.settle(command)  # declared while nobody listened
         self._registry._emitter.emit(ConfigurationApplied(self._file, changed, self._registry.clock()))
 
+    def _document(self, content: Content | None) -> Callable[[], Document]:
+        """How to make the document of the source; a watcher compares what it sees from now on with what is read here."""
+        source, watcher = self._source, self._watcher
+        if isinstance(source, Mapping) or (watcher is None and content is None):
+            return _reader(source)
+        found = content_of(source) if content is None else content
+        if watcher is not None and not isinstance(found, ValueError):
+            watcher.take(found)
+        return lambda: Document.parse(found, self._file)
+
     def changed(self) -> None:
-        """The file has changed; whoever is told of mistakes, it is not the watcher, which goes on whatever happens."""
+        """Read the file's new content; whoever is told of mistakes, it is not the watcher, which goes on regardless."""
+        watcher = self._watcher
         try:
-            self.reload()
+            if not self._is_closed and watcher is not None:
+                self._overlay.do(functools.partial(self._load, content=watcher.found))
         except ConfigError:
             pass
         except Exception:  # noqa: BLE001 - logged, whatever it is
@@ -213,10 +232,13 @@ class Configuration:
         self._registry._emitter.emit(ConfigurationRejected(self._file, tuple(mistakes), self._registry.clock()))
 
 
-def _read(source: Source, environ: Mapping[str, str]) -> Tables:
+def _reader(source: Source) -> Callable[[], Document]:
+    return lambda: Document.of(source, "the mapping") if isinstance(source, Mapping) else Document.read(source)
+
+
+def _read(main: Callable[[], Document], environ: Mapping[str, str]) -> Tables:
     documents, mistakes = [], []
-    for make in (lambda: Document.of(source, "the mapping") if isinstance(source, Mapping) else Document.read(source),
-                 *(_variable(name, environ[name]) for name in sorted(environ) if name.startswith(ENVIRONMENT))):
+    for make in (main, *(_variable(name, environ[name]) for name in sorted(environ) if name.startswith(ENVIRONMENT))):
         try:
             documents.append(make())
         except ConfigFileError as error:

@@ -58,11 +58,18 @@ class Document:
             ConfigFileError: It cannot be read, or is not TOML.
         """
         file = os.fspath(path)
-        try:
-            content = Path(file).read_bytes()
-        except (OSError, ValueError) as error:  # the latter of a NUL in the name
-            why = getattr(error, "strerror", None) or error
-            raise ConfigFileError([Mistake(file, 1, "", f"cannot be read: {why}")]) from None
+        return cls.parse(content_of(file), file)
+
+    @classmethod
+    def parse(cls, content: bytes | OSError | ValueError, file: str) -> Document:
+        """Read the *content* of a file, or what reading it has raised.
+
+        Raises:
+            ConfigFileError: There is no content, or it is not TOML.
+        """
+        if not isinstance(content, bytes):
+            why = getattr(content, "strerror", None) or content
+            raise ConfigFileError([Mistake(file, 0, "", f"cannot be read: {why}")])
         try:
             text = content.decode("utf-8-sig")  # some editors begin a file with a byte order mark
         except UnicodeDecodeError as error:
@@ -148,6 +155,14 @@ class Document:
         """Raise ConfigFileError with every mistake, if there is any."""
         if self._mistakes:
             raise ConfigFileError(self._mistakes)
+
+
+def content_of(path: str | os.PathLike[str]) -> bytes | OSError | ValueError:
+    """The bytes of a file, or why there are none; ValueError is that of a NUL in the name."""
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        return error
 
 
 def _odd_keys(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -132,8 +132,9 @@ class Patch:
     @property
     def is_in_force(self) -> bool:
         """Whether calls of the target meet the wrapper now: a reload of the module makes the target anew."""
-        if not self._done:
-            return False
+        return bool(self._done) and self._stands()
+
+    def _stands(self) -> bool:
         try:
             standing = find(self.entry.target).raw
         except TargetError:
@@ -148,20 +149,24 @@ class Patch:
         """Whether the command was made for this guard, so that nobody uses it before the guard is in place."""
         return self._is_first
 
-    def prepare(self, others: Iterable[Patch]) -> None:
+    def prepare(self, others: Iterable[Patch], going: Iterable[Patch] = ()) -> None:
         """Find the target, and make its wrapper and command; nothing is replaced yet.
+
+        Args:
+            others: Guards that stay, or will be there too.
+            going: Guards that will be taken off before this one is put in place.
 
         Raises:
             TargetError: The target cannot be guarded.
             ConfigError: The entry contradicts itself, the target or another function of the same key.
         """
-        found, others = find(self.entry.target), list(others)
+        found, others, going = find(self.entry.target), list(others), list(going)
         own = _own(found)
         for other in others:
             if other._found is not None and other._found[:2] == found[:2] and (
                     other.wanted and other.entry.target != self.entry.target):
                 raise TargetError(f"is guarded already, by the entry {other.entry.target!r}")
-        raw = next((other._found.raw for other in others
+        raw = next((other._found.raw for other in (*others, *going)
                     if other._found is not None and found.raw is other._wrapper), found.raw)
         if hasattr(getattr(raw, "__func__", raw), GUARD):
             raise TargetError(f"is guarded already, by a decorator, as {raw.resilience.key!r}"
@@ -173,7 +178,7 @@ class Patch:
             raise TargetError(str(error)) from None
         self._found, self._was_own = Found(found.parent, found.attribute, raw), found.attribute in own
         self._wrapper, self._is_first = wrapper, known is None
-        self._is_ours = known is None or any(other.command is known and other._is_ours for other in others)
+        self._is_ours = known is None or any(other.command is known and other._is_ours for other in (*others, *going))
         self.command = _compiled(wrapper).resilience
         self._ready.append(None)
 
@@ -215,14 +220,21 @@ class Patch:
         command = self.command
         if command is not None:
             _undone.add(_compiled(self._wrapper))
-            if self._is_ours and self._registry.get(command.key) is command and (
-                    all(each in _undone for each in command.functions)):
+            if self.alone_has_its_command([]):
                 self._registry.remove(command.key)
+
+    def alone_has_its_command(self, going: Iterable[Patch]) -> bool:
+        """Whether nobody will use the command when the *going* guards and this one are taken off."""
+        command, off = self.command, {id(_compiled(each._wrapper)) for each in going if each._wrapper is not None}
+        return command is not None and self._is_ours and self._registry.get(command.key) is command and all(
+            each in _undone or id(each) in off for each in command.functions)
 
     def _restore(self) -> str | None:
         assert self._found is not None  # it is done
         parent, attribute, raw = self._found
         if _own(self._found).get(attribute) is not self._wrapper:
+            if not self._stands():
+                return None  # the module or class was made anew, without the guard
             return (f"{self.entry.target} was replaced since, by a reload of its module or by somebody on top of the "
                     "guard, which stays until the process ends, with all of its policies off")
         if self._was_own:
