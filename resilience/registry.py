@@ -60,6 +60,7 @@ class Registry:
         self.keyspaces: OrderedDict[KeyedCommands, None] = OrderedDict()
         self._pools: dict[str, WorkerPool] = {}
         self._pool_settings: dict[str, ThreadPool] = {}
+        self._released_pools: set[str] = set()  # groups, see release_pool()
         self._collapses: weakref.WeakValueDictionary[str, Collapses] = weakref.WeakValueDictionary()
         self.declared: Callable[[Command, Collection[str]], None] | None = None
         self._saved: tuple[dict[str, Mapping[str, Any]], float, float] = ({}, 0.0, 0.0)  # see restore()
@@ -244,6 +245,9 @@ class Registry:
         with self._lock:
             self.check_pool(group, settings)
             pool = self._pools.get(group)
+            if self._contradicts(group, settings):
+                pool = None  # not closed: somebody may still call a wrapper that was taken off
+            self._released_pools.discard(group)
             if settings is not None:
                 self._pool_settings[group] = settings
             if pool is None:
@@ -256,11 +260,20 @@ class Registry:
 
     def check_pool(self, group: str, settings: ThreadPool | None) -> None:
         """Raise ConfigError if *settings* contradict the group's."""
-        known = self._pool_settings.get(group)
-        made = group in self._pools
-        if settings is not None and (known not in (None, settings) or (known is None and made)):
+        pool, known = self._pools.get(group), self._pool_settings.get(group)
+        if self._contradicts(group, settings) and (group not in self._released_pools or any(
+                command.pool is pool for command in self._commands.values())):
             raise ConfigError(f"pool: group {group!r} has {known or 'a pool of default size'} already, "
                               f"which {settings} contradicts", "pool")
+
+    def release_pool(self, group: str) -> None:
+        """Let a group have another pool if none of its commands runs on the threads of the one that it has."""
+        with self._lock:
+            self._released_pools.add(group)
+
+    def _contradicts(self, group: str, settings: ThreadPool | None) -> bool:
+        """Whether the group has a pool that is not what *settings* say."""
+        return settings is not None and group in self._pools and self._pool_settings.get(group) != settings
 
     def _renew(self) -> None:
         self._lock = self._environment.lock = threading.RLock()

@@ -206,8 +206,7 @@ class Configuration:
         """Read the file's new content; whoever is told of mistakes, it is not the watcher, which goes on regardless."""
         watcher = self._watcher
         try:
-            if not self._is_closed and watcher is not None:
-                self._overlay.do(functools.partial(self._load, content=watcher.found))
+            self._overlay.do(functools.partial(self._load, content=None if watcher is None else watcher.found))
         except ConfigError:
             pass
         except Exception:  # noqa: BLE001 - logged, whatever it is

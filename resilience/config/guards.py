@@ -222,6 +222,7 @@ class Patch:
             _undone.add(_compiled(self._wrapper))
             if self.alone_has_its_command([]):
                 self._registry.remove(command.key)
+                self._registry.release_pool(command.group)
 
     def alone_has_its_command(self, going: Iterable[Patch]) -> bool:
         """Whether nobody will use the command when the *going* guards and this one are taken off."""
@@ -233,8 +234,6 @@ class Patch:
         assert self._found is not None  # it is done
         parent, attribute, raw = self._found
         if _own(self._found).get(attribute) is not self._wrapper:
-            if not self._stands():
-                return None  # the module or class was made anew, without the guard
             return (f"{self.entry.target} was replaced since, by a reload of its module or by somebody on top of the "
                     "guard, which stays until the process ends, with all of its policies off")
         if self._was_own:

@@ -337,13 +337,15 @@ class Overlay:
             self._complain([patch.entry.place.mistake(f"could not be guarded: {error!r}")])
 
     def _undo(self, patch: Patch, late: list[Mistake]) -> None:
-        complaint = patch.undo()
+        """Take a guard off, and note if somebody has put something in its place, unless it is going to be made anew."""
+        complaint, command = patch.undo(), patch.command
         if complaint is None:
             return
-        late.append(patch.entry.place.mistake(complaint))
-        if patch.command is not None:
+        if patch.entry.target not in self.tables.guards:
+            late.append(patch.entry.place.mistake(complaint))
+        if command is not None and self._registry.get(command.key) is not command:
             with self._registry.lock:
-                change = changed(patch.command, {name: getattr(_NOTHING, name) for name in settings()})
+                change = changed(command, {name: getattr(_NOTHING, name) for name in settings()})
             if change is not None:
                 told(change)
 
