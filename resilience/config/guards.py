@@ -52,6 +52,11 @@ class Entry:
         """The command's key."""
         return self.said("key") or self.target
 
+    @property
+    def group(self) -> str:
+        """The command's group."""
+        return self.said("group") or parts(self.target)[0]
+
     def said(self, name: str) -> Any:
         """What the entry says of *name*, or its default."""
         said = self.layer.get(name)
@@ -87,7 +92,7 @@ class Entry:
             *(self._made(name) for name in KINDS if self._has(name))]
         known = sorted((each for each in policies if each is not None), key=lambda each: ORDER.index(type(each)))
         return Plan(policies=tuple(known), key=self.key,
-                    group=self.said("group") or parts(self.target)[0], registry=registry, ignore=ignored,
+                    group=self.group, registry=registry, ignore=ignored,
                     isolation=self.said("isolation"), pool=self.said("pool"), whole=True,
                     given_timeout="timeout" in self.layer and "timeout" not in self.off)
 

@@ -18,7 +18,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import wrapt
@@ -259,10 +259,17 @@ class Overlay:
         else:
             plan.rehearsal.enter(entry, others, plan.going)
             plan.anew.append(entry)
-            if sharing is not None and sharing not in plan.doomed:  # it must agree with those who stay
-                patch = Patch(entry, self._registry)
-                patch.prepare(others, plan.going)
-                patch.undo()
+            self._check_agreement(plan, entry, others)
+
+    def _check_agreement(self, plan: _Plan, entry: Entry, others: list[Patch]) -> None:
+        """Raise ConfigError if the *entry* contradicts a command that stays, of its key or on its group's threads."""
+        stay = [command for command in self._registry if command not in plan.doomed]
+        if any(command.group == entry.group and command.pool is not None for command in stay):
+            self._registry.check_pool(entry.group, entry.said("pool"))
+        if any(command.key == entry.key for command in stay):
+            patch = Patch(entry, self._registry)
+            patch.prepare(others, plan.going)
+            patch.undo()
 
     def _check(self, tables: Tables, plan: _Plan) -> None:
         """Raise if some command cannot be what *tables* say; put the fresh patches in place, each configured before."""

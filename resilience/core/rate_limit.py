@@ -33,15 +33,10 @@ from typing import Any, Final
 
 import attrs
 
-from ..errors import ConfigError, RateLimitedError
-from .checks import number, strict
+from ..errors import RateLimitedError
+from .checks import callable_or_none, number, strict
 
 _LOOKS: Final = 8  # keys to look at for an idle one: a bound for one call's work
-
-
-def _by(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and not callable(value):
-        raise ConfigError(f"{attribute.name} must be callable or None, not {value!r}", attribute.name)
 
 
 @strict
@@ -63,7 +58,7 @@ class RateLimit:
     burst: int | None = attrs.field(
         default=None, kw_only=True, validator=number(least=1, most=1_000_000_000, whole=True, optional=True))
     max_wait: float = attrs.field(default=0.0, kw_only=True, validator=number(least=0, most=86_400))
-    by: Callable[..., Hashable] | None = attrs.field(default=None, kw_only=True, validator=_by)
+    by: Callable[..., Hashable] | None = attrs.field(default=None, kw_only=True, validator=callable_or_none)
     max_keys: int = attrs.field(default=10_000, kw_only=True, validator=number(least=1, most=1_000_000, whole=True))
 
     @property
