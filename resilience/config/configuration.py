@@ -67,6 +67,7 @@ def check(source: Source, environ: Mapping[str, str] | None = None) -> Tables:
         ConfigFileError: With every mistake that shows without importing the code it speaks of.
     """
     tables = _read(_reader(source), os.environ if environ is None else environ)
+    _hint(tables.hints)
     mistakes = mistakes_at_start(tables)
     if mistakes:
         raise ConfigFileError(mistakes)
@@ -82,6 +83,7 @@ class Configuration:
         self._overlay = overlay_of(registry)
         self._mistakes: tuple[Mistake, ...] = ()
         self._watcher: Watcher | None = None
+        self._hinted: tuple[Mistake, ...] = ()
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -175,6 +177,7 @@ class Configuration:
             return
         try:
             tables = _read(self._document(content), os.environ if self._environ is None else self._environ)
+            self._hinted = _hint(tables.hints, self._hinted)
             former, self._overlay.owner, self._mistakes = self._overlay.owner, self, ()
             try:
                 changed = self._overlay.apply(tables)
@@ -193,7 +196,7 @@ class Configuration:
         self._registry._emitter.emit(ConfigurationApplied(self._file, changed, self._registry.clock()))
 
     def _document(self, content: Content | None) -> Callable[[], Document]:
-        """How to make the document of the source; a watcher compares what it sees from now on with what is read here."""
+        """How to make the document of the source; a watcher compares what it will see with what is read here."""
         source, watcher = self._source, self._watcher
         if isinstance(source, Mapping) or (watcher is None and content is None):
             return _reader(source)
@@ -229,6 +232,15 @@ class Configuration:
             with contextlib.suppress(Exception):  # of a logging handler or filter
                 _log.error("configuration %s: %s", consequence, mistake)
         self._registry._emitter.emit(ConfigurationRejected(self._file, tuple(mistakes), self._registry.clock()))
+
+
+def _hint(hints: tuple[Mistake, ...], known: tuple[Mistake, ...] = ()) -> tuple[Mistake, ...]:
+    """Log what is allowed and is most likely not meant, once."""
+    for hint in hints:
+        if (hint.file, hint.key, hint.message) not in [(each.file, each.key, each.message) for each in known]:
+            with contextlib.suppress(Exception):  # of a logging handler or filter
+                _log.warning("%s", hint)
+    return hints
 
 
 def _reader(source: Source) -> Callable[[], Document]:

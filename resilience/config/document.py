@@ -16,12 +16,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .hints import suspicions, syntax_hint, unknown
 from .locator import line_at, lines_of
 from .mistakes import ConfigFileError, Mistake, Place, shown
 from .structure import mistakes_in, structured
 
 _T = TypeVar("_T")
-_POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _DEEPEST = 4  # commands.KEY.breaker.open_for
 _ENDLESS = re.compile(r"[0-9][0-9_]{999}")
 
@@ -110,8 +111,14 @@ class Document:
             return structured(value, wanted)
         except Exception as error:  # noqa: BLE001 - whatever a validator raises is a mistake in the file
             for inner, message in mistakes_in(error):
-                self.mistake((*path, *inner), message)
+                self.mistake((*path, *inner), self._with_key_quoted((*path, *inner), message))
             return None
+
+    def _with_key_quoted(self, where: tuple[str | int, ...], message: str) -> str:
+        """The *message*, or, if it is about what a key with dots was taken for, the advice to quote it."""
+        name, value = where[-1] if where else "", self.at(*where)
+        quoted = unknown(str(name), (), path=where[:-1], value=value)
+        return quoted if message.startswith("unknown setting; here") and "quote" in quoted else message
 
     def at(self, *path: str | int) -> Any:
         """The raw value at *path*; an empty table if there is none."""
@@ -142,6 +149,10 @@ class Document:
     def mistake(self, path: tuple[str | int, ...], message: str) -> None:
         """Note that what stands at *path* is wrong."""
         self._mistakes.append(self.place(path).mistake(message))
+
+    def hints(self) -> list[Mistake]:
+        """What is allowed, and is most likely not meant."""
+        return [self.place(path).mistake(message) for path, message in suspicions(self.data)]
 
     def note(self, mistake: Mistake) -> None:
         """Note a mistake whose place is known."""
@@ -180,8 +191,12 @@ def _broken(text: str, file: str, message: str) -> Mistake:
     if position is None:
         number = _ENDLESS.search(text)
         return Mistake(file, text.count("\n", 0, number.start()) + 1 if number else 1, "", f"is not TOML: {message}")
-    line = int(position.group(1)) if position.group(1) else text.count("\n") + 1
-    return Mistake(file, line, "", f"is not TOML: {message[: position.start()]}")
+    lines = text.split("\n")
+    if position.group(1) is None:
+        return Mistake(file, len(lines), "", f"is not TOML: {message[: position.start()]}")
+    line, column = int(position.group(1)), int(position.group(2))
+    hint = syntax_hint(lines[line - 1], column)
+    return Mistake(file, line, "", f"is not TOML: {message[: position.start()]}{f'; {hint}' if hint else ''}")
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:

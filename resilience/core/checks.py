@@ -104,7 +104,7 @@ class NumberCheck(Check):
     def hint(self, value: Any) -> str:
         """The share that a percentage stands for."""
         if self.is_share and isinstance(value, (int, float)) and 1 < value <= 100 and self.accepts(value / 100):
-            return f"it is a share from 0 to 1: did you mean {value / 100:.12g}?"
+            return f"this is a share from 0 to 1: did you mean {value / 100:.12g}?"
         return ""
 
     @property
@@ -203,7 +203,8 @@ class ExceptionsCheck(Check):
 
     def accepts(self, value: Any) -> bool:
         """Whether *value* is a tuple of them."""
-        return isinstance(value, tuple) and all(isinstance(each, type) and issubclass(each, Exception) for each in value)
+        return isinstance(value, tuple) and all(
+            isinstance(each, type) and issubclass(each, Exception) for each in value)
 
 
 flag: Final = FlagCheck()
