@@ -32,7 +32,7 @@ from ..plan import Plan
 from ..registry import Registry
 from .commands import Layer, bare, guard_settings, settings
 from .mistakes import Place
-from .targets import Found, TargetError, find, named, parts
+from .targets import Found, TargetError, find, is_imported, named, parts
 
 #: Wrappers that are in place no more; somebody may hold one all the same.
 _undone: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -148,6 +148,10 @@ class Patch:
         while standing is not None and _compiled(standing) is not ours:
             standing = getattr(standing, "__wrapped__", None)
         return standing is not None
+
+    def is_at(self, target: str) -> bool:
+        """Whether it takes the place that *target* is at, perhaps by another name."""
+        return self._found is not None and is_imported(target) and self._found[:2] == find(target)[:2]
 
     @property
     def is_alone(self) -> bool:

@@ -88,6 +88,12 @@ class _Plan:
         self.waiting: list[Patch] = []
         self.rehearsal = Rehearsal()
 
+    def has_to_wait(self, entry: Entry) -> bool:
+        """Whether the *entry* needs what those that are going have: their place, their key or their group's threads."""
+        return any(patch.is_at(entry.target) for patch in self.going) or any(
+            command.key == entry.key or (command.group == entry.group and command.pool is not None)
+            for command in self.doomed)
+
 
 class Overlay:
     """What is put over the commands of one registry.
@@ -246,13 +252,13 @@ class Overlay:
         """
         target = entry.target
         others = [*(self.patches[each] for each in plan.kept if each != target), *plan.fresh]
-        known, sharing = self.patches.get(target), self._registry.get(entry.key)
+        known = self.patches.get(target)
         if target in plan.kept:
             if known is not None and known.entry.layer != entry.layer and is_imported(target):
                 plan.rehearsal.enter(entry, others, [known, *plan.going])
         elif not is_imported(target):
             plan.waiting.append(Patch(entry, self._registry))
-        elif known is None and sharing not in plan.doomed:
+        elif not plan.has_to_wait(entry):
             patch = Patch(entry, self._registry)
             patch.prepare([*others, *plan.rehearsal.patches], plan.going)
             plan.fresh.append(patch)
