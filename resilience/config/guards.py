@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -26,7 +26,7 @@ from ..errors import ConfigError
 from ..guard import guard
 from ..pipeline.binding import GUARD
 from ..pipeline.command import Command
-from ..pipeline.policies import ORDER, Bulkhead, Fallback, Policy, Timeout
+from ..pipeline.policies import ORDER, Bulkhead, Fallback, Policy, ThreadPool, Timeout
 from ..pipeline.settings import KINDS
 from ..plan import Plan
 from ..registry import Registry
@@ -39,13 +39,28 @@ _undone: weakref.WeakSet[Any] = weakref.WeakSet()
 _STRUCTURE: Final = ("key", "group", "isolation", "pool", "ignore", "fallback")
 
 
+def with_pools(guards: Mapping[str, Entry]) -> dict[str, Entry]:
+    """The entries, each with its group's pool; those that say one come first, since they decide."""
+    pools = {entry.group: entry.said("pool") for entry in reversed(guards.values()) if entry.said("pool") is not None}
+    ordered = sorted(guards.items(), key=lambda each: each[1].said("pool") is None)
+    return {target: attrs.evolve(entry, group_pool=pools.get(entry.group)) for target, entry in ordered}
+
+
 @attrs.frozen(kw_only=True)
 class Entry:
-    """One entry of ``[guards]``."""
+    """One entry of ``[guards]``.
+
+    Attributes:
+        target: The callable, as "module:name".
+        place: Where it stands.
+        layer: What it says.
+        group_pool: The threads of its group, whichever entry says so; None: in their default number.
+    """
 
     target: str
     place: Place
     layer: Layer
+    group_pool: ThreadPool | None = None
 
     @property
     def key(self) -> str:
@@ -71,7 +86,7 @@ class Entry:
     @property
     def structure(self) -> tuple[Any, ...]:
         """What cannot be changed on a live command."""
-        return (*(self.said(name) for name in _STRUCTURE), self.off,
+        return (*(self.said(name) for name in _STRUCTURE), self.group_pool, self.off,
                 *(self._has(name) for name in KINDS))
 
     def plan(self, registry: Registry) -> Plan:

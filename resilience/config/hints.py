@@ -34,6 +34,8 @@ _WORDS: Final = {
 #: A word of Python outside quotes, and an argument as Python writes it.
 _PYTHON: Final = re.compile(r"(?<![\w'\".])(?<!not )(None)(?![\w'\"])|(?<![\w'\".])(True|False)(?![\w'\"])")
 _ARGUMENT: Final = re.compile(r"\b([a-z_]+)=('[a-z_]+'|None|True|False)(?!\w)")
+#: A value of a policy, as Python shows it, which stays as it is.
+_VALUE: Final = re.compile(r"([A-Z]\w*\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))")
 _TUPLE: Final = re.compile(r"\b(such as|did you mean) \(([^()]*)\)")
 _IN_TOML: Final = {"None": "false", "True": "true", "False": "false"}
 
@@ -43,6 +45,10 @@ def in_toml(message: str, key: str) -> str:
     own = key.rpartition(".")[2]
     if message.startswith(f"{own} must "):
         message = message[len(own) + 1:]
+    return "".join(part if _VALUE.fullmatch(part) else _words_of_toml(part) for part in _VALUE.split(message))
+
+
+def _words_of_toml(message: str) -> str:
     message = _ARGUMENT.sub(lambda found: f"{found[1]} = {found[2].replace(chr(39), chr(34))}", message)
     message = message.replace(" or None", ", or false")
     message = _TUPLE.sub(r"\1 [\2]", message)

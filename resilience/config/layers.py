@@ -28,7 +28,7 @@ from ..errors import ConfigError
 from ..pipeline.command import Command
 from .commands import Layer, Said, Setting, bare, guard_settings, layer_at, layer_of, settings, value_of
 from .document import Document
-from .guards import Entry
+from .guards import Entry, with_pools
 from .hints import unknown
 from .mistakes import Mistake, Place
 from .reach import declared, refusal
@@ -142,7 +142,7 @@ def tables_of(documents: Sequence[Document]) -> Tables:
             if target not in guards or guards[target].layer is not layer:
                 guards[target] = Entry(target=target, place=document.place(("guards", target)), layer=layer)
     _check_shared(documents[-1] if documents else None, guards)
-    return Tables(defaults=defaults, groups=groups, commands=commands, guards=guards,
+    return Tables(defaults=defaults, groups=groups, commands=commands, guards=with_pools(guards),
                   hints=tuple(hint for document in documents for hint in document.hints()))
 
 

@@ -89,10 +89,15 @@ class _Plan:
         self.rehearsal = Rehearsal()
 
     def has_to_wait(self, entry: Entry) -> bool:
-        """Whether the *entry* needs what those that are going have: their place, their key or their group's threads."""
+        """Whether the *entry* needs what those that are going have: their place, their key or their group's threads.
+
+        Or what another entry will say of the same key or the same threads that has to wait itself.
+        """
         return any(patch.is_at(entry.target) for patch in self.going) or any(
             command.key == entry.key or (command.group == entry.group and command.pool is not None)
-            for command in self.doomed)
+            for command in self.doomed) or any(
+            other.key == entry.key or (other.group == entry.group and other.said("pool") is not None)
+            for other in self.anew)
 
 
 class Overlay:
