@@ -72,7 +72,7 @@ def mistakes_at_start(tables: Tables) -> list[Mistake]:
                 mistakes += _unguardable(entry, tables)
         except (TargetError, ConfigError) as error:
             mistakes.append(entry.place.mistake(str(error)))
-    return list(dict.fromkeys([*mistakes, *rehearsal.mistakes(tables)]))
+    return list(dict.fromkeys(mistakes or rehearsal.mistakes(tables)))
 
 
 def _check_references(entry: Entry) -> None:
