@@ -80,6 +80,7 @@ class Configuration:
     def __init__(self, source: Source, registry: Registry, environ: Mapping[str, str] | None) -> None:
         self._source, self._registry, self._environ = source, registry, environ
         self._file = "the mapping" if isinstance(source, Mapping) else os.fspath(source)
+        self._path = _absolute(self._file)
         self._overlay = overlay_of(registry)
         self._mistakes: tuple[Mistake, ...] = ()
         self._watcher: Watcher | None = None
@@ -140,7 +141,7 @@ class Configuration:
         def begin() -> None:
             former, watcher = self._overlay.owner, None
             if watch and not isinstance(self._source, Mapping):
-                watcher = Watcher(Path(self._source), self)  # looks before it is read: no change is between the two
+                watcher = Watcher(self._path, self)  # looks before it is read: no change is between the two
             self._load(first=True)
             if former is not None:
                 former._stop()
@@ -160,7 +161,7 @@ class Configuration:
             self._overlay.apply(tables)
             self._overlay.listen()
             if self._watcher is not None and not isinstance(self._source, Mapping):
-                self._watcher = Watcher(Path(self._source), self)
+                self._watcher = Watcher(self._path, self)
                 self._watcher.start()
             self._is_closed = False
 
@@ -176,7 +177,7 @@ class Configuration:
         if self._is_closed:
             return
         try:
-            tables = _read(self._document(content), os.environ if self._environ is None else self._environ)
+            tables = _read(self._document(content, first), os.environ if self._environ is None else self._environ)
             self._hinted = _hint(tables.hints, self._hinted)
             former, self._overlay.owner, self._mistakes = self._overlay.owner, self, ()
             try:
@@ -195,12 +196,12 @@ class Configuration:
                 self._overlay.settle(command)  # declared while nobody listened
         self._registry._emitter.emit(ConfigurationApplied(self._file, changed, self._registry.clock()))
 
-    def _document(self, content: Content | None) -> Callable[[], Document]:
+    def _document(self, content: Content | None, first: bool) -> Callable[[], Document]:
         """How to make the document of the source; a watcher compares what it will see with what is read here."""
-        source, watcher = self._source, self._watcher
-        if isinstance(source, Mapping) or (watcher is None and content is None):
-            return _reader(source)
-        found = content_of(source) if content is None else content
+        watcher = self._watcher
+        if first or isinstance(self._source, Mapping):
+            return _reader(self._source)
+        found = content_of(self._path) if content is None else content
         if watcher is not None and not isinstance(found, ValueError):
             watcher.take(found)
         return lambda: Document.parse(found, self._file)
@@ -232,6 +233,14 @@ class Configuration:
             with contextlib.suppress(Exception):  # of a logging handler or filter
                 _log.error("configuration %s: %s", consequence, mistake)
         self._registry._emitter.emit(ConfigurationRejected(self._file, tuple(mistakes), self._registry.clock()))
+
+
+def _absolute(file: str) -> Path:
+    """The path of *file*, which stays the same when the process changes its directory, as a daemon does."""
+    try:
+        return Path(file).absolute()
+    except OSError:  # the directory is gone
+        return Path(file)
 
 
 def _hint(hints: tuple[Mistake, ...], known: tuple[Mistake, ...] = ()) -> tuple[Mistake, ...]:

@@ -41,8 +41,11 @@ _STRUCTURE: Final = ("key", "group", "isolation", "pool", "ignore", "fallback")
 
 def with_pools(guards: Mapping[str, Entry]) -> dict[str, Entry]:
     """The entries, each with its group's pool; those that say one come first, since they decide."""
-    pools = {entry.group: entry.said("pool") for entry in reversed(guards.values()) if entry.said("pool") is not None}
     ordered = sorted(guards.items(), key=lambda each: each[1].said("pool") is None)
+    pools: dict[str, ThreadPool] = {}
+    for _, entry in ordered:
+        if entry.said("pool") is not None:
+            pools.setdefault(entry.group, entry.said("pool"))
     return {target: attrs.evolve(entry, group_pool=pools.get(entry.group)) for target, entry in ordered}
 
 

@@ -243,10 +243,16 @@ class Overlay:
         return plan
 
     def _may_stay(self, target: str, entry: Entry) -> bool:
-        """Whether the guard that there is can be what the *entry* says; not after its module was made anew."""
+        """Whether the guard that there is can be what the *entry* says.
+
+        It cannot after its module was made anew, nor if it could not be put in place when the module was imported.
+        """
         known = self.patches.get(target)
-        return known is not None and known.entry.structure == entry.structure and (
-            not known.is_in_place or known.is_in_force)
+        if known is None or known.entry.structure != entry.structure:
+            return False
+        if is_imported(target) and not is_being_imported(target):
+            return known.is_in_force
+        return not known.is_in_place
 
     def _enter(self, plan: _Plan, entry: Entry) -> None:
         """Make the guard of an *entry*, or rehearse it if it has to wait until others are taken off.

@@ -163,6 +163,22 @@ def test_a_class_that_was_made_anew_is_guarded_again(module, registry, anew, cha
     assert not hasattr(vendor.Client.charge, "resilience")
 
 
+def test_what_could_not_be_guarded_when_it_was_imported_is_guarded_when_it_can_be(tmp_path, monkeypatch, registry):
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"vendor_of_reload_{next(_numbers)}"
+    (tmp_path / f"{name}.py").write_text("")
+    tables = {"guards": {f"{name}:plain": {"timeout": False}}}
+    configuration = configure(tables, registry=registry, environ={})
+    vendor = importlib.import_module(name)
+    assert 1 == len(configuration.mistakes)
+    assert [f"module {name} has no plain"] == reloaded(configuration, tables)
+    vendor.plain = lambda x: x + 1
+    assert [] == reloaded(configuration, tables)
+    assert (2, ()) == (vendor.plain(1), configuration.unused)
+    configuration.close()
+    del sys.modules[name]
+
+
 def test_a_reload_after_one_that_failed_takes_the_file_as_a_start_does(module, registry):
     vendor = module()
     target = f"{vendor.__name__}:plain"

@@ -230,6 +230,27 @@ def test_the_watch_goes_on_while_the_clocks_of_python_stand_still(file, registry
     configuration.close()
 
 
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_relative_path_leads_to_the_same_file_after_the_process_has_changed_its_directory(
+        file, registry, handle, watched, monkeypatch, tmp_path):
+    monkeypatch.chdir(file.parent)
+    configuration = configure(file.name, registry=registry, environ={})
+    if watched:
+        configuration._watcher = watcher = Watcher(configuration._path, configuration)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    file.write_text(NEW)
+    if watched:
+        assert any(looked(watcher._looks))
+        configuration.changed()
+    else:
+        configuration.reload()
+    assert 3.0 == handle.settings.timeout
+    file.unlink()
+    with pytest.raises(ConfigFileError, match="^resilience.toml: cannot be read"):
+        configuration.reload()
+
+
 def test_two_registries_may_watch_one_file(file, registry, handle):
     from resilience import Registry
 
