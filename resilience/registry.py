@@ -60,7 +60,7 @@ class Registry:
         self.keyspaces: OrderedDict[KeyedCommands, None] = OrderedDict()
         self._pools: dict[str, WorkerPool] = {}
         self._pool_settings: dict[str, ThreadPool] = {}
-        self._released_pools: set[str] = set()  # groups, see release_pool()
+        self._released: dict[str, weakref.WeakSet[Command]] = {}  # by group, see release_pool()
         self._collapses: weakref.WeakValueDictionary[str, Collapses] = weakref.WeakValueDictionary()
         self.declared: Callable[[Command, Collection[str]], None] | None = None
         self._saved: tuple[dict[str, Mapping[str, Any]], float, float] = ({}, 0.0, 0.0)  # see restore()
@@ -245,9 +245,10 @@ class Registry:
         with self._lock:
             self.check_pool(group, settings)
             pool = self._pools.get(group)
-            if self._contradicts(group, settings):
-                pool = None  # not closed: somebody may still call a wrapper that was taken off
-            self._released_pools.discard(group)
+            former = self._released.pop(group, None)
+            if self._contradicts(group, settings) and pool is not None and former is not None:
+                _close_after(pool, former)
+                pool = None
             if settings is not None:
                 self._pool_settings[group] = settings
             if pool is None:
@@ -261,15 +262,15 @@ class Registry:
     def check_pool(self, group: str, settings: ThreadPool | None) -> None:
         """Raise ConfigError if *settings* contradict the group's."""
         pool, known = self._pools.get(group), self._pool_settings.get(group)
-        if self._contradicts(group, settings) and (group not in self._released_pools or any(
+        if self._contradicts(group, settings) and (group not in self._released or any(
                 command.pool is pool for command in self._commands.values())):
             raise ConfigError(f"pool: group {group!r} has {known or 'a pool of default size'} already, "
                               f"which {settings} contradicts", "pool")
 
-    def release_pool(self, group: str) -> None:
-        """Let a group have another pool if none of its commands runs on the threads of the one that it has."""
+    def release_pool(self, former: Command) -> None:
+        """Let the group of a *former* command have another pool, if no command runs on the threads that it has."""
         with self._lock:
-            self._released_pools.add(group)
+            self._released.setdefault(former.group, weakref.WeakSet()).add(former)
 
     def _contradicts(self, group: str, settings: ThreadPool | None) -> bool:
         """Whether the group has a pool that is not what *settings* say."""
@@ -287,6 +288,20 @@ class Registry:
             keyspace.renew()
         for command in self._commands.copy().values():
             command.renew()
+
+
+def _close_after(pool: WorkerPool, users: weakref.WeakSet[Command]) -> None:
+    """Close *pool* when its *users* are gone: until then somebody may call a function that was taken off."""
+    gone = [weakref.finalize(user, _close_unless_used, pool, users) for user in users if user.pool is pool]
+    for each in gone:
+        each.atexit = False
+    if not gone:
+        pool.close()
+
+
+def _close_unless_used(pool: WorkerPool, users: weakref.WeakSet[Command]) -> None:
+    if not any(user.pool is pool for user in users):
+        pool.close()
 
 
 def _after_fork() -> None:

@@ -4,6 +4,7 @@ of a group's pool, or a key moved from one entry to another, took the guard off 
 way round, a reload took an entry's live settings although a start refuses them.
 """
 
+import gc
 import importlib
 import itertools
 import random
@@ -15,6 +16,7 @@ import pytest
 from resilience import Registry, ThreadPool, command, configure
 from resilience.config import ConfigFileError
 from resilience.config.commands import settings
+from tests.drivers.until import until
 
 _numbers = itertools.count()
 VENDOR = """
@@ -102,6 +104,23 @@ def test_another_pool_of_a_group_that_nobody_else_runs_on_is_taken(module, regis
     assert [] == reloaded(configuration, {"guards": {target: after}})
     assert 3 == vendor.plain(2)
     assert 5 == vendor.plain.resilience.pool.size
+    configuration.close()
+
+
+def test_a_pool_that_was_replaced_serves_who_holds_the_old_guard_and_its_threads_end_with_that(module, registry):
+    vendor = module()
+    target = f"{vendor.__name__}:plain"
+    configuration = configure({"guards": {target: {"group": vendor.__name__, "pool": {"size": 3}}}}, registry=registry,
+                              environ={})
+    taken = vendor.plain
+    pool = taken.resilience.pool
+    assert 2 == taken(1)
+    assert [] == reloaded(configuration, {"guards": {target: {"group": vendor.__name__, "pool": {"size": 5}}}})
+    assert (2, 1) == (taken(1), pool.threads)
+    del taken
+    gc.collect()
+    until(lambda: pool.threads == 0)
+    assert 2 == vendor.plain(1)
     configuration.close()
 
 
