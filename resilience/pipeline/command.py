@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import attrs
 
+from ..core.checks import nearest
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.outcome import EVENT_NAMES, Event
 from ..core.saved import SavedCircuit
@@ -229,7 +230,9 @@ class Command:
         """Raise ConfigError if configure() would."""
         for name in changes:
             if name not in LIVE:
-                raise ConfigError(f"{name} cannot be changed on a live command; {', '.join(LIVE)} can", name)
+                near = nearest(name, LIVE)
+                hint = f"; did you mean {near}?" if near else ""
+                raise ConfigError(f"{name} cannot be changed on a live command; {', '.join(LIVE)} can{hint}", name)
         for name, value in changes.items():
             self._check_live(name, value)
 

@@ -36,7 +36,7 @@ from ..core.breaker import CircuitBreaker
 from ..core.bulkhead import Bulkhead
 from ..core.cache import Cache
 from ..core.chaos import Chaos
-from ..core.checks import number, ordinary_exceptions, strict
+from ..core.checks import nearest, number, ordinary_exceptions, strict
 from ..core.hedge import Hedge
 from ..core.rate_limit import RateLimit
 from ..core.retry import Retry
@@ -130,7 +130,9 @@ def _gates(value: Any) -> Any:
 
 def _gate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, tuple) or any(each not in GATES for each in value):
-        raise ConfigError(f"{attribute.name} must be True, False or some of {', '.join(GATES)}, not {value!r}",
+        near = [nearest(each, GATES) for each in value if isinstance(each, str)] if isinstance(value, tuple) else []
+        hint = f"; did you mean {', '.join(map(str, near))}?" if near and None not in near else ""
+        raise ConfigError(f"{attribute.name} must be True, False or some of {', '.join(GATES)}, not {value!r}{hint}",
                           attribute.name)
 
 

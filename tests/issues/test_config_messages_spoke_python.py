@@ -185,6 +185,16 @@ def test_what_the_code_says_of_a_guard_is_told_in_the_words_of_a_file(said):
         "[guards]\n'json:loads' = { isolation = 'semaphore', timeout = 1.0 }")
 
 
+@pytest.mark.parametrize(("name", "near"), [("braker", "breaker"), ("bulkhead", "max_concurrent"), ("quux", None)])
+def test_a_misspelt_policy_is_answered_with_the_near_one_in_the_code_too(registry, name, near):
+    handle = command(key="k", timeout=None, registry=registry)(lambda: 1).resilience
+    for make in (lambda: handle.configure(**{name: None}), lambda: command(shadow=[name]),
+                 lambda: command(**{name: None})):
+        with pytest.raises(ConfigError) as caught:
+            make()
+        assert (near is not None) == str(caught.value).endswith(f"did you mean {near}?"), caught.value
+
+
 def test_the_code_is_told_in_the_words_of_python():
     with pytest.raises(ConfigError) as caught:
         CircuitBreaker(failure_rate=50)
