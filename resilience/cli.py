@@ -120,7 +120,7 @@ def _check(options: argparse.Namespace) -> int:
         _fail(f"{options.config}: has no table that is known; a gateway's file has {_bracketed(_GATEWAY_TABLES)}, and "
               f"a library's file has {_bracketed(TABLES)}")
     if tables & {*TABLES}:
-        sys.path.insert(0, "")  # the program that will read the file finds its own modules where it is started
+        sys.path.append("")  # the program that will read the file finds its own modules where it is started
         check(options.config)
         print(f"{options.config}: fine")
     else:

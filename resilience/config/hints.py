@@ -19,7 +19,8 @@ from ..core.checks import nearest
 #: settings are in milliseconds, and nobody waits for a call for minutes without knowing it.
 _MILLISECONDS_FROM: Final[Mapping[str, int]] = {
     "timeout": 100, "slow_call": 100, "max_wait": 100, "max_queue_for": 100, "connect_timeout": 100,
-    "client_timeout": 1000, "idle_timeout": 1000, "open_for": 1000, "half_open_for": 1000, "window": 1000,
+    "client_timeout": 1000, "upload_timeout": 10_000, "idle_timeout": 1000, "open_for": 1000,
+    "half_open_for": 1000, "window": 1000,
     "max_delay": 1000, "base": 100, "delay": 100}
 _LONGEST: Final = 1_000_000_000
 _WORD: Final = re.compile(r"[^\s,\]}#=]+")

@@ -119,7 +119,7 @@ class Looks:
 
 
 def _identity(content: Content) -> tuple[bytes, int | None]:
-    """What tells two contents apart; an OSError is equal to none but itself."""
+    """What tells two contents apart: the bytes, or the number of the error that reading them raised."""
     return (b"", content.errno) if isinstance(content, OSError) else (content, None)
 
 
