@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tomllib
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from ._version import __version__
 from .asgi import telemetry
+from .core.checks import nearest
 from .errors import ConfigError
 from .registry import Registry, default_registry
+
+#: Also in gateway.config, whose package cannot be imported without the gateway extra.
+_GATEWAY_TABLES: Final = ("gateway", "admin", "services", "routes")
 
 _App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
@@ -104,31 +107,32 @@ def _gateway(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from .config import check, schema
-    from .gateway import config
+    from .config import Document, check, schema
+    from .config.layers import TABLES
 
     if options.schema:
         print(schema.text(), end="")
         return 0
     if options.config is None:
         _fail("check needs a file, or --schema")
-    if _is_gateways(options.config):
-        settings = config.load(options.config)
-        print(f"{options.config}: fine ({len(settings.services)} services, {len(settings.routes)} routes)")
-    else:
+    tables = {nearest(name, (*TABLES, *_GATEWAY_TABLES)) for name in Document.read(options.config).data}
+    if not tables - {None}:
+        _fail(f"{options.config}: has no table that is known; a gateway's file has {_bracketed(_GATEWAY_TABLES)}, and "
+              f"a library's file has {_bracketed(TABLES)}")
+    if tables & {*TABLES}:
+        sys.path.append("")  # the program that will read the file finds its own modules where it is started
         check(options.config)
         print(f"{options.config}: fine")
+    else:
+        from .gateway import config
+
+        settings = config.load(options.config)
+        print(f"{options.config}: fine ({len(settings.services)} services, {len(settings.routes)} routes)")
     return 0
 
 
-def _is_gateways(path: str) -> bool:
-    """Whether a file speaks of a gateway; one that cannot be read is reported as such a one."""
-    try:
-        with open(path, "rb") as file:
-            tables = tomllib.load(file)
-    except (OSError, ValueError):
-        return True
-    return not tables.keys() & {"defaults", "groups", "commands", "guards"}
+def _bracketed(names: Sequence[str]) -> str:
+    return ", ".join(f"[{name}]" for name in names)
 
 
 def _dashboard(options: argparse.Namespace) -> int:

@@ -61,6 +61,7 @@ class Registry:
         self.keyspaces: OrderedDict[KeyedCommands, None] = OrderedDict()
         self._pools: dict[str, WorkerPool] = {}
         self._pool_settings: dict[str, ThreadPool] = {}
+        self._released: dict[str, weakref.WeakSet[Command]] = {}  # by group, see release_pool()
         self._collapses: weakref.WeakValueDictionary[str, Collapses] = weakref.WeakValueDictionary()
         self.declared: Callable[[Command, Collection[str]], None] | None = None
         self._derived = DerivedKeys()
@@ -268,6 +269,10 @@ class Registry:
         with self._lock:
             self.check_pool(group, settings)
             pool = self._pools.get(group)
+            former = self._released.pop(group, None)
+            if self._contradicts(group, settings) and pool is not None and former is not None:
+                _close_after(pool, former)
+                pool = None
             if settings is not None:
                 self._pool_settings[group] = settings
             if pool is None:
@@ -280,11 +285,20 @@ class Registry:
 
     def check_pool(self, group: str, settings: ThreadPool | None) -> None:
         """Raise ConfigError if *settings* contradict the group's."""
-        known = self._pool_settings.get(group)
-        made = group in self._pools
-        if settings is not None and (known not in (None, settings) or (known is None and made)):
+        pool, known = self._pools.get(group), self._pool_settings.get(group)
+        if self._contradicts(group, settings) and (group not in self._released or any(
+                command.pool is pool for command in self._commands.values())):
             raise ConfigError(f"pool: group {group!r} has {known or 'a pool of default size'} already, "
                               f"which {settings} contradicts", "pool")
+
+    def release_pool(self, former: Command) -> None:
+        """Let the group of a *former* command have another pool, if no command runs on the threads that it has."""
+        with self._lock:
+            self._released.setdefault(former.group, weakref.WeakSet()).add(former)
+
+    def _contradicts(self, group: str, settings: ThreadPool | None) -> bool:
+        """Whether the group has a pool that is not what *settings* say."""
+        return settings is not None and group in self._pools and self._pool_settings.get(group) != settings
 
     def _renew(self) -> None:
         self._lock = self._environment.lock = threading.RLock()
@@ -303,6 +317,20 @@ class Registry:
 def registries() -> list[Registry]:
     """All that are alive."""
     return list(_registries)
+
+
+def _close_after(pool: WorkerPool, users: weakref.WeakSet[Command]) -> None:
+    """Close *pool* when its *users* are gone: until then somebody may call a function that was taken off."""
+    gone = [weakref.finalize(user, _close_unless_used, pool, users) for user in users if user.pool is pool]
+    for each in gone:
+        each.atexit = False
+    if not gone:
+        pool.close()
+
+
+def _close_unless_used(pool: WorkerPool, users: weakref.WeakSet[Command]) -> None:
+    if not any(user.pool is pool for user in users):
+        pool.close()
 
 
 def _after_fork() -> None:

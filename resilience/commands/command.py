@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..core.checks import by_identity
+from ..core.checks import by_identity, nearest
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.outcome import EVENT_NAMES, Event
 from ..core.reasons import FAILED
@@ -262,7 +262,9 @@ class Command:
         live = live_settings()
         for name in changes:
             if name not in live:
-                raise ConfigError(f"{name} cannot be changed on a live command; {', '.join(live)} can", name)
+                near = nearest(name, live)
+                hint = f"; did you mean {near}?" if near else ""
+                raise ConfigError(f"{name} cannot be changed on a live command; {', '.join(live)} can{hint}", name)
         for name, value in changes.items():
             self._check_live(name, value)
 

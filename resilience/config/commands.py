@@ -32,8 +32,9 @@ from ..policies.shadow import Shadow
 from ..registry import Registry
 from .constraints import constraints
 from .document import Document
+from .hints import unknown
 from .mistakes import Place, shown
-from .structure import mistakes_in, structured_field, unknown, without_none
+from .structure import mistakes_in, structured_field, without_none
 from .targets import REFERENCE, exception_reference
 
 _PLAIN: Final = (int, float, bool, str)
@@ -147,7 +148,7 @@ def layer_at(document: Document, path: tuple[str, ...], known: Mapping[str, Sett
     for name, value in table.items():
         setting, where = known.get(name), (*path, name)
         if setting is None:
-            document.mistake(where, unknown(name, known))
+            document.mistake(where, unknown(name, known, path=path, value=value))
         elif setting.policy is None:
             layer.update(_plain(document, where, name, value, setting.field))
         elif value is False and setting.optional:
@@ -169,7 +170,8 @@ def _plain(document: Document, where: tuple[str, ...], name: str, value: Any, fi
 
 def _policy(document: Document, where: tuple[str, ...], setting: Setting, value: Any) -> dict[str, Said]:
     if not isinstance(value, Mapping):
-        document.mistake(where, f"must be a table{', or false' if setting.optional else ''}, not {shown(value)}")
+        document.mistake(where, f"must be a table{', or false' if setting.optional else ''}, not {shown(value)}"
+                                f"{_table_hint(setting, value)}")
         return {}
     layer = {setting.name: Said(True, document.place(where))}
     for name, inner in value.items():
@@ -184,6 +186,20 @@ def _policy(document: Document, where: tuple[str, ...], setting: Setting, value:
             at = error.option if error.option in value else next(iter(value), None)
             document.mistake((*where, at) if at else where, str(error))
     return layer
+
+
+def _table_hint(setting: Setting, value: Any) -> str:
+    """The table that somebody may have meant who gave its first number, or true."""
+    if value is True:
+        return f"; write {setting.name} = {{}} to have it with its defaults"
+    name, field = next(iter(setting.fields.items()), ("", None))
+    if isinstance(field, attrs.Attribute) and not isinstance(value, (bool, Mapping)):
+        try:
+            structured_field(value, field)
+        except Exception:  # noqa: BLE001 - whatever a validator raises: it is no such value
+            return ""
+        return f"; did you mean {setting.name} = {{ {name} = {shown(value)} }}?"
+    return ""
 
 
 def hopeless(policy: type[Any], given: Mapping[str, Any]) -> ConfigError | None:

@@ -8,21 +8,23 @@ registry; configure() puts another in its place without a moment in between.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ConfigError
 from ..registry import Registry, default_registry
-from .document import Document
+from .document import Document, content_of
 from .events import ConfigurationApplied, ConfigurationRejected
 from .explanation import Explanation, explain
 from .layers import Tables, tables_of
 from .mistakes import ConfigFileError, Mistake
 from .overlay import overlay_of
-from .watcher import Watcher, is_endless
+from .rehearsal import mistakes_at_start
+from .watcher import Content, Watcher, is_endless
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
 
@@ -62,9 +64,14 @@ def check(source: Source, environ: Mapping[str, str] | None = None) -> Tables:
     """Read a configuration without bringing it into force.
 
     Raises:
-        ConfigFileError: With every mistake that shows without the code it speaks of.
+        ConfigFileError: With every mistake that shows without importing the code it speaks of.
     """
-    return _read(source, os.environ if environ is None else environ)
+    tables = _read(_reader(source), os.environ if environ is None else environ)
+    _hint(tables.hints)
+    mistakes = mistakes_at_start(tables)
+    if mistakes:
+        raise ConfigFileError(mistakes)
+    return tables
 
 
 class Configuration:
@@ -73,9 +80,11 @@ class Configuration:
     def __init__(self, source: Source, registry: Registry, environ: Mapping[str, str] | None) -> None:
         self._source, self._registry, self._environ = source, registry, environ
         self._file = "the mapping" if isinstance(source, Mapping) else os.fspath(source)
+        self._path = _absolute(self._file)
         self._overlay = overlay_of(registry)
         self._mistakes: tuple[Mistake, ...] = ()
         self._watcher: Watcher | None = None
+        self._hinted: tuple[Mistake, ...] = ()
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -132,7 +141,7 @@ class Configuration:
         def begin() -> None:
             former, watcher = self._overlay.owner, None
             if watch and not isinstance(self._source, Mapping):
-                watcher = Watcher(Path(self._source), self)  # looks before it is read: no change is between the two
+                watcher = Watcher(self._path, self)  # looks before it is read: no change is between the two
             self._load(first=True)
             if former is not None:
                 former._stop()
@@ -152,7 +161,7 @@ class Configuration:
             self._overlay.apply(tables)
             self._overlay.listen()
             if self._watcher is not None and not isinstance(self._source, Mapping):
-                self._watcher = Watcher(Path(self._source), self)
+                self._watcher = Watcher(self._path, self)
                 self._watcher.start()
             self._is_closed = False
 
@@ -163,11 +172,13 @@ class Configuration:
         if self._watcher is not None:
             self._watcher.close()
 
-    def _load(self, first: bool = False) -> None:
+    def _load(self, first: bool = False, content: Content | None = None) -> None:
+        """Read, and bring into force what was read; *content*: of the file, if the watcher has read it already."""
         if self._is_closed:
             return
         try:
-            tables = _read(self._source, os.environ if self._environ is None else self._environ)
+            tables = _read(self._document(content, first), os.environ if self._environ is None else self._environ)
+            self._hinted = _hint(tables.hints, self._hinted)
             former, self._overlay.owner, self._mistakes = self._overlay.owner, self, ()
             try:
                 changed = self._overlay.apply(tables)
@@ -185,10 +196,21 @@ class Configuration:
                 self._overlay.settle(command)  # declared while nobody listened
         self._registry._emitter.emit(ConfigurationApplied(self._file, changed, self._registry.clock()))
 
+    def _document(self, content: Content | None, first: bool) -> Callable[[], Document]:
+        """How to make the document of the source; a watcher compares what it will see with what is read here."""
+        watcher = self._watcher
+        if first or isinstance(self._source, Mapping):
+            return _reader(self._source)
+        found = content_of(self._path) if content is None else content
+        if watcher is not None and not isinstance(found, ValueError):
+            watcher.take(found)
+        return lambda: Document.parse(found, self._file)
+
     def changed(self) -> None:
-        """The file has changed; whoever is told of mistakes, it is not the watcher, which goes on whatever happens."""
+        """Read the file's new content; whoever is told of mistakes, it is not the watcher, which goes on regardless."""
+        watcher = self._watcher
         try:
-            self.reload()
+            self._overlay.do(functools.partial(self._load, content=None if watcher is None else watcher.found))
         except ConfigError:
             pass
         except Exception:  # noqa: BLE001 - logged, whatever it is
@@ -213,10 +235,30 @@ class Configuration:
         self._registry._emitter.emit(ConfigurationRejected(self._file, tuple(mistakes), self._registry.clock()))
 
 
-def _read(source: Source, environ: Mapping[str, str]) -> Tables:
+def _absolute(file: str) -> Path:
+    """The path of *file*, which stays the same when the process changes its directory, as a daemon does."""
+    try:
+        return Path(file).absolute()
+    except OSError:  # the directory is gone
+        return Path(file)
+
+
+def _hint(hints: tuple[Mistake, ...], known: tuple[Mistake, ...] = ()) -> tuple[Mistake, ...]:
+    """Log what is allowed and is most likely not meant, once."""
+    for hint in hints:
+        if (hint.file, hint.key, hint.message) not in [(each.file, each.key, each.message) for each in known]:
+            with contextlib.suppress(Exception):  # of a logging handler or filter
+                _log.warning("%s", hint)
+    return hints
+
+
+def _reader(source: Source) -> Callable[[], Document]:
+    return lambda: Document.of(source, "the mapping") if isinstance(source, Mapping) else Document.read(source)
+
+
+def _read(main: Callable[[], Document], environ: Mapping[str, str]) -> Tables:
     documents, mistakes = [], []
-    for make in (lambda: Document.of(source, "the mapping") if isinstance(source, Mapping) else Document.read(source),
-                 *(_variable(name, environ[name]) for name in sorted(environ) if name.startswith(ENVIRONMENT))):
+    for make in (main, *(_variable(name, environ[name]) for name in sorted(environ) if name.startswith(ENVIRONMENT))):
         try:
             documents.append(make())
         except ConfigFileError as error:

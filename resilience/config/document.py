@@ -16,12 +16,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .hints import suspicions, syntax_hint, unknown
 from .locator import line_at, lines_of
 from .mistakes import ConfigFileError, Mistake, Place, shown
 from .structure import mistakes_in, structured
 
 _T = TypeVar("_T")
-_POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _DEEPEST = 4  # commands.KEY.breaker.open_for
 _ENDLESS = re.compile(r"[0-9][0-9_]{999}")
 
@@ -58,11 +59,18 @@ class Document:
             ConfigFileError: It cannot be read, or is not TOML.
         """
         file = os.fspath(path)
-        try:
-            content = Path(file).read_bytes()
-        except (OSError, ValueError) as error:  # the latter of a NUL in the name
-            why = getattr(error, "strerror", None) or error
-            raise ConfigFileError([Mistake(file, 1, "", f"cannot be read: {why}")]) from None
+        return cls.parse(content_of(file), file)
+
+    @classmethod
+    def parse(cls, content: bytes | OSError | ValueError, file: str) -> Document:
+        """Read the *content* of a file, or what reading it has raised.
+
+        Raises:
+            ConfigFileError: There is no content, or it is not TOML.
+        """
+        if not isinstance(content, bytes):
+            why = getattr(content, "strerror", None) or content
+            raise ConfigFileError([Mistake(file, 0, "", f"cannot be read: {why}")])
         try:
             text = content.decode("utf-8-sig")  # some editors begin a file with a byte order mark
         except UnicodeDecodeError as error:
@@ -103,8 +111,14 @@ class Document:
             return structured(value, wanted)
         except Exception as error:  # noqa: BLE001 - whatever a validator raises is a mistake in the file
             for inner, message in mistakes_in(error):
-                self.mistake((*path, *inner), message)
+                self.mistake((*path, *inner), self._with_key_quoted((*path, *inner), message))
             return None
+
+    def _with_key_quoted(self, where: tuple[str | int, ...], message: str) -> str:
+        """The *message*, or, if it is about what a key with dots was taken for, the advice to quote it."""
+        name, value = where[-1] if where else "", self.at(*where)
+        quoted = unknown(str(name), (), path=where[:-1], value=value)
+        return quoted if message.startswith("unknown setting; here") and "quote" in quoted else message
 
     def at(self, *path: str | int) -> Any:
         """The raw value at *path*; an empty table if there is none."""
@@ -136,6 +150,10 @@ class Document:
         """Note that what stands at *path* is wrong."""
         self._mistakes.append(self.place(path).mistake(message))
 
+    def hints(self) -> list[Mistake]:
+        """What is allowed, and is most likely not meant."""
+        return [self.place(path).mistake(message) for path, message in suspicions(self.data)]
+
     def note(self, mistake: Mistake) -> None:
         """Note a mistake whose place is known."""
         self._mistakes.append(mistake)
@@ -148,6 +166,14 @@ class Document:
         """Raise ConfigFileError with every mistake, if there is any."""
         if self._mistakes:
             raise ConfigFileError(self._mistakes)
+
+
+def content_of(path: str | os.PathLike[str]) -> bytes | OSError | ValueError:
+    """The bytes of a file, or why there are none; ValueError is that of a NUL in the name."""
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        return error
 
 
 def _odd_keys(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -165,8 +191,12 @@ def _broken(text: str, file: str, message: str) -> Mistake:
     if position is None:
         number = _ENDLESS.search(text)
         return Mistake(file, text.count("\n", 0, number.start()) + 1 if number else 1, "", f"is not TOML: {message}")
-    line = int(position.group(1)) if position.group(1) else text.count("\n") + 1
-    return Mistake(file, line, "", f"is not TOML: {message[: position.start()]}")
+    lines = text.split("\n")
+    if position.group(1) is None:
+        return Mistake(file, len(lines), "", f"is not TOML: {message[: position.start()]}")
+    line, column = int(position.group(1)), int(position.group(2))
+    hint = syntax_hint(lines[line - 1], column)
+    return Mistake(file, line, "", f"is not TOML: {message[: position.start()]}{f'; {hint}' if hint else ''}")
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -24,6 +24,7 @@ import wrapt
 
 from ..commands.command import Command
 from ..core.fallback import Fallback
+from ..core.thread_pool import ThreadPool
 from ..errors import ConfigError
 from ..guard import guard
 from ..pipeline.binding import GUARD
@@ -33,25 +34,48 @@ from ..policies.order import setting_kits
 from ..registry import Registry
 from .commands import Layer, guard_settings, settings
 from .mistakes import Place
-from .targets import Found, TargetError, find, named, parts
+from .targets import Found, TargetError, find, is_imported, named, parts
 
 #: Wrappers that are in place no more; somebody may hold one all the same.
 _undone: weakref.WeakSet[Any] = weakref.WeakSet()
 _STRUCTURE: Final = ("key", "group", "isolation", "pool", "ignore", "fallback")
 
 
+def with_pools(guards: Mapping[str, Entry]) -> dict[str, Entry]:
+    """The entries, each with its group's pool; those that say one come first, since they decide."""
+    ordered = sorted(guards.items(), key=lambda each: each[1].said("pool") is None)
+    pools: dict[str, ThreadPool] = {}
+    for _, entry in ordered:
+        if entry.said("pool") is not None:
+            pools.setdefault(entry.group, entry.said("pool"))
+    return {target: attrs.evolve(entry, group_pool=pools.get(entry.group)) for target, entry in ordered}
+
+
 @attrs.frozen(kw_only=True)
 class Entry:
-    """One entry of ``[guards]``."""
+    """One entry of ``[guards]``.
+
+    Attributes:
+        target: The callable, as "module:name".
+        place: Where it stands.
+        layer: What it says.
+        group_pool: The threads of its group, whichever entry says so; None: in their default number.
+    """
 
     target: str
     place: Place
     layer: Layer
+    group_pool: ThreadPool | None = None
 
     @property
     def key(self) -> str:
         """The command's key."""
         return self.said("key") or self.target
+
+    @property
+    def group(self) -> str:
+        """The command's group."""
+        return self.said("group") or parts(self.target)[0]
 
     def said(self, name: str) -> Any:
         """What the entry says of *name*, or its default."""
@@ -67,7 +91,7 @@ class Entry:
     @property
     def structure(self) -> tuple[Any, ...]:
         """What cannot be changed on a live command."""
-        return (*(self.said(name) for name in _STRUCTURE), self.off,
+        return (*(self.said(name) for name in _STRUCTURE), self.group_pool, self.off,
                 *(self._has(kit.name) for kit in setting_kits() if not kit.can_be_off))
 
     def plan(self, registry: Registry) -> Plan:
@@ -84,8 +108,7 @@ class Entry:
         made += [policy for kit in setting_kits() if kit.name not in replaced
                  and (policy := self._policy(kit)) is not None]
         usual = frozenset(kit.name for kit in setting_kits() if kit.usual is not None and not self._has(kit.name))
-        return Plan(policies=tuple(made), key=self.key,
-                    group=self.said("group") or parts(self.target)[0], registry=registry, ignore=ignored,
+        return Plan(policies=tuple(made), key=self.key, group=self.group, registry=registry, ignore=ignored,
                     isolation=self.said("isolation"), pool=self.said("pool"), whole=True, usual=usual)
 
     def _policy(self, kit: Kit) -> Any:
@@ -137,8 +160,9 @@ class Patch:
     @property
     def is_in_force(self) -> bool:
         """Whether calls of the target meet the wrapper now: a reload of the module makes the target anew."""
-        if not self._done:
-            return False
+        return bool(self._done) and self._stands()
+
+    def _stands(self) -> bool:
         try:
             standing = find(self.entry.target).raw
         except TargetError:
@@ -148,25 +172,33 @@ class Patch:
             standing = getattr(standing, "__wrapped__", None)
         return standing is not None
 
+    def is_at(self, target: str) -> bool:
+        """Whether it takes the place that *target* is at, perhaps by another name."""
+        return self._found is not None and is_imported(target) and self._found[:2] == find(target)[:2]
+
     @property
     def is_alone(self) -> bool:
         """Whether the command was made for this guard, so that nobody uses it before the guard is in place."""
         return self._is_first
 
-    def prepare(self, others: Iterable[Patch]) -> None:
+    def prepare(self, others: Iterable[Patch], going: Iterable[Patch] = ()) -> None:
         """Find the target, and make its wrapper and command; nothing is replaced yet.
+
+        Args:
+            others: Guards that stay, or will be there too.
+            going: Guards that will be taken off before this one is put in place.
 
         Raises:
             TargetError: The target cannot be guarded.
             ConfigError: The entry contradicts itself, the target or another function of the same key.
         """
-        found, others = find(self.entry.target), list(others)
+        found, others, going = find(self.entry.target), list(others), list(going)
         own = _own(found)
         for other in others:
             if other._found is not None and other._found[:2] == found[:2] and (
                     other.wanted and other.entry.target != self.entry.target):
                 raise TargetError(f"is guarded already, by the entry {other.entry.target!r}")
-        raw = next((other._found.raw for other in others
+        raw = next((other._found.raw for other in (*others, *going)
                     if other._found is not None and found.raw is other._wrapper), found.raw)
         if hasattr(getattr(raw, "__func__", raw), GUARD):
             raise TargetError(f"is guarded already, by a decorator, as {raw.resilience.key!r}"
@@ -178,7 +210,7 @@ class Patch:
             raise TargetError(str(error)) from None
         self._found, self._was_own = Found(found.parent, found.attribute, raw), found.attribute in own
         self._wrapper, self._is_first = wrapper, known is None
-        self._is_ours = known is None or any(other.command is known and other._is_ours for other in others)
+        self._is_ours = known is None or any(other.command is known and other._is_ours for other in (*others, *going))
         self.command = _compiled(wrapper).resilience
         self._ready.append(None)
 
@@ -220,9 +252,15 @@ class Patch:
         command = self.command
         if command is not None:
             _undone.add(_compiled(self._wrapper))
-            if self._is_ours and self._registry.get(command.key) is command and (
-                    all(each in _undone for each in command.functions)):
+            if self.alone_has_its_command([]):
                 self._registry.remove(command.key)
+                self._registry.release_pool(command)
+
+    def alone_has_its_command(self, going: Iterable[Patch]) -> bool:
+        """Whether nobody will use the command when the *going* guards and this one are taken off."""
+        command, off = self.command, {id(_compiled(each._wrapper)) for each in going if each._wrapper is not None}
+        return command is not None and self._is_ours and self._registry.get(command.key) is command and all(
+            each in _undone or id(each) in off for each in command.functions)
 
     def _restore(self) -> str | None:
         assert self._found is not None  # it is done

@@ -28,10 +28,10 @@ from ..commands.command import Command
 from ..errors import ConfigError
 from .commands import Layer, Said, Setting, bare, guard_settings, layer_at, layer_of, settings, value_of
 from .document import Document
-from .guards import Entry
+from .guards import Entry, with_pools
+from .hints import unknown
 from .mistakes import Mistake, Place
 from .reach import declared, refusal
-from .structure import unknown
 from .targets import REFERENCE, TargetError, check_exists
 
 TABLES: Final = ("defaults", "groups", "commands", "guards")
@@ -62,12 +62,14 @@ class Tables:
         groups: By group.
         commands: By key.
         guards: By target.
+        hints: What is allowed, and is most likely not meant.
     """
 
     defaults: Layer = attrs.field(factory=dict)
     groups: Mapping[str, Layer] = attrs.field(factory=dict)
     commands: Mapping[str, Layer] = attrs.field(factory=dict)
     guards: Mapping[str, Entry] = attrs.field(factory=dict)
+    hints: tuple[Mistake, ...] = ()
 
     def effective(self, command: Command) -> Effective:
         """What is in force for *command*, whatever it has now. The caller holds the registry's lock."""
@@ -130,7 +132,7 @@ def tables_of(documents: Sequence[Document]) -> Tables:
     for document in documents:
         for name in document.data:
             if name not in TABLES:
-                document.mistake((name,), unknown(name, TABLES).replace("setting", "table"))
+                document.mistake((name,), unknown(name, TABLES, what="table"))
         defaults.update(layer_at(document, ("defaults",), settings()))
         _many(document, "groups", settings(), groups)
         _many(document, "commands", settings(), commands)
@@ -140,7 +142,8 @@ def tables_of(documents: Sequence[Document]) -> Tables:
             if target not in guards or guards[target].layer is not layer:
                 guards[target] = Entry(target=target, place=document.place(("guards", target)), layer=layer)
     _check_shared(documents[-1] if documents else None, guards)
-    return Tables(defaults=defaults, groups=groups, commands=commands, guards=guards)
+    return Tables(defaults=defaults, groups=groups, commands=commands, guards=with_pools(guards),
+                  hints=tuple(hint for document in documents for hint in document.hints()))
 
 
 def _many(document: Document, table: str, known: Mapping[str, Setting], found: dict[str, Layer]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from ..errors import ConfigError
+from .hints import in_toml
 
 _SHOWN: Final = 200  # characters of a value in a message
 _shortened: Final = reprlib.Repr()
@@ -33,8 +34,8 @@ class Place(NamedTuple):
         return f"{where} {self.key}".rstrip()
 
     def mistake(self, message: str) -> Mistake:
-        """What is wrong there."""
-        return Mistake(self.file, self.line, self.key, message)
+        """What is wrong there; a *message* of the code is put in the words of a file."""
+        return Mistake(self.file, self.line, self.key, in_toml(message, self.key))
 
 
 class Mistake(NamedTuple):

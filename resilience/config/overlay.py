@@ -18,7 +18,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import wrapt
@@ -32,6 +32,7 @@ from .guards import Entry, Patch
 from .layers import Tables
 from .mistakes import ConfigFileError, Mistake
 from .reach import Change, changed, declared, told
+from .rehearsal import Rehearsal
 from .targets import TargetError, is_being_imported, is_imported, parts
 
 _log = logging.getLogger("resilience")
@@ -66,6 +67,37 @@ class Job:
             self.error = error
         finally:
             self.done.set()
+
+
+class _Plan:
+    """What one apply() does to the guards.
+
+    Attributes:
+        kept: Targets whose guards stay; their live settings may change.
+        going: Guards to take off.
+        doomed: Commands that go with these.
+        fresh: Guards that are ready to be put in place.
+        anew: Entries whose guards can be made only when those that are going are off; rehearsed.
+        waiting: Guards of modules that are not imported yet.
+    """
+
+    def __init__(self, kept: list[str], going: list[Patch], doomed: set[Command]) -> None:
+        self.kept, self.going, self.doomed = kept, going, doomed
+        self.fresh: list[Patch] = []
+        self.anew: list[Entry] = []
+        self.waiting: list[Patch] = []
+        self.rehearsal = Rehearsal()
+
+    def has_to_wait(self, entry: Entry) -> bool:
+        """Whether the *entry* needs what those that are going have: their place, their key or their group's threads.
+
+        Or what another entry will say of the same key or the same threads that has to wait itself.
+        """
+        return any(patch.is_at(entry.target) for patch in self.going) or any(
+            command.key == entry.key or (command.group == entry.group and command.pool is not None)
+            for command in self.doomed) or any(
+            other.key == entry.key or (other.group == entry.group and other.said("pool") is not None)
+            for other in self.anew)
 
 
 class Overlay:
@@ -161,77 +193,115 @@ class Overlay:
         Raises:
             ConfigFileError: With every mistake; nothing has changed then.
         """
-        fresh, remade, waiting = self._prepared(tables)
+        plan = self._planned(tables)
         try:
-            self._check(tables, fresh)
+            self._check(tables, plan)
         except ConfigFileError:
-            for patch in fresh:
+            for patch in plan.fresh:
                 patch.undo()
             raise
-        kept = {target: self._kept(self.patches[target], entry) for target, entry in tables.guards.items()
-                if target in self.patches and entry not in remade}
-        gone = [patch for target, patch in self.patches.items() if target not in kept]
-        self._moving = [*fresh, *gone]
+        kept = {target: self._kept(self.patches[target], tables.guards[target]) for target in plan.kept}
+        self._moving = [*plan.fresh, *plan.going]
         with self._registry.lock:
             self.tables, self.late = tables, {}
-            self.patches = {**kept, **{patch.entry.target: patch for patch in (*fresh, *waiting)}}
+            self.patches = {**kept, **{patch.entry.target: patch for patch in (*plan.fresh, *plan.waiting)}}
             late: list[Mistake] = []
-            changes = [change for command in self._registry if (change := self._bring(command, tables, late))]
+            changes = [change for command in self._registry if command not in plan.doomed
+                       and (change := self._bring(command, tables, late))]
         for change in changes:
             told(change)
-        for patch in gone:
+        for patch in plan.going:
             self._undo(patch, late)
-        for patch in (*(Patch(entry, self._registry) for entry in remade), *waiting):
+        for patch in (*(Patch(entry, self._registry) for entry in plan.anew), *plan.waiting):
             self.patches[patch.entry.target] = patch
             self._await(patch)
         self._moving = []
         self._complain(late)
         return tuple(change.command.key for change in changes)
 
-    def _prepared(self, tables: Tables) -> tuple[list[Patch], list[Entry], list[Patch]]:
-        """New patches that are ready, entries that must be made anew, and patches whose modules are not there yet."""
-        self._moving = fresh = list[Patch]()
-        remade: list[Entry] = []
-        waiting: list[Patch] = []
+    def _planned(self, tables: Tables) -> _Plan:
+        """What *tables* ask of the guards; fresh ones are ready, and nothing is in place or taken off.
+
+        Raises:
+            ConfigFileError: With what a start would find wrong.
+        """
+        kept = [target for target, entry in tables.guards.items() if self._may_stay(target, entry)]
+        going = [patch for target, patch in self.patches.items() if target not in kept]
+        doomed = {patch.command for patch in going if patch.command and patch.alone_has_its_command(going)}
+        plan = _Plan(kept, going, doomed)
+        self._moving = plan.fresh
         mistakes: list[Mistake] = []
-        going = [patch for target, patch in self.patches.items() if target not in tables.guards]
-        others = [patch for patch in self.patches.values() if patch not in going]
-        for target, entry in tables.guards.items():
-            known = self.patches.get(target)
+        for entry in tables.guards.values():
             try:
-                if known is not None and known.entry.structure == entry.structure:
-                    continue
-                if not is_imported(target):
-                    waiting.append(Patch(entry, self._registry))
-                elif known is not None:
-                    rehearsal = Patch(entry, Registry())
-                    rehearsal.prepare([known, *others, *fresh])
-                    remade.append(entry)
-                else:
-                    patch = Patch(entry, self._registry)
-                    patch.prepare([*others, *fresh, *going])
-                    fresh.append(patch)
+                self._enter(plan, entry)
             except (TargetError, ConfigError) as error:
                 mistakes.append(entry.place.mistake(str(error)))
         if mistakes:
-            for patch in fresh:
+            for patch in plan.fresh:
                 patch.undo()
             raise ConfigFileError(mistakes)
-        return fresh, remade, waiting
+        return plan
 
-    def _check(self, tables: Tables, fresh: Iterable[Patch]) -> None:
+    def _may_stay(self, target: str, entry: Entry) -> bool:
+        """Whether the guard that there is can be what the *entry* says.
+
+        It cannot after its module was made anew, nor if it could not be put in place when the module was imported.
+        """
+        known = self.patches.get(target)
+        if known is None or known.entry.structure != entry.structure:
+            return False
+        if is_imported(target) and not is_being_imported(target):
+            return known.is_in_force
+        return not known.is_in_place
+
+    def _enter(self, plan: _Plan, entry: Entry) -> None:
+        """Make the guard of an *entry*, or rehearse it if it has to wait until others are taken off.
+
+        Raises:
+            TargetError: The target cannot be guarded.
+            ConfigError: The entry contradicts itself, the target or another function of the same key.
+        """
+        target = entry.target
+        others = [*(self.patches[each] for each in plan.kept if each != target), *plan.fresh]
+        known = self.patches.get(target)
+        if target in plan.kept:
+            if known is not None and known.entry.layer != entry.layer and is_imported(target):
+                plan.rehearsal.enter(entry, others, [known, *plan.going])
+        elif not is_imported(target):
+            plan.waiting.append(Patch(entry, self._registry))
+        elif not plan.has_to_wait(entry):
+            patch = Patch(entry, self._registry)
+            patch.prepare([*others, *plan.rehearsal.patches], plan.going)
+            plan.fresh.append(patch)
+        else:
+            plan.rehearsal.enter(entry, others, plan.going)
+            plan.anew.append(entry)
+            self._check_agreement(plan, entry, others)
+
+    def _check_agreement(self, plan: _Plan, entry: Entry, others: list[Patch]) -> None:
+        """Raise ConfigError if the *entry* contradicts a command that stays, of its key or on its group's threads."""
+        stay = [command for command in self._registry if command not in plan.doomed]
+        if any(command.group == entry.group and command.pool is not None for command in stay):
+            self._registry.check_pool(entry.group, entry.said("pool"))
+        if any(command.key == entry.key for command in stay):
+            patch = Patch(entry, self._registry)
+            patch.prepare(others, plan.going)
+            patch.undo()
+
+    def _check(self, tables: Tables, plan: _Plan) -> None:
         """Raise if some command cannot be what *tables* say; put the fresh patches in place, each configured before."""
         changes: list[Change] = []
         with self._registry.lock:
-            mistakes = [mistake for command in self._registry for mistake in tables.effective(command).mistakes]
+            mistakes = [mistake for command in self._registry if command not in plan.doomed
+                        for mistake in tables.effective(command).mistakes] + plan.rehearsal.mistakes(tables)
             if not mistakes:
-                changes = [change for patch in fresh if patch.is_alone and patch.command is not None
+                changes = [change for patch in plan.fresh if patch.is_alone and patch.command is not None
                            and (change := self._bring(patch.command, tables, []))]
         if mistakes:
             raise ConfigFileError(list(dict.fromkeys(mistakes)))
         for change in changes:
             told(change)
-        for patch in fresh:
+        for patch in plan.fresh:
             try:
                 patch.commit()
             except TargetError as error:
@@ -291,13 +361,15 @@ class Overlay:
             self._complain([patch.entry.place.mistake(f"could not be guarded: {error!r}")])
 
     def _undo(self, patch: Patch, late: list[Mistake]) -> None:
-        complaint = patch.undo()
+        """Take a guard off, and note if somebody has put something in its place, unless it is going to be made anew."""
+        complaint, command = patch.undo(), patch.command
         if complaint is None:
             return
-        late.append(patch.entry.place.mistake(complaint))
-        if patch.command is not None:
+        if patch.entry.target not in self.tables.guards:
+            late.append(patch.entry.place.mistake(complaint))
+        if command is not None and self._registry.get(command.key) is not command:
             with self._registry.lock:
-                change = changed(patch.command, {name: getattr(_NOTHING, name) for name in settings()})
+                change = changed(command, {name: getattr(_NOTHING, name) for name in settings()})
             if change is not None:
                 told(change)
 

@@ -11,16 +11,19 @@ of the package, and most programs that import it read no file.
 
 from __future__ import annotations
 
-import difflib
 import functools
+import json
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
+from ..core.checks import Check, NumberCheck, nearest
 from ..errors import ConfigError
+from .constraints import constraints
+from .hints import unknown, value_hint
 from .mistakes import shown
 
 if TYPE_CHECKING:
@@ -62,7 +65,7 @@ def mistakes_in(error: BaseException, path: tuple[str | int, ...] = ()) -> Itera
             yield from mistakes_in(each, (*path, *_steps(each)))
     elif isinstance(error, ForbiddenExtraKeysError):
         for name in sorted(error.extra_fields):
-            yield (*path, name), unknown(name, (field.name for field in attrs.fields(error.cl)))
+            yield (*path, name), unknown(name, [field.name for field in attrs.fields(error.cl)])
     elif isinstance(error, KeyError):
         yield path, "is missing"
     elif isinstance(error, ConfigError) and error.option is not None and (not path or path[-1] != error.option):
@@ -80,13 +83,6 @@ def _steps(error: BaseException) -> tuple[str | int, ...]:
         if isinstance(note, IterableValidationNote):
             return (note.index,)
     return ()
-
-
-def unknown(name: str, known: Iterable[str]) -> str:
-    """What to say of a key that nothing has."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, 1)
-    return f"unknown setting; did you mean {near[0]}?" if near else f"unknown setting; here are {', '.join(names)}"
 
 
 @functools.cache
@@ -127,22 +123,74 @@ def _class_hook(converter: cattrs.Converter, wanted: type[Any]) -> Callable[[Any
 
 def _field_hook(converter: cattrs.Converter, field: attrs.Attribute[Any]) -> Callable[[Any, Any], Any]:
     wanted, optional = without_none(field.type)
-    is_list = typing.get_origin(wanted) is tuple
 
     def structure(value: Any, _: Any) -> Any:
         if optional and value is False:
             return None
-        if is_list and not isinstance(value, (list, tuple)):
-            raise ConfigError(f"must be a list, not {shown(value)}")
-        choices = typing.get_args(wanted) if typing.get_origin(wanted) is typing.Literal else ()
-        if choices and (type(value), value) not in [(type(each), each) for each in choices]:
-            raise ConfigError(f"must be one of {', '.join(map(str, choices))}, not {shown(value)}")
+        mistake = _odd(value, wanted)
+        if mistake is not None:
+            raise ConfigError(f"{mistake}{_off(optional)}, not {shown(value)}"
+                              f"{_hint(field, value, optional) or _choice_hint(value, wanted)}")
         result = converter.structure(value, wanted)
-        if field.validator is not None:
+        if isinstance(field.validator, Check):
+            mistake = field.validator.mistake(result, shown(value))
+            if mistake is not None:
+                has_hint = bool(field.validator.hint(result))
+                raise ConfigError(f"{mistake}{'' if has_hint else _hint(field, value, optional)}")
+        elif field.validator is not None:
+            _check_names(field, result)
             field.validator(None, field, result)
         return result
 
     return structure
+
+
+def _odd(value: Any, wanted: Any) -> str | None:
+    """What *value* must be, if it is of another kind than what is *wanted*; what is inside a list is not looked at."""
+    if typing.get_origin(wanted) is typing.Literal:
+        choices = typing.get_args(wanted)
+        if (type(value), value) not in [(type(each), each) for each in choices]:
+            return f"must be one of {', '.join(map(str, choices))}"
+    elif typing.get_origin(wanted) is tuple:
+        if not isinstance(value, (list, tuple)):
+            return "must be a list"
+    elif wanted in _KINDS:
+        accepted, name = _KINDS[wanted]
+        if not isinstance(value, accepted) or (isinstance(value, bool) and wanted is not bool):
+            return f"must be {name}"
+    elif attrs.has(wanted) and not isinstance(value, Mapping):
+        return "must be a table"
+    return None
+
+
+def _off(optional: bool) -> str:
+    return ", or false" if optional else ""
+
+
+def _hint(field: attrs.Attribute[Any], value: Any, optional: bool) -> str:
+    check = field.validator if isinstance(field.validator, NumberCheck) else None
+    hint = value_hint(field.name, value, optional=optional, is_share=check is not None and check.is_share,
+                      accepts=(lambda _: False) if check is None else check.accepts)
+    return f"; {hint}" if hint else ""
+
+
+def _choice_hint(value: Any, wanted: Any) -> str:
+    """The word, or the list of one word, that somebody may have meant who wrote this one."""
+    if not isinstance(value, str) or not value:
+        return ""
+    if typing.get_origin(wanted) is tuple:
+        return f"; write [{json.dumps(value, ensure_ascii=False)}]" if str in typing.get_args(wanted) else ""
+    near = nearest(value, map(str, typing.get_args(wanted))) if typing.get_origin(wanted) is typing.Literal else None
+    return f"; did you mean {near}?" if near else ""
+
+
+def _check_names(field: attrs.Attribute[Any], value: Any) -> None:
+    """Raise ConfigError for a name in a list that is none of those that its items may be, with the nearest."""
+    known = constraints(field.validator).get("items", {}).get("enum", ())
+    for each in value if isinstance(value, tuple) and known else ():
+        near = nearest(each, known) if isinstance(each, str) and each not in known else None
+        if near is not None:
+            raise ConfigError(f"must be some of {', '.join(known)}, not {each!r}; did you mean {near}?")
 
 
 def without_none(wanted: Any) -> tuple[Any, bool]:

@@ -106,7 +106,7 @@ def find(target: str) -> Found:
     except AttributeError:  # PathResolutionError is one
         raise TargetError(f"module {module} has no {name}{_near(module, name)}") from None
     except Exception as error:  # of a module that makes its attributes when they are asked for
-        raise TargetError(f"{name} of module {module} cannot be had: {error!r}") from error
+        raise TargetError(f"{name} of module {module} cannot be looked up: {error!r}") from error
     flags = found.parent.__flags__ if inspect.isclass(found.parent) else _HEAP
     if flags & _IMMUTABLE or not flags & _HEAP:
         raise TargetError(f"{found.parent.__qualname__} is a type of C, whose methods cannot be replaced")
@@ -174,5 +174,5 @@ def named(reference: str) -> Any:
         for step in name.split("."):
             found = getattr(found, step)
     except Exception as error:
-        raise TargetError(f"{reference} cannot be had: {error}") from error
+        raise TargetError(f"{reference} cannot be found: {error}") from error
     return found

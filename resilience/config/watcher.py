@@ -1,12 +1,19 @@
-"""Watcher: a thread that notices when a file has changed, however it was changed.
+"""Watcher: a thread that notices when a file has changed, whoever changed it and however.
 
-It looks at what the path leads to: an editor that replaces the file by another, and
-the links that Kubernetes turns to a new directory, show as another inode. The
-content is read when size, time or inode are new, and for some looks after that,
-since two writes within one tick of the file system's clock look the same. It is
-taken for changed when it was the same for two looks in a row: a file that is still
-being written, or away while it is replaced, is nobody's configuration. So is a pipe
-in its place.
+It looks at what the path leads to, so that an editor that replaces the file by another,
+and Kubernetes, which turns a link to a new directory, show as another inode. The content
+is read when the file's status is new: modification time, size, inode, device or change
+time. The change time is what a program that writes in place cannot set back, as it can
+the modification time (``os.utime``, ``cp -p``, ``rsync -t``). The content is also read for
+some looks after such a change, since two writes within one tick of the file system's
+clock leave the same status, and every ten seconds whatever the status says, since a
+memory map or a network file system may change a file without a trace in it.
+
+A content counts when it was the same for two looks in a row: a file that is still being
+written, or away while it is replaced, is nobody's configuration. Neither is a pipe in its
+place. The very bytes that were looked at are handed on and not read again, because the
+next write may have begun meanwhile. Whoever reads the file in between, such as reload(),
+tells the watcher by take(): what is in force is what further looks are compared with.
 
 The thread is a daemon that waits on an event, so that it holds up no exit, and
 holds its configuration weakly between looks. A forked child starts its own.
@@ -14,7 +21,6 @@ holds its configuration weakly between looks. A forked child starts its own.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import threading
@@ -28,7 +34,12 @@ INTERVAL_S: Final = 0.2
 #: Looks at the content after the last visible change; file systems tick at least every two seconds (FAT).
 _LOOKS_AFTER_CHANGE: Final = 11
 
-_Signature = tuple[int, int, int, int]
+#: Looks, at most, from one reading of the content to the next, whatever the file's status: ten seconds.
+_LOOKS_BETWEEN_READINGS: Final = 50
+
+_Signature = tuple[int, int, int, int, int]
+#: What a look finds: the file's bytes, or why it has none.
+Content = bytes | OSError
 
 
 def is_endless(path: Path) -> bool:
@@ -44,35 +55,51 @@ class Watched(Protocol):
     """What is told of a change."""
 
     def changed(self) -> None:
-        """The file is another."""
+        """Take note that the file has another content; the watcher has it."""
 
 
 class Looks:
-    """What is known of a file from looking at it now and then; knows no clock."""
+    """What is known of a file from looking at it now and then; knows no clock.
 
-    def __init__(self, path: Path, *, seen: bytes | None = None) -> None:
+    Attributes:
+        found: What the last look found; of a pipe, what was there before it.
+        is_due: Whether a change was found and nobody has been told so far.
+    """
+
+    def __init__(self, path: Path, *, seen: Content | None = None) -> None:
         self._path = path
-        self._known = seen or b""  # what was last taken
-        self._known = self._content() if seen is None else seen
+        self.found: Content = b"" if seen is None else seen
+        self.found = self._content() if seen is None else seen
+        self._known = self._last = _identity(self.found)  # what was last taken; what the last look found
         self._signature = self._stat()
-        self._last = self._known
-        self._hot = _LOOKS_AFTER_CHANGE
+        self._hot, self._idle = _LOOKS_AFTER_CHANGE, 0
+        self.is_due = False
+
+    def take(self, content: Content) -> None:
+        """Compare further looks with this *content*: somebody has read it, and brought it into force or refused it."""
+        self._known, self._hot = _identity(content), _LOOKS_AFTER_CHANGE
 
     def differs(self) -> bool:
         """Look once; whether there is a new content, seen twice. True once for each."""
         signature = self._stat()
         if signature != self._signature:
             self._signature, self._hot = signature, _LOOKS_AFTER_CHANGE
-        elif not self._hot:
-            return False
-        self._hot -= 1
-        content = self._content()
-        settled, self._last = content == self._last, content
+        elif self._hot:
+            self._hot -= 1
+        else:
+            self._idle += 1
+            if self._idle < _LOOKS_BETWEEN_READINGS:
+                return False
+        self._idle = 0
+        self.found = self._content()
+        found = _identity(self.found)
+        settled, self._last = found == self._last, found
         if not settled:
             self._hot = _LOOKS_AFTER_CHANGE
-        if not settled or content == self._known:
+        if not settled or found == self._known:
             return False
-        self._known = content
+        self.is_due = True  # first: a child that is forked between these two lines must hear of the change
+        self._known = found
         return True
 
     def _stat(self) -> _Signature | None:
@@ -80,15 +107,20 @@ class Looks:
             found = os.stat(self._path)
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev
+        return found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev, found.st_ctime_ns
 
-    def _content(self) -> bytes:
+    def _content(self) -> Content:
         if is_endless(self._path):
-            return self._known
+            return self.found
         try:
-            return hashlib.sha256(self._path.read_bytes()).digest()
+            return self._path.read_bytes()
         except OSError as error:
-            return f"no file: {error.errno}".encode()
+            return error
+
+
+def _identity(content: Content) -> tuple[bytes, int | None]:
+    """What tells two contents apart: the bytes, or the number of the error that reading them raised."""
+    return (b"", content.errno) if isinstance(content, OSError) else (content, None)
 
 
 class Watcher:
@@ -107,17 +139,26 @@ class Watcher:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread = threading.Thread(target=_watch, name=f"resilience watches {self._path}", daemon=True,
                                         args=(self._looks, self._given_wait or self._ended.wait, self._watched))
         self._thread.start()
 
     def close(self) -> None:
-        """End, soon; does not wait for it."""
+        """Tell the thread to end, and do not wait until it does."""
         self._ended.set()
 
+    @property
+    def found(self) -> Content:
+        """What the last look at the file found."""
+        return self._looks.found
+
+    def take(self, content: Content) -> None:
+        """Compare further looks with this *content*, which somebody else has read."""
+        self._looks.take(content)
+
     def renew(self) -> None:
-        """Begin anew, in a forked child."""
+        """Start another thread, in a forked child, which has not inherited this one."""
         if not self._ended.is_set():
             self._ended = threading.Event()
             self.start()
@@ -128,6 +169,7 @@ def _watch(looks: Looks, wait: Callable[[float], bool], watched: weakref.ref[Wat
         told = watched()
         if told is None:
             return
-        if looks.differs():
+        if looks.is_due or looks.differs():
             told.changed()
+            looks.is_due = False
         del told

@@ -31,7 +31,7 @@ import attrs
 from ..errors import BulkheadFullError, ConfigError
 from .admission_queue import FAIR_AFTER, LEVELS, AdmissionQueue, Ticket, level_of
 from .bulkhead import TOKEN, Bulkhead, Slots
-from .checks import by_identity, flag, number, strict
+from .checks import by_identity, callable_or_none, flag, number, strict
 from .outcome import CUT_SHORT, SUCCESS, TIMEOUT
 from .reentrance import Guard
 from .tuner import ALGORITHMS, Reading, Tuner
@@ -46,11 +46,6 @@ def _algorithm(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, str) or value not in ALGORITHMS:
         known = ", ".join(ALGORITHMS)
         raise ConfigError(f"{attribute.name} must be one of {known}, not {value!r}", attribute.name)
-
-
-def _callable(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and not callable(value):
-        raise ConfigError(f"{attribute.name} must be callable or None, not {value!r}", attribute.name)
 
 
 @strict
@@ -89,7 +84,7 @@ class AdaptiveLimit:
     loss_tolerance: float = attrs.field(default=0.05, validator=number(least=0, most=0.99))
     slow_call: float | None = attrs.field(default=None, validator=number(above=0, optional=True))
     count_failures: bool = attrs.field(default=False, validator=flag)
-    priorities: Callable[..., int] | None = attrs.field(default=None, validator=_callable, eq=by_identity)
+    priorities: Callable[..., int] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
     reserved: float = attrs.field(default=0.1, validator=number(least=0, most=0.99))
     max_queue: int = attrs.field(default=0, validator=number(least=0, most=1_000_000, whole=True))
     max_queue_for: float = attrs.field(default=0.1, validator=number(above=0))

@@ -27,7 +27,7 @@ from typing import Any, Generic, Literal, TypeVar
 import attrs
 
 from ..errors import ConfigError
-from .checks import by_identity, number, strict
+from .checks import by_identity, callable_or_none, number, strict
 
 MOST_WINDOW_S = 60.0
 MOST_ITEMS = 100_000
@@ -36,11 +36,6 @@ MOST_ITEMS = 100_000
 def _scope(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value not in ("global", "request"):
         raise ConfigError(f'{attribute.name} must be "global" or "request", not {value!r}', attribute.name)
-
-
-def _function(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and not callable(value):
-        raise ConfigError(f"{attribute.name} must be callable or None, not {value!r}", attribute.name)
 
 
 @strict
@@ -59,7 +54,7 @@ class Collapse:
     window: float = attrs.field(default=0.005, validator=number(least=0, most=MOST_WINDOW_S))
     max_batch: int = attrs.field(default=100, validator=number(least=1, most=MOST_ITEMS, whole=True))
     scope: Literal["global", "request"] = attrs.field(default="global", validator=_scope)
-    key: Callable[[Any], Hashable] | None = attrs.field(default=None, validator=_function, eq=by_identity)
+    key: Callable[[Any], Hashable] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
 
 
 class Place:

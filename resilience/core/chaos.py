@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from ..errors import ChaosError, ConfigError
-from .checks import by_identity, number, strict
+from .checks import by_identity, callable_or_none, number, strict
 
 
 class Harm(NamedTuple):
@@ -40,11 +40,6 @@ def _maker(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
                           f"not {value!r}", attribute.name)
 
 
-def _spoiler(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and not callable(value):
-        raise ConfigError(f"{attribute.name} must be callable or None, not {value!r}", attribute.name)
-
-
 @strict
 @attrs.frozen(kw_only=True)
 class Chaos:
@@ -64,7 +59,7 @@ class Chaos:
     error_rate: float = attrs.field(default=0.0, validator=number(least=0, most=1))
     error: Callable[[], Exception] = attrs.field(default=ChaosError, validator=_maker, eq=by_identity)
     wrong_rate: float = attrs.field(default=0.0, validator=number(least=0, most=1))
-    wrong: Callable[[Any], Any] | None = attrs.field(default=None, validator=_spoiler, eq=by_identity)
+    wrong: Callable[[Any], Any] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
 
     def __attrs_post_init__(self) -> None:
         if self.latency_rate and not self.latency:

@@ -36,19 +36,14 @@ from typing import Any, Final
 
 import attrs
 
-from ..errors import ConfigError, RateLimitedError
+from ..errors import RateLimitedError
 from .callbacks import call_back
-from .checks import by_identity, number, strict
+from .checks import by_identity, callable_or_none, number, strict
 from .rate_line import LEFT, REFUSED, WAITING, Pace, Rate, Turn
 
 #: Share of a spacing by which a call may be early: the sum of a whole burst's spacings may be off by so much.
 ROUNDING: Final = 1e-6
 _LOOKS: Final = 8  # keys to look at for an idle one: a bound for one call's work
-
-
-def _by(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and not callable(value):
-        raise ConfigError(f"{attribute.name} must be callable or None, not {value!r}", attribute.name)
 
 
 @strict
@@ -70,7 +65,8 @@ class RateLimit:
     burst: int | None = attrs.field(
         default=None, kw_only=True, validator=number(least=1, most=1_000_000_000, whole=True, optional=True))
     max_wait: float = attrs.field(default=0.0, kw_only=True, validator=number(least=0, most=86_400))
-    by: Callable[..., Hashable] | None = attrs.field(default=None, kw_only=True, validator=_by, eq=by_identity)
+    by: Callable[..., Hashable] | None = attrs.field(
+        default=None, kw_only=True, validator=callable_or_none, eq=by_identity)
     max_keys: int = attrs.field(default=10_000, kw_only=True, validator=number(least=1, most=1_000_000, whole=True))
 
     @property

@@ -23,7 +23,7 @@ import attrs
 
 from ..errors import BadRequestError, ConfigError, RejectedError
 from .budget import RetryBudget
-from .checks import by_identity, flag, number, ordinary_exceptions, strict
+from .checks import by_identity, callable_or_none, flag, number, ordinary_exceptions, strict
 from .exception_groups import holds, is_group, matches, parts
 
 _JITTERS = ("full", "equal", "decorrelated", "none")
@@ -32,11 +32,6 @@ _JITTERS = ("full", "equal", "decorrelated", "none")
 def _jitter(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value not in _JITTERS:
         raise ConfigError(f"{attribute.name} must be one of {', '.join(_JITTERS)}, not {value!r}", attribute.name)
-
-
-def _predicate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and not callable(value):
-        raise ConfigError(f"{attribute.name} must be callable or None, not {value!r}", attribute.name)
 
 
 def budget_or_none(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -79,7 +74,7 @@ class Retry:
     on: tuple[type[Exception], ...] = attrs.field(
         default=(Exception,), converter=_types, validator=ordinary_exceptions)
     unless: tuple[type[Exception], ...] = attrs.field(default=(), converter=_types, validator=ordinary_exceptions)
-    on_result: Callable[[Any], object] | None = attrs.field(default=None, validator=_predicate, eq=by_identity)
+    on_result: Callable[[Any], object] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
     time_limit: float | None = attrs.field(default=None, validator=number(above=0, most=86_400, optional=True))
     respect_retry_after: bool = attrs.field(default=True, validator=flag)
     retry_rejections: bool = attrs.field(default=False, validator=flag)

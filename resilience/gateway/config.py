@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import logging
 import os
+import re
+import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -19,6 +22,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from ..config import Document
+from ..config.hints import unknown
 from ..core.breaker import CircuitBreaker
 from ..core.checks import flag, number, text
 from ..errors import ConfigError
@@ -29,6 +33,9 @@ DEFAULT_MAX_BODY: Final = 100 * 1024 * 1024
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 BALANCERS: Final = ("round_robin",)
 ENCODED: Final = ("%2f", "%5c", "%25")
+_log = logging.getLogger("resilience")
+_HOST: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+                          r"(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*")
 _TABLES: Final = ("gateway", "admin", "services", "routes")
 
 _Check = Callable[[Any], str | None]
@@ -66,7 +73,41 @@ def address(bind: str) -> tuple[str, int]:
         raise ValueError("an IPv6 host stands in brackets")
     if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError("no host:port")
+    if ":" not in host and not _is_host(host):
+        raise ValueError("no host")
     return host, int(port)
+
+
+def _is_host(host: str) -> bool:
+    """Whether it may be the name of a host or an IPv4 address; what looks like an address must be one."""
+    if not _HOST.fullmatch(host):
+        return False
+    if re.fullmatch(r"[0-9.]+", host):
+        try:
+            socket.inet_aton(host)
+        except OSError:
+            return False
+    return True
+
+
+def _is_shared(one: str, other: str) -> bool:
+    """Whether a listener on *one* would take connections to *other*: granian's listeners share a port silently."""
+    (host, port), (other_host, other_port) = address(one), address(other)
+    addresses, others = _addresses(host), _addresses(other_host)
+    return port == other_port and (
+        bool(addresses & others) or "::" in (host, other_host)  # which takes IPv4's connections too
+        or any(wide <= {"0.0.0.0"} and any("." in each for each in narrow)  # noqa: S104 - compared, not bound
+               for wide, narrow in ((addresses, others), (others, addresses))))
+
+
+def _addresses(host: str) -> set[str]:
+    """What *host* stands for, as far as that is known without asking anybody."""
+    if host.lower() == "localhost":
+        return {"127.0.0.1", "::1"}
+    try:
+        return {str(ipaddress.ip_address(host))}
+    except ValueError:
+        return {host.lower()}
 
 
 def _bind_mistake(value: Any) -> str | None:
@@ -291,12 +332,10 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
     document = Document.read(path)
     for name in document.data:
         if name not in _TABLES:
-            near = difflib.get_close_matches(name, _TABLES, 1)
-            hint = f"did you mean {near[0]}?" if near else f"here are {', '.join(_TABLES)}"
-            document.mistake((name,), f"unknown table; {hint}")
+            document.mistake((name,), unknown(name, _TABLES, what="table"))
     gateway = document.structure(GatewaySettings, "gateway")
     admin = document.structure(AdminSettings, "admin") if "admin" in document.data else None
-    if gateway is not None and admin is not None and gateway.bind == admin.bind:
+    if gateway is not None and admin is not None and _is_shared(gateway.bind, admin.bind):
         document.mistake(("admin", "bind"), f"{admin.bind} is what the gateway itself listens on")
     names = list(document.table("services"))
     services = {name: document.structure(ServiceConfig, "services", name) for name in names}
@@ -308,6 +347,8 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
         document.mistake((), "no routes: a gateway needs at least one [[routes]] table")
     for where, message in conflicts(routes, names):
         document.mistake(where, message)
+    for hint in document.hints():
+        _log.warning("%s", hint)
     document.finish()
     return GatewayConfig(
         gateway=gateway or GatewaySettings(), admin=admin, routes=tuple(routes.values()),

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from ..core.checks import strict
+from ..core.checks import nearest, strict
 from ..errors import ConfigError
 from .order import KITS, kits
 
@@ -28,7 +28,9 @@ def _gates(value: Any) -> Any:
 
 def _gate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, tuple) or any(each not in gates() for each in value):
-        raise ConfigError(f"{attribute.name} must be True, False or some of {', '.join(gates())}, not {value!r}",
+        near = [nearest(each, gates()) for each in value if isinstance(each, str)] if isinstance(value, tuple) else []
+        hint = f"; did you mean {', '.join(map(str, near))}?" if near and None not in near else ""
+        raise ConfigError(f"{attribute.name} must be True, False or some of {', '.join(gates())}, not {value!r}{hint}",
                           attribute.name)
 
 

@@ -63,19 +63,19 @@ size = 0
         Mistake("f.toml", 2, "outer.nmae", "unknown setting; did you mean name?"),
         Mistake("f.toml", 3, "outer.names[1]", "must be a string, not 2"),
         Mistake("f.toml", 4, "outer.on", "must be true or false, not 1"),
-        Mistake("f.toml", 6, "outer.inner.rate", "rate must be a number above 0 and at most 1, not 2.0"),
-        Mistake("f.toml", 7, "outer.inner.size", "size must be a whole number at least 1 or None, not 0"),
+        Mistake("f.toml", 6, "outer.inner.rate", "must be a number above 0 and at most 1, not 2.0; this is a share from 0 to 1: did you mean 0.02?"),
+        Mistake("f.toml", 7, "outer.inner.size", "must be a whole number at least 1, or false, not 0"),
     ]
 
 
 @pytest.mark.parametrize(("line", "message"), [
     ('name = 5', "must be a string, not 5"),
-    ('name = "n"\nnames = "abc"', "must be a list, not 'abc'"),
+    ('name = "n"\nnames = "abc"', "must be a list, not 'abc'; write [\"abc\"]"),
     ('name = "n"\ninner = 3', "must be a table, not 3"),
     ('name = "n"\ninner.rate = "0.5"', "must be a number, not '0.5'"),
-    ('name = "n"\ninner.rate = true', "must be a number, not True"),
-    ('name = "n"\ninner.size = 1.0', "must be a whole number, not 1.0"),
-    ('name = "n"\ninner.rate = nan', "rate must be a number above 0 and at most 1, not nan"),
+    ('name = "n"\ninner.rate = true', "must be a number, not true"),
+    ('name = "n"\ninner.size = 1.0', "must be a whole number, or false, not 1.0"),
+    ('name = "n"\ninner.rate = nan', "must be a number above 0 and at most 1, not nan"),
     ('name = "n"\nzzz = 1', "unknown setting; here are inner, name, names, on"),
 ])
 def test_nothing_is_converted_on_the_quiet(line: str, message: str) -> None:

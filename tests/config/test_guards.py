@@ -304,12 +304,12 @@ def test_a_bad_reload_leaves_the_guards_as_they_are(billing, registry):
     ("Client", {}, "guards calls, not classes such as Client"),
     ("Client.balance", {}, "a property is none"),
     ("Client.pages", {"timeout": 1.0}, "a generator runs in its consumer's thread, where no timeout can reach it"),
-    ("slow", {"isolation": "thread"}, "isolation='thread' is for plain functions"),
+    ("slow", {"isolation": "thread"}, 'isolation = "thread" is for plain functions'),
     ("plain", {"isolation": "semaphore", "timeout": 1.0}, "no timeout can reach it"),
-    ("plain", {"fallback": "nowhere:at_all"}, "nowhere:at_all cannot be had: No module named 'nowhere'"),
+    ("plain", {"fallback": "nowhere:at_all"}, "nowhere:at_all cannot be found: No module named 'nowhere'"),
     ("plain", {"ignore": ["math:floor"]}, "must be a tuple of Exception classes"),
     ("plain", {"ignore": ["KeyboardInterrupt"]}, "must be a tuple of Exception classes"),
-    ("plain", {"ignore": ["NoSuchError"]}, "NoSuchError cannot be had"),
+    ("plain", {"ignore": ["NoSuchError"]}, "NoSuchError cannot be found"),
 ])
 def test_what_cannot_be_guarded_is_a_mistake_at_load_or_if_imported_later_is_reported_then(
         module, registry, name, entry, message):

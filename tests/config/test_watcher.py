@@ -154,7 +154,7 @@ def test_a_file_that_becomes_bad_is_reported_once_and_its_repair_is_applied(file
     registry.subscribe(ConfigurationApplied, applied.append)
     file.write_text("[defaults]\ntimeout = 3.0\nmax_concurrent = 'many'\n")
     until(lambda: rejected)
-    assert [(str(file), 3, "defaults.max_concurrent", "must be a whole number, not 'many'")] == [
+    assert [(str(file), 3, "defaults.max_concurrent", "must be a whole number, or false, not 'many'")] == [
         tuple(mistake) for mistake in configuration.mistakes]
     assert (2.0, 10) == (handle.settings.timeout, handle.settings.max_concurrent)
     file.write_text("[defaults]\ntimeout = 4.0\n")

@@ -11,6 +11,7 @@ import attrs
 import diagrams
 import pytest
 from pages import DOCS, rows, section
+from resilience.policies.settings import live_settings
 
 import resilience
 from resilience import (
@@ -47,6 +48,10 @@ from resilience import (
     collapse,
     command,
 )
+from resilience.config import Configuration, ConfigurationApplied, ConfigurationRejected, configure
+from resilience.config.commands import GuardTable, settings
+from resilience.config.constraints import constraints
+from resilience.config.layers import TABLES
 from resilience.core.batch import Collapse
 from resilience.core.circuit import TRANSITIONS
 from resilience.core.histogram import LE_BOUNDS
@@ -262,6 +267,62 @@ def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
             assert shown == "needed"
         elif isinstance(field.default, (str, int, float, bool)):
             assert field.default == literal_eval(shown.capitalize() if shown in ("true", "false") else shown)
+
+
+CONFIGURATION = "reference/configuration-file.md"
+
+
+def test_the_tables_of_the_configuration_file_are_all_in_their_table():
+    assert [*TABLES] == [row[0].partition(".")[0] for row in rows(section(CONFIGURATION, "## Tables"))]
+
+
+def test_the_keys_of_a_command_in_a_file_are_all_in_their_table_with_their_ranges_and_what_a_file_cannot_say():
+    documented = dict(rows(section(CONFIGURATION, "## The keys of a command")))
+    assert set(settings()) == set(documented)
+    for name, setting in settings().items():
+        text = documented[name]
+        if setting.policy is not None:
+            unsaid = [f.name for f in attrs.fields(setting.policy) if f.init and f.name not in setting.fields]
+            but_for = re.search(r", but for ([a-z_, ]+);", text)
+            assert unsaid == (but_for[1].split(", ") if but_for else []), name
+            page = re.search(r"\(([a-z-]+\.md)#defaults\)", text)[1]
+            assert setting.policy.__name__ in (DOCS / "reference" / page).read_text(encoding="utf-8")
+        else:
+            said = constraints(setting.field.validator)
+            assert all(f"{limit:g}" in text or str(limit) in text for limit in said.values() if not isinstance(limit, dict))
+            assert all(word in text for word in said.get("items", {}).get("enum", ()))
+        assert setting.optional == ("false: no" in text), name
+
+
+def test_the_keys_of_an_entry_of_guards_are_all_in_their_table_with_their_defaults():
+    documented = documented_defaults(CONFIGURATION, "## guards")
+    assert [field.name for field in attrs.fields(GuardTable)] == list(documented)
+    shown = {"key": "the target", "group": "the module", "pool": "none", "fallback": "none", "ignore": "[]"}
+    for field in attrs.fields(GuardTable):
+        assert shown.get(field.name, json.dumps(field.default)) == documented[field.name]
+
+
+def test_what_a_configuration_offers_is_all_in_its_table():
+    offered = {name for name, value in vars(Configuration).items()
+               if not name.startswith("_") and name not in ("changed", "complain", "renew", "reject", "resume")}
+    assert offered == {row[0].partition("(")[0] for row in rows(section(CONFIGURATION, "## The handle"))}
+    written = re.search(r"`configure\((.*?)\)` returns it", section(CONFIGURATION, "## The handle"))[1]
+    assert list(inspect.signature(configure).parameters) == [
+        part.partition("=")[0] for part in written.split(", ") if part != "*"]
+
+
+def test_the_events_of_a_configuration_are_all_in_their_table():
+    table = {row[0]: re.findall(r"\w+", re.sub(r"\([^)]*\)", "", row[2])) for row in rows(section(CONFIGURATION, "## Events"))}
+    assert {event.__name__: [field.name for field in attrs.fields(event)]
+            for event in (ConfigurationApplied, ConfigurationRejected)} == table
+
+
+@pytest.mark.parametrize(("page", "pattern"), [
+    ("howto/steer-a-circuit.md", r"^It changes (.*), if the command has them\.$"),
+    ("reference/command.md", r"^\| `configure\(\.\.\.\)` \| change (.*) while calls go on \|$")])
+def test_what_a_handle_can_change_is_listed_wherever_it_is_told(page, pattern):
+    told = re.search(pattern, (DOCS / page).read_text(encoding="utf-8"), re.M)[1]
+    assert set(live_settings()) == set(re.findall(r"`(\w+)`", told))
 
 
 def test_the_state_diagram_shows_every_transition_of_the_table():

@@ -92,7 +92,7 @@ def test_a_ca_file_that_is_none_is_a_mistake_of_the_configuration(tmp_path: Path
                 '[[routes]]\npath = "/*"\nservice = "a"\n')
         [(line, key, message)] = mistakes(tmp_path, text)
         assert (3, "services.a.ca_file") == (line, key)
-        assert message.startswith("ca_file must be a file of certificates in PEM, which "), message
+        assert message.startswith("must be a file of certificates in PEM, which "), message
     with pytest.raises(ConfigError, match="ca_file must be a file of certificates in PEM, not 7"):
         ServiceConfig(endpoints=("https://h",), ca_file=7)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="ca_file"):
@@ -138,15 +138,15 @@ service = "inventory"
         (5, "services.inventory.endpoints",
          "an endpoint must be an http:// or https:// URL of scheme, host and port, not 'ftp://x'"),
         (7, "services.inventory.command.timeout",
-         "timeout must be a number above 0 and at most 86400 or None, not -1.0"),
-        (8, "services.inventory.command.max_concurrent", "must be a whole number, not 'many'"),
+         "must be a number above 0 and at most 86400, or false, not -1"),
+        (8, "services.inventory.command.max_concurrent", "must be a whole number, or false, not 'many'"),
         (9, "services.inventory.command.breaker.failure_rate",
-         "failure_rate must be a number above 0 and at most 1 or None, not 7.0"),
+         "must be a number above 0 and at most 1, or false, not 7; this is a share from 0 to 1: did you mean 0.07?"),
         (9, "services.inventory.command.breaker.min_cals", "unknown setting; did you mean min_calls?"),
         (10, "services.orders.endpoints", "is missing"),
-        (11, "services.orders.balancer", "balancer must be round_robin, not 'magic'"),
+        (11, "services.orders.balancer", "must be round_robin, not 'magic'"),
         (14, "routes[0].service", "unknown service 'inventry'; did you mean inventory?"),
-        (16, "routes[1].path", "path must begin with a slash, not 'b'"),
+        (16, "routes[1].path", "must begin with a slash, not 'b'"),
         (20, "routes[2].methods", "a method must be one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE, "
                                   "not 'FETCH'"),
         (25, "routes[3].strip_prefix", "'/e' is no prefix, by whole segments, of the path '/d/*'"),
@@ -167,7 +167,7 @@ service = "inventory"
     ('[services.a]\nendpoints = ["http://u:p@h"]\n', "services.a.endpoints", "and nothing else"),
     ('[services.a]\nendpoints = ["http://h:99999"]\n', "services.a.endpoints", "URL of scheme, host and port"),
     ('[services.a]\nendpoints = ["http://h"]\ncommand.breaker = { min_calls = 9, window_calls = 3 }\n',
-     "services.a.command.breaker", "min_calls"),
+     "services.a.command.breaker.min_calls", "must be at most window_calls (3)"),
     ('[[routes]]\npath = "/a"\nservice = ""\n', "routes[0].service", "non-empty"),
     ('[[routes]]\npath = "/a%2fb"\nservice = "a"\n', "routes[0].path", "plain path"),
     ('[[routes]]\npath = "/a/../b"\nservice = "a"\n', "routes[0].path", "plain path"),

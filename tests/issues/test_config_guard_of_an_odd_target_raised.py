@@ -60,7 +60,7 @@ def test_a_module_that_cannot_make_an_attribute_is_a_mistake(registry, module):
         raise ImportError(f"{name} needs another package")
 
     module.__getattr__, module.there = made_when_asked_for, len
-    with pytest.raises(ConfigFileError, match="send of module .* cannot be had: ImportError.'send needs another"):
+    with pytest.raises(ConfigFileError, match="send of module .* cannot be looked up: ImportError.'send needs another"):
         configure({"guards": {f"{module.__name__}:there": {}, f"{module.__name__}:send": {}}},
                   registry=registry, environ={})
     assert [] == list(registry)

@@ -19,7 +19,7 @@ for _ in range(5000):
     ("a = " + "{a = " * 400 + "1" + "}" * 400, ":1: is nested too deep"),
     ("commands = [{a" + ".a" * 3000 + " = 1}]", "must be a table ([commands]), not [{'a': {'a': {'a': {...}}}}]"),
     ("commands.k = 0x" + "f" * 50_000, "must be a table, not a int too large to be shown"),
-    ("[commands.k]\ntimeout = '" + "x" * 10_000 + "'", "must be a number, not 'xxx"),
+    ("[commands.k]\ntimeout = '" + "x" * 10_000 + "'", "must be a number, or false, not 'xxx"),
 ])
 def test_what_cannot_be_read_is_a_mistake_in_a_short_message(registry, tmp_path, text, message):
     file = tmp_path / "resilience.toml"
@@ -35,7 +35,7 @@ def test_what_cannot_be_read_is_a_mistake_in_a_short_message(registry, tmp_path,
     ({"commands": {None: {}}}, "the mapping: commands: a key must be a string, not None"),
     ({"commands": {"k": {"breaker": {b"x": 1}}}}, "the mapping: commands.k.breaker: a key must be a string, not b'x'"),
     ({"commands": {"k": {"timeout": DEEP}}},
-     "the mapping: commands.k.timeout: must be a number, not {'a': {'a': {'a': {'a': {...}}}}}"),
+     "the mapping: commands.k.timeout: must be a number, or false, not {'a': {'a': {'a': {'a': {...}}}}}"),
 ])
 def test_a_key_that_is_no_string_is_a_mistake(registry, mapping, message):
     with pytest.raises(ConfigFileError) as caught:
