@@ -193,7 +193,7 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
         pool: Callable[[], WorkerPool] | None = None
         if flavour is Flavour.THREAD:
             registry.check_pool(command.group, plan.pool)
-            pool = functools.partial(registry.pool, command.group, plan.pool, settings.max_concurrent)
+            pool = functools.partial(registry.pool, command.group, plan.pool)
         switch, news = command.adopt(settings, stated, pool)
         if known is None:
             registry.add(command)

@@ -32,9 +32,6 @@ _Event = TypeVar("_Event")
 _log = logging.getLogger("resilience")
 _CHAOS_MOST_S = 86_400
 
-#: Threads of a group whose commands have no bulkhead; what anyio and Starlette allow by default.
-DEFAULT_THREADS = 40
-
 _registries: weakref.WeakSet[Registry] = weakref.WeakSet()
 
 
@@ -60,6 +57,7 @@ class Registry:
         self.keyspaces: OrderedDict[KeyedCommands, None] = OrderedDict()
         self._pools: dict[str, WorkerPool] = {}
         self._pool_settings: dict[str, ThreadPool] = {}
+        self._is_closed = False
         self._collapses: weakref.WeakValueDictionary[str, Collapses] = weakref.WeakValueDictionary()
         self.declared: Callable[[Command, Collection[str]], None] | None = None
         self._saved: tuple[dict[str, Mapping[str, Any]], float, float] = ({}, 0.0, 0.0)  # see restore()
@@ -177,6 +175,7 @@ class Registry:
     def close(self) -> None:
         """Let the threads of all pools end when their work does; isolated calls are refused from now on."""
         with self._lock:
+            self._is_closed = True
             for pool in self._pools.values():
                 pool.close()
 
@@ -235,8 +234,8 @@ class Registry:
         self._recall(command)
         self._emitter.emit(CommandAdded(command.key, command.group, self.clock()))
 
-    def pool(self, group: str, settings: ThreadPool | None, max_concurrent: int | None) -> WorkerPool:
-        """The threads of a group: as *settings* say, else as many as its widest command needs.
+    def pool(self, group: str, settings: ThreadPool | None) -> WorkerPool:
+        """The threads of a group: shared as *settings* say, else brought by its commands.
 
         Raises:
             ConfigError: Another command of the group says otherwise.
@@ -247,11 +246,10 @@ class Registry:
             if settings is not None:
                 self._pool_settings[group] = settings
             if pool is None:
-                fixed = settings or ThreadPool(size=max_concurrent or DEFAULT_THREADS)
-                pool = self._pools[group] = WorkerPool(
-                    group, size=fixed.size, max_queue=fixed.max_queue, fixed=settings is not None)
-            else:
-                pool.grow(max_concurrent or DEFAULT_THREADS)
+                pool = self._pools[group] = WorkerPool(group) if settings is None else WorkerPool(
+                    group, size=settings.size, max_queue=settings.max_queue)
+                if self._is_closed:
+                    pool.close()
             return pool
 
     def check_pool(self, group: str, settings: ThreadPool | None) -> None:

@@ -23,7 +23,7 @@ from ..drivers.deadlines import Deadlines
 from ..drivers.lines import Line
 from ..drivers.pauses import async_sleeper, sleeper
 from ..drivers.turns import Turns
-from ..drivers.workers import Isolation, WorkerPool
+from ..drivers.workers import DEFAULT_THREADS, Isolation, WorkerPool
 from ..metrics.recorder import Recorder
 from .cache_keys import CacheKeys
 from .caching import Caches, Caching
@@ -37,6 +37,15 @@ from .settings import Settings
 from .shape import Flavour
 
 _SHADOW_REJECTED: Final = int(Event.SHADOW_REJECTED)
+
+
+def _threads(settings: Settings) -> int:
+    """How many threads stand behind the slots: as many; without a limit that refuses, the default number at least."""
+    limit = settings.max_concurrent if settings.adaptive_limit is None else settings.adaptive_limit.most
+    if limit is None:
+        return DEFAULT_THREADS
+    in_shadow = "max_concurrent" in settings.shadow or "adaptive_limit" in settings.shadow
+    return max(limit, DEFAULT_THREADS) if in_shadow else limit
 
 
 class Machines:
@@ -84,10 +93,12 @@ class Machines:
             self.limiter = Limiter(settings.adaptive_limit, key=key, now=now, slots=self.slots)
             recorder.watch(self.limiter.take_peak)
         if self.isolation is None and pool is not None:
-            self.isolation = Isolation(key, self.slots, pool(), settings.timeout)
+            self.isolation = Isolation(key, self.slots, pool(), settings.timeout, _threads(settings))
 
     def apply(self, settings: Settings, old: Settings) -> Trigger | None:
         """Hand on what has changed; what the circuit is yet to be told."""
+        if self.isolation is not None:  # before there are slots for them
+            self.isolation.bring(max(_threads(settings), self.isolation.threads))
         if settings.max_concurrent != old.max_concurrent:
             self.slots.configure(Bulkhead(settings.max_concurrent))
         self._configure(settings, old)
@@ -104,8 +115,7 @@ class Machines:
         self.deadlines.timeout = settings.timeout
         if self.isolation is not None:
             self.isolation.timeout = settings.timeout
-            if settings.max_concurrent is not None:
-                self.isolation.pool.grow(settings.max_concurrent)
+            self.isolation.bring(_threads(settings))
         return self._apply_breaker(settings, old)
 
     def _configure(self, settings: Settings, old: Settings) -> None:
