@@ -36,6 +36,9 @@ from .errors import (
     RateLimitedError,
     RejectedError,
     ResilienceError,
+    ThreadPoolClosedError,
+    ThreadPoolFullError,
+    ThreadUnavailableError,
     ThrottledError,
 )
 from .metrics.snapshot import Snapshot
@@ -121,6 +124,9 @@ __all__ = [
     "State",
     "StateChanged",
     "ThreadPool",
+    "ThreadPoolClosedError",
+    "ThreadPoolFullError",
+    "ThreadUnavailableError",
     "Throttle",
     "ThrottledError",
     "Timeout",

@@ -28,6 +28,7 @@ from .pipeline.compiler import compiled
 from .pipeline.dispatch import dispatcher
 from .pipeline.keyspace import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS, KeyedCommands, Made
 from .pipeline.ledger import EVENT_OF, Ledger
+from .pipeline.machines import Machines
 from .pipeline.policies import (
     AdaptiveLimit,
     Bulkhead,
@@ -191,9 +192,11 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
         ledger = command.ledger(fallback=fallback, ignore=plan.ignore)
         rescue = None if fallback is None else rescuer(fallback, ledger, flavour, fn)
         pool: Callable[[], WorkerPool] | None = None
-        if flavour is Flavour.THREAD:
+        if flavour is Flavour.THREAD or plan.may_move(flavour):
             registry.check_pool(command.group, plan.pool)
             pool = functools.partial(registry.pool, command.group, plan.pool)
+        if flavour is not Flavour.THREAD and pool is not None:
+            command.machines.reserve, pool = pool, None
         switch, news = command.adopt(settings, stated, pool)
         if known is None:
             registry.add(command)
@@ -202,6 +205,39 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
 
 def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry, apart: Callable[..., str] | None = None) -> Any:
     """Compile the wrapper, and make it look like *fn*; to a cache, what *apart* says of a call is one more argument."""
+    command = entry.command
+    guarded = _compile(fn, plan, entry, apart)
+    if plan.may_move(entry.flavour):
+        guarded = _movable(guarded, functools.partial(_compile_moved, fn, plan, entry, apart), command.machines)
+    wrapper: Any = dress(guarded, fn)
+    guarded.resilience = command  # after dress(), which may have copied another's
+    setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, plan, command, entry.registry, entry.ledger))
+    with entry.registry.lock:
+        command.guards(guarded, entry.timeless)
+    return wrapper
+
+
+def _movable(here: Any, compile_there: Callable[[], Any], machines: Machines) -> Any:
+    """A wrapper that runs in its caller's thread until a file or the command's handle says a timeout."""
+    there: list[Any] = []
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if machines.is_moved:
+            if not there:
+                there.append(compile_there())  # whoever else does so as well: one is as good as the other
+            return there[0](*args, **kwargs)
+        return here(*args, **kwargs)
+
+    return guarded
+
+
+def _compile_moved(fn: Callable[..., Any], plan: Plan, entry: _Entry, apart: Callable[..., str] | None) -> Any:
+    fallback = plan.find(Fallback)
+    rescue = None if fallback is None else rescuer(fallback, entry.ledger, Flavour.THREAD, fn)
+    return _compile(fn, plan, entry._replace(flavour=Flavour.THREAD, rescue=rescue), apart)
+
+
+def _compile(fn: Callable[..., Any], plan: Plan, entry: _Entry, apart: Callable[..., str] | None) -> Any:
     flavour, command, ledger = entry.flavour, entry.command, entry.ledger
     limit, retry, cache = plan.find(AdaptiveLimit), plan.find(Retry), plan.find(Cache)
     shape = Shape(flavour=flavour, breaker=plan.find(CircuitBreaker) is not None,
@@ -232,14 +268,7 @@ def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry, apart: Callable[...
     guarded: Any = compiled(shape, fn=called, classify=ledger.classify, rescuable=ledger.rescuable,
                             rescue=entry.rescue if caching is None else caching.rescue,
                             refusal=ledger.refusal, emitted=ledger.emitted, EVENT_OF=EVENT_OF, **machines)
-    if caching is not None:
-        guarded = caching.over(guarded)
-    wrapper: Any = dress(guarded, fn)
-    guarded.resilience = command  # after dress(), which may have copied another's
-    setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, plan, command, entry.registry, ledger))
-    with entry.registry.lock:
-        command.guards(guarded, entry.timeless)
-    return wrapper
+    return guarded if caching is None else caching.over(guarded)
 
 
 def _guard_of(fn: Any) -> Guard | None:
@@ -278,10 +307,13 @@ def _flavour(fn: Callable[..., Any], plan: Plan, key: str) -> tuple[Flavour, str
         return flavour, reason
     if plan.isolates(flavour):
         return Flavour.THREAD, None
+    if plan.may_move(flavour):
+        return flavour, None
     if plan.pool is not None:
         raise ConfigError(f"{key}: a pool means nothing without thread isolation; add a timeout or isolation='thread'",
                           "pool")
-    return flavour, "it was decorated without a timeout, so it runs in its caller's thread, where none can reach it"
+    return flavour, ("it was decorated without a timeout, so it runs in its caller's thread, where none can reach it; "
+                     "decorate it with timeout=... or isolation='thread'")
 
 
 def _check_suited(plan: Plan, flavour: Flavour, key: str) -> None:

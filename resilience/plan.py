@@ -10,7 +10,18 @@ import attrs
 from .core.checks import number, ordinary_exceptions, text
 from .errors import ConfigError
 from .pipeline.binding import flavour_of
-from .pipeline.policies import Bulkhead, Cache, CircuitBreaker, Fallback, Policy, Shadow, ThreadPool, Timeout
+from .pipeline.policies import (
+    AdaptiveLimit,
+    Bulkhead,
+    Cache,
+    CircuitBreaker,
+    Fallback,
+    Hedge,
+    Policy,
+    Shadow,
+    ThreadPool,
+    Timeout,
+)
 from .pipeline.settings import KINDS, Settings
 from .pipeline.shape import Flavour
 from .registry import Registry
@@ -85,10 +96,21 @@ class Plan:
         return next((policy for policy in self.policies if isinstance(policy, kind)), None)
 
     def isolates(self, flavour: Flavour) -> bool:
-        """Whether a function of this *flavour* runs on a worker thread."""
+        """Whether a function of this *flavour* runs on a worker thread.
+
+        The default timeout alone does not move it: what its caller's thread has, such as a transaction, is not there.
+        """
         timeout = self.find(Timeout)
+        asked = self.given_timeout or self.pool is not None or self.find(Hedge) is not None
         return flavour is Flavour.SYNC and self.isolation != "semaphore" and (
-            self.isolation == "thread" or (timeout is not None and timeout.timeout is not None))
+            self.isolation == "thread" or (asked and timeout is not None and timeout.timeout is not None))
+
+    def may_move(self, flavour: Flavour) -> bool:
+        """Whether a function of this *flavour* runs on a worker thread as soon as a file or its handle says a timeout."""
+        timeout, limit = self.find(Timeout), self.find(AdaptiveLimit)
+        return (flavour is Flavour.SYNC and self.isolation == "auto" and not self.isolates(flavour)
+                and timeout is not None and timeout.timeout is not None
+                and (limit is None or not (limit.priorities or limit.max_queue)))  # these are for calls that stay
 
     def above(self, inner: Plan) -> Plan:
         """This plan put on top of *inner*, as one."""

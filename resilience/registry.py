@@ -8,6 +8,8 @@ After a fork the child's registries start over: fresh locks, pools and statistic
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import os
 import random as _random
@@ -57,6 +59,7 @@ class Registry:
         self.keyspaces: OrderedDict[KeyedCommands, None] = OrderedDict()
         self._pools: dict[str, WorkerPool] = {}
         self._pool_settings: dict[str, ThreadPool] = {}
+        self._cleanups: list[Callable[[], object]] = []
         self._is_closed = False
         self._collapses: weakref.WeakValueDictionary[str, Collapses] = weakref.WeakValueDictionary()
         self.declared: Callable[[Command, Collection[str]], None] | None = None
@@ -107,6 +110,30 @@ class Registry:
             A function that ends the subscription.
         """
         return self._emitter.subscribe(kind, listener)
+
+    def after_isolated_calls(self, clean_up: Callable[[], object]) -> Callable[[], None]:
+        """Call *clean_up* on the worker thread after each isolated call of a command here, whoever waits for it.
+
+        It is for what a library keeps for each thread, such as Django's ``close_old_connections`` or the ``remove`` of
+        SQLAlchemy's ``scoped_session``. The call's slot is free, and its caller gets the result, when it has ended.
+        What it raises is logged and changes nothing. Calls that run in their caller's thread are none of its concern.
+
+        Args:
+            clean_up: Called without arguments, in the context of the call.
+
+        Returns:
+            A function that ends this.
+        """
+        if not callable(clean_up):
+            raise TypeError(f"clean_up must be callable, not {clean_up!r}")
+        own = functools.partial(clean_up)  # the same one may be asked for twice
+        self._cleanups.append(own)
+
+        def end() -> None:
+            with contextlib.suppress(ValueError):
+                self._cleanups.remove(own)
+
+        return end
 
     def remove(self, key: str) -> bool:
         """Forget a command, so that streams and exporters do; functions that have it go on working."""
@@ -246,8 +273,8 @@ class Registry:
             if settings is not None:
                 self._pool_settings[group] = settings
             if pool is None:
-                pool = self._pools[group] = WorkerPool(group) if settings is None else WorkerPool(
-                    group, size=settings.size, max_queue=settings.max_queue)
+                size, queue = (None, 0) if settings is None else (settings.size, settings.max_queue)
+                pool = self._pools[group] = WorkerPool(group, size=size, max_queue=queue, cleanups=self._cleanups)
                 if self._is_closed:
                     pool.close()
             return pool

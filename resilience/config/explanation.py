@@ -27,6 +27,8 @@ from .overlay import overlay_of
 from .targets import is_imported
 
 LIVE: Final = Place("configure() of its handle")
+_STAYS: Final = ("it runs in its caller's thread, where no timeout can reach it; timeout=... or isolation='thread' would "
+                 "move it to a worker thread")
 #: The setting that says whether a policy is in force; a fallback always is.
 _SETTING_OF: Final[dict[type[Any], str]] = {
     Timeout: "timeout", Bulkhead: "max_concurrent", CircuitBreaker: "breaker",
@@ -41,15 +43,18 @@ class Chain(NamedTuple):
         runs: "sync", "thread" (on a worker), "async", "generator" or "async generator".
         policies: Names of the policies in force, outermost first; what only counts is followed by "(shadow)".
         place: Where the function stands.
+        hint: What may surprise whoever reads this, and what to do about it; empty: nothing.
     """
 
     function: str
     runs: str
     policies: tuple[str, ...]
     place: Place
+    hint: str = ""
 
     def __str__(self) -> str:
-        return f"{' > '.join((*self.policies, self.function))}  ({self.runs}, {self.place})"
+        chain = f"{' > '.join((*self.policies, self.function))}  ({self.runs}, {self.place})"
+        return f"{chain}\n    {self.hint}" if self.hint else chain
 
 
 class Origin(NamedTuple):
@@ -149,11 +154,14 @@ def _origins(command: Command, tables: Tables) -> list[Origin]:
 
 def _chain(function: Any, in_force: Settings) -> Chain:
     guard = getattr(function, GUARD)
-    flavour = Flavour.THREAD if guard.plan.isolates(flavour_of(guard.fn)) else flavour_of(guard.fn)
+    flavour = flavour_of(guard.fn)
+    can_move = guard.plan.may_move(flavour)
+    if guard.plan.isolates(flavour) or (can_move and guard.command.machines.is_moved):
+        flavour, can_move = Flavour.THREAD, False
     shown = [text for policy in guard.plan.policies if (text := _policy(policy, in_force)) is not None]
     code = getattr(inspect.unwrap(guard.fn), "__code__", None)
     place = Place("no Python code") if code is None else Place(code.co_filename, code.co_firstlineno)
-    return Chain(".".join(name_of(guard.fn)), flavour.value, tuple(shown), place)
+    return Chain(".".join(name_of(guard.fn)), flavour.value, tuple(shown), place, _STAYS if can_move else "")
 
 
 def _policy(policy: Policy, in_force: Settings) -> str | None:

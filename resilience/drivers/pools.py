@@ -21,12 +21,13 @@ of somebody else's executor to which the context was not handed on.
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.bulkhead import TOKEN, Bulkhead, Slots
@@ -39,6 +40,15 @@ if TYPE_CHECKING:
 #: Threads of a command whose calls have no limit; what anyio and Starlette allow by default.
 DEFAULT_THREADS: Final = 40
 _MOST: Final = 1_000_000
+_log = logging.getLogger("resilience")
+
+
+def cleaned(clean_up: Callable[[], object], context: Context) -> None:
+    """Call *clean_up* after a call that ran in *context*; what it raises is logged, and is nobody's error."""
+    try:
+        context.run(clean_up)
+    except BaseException:  # noqa: BLE001 - SystemExit too would end the thread, with what it holds
+        _log.exception("%r, which is to clean up after isolated calls, raised", clean_up)
 
 
 class Stand:
@@ -69,14 +79,18 @@ class WorkerPool:
         size: Threads that the commands share; None: each brings its own.
         max_queue: Calls that may wait for one of these.
         idle: Seconds after which a thread without work ends.
+        cleanups: See below.
 
     Attributes:
+        cleanups: What a thread does after each call, before its slot is free; may be changed at any time.
         completed: Jobs that ended, since for ever.
         is_shared: Whether the commands share the threads.
     """
 
-    def __init__(self, name: str, *, size: int | None = None, max_queue: int = 0, idle: float = IDLE_S) -> None:
+    def __init__(self, name: str, *, size: int | None = None, max_queue: int = 0, idle: float = IDLE_S,
+                 cleanups: list[Callable[[], object]] | None = None) -> None:
         self.name, self.is_shared = name, size is not None
+        self.cleanups: list[Callable[[], object]] = [] if cleanups is None else cleanups
         self._size, self._max_queue = size or 0, max_queue
         self._threads = Threads(name, idle=idle, then=self._next if self.is_shared else None)
         self._members: weakref.WeakSet[Isolation] = weakref.WeakSet()

@@ -29,7 +29,8 @@ from typing import Any
 
 from ..core.bulkhead import TOKEN, Bulkhead, Slots
 from ..errors import BulkheadFullError, CallTimeoutError, DeadlineExceededError
-from .pools import DEFAULT_THREADS, Stand, WorkerPool, stands
+from .pools import DEFAULT_THREADS, Stand, WorkerPool, cleaned, stands
+from .thread_notes import annotate
 from .time_left import in_use, shorten, shortened
 
 __all__ = ["DEFAULT_THREADS", "Isolation", "Job", "WorkerPool"]
@@ -90,7 +91,10 @@ class Job:
             assert self._context is not None
             self.result = self._context.run(self._fn, *self._args, **self._kwargs)
         except BaseException as error:  # noqa: BLE001 - the caller gets it, whatever it is
+            annotate(error)
             self.error = error
+        for clean_up in tuple(home.pool.cleanups):
+            cleaned(clean_up, self._context)
         self._context = None
         if not self._end:  # the caller has left
             self.result = self.error = None

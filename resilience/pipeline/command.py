@@ -342,6 +342,10 @@ class Command:
             self._steer(trigger)
 
     def _apply(self, settings: Settings) -> Trigger | None:
+        declared = self._declared
+        if self._machines.reserve is not None:  # a timeout that no function declares needs threads
+            moved = settings.timeout is not None and settings.timeout != declared.timeout
+            settings = attrs.evolve(settings, isolation="thread" if moved else declared.isolation)
         old, self._settings = self._settings, settings
         return self._machines.apply(settings, old)
 

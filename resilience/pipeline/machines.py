@@ -52,7 +52,8 @@ class Machines:
     """The machines of one command; None: there is no such policy."""
 
     __slots__ = ("_clock", "_group", "_key", "caches", "chaos", "circuit", "deadlines", "environment", "hedge",
-                 "isolation", "limiter", "rate", "recorder", "retry", "slots", "throttler")
+                 "is_moved", "isolation", "limiter", "rate", "recorder", "reserve", "retry", "slots",
+                 "throttler")
 
     def __init__(self, key: str, group: str, environment: Environment) -> None:
         self._key, self._group = key, group
@@ -69,6 +70,8 @@ class Machines:
         self.rate: RateLimiter | None = None
         self.limiter: Limiter | None = None
         self.isolation: Isolation | None = None
+        self.reserve: Callable[[], WorkerPool] | None = None  # threads for functions that have none so far
+        self.is_moved = False  # they have them now
 
     def grow(self, settings: Settings, pool: Callable[[], WorkerPool] | None,
              changed: Callable[[StateChanged], None]) -> None:
@@ -97,6 +100,9 @@ class Machines:
 
     def apply(self, settings: Settings, old: Settings) -> Trigger | None:
         """Hand on what has changed; what the circuit is yet to be told."""
+        is_moved = self.reserve is not None and settings.isolation == "thread"
+        if is_moved and self.isolation is None and self.reserve is not None:
+            self.isolation = Isolation(self._key, self.slots, self.reserve(), settings.timeout, _threads(settings))
         if self.isolation is not None:  # before there are slots for them
             self.isolation.bring(max(_threads(settings), self.isolation.threads))
         if settings.max_concurrent != old.max_concurrent:
@@ -116,6 +122,7 @@ class Machines:
         if self.isolation is not None:
             self.isolation.timeout = settings.timeout
             self.isolation.bring(_threads(settings))
+        self.is_moved = is_moved
         return self._apply_breaker(settings, old)
 
     def _configure(self, settings: Settings, old: Settings) -> None:
