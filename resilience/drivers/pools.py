@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..core.bulkhead import TOKEN, Bulkhead, Slots
 from ..errors import BulkheadFullError, ThreadPoolClosedError, ThreadPoolFullError, ThreadUnavailableError
-from .threads import IDLE_S, Threads
+from .threads import IDLE_S, LAST, Threads
 
 if TYPE_CHECKING:
     from .workers import Isolation, Job
@@ -43,12 +43,13 @@ _MOST: Final = 1_000_000
 _log = logging.getLogger("resilience")
 
 
-def cleaned(clean_up: Callable[[], object], context: Context) -> None:
-    """Call *clean_up* after a call that ran in *context*; what it raises is logged, and is nobody's error."""
-    try:
-        context.run(clean_up)
-    except BaseException:  # noqa: BLE001 - SystemExit too would end the thread, with what it holds
-        _log.exception("%r, which is to clean up after isolated calls, raised", clean_up)
+def cleaned(cleanups: list[Callable[[], object]], context: Context) -> None:
+    """Do the *cleanups* after a call that ran in *context*; what they raise is logged, and is nobody's error."""
+    for clean_up in tuple(cleanups):
+        try:
+            context.run(clean_up)
+        except BaseException:  # noqa: BLE001 - SystemExit too would end the thread, with what it holds
+            _log.exception("%r, which is to clean up after isolated calls, raised", clean_up)
 
 
 class Stand:
@@ -85,20 +86,21 @@ class WorkerPool:
         cleanups: What a thread does after each call, before its slot is free; may be changed at any time.
         completed: Jobs that ended, since for ever.
         is_shared: Whether the commands share the threads.
+        max_queue: Jobs that may wait for a thread.
     """
 
     def __init__(self, name: str, *, size: int | None = None, max_queue: int = 0, idle: float = IDLE_S,
                  cleanups: list[Callable[[], object]] | None = None) -> None:
         self.name, self.is_shared = name, size is not None
         self.cleanups: list[Callable[[], object]] = [] if cleanups is None else cleanups
-        self._size, self._max_queue = size or 0, max_queue
+        self._size, self.max_queue = size or 0, max_queue
         self._threads = Threads(name, idle=idle, then=self._next if self.is_shared else None)
         self._members: weakref.WeakSet[Isolation] = weakref.WeakSet()
         self._start()
 
     def _start(self) -> None:
         self._lock = threading.RLock()  # a signal handler may find its own thread in here
-        self._places = Slots(Bulkhead(min(_MOST, max(1, self._size + self._max_queue))), key=self.name)
+        self._places = Slots(Bulkhead(min(_MOST, max(1, self._size + self.max_queue))), key=self.name)
         self._turns = Slots(Bulkhead(max(1, self._size)), key=self.name)
         self._waiting: deque[Job] = deque()
         self._stands: list[Stand] = []
@@ -115,11 +117,6 @@ class WorkerPool:
     def size(self) -> int:
         """Threads at most; if each command brings its own, their sum."""
         return self._size if self.is_shared else sum(each.threads for each in self._of())
-
-    @property
-    def max_queue(self) -> int:
-        """Jobs that may wait for a thread."""
-        return self._max_queue
 
     @property
     def threads(self) -> int:
@@ -155,7 +152,7 @@ class WorkerPool:
     def configure(self, size: int, max_queue: int) -> None:
         """Change the bounds of a shared pool while calls go on; what runs or waits above smaller ones goes on."""
         with self._lock:
-            self._size, self._max_queue = size, max_queue
+            self._size, self.max_queue = size, max_queue
             self._places.configure(Bulkhead(min(_MOST, size + max_queue)))
             self._turns.configure(Bulkhead(size))
             self._dispatch()
@@ -198,19 +195,34 @@ class WorkerPool:
         if self._closed:
             raise ThreadPoolClosedError(job.home.key, None, f"the thread pool of group {self.name!r} was closed")
         try:
-            self._threads.hand_over(job)
-        except RuntimeError as error:
+            for put in map(self._threads.take, LAST):  # Threads.hand_over
+                job.is_handed = True
+                put(job)
+        except IndexError:
             if job.is_handed:
                 raise  # a signal handler's
-            raise ThreadUnavailableError(job.home.key, None, str(error)) from error
+            try:
+                self._threads.begin(job)
+            except RuntimeError as error:
+                if job.is_handed:
+                    raise
+                raise ThreadUnavailableError(job.home.key, None, str(error)) from error
 
     def _start_in_turn(self, job: Job) -> None:
         with self._lock:  # nothing may queue behind close()
             if self._closed:
                 raise ThreadPoolClosedError(job.home.key, None, f"the thread pool of group {self.name!r} was closed")
-            self._largest = max(self._largest, self._places.in_flight)
+            held, turns = self._size + self.max_queue - len(self._places.tokens), self._turns
+            if held > self._largest:
+                self._largest = held
             try:
-                self._turns.take(job.turn)
+                if turns.owed:
+                    turns.collect()
+                sack = turns.tokens
+                if not sack:
+                    turns.run_out()
+                del sack[-1]  # nobody else takes one while we hold the lock
+                job.turn += (sack,)
                 self._threads.hand_over(job)
                 return
             except BulkheadFullError:
@@ -274,13 +286,13 @@ class WorkerPool:
             return ThreadPoolFullError(home.key, None, None, home.threads, 0, ((home.key, home.threads),))
         held = {each.key: each.in_flight - (each is home) for each in self._of()}
         most_first = sorted(((key, count) for key, count in held.items() if count > 0), key=lambda each: -each[1])
-        return ThreadPoolFullError(home.key, None, self.name, self._size, self._max_queue, tuple(most_first),
+        return ThreadPoolFullError(home.key, None, self.name, self._size, self.max_queue, tuple(most_first),
                                    waits_for_itself)
 
     # -- turns, under the lock
 
-    def _next(self, job: Any) -> Job | None:
-        """On a thread that has run *job*: what to run with the same turn; None: rest."""
+    def _next(self, job: Any, rested: Callable[[], None]) -> Job | None:
+        """On a thread that has run *job*: what to run with the same turn; None, after a call of *rested*: nothing."""
         with self._lock:
             if self._waiting and (not self._turns.owed or not self._can_end(set(), 1)):
                 successor = self._waiting.popleft()
@@ -288,6 +300,7 @@ class WorkerPool:
                 successor.waits = False
                 self.began(successor)
                 return successor
+            rested()  # before somebody with the turn finds no thread, and makes one too many
             self._give_back(job)
             if self._closed:
                 self._threads.close()

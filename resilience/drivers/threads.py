@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 
 #: Seconds for which a thread waits for work before it ends.
 IDLE_S: Final = 10.0
-_LAST: Final = (-1,)
+LAST: Final = (-1,)
 
 
 class Work(Protocol):
@@ -39,21 +39,24 @@ class Threads:
     Args:
         name: The threads are called after it.
         idle: Seconds for which a thread waits for work before it ends.
-        then: What a thread that has done this work is to do next; None: rest.
+        then: What a thread that has done some work is to do next, or None, after a call of what it is given beside the
+            work, as of Work.run(). Without it every thread rests after its work.
 
     Attributes:
         most: The most that were alive at once.
+        take: Takes an idle thread, as what to put its work into; IndexError: there is none. Another after a fork.
     """
 
-    def __init__(self, name: str, *, idle: float = IDLE_S, then: Callable[[Any], Work | None] | None = None) -> None:
-        self._name, self._idle_s, self._then = name, idle, then
+    def __init__(self, name: str, *, idle: float = IDLE_S, then: Callable[[Any, Callable[[], None]], Work | None] | None = None) -> None:
+        self._name, self._idle, self._then = name, idle, then
         self.renew()
 
     def renew(self) -> None:
         """Start over in a forked child, which has none of the threads."""
         self._alive: list[None] = []
-        self._idle: list[Callable[[Work | None], None]] = []
-        self._closed = False
+        self._resting: list[Callable[[Work | None], None]] = []
+        self._idle_s = self._idle
+        self.take = self._resting.pop
         self._made = self.most = 0
 
     @property
@@ -68,29 +71,30 @@ class Threads:
             RuntimeError: There is no idle thread, and the system gives no new one.
         """
         try:
-            for put in map(self._idle.pop, _LAST):
+            for put in map(self.take, LAST):
                 work.is_handed = True
                 put(work)
         except IndexError:
             if work.is_handed:  # of a signal handler
                 raise
-            self._begin(work)
+            self.begin(work)
 
     def close(self) -> None:
         """Let idle threads end now, and the others when their work has."""
-        self._closed = True
+        self._idle_s = 0.0  # of those that rest later
         while True:
             try:
-                put = self._idle.pop()
+                put = self._resting.pop()
             except IndexError:
                 return
             put(None)
 
-    def _begin(self, work: Work) -> None:
+    def begin(self, work: Work) -> None:
+        """As hand_over(), with a new thread."""
         mailbox: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         put = mailbox.put
         self._made = number = self._made + 1
-        thread = threading.Thread(target=self._live, args=(mailbox, put, self._alive, self._idle),
+        thread = threading.Thread(target=self._live, args=(mailbox, put, self._alive, self._resting),
                                   name=f"resilience-{self._name}-{number}", daemon=True)
         try:
             thread.start()
@@ -105,34 +109,26 @@ class Threads:
         """The life of one thread."""
         alive.append(None)
         self.most = max(self.most, len(alive))
-        rested = functools.partial(idle.append, put)
-        work = mailbox.get()
+        rested, get, then = functools.partial(idle.append, put), mailbox.get, self._then
+        work = get()
         while work is not None:
-            if self._then is None:
+            if then is None:
                 work.run(rested)
             else:
                 work.run(_nothing)
-                work = self._then(work)
+                work = then(work, rested)
                 if work is not None:
                     continue
-                idle.append(put)
+            # The caller may be waiting for the interpreter's lock by now: be brief.
             work = None  # do not pin the last call's arguments
-            work = self._rest(mailbox, put, idle)
-        alive.pop()
-
-    def _rest(self, mailbox: queue.SimpleQueue[Work | None], put: Callable[[Work | None], None],
-              idle: list[Callable[[Work | None], None]]) -> Work | None:
-        """Wait for work as one of the idle; None: it is time to end."""
-        if not self._closed:
             try:
-                return mailbox.get(timeout=self._idle_s)
+                work = get(True, self._idle_s)
             except queue.Empty:
-                pass
-        try:
-            idle.remove(put)
-        except ValueError:  # somebody has taken this thread, and is about to say for what
-            return mailbox.get()
-        return None
+                try:
+                    idle.remove(put)
+                except ValueError:  # somebody has taken this thread, and is about to say for what
+                    work = get()
+        alive.pop()
 
 
 def _nothing() -> None:

@@ -22,7 +22,7 @@ its threads. Each job runs in a copy of its caller's context.
 
 from __future__ import annotations
 
-import threading
+from _thread import allocate_lock
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from typing import Any
@@ -43,7 +43,7 @@ class Job:
         home: Whose call it is.
         grip: The slot and the place that it holds, as sacks.
         turn: The turn that it has on a shared pool.
-        stand: What it is there while it runs; None: the pool is not shared.
+        stand: What it is there while it runs; None: the pool has no queue.
         stands: Those that the call comes from.
         is_handed: A thread has it, which gives everything back.
         waits: It waits for a thread, or did so.
@@ -60,8 +60,8 @@ class Job:
         self._context: Context | None = copy_context()
         if in_use:
             shorten(self._context, home.timeout)
-        self._done = threading.Lock()
-        self._done.acquire()
+        self._done = done = allocate_lock()
+        done.acquire()
         self._start, self._end = [None], [None]
         self.grip = grip
         self._tell: Callable[[Job], object] | None = None
@@ -69,9 +69,11 @@ class Job:
         self.stand: Stand | None = None
         if home.pool.is_shared:
             self.turn: list[list[None]] = []
-            self.stand = Stand(home.pool)
-            self.stands = tuple(each for each in stands.get() if not each.is_over)
-            self._context.run(stands.set, (*self.stands, self.stand))
+            self.stands: tuple[Stand, ...] = ()
+            if home.pool.max_queue:
+                self.stand = Stand(home.pool)
+                self.stands = tuple(each for each in stands.get() if not each.is_over)
+                self._context.run(stands.set, (*self.stands, self.stand))
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -81,9 +83,13 @@ class Job:
         What the call leaves behind is destroyed before the thread is free for another call, if nobody wants it.
         """
         home, stand = self.home, self.stand
-        if not _won(self._start):
+        slot, place = self.grip
+        try:
+            del self._start[-1]
+        except IndexError:
             rested()
-            self._release()
+            place += TOKEN
+            slot += TOKEN
             return
         if stand is not None:
             stand.pool.stand(stand)
@@ -93,28 +99,27 @@ class Job:
         except BaseException as error:  # noqa: BLE001 - the caller gets it, whatever it is
             annotate(error)
             self.error = error
-        for clean_up in tuple(home.pool.cleanups):
-            cleaned(clean_up, self._context)
+        pool = home.pool
+        if pool.cleanups:
+            cleaned(pool.cleanups, self._context)
         self._context = None
         if not self._end:  # the caller has left
             self.result = self.error = None
             self._args, self._kwargs = (), {}
-        home.pool.completed += 1
+        pool.completed += 1
         if stand is not None:
             stand.pool.leave(stand)
         rested()
-        self._release()
-        if not _won(self._end):
+        place += TOKEN
+        slot += TOKEN
+        try:
+            del self._end[-1]
+        except IndexError:
             self.result = self.error = None  # nobody will ask
             del home.adrift[-1]
         self._done.release()
         if self._tell is not None:
             self._tell(self)
-
-    def _release(self) -> None:
-        slot, place = self.grip
-        place += TOKEN
-        slot += TOKEN
 
     def wait(self, timeout: float) -> bool:
         """In the caller: whether the job ended within *timeout* seconds (negative: however long)."""
@@ -221,12 +226,32 @@ class Isolation:
         """
         job, grip, pool, places = None, list[list[None]](), self.pool, self._places
         try:
-            self._slots.take(grip)
+            slots = self._slots
+            if slots.owed:
+                slots.collect()
+            try:  # Slots.take, without its call
+                sack = slots.tokens
+                del sack[-1]
+                grip += (sack,)
+                free = len(sack)
+                if free < slots.least_free:
+                    slots.least_free = free
+            except IndexError:
+                if grip:
+                    raise  # a signal handler's
+                slots.take(grip)
             if places is None:
                 if not pool.take_place(grip):
                     raise pool.full(self)
             else:
-                places.take(grip)
+                if places.owed:
+                    places.collect()
+                try:  # Slots.take, but for its peak, which nobody asks for
+                    sack = places.tokens
+                    del sack[-1]
+                    grip += (sack,)
+                except IndexError:
+                    places.take(grip)  # or refuse
             job = Job(self, fn, args, kwargs, grip)
             pool.start(job)
         except BaseException as error:

@@ -52,11 +52,10 @@ class Pool(Protocol):
     """A thread pool; see drivers.workers.WorkerPool."""
 
     completed: int
+    max_queue: int
 
     @property
     def size(self) -> int: ...
-    @property
-    def max_queue(self) -> int: ...
     @property
     def largest(self) -> int: ...
     @property

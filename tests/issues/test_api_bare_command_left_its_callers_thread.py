@@ -187,7 +187,7 @@ def test_what_moved_still_answers_with_its_fallback_caches_and_retries(registry)
         calls.append(n)
         raise OSError(n)
 
-    call = command(key="k", registry=registry, retry=Retry(attempts=2, base_delay=0.0, max_delay=0.0), fallback=lambda n, *, error: -n)(work)
+    call = command(key="k", registry=registry, retry=Retry(attempts=2, base=0.0), fallback=lambda n, *, error: -n)(work)
     cached = command(key="c", registry=registry, cache=Cache(ttl=LONG))(lambda n: calls.append(n) or n)
     for each in (call, cached):
         each.resilience.configure(timeout=LONG)
