@@ -109,13 +109,13 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
             call's arguments and returns the name: each name is a command of its own, made at its first call.
         group: Shares a dashboard section and a thread pool. Default: the module.
         timeout: Seconds; None: no timeout. Default 1.0, but none where none can reach the call: a plain function
-            in semaphore isolation, a generator. For an async generator it bounds the wait for each item.
+            in its caller's thread, a generator. For an async generator it bounds the wait for each item.
         max_concurrent: Calls at once; None: no limit. Default 10, or none with an adaptive limit.
         max_keys: With a callable key: commands at once; one more takes the place of the one that was not called for
             longest, or shares an overflow command if all are in use. Default 1000.
         idle: With a callable key: seconds without a call after which a command goes. Default 300.
-        isolation: "semaphore": run where the caller is. "thread": on the group's worker threads. "auto": thread for
-            a plain function with a timeout, else semaphore.
+        isolation: "semaphore": run where the caller is. "thread": on a worker thread. "auto": thread for a plain
+            function of which a timeout is stated (or a hedge or pool, which need threads), else semaphore.
         breaker: A CircuitBreaker; None: no breaker.
         cache: A Cache, which answers equal calls without executing them.
         retry: A Retry; each attempt is a call of its own to the breaker and in the counts.
@@ -127,7 +127,7 @@ def command(fn: Any = _UNSET, /, *, timeout: float | None = _UNSET, max_concurre
         fallback: A Fallback, or its function: called with the call's arguments, and with the exception if it has a
             parameter named ``error``.
         ignore: The caller's own mistakes: they pass through, no fallback, no effect on health.
-        pool: The group's threads, for thread isolation.
+        pool: Threads that the group shares, for thread isolation. Default: as many as the command has slots.
         shadow: Gates that only count what they would refuse: "breaker", "throttle", "rate_limit", "max_concurrent" or
             "adaptive_limit"; True: all it has.
         registry: Where the command is kept. Default: resilience.default_registry.

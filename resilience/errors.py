@@ -68,8 +68,8 @@ class BulkheadFullError(RejectedError):
         text = super().__str__()
         if self.limit is None:
             return text
-        left = f", {self.abandoned} of them by calls that run on although their callers gave up" if self.abandoned else ""
-        return f"{text}: calls of its own hold all {self.limit} slots{left}"
+        left = f", {self.abandoned} of them by calls that run on although their callers gave up"
+        return f"{text}: calls of its own hold all {self.limit} slots{left if self.abandoned else ''}"
 
 
 class ThreadPoolFullError(BulkheadFullError):

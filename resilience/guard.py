@@ -193,8 +193,8 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
         rescue = None if fallback is None else rescuer(fallback, ledger, flavour, fn)
         pool: Callable[[], WorkerPool] | None = None
         if flavour is Flavour.THREAD or plan.may_move(flavour):
-            registry.check_pool(command.group, plan.pool)
-            pool = functools.partial(registry.pool, command.group, plan.pool)
+            registry.check_pool(command.group, plan.pool, key)
+            pool = functools.partial(registry.pool, command.group, plan.pool, key)
         if flavour is not Flavour.THREAD and pool is not None:
             command.machines.reserve, pool = pool, None
         switch, news = command.adopt(settings, stated, pool)

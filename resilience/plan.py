@@ -106,7 +106,7 @@ class Plan:
             self.isolation == "thread" or (asked and timeout is not None and timeout.timeout is not None))
 
     def may_move(self, flavour: Flavour) -> bool:
-        """Whether a function of this *flavour* runs on a worker thread as soon as a file or its handle says a timeout."""
+        """Whether a function of this *flavour* runs on a worker thread once a file or its handle says a timeout."""
         timeout, limit = self.find(Timeout), self.find(AdaptiveLimit)
         return (flavour is Flavour.SYNC and self.isolation == "auto" and not self.isolates(flavour)
                 and timeout is not None and timeout.timeout is not None

@@ -261,17 +261,26 @@ class Registry:
         self._recall(command)
         self._emitter.emit(CommandAdded(command.key, command.group, self.clock()))
 
-    def pool(self, group: str, settings: ThreadPool | None) -> WorkerPool:
+    def pool(self, group: str, settings: ThreadPool | None, key: str | None = None) -> WorkerPool:
         """The threads of a group: shared as *settings* say, else brought by its commands.
+
+        Args:
+            group: The group.
+            settings: What a function of it says; None: nothing.
+            key: The command of the function.
 
         Raises:
             ConfigError: Another command of the group says otherwise.
         """
         with self._lock:
-            self.check_pool(group, settings)
-            pool = self._pools.get(group)
+            self.check_pool(group, settings, key)
+            pool, known = self._pools.get(group), self._pool_settings.get(group)
             if settings is not None:
                 self._pool_settings[group] = settings
+                if pool is not None and not pool.is_shared:
+                    pool = None  # nobody has it any more
+                elif pool is not None and settings != known:
+                    pool.configure(settings.size, settings.max_queue)
             if pool is None:
                 size, queue = (None, 0) if settings is None else (settings.size, settings.max_queue)
                 pool = self._pools[group] = WorkerPool(group, size=size, max_queue=queue, cleanups=self._cleanups)
@@ -279,11 +288,17 @@ class Registry:
                     pool.close()
             return pool
 
-    def check_pool(self, group: str, settings: ThreadPool | None) -> None:
-        """Raise ConfigError if *settings* contradict the group's."""
+    def check_pool(self, group: str, settings: ThreadPool | None, key: str | None = None) -> None:
+        """Raise ConfigError if *settings* contradict what another command than *key* says of the group's pool.
+
+        That of a command which is defined anew, or was the only one, may change.
+        """
         known = self._pool_settings.get(group)
-        made = group in self._pools
-        if settings is not None and (known not in (None, settings) or (known is None and made)):
+        if settings in (None, known) or group not in self._pools:
+            return
+        mates = [each for each in self._commands.copy().values() if each.group == group]
+        if any(each.pool is not None for each in mates) if known is None else \
+                any(each.key != key and each.settings.pool is not None for each in mates):
             raise ConfigError(f"pool: group {group!r} has {known or 'a pool of default size'} already, "
                               f"which {settings} contradicts", "pool")
 

@@ -27,8 +27,8 @@ from .overlay import overlay_of
 from .targets import is_imported
 
 LIVE: Final = Place("configure() of its handle")
-_STAYS: Final = ("it runs in its caller's thread, where no timeout can reach it; timeout=... or isolation='thread' would "
-                 "move it to a worker thread")
+_STAYS: Final = ("it runs in its caller's thread, where no timeout can reach it; timeout=... or isolation='thread' "
+                 "would move it to a worker thread")
 #: The setting that says whether a policy is in force; a fallback always is.
 _SETTING_OF: Final[dict[type[Any], str]] = {
     Timeout: "timeout", Bulkhead: "max_concurrent", CircuitBreaker: "breaker",

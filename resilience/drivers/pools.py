@@ -212,27 +212,9 @@ class WorkerPool:
         with self._lock:  # nothing may queue behind close()
             if self._closed:
                 raise ThreadPoolClosedError(job.home.key, None, f"the thread pool of group {self.name!r} was closed")
-            held, turns = self._size + self.max_queue - len(self._places.tokens), self._turns
-            if held > self._largest:
-                self._largest = held
-            try:
-                if turns.owed:
-                    turns.collect()
-                sack = turns.tokens
-                if not sack:
-                    turns.run_out()
-                del sack[-1]  # nobody else takes one while we hold the lock
-                job.turn += (sack,)
-                self._threads.hand_over(job)
+            self._largest = max(self._largest, self._size + self.max_queue - len(self._places.tokens))
+            if self._begin(job):
                 return
-            except BulkheadFullError:
-                pass
-            except RuntimeError as error:
-                if job.is_handed:
-                    raise
-                if self._turns.in_flight < 2:
-                    raise ThreadUnavailableError(job.home.key, None, str(error)) from error
-                self._give_back(job)
             wait = self._waiting.append
             for stand in job.stands:
                 stand.waits_for.append(self)
@@ -241,10 +223,30 @@ class WorkerPool:
             if job.stands and not self._can_end(set(), 0) and self.withdraw(job):
                 raise self.full(job.home, waits_for_itself=True)
 
+    def _begin(self, job: Job) -> bool:
+        """Hand *job* to a thread, under the lock, if there is a turn; or if there would be one, but for the thread."""
+        turns = self._turns
+        if turns.owed:
+            turns.collect()
+        sack = turns.tokens
+        if not sack:
+            return False
+        del sack[-1]  # nobody else takes one while we hold the lock
+        job.turn += (sack,)
+        try:
+            self._threads.hand_over(job)
+        except RuntimeError as error:
+            if job.is_handed:
+                raise  # a signal handler's
+            if turns.in_flight < 2:
+                raise ThreadUnavailableError(job.home.key, None, str(error)) from error
+            self._give_back(job)  # to whoever ends next, who has a thread
+            return False
+        return True
+
     def drop(self, job: Job) -> None:
         """A job that could not be started leaves its turn to who waits."""
         with self._lock:
-            self.began(job)
             if job.turn:
                 self._give_back(job)
                 self._dispatch()
@@ -307,9 +309,9 @@ class WorkerPool:
             return None
 
     def _give_back(self, job: Job) -> None:
-        for sack in job.turn:
-            sack += TOKEN
-        job.turn = []
+        turn, job.turn = job.turn, []
+        if turn:
+            turn[0] += TOKEN
         if self._turns.owed:
             self._turns.collect()
 

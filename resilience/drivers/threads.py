@@ -47,7 +47,8 @@ class Threads:
         take: Takes an idle thread, as what to put its work into; IndexError: there is none. Another after a fork.
     """
 
-    def __init__(self, name: str, *, idle: float = IDLE_S, then: Callable[[Any, Callable[[], None]], Work | None] | None = None) -> None:
+    def __init__(self, name: str, *, idle: float = IDLE_S,
+                 then: Callable[[Any, Callable[[], None]], Work | None] | None = None) -> None:
         self._name, self._idle, self._then = name, idle, then
         self.renew()
 

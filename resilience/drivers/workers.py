@@ -93,16 +93,17 @@ class Job:
             return
         if stand is not None:
             stand.pool.stand(stand)
+        context = self._context
+        assert context is not None
         try:
-            assert self._context is not None
-            self.result = self._context.run(self._fn, *self._args, **self._kwargs)
+            self.result = context.run(self._fn, *self._args, **self._kwargs)
         except BaseException as error:  # noqa: BLE001 - the caller gets it, whatever it is
             annotate(error)
             self.error = error
         pool = home.pool
         if pool.cleanups:
-            cleaned(pool.cleanups, self._context)
-        self._context = None
+            cleaned(pool.cleanups, context)
+        self._context = context = None
         if not self._end:  # the caller has left
             self.result = self.error = None
             self._args, self._kwargs = (), {}
@@ -184,13 +185,14 @@ class Isolation:
         threads: How many of its own it brings.
     """
 
-    __slots__ = ("__weakref__", "_places", "_slots", "adrift", "key", "pool", "threads", "timeout")
+    __slots__ = ("__weakref__", "_bounds", "_places", "_slots", "adrift", "key", "pool", "threads", "timeout")
 
     def __init__(self, key: str, slots: Slots, pool: WorkerPool, timeout: float | None,
                  threads: int = DEFAULT_THREADS) -> None:
         self.key, self._slots, self.pool, self.timeout = key, slots, pool, timeout
         self.threads = threads
         self._places = None if pool.is_shared else Slots(Bulkhead(threads), key=key)
+        self._bounds = (slots,) if self._places is None else (slots, self._places)
         self.adrift: list[None] = []
         pool.join(self)
 
@@ -224,50 +226,43 @@ class Isolation:
             ThreadUnavailableError: The system gives no thread.
             ThreadPoolClosedError: The pool is closed, or the interpreter is shutting down.
         """
-        job, grip, pool, places = None, list[list[None]](), self.pool, self._places
+        job, grip, pool = None, list[list[None]](), self.pool
         try:
-            slots = self._slots
-            if slots.owed:
-                slots.collect()
-            try:  # Slots.take, without its call
-                sack = slots.tokens
-                del sack[-1]
-                grip += (sack,)
-                free = len(sack)
-                if free < slots.least_free:
-                    slots.least_free = free
-            except IndexError:
-                if grip:
-                    raise  # a signal handler's
-                slots.take(grip)
-            if places is None:
-                if not pool.take_place(grip):
-                    raise pool.full(self)
-            else:
-                if places.owed:
-                    places.collect()
-                try:  # Slots.take, but for its peak, which nobody asks for
-                    sack = places.tokens
+            for machine in self._bounds:
+                if machine.owed:
+                    machine.collect()
+                try:  # Slots.take, without its calls
+                    sack = machine.tokens
                     del sack[-1]
                     grip += (sack,)
                 except IndexError:
-                    places.take(grip)  # or refuse
+                    machine.take(grip)
+                else:
+                    free = len(sack)
+                    if free < machine.least_free:  # noqa: PLR1730 (min() would be a call)
+                        machine.least_free = free
+            if pool.is_shared and not pool.take_place(grip):
+                raise pool.full(self)
             job = Job(self, fn, args, kwargs, grip)
             pool.start(job)
         except BaseException as error:
-            if job is not None and (job.is_handed or job.waits):
-                job.leave()
-            else:
-                if grip[1:]:
-                    grip[1] += TOKEN
-                if grip:
-                    grip[0] += TOKEN
-                if job is not None and pool.is_shared:
-                    pool.drop(job)
+            self._give_up(job, grip)
             if type(error) is BulkheadFullError:  # of one of the two machines, which know neither threads nor callers
                 raise self._refusal(slot_taken=bool(grip)) from None
             raise
         return job
+
+    def _give_up(self, job: Job | None, grip: list[list[None]]) -> None:
+        """Give back what a call holds that is not to be, unless a thread does so."""
+        if job is not None and (job.is_handed or job.waits):
+            job.leave()
+            return
+        if grip[1:]:
+            grip[1] += TOKEN
+        if grip:
+            grip[0] += TOKEN
+        if job is not None and self.pool.is_shared:
+            self.pool.drop(job)
 
     def _refusal(self, *, slot_taken: bool) -> BulkheadFullError:
         if slot_taken:

@@ -95,14 +95,19 @@ class Machines:
         if self.limiter is None and settings.adaptive_limit is not None:
             self.limiter = Limiter(settings.adaptive_limit, key=key, now=now, slots=self.slots)
             recorder.watch(self.limiter.take_peak)
-        if self.isolation is None and pool is not None:
-            self.isolation = Isolation(key, self.slots, pool(), settings.timeout, _threads(settings))
+        if pool is not None:
+            self._isolate(settings, pool)
+
+    def _isolate(self, settings: Settings, pool: Callable[[], WorkerPool]) -> None:
+        lent = pool()  # which hears of another size, if the function says one anew
+        if self.isolation is None:
+            self.isolation = Isolation(self._key, self.slots, lent, settings.timeout, _threads(settings))
 
     def apply(self, settings: Settings, old: Settings) -> Trigger | None:
         """Hand on what has changed; what the circuit is yet to be told."""
         is_moved = self.reserve is not None and settings.isolation == "thread"
         if is_moved and self.isolation is None and self.reserve is not None:
-            self.isolation = Isolation(self._key, self.slots, self.reserve(), settings.timeout, _threads(settings))
+            self._isolate(settings, self.reserve)
         if self.isolation is not None:  # before there are slots for them
             self.isolation.bring(max(_threads(settings), self.isolation.threads))
         if settings.max_concurrent != old.max_concurrent:

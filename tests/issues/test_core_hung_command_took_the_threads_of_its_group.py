@@ -5,7 +5,9 @@ Nested calls refused each other for the same reason (Netflix/Hystrix#1812, #1011
 
 import asyncio
 import gc
+import sys
 import threading
+import types
 
 import pytest
 
@@ -13,11 +15,13 @@ from resilience import (
     AdaptiveLimit,
     BulkheadFullError,
     CallTimeoutError,
+    ConfigError,
     Registry,
     ThreadPool,
     ThreadPoolFullError,
     command,
 )
+from resilience.config import configure
 from tests.drivers.until import until
 
 FOREVER = 30.0
@@ -182,3 +186,33 @@ def test_the_slot_of_a_hung_call_stays_taken_when_its_caller_has_left(registry):
         assert (2, 2) == (caught.value.limit, caught.value.abandoned)
     finally:
         go.set()
+
+
+def test_a_shared_pool_takes_the_size_that_its_only_command_says_anew_and_no_other_one(registry):
+    cell = {"__name__": "notebook", "command": command, "registry": registry, "ThreadPool": ThreadPool}
+    text = "@command(group='g', registry=registry, timeout=30.0, pool=ThreadPool(size={size}, max_queue=1))\ndef work(): ..."
+    exec(text.format(size=2), cell)
+    exec(text.format(size=5), cell)
+    assert (5, 1) == (registry.pools()["g"].size, registry.pools()["g"].max_queue)
+    cell["work"]()
+
+    command(key="other", group="g", registry=registry, timeout=FOREVER, pool=ThreadPool(size=5, max_queue=1))(lambda: 1)
+    with pytest.raises(ConfigError, match="group 'g' has ThreadPool.size=5"):
+        exec(text.format(size=7), cell)
+
+
+def test_a_guard_of_a_file_changes_the_size_of_its_pool_live(registry, monkeypatch, tmp_path):
+    module = types.ModuleType("shop_with_a_pool")
+    module.stock = lambda: 1
+    monkeypatch.setitem(sys.modules, "shop_with_a_pool", module)
+    file = tmp_path / "resilience.toml"
+    text = '[guards."shop_with_a_pool:stock"]\ngroup = "g"\ntimeout = 30.0\npool = {{ size = {}, max_queue = 3 }}\n'
+    file.write_text(text.format(2))
+    configuration = configure(file, registry=registry, environ={})
+    assert (1, 2) == (module.stock(), registry.pools()["g"].size)
+    file.write_text(text.format(16))
+    configuration.reload()
+
+    assert (1, 16, 3) == (module.stock(), registry.pools()["g"].size, registry.pools()["g"].max_queue)
+    assert () == configuration.mistakes
+    configuration.close()
