@@ -31,7 +31,7 @@ from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.bulkhead import TOKEN, Bulkhead, Slots
-from ..errors import BulkheadFullError, ThreadPoolClosedError, ThreadPoolFullError, ThreadUnavailableError
+from ..errors import BulkheadFullError, ConfigError, ThreadPoolClosedError, ThreadPoolFullError, ThreadUnavailableError
 from .threads import IDLE_S, LAST, Threads
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 #: Threads of a command whose calls have no limit; what anyio and Starlette allow by default.
 DEFAULT_THREADS: Final = 40
 _MOST: Final = 1_000_000
+_MOST_THREADS: Final = 10_000
 _log = logging.getLogger("resilience")
 
 
@@ -150,7 +151,22 @@ class WorkerPool:
             self._members.add(member)
 
     def configure(self, size: int, max_queue: int) -> None:
-        """Change the bounds of a shared pool while calls go on; what runs or waits above smaller ones goes on."""
+        """Change the bounds of a shared pool while calls go on; what runs or waits above smaller ones goes on.
+
+        Args:
+            size: Threads at most, 1 to 10000.
+            max_queue: Calls that may wait for one, 0 to 1000000.
+
+        Raises:
+            ConfigError: A number is out of range, or the pool is not shared.
+        """
+        if not self.is_shared:
+            raise ConfigError(f"pool: the commands of group {self.name!r} bring threads of their own, as many as they "
+                              "have slots; change max_concurrent, or decorate them with pool=ThreadPool(...)", "pool")
+        for name, value, least, most in (("size", size, 1, _MOST_THREADS), ("max_queue", max_queue, 0, _MOST)):
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+                raise ConfigError(f"{name} must be a whole number at least {least} and at most {most}, not {value!r}",
+                                  name)
         with self._lock:
             self._size, self.max_queue = size, max_queue
             self._places.configure(Bulkhead(min(_MOST, size + max_queue)))

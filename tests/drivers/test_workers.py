@@ -13,7 +13,7 @@ import pytest
 
 from resilience.core.bulkhead import Bulkhead, Slots
 from resilience.drivers.workers import Isolation, Job, WorkerPool
-from resilience.errors import BulkheadFullError, CallTimeoutError, ThreadPoolFullError
+from resilience.errors import BulkheadFullError, CallTimeoutError, ConfigError, ThreadPoolFullError
 from tests.drivers.until import until
 from tests.forked import forked
 
@@ -386,3 +386,19 @@ def test_a_forked_child_has_locks_slots_and_threads_of_its_own(make, stuck):
     stuck.go.set()
 
     assert "done" == isolation.wait(job)
+
+
+@pytest.mark.parametrize(("size", "max_queue", "option"), [
+    (0, 0, "size"), (10_001, 0, "size"), (True, 0, "size"), (2.0, 0, "size"), (1, -1, "max_queue"), (1, 10**6 + 1, "max_queue")])
+def test_a_size_out_of_range_changes_nothing(make, size, max_queue, option):
+    pool = make(size=2, max_queue=3).pool
+    with pytest.raises(ConfigError) as caught:
+        pool.configure(size, max_queue)
+
+    assert option == caught.value.option
+    assert (2, 3) == (pool.size, pool.max_queue)
+
+
+def test_a_pool_to_which_each_command_brings_its_own_threads_has_no_size_to_change():
+    with pytest.raises(ConfigError, match="change max_concurrent"):
+        WorkerPool("g").configure(3, 0)
