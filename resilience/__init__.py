@@ -67,6 +67,9 @@ from .errors import (
     RateLimitedError,
     RejectedError,
     ResilienceError,
+    ThreadPoolClosedError,
+    ThreadPoolFullError,
+    ThreadUnavailableError,
     ThrottledError,
 )
 from .handles import handle_of, handles_of
@@ -131,6 +134,9 @@ __all__ = [
     "State",
     "StateChanged",
     "ThreadPool",
+    "ThreadPoolClosedError",
+    "ThreadPoolFullError",
+    "ThreadUnavailableError",
     "Throttle",
     "ThrottledError",
     "Timeout",

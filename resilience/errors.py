@@ -104,9 +104,133 @@ def _seconds(seconds: float) -> str:
 
 
 class BulkheadFullError(RejectedError):
-    """Every slot of the bulkhead, or every thread and queue place of the pool, is taken."""
+    """Every slot of the bulkhead is taken, or, of its subclasses, no thread is to be had for the call."""
 
     reason = "the bulkhead is full"
+
+    if TYPE_CHECKING:
+
+        def __init__(self, key: str, retry_after: float | None = None, limit: int | None = None,
+                     abandoned: int = 0, /) -> None: ...
+
+    @property
+    def limit(self) -> int | None:
+        """How many calls may run at once; None: not said."""
+        return self.args[2] if len(self.args) > 2 else None
+
+    @property
+    def abandoned(self) -> int:
+        """How many of the slots are held by worker threads whose callers have given up."""
+        return self.args[3] if len(self.args) > 3 else 0
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if self.limit is None:
+            return text
+        left = f", {self.abandoned} of them by calls that run on although their callers gave up"
+        return f"{text}: calls of its own hold all {self.limit} slots{left if self.abandoned else ''}"
+
+
+class ThreadPoolFullError(BulkheadFullError):
+    """The command has a slot left, and no thread is free for it; the message says whose calls hold them."""
+
+    reason = "no thread is free"
+
+    if TYPE_CHECKING:
+
+        def __init__(self, key: str, retry_after: float | None, pool: str | None, size: int, max_queue: int,
+                     holders: tuple[tuple[str, int], ...], waits_for_itself: bool = False, /) -> None: ...
+
+    @property
+    def limit(self) -> int | None:
+        """How many threads there are at most."""
+        return self.args[3] if len(self.args) > 3 else None
+
+    @property
+    def abandoned(self) -> int:
+        """Not said of a pool."""
+        return 0
+
+    @property
+    def pool(self) -> str | None:
+        """Name of the pool, which is its group's; None: the command's own threads."""
+        return self.args[2] if len(self.args) > 2 else None
+
+    @property
+    def max_queue(self) -> int:
+        """How many calls may wait for a thread."""
+        return self.args[4] if len(self.args) > 4 else 0
+
+    @property
+    def holders(self) -> dict[str, int]:
+        """Calls that run on the pool or wait for it, by key; most first."""
+        return dict(self.args[5]) if len(self.args) > 5 else {}
+
+    @property
+    def waits_for_itself(self) -> bool:
+        """Whether the call would have waited for threads that cannot be free before it has ended."""
+        return len(self.args) > 6 and bool(self.args[6])
+
+    def __str__(self) -> str:
+        if self.limit is None:
+            return RejectedError.__str__(self)
+        if self.pool is None:
+            return (f"{self.key}: all {self.limit} threads that a command without max_concurrent may have are at work; "
+                    "say max_concurrent, or give it a pool")
+        held = ", ".join(f"{count} of {key}" for key, count in self.holders.items())
+        what = f"all {self.limit} threads of the pool of group {self.pool!r} are at work" if self.limit > 1 else \
+            f"the only thread of the pool of group {self.pool!r} is at work"
+        if self.waits_for_itself:
+            return (f"{self.key}: {what} ({held}), and this call comes from one of them, so that it could wait for "
+                    "itself for ever; give one of the commands a group of its own, or no pool")
+        queue = f", and {self.max_queue} calls wait already" if self.max_queue else ""
+        return f"{self.key}: {what}{queue} ({held}); make the pool larger, or give the command a group of its own"
+
+
+class ThreadUnavailableError(BulkheadFullError):
+    """The system gives no thread for the call: too many processes, too little memory, or no threads at all."""
+
+    reason = "no thread could be started"
+
+    if TYPE_CHECKING:
+
+        def __init__(self, key: str, retry_after: float | None, cause: str, /) -> None: ...
+
+    @property
+    def limit(self) -> int | None:
+        """Not known."""
+        return None
+
+    @property
+    def cause(self) -> str:
+        """What the system said; the exception itself is the ``__cause__``, which does not pickle."""
+        return self.args[2] if len(self.args) > 2 else ""
+
+    def __str__(self) -> str:
+        return f"{RejectedError.__str__(self)}{f': {self.cause}' if self.cause else ''}"
+
+
+class ThreadPoolClosedError(BulkheadFullError):
+    """The registry is closed, or the interpreter is shutting down: no call runs on a thread of it any more."""
+
+    reason = "its threads have ended"
+
+    if TYPE_CHECKING:
+
+        def __init__(self, key: str, retry_after: float | None, why: str, /) -> None: ...
+
+    @property
+    def limit(self) -> int | None:
+        """None: there are no threads."""
+        return None
+
+    @property
+    def why(self) -> str:
+        """Who has closed it."""
+        return self.args[2] if len(self.args) > 2 else ""
+
+    def __str__(self) -> str:
+        return f"{RejectedError.__str__(self)}{f': {self.why}' if self.why else ''}"
 
 
 class RateLimitedError(RejectedError):

@@ -27,6 +27,7 @@ from .pipeline.binding import GUARD, check_guardable, dress, flavour_of, name_of
 from .pipeline.compiler import compiled
 from .pipeline.kit import Afterwards
 from .pipeline.ledger import Ledger
+from .pipeline.machines import Machines
 from .pipeline.rescue import rescuer
 from .pipeline.shape import Flavour
 from .pipeline.site import Site
@@ -187,9 +188,11 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
         ledger = command.ledger(fallback=fallback, ignore=plan.ignore)
         rescue = None if fallback is None else rescuer(fallback, ledger, flavour, fn)
         pool: Callable[[], WorkerPool] | None = None
-        if flavour is Flavour.THREAD:
-            registry.check_pool(command.group, plan.pool)
-            pool = functools.partial(registry.pool, command.group, plan.pool, settings.slots)
+        if flavour is Flavour.THREAD or plan.may_move(flavour):
+            registry.check_pool(command.group, plan.pool, key)
+            pool = functools.partial(registry.pool, command.group, plan.pool, key)
+        if flavour is not Flavour.THREAD and pool is not None:
+            command.machines.reserve, pool = pool, None
         afterwards, news = command.adopt(settings, stated, pool)
         if known is None:
             registry.add(command)
@@ -199,15 +202,40 @@ def _enter(fn: Callable[..., Any], plan: Plan, below: Guard | None) -> _Entry:
 def _wrap(fn: Callable[..., Any], plan: Plan, entry: _Entry, apart: Callable[..., str] | None = None) -> Any:
     """Compile the wrapper, and make it look like *fn*; to a cache, what *apart* says of a call is one more argument."""
     command = entry.command
-    site = Site(fn=fn, flavour=entry.flavour, chain=plan.chain(), machines=command.machines, ledger=entry.ledger,
-                rescue=entry.rescue, apart=apart)
-    guarded = compiled(site)
+    guarded = compiled(_site(fn, plan, entry, apart))
+    if plan.may_move(entry.flavour):
+        guarded = _movable(guarded, functools.partial(_compile_moved, fn, plan, entry, apart), command.machines)
     wrapper: Any = dress(guarded, fn)
     guarded.resilience = command  # after dress(), which may have copied another's
     setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, plan, command, entry.registry, entry.ledger))
     with entry.registry.lock:
         command.guards(guarded, entry.cannot)
     return wrapper
+
+
+def _site(fn: Callable[..., Any], plan: Plan, entry: _Entry, apart: Callable[..., str] | None) -> Site:
+    return Site(fn=fn, flavour=entry.flavour, chain=plan.chain(), machines=entry.command.machines, ledger=entry.ledger,
+                rescue=entry.rescue, apart=apart)
+
+
+def _movable(here: Any, compile_there: Callable[[], Any], machines: Machines) -> Any:
+    """A wrapper that runs in its caller's thread until a file or the command's handle says a timeout."""
+    there: list[Any] = []
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if machines.is_moved:
+            if not there:
+                there.append(compile_there())  # whoever else does so as well: one is as good as the other
+            return there[0](*args, **kwargs)
+        return here(*args, **kwargs)
+
+    return guarded
+
+
+def _compile_moved(fn: Callable[..., Any], plan: Plan, entry: _Entry, apart: Callable[..., str] | None) -> Any:
+    fallback = plan.named("fallback")
+    rescue = None if fallback is None else rescuer(fallback, entry.ledger, Flavour.THREAD, fn)
+    return compiled(_site(fn, plan, entry._replace(flavour=Flavour.THREAD, rescue=rescue), apart))
 
 
 def _guard_of(fn: Any) -> Guard | None:
@@ -231,7 +259,7 @@ def _flavour(fn: Callable[..., Any], plan: Plan, key: str) -> tuple[Flavour, Map
     if plan.isolation == "thread" and own is not Flavour.SYNC:
         raise ConfigError(f"{key}: isolation='thread' is for plain functions; {own.value} functions run where "
                           "they are awaited or iterated", "isolation")
-    _check_suited(plan, flavour, key)
+    plan.check_suited(flavour, key)
     if flavour is Flavour.GENERATOR:
         reason = "a generator runs in its consumer's thread, where no timeout can reach it; use timeout=None"
         if plan.asks_for_timeout():
@@ -247,19 +275,13 @@ def _flavour(fn: Callable[..., Any], plan: Plan, key: str) -> tuple[Flavour, Map
         if plan.asks_for_timeout():
             raise ConfigError(f"{key}: {reason}; use isolation='thread' or timeout=None", "timeout")
         return flavour, {"timeout": reason}
+    if plan.may_move(own):
+        return flavour, {}
     if plan.pool is not None:
         raise ConfigError(f"{key}: a pool means nothing without thread isolation; add a timeout or isolation='thread'",
                           "pool")
     return flavour, {"timeout": "it was decorated without a timeout, so it runs in its caller's thread, where none can "
-                                "reach it"}
-
-
-def _check_suited(plan: Plan, flavour: Flavour, key: str) -> None:
-    """Raise ConfigError if a policy of *plan* is not for functions that run so."""
-    for policy in plan.policies:
-        suits = kit_of(policy).suits
-        if suits is not None:
-            suits(policy, plan, flavour, key)
+                                "reach it; decorate it with timeout=... or isolation='thread'"}
 
 
 def _agree(command: Command, plan: Plan, group: str, settings: Settings, stated: frozenset[str],

@@ -159,7 +159,7 @@ def _command(registry: Registry, key: str, group: str, template: str | None, dec
             return known
         home = registry if known is None and _may_have(registry, group, declared) else _fresh(registry)
         command = home.command(key, group, template)
-        pool = functools.partial(home.pool, group, declared.pool, declared.slots)
+        pool = functools.partial(home.pool, group, declared.pool, key)
         command.adopt(declared, stated, pool if declared.isolation == "thread" else None)
         home.add(command)
     _homes[command] = home

@@ -102,11 +102,33 @@ class Plan:
         return timeout is not None and timeout.timeout is not None and "timeout" not in self.usual
 
     def runs(self, flavour: Flavour) -> Flavour:
-        """How a function of this *flavour* is to be run: a plain one may be moved to a worker thread."""
+        """How a function of this *flavour* is to be run: a plain one may be moved to a worker thread.
+
+        The default timeout alone does not move it: what its caller's thread has, such as a transaction, is not there.
+        """
         timeout = self.named("timeout")
-        isolated = flavour is Flavour.SYNC and self.isolation != "semaphore" and (
-            self.isolation == "thread" or (timeout is not None and timeout.timeout is not None))
+        needs = self.asks_for_timeout() or ((self.pool is not None or any(kit.needs_threads for kit in self.chain()))
+                                            and timeout is not None and timeout.timeout is not None)
+        isolated = flavour is Flavour.SYNC and self.isolation != "semaphore" and (self.isolation == "thread" or needs)
         return Flavour.THREAD if isolated else flavour
+
+    def may_move(self, flavour: Flavour) -> bool:
+        """Whether a function of this *flavour* runs on a worker thread once a file or its handle says a timeout."""
+        timeout = self.named("timeout")
+        if self.runs(flavour) is not Flavour.SYNC or self.isolation != "auto" or timeout is None \
+                or timeout.timeout is None:
+            return False
+        try:
+            self.check_suited(Flavour.THREAD, "")
+        except ConfigError:  # a policy is for calls that stay
+            return False
+        return True
+
+    def check_suited(self, flavour: Flavour, key: str) -> None:
+        """Raise ConfigError if a policy is not for functions that run so."""
+        for kit, policy in self.chain().items():
+            if kit.suits is not None:
+                kit.suits(policy, self, flavour, key)
 
     def above(self, inner: Plan) -> Plan:
         """This plan put on top of *inner*, as one."""

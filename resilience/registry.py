@@ -8,6 +8,8 @@ After a fork the child's registries start over: fresh locks, pools and statistic
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import os
 import random as _random
@@ -32,9 +34,6 @@ from .pipeline.environment import Environment
 _Event = TypeVar("_Event")
 _log = logging.getLogger("resilience")
 _CHAOS_MOST_S = 86_400
-
-#: Threads of a group whose commands have no bulkhead; what anyio and Starlette allow by default.
-DEFAULT_THREADS = 40
 
 _registries: weakref.WeakSet[Registry] = weakref.WeakSet()
 
@@ -61,7 +60,8 @@ class Registry:
         self.keyspaces: OrderedDict[KeyedCommands, None] = OrderedDict()
         self._pools: dict[str, WorkerPool] = {}
         self._pool_settings: dict[str, ThreadPool] = {}
-        self._released: dict[str, weakref.WeakSet[Command]] = {}  # by group, see release_pool()
+        self._cleanups: list[Callable[[], object]] = []
+        self._is_closed = False
         self._collapses: weakref.WeakValueDictionary[str, Collapses] = weakref.WeakValueDictionary()
         self.declared: Callable[[Command, Collection[str]], None] | None = None
         self._derived = DerivedKeys()
@@ -112,6 +112,30 @@ class Registry:
             A function that ends the subscription.
         """
         return self._emitter.subscribe(kind, listener)
+
+    def after_isolated_calls(self, clean_up: Callable[[], object]) -> Callable[[], None]:
+        """Call *clean_up* on the worker thread after each isolated call of a command here, whoever waits for it.
+
+        It is for what a library keeps for each thread, such as Django's ``close_old_connections`` or the ``remove`` of
+        SQLAlchemy's ``scoped_session``. The call's slot is free, and its caller gets the result, when it has ended.
+        What it raises is logged and changes nothing. Calls that run in their caller's thread are none of its concern.
+
+        Args:
+            clean_up: Called without arguments, in the context of the call.
+
+        Returns:
+            A function that ends this.
+        """
+        if not callable(clean_up):
+            raise TypeError(f"clean_up must be callable, not {clean_up!r}")
+        own = functools.partial(clean_up)  # the same one may be asked for twice
+        self._cleanups.append(own)
+
+        def end() -> None:
+            with contextlib.suppress(ValueError):
+                self._cleanups.remove(own)
+
+        return end
 
     def remove(self, key: str) -> bool:
         """Forget a command, so that streams and exporters do; functions that have it go on working."""
@@ -181,6 +205,7 @@ class Registry:
     def close(self) -> None:
         """Let the threads of all pools end when their work does; isolated calls are refused from now on."""
         with self._lock:
+            self._is_closed = True
             for pool in self._pools.values():
                 pool.close()
 
@@ -260,45 +285,46 @@ class Registry:
         self._recall(command)
         self._emitter.emit(CommandAdded(command.key, command.group, self.clock()))
 
-    def pool(self, group: str, settings: ThreadPool | None, max_concurrent: int | None) -> WorkerPool:
-        """The threads of a group: as *settings* say, else as many as its widest command needs.
+    def pool(self, group: str, settings: ThreadPool | None, key: str | None = None) -> WorkerPool:
+        """The threads of a group: shared as *settings* say, else brought by its commands.
+
+        Args:
+            group: The group.
+            settings: What a function of it says; None: nothing.
+            key: The command of the function.
 
         Raises:
             ConfigError: Another command of the group says otherwise.
         """
         with self._lock:
-            self.check_pool(group, settings)
-            pool = self._pools.get(group)
-            former = self._released.pop(group, None)
-            if self._contradicts(group, settings) and pool is not None and former is not None:
-                _close_after(pool, former)
-                pool = None
+            self.check_pool(group, settings, key)
+            pool, known = self._pools.get(group), self._pool_settings.get(group)
             if settings is not None:
                 self._pool_settings[group] = settings
+                if pool is not None and not pool.is_shared:
+                    pool = None  # nobody has it any more
+                elif pool is not None and settings != known:
+                    pool.configure(settings.size, settings.max_queue)
             if pool is None:
-                fixed = settings or ThreadPool(size=max_concurrent or DEFAULT_THREADS)
-                pool = self._pools[group] = WorkerPool(
-                    group, size=fixed.size, max_queue=fixed.max_queue, fixed=settings is not None)
-            else:
-                pool.grow(max_concurrent or DEFAULT_THREADS)
+                size, queue = (None, 0) if settings is None else (settings.size, settings.max_queue)
+                pool = self._pools[group] = WorkerPool(group, size=size, max_queue=queue, cleanups=self._cleanups)
+                if self._is_closed:
+                    pool.close()
             return pool
 
-    def check_pool(self, group: str, settings: ThreadPool | None) -> None:
-        """Raise ConfigError if *settings* contradict the group's."""
-        pool, known = self._pools.get(group), self._pool_settings.get(group)
-        if self._contradicts(group, settings) and (group not in self._released or any(
-                command.pool is pool for command in self._commands.values())):
+    def check_pool(self, group: str, settings: ThreadPool | None, key: str | None = None) -> None:
+        """Raise ConfigError if *settings* contradict what another command than *key* says of the group's pool.
+
+        That of a command which is defined anew, or was the only one, may change.
+        """
+        known = self._pool_settings.get(group)
+        if settings in (None, known) or group not in self._pools:
+            return
+        mates = [each for each in self._commands.copy().values() if each.group == group]
+        if any(each.pool is not None for each in mates) if known is None else \
+                any(each.key != key and each.settings.pool is not None for each in mates):
             raise ConfigError(f"pool: group {group!r} has {known or 'a pool of default size'} already, "
                               f"which {settings} contradicts", "pool")
-
-    def release_pool(self, former: Command) -> None:
-        """Let the group of a *former* command have another pool, if no command runs on the threads that it has."""
-        with self._lock:
-            self._released.setdefault(former.group, weakref.WeakSet()).add(former)
-
-    def _contradicts(self, group: str, settings: ThreadPool | None) -> bool:
-        """Whether the group has a pool that is not what *settings* say."""
-        return settings is not None and group in self._pools and self._pool_settings.get(group) != settings
 
     def _renew(self) -> None:
         self._lock = self._environment.lock = threading.RLock()
@@ -317,20 +343,6 @@ class Registry:
 def registries() -> list[Registry]:
     """All that are alive."""
     return list(_registries)
-
-
-def _close_after(pool: WorkerPool, users: weakref.WeakSet[Command]) -> None:
-    """Close *pool* when its *users* are gone: until then somebody may call a function that was taken off."""
-    gone = [weakref.finalize(user, _close_unless_used, pool, users) for user in users if user.pool is pool]
-    for each in gone:
-        each.atexit = False
-    if not gone:
-        pool.close()
-
-
-def _close_unless_used(pool: WorkerPool, users: weakref.WeakSet[Command]) -> None:
-    if not any(user.pool is pool for user in users):
-        pool.close()
 
 
 def _after_fork() -> None:

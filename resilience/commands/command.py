@@ -277,7 +277,8 @@ class Command:
         if value is not None and name in self._cannot:
             raise ConfigError(f"{self.names[0]}: {self._cannot[name]}", name)
         if kit.always:
-            missing = name not in self._stated and name not in self._cannot
+            can_move = name == "timeout" and self._machines.reserve is not None  # to threads, where one can reach it
+            missing = name not in self._stated and name not in self._cannot and not can_move
         else:
             missing = self._machines.of(kit) is None or (not kit.can_be_off and getattr(self._settings, name) is None)
         if missing:
@@ -374,8 +375,12 @@ class Command:
             after()
 
     def _apply(self, settings: Settings, pool: Callable[[], WorkerPool] | None = None) -> list[Afterwards]:
+        declared = self._declared
+        if self._machines.reserve is not None:  # a timeout that no function declares needs threads
+            moved = settings.timeout is not None and settings.timeout != declared.timeout
+            settings = settings.changed(isolation="thread" if moved else declared.isolation)
         old, self._settings = self._settings, settings
-        return self._machines.apply(_policies(settings), _policies(old), settings.shadow, pool)
+        return self._machines.apply(_policies(settings), _policies(old), settings, pool)
 
     def _steer(self, trigger: Trigger) -> None:
         if self._machines.circuit is None:

@@ -16,6 +16,7 @@ import attrs
 from ..commands.command import Command
 from ..commands.keyspace import KeyedCommands
 from ..pipeline.binding import GUARD, flavour_of, name_of
+from ..pipeline.shape import Flavour
 from ..policies.order import kit_of
 from ..policies.settings import Settings
 from ..registry import Registry, default_registry
@@ -26,6 +27,8 @@ from .overlay import overlay_of
 from .targets import is_imported
 
 LIVE: Final = Place("configure() of its handle")
+_STAYS: Final = ("it runs in its caller's thread, where no timeout can reach it; timeout=... or isolation='thread' "
+                 "would move it to a worker thread")
 
 
 class Chain(NamedTuple):
@@ -36,15 +39,18 @@ class Chain(NamedTuple):
         runs: "sync", "thread" (on a worker), "async", "generator" or "async generator".
         policies: Names of the policies in force, outermost first; what only counts is followed by "(shadow)".
         place: Where the function stands.
+        hint: What may surprise whoever reads this, and what to do about it; empty: nothing.
     """
 
     function: str
     runs: str
     policies: tuple[str, ...]
     place: Place
+    hint: str = ""
 
     def __str__(self) -> str:
-        return f"{' > '.join((*self.policies, self.function))}  ({self.runs}, {self.place})"
+        chain = f"{' > '.join((*self.policies, self.function))}  ({self.runs}, {self.place})"
+        return f"{chain}\n    {self.hint}" if self.hint else chain
 
 
 class Origin(NamedTuple):
@@ -144,11 +150,14 @@ def _origins(command: Command, tables: Tables) -> list[Origin]:
 
 def _chain(function: Any, in_force: Settings) -> Chain:
     guard = getattr(function, GUARD)
-    flavour = guard.plan.runs(flavour_of(guard.fn))
+    own = flavour_of(guard.fn)
+    flavour, can_move = guard.plan.runs(own), guard.plan.may_move(own)
+    if can_move and guard.command.machines.is_moved:
+        flavour, can_move = Flavour.THREAD, False
     shown = [text for policy in guard.plan.policies if (text := _policy(policy, in_force)) is not None]
     code = getattr(inspect.unwrap(guard.fn), "__code__", None)
     place = Place("no Python code") if code is None else Place(code.co_filename, code.co_firstlineno)
-    return Chain(".".join(name_of(guard.fn)), flavour.value, tuple(shown), place)
+    return Chain(".".join(name_of(guard.fn)), flavour.value, tuple(shown), place, _STAYS if can_move else "")
 
 
 def _policy(policy: Any, in_force: Settings) -> str | None:

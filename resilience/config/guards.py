@@ -254,7 +254,6 @@ class Patch:
             _undone.add(_compiled(self._wrapper))
             if self.alone_has_its_command([]):
                 self._registry.remove(command.key)
-                self._registry.release_pool(command)
 
     def alone_has_its_command(self, going: Iterable[Patch]) -> bool:
         """Whether nobody will use the command when the *going* guards and this one are taken off."""

@@ -131,7 +131,7 @@ class Slots:
             if self.tokens:  # a limit was set just now, and brought some
                 return
             if shadow is None:
-                raise BulkheadFullError(self._key)
+                raise BulkheadFullError(self._key, None, self._limit)
             self.owed += 1
             self.tokens += TOKEN
         shadow()

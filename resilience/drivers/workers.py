@@ -1,18 +1,19 @@
-"""Thread isolation: bounded pools whose callers may walk away.
+"""Thread isolation: calls on threads of a pool, whose callers may walk away.
 
 A thread cannot be killed. When the caller's time is up it leaves; the worker
 runs on, and the bulkhead slot and the pool's place stay taken until the worker
 *ends*, so that the bound is a bound on work, not on patience. Such calls are
 counted as abandoned.
 
-A pool admits ``size`` running and ``max_queue`` waiting jobs. A job whose
-caller left before a worker took it never starts. Who starts a job, and who ends
-it, is settled by taking the one token of a list, which is atomic: either the worker
-or the leaving caller gets it.
+A job whose caller left before a worker took it never starts, and if it waits for
+a thread it leaves the queue at once. Who starts a job, and who ends it, is
+settled by taking the one token of a list, which is atomic: either the worker or the
+leaving caller gets it.
 
-Who gives back a job's slot and place: the worker, from the moment the job is
-queued; until then the caller. A signal handler's exception may strike the caller
-anywhere after a call, so both notes are made next to their deed (core.bulkhead).
+Who gives back a job's slot and place: the worker, from the moment a thread has
+got the job or it waits for one; until then the caller, and also if the job leaves
+the queue. A signal handler's exception may strike the caller anywhere after a
+call, so the notes are made next to their deeds (core.bulkhead).
 
 Workers are daemon threads: a hung one does not keep the interpreter alive, which
 is why this is not concurrent.futures.ThreadPoolExecutor, whose exit hook joins
@@ -21,121 +22,37 @@ its threads. Each job runs in a copy of its caller's context.
 
 from __future__ import annotations
 
-import queue
-import threading
+from _thread import allocate_lock
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from typing import Any
 
-from ..core.bulkhead import TOKEN, Slots
+from ..core.bulkhead import TOKEN, Bulkhead, Slots
 from ..errors import BulkheadFullError, CallTimeoutError, DeadlineExceededError
+from .pools import DEFAULT_THREADS, Stand, WorkerPool, cleaned, stands
+from .thread_notes import annotate
 from .time_left import in_use, shorten, shortened
 
-
-class WorkerPool:
-    """At most ``size`` threads for the commands of one group. Every method may be called from any thread."""
-
-    def __init__(self, name: str, *, size: int, max_queue: int, fixed: bool = False) -> None:
-        self.name, self.size, self.max_queue, self._fixed = name, size, max_queue, fixed
-        self._start()
-
-    def _start(self) -> None:
-        self._lock = threading.RLock()  # a signal handler may find its own thread in here
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._places: list[None] = [None] * (self.size + self.max_queue)  # a forked child gets another
-        self._threads = 0
-        self.completed = 0  # jobs that ended, since for ever
-        self.largest = 0  # most jobs admitted at once, since for ever
-        self._closed = False
-
-    @property
-    def threads(self) -> int:
-        """Threads alive."""
-        return self._threads
-
-    @property
-    def admitted(self) -> int:
-        """Jobs running or waiting."""
-        return self.size + self.max_queue - len(self._places)
-
-    def grow(self, size: int) -> None:
-        """Let the pool have at least *size* threads, unless its size is fixed."""
-        if self._fixed:
-            return
-        with self._lock:
-            more = size - self.size
-            if more > 0:
-                self.size = size
-                self._places += [None] * more
-
-    def take_place(self, grip: list[list[None]]) -> bool:
-        """Reserve a place for one job, noted in *grip* as by Slots.take(); False: the pool and its queue are full."""
-        places = self._places
-        try:
-            del places[-1]
-            grip += (places,)
-        except IndexError:
-            return False
-        return True
-
-    def start(self, job: Job) -> None:
-        """Run *job*, which has a place, on a worker.
-
-        Raises:
-            RuntimeError: The pool is closed, or has no thread and the system gives it none.
-        """
-        admitted = self.admitted
-        self.largest = max(self.largest, admitted)
-        if self._threads < self.size and admitted > self._threads:
-            self._spawn()
-        with self._lock:  # nothing may queue behind close()'s last word to the workers
-            if self._closed:
-                raise RuntimeError(f"the pool {self.name} is closed")
-            put = self._jobs.put
-            job.queued = True
-            put(job)
-
-    def close(self) -> None:
-        """Let idle workers end; running ones end after their job. Further calls are refused."""
-        with self._lock:
-            self._closed = True
-            self._jobs.put(None)  # each worker that ends hands it to the next
-
-    def renew(self) -> None:
-        """Start over in a forked child, which has none of the threads."""
-        self._start()
-
-    def _spawn(self) -> None:
-        with self._lock:
-            if self._closed or self._threads >= self.size:
-                return
-            thread = threading.Thread(target=self._work, name=f"resilience-{self.name}-{self._threads}", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:
-                if not self._threads:
-                    raise
-                return
-            self._threads += 1
-
-    def _work(self) -> None:
-        jobs = self._jobs
-        while True:
-            job = jobs.get()
-            if job is None:
-                jobs.put(None)
-                with self._lock:
-                    self._threads -= 1
-                return
-            job.run()
-            del job  # do not pin the last call's arguments while waiting for the next
+__all__ = ["DEFAULT_THREADS", "Isolation", "Job", "WorkerPool"]
 
 
 class Job:
-    """One call on a worker."""
+    """One call on a worker.
 
-    __slots__ = ("_args", "_context", "_done", "_end", "_fn", "_grip", "_kwargs", "_start", "_tell", "error", "home",
-                 "queued", "result")
+    Attributes:
+        home: Whose call it is.
+        grip: The slot and the place that it holds, as sacks.
+        turn: The turn that it has on a shared pool.
+        stand: What it is there while it runs; None: the pool has no queue.
+        stands: Those that the call comes from.
+        is_handed: A thread has it, which gives everything back.
+        waits: It waits for a thread, or did so.
+        result: What the call returned.
+        error: What the call raised.
+    """
+
+    __slots__ = ("_args", "_context", "_done", "_end", "_fn", "_kwargs", "_start", "_tell", "error", "grip", "home",
+                 "is_handed", "result", "stand", "stands", "turn", "waits")
 
     def __init__(self, home: Isolation, fn: Callable[..., Any], args: tuple[Any, ...],
                  kwargs: Mapping[str, Any], grip: list[list[None]]) -> None:
@@ -143,40 +60,67 @@ class Job:
         self._context: Context | None = copy_context()
         if in_use:
             shorten(self._context, home.timeout)
-        self._done = threading.Lock()
-        self._done.acquire()
+        self._done = done = allocate_lock()
+        done.acquire()
         self._start, self._end = [None], [None]
-        self._grip = grip  # the slot and the place that it holds
+        self.grip = grip
         self._tell: Callable[[Job], object] | None = None
-        self.queued = False  # from now on the worker gives them back
+        self.is_handed = self.waits = False
+        self.stand: Stand | None = None
+        if home.pool.is_shared:
+            self.turn: list[list[None]] = []
+            self.stands: tuple[Stand, ...] = ()
+            if home.pool.max_queue:
+                self.stand = Stand(home.pool)
+                self.stands = tuple(each for each in stands.get() if not each.is_over)
+                self._context.run(stands.set, (*self.stands, self.stand))
         self.result: Any = None
         self.error: BaseException | None = None
 
-    def run(self) -> None:
-        """On the worker: run, unless the caller has left already; then give back what the job held."""
-        home = self.home
-        if not _won(self._start):
-            self._release()
-            return
+    def run(self, rested: Callable[[], None]) -> None:
+        """On the worker: run, unless the caller has left already; then give back what the job held.
+
+        What the call leaves behind is destroyed before the thread is free for another call, if nobody wants it.
+        """
+        home, stand = self.home, self.stand
+        slot, place = self.grip
         try:
-            assert self._context is not None
-            self.result = self._context.run(self._fn, *self._args, **self._kwargs)
+            del self._start[-1]
+        except IndexError:
+            rested()
+            place += TOKEN
+            slot += TOKEN
+            return
+        if stand is not None:
+            stand.pool.stand(stand)
+        context = self._context
+        assert context is not None
+        try:
+            self.result = context.run(self._fn, *self._args, **self._kwargs)
         except BaseException as error:  # noqa: BLE001 - the caller gets it, whatever it is
+            annotate(error)
             self.error = error
-        self._context = None
-        home.pool.completed += 1
-        self._release()
-        if not _won(self._end):
+        pool = home.pool
+        if pool.cleanups:
+            cleaned(pool.cleanups, context)
+        self._context = context = None
+        if not self._end:  # the caller has left
+            self.result = self.error = None
+            self._args, self._kwargs = (), {}
+        pool.completed += 1
+        if stand is not None:
+            stand.pool.leave(stand)
+        rested()
+        place += TOKEN
+        slot += TOKEN
+        try:
+            del self._end[-1]
+        except IndexError:
             self.result = self.error = None  # nobody will ask
             del home.adrift[-1]
         self._done.release()
         if self._tell is not None:
             self._tell(self)
-
-    def _release(self) -> None:
-        slot, place = self._grip
-        place += TOKEN
-        slot += TOKEN
 
     def wait(self, timeout: float) -> bool:
         """In the caller: whether the job ended within *timeout* seconds (negative: however long)."""
@@ -205,6 +149,8 @@ class Job:
         if not _won(self._start):
             return False
         self._end.clear()
+        if self.waits:
+            self.home.pool.withdraw(self)
         return True
 
     def leave(self) -> bool:
@@ -224,50 +170,104 @@ class Job:
 class Isolation:
     """Runs the calls of one command on a pool, within the command's own slots.
 
+    Args:
+        key: The command's.
+        slots: The command's.
+        pool: The group's.
+        timeout: See below.
+        threads: How many of its own it brings to a pool that is not shared.
+
     Attributes:
         key: The command's.
-        pool: Shared by the group.
+        pool: The group's.
         timeout: Seconds a caller waits; None: for ever. May be changed at any time.
         adrift: One entry for each call whose caller left while its worker still runs.
+        threads: How many of its own it brings.
     """
 
-    __slots__ = ("_slots", "adrift", "key", "pool", "timeout")
+    __slots__ = ("__weakref__", "_bounds", "_places", "_slots", "adrift", "key", "pool", "threads", "timeout")
 
-    def __init__(self, key: str, slots: Slots, pool: WorkerPool, timeout: float | None) -> None:
+    def __init__(self, key: str, slots: Slots, pool: WorkerPool, timeout: float | None,
+                 threads: int = DEFAULT_THREADS) -> None:
         self.key, self._slots, self.pool, self.timeout = key, slots, pool, timeout
+        self.threads = threads
+        self._places = None if pool.is_shared else Slots(Bulkhead(threads), key=key)
+        self._bounds = (slots,) if self._places is None else (slots, self._places)
         self.adrift: list[None] = []
+        pool.join(self)
 
     @property
     def abandoned(self) -> int:
         """Calls whose caller left while their worker still runs."""
         return len(self.adrift)
 
+    @property
+    def in_flight(self) -> int:
+        """Calls of the command that hold a slot."""
+        return self._slots.in_flight
+
+    @property
+    def jobs(self) -> int:
+        """Calls that hold one of its own threads; 0 on a shared pool."""
+        return 0 if self._places is None else self._places.in_flight
+
+    def bring(self, threads: int) -> None:
+        """Change how many threads of its own it has, while calls go on; nothing, on a shared pool."""
+        self.threads = threads
+        if self._places is not None:
+            self._places.configure(Bulkhead(threads))
+
     def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], now: float) -> Job:
         """Hand a call to the pool.
 
         Raises:
-            BulkheadFullError: The command's slots, or the pool's places, are taken.
+            BulkheadFullError: The command's slots are taken.
+            ThreadPoolFullError: The places of the pool are taken, or the call would wait for itself.
+            ThreadUnavailableError: The system gives no thread.
+            ThreadPoolClosedError: The pool is closed, or the interpreter is shutting down.
         """
         job, grip, pool = None, list[list[None]](), self.pool
         try:
-            self._slots.take(grip)
-            if not pool.take_place(grip):
-                raise BulkheadFullError(self.key)
+            for machine in self._bounds:
+                if machine.owed:
+                    machine.collect()
+                try:  # Slots.take, without its calls
+                    sack = machine.tokens
+                    del sack[-1]
+                    grip += (sack,)
+                except IndexError:
+                    machine.take(grip)
+                else:
+                    free = len(sack)
+                    if free < machine.least_free:  # noqa: PLR1730 (min() would be a call)
+                        machine.least_free = free
+            if pool.is_shared and not pool.take_place(grip):
+                raise pool.full(self)
             job = Job(self, fn, args, kwargs, grip)
-            try:
-                pool.start(job)
-            except RuntimeError:
-                raise BulkheadFullError(self.key) from None
-        except BaseException:
-            if job is None or not job.queued:
-                if grip[1:]:
-                    grip[1] += TOKEN
-                if grip:
-                    grip[0] += TOKEN
-            else:
-                job.leave()
+            pool.start(job)
+        except BaseException as error:
+            self._give_up(job, grip)
+            if type(error) is BulkheadFullError:  # of one of the two machines, which know neither threads nor callers
+                raise self._refusal(slot_taken=bool(grip)) from None
             raise
         return job
+
+    def _give_up(self, job: Job | None, grip: list[list[None]]) -> None:
+        """Give back what a call holds that is not to be, unless a thread does so."""
+        if job is not None and (job.is_handed or job.waits):
+            job.leave()
+            return
+        if grip[1:]:
+            grip[1] += TOKEN
+        if grip:
+            grip[0] += TOKEN
+        if job is not None and self.pool.is_shared:
+            self.pool.drop(job)
+
+    def _refusal(self, *, slot_taken: bool) -> BulkheadFullError:
+        if slot_taken:
+            return self.pool.full(self)
+        return BulkheadFullError(self.key, None, self._slots.limit, self.abandoned)
 
     def again(self, job: Job, now: float) -> Job:
         """Hand the same call to the pool once more; see submit()."""
@@ -309,6 +309,8 @@ class Isolation:
     def renew(self) -> None:
         """Start over in a forked child."""
         self.adrift = []
+        if self._places is not None:
+            self._places.renew()
 
 
 def _won(token: list[None]) -> bool:

@@ -157,21 +157,22 @@ def pool_message(name: str, pool: Pool, commands: Iterable[Snapshot], time_ms: i
         ran += c["success"] + c["failure"] + c["timeout"] + c["bad_request"]
         rejected += c["thread_pool_rejected"]
         most += snapshot.max_in_flight
-    active = min(pool.admitted, pool.size)
+    size, admitted, waiting = pool.size, pool.admitted, pool.waiting
+    active = max(0, admitted - waiting)
     return json.dumps({
         "type": "HystrixThreadPool",
         "name": name,
         "currentTime": time_ms,
         "currentActiveCount": active,
         "currentCompletedTaskCount": pool.completed,
-        "currentCorePoolSize": pool.size,
-        "currentLargestPoolSize": min(pool.largest, pool.size),
-        "currentMaximumPoolSize": pool.size,
+        "currentCorePoolSize": size,
+        "currentLargestPoolSize": min(pool.largest, size),
+        "currentMaximumPoolSize": size,
         "currentPoolSize": pool.threads,
-        "currentQueueSize": pool.admitted - active,
-        "currentTaskCount": pool.completed + pool.admitted,
+        "currentQueueSize": waiting,
+        "currentTaskCount": pool.completed + admitted,
         "rollingCountThreadsExecuted": ran,
-        "rollingMaxActiveThreads": min(most, pool.size),
+        "rollingMaxActiveThreads": min(most, size),
         "rollingCountCommandRejections": rejected,
         "propertyValue_queueSizeRejectionThreshold": pool.max_queue,
         "propertyValue_metricsRollingStatisticalWindowInMilliseconds": _WINDOW_MS,
@@ -284,8 +285,8 @@ def utilization_message(registry: Sources) -> str:
         "commands": {command.key: {"activeCount": command.snapshot().in_flight} for command in registry},
         "threadpools": {
             name: {
-                "activeCount": min(pool.admitted, pool.size),
-                "queueSize": max(0, pool.admitted - pool.size),
+                "activeCount": max(0, pool.admitted - pool.waiting),
+                "queueSize": pool.waiting,
                 "corePoolSize": pool.size,
                 "poolSize": pool.threads,
             }

@@ -51,11 +51,15 @@ class Source(Protocol):
 class Pool(Protocol):
     """A thread pool; see drivers.workers.WorkerPool."""
 
-    size: int
-    max_queue: int
     completed: int
-    largest: int
+    max_queue: int
 
+    @property
+    def size(self) -> int: ...
+    @property
+    def largest(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
     @property
     def threads(self) -> int: ...
     @property

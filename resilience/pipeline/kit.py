@@ -143,6 +143,8 @@ class Kit:
         renew: Starts over in a forked child; given the machine and the time.
         install: Binds what the texts use to a function's Site; given the Site, the policy and the machine.
         condition: Under which it does anything, for who reads what a call passes; "": always.
+        needs_threads: Whether plain functions must run on worker threads for it.
+        width: How many calls it may let run at once; given the policy; None: it does not bound that.
         calls_back: Whether it calls a function of the user's before it admits a call.
         refusal: The event that its refusals are counted as.
         events: What is counted about it.
@@ -176,6 +178,8 @@ class Kit:
     renew: Callable[[Any, float], None] = _stays
     install: Callable[[Site, Any, Any], None] = _binds_nothing
     condition: str = ""
+    needs_threads: bool = False
+    width: Callable[[Any], int | None] | None = None
     calls_back: bool = False
     refusal: str | None = None
     events: tuple[Telling, ...] = ()

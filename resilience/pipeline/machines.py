@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..core.bulkhead import Slots
 from ..core.circuit import Circuit
 from ..core.events import ShadowRejected, StateChanged
 from ..core.failures import Failures
 from ..core.outcome import Event
-from ..drivers.workers import Isolation, WorkerPool
+from ..drivers.workers import DEFAULT_THREADS, Isolation, WorkerPool
 from ..metrics.recorder import Recorder
 from .environment import Environment
 
@@ -32,6 +32,30 @@ def _shared(kits: tuple[Kit, ...]) -> tuple[Kit, ...]:
     return kits
 
 
+class InForce(Protocol):
+    """What machines need of a command's settings; see resilience.Settings."""
+
+    @property
+    def shadow(self) -> tuple[str, ...]: ...
+    @property
+    def isolation(self) -> str: ...
+
+
+def _threads(policies: dict[Kit, Any], shadow: tuple[str, ...]) -> int:
+    """How many threads stand behind the slots: as many; without a limit that refuses, the default number at least."""
+    bounds = {kit: kit.width(policy) for kit, policy in policies.items()
+              if kit.width is not None and policy is not None}
+    limit = max((width for width in bounds.values() if width is not None), default=None)
+    if limit is None:
+        return DEFAULT_THREADS
+    return max(limit, DEFAULT_THREADS) if any(kit.name in shadow for kit in bounds) else limit
+
+
+def _timeout(policies: dict[Kit, Any]) -> float | None:
+    return next((policy.timeout for kit, policy in policies.items() if kit.name == "timeout" and policy is not None),
+                None)
+
+
 class Machines:
     """The machines of one command.
 
@@ -44,10 +68,12 @@ class Machines:
         recorder: Its statistics.
         failures: What failed last.
         isolation: Runs calls on worker threads; None: they run where the caller is.
+        reserve: Lends threads to functions that run where the caller is, should they need any; None: they never do.
+        is_moved: They have them now.
     """
 
-    __slots__ = ("_kits", "_machines", "changed", "circuit", "clock", "environment", "failures", "group", "isolation",
-                 "key", "recorder", "slots")
+    __slots__ = ("_kits", "_machines", "changed", "circuit", "clock", "environment", "failures", "group", "is_moved",
+                 "isolation", "key", "recorder", "reserve", "slots")
     circuit: Circuit | None
     slots: Slots
 
@@ -57,6 +83,8 @@ class Machines:
         self.changed = changed
         self.failures = Failures()
         self.isolation: Isolation | None = None
+        self.reserve: Callable[[], WorkerPool] | None = None
+        self.is_moved = False
         self.circuit = None
         self._kits: tuple[Kit, ...] = ()
         self._machines: tuple[Any, ...] = ()  # one for each kit
@@ -77,20 +105,29 @@ class Machines:
         """The policies that have machines, and these."""
         return zip(self._kits, self._machines, strict=True)
 
-    def apply(self, new: dict[Kit, Any], old: dict[Kit, Any], shadow: tuple[str, ...],
+    def apply(self, new: dict[Kit, Any], old: dict[Kit, Any], settings: InForce,
               pool: Callable[[], WorkerPool] | None = None) -> list[Afterwards]:
         """Bring policies into force.
 
         Args:
             new: The policies that are to be in force, by kit; None: off.
             old: Those that were.
-            shadow: The gates that only count what they would refuse.
+            settings: Which gates only count what they would refuse, and whether calls run on worker threads.
             pool: Lends threads if a function needs them.
 
         Returns:
             What is yet to be done outside of the registry's lock.
         """
         afterwards = []
+        timeout, threads = _timeout(new), _threads(new, settings.shadow)
+        is_moved = self.reserve is not None and settings.isolation == "thread"
+        lender = self.reserve if is_moved and self.isolation is None and pool is None else pool
+        if lender is not None:
+            lent = lender()  # which hears of another size, if the function says one anew
+            if self.isolation is None:
+                self.isolation = Isolation(self.key, self.slots, lent, timeout, threads)
+        if self.isolation is not None:  # before there are slots for them
+            self.isolation.bring(max(threads, self.isolation.threads))
         for kit, policy in new.items():
             if kit not in self._kits:
                 if policy is not None and kit.start is not None:
@@ -99,8 +136,11 @@ class Machines:
                 after = kit.change(self.of(kit), policy, old.get(kit), self)
                 if after is not None:
                     afterwards.append(after)
-        self._isolate(pool)
-        self._cast_shadow(shadow)
+        self._cast_shadow(settings.shadow)
+        if self.isolation is not None:
+            self.isolation.timeout = timeout
+            self.isolation.bring(threads)
+        self.is_moved = is_moved
         return afterwards
 
     def _start(self, kit: Kit, policy: Any) -> None:
@@ -111,15 +151,6 @@ class Machines:
             self.circuit = machine
         elif isinstance(machine, Slots):
             self.slots = machine
-
-    def _isolate(self, pool: Callable[[], WorkerPool] | None) -> None:
-        timeout = self.named("timeout").timeout
-        if self.isolation is None and pool is not None:
-            self.isolation = Isolation(self.key, self.slots, pool(), timeout)
-        if self.isolation is not None:
-            self.isolation.timeout = timeout
-            if self.slots.limit is not None:
-                self.isolation.pool.grow(self.slots.limit)
 
     def _cast_shadow(self, gates: tuple[str, ...]) -> None:
         for kit, machine in self.each():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Final
 
 from ..core.adaptive import AdaptiveLimit, Limiter
@@ -64,6 +65,7 @@ ADAPTIVE_LIMIT: Final = Kit(
     instead_of={"max_concurrent": "Bulkhead and AdaptiveLimit both say how many calls may run at once; keep one of "
                                   "them"},
     can_be_shadow=True,
+    width=attrgetter("most"),
     calls_back=True,
     text=_TEXT,
     plain=_TEXT,  # it calls the machine's methods already

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Final
 
 from ..core.bulkhead import Bulkhead, Slots
@@ -65,6 +66,7 @@ BULKHEAD: Final = Kit(
         "hedge": "a second attempt would be refused by a bulkhead that the first still fills, and fail the call",
     },
     can_be_off=True,
+    width=attrgetter("max_concurrent"),
     can_be_shadow=True,
     text=_WRITTEN_OUT,
     plain=_PLAIN,

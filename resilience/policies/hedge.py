@@ -52,6 +52,7 @@ HEDGE: Final = Kit(
     name="hedge",
     policy=Hedge,
     about="Begins a second attempt beside one that is slow, and takes the first success.",
+    needs_threads=True,
     no_op={"delay": 3600.0},
     suits=_suits,
     start=_start,

@@ -22,8 +22,6 @@ def _start(timeout: Timeout, machines: Machines) -> Deadlines:
 
 def _change(deadlines: Deadlines, timeout: Timeout | None, old: Any, machines: Machines) -> Afterwards | None:
     deadlines.timeout = None if timeout is None else timeout.timeout
-    if machines.isolation is not None:
-        machines.isolation.timeout = deadlines.timeout
     return None
 
 

@@ -115,7 +115,7 @@ def test_what_a_command_cannot_be_is_a_mistake_and_nothing_changes(registry, fil
     plain = command(key="plain", registry=registry, timeout=None)(lambda: 1).resilience
     other = stock(registry).resilience
     assert [(4, "commands.plain.timeout", "plain: it was decorated without a timeout, so it runs in its caller's "
-             "thread, where none can reach it")] == mistakes_of("""[commands."shop.stock"]
+             "thread, where none can reach it; decorate it with timeout=... or isolation = \"thread\"")] == mistakes_of("""[commands."shop.stock"]
 timeout = 0.2
 [commands.plain]
 timeout = 0.1

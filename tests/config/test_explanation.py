@@ -55,7 +55,7 @@ def test_what_is_switched_off_is_not_in_the_chain(registry):
 
 
 def test_each_function_of_a_command_has_a_chain(registry):
-    @command(key="both", registry=registry)
+    @command(key="both", registry=registry, timeout=1.0)
     def in_a_thread(): ...
 
     @resilience.circuit_breaker(key="both", registry=registry)

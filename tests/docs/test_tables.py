@@ -11,7 +11,6 @@ import attrs
 import diagrams
 import pytest
 from pages import DOCS, rows, section
-from resilience.policies.settings import live_settings
 
 import resilience
 from resilience import (
@@ -59,6 +58,7 @@ from resilience.core.outcome import EVENT_NAMES
 from resilience.gateway import config as gateway_config
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector
+from resilience.policies.settings import live_settings
 from resilience.testing import ManualClock
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from resilience.core.bulkhead import Bulkhead, Slots
 from resilience.drivers.workers import Isolation, Job, WorkerPool
-from resilience.errors import BulkheadFullError, CallTimeoutError
+from resilience.errors import BulkheadFullError, CallTimeoutError, ConfigError, ThreadPoolFullError
 from tests.drivers.until import until
 from tests.forked import forked
 
@@ -152,21 +152,40 @@ def test_commands_of_one_group_share_its_threads_but_not_their_slots(make, stuck
     assert ["done", "done"] == [isolation.wait(job) for isolation, job in jobs]
 
 
-def test_a_pool_grows_while_its_workers_are_busy_unless_it_is_fixed(make, stuck):
-    isolation, fixed = make(size=1), WorkerPool("f", size=1, max_queue=0, fixed=True)
-    jobs = [isolation.submit(stuck, (), {}, 0.0)]
-    isolation.pool.grow(3)
-    isolation.pool.grow(2)
-    fixed.grow(3)
-    jobs += [isolation.submit(stuck, (), {}, 0.0) for _ in range(2)]
-    for _ in range(3):
+def test_a_pool_grows_while_its_workers_are_busy_and_those_who_wait_begin_at_once(make, stuck):
+    isolation = make(size=1, max_queue=2)
+    jobs = [isolation.submit(stuck, (), {}, 0.0) for _ in range(3)]
+    assert stuck.started.acquire(timeout=10)
+    assert 2 == isolation.pool.waiting
+    isolation.pool.configure(3, 0)
+    for _ in range(2):
         assert stuck.started.acquire(timeout=10)
-    with pytest.raises(BulkheadFullError):
+    with pytest.raises(ThreadPoolFullError):
         isolation.submit(stuck, (), {}, 0.0)
     stuck.go.set()
 
     assert ["done"] * 3 == [isolation.wait(job) for job in jobs]
-    assert (3, 1) == (isolation.pool.size, fixed.size)
+    assert (3, 0) == (isolation.pool.size, isolation.pool.waiting)
+
+
+def test_a_pool_that_shrinks_lets_run_what_runs_and_then_holds_to_its_size(make, stuck):
+    isolation = make(size=3, max_queue=3)
+    running = [isolation.submit(stuck, (), {}, 0.0) for _ in range(3)]
+    assert all(stuck.started.acquire(timeout=10) for _ in range(3))
+    isolation.pool.configure(1, 3)
+    with pytest.raises(ThreadPoolFullError):
+        [isolation.submit(stuck, (), {}, 0.0) for _ in range(2)]
+    stuck.go.set()
+    assert ["done"] * 3 == [isolation.wait(job) for job in running]
+    until(lambda: not isolation.pool.admitted)
+    slow = Stuck()
+    jobs = [isolation.submit(slow, (), {}, 0.0) for _ in range(4)]
+    assert slow.started.acquire(timeout=10)
+    assert 3 == isolation.pool.waiting
+    slow.go.set()
+
+    assert ["done"] * 4 == [isolation.wait(job) for job in jobs]
+    assert 1 == slow.peak
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), TimeoutError("mine"), SystemExit(3), KeyboardInterrupt("mine")])
@@ -367,3 +386,19 @@ def test_a_forked_child_has_locks_slots_and_threads_of_its_own(make, stuck):
     stuck.go.set()
 
     assert "done" == isolation.wait(job)
+
+
+@pytest.mark.parametrize(("size", "max_queue", "option"), [
+    (0, 0, "size"), (10_001, 0, "size"), (True, 0, "size"), (2.0, 0, "size"), (1, -1, "max_queue"), (1, 10**6 + 1, "max_queue")])
+def test_a_size_out_of_range_changes_nothing(make, size, max_queue, option):
+    pool = make(size=2, max_queue=3).pool
+    with pytest.raises(ConfigError) as caught:
+        pool.configure(size, max_queue)
+
+    assert option == caught.value.option
+    assert (2, 3) == (pool.size, pool.max_queue)
+
+
+def test_a_pool_to_which_each_command_brings_its_own_threads_has_no_size_to_change():
+    with pytest.raises(ConfigError, match="change max_concurrent"):
+        WorkerPool("g").configure(3, 0)

@@ -67,7 +67,7 @@ def test_a_child_forked_while_guards_change_can_configure_them(registry, module,
 
 
 def test_a_listener_may_fork_in_the_middle(registry):
-    call, statuses = command(key="k", registry=registry)(len), []
+    call, statuses = command(key="k", registry=registry, timeout=1.0)(len), []
     parent = os.getpid()
 
     def fork(event):

@@ -60,7 +60,7 @@ def test_a_name_with_a_line_break_leaves_the_message_on_one_line(registry, tmp_p
 def test_a_byte_order_mark_is_no_mistake(registry, tmp_path):
     file = tmp_path / "resilience.toml"
     file.write_bytes(b"\xef\xbb\xbf[defaults]\r\ntimeout = 0.5\r\n")
-    call = command(key="k", registry=registry)(len)
+    call = command(key="k", registry=registry, timeout=1.0)(len)
     configure(file, registry=registry, environ={})
     assert 0.5 == call.resilience.settings.timeout
 

@@ -21,7 +21,7 @@ def file(tmp_path):
 
 
 def test_a_change_while_the_file_is_read_for_the_first_time_is_seen(registry, file, monkeypatch):
-    call, read = command(key="k", registry=registry)(len), Document.read.__func__
+    call, read = command(key="k", registry=registry, timeout=1.0)(len), Document.read.__func__
 
     def read_and_change(path):
         document = read(Document, path)

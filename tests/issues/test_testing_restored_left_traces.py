@@ -143,7 +143,7 @@ TABLES = {"defaults": {"timeout": 3.0}}
 def test_a_configuration(registry, how, tmp_path):
     file = tmp_path / "resilience.toml"
     file.write_text('[defaults]\ntimeout = 2.0\n[guards]\n"json:dumps" = { timeout = false }\n')
-    work = command(registry=registry)(len)
+    work = command(registry=registry, timeout=1.0)(len)
     configuration = configure(file, registry=registry, environ={}, watch=True)
     with restored(registry):
         if "replaced" in how:
