@@ -55,7 +55,7 @@ export class Board {
     if (this.fleet.dirty.size > 0 || this.fleet.commands.size !== this.tiles.size || now - this._sortedAt >= this.sortEveryMs) this.schedule();
     for (const tile of this.tiles.values()) {
       const command = this.fleet.commands.get(tile.key);
-      if (tile.visible && command !== undefined) tile.drawTime(command, now);
+      if (tile.visible && command !== undefined) tile.drawTime(command, this.fleet, now);
     }
   }
 
@@ -106,7 +106,7 @@ export class Board {
       tile = new Tile(this.template, command);
       this.tiles.set(command.key, tile);
       this._byElement.set(tile.element, tile);
-      tile.drawTime(command, performance.now());
+      tile.drawTime(command, this.fleet, performance.now());
       this._mustOrder = true;
     }
     return tile;
@@ -164,7 +164,7 @@ export class Board {
       const tile = this._byElement.get(target);
       const command = this.fleet.commands.get(tile.key);
       tile.visible = isIntersecting;
-      if (isIntersecting && command !== undefined) tile.drawTime(command, now);
+      if (isIntersecting && command !== undefined) tile.drawTime(command, this.fleet, now);
     }
   }
 
