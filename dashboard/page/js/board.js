@@ -8,6 +8,7 @@
 // over them or the keyboard is inside: nothing jumps away from under a finger. Nothing is animated either: a transition
 // on a few circles would keep a browser busier than a thousand commands do.
 
+import { places } from "./names.js";
 import { held, matcher, ordered } from "./ordering.js";
 import { niceCeiling } from "./scales.js";
 import { Tile } from "./tile.js";
@@ -31,6 +32,7 @@ export class Board {
     this._pointerAt = -Infinity;
     this._frame = 0;
     this._mustOrder = false;
+    this._mustName = false;
     this._sight = new IntersectionObserver((entries) => this._seen(entries), { rootMargin: "200px" });
     this._byElement = new WeakMap();
     this._watchPointer();
@@ -72,6 +74,7 @@ export class Board {
     if (this.fleet.commands.size !== this.tiles.size) this._rescale();
     const finished = this._drawDirty(start, deadline);
     this._sweep();
+    if (this._mustName && this.tiles.size === this.fleet.commands.size) this._cutNames();
     const due = start - this._sortedAt >= this.sortEveryMs;
     if (this._mustOrder || due) this._order(start);
     if (!finished) this.schedule();
@@ -108,8 +111,16 @@ export class Board {
       this._byElement.set(tile.element, tile);
       tile.drawTime(command, this.fleet, performance.now());
       this._mustOrder = true;
+      this._mustName = true;
     }
     return tile;
+  }
+
+  /** Names that would look alike are cut where they differ; known only when all of them are. */
+  _cutNames() {
+    const found = places([...this.tiles.keys()]);
+    for (const [key, tile] of this.tiles) tile.cutName(found.get(key) ?? 0);
+    this._mustName = false;
   }
 
   /** Take the tiles of departed commands away. */

@@ -143,7 +143,7 @@ export class Fleet {
       return;
     }
     if (before !== undefined && reading.transitions === null) this._notice(command, before.reading, reading, now);
-    if (before === undefined && reading.history !== null) command.history.fill(seconds(reading.history, now));
+    if (before === undefined && reading.history !== null) command.history.fill(seconds(reading, now));
     reading.history = null;
     command.reporters.set(id, { reading, at: now, stream });
     command.lastAt = now;
@@ -188,15 +188,14 @@ function reporterId(stream, instance) {
   return `${stream} ${instance}`;
 }
 
-/** Points of a reporter's history as a point per second before this one: [{second, rate, unhappy}], oldest first. */
-function seconds(history, now) {
+/** What a reporter did before its first reading, a point per second: [{second, rate, unhappy}], oldest first. */
+function seconds(reading, now) {
   const last = Math.floor(now / 1000) - 1;
   const points = [];
-  for (const { age, rate, failed } of history) {
-    const second = Math.floor((now - age * 1000) / 1000);
+  for (const { age, rate, failed } of [...reading.history, { age: 0, rate: reading.rate, failed: reading.failedRate }]) {
+    const second = Math.min(last, Math.floor(now / 1000 - age));
     const from = points.length > 0 ? points.at(-1).second + 1 : second;
-    if (second - from > SLOTS) continue;
-    for (let s = from; s <= Math.min(second, last); s += 1) points.push({ second: s, rate, unhappy: failed });
+    for (let s = Math.max(from, last - SLOTS + 1); s <= second; s += 1) points.push({ second: s, rate, unhappy: failed });
   }
   return points;
 }

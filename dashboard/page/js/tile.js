@@ -33,6 +33,7 @@ export class Tile {
     this.element = template.content.firstElementChild.cloneNode(true);
     this.visible = true;
     this.drawnAt = -Infinity;
+    this._place = null;
     this._text = new Map();
     this._value = new Map();
     this._attribute = new Map();
@@ -76,11 +77,17 @@ export class Tile {
     this._drawInstances(command, fleet.troubled(command, now));
   }
 
+  /** Cut the name, where there is no room for it, at another place than near its end; 0: near its end. */
+  cutName(place) {
+    if (place === this._place) return;
+    this._place = place;
+    showName(this._slots.get("name"), this.key, place);
+  }
+
   _name(command) {
     const title = `command-${(serial += 1)}`;
-    const name = this._slots.get("name");
-    name.id = title;
-    showName(name, command.key);
+    this._slots.get("name").id = title;
+    this.cutName(0);
     this.element.setAttribute("aria-labelledby", title);
     this.element.dataset.command = command.key;
   }
