@@ -105,7 +105,8 @@ export class Tile {
     this._show("retry", view.retryAfter !== null && view.retryAfter > 0 && view.course !== "forced" && !stale);
     const course = COURSES[view.course] ?? "";
     this._field("course", course === "" || stale ? "" : say(course), view.course);
-    this._field("reason", view.reason, view.reason);
+    const reason = view.reason || refusedBy(view);
+    this._field("reason", reason, reason);
     const several = view.hosts > 1 || view.silent > 0;
     const instances = view.silent > 0 ? say("instances_silent", view.hosts, view.silent) : say("instances", view.hosts);
     this._field("instances", several ? instances : "", view.hosts);
@@ -238,6 +239,14 @@ export class Tile {
   }
 }
 
+
+/** Why calls fail that never ran: the limit that refuses most of them; "" if none refuses so many that it hurts. */
+function refusedBy(view) {
+  const [worst] = REFUSALS.slice(1).sort((a, b) => view.counts[b] - view.counts[a]);
+  const refused = view.counts[worst];
+  if (errorSeverity(view.errorRate) === 0 || 2 * refused < view.errors) return "";
+  return say("refused_by", say(worst), shortText(refused), shortText(view.requests));
+}
 
 /** How full: "full" as soon as one instance is, "high" near it. */
 function loadLevel(view) {

@@ -81,6 +81,7 @@ export const TABLE = Object.freeze({
   since: [(age) => `since ${age}`, (age) => `${age} 전부터`],
   failing_for: [(age) => `failing for ${age}`, (age) => `${age} 동안 오류`],
   failing_longer: [(age) => `failing for ${age} or longer`, (age) => `${age} 이상 오류`],
+  refused_by: [(kind, n, all) => `${kind}: ${n} of ${all} requests`, (kind, n, all) => `${kind}: 요청 ${all}건 중 ${n}건`],
   failure_when: [(age, n, text) => `${age} ago${n > 1 ? `, ${text} like it` : ""}`, (age, n, text) => `${age} 전${n > 1 ? `, 같은 오류 ${text}건` : ""}`],
   last_failure: ["Last failure", "마지막 오류"],
   in_trouble: ["Instances in trouble", "문제가 있는 인스턴스"],
@@ -138,9 +139,13 @@ export const TABLE = Object.freeze({
   trigger_rested: ["rested", "대기 끝"],
   trigger_probe_failed: ["probe failed", "시험 호출 실패"],
   trigger_probes_passed: ["probes passed", "시험 호출 성공"],
-  trigger_forced: ["forced", "강제"],
+  trigger_probes_lost: ["probes lost", "시험 호출 응답 없음"],
+  trigger_forced_open: ["forced open", "강제 열림"],
+  trigger_forced_closed: ["forced closed", "강제 닫힘"],
+  trigger_disabled: ["disabled", "사용 안 함"],
   trigger_released: ["released", "해제"],
   trigger_reset: ["reset", "초기화"],
+  trigger_restored: ["restored", "복원"],
 
   // The legend.
   legend_circle: [
