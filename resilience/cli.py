@@ -68,7 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--duration", type=_seconds, metavar="SECONDS",
                       help="end by itself, with a summary (default: run until interrupted)")
 
-    gateway = add("gateway", _gateway, "run the gateway that a file describes", "It stops cleanly on SIGINT and SIGTERM.")
+    gateway = add("gateway", _gateway, "run the gateway that a file describes",
+                  "It stops cleanly on SIGINT and SIGTERM.")
     gateway.add_argument("config", metavar="CONFIG.toml", help="the file")
     gateway.add_argument("--workers", type=_count, default=1, metavar="N", help="processes (default: %(default)s)")
 
@@ -80,11 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     board = add("dashboard", _dashboard, "watch the metrics streams of running services",
                 "The page shows every command of the streams. It has no login: whoever reaches the address sees it.")
     board.add_argument("--stream", action="append", required=True, metavar="URL",
-                       help="a /resilience.stream, or a /hystrix.stream of any Hystrix or Turbine; may be given several times")
+                       help="a /resilience.stream, or a /hystrix.stream of any Hystrix or Turbine; "
+                            "may be given several times")
     board.add_argument("--host", type=_host, default="127.0.0.1", metavar="HOST",
                        help="the address to listen on; 0.0.0.0 is every one of this machine (default: %(default)s)")
     board.add_argument("--port", type=_port, default=8090, metavar="PORT", help="the port (default: %(default)s)")
-    board.add_argument("--title", default="resilience", metavar="TEXT", help="what the page calls itself (default: %(default)s)")
+    board.add_argument("--title", default="resilience", metavar="TEXT",
+                       help="what the page calls itself (default: %(default)s)")
     return parser
 
 

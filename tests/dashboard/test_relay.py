@@ -294,7 +294,7 @@ async def test_relays_are_bounded_and_every_way_to_end_one_makes_room(
                 await _first_event(dashboard, stream, RuntimeError("the server's own fault"))
         held = [asyncio.create_task(dashboard(scope("/stream/0"), _never, _ignore)) for _ in range(2)]
         await asyncio.to_thread(stream.wait_for_connections, 2)
-        refused = await request(dashboard, "/stream/0")
+        refused = await asyncio.wait_for(request(dashboard, "/stream/0"), 10)
         for task in held:
             task.cancel()
         await asyncio.wait(held)
