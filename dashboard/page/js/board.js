@@ -1,7 +1,7 @@
 // Board: the tiles on the page, when they are redrawn and when they may move.
 //
 // Theory of operation. Messages only mark commands dirty. One animation frame at a time, tiles are redrawn for at most
-// FRAME_MS (longer while a page fills), those on screen first; the rest waits for the next frame. Tiles off screen are
+// FRAME_MS (longer while a page fills or many wait), those on screen first; the rest waits for the next frame. Tiles off screen are
 // redrawn at most every OFF_SCREEN_MS. So a thousand commands cost smoothness, never responsiveness.
 //
 // Tiles are put in order every `sortEveryMs` and at once when the reader asks, but not while a pointer has lately moved
@@ -14,8 +14,10 @@ import { niceCeiling } from "./scales.js";
 import { Tile } from "./tile.js";
 
 const FRAME_MS = 8;
+const BUSY_FRAME_MS = 16; // with more than BACKLOG tiles to redraw, numbers must not grow old
+const BACKLOG = 200;
 const OFF_SCREEN_MS = 1500;
-const FIRST_FRAME_MS = 40;
+const FIRST_FRAME_MS = 150; // each frame lays out what it added: fewer frames fill a page of a thousand sooner
 const FILLING = 50; // with more tiles than this still to be made, being complete comes before being smooth
 
 export class Board {
@@ -70,7 +72,8 @@ export class Board {
     this._frame = 0;
     const start = performance.now();
     const filling = this.fleet.commands.size - this.tiles.size > FILLING;
-    const deadline = start + (filling ? FIRST_FRAME_MS : FRAME_MS);
+    const busy = this.fleet.dirty.size > BACKLOG;
+    const deadline = start + (filling ? FIRST_FRAME_MS : busy ? BUSY_FRAME_MS : FRAME_MS);
     if (this.fleet.commands.size !== this.tiles.size) this._rescale();
     const finished = this._drawDirty(start, deadline);
     this._sweep();

@@ -242,9 +242,10 @@ export class Tile {
 
 /** Why calls fail that never ran: the limit that refuses most of them; "" if none refuses so many that it hurts. */
 function refusedBy(view) {
+  if (view.rejected === 0 || 2 * view.rejected < view.errors || errorSeverity(view.errorRate) === 0) return "";
   const [worst] = REFUSALS.slice(1).sort((a, b) => view.counts[b] - view.counts[a]);
   const refused = view.counts[worst];
-  if (errorSeverity(view.errorRate) === 0 || 2 * refused < view.errors) return "";
+  if (2 * refused < view.errors) return "";
   return say("refused_by", say(worst), shortText(refused), shortText(view.requests));
 }
 
