@@ -26,7 +26,6 @@ def instance() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-_SLICE_S: Final = WINDOW_S / BUCKETS
 _LATENCIES: Final = ("mean", "p0", "p25", "p50", "p75", "p90", "p95", "p99", "p995", "p100")
 
 # The part of a message that changes from tick to tick, filled in by %; a third of json.dumps's cost.
@@ -40,6 +39,7 @@ _NUMBERS: Final = (
     '"has_fallback":%s,'
     '"transitions":['
 )
+_SLICE_S: Final = WINDOW_S / BUCKETS
 
 
 class Encoder:
