@@ -12,7 +12,8 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping
+from contextlib import aclosing
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -45,12 +46,14 @@ class Ticker:
         messages: Makes the tick's messages.
         interval: Seconds between ticks.
         ping: What a tick begins with, so that a dead connection is noticed although there is no data.
+        opening: Makes what a new listener is told first, instead of waiting for a tick.
         max_listeners: One more is turned away.
     """
 
     def __init__(self, messages: Callable[[], Iterator[str]], *, interval: float, ping: bytes,
-                 max_listeners: int) -> None:
+                 max_listeners: int, opening: Callable[[], Iterator[str]] = lambda: iter(())) -> None:
         self._messages, self._interval, self.ping = messages, interval, ping
+        self._opening = opening
         self.max_listeners = max_listeners
         self._listeners: set[asyncio.Queue[list[bytes]]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -80,22 +83,27 @@ class Ticker:
             due = min(max(due, now), now + self._interval)  # the loop's clock may have gone back
             await asyncio.sleep(due - now)
             due += self._interval
-            chunks = await self._tick()
+            chunks = [self.ping, *[chunk async for chunk in _encoded(self._messages())]]
             for queue in self._listeners:
                 if queue.empty():
                     queue.put_nowait(chunks)
 
-    async def _tick(self) -> list[bytes]:
-        chunks, some = [self.ping], []
-        for message in self._messages():
-            some.append(f"data: {message}\n\n")
-            if len(some) == _SLICE:
-                chunks.append("".join(some).encode())
-                some = []
-                await asyncio.sleep(0)
-        if some:
-            chunks.append("".join(some).encode())
-        return chunks
+    def opening(self) -> AsyncGenerator[bytes, None]:
+        """What a new listener is told first."""
+        return _encoded(self._opening())
+
+
+async def _encoded(messages: Iterator[str]) -> AsyncGenerator[bytes, None]:
+    """Events in slices, after each of which others get their turn."""
+    some = []
+    for message in messages:
+        some.append(f"data: {message}\n\n")
+        if len(some) == _SLICE:
+            yield "".join(some).encode()
+            some = []
+            await asyncio.sleep(0)
+    if some:
+        yield "".join(some).encode()
 
 
 class Telemetry:
@@ -108,14 +116,15 @@ class Telemetry:
         hystrix_encoder, own_encoder = hystrix.Encoder(), stream.Encoder()
 
         def ticker(messages: Callable[[], Iterator[str]], every: float = interval,
-                   ping: bytes = _HYSTRIX_PING) -> Ticker:
-            return Ticker(messages, interval=every, ping=ping, max_listeners=max_streams)
+                   ping: bytes = _HYSTRIX_PING, **more: Callable[[], Iterator[str]]) -> Ticker:
+            return Ticker(messages, interval=every, ping=ping, max_listeners=max_streams, **more)
 
         self._tickers = {
             "/hystrix.stream": ticker(lambda: hystrix_encoder.messages(registry, _time_ms())),
             "/hystrix/config.stream": ticker(lambda: iter([hystrix.config_message(registry)]), config_interval),
             "/hystrix/utilization.stream": ticker(lambda: iter([hystrix.utilization_message(registry)])),
-            "/resilience.stream": ticker(lambda: own_encoder.messages(registry, _time_ms()), ping=_PING),
+            "/resilience.stream": ticker(lambda: own_encoder.messages(registry, _time_ms()), ping=_PING,
+                                         opening=lambda: own_encoder.opening(registry, _time_ms())),
         }
         self._pages = {"/metrics": self._metrics, "/health": self._health}
 
@@ -156,6 +165,11 @@ class Telemetry:
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
             await send({"type": "http.response.body", "body": ticker.ping, "more_body": True})
+            async with aclosing(ticker.opening()) as opening:
+                async for chunk in opening:
+                    if gone.done():
+                        return
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
             while True:
                 tick = asyncio.ensure_future(queue.get())
                 await asyncio.wait((tick, gone), return_when=asyncio.FIRST_COMPLETED)

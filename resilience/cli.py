@@ -57,26 +57,40 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"resilience {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="services that break, the gateway in front, and the dashboard")
-    demo.add_argument("--gateway-port", type=_port, default=8080, metavar="PORT")
-    demo.add_argument("--admin-port", type=_port, default=8090, metavar="PORT")
-    demo.add_argument("--duration", type=_seconds, metavar="SECONDS", help="end by itself, with a summary")
-    demo.set_defaults(run=_demo)
+    def add(name: str, run: Callable[[argparse.Namespace], int], summary: str, more: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {more}")
+        one.set_defaults(run=run)
+        return one
 
-    gateway = commands.add_parser("gateway", help="run the gateway that a file describes")
-    gateway.add_argument("config", metavar="CONFIG.toml")
-    gateway.add_argument("--workers", type=_count, default=1, metavar="N")
-    gateway.set_defaults(run=_gateway)
+    demo = add("demo", _demo, "services that break, the gateway in front, and the dashboard",
+               "Everything listens on 127.0.0.1; the story is told in the terminal.")
+    demo.add_argument("--gateway-port", type=_port, default=8080, metavar="PORT",
+                      help="where the gateway listens (default: %(default)s)")
+    demo.add_argument("--admin-port", type=_port, default=8090, metavar="PORT",
+                      help="where the dashboard and the telemetry are (default: %(default)s)")
+    demo.add_argument("--duration", type=_seconds, metavar="SECONDS",
+                      help="end by itself, with a summary (default: run until interrupted)")
 
-    check = commands.add_parser("check", help="explain every mistake in a gateway's or a library's file")
-    check.add_argument("config", metavar="CONFIG.toml", nargs="?")
+    gateway = add("gateway", _gateway, "run the gateway that a file describes",
+                  "It stops cleanly on SIGINT and SIGTERM.")
+    gateway.add_argument("config", metavar="CONFIG.toml", help="the file")
+    gateway.add_argument("--workers", type=_count, default=1, metavar="N", help="processes (default: %(default)s)")
+
+    check = add("check", _check, "explain every mistake in a gateway's or a library's file",
+                "Each comes with file, line and key. The exit status is 0 if the file is fine, else 2.")
+    check.add_argument("config", metavar="CONFIG.toml", nargs="?", help="the file")
     check.add_argument("--schema", action="store_true", help="print the JSON Schema of the library's file")
-    check.set_defaults(run=_check)
 
-    board = commands.add_parser("dashboard", help="watch the metrics streams of running services")
-    board.add_argument("--stream", action="append", required=True, metavar="URL", help="may be given several times")
-    board.add_argument("--port", type=_port, default=8090, metavar="PORT")
-    board.set_defaults(run=_dashboard)
+    board = add("dashboard", _dashboard, "watch the metrics streams of running services",
+                "The page shows every command of the streams. It has no login: whoever reaches the address sees it.")
+    board.add_argument("--stream", action="append", required=True, metavar="URL",
+                       help="a /resilience.stream, or a /hystrix.stream of any Hystrix or Turbine; "
+                            "may be given several times")
+    board.add_argument("--host", type=_host, default="127.0.0.1", metavar="HOST",
+                       help="the address to listen on; 0.0.0.0 is every one of this machine (default: %(default)s)")
+    board.add_argument("--port", type=_port, default=8090, metavar="PORT", help="the port (default: %(default)s)")
+    board.add_argument("--title", default="resilience", metavar="TEXT",
+                       help="what the page calls itself (default: %(default)s)")
     return parser
 
 
@@ -140,9 +154,9 @@ def _dashboard(options: argparse.Namespace) -> int:
 
     from .gateway import server
 
-    bind = f"127.0.0.1:{options.port}"
+    bind = f"{options.host}:{options.port}"
     try:
-        server.run_app(dashboard(options.stream), bind,
+        server.run_app(dashboard(options.stream, title=options.title), bind,
                        ready=lambda: print(f"Dashboard   http://{bind}/", flush=True))
     except server.ServeError as error:
         _fail(str(error), 1)
@@ -158,6 +172,13 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; it must be a whole number from 1 to 65535")
     return int(text)
+
+
+def _host(text: str) -> str:
+    bare = text.removeprefix("[").removesuffix("]")
+    if not bare or any(character.isspace() or character in "/@[]" for character in bare):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a host; it must be a name or an address of this machine")
+    return f"[{bare}]" if ":" in bare else bare
 
 
 def _count(text: str) -> int:

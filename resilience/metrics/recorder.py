@@ -26,9 +26,10 @@ from typing import Final
 import attrs
 
 from ..core.histogram import EMPTY, Latency, Lifetime, RollingHistogram
-from ..core.outcome import EVENT_NAMES, SUCCESS, Event
+from ..core.outcome import EVENT_NAMES, REFUSALS, SUCCESS, Event
 from ..core.reentrance import MET, Guard
 from ..core.window import Tally, TimeWindow
+from .history import PastRates, RateHistory
 
 WINDOW_S: Final = 10.0
 BUCKETS: Final = 10
@@ -37,6 +38,7 @@ LATENCY_SLICES: Final = 6
 BATCH: Final = 256  # successes that may be pending, a power of two: a kilobyte, and one lock for all of them
 _COMMON: Final = int(Event.CANCELLED) + 1
 _ALL: Final = len(EVENT_NAMES)
+_ERRORS: Final = (int(Event.FAILURE), int(Event.TIMEOUT), *(EVENT_NAMES.index(name) for name in REFUSALS))
 _CACHED: Final = (int(Event.RESPONSES_FROM_CACHE),)
 _REFUSED: Final = (int(Event.SHORT_CIRCUITED), int(Event.FALLBACK_MISSING), int(Event.EXCEPTIONS_THROWN))
 
@@ -65,8 +67,8 @@ class Recorder:
         own_events: Names and numbers of the events of users' policies.
     """
 
-    __slots__ = ("_cached", "_counts", "_guard", "_histogram", "_peaks", "_refusals", "_take_peak", "bump_refused",
-                 "edge", "own_events", "pending")
+    __slots__ = ("_cached", "_counts", "_guard", "_histogram", "_past", "_peaks", "_refusals", "_take_peak",
+                 "bump_refused", "edge", "own_events", "pending")
 
     def __init__(self, *, now: float, take_peak: Callable[[], int] = lambda: 0) -> None:
         self._take_peak = take_peak
@@ -89,6 +91,7 @@ class Recorder:
         self._guard.renew()
         self._counts = TimeWindow(_COMMON, window=WINDOW_S, buckets=BUCKETS, now=now)
         self._histogram = RollingHistogram(window=LATENCY_WINDOW_S, slices=LATENCY_SLICES, now=now)
+        self._past = RateHistory()
         self._peaks = [0]  # per slice, oldest first
         self._refusals = Tally()
         self.bump_refused = self._refusals.bump  # for one who has looked at ``edge`` himself
@@ -145,6 +148,11 @@ class Recorder:
             return _whole(self._counts.totals), self._histogram.expired()
         return totals  # type: ignore[no-any-return]
 
+    def past(self, now: float) -> PastRates:
+        """Requests and errors of the last two minutes; nothing while its own thread is at work."""
+        past = self._guard.ask(self._read_past, now)
+        return PastRates([], [], 0) if past is MET else past
+
     def bins(self, now: float) -> dict[int, int]:
         """The percentile window as mergeable {bin: count}; see core.histogram."""
         bins = self._guard.ask(self._bins, now)
@@ -190,6 +198,10 @@ class Recorder:
         self._peaks[-1] = max(self._peaks[-1], self._take_peak())
         return Reading(_whole(self._counts.sums(now)), max(self._peaks), self._histogram.latency(now))
 
+    def _read_past(self, now: float) -> PastRates:
+        self._roll(now)
+        return self._past.read()
+
     def _bins(self, now: float) -> dict[int, int]:
         self._roll(now)
         self._drain()
@@ -210,6 +222,10 @@ class Recorder:
         peak = self._take_peak()
         self._peaks[-1] = max(self._peaks[-1], peak)
         steps = self._counts.roll(now)
+        totals = self._counts.totals
+        bad = _ERRORS if not self.own_events else (*_ERRORS, *(number for _, number in self.own_events))
+        errors = sum(totals[event] for event in bad if event < len(totals))
+        self._past.close(totals[SUCCESS] + errors, errors, steps)
         self._peaks.extend([0] * min(steps, BUCKETS))
         del self._peaks[:-BUCKETS]
         self._peaks[-1] = min(peak, self._take_peak() + ended)  # what was in flight until now was so in the new slice

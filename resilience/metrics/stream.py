@@ -18,6 +18,8 @@ from typing import Final
 
 from ..core.events import State
 from ..core.outcome import EVENT_NAMES
+from .history import STEP_SLICES
+from .recorder import BUCKETS, WINDOW_S
 from .snapshot import Snapshot
 from .source import Source, Sources
 
@@ -39,8 +41,10 @@ _NUMBERS: Final = (
     + '},"latency_s":{'
     + ",".join(f'"{name}":%.6f' for name in _LATENCIES)
     + '},"in_flight":%d,"max_in_flight":%d,"max_concurrent":%s,"abandoned":%d,"timeout_s":%s,"isolation":"%s",'
+    '"has_fallback":%s,'
     '"transitions":['
 )
+_SLICE_S: Final = WINDOW_S / BUCKETS
 
 
 @functools.cache
@@ -66,6 +70,17 @@ class Encoder:
             del self._heads[gone]
             yield json.dumps({"type": "ResilienceRemoved", "key": gone, "instance": self._instance})
 
+    def opening(self, registry: Sources, time_ms: int) -> Iterator[str]:
+        """What one new listener is told first: every command, with what it did in the last two minutes."""
+        for command in registry:
+            past = command.recorder.past(registry.clock())
+            message = self.command(command, command.snapshot(), time_ms)
+            if past.requests:
+                history = {"step_s": STEP_SLICES * _SLICE_S, "age_s": past.age * _SLICE_S,
+                           "requests": past.requests, "errors": past.errors}
+                message = f'{message[:-1]},"history":{json.dumps(history, separators=(",", ":"))}}}'
+            yield message
+
     def command(self, command: Source, snapshot: Snapshot, time_ms: int) -> str:
         """A ResilienceCommand message."""
         head = self._heads.get(snapshot.key)
@@ -86,6 +101,7 @@ class Encoder:
             latency.p995, latency.p100,
             snapshot.in_flight, snapshot.max_in_flight, _or_null(snapshot.max_concurrent), snapshot.abandoned,
             _or_null(settings.timeout), settings.isolation,
+            "true" if settings.has_fallback else "false",
         )
         transitions = ",".join(
             f'{{"term":{event.term},"from":"{event.old}","to":"{event.new}","trigger":"{event.trigger}",'

@@ -123,6 +123,101 @@ def test_history_keeps_two_minutes_and_shows_gaps(evaluate: Evaluate) -> None:
     assert [[True, False, False, True], [5, None, None, 7, None], 120, 1] == evaluate("history", body)
 
 
+def test_what_an_instance_did_before_it_was_heard_is_added_to_what_is_known(evaluate: Evaluate) -> None:
+    body = """
+        const h = new m.History();
+        h.put(1000, 5, 1);
+        h.put(1001, 5, 1);
+        h.fill([999, 1000, 1001].map(second => ({ second, rate: 2, unhappy: 2 })));
+        h.fill([]);
+        const tail = h.until(1002).slice(-5).map(p => [p.rate, p.unhappy].map(n => Number.isNaN(n) ? null : n));
+        const fresh = new m.History();
+        fresh.fill([998, 999].map(second => ({ second, rate: 2, unhappy: 0 })));
+        return [tail, fresh.until(999).slice(-3).map(p => Number.isNaN(p.rate) ? null : p.rate), fresh.put(999, 1, 0),
+            fresh.put(1000, 1, 0)];"""
+    expected = [[[None, None], [2, 2], [7, 3], [7, 3], [None, None]], [None, 2, 2], False, True]
+    assert expected == evaluate("history", body)
+
+
+def test_how_long_calls_have_been_failing_is_counted_back_to_a_better_second(evaluate: Evaluate) -> None:
+    body = """
+        const failing = (points) => {
+            const h = new m.History();
+            points.forEach(([rate, bad], i) => h.put(i, rate, bad));
+            return h.failing(0.1);
+        };
+        return [failing([]), failing([[10, 0], [10, 1], [10, 5]]), failing([[10, 5], [10, 0.9]]), failing([[10, 9], [0, 0]]),
+            failing(Array(200).fill([10, 9]))];"""
+    nothing = {"seconds": 0, "longer": False}
+    expected = [nothing, {"seconds": 2, "longer": False}, nothing, nothing, {"seconds": 120, "longer": True}]
+    assert expected == evaluate("history", body)
+
+
+def test_a_history_counts_once_for_each_instance_and_its_steps_become_seconds(evaluate: Evaluate) -> None:
+    run = """
+        const fleet = new m.Fleet({ staleAfterMs: 1000, forgetAfterMs: 500_000 });
+        const say = (instance, now, history) => fleet.apply(0, JSON.stringify({ type: 'ResilienceCommand', key: 'k', instance,
+            rate: 4, window_s: 10, requests: 40, errors: 40, error_rate: 1, ...(history ? { history } : {}) }), now);
+        const past = { step_s: 5, age_s: 2, requests: [0, 10, 20, 30], errors: [0, 0, 0, 30] };
+        const at = (second) => {
+            const p = fleet.commands.get('k').history.until(second).at(-1);
+            return [p.rate, p.unhappy].map(n => Number.isNaN(n) ? null : n);
+        };
+        say('a', 100_500, past);
+        const once = [82, 83, 84, 88, 89, 93, 94, 98, 99, 100].map(at);
+        say('a', 100_900, past);
+        const again = [93, 98].map(at);
+        say('b', 100_950, past);
+        const both = [93, 98].map(at);
+        return [once, again, both];"""
+    zero, ramp, mixed, bad, live = [0, 0], [1, 0], [3, 0], [5, 3], [4, 4]
+    once = [[None, None], zero, ramp, ramp, mixed, mixed, bad, bad, live, live]
+    assert [once, [mixed, bad], [[6, 0], [10, 6]]] == evaluate("fleet", run)
+
+
+@pytest.mark.parametrize("history", [None, 7, [], {}, {"requests": 3, "errors": []}, {"requests": ["x", None, -1], "errors": [1]},
+                                     {"requests": [1e308] * 5000, "errors": [1] * 5000, "step_s": 1e-9, "age_s": 1e300}])  # fmt: skip
+def test_a_history_that_makes_no_sense_does_no_harm(evaluate: Evaluate, history: object) -> None:
+    run = """
+        const fleet = new m.Fleet({ staleAfterMs: 1000, forgetAfterMs: 5000 });
+        fleet.apply(0, JSON.stringify({ type: 'ResilienceCommand', key: 'k', rate: 3, history: x }), 100_000);
+        const points = fleet.commands.get('k').history.until(100);
+        return [points.length, points.at(-1).rate];"""
+    assert [120, 3] == evaluate("fleet", run, history)
+
+
+def test_a_long_name_is_cut_at_a_separator_near_its_end_and_never_inside_a_letter(evaluate: Evaluate) -> None:
+    names = [
+        "short", "exactly.twenty.chars", "com.example.shop.inventory.stock_of_warehouse", "n" * 60,
+        "\U0001f525" * 40, "e\u0301" * 40, "\U0001f468\u200d\U0001f469\u200d\U0001f467" * 12, "",
+    ]  # fmt: skip
+    found = evaluate("names", "return x.map(name => m.pieces(name))", names)
+    assert names == ["".join(pieces) for pieces in found]
+    assert ["short", ""] == found[0]
+    assert ["com.example.shop.inventory", ".stock_of_warehouse"] == found[2]
+    for _, tail in found:
+        assert tail[:1] not in ("\u0301", "\u200d")
+        assert len(tail.encode("utf-16-le")) // 2 <= 32
+
+
+def test_names_that_begin_and_end_alike_are_cut_where_they_differ(evaluate: Evaluate) -> None:
+    names = [f"com.example.platform.payments.{region}.charge_card_by_token" for region in ("eu-west", "us-east")]
+    others = ["com.example.platform.payments.refund_by_token", "a", "b" * 80]
+    found = dict(evaluate("names", "return [...m.places(x)]", [*names, *others]))
+    assert {name: len("com.example.platform.payments.") for name in names} == found
+
+
+def test_a_thousand_names_are_compared_in_a_moment(evaluate: Evaluate) -> None:
+    body = """
+        const names = Array.from({ length: 1000 }, (_, i) => `${'service.'.repeat(20)}${i}.operation_of_the_same_name`);
+        const before = performance.now();
+        const found = m.places(names);
+        return [found.size, performance.now() - before];"""
+    size, milliseconds = evaluate("names", body)
+    assert size == 1000
+    assert milliseconds < 500
+
+
 def test_a_held_order_keeps_what_stands_and_appends_what_is_new(evaluate: Evaluate) -> None:
     body = "return m.held(['new', 'a', 'b'].map(key => ({ key })), ['b', 'gone', 'a']).map(c => c.key)"
     assert ["b", "a", "new"] == evaluate("ordering", body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.messages import OpenPage, resilience
+from tests.browser.messages import OpenPage, hystrix, resilience
 from tests.dashboard.servers import StreamServer
 
 pytestmark = pytest.mark.browser
@@ -25,7 +25,18 @@ def expect_keys(page: Page, *expected: str) -> None:
     )
 
 
-def test_60_percent_at_2_per_second_stands_above_1_percent_at_1000_per_second(
+def test_ten_failed_calls_a_second_stand_above_one_however_large_its_share(
+    stream: StreamServer, open_page: OpenPage
+) -> None:
+    stream.messages = [
+        resilience("sixty-percent", rate=2.0, error_rate=0.6),
+        resilience("five-percent", rate=100.0, error_rate=0.05),
+        resilience("one-percent", rate=1000.0, error_rate=0.01),
+    ]
+    expect_keys(open_page(stream), "one-percent", "five-percent", "sixty-percent")
+
+
+def test_60_percent_stands_above_1_percent_when_the_error_rate_is_asked_for(
     stream: StreamServer, open_page: OpenPage
 ) -> None:
     """The original page glues error rate and volume together as text and gets this the wrong way round."""
@@ -34,10 +45,12 @@ def test_60_percent_at_2_per_second_stands_above_1_percent_at_1000_per_second(
         resilience("five-percent", rate=100.0, error_rate=0.05),
         resilience("sixty-percent", rate=2.0, error_rate=0.6),
     ]
-    expect_keys(open_page(stream), "sixty-percent", "five-percent", "one-percent")
+    page = open_page(stream)
+    page.get_by_label("Sort").select_option("error")
+    expect_keys(page, "sixty-percent", "five-percent", "one-percent")
 
 
-def test_open_circuits_come_first_then_probing_ones_then_volume_breaks_ties(
+def test_failed_and_refused_calls_come_first_the_state_second_then_volume_breaks_ties(
     stream: StreamServer, open_page: OpenPage
 ) -> None:
     stream.messages = [
@@ -45,10 +58,23 @@ def test_open_circuits_come_first_then_probing_ones_then_volume_breaks_ties(
         resilience("busy", rate=100.0),
         resilience("failing", rate=10.0, error_rate=0.4),
         resilience("probing", rate=0.0, state="half_open"),
-        resilience("open-idle", rate=0.0, state="open"),
-        resilience("open-busy", rate=10.0, counts={"short_circuited": 100}, state="forced_open"),
+        resilience("open-idle", rate=0.0, state="open", retry_after_s=3.0),
+        resilience("full", rate=20.0, counts={"semaphore_rejected": 200}),
+        resilience("open-busy", rate=20.0, counts={"short_circuited": 200}, state="forced_open"),
     ]
-    expect_keys(open_page(stream), "open-busy", "open-idle", "probing", "failing", "busy", "quiet")
+    expect_keys(open_page(stream), "open-busy", "full", "failing", "open-idle", "probing", "busy", "quiet")
+
+
+def test_an_instance_that_fails_often_outweighs_an_idle_open_one(stream: StreamServer, open_page: OpenPage) -> None:
+    """Summed over instances and over both dialects, each over its own window."""
+    stream.messages = [
+        resilience("two-sick", rate=3.0, error_rate=1.0, instance="a:1"),
+        resilience("two-sick", rate=3.0, error_rate=1.0, instance="b:1"),
+        hystrix("legacy", requests=50, errors=50),
+        resilience("short-window", requests=16, errors=8, error_rate=0.5, rate=8.0, window_s=2.0),
+        resilience("idle", rate=0.0, state="open", retry_after_s=1.0),
+    ]
+    expect_keys(open_page(stream), "two-sick", "legacy", "short-window", "idle")
 
 
 def test_other_sorts_and_their_reverse(stream: StreamServer, open_page: OpenPage) -> None:
@@ -105,19 +131,22 @@ def test_the_summary_counts_and_its_chips_filter(stream: StreamServer, open_page
         resilience("closed", rate=30.0),
         resilience("open", rate=10.0, counts={"short_circuited": 100}, state="open"),
         resilience("probing", rate=0.0, state="half_open"),
+        resilience("failing", rate=10.0, counts={"semaphore_rejected": 100}),
     ]
     page = open_page(stream)
-    expect(page.locator("#show-commands")).to_have_text("3")
-    expect(page.locator("#show-rate")).to_have_text("40.0")
-    expect(page.locator("#show-refused")).to_have_text("10.0")
-    expect(page.locator("#show-errors")).to_have_text("25.0%")
+    expect(page.locator("#show-commands")).to_have_text("4")
+    expect(page.locator("#show-rate")).to_have_text("50.0")
+    expect(page.locator("#show-refused")).to_have_text("20.0")
+    expect(page.locator("#show-errors")).to_have_text("40.0%")
     page.get_by_role("button", name="1 open").click()
     expect_keys(page, "open")
     page.get_by_role("button", name="1 half-open").click()
     expect_keys(page, "probing")
     page.get_by_role("button", name="1 half-open").click()
     expect(page.get_by_role("button", name="1 half-open")).to_have_attribute("aria-pressed", "false")
-    expect_keys(page, "open", "probing", "closed")
+    expect_keys(page, "open", "failing", "probing", "closed")
+    page.get_by_role("button", name="1 failing").click()
+    expect_keys(page, "failing")
 
 
 def test_nothing_moves_under_the_pointer_until_it_leaves(stream: StreamServer, open_page: OpenPage) -> None:

@@ -36,6 +36,8 @@ def test_a_circuit_shows_its_key_group_state_and_numbers(stream: StreamServer, o
     expect(tile(page, "stock")).to_have_attribute("data-group", "shop")
     expected = {
         "success": "34", "failure": "30", "timeout": "20", "short_circuited": "5", "rejected": "11", "bad_request": "7",
+        "refused": "16", "semaphore_rejected": "3", "thread_pool_rejected": "2", "throttled": "1", "rate_limited": "2",
+        "no_time_left": "3",
         "fallback_success": "11", "fallback_failure": "12", "fallback_rejection": "13", "fallback_missing": "14",
         "cancelled": "15", "responses_from_cache": "16", "exceptions_thrown": "17", "error_rate": "66.0%",
         "rate": "10.0", "requests": "100", "errors": "66", "p50": "9.0 ms", "mean": "10 ms", "p90": "16 ms",

@@ -1,5 +1,6 @@
 """The ``resilience`` command as a process: what it prints, serves, and exits with."""
 
+import argparse
 import contextlib
 import json
 import os
@@ -12,6 +13,8 @@ import time
 import urllib.request
 
 import pytest
+
+from resilience import cli
 
 pytestmark = pytest.mark.process
 
@@ -80,6 +83,7 @@ def running(*arguments):
     ((), "COMMAND"), (("nothing",), "nothing"), (("demo", "--gateway-port", "70000"), "65535"),
     (("demo", "--duration", "-1"), "seconds"), (("gateway",), "CONFIG.toml"), (("gateway", "x.toml", "--workers", "0"), "256"),
     (("dashboard",), "--stream"), (("dashboard", "--stream", "file:///etc/passwd"), "file"),
+    (("dashboard", "--stream", "/s", "--host", ""), "host"), (("dashboard", "--stream", "/s", "--host", "http://a"), "host"),
     (("check", "missing.toml"), "missing.toml"), (("gateway", "missing.toml"), "missing.toml")])
 def test_a_bad_argument_is_a_clear_line_and_status_2(arguments, word, tmp_path):
     run = resilience(*arguments, cwd=tmp_path)
@@ -197,6 +201,40 @@ def test_the_dashboard_command_serves_the_page():
     assert 1 == len(config["streams"])
     assert (0, "") == (process.returncode, err)
     assert f"http://127.0.0.1:{port}/" in out
+
+
+def test_the_dashboard_listens_where_it_is_told_and_has_the_title_that_it_is_given():
+    (port,) = free_ports(1)
+    with running("dashboard", "--stream", "http://127.0.0.1:1/hystrix.stream", "--port", str(port),
+                 "--host", "127.0.0.2", "--title", "a <b>shop</b>") as process:
+        config = json.loads(get(f"http://127.0.0.2:{port}/config.json"))
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.1", port), 5).close()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+
+    assert "a <b>shop</b>" == config["title"]
+    assert (0, "") == (process.returncode, err)
+    assert f"http://127.0.0.2:{port}/" in out
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_host_may_stand_in_brackets(host):
+    options = cli._parser().parse_args(["dashboard", "--stream", "/s", "--host", host])
+
+    assert "[::1]" == options.host
+
+
+@pytest.mark.parametrize("name", ["demo", "gateway", "check", "dashboard"])
+def test_the_help_of_a_command_says_what_it_does_and_what_each_argument_is(name):
+    (commands,) = [action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    parser = commands.choices[name]
+
+    assert parser.description.endswith(".")
+    for action in parser._actions:
+        assert action.help, action.dest
+        if action.default not in (None, False, argparse.SUPPRESS):
+            assert f"(default: {action.default})" in " ".join(parser.format_help().split()), action.dest
 
 
 def test_the_demo_tells_its_story_and_ends_with_a_table():

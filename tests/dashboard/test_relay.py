@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from resilience_dashboard import Dashboard, app
 
-from tests.dashboard.asgi_client import request, scope
+from tests.dashboard.asgi_client import Answer, request, scope
 from tests.dashboard.servers import StreamServer, event, liar, served
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -274,13 +274,106 @@ async def test_https_upstreams_are_verified() -> None:
         assert b"certificate" in distrusted.body.lower()
 
 
-async def _first_event(dashboard: Dashboard, stream: StreamServer) -> None:
-    """Relay until the first event, then leave."""
+async def test_relays_are_bounded_and_every_way_to_end_one_makes_room(
+    stream: StreamServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A count that leaked would answer 503 to everybody, for ever, after 256 streams."""
+    monkeypatch.setattr("resilience_dashboard.server._MAX_RELAYS", 2)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        away = f"http://127.0.0.1:{probe.getsockname()[1]}/x"
+    with liar(says(OK + b"Content-Length: %d\r\n\r\n" % len(HELLO), HELLO)) as ends, liar(holds) as mute:
+        dashboard = app([stream.url, ends, away, mute], connect_timeout=0.05)
+        for _ in range(3):
+            await _first_event(dashboard, stream)  # the browser leaves
+            assert (await request(dashboard, "/stream/1")).status == 200  # the upstream ends
+            assert (await request(dashboard, "/stream/2")).status == 502  # there is none
+            assert (await request(dashboard, "/stream/3")).status == 504  # it never answers
+            assert (await request(dashboard, "/stream/0", method="HEAD")).status == 200
+            await _cancelled(dashboard, stream)  # the server shuts the request down
+            with pytest.raises(RuntimeError):
+                await _first_event(dashboard, stream, RuntimeError("the server's own fault"))
+        held = [asyncio.create_task(dashboard(scope("/stream/0"), _never, _ignore)) for _ in range(2)]
+        await asyncio.to_thread(stream.wait_for_connections, 2)
+        refused = await asyncio.wait_for(request(dashboard, "/stream/0"), 10)
+        for task in held:
+            task.cancel()
+        await asyncio.wait(held)
+        assert (refused.status, refused.body) == (503, b"too many open relays\n")
+        await _first_event(dashboard, stream)
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [
+        ("/nowhere", "GET", 404), ("/", "POST", 405), ("/stream/7", "GET", 404), ("/stream/1", "GET", 502),
+        ("/stream/2", "GET", 504), ("/stream/0", "GET", 503), ("/stream/1", "HEAD", 200), ("", "GET", 308),
+    ],
+)  # fmt: skip
+async def test_every_answer_carries_the_safety_headers(
+    monkeypatch: pytest.MonkeyPatch, path: str, method: str, status: int
+) -> None:
+    """An error page is a page too: it must not be framed, sniffed, or run anything."""
+    if status == 503:
+        monkeypatch.setattr("resilience_dashboard.server._MAX_RELAYS", 0)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        away = f"http://127.0.0.1:{probe.getsockname()[1]}/x"
+    with liar(holds) as mute:
+        answer = await request(app([away, away, mute], connect_timeout=0.05), path, method=method)
+    assert answer.status == status
+    assert_safe(answer)
+
+
+async def test_a_relayed_stream_and_a_known_file_carry_the_safety_headers(stream: StreamServer) -> None:
+    with liar(says(OK + b"Content-Length: %d\r\n\r\n" % len(HELLO), HELLO)) as url:
+        assert_safe(await request(app([url]), "/stream/0"))
+        page = await request(app([url]), "/")
+        known = [(b"if-none-match", page.headers[b"etag"])]
+        assert_safe(await request(app([url]), "/", headers=known))
+
+
+def assert_safe(answer: Answer) -> None:
+    assert answer.headers[b"x-content-type-options"] == b"nosniff"
+    assert answer.headers[b"referrer-policy"] == b"no-referrer"
+    assert answer.headers[b"cross-origin-resource-policy"] == b"same-origin"
+    policy = answer.headers[b"content-security-policy"]
+    for rule in (b"default-src 'none'", b"frame-ancestors 'none'", b"form-action 'none'", b"base-uri 'none'"):
+        assert rule in policy
+    assert b"unsafe" not in policy
+
+
+async def _never() -> dict[str, str]:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def _ignore(message: dict[str, Any]) -> None:
+    """A browser that reads and says nothing."""
+
+
+async def _cancelled(dashboard: Dashboard, stream: StreamServer) -> None:
+    stream.messages = ['{"type":"a"}']
+    open_now = asyncio.Event()
+
+    async def send(message: dict[str, Any]) -> None:
+        if b"data:" in message.get("body", b""):
+            open_now.set()
+
+    task = asyncio.create_task(dashboard(scope("/stream/0"), _never, send))
+    await asyncio.wait_for(open_now.wait(), 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def _first_event(dashboard: Dashboard, stream: StreamServer, fault: Exception | None = None) -> None:
+    """Relay until the first event, then leave, or fail to send it."""
     leave = asyncio.Event()
     stream.messages = ['{"type":"a"}']
 
     async def send(message: dict[str, Any]) -> None:
         if b"data:" in message.get("body", b""):
+            if fault is not None:
+                raise fault
             leave.set()
 
     async def receive() -> dict[str, str]:

@@ -3,8 +3,13 @@
 // Counts, rates and concurrency are sums. The error rate is weighted by requests: a busy healthy instance is not
 // outvoted by an idle sick one. Percentiles cannot be merged, so each shows the worst instance (the true one is never
 // above it); the mean is weighted by requests. The state is `mixed` as soon as the reporters disagree.
+//
+// Two things make a command red or amber, and the worse of them counts: its state, and its error rate. A circuit that is
+// open but would admit the next call is amber: it refuses nobody, it waits for a caller.
 
-import { EVENTS, LATENCIES, STATES } from "./wire.js";
+import { errorSeverity } from "./scales.js";
+import { EVENTS, LATENCIES, REFUSALS, STATES } from "./wire.js";
+import { sayOr } from "./words.js";
 
 const REFUSING = ["open", "forced_open"];
 
@@ -15,32 +20,46 @@ export function combine(readings, total = readings.length) {
   const states = sumStates(readings);
   const requests = sum(readings, (r) => r.requests);
   const limits = readings.map((r) => r.maxConcurrent);
-  const rejected = counts.semaphore_rejected + counts.thread_pool_rejected + counts.throttled + counts.rate_limited
-    + counts.no_time_left;
+  const refused = sum(readings, (r) => r.refused);
+  const known = REFUSALS.reduce((total, name) => total + counts[name], 0);
+  const otherRefusals = Math.max(0, refused - known);
+  const rejected = known - counts.short_circuited + otherRefusals;
   const hosts = sum(readings, (r) => r.hosts);
+  const rate = errorRate(readings);
+  const stateSeverity = Math.max(...readings.map(stateSeverityOf));
   return {
     key: first.key,
     group: first.group,
     state: stateOf(states),
     stateText: stateText(states, hosts),
-    severity: severityOf(states),
+    refusing: REFUSING.some((name) => states[name] > 0),
+    probing: states.half_open > 0,
+    stateSeverity,
+    severity: Math.max(stateSeverity, errorSeverity(rate)),
+    course: courseOf(readings),
+    since: largest(readings.filter((r) => stateSeverityOf(r) === stateSeverity).map((r) => r.since)),
+    reason: readings.find((r) => r.reason !== "")?.reason ?? "",
+    lastFailure: lastFailureOf(readings),
     hosts,
     silent: total - readings.length,
     retryAfter: smallest(readings.map((r) => r.retryAfter)),
     requests,
     errors: sum(readings, (r) => r.errors),
-    errorRate: errorRate(readings),
-    unhappy: requests > 0 ? Math.min(1, (counts.failure + counts.timeout + counts.short_circuited + rejected) / requests) : 0,
+    errorRate: rate,
+    failedRate: sum(readings, (r) => r.failedRate),
     rate: sum(readings, (r) => r.rate),
-    refused: sum(readings, (r) => r.refused),
-    refusedShare: requests > 0 ? Math.min(1, sum(readings, (r) => r.refused) / requests) : 0,
+    refused,
+    refusedShare: requests > 0 ? Math.min(1, refused / requests) : 0,
     counts,
     rejected,
+    otherRefusals,
+    hasFallback: readings.some((r) => r.hasFallback),
     latency: latencyOf(readings),
     merged: readings.length > 1 || first.approximate,
     inFlight: sum(readings, (r) => r.inFlight),
     maxInFlight: sum(readings, (r) => r.maxInFlight),
     maxConcurrent: limits.includes(null) ? null : limits.reduce((a, b) => a + b, 0),
+    full: readings.filter(isFull).length,
     abandoned: sum(readings, (r) => r.abandoned),
     timeout: first.timeout,
     isolation: first.isolation,
@@ -49,7 +68,51 @@ export function combine(readings, total = readings.length) {
 
 /** A state's name as people read it. */
 export function readable(state) {
-  return state.replaceAll("_", "-").replace(/^forced-/, "forced ");
+  return sayOr(`state_${state}`, state);
+}
+
+/** How bad one reading's state is. 2: it refuses; 1: it probes, or would with the next call; 0: neither. */
+export function stateSeverityOf(reading) {
+  if (reading.states.forced_open > 0) return 2;
+  if (reading.states.open > 0) return waitsForCall(reading) ? 1 : 2;
+  return reading.states.half_open > 0 ? 1 : 0;
+}
+
+/** How bad one reading is: the worse of its state and its error rate. */
+export function severityOf(reading) {
+  return Math.max(stateSeverityOf(reading), errorSeverity(reading.errorRate));
+}
+
+/** Whether all that may run at once do run. */
+export function isFull(reading) {
+  return reading.maxConcurrent !== null && reading.maxConcurrent > 0 && reading.inFlight >= reading.maxConcurrent;
+}
+
+/** The state of one reading, in words; of hosts that were summed up, how many are in which. */
+export function stateOfOne(reading) {
+  return stateText(reading.states, reading.hosts);
+}
+
+function waitsForCall(reading) {
+  return reading.states.open > 0 && reading.retryAfter === 0;
+}
+
+/** What the circuit waits for: "forced" (an operator), "retry" (its time), "call" (a caller), "" (nothing, or nobody says). */
+function courseOf(readings) {
+  if (readings.some((r) => r.states.forced_open > 0 || r.states.forced_closed > 0)) return "forced";
+  if (readings.some((r) => r.retryAfter > 0)) return "retry";
+  return readings.some(waitsForCall) ? "call" : "";
+}
+
+/** The latest failure of all, with how many like it there were everywhere. */
+function lastFailureOf(readings) {
+  let latest = null;
+  for (const { lastFailure } of readings) {
+    if (lastFailure !== null && (latest === null || lastFailure.ago < latest.ago)) latest = lastFailure;
+  }
+  if (latest === null || readings.length === 1) return latest;
+  const alike = readings.filter((r) => r.lastFailure?.type === latest.type);
+  return { ...latest, count: sum(alike, (r) => r.lastFailure.count) };
 }
 
 function sum(readings, of) {
@@ -86,12 +149,6 @@ function stateText(states, hosts) {
   return names.filter((name) => name !== "closed").map((name) => `${readable(name)} ${states[name]}/${hosts}`).join(" · ");
 }
 
-/** 2: some instance refuses; 1: some instance is probing; 0: none. */
-function severityOf(states) {
-  if (REFUSING.some((name) => states[name] > 0)) return 2;
-  return states.half_open > 0 ? 1 : 0;
-}
-
 /** Errors over requests of all readings. The denominator is recovered from each reading's own rate. */
 function errorRate(readings) {
   if (readings.length === 1) return readings[0].errorRate;
@@ -118,4 +175,9 @@ function latencyOf(readings) {
 function smallest(values) {
   const known = values.filter((value) => value !== null);
   return known.length > 0 ? Math.min(...known) : null;
+}
+
+function largest(values) {
+  const known = values.filter((value) => value !== null);
+  return known.length > 0 ? Math.max(...known) : null;
 }

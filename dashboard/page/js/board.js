@@ -1,20 +1,23 @@
 // Board: the tiles on the page, when they are redrawn and when they may move.
 //
 // Theory of operation. Messages only mark commands dirty. One animation frame at a time, tiles are redrawn for at most
-// FRAME_MS (longer while a page fills), those on screen first; the rest waits for the next frame. Tiles off screen are
+// FRAME_MS (longer while a page fills or many wait), those on screen first; the rest waits for the next frame. Tiles off screen are
 // redrawn at most every OFF_SCREEN_MS. So a thousand commands cost smoothness, never responsiveness.
 //
 // Tiles are put in order every `sortEveryMs` and at once when the reader asks, but not while a pointer has lately moved
 // over them or the keyboard is inside: nothing jumps away from under a finger. Nothing is animated either: a transition
 // on a few circles would keep a browser busier than a thousand commands do.
 
+import { places } from "./names.js";
 import { held, matcher, ordered } from "./ordering.js";
 import { niceCeiling } from "./scales.js";
 import { Tile } from "./tile.js";
 
 const FRAME_MS = 8;
+const BUSY_FRAME_MS = 16; // with more than BACKLOG tiles to redraw, numbers must not grow old
+const BACKLOG = 200;
 const OFF_SCREEN_MS = 1500;
-const FIRST_FRAME_MS = 40;
+const FIRST_FRAME_MS = 150; // each frame lays out what it added: fewer frames fill a page of a thousand sooner
 const FILLING = 50; // with more tiles than this still to be made, being complete comes before being smooth
 
 export class Board {
@@ -31,6 +34,7 @@ export class Board {
     this._pointerAt = -Infinity;
     this._frame = 0;
     this._mustOrder = false;
+    this._mustName = false;
     this._sight = new IntersectionObserver((entries) => this._seen(entries), { rootMargin: "200px" });
     this._byElement = new WeakMap();
     this._watchPointer();
@@ -55,7 +59,7 @@ export class Board {
     if (this.fleet.dirty.size > 0 || this.fleet.commands.size !== this.tiles.size || now - this._sortedAt >= this.sortEveryMs) this.schedule();
     for (const tile of this.tiles.values()) {
       const command = this.fleet.commands.get(tile.key);
-      if (tile.visible && command !== undefined) tile.drawTime(command, now);
+      if (tile.visible && command !== undefined) tile.drawTime(command, this.fleet, now);
     }
   }
 
@@ -68,10 +72,12 @@ export class Board {
     this._frame = 0;
     const start = performance.now();
     const filling = this.fleet.commands.size - this.tiles.size > FILLING;
-    const deadline = start + (filling ? FIRST_FRAME_MS : FRAME_MS);
+    const busy = this.fleet.dirty.size > BACKLOG;
+    const deadline = start + (filling ? FIRST_FRAME_MS : busy ? BUSY_FRAME_MS : FRAME_MS);
     if (this.fleet.commands.size !== this.tiles.size) this._rescale();
     const finished = this._drawDirty(start, deadline);
     this._sweep();
+    if (this._mustName && this.tiles.size === this.fleet.commands.size) this._cutNames();
     const due = start - this._sortedAt >= this.sortEveryMs;
     if (this._mustOrder || due) this._order(start);
     if (!finished) this.schedule();
@@ -106,10 +112,18 @@ export class Board {
       tile = new Tile(this.template, command);
       this.tiles.set(command.key, tile);
       this._byElement.set(tile.element, tile);
-      tile.drawTime(command, performance.now());
+      tile.drawTime(command, this.fleet, performance.now());
       this._mustOrder = true;
+      this._mustName = true;
     }
     return tile;
+  }
+
+  /** Names that would look alike are cut where they differ; known only when all of them are. */
+  _cutNames() {
+    const found = places([...this.tiles.keys()]);
+    for (const [key, tile] of this.tiles) tile.cutName(found.get(key) ?? 0);
+    this._mustName = false;
   }
 
   /** Take the tiles of departed commands away. */
@@ -164,7 +178,7 @@ export class Board {
       const tile = this._byElement.get(target);
       const command = this.fleet.commands.get(tile.key);
       tile.visible = isIntersecting;
-      if (isIntersecting && command !== undefined) tile.drawTime(command, now);
+      if (isIntersecting && command !== undefined) tile.drawTime(command, this.fleet, now);
     }
   }
 

@@ -5,10 +5,14 @@
 // the view; without any, the command keeps its last view and is stale. Reporters silent for `forgetAfterMs` are
 // forgotten, and a command with its last reporter. Memory is bounded by `maxCommands` and `MAX_REPORTERS`.
 //
+// A reading may bring what its reporter did before this page was opened. It counts once, with the first reading of that
+// reporter, so a line is there at once, and no second of it twice.
+//
 // Times are milliseconds of one monotonic clock. `dirty` collects the commands whose tiles must be redrawn.
 
-import { combine } from "./aggregate.js";
-import { History } from "./history.js";
+import { combine, severityOf } from "./aggregate.js";
+import { History, SLOTS } from "./history.js";
+import { conditionOf } from "./ordering.js";
 import { readMessage } from "./wire.js";
 
 const MAX_REPORTERS = 200;
@@ -37,6 +41,12 @@ class Command {
     return this.view;
   }
 
+  /** Seconds since the state was last seen to change; null if it never was. For streams that do not say. */
+  changedAgo(now) {
+    const last = this.seen.at(-1);
+    return last === undefined ? null : (now - last.at) / 1000;
+  }
+
   /** The last transitions of all reporters, newest first: [{from, to, trigger, ageMs}]. */
   transitions(now) {
     const oldestFirst = this.seen.map((t) => ({ ...t, ageMs: now - t.at }));
@@ -48,7 +58,9 @@ class Command {
 }
 
 export class Fleet {
-  constructor({ staleAfterMs, forgetAfterMs, maxCommands = 10_000 }) {
+  /** `labels` names the streams, for reporters that name no instance. */
+  constructor({ staleAfterMs, forgetAfterMs, maxCommands = 10_000, labels = [] }) {
+    this.labels = labels;
     this.staleAfterMs = staleAfterMs;
     this.forgetAfterMs = forgetAfterMs;
     this.maxCommands = maxCommands;
@@ -89,22 +101,36 @@ export class Fleet {
 
   /** Totals for the summary line; stale commands are counted, but their traffic is not. */
   summary() {
-    const total = { commands: 0, open: 0, halfOpen: 0, stale: 0, rate: 0, refusedRate: 0, errorRate: 0 };
+    const total = { commands: 0, open: 0, halfOpen: 0, failing: 0, stale: 0, rate: 0, refusedRate: 0, errorRate: 0 };
     let errorsPerSecond = 0;
-    for (const { view, stale } of this.commands.values()) {
+    for (const command of this.commands.values()) {
+      const { view } = command;
+      const condition = conditionOf(command);
       total.commands += 1;
-      if (stale) {
-        total.stale += 1;
-        continue;
-      }
-      if (view.severity === 2) total.open += 1;
-      if (view.severity === 1) total.halfOpen += 1;
+      if (condition === "open") total.open += 1;
+      if (condition === "half_open") total.halfOpen += 1;
+      if (condition === "failing") total.failing += 1;
+      if (condition === "stale") total.stale += 1;
+      if (condition === "stale") continue;
       total.rate += view.rate;
       total.refusedRate += view.rate * view.refusedShare;
       errorsPerSecond += view.rate * view.errorRate;
     }
     total.errorRate = total.rate > 0 ? errorsPerSecond / total.rate : 0;
     return total;
+  }
+
+  /** The reporters in trouble, worst first, silent ones last: [{name, reading, severity, silentMs}]; silentMs 0: it speaks. */
+  troubled(command, now) {
+    const found = [];
+    for (const { reading, at, stream } of command.reporters.values()) {
+      const silentMs = now - at >= this.staleAfterMs ? now - at : 0;
+      const severity = severityOf(reading);
+      if (silentMs === 0 && severity === 0) continue;
+      found.push({ name: reading.instance || (this.labels[stream] ?? ""), reading, severity, silentMs });
+    }
+    return found.sort((a, b) => a.silentMs - b.silentMs || b.severity - a.severity
+      || b.reading.failedRate - a.reading.failedRate || (a.name < b.name ? -1 : 1));
   }
 
   _read(stream, reading, now) {
@@ -117,10 +143,12 @@ export class Fleet {
       return;
     }
     if (before !== undefined && reading.transitions === null) this._notice(command, before.reading, reading, now);
-    command.reporters.set(id, { reading, at: now });
+    if (before === undefined && reading.history !== null) command.history.fill(seconds(reading, now));
+    reading.history = null;
+    command.reporters.set(id, { reading, at: now, stream });
     command.lastAt = now;
     const view = command.refresh(now, this.staleAfterMs);
-    command.history.put(Math.floor(now / 1000), view.rate, view.rate * view.unhappy);
+    command.history.put(Math.floor(now / 1000), view.rate, view.failedRate);
     this.dirty.add(reading.key);
   }
 
@@ -158,4 +186,16 @@ export class Fleet {
 
 function reporterId(stream, instance) {
   return `${stream} ${instance}`;
+}
+
+/** What a reporter did before its first reading, a point per second: [{second, rate, unhappy}], oldest first. */
+function seconds(reading, now) {
+  const last = Math.floor(now / 1000) - 1;
+  const points = [];
+  for (const { age, rate, failed } of [...reading.history, { age: 0, rate: reading.rate, failed: reading.failedRate }]) {
+    const second = Math.min(last, Math.floor(now / 1000 - age));
+    const from = points.length > 0 ? points.at(-1).second + 1 : second;
+    for (let s = Math.max(from, last - SLOTS + 1); s <= second; s += 1) points.push({ second: s, rate, unhappy: failed });
+  }
+  return points;
 }

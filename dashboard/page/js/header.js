@@ -2,11 +2,13 @@
 //
 // What the reader chose is kept in the address (`#sort=p99&filter=pay`), so that a view can be bookmarked and shared.
 
-import { SORTS } from "./ordering.js";
+import { SORTS, sortLabel } from "./ordering.js";
 import { percentText, rateText, shortText } from "./scales.js";
 import { complaint, overall } from "./status.js";
+import { LANGUAGES, say, spoken } from "./words.js";
 
 const EVERY_MS = 250;
+const CHIPS = Object.freeze({ open: "open", half_open: "half-open", failing: "failing", stale: "stale" });
 const $ = (id) => document.getElementById(id);
 
 export class Header {
@@ -16,7 +18,9 @@ export class Header {
     this._drawnAt = -Infinity;
     $("title").textContent = title;
     document.title = title;
-    for (const [name, { label }] of Object.entries(SORTS)) $("sort").append(new Option(label, name));
+    for (const name of Object.keys(SORTS)) $("sort").append(new Option(sortLabel(name), name));
+    for (const [tag, label] of Object.entries(LANGUAGES)) $("language").append(new Option(label, tag));
+    $("language").value = spoken();
     this._restore();
     this._listen();
   }
@@ -33,11 +37,12 @@ export class Header {
     this._set("commands", shortText(total.commands));
     this._set("open", shortText(total.open));
     this._set("half-open", shortText(total.halfOpen));
+    this._set("failing", shortText(total.failing));
     this._set("stale", shortText(total.stale));
     this._set("rate", rateText(total.rate));
     this._set("refused", rateText(total.refusedRate));
     this._set("errors", percentText(total.errorRate));
-    for (const name of ["open", "half-open", "stale"]) {
+    for (const name of Object.values(CHIPS)) {
       const chip = $(`chip-${name}`);
       const idle = this._shown.get(name) === "0";
       if (chip.classList.contains("idle") !== idle) chip.classList.toggle("idle", idle);
@@ -65,8 +70,8 @@ export class Header {
     const oversized = this.links.reduce((sum, link) => sum + link.oversized, 0);
     const malformed = this.fleet.malformed + oversized;
     const notes = [];
-    if (malformed > 0) notes.push(`${shortText(malformed)} malformed message${malformed === 1 ? "" : "s"} skipped`);
-    if (this.fleet.overflowed > 0) notes.push("more commands or instances than this page can hold");
+    if (malformed > 0) notes.push(say("malformed", malformed, shortText(malformed)));
+    if (this.fleet.overflowed > 0) notes.push(say("overflowed"));
     this._set("notes", notes.join("; "));
     this._set("malformed", String(malformed));
   }
@@ -76,13 +81,13 @@ export class Header {
     let text = "";
     if (total.commands === 0) {
       const connected = this.links.some((link) => link.state === "live");
-      text = connected ? "Connected. No command has reported yet." : "Waiting for the first message.";
+      text = connected ? say("none_reported") : say("waiting_first");
     } else if (shownCount === 0 && this.board.tiles.size > 0) {
-      text = "No command matches the filter.";
+      text = say("none_matches");
     }
     this._set("empty", text);
-    this._set("shown", this._filtering() ? `${shownCount} of ${total.commands} shown` : "");
-    this._set("held", this.board.isHeld(performance.now()) ? "order held while you look" : "");
+    this._set("shown", this._filtering() ? say("shown", shownCount, total.commands) : "");
+    this._set("held", this.board.isHeld(performance.now()) ? say("held") : "");
   }
 
   _filtering() {
@@ -101,8 +106,8 @@ export class Header {
     $("reverse").addEventListener("click", () => this._choose({ reversed: !this.board.reversed }));
     $("density").addEventListener("click", () => this._toggleDensity());
     $("retry").addEventListener("click", () => this.links.forEach((link) => link.state === "waiting" && link.connect()));
-    for (const name of ["open", "half-open", "stale"]) {
-      const state = name.replace("-", "_");
+    $("language").addEventListener("change", () => this._speak($("language").value));
+    for (const [state, name] of Object.entries(CHIPS)) {
       $(`chip-${name}`).addEventListener("click", () => this._choose({ wanted: this.board.wanted === state ? "" : state }));
     }
     document.addEventListener("keydown", (event) => this._key(event));
@@ -124,6 +129,13 @@ export class Header {
     this._choose({});
   }
 
+  /** Another language: the page is loaded again with it. What had been drawn comes back with the streams. */
+  _speak(language) {
+    this.language = language;
+    this._choose({});
+    location.reload();
+  }
+
   _choose(choice) {
     this.board.choose(choice);
     this._reflect();
@@ -134,13 +146,15 @@ export class Header {
     if (filter !== "") kept.set("filter", filter);
     if (wanted !== "") kept.set("state", wanted);
     if (document.body.dataset.density === "compact") kept.set("density", "compact");
+    if (this.language !== "") kept.set("lang", this.language);
     history.replaceState(null, "", `#${kept}`);
   }
 
   _restore() {
     const kept = new URLSearchParams(location.hash.slice(1));
     const sort = Object.hasOwn(SORTS, kept.get("sort") ?? "") ? kept.get("sort") : "hurts";
-    const wanted = ["open", "half_open", "stale"].includes(kept.get("state")) ? kept.get("state") : "";
+    const wanted = Object.hasOwn(CHIPS, kept.get("state") ?? "") ? kept.get("state") : "";
+    this.language = Object.hasOwn(LANGUAGES, kept.get("lang") ?? "") ? kept.get("lang") : "";
     document.body.dataset.density = kept.get("density") === "compact" ? "compact" : "full";
     $("filter").value = kept.get("filter") ?? "";
     this.board.choose({ sort, reversed: kept.get("reversed") === "1", filter: $("filter").value, wanted });
@@ -152,8 +166,8 @@ export class Header {
     $("sort").value = sort;
     $("reverse").setAttribute("aria-pressed", String(reversed));
     $("density").setAttribute("aria-pressed", String(document.body.dataset.density === "compact"));
-    for (const name of ["open", "half-open", "stale"]) {
-      $(`chip-${name}`).setAttribute("aria-pressed", String(wanted === name.replace("-", "_")));
+    for (const [state, name] of Object.entries(CHIPS)) {
+      $(`chip-${name}`).setAttribute("aria-pressed", String(wanted === state));
     }
   }
 }

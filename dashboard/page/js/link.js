@@ -11,6 +11,7 @@
 
 import { retryDelay } from "./backoff.js";
 import { EventStreamParser } from "./sse.js";
+import { say } from "./words.js";
 
 export class Link {
   /** `onEvent(data, now)` gets each event's data, `onChange()` tells that `state`, `reason` or `retryAt` changed. */
@@ -39,7 +40,7 @@ export class Link {
   /** Give a silent connection up. Call about once a second. */
   check(now) {
     if (this._abort !== null && now - this._lastByteAt >= this.silenceMs) {
-      this._abort.abort(new Error("nothing came over the connection"));
+      this._abort.abort(new Error(say("link_silent")));
     }
   }
 
@@ -52,7 +53,7 @@ export class Link {
       reason = await this._read(abort.signal);
     } catch (error) {
       const aborted = abort.signal.aborted;
-      reason = aborted ? abort.signal.reason.message : error instanceof TypeError ? "cannot reach the server" : String(error);
+      reason = aborted ? abort.signal.reason.message : error instanceof TypeError ? say("link_unreachable") : String(error);
     }
     this._abort = null;
     this.failures += 1;
@@ -68,14 +69,14 @@ export class Link {
     if (!response.ok) return await refusal(response);
     if (!(response.headers.get("content-type") ?? "").startsWith("text/event-stream")) {
       await response.body?.cancel();
-      return "the address is no event stream";
+      return say("link_no_stream");
     }
     const parser = new EventStreamParser();
     const oversizedBefore = this.oversized;
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
       const { value, done } = await reader.read();
-      if (done) return "the stream ended";
+      if (done) return say("link_ended");
       const now = performance.now();
       this._lastByteAt = now;
       if (this.state !== "live") this._become("live", "");
@@ -100,5 +101,5 @@ async function refusal(response) {
   const type = response.headers.get("content-type") ?? "";
   const body = type.startsWith("text/plain") ? await response.text() : (await response.body?.cancel(), "");
   const line = body.split("\n")[0].slice(0, 200);
-  return line === "" ? `the server answered ${response.status}` : `${line} (${response.status})`;
+  return line === "" ? say("link_answered", response.status) : `${line} (${response.status})`;
 }

@@ -5,6 +5,7 @@ import { Board } from "./board.js";
 import { Fleet } from "./fleet.js";
 import { Header } from "./header.js";
 import { Link } from "./link.js";
+import { LANGUAGES, preferred, say, speak, spoken, translate } from "./words.js";
 
 const BEAT_MS = 1000;
 
@@ -14,7 +15,7 @@ async function configuration() {
       const response = await fetch("config.json", { cache: "no-store" });
       if (response.ok) return await response.json();
     } catch { /* The server is away; the page asks again. */ }
-    document.getElementById("show-connection").textContent = "The dashboard's server does not answer; trying again";
+    document.getElementById("show-connection").textContent = say("server_away");
     await new Promise((resolve) => { setTimeout(resolve, Math.min(10_000, 500 * 2 ** attempt)); });
   }
 }
@@ -34,10 +35,20 @@ function open(streams, config, fleet, changed) {
   });
 }
 
+/** Speak what the address says, else the first of the reader's languages that the page knows. */
+function chooseLanguage() {
+  const wanted = new URLSearchParams(location.hash.slice(1)).get("lang") ?? "";
+  speak(Object.hasOwn(LANGUAGES, wanted) ? wanted : preferred(navigator.languages ?? []));
+  document.documentElement.lang = spoken();
+  translate(document);
+  translate(document.getElementById("tile").content);
+}
+
 async function main() {
+  chooseLanguage();
   const config = await configuration();
   const staleAfterMs = config.stale_after_ms;
-  const fleet = new Fleet({ staleAfterMs, forgetAfterMs: config.forget_after_ms });
+  const fleet = new Fleet({ staleAfterMs, forgetAfterMs: config.forget_after_ms, labels: config.streams.map((s) => s.label) });
   const board = new Board({
     element: document.getElementById("board"),
     template: document.getElementById("tile"),

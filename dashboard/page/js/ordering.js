@@ -2,6 +2,11 @@
 //
 // Every comparison is of numbers, field by field (never one number glued to another), and ends with the key, so the
 // order is total: equal commands never swap places.
+//
+// What hurts most is what most callers run into: failed and refused calls per second. A full bulkhead behind a closed
+// circuit hurts; an open circuit that nobody calls does not. The state only decides between equals.
+
+import { say } from "./words.js";
 
 const BY_KEY = (a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
 
@@ -12,25 +17,31 @@ function worstFirst(of) {
 function hurtsMost(a, b) {
   return (
     Number(a.stale) - Number(b.stale)
-    || b.view.severity - a.view.severity
+    || b.view.failedRate - a.view.failedRate
+    || b.view.stateSeverity - a.view.stateSeverity
     || b.view.errorRate - a.view.errorRate
     || b.view.rate - a.view.rate
   );
 }
 
 export const SORTS = Object.freeze({
-  hurts: { label: "What hurts most", compare: hurtsMost },
-  error: { label: "Error rate", compare: worstFirst((v) => v.errorRate) },
-  volume: { label: "Volume", compare: worstFirst((v) => v.rate) },
-  refused: { label: "Refused", compare: worstFirst((v) => v.refused) },
-  in_flight: { label: "In flight", compare: worstFirst((v) => v.inFlight) },
-  mean: { label: "Mean latency", compare: worstFirst((v) => v.latency.mean) },
-  p50: { label: "Median latency", compare: worstFirst((v) => v.latency.p50) },
-  p90: { label: "90th percentile", compare: worstFirst((v) => v.latency.p90) },
-  p99: { label: "99th percentile", compare: worstFirst((v) => v.latency.p99) },
-  p995: { label: "99.5th percentile", compare: worstFirst((v) => v.latency.p995) },
-  name: { label: "Name", compare: () => 0 },
+  hurts: { compare: hurtsMost },
+  error: { compare: worstFirst((v) => v.errorRate) },
+  volume: { compare: worstFirst((v) => v.rate) },
+  refused: { compare: worstFirst((v) => v.refused) },
+  in_flight: { compare: worstFirst((v) => v.inFlight) },
+  mean: { compare: worstFirst((v) => v.latency.mean) },
+  p50: { compare: worstFirst((v) => v.latency.p50) },
+  p90: { compare: worstFirst((v) => v.latency.p90) },
+  p99: { compare: worstFirst((v) => v.latency.p99) },
+  p995: { compare: worstFirst((v) => v.latency.p995) },
+  name: { compare: () => 0 },
 });
+
+/** A sort's name as people read it. */
+export function sortLabel(name) {
+  return say(`by_${name}`);
+}
 
 /** The commands in order. `reversed` turns the sort around, but equal commands stay in the order of their keys. */
 export function ordered(commands, sort, reversed = false) {
@@ -56,10 +67,16 @@ export function held(commands, keysOnPage) {
 export function matcher(text, wanted = "") {
   const words = text.toLowerCase().split(/\s+/).filter((word) => word !== "");
   return (command) => {
-    if (wanted === "open" && (command.stale || command.view.severity !== 2)) return false;
-    if (wanted === "half_open" && (command.stale || command.view.severity !== 1)) return false;
-    if (wanted === "stale" && !command.stale) return false;
+    if (wanted !== "" && wanted !== conditionOf(command)) return false;
     const name = `${command.key}\n${command.view.group}`.toLowerCase();
     return words.every((word) => name.includes(word));
   };
+}
+
+/** What a command is counted as in the summary: "stale", "open", "half_open", "failing" (behind a closed circuit) or "". */
+export function conditionOf({ stale, view }) {
+  if (stale) return "stale";
+  if (view.refusing) return "open";
+  if (view.probing) return "half_open";
+  return view.severity === 2 ? "failing" : "";
 }

@@ -1,4 +1,6 @@
-// Scales: numbers into sizes, colours, text and paths. Pure.
+// Scales: numbers into sizes, colours, text and paths. Pure, but for the language of the units.
+
+import { say } from "./words.js";
 
 const ERROR_STOPS = [
   [0.0, [47, 158, 98]],
@@ -44,6 +46,12 @@ export function errorLevel(rate) {
   return rate < 0.35 ? "high" : "severe";
 }
 
+/** 2 (red), 1 (amber) or 0: how bad an error rate is, beside how bad a circuit's state is. */
+export function errorSeverity(rate) {
+  const level = errorLevel(rate);
+  return level === "severe" ? 2 : level === "high" ? 1 : 0;
+}
+
 /** "60.0%"; never "100.0%" or "0.0%" unless it is exactly that. */
 export function percentText(ratio) {
   const percent = ratio * 100;
@@ -79,15 +87,15 @@ export function latencyText(seconds) {
 
 /** How long ago, or how long until: "0.4 s", "12 s", "5 min", "3 h". */
 export function durationText(seconds) {
-  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
-  if (seconds < 100) return `${Math.round(seconds)} s`;
-  if (seconds < 6000) return `${Math.round(seconds / 60)} min`;
-  return `${shortText(seconds / 3600)} h`;
+  if (seconds < 9.95) return say("seconds", seconds.toFixed(1));
+  if (seconds < 100) return say("seconds", Math.round(seconds));
+  if (seconds < 6000) return say("minutes", Math.round(seconds / 60));
+  return say("hours", shortText(seconds / 3600));
 }
 
 /** Like durationText, without tenths: for ages that are redrawn once a second. */
 export function ageText(seconds) {
-  return seconds < 100 ? `${Math.max(0, Math.floor(seconds))} s` : durationText(seconds);
+  return seconds < 100 ? say("seconds", Math.max(0, Math.floor(seconds))) : durationText(seconds);
 }
 
 /** An SVG path over `values` (NaN breaks it) in a box; `closed` draws the area down to the base line. */

@@ -5,18 +5,25 @@
 // a comparison and touches no DOM. The sparkline and the ages are drawn in `drawTime`, once a second and only on
 // screen.
 
-import { readable } from "./aggregate.js";
+import { isFull, readable, stateOfOne, stateSeverityOf } from "./aggregate.js";
+import { showName } from "./names.js";
 import {
-  ageText, durationText, errorColour, errorLevel, latencyText, niceCeiling, percentText, radius, rateText, shortText, sparkPath,
+  ageText, durationText, errorColour, errorLevel, errorSeverity, latencyText, niceCeiling, percentText, radius, rateText, shortText, sparkPath,
 } from "./scales.js";
+import { REFUSALS } from "./wire.js";
+import { say, sayOr } from "./words.js";
 
 export const LARGEST = 46;
 const SPARK = { width: 240, height: 56 };
 const LATENCY_FIELDS = ["p50", "mean", "p90", "p95", "p99", "p995"];
 const COUNT_FIELDS = [
-  "success", "failure", "timeout", "short_circuited", "bad_request", "exceptions_thrown", "cancelled", "responses_from_cache",
-  "fallback_success", "fallback_failure", "fallback_rejection", "fallback_missing",
+  "success", "failure", "timeout", "bad_request", "exceptions_thrown", "cancelled", "responses_from_cache",
+  "fallback_success", "fallback_failure", "fallback_rejection", "fallback_missing", ...REFUSALS,
 ];
+const COURSES = Object.freeze({ forced: "until_released", call: "waits_for_call" });
+const MOST_INSTANCES = 3;
+const FAILING = 0.1; // the share of errors from which a command counts as failing: what makes it amber
+const NEARLY_FULL = 0.8;
 
 let serial = 0;
 
@@ -26,6 +33,7 @@ export class Tile {
     this.element = template.content.firstElementChild.cloneNode(true);
     this.visible = true;
     this.drawnAt = -Infinity;
+    this._place = null;
     this._text = new Map();
     this._value = new Map();
     this._attribute = new Map();
@@ -42,15 +50,20 @@ export class Tile {
     this._drawState(command);
     this._drawTraffic(view, ceiling);
     for (const name of COUNT_FIELDS) this._number(name, view.counts[name], shortText);
+    this._number("refused", view.refused, shortText);
     this._number("rejected", view.rejected, shortText);
+    this._number("other_refusals", view.otherRefusals, shortText);
+    this._show("other-refusals", view.otherRefusals > 0);
+    this._show("fallbacks", view.hasFallback);
     for (const name of LATENCY_FIELDS) this._number(name, view.latency[name], latencyText);
     this._drawLoad(view);
-    const note = view.hosts > 1 ? (view.merged ? "percentiles: worst instance" : "") : "";
-    this._set("latency-note", view.hosts > 1 && command.reporters.size === 1 ? "mean of the hosts" : note);
+    this._drawFailure(view.lastFailure);
+    const note = view.hosts > 1 ? (view.merged ? say("worst_instance") : "") : "";
+    this._set("latency-note", view.hosts > 1 && command.reporters.size === 1 ? say("mean_of_hosts") : note);
   }
 
-  /** Show what moves with time alone: the sparkline, the transitions' ages, how long nothing has been heard. */
-  drawTime(command, now) {
+  /** Show what moves with time alone: the sparkline, ages, how long nothing has been heard and who is in trouble. */
+  drawTime(command, fleet, now) {
     const points = command.history.until(Math.floor(now / 1000));
     const rates = points.map((p) => p.rate);
     const top = niceCeiling(Math.max(0, ...rates.filter((r) => !Number.isNaN(r))));
@@ -58,16 +71,23 @@ export class Tile {
     this._attr("spark-area", "d", sparkPath(rates, top, SPARK.width, SPARK.height, true));
     this._attr("spark-bad", "d", sparkPath(points.map((p) => p.unhappy), top, SPARK.width, SPARK.height, true));
     this._set("spark-top", `${shortText(top)}/s`);
-    this._set("stale", command.stale ? `no data for ${ageText((now - command.lastAt) / 1000)}` : "");
+    this._set("stale", command.stale ? say("data_none_for", ageText((now - command.lastAt) / 1000)) : "");
+    this._drawSince(command, now);
     this._drawTransitions(command.transitions(now));
+    this._drawInstances(command, fleet.troubled(command, now));
+  }
+
+  /** Cut the name, where there is no room for it, at another place than near its end; 0: near its end. */
+  cutName(place) {
+    if (place === this._place) return;
+    this._place = place;
+    showName(this._slots.get("name"), this.key, place);
   }
 
   _name(command) {
     const title = `command-${(serial += 1)}`;
-    const name = this._slots.get("name");
-    name.id = title;
-    name.title = command.key;
-    name.textContent = command.key;
+    this._slots.get("name").id = title;
+    this.cutName(0);
     this.element.setAttribute("aria-labelledby", title);
     this.element.dataset.command = command.key;
   }
@@ -76,14 +96,59 @@ export class Tile {
     this._own("data-group", view.group);
     this._own("data-state", view.state);
     this._own("data-severity", String(view.severity));
+    this._own("data-state-severity", String(view.stateSeverity));
     this._own("data-stale", stale ? "true" : "false");
-    this._set("group", view.group);
+    this._drawGroup(view.group);
     this._field("state", view.stateText, view.state);
     this._attr("icon", "href", `#switch-${view.state}`);
     this._field("retry_after", view.retryAfter === null ? "" : durationText(view.retryAfter), view.retryAfter ?? "");
-    this._show("retry", view.retryAfter !== null && !stale);
-    const silent = view.silent > 0 ? `, ${view.silent} silent` : "";
-    this._field("instances", view.hosts > 1 || silent ? `${view.hosts} instance${view.hosts === 1 ? "" : "s"}${silent}` : "", view.hosts);
+    this._show("retry", view.retryAfter !== null && view.retryAfter > 0 && view.course !== "forced" && !stale);
+    const course = COURSES[view.course] ?? "";
+    this._field("course", course === "" || stale ? "" : say(course), view.course);
+    const reason = view.reason || refusedBy(view);
+    this._field("reason", reason, reason);
+    const several = view.hosts > 1 || view.silent > 0;
+    const instances = view.silent > 0 ? say("instances_silent", view.hosts, view.silent) : say("instances", view.hosts);
+    this._field("instances", several ? instances : "", view.hosts);
+  }
+
+  _drawGroup(group) {
+    if (this._text.get("group") === group) return;
+    this._text.set("group", group);
+    showName(this._slots.get("group"), group);
+  }
+
+  /** Since when: the state as the stream says, or as it was seen to change; and how long the calls have been failing. */
+  _drawSince(command, now) {
+    const { view, stale } = command;
+    const since = view.since === null ? command.changedAgo(now) : view.since + (now - command.lastAt) / 1000;
+    this._field("since", since === null || stale ? "" : say("since", ageText(since)), since === null ? "" : Math.floor(since));
+    const { seconds, longer } = command.history.failing(FAILING);
+    const failing = stale || errorSeverity(view.errorRate) === 0 ? 0 : seconds;
+    this._field("failing", failing === 0 ? "" : say(longer ? "failing_longer" : "failing_for", ageText(failing)), failing);
+  }
+
+  _drawFailure(failure) {
+    this._show("failure", failure !== null);
+    if (failure === null) return;
+    const { type, message, ago, count } = failure;
+    this._field("failure_type", type, type);
+    this._field("failure_message", message, message);
+    this._attr("failure", "title", message === "" ? type : `${type}: ${message}`);
+    this._field("failure_when", say("failure_when", ageText(ago), count, shortText(count)), count);
+  }
+
+  /** Which instances are in trouble, if there are several; the worst few of them. */
+  _drawInstances(command, troubled) {
+    const several = command.reporters.size > 1;
+    const lines = several ? troubled.slice(0, MOST_INSTANCES).map((one) => [one.name, String(one.severity), trouble(one)]) : [];
+    const more = several ? troubled.length - lines.length : 0;
+    const signature = JSON.stringify([lines, more]);
+    if (this._text.get("troubled") === signature) return;
+    this._text.set("troubled", signature);
+    const items = lines.map(([name, severity, text]) => instanceItem(name, severity, text));
+    if (more > 0) items.push(element("li", "more", say("and_more", more)));
+    this._slots.get("troubled").replaceChildren(...items);
   }
 
   _drawTraffic(view, ceiling) {
@@ -107,6 +172,8 @@ export class Tile {
     this._field("max_concurrent", view.maxConcurrent === null ? "∞" : shortText(view.maxConcurrent), view.maxConcurrent ?? "");
     this._number("abandoned", view.abandoned, shortText);
     this._show("abandoned", view.abandoned > 0);
+    this._own("data-load", loadLevel(view));
+    this._show("full", view.full > 0);
     const limit = Math.max(1, view.maxConcurrent ?? view.maxInFlight);
     this._attr("load-now", "width", ((100 * Math.min(view.inFlight, limit)) / limit).toFixed(1));
     this._attr("load-max", "width", ((100 * Math.min(view.maxInFlight, limit)) / limit).toFixed(1));
@@ -115,19 +182,15 @@ export class Tile {
   _drawTransitions(transitions) {
     const list = this._slots.get("transitions");
     const lines = transitions.map((t) => {
-      const why = t.trigger === "" ? "" : ` (${t.trigger.replaceAll("_", " ")})`;
-      return [`${readable(t.from)} → ${readable(t.to)}${why}`, `${ageText(t.ageMs / 1000)} ago`];
+      const why = t.trigger === "" ? "" : ` (${sayOr(`trigger_${t.trigger}`, t.trigger)})`;
+      return [`${readable(t.from)} → ${readable(t.to)}${why}`, say("ago", ageText(t.ageMs / 1000))];
     });
     const signature = JSON.stringify(lines);
     if (this._text.get("transitions") === signature) return;
     this._text.set("transitions", signature);
     list.replaceChildren(...lines.map(([what, when]) => {
-      const item = document.createElement("li");
-      const age = document.createElement("span");
-      item.textContent = what;
-      age.textContent = when;
-      age.className = "age";
-      item.append(age);
+      const item = element("li", "", what);
+      item.append(element("span", "age", when));
       return item;
     }));
   }
@@ -176,3 +239,47 @@ export class Tile {
   }
 }
 
+
+/** Why calls fail that never ran: the limit that refuses most of them; "" if none refuses so many that it hurts. */
+function refusedBy(view) {
+  if (view.rejected === 0 || 2 * view.rejected < view.errors || errorSeverity(view.errorRate) === 0) return "";
+  const [worst] = REFUSALS.slice(1).sort((a, b) => view.counts[b] - view.counts[a]);
+  const refused = view.counts[worst];
+  if (2 * refused < view.errors) return "";
+  return say("refused_by", say(worst), shortText(refused), shortText(view.requests));
+}
+
+/** How full: "full" as soon as one instance is, "high" near it. */
+function loadLevel(view) {
+  if (view.full > 0) return "full";
+  return view.maxConcurrent > 0 && view.inFlight >= NEARLY_FULL * view.maxConcurrent ? "high" : "some";
+}
+
+/** What is wrong with one instance, in words: "open since 3 s, 100.0% errors, full (10)". */
+function trouble({ reading, silentMs }) {
+  if (silentMs > 0) return say("silent_for", ageText(silentMs / 1000));
+  const parts = [];
+  if (stateSeverityOf(reading) > 0 || errorSeverity(reading.errorRate) === 0) {
+    parts.push(stateOfOne(reading) + (reading.since === null ? "" : ` ${say("since", ageText(reading.since))}`));
+  }
+  if (errorSeverity(reading.errorRate) > 0) parts.push(say("errors_of", percentText(reading.errorRate)));
+  if (isFull(reading)) parts.push(say("full_at", shortText(reading.maxConcurrent)));
+  return parts.join(", ");
+}
+
+function instanceItem(name, severity, text) {
+  const item = element("li", "", "");
+  item.dataset.instance = name;
+  item.dataset.severity = severity;
+  const shown = document.createElement("bdi");
+  showName(shown, name);
+  item.append(shown, element("span", "trouble", text));
+  return item;
+}
+
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className !== "") made.className = className;
+  made.textContent = text;
+  return made;
+}

@@ -15,6 +15,9 @@ export const EVENTS = Object.freeze([
   "fallback_success", "fallback_failure", "fallback_rejection", "fallback_missing", "exceptions_thrown", "cancelled",
   "responses_from_cache", "collapsed", "emit", "fallback_emit", "throttled", "rate_limited", "no_time_left",
 ]);
+export const REFUSALS = Object.freeze([
+  "short_circuited", "semaphore_rejected", "thread_pool_rejected", "throttled", "rate_limited", "no_time_left",
+]);
 export const LATENCIES = Object.freeze(["mean", "p0", "p25", "p50", "p75", "p90", "p95", "p99", "p995", "p100"]);
 export const STATES = Object.freeze(["open", "forced_open", "half_open", "closed", "forced_closed", "disabled"]);
 
@@ -60,6 +63,9 @@ function ofResilience(message) {
   const latency = {};
   const seconds = isObject(message.latency_s) ? message.latency_s : {};
   for (const name of LATENCIES) latency[name] = amount(seconds[name]);
+  const transitions = Array.isArray(message.transitions) ? message.transitions.slice(-5).filter(isObject).map(ofTransition) : [];
+  const errors = count(message.errors);
+  const window = amount(message.window_s) || 10;
   return {
     key: message.key,
     group: textOf(message.group),
@@ -67,12 +73,17 @@ function ofResilience(message) {
     hosts: 1,
     states: { [STATES.includes(message.state) ? message.state : "closed"]: 1 },
     retryAfter: optional(message.retry_after_s),
+    since: optional(message.opened_ago_s) ?? optional(message.state_since_s) ?? transitions.at(-1)?.age ?? null,
+    reason: textOf(message.reason).slice(0, 500),
+    lastFailure: ofFailure(message.last_failure),
     requests: count(message.requests),
-    errors: count(message.errors),
+    errors,
+    failedRate: errors / window,
     errorRate: Math.min(1, amount(message.error_rate)),
     rate: amount(message.rate),
     refused: count(message.refused),
     counts,
+    hasFallback: hasFallback(message.has_fallback, counts),
     latency,
     approximate: false,
     inFlight: count(message.in_flight),
@@ -81,8 +92,43 @@ function ofResilience(message) {
     abandoned: count(message.abandoned),
     timeout: optional(message.timeout_s),
     isolation: textOf(message.isolation),
-    transitions: Array.isArray(message.transitions) ? message.transitions.slice(-5).filter(isObject).map(ofTransition) : [],
+    transitions,
+    history: ofHistory(message.history, window),
   };
+}
+
+/** Whether a command has a fallback: what the message says, or whether one has lately answered. */
+function hasFallback(said, counts) {
+  if (typeof said === "boolean") return said;
+  return counts.fallback_success + counts.fallback_failure + counts.fallback_rejection + counts.fallback_emit > 0;
+}
+
+/** The last failure of a command: {type, message, ago (seconds), count}; null if there was none, or nobody says. */
+function ofFailure(failure) {
+  if (!isObject(failure) || !hasText(failure.type)) return null;
+  return {
+    type: failure.type.slice(0, 200),
+    message: textOf(failure.message).slice(0, 500),
+    ago: amount(failure.ago_s),
+    count: Math.max(1, count(failure.count)),
+  };
+}
+
+/** What happened before the page was opened: points {age (seconds), rate, failed (both per second)}, oldest first. */
+function ofHistory(history, window) {
+  if (!isObject(history) || !Array.isArray(history.requests) || !Array.isArray(history.errors)) return null;
+  const step = amount(history.step_s) || 1;
+  const slices = Math.min(history.requests.length, 1000);
+  const span = Math.max(1, Math.round(window / step));
+  const points = [];
+  let requests = 0;
+  let errors = 0;
+  for (let i = 0; i < slices; i += 1) {
+    requests += count(history.requests[i]) - (i >= span ? count(history.requests[i - span]) : 0);
+    errors += count(history.errors[i]) - (i >= span ? count(history.errors[i - span]) : 0);
+    points.push({ age: amount(history.age_s) + (slices - 1 - i) * step, rate: requests / window, failed: errors / window });
+  }
+  return points;
 }
 
 function ofTransition(transition) {
@@ -114,9 +160,13 @@ function ofHystrix(message) {
     hosts,
     states: hystrixStates(message, hosts),
     retryAfter: null,
+    since: null,
+    reason: "",
+    lastFailure: null,
     ...traffic,
     refused: counts.short_circuited + counts.semaphore_rejected + counts.thread_pool_rejected,
     counts,
+    hasFallback: hasFallback(null, counts),
     latency,
     approximate: hosts > 1,
     inFlight: count(message.currentConcurrentExecutionCount),
@@ -126,6 +176,7 @@ function ofHystrix(message) {
     timeout: timeout === null ? null : timeout / 1000,
     isolation: textOf(message.propertyValue_executionIsolationStrategy).toLowerCase(),
     transitions: null,
+    history: null,
   };
 }
 
@@ -136,7 +187,8 @@ function hystrixTraffic(message, counts, hosts) {
   const requests = counted + counts.short_circuited;
   const errors = Math.min(requests, failed + counts.short_circuited);
   const window = perHost(message, "metricsRollingStatisticalWindowInMilliseconds", hosts) || 10_000;
-  return { requests, errors, errorRate: requests > 0 ? errors / requests : 0, rate: (requests * 1000) / window };
+  const errorRate = requests > 0 ? errors / requests : 0;
+  return { requests, errors, errorRate, rate: (requests * 1000) / window, failedRate: (errors * 1000) / window };
 }
 
 /**

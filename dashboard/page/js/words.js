@@ -1,0 +1,206 @@
+// Words: every text of the page, in English and Korean, in one table.
+//
+// A row is [English, Korean]; a text with numbers in it is a function of them. `language` is chosen once, before anything is
+// drawn (main.js); changing it loads the page again. Names, messages of exceptions and what a stream's server said are
+// data: they stay as they are.
+
+export const LANGUAGES = Object.freeze({ en: "English", ko: "한국어" });
+
+const plural = (n, one, many) => (n === 1 ? one : many);
+
+export const TABLE = Object.freeze({
+  // The header.
+  connecting: ["Connecting", "연결 중"],
+  live: ["Live", "실시간"],
+  live_streams: [(n) => `Live: ${n} streams`, (n) => `실시간: 스트림 ${n}개`],
+  streams_silent: [(n, all) => `${n} of ${all} streams silent`, (n, all) => `스트림 ${all}개 중 ${n}개 응답 없음`],
+  no_data_yet: ["No data yet", "아직 데이터 없음"],
+  stale_page: [(age) => `Stale: no data for ${age}`, (age) => `오래된 화면: ${age} 동안 데이터 없음`],
+  server_away: ["The dashboard's server does not answer; trying again", "대시보드 서버가 응답하지 않아 다시 시도하는 중"],
+  summary: ["Summary", "요약"],
+  commands: ["commands", "커맨드"],
+  requests_per_s: ["requests/s", "초당 요청"],
+  errors: ["errors", "오류"],
+  refused_per_s: ["refused/s", "초당 거부"],
+  show_only: ["Show only", "골라 보기"],
+  chip_open: ["open", "열림"],
+  chip_half_open: ["half-open", "반열림"],
+  chip_failing: ["failing", "오류 많음"],
+  chip_stale: ["stale", "데이터 없음"],
+  filter: ["Filter by name or group", "이름이나 그룹으로 찾기"],
+  sort: ["Sort", "정렬"],
+  reverse: ["Reverse", "거꾸로"],
+  compact: ["Compact", "간략히"],
+  language: ["Language", "언어"],
+  shown: [(n, all) => `${n} of ${all} shown`, (n, all) => `${all}개 중 ${n}개 표시`],
+  held: ["order held while you look", "보는 동안 순서 고정"],
+  by_hurts: ["What hurts most", "피해가 큰 순"],
+  by_error: ["Error rate", "오류율"],
+  by_volume: ["Volume", "요청량"],
+  by_refused: ["Refused", "거부"],
+  by_in_flight: ["In flight", "실행 중"],
+  by_mean: ["Mean latency", "평균 지연"],
+  by_p50: ["Median latency", "중앙값 지연"],
+  by_p90: ["90th percentile", "90 백분위"],
+  by_p99: ["99th percentile", "99 백분위"],
+  by_p995: ["99.5th percentile", "99.5 백분위"],
+  by_name: ["Name", "이름"],
+
+  // Streams in trouble.
+  streams_in_trouble: ["Streams in trouble", "문제가 있는 스트림"],
+  try_now: ["Try now", "지금 다시 시도"],
+  data_never: ["no data yet", "아직 데이터 없음"],
+  data_none_for: [(age) => `no data for ${age}`, (age) => `${age} 동안 데이터 없음`],
+  trying_again_in: [(wait) => `trying again in ${wait}`, (wait) => `${wait} 뒤에 다시 시도`],
+  connected_waiting: ["connected, waiting for a message", "연결됨, 메시지를 기다리는 중"],
+  link_connecting: ["connecting", "연결 중"],
+  link_silent: ["nothing came over the connection", "연결에서 아무것도 오지 않음"],
+  link_unreachable: ["cannot reach the server", "서버에 연결할 수 없음"],
+  link_no_stream: ["the address is no event stream", "이 주소는 이벤트 스트림이 아님"],
+  link_ended: ["the stream ended", "스트림이 끝남"],
+  link_answered: [(status) => `the server answered ${status}`, (status) => `서버 응답 ${status}`],
+  malformed: [(n, text) => `${text} malformed ${plural(n, "message", "messages")} skipped`, (n, text) => `잘못된 메시지 ${text}개를 건너뜀`],
+  overflowed: ["more commands or instances than this page can hold", "이 화면에 담을 수 있는 것보다 커맨드나 인스턴스가 많음"],
+
+  // Nothing to show.
+  waiting_first: ["Waiting for the first message.", "첫 메시지를 기다리는 중입니다."],
+  none_reported: ["Connected. No command has reported yet.", "연결되었습니다. 아직 보고한 커맨드가 없습니다."],
+  none_matches: ["No command matches the filter.", "조건에 맞는 커맨드가 없습니다."],
+  board: ["Commands", "커맨드"],
+
+  // A tile: state, since when, why, whose.
+  state_closed: ["closed", "닫힘"],
+  state_open: ["open", "열림"],
+  state_half_open: ["half-open", "반열림"],
+  state_forced_open: ["forced open", "강제 열림"],
+  state_forced_closed: ["forced closed", "강제 닫힘"],
+  state_disabled: ["disabled", "사용 안 함"],
+  retry_in: ["retry in", "재시도까지"],
+  until_released: ["until released", "해제할 때까지"],
+  waits_for_call: ["ready to probe; waits for the next call", "시험 호출 준비됨, 다음 호출을 기다림"],
+  since: [(age) => `since ${age}`, (age) => `${age} 전부터`],
+  failing_for: [(age) => `failing for ${age}`, (age) => `${age} 동안 오류`],
+  failing_longer: [(age) => `failing for ${age} or longer`, (age) => `${age} 이상 오류`],
+  refused_by: [(kind, n, all) => `${kind}: ${n} of ${all} requests`, (kind, n, all) => `${kind}: 요청 ${all}건 중 ${n}건`],
+  failure_when: [(age, n, text) => `${age} ago${n > 1 ? `, ${text} like it` : ""}`, (age, n, text) => `${age} 전${n > 1 ? `, 같은 오류 ${text}건` : ""}`],
+  last_failure: ["Last failure", "마지막 오류"],
+  in_trouble: ["Instances in trouble", "문제가 있는 인스턴스"],
+  errors_of: [(percent) => `${percent} errors`, (percent) => `오류 ${percent}`],
+  full_at: [(n) => `full (${n})`, (n) => `가득 참 (${n})`],
+  silent_for: [(age) => `silent for ${age}`, (age) => `${age} 동안 응답 없음`],
+  and_more: [(n) => `and ${n} more`, (n) => `외 ${n}개`],
+  instances: [(n) => `${n} ${plural(n, "instance", "instances")}`, (n) => `인스턴스 ${n}개`],
+  instances_silent: [(n, silent) => `${n} ${plural(n, "instance", "instances")}, ${silent} silent`, (n, silent) => `인스턴스 ${n}개, ${silent}개 응답 없음`],
+
+  // A tile: numbers.
+  two_minutes: ["2 min", "2분"],
+  per_second: ["per second", "초당 요청"],
+  success: ["success", "성공"],
+  failure: ["failure", "실패"],
+  timeout: ["timeout", "시간 초과"],
+  bad_request: ["bad request", "잘못된 요청"],
+  exceptions_thrown: ["thrown to caller", "호출자에게 예외"],
+  cancelled: ["cancelled", "취소"],
+  responses_from_cache: ["from cache", "캐시 응답"],
+  refused: ["refused", "거부"],
+  short_circuited: ["circuit open", "서킷 열림"],
+  semaphore_rejected: ["bulkhead full", "동시 실행 한도"],
+  thread_pool_rejected: ["pool full", "스레드 풀 가득"],
+  throttled: ["throttled", "스로틀"],
+  rate_limited: ["rate limited", "호출 빈도 제한"],
+  no_time_left: ["no time left", "남은 시간 없음"],
+  rejected: ["rejected", "한도 거부"],
+  other_refusals: ["other", "기타"],
+  fallbacks: ["Fallbacks", "폴백"],
+  fallback_success: ["fallback ok", "폴백 성공"],
+  fallback_failure: ["failed", "폴백 실패"],
+  fallback_rejection: ["refused", "폴백 거부"],
+  fallback_missing: ["not handled", "처리 안 됨"],
+  p50: ["median", "중앙값"],
+  mean: ["mean", "평균"],
+  p90: ["90th", "90%"],
+  p95: ["95th", "95%"],
+  p99: ["99th", "99%"],
+  p995: ["99.5th", "99.5%"],
+  worst_instance: ["percentiles: worst instance", "백분위: 가장 느린 인스턴스"],
+  mean_of_hosts: ["mean of the hosts", "호스트 평균"],
+  in_flight: ["in flight", "실행 중"],
+  peak: ["peak", "최대"],
+  abandoned: ["abandoned", "버려짐"],
+  full: ["full", "가득 참"],
+  errors_out_of: ["errors of", "오류 / 전체"],
+  transitions: ["Last transitions", "최근 상태 변화"],
+  ago: [(age) => `${age} ago`, (age) => `${age} 전`],
+
+  // Why a circuit changed, as the stream names it.
+  trigger_failure_rate: ["failure rate", "실패율"],
+  trigger_slow_rate: ["slow rate", "지연율"],
+  trigger_consecutive: ["consecutive", "연속 실패"],
+  trigger_rested: ["rested", "대기 끝"],
+  trigger_probe_failed: ["probe failed", "시험 호출 실패"],
+  trigger_probes_passed: ["probes passed", "시험 호출 성공"],
+  trigger_probes_lost: ["probes lost", "시험 호출 응답 없음"],
+  trigger_forced_open: ["forced open", "강제 열림"],
+  trigger_forced_closed: ["forced closed", "강제 닫힘"],
+  trigger_disabled: ["disabled", "사용 안 함"],
+  trigger_released: ["released", "해제"],
+  trigger_reset: ["reset", "초기화"],
+  trigger_restored: ["restored", "복원"],
+
+  // The legend.
+  legend_circle: [
+    "A circle's area is traffic: the solid part ran, the pale ring was refused. Its colour is the error rate, green at none to red at one half.",
+    "원의 넓이는 요청량입니다. 진한 부분은 실행된 요청, 옅은 고리는 거부된 요청입니다. 색은 오류율로, 오류가 없으면 초록, 절반이면 빨강입니다.",
+  ],
+  legend_line: [
+    "Two minutes of requests per second; the filled part failed or was refused.",
+    "최근 2분의 초당 요청 수입니다. 채워진 부분은 실패했거나 거부된 요청입니다.",
+  ],
+  legend_filter_press: ["Press", "찾기:"],
+  legend_filter_do: ["to filter.", "키"],
+
+  // Units.
+  seconds: [(n) => `${n} s`, (n) => `${n}초`],
+  minutes: [(n) => `${n} min`, (n) => `${n}분`],
+  hours: [(n) => `${n} h`, (n) => `${n}시간`],
+});
+
+const COLUMNS = Object.keys(LANGUAGES);
+let column = 0;
+
+/** Speak this language from now on; one that is not in the table is English. */
+export function speak(language) {
+  column = Math.max(0, COLUMNS.indexOf(language));
+}
+
+/** The language that is spoken. */
+export function spoken() {
+  return COLUMNS[column];
+}
+
+/** The first of the reader's languages that the page speaks. */
+export function preferred(languages) {
+  const known = languages.map((tag) => tag.toLowerCase().split("-")[0]).filter((tag) => COLUMNS.includes(tag));
+  return known[0] ?? "en";
+}
+
+/** A text of the table; one that takes numbers gets them. */
+export function say(name, ...values) {
+  const text = TABLE[name][column];
+  return typeof text === "function" ? text(...values) : text;
+}
+
+/** A text of the table if it is there, else the name with spaces: for words that a stream brings along. */
+export function sayOr(name, other) {
+  return Object.hasOwn(TABLE, name) ? TABLE[name][column] : other.replaceAll("_", " ");
+}
+
+/** Put the words of the table into markup: `data-word` names the text, `data-label` the label of an element. */
+export function translate(root) {
+  for (const node of root.querySelectorAll("[data-word]")) node.textContent = say(node.dataset.word);
+  for (const node of root.querySelectorAll("[data-label]")) {
+    const text = say(node.dataset.label);
+    node.setAttribute("aria-label", text);
+    if (node.placeholder) node.placeholder = text;
+  }
+}

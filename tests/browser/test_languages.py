@@ -1,0 +1,123 @@
+"""The page in English and Korean: one table of words, a switch, and no text that is not in the table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import resilience_dashboard
+from playwright.sync_api import Browser, expect
+from resilience_dashboard import app
+
+from resilience.core.events import State, Trigger
+from tests.browser.messages import REFUSALS, OpenPage, resilience
+from tests.dashboard.servers import StreamServer, served
+
+pytestmark = pytest.mark.browser
+
+PAGE = Path(resilience_dashboard.__file__).parent / "page"
+HANGUL = re.compile("[\uac00-\ud7a3]")
+
+
+@pytest.fixture(scope="module")
+def table(browser: Browser) -> Iterator[dict[str, list[str]]]:
+    """The table of words; a text with numbers in it is what it makes of three."""
+    with served(app, ["/resilience.stream"]) as base, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(base + "/favicon.svg")
+        yield page.evaluate(f"""async () => {{
+            const {{ TABLE }} = await import('{base}/js/words.js');
+            const text = word => typeof word === 'function' ? word(7001, 7002, 7003) : word;
+            return Object.fromEntries(Object.entries(TABLE).map(([name, row]) => [name, row.map(text)]));
+        }}""")
+
+
+def numbers(text: str) -> list[str]:
+    """What was put into a text."""
+    return sorted(set(re.findall(r"700\d", text)))
+
+
+def test_every_row_has_an_english_and_a_korean_text_with_the_same_numbers(table: dict[str, list[str]]) -> None:
+    for name, row in table.items():
+        english, korean = row
+        assert english, name
+        assert not HANGUL.search(english), name
+        assert HANGUL.search(korean) or name in ("p90", "p95", "p99", "p995"), name
+        assert numbers(english) == numbers(korean), name
+
+
+def test_the_markup_says_what_the_english_column_says(table: dict[str, list[str]]) -> None:
+    html = (PAGE / "index.html").read_text()
+    words = re.findall(r'data-word="(\w+)"[^>]*>([^<]*)<', html)
+    labels = re.findall(r'aria-label="([^"]*)"[^>]*? data-label="(\w+)"', html)
+    assert len(words) > 50
+    assert len(labels) == html.count("data-label=") > 8
+    for name, text in words:
+        assert table[name][0] == text, name
+    for text, name in labels:
+        assert table[name][0] == text, name
+
+
+def test_the_modules_ask_for_no_word_that_is_not_in_the_table(table: dict[str, list[str]]) -> None:
+    code = "\n".join(path.read_text() for path in (PAGE / "js").glob("*.js"))
+    asked = set(re.findall(r'say\("(\w+)"', code))
+    assert len(asked) > 30
+    assert asked <= table.keys()
+    for name in REFUSALS:
+        assert name in table
+    for state in State:
+        assert f"state_{state.value}" in table
+    for trigger in Trigger:
+        assert f"trigger_{trigger.value}" in table
+        assert table[f"trigger_{trigger.value}"][0] == trigger.value.replace("_", " ")
+
+
+def test_the_switch_changes_all_words_and_the_choice_is_kept_in_the_address(
+    stream: StreamServer, open_page: OpenPage
+) -> None:
+    stream.messages = [resilience("stock", state="forced_open", state_since_s=30.0, has_fallback=True)]
+    page = open_page(stream)
+    assert page.evaluate("document.documentElement.lang") == "en"
+    page.get_by_label("Sort").select_option("name")
+    page.get_by_label("Language").select_option("ko")
+    tile = page.locator('[data-command="stock"]')
+    expect(tile.locator('[data-field="state"]')).to_have_text("강제 열림")
+    expect(tile.locator('[data-field="course"]')).to_have_text("해제할 때까지")
+    expect(tile.locator('[data-field="since"]')).to_have_text("30초 전부터")
+    expect(page.locator("#show-connection")).to_have_text("실시간")
+    expect(page.get_by_label("정렬")).to_have_value("name")
+    assert page.evaluate("document.documentElement.lang") == "ko"
+    assert "lang=ko" in page.url
+    page.reload()
+    expect(tile.locator('[data-field="state"]')).to_have_text("강제 열림")
+    page.get_by_label("언어").select_option("en")
+    expect(tile.locator('[data-field="state"]')).to_have_text("forced open")
+
+
+@pytest.mark.parametrize(("locale", "expected"), [("ko-KR", "ko"), ("en-GB", "en"), ("fr-FR", "en")])
+def test_the_page_starts_in_the_language_of_the_browser(
+    stream: StreamServer, open_page: OpenPage, locale: str, expected: str
+) -> None:
+    stream.messages = [resilience("stock")]
+    page = open_page(stream, locale=locale)
+    expect(page.locator("#language")).to_have_value(expected)
+    assert page.evaluate("document.documentElement.lang") == expected
+
+
+def test_no_english_word_is_left_on_a_korean_page(stream: StreamServer, open_page: OpenPage) -> None:
+    failure: dict[str, Any] = {"type": "1", "message": "2", "ago_s": 1.0, "count": 3}
+    change = {"term": 3, "from": "closed", "to": "open", "trigger": "failure_rate", "age_s": 4.0}
+    stream.messages = [
+        resilience("7", group="8", instance="9", error_rate=1.0, state="open", retry_after_s=0.0, state_since_s=1.0,
+                   last_failure=failure, transitions=[change], has_fallback=True, in_flight=20, abandoned=1, refused=200),
+        resilience("7", group="8", instance="10", state="half_open"),
+    ]  # fmt: skip
+    page = open_page(stream, locale="ko", viewport={"width": 360, "height": 740}, is_mobile=True)
+    expect(page.locator("[data-command]")).to_be_visible()
+    expect(page.locator(".troubled li")).to_have_count(2)
+    words = set(re.findall("[A-Za-z]{2,}", page.locator("body").inner_text()))
+    assert words <= {"resilience", "English", "ms"}
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
