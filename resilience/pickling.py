@@ -33,18 +33,18 @@ from typing import Any, Final
 
 import attrs
 
-from .collapsing import BATCHED, Batched, collapse
 from .commands.command import Command
 from .commands.dispatch import CALLS
-from .commands.keyspace import KeyedCommands
+from .commands.keyed_commands import KeyedCommands
 from .core.batch import Collapse
+from .decorate.collapse import BATCHED, Batched, collapse
 from .decorate.commands import Pipeline
+from .decorate.declaration import Declaration
+from .decorate.decoration import Guard, guard
+from .engine.callables import GUARD, GuardedCallable, flavour_of
+from .engine.compiler import made
+from .engine.wrapper_spec import Flavour
 from .errors import ConfigError
-from .guard import Guard, guard
-from .pipeline.binding import GUARD, GuardedCallable, flavour_of
-from .pipeline.compiler import made
-from .pipeline.shape import Flavour
-from .plan import Plan
 from .policies.order import KITS, kit_of
 from .policies.settings import Settings, live_settings
 from .registry import Registry, default_registry, registries
@@ -183,35 +183,37 @@ def _may_have(registry: Registry, group: str, declared: Settings) -> bool:
 
 
 def _fresh(registry: Registry) -> Registry:
-    return _registry(registry.clock, registry._environment.random)
+    return _registry(registry.clock, registry._services.random)
 
 
-def _guard(shell: Any, fn: Callable[..., Any], plan: Plan, command: Command | None, registry: Registry) -> Guard:
-    """Guard *fn* as *plan* says, and let *shell* be its wrapper."""
+def _guard(shell: Any, fn: Callable[..., Any], declaration: Declaration, command: Command | None,
+           registry: Registry) -> Guard:
+    """Guard *fn* as *declaration* says, and let *shell* be its wrapper."""
     found = shell.__dict__.get(GUARD)
     if isinstance(found, Guard) and found.wrapper() is shell:
         return found  # it was sent by its name
-    wrapper = _guarded(fn, plan, command, registry)
+    wrapper = _guarded(fn, declaration, command, registry)
     _link(shell, wrapper)
     if command is None:
         wrapper.resilience.wrapper = weakref.ref(shell)
     former: Guard = getattr(wrapper, GUARD)
-    own = CopiedGuard(*former._replace(wrapper=weakref.ref(shell), plan=plan))
+    own = CopiedGuard(*former._replace(wrapper=weakref.ref(shell), declaration=declaration))
     own.made = wrapper
     return own
 
 
-def _guarded(fn: Callable[..., Any], plan: Plan, command: Command | None, registry: Registry) -> Any:
+def _guarded(fn: Callable[..., Any], declaration: Declaration, command: Command | None, registry: Registry) -> Any:
     if command is None:
-        return guard(fn, attrs.evolve(plan, registry=_fresh(registry) if _is_unique(plan) else registry), "a copy")
+        home = _fresh(registry) if _is_unique(declaration) else registry
+        return guard(fn, attrs.evolve(declaration, registry=home), "a copy")
     home = _homes.get(command, registry)
-    return guard(fn, attrs.evolve(plan, key=command.key, group=command.group, registry=home), "a copy")
+    return guard(fn, attrs.evolve(declaration, key=command.key, group=command.group, registry=home), "a copy")
 
 
-def _is_unique(plan: Plan) -> bool:
+def _is_unique(declaration: Declaration) -> bool:
     """Whether no other copy says the same: what has a function in it that is sent by value equals nothing."""
     return any(isinstance(value, types.FunctionType)
-               for policy in plan.policies if kit_of(policy).setting
+               for policy in declaration.policies if kit_of(policy).setting
                for value in attrs.asdict(policy, recurse=False).values())
 
 
@@ -239,17 +241,17 @@ def _batched(shell: Any, fn: Callable[..., Any], config: Any) -> Batched:
     return own
 
 
-def _pipeline(plan: Plan) -> Pipeline:
+def _pipeline(declaration: Declaration) -> Pipeline:
     names = ("key", "group", "registry", "isolation", "pool", "ignore", "max_keys", "idle", "shadow")
-    return Pipeline(*plan.policies, **{name: getattr(plan, name) for name in names})
+    return Pipeline(*declaration.policies, **{name: getattr(declaration, name) for name in names})
 
 
 # -- this side
 
 
 def _parts(own: Guard) -> tuple[Any, ...]:
-    command = None if callable(own.plan.key) else own.command
-    return own.fn, own.plan, command, own.registry
+    command = None if callable(own.declaration.key) else own.command
+    return own.fn, own.declaration, command, own.registry
 
 
 def _reduce_guard(own: Guard) -> tuple[Any, ...]:
@@ -265,10 +267,10 @@ def _reduce_command(command: Command) -> tuple[Any, ...]:
     for function in command.functions:
         if _by_name(function):
             return getattr, (function, "resilience")
-    environment = command._environment
-    registry = next((each for each in registries() if each._environment is environment), None)
+    services = command._services
+    registry = next((each for each in registries() if each._services is services), None)
     if registry is None:  # a copy's own registry may be gone
-        registry = _registry(environment.clock, environment.random)
+        registry = _registry(services.clock, services.random)
     return _command, (registry, command.key, command.group, command._template, command._declared, command.settings,
                       command._stated)
 
@@ -300,7 +302,7 @@ def _reduce_batched(own: Batched) -> tuple[Any, ...]:
 def _reduce_registry(registry: Registry) -> tuple[Any, ...]:
     if registry is default_registry:
         return _default_registry, ()
-    return _registry, (registry.clock, registry._environment.random)
+    return _registry, (registry.clock, registry._services.random)
 
 
 def _reduce_value(value: Any) -> tuple[Any, ...]:
@@ -330,7 +332,7 @@ _REDUCTIONS: Final[dict[type[Any], Callable[[Any], Any]]] = {
 }
 #: Where the classes are defined whose objects stand in closures.
 _ENGINE: Final = tuple(f"{__package__}.{name}" for name in (
-    "core.", "drivers.", "metrics.", "pipeline.", "policies.", "commands.", "collapsing"))
+    "core.", "drivers.", "metrics.", "engine.", "policies.", "commands.", "decorate.collapse"))
 
 
 def _engine_classes() -> Iterator[type[Any]]:
@@ -343,7 +345,7 @@ def _engine_classes() -> Iterator[type[Any]]:
                     yield each
 
 
-for _kind in (Plan, Settings, Collapse, *(kit.policy for kit in KITS)):
+for _kind in (Declaration, Settings, Collapse, *(kit.policy for kit in KITS)):
     copyreg.pickle(_kind, _reduce_value)
 for _kind in (Left, Link, *_engine_classes()):
     copyreg.pickle(_kind, _reduce_part)

@@ -2,7 +2,7 @@
 
 Reading takes no lock; iterating goes over a copy, which a dict makes in one step.
 Where functions have a callable for a key, who iterates takes the lock for a moment, to let
-the keys go that have been idle (commands.keyspace).
+the keys go that have been idle (commands.keyed_commands).
 After a fork the child's registries start over: fresh locks, pools and statistics.
 """
 
@@ -21,15 +21,15 @@ from typing import Any, TypeVar
 
 from .commands.command import Command
 from .commands.derived_keys import DerivedKeys
-from .commands.keyspace import KeyedCommands
+from .commands.keyed_commands import KeyedCommands
 from .core.events import CommandAdded, CommandRemoved
 from .core.thread_pool import ThreadPool
 from .drivers.system_clock import monotonic
 from .drivers.workers import WorkerPool
+from .engine.emitter import Emitter
+from .engine.registry_services import RegistryServices
 from .errors import ConfigError
-from .metrics.collapses import Collapses
-from .pipeline.emitter import Emitter
-from .pipeline.environment import Environment
+from .metrics.batch_statistics import BatchStatistics
 
 _Event = TypeVar("_Event")
 _log = logging.getLogger("resilience")
@@ -62,18 +62,18 @@ class Registry:
         self._pool_settings: dict[str, ThreadPool] = {}
         self._cleanups: list[Callable[[], object]] = []
         self._is_closed = False
-        self._collapses: weakref.WeakValueDictionary[str, Collapses] = weakref.WeakValueDictionary()
+        self._collapses: weakref.WeakValueDictionary[str, BatchStatistics] = weakref.WeakValueDictionary()
         self.declared: Callable[[Command, Collection[str]], None] | None = None
         self._derived = DerivedKeys()
         self._saved: tuple[dict[str, Mapping[str, Any]], float, float] = ({}, 0.0, 0.0)  # see restore()
         self._emitter = Emitter()
-        self._environment = Environment(clock, random, self._emitter, self._lock)
+        self._services = RegistryServices(clock, random, self._emitter, self._lock)
         _registries.add(self)
 
     @property
     def clock(self) -> Callable[[], float]:
         """The clock that every command here is told."""
-        return self._environment.clock
+        return self._services.clock
 
     @property
     def lock(self) -> threading.RLock:
@@ -169,13 +169,13 @@ class Registry:
                 raise ConfigError(f"there is no command {key!r} with a Chaos", "chaos")
         until = self.clock() + seconds
         for name in keys or (None,):
-            self._environment.unrest[name] = until
+            self._services.active_until[name] = until
         _log.warning("chaos for %g s, for %s", seconds, ", ".join(keys) or "all commands that have a Chaos")
 
     def stop_chaos(self) -> None:
         """End what start_chaos() began; it is no error if nothing was."""
-        if self._environment.unrest:
-            self._environment.unrest.clear()
+        if self._services.active_until:
+            self._services.active_until.clear()
             _log.warning("chaos has ended")
 
     def save(self) -> dict[str, dict[str, Any]]:
@@ -213,19 +213,19 @@ class Registry:
         """The thread pools, by group."""
         return dict(self._pools)
 
-    def collapsers(self) -> dict[str, Collapses]:
+    def collapsers(self) -> dict[str, BatchStatistics]:
         """The statistics of collapsed functions that are still there, by name."""
         with self._lock:
             return dict(self._collapses)
 
-    def add_collapses(self, collapses: Collapses) -> None:
+    def add_collapses(self, collapses: BatchStatistics) -> None:
         """Show the statistics of a collapsed function, for as long as it is there."""
         with self._lock:
             self._collapses[collapses.name] = collapses
 
     def command(self, key: str, group: str, template: str | None = None, derived_from: str | None = None) -> Command:
         """A command with this key that is not in the table yet; see add()."""
-        return Command(key, group, self._environment, template, derived_from)
+        return Command(key, group, self._services, template, derived_from)
 
     def derive_key(self, name: str) -> str:
         """A key that no command has, for a function of this *name* that nobody named. The caller holds the lock."""
@@ -248,7 +248,7 @@ class Registry:
 
         See removed(), which is to follow.
         """
-        command.forgoes(call)
+        command.remove_function(call)
         if self._commands.get(command.key) is not command or command.functions:
             return False
         self._drop(command)
@@ -264,7 +264,7 @@ class Registry:
 
         Not if the reader is at work under the lock, for listeners hear of it.
         """
-        departed = self._environment.departed
+        departed = self._services.departed
         if not (self.keyspaces or departed) or self._lock._is_owned():  # type: ignore[attr-defined] # as Condition asks
             return
         gone: list[Command] = []
@@ -327,12 +327,12 @@ class Registry:
                               f"which {settings} contradicts", "pool")
 
     def _renew(self) -> None:
-        self._lock = self._environment.lock = threading.RLock()
+        self._lock = self._services.lock = threading.RLock()
         self._emitter.renew()
         for pool in self._pools.values():
             pool.renew()
-        self._environment.unrest.clear()
-        for budget in self._environment.budgets.values():
+        self._services.active_until.clear()
+        for budget in self._services.budgets.values():
             budget.renew(self.clock())
         for keyspace in tuple(self.keyspaces):
             keyspace.renew()

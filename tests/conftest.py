@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from resilience import Registry
-from resilience.pipeline.compiler import plain_way
+from resilience.engine.compiler import plain_way
 from resilience.testing import ManualClock
 
 #: The fixtures that start a program which is not Python's, and the program.
@@ -74,7 +74,7 @@ def pytest_addoption(parser):
 
 @pytest.fixture(autouse=True)
 def _way(request):
-    """Compile the plain way if the command line says so; see resilience.pipeline.compiler.plain_way."""
+    """Compile the plain way if the command line says so; see resilience.engine.compiler.plain_way."""
     if request.config.getoption("--plain"):
         with plain_way():
             yield

@@ -15,17 +15,14 @@ LAYERS = [
     ["errors"],
     ["core"],
     ["drivers", "metrics"],
-    ["pipeline"],
+    ["engine"],
     ["policies"],
     ["commands"],
-    ["signatures", "handles"],
     ["registry"],
-    ["plan"],
-    ["guard"],
-    ["decorate", "collapsing"],
+    ["decorate"],
     ["pickling"],
     ["config"],
-    ["__init__"],
+    ["__init__", "events"],
     ["integrations", "discovery", "gateway", "asgi", "testing", "demo"],
     ["cli"],
     ["__main__"],
@@ -126,6 +123,7 @@ def test_all_is_exactly_what_the_package_has_to_offer():
     assert sorted(resilience.__all__) == resilience.__all__
     assert len(set(resilience.__all__)) == len(resilience.__all__)
     assert set(resilience.__all__) == public_names(resilience)
+    assert {*resilience.__all__, "events"} == set(dir(resilience))
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if "__all__" in p.read_text()],
@@ -141,6 +139,7 @@ def test_the_package_file_re_exports_and_does_nothing_else():
     body = ast.parse((PACKAGE / "__init__.py").read_text()).body
 
     assert all(isinstance(node, (ast.ImportFrom, ast.Assign)) or
+               (isinstance(node, ast.FunctionDef) and node.name == "__dir__") or
                (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
 
 

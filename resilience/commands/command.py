@@ -18,18 +18,18 @@ from typing import Any, Final
 import attrs
 
 from ..core.checks import by_identity, nearest
+from ..core.circuit_checkpoint import CircuitCheckpoint
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.outcome import EVENT_NAMES, Event
 from ..core.reasons import FAILED
-from ..core.saved import SavedCircuit
 from ..drivers.workers import WorkerPool
+from ..engine.call_accounting import CallAccounting
+from ..engine.command_runtime import CommandRuntime
+from ..engine.kit import Afterwards, Kit
+from ..engine.registry_services import FunctionRef, RegistryServices
 from ..errors import ConfigError, LastFailure
 from ..metrics.recorder import LATENCY_WINDOW_S, WINDOW_S, Recorder
 from ..metrics.snapshot import Snapshot
-from ..pipeline.environment import Environment, FunctionRef
-from ..pipeline.kit import Afterwards, Kit
-from ..pipeline.ledger import Ledger
-from ..pipeline.machines import Machines
 from ..policies.order import kit_named, kits, setting_kits
 from ..policies.settings import Settings, live_settings
 from ..policies.shadow import Shadow
@@ -57,18 +57,32 @@ class Command:
     Made by decorating a function; the function's ``resilience`` attribute is it.
     """
 
-    __slots__ = ("__weakref__", "_cannot", "_clock", "_declared", "_derived_from", "_environment", "_functions",
-                 "_group", "_key", "_machines", "_settings", "_stated", "_template", "_transitions")
+    __slots__ = (
+        "__weakref__",
+        "_cannot",
+        "_clock",
+        "_declared",
+        "_derived_from",
+        "_functions",
+        "_group",
+        "_key",
+        "_runtime",
+        "_services",
+        "_settings",
+        "_stated",
+        "_template",
+        "_transitions",
+    )
 
-    def __init__(self, key: str, group: str, environment: Environment, template: str | None = None,
+    def __init__(self, key: str, group: str, services: RegistryServices, template: str | None = None,
                  derived_from: str | None = None) -> None:
         self._key, self._group, self._template = key, group, template
         self._derived_from = derived_from
-        self._environment, self._clock = environment, environment.clock
+        self._services, self._clock = services, services.clock
         self._settings = self._declared = Settings()  # what is in force; what the functions said
         self._stated: frozenset[str] = frozenset()  # settings that a function has said something about
         # Weakly: else a command would be in a cycle, and outlive its eviction.
-        self._machines = Machines(key, group, environment, kits(), functools.partial(_note, weakref.ref(self)))
+        self._runtime = CommandRuntime(key, group, services, kits(), functools.partial(_note, weakref.ref(self)))
         self._transitions: tuple[StateChanged, ...] = ()
         self._functions: list[FunctionRef] = []
         self._cannot: Mapping[str, str] = {}  # settings that cannot be in force for some function of ours, and why
@@ -101,7 +115,7 @@ class Command:
     @property
     def state(self) -> State:
         """What its circuit does with calls now; "disabled" without a breaker."""
-        return State.DISABLED if self._machines.circuit is None else self._machines.circuit.state
+        return State.DISABLED if self._runtime.circuit is None else self._runtime.circuit.state
 
     @property
     def settings(self) -> Settings:
@@ -111,37 +125,37 @@ class Command:
     @property
     def in_flight(self) -> int:
         """Calls that hold a slot now, abandoned ones included; 0 without a bulkhead."""
-        return self._machines.slots.in_flight
+        return self._runtime.slots.in_flight
 
     @property
     def cached(self) -> int:
         """Answers that its caches hold for all callers, some of them expired perhaps; 0 without a cache."""
-        return 0 if self._machines.named("cache") is None else len(self._machines.named("cache"))
+        return 0 if self._runtime.named("cache") is None else len(self._runtime.named("cache"))
 
     @property
     def needed_until(self) -> float:
         """Until when its circuit knows something that a new one would not; never (-inf) while it is closed."""
         if self.state in (State.OPEN, State.HALF_OPEN):
-            assert self._machines.circuit is not None
-            return self._machines.circuit.term.until
+            assert self._runtime.circuit is not None
+            return self._runtime.circuit.term.until
         return inf if self.state in (State.FORCED_OPEN, State.FORCED_CLOSED) else -inf
 
     @property
     def pool(self) -> WorkerPool | None:
         """The threads its isolated calls run on."""
-        return None if self._machines.isolation is None else self._machines.isolation.pool
+        return None if self._runtime.isolation is None else self._runtime.isolation.pool
 
     @property
     def recorder(self) -> Recorder:
         """Its statistics; for exporters."""
-        return self._machines.recorder
+        return self._runtime.recorder
 
     def snapshot(self) -> Snapshot:
         """The command at this moment; costs some 20 us, and calls nothing."""
         now = self._clock()
-        reading = self._machines.recorder.read(now)
-        circuit, own = self._machines.circuit, self._machines.recorder.own_events
-        failure, term = self._machines.failures.last, None if circuit is None else circuit.term
+        reading = self._runtime.recorder.read(now)
+        circuit, own = self._runtime.circuit, self._runtime.recorder.own_events
+        failure, term = self._runtime.failures.last, None if circuit is None else circuit.term
         counts = dict(zip(EVENT_NAMES, reading.counts, strict=False))
         for name, number in own:
             counts[name] = reading.counts[number] if number < len(reading.counts) else 0
@@ -153,14 +167,14 @@ class Command:
             retry_after=None if circuit is None else circuit.retry_after(now),
             counts=counts,
             own_refusals=tuple(name for name, _ in own),
-            gauges=self._machines.gauges(),
+            gauges=self._runtime.gauges(),
             window=WINDOW_S,
             latency=reading.latency,
             latency_window=LATENCY_WINDOW_S,
-            in_flight=self._machines.slots.in_flight,
+            in_flight=self._runtime.slots.in_flight,
             max_in_flight=reading.max_in_flight,
-            max_concurrent=self._machines.slots.limit,
-            abandoned=0 if self._machines.isolation is None else self._machines.isolation.abandoned,
+            max_concurrent=self._runtime.slots.limit,
+            abandoned=0 if self._runtime.isolation is None else self._runtime.isolation.abandoned,
             transitions=self._transitions,
             state_since=None if term is None else term.since,
             opened_at=None if circuit is None else circuit.opened_at,
@@ -184,14 +198,14 @@ class Command:
 
     def reset(self) -> None:
         """Close the circuit and empty the rolling statistics."""
-        self._machines.recorder.clear()
-        self._machines.failures.clear()
-        if self._machines.circuit is not None:
-            self._machines.circuit.steer(Trigger.RESET, self._clock())
+        self._runtime.recorder.clear()
+        self._runtime.failures.clear()
+        if self._runtime.circuit is not None:
+            self._runtime.circuit.steer(Trigger.RESET, self._clock())
 
     def forget(self) -> None:
         """Leave behind what reset() keeps: what limits have learnt and booked, kept answers, the last transitions."""
-        self._machines.forget()
+        self._runtime.forget()
         self._transitions = ()
 
     def clear_cache(self) -> None:
@@ -200,9 +214,9 @@ class Command:
         Raises:
             ConfigError: The command has no cache.
         """
-        if self._machines.named("cache") is None:
+        if self._runtime.named("cache") is None:
             raise ConfigError(f"{self._key} has no cache to clear", "cache")
-        self._machines.named("cache").clear()
+        self._runtime.named("cache").clear()
 
     def save(self) -> dict[str, Any]:
         """Its circuit's state as plain numbers and words, fit for JSON; restore() takes it after a restart.
@@ -210,9 +224,9 @@ class Command:
         Raises:
             ConfigError: The command has no breaker.
         """
-        if self._machines.circuit is None:
+        if self._runtime.circuit is None:
             raise ConfigError(f"{self._key} has no breaker to save", "breaker")
-        return attrs.asdict(self._machines.circuit.save(self._clock()))
+        return attrs.asdict(self._runtime.circuit.save(self._clock()))
 
     def restore(self, saved: Mapping[str, Any], *, elapsed: float = 0.0) -> None:
         """Go on where a command was that was saved; one whose circuit has changed already since it was made does not.
@@ -224,15 +238,15 @@ class Command:
         Raises:
             ConfigError: *saved* is not what save() returns, or the command has no breaker.
         """
-        if self._machines.circuit is None:
+        if self._runtime.circuit is None:
             raise ConfigError(f"{self._key} has no breaker to restore", "breaker")
         if not isinstance(elapsed, (int, float)) or isnan(elapsed):
             raise ConfigError(f"elapsed must be a number of seconds, not {elapsed!r}", "elapsed")
         try:
-            circuit = SavedCircuit(**saved)
+            circuit = CircuitCheckpoint(**saved)
         except TypeError as error:
             raise ConfigError(f"{self._key}: that is not what save() returns: {error}", "saved") from None
-        self._machines.circuit.restore(circuit, max(0.0, elapsed), self._clock())
+        self._runtime.circuit.restore(circuit, max(0.0, elapsed), self._clock())
 
     def configure(self, **changes: Any) -> None:
         """Change settings while calls go on; statistics and state stay. All of them, or none.
@@ -246,7 +260,7 @@ class Command:
         Raises:
             ConfigError: A value is out of range, or the command has no such policy to change.
         """
-        with self._environment.lock:  # two changes at once: the later one adds to the earlier
+        with self._services.lock:  # two changes at once: the later one adds to the earlier
             self.check(changes)
             if "shadow" in changes:
                 changes["shadow"] = Shadow(changes["shadow"]).shadow
@@ -255,7 +269,7 @@ class Command:
             afterwards = self._apply(settings)
         self.finish(afterwards)
         if changed:
-            self._environment.emitter.emit(CommandConfigured(self._key, self._group, changed, self._clock()))
+            self._services.emitter.emit(CommandConfigured(self._key, self._group, changed, self._clock()))
 
     def check(self, changes: Mapping[str, Any]) -> None:
         """Raise ConfigError if configure() would."""
@@ -277,10 +291,10 @@ class Command:
         if value is not None and name in self._cannot:
             raise ConfigError(f"{self.names[0]}: {self._cannot[name]}", name)
         if kit.always:
-            can_move = name == "timeout" and self._machines.reserve is not None  # to threads, where one can reach it
+            can_move = name == "timeout" and self._runtime.reserve is not None  # to threads, where one can reach it
             missing = name not in self._stated and name not in self._cannot and not can_move
         else:
-            missing = self._machines.of(kit) is None or (not kit.can_be_off and getattr(self._settings, name) is None)
+            missing = self._runtime.of(kit) is None or (not kit.can_be_off and getattr(self._settings, name) is None)
         if missing:
             raise ConfigError(f"{self.names[0]} has no {kit.noun or name} to configure", name)
         if policy is None and not kit.can_be_off:
@@ -331,25 +345,25 @@ class Command:
 
     def collapsed(self, calls: int) -> None:
         """Count single *calls* that are one call of its function now."""
-        self._machines.recorder.count(_COLLAPSED, self._clock(), calls)
+        self._runtime.recorder.count(_COLLAPSED, self._clock(), calls)
 
     @property
-    def machines(self) -> Machines:
+    def runtime(self) -> CommandRuntime:
         """What stands behind its settings; for the compiler."""
-        return self._machines
+        return self._runtime
 
-    def ledger(self, **of_function: Any) -> Ledger:
+    def accounting(self, **of_function: Any) -> CallAccounting:
         """Accounts for a new function of this command."""
-        return Ledger(key=self._key, group=self._group, clock=self._clock, recorder=self._machines.recorder,
-                      emitter=self._environment.emitter, failures=self._machines.failures, **of_function)
+        return CallAccounting(key=self._key, group=self._group, clock=self._clock, recorder=self._runtime.recorder,
+                      emitter=self._services.emitter, failures=self._runtime.failures, **of_function)
 
     def guards(self, function: Callable[..., Any], cannot: Mapping[str, str]) -> None:
         """Take note of a wrapper; *cannot* names the settings that cannot be in force for it, each with the reason."""
         alive = [each for each in self._functions if each() is not None]
-        self._functions = [*alive, FunctionRef(function, self._environment.depart, self._key)]
+        self._functions = [*alive, FunctionRef(function, self._services.depart, self._key)]
         self._cannot = {**cannot, **self._cannot}
 
-    def forgoes(self, function: Callable[..., Any]) -> None:
+    def remove_function(self, function: Callable[..., Any]) -> None:
         """A wrapper is not to be called any more, though somebody may hold it, such as a traceback."""
         self._functions = [each for each in self._functions if each() not in (None, function)]
 
@@ -360,9 +374,9 @@ class Command:
 
     def renew(self) -> None:
         """Start over in a forked child: fresh locks and statistics, no calls in flight."""
-        self._machines.renew(self._clock())
+        self._runtime.renew(self._clock())
         for function in self.functions:
-            function.__resilience_guard__.ledger.renew()  # type: ignore[attr-defined]
+            function.__resilience_guard__.accounting.renew()  # type: ignore[attr-defined]
 
     def switch(self, trigger: Trigger | None) -> None:
         """Steer the circuit, if there is a *trigger*; outside the registry's lock, for listeners hear of it."""
@@ -376,23 +390,23 @@ class Command:
 
     def _apply(self, settings: Settings, pool: Callable[[], WorkerPool] | None = None) -> list[Afterwards]:
         declared = self._declared
-        if self._machines.reserve is not None:  # a timeout that no function declares needs threads
+        if self._runtime.reserve is not None:  # a timeout that no function declares needs threads
             moved = settings.timeout is not None and settings.timeout != declared.timeout
             settings = settings.changed(isolation="thread" if moved else declared.isolation)
         old, self._settings = self._settings, settings
-        return self._machines.apply(_policies(settings), _policies(old), settings, pool)
+        return self._runtime.apply(_policies(settings), _policies(old), settings, pool)
 
     def _steer(self, trigger: Trigger) -> None:
-        if self._machines.circuit is None:
+        if self._runtime.circuit is None:
             raise ConfigError(f"{self._key} has no breaker to steer", "breaker")
-        self._machines.circuit.steer(trigger, self._clock())
+        self._runtime.circuit.steer(trigger, self._clock())
 
-    def note(self, event: StateChanged) -> None:
+    def record_transition(self, event: StateChanged) -> None:
         """The circuit has changed its state: log it, keep it, and tell listeners."""
         self._log(event)
         latest = sorted((*self._transitions, event), key=lambda each: each.term)  # arrival is not order
         self._transitions = tuple(latest[-_TRANSITIONS_KEPT:])
-        self._environment.emitter.emit(event)
+        self._services.emitter.emit(event)
 
 
     def _log(self, event: StateChanged) -> None:
@@ -411,4 +425,4 @@ class Command:
 def _note(command: weakref.ref[Command], event: StateChanged) -> None:
     known = command()
     if known is not None:
-        known.note(event)
+        known.record_transition(event)

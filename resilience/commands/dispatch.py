@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..core.bulkhead import TOKEN
-from ..pipeline.compiler import Made as MadeText
-from ..pipeline.compiler import bound, made
-from ..pipeline.shape import Flavour
-from .keyspace import NOBODY, KeyedCommands
+from ..engine.compiler import Made as MadeText
+from ..engine.compiler import bound, made
+from ..engine.wrapper_spec import Flavour
+from .keyed_commands import MISSING, KeyedCommands
 
 _TEXT: Final = """\
 {async_}def guarded(*args, **kwargs):
@@ -26,7 +26,7 @@ _TEXT: Final = """\
         key = spelt(key)
     held = None
     try:
-        cell = find(key, NOBODY)
+        cell = find(key, MISSING)
         while True:
             pins = cell.pins
             pins += TOKEN
@@ -90,5 +90,5 @@ def dispatcher(keyspace: KeyedCommands, by: Callable[..., str], flavour: Flavour
 
     guarded: Callable[..., Any] = bound(*_maker(flavour), {
         "by": by, "spelt": spelt, "find": keyspace.table.get, "admit": keyspace.admit, "clock": keyspace.clock,
-        "NOBODY": NOBODY, "TOKEN": TOKEN})
+        "MISSING": MISSING, "TOKEN": TOKEN})
     return guarded

@@ -24,8 +24,8 @@ import attrs
 from ..core.checks import text
 from ..core.thread_pool import ThreadPool
 from ..decorate.commands import command
+from ..engine.kit import Kit
 from ..errors import ConfigError
-from ..pipeline.kit import Kit
 from ..policies.order import setting_kits
 from ..policies.settings import Settings
 from ..policies.shadow import Shadow
@@ -181,7 +181,7 @@ def _policy(document: Document, where: tuple[str, ...], setting: Setting, value:
         else:
             layer.update(_plain(document, (*where, name), f"{setting.name}.{name}", inner, field))
     if setting.policy is not None and len(layer) == len(value) + 1:
-        error = hopeless(setting.policy, {name: layer[f"{setting.name}.{name}"].value for name in value})
+        error = unsatisfiable(setting.policy, {name: layer[f"{setting.name}.{name}"].value for name in value})
         if error is not None:
             at = error.option if error.option in value else next(iter(value), None)
             document.mistake((*where, at) if at else where, str(error))
@@ -202,7 +202,7 @@ def _table_hint(setting: Setting, value: Any) -> str:
     return ""
 
 
-def hopeless(policy: type[Any], given: Mapping[str, Any]) -> ConfigError | None:
+def unsatisfiable(policy: type[Any], given: Mapping[str, Any]) -> ConfigError | None:
     """Why no values of its other fields could go with the *given* ones; None if some can.
 
     Another layer may say the rest, so that *given* alone need not make sense. What is tried for the rest: the
@@ -240,7 +240,7 @@ def _ends(policy: type[Any], given: Mapping[str, Any]) -> Iterator[tuple[str, tu
 
 
 @functools.cache
-def bare() -> Settings:
+def default_settings() -> Settings:
     """The settings of a command of which nothing is said: the library's defaults."""
 
     @command(registry=Registry())

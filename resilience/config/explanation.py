@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple
 import attrs
 
 from ..commands.command import Command
-from ..commands.keyspace import KeyedCommands
-from ..pipeline.binding import GUARD, flavour_of, name_of
-from ..pipeline.shape import Flavour
+from ..commands.keyed_commands import KeyedCommands
+from ..engine.callables import GUARD, flavour_of, name_of
+from ..engine.wrapper_spec import Flavour
 from ..policies.order import kit_of
 from ..policies.settings import Settings
 from ..registry import Registry, default_registry
@@ -151,10 +151,10 @@ def _origins(command: Command, tables: Tables) -> list[Origin]:
 def _chain(function: Any, in_force: Settings) -> Chain:
     guard = getattr(function, GUARD)
     own = flavour_of(guard.fn)
-    flavour, can_move = guard.plan.runs(own), guard.plan.may_move(own)
-    if can_move and guard.command.machines.is_moved:
+    flavour, can_move = guard.declaration.runs(own), guard.declaration.may_move(own)
+    if can_move and guard.command.runtime.is_moved:
         flavour, can_move = Flavour.THREAD, False
-    shown = [text for policy in guard.plan.policies if (text := _policy(policy, in_force)) is not None]
+    shown = [text for policy in guard.declaration.policies if (text := _policy(policy, in_force)) is not None]
     code = getattr(inspect.unwrap(guard.fn), "__code__", None)
     place = Place("no Python code") if code is None else Place(code.co_filename, code.co_firstlineno)
     return Chain(".".join(name_of(guard.fn)), flavour.value, tuple(shown), place, _STAYS if can_move else "")

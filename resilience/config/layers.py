@@ -26,12 +26,12 @@ import attrs
 
 from ..commands.command import Command
 from ..errors import ConfigError
-from .commands import Layer, Said, Setting, bare, guard_settings, layer_at, layer_of, settings, value_of
+from .commands import Layer, Said, Setting, default_settings, guard_settings, layer_at, layer_of, settings, value_of
 from .document import Document
-from .guards import Entry, with_pools
 from .hints import unknown
+from .live_settings import declared, refusal
 from .mistakes import Mistake, Place
-from .reach import declared, refusal
+from .patches import Entry, with_pools
 from .targets import REFERENCE, TargetError, check_exists
 
 TABLES: Final = ("defaults", "groups", "commands", "guards")
@@ -98,7 +98,7 @@ class Tables:
 
     def _leaves(self, command: Command) -> tuple[dict[str, Said], set[str]]:
         """All layers as one, and the settings that the file says of this very command."""
-        leaves = layer_of(bare(), LIBRARY)
+        leaves = layer_of(default_settings(), LIBRARY)
         code = layer_of(declared(command), CODE)
         said = {name: each for name, each in code.items() if leaves.get(name, each).value != each.value}
         leaves = {**{name: Said(each.value, LIBRARY) for name, each in code.items() if name not in leaves},

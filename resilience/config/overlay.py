@@ -28,10 +28,10 @@ from ..errors import ConfigError
 from ..policies.settings import Settings
 from ..registry import Registry
 from .commands import settings
-from .guards import Entry, Patch
 from .layers import Tables
+from .live_settings import Change, changed, declared, told
 from .mistakes import ConfigFileError, Mistake
-from .reach import Change, changed, declared, told
+from .patches import Entry, Patch
 from .rehearsal import Rehearsal
 from .targets import TargetError, is_being_imported, is_imported, parts
 

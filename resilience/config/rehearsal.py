@@ -17,12 +17,12 @@ from typing import Any, Final
 import attrs
 
 from ..core.checks import ordinary_exceptions
+from ..decorate.decoration import guard
 from ..errors import ConfigError
-from ..guard import guard
 from ..registry import Registry
-from .guards import Entry, Patch
 from .layers import Tables
 from .mistakes import Mistake
+from .patches import Entry, Patch
 from .targets import TargetError, check_exists, is_imported, named
 
 _REFERENCES: Final = ("ignore", "fallback")
@@ -103,7 +103,7 @@ def _unguardable(entry: Entry, tables: Tables) -> list[Mistake]:
 def _refusals(function: Callable[..., Any], entry: Entry, tables: Tables) -> list[Mistake]:
     registry = Registry()
     try:
-        wrapper = guard(function, entry.plan(registry), "[guards]")
+        wrapper = guard(function, entry.declaration(registry), "[guards]")
     except (TypeError, ConfigError) as error:
         return [entry.place.mistake(str(error))]
     return tables.effective(wrapper.resilience).mistakes

@@ -32,9 +32,9 @@ from ..errors import BulkheadFullError, ConfigError
 from .admission_queue import FAIR_AFTER, LEVELS, AdmissionQueue, Ticket, level_of
 from .bulkhead import TOKEN, Bulkhead, Slots
 from .checks import by_identity, callable_or_none, flag, number, strict
+from .limit_estimator import ALGORITHMS, LimitEstimator, Reading
 from .outcome import CUT_SHORT, SUCCESS, TIMEOUT
 from .reentrance import Guard
-from .tuner import ALGORITHMS, Reading, Tuner
 
 RING: Final = 100  # calls that are read at most: a median of more is hardly better
 SAME: Final = 0.1  # a limit that changed by less than this share is the same
@@ -56,8 +56,8 @@ class AdaptiveLimit:
     Attributes:
         algorithm: "gradient", "vegas" or "aimd".
         initial: Calls at once to begin with (Netflix: 20).
-        least: The limit never falls below.
-        most: The limit never rises above (Netflix's Vegas: 1000).
+        min_limit: The limit never falls below.
+        max_limit: The limit never rises above (Netflix's Vegas: 1000).
         tolerance: How many times longer than in an unhurried target calls may take (Gradient2: 1.5).
         smoothing: Share of a change that is made each window, above 0 to 1.
         window: Shortest time between two changes, seconds; twice a call's time if that is longer.
@@ -74,8 +74,8 @@ class AdaptiveLimit:
 
     algorithm: Literal["gradient", "vegas", "aimd"] = attrs.field(default="gradient", validator=_algorithm)
     initial: int = attrs.field(default=20, validator=number(least=1, most=1_000_000, whole=True))
-    least: int = attrs.field(default=1, validator=number(least=1, most=1_000_000, whole=True))
-    most: int = attrs.field(default=1000, validator=number(least=1, most=1_000_000, whole=True))
+    min_limit: int = attrs.field(default=1, validator=number(least=1, most=1_000_000, whole=True))
+    max_limit: int = attrs.field(default=1000, validator=number(least=1, most=1_000_000, whole=True))
     tolerance: float = attrs.field(default=1.5, validator=number(above=1, most=100))
     smoothing: float = attrs.field(default=0.5, validator=number(above=0, most=1))
     window: float = attrs.field(default=0.1, validator=number(least=0.001, most=3600))
@@ -90,12 +90,12 @@ class AdaptiveLimit:
     max_queue_for: float = attrs.field(default=0.1, validator=number(above=0))
 
     def __attrs_post_init__(self) -> None:
-        if not self.least <= self.initial <= self.most:
-            raise ConfigError(f"initial must be from least ({self.least}) to most ({self.most}), not {self.initial}",
-                              "initial")
+        if not self.min_limit <= self.initial <= self.max_limit:
+            raise ConfigError(f"initial must be from min_limit ({self.min_limit}) to max_limit ({self.max_limit}), "
+                              f"not {self.initial}", "initial")
 
 
-class Limiter:
+class AdaptiveLimiter:
     """The machine of an AdaptiveLimit: a gate. Every method may be called from any thread, and by a signal handler.
 
     Attributes:
@@ -104,8 +104,23 @@ class Limiter:
         shadow: Called for each call that would have been refused, in shadow mode; None: refuse it.
     """
 
-    __slots__ = ("_config", "_guard", "_kept", "_key", "_note", "_peaks", "_ring", "_since", "_slow_s", "_until",
-                 "_window_at", "queue", "shadow", "slots", "tuner")
+    __slots__ = (
+        "_config",
+        "_guard",
+        "_kept",
+        "_key",
+        "_note",
+        "_peaks",
+        "_ring",
+        "_since",
+        "_slow_s",
+        "_until",
+        "_window_at",
+        "estimator",
+        "queue",
+        "shadow",
+        "slots",
+    )
 
     def __init__(self, config: AdaptiveLimit, *, key: str, now: float, slots: Slots | None = None) -> None:
         """Start at ``config.initial``.
@@ -151,15 +166,15 @@ class Limiter:
         Raises:
             BulkheadFullError: The limit, or this level's share of it, is reached.
         """
-        grip: list[list[None]] = []
-        self.take(grip, priority)
-        return grip[0]
+        taken: list[list[None]] = []
+        self.take(taken, priority)
+        return taken[0]
 
-    def take(self, grip: list[list[None]], priority: int | None = None) -> None:
-        """Take a permit and note it in *grip*, in one step that no signal can split.
+    def take(self, taken: list[list[None]], priority: int | None = None) -> None:
+        """Take a permit and note it in *taken*, in one step that no signal can split.
 
         Args:
-            grip: Where to note it.
+            taken: Where to note it.
             priority: How important the call is; None: as important as all others.
 
         Raises:
@@ -175,12 +190,12 @@ class Limiter:
                     raise BulkheadFullError(self._key)
                 favoured = True
             del sack[-1]
-            grip += (sack,)
+            taken += (sack,)
         except (IndexError, BulkheadFullError):
             shadow = self.shadow
             if shadow is None:
                 raise BulkheadFullError(self._key) from None
-            slots.take_anyway(grip)
+            slots.take_anyway(taken)
             shadow()
         if priority is not None:
             self.queue.passed = 0 if favoured else self.queue.passed + 1
@@ -213,7 +228,7 @@ class Limiter:
         """Let *ticket* wait for a permit, or have one at once.
 
         Its owner then waits until ``wake`` is called, or until ``ticket.until``, calls
-        withdraw(), and has a permit in ``ticket.grip``, or has been refused.
+        withdraw(), and has a permit in ``ticket.taken``, or has been refused.
 
         Raises:
             BulkheadFullError: The queue is full.
@@ -227,7 +242,7 @@ class Limiter:
             self._hand_on(now)
 
     def withdraw(self, ticket: Ticket) -> None:
-        """*ticket* no longer waits; call it in any case, however the wait ended. A permit in its grip stays there."""
+        """*ticket* no longer waits; call it in any case, however the wait ended. A permit in its taken stays there."""
         self.queue.close(ticket)
 
     def take_peak(self) -> int:
@@ -265,51 +280,51 @@ class Limiter:
         self.slots.configure(Bulkhead(config.initial))
         self.slots.renew()
         self.queue = AdmissionQueue(config.max_queue, config.max_queue_for)
-        self.tuner = Tuner(config, now)
+        self.estimator = LimitEstimator(config, now)
         self._kept = self._shares(config.initial)
         self._since = self._window_at = now
-        self._until = now + self.tuner.span_s
+        self._until = now + self.estimator.span_s
 
     # -- under the lock
 
     def _adopt(self, config: AdaptiveLimit) -> None:
-        self._config = self.tuner.config = config
+        self._config = self.estimator.config = config
         self._slow_s = inf if config.slow_call is None else config.slow_call
         self._resize()
 
     def _clear(self, now: float) -> None:
         self._ring.clear()
-        self.tuner = Tuner(self._config, now)
+        self.estimator = LimitEstimator(self._config, now)
         self._resize()
         self._since = self._window_at = now
-        self._until = now + self.tuner.span_s
+        self._until = now + self.estimator.span_s
 
     def _read(self, now: float) -> None:
         if now < self._until:  # another thread was faster
             return
         ring, span_s, most = self._ring, now - self._window_at, self._peak(0)
         if len(ring) < self._config.min_calls:
-            if span_s < PATIENCE * self.tuner.span_s:
+            if span_s < PATIENCE * self.estimator.span_s:
                 return
-            self.tuner.give_up(now)
+            self.estimator.give_up(now)
         else:
-            self.tuner.read(self._reading(list(ring), span_s, most), now)
+            self.estimator.read(self._reading(list(ring), span_s, most), now)
         ring.clear()
         changed = self._resize()
-        self._since = self._window_at = now + self.tuner.rtt_s * SETTLES if changed else now
-        self._until = self._window_at + self.tuner.span_s
+        self._since = self._window_at = now + self.estimator.rtt_s * SETTLES if changed else now
+        self._until = self._window_at + self.estimator.span_s
 
     def _reading(self, times: list[float], span_s: float, most: int) -> Reading:
         lost = sum(time < 0 for time in times)
         timed = sorted(abs(time) for time in times if time != -inf)
-        median_s = timed[len(timed) // 2] if timed else self.tuner.rtt_s
+        median_s = timed[len(timed) // 2] if timed else self.estimator.rtt_s
         return Reading(median_s=median_s, lost=lost / len(times), most=most, span_s=span_s)
 
     def _resize(self) -> bool:
         """Bring the bulkhead to the tuner's limit; whether that changed it much."""
         config, old = self._config, self.limit
-        self.tuner.limit = min(max(self.tuner.limit, float(config.least)), float(config.most))
-        new = int(self.tuner.limit)
+        self.estimator.limit = min(max(self.estimator.limit, float(config.min_limit)), float(config.max_limit))
+        new = int(self.estimator.limit)
         if new != old:
             self.slots.configure(Bulkhead(new))
         self._kept = self._shares(new)
@@ -337,8 +352,8 @@ class Limiter:
                 held = sack
                 ticket = queue.leave(level, now, oldest=favoured is not None)
                 if ticket is not None:
-                    grip = ticket.grip
-                    grip += (held,)
+                    taken = ticket.taken
+                    taken += (held,)
                     held = None
                     queue.passed = queue.passed + 1 if favoured is None else 0
                     slots.least_free = min(slots.least_free, len(sack))
@@ -354,9 +369,9 @@ class Limiter:
         try:
             ticket.wake()
         except RuntimeError:  # its event loop is closed: nobody will settle
-            grip = ticket.grip
-            if grip:
-                permit = grip.pop()
+            taken = ticket.taken
+            if taken:
+                permit = taken.pop()
                 permit += TOKEN
 
 

@@ -23,7 +23,7 @@ an ordered dict, whose keys are compared by identity.
 
 The owner of a ticket makes it *before* it is queued and withdraws it in a
 ``finally``: whatever interrupts him, in between or while he waits, a permit
-granted to him is then in his grip, and no other can follow.
+granted to him is then in his taken, and no other can follow.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Ticket:
     """One waiter.
 
     Attributes:
-        grip: Where the permit is put; empty while there is none.
+        taken: Where the permit is put; empty while there is none.
         level: 0 is the most important.
         wake: Called once the ticket is granted or evicted, from any thread, outside of any lock. If it raises
             RuntimeError (its event loop is closed), the grant is taken back.
@@ -51,10 +51,10 @@ class Ticket:
         until: When to give up waiting, seconds; set when it is queued.
     """
 
-    __slots__ = ("_open", "grip", "level", "since", "until", "wake")
+    __slots__ = ("_open", "level", "since", "taken", "until", "wake")
 
-    def __init__(self, grip: list[Any], priority: int, wake: Callable[[], object]) -> None:
-        self.grip, self.wake = grip, wake
+    def __init__(self, taken: list[Any], priority: int, wake: Callable[[], object]) -> None:
+        self.taken, self.wake = taken, wake
         self.level = level_of(priority)
         self.since = self.until = 0.0
         self._open: list[None] = []

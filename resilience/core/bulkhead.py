@@ -88,12 +88,12 @@ class Slots:
         Raises:
             BulkheadFullError: None is left.
         """
-        grip: list[list[None]] = []
-        self.take(grip)
-        return grip[0]
+        taken: list[list[None]] = []
+        self.take(taken)
+        return taken[0]
 
-    def take(self, grip: list[list[None]]) -> None:
-        """Take a token and note its sack in *grip*, in one step that no signal can split.
+    def take(self, taken: list[list[None]]) -> None:
+        """Take a token and note its sack in *taken*, in one step that no signal can split.
 
         Raises:
             BulkheadFullError: None is left.
@@ -104,7 +104,7 @@ class Slots:
             sack = self.tokens
             try:
                 del sack[-1]
-                grip += (sack,)
+                taken += (sack,)
                 break
             except IndexError:
                 self.run_out()
@@ -136,13 +136,13 @@ class Slots:
             self.tokens += TOKEN
         shadow()
 
-    def take_anyway(self, grip: list[list[None]]) -> None:
-        """Take a token, noted in *grip* as by take(), whether or not there is one left."""
+    def take_anyway(self, taken: list[list[None]]) -> None:
+        """Take a token, noted in *taken* as by take(), whether or not there is one left."""
         sack = self.tokens
-        while not grip:
+        while not taken:
             try:
                 del sack[-1]
-                grip += (sack,)
+                taken += (sack,)
             except IndexError:
                 with self._lock:
                     self.owed += 1

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from typing import Any, Final, TypeVar
 
-from .twins import traceback_of
+from .exception_copy import traceback_of
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ Closed, every result is weighed at once: a window (of time, or of the last
 calls) holds good and bad, fast and slow; once it has ``min_calls``, a failure
 rate or slow-call rate at its threshold opens the circuit; so do ``consecutive``
 failures in a row, and a run of failures that lasts (terms.py). As long as the window holds nothing bad, a good and fast
-result cannot open it; it is then tallied without a lock (``calm_until``), which
+result cannot open it; it is then tallied without a lock (``lock_free_until``), which
 is nearly every call of a healthy circuit. If calls can be slow, those under way
 are counted (cohorts.py), and weighed once they are slow.
 
@@ -37,12 +37,12 @@ from typing import Any, Final
 
 from ..errors import CircuitOpenError, LastFailure
 from .breaker import CircuitBreaker
+from .circuit_checkpoint import CircuitCheckpoint
 from .events import State, StateChanged, Trigger
 from .failures import Failures
 from .outcome import CUT_SHORT, FAILURE, REJECTED, SUCCESS, TIMEOUT
 from .reasons import FAILED, WORDS, verdict
 from .reentrance import MET, Guard
-from .saved import SavedCircuit
 from .terms import BAD, GOOD, SLOW_BAD, SLOW_GOOD, Closed, Disabled, ForcedClosed, ForcedOpen, HalfOpen, Open, Term
 
 _OPERATOR: Final = {
@@ -59,7 +59,7 @@ TRANSITIONS: Final[dict[tuple[State, Trigger], State]] = {
     (State.CLOSED, Trigger.CONSECUTIVE): State.OPEN,
     (State.CLOSED, Trigger.SUSTAINED_FAILURES): State.OPEN,
     (State.CLOSED, Trigger.RESTORED): State.OPEN,
-    (State.OPEN, Trigger.RESTED): State.HALF_OPEN,
+    (State.OPEN, Trigger.WAIT_ELAPSED): State.HALF_OPEN,
     (State.HALF_OPEN, Trigger.PROBES_PASSED): State.CLOSED,
     (State.HALF_OPEN, Trigger.PROBE_FAILED): State.OPEN,
     (State.HALF_OPEN, Trigger.PROBES_LOST): State.HALF_OPEN,
@@ -77,10 +77,10 @@ class Circuit:
     """The machine of a CircuitBreaker: a gate that refuses calls while their target looks down.
 
     Every method may be called from any thread. Listeners hear of a change after
-    the lock is released. The compiled wrapper (pipeline.template) has acquire()
+    the lock is released. The compiled wrapper (engine.template) has acquire()
     and settle() of a healthy circuit written out, to save two calls: before its
     ``free_until`` a term is the permit without being asked, and a good result is
-    bumped if it came in less than ``slow_s`` and before the term's ``calm_until``,
+    bumped if it came in less than ``slow_s`` and before the term's ``lock_free_until``,
     which is past when the term is.
     """
 
@@ -100,7 +100,7 @@ class Circuit:
             now: Seconds on the clock that every method is told.
             emit: Hears of every change, in the thread that caused it, outside the lock.
             random: Numbers in [0, 1), drawn when the circuit opens with jitter.
-            horizon: Until when the caller may keep good results to itself, see ``calm_until``.
+            horizon: Until when the caller may keep good results to itself, see ``lock_free_until``.
             failures: Where the caller notes what failed, before it reports so; named in refusals and events.
         """
         self._key, self._group, self._random = key, group, random
@@ -147,7 +147,7 @@ class Circuit:
     def settle(self, permit: Term, outcome: int, started: float, now: float) -> None:
         """Report how the permitted call, begun at *started*, ended. Never raises."""
         slow = now - started >= self.slow_s
-        if outcome == SUCCESS and now < permit.calm_until and not slow:
+        if outcome == SUCCESS and now < permit.lock_free_until and not slow:
             permit.bump()
             return
         self._guard.do(self._weigh, permit, outcome, slow, now)
@@ -195,15 +195,15 @@ class Circuit:
         """
         self._guard.do(self._adopt, config, now)
 
-    def save(self, now: float) -> SavedCircuit:
+    def save(self, now: float) -> CircuitCheckpoint:
         """What to keep over a restart; see restore()."""
         term = self.term
         state = State.OPEN if term.state is State.HALF_OPEN else term.state
         remaining = max(0.0, term.until - now) if isinstance(term, Open) else 0.0
         counts = tuple(term.counts(now)) if isinstance(term, Closed) else (0, 0, 0, 0)
-        return SavedCircuit(state=str(state), remaining=remaining, openings=self._openings, counts=counts)
+        return CircuitCheckpoint(state=str(state), remaining=remaining, openings=self._openings, counts=counts)
 
-    def restore(self, saved: SavedCircuit, elapsed: float, now: float) -> None:
+    def restore(self, saved: CircuitCheckpoint, elapsed: float, now: float) -> None:
         """Go on where a circuit was that was saved *elapsed* seconds ago; one that has left its first term does not."""
         if self.term.seq:
             return
@@ -222,22 +222,22 @@ class Circuit:
         self.term: Term = Closed(0, now, self._config, self._horizon)
 
     def _knock(self, now: float) -> Term | None:
-        grip: list[Term] = []
-        if self._guard.ask(self._answer, now, grip) is MET:
+        taken: list[Term] = []
+        if self._guard.ask(self._answer, now, taken) is MET:
             return self.term if self.term.passes else None
-        return grip[0] if grip else None
+        return taken[0] if taken else None
 
     # -- under the lock; what these return is told when it is free
 
-    def _answer(self, now: float, grip: list[Term]) -> StateChanged | None:
-        """Put a permit into *grip*, if there is one."""
+    def _answer(self, now: float, taken: list[Term]) -> StateChanged | None:
+        """Put a permit into *taken*, if there is one."""
         event = None
         trigger = self.term.ends_by if now >= self.term.until else self.term.look(now)
         if trigger is not None:
             event = self._begin(trigger, now)
         term = self.term
         if term.passes or (isinstance(term, HalfOpen) and term.admit(now)):
-            grip.append(term)
+            taken.append(term)
         return event
 
     def _set_shadow(self, shadow: Callable[[], object] | None) -> None:
@@ -260,7 +260,7 @@ class Circuit:
             term.until = term.since + config.wait(term.openings, term.u)
             self._bar(term)
 
-    def _restore(self, saved: SavedCircuit, elapsed: float, now: float) -> StateChanged | None:
+    def _restore(self, saved: CircuitCheckpoint, elapsed: float, now: float) -> StateChanged | None:
         term = self.term
         if saved.state == State.OPEN:
             event = self._begin(Trigger.RESTORED, now)
@@ -292,7 +292,7 @@ class Circuit:
         """Start the next term."""
         old, config = self.term, self._config
         state, seq = TRANSITIONS[old.state, trigger], old.seq + 1
-        heir = old if isinstance(old, Closed) and trigger is not Trigger.RESET else None
+        previous = old if isinstance(old, Closed) and trigger is not Trigger.RESET else None
         new: Term
         if state is State.OPEN:
             self._openings += 1
@@ -301,14 +301,14 @@ class Circuit:
             new = HalfOpen(seq, now, config)
         elif state is State.CLOSED:
             self._openings = 0
-            new = Closed(seq, now, config, self._horizon, heir)
+            new = Closed(seq, now, config, self._horizon, previous)
         elif state is State.FORCED_CLOSED:
-            new = ForcedClosed(seq, now, config, self._horizon, heir)
+            new = ForcedClosed(seq, now, config, self._horizon, previous)
         else:
             new = (Disabled if state is State.DISABLED else ForcedOpen)(seq, now)
         reason = self._stand(new, old, trigger)
         self._bar(new)
-        old.calm_until = -inf  # its permits must come to the lock, and be recognised as late
+        old.lock_free_until = -inf  # its permits must come to the lock, and be recognised as late
         self.term = new
         failure = self._failures.last
         return StateChanged(self._key, self._group, old.state, state, trigger, seq, now, reason,

@@ -42,7 +42,7 @@ class Trigger(enum.StrEnum):
     CONSECUTIVE = "consecutive"  # too many calls in a row failed
     SUSTAINED_FAILURES = "sustained_failures"  # calls in a row failed for as long as the window, or longer
     RESTORED = "restored"  # it was open before the process was started anew
-    RESTED = "rested"  # open_for has passed and a caller knocked
+    WAIT_ELAPSED = "wait_elapsed"  # open_for has passed and a caller knocked
     PROBES_PASSED = "probes_passed"
     PROBE_FAILED = "probe_failed"  # a probe failed, or was slow
     PROBES_LOST = "probes_lost"  # a probe never answered within half_open_for

@@ -1,15 +1,15 @@
 """The line of those who wait under a rate limit: who is next, and when.
 
 Only the head of the line knows exactly when its turn comes: at ``base`` less the burst's
-tolerance (``ahead``), where ``base`` is until when all ahead of the line is booked.
+tolerance (``burst_tolerance``), where ``base`` is until when all burst_tolerance of the line is tat.
 The others know a time by which their turn comes at the latest, and are woken as they
 become the head if it comes sooner. So a caller who gives up costs the same however
-many wait: the turn is unlinked, ``booked`` falls by one spacing, and at most one other
+many wait: the turn is unlinked, ``tat`` falls by one emission_interval, and at most one other
 caller is woken. A turn that has come is spent, taken or not.
 
-While a turn is still to come ``booked`` is so far ahead that nobody can pass the line by
+While a turn is still to come ``tat`` is so far ahead that nobody can pass the line by
 the compiled wrapper, which takes no lock (core.rate_limit). If somebody has passed,
-``booked`` is no longer what was ``planned``, and then all turns have come.
+``tat`` is no longer what was ``planned``, and then all turns have come.
 
 A line is a linked list, and between the first and the last statement of each change nothing is
 called and nothing jumps back. So neither a signal handler nor an interrupt ever finds it half changed:
@@ -28,7 +28,7 @@ LEFT: Final = 2
 REFUSED: Final = 3
 
 
-class Turn:
+class Reservation:
     """A place in the line.
 
     Attributes:
@@ -42,10 +42,10 @@ class Turn:
 
     __slots__ = ("after", "asked", "at", "before", "pace", "state", "wake")
 
-    def __init__(self, pace: Pace, asked: float, at: float) -> None:
+    def __init__(self, pace: CellRateState, asked: float, at: float) -> None:
         self.pace, self.asked, self.at, self.state = pace, asked, at, WAITING
-        self.before: Turn | None = None
-        self.after: Turn | None = None
+        self.before: Reservation | None = None
+        self.after: Reservation | None = None
         self.wake: Callable[[], object] | None = None
 
 
@@ -53,73 +53,74 @@ class Rate:
     """How fast calls may go, for as long as no other rate is said.
 
     Attributes:
-        spacing: Seconds that each call books.
+        emission_interval: Seconds that each call books.
         burst: How many may begin at once after a pause.
         until: When another took its place, if ``later`` is set.
         later: That other.
     """
 
-    __slots__ = ("__weakref__", "burst", "later", "spacing", "until")
+    __slots__ = ("__weakref__", "burst", "emission_interval", "later", "until")
     later: Rate | None
 
-    def __init__(self, spacing: float, burst: int) -> None:
-        self.spacing, self.burst = spacing, burst
+    def __init__(self, emission_interval: float, burst: int) -> None:
+        self.emission_interval, self.burst = emission_interval, burst
         self.until, self.later = 0.0, None
 
-    def moved(self, booked: float, later: Rate) -> float:
-        """Until when that is booked at the *later* rate which is booked until *booked* at this one.
+    def moved(self, tat: float, later: Rate) -> float:
+        """Where a theoretical arrival time *tat* under this rate lies under the *later* one.
 
         What is spent stays spent: neither the number of calls that the burst lacks nor their share of it falls.
         """
-        spent = (booked - self.until) / self.spacing
+        spent = (tat - self.until) / self.emission_interval
         if spent <= 0.0:
-            return booked
-        return self.until + min(float(later.burst), spent * max(1.0, later.burst / self.burst)) * later.spacing
+            return tat
+        calls = min(float(later.burst), spent * max(1.0, later.burst / self.burst))
+        return self.until + calls * later.emission_interval
 
 
-class Pace:
+class CellRateState:
     """One line of callers. The caller of every method holds the limiter's lock.
 
     Attributes:
         rate: At which it goes.
-        booked: Until when all is booked, the turns of those who wait included.
-        base: Until when all ahead of the line is booked.
-        planned: What ``booked`` is unless somebody who need not wait has come since; only while somebody waits.
+        tat: Until when all is tat, the turns of those who wait included.
+        base: Until when all burst_tolerance of the line is tat.
+        planned: What ``tat`` is unless somebody who need not wait has come since; only while somebody waits.
         waiting: How many wait.
         first: The head of the line.
         last: Its end.
     """
 
-    __slots__ = ("base", "booked", "first", "last", "planned", "rate", "waiting")
-    first: Turn | None
-    last: Turn | None
+    __slots__ = ("base", "first", "last", "planned", "rate", "tat", "waiting")
+    first: Reservation | None
+    last: Reservation | None
 
     def __init__(self, rate: Rate, now: float) -> None:
         self.rate = rate
-        self.booked = self.base = self.planned = now
+        self.tat = self.base = self.planned = now
         self.waiting = 0
         self.first = self.last = None
 
-    def join(self, turn: Turn, now: float, spacing: float, ahead: float) -> None:
+    def join(self, turn: Reservation, now: float, emission_interval: float, burst_tolerance: float) -> None:
         """Book *turn*, at the end of the line."""
         # Without a call to the end.
-        booked = self.booked if self.booked > now else now
+        tat = self.tat if self.tat > now else now
         last = self.last
         if last is None:
-            self.base = booked
+            self.base = tat
             self.first = turn
         else:
             turn.before = last
             last.after = turn
         self.last = turn
         self.waiting += 1
-        turn.at = booked - ahead
-        self.booked = self.planned = booked + spacing
+        turn.at = tat - burst_tolerance
+        self.tat = self.planned = tat + emission_interval
 
-    def pass_on(self, now: float, spacing: float, ahead: float) -> list[Turn]:
+    def pass_on(self, now: float, emission_interval: float, burst_tolerance: float) -> list[Reservation]:
         """Let go those whose turn has come; who must be woken: they, and the next if its turn comes sooner."""
-        woken: list[Turn] = []
-        while (turn := self.first) is not None and (self.booked != self.planned or self.base - ahead <= now):
+        woken: list[Reservation] = []
+        while (turn := self.first) is not None and (self.tat != self.planned or self.base - burst_tolerance <= now):
             # Without a call from here ...
             after = turn.after
             self.first, turn.after, turn.state = after, None, COME
@@ -128,15 +129,15 @@ class Pace:
             else:
                 after.before = None
             self.waiting -= 1
-            self.base += spacing
+            self.base += emission_interval
             # ... to here.
             woken.append(turn)
-        if turn is not None and self.base - ahead < turn.at:
-            turn.at = self.base - ahead
+        if turn is not None and self.base - burst_tolerance < turn.at:
+            turn.at = self.base - burst_tolerance
             woken.append(turn)
         return woken
 
-    def leave(self, turn: Turn, state: int, spacing: float) -> None:
+    def leave(self, turn: Reservation, state: int, emission_interval: float) -> None:
         """End the wait of *turn*, whose booking those behind it get."""
         # Without a call to the end.
         if turn.state != WAITING:
@@ -153,23 +154,23 @@ class Pace:
         else:
             after.before = before
         self.waiting -= 1
-        if self.booked == self.planned:
-            self.booked = self.planned = self.base + self.waiting * spacing
+        if self.tat == self.planned:
+            self.tat = self.planned = self.base + self.waiting * emission_interval
 
-    def plan_anew(self, max_wait: float, spacing: float, ahead: float) -> list[Turn]:
+    def plan_anew(self, max_wait: float, emission_interval: float, burst_tolerance: float) -> list[Reservation]:
         """Under another limit refuse whose turn comes too late; who must be woken."""
-        woken: list[Turn] = []
-        turn, at = self.first, self.base - ahead
+        woken: list[Reservation] = []
+        turn, at = self.first, self.base - burst_tolerance
         while turn is not None:
             after = turn.after
             if at - turn.asked > max_wait:
-                self.leave(turn, REFUSED, spacing)
+                self.leave(turn, REFUSED, emission_interval)
                 woken.append(turn)
             else:
                 if at > turn.at:  # it may be too late for its caller's deadline
                     turn.at = at
                     woken.append(turn)
-                at += spacing
+                at += emission_interval
             turn = after
         return woken
 
@@ -182,4 +183,4 @@ class Pace:
             turn.state = COME
             turn = after
         self.waiting = 0
-        self.booked = self.base = self.planned = now
+        self.tat = self.base = self.planned = now

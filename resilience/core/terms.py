@@ -21,8 +21,8 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from .cohorts import Cohorts
 from .events import State, Trigger
+from .in_flight_cohorts import Cohorts
 from .window import CountWindow, Tally, TimeWindow
 
 if TYPE_CHECKING:
@@ -40,18 +40,19 @@ GOOD, BAD, SLOW_GOOD, SLOW_BAD = range(4)
 class Term:
     """One stay in one state."""
 
-    __slots__ = ("bump", "calm_until", "cohort", "free_until", "refuses_until", "seq", "since", "standing", "until")
+    __slots__ = ("bump", "cohort", "free_until", "lock_free_until", "refuses_until", "seq", "since", "standing",
+                 "until")
     state: ClassVar[State]
-    bump: Callable[[], object]  # tallies one good and fast result; called only before calm_until
+    bump: Callable[[], object]  # tallies one good and fast result; called only before lock_free_until
     passes: ClassVar[bool] = False  # lets every call pass
-    ends_by: Trigger = Trigger.RESTED  # why it ends at ``until``
+    ends_by: Trigger = Trigger.WAIT_ELAPSED  # why it ends at ``until``
 
     def __init__(self, seq: int, now: float) -> None:
         self.seq, self.since = seq, now
         self.free_until = inf if self.passes else -inf  # until when a call may pass without asking
         self.until = inf  # when a caller may end this term by knocking
         self.refuses_until = -inf  # until when there is nothing to ask: the answer is no
-        self.calm_until = -inf  # until when a good and fast result needs no lock
+        self.lock_free_until = -inf  # until when a good and fast result needs no lock
         self.standing: tuple[str, float, str, float] | None = None  # why calls are refused; see Circuit._stand
         self.cohort: list[None] | None = None  # where a call is counted while it is under way; look() weighs those
 
@@ -72,7 +73,7 @@ class Closed(Term):
     watches: ClassVar[bool] = True  # the calls under way, if they can be slow
 
     def __init__(self, seq: int, now: float, config: CircuitBreaker, horizon: Callable[[], float],
-                 heir: Closed | None = None) -> None:
+                 previous: Closed | None = None) -> None:
         super().__init__(seq, now)
         self._horizon = horizon
         self._tally = Tally()
@@ -84,10 +85,10 @@ class Closed(Term):
         self._good = self._bad = 0.0  # calls before them, see _end_run
         self.weighed: tuple[int, int, int, float] | None = None  # calls, failed, slow and seconds that pulled a trigger
         self._window: TimeWindow | CountWindow
-        if heir is not None:
-            heir.harvest()
-            self._window, self._in_a_row, self._run_since = heir._window, heir._in_a_row, heir._run_since
-            self._good, self._bad = heir._good, heir._bad
+        if previous is not None:
+            previous.harvest()
+            self._window, self._in_a_row, self._run_since = previous._window, previous._in_a_row, previous._run_since
+            self._good, self._bad = previous._good, previous._bad
         elif config.window_calls is not None:
             self._window = CountWindow(4, size=config.window_calls)
         else:
@@ -206,9 +207,9 @@ class Closed(Term):
         # before the window rolls on. A count window has no slices, and takes it always.
         window = self._window
         if troubled or isinstance(window, CountWindow):
-            self.calm_until = -inf
+            self.lock_free_until = -inf
         else:
-            self.calm_until = min(window.edge, self._horizon())
+            self.lock_free_until = min(window.edge, self._horizon())
 
 
 class ForcedClosed(Closed):

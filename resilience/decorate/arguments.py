@@ -25,7 +25,7 @@ from ..core.throttle import Throttle
 from ..core.timeout import Timeout
 from ..policies.custom import CustomPolicy
 from ..registry import Registry
-from ..signatures import Decorator, DecoratorByKey, Descriptor, Free, Guarded, Isolation, Method
+from .signatures import Decorator, DecoratorByKey, Descriptor, Free, Guarded, Isolation, Method
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -102,8 +102,8 @@ class AdaptiveLimitArguments(CommandOptions, total=False):
 
     algorithm: Literal["gradient", "vegas", "aimd"]
     initial: int
-    least: int
-    most: int
+    min_limit: int
+    max_limit: int
     tolerance: float
     smoothing: float
     window: float

@@ -13,12 +13,12 @@ from types import FunctionType
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from ..core.checks import by_identity, unknown_option
-from ..guard import guard
-from ..plan import Plan
 from ..policies.order import in_order, kit_of, kits
-from ..signatures import UNSET, Descriptor, Free, Guarded, Key, Method
 from .arguments import CommandDecorator, Policy
+from .declaration import Declaration
+from .decoration import guard
 from .policy_decorators import OPTIONS
+from .signatures import UNSET, Descriptor, Free, Guarded, Key, Method
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -68,10 +68,10 @@ def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
     """
     options = {name: settings.pop(name) for name in OPTIONS if name in settings}
     policies, usual = _policies(settings)
-    plan = Plan(policies=policies, whole=True, usual=usual, **options)
+    declaration = Declaration(policies=policies, whole=True, usual=usual, **options)
     if fn is not UNSET:
-        return guard(fn, plan, "@command")
-    return lambda function: guard(function, plan, "@command")
+        return guard(fn, declaration, "@command")
+    return lambda function: guard(function, declaration, "@command")
 
 
 def _policies(settings: dict[str, Any]) -> tuple[tuple[Any, ...], frozenset[str]]:
@@ -128,7 +128,7 @@ class Pipeline:
             if name not in OPTIONS:
                 raise unknown_option(name, OPTIONS, "Pipeline")
         in_order(policies)
-        self._plan = Plan(policies=policies, key=key, **options)
+        self._plan = Declaration(policies=policies, key=key, **options)
         self._kept: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()  # least recently called first
 
     def __repr__(self) -> str:

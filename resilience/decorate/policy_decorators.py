@@ -12,11 +12,9 @@ from typing import Any, Final, Unpack, cast
 import attrs
 
 from ..core.checks import unknown_option
+from ..engine.callables import check_guardable
+from ..engine.kit import Kit
 from ..errors import ConfigError
-from ..guard import guard
-from ..pipeline.binding import check_guardable
-from ..pipeline.kit import Kit
-from ..plan import Plan
 from ..policies.adaptive_limit import ADAPTIVE_LIMIT
 from ..policies.breaker import BREAKER
 from ..policies.bulkhead import BULKHEAD
@@ -29,7 +27,6 @@ from ..policies.rate_limit import RATE_LIMIT
 from ..policies.retry import RETRY
 from ..policies.throttle import THROTTLE
 from ..policies.timeout import TIMEOUT
-from ..signatures import UNSET, Decorator
 from .arguments import (
     AdaptiveLimitDecorator,
     BulkheadDecorator,
@@ -45,6 +42,9 @@ from .arguments import (
     ThrottleDecorator,
     TimeoutDecorator,
 )
+from .declaration import Declaration
+from .decoration import guard
+from .signatures import UNSET, Decorator
 
 #: What may be said of the command itself, and what it is if nobody says.
 OPTIONS: Final[Mapping[str, Any]] = {
@@ -77,7 +77,7 @@ def policy_decorator(kit: Kit, *, name: str, bare: bool = False, first: str | No
 
     def decorate(*args: Any, **settings: Any) -> Any:
         if bare and len(args) == 1 and not settings and callable_or_method(args[0]):
-            return guard(args[0], Plan(policies=(kit.policy(),)), what)
+            return guard(args[0], Declaration(policies=(kit.policy(),)), what)
         if bare and len(args) == 1 and not settings:
             check_guardable(args[0], what)  # says what it is that cannot be guarded
         if len(args) > (positional is not None):
@@ -89,8 +89,8 @@ def policy_decorator(kit: Kit, *, name: str, bare: bool = False, first: str | No
                 raise unknown_option(unknown, (*(each for each in fields if each != positional), *OPTIONS), what)
         if positional is not None and not args:
             raise TypeError(f"{what} takes {first} first, as in @{name}({_example(kit, positional)})")
-        plan = Plan(policies=(_policy(kit, args, settings),), **options)
-        return lambda function: guard(function, plan, what)
+        declaration = Declaration(policies=(_policy(kit, args, settings),), **options)
+        return lambda function: guard(function, declaration, what)
 
     decorate.__name__ = decorate.__qualname__ = name
     decorate.__doc__ = f"{about or kit.about}\n{_ABOUT_OPTIONS.format(policy=kit.policy.__name__)}"
@@ -113,8 +113,8 @@ def policy(value: Policy, **options: Unpack[PolicyOptions]) -> Decorator:
     for name in options:
         if name not in OPTIONS:
             raise unknown_option(name, OPTIONS, "policy")
-    plan = Plan(policies=(value,), **cast("dict[str, Any]", options))
-    return lambda function: guard(function, plan, "@policy")
+    declaration = Declaration(policies=(value,), **cast("dict[str, Any]", options))
+    return lambda function: guard(function, declaration, "@policy")
 
 
 def callable_or_method(value: Any) -> bool:

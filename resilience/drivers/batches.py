@@ -28,8 +28,8 @@ from contextvars import Context
 from typing import Any
 
 from ..core.batch import Batch, Batcher, Collapse, Place, Ticket
-from ..core.twins import traceback_of, twin_of
-from .time_left import Patience, in_use, waited_in_vain
+from ..core.exception_copy import copy_for_raise, traceback_of
+from .deadline_context import Patience, in_use, waited_in_vain
 
 _TOKEN = (None,)
 
@@ -73,14 +73,14 @@ class ThreadBatch(Batch):
 
 
 class _Caller(Ticket[ThreadBatch]):
-    """A ticket, and whether its holder has the leadership (``grip``) or had it (``led``), and his ``patience``."""
+    """A ticket, and whether its holder has the leadership (``taken``) or had it (``led``), and his ``patience``."""
 
-    __slots__ = ("grip", "led", "patience")
+    __slots__ = ("led", "patience", "taken")
 
     def __init__(self, patience: Patience | None) -> None:
         super().__init__()
         self.patience = patience
-        self.grip: list[list[None]] = []
+        self.taken: list[list[None]] = []
         self.led = False
 
 
@@ -140,15 +140,15 @@ class ThreadBatches:
         batch.gates[caller] = gate
         if batch.closed and batch.bell is not None:
             _ring(batch.bell)
-        tokens, grip = batch.tokens, caller.grip
+        tokens, taken = batch.tokens, caller.taken
         while not batch.over:
             try:
                 del tokens[-1]
-                grip += (tokens,)
+                taken += (tokens,)
                 batch.leader, batch.bell, caller.led = me, gate, True
             except IndexError:
                 pass
-            if grip:
+            if taken:
                 self._lead(batch, gate, caller.patience)
             else:
                 left = -1.0 if caller.patience is None else caller.patience.left()
@@ -179,15 +179,15 @@ class ThreadBatches:
         return False
 
     def _part(self, caller: _Caller) -> None:
-        batch, grip = caller.batch, caller.grip
+        batch, taken = caller.batch, caller.taken
         if batch is None:
             return
         self._batcher.leave(caller)
-        if grip:
+        if taken:
             batch.leader = batch.bell = None
             tokens = batch.tokens
             tokens += _TOKEN
-            del grip[0]
+            del taken[0]
         batch.gates.pop(caller, None)
         if not batch.over and batch.tokens:
             batch.pass_on()
@@ -364,7 +364,7 @@ def _tell(waiters: list[asyncio.Future[None]], task: asyncio.Task[None]) -> None
             if cancelled:
                 waiter.cancel()
             elif error is not None:  # no Exception, or it would be the answers
-                waiter.set_exception(twin_of(error, traceback_of(error)))
+                waiter.set_exception(copy_for_raise(error, traceback_of(error)))
             else:
                 waiter.set_result(None)
 

@@ -8,7 +8,7 @@ a call that comes from one of its threads finds a thread all the same. With
 
 A job on a shared pool needs a *turn*, the right to a thread, besides its place; so
 many turns as threads. Who has none waits in the queue, and whoever ends hands his
-turn to the first in it. Turns and the queue change under the lock.
+turn to the first in it. AdmissionWaiter and the queue change under the lock.
 
 Calls within calls could wait for each other for ever: all threads of a pool are at
 work for calls that wait for one of its threads. Each job on a shared pool is a
@@ -35,7 +35,7 @@ from ..errors import BulkheadFullError, ConfigError, ThreadPoolClosedError, Thre
 from .threads import IDLE_S, LAST, Threads
 
 if TYPE_CHECKING:
-    from .workers import Isolation, Job
+    from .workers import Job, ThreadIsolation
 
 #: Threads of a command whose calls have no limit; what anyio and Starlette allow by default.
 DEFAULT_THREADS: Final = 40
@@ -96,7 +96,7 @@ class WorkerPool:
         self.cleanups: list[Callable[[], object]] = [] if cleanups is None else cleanups
         self._size, self.max_queue = size or 0, max_queue
         self._threads = Threads(name, idle=idle, then=self._next if self.is_shared else None)
-        self._members: weakref.WeakSet[Isolation] = weakref.WeakSet()
+        self._members: weakref.WeakSet[ThreadIsolation] = weakref.WeakSet()
         self._start()
 
     def _start(self) -> None:
@@ -139,13 +139,13 @@ class WorkerPool:
         """Most jobs admitted at once, since for ever."""
         return self._largest if self.is_shared else max(self._largest, self._threads.most)
 
-    def _of(self) -> list[Isolation]:
+    def _of(self) -> list[ThreadIsolation]:
         with self._lock:
             return list(self._members)
 
     # -- change it
 
-    def join(self, member: Isolation) -> None:
+    def join(self, member: ThreadIsolation) -> None:
         """A command runs its calls here from now on, for as long as it is there."""
         with self._lock:
             self._members.add(member)
@@ -187,10 +187,10 @@ class WorkerPool:
 
     # -- for calls
 
-    def take_place(self, grip: list[list[None]]) -> bool:
-        """Reserve a place in a shared pool, noted in *grip* as by Slots.take(); False: there is none."""
+    def take_place(self, taken: list[list[None]]) -> bool:
+        """Reserve a place in a shared pool, noted in *taken* as by Slots.take(); False: there is none."""
         try:
-            self._places.take(grip)
+            self._places.take(taken)
         except BulkheadFullError:
             return False
         return True
@@ -269,14 +269,14 @@ class WorkerPool:
 
     def withdraw(self, job: Job) -> bool:
         """Take *job* out of the queue, and give back what it holds; False: it is not in there."""
-        grip = job.grip
+        taken = job.taken
         try:
             for _ in map(self._waiting.remove, (job,)):  # no call stands between the deed and its notes
                 job.waits = False
-                slot, place = grip
+                slot, place = taken
                 place += TOKEN
                 slot += TOKEN
-                del grip[:]
+                del taken[:]
         except ValueError:
             return False
         self.began(job)
@@ -298,7 +298,7 @@ class WorkerPool:
         if stand in self._stands:
             self._stands.remove(stand)
 
-    def full(self, home: Isolation, *, waits_for_itself: bool = False) -> ThreadPoolFullError:
+    def full(self, home: ThreadIsolation, *, waits_for_itself: bool = False) -> ThreadPoolFullError:
         """What to raise for a call of *home* that has a slot, and gets no thread."""
         if not self.is_shared:
             return ThreadPoolFullError(home.key, None, None, home.threads, 0, ((home.key, home.threads),))

@@ -29,11 +29,11 @@ from typing import Any
 
 from ..core.bulkhead import TOKEN, Bulkhead, Slots
 from ..errors import BulkheadFullError, CallTimeoutError, DeadlineExceededError
+from .deadline_context import in_use, shorten, shortened
 from .pools import DEFAULT_THREADS, Stand, WorkerPool, cleaned, stands
 from .thread_notes import annotate
-from .time_left import in_use, shorten, shortened
 
-__all__ = ["DEFAULT_THREADS", "Isolation", "Job", "WorkerPool"]
+__all__ = ["DEFAULT_THREADS", "Job", "ThreadIsolation", "WorkerPool"]
 
 
 class Job:
@@ -41,7 +41,7 @@ class Job:
 
     Attributes:
         home: Whose call it is.
-        grip: The slot and the place that it holds, as sacks.
+        taken: The slot and the place that it holds, as sacks.
         turn: The turn that it has on a shared pool.
         stand: What it is there while it runs; None: the pool has no queue.
         stands: Those that the call comes from.
@@ -51,11 +51,28 @@ class Job:
         error: What the call raised.
     """
 
-    __slots__ = ("_args", "_context", "_done", "_end", "_fn", "_kwargs", "_start", "_tell", "error", "grip", "home",
-                 "is_handed", "result", "stand", "stands", "turn", "waits")
+    __slots__ = (
+        "_args",
+        "_context",
+        "_done",
+        "_end",
+        "_fn",
+        "_kwargs",
+        "_start",
+        "_tell",
+        "error",
+        "home",
+        "is_handed",
+        "result",
+        "stand",
+        "stands",
+        "taken",
+        "turn",
+        "waits",
+    )
 
-    def __init__(self, home: Isolation, fn: Callable[..., Any], args: tuple[Any, ...],
-                 kwargs: Mapping[str, Any], grip: list[list[None]]) -> None:
+    def __init__(self, home: ThreadIsolation, fn: Callable[..., Any], args: tuple[Any, ...],
+                 kwargs: Mapping[str, Any], taken: list[list[None]]) -> None:
         self.home, self._fn, self._args, self._kwargs = home, fn, args, kwargs
         self._context: Context | None = copy_context()
         if in_use:
@@ -63,7 +80,7 @@ class Job:
         self._done = done = allocate_lock()
         done.acquire()
         self._start, self._end = [None], [None]
-        self.grip = grip
+        self.taken = taken
         self._tell: Callable[[Job], object] | None = None
         self.is_handed = self.waits = False
         self.stand: Stand | None = None
@@ -83,7 +100,7 @@ class Job:
         What the call leaves behind is destroyed before the thread is free for another call, if nobody wants it.
         """
         home, stand = self.home, self.stand
-        slot, place = self.grip
+        slot, place = self.taken
         try:
             del self._start[-1]
         except IndexError:
@@ -117,7 +134,7 @@ class Job:
             del self._end[-1]
         except IndexError:
             self.result = self.error = None  # nobody will ask
-            del home.adrift[-1]
+            del home.abandoned_jobs[-1]
         self._done.release()
         if self._tell is not None:
             self._tell(self)
@@ -157,17 +174,17 @@ class Job:
         """In the caller: walk away. False: too late, the job has just ended, or has been left before."""
         if self.revoke():
             return True
-        adrift, end = self.home.adrift, self._end
-        adrift += TOKEN  # before the worker, ending now, can strike it off
+        abandoned_jobs, end = self.home.abandoned_jobs, self._end
+        abandoned_jobs += TOKEN  # before the worker, ending now, can strike it off
         try:
             del end[-1]
         except IndexError:
-            del adrift[-1]
+            del abandoned_jobs[-1]
             return False
         return True
 
 
-class Isolation:
+class ThreadIsolation:
     """Runs the calls of one command on a pool, within the command's own slots.
 
     Args:
@@ -181,11 +198,11 @@ class Isolation:
         key: The command's.
         pool: The group's.
         timeout: Seconds a caller waits; None: for ever. May be changed at any time.
-        adrift: One entry for each call whose caller left while its worker still runs.
+        abandoned_jobs: One entry for each call whose caller left while its worker still runs.
         threads: How many of its own it brings.
     """
 
-    __slots__ = ("__weakref__", "_bounds", "_places", "_slots", "adrift", "key", "pool", "threads", "timeout")
+    __slots__ = ("__weakref__", "_bounds", "_places", "_slots", "abandoned_jobs", "key", "pool", "threads", "timeout")
 
     def __init__(self, key: str, slots: Slots, pool: WorkerPool, timeout: float | None,
                  threads: int = DEFAULT_THREADS) -> None:
@@ -193,13 +210,13 @@ class Isolation:
         self.threads = threads
         self._places = None if pool.is_shared else Slots(Bulkhead(threads), key=key)
         self._bounds = (slots,) if self._places is None else (slots, self._places)
-        self.adrift: list[None] = []
+        self.abandoned_jobs: list[None] = []
         pool.join(self)
 
     @property
     def abandoned(self) -> int:
         """Calls whose caller left while their worker still runs."""
-        return len(self.adrift)
+        return len(self.abandoned_jobs)
 
     @property
     def in_flight(self) -> int:
@@ -226,7 +243,7 @@ class Isolation:
             ThreadUnavailableError: The system gives no thread.
             ThreadPoolClosedError: The pool is closed, or the interpreter is shutting down.
         """
-        job, grip, pool = None, list[list[None]](), self.pool
+        job, taken, pool = None, list[list[None]](), self.pool
         try:
             for machine in self._bounds:
                 if machine.owed:
@@ -234,33 +251,33 @@ class Isolation:
                 try:  # Slots.take, without its calls
                     sack = machine.tokens
                     del sack[-1]
-                    grip += (sack,)
+                    taken += (sack,)
                 except IndexError:
-                    machine.take(grip)
+                    machine.take(taken)
                 else:
                     free = len(sack)
                     if free < machine.least_free:  # noqa: PLR1730 (min() would be a call)
                         machine.least_free = free
-            if pool.is_shared and not pool.take_place(grip):
+            if pool.is_shared and not pool.take_place(taken):
                 raise pool.full(self)
-            job = Job(self, fn, args, kwargs, grip)
+            job = Job(self, fn, args, kwargs, taken)
             pool.start(job)
         except BaseException as error:
-            self._give_up(job, grip)
+            self._give_up(job, taken)
             if type(error) is BulkheadFullError:  # of one of the two machines, which know neither threads nor callers
-                raise self._refusal(slot_taken=bool(grip)) from None
+                raise self._refusal(slot_taken=bool(taken)) from None
             raise
         return job
 
-    def _give_up(self, job: Job | None, grip: list[list[None]]) -> None:
+    def _give_up(self, job: Job | None, taken: list[list[None]]) -> None:
         """Give back what a call holds that is not to be, unless a thread does so."""
         if job is not None and (job.is_handed or job.waits):
             job.leave()
             return
-        if grip[1:]:
-            grip[1] += TOKEN
-        if grip:
-            grip[0] += TOKEN
+        if taken[1:]:
+            taken[1] += TOKEN
+        if taken:
+            taken[0] += TOKEN
         if job is not None and self.pool.is_shared:
             self.pool.drop(job)
 
@@ -308,7 +325,7 @@ class Isolation:
 
     def renew(self) -> None:
         """Start over in a forked child."""
-        self.adrift = []
+        self.abandoned_jobs = []
         if self._places is not None:
             self._places.renew()
 

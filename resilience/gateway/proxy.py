@@ -26,16 +26,16 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final
 
-from ..drivers.deadlines import Deadlines
+from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import ResilienceError
 from ..registry import Registry, default_registry
-from .admission import PSEUDONYM, Admission
 from .config import GatewayConfig, load
 from .disconnect import ClientGoneError, Disconnects, Receive
 from .headers import to_client
 from .http1 import Http1Client
-from .intake import SMALL_BODY_BYTES, Intake, within
 from .problem import Problem, problem_of
+from .request_body import SMALL_BODY_BYTES, Intake, within
+from .request_mapping import PSEUDONYM, Admission
 from .service import Service
 from .upstream import Exchange, InvalidRequestError, Request, UpstreamClient, UpstreamError, UpstreamStalledError
 
@@ -73,7 +73,7 @@ class Gateway:
                          for name, service in config.services.items()}
         self._admission = Admission(config, self.services)
         self._disconnects = Disconnects()
-        self._patience = Deadlines("client", config.gateway.client_timeout)
+        self._patience = AsyncTimeout("client", config.gateway.client_timeout)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, registry: Registry | None = None) -> Gateway:

@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 from ..decorate.commands import command
-from ..drivers.deadlines import Deadlines
+from ..drivers.async_timeouts import AsyncTimeout
 from ..registry import Registry
 from .balancer import RoundRobin
 from .config import ServiceConfig
@@ -46,7 +46,7 @@ class Service:
         self.name = name
         self.preserve_host = config.preserve_host
         self.max_body = config.max_body
-        self.idle = Deadlines(name, config.idle_timeout)
+        self.idle = AsyncTimeout(name, config.idle_timeout)
         settings = config.command
         guard = command(key=name, group=GROUP, registry=registry, timeout=settings.timeout,
                         max_concurrent=settings.max_concurrent, breaker=settings.breaker,

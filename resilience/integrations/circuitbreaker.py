@@ -20,11 +20,11 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from ..core.events import State
+from ..engine.callables import flavour_of, name_of
 from ..errors import CircuitOpenError
-from ..pipeline.binding import flavour_of, name_of
 from ..registry import Registry
-from .attempt import Attempt, Block, dressed
-from .standin import Standin, breaker_of, plain
+from .compat_breaker import Standin, breaker_of, plain
+from .compat_call import Attempt, Block, dressed
 
 __all__ = ["STATE_CLOSED", "STATE_HALF_OPEN", "STATE_OPEN", "CircuitBreaker", "CircuitBreakerError",
            "CircuitBreakerMonitor", "circuit"]

@@ -19,12 +19,12 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from ..core.events import State
 from ..core.terms import HalfOpen
+from ..engine.callables import flavour_of
+from ..engine.wrapper_spec import Flavour
 from ..errors import CircuitOpenError, ConfigError, ResilienceError
-from ..pipeline.binding import flavour_of
-from ..pipeline.shape import Flavour
 from ..registry import Registry
-from .attempt import Attempt, Block, dressed
-from .standin import Standin, breaker_of, plain
+from .compat_breaker import Standin, breaker_of, plain
+from .compat_call import Attempt, Block, dressed
 
 __all__ = ["STATE_CLOSED", "STATE_HALF_OPEN", "STATE_OPEN", "CircuitBreaker", "CircuitBreakerError",
            "CircuitBreakerListener", "CircuitBreakerOpenError", "CircuitBreakerState", "CircuitMemoryStorage"]

@@ -22,10 +22,10 @@ from typing import Any, Final
 from ..core.breaker import CircuitBreaker
 from ..core.events import State
 from ..core.histogram import Latency
-from .collapses import Collapses
+from .batch_statistics import BatchStatistics
+from .protocols import Pool, Settings, Source, Sources
 from .recorder import BUCKETS, LATENCY_SLICES, LATENCY_WINDOW_S, WINDOW_S
 from .snapshot import Snapshot
-from .source import Pool, Settings, Source, Sources
 
 _MAX_INT: Final = 2**31 - 1
 _WINDOW_MS: Final = int(WINDOW_S * 1000)
@@ -184,7 +184,7 @@ _SIZES: Final = {"25": "p25", "50": "p50", "75": "p75", "90": "p90", "95": "p95"
                  "100": "p100"}
 
 
-def collapser_message(collapses: Collapses, now: float, time_ms: int) -> str:
+def collapser_message(collapses: BatchStatistics, now: float, time_ms: int) -> str:
     """A HystrixCollapser message; *now* is on the registry's clock."""
     read = collapses.read(now)
     return json.dumps({
@@ -263,7 +263,7 @@ def _pool_config(pool: Pool) -> Mapping[str, Any]:
     }
 
 
-def _collapser_config(collapses: Collapses) -> Mapping[str, Any]:
+def _collapser_config(collapses: BatchStatistics) -> Mapping[str, Any]:
     return {
         "maxRequestsInBatch": collapses.max_batch,
         "timerDelayInMilliseconds": round(collapses.window * 1000),

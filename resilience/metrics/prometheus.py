@@ -18,8 +18,8 @@ from prometheus_client.registry import Collector as _Collector
 from ..core.events import State
 from ..core.histogram import LE_BOUNDS
 from ..core.outcome import EVENT_NAMES
-from .collapses import Collapses
-from .source import Pool, Source, Sources
+from .batch_statistics import BatchStatistics
+from .protocols import Pool, Source, Sources
 
 _POOL: Final[Mapping[str, tuple[type[GaugeMetricFamily | CounterMetricFamily], str, Callable[[Pool], int]]]] = {
     "threads": (GaugeMetricFamily, "Threads alive.", lambda pool: pool.threads),
@@ -116,7 +116,7 @@ def _observe_pool(families: dict[str, Metric], labels: list[str], pool: Pool) ->
         families[f"pool_{name}"].add_metric(labels, read(pool))  # type: ignore[attr-defined]
 
 
-def _observe_collapses(families: dict[str, Metric], labels: list[str], collapses: Collapses, now: float) -> None:
+def _observe_collapses(families: dict[str, Metric], labels: list[str], collapses: BatchStatistics, now: float) -> None:
     collapses.read(now)  # what is pending is reckoned
     for name, total in zip(_COLLAPSE, collapses.totals, strict=True):
         families[f"collapse_{name}"].add_metric(labels, total)  # type: ignore[attr-defined]

@@ -19,9 +19,9 @@ from typing import Final
 from ..core.events import State
 from ..core.outcome import EVENT_NAMES
 from .history import STEP_SLICES
+from .protocols import Source, Sources
 from .recorder import BUCKETS, WINDOW_S
 from .snapshot import Snapshot
-from .source import Source, Sources
 
 
 def instance() -> str:

@@ -5,51 +5,52 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any, Final
 
-from ..core.adaptive import AdaptiveLimit, Limiter
+from ..core.adaptive import AdaptiveLimit, AdaptiveLimiter
 from ..core.outcome import Event
-from ..drivers.turns import Turns
+from ..drivers.admission_waiter import AdmissionWaiter
+from ..engine.command_runtime import CommandRuntime
+from ..engine.kit import Afterwards, GateText, Kit
+from ..engine.site import Site
+from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
-from ..pipeline.kit import Afterwards, GateText, Kit
-from ..pipeline.machines import Machines
-from ..pipeline.shape import Flavour
-from ..pipeline.site import Site
 
 _TEXT: Final = GateText(  # it may let one wait
     acquire=f"""\
 event = {int(Event.SEMAPHORE_REJECTED)}
-grip = []
+taken = []
 try:
-    if not take(grip, args, kwargs):
-        {{await_}}queue(grip, args, kwargs)
+    if not take(taken, args, kwargs):
+        {{await_}}queue(taken, args, kwargs)
         started = clock()
 finally:
-    if grip:
-        sack = held = grip[0]""",
+    if taken:
+        sack = held = taken[0]""",
     takes_slot=True, give_back="sack.append(None)", give_back_held="held.append(None)",
     settle="report({outcome}, started, now)")
 
 
-def _suits(limit: AdaptiveLimit, plan: Any, flavour: Flavour, key: str) -> None:
+def _suits(limit: AdaptiveLimit, declaration: Any, flavour: Flavour, key: str) -> None:
     if (limit.priorities is not None or limit.max_queue) and flavour is Flavour.THREAD:
         name = "priorities" if limit.priorities is not None else "max_queue"
         raise ConfigError(f"{key}: {name} of an adaptive limit is for calls that run where their caller is; use "
                           "timeout=None or isolation='semaphore'", name)
 
 
-def _start(limit: AdaptiveLimit, machines: Machines) -> Limiter:
-    limiter = Limiter(limit, key=machines.key, now=machines.clock(), slots=machines.slots)
-    machines.recorder.watch(limiter.take_peak)
+def _start(limit: AdaptiveLimit, runtime: CommandRuntime) -> AdaptiveLimiter:
+    limiter = AdaptiveLimiter(limit, key=runtime.key, now=runtime.clock(), slots=runtime.slots)
+    runtime.recorder.watch(limiter.take_peak)
     return limiter
 
 
-def _change(limiter: Limiter, limit: AdaptiveLimit | None, old: Any, machines: Machines) -> Afterwards | None:
+def _change(limiter: AdaptiveLimiter, limit: AdaptiveLimit | None, old: Any,
+            runtime: CommandRuntime) -> Afterwards | None:
     if limit is not None:
-        limiter.configure(limit, machines.clock())
+        limiter.configure(limit, runtime.clock())
     return None
 
 
-def _install(site: Site, limit: AdaptiveLimit, limiter: Limiter) -> None:
-    turns = Turns(limiter, key=site.machines.key, clock=site.machines.clock, priorities=limit.priorities)
+def _install(site: Site, limit: AdaptiveLimit, limiter: AdaptiveLimiter) -> None:
+    turns = AdmissionWaiter(limiter, key=site.runtime.key, clock=site.runtime.clock, priorities=limit.priorities)
     site.names.update(report=limiter.report, take=turns.take,
                       queue=turns.wait_async if site.flavour.is_async else turns.wait)
 
@@ -65,15 +66,15 @@ ADAPTIVE_LIMIT: Final = Kit(
     instead_of={"max_concurrent": "Bulkhead and AdaptiveLimit both say how many calls may run at once; keep one of "
                                   "them"},
     can_be_shadow=True,
-    width=attrgetter("most"),
+    width=attrgetter("max_limit"),
     calls_back=True,
     text=_TEXT,
     plain=_TEXT,  # it calls the machine's methods already
     suits=_suits,
     start=_start,
     change=_change,
-    forget=Limiter.clear,
-    renew=Limiter.renew,
+    forget=AdaptiveLimiter.clear,
+    renew=AdaptiveLimiter.renew,
     install=_install,
     refusal="semaphore_rejected",
 )

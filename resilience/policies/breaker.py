@@ -10,10 +10,10 @@ from ..core.breaker import CircuitBreaker
 from ..core.circuit import Circuit
 from ..core.events import State, Trigger
 from ..core.outcome import CANCELLED, REJECTED, SUCCESS
+from ..engine.command_runtime import CommandRuntime
+from ..engine.kit import Afterwards, GateText, Kit, Telling, Weigh
+from ..engine.site import Site
 from ..metrics.recorder import BATCH
-from ..pipeline.kit import Afterwards, GateText, Kit, Telling, Weigh
-from ..pipeline.machines import Machines
-from ..pipeline.site import Site
 
 # Of one who got no slot: refused, or interrupted on the way.
 _TURNED_AWAY: Final = f"settle(permit, {REJECTED} if isinstance(error, Exception) else {CANCELLED}, started, started)"
@@ -30,8 +30,8 @@ if started >= permit.free_until:
     if started < permit.refuses_until:
         raise refusal(permit, started)
     permit = admit(started)""",
-    # Count a call that is under way, if its term wants to know (core.cohorts). An interrupt falls after the append,
-    # when ``cohort`` says already that there is something to take away.
+    # Count a call that is under way, if its term wants to know (core.in_flight_cohorts). An interrupt falls after
+    # the append, when ``cohort`` says already that there is something to take away.
     enter="""\
 cohort = permit.cohort
 if cohort is not None:
@@ -46,7 +46,7 @@ if cohort is not None:
     refused=_TURNED_AWAY,
     settle="settle(permit, {outcome}, started, now)",
     weigh=Weigh(  # Circuit.settle of a good and fast result, and Recorder.success; bump() counts the calls of its term
-        healthy="now < permit.calm_until and took < circuit.slow_s",
+        healthy="now < permit.lock_free_until and took < circuit.slow_s",
         full=f"not permit.bump() & {BATCH - 1}",
         otherwise=f"settle(permit, {SUCCESS}, started, now)\nsuccess(started, now)"))
 
@@ -70,40 +70,40 @@ def _untrack(cohort: list[None] | None) -> None:
         cohort.pop()
 
 
-def _start(breaker: CircuitBreaker, machines: Machines) -> Circuit:
-    recorder = machines.recorder
-    _tell(machines, breaker)
-    return Circuit(breaker, key=machines.key, group=machines.group, now=machines.clock(), emit=machines.changed,
-                   random=machines.environment.random, horizon=lambda: recorder.edge, failures=machines.failures)
+def _start(breaker: CircuitBreaker, runtime: CommandRuntime) -> Circuit:
+    recorder = runtime.recorder
+    _tell(runtime, breaker)
+    return Circuit(breaker, key=runtime.key, group=runtime.group, now=runtime.clock(), emit=runtime.changed,
+                   random=runtime.services.random, horizon=lambda: recorder.edge, failures=runtime.failures)
 
 
-def _tell(machines: Machines, breaker: CircuitBreaker) -> None:
+def _tell(runtime: CommandRuntime, breaker: CircuitBreaker) -> None:
     """Let the note of what failed know what counts as a failure."""
-    machines.failures.with_refusals = breaker.count_rejections
-    machines.failures.with_deadlines_s = breaker.slow_call or inf
+    runtime.failures.with_refusals = breaker.count_rejections
+    runtime.failures.with_deadlines_s = breaker.slow_call or inf
 
 
 def _change(circuit: Circuit, breaker: CircuitBreaker | None, old: CircuitBreaker | None,
-            machines: Machines) -> Afterwards | None:
+            runtime: CommandRuntime) -> Afterwards | None:
     if breaker is None:
-        return functools.partial(_steer, circuit, Trigger.DISABLED, machines)
-    _tell(machines, breaker)
-    circuit.configure(breaker, machines.clock())
+        return functools.partial(_steer, circuit, Trigger.DISABLED, runtime)
+    _tell(runtime, breaker)
+    circuit.configure(breaker, runtime.clock())
     if circuit.state is State.DISABLED:
-        return functools.partial(_steer, circuit, Trigger.RELEASED, machines)
+        return functools.partial(_steer, circuit, Trigger.RELEASED, runtime)
     return None
 
 
-def _steer(circuit: Circuit, trigger: Trigger, machines: Machines) -> None:
-    circuit.steer(trigger, machines.clock())
+def _steer(circuit: Circuit, trigger: Trigger, runtime: CommandRuntime) -> None:
+    circuit.steer(trigger, runtime.clock())
 
 
 def _install(site: Site, breaker: CircuitBreaker, circuit: Circuit) -> None:
     settle = circuit.settle
     if site.calls_back():
-        settle = site.ledger.weighing(settle)
-    site.names.update(circuit=circuit, settle=settle, refusal=site.ledger.refusal, track=_track,
-                      untrack=_untrack, admit=circuit.acquire if site.answers else site.ledger.admission(circuit))
+        settle = site.accounting.weighing(settle)
+    site.names.update(circuit=circuit, settle=settle, refusal=site.accounting.refusal, track=_track,
+                      untrack=_untrack, admit=circuit.acquire if site.answers else site.accounting.admission(circuit))
 
 
 BREAKER: Final = Kit(

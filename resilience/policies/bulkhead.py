@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from ..core.bulkhead import Bulkhead, Slots
 from ..core.outcome import CANCELLED, Event
-from ..pipeline.kit import Afterwards, GateText, Kit, Telling
-from ..pipeline.machines import Machines
-from ..pipeline.site import Site
+from ..engine.command_runtime import CommandRuntime
+from ..engine.kit import Afterwards, GateText, Kit, Telling
+from ..engine.site import Site
 
 _WRITTEN_OUT: Final = GateText(  # Slots.take
     acquire=f"""\
@@ -37,11 +37,11 @@ _PLAIN: Final = GateText(
     give_back_held=f"slots.settle(held, {CANCELLED}, started, started)")
 
 
-def _start(bulkhead: Bulkhead, machines: Machines) -> Slots:
-    return Slots(bulkhead, key=machines.key)
+def _start(bulkhead: Bulkhead, runtime: CommandRuntime) -> Slots:
+    return Slots(bulkhead, key=runtime.key)
 
 
-def _change(slots: Slots, bulkhead: Bulkhead | None, old: Any, machines: Machines) -> Afterwards | None:
+def _change(slots: Slots, bulkhead: Bulkhead | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
     slots.configure(Bulkhead(None) if bulkhead is None else bulkhead)
     return None
 

@@ -5,27 +5,27 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..core.cache import Cache
+from ..engine.cache_keys import CacheKeys
+from ..engine.caching import Caches, Caching
+from ..engine.command_runtime import CommandRuntime
+from ..engine.kit import Afterwards, Kit, Telling
+from ..engine.site import Site
+from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
-from ..pipeline.cache_keys import CacheKeys
-from ..pipeline.caching import Caches, Caching
-from ..pipeline.kit import Afterwards, Kit, Telling
-from ..pipeline.machines import Machines
-from ..pipeline.shape import Flavour
-from ..pipeline.site import Site
 
 _BELOW: Final = ("retry", "breaker", "throttle", "rate_limit", "max_concurrent", "adaptive_limit", "timeout", "hedge")
 
 
-def _suits(cache: Cache, plan: Any, flavour: Flavour, key: str) -> None:
+def _suits(cache: Cache, declaration: Any, flavour: Flavour, key: str) -> None:
     if flavour.is_generator:
         raise ConfigError(f"{key}: a generator has no result to keep; cache what it calls, or return a list", "cache")
 
 
-def _start(cache: Cache, machines: Machines) -> Caches:
+def _start(cache: Cache, runtime: CommandRuntime) -> Caches:
     return Caches(cache)
 
 
-def _change(caches: Caches, cache: Cache | None, old: Any, machines: Machines) -> Afterwards | None:
+def _change(caches: Caches, cache: Cache | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
     if cache is not None:
         caches.configure(cache)
     return None
@@ -40,12 +40,12 @@ def _renew(caches: Caches, now: float) -> None:
 
 
 def _install(site: Site, cache: Cache, caches: Caches) -> None:
-    machines = site.machines
-    with machines.environment.lock:
-        caching = Caching(caches, CacheKeys(site.fn, cache.by, site.apart), clock=machines.clock,
-                          recorder=machines.recorder, rescue=site.rescue, is_async=site.flavour.is_async)
+    runtime = site.runtime
+    with runtime.services.lock:
+        caching = Caching(caches, CacheKeys(site.fn, cache.by, site.apart), clock=runtime.clock,
+                          recorder=runtime.recorder, fall_back=site.fall_back, is_async=site.flavour.is_async)
         caches.add(caching)
-    site.rescue = caching.rescue
+    site.fall_back = caching.fall_back
     site.layers.append(caching.over)
 
 

@@ -5,33 +5,33 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..core.chaos import Chaos
+from ..engine.chaos_injection import ChaosInjector, ChaosPolicy
+from ..engine.command_runtime import CommandRuntime
+from ..engine.kit import Afterwards, Kit, Telling
+from ..engine.site import Site
+from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
-from ..pipeline.havoc import ChaosPolicy, Havoc
-from ..pipeline.kit import Afterwards, Kit, Telling
-from ..pipeline.machines import Machines
-from ..pipeline.shape import Flavour
-from ..pipeline.site import Site
 
 
-def _suits(chaos: Chaos, plan: Any, flavour: Flavour, key: str) -> None:
+def _suits(chaos: Chaos, declaration: Any, flavour: Flavour, key: str) -> None:
     if flavour.is_generator and chaos.wrong is not None:
         raise ConfigError(f"{key}: a generator has no result to spoil; leave wrong out", "wrong")
 
 
-def _start(chaos: Chaos, machines: Machines) -> ChaosPolicy:
+def _start(chaos: Chaos, runtime: CommandRuntime) -> ChaosPolicy:
     return ChaosPolicy(chaos)
 
 
-def _change(held: ChaosPolicy, chaos: Chaos | None, old: Any, machines: Machines) -> Afterwards | None:
+def _change(held: ChaosPolicy, chaos: Chaos | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
     if chaos is not None:
         held.policy = chaos
     return None
 
 
 def _install(site: Site, chaos: Chaos, held: ChaosPolicy) -> None:
-    machines, environment = site.machines, site.machines.environment
-    havoc = Havoc(held, key=machines.key, group=machines.group, clock=machines.clock, random=environment.random,
-                  recorder=machines.recorder, emitter=environment.emitter, unrest=environment.unrest)
+    runtime, services = site.runtime, site.runtime.services
+    havoc = ChaosInjector(held, key=runtime.key, group=runtime.group, clock=runtime.clock, random=services.random,
+                  recorder=runtime.recorder, emitter=services.emitter, active_until=services.active_until)
     site.called = havoc.over(site.called, site.flavour)
 
 

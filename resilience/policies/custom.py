@@ -21,11 +21,11 @@ from typing import Any, Final, Protocol, TypeVar
 import attrs
 
 from ..core.outcome import CANCELLED, REJECTED, event_number
+from ..engine.call import Call
+from ..engine.command_runtime import CommandRuntime
+from ..engine.kit import Afterwards, GateText, Kit, Telling
+from ..engine.site import Site
 from ..errors import ConfigError, RejectedError
-from ..pipeline.call import Call
-from ..pipeline.kit import Afterwards, GateText, Kit, Telling
-from ..pipeline.machines import Machines
-from ..pipeline.site import Site
 from . import order
 
 _log = logging.getLogger("resilience")
@@ -150,9 +150,9 @@ def _kit(cls: type[Any], name: str, about: str, below: Mapping[str, str], above:
     refusal = f"{name}_rejected"
     event = event_number(refusal)
 
-    def start(policy: Any, machines: Machines) -> GuestGate:
-        machines.recorder.follow(refusal, event)
-        return GuestGate(name, policy.machine(machines.key, machines.clock()))
+    def start(policy: Any, runtime: CommandRuntime) -> GuestGate:
+        runtime.recorder.follow(refusal, event)
+        return GuestGate(name, policy.machine(runtime.key, runtime.clock()))
 
     def install(site: Site, policy: Any, gate: GuestGate) -> None:
         site.names.update({f"{name}_acquire": gate.acquire, f"{name}_settle": gate.settle, "ABSENT": ABSENT})
@@ -169,14 +169,14 @@ def _kit(cls: type[Any], name: str, about: str, below: Mapping[str, str], above:
                gauges=GuestGate.gauges, events=(Telling(refusal, f"Calls that {name} refused."),))
 
 
-def _change(gate: GuestGate, policy: Any, old: Any, machines: Machines) -> Afterwards | None:
+def _change(gate: GuestGate, policy: Any, old: Any, runtime: CommandRuntime) -> Afterwards | None:
     if policy is None:
         return None
     configure = getattr(gate.machine, "configure", None)
     if configure is not None:
-        configure(policy, machines.clock())
+        configure(policy, runtime.clock())
     else:  # one that keeps nothing worth keeping
-        gate.machine = policy.machine(machines.key, machines.clock())
+        gate.machine = policy.machine(runtime.key, runtime.clock())
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..core.fallback import Fallback
-from ..pipeline.kit import Kit, Telling
+from ..engine.kit import Kit, Telling
 
 FALLBACK: Final = Kit(
     name="fallback",

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..core.hedge import Hedge, Racer
+from ..engine.command_runtime import CommandRuntime
+from ..engine.hedging import HedgePolicy, Hedging
+from ..engine.kit import Afterwards, Kit, Telling
+from ..engine.site import Site
+from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
-from ..pipeline.hedging import HedgePolicy, Hedging
-from ..pipeline.kit import Afterwards, Kit, Telling
-from ..pipeline.machines import Machines
-from ..pipeline.shape import Flavour
-from ..pipeline.site import Site
 
 
-def _suits(hedge: Hedge, plan: Any, flavour: Flavour, key: str) -> None:
+def _suits(hedge: Hedge, declaration: Any, flavour: Flavour, key: str) -> None:
     if flavour in (Flavour.THREAD, Flavour.ASYNC):
         return
     why = "what a generator has yielded cannot be taken back" if flavour.is_generator else \
@@ -21,14 +21,14 @@ def _suits(hedge: Hedge, plan: Any, flavour: Flavour, key: str) -> None:
     raise ConfigError(f"{key}: a hedge is for coroutine functions and isolated ones: {why}", "hedge")
 
 
-def _start(hedge: Hedge, machines: Machines) -> HedgePolicy:
-    budget = machines.environment.budget(machines.group, hedge.budget)
-    return HedgePolicy(Racer(hedge, bins=machines.recorder.bins), budget)
+def _start(hedge: Hedge, runtime: CommandRuntime) -> HedgePolicy:
+    budget = runtime.services.budget(runtime.group, hedge.budget)
+    return HedgePolicy(Racer(hedge, bins=runtime.recorder.bins), budget)
 
 
-def _change(held: HedgePolicy, hedge: Hedge | None, old: Any, machines: Machines) -> Afterwards | None:
+def _change(held: HedgePolicy, hedge: Hedge | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
     if hedge is not None:
-        held.budget = machines.environment.budget(machines.group, hedge.budget)
+        held.budget = runtime.services.budget(runtime.group, hedge.budget)
         held.racer.configure(hedge)
     return None
 
@@ -38,9 +38,9 @@ def _forget(held: HedgePolicy, now: float) -> None:
 
 
 def _install(site: Site, hedge: Hedge, held: HedgePolicy) -> None:
-    machines = site.machines
-    hedging = Hedging(held, key=machines.key, group=machines.group, clock=machines.clock, slots=machines.slots,
-                      circuit=machines.circuit, recorder=machines.recorder, emitter=machines.environment.emitter,
+    runtime = site.runtime
+    hedging = Hedging(held, key=runtime.key, group=runtime.group, clock=runtime.clock, slots=runtime.slots,
+                      circuit=runtime.circuit, recorder=runtime.recorder, emitter=runtime.services.emitter,
                       deposits=not site.has("retry"))
     if site.flavour is Flavour.THREAD:
         site.names["wait"] = hedging.wait

@@ -26,8 +26,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from ..engine.kit import Kit
 from ..errors import ConfigError
-from ..pipeline.kit import Kit
 from .adaptive_limit import ADAPTIVE_LIMIT
 from .breaker import BREAKER
 from .bulkhead import BULKHEAD

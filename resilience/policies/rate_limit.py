@@ -6,49 +6,49 @@ from typing import Final
 
 from ..core.outcome import Event
 from ..core.rate_limit import RateLimit, RateLimiter
-from ..drivers.lines import Line
-from ..pipeline.kit import Afterwards, GateText, Kit, Telling
-from ..pipeline.machines import Machines
-from ..pipeline.site import Site
+from ..drivers.rate_limit_waiter import RateLimitWaiter
+from ..engine.command_runtime import CommandRuntime
+from ..engine.kit import Afterwards, GateText, Kit, Telling
+from ..engine.site import Site
 
 _WRITTEN_OUT: Final = GateText(
     # RateLimiter.reserve of who need not wait; nothing is called between reading and writing.
     acquire=f"""\
-booked = pace.booked
-if booked < started:
-    booked = started
-if booked - rate.ahead - started <= 0.0:
-    pace.booked = booked + rate.spacing
+tat = pace.tat
+if tat < started:
+    tat = started
+if tat - rate.burst_tolerance - started <= 0.0:
+    pace.tat = tat + rate.emission_interval
 else:
     event = {int(Event.RATE_LIMITED)}
     place = reserve(started, args, kwargs)
     if place is not None:
-        {{await_}}linger(place)
+        {{await_}}wait_for_rate(place)
         started = clock()""")
 
 _PLAIN: Final = GateText(acquire=f"""\
 event = {int(Event.RATE_LIMITED)}
 place = reserve(started, args, kwargs)
 if place is not None:
-    {{await_}}linger(place)
+    {{await_}}wait_for_rate(place)
     started = clock()""")
 
 
-def _start(limit: RateLimit, machines: Machines) -> RateLimiter:
-    return RateLimiter(limit, key=machines.key, now=machines.clock())
+def _start(limit: RateLimit, runtime: CommandRuntime) -> RateLimiter:
+    return RateLimiter(limit, key=runtime.key, now=runtime.clock())
 
 
 def _change(limiter: RateLimiter, limit: RateLimit | None, old: RateLimit | None,
-            machines: Machines) -> Afterwards | None:
+            runtime: CommandRuntime) -> Afterwards | None:
     if limit is not None:
-        limiter.configure(limit, machines.clock())
+        limiter.configure(limit, runtime.clock())
     return None
 
 
 def _install(site: Site, limit: RateLimit, limiter: RateLimiter) -> None:
-    line = Line(limiter, key=site.machines.key, clock=site.machines.clock)
+    line = RateLimitWaiter(limiter, key=site.runtime.key, clock=site.runtime.clock)
     site.names.update(rate=limiter, pace=limiter.pace, reserve=limiter.reserve,
-                      linger=line.wait_async if site.flavour.is_async else line.wait)
+                      wait_for_rate=line.wait_async if site.flavour.is_async else line.wait)
 
 
 RATE_LIMIT: Final = Kit(

@@ -5,38 +5,39 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..core.retry import Retry
-from ..drivers.pauses import async_sleeper, sleeper
+from ..drivers.sleeping import async_sleeper, sleeper
+from ..engine.command_runtime import CommandRuntime
+from ..engine.kit import Afterwards, Kit, Telling
+from ..engine.retrying import Retrying, RetryPolicy
+from ..engine.site import Site
+from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
-from ..pipeline.kit import Afterwards, Kit, Telling
-from ..pipeline.machines import Machines
-from ..pipeline.retrying import Retrying, RetryPolicy
-from ..pipeline.shape import Flavour
-from ..pipeline.site import Site
 
 
-def _suits(retry: Retry, plan: Any, flavour: Flavour, key: str) -> None:
+def _suits(retry: Retry, declaration: Any, flavour: Flavour, key: str) -> None:
     if flavour.is_generator:
         raise ConfigError(f"{key}: a generator cannot be tried again once it has yielded; retry what it calls", "retry")
 
 
-def _start(retry: Retry, machines: Machines) -> RetryPolicy:
-    return RetryPolicy(retry, machines.environment.budget(machines.group, retry.budget))
+def _start(retry: Retry, runtime: CommandRuntime) -> RetryPolicy:
+    return RetryPolicy(retry, runtime.services.budget(runtime.group, retry.budget))
 
 
-def _change(held: RetryPolicy, retry: Retry | None, old: Any, machines: Machines) -> Afterwards | None:
+def _change(held: RetryPolicy, retry: Retry | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
     if retry is not None:
         held.policy = retry
-        held.budget = machines.environment.budget(machines.group, retry.budget)
+        held.budget = runtime.services.budget(runtime.group, retry.budget)
     return None
 
 
 def _install(site: Site, retry: Retry, held: RetryPolicy) -> None:
-    machines, environment = site.machines, site.machines.environment
-    retrying = Retrying(held, key=machines.key, group=machines.group, clock=machines.clock, random=environment.random,
-                        recorder=machines.recorder, emitter=environment.emitter, ledger=site.ledger)
-    clock = machines.clock
-    nap = retrying.nap_async(async_sleeper(clock)) if site.flavour.is_async else retrying.nap(sleeper(clock))
-    site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, nap=nap)
+    runtime, services = site.runtime, site.runtime.services
+    retrying = Retrying(held, key=runtime.key, group=runtime.group, clock=runtime.clock, random=services.random,
+                        recorder=runtime.recorder, emitter=services.emitter, accounting=site.accounting)
+    clock = runtime.clock
+    sleep = retrying.backoff_sleep_async(async_sleeper(clock)) if site.flavour.is_async \
+        else retrying.backoff_sleep(sleeper(clock))
+    site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, backoff_sleep=sleep)
 
 
 RETRY: Final = Kit(

@@ -6,27 +6,27 @@ from typing import Final
 
 from ..core.outcome import Event
 from ..core.throttle import Throttle, Throttler
-from ..pipeline.kit import Afterwards, GateText, Kit, Telling
-from ..pipeline.machines import Machines
-from ..pipeline.site import Site
+from ..engine.command_runtime import CommandRuntime
+from ..engine.kit import Afterwards, GateText, Kit, Telling
+from ..engine.site import Site
 
-_SETTLE: Final = "answered(None, {outcome}, started, now)"
+_SETTLE: Final = "throttle_settle(None, {outcome}, started, now)"
 
 
-def _start(throttle: Throttle, machines: Machines) -> Throttler:
-    return Throttler(throttle, key=machines.key, now=machines.clock())
+def _start(throttle: Throttle, runtime: CommandRuntime) -> Throttler:
+    return Throttler(throttle, key=runtime.key, now=runtime.clock())
 
 
 def _change(throttler: Throttler, throttle: Throttle | None, old: Throttle | None,
-            machines: Machines) -> Afterwards | None:
+            runtime: CommandRuntime) -> Afterwards | None:
     if throttle is not None:
-        throttler.configure(throttle, machines.clock())
+        throttler.configure(throttle, runtime.clock())
     return None
 
 
 def _install(site: Site, throttle: Throttle, throttler: Throttler) -> None:
-    site.names.update(throttle=throttler, shed=throttler.acquire, answered=throttler.settle,
-                      random=site.machines.environment.random)
+    site.names.update(throttle=throttler, throttle_acquire=throttler.acquire, throttle_settle=throttler.settle,
+                      random=site.runtime.services.random)
 
 
 THROTTLE: Final = Kit(
@@ -45,7 +45,7 @@ THROTTLE: Final = Kit(
         acquire=f"""\
 event = {int(Event.THROTTLED)}
 if throttle.rate:
-    shed(started, random())""",
+    throttle_acquire(started, random())""",
         settle=_SETTLE),
     plain=GateText(acquire=f"event = {int(Event.THROTTLED)}\nshed(started, random())", settle=_SETTLE),
     start=_start,

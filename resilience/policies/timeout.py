@@ -5,28 +5,28 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..core.timeout import Timeout
-from ..drivers.deadlines import Deadlines
-from ..pipeline.kit import Afterwards, Kit, Telling
-from ..pipeline.machines import Machines
-from ..pipeline.shape import Flavour
-from ..pipeline.site import Site
+from ..drivers.async_timeouts import AsyncTimeout
+from ..engine.command_runtime import CommandRuntime
+from ..engine.kit import Afterwards, Kit, Telling
+from ..engine.site import Site
+from ..engine.wrapper_spec import Flavour
 
 
 def _in_force(timeout: Timeout, flavour: Flavour) -> Timeout | None:
     return timeout if flavour.is_async or flavour is Flavour.THREAD else None
 
 
-def _start(timeout: Timeout, machines: Machines) -> Deadlines:
-    return Deadlines(machines.key, timeout.timeout)
+def _start(timeout: Timeout, runtime: CommandRuntime) -> AsyncTimeout:
+    return AsyncTimeout(runtime.key, timeout.timeout)
 
 
-def _change(deadlines: Deadlines, timeout: Timeout | None, old: Any, machines: Machines) -> Afterwards | None:
+def _change(deadlines: AsyncTimeout, timeout: Timeout | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
     deadlines.timeout = None if timeout is None else timeout.timeout
     return None
 
 
-def _install(site: Site, timeout: Timeout, deadlines: Deadlines) -> None:
-    site.names.update(enter=deadlines.enter, leave=deadlines.leave, lapsed=deadlines.lapsed)
+def _install(site: Site, timeout: Timeout, deadlines: AsyncTimeout) -> None:
+    site.names.update(enter=deadlines.enter, leave=deadlines.leave, timed_out=deadlines.timed_out)
 
 
 TIMEOUT: Final = Kit(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..commands.command import Command
-from ..handles import handle_of
+from ..commands.handles import handle_of
 
 Target = Command | Callable[..., Any]
 

@@ -19,12 +19,12 @@ from typing import Any
 import attrs
 
 from ..commands.command import Command
-from ..commands.keyspace import NO_ORDERS
+from ..commands.keyed_commands import NO_SHARED_SETTINGS
 from ..config.configuration import Configuration
 from ..config.layers import Tables
 from ..config.overlay import overlay_of
 from ..core.events import CommandAdded, State
-from ..pipeline.binding import name_of
+from ..engine.callables import name_of
 from ..policies.order import setting_kits
 from ..policies.settings import live_settings
 from ..registry import Registry, default_registry
@@ -135,7 +135,7 @@ def restored(registry: Registry = default_registry) -> Iterator[None]:
     finally:
         put_back(registry)
         for keyspace in {**orders, **registry.keyspaces}:
-            keyspace.orders = orders.get(keyspace, NO_ORDERS)
+            keyspace.orders = orders.get(keyspace, NO_SHARED_SETTINGS)
         with registry._emitter._lock:
             registry._emitter.listeners = listeners
         for handle in registry:
@@ -157,18 +157,18 @@ class _Environment:
 
     configuration: Configuration | None
     tables: Tables
-    unrest: dict[str | None, float]
+    active_until: dict[str | None, float]
 
     @classmethod
     def of(cls, registry: Registry) -> _Environment:
         overlay = overlay_of(registry)
-        return cls(overlay.owner, overlay.tables, dict(registry._environment.unrest))
+        return cls(overlay.owner, overlay.tables, dict(registry._services.active_until))
 
     def restore(self, registry: Registry) -> None:
-        environment, now, owner = registry._environment, registry.clock(), overlay_of(registry).owner
-        environment.unrest.clear()
-        environment.unrest.update(self.unrest)
-        for budget in environment.budgets.values():
+        services, now, owner = registry._services, registry.clock(), overlay_of(registry).owner
+        services.active_until.clear()
+        services.active_until.update(self.active_until)
+        for budget in services.budgets.values():
             budget.clear(now)
         for collapses in registry.collapsers().values():
             collapses.clear(now)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from resilience.core.adaptive import AdaptiveLimit, Limiter
+from resilience.core.adaptive import AdaptiveLimit, AdaptiveLimiter
 from resilience.core.throttle import Throttle, Throttler
 
 from .report import Cell, Gate, Section, Table
@@ -40,7 +40,7 @@ FLUKE: Final = World(changes=[START], seconds=60.0, noise=fluke)
 
 def limiter(**options: Any) -> Adaptive:
     """A new adaptive limit."""
-    return Adaptive(Limiter(AdaptiveLimit(**options), key="server", now=0.0))
+    return Adaptive(AdaptiveLimiter(AdaptiveLimit(**options), key="server", now=0.0))
 
 
 POLICIES: Final[Mapping[str, Callable[[], Policy]]] = {

@@ -135,7 +135,7 @@ def _limits() -> Iterator[Subject]:
 
 def _pyrate_limiter() -> Iterator[Subject]:
     module = import_module("pyrate_limiter")
-    acquire = module.Limiter(module.Rate(PLENTY, module.Duration.SECOND)).try_acquire
+    acquire = module.AdaptiveLimiter(module.Rate(PLENTY, module.Duration.SECOND)).try_acquire
 
     def limited(x: int) -> int:
         acquire("bench")

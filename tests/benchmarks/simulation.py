@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from resilience.core.adaptive import Limiter
+from resilience.core.adaptive import AdaptiveLimiter
 from resilience.core.admission_queue import Ticket
 from resilience.core.outcome import SUCCESS, TIMEOUT
 from resilience.core.throttle import Throttler
@@ -286,20 +286,20 @@ class Fixed:
 
 
 class Adaptive:
-    """A Limiter, with waiters if it has a queue."""
+    """A AdaptiveLimiter, with waiters if it has a queue."""
 
-    def __init__(self, limiter: Limiter) -> None:
+    def __init__(self, limiter: AdaptiveLimiter) -> None:
         self.limiter = limiter
         self.most_in_flight_over_limit = 0
 
     def admit(self, run: Run, call: Call) -> None:
-        grip: list[Any] = []
+        taken: list[Any] = []
         try:
-            self.limiter.take(grip, call.priority)
+            self.limiter.take(taken, call.priority)
         except RejectedError:
-            self._wait(run, call, grip)
+            self._wait(run, call, taken)
         else:
-            call.permit = grip[0]
+            call.permit = taken[0]
             run.send(call)
 
     def settle(self, run: Run, call: Call, outcome: int) -> None:
@@ -308,7 +308,7 @@ class Adaptive:
     def level(self) -> float:
         return self.limiter.limit
 
-    def _wait(self, run: Run, call: Call, grip: list[Any]) -> None:
+    def _wait(self, run: Run, call: Call, taken: list[Any]) -> None:
         if not self.limiter.queue.size:
             run.refuse(call)
             return
@@ -319,13 +319,13 @@ class Adaptive:
                 return
             ended.append(None)
             self.limiter.withdraw(ticket)
-            if grip:
-                call.permit = grip[0]
+            if taken:
+                call.permit = taken[0]
                 run.send(call)
             else:
                 run.refuse(call)
 
-        ticket = Ticket(grip, call.priority, end)
+        ticket = Ticket(taken, call.priority, end)
         try:
             self.limiter.enqueue(ticket, run.now)
         except RejectedError:

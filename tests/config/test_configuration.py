@@ -13,7 +13,6 @@ from resilience import (
     Bulkhead,
     CircuitBreaker,
     CircuitOpenError,
-    CommandConfigured,
     ConfigError,
     Pipeline,
     Registry,
@@ -27,6 +26,7 @@ from resilience.config import (
     check,
     configure,
 )
+from resilience.events import CommandConfigured
 
 
 @pytest.fixture
@@ -104,10 +104,10 @@ def test_a_breaker_that_a_default_turns_off_a_table_of_the_command_turns_on_agai
 
 
 def test_a_default_does_not_reach_a_command_that_has_no_such_policy(registry):
-    bare = Pipeline(Bulkhead(3), key="bare", registry=registry)(lambda: 1).resilience
+    default_settings = Pipeline(Bulkhead(3), key="default_settings", registry=registry)(lambda: 1).resilience
     configuration = configure({"defaults": {"timeout": 3.0, "max_concurrent": 9, "breaker": {"open_for": 1.0}}},
                               registry=registry, environ={})
-    assert (None, 3, None) == (bare.settings.timeout, bare.settings.max_concurrent, bare.settings.breaker)
+    assert (None, 3, None) == (default_settings.settings.timeout, default_settings.settings.max_concurrent, default_settings.settings.breaker)
     assert () == configuration.mistakes
 
 

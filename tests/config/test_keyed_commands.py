@@ -5,7 +5,8 @@ import logging
 import pytest
 
 import resilience
-from resilience import CircuitBreaker, CommandRemoved, ConfigError, command
+from resilience import CircuitBreaker, ConfigError, command
+from resilience.events import CommandRemoved
 
 
 def get(host):

@@ -7,9 +7,9 @@ import random
 import attrs
 import pytest
 
-from resilience.core.adaptive import PATIENCE, RING, AdaptiveLimit, Limiter
+from resilience.core.adaptive import PATIENCE, RING, AdaptiveLimit, AdaptiveLimiter
+from resilience.core.limit_estimator import TRANSITIONS, LimitEstimator, Phase, Reading, aimd, gradient, vegas
 from resilience.core.outcome import CANCELLED, CUT_SHORT, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
-from resilience.core.tuner import TRANSITIONS, Phase, Reading, Tuner, aimd, gradient, vegas
 from resilience.errors import BulkheadFullError, ConfigError
 from tests.core.hammer import hammer
 
@@ -18,8 +18,8 @@ WHOLE = [0, -1, 1.5, 10**7]
 TABLE = [
     ("algorithm", ["bbr", "", None, 1, "Gradient", ["vegas"]], "one of gradient, vegas, aimd"),
     ("initial", [*WHOLE, *NOT_A_NUMBER], "whole number at least 1 and at most 1000000"),
-    ("least", [*WHOLE, *NOT_A_NUMBER], "whole number at least 1 and at most 1000000"),
-    ("most", [*WHOLE, *NOT_A_NUMBER], "whole number at least 1 and at most 1000000"),
+    ("min_limit", [*WHOLE, *NOT_A_NUMBER], "whole number at least 1 and at most 1000000"),
+    ("max_limit", [*WHOLE, *NOT_A_NUMBER], "whole number at least 1 and at most 1000000"),
     ("tolerance", [1, 0.5, 101, *NOT_A_NUMBER], "above 1 and at most 100"),
     ("smoothing", [0, -1, 1.01, *NOT_A_NUMBER], "above 0 and at most 1"),
     ("window", [0, 1e-4, 3601, *NOT_A_NUMBER], "at least 0.001 and at most 3600"),
@@ -49,9 +49,9 @@ def test_every_setting_has_its_row_of_bad_values():
     assert [field.name for field in attrs.fields(AdaptiveLimit)] == [row[0] for row in TABLE]
 
 
-@pytest.mark.parametrize("options", [{"initial": 5, "least": 6}, {"initial": 21, "most": 20}, {"most": 10}])
+@pytest.mark.parametrize("options", [{"initial": 5, "min_limit": 6}, {"initial": 21, "max_limit": 20}, {"max_limit": 10}])
 def test_the_first_limit_lies_between_the_least_and_the_most(options):
-    with pytest.raises(ConfigError, match="from least") as caught:
+    with pytest.raises(ConfigError, match="from min_limit") as caught:
         AdaptiveLimit(**options)
 
     assert "initial" == caught.value.option
@@ -60,7 +60,7 @@ def test_the_first_limit_lies_between_the_least_and_the_most(options):
 def test_a_configuration_is_a_frozen_value_and_an_unknown_setting_is_refused():
     config = AdaptiveLimit(algorithm="vegas", slow_call=1, max_queue=3)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        config.most = 1
+        config.max_limit = 1
     with pytest.raises(ConfigError, match="did you mean smoothing?"):
         AdaptiveLimit(smothing=0.1)
 
@@ -69,7 +69,7 @@ def test_a_configuration_is_a_frozen_value_and_an_unknown_setting_is_refused():
 
 
 def limiter(**options):
-    return Limiter(AdaptiveLimit(**options), key="k", now=0.0)
+    return AdaptiveLimiter(AdaptiveLimit(**options), key="k", now=0.0)
 
 
 def windows(machine, number, took, *, share=1.0, outcome=SUCCESS):
@@ -104,7 +104,7 @@ def test_calls_that_take_three_times_as_long_bring_it_down(algorithm):
     windows(machine, 1, 0.15)
 
     assert machine.limit < 0.95 * before
-    assert Phase.CRUISE is machine.tuner.phase
+    assert Phase.CRUISE is machine.estimator.phase
 
 
 @pytest.mark.parametrize("algorithm", ["gradient", "vegas", "aimd"])
@@ -124,7 +124,7 @@ def test_what_ended_without_an_answer_says_nothing(algorithm, outcome):
     for number in range(500):
         machine.settle(machine.acquire(number * 0.1), outcome, number * 0.1 - 5.0, number * 0.1)
 
-    assert (20, 0.0, None) == (machine.limit, machine.tuner.rtt_s, machine.tuner.base_s)
+    assert (20, 0.0, None) == (machine.limit, machine.estimator.rtt_s, machine.estimator.base_s)
     assert 0 == machine.in_flight
 
 
@@ -148,7 +148,7 @@ def test_failures_say_something_only_if_they_are_counted(count_failures):
         machine.settle(machine.acquire(now), FAILURE, now - 0.0001, now)
 
     assert (80 if count_failures else 160) == machine.limit
-    assert pytest.approx(0.05) == machine.tuner.rtt_s  # a fast failure is no fast call
+    assert pytest.approx(0.05) == machine.estimator.rtt_s  # a fast failure is no fast call
 
 
 def test_a_slow_call_counts_as_lost():
@@ -171,30 +171,30 @@ def test_a_limit_that_is_not_half_used_stays(algorithm, took):
 
 
 def test_stray_calls_slow_or_fast_do_not_move_it():
-    machine = limiter(probe_every=1000, most=40)
+    machine = limiter(probe_every=1000, max_limit=40)
     windows(machine, 4, 0.05)
-    base = machine.tuner.base_s
+    base = machine.estimator.base_s
     for number in range(2000):
         now = machine._since + number * 0.01
         permits = [machine.acquire(now) for _ in range(machine.limit)]
         for index, permit in enumerate(permits):
             machine.settle(permit, SUCCESS, now - (0.05, 0.0001, 5.0)[index % 10 if index % 10 < 3 else 0], now)
 
-    assert (40, base) == (machine.limit, machine.tuner.base_s)
+    assert (40, base) == (machine.limit, machine.estimator.base_s)
 
 
 def test_a_second_of_fast_answers_is_no_new_standard():
-    machine = limiter(initial=50, most=50, probe_every=1000)
+    machine = limiter(initial=50, max_limit=50, probe_every=1000)
     windows(machine, 4, 0.05)
     windows(machine, 10, 0.0001)
-    assert machine.tuner.base_s > 0.025
+    assert machine.estimator.base_s > 0.025
     windows(machine, 30, 0.05)
 
     assert machine.limit >= 40
 
 
 def test_a_target_that_became_slower_for_good_gets_a_new_base_and_its_limit_back():
-    machine = limiter(initial=64, most=64)
+    machine = limiter(initial=64, max_limit=64)
     windows(machine, 4, 0.05)
     lowest = 64
     for _ in range(60):
@@ -202,27 +202,27 @@ def test_a_target_that_became_slower_for_good_gets_a_new_base_and_its_limit_back
         lowest = min(lowest, machine.limit)
 
     assert lowest < 40
-    assert pytest.approx(0.2, rel=0.05) == machine.tuner.base_s
+    assert pytest.approx(0.2, rel=0.05) == machine.estimator.base_s
     assert 64 == machine.limit
 
 
 def test_a_base_read_under_load_is_found_to_be_too_high():
-    machine = limiter(initial=64, most=64)
+    machine = limiter(initial=64, max_limit=64)
     for _ in range(60):  # a target of 8 workers at 0.05 s a call
         windows(machine, 1, max(0.05, 0.05 * machine.limit / 8))
 
-    assert pytest.approx(0.05, rel=0.3) == machine.tuner.base_s
+    assert pytest.approx(0.05, rel=0.3) == machine.estimator.base_s
     assert machine.limit < 24
 
 
 def test_a_probe_that_gets_too_few_calls_is_given_up():
-    machine = limiter(window=1.0, initial=40, most=40)
+    machine = limiter(window=1.0, initial=40, max_limit=40)
     windows(machine, 2, 0.05)
-    assert (Phase.PROBE, 20) == (machine.tuner.phase, machine.limit)
+    assert (Phase.PROBE, 20) == (machine.estimator.phase, machine.limit)
     now = machine._window_at + PATIENCE + 1.0
     machine.settle(machine.acquire(now), SUCCESS, now - 0.05, now)
 
-    assert (Phase.CRUISE, 40) == (machine.tuner.phase, machine.limit)
+    assert (Phase.CRUISE, 40) == (machine.estimator.phase, machine.limit)
 
 
 def test_calls_from_before_a_large_change_are_not_read():
@@ -265,9 +265,9 @@ def test_configuring_keeps_what_was_learnt_and_calls_in_flight():
     machine = limiter(probe_every=1000)
     windows(machine, 4, 0.05)
     permits = [machine.acquire(9.0) for _ in range(50)]
-    base = machine.tuner.base_s
-    machine.configure(AdaptiveLimit(most=30, probe_every=1000), 9.0)
-    assert (30, 50, base) == (machine.limit, machine.in_flight, machine.tuner.base_s)
+    base = machine.estimator.base_s
+    machine.configure(AdaptiveLimit(max_limit=30, probe_every=1000), 9.0)
+    assert (30, 50, base) == (machine.limit, machine.in_flight, machine.estimator.base_s)
     for permit in permits[:21]:
         with pytest.raises(BulkheadFullError):
             machine.acquire(9.0)
@@ -284,21 +284,21 @@ def test_renewed_it_begins_again_and_the_parents_calls_are_not_its_own():
     machine.renew(9.0)
     machine.settle(permit, SUCCESS, 9.0, 9.1)
 
-    assert (20, 0, None) == (machine.limit, machine.in_flight, machine.tuner.base_s)
+    assert (20, 0, None) == (machine.limit, machine.in_flight, machine.estimator.base_s)
 
 
 def test_a_signal_handler_that_calls_in_while_the_ring_is_read_is_served():
     machine, seen = limiter(probe_every=1000), []
 
-    class Tripwire(Tuner):
+    class Tripwire(LimitEstimator):
         def read(self, reading, now):
             permit = machine.acquire(now)
             machine.settle(permit, SUCCESS, now - 0.05, now)
-            machine.configure(AdaptiveLimit(most=33), now)
+            machine.configure(AdaptiveLimit(max_limit=33), now)
             seen.append(machine.in_flight)
             super().read(reading, now)
 
-    machine.tuner = Tripwire(machine._config, 0.0)
+    machine.estimator = Tripwire(machine._config, 0.0)
     windows(machine, 3, 0.05)
 
     assert 3 == len(seen)
@@ -310,7 +310,7 @@ def test_a_signal_handler_that_calls_in_while_the_ring_is_read_is_served():
 def test_any_history_keeps_the_bounds_and_every_permit(algorithm, seed):
     rng = random.Random(seed)
     least, most = rng.choice([(1, 50), (5, 8), (1, 1), (10, 400)])
-    machine = limiter(algorithm=algorithm, least=least, most=most, initial=rng.randint(least, most),
+    machine = limiter(algorithm=algorithm, min_limit=least, max_limit=most, initial=rng.randint(least, most),
                       min_calls=rng.choice([1, 5, 20]), window=rng.choice([0.01, 0.1]), probe_every=rng.choice([0.5, 10]),
                       count_failures=rng.random() < 0.5)
     now, held, admitted = 0.0, [], 0
@@ -327,19 +327,19 @@ def test_any_history_keeps_the_bounds_and_every_permit(algorithm, seed):
                 assert free <= 0
         elif dice < 0.57:
             least, most = rng.choice([(1, 50), (5, 8), (1, 1), (10, 400)])
-            machine.configure(attrs.evolve(machine._config, least=least, most=most, initial=least), now)
+            machine.configure(attrs.evolve(machine._config, min_limit=least, max_limit=most, initial=least), now)
         elif held:
             permit, started = held.pop(rng.randrange(len(held)))  # late and out of order
             machine.settle(permit, rng.choice([SUCCESS] * 5 + [FAILURE, TIMEOUT, REJECTED, IGNORED, CANCELLED, CUT_SHORT]), started,
                            now)
         assert len(held) == machine.in_flight
         assert least <= machine.limit <= most
-        assert math.isfinite(machine.tuner.limit)
+        assert math.isfinite(machine.estimator.limit)
     assert admitted > 100
 
 
 def test_threads_never_pass_the_limit_of_the_moment_and_lose_no_permit():
-    machine, over = limiter(initial=3, least=3, most=6, min_calls=1, window=0.001, probe_every=0.01), []
+    machine, over = limiter(initial=3, min_limit=3, max_limit=6, min_calls=1, window=0.001, probe_every=0.01), []
 
     def work():
         for number in range(1500):
@@ -391,13 +391,13 @@ def test_the_phases_change_only_as_the_table_says():
     rng, allowed = random.Random(3), {(old, new) for (old, _), new in TRANSITIONS.items()}
     seen = set()
     for _ in range(200):
-        tuner, now = Tuner(AdaptiveLimit(algorithm=rng.choice(["gradient", "vegas", "aimd"])), 0.0), 0.0
+        estimator, now = LimitEstimator(AdaptiveLimit(algorithm=rng.choice(["gradient", "vegas", "aimd"])), 0.0), 0.0
         for _ in range(100):
             now += rng.choice([0.1, 1.0, 20.0])
-            old = tuner.phase
-            tuner.read(Reading(median_s=rng.choice([0.01, 0.05, 0.06, 0.3]), lost=rng.choice([0.0, 0.0, 0.0, 0.5]),
+            old = estimator.phase
+            estimator.read(Reading(median_s=rng.choice([0.01, 0.05, 0.06, 0.3]), lost=rng.choice([0.0, 0.0, 0.0, 0.5]),
                                most=rng.choice([1, 1000]), span_s=0.1), now)
-            if tuner.phase is not old:
-                seen.add((old, tuner.phase))
+            if estimator.phase is not old:
+                seen.add((old, estimator.phase))
 
     assert allowed == seen

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from resilience.core.adaptive import AdaptiveLimit, Limiter
+from resilience.core.adaptive import AdaptiveLimit, AdaptiveLimiter
 from resilience.core.admission_queue import AdmissionQueue, Ticket
 from resilience.core.outcome import CANCELLED, SUCCESS
 from resilience.errors import BulkheadFullError
@@ -14,7 +14,7 @@ from tests.interrupts import interrupted
 
 def limiter(limit=1, **options):
     options = {"max_queue": 3, "max_queue_for": 1.0, "window": 3600, **options}
-    return Limiter(AdaptiveLimit(initial=limit, least=limit, most=limit, **options), key="k", now=0.0)
+    return AdaptiveLimiter(AdaptiveLimit(initial=limit, min_limit=limit, max_limit=limit, **options), key="k", now=0.0)
 
 
 def waiter(priority=0, woken=None):
@@ -27,11 +27,11 @@ def test_a_permit_that_comes_back_goes_to_a_waiter_and_wakes_it():
     machine, woken = limiter(), []
     permit, ticket = machine.acquire(0.0), waiter(woken=woken)
     machine.enqueue(ticket, 0.0)
-    assert (1, [], []) == (machine.waiting, ticket.grip, woken)
+    assert (1, [], []) == (machine.waiting, ticket.taken, woken)
 
     machine.settle(permit, SUCCESS, 0.0, 0.5)
 
-    assert (0, [permit], [ticket]) == (machine.waiting, ticket.grip, woken)
+    assert (0, [permit], [ticket]) == (machine.waiting, ticket.taken, woken)
     assert 1 == machine.in_flight
     with pytest.raises(BulkheadFullError):
         machine.acquire(0.5)
@@ -41,7 +41,7 @@ def test_who_finds_a_free_permit_on_queueing_has_it_at_once():
     machine, ticket = limiter(), waiter()
     machine.enqueue(ticket, 0.0)
 
-    assert 1 == len(ticket.grip)
+    assert 1 == len(ticket.taken)
     assert not ticket.waiting
 
 
@@ -53,7 +53,7 @@ def test_a_waiter_that_withdrew_is_passed_over():
     machine.withdraw(first)
     machine.settle(permit, CANCELLED, 0.0, 0.2)
 
-    assert ([], [permit], 0) == (first.grip, second.grip, machine.waiting)
+    assert ([], [permit], 0) == (first.taken, second.taken, machine.waiting)
 
 
 def test_withdrawing_after_the_grant_leaves_the_permit_to_its_owner():
@@ -65,7 +65,7 @@ def test_withdrawing_after_the_grant_leaves_the_permit_to_its_owner():
     machine.withdraw(ticket)
     assert 1 == machine.in_flight
 
-    machine.settle(ticket.grip[0], CANCELLED, 0.2, 0.3)
+    machine.settle(ticket.taken[0], CANCELLED, 0.2, 0.3)
 
     assert 0 == machine.in_flight
 
@@ -97,11 +97,11 @@ def test_the_more_important_goes_first_and_pushes_the_least_important_out():
         machine.enqueue(ticket, 0.0)
     machine.enqueue(high, 0.1)
     assert [lower] == woken
-    assert ([], False) == (lower.grip, lower.waiting)
+    assert ([], False) == (lower.taken, lower.waiting)
 
     machine.settle(permit, SUCCESS, 0.0, 0.2)
 
-    assert [permit] == high.grip
+    assert [permit] == high.taken
 
 
 def test_an_equal_is_not_pushed_out_of_a_queue_that_does_not_stand():
@@ -113,7 +113,7 @@ def test_an_equal_is_not_pushed_out_of_a_queue_that_does_not_stand():
         machine.enqueue(waiter(), 0.5)
     machine.settle(permit, SUCCESS, 0.0, 0.6)
 
-    assert [permit] == tickets[0].grip  # first come, first served
+    assert [permit] == tickets[0].taken  # first come, first served
 
 
 def test_in_a_queue_that_stands_waits_are_short_and_the_newest_goes_first():
@@ -130,7 +130,7 @@ def test_in_a_queue_that_stands_waits_are_short_and_the_newest_goes_first():
 
     machine.settle(permit, SUCCESS, 0.0, 1.01)
 
-    assert ([permit], []) == (new.grip, old.grip)
+    assert ([permit], []) == (new.taken, old.taken)
 
 
 def test_a_queue_that_was_empty_for_a_moment_does_not_stand():
@@ -150,7 +150,7 @@ def test_whose_time_is_over_gets_no_permit():
     machine.enqueue(ticket, 0.0)
     machine.settle(permit, SUCCESS, 0.0, 1.0)
 
-    assert ([], 0, 0) == (ticket.grip, machine.in_flight, machine.waiting)
+    assert ([], 0, 0) == (ticket.taken, machine.in_flight, machine.waiting)
 
 
 def test_a_waiter_whose_loop_is_closed_loses_no_permit():
@@ -165,7 +165,7 @@ def test_a_waiter_whose_loop_is_closed_loses_no_permit():
     machine.enqueue(alive, 0.0)
     machine.settle(permit, SUCCESS, 0.0, 0.1)
 
-    assert ([], [permit], 1) == (dead.grip, alive.grip, machine.in_flight)
+    assert ([], [permit], 1) == (dead.taken, alive.taken, machine.in_flight)
 
 
 def test_a_lower_level_waits_as_long_as_what_is_left_is_kept_for_others():
@@ -178,7 +178,7 @@ def test_a_lower_level_waits_as_long_as_what_is_left_is_kept_for_others():
     assert low.waiting
     machine.settle(permits.pop(), SUCCESS, 0.0, 0.2)
 
-    assert 1 == len(low.grip)
+    assert 1 == len(low.taken)
     assert 5 == machine.in_flight
 
 
@@ -198,7 +198,7 @@ def test_a_longer_queue_can_be_configured_while_calls_wait():
     machine = limiter(max_queue=1)
     machine.acquire(0.0)
     machine.enqueue(waiter(), 0.0)
-    machine.configure(AdaptiveLimit(initial=1, most=1, max_queue=2), 0.0)
+    machine.configure(AdaptiveLimit(initial=1, max_limit=1, max_queue=2), 0.0)
     machine.enqueue(waiter(), 0.0)
 
     assert 2 == machine.waiting
@@ -208,9 +208,9 @@ def test_a_larger_limit_is_handed_to_the_waiters_at_once():
     machine, ticket = limiter(), waiter()
     machine.acquire(0.0)
     machine.enqueue(ticket, 0.0)
-    machine.configure(AdaptiveLimit(initial=2, least=2, most=2, max_queue=3), 0.1)
+    machine.configure(AdaptiveLimit(initial=2, min_limit=2, max_limit=2, max_queue=3), 0.1)
 
-    assert 1 == len(ticket.grip)
+    assert 1 == len(ticket.taken)
 
 
 class Model:
@@ -321,13 +321,13 @@ def any_history(rng):
             machine.withdraw(ticket)
             model.line = [entry for entry in model.line if entry[2] != who]
         else:
-            mine = held or [t.grip for _, t in tickets if t.grip]
+            mine = held or [t.taken for _, t in tickets if t.taken]
             if mine:
                 permit = mine.pop() if mine is held else rng.choice(mine).pop()
                 machine.settle(permit, rng.choice([SUCCESS, CANCELLED]), now - 0.05, now)
                 model.busy -= 1
                 model.hand_on(now)
-        granted = {who for who, ticket in tickets if ticket.grip}
+        granted = {who for who, ticket in tickets if ticket.taken}
         waiting = {who for who, ticket in tickets if ticket.waiting}
         assert (model.busy, {entry[2] for entry in model.line}) == (machine.in_flight, waiting)
         assert granted <= model.granted
@@ -340,24 +340,24 @@ def test_threads_that_wait_give_up_and_settle_lose_no_permit_and_pass_no_limit()
     def work():
         rng, granted = random.Random(), 0
         for number in range(400):
-            grip = []
-            ticket = Ticket(grip, rng.choice([0, 0, 1]), lambda: None)
+            taken = []
+            ticket = Ticket(taken, rng.choice([0, 0, 1]), lambda: None)
             try:
-                machine.take(grip, ticket.level)
+                machine.take(taken, ticket.level)
             except BulkheadFullError:
                 try:
                     machine.enqueue(ticket, number * 0.001)
                 except BulkheadFullError:
                     continue
                 for _ in range(rng.randrange(20)):
-                    if grip:
+                    if taken:
                         break
                 machine.withdraw(ticket)
-            if grip:
+            if taken:
                 granted += 1
                 if machine.in_flight > 3:
                     over.append(machine.in_flight)
-                machine.settle(grip[0], SUCCESS, 0.0, number * 0.001)
+                machine.settle(taken[0], SUCCESS, 0.0, number * 0.001)
         sums.append(granted)
 
     hammer(work)
@@ -370,14 +370,14 @@ def test_threads_that_wait_give_up_and_settle_lose_no_permit_and_pass_no_limit()
 
 def test_an_interrupt_at_any_point_loses_no_permit():
     spare = [limiter(2)]
-    machine, held, grip = spare[0], [], []
+    machine, held, taken = spare[0], [], []
 
     def work():
         ticket = None
         try:
             machine.take(held)
             machine.take(held)
-            ticket = Ticket(grip, 0, lambda: None)
+            ticket = Ticket(taken, 0, lambda: None)
             machine.enqueue(ticket, 0.0)
             permit = held.pop()
             permit += (None,)
@@ -388,9 +388,9 @@ def test_an_interrupt_at_any_point_loses_no_permit():
                 del ticket._open[:], machine.queue.crowd[:]
 
     for point in interrupted(work):
-        assert len(held) + len(grip) == machine.in_flight, point
-        while held or grip:
-            permit = (held or grip).pop()
+        assert len(held) + len(taken) == machine.in_flight, point
+        while held or taken:
+            permit = (held or taken).pop()
             permit += (None,)
         assert 0 == machine.in_flight
         assert 2 == len(machine.slots.tokens)
@@ -439,7 +439,7 @@ def test_who_joins_a_queue_that_stands_waits_a_twentieth():
 
 def test_reserved_shares_follow_the_limit():
     machine = limiter(10, reserved=0.5)
-    machine.configure(AdaptiveLimit(initial=30, least=30, most=30, reserved=0.5), 0.0)
+    machine.configure(AdaptiveLimit(initial=30, min_limit=30, max_limit=30, reserved=0.5), 0.0)
     permits = [machine.acquire(0.0, 1) for _ in range(15)]
     with pytest.raises(BulkheadFullError):
         machine.acquire(0.0, 1)
@@ -454,8 +454,8 @@ def test_the_twentieth_grant_is_for_a_waiter_that_is_less_important_and_it_gives
         high = waiter(0)
         machine.enqueue(high, float(number))
         machine.settle(permit, SUCCESS, 0.0, float(number))
-        permit = high.grip[0]
-        assert not low.grip
+        permit = high.taken[0]
+        assert not low.taken
     for _ in range(3):
         try:
             machine.enqueue(waiter(0), 19.0)
@@ -463,7 +463,7 @@ def test_the_twentieth_grant_is_for_a_waiter_that_is_less_important_and_it_gives
             continue
     assert (True, 2) == (low.waiting, machine.waiting)
     machine.settle(permit, SUCCESS, 0.0, 19.0)
-    assert 1 == len(low.grip)
+    assert 1 == len(low.taken)
     again = waiter(9)  # then it goes by importance again, and the queue has a place
     machine.enqueue(again, 19.0)
     high = waiter(0)
@@ -479,7 +479,7 @@ def test_of_the_less_important_whoever_has_waited_longest_is_favoured():
         machine.enqueue(ticket, float(now))
     machine.queue.passed = 19
     machine.settle(permit, SUCCESS, 0.0, 3.0)
-    assert ([permit], 0) == (older.grip, machine.queue.passed)
+    assert ([permit], 0) == (older.taken, machine.queue.passed)
 
 
 @pytest.mark.parametrize("size", [0, 1, 4])
@@ -496,11 +496,11 @@ def test_no_level_starves_under_a_flood_of_more_important_calls_and_none_floods_
                     running.remove(each)
                     machine.settle(each[1], SUCCESS, each[0] - 0.2, now)
             for rank in (0, level) if rng.random() < 0.5 else (level, 0):
-                grip = []
+                taken = []
                 try:
-                    machine.take(grip, rank)
+                    machine.take(taken, rank)
                 except BulkheadFullError:
-                    ticket = Ticket(grip, rank, lambda: None)
+                    ticket = Ticket(taken, rank, lambda: None)
                     if size:
                         try:
                             machine.enqueue(ticket, now)
@@ -509,14 +509,14 @@ def test_no_level_starves_under_a_flood_of_more_important_calls_and_none_floods_
                         waits.append((rank, ticket))
                     continue
                 got[rank] += 1
-                running.append((now + 0.2, grip[0]))
+                running.append((now + 0.2, taken[0]))
             for rank, ticket in list(waits):
-                if ticket.grip or now >= ticket.until or not ticket.waiting:
+                if ticket.taken or now >= ticket.until or not ticket.waiting:
                     machine.withdraw(ticket)
                     waits.remove((rank, ticket))
-                    if ticket.grip:
+                    if ticket.taken:
                         got[rank] += 1
-                        running.append((now + 0.2, ticket.grip[0]))
+                        running.append((now + 0.2, ticket.taken[0]))
         assert got[level] >= 0.04 * (got[0] + got[level]), (seed, got)
         if size:
             assert got[level] <= 0.06 * (got[0] + got[level]), (seed, got)
@@ -528,9 +528,9 @@ def test_a_shorter_queue_refuses_at_once_whoever_came_last_of_the_least_importan
     high, low, newer, newest = (waiter(level, woken) for level in (0, 5, 5, 0))
     for ticket in (high, low, newer, newest):
         machine.enqueue(ticket, 0.0)
-    machine.configure(AdaptiveLimit(initial=1, most=1, max_queue=2, max_queue_for=1.0), 0.5)
+    machine.configure(AdaptiveLimit(initial=1, max_limit=1, max_queue=2, max_queue_for=1.0), 0.5)
     assert ([newer, low], 2) == (woken, machine.waiting)
-    machine.configure(AdaptiveLimit(initial=1, most=1, max_queue=0), 0.5)
+    machine.configure(AdaptiveLimit(initial=1, max_limit=1, max_queue=0), 0.5)
     assert ([newer, low, newest, high], 0) == (woken, machine.waiting)
 
 
@@ -541,4 +541,4 @@ def test_one_that_was_decided_but_is_still_in_its_line_is_passed_over():
     machine.enqueue(low, 0.0)
     del decided._open[-1], machine.queue.crowd[-1]  # as an interrupt in the midst of withdraw() leaves it
     machine.settle(permit, SUCCESS, 0.0, 0.1)
-    assert ([permit], [], 0) == (low.grip, decided.grip, machine.waiting)
+    assert ([permit], [], 0) == (low.taken, decided.taken, machine.waiting)

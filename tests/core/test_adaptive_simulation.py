@@ -7,7 +7,7 @@ noise of the shortest time (Netflix/concurrency-limits #35, #37, #150, #165), an
 import attrs
 import pytest
 
-from resilience.core.adaptive import AdaptiveLimit, Limiter
+from resilience.core.adaptive import AdaptiveLimit, AdaptiveLimiter
 from tests.benchmarks.simulation import Adaptive, Change, NoLimit, Run, World, fluke, lognormal, stragglers
 
 START = Change(at=0.0, workers=20, service_s=0.05)
@@ -21,7 +21,7 @@ CHANGES = {
 
 
 def run(world, **options):
-    return Run(world, Adaptive(Limiter(AdaptiveLimit(**options), key="server", now=0.0))).go()
+    return Run(world, Adaptive(AdaptiveLimiter(AdaptiveLimit(**options), key="server", now=0.0))).go()
 
 
 @pytest.mark.parametrize("algorithm", ["gradient", "vegas", "aimd"])
@@ -76,7 +76,7 @@ def test_a_load_below_the_capacity_is_let_through():
 
 
 def test_the_important_calls_are_refused_less_than_the_others():
-    policy = Adaptive(Limiter(AdaptiveLimit(), key="server", now=0.0))
+    policy = Adaptive(AdaptiveLimiter(AdaptiveLimit(), key="server", now=0.0))
     result = Run(STEADY, policy, priority=lambda rng: rng.choice([0, 3])).go()
 
     assert result.good_of[0] > 3 * result.good_of[3]

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from resilience.core.answers import deal, fail, outcome
 from resilience.core.batch import Batch, Batcher, Collapse, Place, Ticket
+from resilience.core.batch_results import deal, fail, outcome
 from resilience.errors import BatchAnswerError, ConfigError, MissingAnswerError
 from tests.core.hammer import hammer
 

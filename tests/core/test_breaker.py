@@ -64,7 +64,7 @@ def test_the_first_knock_after_open_for_is_the_only_probe(make, seen):
     assert State.CLOSED is circuit.state
     assert [
         StateChanged("db", "g", State.CLOSED, State.OPEN, Trigger.FAILURE_RATE, 1, 1.0),
-        StateChanged("db", "g", State.OPEN, State.HALF_OPEN, Trigger.RESTED, 2, 6.0),
+        StateChanged("db", "g", State.OPEN, State.HALF_OPEN, Trigger.WAIT_ELAPSED, 2, 6.0),
         StateChanged("db", "g", State.HALF_OPEN, State.CLOSED, Trigger.PROBES_PASSED, 3, 6.5),
     ] == seen
 

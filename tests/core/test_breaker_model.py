@@ -72,7 +72,7 @@ class Model:
             if self.ramp is not None:
                 self.begin("probes_passed", "closed", now)
                 return self.enter(now)
-            self.begin("probes_lost" if self.state == "half_open" else "rested", "half_open", now)
+            self.begin("probes_lost" if self.state == "half_open" else "wait_elapsed", "half_open", now)
         if self.state == "half_open" and self.ramp is not None:
             return (self.term, None) if self.on_ramp(now) else None
         if self.state == "half_open" and self.free:

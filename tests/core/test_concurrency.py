@@ -147,7 +147,7 @@ def test_exactly_so_many_probes_are_admitted_however_many_knock(probes):
         hammer(knock)
 
         assert probes == len(permits)
-        assert [Trigger.FAILURE_RATE, Trigger.RESTED] == [event.trigger for event in seen]
+        assert [Trigger.FAILURE_RATE, Trigger.WAIT_ELAPSED] == [event.trigger for event in seen]
         hammer(lambda machine=machine, permits=permits: machine.settle(permits.pop(), SUCCESS, 5.0, 6.0),
                threads=probes)
         assert State.CLOSED is machine.state

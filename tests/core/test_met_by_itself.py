@@ -5,7 +5,7 @@ Nothing that is reported is lost, nothing is decided twice, and no answer is mad
 
 import pytest
 
-from resilience.core.adaptive import AdaptiveLimit, Limiter
+from resilience.core.adaptive import AdaptiveLimit, AdaptiveLimiter
 from resilience.core.breaker import CircuitBreaker
 from resilience.core.budget import Budget, RetryBudget
 from resilience.core.circuit import Circuit
@@ -13,7 +13,7 @@ from resilience.core.events import State, Trigger
 from resilience.core.outcome import FAILURE, SUCCESS, TIMEOUT
 from resilience.core.throttle import Throttle, Throttler
 from resilience.errors import CircuitOpenError, ThrottledError
-from resilience.metrics.collapses import Collapses
+from resilience.metrics.batch_statistics import BatchStatistics
 from resilience.metrics.recorder import Recorder
 from tests.visits import visited
 
@@ -204,14 +204,14 @@ def test_an_adaptive_limit_that_is_met_by_itself_adopts_what_it_is_told():
     state = {}
 
     def work():
-        machine = Limiter(AdaptiveLimit(initial=10, min_calls=1, window=0.1), key="k", now=0.0)
+        machine = AdaptiveLimiter(AdaptiveLimit(initial=10, min_calls=1, window=0.1), key="k", now=0.0)
         state["machine"] = machine
         for n in range(1, 4):
             machine.settle(machine.acquire(n * 1.0), SUCCESS, n - 0.05, n * 1.0)
 
     def visit():
         if "machine" in state:
-            state["machine"].configure(AdaptiveLimit(initial=3, most=3, min_calls=1, window=0.1), 3.0)
+            state["machine"].configure(AdaptiveLimit(initial=3, max_limit=3, min_calls=1, window=0.1), 3.0)
             state["visited"] = True
 
     for n in visited(work, visit):
@@ -252,7 +252,7 @@ def test_the_statistics_of_collapsed_calls_that_are_met_by_themselves_count_all(
     state = {}
 
     def work():
-        collapses = Collapses("f", window=0.01, max_batch=10, now=0.0)
+        collapses = BatchStatistics("f", window=0.01, max_batch=10, now=0.0)
         state.update(collapses=collapses, mine=0)
         collapses.note(3, 4, 1.0)
         collapses.read(1.0)

@@ -258,7 +258,7 @@ def test_the_last_one_to_give_up_leaves_the_line_as_it_was():
     turns = [limiter.reserve(0.0) for _ in range(3)]
     for turn in (turns[2], turns[0], turns[1]):
         limiter.withdraw(turn, 0.25)
-    assert (0, None, None, 1.0) == (limiter.pace.waiting, limiter.pace.first, limiter.pace.last, limiter.pace.booked)
+    assert (0, None, None, 1.0) == (limiter.pace.waiting, limiter.pace.first, limiter.pace.last, limiter.pace.tat)
     assert 1.0 == limiter.reserve(0.25).at
 
 
@@ -267,9 +267,9 @@ def test_who_passes_when_all_turns_have_come_is_not_forgotten_by_those_who_look_
     limiter.reserve(0.0)
     late, later = limiter.reserve(0.0), limiter.reserve(0.0)
     pace = limiter.pace
-    pace.booked = max(pace.booked, 5.0) + limiter.spacing  # as a compiled wrapper does it, at 5.0
+    pace.tat = max(pace.tat, 5.0) + limiter.emission_interval  # as a compiled wrapper does it, at 5.0
     limiter.withdraw(late, 0.5)  # with a time that was read before
-    assert (6.0, 0, 0.0) == (pace.booked, pace.waiting, limiter.look(later, 0.5))
+    assert (6.0, 0, 0.0) == (pace.tat, pace.waiting, limiter.look(later, 0.5))
 
 
 def test_who_comes_in_shadow_mode_while_others_wait_does_not_let_these_go():
@@ -345,7 +345,7 @@ def test_an_interrupt_at_any_point_leaves_the_line_whole():
             assert forwards == backwards[::-1], point
             assert (len(forwards), [0] * len(forwards)) == (pace.waiting, [turn.state for turn in forwards]), point
             if forwards:
-                assert pace.booked == pace.planned == pace.base + pace.waiting * pace.rate.spacing, point
+                assert pace.tat == pace.planned == pace.base + pace.waiting * pace.rate.emission_interval, point
 
 
 @pytest.mark.parametrize("by", [None, lambda: "ann"])

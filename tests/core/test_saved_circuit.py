@@ -7,8 +7,8 @@ import pytest
 
 from resilience.core.breaker import CircuitBreaker
 from resilience.core.circuit import Circuit
+from resilience.core.circuit_checkpoint import CircuitCheckpoint
 from resilience.core.outcome import FAILURE, SUCCESS
-from resilience.core.saved import SavedCircuit
 from resilience.errors import CircuitOpenError, ConfigError
 
 CONFIG = CircuitBreaker(min_calls=4, open_for=4.0, open_growth=2.0, open_max=64.0)
@@ -27,7 +27,7 @@ def moved(machine, now, elapsed, later):
     """A new circuit, made on a clock that shows *later*, that has been through a file."""
     text = json.dumps(attrs.asdict(machine.save(now)))
     new = circuit(now=later)
-    new.restore(SavedCircuit(**json.loads(text)), elapsed, later)
+    new.restore(CircuitCheckpoint(**json.loads(text)), elapsed, later)
     return new
 
 
@@ -84,7 +84,7 @@ def test_a_half_open_circuit_comes_back_open_with_its_wait_over():
         call(old, FAILURE, 1.0)
     old.acquire(5.0)
 
-    assert SavedCircuit(state="open", openings=1) == old.save(5.0)
+    assert CircuitCheckpoint(state="open", openings=1) == old.save(5.0)
 
 
 @pytest.mark.parametrize("word", ["FORCED_OPEN", "FORCED_CLOSED", "DISABLED"])
@@ -102,7 +102,7 @@ def test_a_circuit_that_has_changed_already_is_left_alone():
     for machine in (old, new):
         for _ in range(4):
             call(machine, FAILURE, 1.0)
-    new.restore(SavedCircuit(state="forced_closed"), 0.0, 1.0)
+    new.restore(CircuitCheckpoint(state="forced_closed"), 0.0, 1.0)
 
     assert "open" == new.state
 
@@ -112,6 +112,6 @@ def test_a_circuit_that_has_changed_already_is_left_alone():
                                  dict(state="closed", counts=(1, 2, 3)), dict(state="closed", counts=(1, 2, 3, -4))])
 def test_nonsense_is_refused_by_name(bad):
     with pytest.raises(ConfigError) as refused:
-        SavedCircuit(**bad)
+        CircuitCheckpoint(**bad)
 
     assert list(bad)[-1] == refused.value.option

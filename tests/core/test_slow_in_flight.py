@@ -9,7 +9,7 @@ import pytest
 from resilience import CircuitOpenError, Registry, command
 from resilience.core.breaker import CircuitBreaker
 from resilience.core.circuit import Circuit
-from resilience.core.cohorts import BALLAST
+from resilience.core.in_flight_cohorts import BALLAST
 from resilience.core.outcome import FAILURE, SUCCESS
 from resilience.testing import ManualClock
 from tests.interrupts import interrupted
@@ -118,7 +118,7 @@ def test_a_wrapper_counts_its_calls_in_whatever_way_they_end(registry, clock):
 
     def aboard(guarded):
         """Of the cohort of now, and of those before it."""
-        term = guarded.resilience._machines.circuit.term
+        term = guarded.resilience._runtime.circuit.term
         return [len(cohort) - BALLAST for cohort in (term.cohort, *(past for _, past in term._cohorts._past))]
 
     assert 3 == work(2)
@@ -158,4 +158,4 @@ def test_an_interrupt_anywhere_leaves_nobody_aboard():
         pass
 
     for point in interrupted(work):
-        assert BALLAST == len(work.resilience._machines.circuit.term.cohort), point
+        assert BALLAST == len(work.resilience._runtime.circuit.term.cohort), point

@@ -50,7 +50,7 @@ def test_each_transition_is_told_once_though_the_stream_repeats_it(story, out):
     opened = (1, "closed", "open", "failure_rate", 0.3)
     story.hear(message(opened))
     story.hear(message(opened))
-    story.hear(message(opened, (2, "open", "half_open", "rested", 0.1), (3, "half_open", "closed", "probes_passed", 0.0),
+    story.hear(message(opened, (2, "open", "half_open", "wait_elapsed", 0.1), (3, "half_open", "closed", "probes_passed", 0.0),
                        state="closed"))
 
     told = out.getvalue()

@@ -17,16 +17,8 @@ from resilience import (
     AdaptiveLimit,
     Bulkhead,
     Cache,
-    CallFailed,
-    CallHedged,
-    CallRejected,
-    CallRetried,
     Chaos,
-    ChaosInjected,
     CircuitBreaker,
-    CommandAdded,
-    CommandConfigured,
-    CommandRemoved,
     Fallback,
     Hedge,
     RateLimit,
@@ -34,14 +26,12 @@ from resilience import (
     Retry,
     RetryBudget,
     Settings,
-    ShadowRejected,
     Snapshot,
     State,
     StateChanged,
     ThreadPool,
     Throttle,
     Timeout,
-    Trigger,
     bulkhead,
     cli,
     collapse,
@@ -55,6 +45,18 @@ from resilience.core.batch import Collapse
 from resilience.core.circuit import TRANSITIONS
 from resilience.core.histogram import LE_BOUNDS
 from resilience.core.outcome import EVENT_NAMES
+from resilience.events import (
+    CallFailed,
+    CallHedged,
+    CallRejected,
+    CallRetried,
+    ChaosInjected,
+    CommandAdded,
+    CommandConfigured,
+    CommandRemoved,
+    ShadowRejected,
+    Trigger,
+)
 from resilience.gateway import config as gateway_config
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector

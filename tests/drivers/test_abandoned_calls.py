@@ -6,7 +6,7 @@ import pytest
 
 from resilience import DeadlineExceededError, Registry, ThreadPool, command, deadline
 from resilience.core.bulkhead import Bulkhead, Slots
-from resilience.drivers.workers import Isolation, WorkerPool
+from resilience.drivers.workers import ThreadIsolation, WorkerPool
 
 from .until import until
 
@@ -40,7 +40,7 @@ def test_a_call_that_no_worker_began_within_its_deadline_is_not_abandoned_then_o
 
 def test_leaving_a_call_a_second_time_changes_nothing_whether_it_had_begun_or_not():
     pool = WorkerPool("p", size=1, max_queue=2)
-    isolation = Isolation("k", Slots(Bulkhead(None), key="k"), pool, None)
+    isolation = ThreadIsolation("k", Slots(Bulkhead(None), key="k"), pool, None)
     release, begun = threading.Event(), threading.Event()
 
     def hold():

@@ -10,8 +10,8 @@ import weakref
 
 import pytest
 
-from resilience.drivers.deadlines import Deadlines
-from resilience.drivers.time_left import deadline
+from resilience.drivers.async_timeouts import AsyncTimeout
+from resilience.drivers.deadline_context import deadline
 from resilience.errors import CallTimeoutError, DeadlineExceededError
 from resilience.testing import VirtualTimeLoop, virtual_time
 
@@ -27,7 +27,7 @@ async def under(deadlines, call):
         watch = deadlines.enter()
         result = await call
     except BaseException as error:
-        late = deadlines.lapsed(watch, error)
+        late = deadlines.timed_out(watch, error)
         if late is not None:
             raise late from error
         raise
@@ -43,7 +43,7 @@ def test_a_call_that_takes_longer_is_cancelled_on_time():
     async def main():
         began = clock()
         with pytest.raises(CallTimeoutError) as caught:
-            await under(Deadlines("k", 2.0), asyncio.sleep(50))
+            await under(AsyncTimeout("k", 2.0), asyncio.sleep(50))
         assert ("k", 2.0) == (caught.value.key, caught.value.timeout)
         assert isinstance(caught.value.__cause__, asyncio.CancelledError)
         assert 0 == asyncio.current_task().cancelling()
@@ -54,7 +54,7 @@ def test_a_call_that_takes_longer_is_cancelled_on_time():
 
 def test_a_call_that_ends_in_time_keeps_its_result_and_nothing_comes_later():
     async def main():
-        assert "x" == await under(Deadlines("k", 2.0), asyncio.sleep(1.9, "x"))
+        assert "x" == await under(AsyncTimeout("k", 2.0), asyncio.sleep(1.9, "x"))
         await asyncio.sleep(10)
         assert 0 == asyncio.current_task().cancelling()
 
@@ -63,7 +63,7 @@ def test_a_call_that_ends_in_time_keeps_its_result_and_nothing_comes_later():
 
 def test_no_timeout_watches_nothing():
     async def main():
-        assert "x" == await under(Deadlines("k", None), asyncio.sleep(1e6, "x"))
+        assert "x" == await under(AsyncTimeout("k", None), asyncio.sleep(1e6, "x"))
 
     virtual_time(main())
 
@@ -76,7 +76,7 @@ def test_what_the_call_raises_by_itself_stays_its_own(error):
 
     async def main():
         with pytest.raises(type(error)) as caught:
-            await under(Deadlines("k", 2.0), fails())
+            await under(AsyncTimeout("k", 2.0), fails())
         assert error is caught.value
         await asyncio.sleep(5)
 
@@ -92,7 +92,7 @@ def test_a_call_that_answers_our_cancellation_with_its_own_error_keeps_it():
 
     async def main():
         with pytest.raises(TimeoutError, match="the user's") as caught:
-            await under(Deadlines("k", 1.0), stubborn())
+            await under(AsyncTimeout("k", 1.0), stubborn())
         assert not isinstance(caught.value, CallTimeoutError)
         assert 0 == asyncio.current_task().cancelling()
         await asyncio.sleep(1)
@@ -108,7 +108,7 @@ def test_a_call_that_swallows_our_cancellation_leaves_the_task_uncancelled():
             return "late"
 
     async def main():
-        assert "late" == await under(Deadlines("k", 1.0), deaf())
+        assert "late" == await under(AsyncTimeout("k", 1.0), deaf())
         assert 0 == asyncio.current_task().cancelling()
         async with asyncio.timeout(5):  # the next one's count starts at zero too
             await asyncio.sleep(1)
@@ -118,7 +118,7 @@ def test_a_call_that_swallows_our_cancellation_leaves_the_task_uncancelled():
 
 def test_an_outer_cancellation_stays_one():
     async def main():
-        task = asyncio.ensure_future(under(Deadlines("k", 5.0), asyncio.sleep(50)))
+        task = asyncio.ensure_future(under(AsyncTimeout("k", 5.0), asyncio.sleep(50)))
         await asyncio.sleep(1)
         task.cancel("outer")
         with pytest.raises(asyncio.CancelledError):
@@ -134,7 +134,7 @@ def test_an_outer_cancellation_at_the_very_moment_of_ours_stays_one(ours_first):
         loop, tasks = asyncio.get_running_loop(), []
         if not ours_first:
             loop.call_at(loop.time() + 1.0, lambda: tasks[0].cancel())
-        tasks.append(asyncio.ensure_future(under(Deadlines("k", 1.0), asyncio.sleep(50))))
+        tasks.append(asyncio.ensure_future(under(AsyncTimeout("k", 1.0), asyncio.sleep(50))))
         await asyncio.sleep(0)
         if ours_first:
             loop.call_at(loop.time() + 1.0, lambda: tasks[0].cancel())
@@ -152,7 +152,7 @@ def test_a_task_that_was_being_cancelled_before_can_still_time_out():
             await asyncio.sleep(50)
         except asyncio.CancelledError:
             with pytest.raises(CallTimeoutError):  # cleaning up, under a deadline of its own
-                await under(Deadlines("k", 1.0), asyncio.sleep(50))
+                await under(AsyncTimeout("k", 1.0), asyncio.sleep(50))
             assert 1 == asyncio.current_task().cancelling()
             raise
 
@@ -170,7 +170,7 @@ def test_a_task_that_was_being_cancelled_before_can_still_time_out():
 def test_of_two_nested_timeouts_the_shorter_one_fires(outer, inner, whose):
     async def main():
         with pytest.raises(CallTimeoutError) as caught:
-            await under(Deadlines("outer", outer), under(Deadlines("inner", inner), asyncio.sleep(50)))
+            await under(AsyncTimeout("outer", outer), under(AsyncTimeout("inner", inner), asyncio.sleep(50)))
         assert 0 == asyncio.current_task().cancelling()
         return caught.value.key
 
@@ -180,7 +180,7 @@ def test_of_two_nested_timeouts_the_shorter_one_fires(outer, inner, whose):
 def test_of_two_nested_timeouts_that_fire_together_the_outer_one_answers():
     async def main():
         with pytest.raises(CallTimeoutError) as caught:
-            await under(Deadlines("outer", 1.0), under(Deadlines("inner", 1.0), asyncio.sleep(50)))
+            await under(AsyncTimeout("outer", 1.0), under(AsyncTimeout("inner", 1.0), asyncio.sleep(50)))
         assert 0 == asyncio.current_task().cancelling()
         return caught.value.key
 
@@ -192,7 +192,7 @@ def test_it_nests_with_asyncio_timeout(stdlib, ours, raised):
     async def main():
         with pytest.raises(TimeoutError) as caught:
             async with asyncio.timeout(stdlib):
-                await under(Deadlines("k", ours), asyncio.sleep(50))
+                await under(AsyncTimeout("k", ours), asyncio.sleep(50))
         assert raised is type(caught.value)
         assert 0 == asyncio.current_task().cancelling()
 
@@ -208,7 +208,7 @@ def test_many_calls_each_end_at_their_own_deadline():
         ended.append(round(clock() - began, 6))
 
     async def main():
-        shared, ended = Deadlines("k", 2.0), []
+        shared, ended = AsyncTimeout("k", 2.0), []
         await asyncio.gather(*(one(shared, i / 64, ended) for i in range(200)))
         return ended
 
@@ -223,7 +223,7 @@ def test_a_shorter_timeout_set_meanwhile_overtakes_the_calls_under_way():
         ended.append((name, caught.value.timeout, round(clock() - began, 6)))
 
     async def main():
-        deadlines, ended, tasks = Deadlines("k", 30.0), [], []
+        deadlines, ended, tasks = AsyncTimeout("k", 30.0), [], []
         for timeout in (30.0, 2.0, 7.0, None, 1.0):
             deadlines.timeout = timeout
             tasks.append(asyncio.ensure_future(
@@ -237,7 +237,7 @@ def test_a_shorter_timeout_set_meanwhile_overtakes_the_calls_under_way():
 
 def test_a_loop_held_up_past_many_deadlines_cancels_all_of_them_at_once():
     async def main():
-        loop, deadlines = asyncio.get_running_loop(), Deadlines("k", 1.0)
+        loop, deadlines = asyncio.get_running_loop(), AsyncTimeout("k", 1.0)
         tasks = [asyncio.ensure_future(under(deadlines, asyncio.sleep(1e6))) for _ in range(50)]
         await asyncio.sleep(0.5)
         loop.advance(100.0)
@@ -249,7 +249,7 @@ def test_a_loop_held_up_past_many_deadlines_cancels_all_of_them_at_once():
 
 
 def test_one_object_serves_one_loop_after_the_other():
-    deadlines = Deadlines("k", 1.0)
+    deadlines = AsyncTimeout("k", 1.0)
 
     async def main():
         with pytest.raises(CallTimeoutError):
@@ -262,7 +262,7 @@ def test_one_object_serves_one_loop_after_the_other():
 
 
 def test_one_object_serves_loops_in_many_threads_at_once():
-    deadlines, outcomes = Deadlines("k", 0.5), []
+    deadlines, outcomes = AsyncTimeout("k", 0.5), []
 
     async def main():
         for _ in range(30):
@@ -281,13 +281,13 @@ def test_one_object_serves_loops_in_many_threads_at_once():
 
 def test_it_needs_a_task_and_says_so():
     with pytest.raises(RuntimeError):
-        Deadlines("k", 1.0).enter()
+        AsyncTimeout("k", 1.0).enter()
 
     failures = []
 
     def callback(loop):
         try:
-            Deadlines("k", 1.0).enter()
+            AsyncTimeout("k", 1.0).enter()
         except RuntimeError as error:
             failures.append(str(error))
         loop.stop()
@@ -302,7 +302,7 @@ def test_it_needs_a_task_and_says_so():
 
 def test_ten_thousand_fast_calls_leave_one_timer_and_no_watches_behind():
     async def main():
-        loop, deadlines = asyncio.get_running_loop(), Deadlines("k", 30.0)
+        loop, deadlines = asyncio.get_running_loop(), AsyncTimeout("k", 30.0)
         for _ in range(10_000):
             await under(deadlines, quick())
         gc.collect()
@@ -314,7 +314,7 @@ def test_ten_thousand_fast_calls_leave_one_timer_and_no_watches_behind():
 
 def test_calls_that_go_on_while_a_thousand_others_end_still_time_out_when_it_is_time():
     async def main():
-        deadlines, ends = Deadlines("k", 30.0), []
+        deadlines, ends = AsyncTimeout("k", 30.0), []
 
         async def hang():
             try:
@@ -342,12 +342,12 @@ async def quick():
 
 def watches(loop, timeout):
     """The queue behind one timeout of one loop; the only look inside that these tests take."""
-    from resilience.drivers import deadlines
+    from resilience.drivers import async_timeouts as deadlines
     return deadlines._fifos[loop][timeout].watches
 
 
 def test_a_loop_that_is_gone_is_not_kept():
-    deadlines = Deadlines("k", 1.0)
+    deadlines = AsyncTimeout("k", 1.0)
 
     def once():
         loop = VirtualTimeLoop()
@@ -369,7 +369,7 @@ def test_an_ended_call_is_not_kept_by_a_longer_one_before_it():
         return None
 
     async def main():
-        deadlines = Deadlines("k", 30.0)
+        deadlines = AsyncTimeout("k", 30.0)
         long = asyncio.ensure_future(under(deadlines, asyncio.sleep(20)))
         await asyncio.sleep(0)
         thing = Thing()
@@ -386,7 +386,7 @@ def test_an_ended_call_is_not_kept_by_a_longer_one_before_it():
 @pytest.mark.parametrize("factory", LOOPS)
 def test_it_keeps_time_on_real_loops(factory):
     async def main():
-        deadlines = Deadlines("k", 0.02)
+        deadlines = AsyncTimeout("k", 0.02)
         began = time.monotonic()
         with pytest.raises(CallTimeoutError):
             await under(deadlines, asyncio.sleep(5))
@@ -407,7 +407,7 @@ def test_it_keeps_time_on_real_loops(factory):
 
 def test_what_ends_within_a_callers_deadline_leaves_no_timer_behind():
     async def main():
-        deadlines, timers = Deadlines("k", 3000.0), []
+        deadlines, timers = AsyncTimeout("k", 3000.0), []
         with deadline(3600.0, clock=clock):
             for _ in range(100):
                 await under(deadlines, asyncio.sleep(1))
@@ -420,7 +420,7 @@ def test_what_ends_within_a_callers_deadline_leaves_no_timer_behind():
 def test_a_deadline_that_passes_on_the_way_to_the_call_keeps_it_from_beginning():
     async def main():
         with deadline(0.0, clock=clock), pytest.raises(DeadlineExceededError) as caught:
-            Deadlines("k", 3.0).enter()
+            AsyncTimeout("k", 3.0).enter()
         assert ("k", 0.0) == (caught.value.key, caught.value.timeout)
 
     virtual_time(main())
@@ -432,7 +432,7 @@ def test_a_call_whose_leaving_was_interrupted_is_not_cancelled_afterwards(second
         complaints = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
         with deadline(seconds, clock=clock):
-            watch = Deadlines("k", 3.0).enter()
+            watch = AsyncTimeout("k", 3.0).enter()
             watch[0] = None  # as far as leave() got
         await asyncio.sleep(10)
         assert ([], 0) == (complaints, asyncio.current_task().cancelling())
@@ -442,7 +442,7 @@ def test_a_call_whose_leaving_was_interrupted_is_not_cancelled_afterwards(second
 
 def test_a_crowd_of_random_calls_ends_at_the_earlier_of_its_timeout_and_its_deadline():
     async def main(rng):
-        deadlines = {timeout: Deadlines("k", timeout) for timeout in (1.0, 2.5, 4.0)}
+        deadlines = {timeout: AsyncTimeout("k", timeout) for timeout in (1.0, 2.5, 4.0)}
 
         async def call():
             await asyncio.sleep(rng.uniform(0, 5))
@@ -470,7 +470,7 @@ def test_it_is_kept_on_real_loops(new_loop):
         began = time.monotonic()
         with deadline(0.05):
             with pytest.raises(DeadlineExceededError):
-                await under(Deadlines("k", 30.0), asyncio.sleep(30))
+                await under(AsyncTimeout("k", 30.0), asyncio.sleep(30))
             assert 0.04 < time.monotonic() - began < 10.0
 
     loop = new_loop()

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from resilience import ConfigError, deadline, deadline_headers, remaining
-from resilience.drivers import time_left
+from resilience.drivers import deadline_context as time_left
 from resilience.testing import ManualClock
 from tests.forked import forked
 from tests.interrupts import interrupted

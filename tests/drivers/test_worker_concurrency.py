@@ -7,7 +7,7 @@ import pytest
 
 from resilience.core.bulkhead import Bulkhead, Slots
 from resilience.core.window import Tally
-from resilience.drivers.workers import Isolation, WorkerPool
+from resilience.drivers.workers import ThreadIsolation, WorkerPool
 from resilience.errors import BulkheadFullError, CallTimeoutError
 from tests.core.hammer import hammer
 from tests.drivers.until import until
@@ -15,8 +15,8 @@ from tests.drivers.until import until
 
 def test_callers_that_stay_and_callers_that_leave_lose_no_place_and_pass_no_bound():
     pool = WorkerPool("g", size=3, max_queue=2)
-    isolation = Isolation("k", Slots(Bulkhead(4), key="k"), pool, 10.0)
-    impatient = Isolation("i", Slots(Bulkhead(4), key="i"), pool, 1e-6)
+    isolation = ThreadIsolation("k", Slots(Bulkhead(4), key="k"), pool, 10.0)
+    impatient = ThreadIsolation("i", Slots(Bulkhead(4), key="i"), pool, 1e-6)
     lock, inside, most, ended = threading.Lock(), 0, 0, Tally()
 
     def work():
@@ -57,7 +57,7 @@ def test_callers_that_stay_and_callers_that_leave_lose_no_place_and_pass_no_boun
 def test_calls_racing_with_close_are_run_or_refused_but_never_forgotten():
     for _ in range(15):
         pool = WorkerPool("g", size=2, max_queue=100)
-        isolation, outcomes = Isolation("k", Slots(Bulkhead(None), key="k"), pool, 10.0), []
+        isolation, outcomes = ThreadIsolation("k", Slots(Bulkhead(None), key="k"), pool, 10.0), []
 
         def calls(isolation=isolation, outcomes=outcomes):
             for _ in range(20):
@@ -79,7 +79,7 @@ def test_sizes_that_change_all_the_time_lose_no_place_and_strand_nobody(shared):
     """Callers stay, leave, and call from within; the bounds go up and down meanwhile."""
     pool = WorkerPool("g", size=3, max_queue=4, idle=0.001) if shared else WorkerPool("g", idle=0.001)
     slots = [Slots(Bulkhead(limit), key=str(limit)) for limit in (4, 6)]
-    patient, impatient = (Isolation(each._key, each, pool, timeout, each.limit)
+    patient, impatient = (ThreadIsolation(each._key, each, pool, timeout, each.limit)
                           for each, timeout in zip(slots, (20.0, 0.0005), strict=True))
     ended, over = Tally(), threading.Event()
 

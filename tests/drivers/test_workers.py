@@ -12,7 +12,7 @@ import weakref
 import pytest
 
 from resilience.core.bulkhead import Bulkhead, Slots
-from resilience.drivers.workers import Isolation, Job, WorkerPool
+from resilience.drivers.workers import Job, ThreadIsolation, WorkerPool
 from resilience.errors import BulkheadFullError, CallTimeoutError, ConfigError, ThreadPoolFullError
 from tests.drivers.until import until
 from tests.forked import forked
@@ -55,7 +55,7 @@ def _make():
         if pool is None:
             pool = WorkerPool("g", size=size, max_queue=max_queue)
             pools.append(pool)
-        return Isolation("k", Slots(Bulkhead(limit), key="k"), pool, timeout)
+        return ThreadIsolation("k", Slots(Bulkhead(limit), key="k"), pool, timeout)
 
     yield make
     for pool in pools:
@@ -342,8 +342,8 @@ def test_a_hung_worker_does_not_keep_the_interpreter_alive():
     script = """
 import threading
 from resilience.core.bulkhead import Bulkhead, Slots
-from resilience.drivers.workers import Isolation, WorkerPool
-isolation = Isolation("k", Slots(Bulkhead(1), key="k"), WorkerPool("g", size=1, max_queue=0), 0.01)
+from resilience.drivers.workers import ThreadIsolation, WorkerPool
+isolation = ThreadIsolation("k", Slots(Bulkhead(1), key="k"), WorkerPool("g", size=1, max_queue=0), 0.01)
 try:
     isolation.wait(isolation.submit(threading.Event().wait, (), {}, 0.0))
 except TimeoutError:

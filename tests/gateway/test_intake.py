@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from resilience.drivers.deadlines import Deadlines
-from resilience.gateway.intake import Intake
+from resilience.drivers.async_timeouts import AsyncTimeout
 from resilience.gateway.problem import Problem
+from resilience.gateway.request_body import Intake
 from resilience.testing import virtual_time
 
 
@@ -45,7 +45,7 @@ async def taken(intake: Intake, *, rest: float = 0.0) -> tuple[bytes, int]:
 def test_a_client_that_drips_just_within_its_patience_is_late_in_the_end() -> None:
     async def scenario() -> tuple[bytes, int, float]:
         began = asyncio.get_running_loop().time()
-        intake = Intake(client([(29.0, b"x")] * 100), Deadlines("client", 30.0), 300.0, None)
+        intake = Intake(client([(29.0, b"x")] * 100), AsyncTimeout("client", 30.0), 300.0, None)
         found, status = await taken(intake)
         return found, status, asyncio.get_running_loop().time() - began
 
@@ -54,21 +54,21 @@ def test_a_client_that_drips_just_within_its_patience_is_late_in_the_end() -> No
 
 def test_what_the_upstream_takes_to_swallow_a_piece_is_not_counted() -> None:
     async def scenario() -> tuple[bytes, int]:
-        return await taken(Intake(client([(1.0, b"x")] * 100), Deadlines("client", 30.0), 100.5, None), rest=60.0)
+        return await taken(Intake(client([(1.0, b"x")] * 100), AsyncTimeout("client", 30.0), 100.5, None), rest=60.0)
 
     assert (b"x" * 100, 0) == virtual_time(scenario())
 
 
 def test_a_last_piece_that_ends_the_body_is_taken_however_late_it_is_in_all() -> None:
     async def scenario() -> tuple[bytes, int]:
-        return await taken(Intake(client([(6.0, b"x"), (6.0, b"y")]), Deadlines("client", 30.0), 10.0, None))
+        return await taken(Intake(client([(6.0, b"x"), (6.0, b"y")]), AsyncTimeout("client", 30.0), 10.0, None))
 
     assert (b"xy", 0) == virtual_time(scenario())
 
 
 def test_a_client_that_leaves_is_not_late_and_not_too_large() -> None:
     async def scenario() -> None:
-        intake = Intake(client([(0.0, b"x")], leaves=True), Deadlines("client", 30.0), 10.0, 1)
+        intake = Intake(client([(0.0, b"x")], leaves=True), AsyncTimeout("client", 30.0), 10.0, 1)
         assert (b"x", True) == await intake.piece()
         with pytest.raises(Problem) as caught:
             await intake.piece()
@@ -88,7 +88,7 @@ def test_any_body_ends_as_a_plain_count_says(seed: int) -> None:
                   for _ in range(random_.randint(1, 20))]
 
         async def scenario() -> tuple[bytes, int]:
-            return await taken(Intake(client(pieces), Deadlines("client", patience), total, most),
+            return await taken(Intake(client(pieces), AsyncTimeout("client", patience), total, most),
                                rest=random_.choice([0.0, 5.0]))
 
         assert plain_count(pieces, patience, total, most) == virtual_time(scenario())

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 import stamina
 
-from resilience import CallRetried, Registry, retry
+from resilience import Registry, retry
+from resilience.events import CallRetried
 from resilience.testing import ManualClock, disabled
 
 

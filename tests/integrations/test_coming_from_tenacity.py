@@ -6,7 +6,8 @@ import random
 import pytest
 import tenacity
 
-from resilience import CallRetried, Pipeline, Registry, Retry
+from resilience import Pipeline, Registry, Retry
+from resilience.events import CallRetried
 from resilience.testing import ManualClock
 
 #: tenacity's settings, and ours.

@@ -5,15 +5,8 @@ A listener that waits for another thread, which decorates, would have waited for
 
 import threading
 
-from resilience import (
-    CommandAdded,
-    CommandConfigured,
-    CommandRemoved,
-    StateChanged,
-    bulkhead,
-    circuit_breaker,
-    command,
-)
+from resilience import StateChanged, bulkhead, circuit_breaker, command
+from resilience.events import CommandAdded, CommandConfigured, CommandRemoved
 
 
 def test_no_listener_is_called_under_the_registrys_lock(registry):

@@ -197,7 +197,7 @@ def uncollected():
     ("L0", {"on_result": lambda result: 1 / result}), ("LL7", {"attempts": 2}), ("LB", {}), ("LLK", {}),
 ], ids=["answered", "failed", "judged", "mistaken", "given up", "bad request", "interrupted"])
 @pytest.mark.parametrize("gates", [{}, {"breaker": CircuitBreaker(min_calls=2), "fallback": lambda: 0},
-                                   {"rate_limit": RateLimit(1, per=3600.0)}], ids=["bare", "rescued", "refused"])
+                                   {"rate_limit": RateLimit(1, per=3600.0)}], ids=["bare", "fallback_ended", "refused"])
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_no_call_leaves_its_exceptions_to_the_garbage_collector(registry, uncollected, flavour, outcomes, settings, gates):
     Local, left = uncollected

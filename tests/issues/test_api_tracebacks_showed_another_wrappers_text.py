@@ -3,9 +3,9 @@
 import itertools
 import linecache
 
-from resilience.pipeline.compiler import plain_way, spec_of
-from resilience.pipeline.shape import Flavour
-from resilience.pipeline.site import Site
+from resilience.engine.compiler import plain_way, spec_of
+from resilience.engine.site import Site
+from resilience.engine.wrapper_spec import Flavour
 from resilience.policies.order import KITS
 
 VALUES = {"fallback": lambda kit: kit.policy(print), "rate_limit": lambda kit: kit.policy(5),
@@ -16,7 +16,7 @@ def specs():
     policies = {kit: VALUES.get(kit.name, lambda kit: kit.policy())(kit) for kit in KITS if kit.name != "max_concurrent"}
     for flavour, *chosen in itertools.product(Flavour, *[(False, True)] * len(policies)):
         chain = {kit: policies[kit] for kit, wanted in zip(policies, chosen, strict=True) if wanted}
-        site = Site(fn=print, flavour=flavour, chain=chain, machines=None, ledger=None, rescue=None)
+        site = Site(fn=print, flavour=flavour, chain=chain, machines=None, accounting=None, fall_back=None)
         yield spec_of(site)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from resilience import command
 from resilience.config import configure
-from resilience.config.guards import Patch
+from resilience.config.patches import Patch
 from resilience.core.events import CommandConfigured
 from tests.forked import forked
 

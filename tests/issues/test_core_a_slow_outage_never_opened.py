@@ -62,7 +62,7 @@ def test_a_call_that_was_tallied_without_a_lock_ends_a_run_too():
         call(machine, FAILURE, n * 19.0)
     machine.configure(CircuitBreaker(open_for=6.0), 70.0)
     permit = machine.acquire(70.0)
-    assert 70.0 < permit.calm_until
+    assert 70.0 < permit.lock_free_until
     permit.bump()
 
     assert 8 == failing_calls_until_open(machine, seen, 19.0, now=76.0), "four of the first five failed"

@@ -3,7 +3,7 @@
 import threading
 
 from resilience.core.bulkhead import Bulkhead, Slots
-from resilience.drivers.workers import Isolation, WorkerPool
+from resilience.drivers.workers import ThreadIsolation, WorkerPool
 from resilience.errors import CallTimeoutError
 from tests.drivers.until import until
 
@@ -21,8 +21,8 @@ def test_a_worker_that_ends_while_its_caller_leaves_is_never_counted_below_zero(
             seen.append(len(self))
             return self
 
-    isolation = Isolation("k", Slots(Bulkhead(1), key="k"), pool, 0.01)
-    isolation.adrift = EndsMeanwhile()
+    isolation = ThreadIsolation("k", Slots(Bulkhead(1), key="k"), pool, 0.01)
+    isolation.abandoned_jobs = EndsMeanwhile()
     try:
         isolation.wait(isolation.submit(go.wait, (10,), {}, 0.0))
     except CallTimeoutError:

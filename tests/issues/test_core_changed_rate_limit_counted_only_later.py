@@ -13,7 +13,7 @@ import pytest
 from resilience import RateLimit, RateLimitedError, Registry, command, deadline, rate_limit
 from resilience.testing import ManualClock, assert_counts, virtual_time
 from tests.drivers.until import until
-from tests.pipeline.test_rate_limit import KINDS, called
+from tests.engine.test_rate_limit import KINDS, called
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,7 +130,7 @@ def test_threads_that_wait_are_woken_by_a_raised_limit_and_refused_by_a_lowered_
     threads = [threading.Thread(target=caller, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
-    pace = work.resilience._machines.named("rate_limit").pace
+    pace = work.resilience._runtime.named("rate_limit").pace
     until(lambda: pace.waiting == 3 and pace.last.wake is not None)
     work.resilience.configure(rate_limit=RateLimit(1, per=50_000.0, max_wait=86_400.0))
     until(lambda: ends == ["refused", "refused"])
@@ -148,7 +148,7 @@ def test_a_hundred_thousand_keys_do_not_make_a_change_slow():
     def work(user):
         return user
 
-    limiter = work.resilience._machines.named("rate_limit")
+    limiter = work.resilience._runtime.named("rate_limit")
     for user in range(100_000):
         limiter.reserve(0.0, (user,))
     began = time.process_time()

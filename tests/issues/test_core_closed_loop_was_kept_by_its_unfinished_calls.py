@@ -4,12 +4,12 @@ import asyncio
 import gc
 import weakref
 
-from resilience.drivers.deadlines import Deadlines
+from resilience.drivers.async_timeouts import AsyncTimeout
 from resilience.testing import VirtualTimeLoop, virtual_time
 
 
 def test_a_loop_closed_with_calls_under_way_goes_once_another_is_in_use(caplog):
-    deadlines = Deadlines("k", 30.0)
+    deadlines = AsyncTimeout("k", 30.0)
 
     async def call(seconds):
         watch = deadlines.enter()

@@ -27,13 +27,13 @@ from resilience import (
     deadline,
 )
 from resilience.asgi import Ticker
-from resilience.drivers.deadlines import Deadlines
+from resilience.drivers.async_timeouts import AsyncTimeout
 from resilience.drivers.system_clock import waited_clock
 from resilience.gateway.disconnect import LOOK_EVERY_S, Disconnects
 from resilience.gateway.http1 import KEEP_IDLE_S, Http1Client
 from resilience.testing import VirtualTimeLoop
 from tests.drivers.until import until
-from tests.pipeline.collapsed import batches_of
+from tests.engine.collapsed import batches_of
 
 LOOPS = [asyncio.new_event_loop, VirtualTimeLoop]
 try:
@@ -213,13 +213,13 @@ def test_each_call_ends_when_asyncio_timeout_would_end_it_wherever_the_clock_is_
             async with asyncio.timeout(timeout):
                 await call
 
-        async def ours(which, timeout, call, deadlines=tuple(Deadlines("k", each) for each in timeouts)):
+        async def ours(which, timeout, call, deadlines=tuple(AsyncTimeout("k", each) for each in timeouts)):
             mine = deadlines[which]
             watch = mine.enter()
             try:
                 await call
             except BaseException as error:
-                late = mine.lapsed(watch, error)
+                late = mine.timed_out(watch, error)
                 if late is not None:
                     raise late from error
                 raise
@@ -267,8 +267,8 @@ def test_a_loop_that_was_closed_with_its_timer_set_concerns_no_later_loop():
 
 def test_a_clock_that_goes_to_and_fro_leaves_no_ended_calls_behind():
     async def main():
-        from resilience.drivers import deadlines as module
-        loop, deadlines = asyncio.get_running_loop(), Deadlines("k", 1.0)
+        from resilience.drivers import async_timeouts as module
+        loop, deadlines = asyncio.get_running_loop(), AsyncTimeout("k", 1.0)
         for n in range(300):
             loop.set(1e6 - 10.0 * n)
             for _ in range(5):

@@ -10,7 +10,7 @@ from resilience import Registry, command
 from resilience.core.bulkhead import Bulkhead, Slots
 from resilience.drivers.pools import WorkerPool
 from resilience.drivers.threads import Threads
-from resilience.drivers.workers import Isolation
+from resilience.drivers.workers import ThreadIsolation
 from tests.drivers.until import until
 from tests.forked import forked
 
@@ -24,7 +24,7 @@ def call(isolation, fn, *args):
 @pytest.mark.parametrize("size", [None, 3])
 def test_a_thread_without_work_ends_and_another_takes_the_next_call(size):
     pool = WorkerPool("brief", size=size, idle=0.005)
-    isolation = Isolation("k", Slots(Bulkhead(3), key="k"), pool, LONG, 3)
+    isolation = ThreadIsolation("k", Slots(Bulkhead(3), key="k"), pool, LONG, 3)
     for _ in range(3):
         assert threading.get_ident() != call(isolation, threading.get_ident)
         until(lambda: not pool.threads)
@@ -34,7 +34,7 @@ def test_a_thread_without_work_ends_and_another_takes_the_next_call(size):
 
 def test_calls_one_after_the_other_use_one_thread_and_the_last_to_rest_works_next():
     pool = WorkerPool("steady")
-    isolation = Isolation("k", Slots(Bulkhead(9), key="k"), pool, LONG, 9)
+    isolation = ThreadIsolation("k", Slots(Bulkhead(9), key="k"), pool, LONG, 9)
     barrier = threading.Barrier(5)
     jobs = [isolation.submit(barrier.wait, (), {}, 0.0) for _ in range(5)]
     for job in jobs:
@@ -51,7 +51,7 @@ def test_calls_one_after_the_other_use_one_thread_and_the_last_to_rest_works_nex
 def test_calls_that_come_as_threads_end_are_all_served():
     """Each call comes at about the moment when the idle thread gives up."""
     pool = WorkerPool("edge", idle=0.0002)
-    isolation = Isolation("k", Slots(Bulkhead(9), key="k"), pool, LONG, 9)
+    isolation = ThreadIsolation("k", Slots(Bulkhead(9), key="k"), pool, LONG, 9)
     ends = []
 
     def caller():
@@ -83,7 +83,7 @@ def test_a_hundred_commands_of_a_group_share_the_threads_that_they_need():
 
 def test_an_idle_thread_keeps_nothing_of_its_last_call():
     pool = WorkerPool("clean")
-    isolation = Isolation("k", Slots(Bulkhead(1), key="k"), pool, LONG, 1)
+    isolation = ThreadIsolation("k", Slots(Bulkhead(1), key="k"), pool, LONG, 1)
 
     class Argument:
         pass
@@ -99,7 +99,7 @@ def test_an_idle_thread_keeps_nothing_of_its_last_call():
 
 def test_a_forked_child_makes_threads_of_its_own_though_the_parents_were_idle_or_hung():
     pool, go = WorkerPool("forks"), threading.Event()
-    isolation = Isolation("k", Slots(Bulkhead(3), key="k"), pool, LONG, 3)
+    isolation = ThreadIsolation("k", Slots(Bulkhead(3), key="k"), pool, LONG, 3)
     hung = isolation.submit(go.wait, (LONG,), {}, 0.0)
     call(isolation, int)
 

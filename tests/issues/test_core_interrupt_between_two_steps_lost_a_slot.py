@@ -87,7 +87,7 @@ def test_every_slot_comes_back_wherever_the_interrupt_falls(registry, flavour, e
     points = 0
     for points in interrupted(work):  # noqa: B007 - counted
         assert 0 == guarded.resilience.snapshot().in_flight
-        fallbacks = guarded.__resilience_guard__.ledger._slots
+        fallbacks = guarded.__resilience_guard__.accounting._slots
         assert fallbacks is None or 0 == fallbacks.in_flight
         guarded.resilience.reset()
     assert points > 5
@@ -148,7 +148,7 @@ def test_an_interrupted_probe_is_made_up_for_when_it_has_expired(registry, clock
 
 def _probe(probe, clock):
     probe.resilience.reset()
-    circuit = probe.resilience._machines.circuit
+    circuit = probe.resilience._runtime.circuit
     circuit.settle(circuit.acquire(clock()), 1, clock(), clock())
     assert "open" == probe.resilience.state
     clock.advance(1.0)

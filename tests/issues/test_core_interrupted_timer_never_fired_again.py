@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from resilience.drivers.deadlines import Deadlines
+from resilience.drivers.async_timeouts import AsyncTimeout
 from resilience.testing import VirtualTimeLoop
 
 
@@ -19,7 +19,7 @@ class Interrupted(asyncio.Task):
 
 
 def test_calls_after_an_interrupt_in_the_timer_still_time_out():
-    deadlines, loop = Deadlines("k", 1.0), VirtualTimeLoop()
+    deadlines, loop = AsyncTimeout("k", 1.0), VirtualTimeLoop()
     loop.set_task_factory(lambda loop, coro, **kwargs: Interrupted(coro, loop=loop, **kwargs))
 
     async def call():
@@ -27,7 +27,7 @@ def test_calls_after_an_interrupt_in_the_timer_still_time_out():
         try:
             await asyncio.sleep(50)
         except BaseException as error:
-            return deadlines.lapsed(watch, error)
+            return deadlines.timed_out(watch, error)
         deadlines.leave(watch)
         return "never timed out"
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from resilience.core.bulkhead import Bulkhead, Slots
-from resilience.drivers.workers import Isolation, WorkerPool
+from resilience.drivers.workers import ThreadIsolation, WorkerPool
 from resilience.errors import BulkheadFullError
 from tests.drivers.until import until
 
@@ -16,13 +16,13 @@ def alive(pool):
 
 def test_a_call_that_is_late_for_a_closed_pool_is_refused_and_gives_all_back():
     pool = WorkerPool("closing", size=1, max_queue=1)
-    isolation = Isolation("k", Slots(Bulkhead(1), key="k"), pool, 0.5)
+    isolation = ThreadIsolation("k", Slots(Bulkhead(1), key="k"), pool, 0.5)
     assert 0 == isolation.wait(isolation.submit(int, (), {}, 0.0))
     until(lambda: not pool.admitted)
     take = pool.take_place
 
-    def take_and_close(grip):
-        taken = take(grip)
+    def take_and_close(taken):
+        taken = take(taken)
         pool.close()
         until(lambda: not alive(pool))
         return taken
@@ -36,7 +36,7 @@ def test_a_call_that_is_late_for_a_closed_pool_is_refused_and_gives_all_back():
 
 def test_a_closed_pool_loses_no_places_and_counts_its_threads_out():
     pool = WorkerPool("closed", size=1, max_queue=1)
-    isolation = Isolation("k", Slots(Bulkhead(1), key="k"), pool, 0.5)
+    isolation = ThreadIsolation("k", Slots(Bulkhead(1), key="k"), pool, 0.5)
     assert 0 == isolation.wait(isolation.submit(int, (), {}, 0.0))
     pool.close()
     until(lambda: not alive(pool))

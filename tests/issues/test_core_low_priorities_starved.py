@@ -14,7 +14,7 @@ def test_the_less_important_get_a_twentieth_under_a_flood_of_the_important(max_q
     async def main():
         loop, got = asyncio.get_running_loop(), {0: 0, low: 0}
 
-        @adaptive_limit(initial=2, least=2, most=2, max_queue=max_queue, max_queue_for=1.0, reserved=0.5,
+        @adaptive_limit(initial=2, min_limit=2, max_limit=2, max_queue=max_queue, max_queue_for=1.0, reserved=0.5,
                         priorities=lambda level: level, registry=Registry(clock=loop.time))
         async def work(level):
             await asyncio.sleep(0.1)
@@ -43,7 +43,7 @@ def test_one_that_waits_goes_by_the_twentieth_grant():
     async def main():
         loop, order = asyncio.get_running_loop(), []
 
-        @adaptive_limit(initial=1, most=1, max_queue=100, max_queue_for=1000.0, priorities=lambda level: level,
+        @adaptive_limit(initial=1, max_limit=1, max_queue=100, max_queue_for=1000.0, priorities=lambda level: level,
                         registry=Registry(clock=loop.time))
         async def work(level):
             order.append(level)

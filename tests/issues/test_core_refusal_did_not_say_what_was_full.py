@@ -11,7 +11,6 @@ import pytest
 
 from resilience import (
     BulkheadFullError,
-    CallRejected,
     Hedge,
     ThreadPool,
     ThreadPoolClosedError,
@@ -20,6 +19,7 @@ from resilience import (
     bulkhead,
     command,
 )
+from resilience.events import CallRejected
 from tests.drivers.until import until
 
 LONG = 30.0

@@ -2,14 +2,14 @@
 
 import asyncio
 
-from resilience.drivers import deadlines as module
-from resilience.drivers.deadlines import Deadlines
+from resilience.drivers import async_timeouts as module
+from resilience.drivers.async_timeouts import AsyncTimeout
 from resilience.testing import virtual_time
 
 
 def test_one_call_that_hangs_does_not_make_the_queue_grow():
     async def main():
-        deadlines, most = Deadlines("k", 30.0), 0
+        deadlines, most = AsyncTimeout("k", 30.0), 0
 
         async def hang():
             watch = deadlines.enter()

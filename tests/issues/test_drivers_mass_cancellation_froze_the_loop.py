@@ -19,8 +19,8 @@ from resilience.core.admission_queue import AdmissionQueue, Ticket
 from resilience.core.batch import Collapse
 from resilience.core.rate_limit import RateLimit, RateLimiter
 from resilience.drivers.batches import ThreadBatches, _Caller
-from resilience.drivers.flights import Flight, Flights
-from resilience.drivers.time_left import deadline
+from resilience.drivers.deadline_context import deadline
+from resilience.drivers.single_flight import Flight, Flights
 from tests.drivers.until import until
 from tests.interrupts import interrupted
 
@@ -44,7 +44,7 @@ def rate_limited_by_key():
 
 
 def adaptive():
-    return adaptive_limit(initial=1, most=1, max_queue=WAITERS, max_queue_for=1000.0, registry=Registry())(forever)
+    return adaptive_limit(initial=1, max_limit=1, max_queue=WAITERS, max_queue_for=1000.0, registry=Registry())(forever)
 
 
 def cached():
@@ -218,7 +218,7 @@ def test_a_thread_that_leaves_a_batch_wakes_one_other_to_lead_and_only_if_nobody
         batch.gates[caller] = threading.Lock()
         batch.gates[caller].acquire()
     first, second, third = batch.gates.values()
-    callers[0].grip.append(batch.tokens)  # the first leads
+    callers[0].taken.append(batch.tokens)  # the first leads
     callers[0].led = True
     del batch.tokens[-1]
     batches._part(callers[2])

@@ -9,7 +9,7 @@ import pytest
 
 from resilience.core.bulkhead import Bulkhead, Slots
 from resilience.core.thread_pool import ThreadPool
-from resilience.drivers.workers import Isolation, WorkerPool
+from resilience.drivers.workers import ThreadIsolation, WorkerPool
 from resilience.errors import BulkheadFullError, CallTimeoutError
 from resilience.registry import Registry
 from tests.drivers.until import until
@@ -21,7 +21,7 @@ def _make():
 
     def make(limit, *, size, max_queue=0, timeout=0.01):
         pools.append(WorkerPool("peer", size=size, max_queue=max_queue))
-        return Isolation("k", Slots(Bulkhead(limit), key="k"), pools[-1], timeout), go
+        return ThreadIsolation("k", Slots(Bulkhead(limit), key="k"), pools[-1], timeout), go
 
     yield make
     go.set()

@@ -5,7 +5,7 @@ import contextvars
 
 import pytest
 
-from resilience.drivers.deadlines import Deadlines
+from resilience.drivers.async_timeouts import AsyncTimeout
 from resilience.errors import CallTimeoutError
 from resilience.testing import virtual_time
 
@@ -29,7 +29,7 @@ def test_interlock_a_users_own_timeout_error_is_not_turned_into_ours():
 
     async def main():
         with pytest.raises(TimeoutError, match="the user's") as caught:
-            await under(Deadlines("k", 10.0), fails())
+            await under(AsyncTimeout("k", 10.0), fails())
         assert not isinstance(caught.value, CallTimeoutError)
 
     virtual_time(main())
@@ -49,14 +49,14 @@ def test_hyx_context_variables_set_under_a_timeout_are_kept():
             assert asyncio.current_task() is task
             await sets()
 
-        await under(Deadlines("k", 10.0), same())
+        await under(AsyncTimeout("k", 10.0), same())
         return var.get()
 
     assert "by the call" == virtual_time(main())
 
 
 def test_aiolimiter_292_a_deadline_made_for_one_loop_works_in_the_next():
-    deadlines, late = Deadlines("k", 1.0), []
+    deadlines, late = AsyncTimeout("k", 1.0), []
 
     async def main():
         with pytest.raises(CallTimeoutError) as caught:
@@ -71,7 +71,7 @@ def test_aiolimiter_292_a_deadline_made_for_one_loop_works_in_the_next():
 
 def test_tenacity_529_an_outer_cancellation_is_passed_on_and_not_taken_for_a_failure():
     async def main():
-        task = asyncio.ensure_future(under(Deadlines("k", 10.0), asyncio.sleep(5)))
+        task = asyncio.ensure_future(under(AsyncTimeout("k", 10.0), asyncio.sleep(5)))
         await asyncio.sleep(1)
         task.cancel()
         await asyncio.wait({task})

@@ -14,8 +14,6 @@ from resilience import (
     AdaptiveLimit,
     Bulkhead,
     Cache,
-    CallFailed,
-    CallRetried,
     Chaos,
     CircuitBreaker,
     Fallback,
@@ -28,7 +26,8 @@ from resilience import (
     collapse,
     deadline,
 )
-from resilience.core.twins import keepsake_of, twin_of
+from resilience.core.exception_copy import copy_for_raise, copy_without_traceback
+from resilience.events import CallFailed, CallRetried
 from resilience.testing import RecordedEvents
 from tests.issues.every_flavour import FLAVOURS, fallback_of, guarded, isolation
 from tests.issues.hostile import MAKERS, check_same, ended
@@ -234,7 +233,7 @@ def _plain(name):
     return {"Unprintable": False, "NothingCanBeRead": False, "Properties": False}.get(name, True)
 
 
-@pytest.mark.parametrize("make_copy", [lambda error: twin_of(error, None), keepsake_of])
+@pytest.mark.parametrize("make_copy", [lambda error: copy_for_raise(error, None), copy_without_traceback])
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_copy_is_another_object_that_says_the_same(name, make_copy):
     error = MAKERS[name]()
@@ -254,7 +253,7 @@ def test_a_copy_is_another_object_that_says_the_same(name, make_copy):
 def test_a_copy_of_a_builtin_exception_has_all_that_it_says(make):
     error = ended(make)
 
-    for twin in (twin_of(error, None), keepsake_of(error)):
+    for twin in (copy_for_raise(error, None), copy_without_traceback(error)):
         assert (type(error), str(error), error.args) == (type(twin), str(twin), twin.args)
         assert ["".join(traceback.format_exception_only(each)) for each in (error,)] == [
             "".join(traceback.format_exception_only(each)) for each in (twin,)]
@@ -267,7 +266,7 @@ def test_a_kept_group_keeps_no_frame_alive():
         raise OSError("down")
 
     group = ended(lambda: (_ for _ in ()).throw(ExceptionGroup("parts", [ended(failing)])))
-    kept = keepsake_of(ExceptionGroup("outer", [group, ValueError()]))
+    kept = copy_without_traceback(ExceptionGroup("outer", [group, ValueError()]))
 
     assert [None, None] == [each.__traceback__ for each in kept.exceptions]
     assert kept.exceptions[0].exceptions[0].__traceback__ is None
@@ -277,7 +276,7 @@ def test_a_kept_group_keeps_no_frame_alive():
 def test_each_callers_copy_has_notes_of_its_own():
     error = OSError("down")
     error.add_note("before")
-    twin = twin_of(error, None)
+    twin = copy_for_raise(error, None)
     twin.add_note("mine")
 
     assert (["before"], ["before", "mine"]) == (error.__notes__, twin.__notes__)
@@ -301,7 +300,7 @@ def test_no_code_of_the_class_runs_for_a_copy():
 
     error = Loud(1)
     made.clear()
-    twin_of(error, None), keepsake_of(error)
+    copy_for_raise(error, None), copy_without_traceback(error)
 
     assert [] == made
 

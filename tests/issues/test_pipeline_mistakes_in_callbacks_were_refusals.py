@@ -14,9 +14,6 @@ from resilience import (
     AdaptiveLimit,
     BulkheadFullError,
     Cache,
-    CallFailed,
-    CallRejected,
-    CallRetried,
     Chaos,
     CircuitBreaker,
     CircuitOpenError,
@@ -31,6 +28,7 @@ from resilience import (
     collapse,
     command,
 )
+from resilience.events import CallFailed, CallRejected, CallRetried
 from resilience.testing import ManualClock, RecordedEvents
 from tests.issues.every_flavour import FLAVOURS, fallback_of, guarded, isolation
 from tests.issues.hostile import MAKERS
@@ -151,10 +149,10 @@ def test_what_a_rate_limit_refuses_is_still_a_refusal(registry, flavour):
 
 @pytest.mark.parametrize("flavour", [each for each in FLAVOURS if each != "thread"])
 def test_what_an_adaptive_limit_refuses_is_still_a_refusal(registry, flavour):
-    run, call = guarded(flavour, Pipeline(AdaptiveLimit(initial=1, most=1, priorities=lambda: 9), key="k",
+    run, call = guarded(flavour, Pipeline(AdaptiveLimit(initial=1, max_limit=1, priorities=lambda: 9), key="k",
                                           registry=registry, **isolation(flavour)), lambda: "called")
     held = []
-    run.resilience._machines.limiter.take(held)
+    run.resilience._runtime.limiter.take(held)
     with RecordedEvents(registry) as events, pytest.raises(BulkheadFullError):
         call()
 

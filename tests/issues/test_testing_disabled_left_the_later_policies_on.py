@@ -11,7 +11,7 @@ from resilience.testing import disabled, restored, virtual_time
 @pytest.mark.parametrize("policy", [
     {"retry": Retry(base=0.0)}, {"retry": Retry(base=0.0, on_result=lambda result: True)}, {"cache": Cache()},
     {"rate_limit": RateLimit(1, per=3600.0)}, {"throttle": Throttle()},
-    {"adaptive_limit": AdaptiveLimit(initial=1, least=1, most=1)}, {"hedge": Hedge(idempotent=True, delay=0.1)}])
+    {"adaptive_limit": AdaptiveLimit(initial=1, min_limit=1, max_limit=1)}, {"hedge": Hedge(idempotent=True, delay=0.1)}])
 @pytest.mark.parametrize("fails", [True, False])
 def test_disabled_each_call_is_one_call_of_the_function(policy, fails):
     async def main():

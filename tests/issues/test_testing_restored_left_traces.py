@@ -50,12 +50,12 @@ def test_a_line_that_was_booked(registry):
 def test_a_throttle_that_refuses(registry):
     work = passes(registry, down, throttle=Throttle(count_failures=True))
     for _ in range(3):
-        assert 0 == work.resilience._machines.named("throttle").rate
+        assert 0 == work.resilience._runtime.named("throttle").rate
         with restored(registry):
             for _ in range(200):
                 with pytest.raises((OSError, ThrottledError)):
                     work()
-            assert work.resilience._machines.named("throttle").rate > 0.5
+            assert work.resilience._runtime.named("throttle").rate > 0.5
     with pytest.raises(OSError):
         work()
 
@@ -66,7 +66,7 @@ def test_a_limit_that_was_learnt(registry):
     for _ in range(2):
         assert 4 == work.resilience.snapshot().max_concurrent
         with restored(registry):
-            permits = [work.resilience._machines.named("adaptive_limit").acquire(registry.clock()) for _ in range(3)]
+            permits = [work.resilience._runtime.named("adaptive_limit").acquire(registry.clock()) for _ in range(3)]
             for _ in range(500):
                 work()
             limits.add(work.resilience.snapshot().max_concurrent)
@@ -127,7 +127,7 @@ def test_what_was_collapsed(registry):
 
 def test_hedges_look_at_latencies_anew(registry):
     work = passes(registry, len, isolation="thread", hedge=Hedge(idempotent=True, percentile=95))
-    racer = work.resilience._machines.named("hedge").racer
+    racer = work.resilience._runtime.named("hedge").racer
     with restored(registry):
         for _ in range(500):
             work("")

@@ -9,7 +9,7 @@ import pytest
 
 from resilience import Registry, collapse, command
 from resilience.metrics import hystrix
-from resilience.metrics.collapses import Collapses
+from resilience.metrics.batch_statistics import BatchStatistics
 from resilience.testing import ManualClock
 from tests.core.hammer import hammer
 
@@ -17,7 +17,7 @@ from tests.core.hammer import hammer
 @pytest.mark.parametrize("seed", range(20))
 def test_random_batches_are_reckoned_as_a_plain_list_would(seed):
     chance, now, batches = random.Random(seed), 0.0, []
-    collapses = Collapses("f", window=0.005, max_batch=100, now=0.0)
+    collapses = BatchStatistics("f", window=0.005, max_batch=100, now=0.0)
     for _ in range(1500):
         now += chance.choice([0.0, 0.01, 0.3])
         items = chance.randint(1, 40)
@@ -39,7 +39,7 @@ def test_random_batches_are_reckoned_as_a_plain_list_would(seed):
 
 
 def test_no_batch_is_lost_among_threads():
-    collapses = Collapses("f", window=0.005, max_batch=100, now=0.0)
+    collapses = BatchStatistics("f", window=0.005, max_batch=100, now=0.0)
 
     def note():
         for _ in range(1000):
@@ -56,7 +56,7 @@ def test_no_batch_is_lost_among_threads():
 
 
 def test_who_reads_on_top_of_his_own_thread_at_work_sees_nothing_and_spoils_nothing():
-    collapses = Collapses("f", window=0.005, max_batch=100, now=0.0)
+    collapses = BatchStatistics("f", window=0.005, max_batch=100, now=0.0)
     for _ in range(10):
         collapses.note(1, 1, 0.0)
     seen = []

@@ -11,7 +11,6 @@ import pytest
 from resilience import (
     AdaptiveLimit,
     Bulkhead,
-    CallRejected,
     CircuitBreaker,
     ConfigError,
     Fallback,
@@ -29,6 +28,7 @@ from resilience import (
     explain,
     policy,
 )
+from resilience.events import CallRejected
 from resilience.metrics.prometheus import Collector
 from resilience.metrics.stream import Encoder
 from resilience.policies import order
@@ -87,7 +87,7 @@ def _known_here_only():
 
 
 def machine_of(fn):
-    return fn.resilience._machines.named("spending").machine
+    return fn.resilience._runtime.named("spending").machine
 
 
 def guarded(flavour, *policies, clock=None, fails=lambda tokens: None, **options):
@@ -163,14 +163,14 @@ def test_it_hears_of_every_call_exactly_once_however_it_ends(flavour, around):
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_a_bulkhead_below_that_refuses_gives_its_permit_back(flavour):
     wrapper, call = guarded(flavour, CircuitBreaker(), SpendingCap(10), Bulkhead(1))
-    permit = wrapper.resilience._machines.slots.acquire(0.0)
+    permit = wrapper.resilience._runtime.slots.acquire(0.0)
     for _ in range(3):
         with pytest.raises(RejectedError, match="bulkhead is full"):
             call(4)
 
     assert ["REJECTED"] * 3 == machine_of(wrapper).heard
     assert 0 == machine_of(wrapper).spent
-    wrapper.resilience._machines.slots.settle(permit, 0, 0.0, 0.0)
+    wrapper.resilience._runtime.slots.settle(permit, 0, 0.0, 0.0)
     call(4)
 
 

@@ -84,7 +84,7 @@ while failing.resilience.snapshot().counts["retry"] < 1:
     pass
 """,
     "a thread waits in an adaptive limit's queue": """
-@command(timeout=None, adaptive_limit=AdaptiveLimit(initial=1, least=1, most=1, max_queue=5, max_queue_for=3600.0))
+@command(timeout=None, adaptive_limit=AdaptiveLimit(initial=1, min_limit=1, max_limit=1, max_queue=5, max_queue_for=3600.0))
 def limited():
     hang()
 

@@ -17,16 +17,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 import resilience
-from resilience import (
-    AdaptiveLimit,
-    CircuitBreaker,
-    CommandRemoved,
-    Registry,
-    Retry,
-    Throttle,
-    circuit_breaker,
-    command,
-)
+from resilience import AdaptiveLimit, CircuitBreaker, Registry, Retry, Throttle, circuit_breaker, command
+from resilience.events import CommandRemoved
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector
 from resilience.testing import ManualClock

@@ -6,8 +6,6 @@ import pytest
 
 from resilience import (
     Bulkhead,
-    CallFailed,
-    CallRejected,
     CircuitBreaker,
     CircuitOpenError,
     Fallback,
@@ -20,6 +18,7 @@ from resilience import (
     fallback,
     timeout,
 )
+from resilience.events import CallFailed, CallRejected
 
 BREAKER = CircuitBreaker(min_calls=4, open_for=5.0, open_growth=2.0, half_open_calls=2)
 ASYNC = ("async", "async generator")

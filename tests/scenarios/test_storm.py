@@ -57,7 +57,7 @@ def chain(dice, *, hedged=True, queued=True, waits=0.4):
     if hedged and dice.random() < 0.5:
         settings["hedge"] = Hedge(idempotent=True, delay=0.1, attempts=dice.choice([2, 3]))
     if dice.random() < 0.4:
-        settings["adaptive_limit"] = AdaptiveLimit(initial=4, most=10, max_queue=dice.choice([0, 5]) if queued else 0)
+        settings["adaptive_limit"] = AdaptiveLimit(initial=4, max_limit=10, max_queue=dice.choice([0, 5]) if queued else 0)
     else:
         settings["max_concurrent"] = dice.choice([None, 3, 10])
     return {name: value for name, value in settings.items() if value is not None or name == "breaker"}

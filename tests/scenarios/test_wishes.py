@@ -13,7 +13,6 @@ import pytest
 
 from resilience import (
     Cache,
-    CallRetried,
     CircuitBreaker,
     CircuitOpenError,
     Pipeline,
@@ -27,6 +26,7 @@ from resilience import (
     request_context,
     retry,
 )
+from resilience.events import CallRetried
 from resilience.testing import virtual_time
 from tests.drivers.until import until
 
@@ -179,7 +179,7 @@ def test_wish_20_answers_are_kept_across_requests_for_a_time(registry, clock):
 
 
 def test_wish_22_single_calls_become_one_whatever_library_they_go_through():
-    """resilience4j #541; tests/pipeline/test_collapse.py has the rest."""
+    """resilience4j #541; tests/engine/test_collapse.py has the rest."""
     batches = []
 
     @collapse(window=0.01)

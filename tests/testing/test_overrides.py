@@ -10,11 +10,8 @@ import pytest
 import resilience
 from resilience import (
     BulkheadFullError,
-    CallFailed,
     CircuitBreaker,
     CircuitOpenError,
-    CommandAdded,
-    CommandConfigured,
     ConfigError,
     Registry,
     StateChanged,
@@ -22,6 +19,7 @@ from resilience import (
     circuit_breaker,
     command,
 )
+from resilience.events import CallFailed, CommandAdded, CommandConfigured
 from resilience.testing import RecordedEvents, disabled, forced_closed, forced_open, restored, virtual_time
 
 BREAKER = CircuitBreaker(min_calls=2, open_for=5.0)

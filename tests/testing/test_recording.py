@@ -4,17 +4,9 @@ import threading
 
 import pytest
 
-from resilience import (
-    CallFailed,
-    CallRejected,
-    CircuitBreaker,
-    CircuitOpenError,
-    CommandAdded,
-    CommandConfigured,
-    StateChanged,
-    command,
-)
+from resilience import CircuitBreaker, CircuitOpenError, StateChanged, command
 from resilience.core import events as core_events
+from resilience.events import CallFailed, CallRejected, CommandAdded, CommandConfigured
 from resilience.testing import RecordedEvents, assert_counts, assert_idle
 
 

@@ -136,7 +136,7 @@ export const TABLE = Object.freeze({
   trigger_failure_rate: ["failure rate", "실패율"],
   trigger_slow_rate: ["slow rate", "지연율"],
   trigger_consecutive: ["consecutive", "연속 실패"],
-  trigger_rested: ["rested", "대기 끝"],
+  trigger_wait_elapsed: ["wait elapsed", "대기 끝"],
   trigger_probe_failed: ["probe failed", "시험 호출 실패"],
   trigger_probes_passed: ["probes passed", "시험 호출 성공"],
   trigger_probes_lost: ["probes lost", "시험 호출 응답 없음"],

@@ -1,0 +1,53 @@
+"""Reach: what a configuration does to a live command, in one place.
+
+The caller holds the registry's lock for all but told(), so that the commands of a
+registry change together; what listeners hear of is told after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..commands.command import Command
+from ..core.events import CommandConfigured
+from ..engine.kit import Afterwards
+from ..errors import ConfigError
+
+
+class Change(NamedTuple):
+    """What was done to a command, and is yet to be told."""
+
+    command: Command
+    names: tuple[str, ...]
+    afterwards: list[Afterwards]
+
+
+def refusal(command: Command, name: str, value: Any) -> str | None:
+    """Why *value* cannot be in force for the setting *name* of *command*; None if it can."""
+    try:
+        command._check_live(name, value)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def changed(command: Command, values: Mapping[str, Any]) -> Change | None:
+    """Bring *values* into force; None if they are."""
+    news = {name: value for name, value in values.items() if getattr(command.settings, name) != value}
+    if not news:
+        return None
+    return Change(command, tuple(news), command._apply(command.settings.changed(**news)))
+
+
+def told(change: Change) -> None:
+    """Let the circuit and the listeners know; holds no lock."""
+    command = change.command
+    command.finish(change.afterwards)
+    emitter, now = command._services.emitter, command._clock()
+    emitter.emit(CommandConfigured(command.key, command.group, change.names, now))
+
+
+def declared(command: Command) -> Any:
+    """The settings that the command's functions declare."""
+    return command._declared

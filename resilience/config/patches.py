@@ -1,0 +1,296 @@
+"""Guards: putting policies around callables that a file names, and taking them off again.
+
+An entry of ``[guards]`` is what ``@command`` would say. What can be changed on a
+live command (timeout, breaker, ...) is a layer of the configuration; the rest (key,
+group, isolation, fallback, and which policies are off) is the guard's structure,
+and a change of it makes the guard anew.
+
+A patch goes through prepare(), which makes the wrapper and its command, commit(),
+which puts it in place, and undo(). Undoing puts back the very object that stood
+there, or, for what was inherited, nothing. A patch may be committed by a thread
+that imports the module while another takes the entry out of the file: whoever
+takes the one token of ``_ready`` commits, whoever takes that of ``_done`` undoes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+import wrapt
+
+from ..commands.command import Command
+from ..core.fallback import Fallback
+from ..core.thread_pool import ThreadPool
+from ..decorate.declaration import Declaration
+from ..decorate.decoration import guard
+from ..engine.callables import GUARD
+from ..engine.kit import Kit
+from ..errors import ConfigError
+from ..policies.order import setting_kits
+from ..registry import Registry
+from .commands import Layer, guard_settings, settings
+from .mistakes import Place
+from .targets import Found, TargetError, find, is_imported, named, parts
+
+#: Wrappers that are in place no more; somebody may hold one all the same.
+_undone: weakref.WeakSet[Any] = weakref.WeakSet()
+_STRUCTURE: Final = ("key", "group", "isolation", "pool", "ignore", "fallback")
+
+
+def with_pools(guards: Mapping[str, Entry]) -> dict[str, Entry]:
+    """The entries, each with its group's pool; those that say one come first, since they decide."""
+    ordered = sorted(guards.items(), key=lambda each: each[1].said("pool") is None)
+    pools: dict[str, ThreadPool] = {}
+    for _, entry in ordered:
+        if entry.said("pool") is not None:
+            pools.setdefault(entry.group, entry.said("pool"))
+    return {target: attrs.evolve(entry, group_pool=pools.get(entry.group)) for target, entry in ordered}
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """One entry of ``[guards]``.
+
+    Attributes:
+        target: The callable, as "module:name".
+        place: Where it stands.
+        layer: What it says.
+        group_pool: The threads of its group, whichever entry says so; None: in their default number.
+    """
+
+    target: str
+    place: Place
+    layer: Layer
+    group_pool: ThreadPool | None = None
+
+    @property
+    def key(self) -> str:
+        """The command's key."""
+        return self.said("key") or self.target
+
+    @property
+    def group(self) -> str:
+        """The command's group."""
+        return self.said("group") or parts(self.target)[0]
+
+    def said(self, name: str) -> Any:
+        """What the entry says of *name*, or its default."""
+        said = self.layer.get(name)
+        field = guard_settings()[name].field
+        return said.value if said is not None else None if field is None else field.default
+
+    @property
+    def off(self) -> frozenset[str]:
+        """The settings that it turns off."""
+        return frozenset(name for name in settings() if name in self.layer and self.layer[name].value is None)
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """What cannot be changed on a live command."""
+        return (*(self.said(name) for name in _STRUCTURE), self.group_pool, self.off,
+                *(self._has(kit.name) for kit in setting_kits() if not kit.can_be_off))
+
+    def declaration(self, registry: Registry) -> Declaration:
+        """The decorator that the entry stands for; live settings have the library's defaults, layers say the rest.
+
+        Raises:
+            TargetError: A function or an exception that it names does not exist.
+            ConfigError: It contradicts itself.
+        """
+        fallback = self.said("fallback")
+        ignored = tuple(map(named, self.said("ignore")))
+        made = [] if fallback is None else [Fallback(named(fallback))]
+        replaced = {name for kit in setting_kits() if self._has(kit.name) for name in kit.instead_of}
+        made += [policy for kit in setting_kits() if kit.name not in replaced
+                 and (policy := self._policy(kit)) is not None]
+        usual = frozenset(kit.name for kit in setting_kits() if kit.usual is not None and not self._has(kit.name))
+        return Declaration(policies=tuple(made), key=self.key, group=self.group, registry=registry, ignore=ignored,
+                    isolation=self.said("isolation"), pool=self.said("pool"), whole=True, usual=usual)
+
+    def _policy(self, kit: Kit) -> Any:
+        """The policy of this *kit*: off, as the file says, or as usual. A live one has the library's defaults yet."""
+        if kit.name in self.off:
+            return kit.absent
+        if kit.usual is not None:
+            return kit.usual
+        return self._made(kit) if self._has(kit.name) else None
+
+    def _has(self, name: str) -> bool:
+        return name in self.layer and name not in self.off
+
+    def _made(self, kit: Kit) -> Any:
+        """The policy of this setting, of what the entry itself says of it."""
+        name = kit.name
+        given = {field: self.layer[f"{name}.{field}"].value for field in settings()[name].fields
+                 if f"{name}.{field}" in self.layer}
+        missing = [field.name for field in attrs.fields(kit.policy)
+                   if field.init and field.default is attrs.NOTHING and field.name not in given]
+        if missing:
+            raise ConfigError(f"{name} needs {', '.join(missing)}", name)
+        return kit.policy(**given)
+
+
+class Patch:
+    """One guard on its way into a module, there, or on its way out.
+
+    Attributes:
+        entry: What the file says; another one of the same structure may take its place.
+        command: The command, once prepared.
+    """
+
+    def __init__(self, entry: Entry, registry: Registry) -> None:
+        self.entry, self._registry = entry, registry
+        self.command: Command | None = None
+        self.wanted = True
+        self._found: Found | None = None
+        self._was_own = self._is_first = self._is_ours = False
+        self._wrapper: Any = None
+        self._ready: list[None] = []
+        self._done: list[None] = []
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the wrapper was put in place, and not taken off again."""
+        return bool(self._done)
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether calls of the target meet the wrapper now: a reload of the module makes the target anew."""
+        return bool(self._done) and self._stands()
+
+    def _stands(self) -> bool:
+        try:
+            standing = find(self.entry.target).raw
+        except TargetError:
+            return False
+        ours = _compiled(self._wrapper)
+        while standing is not None and _compiled(standing) is not ours:
+            standing = getattr(standing, "__wrapped__", None)
+        return standing is not None
+
+    def is_at(self, target: str) -> bool:
+        """Whether it takes the place that *target* is at, perhaps by another name."""
+        return self._found is not None and is_imported(target) and self._found[:2] == find(target)[:2]
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the command was made for this guard, so that nobody uses it before the guard is in place."""
+        return self._is_first
+
+    def prepare(self, others: Iterable[Patch], going: Iterable[Patch] = ()) -> None:
+        """Find the target, and make its wrapper and command; nothing is replaced yet.
+
+        Args:
+            others: Guards that stay, or will be there too.
+            going: Guards that will be taken off before this one is put in place.
+
+        Raises:
+            TargetError: The target cannot be guarded.
+            ConfigError: The entry contradicts itself, the target or another function of the same key.
+        """
+        found, others, going = find(self.entry.target), list(others), list(going)
+        own = _own(found)
+        for other in others:
+            if other._found is not None and other._found[:2] == found[:2] and (
+                    other.wanted and other.entry.target != self.entry.target):
+                raise TargetError(f"is guarded already, by the entry {other.entry.target!r}")
+        raw = next((other._found.raw for other in (*others, *going)
+                    if other._found is not None and found.raw is other._wrapper), found.raw)
+        if hasattr(getattr(raw, "__func__", raw), GUARD):
+            raise TargetError(f"is guarded already, by a decorator, as {raw.resilience.key!r}"
+                              if hasattr(raw, "resilience") else "is guarded already, by a decorator")
+        known = self._registry.get(self.entry.key)
+        try:
+            wrapper = guard(raw, self.entry.declaration(self._registry), "[guards]")
+        except TypeError as error:
+            raise TargetError(str(error)) from None
+        self._found, self._was_own = Found(found.parent, found.attribute, raw), found.attribute in own
+        self._wrapper, self._is_first = wrapper, known is None
+        self._is_ours = known is None or any(other.command is known and other._is_ours for other in (*others, *going))
+        self.command = _compiled(wrapper).resilience
+        self._ready.append(None)
+
+    def commit(self) -> None:
+        """Put the wrapper in place.
+
+        Raises:
+            TargetError: The target does not let itself be replaced.
+        """
+        if not _taken(self._ready) or self._found is None:
+            return
+        try:
+            wrapt.apply_patch(self._found.parent, self._found.attribute, self._wrapper)
+        except (AttributeError, TypeError) as error:
+            raise TargetError(f"cannot be replaced: {error}") from None
+        self._done.append(None)
+        if not self.wanted:
+            self.undo()
+
+    def undo(self) -> str | None:
+        """Put back what stood there; says why if it cannot be.
+
+        The command leaves its registry if nothing else uses it.
+        """
+        self.wanted = False
+        _taken(self._ready)
+        complaint = self._restore() if _taken(self._done) else None
+        self._dismiss()
+        return complaint
+
+    def abandon(self) -> None:
+        """As undo(), in a forked child where the thread that was at commit() or undo() is no more."""
+        self.undo()
+        if self._found is not None and _own(self._found).get(self._found.attribute) is self._wrapper:
+            self._restore()
+
+    def _dismiss(self) -> None:
+        """Take the command out of its registry if nothing else uses it."""
+        command = self.command
+        if command is not None:
+            _undone.add(_compiled(self._wrapper))
+            if self.alone_has_its_command([]):
+                self._registry.remove(command.key)
+
+    def alone_has_its_command(self, going: Iterable[Patch]) -> bool:
+        """Whether nobody will use the command when the *going* guards and this one are taken off."""
+        command, off = self.command, {id(_compiled(each._wrapper)) for each in going if each._wrapper is not None}
+        return command is not None and self._is_ours and self._registry.get(command.key) is command and all(
+            each in _undone or id(each) in off for each in command.functions)
+
+    def _restore(self) -> str | None:
+        assert self._found is not None  # it is done
+        parent, attribute, raw = self._found
+        if _own(self._found).get(attribute) is not self._wrapper:
+            return (f"{self.entry.target} was replaced since, by a reload of its module or by somebody on top of the "
+                    "guard, which stays until the process ends, with all of its policies off")
+        if self._was_own:
+            setattr(parent, attribute, raw)
+        else:
+            delattr(parent, attribute)
+        return None
+
+
+def _compiled(wrapper: Any) -> Any:
+    """What runs the calls; a bound method has a ``__func__`` too, which is none of ours."""
+    function = wrapper.__func__ if isinstance(wrapper, (classmethod, staticmethod)) else wrapper
+    return getattr(function, "_self_guarded", function)
+
+
+def _own(found: Found) -> dict[str, Any]:
+    try:
+        return dict(inspect.getattr_static(found.parent, "__dict__", None) and vars(found.parent))
+    except TypeError:
+        raise TargetError("cannot be replaced there") from None
+
+
+def _taken(tokens: list[None]) -> bool:
+    """Whether this caller took the one token; atomic."""
+    try:
+        tokens.pop()
+    except IndexError:
+        return False
+    return True

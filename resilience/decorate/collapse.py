@@ -1,0 +1,317 @@
+"""Collapsing: single calls, made at about the same time, become one call of a batch function.
+
+This is the decorator. It stands above everything else that a function may have: the
+batch function is normally a command, so its breaker, its timeout and its fallback see one
+call for each batch. Which calls go together is core.batch's, who waits and who runs
+drivers.batches', who gets which answer core.batch_results'.
+
+A batch is nobody's call in particular, so it does not run in the context of the one who
+happened to come first, whose identity, deadline and trace are his own. A batch of
+scope "global" runs in a copy of the context that the function was decorated in; one of
+scope "request" in a copy of its first caller's, who serves the same request as the
+others.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import weakref
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from contextvars import Context, copy_context
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, overload
+
+from ..commands.command import Command
+from ..core.batch import Collapse, Place
+from ..core.batch_results import deal, fail, outcome
+from ..core.exception_copy import traceback_of
+from ..core.parameters import signature_of
+from ..drivers.batches import TaskBatches, ThreadBatches
+from ..drivers.request import current_request
+from ..engine.callables import check_guardable, flavour_of, name_of
+from ..engine.wrapper_spec import Flavour
+from ..errors import ConfigError
+from ..metrics.batch_statistics import BatchStatistics
+from .decoration import registry_of
+from .signatures import UNSET
+
+K = TypeVar("K")
+V = TypeVar("V")
+S = TypeVar("S")
+
+#: What a batch function may return: an answer, or an exception, for each item.
+Answers = Mapping[K, V | BaseException] | Sequence[V | BaseException]
+
+
+class Collapser(Protocol):
+    """What ``collapse`` called with settings returns."""
+
+    @overload
+    def __call__(self, fn: Callable[[list[K]], Coroutine[Any, Any, Answers[K, V]]], /) -> (
+            Callable[[K], Coroutine[Any, Any, V]]): ...
+    @overload
+    def __call__(self, fn: Callable[[S, list[K]], Coroutine[Any, Any, Answers[K, V]]], /) -> (
+            Callable[[S, K], Coroutine[Any, Any, V]]): ...
+    @overload
+    def __call__(self, fn: Callable[[list[K]], Answers[K, V]], /) -> Callable[[K], V]: ...
+    @overload
+    def __call__(self, fn: Callable[[S, list[K]], Answers[K, V]], /) -> Callable[[S, K], V]: ...
+
+
+@overload
+def collapse(fn: Callable[[list[K]], Coroutine[Any, Any, Answers[K, V]]], /) -> (
+        Callable[[K], Coroutine[Any, Any, V]]): ...
+@overload
+def collapse(fn: Callable[[S, list[K]], Coroutine[Any, Any, Answers[K, V]]], /) -> (
+        Callable[[S, K], Coroutine[Any, Any, V]]): ...
+@overload
+def collapse(fn: Callable[[list[K]], Answers[K, V]], /) -> Callable[[K], V]: ...
+@overload
+def collapse(fn: Callable[[S, list[K]], Answers[K, V]], /) -> Callable[[S, K], V]: ...
+@overload
+def collapse(*, window: float = ..., max_batch: int = ..., scope: Literal["global", "request"] = ...,
+             key: Callable[[Any], Hashable] | None = ...) -> Collapser: ...
+def collapse(fn: Any = UNSET, /, **settings: Any) -> Any:
+    """Put single calls together into one call of the batch function that is decorated.
+
+    The batch function takes a list of items, none twice, and returns a mapping with an answer by item, or a
+    sequence of answers in the order of the list; an answer that is an exception is raised. What results is called
+    with one item, by position, and returns its answer. Methods' batches are each object's own. A caller whose
+    deadline() passes waits no longer.
+
+    Args:
+        fn: The batch function, when used bare: a plain function, for callers that are threads, or a coroutine
+            function, for tasks.
+        window: How long a batch waits for more after its first call, seconds. Default 0.005.
+        max_batch: Items at most; a batch that has them does not wait any longer. Default 100.
+        scope: "global": any calls may be together. "request": those within one request_context(); a call outside
+            of any is a batch of its own, at once.
+        key: Called with an item, returns what equal ones have in common, and what a mapping answers by; for items
+            that cannot be hashed. Default: the item.
+
+    Raises:
+        ConfigError: A setting is out of range or unknown, or what is decorated can be no batch function.
+        TypeError: What is decorated is not callable.
+    """
+    config = Collapse(**settings)
+    return (lambda function: _collapsed(function, config)) if fn is UNSET else _collapsed(fn, config)
+
+
+#: Where a collapsed function keeps its Batched; functools.wraps copies it along, hence Batched.single.
+BATCHED: Final = "__resilience_batched__"
+
+
+class Batched(NamedTuple):
+    """What a collapsed function was made from."""
+
+    single: weakref.ref[Callable[..., Any]]
+    fn: Callable[..., Any]
+    config: Collapse
+
+
+def _collapsed(fn: Any, config: Collapse) -> Any:
+    check_guardable(fn, "@collapse")
+    if isinstance(fn, (classmethod, staticmethod)):
+        return type(fn)(_collapsed(fn.__func__, config))
+    flavour, name = flavour_of(fn), ".".join(name_of(fn))
+    if flavour.is_generator:
+        raise ConfigError(f"{name}: a generator has no result to deal out; let the batch function return a mapping or "
+                          "a list")
+    is_method = _is_method(fn, name)
+    calls = _TaskCalls(fn, name, config) if flavour is Flavour.ASYNC else _ThreadCalls(fn, name, config)
+    _collapsers.add(calls)
+    single = calls.of_method() if is_method else calls.of_function()
+    shown = signature_of(single)
+    functools.update_wrapper(single, fn, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
+    setattr(single, BATCHED, Batched(weakref.ref(single), fn, config))
+    single.__signature__ = shown  # type: ignore[attr-defined]  # not the batch function's
+    if hasattr(fn, "resilience"):
+        single.resilience = fn.resilience  # type: ignore[attr-defined]
+    return single
+
+
+def _is_method(fn: Callable[..., Any], name: str) -> bool:
+    """Whether *fn* takes an object before its list of items.
+
+    Raises:
+        ConfigError: It takes neither the one nor the other.
+    """
+    signature = signature_of(fn)
+    if signature is None:
+        return False
+    forms: tuple[tuple[Any, ...], ...] = (([],), (None, []))
+    for arguments in forms:
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            continue
+        return len(arguments) > 1
+    raise ConfigError(f"{name}: a batch function is called with one list of items, and it takes {signature}")
+
+
+class _Kept(NamedTuple):
+    """What a batch keeps of its first caller.
+
+    Attributes:
+        owner: The object whose method is called, if it is one.
+        request: Which request it belongs to.
+        context: What to run it in a copy of.
+    """
+
+    owner: tuple[Any, ...]
+    request: Any
+    context: Context
+
+
+_EVERYBODY: Final = (0,)  # the lane of a function whose batches are for all
+
+
+class _Calls:
+    """The calls of one batch function."""
+
+    def __init__(self, fn: Callable[..., Any], name: str, config: Collapse) -> None:
+        self._fn, self._name, self._key_of = fn, name, config.key
+        self._by_request = config.scope == "request"
+        self._context = copy_context()
+        command = getattr(fn, "resilience", None)
+        self._command = command if isinstance(command, Command) else None
+        registry = registry_of(fn)
+        self._clock = registry.clock
+        self._collapses = BatchStatistics(name, window=config.window, max_batch=config.max_batch, now=self._clock())
+        registry.add_collapses(self._collapses)
+
+    def _lane(self, owner: tuple[Any, ...]) -> Hashable:
+        """Who may go together with a call of the method of *owner*."""
+        if not self._by_request:
+            return (0, *map(id, owner))
+        request = current_request()
+        return None if request is None else (id(request), *map(id, owner))
+
+    def _keep(self, owner: tuple[Any, ...]) -> _Kept:
+        """What a batch is to keep of its first caller."""
+        if not self._by_request:
+            return _Kept(owner, None, self._context)
+        return _Kept(owner, current_request(), copy_context())
+
+    def _asked(self, item: Any, owner: tuple[Any, ...]) -> tuple[Hashable, Hashable, Any, tuple[Any, ...]]:
+        """What the batches are to be told of a call."""
+        key = item if self._key_of is None else self._key_of(item)
+        try:
+            hash(key)
+        except TypeError as error:
+            raise TypeError(f"{self._name}: equal items share an answer, so an item must be hashable, or collapse "
+                            f"needs a key that is: {error}") from None
+        if owner or self._by_request:
+            return self._lane(owner), key, item, owner
+        return _EVERYBODY, key, item, owner
+
+    def renew(self) -> None:
+        """Start over in a forked child: no statistics."""
+        self._collapses.renew(self._clock())
+
+    def _begins(self, places: list[Place]) -> list[Any]:
+        """Count the calls of a batch; the items to ask for."""
+        calls = sum(place.callers for place in places)
+        if self._command is not None:
+            self._command.collapsed(calls)
+        self._collapses.note(len(places), calls, self._clock())
+        return [place.item for place in places]
+
+
+class _ThreadCalls(_Calls):
+    """Those of a plain batch function."""
+
+    def __init__(self, fn: Callable[..., Any], name: str, config: Collapse) -> None:
+        super().__init__(fn, name, config)
+        self.batches = ThreadBatches(config, self._run, self._keep, self._clock, name)
+
+    def of_function(self) -> Callable[..., Any]:
+        """What is called with one item."""
+        ask, asked = self.batches.ask, self._asked
+
+        def single(item: Any, /) -> Any:
+            return outcome(ask(*asked(item, ())))
+
+        return single
+
+    def of_method(self) -> Callable[..., Any]:
+        """What is called with an object and one item."""
+        ask, asked = self.batches.ask, self._asked
+
+        def single(self: Any, item: Any, /) -> Any:
+            return outcome(ask(*asked(item, (self,))))
+
+        return single
+
+    def _run(self, kept: _Kept, places: list[Place]) -> None:
+        try:
+            items = self._begins(places)
+            deal(self._name, places, kept.context.copy().run(self._fn, *kept.owner, items))
+        except Exception as error:  # noqa: BLE001 - it is raised by every caller
+            fail(places, error, _below(error))
+
+
+class _TaskCalls(_Calls):
+    """Those of a coroutine function."""
+
+    def __init__(self, fn: Callable[..., Any], name: str, config: Collapse) -> None:
+        super().__init__(fn, name, config)
+        self.batches = TaskBatches(config, self._run, self._keep, lambda kept: kept.context.copy(), name)
+
+    def of_function(self) -> Callable[..., Any]:
+        """What is called with one item, and awaited."""
+        enter, leave, asked = self.batches.enter, self.batches.leave, self._asked
+
+        async def single(item: Any, /) -> Any:
+            waiting = enter(*asked(item, ()))
+            try:
+                await waiting.waiter
+            except BaseException:
+                leave(waiting)
+                raise
+            place = waiting.asked
+            return place.answer if place.error is None else outcome(place)
+
+        return single
+
+    def of_method(self) -> Callable[..., Any]:
+        """What is called with an object and one item, and awaited."""
+        enter, leave, asked = self.batches.enter, self.batches.leave, self._asked
+
+        async def single(self: Any, item: Any, /) -> Any:
+            waiting = enter(*asked(item, (self,)))
+            try:
+                await waiting.waiter
+            except BaseException:
+                leave(waiting)
+                raise
+            place = waiting.asked
+            return place.answer if place.error is None else outcome(place)
+
+        return single
+
+    async def _run(self, kept: _Kept, places: list[Place]) -> None:
+        try:
+            items = self._begins(places)
+            deal(self._name, places, await self._fn(*kept.owner, items))
+        except Exception as error:  # noqa: BLE001 - it is raised by every caller
+            fail(places, error, _below(error))
+
+
+def _below(error: Exception) -> Any:
+    """The traceback of *error* without our own frame, which holds the places that will hold the error."""
+    trace = traceback_of(error)
+    return None if trace is None else trace.tb_next
+
+
+_collapsers: Final[weakref.WeakSet[_ThreadCalls | _TaskCalls]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for collapser in _collapsers:
+        collapser.batches.renew()
+        collapser.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,374 @@
+"""Guard: from what a user says about a function to a command in a registry and a compiled wrapper.
+
+Every decorator makes a Plan (what is said about the function) and hands it to
+guard(), which checks all of it before it changes anything: a decoration that
+fails leaves no trace. A decorator over a function that is guarded already does
+not wrap the wrapper: the two plans are merged and the function is compiled anew,
+so that a stack becomes one wrapper.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import attrs
+
+from ..commands.command import Command
+from ..commands.dispatch import dispatcher
+from ..commands.keyed_commands import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS, KeyedCommands, Made
+from ..drivers.workers import WorkerPool
+from ..engine.call_accounting import CallAccounting
+from ..engine.callables import GUARD, check_guardable, flavour_of, name_of, wrap_like
+from ..engine.command_runtime import CommandRuntime
+from ..engine.compiler import compiled
+from ..engine.fallback_runner import fallback_runner
+from ..engine.kit import Afterwards
+from ..engine.site import Site
+from ..engine.wrapper_spec import Flavour
+from ..errors import ConfigError
+from ..policies.order import in_order, kit_of
+from ..policies.settings import Settings
+from ..registry import Registry, default_registry
+from .declaration import Declaration, same_word
+
+
+class Guard(NamedTuple):
+    """What a wrapper remembers, for a further decorator above it.
+
+    ``wrapper`` tells it apart from a copy that functools.wraps made of it. It is
+    weak, so that the lower wrappers of a stack go as soon as the stack is made.
+    """
+
+    wrapper: weakref.ref[Callable[..., Any]]
+    fn: Callable[..., Any]
+    declaration: Declaration
+    command: Command
+    registry: Registry
+    accounting: CallAccounting
+
+
+def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True) -> Any:
+    """Guard *fn* as *plan* says.
+
+    Args:
+        fn: What is decorated.
+        plan: What the decorator says.
+        what: The decorator's name, for messages.
+        instead: Whether the result takes the place of *fn*. If not, and *fn* is guarded under another key, then it
+            keeps its own guard below this one.
+    """
+    check_guardable(fn, what)
+    if isinstance(fn, (classmethod, staticmethod)):
+        return type(fn)(guard(fn.__func__, declaration, what))
+    below = _guard_of(fn)
+    if below is not None and not instead and declaration.key is not None and not (
+            same_word(declaration.key, below.command.key) or same_word(declaration.key, below.declaration.key)):
+        below = None
+    if below is not None:
+        declaration, fn = declaration.above(below.declaration), below.fn
+    in_order(declaration.policies)
+    _check_keyed(declaration)
+    if callable(declaration.key):
+        return _keyed(fn, declaration, declaration.key, below)
+    entry = _enter(fn, declaration, below)
+    wrapper = _wrap(fn, declaration, entry)
+    _brought_in(entry)
+    if below is not None and below.command is not entry.command:
+        _forsake(below)
+    if entry.is_new:
+        entry.registry.announce(entry.command)
+    return wrapper
+
+
+class _Entry(NamedTuple):
+    """A function's place in a registry."""
+
+    registry: Registry
+    command: Command
+    is_new: bool
+    afterwards: list[Afterwards]
+    news: tuple[str, ...]
+    flavour: Flavour
+    cannot: Mapping[str, str]
+    accounting: CallAccounting
+    fall_back: Callable[..., Any] | None
+
+
+def _brought_in(entry: _Entry) -> None:
+    """What the function says is in force; let the circuit and the configuration know, outside the lock."""
+    entry.command.finish(entry.afterwards)
+    if entry.registry.declared is not None:
+        entry.registry.declared(entry.command, entry.news)
+
+
+def _check_keyed(declaration: Declaration) -> None:
+    for name in ("max_keys", "idle"):
+        if getattr(declaration, name) is not None and not callable(declaration.key):
+            raise ConfigError(f"{name} is for many commands of one function; give a key that is a callable, such as "
+                              "key=lambda host, path: host", name)
+
+
+def _keyed(fn: Callable[..., Any], declaration: Declaration, by: Callable[..., str], below: Guard | None) -> Any:
+    """A wrapper that runs each call under the command of its key, made at the key's first call.
+
+    All of them are what a rehearsal in a registry of its own finds right now.
+    """
+    module, qualname = name_of(fn)
+    name = f"{module}.{qualname}"
+    registry = default_registry if declaration.registry is None else declaration.registry
+    _check_apart(fn, declaration, name, lambda found: same_word(found.declaration.key, by))
+    rehearsal = _enter(fn, attrs.evolve(declaration, key=name, registry=Registry(clock=registry.clock)), below)
+    if rehearsal.flavour is Flavour.THREAD:
+        registry.check_pool(rehearsal.command.group, declaration.pool)
+
+    def make(key: str) -> Made:
+        entry = _enter(fn, attrs.evolve(declaration, key=key, template=name), None)
+        # Keys without a command of their own share one, which must not answer one with what it keeps of another.
+        call = _wrap(fn, declaration, entry, apart=by if key == keyspace.overflow else None)
+
+        def announce() -> None:
+            if entry.is_new:
+                registry.announce(entry.command)
+
+        return Made(entry.command, getattr(call, "_self_guarded", call), functools.partial(_brought_in, entry),
+                    announce)
+
+    keyspace = KeyedCommands(
+        rehearsal.command, registry, make,
+        max_keys=DEFAULT_MAX_KEYS if declaration.max_keys is None else declaration.max_keys,
+        idle=DEFAULT_IDLE_S if declaration.idle is None else declaration.idle)
+    guarded: Any = dispatcher(keyspace, by, rehearsal.flavour)
+    wrapper: Any = wrap_like(guarded, fn)
+    guarded.resilience = keyspace
+    keyspace.wrapper = weakref.ref(wrapper)
+    setattr(guarded, GUARD,
+            Guard(weakref.ref(wrapper), fn, declaration, rehearsal.command, registry, rehearsal.accounting))
+    _replaces(fn, qualname, registry, below)
+    return wrapper
+
+
+def _replaces(fn: Callable[..., Any], qualname: str, registry: Registry, below: Guard | None) -> None:
+    """Let go of the commands of what a keyed function takes the place of: a stack's lower part, a module's older self.
+
+    These might contradict the new ones, and would do so at a call.
+    """
+    if below is not None:
+        _forsake(below)
+    former = [] if "<locals>" in qualname else list(_now_under(fn, qualname))
+    for each in [*former, *([] if below is None else [below.wrapper()])]:
+        keyspace = getattr(each, "resilience", None)
+        if isinstance(keyspace, KeyedCommands) and keyspace.home is registry:
+            keyspace.clear()
+
+
+def _enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None) -> _Entry:
+    """Check everything, then change the command, or make it."""
+    module, qualname = name_of(fn)
+    assert not callable(declaration.key)
+    name, group = f"{module}.{qualname}", declaration.group or module
+    key = declaration.key or (name if below is None or below.declaration.key is not None else below.command.key)
+    flavour, cannot = _flavour(fn, declaration, key)
+    registry = default_registry if declaration.registry is None else declaration.registry
+    registry.sweep()
+    settings, stated = declaration.settings(flavour)
+    fallback = declaration.named("fallback")
+    with registry.lock:
+        known = registry.get(key)
+        redefined = known is not None and _is_redefinition(known, fn, declaration, below)
+        if known is not None and declaration.key is None and not redefined and not _is_above(fn, known):
+            known, key = None, registry.derive_key(name)  # nobody said that the two are to share a command
+        command = known if known is not None else registry.command(
+            key, group, declaration.template or (name if declaration.key is None and key != name else None),
+            None if declaration.key else name)
+        _agree(command, declaration, group, settings, stated, redefined)
+        _check_apart(fn, declaration, key, lambda found: found.command is command)
+        accounting = command.accounting(fallback=fallback, ignore=declaration.ignore)
+        fall_back = None if fallback is None else fallback_runner(fallback, accounting, flavour, fn)
+        pool: Callable[[], WorkerPool] | None = None
+        if flavour is Flavour.THREAD or declaration.may_move(flavour):
+            registry.check_pool(command.group, declaration.pool, key)
+            pool = functools.partial(registry.pool, command.group, declaration.pool, key)
+        if flavour is not Flavour.THREAD and pool is not None:
+            command.runtime.reserve, pool = pool, None
+        afterwards, news = command.adopt(settings, stated, pool)
+        if known is None:
+            registry.add(command)
+    return _Entry(registry, command, known is None, afterwards, news, flavour, cannot, accounting, fall_back)
+
+
+def _wrap(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
+          apart: Callable[..., str] | None = None) -> Any:
+    """Compile the wrapper, and make it look like *fn*; to a cache, what *apart* says of a call is one more argument."""
+    command = entry.command
+    guarded = compiled(_site(fn, declaration, entry, apart))
+    if declaration.may_move(entry.flavour):
+        guarded = _movable(guarded, functools.partial(_compile_moved, fn, declaration, entry, apart), command.runtime)
+    wrapper: Any = wrap_like(guarded, fn)
+    guarded.resilience = command  # after wrap_like(), which may have copied another's
+    setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, declaration, command, entry.registry, entry.accounting))
+    with entry.registry.lock:
+        command.guards(guarded, entry.cannot)
+    return wrapper
+
+
+def _site(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
+          apart: Callable[..., str] | None) -> Site:
+    return Site(fn=fn, flavour=entry.flavour, chain=declaration.chain(), runtime=entry.command.runtime,
+                accounting=entry.accounting, fall_back=entry.fall_back, apart=apart)
+
+
+def _movable(here: Any, compile_there: Callable[[], Any], runtime: CommandRuntime) -> Any:
+    """A wrapper that runs in its caller's thread until a file or the command's handle says a timeout."""
+    there: list[Any] = []
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if runtime.is_moved:
+            if not there:
+                there.append(compile_there())  # whoever else does so as well: one is as good as the other
+            return there[0](*args, **kwargs)
+        return here(*args, **kwargs)
+
+    return guarded
+
+
+def _compile_moved(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
+                   apart: Callable[..., str] | None) -> Any:
+    fallback = declaration.named("fallback")
+    fall_back = None if fallback is None else fallback_runner(fallback, entry.accounting, Flavour.THREAD, fn)
+    return compiled(_site(fn, declaration, entry._replace(flavour=Flavour.THREAD, fall_back=fall_back), apart))
+
+
+def _guard_of(fn: Any) -> Guard | None:
+    """The Guard of *fn* if it is one of our wrappers, and not somebody's wrapper around one."""
+    found = getattr(fn, GUARD, None)
+    if found is None and hasattr(fn, "_self_guarded"):
+        found = getattr(fn._self_guarded, GUARD, None)
+    return found if isinstance(found, Guard) and found.wrapper() is fn else None
+
+
+def registry_of(fn: Any) -> Registry:
+    """Where the command of *fn* is kept; the default registry if it is none of our wrappers."""
+    found = _guard_of(fn)
+    return default_registry if found is None else found.registry
+
+
+def _flavour(fn: Callable[..., Any], declaration: Declaration, key: str) -> tuple[Flavour, Mapping[str, str]]:
+    """How *fn* is to be run, and the settings that cannot be in force for it, each with the reason."""
+    own = flavour_of(fn)
+    flavour, timeout = declaration.runs(own), declaration.named("timeout")
+    if declaration.isolation == "thread" and own is not Flavour.SYNC:
+        raise ConfigError(f"{key}: isolation='thread' is for plain functions; {own.value} functions run where "
+                          "they are awaited or iterated", "isolation")
+    declaration.check_suited(flavour, key)
+    if flavour is Flavour.GENERATOR:
+        reason = "a generator runs in its consumer's thread, where no timeout can reach it; use timeout=None"
+        if declaration.asks_for_timeout():
+            raise ConfigError(f"{key}: {reason}, or an async generator", "timeout")
+        return flavour, {"timeout": reason}
+    if flavour.is_async:
+        reason = "it has no timeout policy to configure"
+        return flavour, {} if declaration.whole or timeout is not None else {"timeout": reason}
+    if flavour is Flavour.THREAD:
+        return flavour, {}
+    if declaration.isolation == "semaphore":
+        reason = "in semaphore isolation a plain function runs in its caller's thread, where no timeout can reach it"
+        if declaration.asks_for_timeout():
+            raise ConfigError(f"{key}: {reason}; use isolation='thread' or timeout=None", "timeout")
+        return flavour, {"timeout": reason}
+    if declaration.may_move(own):
+        return flavour, {}
+    if declaration.pool is not None:
+        raise ConfigError(f"{key}: a pool means nothing without thread isolation; add a timeout or isolation='thread'",
+                          "pool")
+    return flavour, {"timeout": "it was decorated without a timeout, so it runs in its caller's thread, where none can "
+                                "reach it; decorate it with timeout=... or isolation='thread'"}
+
+
+def _agree(command: Command, declaration: Declaration, group: str, settings: Settings, stated: frozenset[str],
+           redefined: bool) -> None:
+    """Raise ConfigError if another function says otherwise about the same key."""
+    if command.group != group and declaration.group is not None:
+        raise ConfigError(f"group: {command.key!r} is in group {command.group!r} already, not {group!r}; "
+                          "registry.remove(key) would let it begin anew", "group")
+    name = None if redefined else command.conflict(settings, stated)
+    if name is not None:
+        raise ConfigError(
+            f"{name}: {command.key!r} exists with {command.declared(name)!r}, and functions that share a key "
+            f"must agree; not {getattr(settings, name)!r}", name)
+
+
+def _is_redefinition(command: Command, fn: Callable[..., Any], declaration: Declaration, below: Guard | None) -> bool:
+    """Whether *fn* takes the place of the command's only function: a reloaded module, a notebook's cell run anew.
+
+    It may say something new, then. Two lambdas, or a property's getter and setter, have one name too, but
+    neither stands under it when the other is made.
+    """
+    name = name_of(fn)
+    others = [each for each in command.functions if below is None or each is not _function_of(below)]
+    if not others:
+        return declaration.key is None
+    if "<locals>" in name[1] or any(name_of(each) != name or each.__wrapped__ is fn for each in others):  # type: ignore[attr-defined]
+        return False
+    there = [getattr(each, "_self_guarded", each) for each in _now_under(fn, name[1])]
+    return any(each is other for each in there for other in others)  # what is there may be equal to anything
+
+
+def _is_above(fn: Callable[..., Any], command: Command) -> bool:
+    """Whether *fn* is somebody's wrapper around a function of this *command*: a foreign decorator in a stack."""
+    inner: Any = fn
+    while inner is not None:
+        found = _guard_of(inner)
+        if found is not None and found.command is command:
+            return True
+        inner = _beneath(inner)
+    return False
+
+
+def _now_under(fn: Callable[..., Any], qualname: str) -> Iterator[Any]:
+    """What stands under *qualname* in the module of *fn* until *fn* does, and all that it wraps."""
+    first, *rest = qualname.split(".")
+    found = getattr(inspect.unwrap(fn), "__globals__", {}).get(first)
+    for name in rest:
+        found = inspect.getattr_static(found, name, None)
+    found = found.fget if isinstance(found, property) else found
+    while found is not None:
+        yield found
+        found = getattr(found, "__wrapped__", None)
+
+
+def _check_apart(fn: Callable[..., Any], declaration: Declaration, key: str, same: Callable[[Guard], bool]) -> None:
+    """Raise ConfigError if *fn* wraps, with somebody's decorator between, a guard that does the *same* for this key."""
+    inner: Any = fn
+    while inner is not None:
+        found = _guard_of(inner)
+        if found is not None and same(found):
+            for policy in declaration.policies:
+                if kit_of(policy) in found.declaration.chain():
+                    raise ConfigError(
+                        f"{key}: {type(policy).__name__} stands above and below another decorator, so that "
+                        "each call would pass it twice; keep one of them, or give one a key of its own", "key")
+        inner = _beneath(inner)
+
+
+def _beneath(fn: Any) -> Any:
+    """What a wrapper, a partial or a bound method calls; None if that is all."""
+    if isinstance(fn, functools.partial):
+        return fn.func
+    return fn.__func__ if isinstance(fn, types.MethodType) else getattr(fn, "__wrapped__", None)
+
+
+def _function_of(below: Guard) -> Callable[..., Any] | None:
+    wrapper: Any = below.wrapper()
+    function: Callable[..., Any] | None = getattr(wrapper, "_self_guarded", wrapper)
+    return function  # under a proxy, the compiled one
+
+
+def _forsake(below: Guard) -> None:
+    """The command that a lower decorator of this stack made, before a higher one gave another key or registry."""
+    if len(below.command.functions) <= 1 and below.registry.get(below.command.key) is below.command:
+        below.registry.remove(below.command.key)

@@ -1,0 +1,267 @@
+"""Time left: the deadline that callers hand down to what they call.
+
+``with deadline(2.0):`` notes an absolute end in a context variable, so tasks and
+worker threads started inside see it too. The earliest of nested ones wins. Nothing
+is cancelled by it alone: policies ask how much time is left, and a call that would
+begin too late, a timeout that would end too late or a pause that would outlast it
+is shortened or left out.
+
+What is in the variable is the earliest end: a later one inside it changes nothing,
+and whoever sets an earlier one puts the former back, whatever an interrupt has left
+above it. A generator may be left in another context, where there is nothing to put
+back; then the end is marked as left and skipped.
+What was started inside and goes on after the ``with`` keeps its end, for nobody
+waits for it any longer.
+
+Each end has a clock of its own, since registries have. What policies compare with
+their own clocks is a number of seconds left.
+
+Until the first ``deadline`` of a process, ``in_use`` is empty, and a call pays for
+one look at it. Compiled wrappers look at a global of theirs instead, which says the
+same: that costs them 7 ns where a look at the list costs 12 (0017).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from contextvars import Context, ContextVar
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self
+
+import attrs
+
+from ..core.checks import number, strict
+from ..core.exception_groups import is_a, parts
+from ..errors import ConfigError, DeadlineExceededError, NoTimeLeftError
+from .system_clock import monotonic
+
+#: What Envoy sends to upstreams, and heeds with ``respect_expected_rq_timeout``: whole milliseconds left.
+DEADLINE_HEADER: Final = "x-envoy-expected-rq-timeout-ms"
+_MOST_S: Final = 86_400.0
+_DIGITS: Final = re.compile(r"[0-9]{1,10}", re.ASCII)  # ten digits are 115 days
+
+_SLACK_S: Final = 0.002  # that a loop's timer may be early: uvloop's counts milliseconds
+#: Not empty once the process has used a deadline.
+in_use: list[None] = []
+#: The globals of compiled wrappers.
+wrapper_globals: dict[str, Any] = {"IN_USE": False}
+
+
+class Deadline:
+    """When time is up, on a clock of its own; ``left`` once it holds for nobody."""
+
+    __slots__ = ("at", "clock", "left", "outer")
+
+    def __init__(self, at: float, clock: Callable[[], float], outer: Deadline | None) -> None:
+        self.at, self.clock, self.outer = at, clock, outer
+        self.left = False
+
+    def time_left(self) -> float:
+        """Seconds; less than 0 when it has passed."""
+        return self.at - self.clock()
+
+    def sooner(self, seconds: float) -> Deadline | None:
+        """The end in *seconds*, put in force, if that is before this one; pass it to give_back()."""
+        at = self.clock() + seconds
+        if at >= self.at:
+            return None
+        end = Deadline(at, self.clock, self)
+        _current.set(end)
+        return end
+
+
+_current: ContextVar[Deadline | None] = ContextVar("resilience_deadline", default=None)
+
+
+def current() -> Deadline | None:
+    """The end that is in force here."""
+    end = _current.get()
+    while end is not None and end.left:
+        end = end.outer
+    return end
+
+
+def give_back(end: Deadline) -> None:
+    """Put back what was in force before *end*, and drop what was put above it and never given back."""
+    above = _current.get()
+    while above is not None and above is not end:
+        above = above.outer
+    if above is None:
+        end.left = True
+    else:
+        _current.set(end.outer)
+
+
+def spent() -> bool:
+    """Whether no time is left."""
+    end = current()
+    return end is not None and end.time_left() <= 0.0
+
+
+wrapper_globals["spent"] = spent
+
+
+def deadline_expired(error: BaseException) -> bool:
+    """Whether *error* came for want of time, and by the deadline in force here: so for nobody else's fault.
+
+    Of a group see in_haste().
+    """
+    if not is_a(error, (DeadlineExceededError, NoTimeLeftError)):
+        return False
+    end = current()
+    return end is not None and end.time_left() <= _SLACK_S
+
+
+def in_haste(error: BaseException) -> bool:
+    """Whether deadline_expired() holds for *error*, or for a part of it: nobody but this caller should get it then."""
+    return any(map(deadline_expired, parts(error)))
+
+
+def shortened(seconds: float | None) -> float | None:
+    """The seconds left, at least 0, if they are fewer than *seconds* (None: for ever); else None."""
+    end = current()
+    if end is None:
+        return None
+    left = end.time_left()
+    return max(0.0, left) if seconds is None or left < seconds else None
+
+
+def shorten(context: Context, seconds: float | None) -> None:
+    """Put the end in *seconds* in force in *context*, a copy of this one, if a later one is."""
+    end = current()
+    if end is not None and seconds is not None:
+        context.run(end.sooner, seconds)
+
+
+def waited_in_vain(waited: float, left: float) -> bool:
+    """Whether a clock that shows *left* seconds after a full wait for *waited* stands still while waits pass.
+
+    It is frozen, or the wait was on an event loop with virtual time: who went by it would wait for ever, or spin.
+    More than a timer is ever early, and half, so that a slow clock is waited for.
+    """
+    return left > _SLACK_S and left > waited / 2
+
+
+def remaining() -> float | None:
+    """Seconds until the deadline in force, 0 or less when it has passed; None without one."""
+    end = current()
+    return None if end is None else end.time_left()
+
+
+class Patience:
+    """For how long a caller may wait who has a deadline; ``None`` instead of one who has none.
+
+    Attributes:
+        given: Seconds that he had at first.
+    """
+
+    __slots__ = ("_end", "_key", "given")
+
+    def __init__(self, key: str, end: Deadline) -> None:
+        """Begin to wait for what is called *key*.
+
+        Raises:
+            NoTimeLeftError: The deadline has passed.
+        """
+        self._key, self._end, self.given = key, end, end.time_left()
+        if self.given <= 0.0:
+            raise NoTimeLeftError(key)
+
+    @classmethod
+    def of(cls, key: str) -> Self | None:
+        """That of the caller."""
+        end = current()
+        return None if end is None else cls(key, end)
+
+    def left(self) -> float:
+        """Seconds, more than 0.
+
+        Raises:
+            DeadlineExceededError: No time is left.
+        """
+        left = self._end.time_left()
+        if left <= 0.0:
+            raise self.lost()
+        return left
+
+    def lost(self) -> DeadlineExceededError:
+        """What to raise when it is."""
+        return DeadlineExceededError(self._key, self.given)
+
+
+def deadline_headers() -> dict[str, str]:
+    """The header that tells the next service how many whole milliseconds are left; none without a deadline."""
+    left = remaining()
+    return {} if left is None else {DEADLINE_HEADER: str(max(0, math.floor(left * 1000)))}
+
+
+def _clock(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not callable(value):
+        raise ConfigError(f"clock must be callable, not {value!r}", attribute.name)
+
+
+@strict
+@attrs.define(eq=False)
+class deadline:  # noqa: N801 - reads as a statement: with deadline(2.0)
+    """Bounds all that is called inside ``with``, in tasks and worker threads too; the earliest of nested ones wins.
+
+    One at a time; of use again after it has been left. Not for a ``with`` that a generator yields in: its consumer
+    would be bounded too.
+
+    Attributes:
+        HEADER: The name of the header that tells the next service.
+        seconds: From when it is entered; 0 or less: the time is up already; None: no bound.
+        clock: Monotonic seconds; a registry's, if that has one of its own.
+    """
+
+    HEADER: ClassVar[str] = DEADLINE_HEADER
+
+    seconds: float | None = attrs.field(validator=number(least=-_MOST_S, most=_MOST_S, optional=True))
+    clock: Callable[[], float] = attrs.field(default=monotonic, kw_only=True, validator=_clock)
+    _entered: bool = attrs.field(default=False, init=False)
+    _end: Deadline | None = attrs.field(default=None, init=False)
+
+    @classmethod
+    def from_header(cls, value: str | bytes | None, *, most: float | None = None,
+                    clock: Callable[[], float] = monotonic) -> Self:
+        """The deadline that a caller sent in DEADLINE_HEADER.
+
+        Args:
+            value: The header's, or None. What is no whole number of at most ten digits is as good as none.
+            most: Seconds, if there is no header or it allows for more; None: no bound then.
+            clock: Monotonic seconds.
+
+        Raises:
+            ConfigError: *most* is out of range.
+        """
+        text = value.decode("latin-1") if isinstance(value, bytes) else value
+        text = text.strip(" \t") if isinstance(text, str) else ""
+        sent = min(int(text) / 1000, _MOST_S) if _DIGITS.fullmatch(text) else None
+        own = cls(most, clock=clock)
+        return own if sent is None or (most is not None and most <= sent) else cls(sent, clock=clock)
+
+    def __enter__(self) -> Self:
+        if self._entered:
+            raise RuntimeError("this deadline has been entered already; make another")
+        if not in_use:
+            in_use.append(None)
+            wrapper_globals["IN_USE"] = True
+        outer, seconds = current(), self.seconds
+        if seconds is not None and (outer is None or seconds < outer.time_left()):
+            end = Deadline(self.clock() + seconds, self.clock, outer)
+            try:
+                _current.set(end)
+            except BaseException:  # a signal handler's, and nobody would give the end back
+                give_back(end)
+                raise
+            self._end = end
+        self._entered = True
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        end, self._end, self._entered = self._end, None, False
+        if end is not None:
+            give_back(end)

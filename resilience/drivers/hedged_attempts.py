@@ -1,0 +1,292 @@
+"""Races: several attempts of one call at once, of which the first to succeed is the answer.
+
+Of a coroutine the first attempt runs where it would without a hedge, in the
+caller's own task. Most calls end before the delay, and pay for a timer only. The
+further attempts are tasks. If one of them succeeds first, the caller's task is
+cancelled as a timeout would cancel it, and the count that Task.cancelling keeps
+tells our cancellation from somebody else's.
+
+The losers are cancelled and waited for: when the call returns nothing of it is
+under way any more, as in a nursery. One that refuses to be cancelled holds up
+the answer, as it would hold up a timeout.
+
+Of a plain function on worker threads each attempt is a job, and the caller waits
+for the first end. Losers cannot be cancelled; the caller leaves them, as a
+timeout does, and they hold their slots until they end.
+
+An attempt that fails while others run decides nothing, but no further one
+begins. If all fail, the first attempt's error is the call's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from ..core.bulkhead import TOKEN
+from ..core.exception_groups import is_interrupt, matches
+from ..errors import BulkheadFullError, CallTimeoutError, DeadlineExceededError
+from .system_clock import waited_clock
+from .workers import Job, ThreadIsolation
+
+Grip = list[list[None]]
+
+
+class Starter(Protocol):
+    """Says when and whether a further attempt begins."""
+
+    def launch_after(self, n: int, now: float) -> float | None:
+        """How long after the *n*-th attempt the next may begin; None: never."""
+        ...
+
+    def afford(self, now: float) -> bool:
+        """Whether the circuit and the budget allow one more; if so it is paid for."""
+        ...
+
+    def refund(self) -> None:
+        """It could not begin after all."""
+        ...
+
+    def began(self, n: int, after: float, now: float) -> None:
+        """The *n*-th attempt has begun."""
+        ...
+
+
+class TaskRace:
+    """The race of one call of a coroutine function; on one loop, in one task.
+
+    Attributes:
+        rivals: The further attempts.
+        primary_cancelled: We have cancelled the first attempt.
+    """
+
+    __slots__ = (
+        "_args",
+        "_cancelling",
+        "_clock",
+        "_failed",
+        "_fn",
+        "_inline",
+        "_kwargs",
+        "_loop",
+        "_starter",
+        "_take",
+        "_task",
+        "_timer",
+        "primary_cancelled",
+        "rivals",
+    )
+
+    def __init__(self, starter: Starter, take: Callable[[Grip], object], clock: Callable[[], float],
+                 fn: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], kwargs: Mapping[str, Any],
+                 after: float) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a hedge needs an asyncio task")
+        self._starter, self._take, self._clock = starter, take, clock
+        self._fn, self._args, self._kwargs = fn, args, kwargs
+        self._task, self._loop, self._cancelling = task, task.get_loop(), task.cancelling()
+        self._inline = True  # the first is under way
+        self._failed = self.primary_cancelled = False
+        self.rivals: list[asyncio.Task[Any]] = []
+        self._timer: asyncio.TimerHandle | None = self._loop.call_later(after, self._launch, after)
+
+    def stop(self) -> None:
+        """The first attempt has ended: no other begins any more."""
+        self._inline = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def won(self) -> None:
+        """The first attempt has succeeded, whatever the others did."""
+        if self.primary_cancelled:
+            self._task.uncancel()
+        await self._clear()
+
+    async def lost(self, error: BaseException) -> bool:
+        """The first attempt has ended with *error*; whether result() has another's answer.
+
+        Raises:
+            CancelledError: Somebody else cancelled the task while the others were waited for.
+        """
+        if is_interrupt(error) and not matches(error, asyncio.CancelledError):
+            for rival in self.rivals:  # the coroutine is being closed, or the process is: nothing can be awaited
+                rival.cancel()
+            return False
+        ours = self.primary_cancelled and self._task.uncancel() <= self._cancelling
+        try:
+            if is_interrupt(error) and not ours:
+                return False
+            while self._best() is None:
+                pending = [rival for rival in self.rivals if not rival.done()]
+                if not pending:
+                    return False
+                await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await self._clear()
+        return True
+
+    def result(self) -> Any:
+        """What the first of the others to succeed returned."""
+        best = self._best()
+        assert best is not None
+        return best.result()
+
+    def _launch(self, after: float) -> None:
+        """The delay is over: begin a further attempt, if that is allowed now."""
+        now, starter = self._clock(), self._starter
+        self._timer = None
+        if self._failed or not starter.afford(now):
+            return
+        taken: Grip = []
+        try:
+            self._take(taken)
+            rival = self._loop.create_task(self._attempt(taken))
+            rival.add_done_callback(lambda task: self._ended(task, taken))
+        except BulkheadFullError:
+            starter.refund()
+            return
+        except BaseException:
+            _release(taken)
+            raise
+        self.rivals.append(rival)
+        n = len(self.rivals) + 1
+        then = starter.launch_after(n, now)
+        if then is not None:
+            self._timer = self._loop.call_later(then, self._launch, then)
+        starter.began(n, after, now)
+
+    async def _attempt(self, taken: Grip) -> Any:
+        try:
+            return await self._fn(*self._args, **self._kwargs)
+        finally:
+            _release(taken)
+
+    def _ended(self, rival: asyncio.Task[Any], taken: Grip) -> None:
+        _release(taken)  # of one that was cancelled before its first step
+        if rival.cancelled():
+            return
+        if rival.exception() is not None:
+            self._failed = True
+        elif self._inline and not self.primary_cancelled:
+            self.primary_cancelled = True
+            self._task.cancel()
+
+    def _best(self) -> asyncio.Task[Any] | None:
+        return next((each for each in self.rivals
+                     if each.done() and not each.cancelled() and each.exception() is None), None)
+
+    async def _clear(self) -> None:
+        """Cancel the others and wait until they have ended, even if we are cancelled meanwhile."""
+        cancelled: asyncio.CancelledError | None = None
+        for rival in self.rivals:
+            rival.cancel()
+        while pending := [rival for rival in self.rivals if not rival.done()]:
+            try:
+                await asyncio.wait(pending)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            try:
+                raise cancelled
+            finally:
+                del cancelled  # no cycle through this frame
+
+
+def _release(taken: Grip) -> None:
+    """Give the slot back, once."""
+    if taken:
+        sack = taken[0]
+        del taken[0]
+        sack += TOKEN
+
+
+class Patience(NamedTuple):
+    """How long a caller waits: *seconds*, or for ever (None); *cut* short by its own caller's deadline."""
+
+    seconds: float | None
+    cut: bool
+
+    def error(self, key: str) -> CallTimeoutError:
+        """What to raise when it has come to an end."""
+        return (DeadlineExceededError if self.cut else CallTimeoutError)(key, self.seconds or 0.0)
+
+
+class JobRace:
+    """The race of one isolated call, whose first attempt has been out for *after* seconds; of one thread."""
+
+    __slots__ = ("_after", "_alive", "_clock", "_due", "_ends", "_failed", "_first", "_isolation", "_n", "_over",
+                 "_patience", "_starter")
+
+    def __init__(self, starter: Starter, isolation: ThreadIsolation, clock: Callable[[], float], first: Job,
+                 after: float, patience: Patience) -> None:
+        self._starter, self._isolation, self._clock = starter, isolation, clock
+        self._first, self._n = first, 1  # attempts that have begun
+        self._alive = [first]  # attempts that have neither ended nor been left
+        self._failed: list[Job] = []
+        self._after: float | None = after
+        self._due = waited_clock()  # when the next may begin, unless there is to be none
+        self._patience = patience
+        self._over = None if patience.seconds is None else self._due - after + patience.seconds
+        self._ends: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        first.tell(self._ends.put)
+
+    def result(self) -> Any:
+        """What the first attempt to succeed returned.
+
+        Raises:
+            CallTimeoutError: None did within the timeout; DeadlineExceededError: within the caller's deadline.
+            BaseException: What the first attempt raised, if all failed.
+        """
+        try:
+            while self._alive:
+                if self._after is not None and waited_clock() >= self._due:
+                    self._launch(self._after)
+                job = self._next()
+                if job is None:
+                    continue
+                self._alive.remove(job)
+                if job.error is None:
+                    return job.outcome()
+                self._failed.append(job)
+                self._after = None
+        finally:
+            for each in self._alive:
+                each.leave()
+        if self._first not in self._failed:
+            raise self._patience.error(self._isolation.key)
+        return self._first.outcome()
+
+    def _next(self) -> Job | None:
+        """The next attempt to end; None: the time of something has come, or it ended twice."""
+        left = [each - waited_clock() for each in (self._due if self._after is not None else None, self._over)
+                if each is not None]
+        try:
+            job = self._ends.get(timeout=max(0.0, min(left)) if left else None)
+        except queue.Empty:
+            if self._over is not None and waited_clock() >= self._over:
+                self._alive = [each for each in self._alive if not each.leave()]
+                self._over = None  # who could not be left has ended
+            return None
+        return job if job in self._alive else None
+
+    def _launch(self, after: float) -> None:
+        """Begin a further attempt, if that is allowed now."""
+        now, starter = self._clock(), self._starter
+        self._after = None
+        if not starter.afford(now):
+            return
+        try:
+            job = self._isolation.again(self._first, now)
+        except BulkheadFullError:
+            starter.refund()
+            return
+        self._alive.append(job)
+        job.tell(self._ends.put)
+        self._n += 1
+        self._after = starter.launch_after(self._n, now)
+        self._due = waited_clock() + (self._after or 0.0)
+        starter.began(self._n, after, now)

@@ -1,0 +1,92 @@
+"""Lines: how callers wait for their turn under a rate limit.
+
+The machine (core.rate_limit) says how long to sleep, and calls ``wake`` when that has changed:
+somebody burst_tolerance has given up, or the limit was changed. Whoever is cancelled or
+interrupted while waiting gives up too, and whoever's turn comes after the caller's
+deadline does not wait, or waits no longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from ..core.rate_limit import RateLimiter
+from ..core.rate_line import Reservation
+from ..errors import RateLimitedError
+from .deadline_context import in_use, shortened, waited_in_vain
+
+
+class RateLimitWaiter:
+    """The waiting of one command's callers. Every method may be called from any thread.
+
+    A clock with a ``sleep`` of its own (ManualClock) passes the time by that. By one that stands still while the
+    caller waits (a frozen one; a real one, where the loop's is virtual) he goes on when he has waited once.
+    """
+
+    __slots__ = ("_clock", "_key", "_limiter", "_own_sleep")
+
+    def __init__(self, limiter: RateLimiter, *, key: str, clock: Callable[[], float]) -> None:
+        self._limiter, self._key, self._clock = limiter, key, clock
+        self._own_sleep: Callable[[float], None] | None = getattr(clock, "sleep", None)
+
+    def wait(self, turn: Reservation) -> None:
+        """Wait in the caller's thread.
+
+        Raises:
+            RateLimitedError: The turn comes after the caller's deadline, or, since the limit was changed, too late.
+        """
+        try:
+            woken = threading.Event()
+            turn.wake = woken.set
+            while (left := self._left(turn)) > 0:
+                if self._own_sleep is not None:
+                    self._own_sleep(left)
+                    continue
+                if not woken.wait(left) and waited_in_vain(left, self._left(turn)):
+                    return
+                woken.clear()
+        except BaseException:
+            self._limiter.withdraw(turn, self._clock())
+            raise
+
+    async def wait_async(self, turn: Reservation) -> None:
+        """Wait in the running task.
+
+        Raises:
+            RateLimitedError: The turn comes after the caller's deadline, or, since the limit was changed, too late.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            woken = asyncio.Event()
+            turn.wake = lambda: loop.call_soon_threadsafe(woken.set)
+            while (left := self._left(turn)) > 0:
+                if self._own_sleep is not None:
+                    self._own_sleep(left)
+                    await asyncio.sleep(0)
+                    continue
+                over: list[None] = []
+                timer = loop.call_later(left, _end, over, woken)
+                try:
+                    await woken.wait()
+                finally:
+                    timer.cancel()
+                if over and waited_in_vain(left, self._left(turn)):
+                    return
+                woken.clear()
+        except BaseException:
+            self._limiter.withdraw(turn, self._clock())
+            raise
+
+    def _left(self, turn: Reservation) -> float:
+        now = self._clock()
+        left = self._limiter.look(turn, now)
+        if left > 0 and in_use and shortened(turn.at - now) is not None:
+            raise RateLimitedError(self._key, turn.at - now)
+        return left
+
+
+def _end(over: list[None], woken: asyncio.Event) -> None:
+    over.append(None)
+    woken.set()

@@ -1,0 +1,319 @@
+"""CallAccounting: what a call that did not simply succeed means for counts, events and fallback.
+
+One per guarded function, since ``ignore`` and the fallback belong to the
+function. The compiled wrapper asks it two things: how an exception is to be
+weighed (classify), and, last of all, whether a fallback shall answer (should_fall_back).
+Accounting follows Hystrix: exceptions_thrown = bad_request + fallback_failure +
+fallback_rejection + fallback_missing.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from ..core.bulkhead import Bulkhead, Slots
+from ..core.callbacks import came_of_callback
+from ..core.circuit import Circuit
+from ..core.events import CallFailed, CallRejected
+from ..core.exception_copy import traceback_of
+from ..core.exception_groups import holds, is_a, is_group, is_interrupt, matches, parts
+from ..core.failures import Failures
+from ..core.fallback import Fallback
+from ..core.outcome import (
+    CANCELLED,
+    CUT_SHORT,
+    FAILURE,
+    IGNORED,
+    REJECTED,
+    SUCCESS,
+    TIMEOUT,
+    Event,
+    event_name,
+)
+from ..core.rate_limit import RateLimiter
+from ..drivers.admission_waiter import AdmissionWaiter
+from ..drivers.deadline_context import deadline_expired
+from ..drivers.hedged_attempts import JobRace
+from ..drivers.workers import Job, ThreadIsolation
+from ..errors import (
+    BadRequestError,
+    BulkheadFullError,
+    CallTimeoutError,
+    CircuitOpenError,
+    DeadlineExceededError,
+    FallbackRejectedError,
+    NoTimeLeftError,
+    ResilienceError,
+)
+from ..metrics.recorder import Recorder
+from .callables import TRANSPARENT_FRAMES, is_transparent, transparent_frame
+from .emitter import Emitter
+
+#: The event under which each Outcome of a call that ran is counted.
+EVENT_OF: dict[int, int] = {
+    SUCCESS: int(Event.SUCCESS),
+    FAILURE: int(Event.FAILURE),
+    TIMEOUT: int(Event.TIMEOUT),
+    IGNORED: int(Event.BAD_REQUEST),
+    CANCELLED: int(Event.CANCELLED),
+    CUT_SHORT: int(Event.TIMEOUT),
+}
+
+_SHORT_CIRCUITED = int(Event.SHORT_CIRCUITED)
+_BAD_REQUEST, _CANCELLED = int(Event.BAD_REQUEST), int(Event.CANCELLED)
+_THROWN, _MISSING = int(Event.EXCEPTIONS_THROWN), int(Event.FALLBACK_MISSING)
+_FALLBACK_SUCCESS, _FALLBACK_FAILURE = int(Event.FALLBACK_SUCCESS), int(Event.FALLBACK_FAILURE)
+_FALLBACK_REJECTION, _EMIT, _FALLBACK_EMIT = int(Event.FALLBACK_REJECTION), int(Event.EMIT), int(Event.FALLBACK_EMIT)
+_RETRY = int(Event.RETRY)
+# What stands between a wrapper and its function on a worker, or a gate's callback.
+for _each in (ThreadIsolation.wait, Job.outcome, Job.run, JobRace.result, RateLimiter.reserve, AdmissionWaiter.take,
+              AdmissionWaiter.wait, AdmissionWaiter.wait_async, AdmissionWaiter.level):
+    transparent_frame(_each)
+_NO_TIME_LEFT, _RATE_LIMITED = int(Event.NO_TIME_LEFT), int(Event.RATE_LIMITED)
+_RAN = frozenset(EVENT_OF.values())
+#: Of several that a group's parts amount to, what the group does: the first of these.
+_GRAVEST = (FAILURE, TIMEOUT, CUT_SHORT, CANCELLED, IGNORED)
+
+
+class CallAccounting:
+    """The accounts of one guarded function."""
+
+    __slots__ = ("_clock", "_emitter", "_failures", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots",
+                 "_special", "_wants_error")
+
+    def __init__(self, *, key: str, group: str, clock: Callable[[], float], recorder: Recorder, emitter: Emitter,
+                 failures: Failures, fallback: Fallback | None, ignore: tuple[type[Exception], ...]) -> None:
+        self._key, self._group, self._clock = key, group, clock
+        self._recorder, self._emitter, self._failures = recorder, emitter, failures
+        self._fallback = fallback
+        self._wants_error = fallback is not None and fallback.wants_error()
+        self._slots = Slots(Bulkhead(fallback.max_concurrent), key=key) if fallback is not None else None
+        self._ignore: tuple[type[Exception], ...] = (BadRequestError, *ignore)
+        self._special = (BaseExceptionGroup, CallTimeoutError, NoTimeLeftError, concurrent.futures.CancelledError,
+                         *self._ignore)
+
+    def classify(self, error: BaseException) -> int:
+        """The Outcome of a call that ran and raised *error*; of a group, the gravest of its parts.
+
+        A failure is noted, before the circuit hears of it.
+        """
+        kind = type(error)
+        if issubclass(kind, self._special) or not issubclass(kind, Exception):
+            outcome = self._judge(error)
+            if outcome not in (FAILURE, TIMEOUT) and not (outcome == CUT_SHORT and self._was_slow(error)):
+                return outcome
+        elif (kind is TypeError and _never_began(error)) or came_of_callback(error, TRANSPARENT_FRAMES):
+            return IGNORED
+        else:
+            outcome = FAILURE
+        self._failures.note(error, self._clock())
+        return outcome
+
+    def _judge(self, error: BaseException) -> int:
+        """The Outcome of what may be no failure."""
+        if is_interrupt(error):
+            return CANCELLED
+        if came_of_callback(error, TRANSPARENT_FRAMES):
+            return IGNORED
+        found = {self._outcome(part) for part in parts(error, self._ignore)}
+        return next(each for each in _GRAVEST if each in found)
+
+    def _was_slow(self, error: BaseException) -> bool:
+        """Whether a call that its caller's deadline cut short had as long as a slow call takes."""
+        return (is_a(error, DeadlineExceededError) and _key_of(error) == self._key
+                and error.timeout >= self._failures.with_deadlines_s)  # type: ignore[attr-defined]
+
+    def _outcome(self, error: BaseException) -> int:
+        """The Outcome of a call, or of a part of it, that raised *error*."""
+        if is_a(error, concurrent.futures.CancelledError):
+            return CANCELLED
+        if is_a(error, CallTimeoutError) and _key_of(error) == self._key:
+            return CUT_SHORT if is_a(error, DeadlineExceededError) else TIMEOUT
+        if deadline_expired(error):
+            return CUT_SHORT  # of a call inside, by the deadline of our own caller
+        return IGNORED if is_a(error, self._ignore) else FAILURE
+
+    def true_event(self, error: BaseException, event: int) -> int:
+        """What a call is to be counted as that ended with *error*, when the wrapper takes it for *event*.
+
+        The wrapper names the gate that it was at. What was raised there may have been an interrupt, or a mistake in a
+        function of the user that the gate called, which is as a bad request: nobody refused the call, nobody failed.
+        """
+        if event in _RAN:  # classify() has said so
+            return event
+        if is_interrupt(error):
+            return _CANCELLED
+        if event == _NO_TIME_LEFT:
+            return event
+        refused = is_a(error, ResilienceError) and not came_of_callback(error, TRANSPARENT_FRAMES)
+        return event if refused else _BAD_REQUEST
+
+    def weighing(self, settle: Callable[..., None]) -> Callable[..., None]:
+        """*settle* of a circuit, for wrappers that take whatever a gate raises for a refusal.
+
+        A circuit may be told to count those; a mistake in the gate's callback is none.
+        """
+
+        def weigh(permit: Any, outcome: int, started: float, now: float) -> None:
+            if outcome == REJECTED:
+                error = sys.exception()
+                if error is not None and self.true_event(error, _RATE_LIMITED) == _BAD_REQUEST:
+                    outcome = IGNORED
+            settle(permit, outcome, started, now)
+
+        return weigh
+
+    def blames_caller(self, error: BaseException) -> bool:
+        """Whether a group of errors holds a mistake of the caller, which no further attempt would mend."""
+        return is_group(error) and holds(error, self._ignore)
+
+    def refusal(self, permit: Any, now: float) -> CircuitOpenError:
+        """Count a call refused by an open circuit, for a function without a fallback; what to raise."""
+        recorder = self._recorder
+        if now < recorder.edge:
+            recorder.bump_refused()
+        else:
+            recorder.refused(now)
+        refusal = CircuitOpenError(self._key, permit.until - now, permit.standing, self._failures.last, now)
+        if CallRejected in self._emitter.listeners:
+            self._tell(refusal, _SHORT_CIRCUITED, now, now)
+        return refusal
+
+    def belated(self, now: float) -> NoTimeLeftError:
+        """What to raise for a call whose caller's deadline has passed; should_fall_back() counts it."""
+        return NoTimeLeftError(self._key)
+
+    def refused_belated(self, now: float) -> NoTimeLeftError:
+        """As belated(), for a function with neither fallback nor retry: counts it."""
+        error = self.belated(now)
+        self._tell(error, _NO_TIME_LEFT, now, now)
+        self._recorder.count((_NO_TIME_LEFT, _MISSING, _THROWN), now)
+        return error
+
+    def admission(self, circuit: Circuit) -> Callable[[float], Any]:
+        """circuit.acquire for a function without a fallback: counts a refusal before it raises it."""
+
+        def admit(now: float) -> Any:
+            try:
+                return circuit.acquire(now)
+            except CircuitOpenError as refusal:
+                self._recorder.refused(now)
+                if CallRejected in self._emitter.listeners:
+                    self._tell(refusal, _SHORT_CIRCUITED, now, now)
+                raise
+
+        return admit
+
+    def should_fall_back(self, error: BaseException, event: int, started: float, items: int = 0) -> bool:
+        """Count a call that ended with *error* as *event*; whether the fallback shall answer for it.
+
+        A generator that has yielded *items* already is past being answered for.
+        """
+        now = self._clock()
+        event = self.true_event(error, event)
+        if event == _CANCELLED:
+            self._count((event,), event, started, now)
+            return False
+        if event == _BAD_REQUEST:
+            self._count((event, _THROWN), event, started, now)
+            return False
+        self._tell(error, event, started, now)
+        fallback = self._fallback
+        if fallback is None or items or not (issubclass(type(error), fallback.on) or matches(error, fallback.on)):
+            self._count((event, _MISSING, _THROWN), event, started, now)
+            return False
+        self._count((event,), event, started, now)
+        return True
+
+    def retried(self, error: BaseException, event: int, started: float, now: float) -> None:
+        """Count an attempt that ended with *error* as *event* and is followed by another."""
+        if event not in _RAN:
+            self._note_refusal(error, event, now)
+        self._count((event, _RETRY), event, started, now)
+
+    def begin_fallback(self, error: BaseException, taken: list[list[None]]) -> None:
+        """Take a fallback's slot, noted in *taken* as by Slots.take(); fallback_ended() must follow, raised or not.
+
+        Raises:
+            FallbackRejectedError: Too many run already.
+        """
+        assert self._slots is not None
+        try:
+            self._slots.take(taken)
+        except BulkheadFullError:
+            self._recorder.count((_FALLBACK_REJECTION, _THROWN), self._clock())
+            raise FallbackRejectedError(self._key) from error
+
+    def arguments(self, error: BaseException, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The keyword arguments for the fallback."""
+        return {**kwargs, "error": error} if self._wants_error else kwargs
+
+    def fallback_ended(self, error: BaseException | None, taken: list[list[None]], emitted: int = 0) -> None:
+        """Count how the fallback ended: with its answer (None) or an *error*, after *emitted* items of a generator.
+
+        Its slot has been given back already. With an empty *taken* it never began.
+        """
+        now = self._clock()
+        if not taken and error is not None and not is_interrupt(error):
+            return  # refused, and counted so
+        if emitted:
+            self._recorder.count((_FALLBACK_EMIT,), now, emitted)
+        if error is None:
+            self._recorder.count((_FALLBACK_SUCCESS,), now)
+        elif is_interrupt(error) or is_a(error, concurrent.futures.CancelledError):
+            self._recorder.count((_CANCELLED,), now)
+        else:
+            self._recorder.count((_FALLBACK_FAILURE, _THROWN), now)
+
+    def emitted(self, items: int) -> None:
+        """A generator yielded so many *items*."""
+        if items:
+            self._recorder.count((_EMIT,), self._clock(), items)
+
+    def renew(self) -> None:
+        """Start over in a forked child."""
+        if self._slots is not None:
+            self._slots.renew()
+
+    def _note_refusal(self, error: BaseException, event: int, now: float) -> None:
+        """Note an inner policy's refusal if the breaker counts those as failures."""
+        if self._failures.with_refusals and event not in (_SHORT_CIRCUITED, _NO_TIME_LEFT):
+            self._failures.note(error, now)
+
+    def _count(self, events: tuple[int, ...], event: int, started: float, now: float) -> None:
+        if event in _RAN:
+            self._recorder.ran(events, started, now)
+        else:
+            self._recorder.count(events, now)
+
+    def _tell(self, error: BaseException, event: int, started: float, now: float) -> None:
+        emitter, name = self._emitter, event_name(event)
+        if event in _RAN:
+            if emitter.wanted(CallFailed):
+                emitter.emit(CallFailed(self._key, self._group, name, error, now - started, now))
+            return
+        self._note_refusal(error, event, now)
+        if emitter.wanted(CallRejected):
+            emitter.emit(CallRejected(self._key, self._group, name, error, now))
+
+
+def _key_of(error: BaseException) -> Any:
+    """The key in an error of ours; a user's class may be derived from it, and answer in any way."""
+    try:
+        return error.key  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001 - then it is not this command's own
+        return None
+
+
+def _never_began(error: BaseException) -> bool:
+    """Whether *error*, a TypeError, says that the call's arguments do not fit: the caller's mistake."""
+    trace = traceback_of(error)
+    while trace is not None and trace.tb_next is not None:  # below the wrapper's own frame are none but ours
+        trace = trace.tb_next
+        code = trace.tb_frame.f_code
+        if not is_transparent(code):
+            return False  # a line of the function ran
+    return True

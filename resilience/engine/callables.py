@@ -1,0 +1,143 @@
+"""Binding: what a function is, so that its wrapper can look and run the same.
+
+Plain functions become plain functions, which bind to instances by themselves.
+What is under a classmethod or staticmethod is guarded, and put back under it. A
+callable object, a partial or a bound method becomes a wrapt proxy, which still is
+what it was to isinstance, inspect and attribute access. wrapt stands only there:
+its empty wrapper alone would double the price of a plain function's guard.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import wrapt
+
+from .wrapper_spec import Flavour
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+#: Where a wrapper keeps its Guard; functools.wraps copies it along, hence Guard.wrapper.
+GUARD = "__resilience_guard__"
+
+
+class GuardedCallable(wrapt.CallableObjectProxy[Any]):  # type: ignore[misc,unused-ignore]
+    """A callable object whose calls go through a compiled wrapper."""
+
+    def __init__(self, wrapped: Any, guarded: Callable[..., Any]) -> None:
+        super().__init__(wrapped)
+        self._self_guarded = guarded
+
+    if not TYPE_CHECKING:
+
+        @property
+        def __call__(self) -> Any:
+            """The compiled wrapper: inspect asks ``__call__`` too whether it is a coroutine function."""
+            return self._self_guarded
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Bind as the callable itself does: what functools.lru_cache makes is a method, a partial is none."""
+        bind = getattr(type(self.__wrapped__), "__get__", None)
+        if instance is None or bind is None or bind(self.__wrapped__, instance, owner) is self.__wrapped__:
+            return self
+        return types.MethodType(self, instance)
+
+    def __copy__(self) -> GuardedCallable:
+        return self  # as a function is its own copy
+
+    def __deepcopy__(self, memo: Any) -> GuardedCallable:
+        return self
+
+    @property
+    def resilience(self) -> Any:
+        """The command; see resilience.Command."""
+        return self._self_guarded.resilience  # type: ignore[attr-defined]
+
+
+def check_guardable(fn: object, what: str) -> None:
+    """Raise TypeError, saying what to do instead, for what cannot be guarded."""
+    if isinstance(fn, property):
+        raise TypeError(f"{what} guards calls, and a property is none; put it below @property, on the getter")
+    if isinstance(fn, type):
+        raise TypeError(f"{what} guards calls, not classes such as {fn.__qualname__}; decorate its methods")
+    if not callable(fn) and not isinstance(fn, (classmethod, staticmethod)):
+        raise TypeError(f"{what} guards callables; {fn!r} of type {type(fn).__name__} is not callable")
+
+
+def flavour_of(fn: Callable[..., Any]) -> Flavour:
+    """How calling *fn* runs."""
+    for target in (fn, getattr(fn, "__call__", None)):  # noqa: B004 - an object's own __call__, not whether it has one
+        if target is None:
+            continue
+        if _says(inspect.isasyncgenfunction, target):
+            return Flavour.ASYNC_GENERATOR
+        if _says(inspect.iscoroutinefunction, target) or _is_awaitable_generator(target):
+            return Flavour.ASYNC
+        if _says(inspect.isgeneratorfunction, target):
+            return Flavour.GENERATOR
+    return Flavour.SYNC
+
+
+def _says(question: Callable[[object], bool], target: object) -> bool:
+    """Ask inspect, which reads an object's annotations to tell whether it is like a function; these may fail."""
+    try:
+        return question(target)
+    except Exception:  # noqa: BLE001 - whatever an annotation raises
+        return False
+
+
+def _is_awaitable_generator(fn: object) -> bool:
+    """Whether types.coroutine made it."""
+    code = getattr(fn, "__code__", None)
+    return isinstance(code, types.CodeType) and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+
+
+#: Code by its id: codes are equal that look the same, and to hash one takes longer than all else here.
+TRANSPARENT_FRAMES: dict[int, types.CodeType] = {}
+
+
+def transparent_frame(function: _Function) -> _Function:
+    """Mark what our own code puts between a wrapper and its function; see is_transparent()."""
+    TRANSPARENT_FRAMES[id(function.__code__)] = function.__code__
+    return function
+
+
+def is_transparent(code: types.CodeType) -> bool:
+    """Whether a frame of this code is none of the user's."""
+    return id(code) in TRANSPARENT_FRAMES
+
+
+def name_of(fn: Callable[..., Any]) -> tuple[str, str]:
+    """Module and qualified name, also of partials, bound methods and callable objects."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    named = fn if hasattr(fn, "__qualname__") else type(fn)
+    return getattr(named, "__module__", None) or "builtins", named.__qualname__
+
+
+_ANNOTATIONS = tuple(name for name in functools.WRAPPER_ASSIGNMENTS if name.startswith("__annot"))
+_LOOKS = tuple(name for name in functools.WRAPPER_ASSIGNMENTS if name not in _ANNOTATIONS)
+
+
+def look_like(wrapper: Callable[..., Any], fn: Callable[..., Any]) -> Callable[..., Any]:
+    """functools.update_wrapper(), for a *fn* too whose annotations cannot be had."""
+    functools.update_wrapper(wrapper, fn, assigned=_LOOKS)
+    for name in _ANNOTATIONS:
+        try:
+            setattr(wrapper, name, getattr(fn, name))
+        except Exception:  # noqa: BLE001, S110 - an object computes them, and fails; nothing here needs them
+            pass
+    return wrapper
+
+
+def wrap_like(guarded: Callable[..., Any], fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Make the compiled wrapper look like *fn*."""
+    look_like(guarded, fn)
+    guarded.__dict__.pop(GUARD, None)
+    if isinstance(fn, types.FunctionType):
+        return guarded
+    return GuardedCallable(fn, guarded)

@@ -1,0 +1,176 @@
+"""Running a fallback, for each flavour of function; the ledger is told how it ended.
+
+Its slot is given back by a statement of its own, before any call that a signal
+handler's exception could follow; see core.bulkhead.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from typing import Any
+
+from ..core.bulkhead import TOKEN
+from ..core.fallback import Fallback, takes_error
+from ..errors import ConfigError
+from .call_accounting import CallAccounting
+from .callables import flavour_of
+from .wrapper_spec import Flavour
+
+_Args = tuple[Any, ...]
+_Kwargs = dict[str, Any]
+
+
+def fallback_runner(fallback: Fallback, accounting: CallAccounting, flavour: Flavour,
+                    fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that answers for a failed call of *fn*: ``fall_back(error, args, kwargs)``.
+
+    Raises:
+        ConfigError: The fallback is a coroutine function, and the call is not; or both have a parameter ``error``.
+    """
+    function = fallback.function
+    if fallback.wants_error() and takes_error(fn):
+        raise ConfigError("the function and its fallback both have a parameter named error, which is how a fallback "
+                          "asks for the exception; rename one of them", "fallback")
+    if not flavour.is_async and flavour_of(function).is_async:
+        raise ConfigError(f"the fallback {function!r} is asynchronous but the function is not: nobody would await it",
+                          "fallback")
+    return _MAKERS[flavour](function, accounting)
+
+
+def _sync(function: Callable[..., Any], accounting: CallAccounting) -> Callable[..., Any]:
+    def fall_back(error: BaseException, args: _Args, kwargs: _Kwargs) -> Any:
+        taken: list[list[None]] = []
+        try:
+            accounting.begin_fallback(error, taken)
+            result = function(*args, **accounting.arguments(error, kwargs))
+        except BaseException as failure:
+            if taken:
+                taken[0] += TOKEN
+            accounting.fallback_ended(failure, taken)
+            raise
+        taken[0] += TOKEN
+        accounting.fallback_ended(None, taken)
+        return result
+
+    return fall_back
+
+
+def _async(function: Callable[..., Any], accounting: CallAccounting) -> Callable[..., Any]:
+    async def fall_back(error: BaseException, args: _Args, kwargs: _Kwargs) -> Any:
+        taken: list[list[None]] = []
+        try:
+            accounting.begin_fallback(error, taken)
+            result = function(*args, **accounting.arguments(error, kwargs))
+            if inspect.isawaitable(result):
+                result = await result
+        except BaseException as failure:
+            if taken:
+                taken[0] += TOKEN
+            accounting.fallback_ended(failure, taken)
+            raise
+        taken[0] += TOKEN
+        accounting.fallback_ended(None, taken)
+        return result
+
+    return fall_back
+
+
+def _generator(function: Callable[..., Any], accounting: CallAccounting) -> Callable[..., Any]:
+    def fall_back(error: BaseException, args: _Args, kwargs: _Kwargs) -> Generator[Any, Any, Any]:
+        answer = None
+        taken: list[list[None]] = []
+        try:
+            accounting.begin_fallback(error, taken)
+            answer = _Counted(function(*args, **accounting.arguments(error, kwargs)))
+            result = yield from answer
+        except BaseException as failure:
+            if taken:
+                taken[0] += TOKEN
+            accounting.fallback_ended(failure, taken, answer.items if answer is not None else 0)
+            raise
+        taken[0] += TOKEN
+        accounting.fallback_ended(None, taken, answer.items)
+        return result
+
+    return fall_back
+
+
+class _Counted:
+    """A fallback's iterator, generator or not, for ``yield from``; counts what it yields."""
+
+    __slots__ = ("_answer", "items")
+
+    def __init__(self, answer: Iterable[Any]) -> None:
+        self._answer: Any = iter(answer)
+        self.items = 0
+
+    def __iter__(self) -> _Counted:
+        return self
+
+    def __next__(self) -> Any:
+        item = next(self._answer)
+        self.items += 1
+        return item
+
+    def send(self, value: Any) -> Any:
+        """As a generator's."""
+        item = self._answer.send(value)
+        self.items += 1
+        return item
+
+    def throw(self, error: BaseException) -> Any:
+        """As a generator's; what is no generator handles nothing."""
+        if not hasattr(self._answer, "throw"):
+            raise error
+        item = self._answer.throw(error)
+        self.items += 1
+        return item
+
+    def close(self) -> None:
+        """As a generator's."""
+        if hasattr(self._answer, "close"):
+            self._answer.close()
+
+
+def _async_generator(function: Callable[..., Any], accounting: CallAccounting) -> Callable[..., Any]:
+    async def fall_back(error: BaseException, args: _Args, kwargs: _Kwargs) -> AsyncIterator[Any]:
+        items = 0
+        taken: list[list[None]] = []
+        try:
+            accounting.begin_fallback(error, taken)
+            answer: Any = function(*args, **accounting.arguments(error, kwargs))
+            if inspect.isawaitable(answer):
+                answer = await answer
+            if not hasattr(answer, "__aiter__"):
+                answer = _asynchronous(answer)
+            try:
+                async for item in answer:
+                    items += 1
+                    yield item
+            finally:
+                if hasattr(answer, "aclose"):
+                    await answer.aclose()
+        except BaseException as failure:
+            if taken:
+                taken[0] += TOKEN
+            accounting.fallback_ended(failure, taken, items)
+            raise
+        taken[0] += TOKEN
+        accounting.fallback_ended(None, taken, items)
+
+    return fall_back
+
+
+async def _asynchronous(answer: Iterable[Any]) -> AsyncIterator[Any]:
+    for item in answer:
+        yield item
+
+
+_MAKERS: dict[Flavour, Callable[[Callable[..., Any], CallAccounting], Callable[..., Any]]] = {
+    Flavour.SYNC: _sync,
+    Flavour.THREAD: _sync,
+    Flavour.ASYNC: _async,
+    Flavour.GENERATOR: _generator,
+    Flavour.ASYNC_GENERATOR: _async_generator,
+}

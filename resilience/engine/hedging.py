@@ -1,0 +1,125 @@
+"""Hedging: one command's hedges, as its functions ask for them.
+
+A hedge stands below everything but chaos, so what it is given in place of a
+function is what the wrapper calls: breaker, statistics and timeout see one call,
+however many attempts it took. Each further attempt is real work all the same: it
+takes a slot of the bulkhead, is paid for by the group's budget, and is not begun
+while the circuit is not closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+
+from ..core.budget import Budget
+from ..core.bulkhead import Slots
+from ..core.circuit import Circuit
+from ..core.events import CallHedged, State
+from ..core.hedge import Racer
+from ..core.outcome import Event
+from ..drivers.deadline_context import in_use, shortened
+from ..drivers.hedged_attempts import JobRace, Patience, TaskRace
+from ..drivers.workers import Job
+from ..metrics.recorder import Recorder
+from .callables import transparent_frame
+from .emitter import Emitter
+
+_HEDGE: Final = (int(Event.HEDGE),)
+_NOT_CLOSED: Final = (State.OPEN, State.HALF_OPEN, State.FORCED_OPEN)
+
+
+@attrs.define
+class HedgePolicy:
+    """What is in force for a command; ``budget`` is replaced by configure()."""
+
+    racer: Racer
+    budget: Budget | None
+
+
+class Hedging:
+    """The hedges of one function. Every method may be called from any thread."""
+
+    def __init__(self, held: HedgePolicy, *, key: str, group: str, clock: Callable[[], float], slots: Slots,
+                 circuit: Circuit | None, recorder: Recorder, emitter: Emitter, deposits: bool) -> None:
+        """Make one; *deposits* says whether calls count towards the budget here, for no retry above does it."""
+        self._held, self._key, self._group, self._clock = held, key, group, clock
+        self._slots, self._circuit = slots, circuit
+        self._recorder, self._emitter, self._deposits = recorder, emitter, deposits
+
+    # -- what races ask
+
+    def launch_after(self, n: int, now: float) -> float | None:
+        """How long after the *n*-th attempt the next may begin; None: never."""
+        return self._held.racer.launch_after(n, now)
+
+    def afford(self, now: float) -> bool:
+        """Whether the circuit and the budget allow one more attempt; if so it is paid for."""
+        circuit, budget = self._circuit, self._held.budget
+        if circuit is not None and circuit.state in _NOT_CLOSED:
+            return False
+        return budget is None or budget.withdraw(now)
+
+    def refund(self) -> None:
+        """It could not begin after all."""
+        budget = self._held.budget
+        if budget is not None:
+            budget.refund()
+
+    def began(self, n: int, after: float, now: float) -> None:
+        """The *n*-th attempt has begun."""
+        self._recorder.count(_HEDGE, now)
+        if self._emitter.wanted(CallHedged):
+            self._emitter.emit(CallHedged(self._key, self._group, n, after, now))
+
+    # -- what wrappers call
+
+    def over(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """What to call instead of the coroutine function *fn*."""
+        begin, clock, take = self._begin, self._clock, self._slots.take
+
+        @transparent_frame
+        async def hedged(*args: Any, **kwargs: Any) -> Any:
+            after = begin(clock())
+            if after is None:
+                return await fn(*args, **kwargs)
+            race = TaskRace(self, take, clock, fn, args, kwargs, after)
+            try:
+                result = await fn(*args, **kwargs)
+            except BaseException as error:
+                race.stop()
+                if not await race.lost(error):
+                    raise
+                return race.result()
+            race.stop()
+            if race.rivals:
+                await race.won()
+            return result
+
+        return hedged
+
+    @transparent_frame
+    def wait(self, job: Job) -> Any:
+        """The result of a call that was submitted as *job*, or of another attempt; see ThreadIsolation.wait()."""
+        isolation = job.home
+        try:
+            after, timeout = self._begin(self._clock()), isolation.timeout
+            left = shortened(timeout) if in_use and timeout is not None else None  # a deadline alone ends no work
+            patience = Patience(timeout, False) if left is None else Patience(left, True)
+            if after is not None and (patience.seconds is None or after < patience.seconds):
+                if job.wait(after):
+                    return job.outcome()
+                return JobRace(self, isolation, self._clock, job, after, patience).result()
+        except BaseException:
+            job.leave()
+            raise
+        return isolation.wait(job)
+
+    def _begin(self, now: float) -> float | None:
+        """A call begins: how long until its second attempt may."""
+        budget = self._held.budget
+        if self._deposits and budget is not None:
+            budget.deposit(now)
+        return self._held.racer.launch_after(1, now)

@@ -1,0 +1,212 @@
+"""Kit: everything that the library knows of one policy, as one row.
+
+A policy's kit stands in one file with its texts. Compiler, runtime, settings, decorators, configuration file, schema,
+testing kit, telemetry and the tables of the documentation are loops over kits; none of them knows a policy by name.
+
+A policy that admits calls and hears how they end is a *gate*. What a gate does to a call is said by a GateText, in two
+ways with one meaning: ``plain`` calls the machine's methods, and is the specification; ``written_out`` does the same
+inline, where a measurement pays for it. A gate without a text of its own (a user's) is run by its machine's
+``acquire(now, call)`` and ``settle(permit, outcome, started, now)``. Policies of the other shapes (loop, bound, race,
+fallback, store) have their place in the template, and only bind names or stand in for the function.
+
+What a text may use: ``started`` (when the call began), ``args`` and ``kwargs``; after the call ``now`` and ``outcome``;
+``error`` where it failed; ``held`` and ``sack`` (its slot); ``event``, which it sets before it may refuse, to the event
+that a refusal is counted as; and the names that the kit's ``install`` binds. A name that nobody binds is an error at
+decoration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ..errors import ConfigError
+from .wrapper_spec import Flavour
+
+if TYPE_CHECKING:
+    from .command_runtime import CommandRuntime
+    from .site import Site
+
+#: What is left to do outside of the registry's lock after a change: a circuit's listeners are called there.
+Afterwards = Callable[[], None]
+
+
+def _stays(machine: Any, now: float) -> None:
+    """The machine keeps nothing between calls."""
+
+
+def _everywhere(policy: Any, flavour: Flavour) -> Any:
+    """It reaches functions of every flavour."""
+    return policy
+
+
+def _binds_nothing(site: Site, policy: Any, machine: Any) -> None:
+    """Its place in the template is all that it needs."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Weigh:
+    """How a good result is counted where that is left to a gate: text.
+
+    Attributes:
+        healthy: Whether all is well and counting is all there is to do; "": ``otherwise`` is always done.
+        full: Whether it is time to reckon what has been counted so far.
+        otherwise: What to do if not all is well.
+    """
+
+    healthy: str
+    full: str
+    otherwise: str
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class GateText:
+    """What one gate adds to the text of a wrapper. Everything may be left out.
+
+    Attributes:
+        ask: Of the gate that is asked before all others: sets its permit, or raises.
+        ask_or_raise: The same where nobody above answers for a refusal, so that it may be raised at once, counted.
+        first: Before the gates are asked: what their texts need.
+        enter: The call begins; nothing can refuse it any more but the gates below.
+        acquire: Sets its permit or raises; ``{await_}`` stands for an ``await`` in asynchronous functions.
+        takes_slot: ``acquire`` sets ``held`` and ``sack``, which a call on a worker thread does elsewhere.
+        give_back: Gives the slot back after a good result; no call may stand in it (core.bulkhead).
+        give_back_held: The same after an error.
+        refused: A gate below refused the call, or it was interrupted on the way.
+        leave: Of what ``enter`` did, after an error or where something follows that must not be interrupted.
+        leave_last: The same where nothing follows.
+        settle: Says how the call ended; ``{outcome}`` stands for how.
+        weigh: See Weigh; only the first gate's counts.
+        sees_call: Uses ``call``, a view on the call's arguments.
+    """
+
+    ask: str = ""
+    ask_or_raise: str = ""
+    first: str = ""
+    enter: str = ""
+    acquire: str = ""
+    takes_slot: bool = False
+    give_back: str = ""
+    give_back_held: str = ""
+    refused: str = ""
+    leave: str = ""
+    leave_last: str = ""
+    settle: str = ""
+    weigh: Weigh | None = None
+    sees_call: bool = False
+
+
+@attrs.frozen
+class Telling:
+    """An event, counter or gauge, and what it means, for people.
+
+    Attributes:
+        name: As snapshots, streams and exporters spell it.
+        meaning: One sentence.
+    """
+
+    name: str
+    meaning: str
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Kit:
+    """What the library knows of a policy.
+
+    Attributes:
+        name: Of the setting, such as "rate_limit".
+        policy: The class of its values, such as RateLimit.
+        noun: What messages call it; None: its name.
+        about: What it does, in one sentence.
+        principal: The field that stands for the whole where a setting is one plain value, such as Timeout.timeout.
+        above: Names of the policies that must stand below it, each with the reason why.
+        below: Of a user's: names of the policies that must stand above it, each with the reason why.
+        instead_of: Names of policies that it replaces, so that both at once are a mistake, each with the reason.
+        setting: Whether it is a setting of the command, shared by its functions; else it belongs to each function.
+        live: Whether it can be changed while calls go on.
+        can_be_off: Whether None switches it off while calls go on.
+        kept: Fields that must stay when it is changed while calls go on.
+        no_op: Of one that cannot be off: fields that make it do nothing, for tests.
+        usual: The value that ``command`` gives to who says nothing; None: none.
+        can_be_shadow: Whether it may only count what it would refuse.
+        suits: Raises ConfigError if it is not for such a function; given the policy and the Site to be.
+        in_force: What is in force for functions of a flavour: the policy, or None where it cannot reach them.
+        text: What it does to a call, the fast way; None for one that is no gate.
+        plain: The same by calling the machine's methods.
+        start: Makes its machine; given the policy and the CommandRuntime of the command.
+        always: The machine is there even without the policy, made from ``absent``.
+        absent: See always.
+        change: Hands a new value on to the machine; given the machine, the new and the old one, and the CommandRuntime.
+        forget: Clears what the machine has learnt; given the machine and the time.
+        renew: Starts over in a forked child; given the machine and the time.
+        install: Binds what the texts use to a function's Site; given the Site, the policy and the machine.
+        condition: Under which it does anything, for who reads what a call passes; "": always.
+        needs_threads: Whether plain functions must run on worker threads for it.
+        width: How many calls it may let run at once; given the policy; None: it does not bound that.
+        calls_back: Whether it calls a function of the user's before it admits a call.
+        refusal: The event that its refusals are counted as.
+        events: What is counted about it.
+        gauges: What can be read of the machine at any moment, by name; None: nothing.
+    """
+
+    name: str
+    policy: type[Any]
+    about: str
+    noun: str | None = None
+    principal: str | None = None
+    above: Mapping[str, str] = attrs.field(factory=dict)
+    below: Mapping[str, str] = attrs.field(factory=dict)
+    instead_of: Mapping[str, str] = attrs.field(factory=dict)
+    setting: bool = True
+    live: bool = True
+    can_be_off: bool = False
+    kept: tuple[str, ...] = ()
+    no_op: Mapping[str, Any] = attrs.field(factory=dict)
+    usual: Any = None
+    can_be_shadow: bool = False
+    suits: Callable[[Any, Any, Flavour, str], None] | None = None
+    in_force: Callable[[Any, Flavour], Any] = _everywhere
+    text: GateText | None = None
+    plain: GateText | None = None
+    start: Callable[[Any, CommandRuntime], Any] | None = None
+    always: bool = False
+    absent: Any = None
+    change: Callable[[Any, Any, Any, CommandRuntime], Afterwards | None] | None = None
+    forget: Callable[[Any, float], None] = _stays
+    renew: Callable[[Any, float], None] = _stays
+    install: Callable[[Site, Any, Any], None] = _binds_nothing
+    condition: str = ""
+    needs_threads: bool = False
+    width: Callable[[Any], int | None] | None = None
+    calls_back: bool = False
+    refusal: str | None = None
+    events: tuple[Telling, ...] = ()
+    gauges: Callable[[Any], Mapping[str, float]] | None = None
+
+    def said(self, policy: Any) -> Any:
+        """The setting that stands for *policy*: the policy, or its principal field where the others are as usual."""
+        if policy is None or self.principal is None:
+            return policy
+        value = getattr(policy, self.principal)
+        return value if policy == self.policy(value) else policy
+
+    def meant(self, setting: Any) -> Any:
+        """The policy that a *setting* stands for, as a user may write it.
+
+        Raises:
+            ConfigError: Its values are out of range, or it is something else.
+        """
+        if isinstance(setting, self.policy):
+            return setting
+        if self.principal is not None:
+            return self.policy(setting)
+        if setting is None:
+            return None
+        kind = self.policy.__name__
+        raise ConfigError(f"{self.name} must be a {kind} or None, not {setting!r}; write {kind}(...)", self.name)
+
+    def text_of(self, written_out: bool) -> GateText | None:
+        """What it does to a call: the text that is written out, or the plain one."""
+        return self.text if written_out else self.plain

@@ -1,0 +1,164 @@
+"""Retrying: one function's retries, as its compiled wrapper asks for them.
+
+The wrapper's loop knows attempt, pause and times; here they meet the policy in
+force, the group's budget, the counts and the listeners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+
+from ..core.budget import Budget
+from ..core.events import CallRetried
+from ..core.exception_groups import is_interrupt
+from ..core.outcome import EVENT_NAMES, REFUSALS, Event, event_name
+from ..core.retry import Retry, asked_for
+from ..drivers.deadline_context import in_use, remaining
+from ..errors import RejectedError
+from ..metrics.recorder import Recorder
+from .call_accounting import CallAccounting
+from .emitter import Emitter
+from .notes import add_notes
+
+_RETRY = int(Event.RETRY)
+_CANCELLED = (int(Event.CANCELLED),)
+_NEVER = (int(Event.CANCELLED), int(Event.BAD_REQUEST))
+
+
+#: Events of an attempt that one of our own gates refused.
+REFUSED: Final = frozenset(int(Event[name.upper()]) for name in REFUSALS)
+
+
+class _Pause(float):
+    """How long to pause, and what the target raised before: the cause of a refusal that may follow.
+
+    It is the one thing of a call that goes from attempt to attempt. The wrapper's frame holds it, and the exception's
+    traceback holds that frame: whoever takes the exception out breaks the circle, and so does the end of the call.
+    """
+
+    __slots__ = ("error",)
+    error: BaseException | None
+
+    @classmethod
+    def after(cls, delay: float, error: BaseException | None) -> float:
+        """A pause of *delay* seconds after *error*."""
+        if error is None:
+            return delay
+        pause = cls(delay)
+        pause.error = error
+        return pause
+
+    def release(self) -> BaseException | None:
+        """Hand out the exception."""
+        error, self.error = self.error, None
+        return error
+
+
+def _forget(pause: float) -> None:
+    if isinstance(pause, _Pause):
+        pause.error = None
+
+
+@attrs.define
+class RetryPolicy:
+    """What is in force for a command; ``policy`` is replaced by configure()."""
+
+    policy: Retry
+    budget: Budget | None
+
+
+class Retrying:
+    """The retries of one function. Every method may be called from any thread."""
+
+    __slots__ = ("_accounting", "_clock", "_emitter", "_group", "_held", "_key", "_random", "_recorder")
+
+    def __init__(self, held: RetryPolicy, *, key: str, group: str, clock: Callable[[], float],
+                 random: Callable[[], float], recorder: Recorder, emitter: Emitter, accounting: CallAccounting) -> None:
+        self._held, self._key, self._group = held, key, group
+        self._clock, self._random = clock, random
+        self._recorder, self._emitter, self._accounting = recorder, emitter, accounting
+
+    def again(self, error: BaseException, event: int, attempt: int, pause: float, begun: float,
+              started: float) -> float | None:
+        """How long to pause before the next attempt, after one that ended with *error* as *event*.
+
+        Counts the attempt if another follows. None: none does; the error, which then says how many there were,
+        has yet to be counted.
+        """
+        policy = self._held.policy
+        now = self._clock()
+        delay, bound = None, ""
+        event = self._accounting.true_event(error, event)
+        refused = event in REFUSED or event >= len(EVENT_NAMES)
+        earlier = pause.release() if isinstance(pause, _Pause) else None
+        if refused and earlier is not None and isinstance(error, RejectedError) and error.__cause__ is None:
+            error.__cause__ = earlier  # it is ours, and made for this call
+        if event not in _NEVER and policy.wanted(error) and not self._accounting.blames_caller(error):
+            delay, bound = self._delay(policy, attempt, pause, now - begun, now, error)
+        if delay is None:
+            if (attempt > 1 or bound) and not is_interrupt(error):
+                add_notes(error, self._key, [bound] if bound else [],
+                          f"attempt {attempt} of at most {policy.attempts}, {now - begun:.3g} s after the first began")
+            return None
+        self._accounting.retried(error, event, started, now)
+        self._tell(error, event, attempt, delay, now)
+        return _Pause.after(delay, earlier if refused else error)
+
+    def unwanted(self, result: Any, attempt: int, pause: float, begun: float, now: float) -> float | None:
+        """How long to pause before the next attempt after a *result*; None: it is the answer."""
+        policy = self._held.policy
+        earlier = pause.release() if isinstance(pause, _Pause) else None
+        if policy.on_result is None or not policy.on_result(result):
+            return None
+        delay, _ = self._delay(policy, attempt, pause, now - begun, now, None)
+        if delay is not None:
+            self._recorder.count((_RETRY,), now)
+            self._tell(None, int(Event.SUCCESS), attempt, delay, now)
+            return _Pause.after(delay, earlier)
+        return None
+
+    def backoff_sleep(self, sleep: Callable[[float], Any]) -> Callable[[float], Any]:
+        """*sleep* for the pauses of a plain function: a call that is interrupted in one has ended as cancelled."""
+
+        def backoff_sleep(seconds: float) -> None:
+            try:
+                sleep(seconds)
+            except BaseException:
+                _forget(seconds)
+                self._recorder.count(_CANCELLED, self._clock())
+                raise
+
+        return backoff_sleep
+
+    def backoff_sleep_async(self, sleep: Callable[[float], Any]) -> Callable[[float], Any]:
+        """The same for a coroutine function."""
+
+        async def backoff_sleep(seconds: float) -> None:
+            try:
+                await sleep(seconds)
+            except BaseException:
+                _forget(seconds)
+                self._recorder.count(_CANCELLED, self._clock())
+                raise
+
+        return backoff_sleep
+
+    def _delay(self, policy: Retry, attempt: int, pause: float, elapsed: float, now: float,
+               error: BaseException | None) -> tuple[float | None, str]:
+        """How long to pause; None: there is to be no further attempt, and the bound that is in its way."""
+        delay, bound = policy.next(attempt, pause, elapsed, self._random(), None if error is None else asked_for(error))
+        if delay is None:
+            return None, bound
+        if in_use and (left := remaining()) is not None and left <= delay:
+            return None, "the caller's deadline leaves no time for another attempt"
+        budget = self._held.budget
+        if budget is not None and not budget.withdraw(now):
+            return None, f"the retry budget of the group {self._group} allows no other attempt"
+        return delay, ""
+
+    def _tell(self, error: BaseException | None, event: int, attempt: int, delay: float, now: float) -> None:
+        if self._emitter.wanted(CallRetried):
+            self._emitter.emit(CallRetried(self._key, self._group, event_name(event), error, attempt, delay, now))

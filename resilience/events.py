@@ -1,0 +1,37 @@
+"""Events: what happens to commands, told to those who subscribe to it; see Registry.subscribe.
+
+StateChanged and State are in ``resilience`` as well.
+"""
+
+from .config.events import ConfigurationApplied, ConfigurationRejected
+from .core.events import (
+    CallFailed,
+    CallHedged,
+    CallRejected,
+    CallRetried,
+    ChaosInjected,
+    CommandAdded,
+    CommandConfigured,
+    CommandRemoved,
+    ShadowRejected,
+    State,
+    StateChanged,
+    Trigger,
+)
+
+__all__ = [
+    "CallFailed",
+    "CallHedged",
+    "CallRejected",
+    "CallRetried",
+    "ChaosInjected",
+    "CommandAdded",
+    "CommandConfigured",
+    "CommandRemoved",
+    "ConfigurationApplied",
+    "ConfigurationRejected",
+    "ShadowRejected",
+    "State",
+    "StateChanged",
+    "Trigger",
+]

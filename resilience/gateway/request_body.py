@@ -1,0 +1,108 @@
+"""Intake: the body of one request as the client sends it, within bounds of time and size.
+
+A body that is streamed holds a permit of its service until it has ended, so
+neither a client that stops, nor one that sends a byte whenever its patience
+nearly ran out, nor one that never ends may keep that permit. Three bounds:
+
+    for the next piece    client_timeout    408
+    for all pieces        upload_timeout    408
+    for their bytes       max_body          413
+
+A body that breaks off, or whose chunks are malformed, is 400.
+
+Only the time spent waiting for the client is counted; what the upstream takes to
+swallow a piece is no fault of the client's. The bound for all pieces is looked at
+when one arrives, so a wait ends no later than upload_timeout + client_timeout,
+and costs no second timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from ..drivers.async_timeouts import AsyncTimeout
+from .disconnect import Receive
+from .problem import Problem, too_large
+
+_T = TypeVar("_T")
+
+#: A body up to this size is taken in before the service is called, so that a slow client holds no permit.
+SMALL_BODY_BYTES: Final = 64 * 1024
+
+
+class Intake:
+    """The pieces of one request's body. Of one task."""
+
+    __slots__ = ("_left", "_max_body", "_patience", "_receive", "_waiting_s")
+
+    def __init__(self, receive: Receive, patience: AsyncTimeout, upload_timeout: float | None,
+                 max_body: int | None) -> None:
+        """Nothing is read yet.
+
+        Args:
+            receive: The server's.
+            patience: Bounds the wait for one piece.
+            upload_timeout: Bounds the wait for all of them, seconds; None: nothing does.
+            max_body: Bytes; None: any number.
+        """
+        self._receive, self._patience = receive, patience
+        self._waiting_s = upload_timeout
+        self._max_body = self._left = max_body
+
+    async def piece(self) -> tuple[bytes, bool]:
+        """The next piece, and whether there is more.
+
+        Raises:
+            Problem: 400, 408 or 413.
+        """
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        message = await within(self._patience, self._receive(), _late)
+        if message["type"] != "http.request":
+            # It left, or what it sent is no body: servers say the same of both, and one who left takes no harm.
+            raise Problem(400, "the body broke off, or its chunks are malformed", close=True)
+        body, more = message.get("body", b""), message.get("more_body", False)
+        if self._waiting_s is not None:
+            self._waiting_s -= clock() - began
+            if more and self._waiting_s <= 0:
+                raise _late()
+        if self._left is not None and self._max_body is not None:
+            self._left -= len(body)
+            if self._left < 0:
+                raise too_large(self._max_body)
+        return body, more
+
+    async def whole(self, length: int) -> bytes:
+        """All of a small body.
+
+        Raises:
+            Problem: 400, also if it has not *length* bytes; 408 or 413.
+        """
+        body, more = await self.piece()
+        while more:
+            piece, more = await self.piece()
+            body += piece
+            if len(body) > SMALL_BODY_BYTES:
+                break
+        if len(body) != length:
+            raise Problem(400, "the body is not as long as its Content-Length", close=True)
+        return body
+
+
+def _late() -> Problem:
+    return Problem(408, "the request's body did not come in time", close=True)
+
+
+async def within(deadlines: AsyncTimeout, awaitable: Awaitable[_T], late: Callable[[], Exception]) -> _T:
+    """Wait for *awaitable* no longer than *deadlines* say, else raise what *late* makes."""
+    watch = deadlines.enter()
+    try:
+        result = await awaitable
+    except BaseException as error:
+        if deadlines.timed_out(watch, error) is not None:
+            raise late() from None
+        raise
+    deadlines.leave(watch)
+    return result

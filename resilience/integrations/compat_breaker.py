@@ -1,0 +1,254 @@
+"""Standin: a command behind the call signatures of another library's breaker.
+
+A breaker of pybreaker or circuitbreaker is an object that any number of functions
+go through. Here it is one command of a registry, so that streams, dashboards and
+exporters show it, and its handle (``breaker.resilience``) steers it.
+
+Both libraries open on failures in a row; breaker_of() says what that is here. Both
+also let the user's code judge each exception, and one that is no failure is as
+good as a success to them. So what the command guards is not the user's function but
+an attempt to call it; see attempt.py.
+
+Opening, half-opening and closing by hand pull the machine's own triggers, so
+that an opened breaker recovers as it would from failures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import threading
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import Any, ClassVar, Final, NamedTuple
+
+from ..commands.command import Command
+from ..core.breaker import CircuitBreaker
+from ..core.circuit import Circuit
+from ..core.events import State, StateChanged, Trigger
+from ..core.fallback import Fallback
+from ..decorate.commands import Pipeline
+from ..engine.callables import flavour_of
+from ..engine.wrapper_spec import Flavour
+from ..errors import CircuitOpenError, ConfigError
+from ..registry import Registry, default_registry
+from .compat_call import RUNS, Attempt, answer
+
+#: Seconds until a half-open circuit gives up a probe that never answers, and forgets the successes it has seen.
+#: The libraries wait for ever; five minutes is longer than a call that anybody still waits for.
+HALF_OPEN_FOR: Final = 300.0
+#: The shortest wait there is: over at once, on any clock.
+_AT_ONCE: Final = math.ulp(0.0)
+#: Breakers that nobody has any more. A finalizer may run anywhere, under any lock, so it only makes a note.
+_gone: deque[Callable[[], None]] = deque()
+
+
+def breaker_of(failures: int, rest: float, successes: int) -> CircuitBreaker:
+    """The policy that opens after so many *failures* in a row for *rest* seconds, and closes after *successes*."""
+    return CircuitBreaker(consecutive=failures, failure_rate=None, open_for=_AT_ONCE if rest == 0 else rest,
+                          half_open_calls=successes, half_open_for=HALF_OPEN_FOR)
+
+
+def plain(state: State) -> State:
+    """Of closed, open and half-open, the state that *state* looks like to who does not know of operators."""
+    return {State.FORCED_OPEN: State.OPEN, State.FORCED_CLOSED: State.CLOSED, State.DISABLED: State.CLOSED}.get(
+        state, state)
+
+
+class Engine(NamedTuple):
+    """The command of one breaker, and its guarded functions by flavour."""
+
+    command: Command
+    circuit: Circuit
+    runs: dict[Flavour, Any]
+
+
+class Standin:
+    """What the breakers of other libraries have in common. Any thread, any task, any number of calls at once."""
+
+    _group: ClassVar[str] = "breakers"
+
+    def __init__(self, key: str, policy: CircuitBreaker, registry: Registry | None, fallback: bool = False) -> None:
+        self._key, self._policy = key, policy
+        self._policies = (Fallback(answer, on=CircuitOpenError, max_concurrent=1_000_000), policy) if fallback \
+            else (policy,)
+        self._registry = default_registry if registry is None else registry
+        if not isinstance(self._registry, Registry):
+            raise ConfigError(f"registry must be a Registry, not {registry!r}", "registry")
+        self._failures: deque[None] = deque()  # in a row; a deque counts without a lock
+        self._steering: set[int] = set()  # threads whose changes of state we report ourselves
+
+    @property
+    def resilience(self) -> Command:
+        """The command: look at it, steer it."""
+        return self._engine.command
+
+    # -- the command
+
+    @property
+    def _engine(self) -> Engine:
+        """The engine; made when it is first asked for."""
+        return self._made or self._found()
+
+    @property
+    def _made(self) -> Engine | None:
+        return self.__dict__.get("engine")
+
+    def _found(self) -> Engine:
+        while _gone:
+            with contextlib.suppress(IndexError):  # somebody else took the last
+                _gone.popleft()()
+        engine = self._make(self._key)
+        first: Engine = self.__dict__.setdefault("engine", engine)
+        if first is engine:
+            leave = _leaver(weakref.ref(self._registry), engine.command, self._listen(engine.command.key))
+            weakref.finalize(self, _gone.append, leave).atexit = False
+        else:  # made in two threads at once
+            self._registry.remove(engine.command.key)
+        return first
+
+    def _make(self, name: str) -> Engine:
+        """Guard attempts under *name*, or that name with a number if it is taken: breakers share nothing."""
+        for n in itertools.count(1):
+            key = name if n == 1 else f"{name}-{n}"
+            if key in self._registry:
+                continue
+            pipeline = Pipeline(*self._policies, key=key, group=self._group, registry=self._registry)
+            with contextlib.suppress(ConfigError):  # somebody was faster, with other settings
+                first: Any = pipeline(RUNS[Flavour.SYNC])
+                command = first.resilience
+                if command.functions[0] is first:
+                    others: dict[Flavour, Any] = {flavour: pipeline(RUNS[flavour]) for flavour in tuple(RUNS)[1:]}
+                    return Engine(command, command.runtime.circuit, {Flavour.SYNC: first, **others})
+        raise AssertionError("unreachable")
+
+    def _listen(self, key: str) -> Callable[[], None]:
+        ours = weakref.ref(self)
+
+        def listen(event: StateChanged) -> None:
+            standin = ours() if event.key == key else None
+            if standin is not None and threading.get_ident() not in standin._steering:
+                old, new = plain(event.old), plain(event.new)
+                if old is not new:
+                    standin._changed(old, new)
+
+        return self._registry.subscribe(StateChanged, listen)
+
+    @property
+    def _circuit(self) -> Circuit:
+        return self._engine.circuit
+
+    # -- what the library says
+
+    def _counts(self, error: Exception) -> bool:
+        """Whether *error* is a failure; anything else is as good as a success."""
+        raise NotImplementedError
+
+    def _refusal(self, refusal: CircuitOpenError) -> Exception:
+        """What to raise for a call that did not run."""
+        raise NotImplementedError
+
+    def _instead(self, attempt: Attempt) -> Any:
+        """What to answer a call that did not run; of one that has a fallback."""
+        raise NotImplementedError
+
+    def _tripped(self, error: Exception) -> Exception | None:
+        """What to raise instead of the *error* that opened the circuit; None: the error itself."""
+        return None
+
+    def _before(self, attempt: Attempt) -> None:
+        """A call is about to run."""
+
+    def _failed(self, error: Exception) -> None:
+        """A call failed; the circuit does not know yet. Not told of late ones."""
+        self._failures.append(None)
+
+    def _passed(self) -> None:
+        """A call did not fail; the circuit does not know yet. Not told of late ones."""
+        self._failures.clear()
+
+    def _succeeded(self, attempt: Attempt) -> None:
+        """A call did not fail; the circuit knows."""
+
+    def _changed(self, old: State, new: State) -> None:
+        """The circuit went from one state to another, or was told to go into the one it was in."""
+
+    # -- calls
+
+    def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with Attempt(self, func, args, kwargs) as attempt:
+            return attempt.engine.runs[Flavour.SYNC](attempt)
+
+    async def _call_async(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with Attempt(self, func, args, kwargs) as attempt:
+            return await attempt.engine.runs[Flavour.ASYNC](attempt)
+
+    def _call_generator(self, func: Callable[..., Any], args: tuple[Any, ...],
+                        kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
+        with Attempt(self, func, args, kwargs) as attempt:
+            return (yield from attempt.engine.runs[Flavour.GENERATOR](attempt))
+
+    async def _call_async_generator(self, func: Callable[..., Any], args: tuple[Any, ...],
+                                    kwargs: dict[str, Any]) -> AsyncIterator[Any]:
+        with Attempt(self, func, args, kwargs) as attempt:
+            async with contextlib.aclosing(attempt.engine.runs[Flavour.ASYNC_GENERATOR](attempt)) as items:
+                async for item in items:
+                    yield item
+
+    def _caller(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The one of the four that runs *func*."""
+        return {Flavour.ASYNC: self._call_async, Flavour.GENERATOR: self._call_generator,
+                Flavour.ASYNC_GENERATOR: self._call_async_generator}.get(flavour_of(func), self._call)
+
+    # -- steering: the machine's own triggers, pulled by hand
+
+    def _open(self, *, rested: bool = False) -> None:
+        """Open as failures do: for the usual time, or as if that were over already (*rested*)."""
+        self._steer(State.OPEN, lambda now: self._trip(now - 2 * self._policy.open_for if rested else now))
+
+    def _half_open(self) -> None:
+        """Half-open as the end of the wait does."""
+
+        def rest(now: float) -> None:
+            self._trip(now)
+            self._circuit.steer(Trigger.WAIT_ELAPSED, now)
+
+        self._steer(State.HALF_OPEN, rest)
+
+    def _close(self) -> None:
+        self._steer(State.CLOSED, lambda now: self._circuit.steer(Trigger.RESET, now))
+
+    def _trip(self, now: float) -> None:
+        if self._circuit.state is not State.CLOSED:
+            self._circuit.steer(Trigger.RESET, now)
+        self._circuit.steer(Trigger.CONSECUTIVE, now)  # nothing, if somebody's failures opened it first
+
+    def _steer(self, new: State, change: Callable[[float], None]) -> None:
+        """Make a *change* of state and report it as one, whatever it takes; a breaker switched off stays so."""
+        old, thread = self._circuit.state, threading.get_ident()
+        if old is State.DISABLED:
+            return
+        self._steering.add(thread)
+        try:
+            change(self._registry.clock())
+        finally:
+            self._steering.discard(thread)
+        self._changed(plain(old), new)
+
+    def _reconfigure(self, policy: CircuitBreaker) -> None:
+        self.resilience.configure(breaker=policy)
+        self._policy = policy
+
+
+def _leaver(registry: weakref.ref[Registry], command: Command, unsubscribe: Callable[[], None]) -> Callable[[], None]:
+    """Takes a breaker's command out of its registry."""
+
+    def leave() -> None:
+        unsubscribe()
+        home = registry()
+        if home is not None and home.get(command.key) is command:
+            home.remove(command.key)
+
+    return leave

@@ -1,0 +1,76 @@
+"""What encoders and exporters need of a registry: anything of this shape will do.
+
+They stand below the registry and must not import it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from ..core.breaker import CircuitBreaker
+from ..core.cache import Cache
+from .batch_statistics import BatchStatistics
+from .recorder import Recorder
+from .snapshot import Snapshot
+
+
+class Settings(Protocol):
+    """The settings of a command; see resilience.Settings."""
+
+    @property
+    def timeout(self) -> float | None: ...
+    @property
+    def slots(self) -> int | None: ...
+    @property
+    def isolation(self) -> str: ...
+    @property
+    def breaker(self) -> CircuitBreaker | None: ...
+    @property
+    def cache(self) -> Cache | None: ...
+    @property
+    def fallback_max_concurrent(self) -> int: ...
+    @property
+    def has_fallback(self) -> bool: ...
+
+
+class Source(Protocol):
+    """A command; see resilience.Command."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def recorder(self) -> Recorder: ...
+    def snapshot(self) -> Snapshot: ...
+
+
+class Pool(Protocol):
+    """A thread pool; see drivers.workers.WorkerPool."""
+
+    completed: int
+    max_queue: int
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def largest(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def admitted(self) -> int: ...
+
+
+class Sources(Protocol):
+    """A registry; see resilience.Registry."""
+
+    def __iter__(self) -> Iterator[Source]: ...
+    @property
+    def clock(self) -> Callable[[], float]: ...
+    def pools(self) -> Mapping[str, Pool]: ...
+    def collapsers(self) -> Mapping[str, BatchStatistics]: ...

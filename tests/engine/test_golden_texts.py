@@ -1,0 +1,128 @@
+"""The texts that the compiler makes of representative chains, kept as files.
+
+A change of the compiler shows as a change of text here, for a reader to judge. After one that is meant,
+``python -m tests.engine.test_golden_texts`` writes the files anew.
+"""
+
+from __future__ import annotations
+
+import linecache
+import pathlib
+from typing import Any
+
+import pytest
+
+from resilience import (
+    AdaptiveLimit,
+    Bulkhead,
+    Cache,
+    Chaos,
+    CircuitBreaker,
+    Fallback,
+    Hedge,
+    Pipeline,
+    RateLimit,
+    Registry,
+    Retry,
+    Throttle,
+    Timeout,
+    command,
+)
+
+pytestmark = pytest.mark.written_out
+
+FOLDER = pathlib.Path(__file__).parent / "golden"
+
+
+def plain(x: Any = 0) -> Any:
+    return x
+
+
+async def coroutine(x: Any = 0) -> Any:
+    return x
+
+
+def generator(x: Any = 0) -> Any:
+    yield x
+
+
+async def async_generator(x: Any = 0) -> Any:
+    yield x
+
+
+FALLBACK = Fallback(lambda x=0: None)
+ASYNC_HEDGE = Hedge(delay=0.1, idempotent=True)
+CHAINS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "sync breaker": (plain, (CircuitBreaker(),)),
+    "sync bulkhead": (plain, (Bulkhead(10),)),
+    "sync breaker bulkhead": (plain, (CircuitBreaker(), Bulkhead(10))),
+    "sync fallback breaker": (plain, (FALLBACK, CircuitBreaker())),
+    "sync retry": (plain, (Retry(attempts=3),)),
+    "sync retry on result": (plain, (Retry(attempts=3, on_result=lambda result: result is None), CircuitBreaker())),
+    "sync rate limit": (plain, (RateLimit(10),)),
+    "sync throttle": (plain, (Throttle(),)),
+    "sync adaptive limit": (plain, (CircuitBreaker(), AdaptiveLimit())),
+    "sync cache chaos": (plain, (Cache(), CircuitBreaker(), Chaos(error_rate=0.1))),
+    "sync family": (plain, (FALLBACK, Cache(), Retry(attempts=3), CircuitBreaker(), Throttle(), RateLimit(10),
+                            Bulkhead(10))),
+    "thread timeout": (plain, (Timeout(1.0),)),
+    "thread family": (plain, (FALLBACK, Retry(attempts=3), CircuitBreaker(), Throttle(), RateLimit(10), Bulkhead(10),
+                              Timeout(1.0), ASYNC_HEDGE)),
+    "thread breaker timeout": (plain, (CircuitBreaker(), Bulkhead(10), Timeout(1.0))),
+    "async timeout": (coroutine, (Timeout(1.0),)),
+    "async breaker bulkhead timeout": (coroutine, (CircuitBreaker(), Bulkhead(10), Timeout(1.0))),
+    "async retry": (coroutine, (Retry(attempts=3), CircuitBreaker())),
+    "async rate limit": (coroutine, (RateLimit(10),)),
+    "async adaptive limit": (coroutine, (CircuitBreaker(), AdaptiveLimit(), Timeout(1.0))),
+    "async family": (coroutine, (FALLBACK, Cache(), Retry(attempts=3), CircuitBreaker(), Throttle(), RateLimit(10),
+                                 Bulkhead(10), Timeout(1.0), ASYNC_HEDGE)),
+    "generator": (generator, (CircuitBreaker(), Bulkhead(10))),
+    "generator family": (generator, (FALLBACK, CircuitBreaker(), Throttle(), RateLimit(10), Bulkhead(10))),
+    "async generator": (async_generator, (CircuitBreaker(), Bulkhead(10))),
+    "async generator family": (async_generator, (FALLBACK, CircuitBreaker(), Throttle(), RateLimit(10), Bulkhead(10),
+                                                 Timeout(1.0))),
+}
+BY_KEY = {"sync": plain, "async": coroutine, "generator": generator, "async generator": async_generator}
+
+
+def text_of(wrapper: Any) -> str:
+    """The text that *wrapper* was compiled from."""
+    while wrapper.__code__.co_filename.startswith("<resilience") is False:  # a cache stands above it
+        wrapper = next(cell.cell_contents for cell in wrapper.__closure__
+                       if "<resilience" in getattr(getattr(cell.cell_contents, "__code__", None), "co_filename", ""))
+    return "".join(linecache.getlines(wrapper.__code__.co_filename))
+
+
+def texts() -> dict[str, str]:
+    """By name of the file."""
+    found = {}
+    for name, (fn, policies) in CHAINS.items():
+        found[name.replace(" ", "_")] = text_of(Pipeline(*policies, key=name, registry=Registry())(fn))
+    for name, fn in BY_KEY.items():
+        found[f"by_key_{name.replace(' ', '_')}"] = text_of(command(key=lambda x=0: "key", registry=Registry())(fn))
+    found["command_sync"] = text_of(command(registry=Registry(), isolation="semaphore")(plain))
+    found["command_async"] = text_of(command(registry=Registry())(coroutine))
+    return found
+
+
+def test_every_chain_compiles_to_the_text_that_is_kept() -> None:
+    kept = {file.stem: file.read_text() for file in FOLDER.glob("*.txt")}
+    made = texts()
+    assert sorted(kept) == sorted(made)
+    for name, text in made.items():
+        assert text == kept[name], f"the text of {name} has changed"
+
+
+@pytest.mark.parametrize("name", ["sync_family", "async_family", "thread_family"])
+def test_a_family_mentions_what_each_policy_does(name: str) -> None:
+    text = (FOLDER / f"{name}.txt").read_text()
+    for word in ("again(", "settle(", "throttle_acquire(", "reserve("):
+        assert word in text
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for old in FOLDER.glob("*.txt"):
+        old.unlink()
+    for name, text in texts().items():
+        (FOLDER / f"{name}.txt").write_text(text)
