@@ -194,11 +194,33 @@ def pyresilience() -> Iterator[Subject]:
     yield Subject(name="async pyresilience", call=guard()(async_echo), is_async=True)
 
 
+def nopanic() -> Iterator[Subject]:
+    """nopanic: one decorator a policy, to be composed."""
+    module = import_module("nopanic")
+
+    def whole(name: str) -> list[Any]:
+        return [module.fallback(0), module.circuit_breaker(name=name), module.bulkhead(10, max_wait=0)]
+
+    yield Subject(name="nopanic", call=module.circuit_breaker(name="a")(echo))
+    yield Subject(name="nopanic fallback+breaker+bulkhead", call=module.compose(*whole("b"))(echo))
+    yield Subject(name="async nopanic", call=module.circuit_breaker(name="c")(async_echo), is_async=True)
+    yield Subject(name="async nopanic timeout", call=module.timeout(1.0)(async_echo), is_async=True)
+    full = module.compose(*whole("d"), module.timeout(1.0))(async_echo)
+    yield Subject(name="async nopanic fallback+breaker+bulkhead+timeout", call=full, is_async=True)
+
+
+def fluxgate() -> Iterator[Subject]:
+    """fluxgate: a breaker made of rules; its sync one is not thread-safe."""
+    module = import_module("fluxgate")
+    yield Subject(name="fluxgate", call=module.CircuitBreaker()(echo))
+    yield Subject(name="async fluxgate", call=module.AsyncCircuitBreaker()(async_echo), is_async=True)
+
+
 def installed() -> tuple[list[Subject], list[str]]:
     """The subjects of all peers that are here, and the names of those that are not."""
     subjects: list[Subject] = []
     absent: list[str] = []
-    for peer in (circuitbreaker, pybreaker, aiobreaker, purgatory, hyx, interlock, pyresilience):
+    for peer in (circuitbreaker, pybreaker, aiobreaker, purgatory, hyx, interlock, pyresilience, nopanic, fluxgate):
         try:
             subjects.extend(peer())
         except ImportError:

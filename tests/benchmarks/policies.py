@@ -135,7 +135,7 @@ def _limits() -> Iterator[Subject]:
 
 def _pyrate_limiter() -> Iterator[Subject]:
     module = import_module("pyrate_limiter")
-    acquire = module.AdaptiveLimiter(module.Rate(PLENTY, module.Duration.SECOND)).try_acquire
+    acquire = module.Limiter(module.Rate(PLENTY, module.Duration.SECOND)).try_acquire
 
     def limited(x: int) -> int:
         acquire("bench")
@@ -170,7 +170,19 @@ def _aiocache() -> Iterator[Subject]:
     yield Subject(name="async cache hit: aiocache, TTL", call=cached(async_echo), is_async=True)
 
 
-PEERS = (_tenacity, _stamina, _backoff, _hyx, _interlock, _pyresilience, _limits, _pyrate_limiter, _aiolimiter,
+def _nopanic() -> Iterator[Subject]:
+    module = import_module("nopanic")
+    for prefix, fn in (("", echo), ("async ", async_echo)):
+        is_async = fn is async_echo
+        yield Subject(name=f"{prefix}retry: nopanic", call=module.retry(attempts=3)(fn), is_async=is_async)
+        limit = module.rate_limit(PLENTY, per=1.0)
+        yield Subject(name=f"{prefix}rate limit: nopanic", call=limit(fn), is_async=is_async)
+        yield Subject(name=f"{prefix}cache hit: nopanic", call=module.cache(ttl=3600)(fn), is_async=is_async)
+    hedge = module.hedge(delay=1.0)
+    yield Subject(name="async hedge: nopanic", call=hedge(async_echo), is_async=True)
+
+
+PEERS = (_nopanic, _tenacity, _stamina, _backoff, _hyx, _interlock, _pyresilience, _limits, _pyrate_limiter, _aiolimiter,
          _cachetools, _async_lru, _aiocache)
 
 
