@@ -8,6 +8,7 @@ import pytest
 
 from resilience import Registry, command
 from resilience.config import ConfigFileError, check, configure
+from tests.seeds import over_seeds
 
 GOOD = """\
 # Settings of the shop
@@ -44,7 +45,7 @@ def mutated(rng):
     return text
 
 
-@pytest.mark.parametrize("seed", range(8))
+@over_seeds(8)
 def test_mutations_of_a_good_file_are_read_or_refused_with_places_in_it(seed, tmp_path):
     rng, file, tally = random.Random(seed), tmp_path / "f.toml", {True: 0, False: 0}
     for _ in range(250):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import attrs
-import pytest
 
 from resilience import CircuitBreaker, Registry, command
 from resilience.config import configure
+from tests.seeds import over_seeds
 
 VALUES = {
     "timeout": [0.5, 2, 3.5, 1.0],
@@ -74,7 +74,7 @@ def in_force(handle):
     return handle.settings.timeout, handle.settings.max_concurrent, handle.settings.breaker
 
 
-@pytest.mark.parametrize("seed", range(40))
+@over_seeds(40)
 def test_random_layers_agree_with_the_oracle_through_reloads_declarations_and_the_end(seed):
     rng, registry = random.Random(seed), Registry()
     declared, tables, environ = {}, {}, {}

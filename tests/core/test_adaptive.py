@@ -12,6 +12,7 @@ from resilience.core.limit_estimator import TRANSITIONS, LimitEstimator, Phase, 
 from resilience.core.outcome import CANCELLED, CUT_SHORT, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
 from resilience.errors import BulkheadFullError, ConfigError
 from tests.core.hammer import hammer
+from tests.seeds import over_seeds
 
 NOT_A_NUMBER = ["1", True, [], None, math.nan, math.inf, 1j]
 WHOLE = [0, -1, 1.5, 10**7]
@@ -306,7 +307,7 @@ def test_a_signal_handler_that_calls_in_while_the_ring_is_read_is_served():
 
 
 @pytest.mark.parametrize("algorithm", ["gradient", "vegas", "aimd"])
-@pytest.mark.parametrize("seed", range(60))
+@over_seeds(60)
 def test_any_history_keeps_the_bounds_and_every_permit(algorithm, seed):
     rng = random.Random(seed)
     least, most = rng.choice([(1, 50), (5, 8), (1, 1), (10, 400)])

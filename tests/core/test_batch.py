@@ -8,6 +8,7 @@ from resilience.core.batch import Batch, Batcher, Collapse, Place, Ticket
 from resilience.core.batch_results import deal, fail, outcome
 from resilience.errors import BatchAnswerError, ConfigError, MissingAnswerError
 from tests.core.hammer import hammer
+from tests.seeds import over_seeds
 
 
 class Model:
@@ -51,7 +52,7 @@ class Model:
         self.open = {lane: each for lane, each in self.open.items() if each is not batch}
 
 
-@pytest.mark.parametrize("seed", range(60))
+@over_seeds(60)
 def test_random_histories_make_the_batches_of_the_model(seed):
     chance = random.Random(seed)
     config = Collapse(window=chance.choice([0, 0.5, 3.0]), max_batch=chance.choice([1, 2, 3, 50]))
@@ -164,7 +165,7 @@ def places(*keys):
     return [Place(key, key) for key in keys]
 
 
-@pytest.mark.parametrize("seed", range(30))
+@over_seeds(30)
 def test_random_answers_are_dealt_as_a_plain_loop_would(seed):
     chance = random.Random(seed)
     asked = places(*range(8))

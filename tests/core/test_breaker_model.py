@@ -9,6 +9,7 @@ from resilience.core.circuit import TRANSITIONS, Circuit
 from resilience.core.events import Trigger
 from resilience.core.outcome import CANCELLED, CUT_SHORT, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
 from resilience.errors import CircuitOpenError
+from tests.seeds import over_seeds
 
 OPERATOR = [Trigger.FORCED_OPEN, Trigger.FORCED_CLOSED, Trigger.DISABLED, Trigger.RELEASED, Trigger.RESET]
 
@@ -237,7 +238,7 @@ def ask(circuit, now):
 
 
 @pytest.mark.parametrize("troubled", [0.02, 0.2, 0.6])
-@pytest.mark.parametrize("seed", range(70))
+@over_seeds(70)
 def test_any_history_goes_as_the_plain_model_says(seed, troubled):
     rng = random.Random(f"{seed} {troubled}")
     config, seen = any_config(rng, window_calls=seed % 3 == 0), []

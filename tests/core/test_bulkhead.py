@@ -7,9 +7,10 @@ import pytest
 from resilience.core.bulkhead import Bulkhead, Slots
 from resilience.core.outcome import SUCCESS
 from resilience.errors import BulkheadFullError
+from tests.seeds import over_seeds
 
 
-@pytest.mark.parametrize("seed", range(100))
+@over_seeds(100)
 def test_any_history_admits_and_counts_as_a_plain_number_does(seed):
     rng = random.Random(seed)
     limit = rng.choice([None, 1, 3, 10])

@@ -9,6 +9,7 @@ import pytest
 from resilience import Cache, ConfigError
 from resilience.core.cache import Store
 from tests.interrupts import interrupted
+from tests.seeds import over_seeds
 
 
 class Model:
@@ -39,7 +40,7 @@ class Model:
         del self.kept[: -self.size]
 
 
-@pytest.mark.parametrize("seed", range(150))
+@over_seeds(150)
 def test_any_history_answers_as_a_plain_list_does(seed):
     rng, now = random.Random(seed), 0.0
     policy = Cache(ttl=rng.choice([None, 1.0, 5.0]), max_size=rng.randrange(1, 8))

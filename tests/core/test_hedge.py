@@ -8,6 +8,7 @@ import pytest
 from resilience import ConfigError, Hedge
 from resilience.core.hedge import Racer
 from resilience.core.histogram import bin_of
+from tests.seeds import over_seeds
 
 
 def racer(durations=(), **settings):
@@ -29,7 +30,7 @@ def test_a_fixed_delay_stands_between_all_attempts():
     assert [] == looks
 
 
-@pytest.mark.parametrize("seed", range(20))
+@over_seeds(20)
 def test_without_one_it_is_the_percentile_of_the_latencies(seed):
     rng = random.Random(seed)
     durations = [rng.lognormvariate(-3, 1) for _ in range(rng.randrange(100, 2000))]

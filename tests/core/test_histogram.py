@@ -18,6 +18,7 @@ from resilience.core.histogram import (
     bin_of,
     value_of,
 )
+from tests.seeds import over_seeds
 
 QUANTILES = {"p0": 0.0, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p995": 0.995,
              "p100": 1.0}
@@ -102,7 +103,7 @@ class SlowHistogram:
         return dict(Counter(bin_of(v) for at, v in self.values if at > self.running - self.slices))
 
 
-@pytest.mark.parametrize("seed", range(40))
+@over_seeds(40)
 def test_any_history_rolls_as_a_list_of_durations_does(seed):
     rng = random.Random(seed)
     slices = rng.choice([1, 2, 6])

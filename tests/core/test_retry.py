@@ -8,6 +8,7 @@ from resilience.core.budget import Budget, RetryBudget
 from resilience.core.retry import Retry
 from resilience.errors import BadRequestError, ConfigError, RejectedError
 from tests.core.hammer import hammer
+from tests.seeds import over_seeds
 
 
 @pytest.mark.parametrize(("jitter", "u", "expected"), [
@@ -59,7 +60,7 @@ def test_what_is_wanted():
     assert not Retry(retry_rejections=True).wanted(BadRequestError())
 
 
-@pytest.mark.parametrize("seed", range(40))
+@over_seeds(40)
 def test_the_budget_allows_what_a_plain_list_of_calls_says(seed):
     rng = random.Random(seed)
     config = RetryBudget(ratio=rng.choice([0.0, 0.1, 0.5, 1.0]), per_second=rng.choice([0.0, 0.3]), window=10.0)

@@ -12,6 +12,7 @@ from resilience.core.throttle import SLICES, Throttle, Throttler
 from resilience.errors import ConfigError, ThrottledError
 from tests.core.hammer import hammer
 from tests.interrupts import interrupted
+from tests.seeds import over_seeds
 
 NOT_A_NUMBER = ["1", True, [], None, math.nan, math.inf, 1j]
 TABLE = [
@@ -137,7 +138,7 @@ def test_renewed_it_knows_of_nothing():
     assert (0.0, (0, 0)) == (machine.rate, machine.sums(1.0))
 
 
-@pytest.mark.parametrize("seed", range(150))
+@over_seeds(150)
 def test_any_history_refuses_as_the_formula_over_a_plain_list_does(seed):
     rng = random.Random(seed)
     config = Throttle(k=rng.choice([1.0, 1.1, 2.0, 3.0]), window=rng.choice([7.5, 120.0]), min_calls=rng.choice([1, 10]),

@@ -3,9 +3,8 @@
 import random
 from collections import Counter, deque
 
-import pytest
-
 from resilience.core.window import CountWindow, Tally, TimeWindow
+from tests.seeds import over_seeds
 
 WIDTH = 3
 
@@ -39,7 +38,7 @@ def tick(rng):
     return rng.choice([0, 0, rng.randrange(4), rng.randrange(64), rng.randrange(2000), -rng.randrange(64)]) / 16
 
 
-@pytest.mark.parametrize("seed", range(100))
+@over_seeds(100)
 def test_any_history_counts_as_a_list_of_events_does(seed):
     rng = random.Random(seed)
     buckets = rng.choice([1, 2, 3, 10])
@@ -57,7 +56,7 @@ def test_any_history_counts_as_a_list_of_events_does(seed):
     assert slow.totals() == window.totals
 
 
-@pytest.mark.parametrize("seed", range(100))
+@over_seeds(100)
 def test_a_resized_window_keeps_every_counts_age_to_within_a_slice(seed):
     rng = random.Random(seed)
     old_s, old_n, new_s, new_n = rng.choice([4.0, 10.0]), rng.choice([1, 4, 10]), rng.choice([2.0, 10.0, 40.0]), 8
@@ -102,7 +101,7 @@ def test_a_slice_too_short_for_the_clock_still_rolls():
     assert [0] == window.sums(1e9 + 1.0)
 
 
-@pytest.mark.parametrize("seed", range(100))
+@over_seeds(100)
 def test_a_count_window_is_the_last_so_many_calls(seed):
     rng = random.Random(seed)
     size = rng.choice([1, 2, 7, 50])

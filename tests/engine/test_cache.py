@@ -32,6 +32,7 @@ from resilience.testing import assert_counts, restored, virtual_time
 from tests.drivers.until import until
 from tests.forked import forked
 from tests.interrupts import interrupted
+from tests.seeds import over_seeds
 
 KINDS = ["def", "async def"]
 
@@ -114,7 +115,7 @@ def test_any_history_of_calls_runs_the_function_when_a_plain_dict_would(registry
                                  sum(guarded.resilience.recorder.totals()[0][:2]))
 
 
-@pytest.mark.parametrize("seed", range(40))
+@over_seeds(40)
 def test_any_history_of_tasks_gets_right_answers_and_leaves_nobody_waiting(seed):
     rng = random.Random(seed)
 

@@ -26,6 +26,7 @@ from resilience import (
     request_context,
 )
 from resilience.testing import VirtualTimeLoop, virtual_time
+from tests.seeds import over_seeds
 
 
 async def after(seconds, call):
@@ -530,7 +531,7 @@ def test_the_single_function_looks_like_the_batch_function_but_for_its_signature
         single(1, 2)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@over_seeds(40)
 def test_random_traffic_is_collapsed_as_a_plain_model_says(seed):
     chance = random.Random(seed)
     window, most, takes = chance.choice([0.0, 0.5, 2.0]), chance.choice([1, 2, 4, 100]), chance.choice([0.0, 0.3, 1.1])

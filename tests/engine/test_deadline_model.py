@@ -27,6 +27,7 @@ from resilience import (
 )
 from resilience.errors import CallTimeoutError
 from resilience.testing import ManualClock, assert_idle, virtual_time
+from tests.seeds import over_seeds
 
 #: Timers that are due within it end together.
 SAME = 1e-7
@@ -228,7 +229,7 @@ async def run(steps):
     return how, ended - began, counts, blamed
 
 
-@pytest.mark.parametrize("seed", range(600))
+@over_seeds(600)
 def test_random_trees_end_when_and_as_the_model_says(seed):
     rng = random.Random(seed)
     steps = (Bound(rng.choice([None, rng.uniform(0, 8)]), tree(rng, rng.randint(1, 4), [])),)
@@ -243,7 +244,7 @@ def test_random_trees_end_when_and_as_the_model_says(seed):
     assert {key: n for key, n in model.blamed.items() if n} == {key: n for key, n in blamed.items() if n}
 
 
-@pytest.mark.parametrize("seed", range(300))
+@over_seeds(300)
 def test_random_plain_calls_wait_and_pause_within_their_deadlines(seed):
     """A rate limit and a retry, nested deadlines, a body that takes time: on a clock that only they move."""
     rng, clock = random.Random(seed), ManualClock()

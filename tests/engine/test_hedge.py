@@ -30,6 +30,7 @@ from resilience.events import CallHedged
 from resilience.testing import assert_counts, virtual_time
 from tests.drivers.until import until
 from tests.interrupts import interrupted
+from tests.seeds import over_seeds
 
 FREE = RetryBudget(ratio=1.0, per_second=1000.0)
 
@@ -87,7 +88,7 @@ def model(script, delay, attempts, timeout, places):
                 return Failed(0).args, moment, len(started)
 
 
-@pytest.mark.parametrize("seed", range(300))
+@over_seeds(300)
 def test_a_call_ends_as_a_plain_model_says(seed):
     rng = random.Random(seed)
     attempts, delay = rng.randrange(2, 6), rng.uniform(0.1, 1.0)
@@ -116,7 +117,7 @@ def test_a_call_ends_as_a_plain_model_says(seed):
     assert model(script, delay, attempts, timeout, places) == virtual_time(main())
 
 
-@pytest.mark.parametrize("seed", range(40))
+@over_seeds(40)
 def test_any_history_of_calls_and_cancellations_leaves_nothing_behind(seed):
     rng = random.Random(seed)
 

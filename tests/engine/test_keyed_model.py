@@ -13,6 +13,7 @@ import pytest
 
 from resilience import CircuitBreaker, CircuitOpenError, Registry, State, command
 from resilience.testing import ManualClock
+from tests.seeds import over_seeds
 
 FLAVOURS = ["generator", "async", "async generator"]
 MAX_KEYS, IDLE = 4, 20.0
@@ -124,7 +125,7 @@ def seen(handle):
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-@pytest.mark.parametrize("seed", range(12))
+@over_seeds(12)
 def test_each_key_is_as_an_unkeyed_command_for_as_long_as_it_is_there(flavour, seed):
     chance, clock = random.Random(f"{flavour} {seed}"), ManualClock()
     registry, work = Registry(clock=clock), function(flavour)

@@ -27,6 +27,7 @@ from resilience.events import ShadowRejected
 from resilience.policies.shadow import gates
 from resilience.testing import ManualClock, assert_counts
 from tests.interrupts import interrupted
+from tests.seeds import over_seeds
 
 
 def twins(**settings):
@@ -55,7 +56,7 @@ def ended(call, *args):
 
 
 @pytest.mark.parametrize("fallback", [None, lambda fails, takes: 7])
-@pytest.mark.parametrize("seed", range(30))
+@over_seeds(30)
 def test_a_shadowed_circuit_goes_through_the_states_of_one_that_refuses(seed, fallback):
     rng = random.Random(seed)
     breaker = CircuitBreaker(

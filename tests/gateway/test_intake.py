@@ -12,6 +12,7 @@ from resilience.drivers.async_timeouts import AsyncTimeout
 from resilience.gateway.problem import Problem
 from resilience.gateway.request_body import Intake
 from resilience.testing import virtual_time
+from tests.seeds import over_seeds
 
 
 def client(pieces: list[tuple[float, bytes]], *, leaves: bool = False):  # type: ignore[no-untyped-def]
@@ -77,7 +78,7 @@ def test_a_client_that_leaves_is_not_late_and_not_too_large() -> None:
     virtual_time(scenario())
 
 
-@pytest.mark.parametrize("seed", range(30))
+@over_seeds(30)
 def test_any_body_ends_as_a_plain_count_says(seed: int) -> None:
     random_ = random.Random(seed)
     for _ in range(50):

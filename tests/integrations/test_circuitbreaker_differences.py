@@ -11,6 +11,7 @@ import pytest
 from resilience import BadRequestError, Registry
 from resilience.integrations import circuitbreaker as ours
 from resilience.testing import ManualClock
+from tests.seeds import over_seeds
 
 
 def fail(*_):
@@ -263,7 +264,7 @@ def test_the_refusal_of_another_breaker_below_is_a_failure_like_any_other(regist
     assert "instead" == function()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@over_seeds(3)
 def test_hammered_by_threads_it_loses_no_probe_and_counts_every_call(seed):
     registry = Registry(clock=ManualClock(100.0))
     breaker = ours.CircuitBreaker(failure_threshold=3, recovery_timeout=0, registry=registry)

@@ -11,6 +11,7 @@ import pytest
 from resilience import BadRequestError, ConfigError, Registry
 from resilience.integrations import pybreaker as ours
 from resilience.testing import ManualClock, RecordedEvents, disabled
+from tests.seeds import over_seeds
 
 
 def fail():
@@ -311,7 +312,7 @@ def test_opening_by_hand_is_one_change_to_listeners_and_events_of_the_machine_to
     assert ["open", "half_open", "closed", "open", "half_open", "closed"] == events.states("pybreaker")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@over_seeds(3)
 def test_hammered_by_threads_it_loses_no_probe_and_counts_every_call(seed):
     registry = Registry(clock=ManualClock(100.0))
     breaker = ours.CircuitBreaker(fail_max=3, reset_timeout=0, success_threshold=2, registry=registry)

@@ -12,9 +12,10 @@ from resilience.metrics import hystrix
 from resilience.metrics.batch_statistics import BatchStatistics
 from resilience.testing import ManualClock
 from tests.core.hammer import hammer
+from tests.seeds import over_seeds
 
 
-@pytest.mark.parametrize("seed", range(20))
+@over_seeds(20)
 def test_random_batches_are_reckoned_as_a_plain_list_would(seed):
     chance, now, batches = random.Random(seed), 0.0, []
     collapses = BatchStatistics("f", window=0.005, max_batch=100, now=0.0)

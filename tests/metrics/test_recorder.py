@@ -10,6 +10,7 @@ from resilience.core.bulkhead import Bulkhead, Slots
 from resilience.core.histogram import EMPTY
 from resilience.core.outcome import FAILURE, SUCCESS, TIMEOUT, Event
 from resilience.metrics.recorder import BATCH, Recorder
+from tests.seeds import over_seeds
 
 EVENTS = [int(event) for event in Event]
 REFUSED = [Event.SHORT_CIRCUITED, Event.FALLBACK_MISSING, Event.EXCEPTIONS_THROWN]
@@ -42,7 +43,7 @@ class SlowRecorder:
 
 
 @pytest.mark.parametrize("steps_back", [False, True])
-@pytest.mark.parametrize("seed", range(25))
+@over_seeds(25)
 def test_any_history_reads_as_a_list_of_events_does(seed, steps_back):
     rng = random.Random(seed)
     now = start = 64.0
@@ -106,7 +107,7 @@ def test_clearing_empties_what_rolls_and_keeps_what_never_falls():
     assert 2 == sum(lifetime.buckets)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@over_seeds(60)
 def test_most_in_flight_is_the_true_maximum_of_the_window(seed):
     rng = random.Random(seed)
     slots = Slots(Bulkhead(None), key="k")

@@ -28,6 +28,7 @@ from resilience import (
 )
 from resilience.core.outcome import Event
 from resilience.testing import assert_idle, virtual_time
+from tests.seeds import over_seeds
 
 #: In one of these a call ends, or one attempt of it.
 ENDS = (Event.SUCCESS, Event.FAILURE, Event.TIMEOUT, Event.SHORT_CIRCUITED, Event.SEMAPHORE_REJECTED,
@@ -78,7 +79,7 @@ def assert_each_counted_once(handle, calls):
     assert calls + counts[Event.RETRY] == sum(counts[event] for event in ENDS), counts
 
 
-@pytest.mark.parametrize("seed", range(60))
+@over_seeds(60)
 def test_tasks(seed):
     virtual_time(storm_of_tasks(random.Random(seed)))
 
@@ -130,7 +131,7 @@ async def storm_of_tasks(dice):
 
 
 @pytest.mark.parametrize("isolation", ["semaphore", "thread"])
-@pytest.mark.parametrize("seed", range(10))
+@over_seeds(10)
 def test_threads(seed, isolation):
     dice = random.Random(seed)
     settings = chain(dice, hedged=isolation == "thread", queued=isolation != "thread", waits=0.001)
