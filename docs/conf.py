@@ -20,7 +20,7 @@ copyright = author
 release = version = __version__
 
 extensions = ["myst_parser"]
-exclude_patterns = ["_generated"]
+exclude_patterns = ["_generated", "pypi.md"]
 nitpicky = True
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -31,3 +31,15 @@ html_static_path = ["_static"]
 html_css_files = ["diagrams.css"]
 html_copy_source = False
 html_show_sphinx = False
+
+
+def leave_decisions_out_of_the_search(app, env):
+    """Keep the decision records' text out of the search index, where it hid the pages that say how things are now."""
+    for name in env.found_docs:
+        if name.startswith("decisions/"):
+            env.metadata[name]["nosearch"] = "true"
+
+
+def setup(app):
+    """Register the hook of this file."""
+    app.connect("env-updated", leave_decisions_out_of_the_search)
