@@ -21,7 +21,7 @@ copyright = author
 release = version = __version__
 
 extensions = ["myst_parser"]
-exclude_patterns = ["_generated"]
+exclude_patterns = ["_generated", "pypi.md"]
 nitpicky = True
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -34,18 +34,26 @@ html_copy_source = False
 html_show_sphinx = False
 
 
-def _stay_within(app, page, source):
+def stay_within_the_pages(app, page, source):
     """Files beside docs/ are no pages: in HTML the English README is the index, and links to others are mere text."""
     source[0] = source[0].replace("](../../README.md)", "](../index.md)")
     source[0] = re.sub(r"\[([^\]]+)\]\(\.\./\.\./[\w.]+\)", r"\1", source[0])
 
 
-def _name_the_language(app, page, template, context, tree):
-    """Pages in Korean say so, for browsers that choose a font and for programs that read aloud."""
+def leave_decisions_out_of_the_search(app, env):
+    """Keep the decision records' text out of the search index, where it hid the pages that say how things are now."""
+    for name in env.found_docs:
+        if name.startswith("decisions/"):
+            env.metadata[name]["nosearch"] = "true"
+
+
+def name_the_language(app, page, template, context, tree):
+    """State the language of the Korean pages, for browsers that choose a font and for screen readers."""
     context["language"] = "ko" if page.startswith("ko/") else "en"
 
 
 def setup(app):
-    """What Sphinx asks of an extension."""
-    app.connect("source-read", _stay_within)
-    app.connect("html-page-context", _name_the_language)
+    """Register the hooks of this file."""
+    app.connect("source-read", stay_within_the_pages)
+    app.connect("env-updated", leave_decisions_out_of_the_search)
+    app.connect("html-page-context", name_the_language)
