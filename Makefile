@@ -26,7 +26,7 @@ check: $(call STAMP,dev) ## Lint and types
 bench: $(call STAMP,bench) ## Beside the peers, in one run; writes build/bench.json
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-docs: $(call STAMP,dev) ## HTML in build/docs
+docs: $(call STAMP,docs) ## HTML in build/docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs build/docs
 
 clean: ## Remove what the other targets made
@@ -38,6 +38,7 @@ $(BIN)/python:
 
 $(VENV)/.installed-bench: EXTRAS = dev,bench
 $(VENV)/.installed-dev: EXTRAS = dev
+$(VENV)/.installed-docs: EXTRAS = docs
 $(VENV)/.installed-gateway: EXTRAS = gateway
 $(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -20,7 +21,7 @@ copyright = author
 release = version = __version__
 
 extensions = ["myst_parser"]
-exclude_patterns = ["_generated"]
+exclude_patterns = ["_generated", "pypi.md"]
 nitpicky = True
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -28,6 +29,31 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"resilience {__version__}"
 html_static_path = ["_static"]
-html_css_files = ["diagrams.css"]
+html_css_files = ["diagrams.css", "korean.css"]
 html_copy_source = False
 html_show_sphinx = False
+
+
+def stay_within_the_pages(app, page, source):
+    """Files beside docs/ are no pages: in HTML the English README is the index, and links to others are mere text."""
+    source[0] = source[0].replace("](../../README.md)", "](../index.md)")
+    source[0] = re.sub(r"\[([^\]]+)\]\(\.\./\.\./[\w.]+\)", r"\1", source[0])
+
+
+def leave_decisions_out_of_the_search(app, env):
+    """Keep the decision records' text out of the search index, where it hid the pages that say how things are now."""
+    for name in env.found_docs:
+        if name.startswith("decisions/"):
+            env.metadata[name]["nosearch"] = "true"
+
+
+def name_the_language(app, page, template, context, tree):
+    """State the language of the Korean pages, for browsers that choose a font and for screen readers."""
+    context["language"] = "ko" if page.startswith("ko/") else "en"
+
+
+def setup(app):
+    """Register the hooks of this file."""
+    app.connect("source-read", stay_within_the_pages)
+    app.connect("env-updated", leave_decisions_out_of_the_search)
+    app.connect("html-page-context", name_the_language)

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, expect
 from resilience_dashboard import app
 
 from resilience.core.events import State, Trigger
-from tests.browser.messages import REFUSALS, OpenPage, resilience
+from tests.browser.messages import EVENTS, REFUSALS, OpenPage, resilience
 from tests.dashboard.servers import StreamServer, served
 
 pytestmark = pytest.mark.browser
@@ -105,6 +105,39 @@ def test_the_page_starts_in_the_language_of_the_browser(
     page = open_page(stream, locale=locale)
     expect(page.locator("#language")).to_have_value(expected)
     assert page.evaluate("document.documentElement.lang") == expected
+
+
+@pytest.mark.parametrize("width", [360, 1250])
+def test_no_korean_label_of_a_tile_is_cut_beside_three_digits(
+    stream: StreamServer, open_page: OpenPage, width: int
+) -> None:
+    stream.messages = [resilience("stock", rate=100.0, has_fallback=True, counts=dict.fromkeys(EVENTS, 444))]
+    page = open_page(stream, locale="ko", viewport={"width": width, "height": 900})
+    expect(page.locator('[data-field="throttled"]')).to_have_text("444")
+    cut = "labels => labels.filter(each => each.scrollWidth > each.clientWidth).map(each => each.textContent)"
+    assert page.locator(".tile dt").evaluate_all(cut) == []
+
+
+def test_a_korean_line_breaks_between_words(stream: StreamServer, open_page: OpenPage) -> None:
+    stream.messages = [resilience("stock")]
+    page = open_page(stream, locale="ko")
+    ends = """legend => {
+        const text = legend.firstChild, range = document.createRange(), ends = [];
+        let line = null;
+        for (let i = 0; i < text.length; i++) {
+            range.setStart(text, i); range.setEnd(text, i + 1);
+            const top = range.getClientRects()[0]?.top;
+            if (line !== null && top > line) ends.push(text.data[i - 1]);
+            line = top ?? line;
+        }
+        return ends;
+    }"""
+    legend = page.locator("[data-word=legend_circle]")
+    for width in range(320, 400, 10):
+        page.set_viewport_size({"width": width, "height": 740})
+        found = legend.evaluate(ends)
+        assert len(found) > 1
+        assert set(found) == {" "}
 
 
 def test_no_english_word_is_left_on_a_korean_page(stream: StreamServer, open_page: OpenPage) -> None:
