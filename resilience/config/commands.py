@@ -127,8 +127,11 @@ def _guard_settings(kits: tuple[Kit, ...]) -> Mapping[str, Setting]:
 
 
 def _expressible(policy: type[Any]) -> dict[str, attrs.Attribute[Any]]:
-    """The fields of a policy that TOML can say."""
-    attrs.resolve_types(policy)
+    """The fields of a policy that TOML can say; none of a user's class whose annotations cannot be read here."""
+    try:
+        attrs.resolve_types(policy)
+    except NameError:  # of an import for type checkers only, say
+        return {}
     return {field.name: field for field in attrs.fields(policy) if field.init and _is_plain(field.type)}
 
 

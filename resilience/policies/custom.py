@@ -10,40 +10,58 @@ A gate of a user's stands between the circuit breaker and the bulkhead: above th
 never came near the target, and below the bulkhead a call that it refuses would hold a slot that another could use. It
 is run the plain way, by its methods. What it raises beside RejectedError is a mistake of its own; what ``settle``
 raises is logged, once for each command, and harms no call.
+
+A machine may be replaced while calls are under way: after a live change, in a forked child, when a test wants a fresh
+start. So a permit is kept with the machine that gave it, and goes back to that one.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
+import keyword
 import logging
+import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
 import attrs
 
-from ..core.outcome import CANCELLED, REJECTED, event_number
+from ..core.outcome import CANCELLED, EVENT_NAMES, REJECTED, event_number
 from ..engine.call import Call
 from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, GateText, Kit, Telling
 from ..engine.site import Site
 from ..errors import ConfigError, RejectedError
 from . import order
+from .settings import Settings
 
 _log = logging.getLogger("resilience")
 _Class = TypeVar("_Class", bound=type)
 #: In the place of a permit: the policy was not asked, or would have refused in shadow mode.
 ABSENT: Final = object()
 _PLACES: Final = ("breaker", "throttle", "rate_limit", "max_concurrent", "adaptive_limit")
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+#: What decorators, handles and files call something else, beside the attributes of Settings.
+RESERVED: Final = frozenset({"key", "group", "max_keys", "idle", "ignore", "registry", "policies"})
 
 
 class PolicyMachine(Protocol):
     """What decides for one command. Its methods may be called from any thread, at the same time.
 
-    Three more methods are called if they are there: ``configure(policy, now)`` after a live change, ``renew(now)`` in a
-    forked child, and ``gauges()``, which returns numbers by name for snapshots and exporters.
+    Four more methods are called if they are there: ``configure(policy, now)`` after a live change, ``renew(now)`` in a
+    forked child, ``clear(now)`` when a test wants a fresh start, and ``gauges()``, which returns numbers by name for
+    snapshots and exporters. In the place of a machine that lacks one of the first three a new one is made; calls under
+    way settle with the machine that admitted them.
     """
 
     def acquire(self, now: float, call: Call, /) -> Any:
-        """Let a call begin; what is returned is handed to settle().
+        """Let a call begin; what is returned is handed to settle(). Must decide at once: nothing may wait here.
+
+        Args:
+            now: Seconds on the registry's clock.
+            call: What the caller passes.
 
         Raises:
             RejectedError: It must not begin.
@@ -63,25 +81,41 @@ class CustomPolicy(Protocol):
         ...
 
 
-class GuestGate:
+class CustomGate:
     """A user's machine, as the compiled wrapper calls it.
 
     Attributes:
         machine: The user's.
+        policy: The value that is wanted; None: the policy is off.
         shadow: Called for each call that would have been refused, in shadow mode; None: refuse it.
     """
 
-    __slots__ = ("_complained", "_name", "machine", "shadow")
+    __slots__ = ("_complaints", "_key", "_name", "machine", "policy", "shadow")
 
-    def __init__(self, name: str, machine: PolicyMachine) -> None:
-        self._name, self.machine = name, machine
+    def __init__(self, name: str, policy: Any, key: str, now: float) -> None:
+        """Make the machine.
+
+        Args:
+            name: Of the policy, for messages.
+            policy: Its value, which makes the machine.
+            key: The command's.
+            now: Seconds on the registry's clock.
+
+        Raises:
+            TypeError: What the value makes is no machine.
+        """
+        self._name, self._key, self.policy = name, key, policy
+        self.machine = _machine(policy, key, now)
         self.shadow: Callable[[], object] | None = None
-        self._complained = False
+        self._complaints: set[str] = set()
 
     def acquire(self, now: float, call: Call) -> Any:
         """Ask the machine; see PolicyMachine.acquire()."""
+        if self.policy is None:
+            return ABSENT
+        machine = self.machine
         try:
-            return self.machine.acquire(now, call)
+            return machine, machine.acquire(now, call)
         except RejectedError:
             shadow = self.shadow
             if shadow is None:
@@ -89,21 +123,78 @@ class GuestGate:
         shadow()
         return ABSENT
 
-    def settle(self, permit: Any, outcome: int, started: float, now: float) -> None:
-        """Tell the machine; what it raises is logged the first time."""
-        if permit is ABSENT:
+    def settle(self, held: Any, outcome: int, started: float, now: float) -> None:
+        """Tell the machine that gave the permit; what it raises is logged the first time."""
+        if held is ABSENT:
             return
+        machine, permit = held
         try:
-            self.machine.settle(permit, outcome, started, now)
+            machine.settle(permit, outcome, started, now)
         except Exception:  # noqa: BLE001 - whatever it is, the call has ended and goes on
-            if not self._complained:
-                self._complained = True
-                _log.exception("settle() of the policy %s raised; it is called on, and not logged again", self._name)
+            self._complain("settle", "it is called on, and not logged again")
 
     def gauges(self) -> Mapping[str, float]:
-        """Numbers by name."""
+        """Finite numbers by name; what the machine's gauges() raises is logged the first time."""
         read = getattr(self.machine, "gauges", None)
-        return {} if read is None else read()
+        if read is None or self.policy is None:
+            return {}
+        try:
+            return {str(name): +value for name, value in read().items()  # a bool as a number
+                    if isinstance(value, (int, float)) and math.isfinite(value)}
+        except Exception:  # noqa: BLE001 - a snapshot is for those who look for what is wrong
+            self._complain("gauges", "it shows none, and is not logged again")
+            return {}
+
+    def bring(self, clock: Callable[[], float]) -> None:
+        """Hand the value that is wanted on to the machine; outside of any lock, for it calls the user."""
+        while (policy := self.policy) is not None:
+            self._told("configure", policy, clock(), policy, clock())
+            if self.policy is policy:  # else another thread has changed it meanwhile, and may have been overtaken
+                return
+
+    def renew(self, now: float) -> None:
+        """Start over in a forked child."""
+        self._told("renew", self.policy, now, now)
+
+    def clear(self, now: float) -> None:
+        """Forget what the machine has learnt."""
+        self._told("clear", self.policy, now, now)
+
+    def _told(self, hook: str, policy: Any, now: float, *args: Any) -> None:
+        """Call a method of the machine that may be missing, or raise: then a new machine takes its place."""
+        method = getattr(self.machine, hook, None)
+        if method is not None:
+            try:
+                method(*args)
+            except Exception:  # noqa: BLE001 - the change is in force, and must not be half so
+                self._complain(hook, "a new machine takes its place")
+            else:
+                return
+        if policy is None:
+            return
+        try:
+            self.machine = _machine(policy, self._key, now)
+        except Exception:  # noqa: BLE001 - as above; the machine that is there goes on
+            self._complain("machine", "the machine that was there goes on")
+
+    def _complain(self, method: str, what: str) -> None:
+        """Log what a *method* has raised, the first time."""
+        if method not in self._complaints:
+            self._complaints.add(method)
+            _log.exception("%s: %s() of the policy %s raised; %s", self._key, method, self._name, what)
+
+
+def _machine(policy: Any, key: str, now: float) -> PolicyMachine:
+    made: PolicyMachine = policy.machine(key, now)
+    for name in ("acquire", "settle"):
+        method = getattr(made, name, None)
+        if not callable(method):
+            raise TypeError(f"{type(policy).__qualname__}.machine() must return an object with the methods acquire and "
+                            f"settle, not {made!r}")
+        if inspect.iscoroutinefunction(method):
+            raise TypeError(f"{type(made).__qualname__}.{name} must be a plain method that decides at once; "
+                            "it cannot be a coroutine function, for it serves plain functions too")
+    return made
 
 
 def custom_policy(name: str, *, about: str, below: Mapping[str, str] | None = None,
@@ -111,8 +202,8 @@ def custom_policy(name: str, *, about: str, below: Mapping[str, str] | None = No
     """Make a policy of a frozen attrs class that has a method ``machine(key, now)``; put it on the class, topmost.
 
     Args:
-        name: Of its setting, in files and on handles, such as "spending_cap". Its refusals are counted as the event
-            ``NAME_rejected``.
+        name: Of its setting, in files and on handles, such as "spending_cap": small letters, digits and underscores.
+            Its refusals are counted as the event ``NAME_rejected``.
         about: What it does, in one sentence, for people.
         below: Names of the policies that must stand above it, each with the reason why: "breaker", "throttle",
             "rate_limit". Without above and below it stands right above the bulkhead.
@@ -121,11 +212,10 @@ def custom_policy(name: str, *, about: str, below: Mapping[str, str] | None = No
         shadow: Whether it may be in shadow mode.
 
     Raises:
-        ConfigError: The name is taken or no identifier, or there is no place that suits both above and below.
-        TypeError: The class is none of attrs', or has no method ``machine``.
+        ConfigError: The name is taken or cannot be one, or there is no place that suits both above and below.
+        TypeError: The class is none of attrs', is not frozen, has a private field, or has no method ``machine``.
     """
-    if not name.isidentifier():
-        raise ConfigError(f"name must be an identifier, such as 'spending_cap', not {name!r}", "name")
+    _check_name(name)
     reasons = {"below": dict(below or {}), "above": dict(above or {})}
     for side, named in reasons.items():
         for other in named:
@@ -134,15 +224,42 @@ def custom_policy(name: str, *, about: str, below: Mapping[str, str] | None = No
                                   f"{other!r} there", side)
 
     def register(cls: _Class) -> _Class:
-        if not attrs.has(cls):
-            raise TypeError(f"{cls.__qualname__} must be an attrs class, so that its fields can be checked, compared "
-                            "and written in a file: put @attrs.frozen below @custom_policy")
-        if not callable(getattr(cls, "machine", None)):
-            raise TypeError(f"{cls.__qualname__} needs a method machine(self, key, now) that returns what decides")
+        _check_class(cls)
         order.add(_kit(cls, name, about, reasons["below"], reasons["above"], shadow))
+        # a class that is pickled by value, as those of __main__ are, is made anew elsewhere without its decorators
+        cls.__resilience_policy__ = functools.partial(  # type: ignore[attr-defined]
+            custom_policy, name, about=about, below=reasons["below"], above=reasons["above"], shadow=shadow)
         return cls  # type: ignore[return-value] # what attrs says of it is true besides
 
     return register
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+        raise ConfigError("name must be an identifier of small letters, digits and underscores, such as "
+                          f"'spending_cap', not {name!r}", "name")
+    if order.kit_named(name) is None and (name in RESERVED or hasattr(Settings, name)
+                                          or name in attrs.fields_dict(Settings)):
+        raise ConfigError(f"name: decorators, handles or files mean something else by {name!r}; choose another name",
+                          "name")
+    if f"{name}_rejected" in EVENT_NAMES:
+        raise ConfigError(f"name: its refusals would be counted as {name}_rejected, which counts something else; "
+                          "choose another name", "name")
+
+
+def _check_class(cls: type[Any]) -> None:
+    if not attrs.has(cls):
+        raise TypeError(f"{cls.__qualname__} must be an attrs class, so that its fields can be checked, compared "
+                        "and written in a file: put @attrs.frozen below @custom_policy")
+    if cls.__hash__ is None:
+        raise TypeError(f"{cls.__qualname__} must be frozen, for commands share it and compare it with later ones: "
+                        "put @attrs.frozen below @custom_policy")
+    private = [field.name for field in attrs.fields(cls) if field.name.startswith("_")]
+    if private:
+        raise TypeError(f"{cls.__qualname__}.{private[0]}: the fields of a policy are settings, in files too, and need "
+                        "public names")
+    if not callable(getattr(cls, "machine", None)):
+        raise TypeError(f"{cls.__qualname__} needs a method machine(self, key, now) that returns what decides")
 
 
 def _kit(cls: type[Any], name: str, about: str, below: Mapping[str, str], above: Mapping[str, str],
@@ -150,11 +267,11 @@ def _kit(cls: type[Any], name: str, about: str, below: Mapping[str, str], above:
     refusal = f"{name}_rejected"
     event = event_number(refusal)
 
-    def start(policy: Any, runtime: CommandRuntime) -> GuestGate:
+    def start(policy: Any, runtime: CommandRuntime) -> CustomGate:
         runtime.recorder.follow(refusal, event)
-        return GuestGate(name, policy.machine(runtime.key, runtime.clock()))
+        return CustomGate(name, policy, runtime.key, runtime.clock())
 
-    def install(site: Site, policy: Any, gate: GuestGate) -> None:
+    def install(site: Site, policy: Any, gate: CustomGate) -> None:
         site.names.update({f"{name}_acquire": gate.acquire, f"{name}_settle": gate.settle, "ABSENT": ABSENT})
 
     text = GateText(
@@ -165,22 +282,11 @@ def _kit(cls: type[Any], name: str, about: str, below: Mapping[str, str], above:
                 "started, started)",
         settle=f"{name}_settle({name}_permit, {{outcome}}, started, now)")
     return Kit(name=name, policy=cls, about=about, below=below, above=above, can_be_shadow=shadow, calls_back=True,
-               text=text, plain=text, start=start, change=_change, renew=_renew, install=install, refusal=refusal,
-               gauges=GuestGate.gauges, events=(Telling(refusal, f"Calls that {name} refused."),))
+               text=text, plain=text, start=start, change=_change, can_be_off=True, forget=CustomGate.clear,
+               renew=CustomGate.renew, install=install, refusal=refusal, gauges=CustomGate.gauges,
+               events=(Telling(refusal, f"Calls that {name} refused."),))
 
 
-def _change(gate: GuestGate, policy: Any, old: Any, runtime: CommandRuntime) -> Afterwards | None:
-    if policy is None:
-        return None
-    configure = getattr(gate.machine, "configure", None)
-    if configure is not None:
-        configure(policy, runtime.clock())
-    else:  # one that keeps nothing worth keeping
-        gate.machine = policy.machine(runtime.key, runtime.clock())
-    return None
-
-
-def _renew(gate: GuestGate, now: float) -> None:
-    renew = getattr(gate.machine, "renew", None)
-    if renew is not None:
-        renew(now)
+def _change(gate: CustomGate, policy: Any, old: Any, runtime: CommandRuntime) -> Afterwards | None:
+    gate.policy = policy
+    return None if policy is None else functools.partial(gate.bring, runtime.clock)
