@@ -111,6 +111,8 @@ export const TABLE = Object.freeze({
   no_time_left: ["no time left", "남은 시간 없음"],
   rejected: ["rejected", "한도 거부"],
   other_refusals: ["other", "기타"],
+  own_refusals: ["refused by your own policies", "사용자 정책 거부"],
+  gauges: ["Gauges of your own policies", "사용자 정책 수치"],
   fallbacks: ["Fallbacks", "폴백"],
   fallback_success: ["fallback ok", "폴백 성공"],
   fallback_failure: ["failed", "폴백 실패"],
@@ -135,6 +137,7 @@ export const TABLE = Object.freeze({
   // Why a circuit changed, as the stream names it.
   trigger_failure_rate: ["failure rate", "실패율"],
   trigger_slow_rate: ["slow rate", "지연율"],
+  trigger_sustained_failures: ["sustained failures", "지속된 실패"],
   trigger_consecutive: ["consecutive", "연속 실패"],
   trigger_wait_elapsed: ["wait elapsed", "대기 끝"],
   trigger_probe_failed: ["probe failed", "시험 호출 실패"],
