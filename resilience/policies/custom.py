@@ -74,7 +74,7 @@ def custom_policy(name: str, *, about: str, below: Mapping[str, str] | None = No
         # a class that is pickled by value, as those of __main__ are, is made anew elsewhere without its decorators
         cls.__resilience_policy__ = functools.partial(  # type: ignore[attr-defined]
             custom_policy, name, about=about, below=reasons["below"], above=reasons["above"], shadow=shadow)
-        return cls  # type: ignore[return-value] # what attrs says of it is true besides
+        return cls
 
     return register
 
