@@ -252,6 +252,22 @@ def default_settings() -> Settings:
     return nothing_said.resilience.settings
 
 
+def field_defaults() -> Mapping[str, Any]:
+    """What a field of a policy is if nobody says it, by dotted name; attrs.NOTHING for one that must be said."""
+    return _field_defaults(setting_kits())
+
+
+@functools.cache
+def _field_defaults(kits: tuple[Kit, ...]) -> Mapping[str, Any]:
+    return {f"{setting.name}.{name}": _default(field) for setting in _settings(kits).values()
+            for name, field in setting.fields.items()}
+
+
+def _default(field: attrs.Attribute[Any]) -> Any:
+    default: Any = field.default
+    return default.factory() if isinstance(default, attrs.Factory) and not default.takes_self else default  # type: ignore[arg-type]
+
+
 def layer_of(value: Settings, place: Place) -> dict[str, Said]:
     """What *value* says, as a layer."""
     layer = {}

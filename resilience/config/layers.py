@@ -27,7 +27,18 @@ import attrs
 
 from ..commands.command import Command
 from ..errors import ConfigError
-from .commands import Layer, Said, Setting, default_settings, guard_settings, layer_at, layer_of, settings, value_of
+from .commands import (
+    Layer,
+    Said,
+    Setting,
+    default_settings,
+    field_defaults,
+    guard_settings,
+    layer_at,
+    layer_of,
+    settings,
+    value_of,
+)
 from .document import Document
 from .hints import unknown
 from .live_settings import declared, refusal
@@ -103,7 +114,8 @@ class Tables:
         """All layers as one, and the settings that the file says of this very command."""
         leaves = layer_of(default_settings(), LIBRARY)
         code = layer_of(declared(command), CODE)
-        said = {name: each for name, each in code.items() if leaves.get(name, each).value != each.value}
+        usual = {**field_defaults(), **{name: each.value for name, each in leaves.items()}}
+        said = {name: each for name, each in code.items() if usual.get(name) != each.value}
         leaves = {**{name: Said(each.value, LIBRARY) for name, each in code.items() if name not in leaves},
                   **leaves, **self.defaults, **self.groups.get(command.group, {}), **said}
         own: set[str] = set()
