@@ -13,8 +13,8 @@ class Open:
     def settle(self, permit, outcome, started, now): ...
 
 
-@pytest.fixture(autouse=True)
-def _known_here_only():
+@pytest.fixture
+def gate():
     @custom_policy("gate", about="Admits every call.")
     @attrs.frozen
     class Gate:
@@ -28,11 +28,11 @@ def _known_here_only():
     order.discard("gate")
 
 
-def test_the_decorator_beats_the_tables_for_many_commands_and_loses_to_the_commands_own(_known_here_only):
+def test_the_decorator_beats_the_tables_for_many_commands_and_loses_to_the_commands_own(gate):
     registry = Registry()
 
     @command(key="k", group="g", registry=registry, timeout=None, rate_limit=RateLimit(5), throttle=Throttle(k=3.0),
-             retry=Retry(attempts=7), policies=[_known_here_only(width=4)])
+             retry=Retry(attempts=7), policies=[gate(width=4)])
     async def k(): ...
 
     many = {"rate_limit": {"calls": 9, "per": 2.0}, "throttle": {"k": 1.5}, "retry": {"attempts": 2},
@@ -49,8 +49,8 @@ def test_the_decorator_beats_the_tables_for_many_commands_and_loses_to_the_comma
     configuration.close()
 
 
-def test_explain_says_that_the_code_has_said_it(_known_here_only):
-    @command(key="k", registry=Registry(), timeout=None, rate_limit=RateLimit(5), policies=[_known_here_only(width=4)])
+def test_explain_says_that_the_code_has_said_it(gate):
+    @command(key="k", registry=Registry(), timeout=None, rate_limit=RateLimit(5), policies=[gate(width=4)])
     async def k(): ...
 
     found = {line.split()[0]: " ".join(line.split()[2:]) for line in str(explain(k)).splitlines()[2:]}
