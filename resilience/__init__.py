@@ -63,7 +63,8 @@ from .errors import (
     ThrottledError,
 )
 from .metrics.snapshot import Snapshot
-from .policies.custom import CustomPolicy, PolicyMachine, custom_policy
+from .policies.custom import CustomPolicy, custom_policy
+from .policies.plain_gate import PolicyMachine
 from .policies.settings import Settings
 from .registry import Registry, default_registry
 

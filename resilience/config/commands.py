@@ -127,8 +127,11 @@ def _guard_settings(kits: tuple[Kit, ...]) -> Mapping[str, Setting]:
 
 
 def _expressible(policy: type[Any]) -> dict[str, attrs.Attribute[Any]]:
-    """The fields of a policy that TOML can say."""
-    attrs.resolve_types(policy)
+    """The fields of a policy that TOML can say; none of a user's class whose annotations cannot be read here."""
+    try:
+        attrs.resolve_types(policy)
+    except NameError:  # of an import for type checkers only, say
+        return {}
     return {field.name: field for field in attrs.fields(policy) if field.init and _is_plain(field.type)}
 
 
@@ -247,6 +250,22 @@ def default_settings() -> Settings:
     async def nothing_said() -> None: ...
 
     return nothing_said.resilience.settings
+
+
+def field_defaults() -> Mapping[str, Any]:
+    """What a field of a policy is if nobody says it, by dotted name; attrs.NOTHING for one that must be said."""
+    return _field_defaults(setting_kits())
+
+
+@functools.cache
+def _field_defaults(kits: tuple[Kit, ...]) -> Mapping[str, Any]:
+    return {f"{setting.name}.{name}": _default(field) for setting in _settings(kits).values()
+            for name, field in setting.fields.items()}
+
+
+def _default(field: attrs.Attribute[Any]) -> Any:
+    default: Any = field.default
+    return default.factory() if isinstance(default, attrs.Factory) and not default.takes_self else default  # type: ignore[arg-type]
 
 
 def layer_of(value: Settings, place: Place) -> dict[str, Said]:

@@ -94,6 +94,9 @@ def unknown(name: str, known: Collection[str], *, path: tuple[str | int, ...] = 
     near = nearest(name, names)
     if near is not None:
         return f"unknown {what}; did you mean {near}?"
+    if (path and path[0] in ("defaults", "commands", "groups", "guards") and isinstance(value, Mapping) and value
+            and not any(key in known or isinstance(each, Mapping) for key, each in value.items())):
+        return f'unknown {what}; if it is a policy of your own, name its module on top: imports = ["module"]'
     if len(path) == 2 and path[0] in ("commands", "groups", "services") and isinstance(value, Mapping):
         whole = ".".join((str(path[1]), *_key_of(name, value, names)))
         return f"unknown {what}; quote a key with dots: [{path[0]}.{json.dumps(whole, ensure_ascii=False)}]"

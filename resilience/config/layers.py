@@ -19,6 +19,7 @@ A Tables is immutable; reload swaps one for another.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -26,15 +27,28 @@ import attrs
 
 from ..commands.command import Command
 from ..errors import ConfigError
-from .commands import Layer, Said, Setting, default_settings, guard_settings, layer_at, layer_of, settings, value_of
+from .commands import (
+    Layer,
+    Said,
+    Setting,
+    default_settings,
+    field_defaults,
+    guard_settings,
+    layer_at,
+    layer_of,
+    settings,
+    value_of,
+)
 from .document import Document
 from .hints import unknown
 from .live_settings import declared, refusal
-from .mistakes import Mistake, Place
+from .mistakes import Mistake, Place, shown
 from .patches import Entry, with_pools
 from .targets import REFERENCE, TargetError, check_exists
 
 TABLES: Final = ("defaults", "groups", "commands", "guards")
+#: Names the modules that define policies of users' own, whose settings are known once they are imported.
+IMPORTS: Final = "imports"
 LIBRARY: Final = Place("the library's default")
 CODE: Final = Place("the code")
 
@@ -100,7 +114,8 @@ class Tables:
         """All layers as one, and the settings that the file says of this very command."""
         leaves = layer_of(default_settings(), LIBRARY)
         code = layer_of(declared(command), CODE)
-        said = {name: each for name, each in code.items() if leaves.get(name, each).value != each.value}
+        usual = {**field_defaults(), **{name: each.value for name, each in leaves.items()}}
+        said = {name: each for name, each in code.items() if usual.get(name) != each.value}
         leaves = {**{name: Said(each.value, LIBRARY) for name, each in code.items() if name not in leaves},
                   **leaves, **self.defaults, **self.groups.get(command.group, {}), **said}
         own: set[str] = set()
@@ -130,8 +145,10 @@ def tables_of(documents: Sequence[Document]) -> Tables:
     commands: dict[str, Layer] = {}
     guards: dict[str, Entry] = {}
     for document in documents:
+        _import(document)
+    for document in documents:
         for name in document.data:
-            if name not in TABLES:
+            if name not in TABLES and name != IMPORTS:
                 document.mistake((name,), unknown(name, TABLES, what="table"))
         defaults.update(layer_at(document, ("defaults",), settings()))
         _many(document, "groups", settings(), groups)
@@ -144,6 +161,19 @@ def tables_of(documents: Sequence[Document]) -> Tables:
     _check_shared(documents[-1] if documents else None, guards)
     return Tables(defaults=defaults, groups=groups, commands=commands, guards=with_pools(guards),
                   hints=tuple(hint for document in documents for hint in document.hints()))
+
+
+def _import(document: Document) -> None:
+    """Import the modules that a *document* names, so that the policies that they define are known."""
+    names = document.data.get(IMPORTS, [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        document.mistake((IMPORTS,), f'must be a list of modules, such as ["shop.limits"], not {shown(names)}')
+        return
+    for index, name in enumerate(names):
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # noqa: BLE001 - whatever the module does when it is imported
+            document.mistake((IMPORTS, index), f"{name} cannot be imported: {type(error).__name__}: {error}")
 
 
 def _many(document: Document, table: str, known: Mapping[str, Setting], found: dict[str, Layer]) -> None:

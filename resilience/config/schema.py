@@ -38,6 +38,8 @@ def schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "properties": {
+            "imports": {"type": "array", "items": {"type": "string"},
+                        "description": "Modules that define policies of your own, to be imported first."},
             "defaults": {"$ref": "#/definitions/command", "description": "For every command."},
             "groups": {**named, "description": "For the commands of a group, by its name.",
                        "additionalProperties": {"$ref": "#/definitions/command"}},

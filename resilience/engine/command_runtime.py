@@ -109,6 +109,8 @@ class CommandRuntime:
 
     def of(self, kit: Kit) -> Any:
         """The machine of a policy; None: there is none."""
+        if kit.formerly:  # its class was defined anew, and its machine made before
+            return self.named(kit.name)
         return next((machine for known, machine in self.each() if known is kit), None)
 
     def named(self, name: str) -> Any:
@@ -143,7 +145,7 @@ class CommandRuntime:
         if self.isolation is not None:  # before there are slots for them
             self.isolation.bring(max(threads, self.isolation.threads))
         for kit, policy in new.items():
-            if kit not in self._kits:
+            if kit not in self._kits and not (kit.formerly and self.named(kit.name) is not None):
                 if policy is not None and kit.start is not None:
                     self._start(kit, policy)
             elif policy != old.get(kit) and kit.change is not None:

@@ -118,6 +118,7 @@ class Kit:
     Attributes:
         name: Of the setting, such as "rate_limit".
         policy: The class of its values, such as RateLimit.
+        formerly: Of a user's: classes of the same name that it has taken the place of.
         noun: What messages call it; None: its name.
         about: What it does, in one sentence.
         principal: The field that stands for the whole where a setting is one plain value, such as Timeout.timeout.
@@ -154,6 +155,7 @@ class Kit:
     name: str
     policy: type[Any]
     about: str
+    formerly: tuple[type[Any], ...] = ()
     noun: str | None = None
     principal: str | None = None
     above: Mapping[str, str] = attrs.field(factory=dict)
@@ -198,7 +200,7 @@ class Kit:
         Raises:
             ConfigError: Its values are out of range, or it is something else.
         """
-        if isinstance(setting, self.policy):
+        if isinstance(setting, (self.policy, *self.formerly)):
             return setting
         if self.principal is not None:
             return self.policy(setting)

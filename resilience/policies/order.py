@@ -26,6 +26,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import attrs
+
 from ..engine.kit import Kit
 from ..errors import ConfigError
 from .adaptive_limit import ADAPTIVE_LIMIT
@@ -66,10 +68,10 @@ def add(kit: Kit) -> None:
     if after >= before:
         raise ConfigError(f"above: {kit.name} cannot stand below {names[after]} and above {names[before]}, for "
                           f"{names[after]} stands below {names[before]}", "above")
+    if former is not None:  # a notebook's cell was run again: functions that hold values of the old class go on
+        kit = attrs.evolve(kit, formerly=tuple({*former.formerly, former.policy} - {kit.policy}))
     _kits = (*others[:before], kit, *others[before:])
-    if former is not None:
-        del _by_policy[former.policy]
-    _by_policy[kit.policy] = kit
+    _by_policy.update(dict.fromkeys((kit.policy, *kit.formerly), kit))
 
 
 def discard(name: str) -> None:
@@ -105,6 +107,9 @@ def kit_of(policy: Any) -> Kit:
     Raises:
         TypeError: It is none.
     """
+    register = type(policy).__dict__.get("__resilience_policy__")
+    if register is not None and type(policy) not in _by_policy:  # a user's class that came here pickled by value
+        register()(type(policy))
     kit = _by_policy.get(type(policy)) or next((kit for kit in _kits if isinstance(policy, kit.policy)), None)
     if kit is None:
         raise TypeError(_no_policy(policy))

@@ -47,7 +47,7 @@ event = {int(Event.THROTTLED)}
 if throttle.rate:
     throttle_acquire(started, random())""",
         settle=_SETTLE),
-    plain=GateText(acquire=f"event = {int(Event.THROTTLED)}\nshed(started, random())", settle=_SETTLE),
+    plain=GateText(acquire=f"event = {int(Event.THROTTLED)}\nthrottle_acquire(started, random())", settle=_SETTLE),
     start=_start,
     change=_change,
     forget=Throttler.clear,

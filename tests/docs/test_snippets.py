@@ -1,14 +1,17 @@
 """Every snippet of the documentation runs, and prints what the page says it prints.
 
 The Python snippets of a page run in order in one namespace, with ``await`` at
-the top level. An ``output`` block after a snippet is what it prints. A TOML
+the top level; one that begins with a comment of its file's name is that module, for
+the others to import. An ``output`` block after a snippet is what it prints. A TOML
 block is checked, and stands in ``gateway.toml`` for the snippets that follow, or
 in ``resilience.toml`` if it is none of a gateway.
 """
 
 import ast
 import asyncio
+import functools
 import inspect
+import re
 import sys
 import time
 import types
@@ -19,6 +22,7 @@ from pages import DOCS, PAGES, ROOT, fences, name_of
 from resilience import default_registry
 from resilience.config import check
 from resilience.gateway.config import load
+from resilience.policies import order
 
 #: Its blocks show the same names again and again, each block for a program of its own.
 _CONTRACT = DOCS / "reference" / "contract.md"
@@ -40,6 +44,12 @@ def file_of(fence):
     return "gateway.toml" if "[[routes]]" in fence.text else "resilience.toml"
 
 
+def module_of(fence):
+    """The name of the file that a Python block is, if it says so on its first line."""
+    found = re.match(r"# (\w+\.py)\n", fence.text)
+    return found[1] if found and fence.language == "python" else None
+
+
 def clear(registry):
     """Take every command out of *registry*; its functions go on working."""
     for handle in list(registry):
@@ -57,6 +67,9 @@ def namespace():
     if "configuration" in module.__dict__:
         module.configuration.close()
     clear(default_registry)
+    for kit in order.kits():
+        if kit not in order.KITS:
+            order.discard(kit.name)
 
 
 def run(fence, path, namespace, runner):
@@ -76,7 +89,9 @@ def test_the_python_snippets_of_a_page_run_in_order_and_print_what_it_says(
     modules = set(sys.modules)
     with asyncio.Runner() as runner:
         for fence in fences(path):
-            if fence.language == "python":
+            if (module := module_of(fence)) is not None:
+                (tmp_path / module).write_text(fence.text, encoding="utf-8")
+            elif fence.language == "python":
                 capsys.readouterr()
                 if path == _CONTRACT:
                     clear(default_registry)
@@ -91,11 +106,14 @@ def test_the_python_snippets_of_a_page_run_in_order_and_print_what_it_says(
 
 
 @pytest.mark.parametrize("path", with_language("toml"), ids=name_of)
-def test_the_toml_snippets_of_a_page_are_without_a_mistake(path, tmp_path, monkeypatch):
+def test_the_toml_snippets_of_a_page_are_without_a_mistake(path, tmp_path, monkeypatch, request, namespace):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "vendor_billing.py").touch()  # the module that the how-to guards
     for fence in fences(path):
-        if fence.language == "toml":
+        if (module := module_of(fence)) is not None:
+            (tmp_path / module).write_text(fence.text, encoding="utf-8")
+            request.addfinalizer(functools.partial(sys.modules.pop, module.removesuffix(".py"), None))
+        elif fence.language == "toml":
             file = tmp_path / f"line{fence.line}.toml"
             file.write_text(fence.text, encoding="utf-8")
             assert load(file).routes if file_of(fence) == "gateway.toml" else check(file, environ={})

@@ -14,24 +14,14 @@ from pages import DOCS, rows, section
 
 import resilience
 from resilience import (
-    AdaptiveLimit,
-    Bulkhead,
-    Cache,
-    Chaos,
     CircuitBreaker,
-    Fallback,
-    Hedge,
-    RateLimit,
     Registry,
-    Retry,
     RetryBudget,
     Settings,
     Snapshot,
     State,
     StateChanged,
     ThreadPool,
-    Throttle,
-    Timeout,
     bulkhead,
     cli,
     collapse,
@@ -60,6 +50,8 @@ from resilience.events import (
 from resilience.gateway import config as gateway_config
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector
+from resilience.policies.fallback import FALLBACK
+from resilience.policies.order import KITS
 from resilience.policies.settings import live_settings
 from resilience.testing import ManualClock
 
@@ -84,19 +76,14 @@ def default(field):
     return repr(field.default).replace("<class 'Exception'>", "Exception")
 
 
+def page_of(policy):
+    """The page of a policy: of CircuitBreaker, circuit-breaker.md."""
+    return f"reference/{re.sub('(?<=[a-z])(?=[A-Z])', '-', policy.__name__).lower()}.md"
+
+
 @pytest.mark.parametrize(("page", "heading", "cls", "but"), [
-    ("reference/circuit-breaker.md", "## Defaults", CircuitBreaker, ()),
-    ("reference/bulkhead.md", "## Defaults", Bulkhead, ()),
+    *((page_of(kit.policy), "## Defaults", kit.policy, ("function",) if kit is FALLBACK else ()) for kit in KITS),
     ("reference/bulkhead.md", "## The pool of a group", ThreadPool, ()),
-    ("reference/timeout.md", "## Defaults", Timeout, ()),
-    ("reference/fallback.md", "## Defaults", Fallback, ("function",)),
-    ("reference/adaptive-limit.md", "## Defaults", AdaptiveLimit, ()),
-    ("reference/throttle.md", "## Defaults", Throttle, ()),
-    ("reference/retry.md", "## Defaults", Retry, ()),
-    ("reference/hedge.md", "## Defaults", Hedge, ()),
-    ("reference/cache.md", "## Defaults", Cache, ()),
-    ("reference/chaos.md", "## Defaults", Chaos, ()),
-    ("reference/rate-limit.md", "## Defaults", RateLimit, ()),
     ("reference/collapse.md", "## Defaults", Collapse, ()),
     ("reference/retry.md", "## The budget of a group", RetryBudget, ()),
 ], ids=lambda value: getattr(value, "__name__", None))

@@ -22,8 +22,10 @@ export function combine(readings, total = readings.length) {
   const limits = readings.map((r) => r.maxConcurrent);
   const refused = sum(readings, (r) => r.refused);
   const known = REFUSALS.reduce((total, name) => total + counts[name], 0);
-  const otherRefusals = Math.max(0, refused - known);
-  const rejected = known - counts.short_circuited + otherRefusals;
+  const ownRefusals = sumByName(readings.map((r) => r.ownRefusals));
+  const own = [...ownRefusals.values()].reduce((total, each) => total + each, 0);
+  const otherRefusals = Math.max(0, refused - known - own);
+  const rejected = known - counts.short_circuited + own + otherRefusals;
   const hosts = sum(readings, (r) => r.hosts);
   const rate = errorRate(readings);
   const stateSeverity = Math.max(...readings.map(stateSeverityOf));
@@ -52,7 +54,9 @@ export function combine(readings, total = readings.length) {
     refusedShare: requests > 0 ? Math.min(1, refused / requests) : 0,
     counts,
     rejected,
+    ownRefusals,
     otherRefusals,
+    gauges: rangeByName(readings.map((r) => r.gauges)),
     hasFallback: readings.some((r) => r.hasFallback),
     latency: latencyOf(readings),
     merged: readings.length > 1 || first.approximate,
@@ -119,6 +123,24 @@ function sum(readings, of) {
   let total = 0;
   for (const reading of readings) total += of(reading);
   return total;
+}
+
+function sumByName(maps) {
+  const total = new Map();
+  for (const map of maps) for (const [name, value] of map) total.set(name, (total.get(name) ?? 0) + value);
+  return total;
+}
+
+/** The least and the largest value of each name: nobody knows whether a sum of them would mean anything. */
+function rangeByName(maps) {
+  const ranges = new Map();
+  for (const map of maps) {
+    for (const [name, value] of map) {
+      const [least, most] = ranges.get(name) ?? [value, value];
+      ranges.set(name, [Math.min(least, value), Math.max(most, value)]);
+    }
+  }
+  return ranges;
 }
 
 function sumCounts(readings) {

@@ -54,6 +54,7 @@ export class Tile {
     this._number("rejected", view.rejected, shortText);
     this._number("other_refusals", view.otherRefusals, shortText);
     this._show("other-refusals", view.otherRefusals > 0);
+    this._drawOwn(view);
     this._show("fallbacks", view.hasFallback);
     for (const name of LATENCY_FIELDS) this._number(name, view.latency[name], latencyText);
     this._drawLoad(view);
@@ -166,6 +167,29 @@ export class Tile {
     this._attr("disc", "fill", colour);
   }
 
+  /** What policies of the users' own have refused, and what they show of themselves. */
+  _drawOwn({ ownRefusals, gauges }) {
+    this._pairs("own-refusals", "own", [...ownRefusals].map(([name, value]) => [name, shortText(value), value]));
+    this._pairs("gauges", "gauge", [...gauges].map(([name, [least, most]]) =>
+      [name, least === most ? gaugeText(least) : `${gaugeText(least)} – ${gaugeText(most)}`, least]));
+  }
+
+  /** A list whose names a stream brings along: [name, text, value] each; its row is there only if there are some. */
+  _pairs(slot, kind, pairs) {
+    this._show(slot, pairs.length > 0);
+    const list = this._slots.get(slot);
+    const names = JSON.stringify(pairs.map(([name]) => name));
+    if (this._text.get(slot) !== names) {
+      this._text.set(slot, names);
+      list.replaceChildren(...pairs.map(([name]) => pairOf(kind, name)));
+    }
+    pairs.forEach(([, text, value], i) => {
+      const node = list.children[i].lastChild;
+      if (node.textContent !== text) node.textContent = text;
+      node.classList.toggle("zero", value === 0);
+    });
+  }
+
   _drawLoad(view) {
     this._number("in_flight", view.inFlight, shortText);
     this._number("max_in_flight", view.maxInFlight, shortText);
@@ -243,10 +267,11 @@ export class Tile {
 /** Why calls fail that never ran: the limit that refuses most of them; "" if none refuses so many that it hurts. */
 function refusedBy(view) {
   if (view.rejected === 0 || 2 * view.rejected < view.errors || errorSeverity(view.errorRate) === 0) return "";
-  const [worst] = REFUSALS.slice(1).sort((a, b) => view.counts[b] - view.counts[a]);
-  const refused = view.counts[worst];
+  const kinds = [...REFUSALS.slice(1).map((name) => [say(name), view.counts[name]]),
+    ...[...view.ownRefusals].map(([name, refused]) => [inWords(name), refused])];
+  const [worst, refused] = kinds.reduce((most, each) => (each[1] > most[1] ? each : most));
   if (2 * refused < view.errors) return "";
-  return say("refused_by", say(worst), shortText(refused), shortText(view.requests));
+  return say("refused_by", worst, shortText(refused), shortText(view.requests));
 }
 
 /** How full: "full" as soon as one instance is, "high" near it. */
@@ -282,4 +307,26 @@ function element(tag, className, text) {
   if (className !== "") made.className = className;
   made.textContent = text;
   return made;
+}
+
+/** A name and the place of its value; the name in words, whole where the pointer rests on it. */
+function pairOf(kind, name) {
+  const pair = document.createElement("div");
+  const term = document.createElement("dt");
+  const value = document.createElement("dd");
+  term.textContent = inWords(name);
+  pair.title = name;
+  pair.className = kind === "own" ? "c-rejected" : "";
+  value.dataset.field = `${kind}:${name}`;
+  pair.append(term, value);
+  return pair;
+}
+
+function inWords(name) {
+  return name.replaceAll(/[._]/g, " ");
+}
+
+function gaugeText(value) {
+  if (value < 0) return `−${gaugeText(-value)}`;
+  return Number.isInteger(value) || value >= 1000 ? shortText(value) : String(Number(value.toPrecision(3)));
 }

@@ -21,6 +21,10 @@ export const REFUSALS = Object.freeze([
 export const LATENCIES = Object.freeze(["mean", "p0", "p25", "p50", "p75", "p90", "p95", "p99", "p995", "p100"]);
 export const STATES = Object.freeze(["open", "forced_open", "half_open", "closed", "forced_closed", "disabled"]);
 
+/** Counts of the stream that are named like a policy's own refusals, and are none. */
+const NO_REFUSALS = Object.freeze(["shadow_rejected"]);
+const MOST_OWN = 12; // a tile has no room for more
+
 const HYSTRIX_COUNTS = Object.freeze({
   success: "Success", failure: "Failure", timeout: "Timeout", short_circuited: "ShortCircuited",
   semaphore_rejected: "SemaphoreRejected", thread_pool_rejected: "ThreadPoolRejected", bad_request: "BadRequests",
@@ -83,6 +87,8 @@ function ofResilience(message) {
     rate: amount(message.rate),
     refused: count(message.refused),
     counts,
+    ownRefusals: ofOwnRefusals(given),
+    gauges: ofGauges(message.gauges),
     hasFallback: hasFallback(message.has_fallback, counts),
     latency,
     approximate: false,
@@ -95,6 +101,19 @@ function ofResilience(message) {
     transitions,
     history: ofHistory(message.history, window),
   };
+}
+
+/** What policies of the users' own have refused, by name of the policy: what is counted as NAME_rejected. */
+function ofOwnRefusals(counts) {
+  const own = Object.keys(counts).filter((name) => /._rejected$/.test(name) && !EVENTS.includes(name) && !NO_REFUSALS.includes(name));
+  return new Map(own.slice(0, MOST_OWN).map((name) => [name.slice(0, -"_rejected".length).slice(0, 100), count(counts[name])]));
+}
+
+/** What such policies show of themselves, by "POLICY.NAME"; of any sign. */
+function ofGauges(gauges) {
+  if (!isObject(gauges)) return new Map();
+  return new Map(Object.entries(gauges).filter(([, value]) => Number.isFinite(value)).slice(0, MOST_OWN)
+    .map(([name, value]) => [name.slice(0, 100), value]));
 }
 
 /** Whether a command has a fallback: what the message says, or whether one has lately answered. */
@@ -166,6 +185,8 @@ function ofHystrix(message) {
     ...traffic,
     refused: counts.short_circuited + counts.semaphore_rejected + counts.thread_pool_rejected,
     counts,
+    ownRefusals: new Map(),
+    gauges: new Map(),
     hasFallback: hasFallback(null, counts),
     latency,
     approximate: hosts > 1,

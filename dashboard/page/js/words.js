@@ -111,6 +111,8 @@ export const TABLE = Object.freeze({
   no_time_left: ["no time left", "남은 시간 없음"],
   rejected: ["rejected", "한도 초과"],
   other_refusals: ["other", "기타"],
+  own_refusals: ["refused by your own policies", "사용자 정책 거부"],
+  gauges: ["Gauges of your own policies", "사용자 정책 수치"],
   fallbacks: ["Fallbacks", "폴백"],
   fallback_success: ["fallback ok", "폴백 성공"],
   fallback_failure: ["failed", "폴백 실패"],
