@@ -7,6 +7,7 @@ open, formats nothing that nobody reads.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,6 +15,21 @@ import attrs
 
 class ResilienceError(Exception):
     """Root of the tree; catch it to catch everything below."""
+
+
+def seconds_text(seconds: float) -> str:
+    """A measured or remaining time for a message: whole seconds from 100 on, three digits below, never an exponent."""
+    return f"{plain_number(seconds if abs(seconds) < 100 else round(seconds), 3)} s"
+
+
+def plain_number(number: float, digits: int = 12) -> str:
+    """A number for a message, with at most so many *digits* but all those before the point, never with an exponent."""
+    if not abs(number) < 1e300:  # infinite, or no number
+        return f"{number}"
+    if abs(number) >= 10 ** (digits - 1):
+        return f"{number:.0f}"
+    text = f"{number:.{digits}g}"
+    return format(Decimal(text), "f")
 
 
 class RejectedError(ResilienceError):
@@ -36,7 +52,7 @@ class RejectedError(ResilienceError):
         return self.args[1] if len(self.args) > 1 else None
 
     def __str__(self) -> str:
-        wait = "" if self.retry_after is None else f"; retry in {self.retry_after:.3g} s"
+        wait = "" if self.retry_after is None else f"; retry in {seconds_text(self.retry_after)}"
         return f"{self.key}: {self.reason}{wait}"
 
 
@@ -100,7 +116,7 @@ class CircuitOpenError(RejectedError):
 
 def _seconds(seconds: float) -> str:
     """*seconds* to three digits and no less than milliseconds; of a clock that stepped back, 0."""
-    return f"{seconds:.0f} s" if seconds >= 100 else f"{max(0.0, round(seconds, 3)):.3g} s"
+    return seconds_text(max(0.0, round(seconds, 3)))
 
 
 class BulkheadFullError(RejectedError):
@@ -272,17 +288,30 @@ class CallTimeoutError(ResilienceError, TimeoutError):
         self.timeout = timeout
 
     def __str__(self) -> str:
-        return f"{self.key}: no answer within {self.timeout:g} s"
+        return f"{self.key}: no answer within {plain_number(self.timeout)} s"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.key, self.timeout), self.__dict__
 
 
 class DeadlineExceededError(CallTimeoutError):
-    """The call ran until the caller's deadline, sooner than its own timeout; ``timeout`` is what it was given."""
+    """The caller's deadline passed while the call was waited for, before the call's own timeout ended.
+
+    Attributes:
+        key: Key of the command that was called.
+        timeout: Seconds that the deadline left for this wait; of a stream, for the item that did not come.
+        deadline: Seconds that the deadline gave for everything done under it; None: not known.
+    """
+
+    def __init__(self, key: str, timeout: float, deadline: float | None = None) -> None:
+        super().__init__(key, timeout)
+        self.deadline = deadline
 
     def __str__(self) -> str:
-        return f"{self.key}: no answer within {self.timeout:.3g} s, all that the caller's deadline left"
+        waited, whole = seconds_text(self.timeout), self.deadline
+        if whole is None or seconds_text(whole) == waited:
+            return f"{self.key}: the caller's deadline passed after {waited}"
+        return f"{self.key}: the caller's deadline passed after {seconds_text(whole)}; this wait had the last {waited}"
 
 
 class ChaosError(ResilienceError):

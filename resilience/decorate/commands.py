@@ -1,19 +1,24 @@
 """``command``, Hystrix in one decorator, and ``Pipeline``, policies as a value.
 
 Type checkers see the original signature and result, and the ``resilience``
-attribute. The work is done in guard.py.
+attribute. The work is done in decoration.py.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
+import attrs
+
 from ..core.checks import by_identity, unknown_option
-from ..policies.order import in_order, kit_of, kits
+from ..core.setting_names import as_written, renamed
+from ..engine.kit import Kit
+from ..errors import ConfigError
+from ..policies.order import in_order, kit_named, kit_of, kits
 from .arguments import CommandDecorator, Policy
 from .declaration import Declaration
 from .decoration import guard
@@ -24,6 +29,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _CALLABLES_KEPT: Final = 128
+_FEW: Final = 3  # that many suggestions are read
 
 
 def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
@@ -76,12 +82,16 @@ def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
 
 def _policies(settings: dict[str, Any]) -> tuple[tuple[Any, ...], frozenset[str]]:
     """The policies that *settings* ask for, outermost first, and the names of those that are there by default."""
-    further = tuple(settings.pop("policies", ()))
+    further = settings.pop("policies", ())
+    if not isinstance(further, Iterable):
+        raise ConfigError(f"policies must be a list of policies, not a value of type {type(further).__name__}; "
+                          "write policies=[...]", "policies")
+    further = tuple(further)
     known = kits()
     names = {kit.name for kit in known}
-    for name in settings:
+    for name, value in settings.items():
         if name not in names:
-            raise unknown_option(name, (*names, "policies", *OPTIONS), "command")
+            raise _unknown_setting(name, value, known)
     given = {kit: kit.meant(settings[kit.name]) for kit in known if kit.name in settings
              and (settings[kit.name] is not None or kit.setting)}
     given |= {kit_of(policy): policy for policy in further}
@@ -90,6 +100,30 @@ def _policies(settings: dict[str, Any]) -> tuple[tuple[Any, ...], frozenset[str]
              if kit.usual is not None and kit not in given and kit.name not in replaced}
     chosen = {kit: policy for kit, policy in {**usual, **given}.items() if policy is not None}
     return tuple(chosen[kit] for kit in known if kit in chosen), frozenset(kit.name for kit in usual)
+
+
+def _unknown_setting(name: str, value: Any, known: tuple[Kit, ...]) -> ConfigError:
+    """The error for a setting that ``command`` does not have, such as the field of a policy or another library's name.
+
+    Args:
+        name: What was written.
+        value: What it was given.
+        known: The kits of all policies.
+    """
+    names = (*(kit.name for kit in known), "policies", *OPTIONS)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    meant = renamed(name, names)
+    found = []
+    for kit in known if meant is None or is_number else ():
+        fields = [field.name for field in attrs.fields(kit.policy) if field.init] if attrs.has(kit.policy) else []
+        field = name if name in fields else renamed(name, fields)
+        if field is not None and kit.principal is None and meant in (None, kit.name):
+            inner = as_written(name, field, fields, value) if field != name else \
+                f"{name}={f'{value:.12g}' if is_number else '...'}"
+            found.append(f"{kit.name}={kit.policy.__name__}({inner})")
+    if not 0 < len(found) <= _FEW:
+        return unknown_option(name, names, "command")
+    return ConfigError(f"command has no setting {name!r}; did you mean {' or '.join(found)}?", name)
 
 
 def _signature() -> inspect.Signature:
@@ -125,6 +159,9 @@ class Pipeline:
 
     def __init__(self, *policies: Policy, key: Key | None = None, **options: Any) -> None:
         for name in options:
+            if kit_named(name) is not None:
+                raise ConfigError(f"Pipeline has no setting {name!r}; pass the policy itself, as in "
+                                  f"Pipeline({kit_named(name).policy.__name__}(...))", name)
             if name not in OPTIONS:
                 raise unknown_option(name, OPTIONS, "Pipeline")
         in_order(policies)

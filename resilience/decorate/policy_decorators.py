@@ -11,7 +11,7 @@ from typing import Any, Final, Unpack, cast
 
 import attrs
 
-from ..core.checks import unknown_option
+from ..core.checks import settings_for, unknown_option
 from ..engine.callables import check_guardable
 from ..engine.kit import Kit
 from ..errors import ConfigError
@@ -78,15 +78,16 @@ def policy_decorator(kit: Kit, *, name: str, bare: bool = False, first: str | No
     def decorate(*args: Any, **settings: Any) -> Any:
         if bare and len(args) == 1 and not settings and callable_or_method(args[0]):
             return guard(args[0], Declaration(policies=(kit.policy(),)), what)
-        if bare and len(args) == 1 and not settings:
+        if bare and len(args) == 1 and not settings and not isinstance(args[0], (int, float)):
             check_guardable(args[0], what)  # says what it is that cannot be guarded
         if len(args) > (positional is not None):
             takes = f"takes {first}" if first is not None else "takes its settings by name"
-            raise TypeError(f"{what} {takes}, as in @{name}({_example(kit, positional)}), not {args[-1]!r}")
+            example = (None if positional else _written_out(kit, args[-1])) or _example(kit, positional)
+            raise TypeError(f"{what} {takes}, as in @{name}({example}), not {args[-1]!r}")
         options = _options(settings, fields)
-        for unknown in settings:
+        for unknown, value in settings.items():
             if unknown not in fields or unknown == positional:
-                raise unknown_option(unknown, (*(each for each in fields if each != positional), *OPTIONS), what)
+                raise unknown_option(unknown, (*(each for each in fields if each != positional), *OPTIONS), what, value)
         if positional is not None and not args:
             raise TypeError(f"{what} takes {first} first, as in @{name}({_example(kit, positional)})")
         declaration = Declaration(policies=(_policy(kit, args, settings),), **options)
@@ -135,6 +136,12 @@ def _policy(kit: Kit, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
                               next(iter(settings)))
         return args[0]
     return kit.policy(*args, **settings)
+
+
+def _written_out(kit: Kit, value: Any) -> str | None:
+    """The settings that a plain *value* most likely means: "attempts=3"; None if none suits it."""
+    written = settings_for(kit.policy, value)
+    return None if written is None else written.removeprefix(f"{kit.policy.__name__}(").removesuffix(")")
 
 
 def _example(kit: Kit, positional: str | None) -> str:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..errors import ConfigError
+from ..core.checks import wrong_kind
 from .wrapper_spec import Flavour
 
 if TYPE_CHECKING:
@@ -201,11 +201,12 @@ class Kit:
         if isinstance(setting, self.policy):
             return setting
         if self.principal is not None:
+            if setting is self.policy:
+                raise wrong_kind(self.name, self.policy, setting)
             return self.policy(setting)
         if setting is None:
             return None
-        kind = self.policy.__name__
-        raise ConfigError(f"{self.name} must be a {kind} or None, not {setting!r}; write {kind}(...)", self.name)
+        raise wrong_kind(self.name, self.policy, setting)
 
     def text_of(self, written_out: bool) -> GateText | None:
         """What it does to a call: the text that is written out, or the plain one."""

@@ -17,7 +17,7 @@ from ..core.exception_groups import is_interrupt
 from ..core.outcome import EVENT_NAMES, REFUSALS, Event, event_name
 from ..core.retry import Retry, asked_for
 from ..drivers.deadline_context import in_use, remaining
-from ..errors import RejectedError
+from ..errors import RejectedError, seconds_text
 from ..metrics.recorder import Recorder
 from .call_accounting import CallAccounting
 from .emitter import Emitter
@@ -101,7 +101,8 @@ class Retrying:
         if delay is None:
             if (attempt > 1 or bound) and not is_interrupt(error):
                 add_notes(error, self._key, [bound] if bound else [],
-                          f"attempt {attempt} of at most {policy.attempts}, {now - begun:.3g} s after the first began")
+                          f"attempt {attempt} of at most {policy.attempts}, {seconds_text(now - begun)} after "
+                          "the first began")
             return None
         self._accounting.retried(error, event, started, now)
         self._tell(error, event, attempt, delay, now)
