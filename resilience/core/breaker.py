@@ -96,7 +96,12 @@ class CircuitBreaker:
                               "slow_rate")
 
     def wait(self, openings: int, u: float) -> float:
-        """Seconds to stay open the *openings*-th time in a row, with a random *u* in [0, 1)."""
+        """Return the seconds for which the circuit stays open.
+
+        Args:
+            openings: Number of openings in a row without a recovery, this one included.
+            u: A random number in [0, 1).
+        """
         wait = self.open_for
         if self.open_growth > 1:
             try:

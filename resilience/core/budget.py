@@ -64,7 +64,7 @@ class Budget:
 
     @property
     def config(self) -> RetryBudget:
-        """What it allows."""
+        """The configuration in force."""
         return self._config
 
     def deposit(self, now: float) -> None:

@@ -71,7 +71,13 @@ class Chaos:
             raise ConfigError("wrong_rate means nothing without wrong; say how to spoil a result", "wrong_rate")
 
     def harm(self, u: float, v: float, w: float) -> Harm | None:
-        """What to do to a call, for three random numbers in [0, 1); None: nothing."""
+        """Return what to do to one call; None: nothing.
+
+        Args:
+            u: A random number in [0, 1), which decides about the delay.
+            v: Another one, which decides about the error.
+            w: Another one, which decides about the wrong result.
+        """
         delay = self.latency if u < self.latency_rate else 0.0
         error = self.error if v < self.error_rate else None
         wrong = self.wrong if error is None and w < self.wrong_rate else None

@@ -15,7 +15,6 @@ import sys
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from types import MethodType
 from typing import Any, Final, TypeVar
 
@@ -109,8 +108,9 @@ class NumberCheck(Check):
 
     def hint(self, value: Any) -> str:
         """The share that a percentage stands for, or the seconds of a timedelta."""
-        if isinstance(value, timedelta) and self.accepts(value.total_seconds()):
-            return f"durations are numbers of seconds: did you mean {value.total_seconds():.12g}?"
+        seconds = getattr(value, "total_seconds", None)  # a timedelta, which the core does not import
+        if seconds is not None and self.accepts(seconds()):
+            return f"durations are numbers of seconds: did you mean {seconds():.12g}?"
         if self.is_share and isinstance(value, (int, float)) and 1 < value <= 100 and self.accepts(value / 100):
             return f"this is a share from 0 to 1: did you mean {value / 100:.12g}?"
         return ""

@@ -86,9 +86,11 @@ class Retry:
                               f"{plain_number(self.base)}", "base")
 
     def wanted(self, error: BaseException) -> bool:
-        """Whether *error* is one to try again after.
+        """Return whether a call that raised *error* is repeated.
 
-        Of a group all parts must be, for the next attempt meets the others again.
+        Args:
+            error: What the attempt raised. Of an exception group all parts must qualify, because the next attempt may
+                meet any of them again.
         """
         if not matches(error, self.on) or holds(error, (BadRequestError, *self.unless)):
             return False
@@ -96,25 +98,34 @@ class Retry:
 
     def after(self, attempt: int, last_delay: float, elapsed: float, u: float,
               asked: float | None = None) -> float | None:
-        """How long to wait before the next attempt.
+        """Return the delay before the next attempt.
 
         Args:
-            attempt: How many have been made.
-            last_delay: Seconds waited before the last one; 0 before the first.
-            elapsed: Seconds since the first began.
+            attempt: Number of attempts that have been made.
+            last_delay: Seconds waited before the last attempt; 0 before the first.
+            elapsed: Seconds since the first attempt began.
             u: A random number in [0, 1).
-            asked: Seconds that the target asked for; None: it did not.
+            asked: Seconds that the target asked to wait; None: it did not ask.
 
         Returns:
-            Seconds, or None: there is no next attempt.
+            Seconds, or None if there is no next attempt.
         """
         return self.next(attempt, last_delay, elapsed, u, asked)[0]
 
     def next(self, attempt: int, last_delay: float, elapsed: float, u: float,
              asked: float | None = None) -> tuple[float | None, str]:
-        """How long to wait before the next attempt, as after() says; and if there is none, what is in its way.
+        """Return the delay before the next attempt, as after() does, and the reason if there is none.
 
-        That is empty for the number of attempts, which whoever counts them knows.
+        Args:
+            attempt: Number of attempts that have been made.
+            last_delay: Seconds waited before the last attempt; 0 before the first.
+            elapsed: Seconds since the first attempt began.
+            u: A random number in [0, 1).
+            asked: Seconds that the target asked to wait; None: it did not ask.
+
+        Returns:
+            Seconds, or None if there is no next attempt; and what prevents it. The latter is empty where all attempts
+                are used up, which the caller knows.
         """
         if attempt >= self.attempts:
             return None, ""

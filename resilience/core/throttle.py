@@ -64,7 +64,12 @@ class Throttle:
     count_failures: bool = attrs.field(default=True, validator=flag)
 
     def rate(self, accepted: int, unaccepted: int) -> float:
-        """The share of the next calls to refuse, after so many requests of the window."""
+        """Return the share of the next calls that is refused.
+
+        Args:
+            accepted: Number of calls in the window that the target accepted.
+            unaccepted: Number of calls in the window that it did not accept.
+        """
         requests = accepted + unaccepted
         if requests < self.min_calls:
             return 0.0

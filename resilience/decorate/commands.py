@@ -33,43 +33,48 @@ _FEW: Final = 3  # that many suggestions are read
 
 
 def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
-    """Hystrix in one decorator: breaker, bulkhead, timeout, fallback and statistics.
+    """Guard a function, as Hystrix does, with a circuit breaker, a bulkhead, a timeout, a fallback and statistics.
 
-    Works bare or with settings, on functions, coroutine functions, generators, async
-    generators, methods, classmethods, staticmethods and callable objects.
+    Works with or without parentheses, on functions, coroutine functions, generators, async generators, methods,
+    classmethods, staticmethods and callable objects.
 
     Args:
-        fn: The function, when used bare.
-        key: Name of the command; functions with one key share it. Default: module.qualname. A callable is given each
-            call's arguments and returns the name: each name is a command of its own, made at its first call.
-        group: Shares a dashboard section and a thread pool. Default: the module.
-        timeout: Seconds; None: no timeout. Default 1.0, but none where none can reach the call: a plain function
-            in semaphore isolation, a generator. For an async generator it bounds the wait for each item.
-        max_concurrent: Calls at once; None: no limit. Default 10, or none with an adaptive limit.
-        max_keys: With a callable key: commands at once; one more takes the place of the one that was not called for
-            longest, or shares an overflow command if all are in use. Default 1000.
-        idle: With a callable key: seconds without a call after which a command goes. Default 300.
-        isolation: "semaphore": run where the caller is. "thread": on the group's worker threads. "auto": thread for
-            a plain function with a timeout, else semaphore.
+        fn: The function, if the decorator stands without parentheses.
+        **settings: The settings below, each by its name.
+        key: Name of the command; functions with the same key share it. Default: module and qualified name. A function
+            as key is called with each call's arguments and returns the name of the command, which is made at its first
+            call.
+        group: Name of the group, which shares a section of the dashboard and a thread pool. Default: the module.
+        timeout: Seconds that a call may take; None: no timeout. Default 1.0, or none where a call cannot be ended: for
+            a plain function in semaphore isolation and for a generator. For an async generator it limits the wait for
+            each item.
+        max_concurrent: Largest number of calls that run at once; None: no limit. Default 10, or none with an adaptive
+            limit.
+        max_keys: With a function as ``key``: largest number of commands. A further one replaces the command that was
+            not called for longest, or shares an overflow command if all are in use. Default 1000.
+        idle: With a function as ``key``: seconds without a call after which a command is removed. Default 300.
+        isolation: "semaphore": the function runs in its caller's thread. "thread": it runs on a worker thread. "auto":
+            a plain function with a stated timeout runs on a worker thread, all others in their caller's.
         breaker: A CircuitBreaker; None: no breaker.
-        cache: A Cache, which answers equal calls without executing them.
-        retry: A Retry; each attempt is a call of its own to the breaker and in the counts.
-        throttle: A Throttle, for a target that refuses when it is overloaded.
-        rate_limit: A RateLimit: so many calls in so much time.
-        adaptive_limit: An AdaptiveLimit instead of ``max_concurrent``.
-        hedge: A Hedge: a second attempt beside a slow one, of a call that may be made twice.
+        cache: A Cache, which answers equal calls without running the function.
+        retry: A Retry. To the breaker and in the counts each attempt is a call.
+        throttle: A Throttle, for a target that refuses calls when it is overloaded.
+        rate_limit: A RateLimit, which limits the number of calls in a period.
+        adaptive_limit: An AdaptiveLimit, which replaces ``max_concurrent``.
+        hedge: A Hedge, which starts a second attempt if the first is slow.
         chaos: A Chaos, which harms calls on purpose while the registry says so.
-        fallback: A Fallback, or its function: called with the call's arguments, and with the exception if it has a
-            parameter named ``error``.
-        policies: Further policies, such as those of your own; each is put where it belongs in the order.
-        ignore: The caller's own mistakes: they pass through, no fallback, no effect on health.
-        pool: The group's threads, for thread isolation.
-        shadow: Gates that only count what they would refuse: "breaker", "throttle", "rate_limit", "max_concurrent" or
-            "adaptive_limit"; True: all it has.
-        registry: Where the command is kept. Default: resilience.default_registry.
+        fallback: A Fallback, or its function. It is called with the call's arguments, and with the exception if it has
+            a parameter named ``error``.
+        policies: Further policies, such as your own; each takes its place in the order.
+        ignore: Exception class, or tuple of classes, for which the caller is to blame. They reach the caller without a
+            fallback and have no effect on health.
+        pool: A ThreadPool: the worker threads of the group, for thread isolation.
+        shadow: Policies that only count the calls that they would refuse: "breaker", "throttle", "rate_limit",
+            "max_concurrent" or "adaptive_limit", one or several; True: all that the command has.
+        registry: Registry that keeps the command. Default: resilience.default_registry.
 
     Raises:
-        ConfigError: A setting is out of range, unknown or contradicts another; names it.
+        ConfigError: A setting is out of range, unknown, or contradicts another; the message names it.
         TypeError: What is decorated is not callable.
     """
     options = {name: settings.pop(name) for name in OPTIONS if name in settings}
@@ -180,14 +185,28 @@ class Pipeline:
     @overload
     def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
     def __call__(self, fn: Any, /) -> Any:
-        """Decorate a function."""
+        """Decorate a function, method or callable object.
+
+        Args:
+            fn: What to guard.
+
+        Raises:
+            ConfigError: The policies contradict the function, or another function with the same key.
+            TypeError: *fn* is nothing that can be called.
+        """
         return guard(fn, self._plan, "Pipeline")
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call *fn* once through the pipeline, and no other that is equal to it; a coroutine's result is to be awaited.
+        """Call *fn* once through the pipeline. The result of a coroutine function is to be awaited.
 
-        The first call with a function compiles its wrapper, later ones use it; those of the last 128 functions
-        are kept. Give call() the same function each time, and what varies as arguments.
+        The first call with a function compiles its wrapper, and later calls use it. The wrappers of the last 128
+        functions are kept, each for the very object that was given: pass the same function each time, and what varies
+        as arguments.
+
+        Args:
+            fn: The function to call.
+            *args: Its positional arguments.
+            **kwargs: Its keyword arguments.
         """
         # By identity: a callable that is equal to another need not do the same.
         key: Any = id(fn) if type(fn) is FunctionType else by_identity(fn)

@@ -54,14 +54,18 @@ class Guard(NamedTuple):
 
 
 def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True) -> Any:
-    """Guard *fn* as *plan* says.
+    """Guard *fn* as the *declaration* says.
 
     Args:
-        fn: What is decorated.
-        plan: What the decorator says.
-        what: The decorator's name, for messages.
-        instead: Whether the result takes the place of *fn*. If not, and *fn* is guarded under another key, then it
-            keeps its own guard below this one.
+        fn: The function, method or callable object that is decorated.
+        declaration: What the decorator says.
+        what: Name of the decorator, for messages.
+        instead: Whether the result takes the place of *fn*. If it does not, and *fn* is guarded under another key
+            already, then *fn* keeps its own guard below this one.
+
+    Raises:
+        ConfigError: The declaration contradicts itself, the function, or another function with the same key.
+        TypeError: *fn* is nothing that can be called.
     """
     check_guardable(fn, what)
     if isinstance(fn, (classmethod, staticmethod)):
@@ -294,7 +298,7 @@ def _agree(command: Command, declaration: Declaration, group: str, settings: Set
            redefined: bool) -> None:
     """Raise ConfigError if another function says otherwise about the same key."""
     if command.group != group and declaration.group is not None:
-        raise ConfigError(f"Command {command.key!r} is already in group {command.group!r}{_place(command)}; this "
+        raise ConfigError(f"Command {command.key!r} is in group {command.group!r} already{_place(command)}; this "
                           f"function asks for {group!r}. Functions with the same key need the same group; "
                           "registry.remove(key) lets the command begin anew.", "group")
     name = None if redefined else command.conflict(settings, stated)

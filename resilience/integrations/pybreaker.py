@@ -158,7 +158,6 @@ class CircuitBreaker(Standin):
     @contextlib.contextmanager
     def calling(self) -> Iterator[None]:
         """Run the block of a with-statement as a call."""
-
         block = Block(self)
         try:
             yield

@@ -80,7 +80,11 @@ class Settings:
         return said.max_concurrent if isinstance(said, Bulkhead) else said
 
     def changed(self, **changes: Any) -> Settings:
-        """These settings but for the *changes*, users' own policies included."""
+        """Return a copy of these settings with the *changes*.
+
+        Args:
+            **changes: Values of settings by name, including those of users' own policies.
+        """
         known = {field.name for field in attrs.fields(Settings)}
         own = {name: changes.pop(name) for name in tuple(changes) if name not in known}
         if own:

@@ -66,10 +66,13 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let *seconds* pass at once, as if the running callback had held the loop up for so long.
+        """Let time pass at once, as if the running callback had held the loop up for so long.
+
+        Args:
+            seconds: How much.
 
         Raises:
-            ValueError: They are negative or not finite.
+            ValueError: *seconds* is negative or not finite.
         """
         if not seconds >= 0 or math.isinf(seconds):
             raise ValueError(f"seconds must be at least 0 and finite, not {seconds!r}")

@@ -225,7 +225,7 @@ def test_a_group_that_differs_is_told_with_the_place_of_the_other_function(regis
 
     line = inspect.unwrap(first).__code__.co_firstlineno
     message = said(lambda: timeout(0.5, key="k", group="two", registry=registry)(lambda: 1))
-    assert message.startswith(f"Command 'k' is already in group 'one' (test_api_messages_misled.py:{line}); this "
+    assert message.startswith(f"Command 'k' is in group 'one' already (test_api_messages_misled.py:{line}); this "
                               "function asks for 'two'.")
 
 
