@@ -14,7 +14,7 @@ import attrs
 
 
 class ResilienceError(Exception):
-    """Root of the tree; catch it to catch everything below."""
+    """Base class of all exceptions that this library raises itself."""
 
 
 def seconds_text(seconds: float) -> str:
@@ -164,7 +164,7 @@ class ThreadPoolFullError(BulkheadFullError):
 
     @property
     def abandoned(self) -> int:
-        """Not said of a pool."""
+        """0: a pool does not count the calls whose callers have given up."""
         return 0
 
     @property
@@ -214,7 +214,7 @@ class ThreadUnavailableError(BulkheadFullError):
 
     @property
     def limit(self) -> int | None:
-        """Not known."""
+        """None: how many threads the system allows is not known."""
         return None
 
     @property
@@ -242,7 +242,7 @@ class ThreadPoolClosedError(BulkheadFullError):
 
     @property
     def why(self) -> str:
-        """Who has closed it."""
+        """What ended the threads: the registry was closed, or the interpreter shuts down."""
         return self.args[2] if len(self.args) > 2 else ""
 
     def __str__(self) -> str:
@@ -250,13 +250,13 @@ class ThreadPoolClosedError(BulkheadFullError):
 
 
 class RateLimitedError(RejectedError):
-    """The rate is used up."""
+    """The rate limit admits no further call for now, and the wait would exceed ``max_wait``."""
 
     reason = "the rate limit is reached"
 
 
 class ThrottledError(RejectedError):
-    """Too few of the last calls were accepted by the target; this one was refused at home."""
+    """The throttle refused the call locally, because the target accepted too few of the last calls."""
 
     reason = "too few calls were accepted"
 
@@ -315,7 +315,7 @@ class DeadlineExceededError(CallTimeoutError):
 
 
 class ChaosError(ResilienceError):
-    """What chaos raises unless it is told what else; see Chaos."""
+    """The error that chaos raises unless it is given another one; see Chaos.error."""
 
 
 class MissingAnswerError(ResilienceError, LookupError):
@@ -332,7 +332,7 @@ class MissingAnswerError(ResilienceError, LookupError):
 
     @property
     def item(self) -> Any:
-        """What was asked for."""
+        """The item that the batch function returned no answer for."""
         return self.args[1] if len(self.args) > 1 else None
 
     def __str__(self) -> str:
@@ -371,4 +371,4 @@ class ConfigError(ResilienceError, ValueError):
 
 
 class BadRequestError(ResilienceError):
-    """For users to raise: the caller's fault. No fallback, no effect on health."""
+    """To be raised by users for a mistake of the caller: it runs no fallback, and has no effect on health."""

@@ -68,7 +68,7 @@ class Budget:
         return self._config
 
     def deposit(self, now: float) -> None:
-        """A call begins."""
+        """Note that a call begins."""
         if now < self.edge:
             self.bump()
             return

@@ -42,14 +42,14 @@ class Check(ABC):
     @property
     @abstractmethod
     def wanted(self) -> str:
-        """What is accepted, as it follows "must be"."""
+        """The words for what is accepted, which follow "must be" in a message."""
 
     @abstractmethod
     def accepts(self, value: Any) -> bool:
         """Whether *value*, which is not None where that is welcome, is accepted."""
 
     def hint(self, value: Any) -> str:
-        """What somebody who gave this *value* may have meant; empty if nothing is known."""
+        """Return what somebody who gave this *value* may have meant; empty if nothing is known."""
         return ""
 
     @property
@@ -58,10 +58,10 @@ class Check(ABC):
         return {}
 
     def mistake(self, value: Any, shown: str | None = None) -> str | None:
-        """What is wrong with *value*, from "must be" on; None if it is accepted.
+        """Return what is wrong with *value*, in words from "must be" on; None if it is accepted.
 
         Args:
-            value: What to look at.
+            value: The value to check.
             shown: How to write it in the message; None: as Python does.
         """
         if (value is None and self.optional) or self.accepts(value):
@@ -88,7 +88,7 @@ class NumberCheck(Check):
 
     @property
     def wanted(self) -> str:
-        """What is accepted, as it follows "must be"."""
+        """The words for what is accepted, which follow "must be" in a message."""
         bounds = [f"above {self.above:.12g}" if self.above is not None else "",
                   f"at least {self.least:.12g}" if self.least is not None else "",
                   f"at most {self.most:.12g}" if self.most is not None else ""]
@@ -117,7 +117,7 @@ class NumberCheck(Check):
 
     @property
     def json_schema(self) -> dict[str, Any]:
-        """Its range."""
+        """The keywords that give the range."""
         limits = {"exclusiveMinimum": self.above, "minimum": self.least, "maximum": self.most}
         return {word: limit for word, limit in limits.items() if limit is not None}
 
@@ -128,7 +128,7 @@ class TextCheck(Check):
 
     @property
     def wanted(self) -> str:
-        """What is accepted, as it follows "must be"."""
+        """The words for what is accepted, which follow "must be" in a message."""
         return "a non-empty string"
 
     def accepts(self, value: Any) -> bool:
@@ -137,7 +137,7 @@ class TextCheck(Check):
 
     @property
     def json_schema(self) -> dict[str, Any]:
-        """That it is not empty."""
+        """The keyword for a string that is not empty."""
         return {"minLength": 1}
 
 
@@ -147,7 +147,7 @@ class FlagCheck(Check):
 
     @property
     def wanted(self) -> str:
-        """What is accepted, as it follows "must be"."""
+        """The words for what is accepted, which follow "must be" in a message."""
         return "True or False"
 
     def accepts(self, value: Any) -> bool:
@@ -161,7 +161,7 @@ class CallableCheck(Check):
 
     @property
     def wanted(self) -> str:
-        """What is accepted, as it follows "must be"."""
+        """The words for what is accepted, which follow "must be" in a message."""
         return "callable"
 
     def accepts(self, value: Any) -> bool:
@@ -175,7 +175,7 @@ class RisingSharesCheck(Check):
 
     @property
     def wanted(self) -> str:
-        """What is accepted, as it follows "must be"."""
+        """The words for what is accepted, which follow "must be" in a message."""
         return "rising numbers above 0 and below 1, such as (0.1, 0.25, 0.5)"
 
     def accepts(self, value: Any) -> bool:
@@ -196,7 +196,7 @@ class RisingSharesCheck(Check):
 
     @property
     def json_schema(self) -> dict[str, Any]:
-        """What holds for each."""
+        """The keywords for the list and for each share."""
         return {"minItems": 1, "uniqueItems": True, "items": {"exclusiveMinimum": 0, "exclusiveMaximum": 1}}
 
 
@@ -206,7 +206,7 @@ class ExceptionsCheck(Check):
 
     @property
     def wanted(self) -> str:
-        """What is accepted, as it follows "must be"."""
+        """The words for what is accepted, which follow "must be" in a message."""
         return "an Exception class or a tuple of Exception classes"
 
     def accepts(self, value: Any) -> bool:

@@ -64,7 +64,7 @@ def _called(fn: Any) -> Any:
         inner = _called(fn.func)
         return None if inner is None else functools.partial(inner, *fn.args, **fn.keywords)
     if isinstance(fn, type):
-        plain = kind is type and fn.__new__ is object.__new__
+        plain = kind is type and inspect.getattr_static(fn, "__new__", None) is vars(object)["__new__"]
         init = inspect.getattr_static(fn, "__init__", None) if plain else None
         return types.MethodType(_copy(init), fn) if type(init) is types.FunctionType else None
     call = inspect.getattr_static(kind, "__call__", None)

@@ -6,7 +6,7 @@ call for each batch. Which calls go together is core.batch's, who waits and who 
 drivers.batches', who gets which answer core.batch_results'.
 
 A batch is nobody's call in particular, so it does not run in the context of the one who
-happened to come first, whose identity, deadline and trace are his own. A batch of
+happened to come first, with that caller's own identity, deadline and trace. A batch of
 scope "global" runs in a copy of the context that the function was decorated in; one of
 scope "request" in a copy of its first caller's, who serves the same request as the
 others.
@@ -227,7 +227,7 @@ class _ThreadCalls(_Calls):
         self.batches = ThreadBatches(config, self._run, self._keep, self._clock, name)
 
     def of_function(self) -> Callable[..., Any]:
-        """What is called with one item."""
+        """The function that callers call with one item."""
         ask, asked = self.batches.ask, self._asked
 
         def single(item: Any, /) -> Any:
@@ -236,7 +236,7 @@ class _ThreadCalls(_Calls):
         return single
 
     def of_method(self) -> Callable[..., Any]:
-        """What is called with an object and one item."""
+        """The method that callers call with one item."""
         ask, asked = self.batches.ask, self._asked
 
         def single(self: Any, item: Any, /) -> Any:
@@ -260,7 +260,7 @@ class _TaskCalls(_Calls):
         self.batches = TaskBatches(config, self._run, self._keep, lambda kept: kept.context.copy(), name)
 
     def of_function(self) -> Callable[..., Any]:
-        """What is called with one item, and awaited."""
+        """The coroutine function that callers call with one item."""
         enter, leave, asked = self.batches.enter, self.batches.leave, self._asked
 
         async def single(item: Any, /) -> Any:
@@ -276,7 +276,7 @@ class _TaskCalls(_Calls):
         return single
 
     def of_method(self) -> Callable[..., Any]:
-        """What is called with an object and one item, and awaited."""
+        """The coroutine method that callers call with one item."""
         enter, leave, asked = self.batches.enter, self.batches.leave, self._asked
 
         async def single(self: Any, item: Any, /) -> Any:

@@ -164,9 +164,10 @@ class Pipeline:
 
     def __init__(self, *policies: Policy, key: Key | None = None, **options: Any) -> None:
         for name in options:
-            if kit_named(name) is not None:
+            kit = kit_named(name)
+            if kit is not None:
                 raise ConfigError(f"Pipeline has no setting {name!r}; pass the policy itself, as in "
-                                  f"Pipeline({kit_named(name).policy.__name__}(...))", name)
+                                  f"Pipeline({kit.policy.__name__}(...))", name)
             if name not in OPTIONS:
                 raise unknown_option(name, OPTIONS, "Pipeline")
         in_order(policies)

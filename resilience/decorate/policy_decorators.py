@@ -88,8 +88,8 @@ def policy_decorator(kit: Kit, *, name: str, bare: bool = False, first: str | No
         if bare and len(args) == 1 and not settings and not isinstance(args[0], (int, float)):
             check_guardable(args[0], what)  # says what it is that cannot be guarded
         if len(args) > (positional is not None):
-            takes = f"takes {first}" if first is not None else "takes a callable, or its settings by name" if bare else \
-                "takes its settings by name"
+            takes = f"takes {first}" if first is not None else \
+                f"takes {'a callable, or ' if bare else ''}its settings by name"
             example = (None if positional else _written_out(kit, args[-1])) or _example(kit, positional)
             raise TypeError(f"{what} {takes}, as in @{name}({example}), not {args[-1]!r}")
         options = _options(settings, fields)

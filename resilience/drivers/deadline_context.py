@@ -157,10 +157,10 @@ def remaining() -> float | None:
 
 
 class Patience:
-    """For how long a caller may wait who has a deadline; ``None`` instead of one who has none.
+    """How long a caller with a deadline may wait. A caller without one has ``None`` in its place.
 
     Attributes:
-        given: Seconds that he had at first.
+        given: Seconds that the caller had at first.
     """
 
     __slots__ = ("_end", "_key", "given")

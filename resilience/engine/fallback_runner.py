@@ -127,13 +127,13 @@ class _Counted:
         return item
 
     def send(self, value: Any) -> Any:
-        """As a generator's."""
+        """Do what the method of a generator does, for the wrapped iterator."""
         item = self._answer.send(value)
         self.items += 1
         return item
 
     def throw(self, error: BaseException) -> Any:
-        """As a generator's; what is no generator handles nothing."""
+        """Throw *error* into a generator; an iterator of another kind cannot handle it, so it is raised."""
         if not hasattr(self._answer, "throw"):
             raise error
         item = self._answer.throw(error)
@@ -141,7 +141,7 @@ class _Counted:
         return item
 
     def close(self) -> None:
-        """As a generator's."""
+        """Do what the method of a generator does, for the wrapped iterator."""
         if hasattr(self._answer, "close"):
             self._answer.close()
 

@@ -64,7 +64,7 @@ def _forget(pause: float) -> None:
 
 @attrs.define
 class RetryPolicy:
-    """What is in force for a command; ``policy`` is replaced by configure()."""
+    """The retry policy and budget in force for a command. configure() replaces them."""
 
     policy: Retry
     budget: Budget | None
@@ -135,7 +135,7 @@ class Retrying:
         return backoff_sleep
 
     def backoff_sleep_async(self, sleep: Callable[[float], Any]) -> Callable[[float], Any]:
-        """The same for a coroutine function."""
+        """As backoff_sleep(), for a coroutine function."""
 
         async def backoff_sleep(seconds: float) -> None:
             try:

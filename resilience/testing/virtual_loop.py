@@ -90,14 +90,14 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             self._outside -= 1
 
     def run_in_executor(self, executor: Any, func: Callable[[*_Ts], _T], *args: *_Ts) -> asyncio.Future[_T]:
-        """As on any loop; time does not jump until it is done."""
+        """Run the function in the executor, as any loop does; time does not jump until it has ended."""
         future = super().run_in_executor(executor, func, *args)
         self._outside += 1
         future.add_done_callback(self._came_back)
         return future
 
     async def shutdown_default_executor(self, *timeout: Any, **options: Any) -> None:
-        """As on any loop; the threads that it waits for are outside work."""
+        """Shut the executor down, as any loop does; time does not jump while its threads end."""
         with self.outside():
             await super().shutdown_default_executor(*timeout, **options)
 
@@ -117,7 +117,7 @@ class _Selector(selectors.DefaultSelector):
         self._waited = 0.0  # real seconds since the clock moved, of those that timers must wait
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What is ready; *timeout* is virtual."""
+        """Return the events that are ready; *timeout* is in virtual time."""
         loop = self._loop
         ready = super().select(0)
         if ready or loop._ready:  # type: ignore[attr-defined]  # another thread's call, on its way through the pipe
