@@ -53,8 +53,7 @@ def _algorithm(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 class AdaptiveLimit:
     """Adaptive concurrency limit: a bulkhead that measures how many calls at once its target can take.
 
-    It stands in the place of a Bulkhead. A value: it never changes, and any number of commands and threads may share
-    it.
+    It stands in the place of a Bulkhead. Immutable: any number of commands and threads may share one.
 
     Attributes:
         algorithm: How the limit is estimated: "gradient" or "vegas" from latencies, "aimd" from lost calls alone.

@@ -16,7 +16,7 @@ from .checks import as_tuple, flag, number, rising_shares, strict
 class CircuitBreaker:
     """Circuit breaker policy: refuses calls while too many of the last ones fail, and probes for a recovery.
 
-    A value: it never changes, and any number of commands and threads may share it.
+    Immutable: any number of commands and threads may share one.
 
     Attributes:
         failure_rate: Share of failed calls in the window at which the circuit opens, above 0 to 1; None: the share
@@ -25,8 +25,7 @@ class CircuitBreaker:
             does.
         sustained_failures: Number of failed calls in a row at which the circuit opens once they span the whole
             ``window``, even if there are fewer than ``min_calls``. It replaces ``failure_rate`` where calls are rare,
-            and has no effect without it. Where calls failed now and then before, more are needed; see terms.py. None:
-            no number does.
+            and has no effect without it. Where calls failed now and then before, more are needed. None: no number does.
         min_calls: Number of calls the window must hold before a share counts.
         window: Length of the time window, seconds.
         buckets: Number of slices that the time window is divided into. A finer division forgets more evenly.

@@ -35,8 +35,7 @@ _SLICES: Final = 10
 class RetryBudget:
     """Retry budget: limits how many retries and hedged attempts a group makes in proportion to its calls.
 
-    It keeps a target that fails from being flooded by repetitions. A value: it never changes; groups share the machine
-    that counts, not this.
+    It keeps a target that fails from being flooded by repetitions. Immutable; the groups' counts are kept elsewhere.
 
     Attributes:
         ratio: Number of retries allowed for each call in the window, at most 1.

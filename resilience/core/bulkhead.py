@@ -42,7 +42,7 @@ from .checks import number, strict
 class Bulkhead:
     """Bulkhead policy: limits how many calls run at once, and refuses those beyond.
 
-    A value: it never changes, and any number of commands and threads may share it.
+    Immutable: any number of commands and threads may share one.
 
     Attributes:
         max_concurrent: Largest number of calls that run at once; None: no limit, calls are only counted.

@@ -43,8 +43,8 @@ def _scope(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 class Cache:
     """Cache policy: keeps results and returns them to later calls with equal arguments.
 
-    Equal calls that arrive while one of them runs wait for its result, and do not run themselves. A value: it never
-    changes, and any number of commands and threads may share it.
+    Equal calls that arrive while one of them runs wait for its result, and do not run themselves. Immutable: any number
+    of commands and threads may share one.
 
     Attributes:
         ttl: Seconds for which a result may be returned again; None: until ``max_size`` or the end of the request evicts

@@ -45,8 +45,7 @@ def _maker(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 class Chaos:
     """Chaos policy: delays, fails or falsifies a share of the calls on purpose, while the registry says so.
 
-    Nothing happens before Registry.start_chaos(). A value: it never changes, and any number of commands and threads may
-    share it.
+    Nothing happens before Registry.start_chaos(). Immutable: any number of commands and threads may share one.
 
     Attributes:
         latency_rate: Share of calls that are delayed, 0 to 1.

@@ -30,7 +30,7 @@ def _callable(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 class Fallback:
     """Fallback policy: returns the result of another function when the call fails or is refused.
 
-    A value: it never changes, and any number of functions and threads may share it.
+    Immutable: any number of functions and threads may share one.
 
     Attributes:
         function: Function that is called with the arguments of the failed call. If it has a parameter named ``error``,

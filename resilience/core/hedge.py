@@ -45,7 +45,7 @@ _idempotent.json_schema = {"const": True}  # type: ignore[attr-defined]
 class Hedge:
     """Hedging policy: starts a second attempt if the first is slow, and returns the first success.
 
-    A value: it never changes, and any number of commands and threads may share it.
+    Immutable: any number of commands and threads may share one.
 
     Attributes:
         idempotent: Confirms that running the call more than once does no harm. It must be True.

@@ -51,8 +51,7 @@ _LOOKS: Final = 8  # keys to look at for an idle one: a bound for one call's wor
 class RateLimit:
     """Rate limit policy: admits ``calls`` calls every ``per`` seconds, and delays or refuses those beyond.
 
-    It follows the generic cell rate algorithm (GCRA). A value: it never changes, and any number of commands and threads
-    may share it.
+    It follows the generic cell rate algorithm (GCRA). Immutable: any number of commands and threads may share one.
 
     Attributes:
         calls: Number of calls that are admitted in ``per`` seconds.

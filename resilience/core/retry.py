@@ -45,7 +45,7 @@ def budget_or_none(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 class Retry:
     """Retry policy: repeats a failed call after a growing, random delay, within a budget.
 
-    A value: it never changes, and any number of commands and threads may share it.
+    Immutable: any number of commands and threads may share one.
 
     Attributes:
         attempts: Largest number of attempts, including the first.

@@ -12,7 +12,7 @@ from .checks import number, strict
 class ThreadPool:
     """Thread pool settings: how many worker threads the isolated calls of a group share.
 
-    A value: it never changes, and any number of commands and threads may share it.
+    Immutable: any number of commands and threads may share one.
 
     Attributes:
         size: Largest number of threads.

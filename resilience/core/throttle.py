@@ -41,8 +41,8 @@ SLICES: Final = 60  # of the window: the oldest two seconds of two minutes go at
 class Throttle:
     """Adaptive throttling policy: refuses a share of the calls locally while the target accepts only few of them.
 
-    It follows "Handling Overload" in Google's Site Reliability Engineering book, chapter 21 ("the book" below). A
-    value: it never changes, and any number of commands and threads may share it.
+    It follows "Handling Overload" in Google's Site Reliability Engineering book, chapter 21 ("the book" below).
+    Immutable: any number of commands and threads may share one.
 
     Attributes:
         k: Number of calls that are sent for each call that the target accepted lately, at least 1. With 2, as in the

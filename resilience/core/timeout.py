@@ -12,8 +12,8 @@ from .checks import number, strict
 class Timeout:
     """Timeout policy: ends the wait for a call that takes too long with CallTimeoutError.
 
-    A coroutine is cancelled. A plain function runs on in its worker thread while its caller goes on. A value: it never
-    changes, and any number of commands and threads may share it.
+    A coroutine is cancelled. A plain function runs on in its worker thread while its caller goes on. Immutable: any
+    number of commands and threads may share one.
 
     Attributes:
         timeout: Seconds that a call may take; None: no limit. For an async generator it limits the wait for each item.

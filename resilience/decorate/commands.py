@@ -146,20 +146,21 @@ command: CommandDecorator = _command
 
 
 class Pipeline:
-    """Policies as a value, reusable over many functions; outermost first.
+    """A chain of policies as a value, which may guard any number of functions.
 
-    Functions guarded by one pipeline with a ``key`` share one command; without,
-    each has its own.
+    Functions that are guarded by one pipeline with a ``key`` share one command. Without a key each has a command of its
+    own. It may be used from any thread.
 
     Args:
         *policies: Fallback, Cache, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout,
-            Hedge, Chaos, in this order; any may be left out. Policies of your own stand where they say.
-        key: As for command, with group, max_keys, idle, registry, isolation, pool, ignore and shadow.
-        **options: See key.
+            Hedge, Chaos, outermost first and in this order; any may be left out. Policies of your own stand where they
+            say.
+        key: Name of the command, or a function that names the command of each call; see resilience.command.
+        **options: group, max_keys, idle, registry, isolation, pool, ignore and shadow, as for resilience.command.
 
     Raises:
-        ConfigError: The order is impossible, or an option is unknown.
-        TypeError: Something is no policy.
+        ConfigError: The order is impossible, or an option is unknown or out of range.
+        TypeError: One of *policies* is no policy.
     """
 
     def __init__(self, *policies: Policy, key: Key | None = None, **options: Any) -> None:
