@@ -94,7 +94,7 @@ def test_a_fallback_that_cannot_be_called_is_a_type_error(value):
     (CircuitBreaker, "failure_ratio", "did you mean failure_rate?"),
     (CircuitBreaker, "reset_timeout", "CircuitBreaker has no setting"),
     (CircuitBreaker, "half_open_call", "did you mean half_open_calls?"),
-    (Bulkhead, "max_concurency", "did you mean max_concurrent=1?"),
+    (Bulkhead, "max_concurency", "did you mean max_concurrent?"),
     (Timeout, "seconds", "it has timeout"),
     (Fallback, "max_concurrency", "did you mean max_concurrent=1?"),
     (ThreadPool, "max_size", "ThreadPool has no setting"),
