@@ -69,7 +69,11 @@ class Ticker:
         return queue
 
     def part(self, queue: asyncio.Queue[list[bytes]]) -> None:
-        """Stop filling *queue*; the last one out stops the ticker."""
+        """Stop filling *queue*; the last one out stops the ticker.
+
+        Args:
+            queue: What join() returned.
+        """
         self._listeners.discard(queue)
         if not self._listeners and self._task is not None:
             self._task.cancel()

@@ -7,13 +7,29 @@ open, formats nothing that nobody reads.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 
 class ResilienceError(Exception):
-    """Root of the tree; catch it to catch everything below."""
+    """Base class of all exceptions that this library raises itself."""
+
+
+def seconds_text(seconds: float) -> str:
+    """A measured or remaining time for a message: whole seconds from 100 on, three digits below, never an exponent."""
+    return f"{plain_number(seconds if abs(seconds) < 100 else round(seconds), 3)} s"
+
+
+def plain_number(number: float, digits: int = 12) -> str:
+    """A number for a message, with at most so many *digits* but all those before the point, never with an exponent."""
+    if not abs(number) < 1e300:  # infinite, or no number
+        return f"{number}"
+    if abs(number) >= 10 ** (digits - 1):
+        return f"{number:.0f}"
+    text = f"{number:.{digits}g}"
+    return format(Decimal(text), "f")
 
 
 class RejectedError(ResilienceError):
@@ -36,7 +52,7 @@ class RejectedError(ResilienceError):
         return self.args[1] if len(self.args) > 1 else None
 
     def __str__(self) -> str:
-        wait = "" if self.retry_after is None else f"; retry in {self.retry_after:.3g} s"
+        wait = "" if self.retry_after is None else f"; retry in {seconds_text(self.retry_after)}"
         return f"{self.key}: {self.reason}{wait}"
 
 
@@ -100,7 +116,7 @@ class CircuitOpenError(RejectedError):
 
 def _seconds(seconds: float) -> str:
     """*seconds* to three digits and no less than milliseconds; of a clock that stepped back, 0."""
-    return f"{seconds:.0f} s" if seconds >= 100 else f"{max(0.0, round(seconds, 3)):.3g} s"
+    return seconds_text(max(0.0, round(seconds, 3)))
 
 
 class BulkheadFullError(RejectedError):
@@ -148,7 +164,7 @@ class ThreadPoolFullError(BulkheadFullError):
 
     @property
     def abandoned(self) -> int:
-        """Not said of a pool."""
+        """0: a pool does not count the calls whose callers have given up."""
         return 0
 
     @property
@@ -198,7 +214,7 @@ class ThreadUnavailableError(BulkheadFullError):
 
     @property
     def limit(self) -> int | None:
-        """Not known."""
+        """None: how many threads the system allows is not known."""
         return None
 
     @property
@@ -226,7 +242,7 @@ class ThreadPoolClosedError(BulkheadFullError):
 
     @property
     def why(self) -> str:
-        """Who has closed it."""
+        """What ended the threads: the registry was closed, or the interpreter shuts down."""
         return self.args[2] if len(self.args) > 2 else ""
 
     def __str__(self) -> str:
@@ -234,13 +250,13 @@ class ThreadPoolClosedError(BulkheadFullError):
 
 
 class RateLimitedError(RejectedError):
-    """The rate is used up."""
+    """The rate limit admits no further call for now, and the wait would exceed ``max_wait``."""
 
     reason = "the rate limit is reached"
 
 
 class ThrottledError(RejectedError):
-    """Too few of the last calls were accepted by the target; this one was refused at home."""
+    """The throttle refused the call locally, because the target accepted too few of the last calls."""
 
     reason = "too few calls were accepted"
 
@@ -272,21 +288,34 @@ class CallTimeoutError(ResilienceError, TimeoutError):
         self.timeout = timeout
 
     def __str__(self) -> str:
-        return f"{self.key}: no answer within {self.timeout:g} s"
+        return f"{self.key}: no answer within {plain_number(self.timeout)} s"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.key, self.timeout), self.__dict__
 
 
 class DeadlineExceededError(CallTimeoutError):
-    """The call ran until the caller's deadline, sooner than its own timeout; ``timeout`` is what it was given."""
+    """The caller's deadline passed while the call was waited for, before the call's own timeout ended.
+
+    Attributes:
+        key: Key of the command that was called.
+        timeout: Seconds that the deadline left for this wait; of a stream, for the item that did not come.
+        deadline: Seconds that the deadline gave for everything done under it; None: not known.
+    """
+
+    def __init__(self, key: str, timeout: float, deadline: float | None = None) -> None:
+        super().__init__(key, timeout)
+        self.deadline = deadline
 
     def __str__(self) -> str:
-        return f"{self.key}: no answer within {self.timeout:.3g} s, all that the caller's deadline left"
+        waited, whole = seconds_text(self.timeout), self.deadline
+        if whole is None or seconds_text(whole) == waited:
+            return f"{self.key}: the caller's deadline passed after {waited}"
+        return f"{self.key}: the caller's deadline passed after {seconds_text(whole)}; this wait had the last {waited}"
 
 
 class ChaosError(ResilienceError):
-    """What chaos raises unless it is told what else; see Chaos."""
+    """The error that chaos raises unless it is given another one; see Chaos.error."""
 
 
 class MissingAnswerError(ResilienceError, LookupError):
@@ -303,7 +332,7 @@ class MissingAnswerError(ResilienceError, LookupError):
 
     @property
     def item(self) -> Any:
-        """What was asked for."""
+        """The item that the batch function returned no answer for."""
         return self.args[1] if len(self.args) > 1 else None
 
     def __str__(self) -> str:
@@ -342,4 +371,4 @@ class ConfigError(ResilienceError, ValueError):
 
 
 class BadRequestError(ResilienceError):
-    """For users to raise: the caller's fault. No fallback, no effect on health."""
+    """To be raised by users for a mistake of the caller: it runs no fallback, and has no effect on health."""

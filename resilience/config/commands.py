@@ -81,7 +81,8 @@ class GuardTable:
         isolation: "semaphore": run where the caller is. "thread": on the group's worker threads. "auto": thread for
             a plain function with a timeout, else semaphore.
         pool: The group's threads, for thread isolation.
-        ignore: Exceptions that are the caller's own mistakes: "module:Name", or the name of a built-in one.
+        ignore: Exceptions that are the caller's own mistakes, each as "module:Name" or as the name of a built-in one;
+            a single one needs no list.
         fallback: "module:function" that answers instead of an error.
     """
 
@@ -89,7 +90,8 @@ class GuardTable:
     group: str | None = attrs.field(default=None, validator=text(optional=True))
     isolation: Literal["auto", "semaphore", "thread"] = "auto"
     pool: ThreadPool | None = None
-    ignore: tuple[str, ...] = attrs.field(default=(), validator=attrs.validators.deep_iterable(exception_reference))
+    ignore: tuple[str, ...] = attrs.field(
+        default=(), validator=attrs.validators.deep_iterable(exception_reference), metadata={"one_is_enough": True})
     fallback: str | None = attrs.field(default=None, validator=attrs.validators.optional(REFERENCE))
 
 

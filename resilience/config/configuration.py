@@ -126,10 +126,13 @@ class Configuration:
             self._overlay.do(self._overlay.end)
 
     def explain(self, key: str) -> Explanation:
-        """As resilience.explain() of the configuration's registry.
+        """Explain the settings of one command, as resilience.explain() does for the configuration's registry.
+
+        Args:
+            key: Key of the command.
 
         Raises:
-            KeyError: There is no such command, and the configuration speaks of none.
+            KeyError: There is no such command, and the configuration does not mention one.
         """
         return explain(key, registry=self._registry)
 
@@ -152,7 +155,11 @@ class Configuration:
         self._overlay.do(begin, wait=True)
 
     def resume(self, tables: Tables) -> None:
-        """Be in force again, with the *tables* of before another one took the place; for the testing kit."""
+        """Put this configuration in force again after another one replaced it; for the testing kit.
+
+        Args:
+            tables: The tables that were in force before.
+        """
 
         def resume() -> None:
             former, self._overlay.owner, self._mistakes = self._overlay.owner, self, ()
@@ -218,7 +225,11 @@ class Configuration:
                 _log.exception("configuration changes nothing: %s could not be read", self._file)
 
     def complain(self, mistakes: Sequence[Mistake]) -> None:
-        """Take note of mistakes that showed only when a module came, and tell them."""
+        """Record mistakes that showed only when a module was imported, and report them.
+
+        Args:
+            mistakes: The new mistakes; they are added to those known already.
+        """
         self._mistakes = (*self._mistakes, *mistakes)
         self.reject(mistakes)
 
@@ -228,7 +239,12 @@ class Configuration:
             self._watcher.renew()
 
     def reject(self, mistakes: Sequence[Mistake], consequence: str = "cannot be applied in part") -> None:
-        """Tell the log and the listeners of *mistakes*."""
+        """Report *mistakes* to the log and to the listeners.
+
+        Args:
+            mistakes: What is wrong, each with its place.
+            consequence: What follows from it, as the log message says it.
+        """
         for mistake in mistakes:
             with contextlib.suppress(Exception):  # of a logging handler or filter
                 _log.error("configuration %s: %s", consequence, mistake)

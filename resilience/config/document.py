@@ -177,7 +177,7 @@ def content_of(path: str | os.PathLike[str]) -> bytes | OSError | ValueError:
 
 
 def _odd_keys(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """What is no string among the keys, and where it stands; no deeper than any table has to be."""
+    """The keys that are no strings, with their places; tables deeper than any that is known are not searched."""
     if isinstance(value, Mapping) and len(path) < _DEEPEST:
         for key, inner in value.items():
             if isinstance(key, str):
@@ -211,5 +211,5 @@ def _dotted(path: tuple[str | int, ...]) -> str:
 
 
 def _quoted(name: str) -> str:
-    """As TOML writes it, so that a message stays one line whatever the name."""
+    """The name as TOML writes it, so that a message stays on one line."""
     return json.dumps(name, ensure_ascii=not name.isprintable())

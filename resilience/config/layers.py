@@ -54,7 +54,7 @@ CODE: Final = Place("the code")
 
 
 class Effective(NamedTuple):
-    """What is in force for one command.
+    """The settings that apply to one command.
 
     Attributes:
         values: By name of setting.
@@ -86,7 +86,7 @@ class Tables:
     hints: tuple[Mistake, ...] = ()
 
     def effective(self, command: Command) -> Effective:
-        """What is in force for *command*, whatever it has now. The caller holds the registry's lock."""
+        """The settings that apply to *command*, whatever it has now. The caller holds the registry's lock."""
         leaves, own = self._leaves(command)
         values: dict[str, Any] = {}
         mistakes: list[Mistake] = []

@@ -34,7 +34,7 @@ class Place(NamedTuple):
         return f"{where} {self.key}".rstrip()
 
     def mistake(self, message: str) -> Mistake:
-        """What is wrong there; a *message* of the code is put in the words of a file."""
+        """The mistake at this place; a *message* of the code is put in the words of a file."""
         return Mistake(self.file, self.line, self.key, in_toml(message, self.key))
 
 

@@ -242,7 +242,7 @@ class Patch:
         return complaint
 
     def abandon(self) -> None:
-        """As undo(), in a forked child where the thread that was at commit() or undo() is no more."""
+        """Undo the patch in a forked child, where the thread that ran commit() or undo() does not exist."""
         self.undo()
         if self._found is not None and _own(self._found).get(self._found.attribute) is self._wrapper:
             self._restore()

@@ -89,7 +89,8 @@ def _type(wanted: Any, field: attrs.Attribute[Any]) -> dict[str, Any]:
     if typing.get_origin(wanted) is tuple:
         found = constraints(field.validator)
         items = {"type": _TYPES[typing.get_args(wanted)[0]], **found.get("items", {})}
-        return {"type": "array", **found, "items": items}
+        many = {"type": "array", **found, "items": items}
+        return {"anyOf": [items, many]} if field.metadata.get("one_is_enough") else many
     if attrs.has(wanted):
         attrs.resolve_types(wanted)
         return _class(wanted, {each.name: each for each in attrs.fields(wanted)})

@@ -127,6 +127,8 @@ def _field_hook(converter: cattrs.Converter, field: attrs.Attribute[Any]) -> Cal
     def structure(value: Any, _: Any) -> Any:
         if optional and value is False:
             return None
+        if field.metadata.get("one_is_enough") and isinstance(value, str):
+            value = [value]
         mistake = _odd(value, wanted)
         if mistake is not None:
             raise ConfigError(f"{mistake}{_off(optional)}, not {shown(value)}"

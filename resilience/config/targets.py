@@ -44,7 +44,7 @@ class Matches:
 
     @property
     def json_schema(self) -> dict[str, str]:
-        """What it demands, for config.constraints."""
+        """The keywords of JSON Schema for what is accepted; see config.constraints."""
         return {"pattern": self.pattern}
 
     def __call__(self, _: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

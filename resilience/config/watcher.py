@@ -52,14 +52,14 @@ def is_endless(path: Path) -> bool:
 
 
 class Watched(Protocol):
-    """What is told of a change."""
+    """An object that the watcher tells of a change."""
 
     def changed(self) -> None:
-        """Take note that the file has another content; the watcher has it."""
+        """The content of the file has changed; the watcher holds the new content."""
 
 
 class Looks:
-    """What is known of a file from looking at it now and then; knows no clock.
+    """The state of a watched file as of the last look at it. It does not know the time.
 
     Attributes:
         found: What the last look found; of a pipe, what was there before it.

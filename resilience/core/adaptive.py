@@ -51,25 +51,30 @@ def _algorithm(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 @strict
 @attrs.frozen(kw_only=True)
 class AdaptiveLimit:
-    """How to find out how many calls a target can take at once.
+    """Adaptive concurrency limit: a bulkhead that measures how many calls at once its target can take.
+
+    It stands in the place of a Bulkhead. Immutable: any number of commands and threads may share one.
 
     Attributes:
-        algorithm: "gradient", "vegas" or "aimd".
-        initial: Calls at once to begin with (Netflix: 20).
-        min_limit: The limit never falls below.
-        max_limit: The limit never rises above (Netflix's Vegas: 1000).
-        tolerance: How many times longer than in an unhurried target calls may take (Gradient2: 1.5).
-        smoothing: Share of a change that is made each window, above 0 to 1.
-        window: Shortest time between two changes, seconds; twice a call's time if that is longer.
-        min_calls: Calls it takes to change anything; a median of fewer is off by more than a quarter.
-        probe_every: How often the target is seen unhurried, seconds (BBR: 10).
-        loss_tolerance: Share of lost calls that a window may have, 0 to below 1.
-        slow_call: From how long on a call counts as lost, seconds; None: those lost are those that time out.
-        count_failures: Count failures as lost; right where the target answers overload with an error.
-        priorities: Called with the arguments of a call, says how important it is: 0, the most, to 9.
-        reserved: Share of the limit that each level leaves to those above it, 0 to below 1.
-        max_queue: Calls that may wait for a place.
-        max_queue_for: How long, seconds (Facebook: 0.1).
+        algorithm: How the limit is estimated: "gradient" or "vegas" from latencies, "aimd" from lost calls alone.
+        initial: Limit to begin with (Netflix concurrency-limits: 20).
+        min_limit: Smallest value that the limit may take.
+        max_limit: Largest value that the limit may take (Netflix's Vegas: 1000).
+        tolerance: Ratio of the present latency to the latency of the idle target above which the limit shrinks
+            (Netflix's Gradient2: 1.5).
+        smoothing: Share of each computed change that is applied, above 0 to 1.
+        window: Shortest time between two changes of the limit, seconds. If a call takes more than half of it, twice the
+            call's time is used.
+        min_calls: Number of calls that a window must hold before the limit changes. The median of fewer than 20 is off
+            by more than a quarter.
+        probe_every: Seconds between two measurements of the latency at a low limit (TCP BBR: 10).
+        loss_tolerance: Share of lost calls that a window may hold without shrinking the limit, 0 to below 1.
+        slow_call: Seconds from which on a call counts as lost; None: only calls that time out do.
+        count_failures: Whether failed calls count as lost. Set it where the target answers overload with an error.
+        priorities: Function that is called with the call's arguments and returns its priority, 0 (most important) to 9.
+        reserved: Share of the limit that each priority leaves free for more important calls, 0 to below 1.
+        max_queue: Number of calls that may wait for a free slot.
+        max_queue_for: Longest time that a call may wait for one, seconds (Facebook's controlled delay: 0.1).
     """
 
     algorithm: Literal["gradient", "vegas", "aimd"] = attrs.field(default="gradient", validator=_algorithm)

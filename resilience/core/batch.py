@@ -5,8 +5,8 @@ that when it is due. It closes when it is taken, when it has as many items as it
 or when everybody has left it; the lane's next call opens another. Equal items share a
 *place*, and so does what comes of it: the batch function is asked for it once.
 
-A caller's *ticket* says that he is in. He gives it up when he has his answer, and
-when he goes without it. A place that nobody waits for any more is not asked for, and a
+A caller's *ticket* says that they are in. They give it up when they have their answer, and
+when they go without it. A place that nobody waits for any more is not asked for, and a
 batch of which nobody is left never begins.
 
 Which items are equal is for user's code to decide (``__eq__``, ``__hash__``), which
@@ -108,8 +108,8 @@ class Ticket(Generic[B]):
     """That a caller is in a batch.
 
     Attributes:
-        batch: Which one; stays when he has left.
-        place: His item's; None: he is not in, or not any more.
+        batch: The batch; it stays the same when the caller has left.
+        place: Place of the caller's item in the batch; None: the caller is not in it, or not any more.
     """
 
     __slots__ = ("batch", "place")

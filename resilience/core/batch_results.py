@@ -69,7 +69,8 @@ def outcome(place: Place) -> Any:
     """The answer, for one of the place's callers.
 
     Raises:
-        Exception: Its error; each caller's is his own, for what is raised collects a traceback, a context and notes.
+        Exception: The item's error. Each caller gets a copy,
+            for what is raised collects a traceback, a context and notes.
     """
     if place.error is None:
         return place.answer

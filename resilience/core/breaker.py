@@ -7,38 +7,45 @@ from __future__ import annotations
 
 import attrs
 
-from ..errors import ConfigError
+from ..errors import ConfigError, plain_number
 from .checks import as_tuple, flag, number, rising_shares, strict
 
 
 @strict
 @attrs.frozen(kw_only=True)
 class CircuitBreaker:
-    """When to open, for how long, and how to recover.
+    """Circuit breaker policy: refuses calls while too many of the last ones fail, and probes for a recovery.
+
+    Immutable: any number of commands and threads may share one.
 
     Attributes:
-        failure_rate: Share of failed calls that opens, above 0 to 1; None: no share does, see ``consecutive``.
-        consecutive: Failed calls in a row that open, whatever their share.
-        sustained_failures: Failed calls in a row that open once they last as long as ``window``, however few calls
-            there are; more where calls failed now and then before, see terms.py; None: no number does. It stands
-            in for ``failure_rate`` where calls are rare, and means nothing without it.
-        min_calls: Calls the window must hold before a rate counts.
+        failure_rate: Share of failed calls in the window at which the circuit opens, above 0 to 1; None: the share
+            never opens it, see ``consecutive``.
+        consecutive: Number of failed calls in a row at which the circuit opens, whatever their share; None: no number
+            does.
+        sustained_failures: Number of failed calls in a row at which the circuit opens once they span the whole
+            ``window``, even if there are fewer than ``min_calls``. It replaces ``failure_rate`` where calls are rare,
+            and has no effect without it. Where calls failed now and then before, more are needed. None: no number does.
+        min_calls: Number of calls the window must hold before a share counts.
         window: Length of the time window, seconds.
-        buckets: Slices of the time window.
-        window_calls: Weigh the last so many calls instead of the last ``window`` seconds.
-        open_for: How long to refuse before probing, seconds.
-        open_growth: Factor on ``open_for`` for each opening that follows without a recovery.
-        open_max: Where that growth ends, seconds.
-        open_jitter: Random lengthening of each wait, as a share of it, 0 to 1.
-        slow_call: From how long on a call is slow, seconds; None: calls are never slow.
-        slow_rate: Share of slow calls that opens, above 0 to 1.
-        slow_in_flight: Whether a call under way counts as slow too, within a quarter of ``slow_call`` after it is.
-        half_open_calls: Probes that must succeed to close, and may run at once.
-        half_open_failures: How many of these probes may fail all the same.
-        half_open_for: How long to wait for probes before giving them up as lost, seconds.
-        ramp: For how long after the probes to admit only a share of the calls, seconds; 0: close at once.
-        ramp_shares: Those shares, each for an equal part of ``ramp``, before all are admitted.
-        count_rejections: Count an inner policy's refusal (a full bulkhead) as a failure, as Hystrix does.
+        buckets: Number of slices that the time window is divided into. A finer division forgets more evenly.
+        window_calls: Size of a window that holds the last calls, whenever they were; None: the window holds the last
+            ``window`` seconds.
+        open_for: Seconds for which an open circuit refuses all calls before it admits probes.
+        open_growth: Factor by which ``open_for`` grows with each opening that follows without a recovery.
+        open_max: Longest time that ``open_for`` may grow to, seconds.
+        open_jitter: Random extension of each wait, as a share of it, 0 to 1.
+        slow_call: Seconds from which on a call counts as slow; None: no call does.
+        slow_rate: Share of slow calls in the window at which the circuit opens, above 0 to 1.
+        slow_in_flight: Whether a call that still runs counts as slow too, at most a quarter of ``slow_call`` after it
+            has become so.
+        half_open_calls: Number of probes that must succeed before the circuit closes, and that may run at once.
+        half_open_failures: Number of these probes that may fail without opening the circuit again.
+        half_open_for: Seconds after which unfinished probes are given up as lost.
+        ramp: Seconds after the probes during which only a share of the calls is admitted; 0: all are, at once.
+        ramp_shares: These shares, in rising order. Each applies for an equal part of ``ramp``.
+        count_rejections: Whether the refusal of a policy further inside, such as a full bulkhead, counts as a failure,
+            as it does in Hystrix.
     """
 
     failure_rate: float | None = attrs.field(default=0.5, validator=number(above=0, most=1, optional=True))
@@ -74,7 +81,8 @@ class CircuitBreaker:
                 f"not {self.min_calls}", "min_calls")
         if self.open_growth > 1 and self.open_max < self.open_for:
             raise ConfigError(
-                f"open_max must be at least open_for ({self.open_for:g}), not {self.open_max:g}", "open_max")
+                f"open_max must be at least open_for ({plain_number(self.open_for)}), not "
+                f"{plain_number(self.open_max)}", "open_max")
         if self.failure_rate is None and self.consecutive is None and self.slow_call is None:
             raise ConfigError("failure_rate is None, and neither consecutive nor slow_call is given: the circuit could "
                               "never open", "failure_rate")
@@ -87,7 +95,12 @@ class CircuitBreaker:
                               "slow_rate")
 
     def wait(self, openings: int, u: float) -> float:
-        """Seconds to stay open the *openings*-th time in a row, with a random *u* in [0, 1)."""
+        """Return the seconds for which the circuit stays open.
+
+        Args:
+            openings: Number of openings in a row without a recovery, this one included.
+            u: A random number in [0, 1).
+        """
         wait = self.open_for
         if self.open_growth > 1:
             try:

@@ -33,12 +33,14 @@ _SLICES: Final = 10
 @strict
 @attrs.frozen(kw_only=True)
 class RetryBudget:
-    """How many retries are too many.
+    """Retry budget: limits how many retries and hedged attempts a group makes in proportion to its calls.
+
+    It keeps a target that fails from being flooded by repetitions. Immutable; the groups' counts are kept elsewhere.
 
     Attributes:
-        ratio: Retries for each call of the window, at most 1.
-        per_second: Retries each second that are allowed whatever the number of calls.
-        window: How far back calls and retries count, seconds.
+        ratio: Number of retries allowed for each call in the window, at most 1.
+        per_second: Number of retries allowed each second, however few calls there are.
+        window: Seconds over which calls and retries are counted.
     """
 
     ratio: float = attrs.field(default=0.2, validator=number(least=0, most=1))
@@ -61,11 +63,11 @@ class Budget:
 
     @property
     def config(self) -> RetryBudget:
-        """What it allows."""
+        """The configuration in force."""
         return self._config
 
     def deposit(self, now: float) -> None:
-        """A call begins."""
+        """Note that a call begins."""
         if now < self.edge:
             self.bump()
             return

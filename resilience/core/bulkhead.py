@@ -40,7 +40,13 @@ from .checks import number, strict
 @strict
 @attrs.frozen
 class Bulkhead:
-    """At most ``max_concurrent`` calls at once; None: no limit, only a count."""
+    """Bulkhead policy: limits how many calls run at once, and refuses those beyond.
+
+    Immutable: any number of commands and threads may share one.
+
+    Attributes:
+        max_concurrent: Largest number of calls that run at once; None: no limit, calls are only counted.
+    """
 
     max_concurrent: int | None = attrs.field(
         default=10, validator=number(least=1, most=1_000_000, whole=True, optional=True)

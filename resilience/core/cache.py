@@ -27,7 +27,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from ..errors import ConfigError
-from .checks import by_identity, callable_or_none, flag, number, ordinary_exceptions, strict
+from .checks import as_classes, by_identity, callable_or_none, flag, number, ordinary_exceptions, strict
 
 _LOOKS: Final = 2  # more than the one that comes: so the expired ones are caught up with
 SCOPES: Final = ("shared", "request")
@@ -38,23 +38,24 @@ def _scope(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{attribute.name} must be one of {', '.join(SCOPES)}, not {value!r}", attribute.name)
 
 
-def _types(value: Any) -> Any:
-    return (value,) if isinstance(value, type) else value
-
-
 @strict
 @attrs.frozen(kw_only=True)
 class Cache:
-    """Which answers to keep, for how long and for whom.
+    """Cache policy: keeps results and returns them to later calls with equal arguments.
+
+    Equal calls that arrive while one of them runs wait for its result, and do not run themselves. Immutable: any number
+    of commands and threads may share one.
 
     Attributes:
-        ttl: How long an answer is good, seconds; None: until there is no room, or the request ends.
-        max_size: Answers at most; the one that was not used for the longest time goes first.
-        scope: "shared": one cache for all callers. "request": one for each request_context(), and none outside.
-        by: Called with the call's arguments, says what equal calls have in common; None from it: do not cache
-            this call. Without it, calls with equal arguments are equal.
-        cache_none: Whether None is an answer worth keeping.
-        cache_exceptions: Exceptions that are kept too, and raised again.
+        ttl: Seconds for which a result may be returned again; None: until ``max_size`` or the end of the request evicts
+            it.
+        max_size: Largest number of results that are kept. The least recently used one is evicted first.
+        scope: "shared": all callers share one cache. "request": each request_context() has a cache of its own, and
+            calls outside of one are not cached.
+        by: Function that is called with the call's arguments and returns a hashable cache key, or None to leave this
+            call uncached. Without it, calls are equal if their arguments are.
+        cache_none: Whether a result of None is kept too.
+        cache_exceptions: Classes of exceptions that are kept like results and raised again.
     """
 
     ttl: float | None = attrs.field(default=60.0, validator=number(above=0, most=31_536_000, optional=True))
@@ -63,7 +64,7 @@ class Cache:
     by: Callable[..., Hashable] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
     cache_none: bool = attrs.field(default=False, validator=flag)
     cache_exceptions: tuple[type[Exception], ...] = attrs.field(
-        default=(), converter=_types, validator=ordinary_exceptions)
+        default=(), converter=as_classes, validator=ordinary_exceptions)
 
 
 class Entry:

@@ -1,4 +1,4 @@
-"""Callbacks: functions of the user that a policy calls on the way to his function, or in its place.
+"""Callbacks: functions of the user that a policy calls on the way to the user's function, or in its place.
 
 ``by`` of a rate limit, ``priorities`` of an adaptive limit, ``error`` and ``wrong`` of chaos. What one of them
 raises is a mistake in it: neither a refusal of the policy nor a failure of the target, whatever its

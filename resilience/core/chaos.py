@@ -43,15 +43,17 @@ def _maker(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 @strict
 @attrs.frozen(kw_only=True)
 class Chaos:
-    """How to harm calls, and what share of them, once the registry starts it.
+    """Chaos policy: delays, fails or falsifies a share of the calls on purpose, while the registry says so.
+
+    Nothing happens before Registry.start_chaos(). Immutable: any number of commands and threads may share one.
 
     Attributes:
-        latency_rate: Share of calls to delay, 0 to 1.
-        latency: For how long, seconds.
-        error_rate: Share of calls to fail without running the function, 0 to 1.
-        error: What to raise: an Exception class, or a function that returns an exception.
-        wrong_rate: Share of results to spoil, 0 to 1.
-        wrong: Called with the true result; returns the wrong one.
+        latency_rate: Share of calls that are delayed, 0 to 1.
+        latency: Seconds by which they are delayed.
+        error_rate: Share of calls that fail without running the function, 0 to 1.
+        error: Exception class that these calls raise, or a function that returns the exception.
+        wrong_rate: Share of results that are falsified, 0 to 1.
+        wrong: Function that is called with the true result and returns the false one.
     """
 
     latency_rate: float = attrs.field(default=0.0, validator=number(least=0, most=1))
@@ -68,7 +70,13 @@ class Chaos:
             raise ConfigError("wrong_rate means nothing without wrong; say how to spoil a result", "wrong_rate")
 
     def harm(self, u: float, v: float, w: float) -> Harm | None:
-        """What to do to a call, for three random numbers in [0, 1); None: nothing."""
+        """Return what to do to one call; None: nothing.
+
+        Args:
+            u: A random number in [0, 1), which decides about the delay.
+            v: Another one, which decides about the error.
+            w: Another one, which decides about the wrong result.
+        """
         delay = self.latency if u < self.latency_rate else 0.0
         error = self.error if v < self.error_rate else None
         wrong = self.wrong if error is None and w < self.wrong_rate else None

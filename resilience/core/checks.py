@@ -10,20 +10,23 @@ leaves out the name, because a message about a file begins with the whole dotted
 
 from __future__ import annotations
 
-import difflib
 import functools
 import sys
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import MethodType
 from typing import Any, Final, TypeVar
 
 import attrs
 
 from ..errors import ConfigError
+from . import setting_names
 
 _Class = TypeVar("_Class", bound=type)
+
+nearest = setting_names.nearest
+unknown_option = setting_names.unknown_option
 
 
 @attrs.frozen(kw_only=True)
@@ -39,14 +42,14 @@ class Check(ABC):
     @property
     @abstractmethod
     def wanted(self) -> str:
-        """What is accepted, as it follows "must be"."""
+        """The words for what is accepted, which follow "must be" in a message."""
 
     @abstractmethod
     def accepts(self, value: Any) -> bool:
         """Whether *value*, which is not None where that is welcome, is accepted."""
 
     def hint(self, value: Any) -> str:
-        """What somebody who gave this *value* may have meant; empty if nothing is known."""
+        """Return what somebody who gave this *value* may have meant; empty if nothing is known."""
         return ""
 
     @property
@@ -55,17 +58,17 @@ class Check(ABC):
         return {}
 
     def mistake(self, value: Any, shown: str | None = None) -> str | None:
-        """What is wrong with *value*, from "must be" on; None if it is accepted.
+        """Return what is wrong with *value*, in words from "must be" on; None if it is accepted.
 
         Args:
-            value: What to look at.
+            value: The value to check.
             shown: How to write it in the message; None: as Python does.
         """
         if (value is None and self.optional) or self.accepts(value):
             return None
         hint = self.hint(value)
         return (f"must be {self.wanted}{' or None' if self.optional else ''}, not "
-                f"{repr(value) if shown is None else shown}{f'; {hint}' if hint else ''}")
+                f"{shown_value(value) if shown is None else shown}{f'; {hint}' if hint else ''}")
 
     def __call__(self, _: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         """Raise ConfigError, with the attribute's name, unless *value* is accepted."""
@@ -85,7 +88,7 @@ class NumberCheck(Check):
 
     @property
     def wanted(self) -> str:
-        """What is accepted, as it follows "must be"."""
+        """The words for what is accepted, which follow "must be" in a message."""
         bounds = [f"above {self.above:.12g}" if self.above is not None else "",
                   f"at least {self.least:.12g}" if self.least is not None else "",
                   f"at most {self.most:.12g}" if self.most is not None else ""]
@@ -104,14 +107,17 @@ class NumberCheck(Check):
         return not self.whole and self.most is not None and 0.9 <= self.most <= 1 and 0 in (self.above, self.least)
 
     def hint(self, value: Any) -> str:
-        """The share that a percentage stands for."""
+        """The share that a percentage stands for, or the seconds of a timedelta."""
+        seconds = getattr(value, "total_seconds", None)  # a timedelta, which the core does not import
+        if seconds is not None and self.accepts(seconds()):
+            return f"durations are numbers of seconds: did you mean {seconds():.12g}?"
         if self.is_share and isinstance(value, (int, float)) and 1 < value <= 100 and self.accepts(value / 100):
             return f"this is a share from 0 to 1: did you mean {value / 100:.12g}?"
         return ""
 
     @property
     def json_schema(self) -> dict[str, Any]:
-        """Its range."""
+        """The keywords that give the range."""
         limits = {"exclusiveMinimum": self.above, "minimum": self.least, "maximum": self.most}
         return {word: limit for word, limit in limits.items() if limit is not None}
 
@@ -122,7 +128,7 @@ class TextCheck(Check):
 
     @property
     def wanted(self) -> str:
-        """What is accepted, as it follows "must be"."""
+        """The words for what is accepted, which follow "must be" in a message."""
         return "a non-empty string"
 
     def accepts(self, value: Any) -> bool:
@@ -131,7 +137,7 @@ class TextCheck(Check):
 
     @property
     def json_schema(self) -> dict[str, Any]:
-        """That it is not empty."""
+        """The keyword for a string that is not empty."""
         return {"minLength": 1}
 
 
@@ -141,7 +147,7 @@ class FlagCheck(Check):
 
     @property
     def wanted(self) -> str:
-        """What is accepted, as it follows "must be"."""
+        """The words for what is accepted, which follow "must be" in a message."""
         return "True or False"
 
     def accepts(self, value: Any) -> bool:
@@ -155,7 +161,7 @@ class CallableCheck(Check):
 
     @property
     def wanted(self) -> str:
-        """What is accepted, as it follows "must be"."""
+        """The words for what is accepted, which follow "must be" in a message."""
         return "callable"
 
     def accepts(self, value: Any) -> bool:
@@ -169,7 +175,7 @@ class RisingSharesCheck(Check):
 
     @property
     def wanted(self) -> str:
-        """What is accepted, as it follows "must be"."""
+        """The words for what is accepted, which follow "must be" in a message."""
         return "rising numbers above 0 and below 1, such as (0.1, 0.25, 0.5)"
 
     def accepts(self, value: Any) -> bool:
@@ -190,7 +196,7 @@ class RisingSharesCheck(Check):
 
     @property
     def json_schema(self) -> dict[str, Any]:
-        """What holds for each."""
+        """The keywords for the list and for each share."""
         return {"minItems": 1, "uniqueItems": True, "items": {"exclusiveMinimum": 0, "exclusiveMaximum": 1}}
 
 
@@ -200,19 +206,35 @@ class ExceptionsCheck(Check):
 
     @property
     def wanted(self) -> str:
-        """What is accepted, as it follows "must be"."""
-        return "a tuple of Exception classes (cancellation and exit always pass through)"
+        """The words for what is accepted, which follow "must be" in a message."""
+        return "an Exception class or a tuple of Exception classes"
 
     def accepts(self, value: Any) -> bool:
         """Whether *value* is a tuple of them."""
         return isinstance(value, tuple) and all(
             isinstance(each, type) and issubclass(each, Exception) for each in value)
 
+    def hint(self, value: Any) -> str:
+        """What to write instead of a list, an instance, or a class that no policy ever sees, such as a cancellation."""
+        if isinstance(value, (list, set, frozenset)):
+            return f"write a tuple, not a {type(value).__name__}"
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, type) and issubclass(each, BaseException) and not issubclass(each, Exception):
+                return f"{each.__name__} always passes through every policy: leave it out"
+            if isinstance(each, Exception):
+                return f"write the class, {type(each).__name__}"
+        return ""
+
 
 flag: Final = FlagCheck()
 callable_or_none: Final = CallableCheck(optional=True)
 rising_shares: Final = RisingSharesCheck()
 ordinary_exceptions: Final = ExceptionsCheck()
+
+
+def shown_value(value: Any) -> str:
+    """A value as messages show it: a policy by its class only, whose settings would fill the page."""
+    return f"a value of type {type(value).__name__}" if attrs.has(type(value)) else repr(value)
 
 
 def number(*, above: float | None = None, least: float | None = None, most: float | None = None,
@@ -234,20 +256,14 @@ def text(optional: bool = False) -> TextCheck:
     return TextCheck(optional=optional)
 
 
+def as_classes(value: Any) -> Any:
+    """A converter: one class is as good as a tuple of it."""
+    return (value,) if isinstance(value, type) else value
+
+
 def as_tuple(value: Any) -> Any:
     """A converter: a list, as a file has it, is as good as a tuple."""
     return tuple(value) if isinstance(value, list) else value
-
-
-#: What other libraries call a setting, and what it is here.
-_ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
-    "bulkhead": ("max_concurrent",), "circuit_breaker": ("breaker",), "circuitbreaker": ("breaker",),
-    "max_concurrency": ("max_concurrent",), "concurrency": ("max_concurrent",), "retries": ("retry", "attempts"),
-    "max_retries": ("retry", "attempts"), "max_attempts": ("attempts",), "stop_after_attempt": ("attempts",),
-    "fail_max": ("consecutive",), "failure_threshold": ("consecutive",), "failure_rate_threshold": ("failure_rate",),
-    "reset_timeout": ("open_for",), "recovery_timeout": ("open_for",), "wait_duration_in_open_state": ("open_for",),
-    "ratelimit": ("rate_limit",), "ratelimiter": ("rate_limit",), "rate_limiter": ("rate_limit",),
-    "time_limiter": ("timeout",), "timelimiter": ("timeout",), "limiter": ("rate_limit",), "hedging": ("hedge",)}
 
 
 def by_identity(value: Any) -> Any:
@@ -270,23 +286,58 @@ def by_identity(value: Any) -> Any:
     return id(value)
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The name among *known* that somebody who wrote *name* most likely means; None if none is near."""
-    names = sorted(known)
-    plain = name.strip().lower().replace("-", "_").replace(" ", "_")
-    for elsewhere in _ELSEWHERE.get(plain, ()):
-        if elsewhere in names:
-            return elsewhere
-    near = difflib.get_close_matches(name, names, 1) or difflib.get_close_matches(plain, names, 1)
-    return near[0] if near else None
+def settings_for(cls: type[Any], value: Any) -> str | None:
+    """How to write a *cls* whose settings somebody gave as a plain *value*: "Retry(attempts=3)" for 3.
+
+    Args:
+        cls: An attrs class.
+        value: A number, a mapping of settings, or *cls* itself.
+
+    Returns:
+        The text of an expression that makes a *cls*; None if no setting of *cls* suits the value.
+    """
+    if not attrs.has(cls):  # a policy of a user's own
+        return None
+    fields = [field for field in attrs.fields(cls) if field.init]
+    must: dict[str, Any] = {field.name: True for field in fields if field.metadata.get("must_be_true")}
+    if value is cls or value is True:
+        tries: list[dict[str, Any]] = [{}]
+    elif isinstance(value, Mapping):
+        tries = [dict(value)]
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        tries = [{field.name: value} for field in fields
+                 if isinstance(field.validator, NumberCheck) and field.validator.accepts(value)]
+    else:
+        return None
+    for settings in tries:
+        said = {**must, **settings}
+        try:
+            cls(**said)
+        except (TypeError, ValueError):  # ConfigError is a ValueError
+            continue
+        positional = next((field.name for field in fields if not field.kw_only), None)
+        return f"{cls.__name__}({', '.join(_argument(name, each, positional) for name, each in said.items())})"
+    return None
 
 
-def unknown_option(name: str, known: Iterable[str], where: str) -> ConfigError:
-    """The error for a setting that does not exist, with the nearest one that does."""
-    names = sorted(known)
-    near = nearest(name, names)
-    hint = f"did you mean {near}?" if near else f"it has {', '.join(names)}"
-    return ConfigError(f"{where} has no setting {name!r}; {hint}", name)
+def _argument(name: str, value: Any, positional: str | None) -> str:
+    return repr(value) if name == positional else f"{name}={value!r}"
+
+
+def wrong_kind(name: str, cls: type[Any], value: Any) -> ConfigError:
+    """The error for a setting that must be a *cls* or None, and was given something else.
+
+    Args:
+        name: The setting.
+        cls: The attrs class of its values.
+        value: What it was given.
+    """
+    kind = cls.__name__
+    article = "an" if kind[0] in "AEIOU" else "a"
+    written = settings_for(cls, value)
+    hint = f"did you mean {written}?" if written else \
+        "write None to switch it off" if value is False else f"write {kind}(...)"
+    return ConfigError(f"{name} must be {article} {kind} or None, not {shown_value(value)}; {hint}", name)
 
 
 def strict(cls: _Class) -> _Class:
@@ -297,13 +348,26 @@ def strict(cls: _Class) -> _Class:
     """
     plain: Callable[..., None] = vars(cls)["__init__"]
     known = [field.alias or field.name for field in attrs.fields(cls)]
+    positional = sum(field.init and not field.kw_only for field in attrs.fields(cls))
 
     @functools.wraps(plain)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        for name in kwargs:
+        for name, value in kwargs.items():
             if name not in known:
-                raise unknown_option(name, known, cls.__name__)
+                raise unknown_option(name, known, cls.__name__, value)
+        if len(args) > positional:
+            raise _too_many(cls, positional, args)
         plain(self, *args, **kwargs)
 
     type.__setattr__(cls, "__init__", init)
     return cls
+
+
+def _too_many(cls: type[Any], positional: int, args: tuple[Any, ...]) -> TypeError:
+    """The error for more arguments without a name than *cls* takes."""
+    name, surplus = cls.__name__, args[positional]
+    first = "its settings by name" if not positional else "one setting without a name" if positional == 1 else \
+        f"{positional} settings without a name"
+    written = None if positional else settings_for(cls, surplus)
+    example = written or f"{name}({', '.join([*map(repr, args[:positional]), 'name=value'])})"
+    return TypeError(f"{name} takes {first}, as in {example}, not {surplus!r}")

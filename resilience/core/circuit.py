@@ -196,7 +196,7 @@ class Circuit:
         self._guard.do(self._adopt, config, now)
 
     def save(self, now: float) -> CircuitCheckpoint:
-        """What to keep over a restart; see restore()."""
+        """The state to keep over a restart of the process; see restore()."""
         term = self.term
         state = State.OPEN if term.state is State.HALF_OPEN else term.state
         remaining = max(0.0, term.until - now) if isinstance(term, Open) else 0.0

@@ -1,6 +1,6 @@
 """Twins: copies of an exception, for all to raise who did not meet it themselves.
 
-What is raised collects traceback and context, and each caller's are his own: one
+What is raised collects traceback and context, and each caller has their own: one
 object raised in many threads would have all their frames. A copy that does not have
 the original's very arguments is no copy: ``__init__`` may have made a message of
 them, and would make one of the message. So none of the class's own code runs if all state is where it can be seen:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from .checks import by_identity, number, ordinary_exceptions, strict
+from .checks import as_classes, by_identity, number, ordinary_exceptions, strict
 from .parameters import signature_of
 
 DEFAULT_FALLBACK_CONCURRENCY: Final = 10  # Hystrix: fallback.isolation.semaphore.maxConcurrentRequests
@@ -20,10 +20,6 @@ def takes_error(function: Callable[..., Any]) -> bool:
     return parameter is not None and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
 
 
-def _fallback_types(value: Any) -> Any:
-    return (value,) if isinstance(value, type) else value
-
-
 def _callable(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not callable(value):
         raise TypeError(f"{attribute.name} of a fallback must be callable, not {value!r}")
@@ -32,17 +28,20 @@ def _callable(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 @strict
 @attrs.frozen
 class Fallback:
-    """What to answer instead of an error.
+    """Fallback policy: returns the result of another function when the call fails or is refused.
+
+    Immutable: any number of functions and threads may share one.
 
     Attributes:
-        function: Called with the call's own arguments; a parameter named ``error`` gets the exception.
-        on: Exceptions it answers for; every other passes through.
-        max_concurrent: How many may run at once; one more is refused with FallbackRejectedError.
+        function: Function that is called with the arguments of the failed call. If it has a parameter named ``error``,
+            it gets the exception there.
+        on: Classes of exceptions for which the fallback runs. All others reach the caller.
+        max_concurrent: Largest number of fallbacks that run at once. Further calls fail with FallbackRejectedError.
     """
 
     function: Callable[..., Any] = attrs.field(validator=_callable, eq=by_identity)
     on: tuple[type[Exception], ...] = attrs.field(
-        default=(Exception,), kw_only=True, converter=_fallback_types, validator=ordinary_exceptions
+        default=(Exception,), kw_only=True, converter=as_classes, validator=ordinary_exceptions
     )
     max_concurrent: int = attrs.field(
         default=DEFAULT_FALLBACK_CONCURRENCY, kw_only=True, validator=number(least=1, most=1_000_000, whole=True)

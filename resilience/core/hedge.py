@@ -33,9 +33,8 @@ LOOK_EVERY_S: Final = 1.0  # a look at the percentile takes some 30 us
 
 def _idempotent(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is not True:
-        raise ConfigError("idempotent must be True, for a hedge does the call a second time while the first is under "
-                          f"way: say so if that does no harm, and do not hedge otherwise; not {value!r}",
-                          attribute.name)
+        raise ConfigError("Hedge() may run a call twice. If that is safe for this function, write "
+                          "Hedge(idempotent=True); otherwise remove the hedge.", attribute.name)
 
 
 _idempotent.json_schema = {"const": True}  # type: ignore[attr-defined]
@@ -44,18 +43,22 @@ _idempotent.json_schema = {"const": True}  # type: ignore[attr-defined]
 @strict
 @attrs.frozen(kw_only=True)
 class Hedge:
-    """When to start a further attempt.
+    """Hedging policy: starts a second attempt if the first is slow, and returns the first success.
+
+    Immutable: any number of commands and threads may share one.
 
     Attributes:
-        idempotent: That doing the call more than once does no harm: True, or there is no hedge.
-        delay: Seconds between two attempts' beginnings; None: the percentile.
-        percentile: Of the command's latencies in the last minute, if there is no delay.
-        min_calls: Latencies that it takes to know the percentile; until then nothing is hedged.
-        attempts: At once, the first included.
-        budget: Shared with the retries of the group; None: as many as there are slow calls.
+        idempotent: Confirms that running the call more than once does no harm. It must be True.
+        delay: Seconds after which an unanswered attempt is joined by the next one; None: the command's own
+            ``percentile`` decides.
+        percentile: Percentile of the command's latencies in the last minute that serves as the delay if ``delay`` is
+            None. The default of 95 is the one of Dean and Barroso, "The Tail at Scale" (2013).
+        min_calls: Number of latencies that must be known before the percentile is used. Nothing is hedged until then.
+        attempts: Largest number of attempts that run at once, including the first.
+        budget: Limits the extra attempts, together with the retries of the group; None: no limit beyond ``attempts``.
     """
 
-    idempotent: bool = attrs.field(default=False, validator=_idempotent)
+    idempotent: bool = attrs.field(default=False, validator=_idempotent, metadata={"must_be_true": True})
     delay: float | None = attrs.field(default=None, validator=number(above=0, most=3600, optional=True))
     percentile: float = attrs.field(default=95.0, validator=number(least=1, most=99.99))
     min_calls: int = attrs.field(default=100, validator=number(least=1, most=1_000_000, whole=True))

@@ -14,7 +14,7 @@ import inspect
 import sys
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 _AS_TEXT: dict[str, Any] = {}
 if sys.version_info >= (3, 14):
@@ -35,6 +35,96 @@ def signature_of(fn: Callable[..., Any]) -> inspect.Signature | None:
         return None
 
 
+def parameters_called(fn: Callable[..., Any]) -> inspect.Signature | None:
+    """The parameters that Python checks when *fn* itself is called; None: they cannot be told.
+
+    What ``__wrapped__`` and ``__signature__`` say is left aside: a decorator may pass more than it takes.
+
+    Args:
+        fn: A function, a bound method, a partial, a plain class or a callable object.
+    """
+    try:
+        target = _called(fn)
+        return None if target is None else inspect.signature(target)
+    except Exception:  # noqa: BLE001 - a builtin without a signature, or whatever an object's own attributes raise
+        return None
+
+
+def _called(fn: Any) -> Any:
+    """Something whose signature is what a call of *fn* is checked against; None: not known."""
+    kind = type(fn)
+    if kind is types.FunctionType:
+        return _copy(fn)
+    if kind is types.BuiltinFunctionType:
+        return fn
+    if kind is types.MethodType:
+        inner = _called(fn.__func__)
+        return None if inner is None else types.MethodType(inner, fn.__self__)
+    if kind is functools.partial:
+        inner = _called(fn.func)
+        return None if inner is None else functools.partial(inner, *fn.args, **fn.keywords)
+    if isinstance(fn, type):
+        plain = kind is type and inspect.getattr_static(fn, "__new__", None) is vars(object)["__new__"]
+        init = inspect.getattr_static(fn, "__init__", None) if plain else None
+        return types.MethodType(_copy(init), fn) if type(init) is types.FunctionType else None
+    call = inspect.getattr_static(kind, "__call__", None)
+    return types.MethodType(_copy(call), fn) if type(call) is types.FunctionType else None
+
+
+def can_share_a_call(one: inspect.Signature, other: inspect.Signature, beside: str | None = None) -> bool:
+    """Whether there are arguments that both signatures accept.
+
+    Args:
+        one: The parameters of a function.
+        other: The parameters of what is called with the same arguments.
+        beside: The name of a keyword argument that the other gets in addition.
+    """
+    most = max(len(_positional(one)), len(_positional(other)))
+    for count in range(most + 1):
+        first, second = _by_keyword(one, count), _by_keyword(other, count)
+        if first is None or second is None:
+            continue
+        needed = first.needed | (second.needed - {beside})
+        if all(first.takes(name) and second.takes(name) for name in needed) \
+                and (beside is None or second.takes(beside)):
+            return True
+    return False
+
+
+class _Keywords(NamedTuple):
+    """The keyword arguments of a call whose first parameters are filled by position."""
+
+    needed: frozenset[str]
+    known: frozenset[str]
+    filled: frozenset[str]
+    any: bool
+
+    def takes(self, name: str) -> bool:
+        """Whether the call may have a keyword argument of this *name*."""
+        return name in self.known or (self.any and name not in self.filled)
+
+
+def _positional(signature: inspect.Signature) -> list[inspect.Parameter]:
+    return [each for each in signature.parameters.values()
+            if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+
+
+def _by_keyword(signature: inspect.Signature, count: int) -> _Keywords | None:
+    """What a call with *count* positional arguments needs and takes by keyword; None: there is no such call."""
+    parameters, positional = signature.parameters.values(), _positional(signature)
+    kinds = {each.kind for each in parameters}
+    if count > len(positional) and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return None
+    if any(each.kind is each.POSITIONAL_ONLY and each.default is each.empty for each in positional[count:]):
+        return None
+    open_ = [each for each in (*positional[count:], *(each for each in parameters if each.kind is each.KEYWORD_ONLY))
+             if each.kind is not each.POSITIONAL_ONLY]
+    filled = [each.name for each in positional[:count] if each.kind is not each.POSITIONAL_ONLY]
+    return _Keywords(frozenset(each.name for each in open_ if each.default is each.empty),
+                     frozenset(each.name for each in open_), frozenset(filled),
+                     inspect.Parameter.VAR_KEYWORD in kinds)
+
+
 def _bare(fn: Any) -> Any:
     """Something that has the parameters of *fn*, and no annotations."""
     if isinstance(fn, functools.partial):
@@ -46,6 +136,11 @@ def _bare(fn: Any) -> Any:
         return types.MethodType(_bare(call), fn) if isinstance(call, types.FunctionType) else fn
     if "__wrapped__" in fn.__dict__:
         return _bare(inspect.unwrap(fn))
+    return _copy(fn)
+
+
+def _copy(fn: types.FunctionType) -> types.FunctionType:
+    """A function with the parameters of *fn* and nothing that was written on it."""
     copy = types.FunctionType(fn.__code__, {}, fn.__name__, fn.__defaults__, fn.__closure__)
     copy.__kwdefaults__ = fn.__kwdefaults__
     return copy

@@ -49,15 +49,19 @@ _LOOKS: Final = 8  # keys to look at for an idle one: a bound for one call's wor
 @strict
 @attrs.frozen
 class RateLimit:
-    """At most ``calls`` in ``per`` seconds.
+    """Rate limit policy: admits ``calls`` calls every ``per`` seconds, and delays or refuses those beyond.
+
+    It follows the generic cell rate algorithm (GCRA). Immutable: any number of commands and threads may share one.
 
     Attributes:
-        calls: How many.
-        per: In how many seconds.
-        burst: How many may begin at once after a pause; None: ``calls``; 1: they are evenly spaced.
-        max_wait: For how long a call may wait for its turn, seconds; 0: one too early is refused.
-        by: Called with the call's arguments; returns a key (a user, a tenant). Each key has a limit of its own.
-        max_keys: How many of these are remembered.
+        calls: Number of calls that are admitted in ``per`` seconds.
+        per: Length of that period, seconds.
+        burst: Number of calls that may begin at once after a pause; None: as many as ``calls``; 1: calls are evenly
+            spaced.
+        max_wait: Longest time that a call may wait for its turn, seconds; 0: a call that would have to wait is refused.
+        by: Function that is called with the call's arguments and returns a key, such as a user or tenant. Each key has
+            a limit of its own; None: all calls share one.
+        max_keys: Number of keys that are remembered.
     """
 
     calls: int = attrs.field(validator=number(least=1, most=1_000_000_000, whole=True))

@@ -21,9 +21,9 @@ from typing import Any, Literal
 
 import attrs
 
-from ..errors import BadRequestError, ConfigError, RejectedError
+from ..errors import BadRequestError, ConfigError, RejectedError, plain_number, seconds_text
 from .budget import RetryBudget
-from .checks import by_identity, callable_or_none, flag, number, ordinary_exceptions, strict
+from .checks import as_classes, by_identity, callable_or_none, flag, number, ordinary_exceptions, strict, wrong_kind
 from .exception_groups import holds, is_group, matches, parts
 
 _JITTERS = ("full", "equal", "decorrelated", "none")
@@ -37,33 +37,33 @@ def _jitter(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 def budget_or_none(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """A validator."""
     if value is not None and not isinstance(value, RetryBudget):
-        raise ConfigError(f"{attribute.name} must be a RetryBudget or None, not {value!r}", attribute.name)
-
-
-def _types(value: Any) -> Any:
-    return (value,) if isinstance(value, type) else value
+        raise wrong_kind(attribute.name, RetryBudget, value)
 
 
 @strict
 @attrs.frozen(kw_only=True)
 class Retry:
-    """What to try again, how often and after how long.
+    """Retry policy: repeats a failed call after a growing, random delay, within a budget.
+
+    Immutable: any number of commands and threads may share one.
 
     Attributes:
-        attempts: In all, the first included.
-        base: Delay before the second attempt, seconds, before jitter.
-        factor: What each further delay is multiplied by.
-        max_delay: Where that growth ends, seconds.
-        jitter: "full": anything up to the delay. "equal": half of it, and anything up to the other half.
-            "decorrelated": from base to three times the last delay. "none": the delay itself.
-        on: Exceptions to try again after.
-        unless: Of these, those not to.
-        on_result: Called with a result, says whether to try again; None: a result is an answer.
-        time_limit: No attempt begins later than so many seconds after the first; None: no limit.
-        respect_retry_after: Wait at least as long as an exception's ``retry_after`` (seconds) or its response's
-            Retry-After header asks for; longer than max_delay is too long to wait, and the error comes through.
-        retry_rejections: Try again after refusals of our own policies too.
-        budget: Rations the retries of the whole group; None: no ration.
+        attempts: Largest number of attempts, including the first.
+        base: Delay before the second attempt, seconds, before jitter is applied.
+        factor: Factor by which each further delay is longer than the one before.
+        max_delay: Longest delay between two attempts, seconds.
+        jitter: How the delay is randomised. "full": between 0 and the delay. "equal": between half the delay and the
+            delay. "decorrelated": between ``base`` and three times the last delay. "none": exactly the delay.
+        on: Classes of exceptions after which the call is repeated.
+        unless: Classes of exceptions, among these, after which it is not.
+        on_result: Function that is called with a result and returns whether the call is repeated; None: no result
+            causes a retry.
+        time_limit: Seconds after the start of the first attempt from which on no further attempt begins; None: no
+            limit.
+        respect_retry_after: Whether to wait at least as long as the exception's ``retry_after`` (seconds) or the
+            Retry-After header of its response asks for. If that exceeds ``max_delay``, the call is not repeated.
+        retry_rejections: Whether to repeat calls that another policy of this library refused.
+        budget: Limits the retries of the whole group in proportion to its calls; None: no limit.
     """
 
     attempts: int = attrs.field(default=3, validator=number(least=2, most=1000, whole=True))
@@ -72,8 +72,8 @@ class Retry:
     max_delay: float = attrs.field(default=10.0, validator=number(above=0, most=86_400))
     jitter: Literal["full", "equal", "decorrelated", "none"] = attrs.field(default="full", validator=_jitter)
     on: tuple[type[Exception], ...] = attrs.field(
-        default=(Exception,), converter=_types, validator=ordinary_exceptions)
-    unless: tuple[type[Exception], ...] = attrs.field(default=(), converter=_types, validator=ordinary_exceptions)
+        default=(Exception,), converter=as_classes, validator=ordinary_exceptions)
+    unless: tuple[type[Exception], ...] = attrs.field(default=(), converter=as_classes, validator=ordinary_exceptions)
     on_result: Callable[[Any], object] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
     time_limit: float | None = attrs.field(default=None, validator=number(above=0, most=86_400, optional=True))
     respect_retry_after: bool = attrs.field(default=True, validator=flag)
@@ -82,12 +82,15 @@ class Retry:
 
     def __attrs_post_init__(self) -> None:
         if self.base > self.max_delay:
-            raise ConfigError(f"base must be at most max_delay ({self.max_delay:g}), not {self.base:g}", "base")
+            raise ConfigError(f"base must be at most max_delay ({plain_number(self.max_delay)}), not "
+                              f"{plain_number(self.base)}", "base")
 
     def wanted(self, error: BaseException) -> bool:
-        """Whether *error* is one to try again after.
+        """Return whether a call that raised *error* is repeated.
 
-        Of a group all parts must be, for the next attempt meets the others again.
+        Args:
+            error: What the attempt raised. Of an exception group all parts must qualify, because the next attempt may
+                meet any of them again.
         """
         if not matches(error, self.on) or holds(error, (BadRequestError, *self.unless)):
             return False
@@ -95,36 +98,45 @@ class Retry:
 
     def after(self, attempt: int, last_delay: float, elapsed: float, u: float,
               asked: float | None = None) -> float | None:
-        """How long to wait before the next attempt.
+        """Return the delay before the next attempt.
 
         Args:
-            attempt: How many have been made.
-            last_delay: Seconds waited before the last one; 0 before the first.
-            elapsed: Seconds since the first began.
+            attempt: Number of attempts that have been made.
+            last_delay: Seconds waited before the last attempt; 0 before the first.
+            elapsed: Seconds since the first attempt began.
             u: A random number in [0, 1).
-            asked: Seconds that the target asked for; None: it did not.
+            asked: Seconds that the target asked to wait; None: it did not ask.
 
         Returns:
-            Seconds, or None: there is no next attempt.
+            Seconds, or None if there is no next attempt.
         """
         return self.next(attempt, last_delay, elapsed, u, asked)[0]
 
     def next(self, attempt: int, last_delay: float, elapsed: float, u: float,
              asked: float | None = None) -> tuple[float | None, str]:
-        """How long to wait before the next attempt, as after() says; and if there is none, what is in its way.
+        """Return the delay before the next attempt, as after() does, and the reason if there is none.
 
-        That is empty for the number of attempts, which whoever counts them knows.
+        Args:
+            attempt: Number of attempts that have been made.
+            last_delay: Seconds waited before the last attempt; 0 before the first.
+            elapsed: Seconds since the first attempt began.
+            u: A random number in [0, 1).
+            asked: Seconds that the target asked to wait; None: it did not ask.
+
+        Returns:
+            Seconds, or None if there is no next attempt; and what prevents it. The latter is empty where all attempts
+                are used up, which the caller knows.
         """
         if attempt >= self.attempts:
             return None, ""
         delay = self._delay(attempt, last_delay, u)
         if asked is not None and self.respect_retry_after and asked > delay:
             if asked > self.max_delay:
-                return None, (f"the target asks for a wait of {asked:.3g} s, longer than max_delay "
-                              f"({self.max_delay:g} s)")
+                return None, (f"the target asks for a wait of {seconds_text(asked)}, longer than max_delay "
+                              f"({plain_number(self.max_delay)} s)")
             delay = asked
         if self.time_limit is not None and elapsed + delay > self.time_limit:
-            return None, f"time_limit ({self.time_limit:g} s) leaves no time for another attempt"
+            return None, f"time_limit ({plain_number(self.time_limit)} s) leaves no time for another attempt"
         return delay, ""
 
     def _delay(self, attempt: int, last_delay: float, u: float) -> float:

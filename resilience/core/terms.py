@@ -66,6 +66,8 @@ class Term:
 
 
 class Closed(Term):
+    """All calls are admitted, and how they end is weighed."""
+
     __slots__ = ("_bad", "_cohorts", "_config", "_good", "_horizon", "_in_a_row", "_run_since", "_tally", "_window",
                  "weighed")
     state = State.CLOSED
@@ -213,6 +215,8 @@ class Closed(Term):
 
 
 class ForcedClosed(Closed):
+    """All calls are admitted, however they end, until somebody releases the circuit."""
+
     __slots__ = ()
     state = State.FORCED_CLOSED
     watches = False
@@ -223,12 +227,16 @@ class ForcedClosed(Closed):
 
 
 class Disabled(Term):
+    """The breaker is switched off: all calls are admitted, and nothing is weighed."""
+
     __slots__ = ()
     state = State.DISABLED
     passes = True
 
 
 class Open(Term):
+    """All calls are refused until ``open_for`` seconds have passed."""
+
     __slots__ = ("openings", "u")
     state = State.OPEN
 
@@ -239,6 +247,8 @@ class Open(Term):
 
 
 class ForcedOpen(Term):
+    """All calls are refused until somebody releases the circuit."""
+
     __slots__ = ()
     state = State.FORCED_OPEN
 

@@ -8,14 +8,16 @@ from .checks import number, strict
 
 
 @strict
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class ThreadPool:
-    """The threads that a group's isolated calls share.
+    """Thread pool settings: how many worker threads the isolated calls of a group share.
+
+    Immutable: any number of commands and threads may share one.
 
     Attributes:
-        size: Threads at most.
-        max_queue: Calls that may wait for a thread; what has expired while waiting never starts.
+        size: Largest number of threads.
+        max_queue: Number of calls that may wait for a free thread. A call whose time is up while it waits never starts.
     """
 
     size: int = attrs.field(default=10, validator=number(least=1, most=10_000, whole=True))
-    max_queue: int = attrs.field(default=0, validator=number(least=0, most=1_000_000, whole=True))
+    max_queue: int = attrs.field(default=0, kw_only=True, validator=number(least=0, most=1_000_000, whole=True))

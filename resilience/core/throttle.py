@@ -39,19 +39,22 @@ SLICES: Final = 60  # of the window: the oldest two seconds of two minutes go at
 @strict
 @attrs.frozen(kw_only=True)
 class Throttle:
-    """How readily to refuse what the target would not accept.
+    """Adaptive throttling policy: refuses a share of the calls locally while the target accepts only few of them.
+
+    It follows "Handling Overload" in Google's Site Reliability Engineering book, chapter 21 ("the book" below).
+    Immutable: any number of commands and threads may share one.
 
     Attributes:
-        k: Requests sent for one that was accepted lately, at least 1. With 2, the book's, a target that accepts
-            half or more is left alone, and one that recovers is found out soon; less spares a target to which
-            refusing is dear.
-        window: How long is lately, seconds (the book: two minutes).
-        max_rejection_rate: Most of the calls that are refused here, above 0 to below 1. What goes through all the
-            same finds the target back: with 0.9 (failsafe-go's) nine of ten calls pass again after less than two
-            windows, with 0.99 after three to four (measured, from 1 to 10 calls a second).
-        min_calls: Requests the window must hold before any is refused here.
-        count_failures: Whether failures were not accepted, as those that time out; False where a failure says
-            nothing about load.
+        k: Number of calls that are sent for each call that the target accepted lately, at least 1. With 2, as in the
+            book, a target that accepts half of the calls or more is never throttled, and a recovery is noticed soon. A
+            smaller value spares a target for which refusing a call is expensive.
+        window: Seconds over which sent and accepted calls are counted (the book: two minutes).
+        max_rejection_rate: Largest share of calls that is refused locally, above 0 to below 1. The others reach the
+            target and notice its recovery: with 0.9 (as in failsafe-go) nine of ten calls pass again after less than
+            two windows, with 0.99 after three to four (measured, from 1 to 10 calls a second).
+        min_calls: Number of calls the window must hold before any call is refused.
+        count_failures: Whether a failed call counts as not accepted, as one that times out does. Set it to False where
+            failures say nothing about load.
     """
 
     k: float = attrs.field(default=2.0, validator=number(least=1, most=1000))
@@ -61,7 +64,12 @@ class Throttle:
     count_failures: bool = attrs.field(default=True, validator=flag)
 
     def rate(self, accepted: int, unaccepted: int) -> float:
-        """The share of the next calls to refuse, after so many requests of the window."""
+        """Return the share of the next calls that is refused.
+
+        Args:
+            accepted: Number of calls in the window that the target accepted.
+            unaccepted: Number of calls in the window that it did not accept.
+        """
         requests = accepted + unaccepted
         if requests < self.min_calls:
             return 0.0

@@ -107,7 +107,7 @@ class TimeWindow:
         self._starts = self._copy()
 
     def resized(self, *, window: float, buckets: int, now: float) -> TimeWindow:
-        """The same history in a window of another size; counts keep their age to within a slice."""
+        """A window of another size with the same history. The age of each count stays exact to one slice."""
         if now >= self.edge:
             self.roll(now)
         new = TimeWindow(len(self.totals), window=window, buckets=buckets, now=now)

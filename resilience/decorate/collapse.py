@@ -6,7 +6,7 @@ call for each batch. Which calls go together is core.batch's, who waits and who 
 drivers.batches', who gets which answer core.batch_results'.
 
 A batch is nobody's call in particular, so it does not run in the context of the one who
-happened to come first, whose identity, deadline and trace are his own. A batch of
+happened to come first, with that caller's own identity, deadline and trace. A batch of
 scope "global" runs in a copy of the context that the function was decorated in; one of
 scope "request" in a copy of its first caller's, who serves the same request as the
 others.
@@ -72,25 +72,26 @@ def collapse(fn: Callable[[S, list[K]], Answers[K, V]], /) -> Callable[[S, K], V
 def collapse(*, window: float = ..., max_batch: int = ..., scope: Literal["global", "request"] = ...,
              key: Callable[[Any], Hashable] | None = ...) -> Collapser: ...
 def collapse(fn: Any = UNSET, /, **settings: Any) -> Any:
-    """Put single calls together into one call of the batch function that is decorated.
+    """Collect single calls into one call of the batch function that is decorated.
 
-    The batch function takes a list of items, none twice, and returns a mapping with an answer by item, or a
-    sequence of answers in the order of the list; an answer that is an exception is raised. What results is called
-    with one item, by position, and returns its answer. Methods' batches are each object's own. A caller whose
-    deadline() passes waits no longer.
+    The batch function takes a list of items, none twice, and returns a mapping from item to answer, or a sequence of
+    answers in the order of the list. An answer that is an exception is raised. The decorated function is called with
+    one item, by position, and returns its answer. Each object's methods have batches of their own. A caller whose
+    deadline() passes stops waiting.
 
     Args:
-        fn: The batch function, when used bare: a plain function, for callers that are threads, or a coroutine
-            function, for tasks.
-        window: How long a batch waits for more after its first call, seconds. Default 0.005.
-        max_batch: Items at most; a batch that has them does not wait any longer. Default 100.
-        scope: "global": any calls may be together. "request": those within one request_context(); a call outside
-            of any is a batch of its own, at once.
-        key: Called with an item, returns what equal ones have in common, and what a mapping answers by; for items
-            that cannot be hashed. Default: the item.
+        fn: The batch function, if the decorator stands without parentheses: a plain function, for callers in threads,
+            or a coroutine function, for callers in tasks.
+        **settings: The settings below, each by its name.
+        window: Seconds for which a batch waits for more calls after its first. Default 0.005.
+        max_batch: Largest number of items in a batch; a full batch does not wait any longer. Default 100.
+        scope: "global": all calls may share a batch. "request": only calls within one request_context() do; a call
+            outside of one is a batch of its own, and starts at once.
+        key: Function that is called with an item and returns a hashable value, by which equal items are recognised and
+            answers are found in a mapping. Default: the item itself.
 
     Raises:
-        ConfigError: A setting is out of range or unknown, or what is decorated can be no batch function.
+        ConfigError: A setting is out of range or unknown, or what is decorated cannot be a batch function.
         TypeError: What is decorated is not callable.
     """
     config = Collapse(**settings)
@@ -226,7 +227,7 @@ class _ThreadCalls(_Calls):
         self.batches = ThreadBatches(config, self._run, self._keep, self._clock, name)
 
     def of_function(self) -> Callable[..., Any]:
-        """What is called with one item."""
+        """The function that callers call with one item."""
         ask, asked = self.batches.ask, self._asked
 
         def single(item: Any, /) -> Any:
@@ -235,7 +236,7 @@ class _ThreadCalls(_Calls):
         return single
 
     def of_method(self) -> Callable[..., Any]:
-        """What is called with an object and one item."""
+        """The method that callers call with one item."""
         ask, asked = self.batches.ask, self._asked
 
         def single(self: Any, item: Any, /) -> Any:
@@ -259,7 +260,7 @@ class _TaskCalls(_Calls):
         self.batches = TaskBatches(config, self._run, self._keep, lambda kept: kept.context.copy(), name)
 
     def of_function(self) -> Callable[..., Any]:
-        """What is called with one item, and awaited."""
+        """The coroutine function that callers call with one item."""
         enter, leave, asked = self.batches.enter, self.batches.leave, self._asked
 
         async def single(item: Any, /) -> Any:
@@ -275,7 +276,7 @@ class _TaskCalls(_Calls):
         return single
 
     def of_method(self) -> Callable[..., Any]:
-        """What is called with an object and one item, and awaited."""
+        """The coroutine method that callers call with one item."""
         enter, leave, asked = self.batches.enter, self.batches.leave, self._asked
 
         async def single(self: Any, item: Any, /) -> Any:

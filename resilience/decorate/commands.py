@@ -1,19 +1,24 @@
 """``command``, Hystrix in one decorator, and ``Pipeline``, policies as a value.
 
 Type checkers see the original signature and result, and the ``resilience``
-attribute. The work is done in guard.py.
+attribute. The work is done in decoration.py.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
+import attrs
+
 from ..core.checks import by_identity, unknown_option
-from ..policies.order import in_order, kit_of, kits
+from ..core.setting_names import as_written, renamed
+from ..engine.kit import Kit
+from ..errors import ConfigError
+from ..policies.order import in_order, kit_named, kit_of, kits
 from .arguments import CommandDecorator, Policy
 from .declaration import Declaration
 from .decoration import guard
@@ -24,46 +29,52 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _CALLABLES_KEPT: Final = 128
+_FEW: Final = 3  # that many suggestions are read
 
 
 def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
-    """Hystrix in one decorator: breaker, bulkhead, timeout, fallback and statistics.
+    """Guard a function, as Hystrix does, with a circuit breaker, a bulkhead, a timeout, a fallback and statistics.
 
-    Works bare or with settings, on functions, coroutine functions, generators, async
-    generators, methods, classmethods, staticmethods and callable objects.
+    Works with or without parentheses, on functions, coroutine functions, generators, async generators, methods,
+    classmethods, staticmethods and callable objects.
 
     Args:
-        fn: The function, when used bare.
-        key: Name of the command; functions with one key share it. Default: module.qualname. A callable is given each
-            call's arguments and returns the name: each name is a command of its own, made at its first call.
-        group: Shares a dashboard section and a thread pool. Default: the module.
-        timeout: Seconds; None: no timeout. Default 1.0, but none where none can reach the call: a plain function
-            in semaphore isolation, a generator. For an async generator it bounds the wait for each item.
-        max_concurrent: Calls at once; None: no limit. Default 10, or none with an adaptive limit.
-        max_keys: With a callable key: commands at once; one more takes the place of the one that was not called for
-            longest, or shares an overflow command if all are in use. Default 1000.
-        idle: With a callable key: seconds without a call after which a command goes. Default 300.
-        isolation: "semaphore": run where the caller is. "thread": on the group's worker threads. "auto": thread for
-            a plain function with a timeout, else semaphore.
+        fn: The function, if the decorator stands without parentheses.
+        **settings: The settings below, each by its name.
+        key: Name of the command; functions with the same key share it. Default: module and qualified name. A function
+            as key is called with each call's arguments and returns the name of the command, which is made at its first
+            call.
+        group: Name of the group, which shares a section of the dashboard and a thread pool. Default: the module.
+        timeout: Seconds that a call may take; None: no timeout. Default 1.0, or none where a call cannot be ended: for
+            a plain function in semaphore isolation and for a generator. For an async generator it limits the wait for
+            each item.
+        max_concurrent: Largest number of calls that run at once; None: no limit. Default 10, or none with an adaptive
+            limit.
+        max_keys: With a function as ``key``: largest number of commands. A further one replaces the command that was
+            not called for longest, or shares an overflow command if all are in use. Default 1000.
+        idle: With a function as ``key``: seconds without a call after which a command is removed. Default 300.
+        isolation: "semaphore": the function runs in its caller's thread. "thread": it runs on a worker thread. "auto":
+            a plain function with a stated timeout runs on a worker thread, all others in their caller's.
         breaker: A CircuitBreaker; None: no breaker.
-        cache: A Cache, which answers equal calls without executing them.
-        retry: A Retry; each attempt is a call of its own to the breaker and in the counts.
-        throttle: A Throttle, for a target that refuses when it is overloaded.
-        rate_limit: A RateLimit: so many calls in so much time.
-        adaptive_limit: An AdaptiveLimit instead of ``max_concurrent``.
-        hedge: A Hedge: a second attempt beside a slow one, of a call that may be made twice.
+        cache: A Cache, which answers equal calls without running the function.
+        retry: A Retry. To the breaker and in the counts each attempt is a call.
+        throttle: A Throttle, for a target that refuses calls when it is overloaded.
+        rate_limit: A RateLimit, which limits the number of calls in a period.
+        adaptive_limit: An AdaptiveLimit, which replaces ``max_concurrent``.
+        hedge: A Hedge, which starts a second attempt if the first is slow.
         chaos: A Chaos, which harms calls on purpose while the registry says so.
-        fallback: A Fallback, or its function: called with the call's arguments, and with the exception if it has a
-            parameter named ``error``.
-        policies: Further policies, such as those of your own; each is put where it belongs in the order.
-        ignore: The caller's own mistakes: they pass through, no fallback, no effect on health.
-        pool: The group's threads, for thread isolation.
-        shadow: Gates that only count what they would refuse: "breaker", "throttle", "rate_limit", "max_concurrent" or
-            "adaptive_limit"; True: all it has.
-        registry: Where the command is kept. Default: resilience.default_registry.
+        fallback: A Fallback, or its function. It is called with the call's arguments, and with the exception if it has
+            a parameter named ``error``.
+        policies: Further policies, such as your own; each takes its place in the order.
+        ignore: Exception class, or tuple of classes, for which the caller is to blame. They reach the caller without a
+            fallback and have no effect on health.
+        pool: A ThreadPool: the worker threads of the group, for thread isolation.
+        shadow: Policies that only count the calls that they would refuse: "breaker", "throttle", "rate_limit",
+            "max_concurrent" or "adaptive_limit", one or several; True: all that the command has.
+        registry: Registry that keeps the command. Default: resilience.default_registry.
 
     Raises:
-        ConfigError: A setting is out of range, unknown or contradicts another; names it.
+        ConfigError: A setting is out of range, unknown, or contradicts another; the message names it.
         TypeError: What is decorated is not callable.
     """
     options = {name: settings.pop(name) for name in OPTIONS if name in settings}
@@ -76,12 +87,16 @@ def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
 
 def _policies(settings: dict[str, Any]) -> tuple[tuple[Any, ...], frozenset[str]]:
     """The policies that *settings* ask for, outermost first, and the names of those that are there by default."""
-    further = tuple(settings.pop("policies", ()))
+    further = settings.pop("policies", ())
+    if not isinstance(further, Iterable):
+        raise ConfigError(f"policies must be a list of policies, not a value of type {type(further).__name__}; "
+                          "write policies=[...]", "policies")
+    further = tuple(further)
     known = kits()
     names = {kit.name for kit in known}
-    for name in settings:
+    for name, value in settings.items():
         if name not in names:
-            raise unknown_option(name, (*names, "policies", *OPTIONS), "command")
+            raise _unknown_setting(name, value, known)
     given = {kit: kit.meant(settings[kit.name]) for kit in known if kit.name in settings
              and (settings[kit.name] is not None or kit.setting)}
     given |= {kit_of(policy): policy for policy in further}
@@ -90,6 +105,30 @@ def _policies(settings: dict[str, Any]) -> tuple[tuple[Any, ...], frozenset[str]
              if kit.usual is not None and kit not in given and kit.name not in replaced}
     chosen = {kit: policy for kit, policy in {**usual, **given}.items() if policy is not None}
     return tuple(chosen[kit] for kit in known if kit in chosen), frozenset(kit.name for kit in usual)
+
+
+def _unknown_setting(name: str, value: Any, known: tuple[Kit, ...]) -> ConfigError:
+    """The error for a setting that ``command`` does not have, such as the field of a policy or another library's name.
+
+    Args:
+        name: What was written.
+        value: What it was given.
+        known: The kits of all policies.
+    """
+    names = (*(kit.name for kit in known), "policies", *OPTIONS)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    meant = renamed(name, names)
+    found = []
+    for kit in known if meant is None or is_number else ():
+        fields = [field.name for field in attrs.fields(kit.policy) if field.init] if attrs.has(kit.policy) else []
+        field = name if name in fields else renamed(name, fields)
+        if field is not None and kit.principal is None and meant in (None, kit.name):
+            inner = as_written(name, field, fields, value) if field != name else \
+                f"{name}={f'{value:.12g}' if is_number else '...'}"
+            found.append(f"{kit.name}={kit.policy.__name__}({inner})")
+    if not 0 < len(found) <= _FEW:
+        return unknown_option(name, names, "command")
+    return ConfigError(f"command has no setting {name!r}; did you mean {' or '.join(found)}?", name)
 
 
 def _signature() -> inspect.Signature:
@@ -107,24 +146,29 @@ command: CommandDecorator = _command
 
 
 class Pipeline:
-    """Policies as a value, reusable over many functions; outermost first.
+    """A chain of policies as a value, which may guard any number of functions.
 
-    Functions guarded by one pipeline with a ``key`` share one command; without,
-    each has its own.
+    Functions that are guarded by one pipeline with a ``key`` share one command. Without a key each has a command of its
+    own. It may be used from any thread.
 
     Args:
         *policies: Fallback, Cache, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout,
-            Hedge, Chaos, in this order; any may be left out. Policies of your own stand where they say.
-        key: As for command, with group, max_keys, idle, registry, isolation, pool, ignore and shadow.
-        **options: See key.
+            Hedge, Chaos, outermost first and in this order; any may be left out. Policies of your own stand where they
+            say.
+        key: Name of the command, or a function that names the command of each call; see resilience.command.
+        **options: group, max_keys, idle, registry, isolation, pool, ignore and shadow, as for resilience.command.
 
     Raises:
-        ConfigError: The order is impossible, or an option is unknown.
-        TypeError: Something is no policy.
+        ConfigError: The order is impossible, or an option is unknown or out of range.
+        TypeError: One of *policies* is no policy.
     """
 
     def __init__(self, *policies: Policy, key: Key | None = None, **options: Any) -> None:
         for name in options:
+            kit = kit_named(name)
+            if kit is not None:
+                raise ConfigError(f"Pipeline has no setting {name!r}; pass the policy itself, as in "
+                                  f"Pipeline({kit.policy.__name__}(...))", name)
             if name not in OPTIONS:
                 raise unknown_option(name, OPTIONS, "Pipeline")
         in_order(policies)
@@ -143,14 +187,28 @@ class Pipeline:
     @overload
     def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
     def __call__(self, fn: Any, /) -> Any:
-        """Decorate a function."""
+        """Decorate a function, method or callable object.
+
+        Args:
+            fn: What to guard.
+
+        Raises:
+            ConfigError: The policies contradict the function, or another function with the same key.
+            TypeError: *fn* is nothing that can be called.
+        """
         return guard(fn, self._plan, "Pipeline")
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call *fn* once through the pipeline, and no other that is equal to it; a coroutine's result is to be awaited.
+        """Call *fn* once through the pipeline. The result of a coroutine function is to be awaited.
 
-        The first call with a function compiles its wrapper, later ones use it; those of the last 128 functions
-        are kept. Give call() the same function each time, and what varies as arguments.
+        The first call with a function compiles its wrapper, and later calls use it. The wrappers of the last 128
+        functions are kept, each for the very object that was given: pass the same function each time, and what varies
+        as arguments.
+
+        Args:
+            fn: The function to call.
+            *args: Its positional arguments.
+            **kwargs: Its keyword arguments.
         """
         # By identity: a callable that is equal to another need not do the same.
         key: Any = id(fn) if type(fn) is FunctionType else by_identity(fn)

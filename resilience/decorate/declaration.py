@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..core.checks import by_identity, number, ordinary_exceptions, text
+from ..core.checks import as_classes, by_identity, number, ordinary_exceptions, text, wrong_kind
 from ..core.thread_pool import ThreadPool
 from ..engine.callables import flavour_of
 from ..engine.kit import Kit
@@ -28,7 +28,7 @@ def _registry(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 def _pool(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and not isinstance(value, ThreadPool):
-        raise ConfigError(f"pool must be a ThreadPool, not {value!r}", attribute.name)
+        raise wrong_kind(attribute.name, ThreadPool, value)
 
 
 def _isolation(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -72,7 +72,7 @@ class Declaration:
     registry: Registry | None = attrs.field(default=None, validator=_registry)
     isolation: str = attrs.field(default="auto", validator=_isolation)
     pool: ThreadPool | None = attrs.field(default=None, validator=_pool)
-    ignore: tuple[type[Exception], ...] = attrs.field(default=(), validator=ordinary_exceptions)
+    ignore: tuple[type[Exception], ...] = attrs.field(default=(), converter=as_classes, validator=ordinary_exceptions)
     max_keys: int | None = attrs.field(default=None, validator=number(least=1, most=1_000_000, whole=True,
                                                                       optional=True))
     idle: float | None = attrs.field(default=None, validator=number(above=0, most=31_536_000.0, optional=True))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import types
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -53,14 +54,18 @@ class Guard(NamedTuple):
 
 
 def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True) -> Any:
-    """Guard *fn* as *plan* says.
+    """Guard *fn* as the *declaration* says.
 
     Args:
-        fn: What is decorated.
-        plan: What the decorator says.
-        what: The decorator's name, for messages.
-        instead: Whether the result takes the place of *fn*. If not, and *fn* is guarded under another key, then it
-            keeps its own guard below this one.
+        fn: The function, method or callable object that is decorated.
+        declaration: What the decorator says.
+        what: Name of the decorator, for messages.
+        instead: Whether the result takes the place of *fn*. If it does not, and *fn* is guarded under another key
+            already, then *fn* keeps its own guard below this one.
+
+    Raises:
+        ConfigError: The declaration contradicts itself, the function, or another function with the same key.
+        TypeError: *fn* is nothing that can be called.
     """
     check_guardable(fn, what)
     if isinstance(fn, (classmethod, staticmethod)):
@@ -293,13 +298,46 @@ def _agree(command: Command, declaration: Declaration, group: str, settings: Set
            redefined: bool) -> None:
     """Raise ConfigError if another function says otherwise about the same key."""
     if command.group != group and declaration.group is not None:
-        raise ConfigError(f"group: {command.key!r} is in group {command.group!r} already, not {group!r}; "
-                          "registry.remove(key) would let it begin anew", "group")
+        raise ConfigError(f"Command {command.key!r} is in group {command.group!r} already{_place(command)}; this "
+                          f"function asks for {group!r}. Functions with the same key need the same group; "
+                          "registry.remove(key) lets the command begin anew.", "group")
     name = None if redefined else command.conflict(settings, stated)
     if name is not None:
-        raise ConfigError(
-            f"{name}: {command.key!r} exists with {command.declared(name)!r}, and functions that share a key "
-            f"must agree; not {getattr(settings, name)!r}", name)
+        known, wanted = _differing(command.declared(name), getattr(settings, name))
+        raise ConfigError(f"Command {command.key!r} already has {name}={known}{_place(command, name)}; this function "
+                          f"asks for {wanted}. Functions with the same key need the same settings.", name)
+
+
+def _place(command: Command, name: str | None = None) -> str:
+    """Where the function stands that says *name* about the command, in brackets; "" if that cannot be told."""
+    others = [each for each in map(_guard_of, command.functions) if each is not None]
+    stated = [each for each in others
+              if name is None or name in each.declaration.settings(each.declaration.runs(flavour_of(each.fn)))[1]]
+    for other in stated or others:
+        code = getattr(inspect.unwrap(other.fn), "__code__", None)
+        if isinstance(code, types.CodeType):
+            return f" ({os.path.basename(code.co_filename)}:{code.co_firstlineno})"
+    return ""
+
+
+def _differing(known: Any, wanted: Any) -> tuple[str, str]:
+    """Two values of a setting as a message shows them: of two policies of one class only the fields that differ."""
+    alike = attrs.has(type(known)) and type(known) is type(wanted)
+    return _short(known, wanted if alike else None), _short(wanted, known if alike else None)
+
+
+def _short(value: Any, other: Any) -> str:
+    """A *value* without the fields that it shares with the *other*, or, without another, with the defaults."""
+    if not attrs.has(type(value)):
+        return repr(value)
+    fields = []
+    for field in attrs.fields(type(value)):
+        own = getattr(value, field.name)
+        usual = field.default if other is None else getattr(other, field.name)
+        if not field.repr or isinstance(usual, attrs.Factory) or same_word(own, usual):  # type: ignore[arg-type]
+            continue
+        fields.append(f"{field.name}={own!r}")
+    return f"{type(value).__name__}({', '.join(fields)})"
 
 
 def _is_redefinition(command: Command, fn: Callable[..., Any], declaration: Declaration, below: Guard | None) -> bool:

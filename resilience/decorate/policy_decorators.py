@@ -11,7 +11,7 @@ from typing import Any, Final, Unpack, cast
 
 import attrs
 
-from ..core.checks import unknown_option
+from ..core.checks import settings_for, unknown_option
 from ..engine.callables import check_guardable
 from ..engine.kit import Kit
 from ..errors import ConfigError
@@ -50,14 +50,21 @@ from .signatures import UNSET, Decorator
 OPTIONS: Final[Mapping[str, Any]] = {
     "key": None, "group": None, "max_keys": UNSET, "idle": UNSET, "isolation": "auto", "ignore": (), "pool": None,
     "shadow": False, "registry": None}
-_ABOUT_OPTIONS: Final = """
-Args:
-    key: The command's name, or a callable that names the command of each call; see resilience.command, as for group,
-        max_keys, idle, isolation, ignore, pool, shadow and registry.
-    **settings: The fields of {policy}.
-
+#: What ``help()`` says of each of them.
+_ABOUT_OPTIONS: Final[Mapping[str, str]] = {
+    "key": "Name of the command, or a function that names the command of each call; see resilience.command.",
+    "group": "Name of the group, which shares a section of the dashboard and a thread pool. Default: the module.",
+    "max_keys": "With a function as ``key``: largest number of commands. Default 1000.",
+    "idle": "With a function as ``key``: seconds without a call after which a command is removed. Default 300.",
+    "isolation": '"semaphore", "thread" or "auto": where plain functions run; see resilience.command.',
+    "ignore": "Exception class, or tuple of classes, for which the caller is to blame: they have no effect on health.",
+    "pool": "A ThreadPool: the worker threads of the group. Default: each command has threads of its own.",
+    "shadow": "True, or names of policies that only count the calls that they would refuse.",
+    "registry": "Registry that keeps the command. Default: resilience.default_registry."}
+_RAISES: Final = """\
 Raises:
-    ConfigError: A setting is out of range, unknown, or contradicts another; it is named.
+    ConfigError: A setting is out of range, unknown, or contradicts another; the message names it.
+    TypeError: What is decorated is not callable, or an argument is given without its name.
 """
 
 
@@ -78,24 +85,41 @@ def policy_decorator(kit: Kit, *, name: str, bare: bool = False, first: str | No
     def decorate(*args: Any, **settings: Any) -> Any:
         if bare and len(args) == 1 and not settings and callable_or_method(args[0]):
             return guard(args[0], Declaration(policies=(kit.policy(),)), what)
-        if bare and len(args) == 1 and not settings:
+        if bare and len(args) == 1 and not settings and not isinstance(args[0], (int, float)):
             check_guardable(args[0], what)  # says what it is that cannot be guarded
         if len(args) > (positional is not None):
-            takes = f"takes {first}" if first is not None else "takes its settings by name"
-            raise TypeError(f"{what} {takes}, as in @{name}({_example(kit, positional)}), not {args[-1]!r}")
+            takes = f"takes {first}" if first is not None else \
+                f"takes {'a callable, or ' if bare else ''}its settings by name"
+            example = (None if positional else _written_out(kit, args[-1])) or _example(kit, positional)
+            raise TypeError(f"{what} {takes}, as in @{name}({example}), not {args[-1]!r}")
         options = _options(settings, fields)
-        for unknown in settings:
+        for unknown, value in settings.items():
             if unknown not in fields or unknown == positional:
-                raise unknown_option(unknown, (*(each for each in fields if each != positional), *OPTIONS), what)
+                raise unknown_option(unknown, (*(each for each in fields if each != positional), *OPTIONS), what, value)
         if positional is not None and not args:
             raise TypeError(f"{what} takes {first} first, as in @{name}({_example(kit, positional)})")
         declaration = Declaration(policies=(_policy(kit, args, settings),), **options)
         return lambda function: guard(function, declaration, what)
 
     decorate.__name__ = decorate.__qualname__ = name
-    decorate.__doc__ = f"{about or kit.about}\n{_ABOUT_OPTIONS.format(policy=kit.policy.__name__)}"
+    decorate.__doc__ = _documentation(kit, about or kit.about, first if positional else None, bare)
     decorate.__signature__ = _signature(fields, positional, first, bare)  # type: ignore[attr-defined]
     return decorate
+
+
+def _documentation(kit: Kit, about: str, first: str | None, bare: bool) -> str:
+    """The docstring of a policy's decorator: the fields, as the policy's own docstring explains them, and the options.
+
+    Without docstrings (``python -OO``) only the options are explained.
+    """
+    fields = inspect.cleandoc(kit.policy.__doc__ or "").partition("Attributes:\n")[2].rstrip()
+    named = {line.strip().partition(":")[0] for line in fields.split("\n") if line[4:5].isalpha()}
+    if first is not None:  # documented under a name of its own
+        fields = f"    {first}:{fields.partition(':')[2]}"
+    lines = ["    fn: The function, if the decorator stands without parentheses."] if bare else []
+    lines += [fields, *(f"    {name}: {text}" for name, text in _ABOUT_OPTIONS.items() if name not in named)]
+    arguments = "\n".join(filter(None, lines))
+    return f"{about}\n\nArgs:\n{arguments}\n\n{_RAISES}"
 
 
 def policy(value: Policy, **options: Unpack[PolicyOptions]) -> Decorator:
@@ -135,6 +159,12 @@ def _policy(kit: Kit, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
                               next(iter(settings)))
         return args[0]
     return kit.policy(*args, **settings)
+
+
+def _written_out(kit: Kit, value: Any) -> str | None:
+    """The settings that a plain *value* most likely means: "attempts=3"; None if none suits it."""
+    written = settings_for(kit.policy, value)
+    return None if written is None else written.removeprefix(f"{kit.policy.__name__}(").removesuffix(")")
 
 
 def _example(kit: Kit, positional: str | None) -> str:

@@ -29,8 +29,8 @@ from math import inf
 from typing import Any, Final
 
 from ..core.exception_groups import matches
-from ..errors import CallTimeoutError, DeadlineExceededError
-from .deadline_context import Deadline, current, give_back, in_use
+from ..errors import CallTimeoutError
+from .deadline_context import Deadline, current, deadline_error, give_back, in_use
 
 #: One call under a deadline: [task (None once it has ended), fifo or _Within, deadline, cancelling at entry, fired].
 #: A list, since making one costs a tenth of making an object.
@@ -191,14 +191,14 @@ class AsyncTimeout:
         watch[_FIRED] = False
         self.leave(watch)
         if fired and task.uncancel() <= watch[_CANCELLING] and matches(error, asyncio.CancelledError):
-            kind = DeadlineExceededError if watch[_FIFO].cut else CallTimeoutError
-            return kind(self._key, watch[_FIFO].timeout)
+            make = deadline_error if watch[_FIFO].cut else CallTimeoutError
+            return make(self._key, watch[_FIFO].timeout)
         return None
 
     def _enter_within(self, end: Deadline, task: asyncio.Task[Any], timeout: float) -> Watch:
         left = end.time_left()
         if left <= 0.0:
-            raise DeadlineExceededError(self._key, 0.0)
+            raise deadline_error(self._key, 0.0)
         within = _Within(timeout, end, left)
         watch = [task, within, None, task.cancelling(), _WITHIN]
         within.timer = task.get_loop().call_later(within.timeout, _fire, watch)

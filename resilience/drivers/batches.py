@@ -1,15 +1,15 @@
 """Batches: who waits until a batch is due, and who runs it. For callers that block, and for tasks.
 
 *Threads*: one of the callers leads. He waits for the others until the batch is due or
-full, runs it in his own thread, and wakes them; there is no thread besides. Leading is
+full, runs it in that caller's thread, and wakes them; there is no thread besides. Leading is
 a token in the batch's list: whoever takes it leads, and if he is interrupted, before
 the batch ran or while it did, he puts it back and wakes the first of the others, who takes it. Whoever leaves while
 nobody leads wakes another too, so the token is never left to nobody.
-What he left undone is begun anew. A signal handler may ask while its own thread leads:
+What they left undone is begun anew. A signal handler may ask while its own thread leads:
 it must not wait for the code that it interrupted, and gets a batch of its own.
 
 *Tasks*: the event loop leads. A timer of the loop starts a task for each batch, so that a caller who is
-cancelled takes nobody with him; the last one to leave cancels it, as a call
+cancelled takes nobody else along; the last one to leave cancels it, as a call
 that nobody waits for would be. Each loop has batches of its own, and is known weakly.
 
 Nobody waits in a circle: a batch that runs is closed, so what it asks for itself goes
@@ -115,7 +115,7 @@ class ThreadBatches:
 
         Raises:
             NoTimeLeftError: The caller's deadline has passed.
-            DeadlineExceededError: It passed while he waited. Who runs the batch himself has waited enough.
+            DeadlineExceededError: It passed while the caller waited. A caller who runs the batch is not cut short.
         """
         caller = _Caller(Patience.of(self._name) if in_use else None)
         try:

@@ -50,12 +50,12 @@ wrapper_globals: dict[str, Any] = {"IN_USE": False}
 
 
 class Deadline:
-    """When time is up, on a clock of its own; ``left`` once it holds for nobody."""
+    """When time is up, on a clock of its own; ``seconds`` after it was set; ``left`` once it holds for nobody."""
 
-    __slots__ = ("at", "clock", "left", "outer")
+    __slots__ = ("at", "clock", "left", "outer", "seconds")
 
-    def __init__(self, at: float, clock: Callable[[], float], outer: Deadline | None) -> None:
-        self.at, self.clock, self.outer = at, clock, outer
+    def __init__(self, at: float, clock: Callable[[], float], outer: Deadline | None, seconds: float) -> None:
+        self.at, self.clock, self.outer, self.seconds = at, clock, outer, seconds
         self.left = False
 
     def time_left(self) -> float:
@@ -67,7 +67,7 @@ class Deadline:
         at = self.clock() + seconds
         if at >= self.at:
             return None
-        end = Deadline(at, self.clock, self)
+        end = Deadline(at, self.clock, self, seconds)
         _current.set(end)
         return end
 
@@ -135,6 +135,12 @@ def shorten(context: Context, seconds: float | None) -> None:
         context.run(end.sooner, seconds)
 
 
+def deadline_error(key: str, waited: float) -> DeadlineExceededError:
+    """The error for a call that was *waited* seconds for, until the deadline in force here passed."""
+    end = current()
+    return DeadlineExceededError(key, waited, None if end is None else end.seconds)
+
+
 def waited_in_vain(waited: float, left: float) -> bool:
     """Whether a clock that shows *left* seconds after a full wait for *waited* stands still while waits pass.
 
@@ -151,10 +157,10 @@ def remaining() -> float | None:
 
 
 class Patience:
-    """For how long a caller may wait who has a deadline; ``None`` instead of one who has none.
+    """How long a caller with a deadline may wait. A caller without one has ``None`` in its place.
 
     Attributes:
-        given: Seconds that he had at first.
+        given: Seconds that the caller had at first.
     """
 
     __slots__ = ("_end", "_key", "given")
@@ -171,7 +177,7 @@ class Patience:
 
     @classmethod
     def of(cls, key: str) -> Self | None:
-        """That of the caller."""
+        """The patience of a caller who waits for *key*: the deadline in force here; None if there is none."""
         end = current()
         return None if end is None else cls(key, end)
 
@@ -187,8 +193,8 @@ class Patience:
         return left
 
     def lost(self) -> DeadlineExceededError:
-        """What to raise when it is."""
-        return DeadlineExceededError(self._key, self.given)
+        """The error to raise when no time is left."""
+        return DeadlineExceededError(self._key, self.given, self._end.seconds)
 
 
 def deadline_headers() -> dict[str, str]:
@@ -250,7 +256,7 @@ class deadline:  # noqa: N801 - reads as a statement: with deadline(2.0)
             wrapper_globals["IN_USE"] = True
         outer, seconds = current(), self.seconds
         if seconds is not None and (outer is None or seconds < outer.time_left()):
-            end = Deadline(self.clock() + seconds, self.clock, outer)
+            end = Deadline(self.clock() + seconds, self.clock, outer, seconds)
             try:
                 _current.set(end)
             except BaseException:  # a signal handler's, and nobody would give the end back

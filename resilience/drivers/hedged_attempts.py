@@ -27,7 +27,8 @@ from typing import Any, NamedTuple, Protocol
 
 from ..core.bulkhead import TOKEN
 from ..core.exception_groups import is_interrupt, matches
-from ..errors import BulkheadFullError, CallTimeoutError, DeadlineExceededError
+from ..errors import BulkheadFullError, CallTimeoutError
+from .deadline_context import deadline_error
 from .system_clock import waited_clock
 from .workers import Job, ThreadIsolation
 
@@ -211,8 +212,8 @@ class Patience(NamedTuple):
     cut: bool
 
     def error(self, key: str) -> CallTimeoutError:
-        """What to raise when it has come to an end."""
-        return (DeadlineExceededError if self.cut else CallTimeoutError)(key, self.seconds or 0.0)
+        """The error to raise when the time is up."""
+        return (deadline_error if self.cut else CallTimeoutError)(key, self.seconds or 0.0)
 
 
 class JobRace:

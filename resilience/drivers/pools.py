@@ -121,7 +121,7 @@ class WorkerPool:
 
     @property
     def threads(self) -> int:
-        """Threads alive."""
+        """Number of threads that are alive."""
         return self._threads.alive
 
     @property
@@ -299,7 +299,7 @@ class WorkerPool:
             self._stands.remove(stand)
 
     def full(self, home: ThreadIsolation, *, waits_for_itself: bool = False) -> ThreadPoolFullError:
-        """What to raise for a call of *home* that has a slot, and gets no thread."""
+        """The error for a call of *home* that has a slot but gets no thread."""
         if not self.is_shared:
             return ThreadPoolFullError(home.key, None, None, home.threads, 0, ((home.key, home.threads),))
         held = {each.key: each.in_flight - (each is home) for each in self._of()}

@@ -22,7 +22,7 @@ class RateLimitWaiter:
     """The waiting of one command's callers. Every method may be called from any thread.
 
     A clock with a ``sleep`` of its own (ManualClock) passes the time by that. By one that stands still while the
-    caller waits (a frozen one; a real one, where the loop's is virtual) he goes on when he has waited once.
+    caller waits (a frozen one; a real one, where the loop's is virtual) they go on when they have waited once.
     """
 
     __slots__ = ("_clock", "_key", "_limiter", "_own_sleep")

@@ -1,6 +1,6 @@
 """Flights: executions that others wait for instead of executing the same again.
 
-Who boards first leads; whoever boards while he is under way follows, and waits for
+Who boards first leads; whoever boards while the leader is under way follows, and waits for
 the answer. A leader that leaves without an answer (cancelled, interrupted, its
 coroutine dropped) is followed by the one who has waited longest, and the others go on waiting:
 to wake all of them would cost the more the more there are, each time that one leaves. So nobody hangs
@@ -148,7 +148,7 @@ class Flight:
         return followers.flight
 
     async def wait_async(self, seconds: float | None, own: Flight) -> Flight:
-        """The same for a task, on the leader's loop."""
+        """As the method above, for a task on the leader's event loop."""
         landed = self.home.create_future()
         wake = functools.partial(_settle, landed, self.home)
         followers = self.group()
@@ -165,7 +165,7 @@ class Flight:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[bool]:
-        """While the caller waits for it: whether he may, or it would be for ever."""
+        """While the caller waits for the flight: whether that wait can end."""
         mine, mark, followers = _aboard.get(), object(), self.group()
         try:
             for trip in mine:
@@ -222,7 +222,7 @@ class Flights:
         return len(self._leading)
 
     def lead_or_follow(self, flight: Flight) -> Flight | None:
-        """Lead (None), unless somebody does already (his flight). Whatever comes of it, leave() must be called."""
+        """Lead (None), unless somebody else leads already (return their flight). leave() must be called in any case."""
         leading = self._leading
         known = leading.get(flight.key)  # what is equal may be user's code to decide, so not under the lock
         if known is None or _has_ended(known):

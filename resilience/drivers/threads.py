@@ -24,7 +24,7 @@ LAST: Final = (-1,)
 
 
 class Work(Protocol):
-    """What a thread is given."""
+    """The work that a thread is given."""
 
     is_handed: bool
 
@@ -91,7 +91,7 @@ class Threads:
             put(None)
 
     def begin(self, work: Work) -> None:
-        """As hand_over(), with a new thread."""
+        """Do what hand_over() does, with a new thread."""
         mailbox: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         put = mailbox.put
         self._made = number = self._made + 1

@@ -28,8 +28,8 @@ from contextvars import Context, copy_context
 from typing import Any
 
 from ..core.bulkhead import TOKEN, Bulkhead, Slots
-from ..errors import BulkheadFullError, CallTimeoutError, DeadlineExceededError
-from .deadline_context import in_use, shorten, shortened
+from ..errors import BulkheadFullError, CallTimeoutError
+from .deadline_context import deadline_error, in_use, shorten, shortened
 from .pools import DEFAULT_THREADS, Stand, WorkerPool, cleaned, stands
 from .thread_notes import annotate
 
@@ -308,7 +308,7 @@ class ThreadIsolation:
             raise
         if not ended and job.leave():
             if left is not None:
-                raise DeadlineExceededError(self.key, left)
+                raise deadline_error(self.key, left)
             assert timeout is not None
             raise CallTimeoutError(self.key, timeout)
         return job.outcome()
@@ -320,7 +320,7 @@ class ThreadIsolation:
         if timeout is not None:
             return False
         if job.revoke():
-            raise DeadlineExceededError(self.key, left)
+            raise deadline_error(self.key, left)
         return job.wait(-1)
 
     def renew(self) -> None:

@@ -138,7 +138,7 @@ class Caching:
     # -- the first look
 
     def over(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """What to call instead of *call*, the compiled wrapper."""
+        """The function that is called in place of *call*, the compiled wrapper."""
         return self._over_async(call) if self._is_async else self._over_sync(call)
 
     def _over_sync(self, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -277,14 +277,14 @@ class Caching:
         return answers, answers.store.epoch
 
     def _next(self, answers: _Answers, flight: Flight) -> Entry | Flight | None:
-        """What to do now: give this answer, wait for this leader, or (None) execute."""
+        """Decide what to do now: return this answer, wait for this leader, or (None) run the function."""
         leader = answers.flights.lead_or_follow(flight)
         if leader is None:
             return answers.store.get(flight.key, self._clock())  # it may have come before we boarded
         return leader if leader.home is flight.home else None
 
     def _waited(self, leader: Flight, flight: Flight) -> Flight | None:
-        """Wait for *leader*, and for whoever leads after him: who was the last.
+        """Wait for *leader*, and for whoever leads next; return the last leader.
 
         None: the wait would be for ever, or it is too late to begin, and then the wrapper says so.
         """
@@ -306,7 +306,7 @@ class Caching:
                 and waited_in_vain(left, remaining() or 0.0))
 
     async def _waited_async(self, leader: Flight, flight: Flight) -> Flight | None:
-        """The same for a task."""
+        """As the method above, for a task."""
         try:
             with leader.waiting() as allowed:
                 left = remaining() if in_use else None
@@ -333,7 +333,7 @@ class Caching:
         return answer if kept.error is None else await answer
 
     def _followed(self, leader: Flight) -> Any:
-        """What the leader got; his exception is raised as one of our own."""
+        """Return the leader's result, or raise a copy of the leader's exception."""
         self._recorder.count(_CACHED, self._clock())
         if leader.error is not None:
             raise copy_for_raise(leader.error, leader.trace)

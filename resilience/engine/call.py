@@ -36,11 +36,11 @@ class Call:
         self._parameters, self.args, self.kwargs = parameters, args, kwargs
 
     def argument(self, name: str, default: Any = None) -> Any:
-        """What the function's parameter *name* gets, by position, by name or from its default.
+        """Return what the function's parameter *name* gets, by position, by name or from its default.
 
         Args:
-            name: The parameter's.
-            default: What to return if the function has no such parameter, or nothing is given for it.
+            name: Name of the parameter.
+            default: Value to return if the function has no such parameter, or the call gives nothing for it.
         """
         if name in self.kwargs:
             return self.kwargs[name]

@@ -183,7 +183,7 @@ class CallAccounting:
         return refusal
 
     def belated(self, now: float) -> NoTimeLeftError:
-        """What to raise for a call whose caller's deadline has passed; should_fall_back() counts it."""
+        """The error for a call whose caller's deadline has passed; should_fall_back() counts it."""
         return NoTimeLeftError(self._key)
 
     def refused_belated(self, now: float) -> NoTimeLeftError:

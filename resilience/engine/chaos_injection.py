@@ -27,7 +27,7 @@ _CHAOS = int(Event.CHAOS)
 
 @attrs.define
 class ChaosPolicy:
-    """What is in force for a command; ``policy`` is replaced by configure()."""
+    """The chaos policy in force for a command. configure() replaces it."""
 
     policy: Chaos
 
@@ -48,13 +48,13 @@ class ChaosInjector:
         self.active_until = active_until
 
     def over(self, fn: Callable[..., Any], flavour: Flavour) -> Callable[..., Any]:
-        """What to call instead of *fn*."""
+        """The function that is called in place of *fn*."""
         make = {Flavour.ASYNC: self._async, Flavour.GENERATOR: self._generator,
                 Flavour.ASYNC_GENERATOR: self._async_generator}.get(flavour, self._sync)
         return make(fn)
 
     def harm(self) -> Harm | None:
-        """What to do to the call that begins now; counted and told."""
+        """Decide what to do to the call that begins now; count it and tell the listeners."""
         now, active_until = self._clock(), self.active_until
         if now >= max(active_until.get(self._key, -inf), active_until.get(None, -inf)):
             return None

@@ -12,9 +12,10 @@ from typing import Any
 
 from ..core.bulkhead import TOKEN
 from ..core.fallback import Fallback, takes_error
+from ..core.parameters import can_share_a_call, parameters_called
 from ..errors import ConfigError
 from .call_accounting import CallAccounting
-from .callables import flavour_of
+from .callables import flavour_of, name_of
 from .wrapper_spec import Flavour
 
 _Args = tuple[Any, ...]
@@ -26,7 +27,8 @@ def fallback_runner(fallback: Fallback, accounting: CallAccounting, flavour: Fla
     """The function that answers for a failed call of *fn*: ``fall_back(error, args, kwargs)``.
 
     Raises:
-        ConfigError: The fallback is a coroutine function, and the call is not; or both have a parameter ``error``.
+        ConfigError: The fallback is a coroutine function, and the call is not; both have a parameter ``error``; or no
+            call of the function has arguments that the fallback takes.
     """
     function = fallback.function
     if fallback.wants_error() and takes_error(fn):
@@ -35,7 +37,18 @@ def fallback_runner(fallback: Fallback, accounting: CallAccounting, flavour: Fla
     if not flavour.is_async and flavour_of(function).is_async:
         raise ConfigError(f"the fallback {function!r} is asynchronous but the function is not: nobody would await it",
                           "fallback")
+    _check_arguments(fallback, fn)
     return _MAKERS[flavour](function, accounting)
+
+
+def _check_arguments(fallback: Fallback, fn: Callable[..., Any]) -> None:
+    """Raise ConfigError if the fallback could answer for no call of *fn*, as far as their parameters can be told."""
+    function = fallback.function
+    takes, gets = parameters_called(fn), parameters_called(function)
+    if takes is None or gets is None or can_share_a_call(takes, gets, "error" if fallback.wants_error() else None):
+        return
+    raise ConfigError(f"the fallback {name_of(function)[1]}{gets} cannot take the arguments of "
+                      f"{name_of(fn)[1]}{takes}, with which it is called; give it the same parameters", "fallback")
 
 
 def _sync(function: Callable[..., Any], accounting: CallAccounting) -> Callable[..., Any]:
@@ -114,13 +127,13 @@ class _Counted:
         return item
 
     def send(self, value: Any) -> Any:
-        """As a generator's."""
+        """Do what the method of a generator does, for the wrapped iterator."""
         item = self._answer.send(value)
         self.items += 1
         return item
 
     def throw(self, error: BaseException) -> Any:
-        """As a generator's; what is no generator handles nothing."""
+        """Throw *error* into a generator; an iterator of another kind cannot handle it, so it is raised."""
         if not hasattr(self._answer, "throw"):
             raise error
         item = self._answer.throw(error)
@@ -128,7 +141,7 @@ class _Counted:
         return item
 
     def close(self) -> None:
-        """As a generator's."""
+        """Do what the method of a generator does, for the wrapped iterator."""
         if hasattr(self._answer, "close"):
             self._answer.close()
 

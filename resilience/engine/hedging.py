@@ -33,7 +33,7 @@ _NOT_CLOSED: Final = (State.OPEN, State.HALF_OPEN, State.FORCED_OPEN)
 
 @attrs.define
 class HedgePolicy:
-    """What is in force for a command; ``budget`` is replaced by configure()."""
+    """The hedging policy and budget in force for a command. configure() replaces the budget."""
 
     racer: Racer
     budget: Budget | None
@@ -77,7 +77,7 @@ class Hedging:
     # -- what wrappers call
 
     def over(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        """What to call instead of the coroutine function *fn*."""
+        """The coroutine function that is called in place of *fn*."""
         begin, clock, take = self._begin, self._clock, self._slots.take
 
         @transparent_frame

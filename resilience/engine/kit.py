@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..errors import ConfigError
+from ..core.checks import wrong_kind
 from .wrapper_spec import Flavour
 
 if TYPE_CHECKING:
@@ -34,16 +34,16 @@ Afterwards = Callable[[], None]
 
 
 def _stays(machine: Any, now: float) -> None:
-    """The machine keeps nothing between calls."""
+    """Do nothing: the machine keeps no state between calls."""
 
 
 def _everywhere(policy: Any, flavour: Flavour) -> Any:
-    """It reaches functions of every flavour."""
+    """The policy applies to functions of every flavour."""
     return policy
 
 
 def _binds_nothing(site: Site, policy: Any, machine: Any) -> None:
-    """Its place in the template is all that it needs."""
+    """Bind nothing: the policy needs only its place in the template."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -203,12 +203,13 @@ class Kit:
         if isinstance(setting, (self.policy, *self.formerly)):
             return setting
         if self.principal is not None:
+            if setting is self.policy:
+                raise wrong_kind(self.name, self.policy, setting)
             return self.policy(setting)
         if setting is None:
             return None
-        kind = self.policy.__name__
-        raise ConfigError(f"{self.name} must be a {kind} or None, not {setting!r}; write {kind}(...)", self.name)
+        raise wrong_kind(self.name, self.policy, setting)
 
     def text_of(self, written_out: bool) -> GateText | None:
-        """What it does to a call: the text that is written out, or the plain one."""
+        """The text of what the policy does to a call: the one that is written out inline, or the plain one."""
         return self.text if written_out else self.plain

@@ -17,7 +17,7 @@ from ..core.exception_groups import is_interrupt
 from ..core.outcome import EVENT_NAMES, REFUSALS, Event, event_name
 from ..core.retry import Retry, asked_for
 from ..drivers.deadline_context import in_use, remaining
-from ..errors import RejectedError
+from ..errors import RejectedError, seconds_text
 from ..metrics.recorder import Recorder
 from .call_accounting import CallAccounting
 from .emitter import Emitter
@@ -64,7 +64,7 @@ def _forget(pause: float) -> None:
 
 @attrs.define
 class RetryPolicy:
-    """What is in force for a command; ``policy`` is replaced by configure()."""
+    """The retry policy and budget in force for a command. configure() replaces them."""
 
     policy: Retry
     budget: Budget | None
@@ -101,7 +101,8 @@ class Retrying:
         if delay is None:
             if (attempt > 1 or bound) and not is_interrupt(error):
                 add_notes(error, self._key, [bound] if bound else [],
-                          f"attempt {attempt} of at most {policy.attempts}, {now - begun:.3g} s after the first began")
+                          f"attempt {attempt} of at most {policy.attempts}, {seconds_text(now - begun)} after "
+                          "the first began")
             return None
         self._accounting.retried(error, event, started, now)
         self._tell(error, event, attempt, delay, now)
@@ -134,7 +135,7 @@ class Retrying:
         return backoff_sleep
 
     def backoff_sleep_async(self, sleep: Callable[[float], Any]) -> Callable[[float], Any]:
-        """The same for a coroutine function."""
+        """As backoff_sleep(), for a coroutine function."""
 
         async def backoff_sleep(seconds: float) -> None:
             try:

@@ -59,7 +59,7 @@ def source(spec: WrapperSpec) -> str:
 
 
 def _turn(spec: WrapperSpec) -> str:
-    """One attempt."""
+    """The text of one attempt of a call."""
     flavour = spec.flavour
     ask_inside = spec.fallback or spec.retry
     asks = any(gate.ask for gate in spec.gates)

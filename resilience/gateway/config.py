@@ -326,8 +326,11 @@ def _strip_mistake(route: RouteConfig) -> str | None:
 def load(path: str | os.PathLike[str]) -> GatewayConfig:
     """Read and check a gateway's TOML file.
 
+    Args:
+        path: Path of the file.
+
     Raises:
-        ConfigFileError: With every mistake in it, each with file, line and key.
+        ConfigFileError: The file has mistakes; all of them are listed, each with file, line and key.
     """
     document = Document.read(path)
     for name in document.data:

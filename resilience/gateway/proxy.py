@@ -77,10 +77,14 @@ class Gateway:
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, registry: Registry | None = None) -> Gateway:
-        """A gateway from a TOML file.
+        """Make a gateway from a TOML file.
+
+        Args:
+            path: Path of the file.
+            registry: Where the gateway's commands are kept; None: in a registry of its own.
 
         Raises:
-            ConfigFileError: With every mistake of the file.
+            ConfigFileError: The file has mistakes; all of them are listed.
         """
         return cls(load(path), registry=registry)
 

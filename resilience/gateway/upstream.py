@@ -137,7 +137,7 @@ class Exchange(Protocol):
 
 
 class UpstreamClient(Protocol):
-    """Makes exchanges."""
+    """Sends requests to upstream services and returns their responses."""
 
     async def send(self, endpoint: Endpoint, request: Request, *, connect_timeout: float) -> Exchange:
         """Connect, and send the request's head and such body as it has."""

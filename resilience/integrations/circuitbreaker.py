@@ -159,12 +159,12 @@ class CircuitBreaker(Standin):
 
     @property
     def closed(self) -> bool:
-        """Whether it is closed."""
+        """Whether the circuit is closed."""
         return self.state == STATE_CLOSED
 
     @property
     def opened(self) -> bool:
-        """Whether it is open."""
+        """Whether the circuit is open."""
         return self.state == STATE_OPEN
 
     @property
@@ -191,7 +191,7 @@ class CircuitBreaker(Standin):
 
     @property
     def name(self) -> str | None:
-        """As given, or of the first function that it decorated."""
+        """The name that was given, or that of the first function that the breaker decorated."""
         return self._name
 
     @property

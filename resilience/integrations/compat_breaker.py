@@ -147,15 +147,15 @@ class Standin:
         raise NotImplementedError
 
     def _refusal(self, refusal: CircuitOpenError) -> Exception:
-        """What to raise for a call that did not run."""
+        """The error for a call that did not run."""
         raise NotImplementedError
 
     def _instead(self, attempt: Attempt) -> Any:
-        """What to answer a call that did not run; of one that has a fallback."""
+        """Return the fallback's answer for a call that did not run."""
         raise NotImplementedError
 
     def _tripped(self, error: Exception) -> Exception | None:
-        """What to raise instead of the *error* that opened the circuit; None: the error itself."""
+        """The error to raise in place of the *error* that opened the circuit; None: that error itself."""
         return None
 
     def _before(self, attempt: Attempt) -> None:

@@ -158,7 +158,6 @@ class CircuitBreaker(Standin):
     @contextlib.contextmanager
     def calling(self) -> Iterator[None]:
         """Run the block of a with-statement as a call."""
-
         block = Block(self)
         try:
             yield
@@ -193,7 +192,7 @@ class CircuitBreaker(Standin):
 
     @property
     def state(self) -> CircuitBreakerState:
-        """The same as an object with a ``name``; may be set to a name."""
+        """The state as an object with a ``name``. It may be set to a name."""
         return CircuitBreakerState(self.current_state)
 
     @state.setter
@@ -262,7 +261,7 @@ class CircuitBreaker(Standin):
         self._half_open()
 
     def close(self) -> None:
-        """Close."""
+        """Close the circuit."""
         self._close()
 
     # -- exclusions and listeners; tuples are replaced, never changed
@@ -277,7 +276,7 @@ class CircuitBreaker(Standin):
         self.add_excluded_exceptions(exception)
 
     def add_excluded_exceptions(self, *exceptions: Exclusion) -> None:
-        """Add several."""
+        """Add several exceptions that do not count as failures."""
         for exception in exceptions:
             if not callable(exception):
                 raise TypeError(f"exclude takes exception types and functions of an exception, not {exception!r}")
@@ -298,11 +297,11 @@ class CircuitBreaker(Standin):
         return self._listeners
 
     def add_listener(self, listener: Any) -> None:
-        """Tell another."""
+        """Add a listener."""
         self.add_listeners(listener)
 
     def add_listeners(self, *listeners: Any) -> None:
-        """Tell others."""
+        """Add several listeners."""
         self._listeners += listeners
 
     def remove_listener(self, listener: Any) -> None:

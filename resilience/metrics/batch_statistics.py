@@ -70,7 +70,7 @@ class BatchStatistics:
             self._guard.ask(self._reckon, now)
 
     def read(self, now: float) -> Collapsed:
-        """The statistics at *now*; nothing but zeros for who interrupted his own thread at work here."""
+        """The statistics at *now*; all zeros for a signal handler that interrupted its own thread in here."""
         reading = self._guard.ask(self._reckon, now)
         return Collapsed(0, 0, 0, EMPTY) if reading is MET else reading
 

@@ -38,7 +38,12 @@ class CustomPolicy(Protocol):
     """The value of a policy of a user's own; see custom_policy."""
 
     def machine(self, key: str, now: float, /) -> PolicyMachine:
-        """What decides for the command with this *key*, from *now* on."""
+        """Make the machine that decides about the calls of one command.
+
+        Args:
+            key: Key of the command.
+            now: The present time, seconds on the registry's clock.
+        """
         ...
 
 

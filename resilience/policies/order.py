@@ -23,7 +23,7 @@ Each neighbour has its reason; those that a user may get wrong stand in the kits
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import attrs
@@ -147,7 +147,7 @@ def _called(kit: Kit) -> str:
 
 
 def _no_policy(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, set, frozenset, dict, Iterator)):
         return "pass the policies one by one, as in Pipeline(CircuitBreaker(), Bulkhead(10)), not as a " \
                f"{type(value).__name__}"
     if isinstance(value, type) and value in _by_policy:

@@ -37,19 +37,26 @@ class PolicyMachine(Protocol):
     """
 
     def acquire(self, now: float, call: Call, /) -> Any:
-        """Let a call begin; what is returned is handed to settle(). Must decide at once: nothing may wait here.
+        """Decide whether a call may begin. What is returned is handed to settle().
 
         Args:
-            now: Seconds on the registry's clock.
-            call: What the caller passes.
+            now: The present time, seconds on the registry's clock.
+            call: The call's arguments.
 
         Raises:
-            RejectedError: It must not begin.
+            RejectedError: The call must not begin.
         """
         ...
 
     def settle(self, permit: Any, outcome: int, started: float, now: float, /) -> None:
-        """Hear how the call ended, exactly once; *outcome* is a resilience.Outcome. Must not raise."""
+        """Learn how a call ended. It is called exactly once for each acquire() that returned, and must not raise.
+
+        Args:
+            permit: What acquire() returned.
+            outcome: How the call ended, a resilience.Outcome.
+            started: When it began, seconds on the registry's clock.
+            now: The present time, on the same clock.
+        """
         ...
 
 

@@ -26,25 +26,27 @@ def _frozen(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What is in force for a command.
+    """The settings in force for a command, whether decorators, a file or its handle gave them. Immutable.
 
     Attributes:
-        timeout: Seconds; None: no timeout.
-        max_concurrent: Calls at once; a Bulkhead where more than that is said of it; None: no limit.
-        isolation: "thread" if any of its functions runs on worker threads, else "semaphore".
-        cache: None: no cache.
-        retry: None: no retry.
-        breaker: None: no breaker.
-        throttle: None: no throttle.
-        rate_limit: None: no rate limit.
-        adaptive_limit: None: none; with one, ``max_concurrent`` is None, and a snapshot's tells what it found.
-        hedge: None: no hedge.
-        chaos: None: no chaos. With one there is chaos only while the registry says so.
-        pool: The group's threads; None: in their default number.
-        shadow: Gates that only count what they would refuse, by the names of their settings.
-        has_fallback: Whether any of its functions has one.
-        fallback_max_concurrent: How many fallbacks of one function may run at once.
-        more: The policies of users' own, by name; each can be read as an attribute too.
+        timeout: Seconds that a call may take; None: no timeout.
+        max_concurrent: Largest number of calls that run at once, or a Bulkhead if it has further settings; None: no
+            limit.
+        isolation: "thread" if any of the command's functions runs on worker threads, else "semaphore".
+        cache: The cache policy; None: no cache.
+        retry: The retry policy; None: no retries.
+        breaker: The circuit breaker policy; None: no breaker.
+        throttle: The throttling policy; None: no throttle.
+        rate_limit: The rate limit policy; None: no rate limit.
+        adaptive_limit: The adaptive limit policy; None: none. With one, ``max_concurrent`` is None, and a snapshot's
+            ``max_concurrent`` is the limit that it found.
+        hedge: The hedging policy; None: no hedge.
+        chaos: The chaos policy; None: none. It does nothing before the registry starts it.
+        pool: The worker threads of the group; None: no pool was asked for.
+        shadow: Names of the policies that only count the calls that they would refuse.
+        has_fallback: Whether any of the command's functions has a fallback.
+        fallback_max_concurrent: Largest number of fallbacks of one function that run at once.
+        more: Policies of users' own, by name. Each can be read as an attribute too.
     """
 
     timeout: float | None = None
@@ -80,7 +82,11 @@ class Settings:
         return said.max_concurrent if isinstance(said, Bulkhead) else said
 
     def changed(self, **changes: Any) -> Settings:
-        """These settings but for the *changes*, users' own policies included."""
+        """Return a copy of these settings with the *changes*.
+
+        Args:
+            **changes: Values of settings by name, including those of users' own policies.
+        """
         known = {field.name for field in attrs.fields(Settings)}
         own = {name: changes.pop(name) for name in tuple(changes) if name not in known}
         if own:

@@ -44,8 +44,12 @@ def assert_counts(target: Target | Snapshot, **expected: int) -> None:
 def assert_idle(target: Target | Snapshot) -> None:
     """Check that every call has ended and given its permit back.
 
+    Args:
+        target: A guarded function, its handle, or a snapshot.
+
     Raises:
         AssertionError: Calls are in flight.
+        TypeError: *target* is none of these.
     """
     __tracebackhide__ = True
     snapshot = target if isinstance(target, Snapshot) else handle_of(target).snapshot()

@@ -22,17 +22,24 @@ class ManualClock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let *seconds* pass.
+        """Let time pass.
+
+        Args:
+            seconds: How much.
 
         Raises:
-            ValueError: They are negative or not finite: a monotonic clock never steps back.
+            ValueError: *seconds* is negative or not finite: a monotonic clock never steps back.
         """
         if not seconds >= 0 or math.isinf(seconds):
             raise ValueError(f"seconds must be at least 0 and finite, not {seconds!r}")
         self._now += seconds
 
     def sleep(self, seconds: float) -> None:
-        """Sleep as a retry does between two attempts: by letting *seconds* pass."""
+        """Sleep as a retry does between two attempts: by letting time pass.
+
+        Args:
+            seconds: How much.
+        """
         self.advance(seconds)
 
     def __repr__(self) -> str:

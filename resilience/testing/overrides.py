@@ -195,7 +195,7 @@ class _Settings:
         return cls(State.CLOSED, {name: handle.declared(name) for name in live_settings()})
 
     def off(self) -> dict[str, Any]:
-        """What to configure so that calls pass; what cannot be switched off is given settings that do nothing."""
+        """Settings with which all calls pass. A policy that cannot be switched off gets settings that do nothing."""
         there = {name: value for name, value in self.values.items() if value is not None}
         known = [kit for kit in setting_kits() if kit.name in there]
         changes: dict[str, Any] = {kit.name: None for kit in known if kit.can_be_off}

@@ -88,14 +88,23 @@ class RecordedEvents:
                         for name, value in fields.items())]
 
     def states(self, key: str | Target) -> list[State]:
-        """The states that a command's circuit went into, in order."""
+        """Return the states that a command's circuit went into, in order.
+
+        Args:
+            key: Key of the command, a guarded function or its handle.
+        """
         return [event.new for event in sorted(self.of(StateChanged, key), key=lambda event: event.term)]
 
     def one(self, kind: type[_Event], key: str | Target | None = None, **fields: Any) -> _Event:
-        """The only event of this type, key and fields.
+        """Return the only event of this type, key and fields.
+
+        Args:
+            kind: Class of the event.
+            key: Key of the command, a guarded function or its handle; None: any command.
+            **fields: Values that the event's attributes must have.
 
         Raises:
-            AssertionError: There is none, or more than one; lists what was recorded.
+            AssertionError: There is none, or more than one; the message lists what was recorded.
         """
         __tracebackhide__ = True
         found = self.of(kind, key, **fields)
@@ -104,10 +113,15 @@ class RecordedEvents:
         return found[0]
 
     def none(self, kind: type[Any], key: str | Target | None = None, **fields: Any) -> None:
-        """Make sure that no event of this type, key and fields was recorded.
+        """Check that no event of this type, key and fields was recorded.
+
+        Args:
+            kind: Class of the event.
+            key: Key of the command, a guarded function or its handle; None: any command.
+            **fields: Values that the event's attributes must have.
 
         Raises:
-            AssertionError: One was; lists what was recorded.
+            AssertionError: There is one; the message lists what was recorded.
         """
         __tracebackhide__ = True
         found = self.of(kind, key, **fields)

@@ -66,10 +66,13 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let *seconds* pass at once, as if the running callback had held the loop up for so long.
+        """Let time pass at once, as if the running callback had held the loop up for so long.
+
+        Args:
+            seconds: How much.
 
         Raises:
-            ValueError: They are negative or not finite.
+            ValueError: *seconds* is negative or not finite.
         """
         if not seconds >= 0 or math.isinf(seconds):
             raise ValueError(f"seconds must be at least 0 and finite, not {seconds!r}")
@@ -87,14 +90,14 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             self._outside -= 1
 
     def run_in_executor(self, executor: Any, func: Callable[[*_Ts], _T], *args: *_Ts) -> asyncio.Future[_T]:
-        """As on any loop; time does not jump until it is done."""
+        """Run the function in the executor, as any loop does; time does not jump until it has ended."""
         future = super().run_in_executor(executor, func, *args)
         self._outside += 1
         future.add_done_callback(self._came_back)
         return future
 
     async def shutdown_default_executor(self, *timeout: Any, **options: Any) -> None:
-        """As on any loop; the threads that it waits for are outside work."""
+        """Shut the executor down, as any loop does; time does not jump while its threads end."""
         with self.outside():
             await super().shutdown_default_executor(*timeout, **options)
 
@@ -114,7 +117,7 @@ class _Selector(selectors.DefaultSelector):
         self._waited = 0.0  # real seconds since the clock moved, of those that timers must wait
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What is ready; *timeout* is virtual."""
+        """Return the events that are ready; *timeout* is in virtual time."""
         loop = self._loop
         ready = super().select(0)
         if ready or loop._ready:  # type: ignore[attr-defined]  # another thread's call, on its way through the pipe

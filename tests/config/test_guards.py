@@ -307,8 +307,8 @@ def test_a_bad_reload_leaves_the_guards_as_they_are(billing, registry):
     ("slow", {"isolation": "thread"}, 'isolation = "thread" is for plain functions'),
     ("plain", {"isolation": "semaphore", "timeout": 1.0}, "no timeout can reach it"),
     ("plain", {"fallback": "nowhere:at_all"}, "nowhere:at_all cannot be found: No module named 'nowhere'"),
-    ("plain", {"ignore": ["math:floor"]}, "must be a tuple of Exception classes"),
-    ("plain", {"ignore": ["KeyboardInterrupt"]}, "must be a tuple of Exception classes"),
+    ("plain", {"ignore": ["math:floor"]}, "must be an Exception class or a tuple of Exception classes"),
+    ("plain", {"ignore": ["KeyboardInterrupt"]}, "must be an Exception class or a tuple of Exception classes"),
     ("plain", {"ignore": ["NoSuchError"]}, "NoSuchError cannot be found"),
 ])
 def test_what_cannot_be_guarded_is_a_mistake_at_load_or_if_imported_later_is_reported_then(

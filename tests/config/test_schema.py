@@ -81,7 +81,7 @@ def test_valid_documents_are_valid_for_both(data):
     {"guards": {"textwrap.fill": {}}},
     {"guards": {"textwrap:fill": {"isolation": "fork"}}},
     {"guards": {"textwrap:fill": {"pool": {"size": 0}}}},
-    {"guards": {"textwrap:fill": {"ignore": "KeyError"}}},
+    {"guards": {"textwrap:fill": {"ignore": 3}}},
     {"guards": {"textwrap:fill": {"fallback": "floor"}}},
 ])
 def test_invalid_documents_are_invalid_for_both(data):

@@ -65,8 +65,9 @@ def test_the_schema_has_what_the_attributes_say(check, wanted):
     (rising_shares, (50, 10), "must be rising numbers above 0 and below 1, such as (0.1, 0.25, 0.5), not (50, 10)"),
     (callable_or_none, 3, "must be callable or None, not 3"), (flag, 1, "must be True or False, not 1"),
     (text(optional=True), "", "must be a non-empty string or None, not ''"),
-    (ordinary_exceptions, (BaseException,), "must be a tuple of Exception classes (cancellation and exit always pass "
-                                            "through), not (<class 'BaseException'>,)")])
+    (ordinary_exceptions, (BaseException,), "must be an Exception class or a tuple of Exception classes, not "
+                                            "(<class 'BaseException'>,); BaseException always passes through every "
+                                            "policy: leave it out")])
 def test_a_mistake_says_what_is_accepted_what_it_got_and_what_was_meant(check, value, message):
     assert message == check.mistake(value)
     with pytest.raises(ConfigError) as caught:

@@ -96,7 +96,7 @@ def test_a_fallback_that_cannot_be_called_is_a_type_error(value):
     (CircuitBreaker, "half_open_call", "did you mean half_open_calls?"),
     (Bulkhead, "max_concurency", "did you mean max_concurrent?"),
     (Timeout, "seconds", "it has timeout"),
-    (Fallback, "max_concurrency", "did you mean max_concurrent?"),
+    (Fallback, "max_concurrency", "did you mean max_concurrent=1?"),
     (ThreadPool, "max_size", "ThreadPool has no setting"),
 ])
 def test_an_unknown_option_is_named_and_the_nearest_one_suggested(kind, name, hint):

@@ -177,7 +177,7 @@ def test_a_class_is_refused_with_advice():
     (lambda: bulkhead(3, kee="k"), "kee"), (lambda: Pipeline(Timeout(1.0), kee="k"), "kee"),
     (lambda: command(isolation="process"), "isolation"), (lambda: command(key=""), "key"), (lambda: command(key=3), "key"),
     (lambda: command(breaker=3), "breaker"), (lambda: command(ignore=(KeyboardInterrupt,)), "ignore"),
-    (lambda: command(ignore=KeyError), "ignore"), (lambda: command(registry={}), "registry"), (lambda: command(pool=5), "pool"),
+    (lambda: command(ignore=[KeyError]), "ignore"), (lambda: command(registry={}), "registry"), (lambda: command(pool=5), "pool"),
     (lambda: timeout(0), "timeout"), (lambda: timeout("1"), "timeout"), (lambda: timeout(float("nan")), "timeout"),
     (lambda: bulkhead(0), "max_concurrent"), (lambda: bulkhead(True), "max_concurrent"),
     (lambda: Fallback(plain, on=(BaseException,)), "on"), (lambda: Fallback(plain, max_concurrent=0), "max_concurrent")])

@@ -119,7 +119,7 @@ def test_functions_that_share_a_key_must_agree_when_it_is_called(registry):
     other = keyed(registry, max_concurrent=3)
 
     for _ in range(2):
-        with pytest.raises(ConfigError, match="functions that share a key must agree"):
+        with pytest.raises(ConfigError, match="Functions with the same key need the same settings"):
             other("a", 1)
     assert [] == keys(other.resilience)
     assert 1 == other("b", 1)

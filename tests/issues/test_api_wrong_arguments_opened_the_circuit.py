@@ -43,7 +43,7 @@ CASES = {
 def test_arguments_that_do_not_fit_are_the_callers_mistake(registry, case):
     fn, timeout, run = CASES[case]
     call = command(key="k", registry=registry, timeout=timeout, breaker=CircuitBreaker(min_calls=1),
-                   fallback=lambda: ["fallback"])(fn)
+                   fallback=lambda *args: ["fallback"])(fn)
 
     with pytest.raises(TypeError, match="missing 1 required positional argument"):
         run(call)

@@ -35,7 +35,7 @@ def mistakes_of(read):
     ({"fallback": "textwrap:nothing"}, "textwrap:nothing cannot be found: module 'textwrap' has no attribute 'nothing'"),
     ({"fallback": "textwrap:re.X"}, "function of a fallback must be callable"),
     ({"ignore": ["NoSuchError"]}, "NoSuchError cannot be found: module 'builtins' has no attribute 'NoSuchError'"),
-    ({"ignore": ["KeyboardInterrupt"]}, "must be a tuple of Exception classes"),
+    ({"ignore": ["KeyboardInterrupt"]}, "must be an Exception class or a tuple of Exception classes"),
     ({"rate_limit": {}}, "rate_limit needs calls"),
     ({"hedge": {}}, "idempotent"),
     ({"adaptive_limit": {}, "max_concurrent": 3}, "has no bulkhead to configure"),
