@@ -13,13 +13,13 @@ from typing import Any, Final, NamedTuple
 
 import attrs
 
-from ..commands.command import Command
+from ..commands.command import Command, internals_of
 from ..commands.keyed_commands import KeyedCommands
 from ..engine.callables import GUARD, flavour_of, name_of
 from ..engine.wrapper_spec import Flavour
 from ..policies.order import kit_of
 from ..policies.settings import Settings
-from ..registry import Registry, default_registry
+from ..registry import Registry, default_registry, table_of
 from .commands import Said, settings
 from .layers import Tables
 from .mistakes import Place
@@ -125,18 +125,22 @@ def explain(target: str | Command | Callable[..., Any], *, registry: Registry = 
 
 
 def _explained(key: str, registry: Registry) -> Explanation:
-    with registry.lock:
+    with table_of(registry).lock:
         overlay = overlay_of(registry)
         command, tables, patches = registry.get(key), overlay.tables, overlay.patches
         entries = [entry for entry in tables.guards.values() if entry.key == key]
         if command is None and not entries and key not in tables.commands:
             raise KeyError(key)
-        chains = () if command is None else tuple(_chain(each, command.settings) for each in command.functions)
+        chains = () if command is None else _chains(command)
         origins = [] if command is None else _origins(command, tables)
     guards = tuple((entry.target, entry.place, entry.target in patches and patches[entry.target].is_in_force)
                    for entry in entries)
     return Explanation(key=key, group=None if command is None else command.group, chains=chains,
                        settings=tuple(origins), guards=guards)
+
+
+def _chains(command: Command) -> tuple[Chain, ...]:
+    return tuple(_chain(each, command.settings) for each in internals_of(command).functions)
 
 
 def _origins(command: Command, tables: Tables) -> list[Origin]:
@@ -152,7 +156,7 @@ def _chain(function: Any, in_force: Settings) -> Chain:
     guard = getattr(function, GUARD)
     own = flavour_of(guard.fn)
     flavour, can_move = guard.declaration.runs(own), guard.declaration.may_move(own)
-    if can_move and guard.command.runtime.is_moved:
+    if can_move and internals_of(guard.command).runtime.is_moved:
         flavour, can_move = Flavour.THREAD, False
     shown = [text for policy in guard.declaration.policies if (text := _policy(policy, in_force)) is not None]
     code = getattr(inspect.unwrap(guard.fn), "__code__", None)
