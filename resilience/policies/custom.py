@@ -25,6 +25,7 @@ from ..engine.call import Call
 from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, GateText, Kit, Telling
 from ..engine.site import Site
+from ..engine.worst_case import WorstCase
 from ..errors import ConfigError, RejectedError
 from . import order
 
@@ -56,7 +57,11 @@ class PolicyMachine(Protocol):
 
 
 class CustomPolicy(Protocol):
-    """The value of a policy of a user's own; see custom_policy."""
+    """The value of a policy of a user's own; see custom_policy.
+
+    One more method is called if it is there: ``worst_case(below)``, for explain(), is given the WorstCase of all that
+    stands below and returns that of both. A policy that may let a call wait returns ``below.after(seconds)``.
+    """
 
     def machine(self, key: str, now: float, /) -> PolicyMachine:
         """What decides for the command with this *key*, from *now* on."""
@@ -166,7 +171,13 @@ def _kit(cls: type[Any], name: str, about: str, below: Mapping[str, str], above:
         settle=f"{name}_settle({name}_permit, {{outcome}}, started, now)")
     return Kit(name=name, policy=cls, about=about, below=below, above=above, can_be_shadow=shadow, calls_back=True,
                text=text, plain=text, start=start, change=_change, renew=_renew, install=install, refusal=refusal,
-               gauges=GuestGate.gauges, events=(Telling(refusal, f"Calls that {name} refused."),))
+               worst_case=_worst_case, gauges=GuestGate.gauges,
+               events=(Telling(refusal, f"Calls that {name} refused."),))
+
+
+def _worst_case(policy: Any, below: WorstCase) -> WorstCase:
+    say = getattr(policy, "worst_case", None)
+    return below if say is None else say(below)
 
 
 def _change(gate: GuestGate, policy: Any, old: Any, runtime: CommandRuntime) -> Afterwards | None:
