@@ -148,7 +148,7 @@ def test_every_step_of_a_random_history_ends_as_with_circuitbreaker(seed, how, e
         assert (step, *theirs.looks()) == (step, *mine.looks())
         states.add(mine.breaker.state)
         what = chance.choices(["call", "block", "direct", "reset"], [80, 10, 10, 4])[0]
-        which = how or chance.choice(list(mine._internals.functions))
+        which = how or chance.choice(list(mine.functions))
         error = chance.choice([None, OSError("down"), OSError("down"), OSError("down"), ZeroDivisionError("never"),
                                OSError("harmless"), KeyError("no such sku")])
         wanted = theirs.does(what, which, error)
