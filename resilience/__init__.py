@@ -5,13 +5,25 @@ from .commands.command import Command
 from .commands.handles import handle_of, handles_of
 from .commands.keyed_commands import KeyedCommands
 from .config import Configuration, configure, explain
+from .config.events import ConfigurationApplied as ConfigurationApplied
+from .config.events import ConfigurationRejected as ConfigurationRejected
 from .core.adaptive import AdaptiveLimit
 from .core.breaker import CircuitBreaker
 from .core.budget import RetryBudget
 from .core.bulkhead import Bulkhead
 from .core.cache import Cache
 from .core.chaos import Chaos
+from .core.events import CallFailed as CallFailed  # the events other than StateChanged are listed in resilience.events
+from .core.events import CallHedged as CallHedged
+from .core.events import CallRejected as CallRejected
+from .core.events import CallRetried as CallRetried
+from .core.events import ChaosInjected as ChaosInjected
+from .core.events import CommandAdded as CommandAdded
+from .core.events import CommandConfigured as CommandConfigured
+from .core.events import CommandRemoved as CommandRemoved
+from .core.events import ShadowRejected as ShadowRejected
 from .core.events import State, StateChanged
+from .core.events import Trigger as Trigger
 from .core.fallback import Fallback
 from .core.hedge import Hedge
 from .core.histogram import Latency

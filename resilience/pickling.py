@@ -33,9 +33,9 @@ from typing import Any, Final
 
 import attrs
 
-from .commands.command import Command
+from .commands.command import Command, internals_of
 from .commands.dispatch import CALLS
-from .commands.keyed_commands import KeyedCommands
+from .commands.keyed_commands import KeyedCommands, keyspace_of
 from .core.batch import Collapse
 from .decorate.collapse import BATCHED, Batched, collapse
 from .decorate.commands import Pipeline
@@ -47,7 +47,7 @@ from .engine.wrapper_spec import Flavour
 from .errors import ConfigError
 from .policies.order import KITS, kit_of
 from .policies.settings import Settings, live_settings
-from .registry import Registry, default_registry, registries
+from .registry import Registry, default_registry, registries, table_of
 
 #: The picklers that send functions by value, of whatever package: joblib.externals.cloudpickle, ray.cloudpickle, ...
 _BY_VALUE: Final = re.compile(r"\bcloudpickle\b|\bdill\b")
@@ -153,17 +153,18 @@ def _default_registry() -> Registry:
 def _command(registry: Registry, key: str, group: str, template: str | None, declared: Settings, settings: Settings,
              stated: frozenset[str]) -> Command:
     """The command of this key, if it was declared so; else one of the same settings."""
-    with registry.lock:
+    with table_of(registry).lock:
         known = registry.get(key)
-        if known is not None and (known.group, known._declared, known._stated) == (group, declared, stated):
+        if known is not None and (known.group, *_said(known)) == (group, declared, stated):
             return known
         home = registry if known is None and _may_have(registry, group, declared) else _fresh(registry)
-        command = home.command(key, group, template)
-        pool = functools.partial(home.pool, group, declared.pool, key)
-        command.adopt(declared, stated, pool if declared.isolation == "thread" else None)
-        home.add(command)
+        table = table_of(home)
+        command = table.command(key, group, template)
+        pool = functools.partial(table.pool, group, declared.pool, key)
+        internals_of(command).adopt(declared, stated, pool if declared.isolation == "thread" else None)
+        table.add(command)
     _homes[command] = home
-    home.announce(command)
+    table.announce(command)
     changes = {name: getattr(settings, name) for name in live_settings()
                if getattr(settings, name) != getattr(declared, name)}
     if changes:
@@ -171,19 +172,25 @@ def _command(registry: Registry, key: str, group: str, template: str | None, dec
     return command
 
 
+def _said(command: Command) -> tuple[Settings, frozenset[str]]:
+    """What the functions of a command say, and of which settings."""
+    internals = internals_of(command)
+    return internals.declared, internals.stated
+
+
 def _may_have(registry: Registry, group: str, declared: Settings) -> bool:
     """Whether the threads of the group are such as the command says."""
     if declared.isolation != "thread":
         return True
     try:
-        registry.check_pool(group, declared.pool)
+        table_of(registry).check_pool(group, declared.pool)
     except ConfigError:
         return False
     return True
 
 
 def _fresh(registry: Registry) -> Registry:
-    return _registry(registry.clock, registry._services.random)
+    return _registry(registry.clock, table_of(registry).services.random)
 
 
 def _guard(shell: Any, fn: Callable[..., Any], declaration: Declaration, command: Command | None,
@@ -195,7 +202,7 @@ def _guard(shell: Any, fn: Callable[..., Any], declaration: Declaration, command
     wrapper = _guarded(fn, declaration, command, registry)
     _link(shell, wrapper)
     if command is None:
-        wrapper.resilience.wrapper = weakref.ref(shell)
+        keyspace_of(wrapper.resilience).wrapper = weakref.ref(shell)
     former: Guard = getattr(wrapper, GUARD)
     own = CopiedGuard(*former._replace(wrapper=weakref.ref(shell), declaration=declaration))
     own.made = wrapper
@@ -264,19 +271,20 @@ def _reduce_callable(proxy: Any) -> tuple[Any, ...]:
 
 
 def _reduce_command(command: Command) -> tuple[Any, ...]:
-    for function in command.functions:
+    internals = internals_of(command)
+    for function in internals.functions:
         if _by_name(function):
             return getattr, (function, "resilience")
-    services = command._services
-    registry = next((each for each in registries() if each._services is services), None)
+    services = internals.services
+    registry = next((each for each in registries() if table_of(each).services is services), None)
     if registry is None:  # a copy's own registry may be gone
         registry = _registry(services.clock, services.random)
-    return _command, (registry, command.key, command.group, command._template, command._declared, command.settings,
-                      command._stated)
+    return _command, (registry, command.key, command.group, internals.template, internals.declared, command.settings,
+                      internals.stated)
 
 
 def _reduce_handles(handles: KeyedCommands) -> tuple[Any, ...]:
-    wrapper: Any = handles.wrapper()
+    wrapper: Any = keyspace_of(handles).wrapper()
     if isinstance(wrapper, GuardedCallable) or _by_name(wrapper):
         return getattr, (wrapper, "resilience")
     return _handles, (getattr(wrapper, GUARD),)
@@ -302,7 +310,7 @@ def _reduce_batched(own: Batched) -> tuple[Any, ...]:
 def _reduce_registry(registry: Registry) -> tuple[Any, ...]:
     if registry is default_registry:
         return _default_registry, ()
-    return _registry, (registry.clock, registry._services.random)
+    return _registry, (registry.clock, table_of(registry).services.random)
 
 
 def _reduce_value(value: Any) -> tuple[Any, ...]:

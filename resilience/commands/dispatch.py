@@ -1,7 +1,7 @@
 """Dispatch: the wrapper of a function whose key is a callable, for every flavour of function from one text.
 
 It finds the cell of the call's key, pins it, and hands the call on to the cell's
-compiled wrapper. See keyspace.py for why the pin comes before the look at ``gone``.
+compiled wrapper. See commands.keyspace for why the pin comes before the look at ``gone``.
 Between a pin and the note that it is held stands nothing that a signal handler's
 exception could follow (core.bulkhead), so that none is left behind.
 """
@@ -17,7 +17,7 @@ from ..core.bulkhead import TOKEN
 from ..engine.compiler import Made as MadeText
 from ..engine.compiler import bound, made
 from ..engine.wrapper_spec import Flavour
-from .keyed_commands import MISSING, KeyedCommands
+from .keyspace import MISSING, Keyspace
 
 _TEXT: Final = """\
 {async_}def guarded(*args, **kwargs):
@@ -79,14 +79,14 @@ def _maker(flavour: Flavour) -> MadeText:
     return made(text, f"<resilience {flavour.value} by key>")
 
 
-def dispatcher(keyspace: KeyedCommands, by: Callable[..., str], flavour: Flavour) -> Callable[..., Any]:
+def dispatcher(keyspace: Keyspace, by: Callable[..., str], flavour: Flavour) -> Callable[..., Any]:
     """A function that runs each call under the command of its key, ``by(*args, **kwargs)``."""
 
     def spelt(key: object) -> str:
         """A key that is no plain str: a StrEnum's member, or a mistake."""
         if isinstance(key, str):
             return str.__str__(key)
-        raise TypeError(f"the key of a call of {keyspace.key} must be a str, not {key!r}")
+        raise TypeError(f"the key of a call of {keyspace.template.key} must be a str, not {key!r}")
 
     guarded: Callable[..., Any] = bound(*_maker(flavour), {
         "by": by, "spelt": spelt, "find": keyspace.table.get, "admit": keyspace.admit, "clock": keyspace.clock,

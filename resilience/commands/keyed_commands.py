@@ -1,187 +1,78 @@
-"""Keyspace: one command for each key that a function's calls have, as many as there is room for.
+"""KeyedCommands: the handle of a function whose ``key`` is a callable, for all its commands together.
 
-A *cell* is one key's command and the compiled wrapper bound to it. ``table`` is what
-calls look into, without a lock; ``_cells`` holds the same and the cells that are
-being made, least lately looked at first, and changes under the registry's lock.
-
-A call pins its cell for as long as it takes, whatever it does meanwhile (wait
-between two attempts, say): ``pins`` is a list of tokens, as a bulkhead's sack. Who
-lets a cell go marks it ``gone`` first and looks for pins after; who calls pins first
-and looks for the mark after. So one of the two sees the other: either the cell
-stays, or the caller comes to admit() for another one. Nobody runs on a forgotten
-command, and no permit or count is lost.
-
-Two things make a cell go. *Idle*: it was not called for ``idle`` seconds. *Room*: a
-new key comes, and there are ``max_keys``; of the next few cells the one that was not
-called for longest goes. A cell stays while calls run, and while its circuit
-knows something: open or half open, until ``idle`` seconds after its wait; forced, until it
-is released. If none may go, the new key is served by the *overflow* command, which all
-such keys share: their target is guarded, and memory is bounded, whoever invents keys.
-
-There is no thread for this. Each new key looks at a few cells, of its own function and
-of others in turn (which may be there no more), a bounded price; whoever reads the
-registry, which costs a look at each command anyway, looks at all. Calls of known keys
-pay nothing.
+It has what docs/reference/command.md says, and no more; a test compares the two. What
+works on the commands from inside the library asks keyspace_of() for the rest.
 """
 
 from __future__ import annotations
 
-import threading
-import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
-from math import inf
-from operator import attrgetter
-from typing import Any, Final, NamedTuple, Protocol
-
-import attrs
+from collections.abc import Iterator
+from typing import Any
 
 from ..core.events import State, Trigger
 from ..errors import ConfigError
 from ..metrics.snapshot import Snapshot
 from .command import Command
-
-DEFAULT_MAX_KEYS: Final = 1000
-DEFAULT_IDLE_S: Final = 300.0  # five times the percentile window: by then a snapshot has been all zeros for long
-_LOOK: Final = 16  # cells that a new key looks at for one to go: about 10 us
-_LOOK_IDLE: Final = 2  # the same while there is room: more than one, so that the idle ones are caught up with
-_USED: Final = attrgetter("used")
-_FORCED: Final = {State.FORCED_OPEN: Trigger.FORCED_OPEN, State.FORCED_CLOSED: Trigger.FORCED_CLOSED}
-
-
-class Made(NamedTuple):
-    """A key's command, and what is to be done about it once no lock is held.
-
-    Attributes:
-        command: The key's.
-        call: The wrapper.
-        bring: Brings what a file says of it into force; may be done twice.
-        announce: Tells of a new command, once.
-    """
-
-    command: Command
-    call: Callable[..., Any]
-    bring: Callable[[], None]
-    announce: Callable[[], None]
-
-
-class RegistryPort(Protocol):
-    """What a keyspace needs of its registry."""
-
-    keyspaces: OrderedDict[KeyedCommands, None]
-
-    @property
-    def lock(self) -> threading.RLock: ...
-    @property
-    def clock(self) -> Callable[[], float]: ...
-    def dismiss(self, command: Command, call: Callable[..., Any]) -> bool: ...
-    def removed(self, commands: list[Command]) -> None: ...
-
-
-class KeyEntry:
-    """One key's place.
-
-    Attributes:
-        call: The compiled wrapper.
-        pins: One token for each call that is under way.
-        gone: It is being let go: look for another.
-        used: When the last call began; later, if something has kept the cell since.
-        ready: What is said about all keys is in force for this one too.
-        bring: See Made.
-        news: Made's announce, until somebody takes it.
-    """
-
-    __slots__ = ("bring", "call", "command", "gone", "key", "news", "pins", "ready", "used")
-
-    def __init__(self, key: str, made: Made, now: float) -> None:
-        self.key, self.command, self.call = key, made.command, made.call
-        self.bring, self.news = made.bring, [made.announce]
-        self.pins: list[None] = []
-        self.gone = self.ready = False
-        self.used = now
-
-
-class _Nobody(KeyEntry):
-    """Stands for the cell of an unknown key."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        self.pins, self.gone = [], True
-
-
-MISSING: Final = _Nobody()
-
-
-@attrs.frozen
-class SharedSettings:
-    """What was said about all keys, those to come included."""
-
-    forced: Trigger | None = None
-    changes: Mapping[str, Any] = attrs.field(factory=dict)
-
-
-NO_SHARED_SETTINGS: Final = SharedSettings()
+from .keyspace import Keyspace
 
 
 class KeyedCommands:
     """The commands of a function whose ``key`` is a callable: the function's ``resilience`` attribute.
 
     Iterating gives the commands there are at this moment. Every method may be called from any thread.
-
-    Attributes:
-        home: The registry.
-        table: Cells by key, for the wrapper.
-        max_keys: Commands at once, not counting the overflow.
-        idle: Seconds without a call after which a command goes.
-        overflow: Key of the command for the keys that found no room.
-        orders: What was said about all keys; replaced, never changed.
-        wrapper: The function; for who pickles the commands.
     """
 
-    wrapper: weakref.ref[Callable[..., Any]]
+    __slots__ = ("__weakref__", "_keyspace")
 
-    def __init__(self, template: Command, home: RegistryPort, make: Callable[[str], Made], *, max_keys: int,
-                 idle: float) -> None:
-        self._template, self.home, self._make = template, home, make
-        self.max_keys, self.idle = max_keys, idle
-        self.clock = home.clock
-        self.overflow = f"{template.key}[overflow]"
-        self.table: dict[str, KeyEntry] = {}
-        self._cells: OrderedDict[str, KeyEntry] = OrderedDict()
-        self.orders = NO_SHARED_SETTINGS
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._keyspace = keyspace
 
     def __repr__(self) -> str:
-        return f"<{len(self)} commands of {self.key!r}>"
+        number = sum(command.state in (State.OPEN, State.FORCED_OPEN) for command in self)
+        return f"<commands of {self.key!r}: {len(self)} of at most {self.max_keys} keys, {number} open>"
 
     # -- look
 
     @property
     def key(self) -> str:
         """The function's own name, under which a file may speak of all its keys."""
-        return self._template.key
+        return self._keyspace.template.key
 
     @property
     def group(self) -> str:
         """The group of all its commands."""
-        return self._template.group
+        return self._keyspace.template.group
+
+    @property
+    def max_keys(self) -> int:
+        """How many commands there may be at once, not counting the overflow."""
+        return self._keyspace.max_keys
+
+    @property
+    def idle(self) -> float:
+        """Seconds without a call after which a command goes."""
+        return self._keyspace.idle
+
+    @property
+    def overflow(self) -> str:
+        """The key of the command for the keys that found no room."""
+        return self._keyspace.overflow
 
     def __iter__(self) -> Iterator[Command]:
-        return iter([cell.command for cell in self.table.copy().values()])
+        return iter(self._keyspace.commands())
 
     def __len__(self) -> int:
-        return len(self.table)
+        return len(self._keyspace.table)
 
     def __contains__(self, key: object) -> bool:
-        return key in self.table
+        return key in self._keyspace.table
 
     def __getitem__(self, key: str) -> Command:
-        return self.table[key].command
+        return self._keyspace.table[key].command
 
     def get(self, key: str) -> Command | None:
         """The command of this key, or None: it was not called so far, or not lately."""
-        cell = self.table.get(key)
+        cell = self._keyspace.table.get(key)
         return None if cell is None else cell.command
 
     def snapshot(self) -> dict[str, Snapshot]:
@@ -192,22 +83,19 @@ class KeyedCommands:
 
     def force_open(self) -> None:
         """Refuse every call, of keys to come too, until release() or reset()."""
-        self._steer(Trigger.FORCED_OPEN, Trigger.FORCED_OPEN)
+        self._keyspace.steer(Trigger.FORCED_OPEN, Trigger.FORCED_OPEN)
 
     def force_closed(self) -> None:
         """Let every call pass, of keys to come too, until release() or reset()."""
-        self._steer(Trigger.FORCED_CLOSED, Trigger.FORCED_CLOSED)
+        self._keyspace.steer(Trigger.FORCED_CLOSED, Trigger.FORCED_CLOSED)
 
     def release(self) -> None:
         """End what force_open() or force_closed() began, of one key's handle too."""
-        self._steer(Trigger.RELEASED, None)
+        self._keyspace.steer(Trigger.RELEASED, None)
 
     def reset(self) -> None:
         """Close all circuits, forced ones too, and empty the rolling statistics."""
-        with self.home.lock:
-            self.orders = attrs.evolve(self.orders, forced=None)
-        for command in self:
-            command.reset()
+        self._keyspace.reset()
 
     def configure(self, **changes: Any) -> None:
         """Change settings of all commands, of keys to come too; statistics and state stay. All of them, or none.
@@ -218,12 +106,7 @@ class KeyedCommands:
         Raises:
             ConfigError: A value is out of range, or there is no such policy to change.
         """
-        with self.home.lock:
-            for command in (self._template, *self):
-                command.check(changes)
-            self.orders = attrs.evolve(self.orders, changes={**self.orders.changes, **changes})
-        for command in self:
-            command.configure(**changes)
+        self._keyspace.configure(**changes)
 
     def clear_cache(self) -> None:
         """Forget all answers of all keys; what is being executed now will not be kept.
@@ -231,160 +114,16 @@ class KeyedCommands:
         Raises:
             ConfigError: There is no cache.
         """
-        if self._template.settings.cache is None:
+        if self._keyspace.template.settings.cache is None:
             raise ConfigError(f"{self.key} has no cache to clear", "cache")
         for command in self:
             command.clear_cache()
 
     def clear(self) -> None:
         """Forget all keys; calls under way end under the commands they began with."""
-        gone: list[Command] = []
-        with self.home.lock:
-            for cell in list(self._cells.values()):
-                cell.gone = True
-                self._drop(cell, gone)
-        self.home.removed(gone)
+        self._keyspace.clear()
 
-    def _steer(self, trigger: Trigger, forced: Trigger | None) -> None:
-        if self._template.settings.breaker is None:
-            raise ConfigError(f"{self.key} has no breaker to steer", "breaker")
-        with self.home.lock:
-            self.orders = attrs.evolve(self.orders, forced=forced)
-        for command in self:
-            command.switch(trigger)
 
-    # -- for the wrapper and the registry
-
-    def admit(self, key: str) -> KeyEntry:
-        """The cell of a key that ``table`` does not have, or has no more; it is to be pinned, and looked at again.
-
-        Raises:
-            ConfigError: Another function says otherwise about a command with this key.
-        """
-        gone: list[Command] = []
-        try:
-            with self.home.lock:
-                cell = self._cells.get(key)
-                if cell is None:
-                    cell = self._enter(key, self.clock(), gone)
-                cell.gone = False  # whoever began to let it go was interrupted
-        finally:
-            self.home.removed(gone)
-        self._finish(cell)
-        return cell
-
-    def sweep(self, now: float, gone: list[Command]) -> None:
-        """Let go of all that is idle, and note it in *gone*. The caller holds the lock."""
-        for cell in list(self._cells.values()):
-            if self._is_idle(cell, now):
-                self._let_go(cell, gone)
-
-    def forget(self, command: Command) -> None:
-        """The command was removed from the registry: its key begins anew. The caller holds the lock."""
-        cell = self._cells.get(command.key)
-        if cell is not None and cell.command is command:
-            cell.gone = True
-            self._drop(cell, [])
-
-    def renew(self) -> None:
-        """Start over in a forked child, where none of the other threads' calls goes on."""
-        for cell in self._cells.values():
-            cell.pins, cell.gone = [], False
-
-    def tidy(self, now: float, gone: list[Command]) -> None:
-        """Look at the next few cells for idle ones. The caller holds the lock."""
-        for cell in self._next(_LOOK_IDLE):
-            if self._is_idle(cell, now):
-                self._let_go(cell, gone)
-
-    def _enter(self, key: str, now: float, gone: list[Command]) -> KeyEntry:
-        for other in list(islice(self.home.keyspaces, _LOOK_IDLE)):
-            self.home.keyspaces.move_to_end(other)
-            other.tidy(now, gone)
-        if not self._make_room(now, gone):
-            key = self.overflow
-            if key in self._cells:
-                return self._cells[key]
-        cell = KeyEntry(key, self._make(key), now)
-        self.home.keyspaces[self] = None
-        return self._cells.setdefault(key, cell)  # a signal handler may have been here too
-
-    def _finish(self, cell: KeyEntry) -> None:
-        """Bring what is said about all keys into force for this one, then let calls find it."""
-        if cell.ready:
-            return
-        cell.bring()
-        try:
-            announce = cell.news.pop()
-        except IndexError:  # another caller of this key does it
-            pass
-        else:
-            announce()
-        while not cell.ready:
-            orders = self.orders
-            if orders.changes:
-                cell.command.configure(**orders.changes)
-            cell.command.switch(orders.forced)
-            with self.home.lock:
-                if self._cells.get(cell.key) is not cell:
-                    return  # it has been forgotten already
-                if self.orders is orders:
-                    self.table[cell.key] = cell
-                    cell.ready = True
-
-    def _make_room(self, now: float, gone: list[Command]) -> bool:
-        """Let go of the idle ones among the next few cells, or of one that is not; False: there is no room."""
-        if not self._is_full():
-            self.tidy(now, gone)
-            return True
-        found = self._next(_LOOK)
-        for cell in found:
-            if self._is_idle(cell, now):
-                self._let_go(cell, gone)
-        return not self._is_full() or any(
-            self._is_spare(cell) and self._let_go(cell, gone) for cell in sorted(found, key=_USED))
-
-    def _next(self, n: int) -> list[KeyEntry]:
-        """The *n* cells that were not looked at for longest."""
-        found = list(islice(self._cells.values(), n))
-        for cell in found:
-            self._cells.move_to_end(cell.key)
-        return found
-
-    def _is_full(self) -> bool:
-        return len(self._cells) - (self.overflow in self._cells) >= self.max_keys
-
-    def _is_idle(self, cell: KeyEntry, now: float) -> bool:
-        if cell.pins:
-            cell.used = max(cell.used, now)
-            return False
-        return now - cell.used >= self.idle and now - self._needed_until(cell) >= self.idle
-
-    def _is_spare(self, cell: KeyEntry) -> bool:
-        return not cell.pins and cell.ready and cell.key != self.overflow and self._needed_until(cell) == -inf
-
-    def _needed_until(self, cell: KeyEntry) -> float:
-        """Until when the cell's circuit knows something that a new one would not."""
-        command, forced = cell.command, self.orders.forced
-        if forced is not None and forced is _FORCED.get(command.state) and len(command.functions) == 1:
-            return -inf  # so would a new one be; but what others share, release() must find here
-        return command.needed_until
-
-    def _let_go(self, cell: KeyEntry, gone: list[Command]) -> bool:
-        """Drop a cell, unless a call is under way; first the mark, then the look for pins."""
-        cell.gone = True
-        if cell.pins or cell.command.in_flight or not cell.gone:  # the last: a signal handler wanted it meanwhile
-            cell.gone = False
-            return False
-        self._drop(cell, gone)
-        return True
-
-    def _drop(self, cell: KeyEntry, gone: list[Command]) -> None:
-        if self._cells.get(cell.key) is cell:
-            del self._cells[cell.key]
-        if self.table.get(cell.key) is cell:
-            del self.table[cell.key]
-        if self.home.dismiss(cell.command, cell.call):
-            gone.append(cell.command)
-        if not self._cells:
-            self.home.keyspaces.pop(self, None)
+def keyspace_of(keyed: KeyedCommands) -> Keyspace:
+    """What stands behind the handle of *keyed* commands; for the library itself."""
+    return keyed._keyspace

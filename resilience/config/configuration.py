@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from ..commands.command import internals_of
 from ..errors import ConfigError
-from ..registry import Registry, default_registry
+from ..registry import Registry, default_registry, table_of
 from .document import Document, content_of
 from .events import ConfigurationApplied, ConfigurationRejected
 from .explanation import Explanation, explain
@@ -100,7 +101,7 @@ class Configuration:
     def unused(self) -> tuple[str, ...]:
         """What the tables speak of and no command has so far, such as ``commands.KEY``: misspelt, or not imported."""
         tables, groups = self._overlay.tables, {command.group for command in self._registry}
-        names = {name for command in self._registry for name in command.names}
+        names = {name for command in self._registry for name in internals_of(command).names}
         return (*(f"groups.{name}" for name in tables.groups if name not in groups),
                 *(f"commands.{key}" for key in tables.commands if key not in names),
                 *(f"guards.{target}" for target, patch in self._overlay.patches.items() if not patch.is_in_force))
@@ -201,7 +202,7 @@ class Configuration:
         for command in self._registry:
             if command.key not in changed:
                 self._overlay.settle(command)  # declared while nobody listened
-        self._registry._emitter.emit(ConfigurationApplied(self._file, changed, self._registry.clock()))
+        table_of(self._registry).emitter.emit(ConfigurationApplied(self._file, changed, self._registry.clock()))
 
     def _document(self, content: Content | None, first: bool) -> Callable[[], Document]:
         """How to make the document of the source; a watcher compares what it will see with what is read here."""
@@ -248,7 +249,8 @@ class Configuration:
         for mistake in mistakes:
             with contextlib.suppress(Exception):  # of a logging handler or filter
                 _log.error("configuration %s: %s", consequence, mistake)
-        self._registry._emitter.emit(ConfigurationRejected(self._file, tuple(mistakes), self._registry.clock()))
+        now = self._registry.clock()
+        table_of(self._registry).emitter.emit(ConfigurationRejected(self._file, tuple(mistakes), now))
 
 
 def _absolute(file: str) -> Path:

@@ -8,18 +8,20 @@ switched off, by whoever the table says.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any, Final, NamedTuple
 
 import attrs
 
-from ..commands.command import Command
-from ..commands.keyed_commands import KeyedCommands
+from ..commands.command import Command, internals_of
+from ..commands.keyed_commands import KeyedCommands, keyspace_of
 from ..engine.callables import GUARD, flavour_of, name_of
+from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
 from ..policies.order import kit_of
 from ..policies.settings import Settings
-from ..registry import Registry, default_registry
+from ..registry import Registry, default_registry, table_of
 from .commands import Said, settings
 from .layers import Tables
 from .mistakes import Place
@@ -40,6 +42,7 @@ class Chain(NamedTuple):
         policies: Names of the policies in force, outermost first; what only counts is followed by "(shadow)".
         place: Where the function stands.
         hint: What may surprise whoever reads this, and what to do about it; empty: nothing.
+        worst_case: How long one call may take, and how many attempts it may be, as the settings in force give it.
     """
 
     function: str
@@ -47,10 +50,11 @@ class Chain(NamedTuple):
     policies: tuple[str, ...]
     place: Place
     hint: str = ""
+    worst_case: WorstCase = WorstCase()
 
     def __str__(self) -> str:
         chain = f"{' > '.join((*self.policies, self.function))}  ({self.runs}, {self.place})"
-        return f"{chain}\n    {self.hint}" if self.hint else chain
+        return "\n    ".join((chain, str(self.worst_case), *filter(None, (self.hint,))))
 
 
 class Origin(NamedTuple):
@@ -77,6 +81,7 @@ class Explanation:
         chains: What a call passes, of each function that the command guards.
         settings: Each with its origin; empty if there is no such command so far.
         guards: Entries of ``[guards]`` that guard by this command: target, place, and whether calls are guarded now.
+        keys: Of a keyed function: how many commands it has now, and how many it may have; None: it is one command.
     """
 
     key: str
@@ -84,10 +89,12 @@ class Explanation:
     chains: tuple[Chain, ...]
     settings: tuple[Origin, ...]
     guards: tuple[tuple[str, Place, bool], ...]
+    keys: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         group = "not declared so far" if self.group is None else f"group {self.group}"
-        lines = [f"{self.key} ({group})", *(f"  {chain}" for chain in self.chains)]
+        keys = "" if self.keys is None else "; a command for each key, {} of at most {} now".format(*self.keys)
+        lines = [f"{self.key} ({group}{keys})", *(f"  {chain}" for chain in self.chains)]
         lines += [_guard(*each) for each in self.guards]
         shown = [(each.name, _text(each.value), str(each.place)) for each in self.settings]
         widths = [max((len(row[column]) for row in shown), default=0) for column in (0, 1)]
@@ -106,37 +113,59 @@ def explain(target: str | Command | Callable[..., Any], *, registry: Registry = 
     May be called from any thread; takes the registry's lock.
 
     Args:
-        target: A command's key or handle, or a guarded function.
+        target: A command's key or handle, or a guarded function. Of a keyed function, or its handle, all that its
+            commands have in common is told; for one of them, pass ``fn.resilience[key]``.
         registry: Where the command is, of a key or a handle; a guarded function knows its own.
 
     Raises:
         KeyError: There is no such command, and no configuration speaks of one.
-        TypeError: It is neither, or a keyed function: each of its keys has a command of its own.
+        TypeError: It is neither.
     """
     if isinstance(target, str):
         return _explained(target, registry)
     guard = getattr(getattr(target, "_self_guarded", target), GUARD, None)
     handle = getattr(target, "resilience", target)
     if isinstance(handle, KeyedCommands):
-        raise TypeError(f"{handle.key!r} has a command for each key; explain one of them, such as fn.resilience[key]")
+        return _explained_keyed(handle)
     if not isinstance(handle, Command):
         raise TypeError(f"explain() is told a command's key or handle, or a guarded function, not {target!r}")
     return _explained(handle.key, registry if guard is None else guard.registry)
 
 
 def _explained(key: str, registry: Registry) -> Explanation:
-    with registry.lock:
+    with table_of(registry).lock:
         overlay = overlay_of(registry)
         command, tables, patches = registry.get(key), overlay.tables, overlay.patches
         entries = [entry for entry in tables.guards.values() if entry.key == key]
         if command is None and not entries and key not in tables.commands:
             raise KeyError(key)
-        chains = () if command is None else tuple(_chain(each, command.settings) for each in command.functions)
+        chains = () if command is None else _chains(command)
         origins = [] if command is None else _origins(command, tables)
     guards = tuple((entry.target, entry.place, entry.target in patches and patches[entry.target].is_in_force)
                    for entry in entries)
     return Explanation(key=key, group=None if command is None else command.group, chains=chains,
                        settings=tuple(origins), guards=guards)
+
+
+def _explained_keyed(handle: KeyedCommands) -> Explanation:
+    """What all commands of a keyed function have in common: declared, said by a file, and by their handle."""
+    keyspace = keyspace_of(handle)
+    wrapper: Any = keyspace.wrapper()
+    function = getattr(wrapper, "_self_guarded", wrapper)
+    registry: Registry = getattr(function, GUARD).registry
+    with table_of(registry).lock:
+        tables, template, changes = overlay_of(registry).tables, keyspace.template, keyspace.orders.changes
+        effective = tables.effective(template)
+        values = {**effective.values, **changes}
+        in_force = template.settings.changed(**values)
+        origins = [origin for name in settings() for origin in
+                   _parts(name, values[name], {} if name in changes else effective.leaves)]
+    return Explanation(key=handle.key, group=handle.group, chains=(_chain(function, in_force),),
+                       settings=tuple(origins), guards=(), keys=(len(handle), handle.max_keys))
+
+
+def _chains(command: Command) -> tuple[Chain, ...]:
+    return tuple(_chain(each, command.settings) for each in internals_of(command).functions)
 
 
 def _origins(command: Command, tables: Tables) -> list[Origin]:
@@ -152,12 +181,27 @@ def _chain(function: Any, in_force: Settings) -> Chain:
     guard = getattr(function, GUARD)
     own = flavour_of(guard.fn)
     flavour, can_move = guard.declaration.runs(own), guard.declaration.may_move(own)
-    if can_move and guard.command.runtime.is_moved:
+    if can_move and internals_of(guard.command).runtime.is_moved:
         flavour, can_move = Flavour.THREAD, False
     shown = [text for policy in guard.declaration.policies if (text := _policy(policy, in_force)) is not None]
     code = getattr(inspect.unwrap(guard.fn), "__code__", None)
     place = Place("no Python code") if code is None else Place(code.co_filename, code.co_firstlineno)
-    return Chain(".".join(name_of(guard.fn)), flavour.value, tuple(shown), place, _STAYS if can_move else "")
+    return Chain(".".join(name_of(guard.fn)), flavour.value, tuple(shown), place, _STAYS if can_move else "",
+                 _worst_case(guard.declaration.policies, in_force, flavour))
+
+
+def _worst_case(policies: Sequence[Any], in_force: Settings, flavour: Flavour) -> WorstCase:
+    """Of a call that passes *policies*, outermost first; a gate that only counts lets nobody wait."""
+    worst = WorstCase()
+    for declared in reversed(policies):
+        kit = kit_of(declared)
+        policy = kit.meant(getattr(in_force, kit.name)) if kit.setting else declared
+        policy = None if policy is None else kit.in_force(policy, flavour)
+        if policy is not None and kit.name not in in_force.shadow:
+            worst = kit.worst_case(policy, worst)
+    if flavour.is_generator:
+        worst = attrs.evolve(worst, seconds=inf, unbounded="a generator takes as long as its items and its consumer do")
+    return worst
 
 
 def _policy(policy: Any, in_force: Settings) -> str | None:

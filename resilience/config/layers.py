@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 
 import attrs
 
-from ..commands.command import Command
+from ..commands.command import Command, internals_of
 from ..errors import ConfigError
 from .commands import (
     Layer,
@@ -101,7 +101,8 @@ class Tables:
                     values[name] = said
                     continue
                 at = _blamed(name, error.option, leaves, own)
-                mistakes.append(at.mistake(f"of {command.names[0]!r}, with all that is said about it: {why}"))
+                known_as = internals_of(command).names[0]
+                mistakes.append(at.mistake(f"of {known_as!r}, with all that is said about it: {why}"))
                 why = None
             if why is not None:
                 if name in own:
@@ -119,7 +120,8 @@ class Tables:
         leaves = {**{name: Said(each.value, LIBRARY) for name, each in code.items() if name not in leaves},
                   **leaves, **self.defaults, **self.groups.get(command.group, {}), **said}
         own: set[str] = set()
-        for layer in (*self._guards(command.key), *(self.commands.get(name, {}) for name in command.names)):
+        names = internals_of(command).names
+        for layer in (*self._guards(command.key), *(self.commands.get(name, {}) for name in names)):
             live = {name: each for name, each in layer.items() if name.split(".")[0] in settings()}
             leaves.update(live)
             own.update(name.split(".")[0] for name in live)

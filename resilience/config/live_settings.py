@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..commands.command import Command
+from ..commands.command import Command, internals_of
 from ..core.events import CommandConfigured
 from ..engine.kit import Afterwards
 from ..errors import ConfigError
@@ -26,7 +26,7 @@ class Change(NamedTuple):
 def refusal(command: Command, name: str, value: Any) -> str | None:
     """Why *value* cannot be in force for the setting *name* of *command*; None if it can."""
     try:
-        command._check_live(name, value)
+        internals_of(command).check_setting(name, value)
     except ConfigError as error:
         return str(error)
     return None
@@ -37,17 +37,17 @@ def changed(command: Command, values: Mapping[str, Any]) -> Change | None:
     news = {name: value for name, value in values.items() if getattr(command.settings, name) != value}
     if not news:
         return None
-    return Change(command, tuple(news), command._apply(command.settings.changed(**news)))
+    return Change(command, tuple(news), internals_of(command).apply(command.settings.changed(**news)))
 
 
 def told(change: Change) -> None:
     """Let the circuit and the listeners know; holds no lock."""
-    command = change.command
-    command.finish(change.afterwards)
-    emitter, now = command._services.emitter, command._clock()
-    emitter.emit(CommandConfigured(command.key, command.group, change.names, now))
+    command, internals = change.command, internals_of(change.command)
+    internals.finish(change.afterwards)
+    services = internals.services
+    services.emitter.emit(CommandConfigured(command.key, command.group, change.names, services.clock()))
 
 
 def declared(command: Command) -> Any:
     """The settings that the command's functions declare."""
-    return command._declared
+    return internals_of(command).declared

@@ -23,10 +23,10 @@ from typing import Any, Final
 
 import wrapt
 
-from ..commands.command import Command
+from ..commands.command import Command, internals_of
 from ..errors import ConfigError
 from ..policies.settings import Settings
-from ..registry import Registry
+from ..registry import Registry, table_of
 from .commands import settings
 from .layers import Tables
 from .live_settings import Change, changed, declared, told
@@ -42,7 +42,7 @@ _overlays: weakref.WeakKeyDictionary[Registry, weakref.ref[Overlay]] = weakref.W
 
 def overlay_of(registry: Registry) -> Overlay:
     """The overlay of *registry*; the registry keeps it, as long as there is a configuration."""
-    with registry.lock:
+    with table_of(registry).lock:
         known = _overlays.get(registry)
         overlay = None if known is None else known()
         if overlay is None:
@@ -174,13 +174,13 @@ class Overlay:
 
     def listen(self) -> None:
         """Bring into force what is said of commands that are declared from now on."""
-        self._registry.declared = self.settle
+        table_of(self._registry).declared = self.settle
 
     def end(self) -> None:
         """Put nothing over anything any more."""
         self.apply(Tables())
         self.owner = None
-        self._registry.declared = None
+        table_of(self._registry).declared = None
 
     # -- all at once
 
@@ -202,7 +202,7 @@ class Overlay:
             raise
         kept = {target: self._kept(self.patches[target], tables.guards[target]) for target in plan.kept}
         self._moving = [*plan.fresh, *plan.going]
-        with self._registry.lock:
+        with table_of(self._registry).lock:
             self.tables, self.late = tables, {}
             self.patches = {**kept, **{patch.entry.target: patch for patch in (*plan.fresh, *plan.waiting)}}
             late: list[Mistake] = []
@@ -282,7 +282,7 @@ class Overlay:
         """Raise ConfigError if the *entry* contradicts a command that stays, of its key or on its group's threads."""
         stay = [command for command in self._registry if command not in plan.doomed]
         if any(command.group == entry.group and command.pool is not None for command in stay):
-            self._registry.check_pool(entry.group, entry.said("pool"))
+            table_of(self._registry).check_pool(entry.group, entry.said("pool"))
         if any(command.key == entry.key for command in stay):
             patch = Patch(entry, self._registry)
             patch.prepare(others, plan.going)
@@ -291,7 +291,7 @@ class Overlay:
     def _check(self, tables: Tables, plan: _Plan) -> None:
         """Raise if some command cannot be what *tables* say; put the fresh patches in place, each configured before."""
         changes: list[Change] = []
-        with self._registry.lock:
+        with table_of(self._registry).lock:
             mistakes = [mistake for command in self._registry if command not in plan.doomed
                         for mistake in tables.effective(command).mistakes] + plan.rehearsal.mistakes(tables)
             if not mistakes:
@@ -316,11 +316,11 @@ class Overlay:
     def settle(self, command: Command, anew: Collection[str] = ()) -> None:
         """Bring what is said of one command into force: it is new, or its functions say the settings *anew*."""
         late: list[Mistake] = []
-        with self._registry.lock:
+        with table_of(self._registry).lock:
             change = self._bring(command, self.tables, late, anew)
-            known = self.late.pop(command.names[0], ())  # the same for every key of a keyed function
+            known = self.late.pop(internals_of(command).names[0], ())  # the same for every key of a keyed function
             if late:
-                self.late[command.names[0]] = tuple(late)
+                self.late[internals_of(command).names[0]] = tuple(late)
         if change is not None:
             told(change)
         news = [mistake for mistake in late if mistake not in known]
@@ -368,7 +368,7 @@ class Overlay:
         if patch.entry.target not in self.tables.guards:
             late.append(patch.entry.place.mistake(complaint))
         if command is not None and self._registry.get(command.key) is not command:
-            with self._registry.lock:
+            with table_of(self._registry).lock:
                 change = changed(command, {name: getattr(_NOTHING, name) for name in settings()})
             if change is not None:
                 told(change)

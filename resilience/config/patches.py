@@ -22,7 +22,7 @@ from typing import Any, Final
 import attrs
 import wrapt
 
-from ..commands.command import Command
+from ..commands.command import Command, internals_of
 from ..core.fallback import Fallback
 from ..core.thread_pool import ThreadPool
 from ..decorate.declaration import Declaration
@@ -259,7 +259,7 @@ class Patch:
         """Whether nobody will use the command when the *going* guards and this one are taken off."""
         command, off = self.command, {id(_compiled(each._wrapper)) for each in going if each._wrapper is not None}
         return command is not None and self._is_ours and self._registry.get(command.key) is command and all(
-            each in _undone or id(each) in off for each in command.functions)
+            each in _undone or id(each) in off for each in internals_of(command).functions)
 
     def _restore(self) -> str | None:
         assert self._found is not None  # it is done

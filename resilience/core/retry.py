@@ -139,6 +139,16 @@ class Retry:
             return None, f"time_limit ({plain_number(self.time_limit)} s) leaves no time for another attempt"
         return delay, ""
 
+    def longest_pauses(self) -> float:
+        """Seconds that all pauses of a call take at most, by bad luck or because the target asks for it."""
+        if self.respect_retry_after:
+            return self.max_delay * (self.attempts - 1)
+        last, total = 0.0, 0.0
+        for attempt in range(1, self.attempts):
+            last = self._delay(attempt, last, 1.0)
+            total += last
+        return total
+
     def _delay(self, attempt: int, last_delay: float, u: float) -> float:
         if self.jitter == "decorrelated":
             return min(self.max_delay, self.base + u * max(0.0, 3.0 * max(last_delay, self.base) - self.base))

@@ -21,7 +21,7 @@ from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from contextvars import Context, copy_context
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, overload
 
-from ..commands.command import Command
+from ..commands.command import Command, internals_of
 from ..core.batch import Collapse, Place
 from ..core.batch_results import deal, fail, outcome
 from ..core.exception_copy import traceback_of
@@ -32,6 +32,7 @@ from ..engine.callables import check_guardable, flavour_of, name_of
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 from ..metrics.batch_statistics import BatchStatistics
+from ..registry import table_of
 from .decoration import registry_of
 from .signatures import UNSET
 
@@ -179,7 +180,7 @@ class _Calls:
         registry = registry_of(fn)
         self._clock = registry.clock
         self._collapses = BatchStatistics(name, window=config.window, max_batch=config.max_batch, now=self._clock())
-        registry.add_collapses(self._collapses)
+        table_of(registry).add_collapses(self._collapses)
 
     def _lane(self, owner: tuple[Any, ...]) -> Hashable:
         """Who may go together with a call of the method of *owner*."""
@@ -214,7 +215,7 @@ class _Calls:
         """Count the calls of a batch; the items to ask for."""
         calls = sum(place.callers for place in places)
         if self._command is not None:
-            self._command.collapsed(calls)
+            internals_of(self._command).collapsed(calls)
         self._collapses.note(len(places), calls, self._clock())
         return [place.item for place in places]
 

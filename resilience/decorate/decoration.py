@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from ..commands.command import Command
+from ..commands.command import Command, internals_of
 from ..commands.dispatch import dispatcher
-from ..commands.keyed_commands import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS, KeyedCommands, Made
+from ..commands.keyed_commands import KeyedCommands, keyspace_of
+from ..commands.keyspace import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS, Keyspace, Made
 from ..drivers.workers import WorkerPool
 from ..engine.call_accounting import CallAccounting
 from ..engine.callables import GUARD, check_guardable, flavour_of, name_of, wrap_like
@@ -34,7 +35,7 @@ from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 from ..policies.order import in_order, kit_of
 from ..policies.settings import Settings
-from ..registry import Registry, default_registry
+from ..registry import Registry, default_registry, table_of
 from .declaration import Declaration, same_word
 
 
@@ -86,7 +87,7 @@ def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True)
     if below is not None and below.command is not entry.command:
         _forsake(below)
     if entry.is_new:
-        entry.registry.announce(entry.command)
+        table_of(entry.registry).announce(entry.command)
     return wrapper
 
 
@@ -106,9 +107,10 @@ class _Entry(NamedTuple):
 
 def _brought_in(entry: _Entry) -> None:
     """What the function says is in force; let the circuit and the configuration know, outside the lock."""
-    entry.command.finish(entry.afterwards)
-    if entry.registry.declared is not None:
-        entry.registry.declared(entry.command, entry.news)
+    internals_of(entry.command).finish(entry.afterwards)
+    declared = table_of(entry.registry).declared
+    if declared is not None:
+        declared(entry.command, entry.news)
 
 
 def _check_keyed(declaration: Declaration) -> None:
@@ -129,7 +131,7 @@ def _keyed(fn: Callable[..., Any], declaration: Declaration, by: Callable[..., s
     _check_apart(fn, declaration, name, lambda found: same_word(found.declaration.key, by))
     rehearsal = _enter(fn, attrs.evolve(declaration, key=name, registry=Registry(clock=registry.clock)), below)
     if rehearsal.flavour is Flavour.THREAD:
-        registry.check_pool(rehearsal.command.group, declaration.pool)
+        table_of(registry).check_pool(rehearsal.command.group, declaration.pool)
 
     def make(key: str) -> Made:
         entry = _enter(fn, attrs.evolve(declaration, key=key, template=name), None)
@@ -138,18 +140,18 @@ def _keyed(fn: Callable[..., Any], declaration: Declaration, by: Callable[..., s
 
         def announce() -> None:
             if entry.is_new:
-                registry.announce(entry.command)
+                table_of(registry).announce(entry.command)
 
         return Made(entry.command, getattr(call, "_self_guarded", call), functools.partial(_brought_in, entry),
                     announce)
 
-    keyspace = KeyedCommands(
-        rehearsal.command, registry, make,
+    keyspace = Keyspace(
+        rehearsal.command, table_of(registry), make,
         max_keys=DEFAULT_MAX_KEYS if declaration.max_keys is None else declaration.max_keys,
         idle=DEFAULT_IDLE_S if declaration.idle is None else declaration.idle)
     guarded: Any = dispatcher(keyspace, by, rehearsal.flavour)
     wrapper: Any = wrap_like(guarded, fn)
-    guarded.resilience = keyspace
+    guarded.resilience = KeyedCommands(keyspace)
     keyspace.wrapper = weakref.ref(wrapper)
     setattr(guarded, GUARD,
             Guard(weakref.ref(wrapper), fn, declaration, rehearsal.command, registry, rehearsal.accounting))
@@ -166,9 +168,9 @@ def _replaces(fn: Callable[..., Any], qualname: str, registry: Registry, below: 
         _forsake(below)
     former = [] if "<locals>" in qualname else list(_now_under(fn, qualname))
     for each in [*former, *([] if below is None else [below.wrapper()])]:
-        keyspace = getattr(each, "resilience", None)
-        if isinstance(keyspace, KeyedCommands) and keyspace.home is registry:
-            keyspace.clear()
+        keyed = getattr(each, "resilience", None)
+        if isinstance(keyed, KeyedCommands) and keyspace_of(keyed).home is table_of(registry):
+            keyed.clear()
 
 
 def _enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None) -> _Entry:
@@ -179,30 +181,32 @@ def _enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None
     key = declaration.key or (name if below is None or below.declaration.key is not None else below.command.key)
     flavour, cannot = _flavour(fn, declaration, key)
     registry = default_registry if declaration.registry is None else declaration.registry
-    registry.sweep()
+    table = table_of(registry)
+    table.sweep()
     settings, stated = declaration.settings(flavour)
     fallback = declaration.named("fallback")
-    with registry.lock:
-        known = registry.get(key)
+    with table.lock:
+        known = table.commands.get(key)
         redefined = known is not None and _is_redefinition(known, fn, declaration, below)
         if known is not None and declaration.key is None and not redefined and not _is_above(fn, known):
-            known, key = None, registry.derive_key(name)  # nobody said that the two are to share a command
-        command = known if known is not None else registry.command(
+            known, key = None, table.derive_key(name)  # nobody said that the two are to share a command
+        command = known if known is not None else table.command(
             key, group, declaration.template or (name if declaration.key is None and key != name else None),
             None if declaration.key else name)
         _agree(command, declaration, group, settings, stated, redefined)
         _check_apart(fn, declaration, key, lambda found: found.command is command)
-        accounting = command.accounting(fallback=fallback, ignore=declaration.ignore)
+        internals = internals_of(command)
+        accounting = internals.accounting(fallback=fallback, ignore=declaration.ignore)
         fall_back = None if fallback is None else fallback_runner(fallback, accounting, flavour, fn)
         pool: Callable[[], WorkerPool] | None = None
         if flavour is Flavour.THREAD or declaration.may_move(flavour):
-            registry.check_pool(command.group, declaration.pool, key)
-            pool = functools.partial(registry.pool, command.group, declaration.pool, key)
+            table.check_pool(command.group, declaration.pool, key)
+            pool = functools.partial(table.pool, command.group, declaration.pool, key)
         if flavour is not Flavour.THREAD and pool is not None:
-            command.runtime.reserve, pool = pool, None
-        afterwards, news = command.adopt(settings, stated, pool)
+            internals.runtime.reserve, pool = pool, None
+        afterwards, news = internals.adopt(settings, stated, pool)
         if known is None:
-            registry.add(command)
+            table.add(command)
     return _Entry(registry, command, known is None, afterwards, news, flavour, cannot, accounting, fall_back)
 
 
@@ -212,18 +216,19 @@ def _wrap(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
     command = entry.command
     guarded = compiled(_site(fn, declaration, entry, apart))
     if declaration.may_move(entry.flavour):
-        guarded = _movable(guarded, functools.partial(_compile_moved, fn, declaration, entry, apart), command.runtime)
+        guarded = _movable(guarded, functools.partial(_compile_moved, fn, declaration, entry, apart),
+                           internals_of(command).runtime)
     wrapper: Any = wrap_like(guarded, fn)
     guarded.resilience = command  # after wrap_like(), which may have copied another's
     setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, declaration, command, entry.registry, entry.accounting))
-    with entry.registry.lock:
-        command.guards(guarded, entry.cannot)
+    with table_of(entry.registry).lock:
+        internals_of(command).guards(guarded, entry.cannot)
     return wrapper
 
 
 def _site(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
           apart: Callable[..., str] | None) -> Site:
-    return Site(fn=fn, flavour=entry.flavour, chain=declaration.chain(), runtime=entry.command.runtime,
+    return Site(fn=fn, flavour=entry.flavour, chain=declaration.chain(), runtime=internals_of(entry.command).runtime,
                 accounting=entry.accounting, fall_back=entry.fall_back, apart=apart)
 
 
@@ -301,16 +306,16 @@ def _agree(command: Command, declaration: Declaration, group: str, settings: Set
         raise ConfigError(f"Command {command.key!r} is in group {command.group!r} already{_place(command)}; this "
                           f"function asks for {group!r}. Functions with the same key need the same group; "
                           "registry.remove(key) lets the command begin anew.", "group")
-    name = None if redefined else command.conflict(settings, stated)
+    name = None if redefined else internals_of(command).conflict(settings, stated)
     if name is not None:
-        known, wanted = _differing(command.declared(name), getattr(settings, name))
+        known, wanted = _differing(getattr(internals_of(command).declared, name), getattr(settings, name))
         raise ConfigError(f"Command {command.key!r} already has {name}={known}{_place(command, name)}; this function "
                           f"asks for {wanted}. Functions with the same key need the same settings.", name)
 
 
 def _place(command: Command, name: str | None = None) -> str:
     """Where the function stands that says *name* about the command, in brackets; "" if that cannot be told."""
-    others = [each for each in map(_guard_of, command.functions) if each is not None]
+    others = [each for each in map(_guard_of, internals_of(command).functions) if each is not None]
     stated = [each for each in others
               if name is None or name in each.declaration.settings(each.declaration.runs(flavour_of(each.fn)))[1]]
     for other in stated or others:
@@ -347,7 +352,7 @@ def _is_redefinition(command: Command, fn: Callable[..., Any], declaration: Decl
     neither stands under it when the other is made.
     """
     name = name_of(fn)
-    others = [each for each in command.functions if below is None or each is not _function_of(below)]
+    others = [each for each in internals_of(command).functions if below is None or each is not _function_of(below)]
     if not others:
         return declaration.key is None
     if "<locals>" in name[1] or any(name_of(each) != name or each.__wrapped__ is fn for each in others):  # type: ignore[attr-defined]
@@ -408,5 +413,5 @@ def _function_of(below: Guard) -> Callable[..., Any] | None:
 
 def _forsake(below: Guard) -> None:
     """The command that a lower decorator of this stack made, before a higher one gave another key or registry."""
-    if len(below.command.functions) <= 1 and below.registry.get(below.command.key) is below.command:
+    if len(internals_of(below.command).functions) <= 1 and below.registry.get(below.command.key) is below.command:
         below.registry.remove(below.command.key)

@@ -109,8 +109,11 @@ class WorkerPool:
         self._closed = False
 
     def __repr__(self) -> str:
-        kind = "shared" if self.is_shared else "by command"
-        return f"<WorkerPool {self.name!r} {kind}, {self.admitted} of {self.size + self.max_queue} places taken>"
+        whose = "shared by its commands" if self.is_shared else "each command has its own"
+        queue = f", {self.waiting} of {self.max_queue} waiting" if self.max_queue else ""
+        ended = ", closed" if self._closed else ""
+        busy = self.admitted - self.waiting
+        return f"<thread pool {self.name!r} {busy} of {self.size} threads at work{queue}, {whose}{ended}>"
 
     # -- what it is
 

@@ -70,6 +70,11 @@ class Emitter:
 
         return unsubscribe
 
+    def put_back(self, listeners: dict[type, tuple[Callable[[Any], object], ...]]) -> None:
+        """Let those of an earlier moment listen, and nobody else."""
+        with self._lock:
+            self.listeners = listeners
+
     def wanted(self, kind: type) -> bool:
         """Whether anybody listens to this *kind*."""
         return kind in self.listeners

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ..core.checks import wrong_kind
+from .worst_case import WorstCase
 from .wrapper_spec import Flavour
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ Afterwards = Callable[[], None]
 
 def _stays(machine: Any, now: float) -> None:
     """Do nothing: the machine keeps no state between calls."""
+
+
+def _no_worse(policy: Any, below: WorstCase) -> WorstCase:
+    """A call takes no longer for it, and is made no more often."""
+    return below
 
 
 def _everywhere(policy: Any, flavour: Flavour) -> Any:
@@ -146,6 +152,7 @@ class Kit:
         condition: Under which it does anything, for who reads what a call passes; "": always.
         needs_threads: Whether plain functions must run on worker threads for it.
         width: How many calls it may let run at once; given the policy; None: it does not bound that.
+        worst_case: What it makes of the worst case of all below it; given the policy and that.
         calls_back: Whether it calls a function of the user's before it admits a call.
         refusal: The event that its refusals are counted as.
         events: What is counted about it.
@@ -182,6 +189,7 @@ class Kit:
     condition: str = ""
     needs_threads: bool = False
     width: Callable[[Any], int | None] | None = None
+    worst_case: Callable[[Any, WorstCase], WorstCase] = _no_worse
     calls_back: bool = False
     refusal: str | None = None
     events: tuple[Telling, ...] = ()

@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any, ClassVar, Final, NamedTuple
 
-from ..commands.command import Command
+from ..commands.command import Command, internals_of
 from ..core.breaker import CircuitBreaker
 from ..core.circuit import Circuit
 from ..core.events import State, StateChanged, Trigger
@@ -119,9 +119,11 @@ class Standin:
             with contextlib.suppress(ConfigError):  # somebody was faster, with other settings
                 first: Any = pipeline(RUNS[Flavour.SYNC])
                 command = first.resilience
-                if command.functions[0] is first:
+                internals = internals_of(command)
+                if internals.functions[0] is first:
+                    assert internals.runtime.circuit is not None  # each engine has a breaker
                     others: dict[Flavour, Any] = {flavour: pipeline(RUNS[flavour]) for flavour in tuple(RUNS)[1:]}
-                    return Engine(command, command.runtime.circuit, {Flavour.SYNC: first, **others})
+                    return Engine(command, internals.runtime.circuit, {Flavour.SYNC: first, **others})
         raise AssertionError("unreachable")
 
     def _listen(self, key: str) -> Callable[[], None]:

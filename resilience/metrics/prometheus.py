@@ -89,10 +89,10 @@ class Collector(_Collector):
 
 def _observe(families: dict[str, Metric], command: Source) -> None:
     labels = [_clean(command.key), _clean(command.group)]
-    totals, lifetime = command.recorder.totals()
+    totals, lifetime = command.__recorder__.totals()
     snapshot = command.snapshot()
     counted = dict(zip(EVENT_NAMES, totals, strict=False))
-    for name, number in command.recorder.own_events:
+    for name, number in command.__recorder__.own_events:
         counted[name] = totals[number] if number < len(totals) else 0
     for event, total in counted.items():
         families["events"].add_metric([*labels, event], total)  # type: ignore[attr-defined]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
+from math import isfinite
+from typing import Any
 
 import attrs
 
@@ -10,6 +13,19 @@ from ..core.events import State, StateChanged
 from ..core.histogram import Latency
 from ..core.outcome import REFUSALS
 from ..errors import LastFailure
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can say of a *value*; a number without an end, which it cannot, is None."""
+    if attrs.has(type(value)):
+        return {field.name: _plain(getattr(value, field.name)) for field in attrs.fields(type(value))}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(each) for each in value]
+    if isinstance(value, Enum):
+        return value.value
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 @attrs.frozen(kw_only=True)
@@ -60,6 +76,11 @@ class Snapshot:
     opened_at: float | None = None
     reason: str | None = None
     last_failure: LastFailure | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as plain numbers, words, lists and dicts, fit for JSON; the derived numbers too."""
+        plain: dict[str, Any] = _plain(self)
+        return plain | {name: getattr(self, name) for name in ("refused", "requests", "errors", "error_rate", "rate")}
 
     @property
     def refused(self) -> int:

@@ -73,7 +73,7 @@ class Encoder:
     def opening(self, registry: Sources, time_ms: int) -> Iterator[str]:
         """What one new listener is told first: every command, with what it did in the last two minutes."""
         for command in registry:
-            past = command.recorder.past(registry.clock())
+            past = command.__recorder__.past(registry.clock())
             message = self.command(command, command.snapshot(), time_ms)
             if past.requests:
                 history = {"step_s": STEP_SLICES * _SLICE_S, "age_s": past.age * _SLICE_S,

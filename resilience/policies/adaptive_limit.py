@@ -11,6 +11,7 @@ from ..drivers.admission_waiter import AdmissionWaiter
 from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, GateText, Kit
 from ..engine.site import Site
+from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 
@@ -34,6 +35,10 @@ def _suits(limit: AdaptiveLimit, declaration: Any, flavour: Flavour, key: str) -
         name = "priorities" if limit.priorities is not None else "max_queue"
         raise ConfigError(f"{key}: {name} of an adaptive limit is for calls that run where their caller is; use "
                           "timeout=None or isolation='semaphore'", name)
+
+
+def _worst_case(limit: AdaptiveLimit, below: WorstCase) -> WorstCase:
+    return below.after(limit.max_queue_for) if limit.max_queue else below
 
 
 def _start(limit: AdaptiveLimit, runtime: CommandRuntime) -> AdaptiveLimiter:
@@ -76,5 +81,6 @@ ADAPTIVE_LIMIT: Final = Kit(
     forget=AdaptiveLimiter.clear,
     renew=AdaptiveLimiter.renew,
     install=_install,
+    worst_case=_worst_case,
     refusal="semaphore_rejected",
 )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import attrs
+
 from ..core.cache import Cache
 from ..engine.cache_keys import CacheKeys
 from ..engine.caching import Caches, Caching
 from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.site import Site
+from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 
@@ -49,6 +52,11 @@ def _install(site: Site, cache: Cache, caches: Caches) -> None:
     site.layers.append(caching.over)
 
 
+def _worst_case(cache: Cache, below: WorstCase) -> WorstCase:
+    return attrs.evolve(below, besides=(*below.besides, "as long again for each caller of the same arguments that it "
+                                                        "waits for and that gives up"))
+
+
 CACHE: Final = Kit(
     name="cache",
     policy=Cache,
@@ -62,5 +70,6 @@ CACHE: Final = Kit(
     forget=_forget,
     renew=_renew,
     install=_install,
+    worst_case=_worst_case,
     events=(Telling("responses_from_cache", "Calls that were answered without an execution of their own."),),
 )

@@ -35,7 +35,11 @@ RESERVED: Final = frozenset({"key", "group", "max_keys", "idle", "ignore", "regi
 
 
 class CustomPolicy(Protocol):
-    """The value of a policy of a user's own; see custom_policy."""
+    """The value of a policy of a user's own; see custom_policy.
+
+    One more method is called if it is there: ``worst_case(below)``, for explain(), is given the WorstCase of all that
+    stands below and returns that of both. A policy that may let a call wait returns ``below.after(seconds)``.
+    """
 
     def machine(self, key: str, now: float, /) -> PolicyMachine:
         """Make the machine that decides about the calls of one command.

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
+import attrs
+
 from ..core.fallback import Fallback
 from ..engine.kit import Kit, Telling
+from ..engine.worst_case import WorstCase
+
+
+def _worst_case(fallback: Fallback, below: WorstCase) -> WorstCase:
+    return attrs.evolve(below, besides=(*below.besides, "the fallback's own time"))
+
 
 FALLBACK: Final = Kit(
     name="fallback",
@@ -25,6 +33,7 @@ FALLBACK: Final = Kit(
     principal="function",
     setting=False,
     live=False,
+    worst_case=_worst_case,
     events=(Telling("fallback_success", "Calls that a fallback answered."),
             Telling("fallback_failure", "Calls whose fallback failed too."),
             Telling("fallback_rejection", "Calls that were refused a fallback because too many ran already."),

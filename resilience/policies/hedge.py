@@ -9,6 +9,7 @@ from ..engine.command_runtime import CommandRuntime
 from ..engine.hedging import HedgePolicy, Hedging
 from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.site import Site
+from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 
@@ -19,6 +20,10 @@ def _suits(hedge: Hedge, declaration: Any, flavour: Flavour, key: str) -> None:
     why = "what a generator has yielded cannot be taken back" if flavour.is_generator else \
         "two attempts at once of a plain function take two threads; add isolation='thread' or a timeout"
     raise ConfigError(f"{key}: a hedge is for coroutine functions and isolated ones: {why}", "hedge")
+
+
+def _worst_case(hedge: Hedge, below: WorstCase) -> WorstCase:
+    return below.raced(hedge.attempts)
 
 
 def _start(hedge: Hedge, runtime: CommandRuntime) -> HedgePolicy:
@@ -60,5 +65,6 @@ HEDGE: Final = Kit(
     forget=_forget,
     renew=_forget,
     install=_install,
+    worst_case=_worst_case,
     events=(Telling("hedge", "Second and further attempts that were begun beside a slow one."),),
 )

@@ -20,6 +20,7 @@ from ..engine.call import Call
 from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, GateText, Kit, Telling
 from ..engine.site import Site
+from ..engine.worst_case import WorstCase
 from ..errors import RejectedError
 
 _log = logging.getLogger("resilience")
@@ -113,7 +114,7 @@ class PlainGate:
             self._complain("settle", "it is called on, and not logged again")
 
     def gauges(self) -> Mapping[str, float]:
-        """Finite numbers by name; what the machine's gauges() raises is logged the first time."""
+        """Read the machine's finite numbers by name; what reading them raises is logged the first time."""
         read = getattr(self.machine, "gauges", None)
         if read is None or self.policy is None:
             return {}
@@ -208,7 +209,13 @@ def plain_gate_kit(cls: type[Any], name: str, *, about: str, below: Mapping[str,
     return Kit(name=name, policy=cls, about=about, below=below, above=above, can_be_shadow=shadow, calls_back=True,
                text=text, plain=text, start=start, change=_change, can_be_off=True, forget=PlainGate.clear,
                renew=PlainGate.renew, install=install, refusal=refusal, gauges=PlainGate.gauges,
+               worst_case=_worst_case,
                events=(Telling(refusal, f"Calls that {name} refused."),))
+
+
+def _worst_case(policy: Any, below: WorstCase) -> WorstCase:
+    say = getattr(policy, "worst_case", None)
+    return below if say is None else say(below)
 
 
 def _change(gate: PlainGate, policy: Any, old: Any, runtime: CommandRuntime) -> Afterwards | None:

@@ -10,6 +10,7 @@ from ..drivers.rate_limit_waiter import RateLimitWaiter
 from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, GateText, Kit, Telling
 from ..engine.site import Site
+from ..engine.worst_case import WorstCase
 
 _WRITTEN_OUT: Final = GateText(
     # RateLimiter.reserve of who need not wait; nothing is called between reading and writing.
@@ -32,6 +33,10 @@ place = reserve(started, args, kwargs)
 if place is not None:
     {{await_}}wait_for_rate(place)
     started = clock()""")
+
+
+def _worst_case(limit: RateLimit, below: WorstCase) -> WorstCase:
+    return below.after(limit.max_wait)
 
 
 def _start(limit: RateLimit, runtime: CommandRuntime) -> RateLimiter:
@@ -71,6 +76,7 @@ RATE_LIMIT: Final = Kit(
     forget=RateLimiter.clear,
     renew=RateLimiter.renew,
     install=_install,
+    worst_case=_worst_case,
     refusal="rate_limited",
     events=(Telling("rate_limited", "Calls that came too soon, and could not wait long enough."),),
 )

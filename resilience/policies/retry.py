@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Final
 
 from ..core.retry import Retry
@@ -10,6 +11,7 @@ from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.retrying import Retrying, RetryPolicy
 from ..engine.site import Site
+from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 
@@ -17,6 +19,11 @@ from ..errors import ConfigError
 def _suits(retry: Retry, declaration: Any, flavour: Flavour, key: str) -> None:
     if flavour.is_generator:
         raise ConfigError(f"{key}: a generator cannot be tried again once it has yielded; retry what it calls", "retry")
+
+
+def _worst_case(retry: Retry, below: WorstCase) -> WorstCase:
+    limit = inf if retry.time_limit is None else retry.time_limit
+    return below.repeated(retry.attempts, retry.longest_pauses(), limit)
 
 
 def _start(retry: Retry, runtime: CommandRuntime) -> RetryPolicy:
@@ -60,5 +67,6 @@ RETRY: Final = Kit(
     start=_start,
     change=_change,
     install=_install,
+    worst_case=_worst_case,
     events=(Telling("retry", "Attempts that were followed by another one."),),
 )

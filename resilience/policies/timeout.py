@@ -9,11 +9,16 @@ from ..drivers.async_timeouts import AsyncTimeout
 from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.site import Site
+from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
 
 
 def _in_force(timeout: Timeout, flavour: Flavour) -> Timeout | None:
     return timeout if flavour.is_async or flavour is Flavour.THREAD else None
+
+
+def _worst_case(timeout: Timeout, below: WorstCase) -> WorstCase:
+    return below if timeout.timeout is None else below.bounded(timeout.timeout)
 
 
 def _start(timeout: Timeout, runtime: CommandRuntime) -> AsyncTimeout:
@@ -38,6 +43,7 @@ TIMEOUT: Final = Kit(
     above={"hedge": "each attempt would have the whole timeout, and the call up to twice of it"},
     can_be_off=True,
     in_force=_in_force,
+    worst_case=_worst_case,
     start=_start,
     always=True,
     absent=Timeout(None),

@@ -18,8 +18,8 @@ from typing import Any
 
 import attrs
 
-from ..commands.command import Command
-from ..commands.keyed_commands import NO_SHARED_SETTINGS
+from ..commands.command import Command, internals_of
+from ..commands.keyspace import NO_SHARED_SETTINGS
 from ..config.configuration import Configuration
 from ..config.layers import Tables
 from ..config.overlay import overlay_of
@@ -27,7 +27,7 @@ from ..core.events import CommandAdded, State
 from ..engine.callables import name_of
 from ..policies.order import setting_kits
 from ..policies.settings import live_settings
-from ..registry import Registry, default_registry
+from ..registry import Registry, default_registry, table_of
 from .handles import Target, handle_of
 
 #: Taken out of their registries by restored(), but perhaps still called by somebody.
@@ -127,25 +127,25 @@ def restored(registry: Registry = default_registry) -> Iterator[None]:
         registry: What to put back.
     """
     before = {handle: _Settings.of(handle) for handle in registry}
-    listeners = registry._emitter.listeners
-    orders = {keyspace: keyspace.orders for keyspace in tuple(registry.keyspaces)}
+    table = table_of(registry)
+    listeners = table.emitter.listeners
+    orders = {keyspace: keyspace.orders for keyspace in tuple(table.keyspaces)}
     put_back = _Environment.of(registry).restore
     try:
         yield
     finally:
         put_back(registry)
-        for keyspace in {**orders, **registry.keyspaces}:
+        for keyspace in {**orders, **table.keyspaces}:
             keyspace.orders = orders.get(keyspace, NO_SHARED_SETTINGS)
-        with registry._emitter._lock:
-            registry._emitter.listeners = listeners
+        table.emitter.put_back(listeners)
         for handle in registry:
-            if handle not in before and (_is_local(handle) or handle.names != (handle.key,)):
+            if handle not in before and (_is_local(handle) or _is_keyed(handle)):
                 registry.remove(handle.key)
                 _orphans[handle] = registry
-        with registry.lock:
+        with table.lock:
             for handle in before:
-                if handle.key not in registry and handle.names == (handle.key,):  # keyed ones come by themselves
-                    registry.add(handle)
+                if handle.key not in registry and not _is_keyed(handle):  # keyed ones come by themselves
+                    table.add(handle)
         for handle in (*registry, *(each for each, home in _orphans.items() if home is registry)):
             (before.get(handle) or _Settings.declared(handle)).restore(handle)
             _empty(handle, before[handle].state if handle in before else State.CLOSED)
@@ -162,10 +162,10 @@ class _Environment:
     @classmethod
     def of(cls, registry: Registry) -> _Environment:
         overlay = overlay_of(registry)
-        return cls(overlay.owner, overlay.tables, dict(registry._services.active_until))
+        return cls(overlay.owner, overlay.tables, dict(table_of(registry).services.active_until))
 
     def restore(self, registry: Registry) -> None:
-        services, now, owner = registry._services, registry.clock(), overlay_of(registry).owner
+        services, now, owner = table_of(registry).services, registry.clock(), overlay_of(registry).owner
         services.active_until.clear()
         services.active_until.update(self.active_until)
         for budget in services.budgets.values():
@@ -192,7 +192,7 @@ class _Settings:
 
     @classmethod
     def declared(cls, handle: Command) -> _Settings:
-        return cls(State.CLOSED, {name: handle.declared(name) for name in live_settings()})
+        return cls(State.CLOSED, {name: getattr(internals_of(handle).declared, name) for name in live_settings()})
 
     def off(self) -> dict[str, Any]:
         """Settings with which all calls pass. A policy that cannot be switched off gets settings that do nothing."""
@@ -226,13 +226,18 @@ def _settle_into(handle: Command, before: State) -> None:
 def _empty(handle: Command, before: State) -> None:
     """Let a command know of no call so far; its circuit is closed, or forced or disabled if it was so *before*."""
     if handle.state is State.DISABLED:
-        handle.recorder.clear()
+        internals_of(handle).runtime.recorder.clear()
     else:
         handle.reset()
         _settle_into(handle, before)
-    handle.forget()
+    internals_of(handle).forget()
+
+
+def _is_keyed(handle: Command) -> bool:
+    """Whether it is one of many commands of a function."""
+    return internals_of(handle).names != (handle.key,)
 
 
 def _is_local(handle: Command) -> bool:
     """Whether every function of a command was defined inside another, as a test's own are."""
-    return all("<locals>" in name_of(function)[1] for function in handle.functions)
+    return all("<locals>" in name_of(function)[1] for function in internals_of(handle).functions)

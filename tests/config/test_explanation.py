@@ -1,15 +1,19 @@
 """What explain() says of a command's chain, its settings and where they come from."""
 
+import asyncio
 import functools
+import math
 
 import pytest
 
 import resilience
 from resilience import (
+    AdaptiveLimit,
     Bulkhead,
     Chaos,
     CircuitBreaker,
     Fallback,
+    Hedge,
     Pipeline,
     RateLimit,
     Retry,
@@ -85,12 +89,22 @@ def test_methods_and_callables_without_python_code(registry):
     assert [("CircuitBreaker", "Bulkhead")] == policies_of(partial)
 
 
-def test_a_keyed_function_has_a_command_for_each_key(registry):
-    @command(key=lambda host: host, registry=registry)
-    async def fetch(host): ...
+def test_a_keyed_function_is_explained_with_what_all_its_commands_have_in_common(registry):
+    @command(key=lambda host: host, timeout=0.5, registry=registry, max_keys=9)
+    async def get(host): ...
 
-    with pytest.raises(TypeError, match="explain one of them"):
-        explain(fetch)
+    for host in ("a", "b"):
+        asyncio.run(get(host))
+    get.resilience.configure(timeout=0.7)
+
+    for explanation in (explain(get), explain(get.resilience)):
+        assert (get.resilience.key, (2, 9)) == (explanation.key, explanation.keys)
+        assert [chain[1:3] for chain in explain(get.resilience["a"], registry=registry).chains] == [
+            chain[1:3] for chain in explanation.chains]
+        assert [(0.7, "configure() of its handle")] == [
+            (each.value, str(each.place)) for each in explanation.settings if each.name == "timeout"]
+        assert 0.7 == explanation.chains[0].worst_case.seconds
+        assert str(explanation).splitlines()[0].endswith("; a command for each key, 2 of at most 9 now)")
 
 
 @pytest.mark.parametrize("nonsense", [None, 3, len, object()])
@@ -102,3 +116,53 @@ def test_something_else_is_a_type_error(nonsense):
 def test_an_unknown_key_is_a_key_error(registry):
     with pytest.raises(KeyError):
         explain("nobody", registry=registry)
+
+
+def worst_of(registry, **settings):
+    async def fetch(): ...
+
+    [chain] = explain(command(registry=registry, **settings)(fetch)).chains
+    return chain.worst_case.seconds, chain.worst_case.attempts
+
+
+@pytest.mark.parametrize(("settings", "expected"), [
+    ({"timeout": 0.5}, (0.5, 1)),
+    ({"timeout": None}, (math.inf, 1)),
+    ({"timeout": 0.5, "retry": Retry(attempts=4, max_delay=2.0)}, (4 * 0.5 + 3 * 2.0, 4)),  # the target may ask for it
+    ({"timeout": 0.5, "retry": Retry(attempts=4, base=1.0, max_delay=3.0, respect_retry_after=False)}, (2.0 + 6.0, 4)),
+    ({"timeout": 0.5, "retry": Retry(attempts=3, jitter="decorrelated", base=1.0, respect_retry_after=False)},
+     (1.5 + 3.0 + 9.0, 3)),
+    ({"timeout": 0.5, "retry": Retry(attempts=100, time_limit=3.0)}, (3.5, 100)),
+    ({"timeout": None, "retry": Retry(attempts=3, time_limit=3.0)}, (math.inf, 3)),
+    ({"timeout": 0.5, "rate_limit": RateLimit(5, max_wait=2.0)}, (2.5, 1)),
+    ({"timeout": 0.5, "rate_limit": RateLimit(5, max_wait=2.0), "shadow": ["rate_limit"]}, (0.5, 1)),
+    ({"timeout": 0.5, "rate_limit": RateLimit(5, max_wait=2.0), "retry": Retry(attempts=2, max_delay=1.0)}, (6.0, 2)),
+    ({"timeout": 0.5, "adaptive_limit": AdaptiveLimit(max_queue=3, max_queue_for=0.25)}, (0.75, 1)),
+    ({"timeout": 0.5, "adaptive_limit": AdaptiveLimit(max_queue_for=0.25)}, (0.5, 1)),
+    ({"timeout": 0.5, "hedge": Hedge(idempotent=True, attempts=3), "retry": Retry(attempts=2, max_delay=1.0)}, (2.0, 6)),
+])
+def test_the_worst_case_of_a_call_is_what_the_settings_add_up_to(registry, settings, expected):
+    assert expected == worst_of(registry, **settings)
+
+
+def test_the_worst_case_is_that_of_the_settings_in_force_and_is_printed(registry):
+    @command(registry=registry, timeout=0.5, fallback=lambda **_: 0)
+    async def fetch(): ...
+
+    assert "    at worst 0.5 s, and the fallback's own time; 1 attempt" in str(explain(fetch)).splitlines()
+    fetch.resilience.configure(timeout=None)
+    assert "    at worst unbounded: no timeout, and the fallback's own time; 1 attempt" in str(explain(fetch)).splitlines()
+
+
+def test_a_generator_and_a_function_that_stays_with_its_caller_have_no_bound(registry):
+    @command(registry=registry, timeout=0.5)
+    async def items():
+        yield 1
+
+    @command(registry=registry)
+    def plain(): ...
+
+    for function in (items, plain):
+        assert math.inf == explain(function).chains[0].worst_case.seconds
+    plain.resilience.configure(timeout=2.0)
+    assert 2.0 == explain(plain).chains[0].worst_case.seconds

@@ -110,7 +110,7 @@ def test_a_file_that_a_key_cannot_follow_changes_nothing(registry, guarded):
 def test_no_key_is_let_go_while_a_file_is_applied(registry, guarded, clock):
     """A configuration is applied under the lock, where no listener may be called."""
     locked = []
-    registry.subscribe(CommandRemoved, lambda event: locked.append(registry.lock._is_owned()))
+    registry.subscribe(CommandRemoved, lambda event: locked.append(registry._table.lock._is_owned()))
     guarded("a")
     clock.advance(1e6)
     configure(registry, {"commands": {NAME: {"max_concurrent": 3}}})

@@ -115,5 +115,5 @@ def test_random_layers_agree_with_the_oracle_through_reloads_declarations_and_th
     compare()
     configuration.close()
     for function, _, _ in declared.values():
-        assert attrs.evolve(function.resilience._declared) == function.resilience.settings
+        assert attrs.evolve(function.resilience._internals.declared) == function.resilience.settings
     assert () == configuration.mistakes

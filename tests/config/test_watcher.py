@@ -221,7 +221,7 @@ def test_the_interpreter_exits_at_once_while_it_watches(file):
 def test_a_signal_handler_may_reload_whatever_the_thread_holds(file, registry, handle):
     configuration = configure(file, registry=registry, environ={})
     file.write_text("[defaults]\ntimeout = 3.0\n")
-    with registry.lock:  # as if the handler met its own thread while it decorates
+    with registry._table.lock:  # as if the handler met its own thread while it decorates
         configuration.reload()
     assert 3.0 == handle.settings.timeout
     file.write_text("[defaults]\ntimeout = 4.0\n")

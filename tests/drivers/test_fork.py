@@ -32,7 +32,7 @@ def test_a_command_that_is_busy_and_locked_in_the_parent_is_fresh_in_the_child()
         assert "done" == work(False)
         assert 1 == handle.snapshot().counts["success"]
 
-    with handle.recorder._guard._lock, handle._runtime.circuit._guard._lock, handle._runtime.slots._lock:  # held for ever, in the child
+    with handle._runtime.recorder._guard._lock, handle._runtime.circuit._guard._lock, handle._runtime.slots._lock:  # held for ever, in the child
         assert 0 == forked(child)
     go.set()
     caller.join(10)

@@ -111,8 +111,8 @@ def test_any_history_of_calls_runs_the_function_when_a_plain_dict_would(registry
             kept[key] = (clock(), outcome)
         else:
             kept.pop(key, None)
-    assert (hits, len(runs)) == (guarded.resilience.recorder.totals()[0][13],
-                                 sum(guarded.resilience.recorder.totals()[0][:2]))
+    assert (hits, len(runs)) == (guarded.resilience._runtime.recorder.totals()[0][13],
+                                 sum(guarded.resilience._runtime.recorder.totals()[0][:2]))
 
 
 @over_seeds(40)

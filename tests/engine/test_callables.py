@@ -282,4 +282,4 @@ def test_pipeline_call_compiles_once_per_function(registry):
 
     for _ in range(3):
         assert 3 == pipeline.call(len, "abc")
-    assert 1 == len(registry["p"].functions)
+    assert 1 == len(registry["p"]._internals.functions)

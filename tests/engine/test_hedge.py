@@ -249,7 +249,7 @@ def test_calls_and_hedges_share_the_budget_with_the_groups_retries():
         for _ in range(200):  # a call with both is one call
             await both()
         counts = [each.resilience.snapshot() for each in (hedged, retried, both)]
-        totals = [each.resilience.recorder.totals()[0] for each in (hedged, retried, both)]
+        totals = [each.resilience._runtime.recorder.totals()[0] for each in (hedged, retried, both)]
         return sum(total[Event.HEDGE] + total[Event.RETRY] for total in totals), counts
 
     assert 119 <= virtual_time(main())[0] <= 120

@@ -32,6 +32,7 @@ from resilience import (
     throttle,
     timeout,
 )
+from resilience.commands.keyspace import Keyspace
 from resilience.events import CommandAdded, CommandConfigured, CommandRemoved
 from resilience.testing import forced_open, restored, virtual_time
 
@@ -359,7 +360,7 @@ _streamed_keyed = command(key=host_of, registry=LOCAL)(_streamed)
 
 
 def pins(fn):
-    return sum(len(cell.pins) for cell in fn.resilience.table.values())
+    return sum(len(cell.pins) for cell in fn.resilience._keyspace.table.values())
 
 
 def test_a_generator_takes_what_is_sent_and_thrown_and_is_pinned_to_its_end(registry):
@@ -489,16 +490,16 @@ def test_the_keys_of_functions_that_are_no_more_go_while_others_come(registry, c
     for n in range(200):
         clock.advance(10.0)
         made_anew(n)
-        assert len(registry._commands) <= 14  # with nobody reading; 6 of them are not idle, each looks at 2 others
+        assert len(registry._table.commands) <= 14  # with nobody reading; 6 of them are not idle, each looks at 2 others
 
-    assert len(registry.keyspaces) == len(registry._commands)
+    assert len(registry._table.keyspaces) == len(registry._table.commands)
 
 
 @pytest.mark.parametrize("max_keys", [20, 2000])
 def test_a_new_key_looks_at_a_few_cells_however_many_there_are_and_a_known_one_at_none(registry, monkeypatch, max_keys):
-    looks, look = [], KeyedCommands._is_idle
+    looks, look = [], Keyspace._is_idle
     get = circuit_breaker(key=str, registry=registry, max_keys=max_keys)(lambda n: n)
-    monkeypatch.setattr(KeyedCommands, "_is_idle", lambda self, *args: looks.append(None) or look(self, *args))
+    monkeypatch.setattr(Keyspace, "_is_idle", lambda self, *args: looks.append(None) or look(self, *args))
     for n in range(max_keys):
         looks.clear()
         get(n)
@@ -554,15 +555,15 @@ def test_a_call_that_pauses_between_two_attempts_holds_no_slot_but_its_key():
 def test_a_call_that_begins_while_its_key_is_looked_at_keeps_it(registry, clock, monkeypatch, max_keys):
     get = keyed(registry, max_keys=max_keys, idle=9.0)
     get("a", 1)
-    cell = get.resilience.table["a"]
-    monkeypatch.setattr(KeyedCommands, "_needed_until", lambda self, cell: cell.pins.append(None) or float("-inf"))
+    cell = get.resilience._keyspace.table["a"]
+    monkeypatch.setattr(Keyspace, "_needed_until", lambda self, cell: cell.pins.append(None) or float("-inf"))
     if max_keys == 1:
         get("b", 1)  # for room
     else:
         clock.advance(9.0)  # idle
     list(registry)
 
-    assert (cell, False) == (get.resilience.table["a"], cell.gone)
+    assert (cell, False) == (get.resilience._keyspace.table["a"], cell.gone)
 
 
 @pytest.mark.parametrize("lets_go", ["clear", "remove", "idle", "room"])
@@ -582,7 +583,7 @@ def test_a_call_that_finds_its_key_just_as_it_goes_runs_under_the_next_one(regis
 
     get = keyed(registry, max_keys=1, idle=9.0)
     get("a", 1)
-    gone = get.resilience.table["a"]
+    gone = get.resilience._keyspace.table["a"]
     gone.pins = Pins()
     assert 2 == get("a", 2)
 
@@ -794,7 +795,7 @@ def test_all_keys_are_forgotten_by_clear(registry):
     get("a")
     get("b", get.resilience.clear)  # under way: it ends as it began
 
-    assert (["a", "b"], [], []) == (gone, keys(registry), list(registry.keyspaces))
+    assert (["a", "b"], [], []) == (gone, keys(registry), list(registry._table.keyspaces))
     get("a")
     assert ["a"] == keys(registry)
 
@@ -823,13 +824,13 @@ def test_listeners_hear_of_a_keys_circuit(registry):
 def test_no_listener_hears_of_it_under_the_registrys_lock(registry, clock):
     owned = []
     for kind in (CommandAdded, CommandRemoved, StateChanged):
-        registry.subscribe(kind, lambda event: owned.append(registry.lock._is_owned()))
+        registry.subscribe(kind, lambda event: owned.append(registry._table.lock._is_owned()))
     get = keyed(registry, max_keys=1, idle=1.0)
     get.resilience.force_closed()
     for host in ("a", "b"):
         get(host, 1)
     clock.advance(5.0)
-    with registry.lock:
+    with registry._table.lock:
         assert 1 == len(list(registry))  # whoever holds the lock reads what there is, and lets nothing go
     assert [] == list(registry)
     get("c", 1)

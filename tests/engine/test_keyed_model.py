@@ -159,14 +159,14 @@ def test_each_key_is_as_an_unkeyed_command_for_as_long_as_it_is_there(flavour, s
                 word = chance.random() < health.get(key, 0.5)
                 assert plain.end(word) is real.end(word)
             model.busy[key] -= 1
-        assert model.seen() == {each.key: seen(each) for each in registry._commands.values()}
+        assert model.seen() == {each.key: seen(each) for each in registry._table.commands.values()}
         assert model.functions.keys() == {each.key for each in get.resilience}
     for _, real, plain in calls:
         real.drop()
         plain.drop()
 
     assert {0} == {each.in_flight for each in get.resilience}
-    assert [] == [cell for cell in get.resilience.table.values() if cell.pins]
+    assert [] == [cell for cell in get.resilience._keyspace.table.values() if cell.pins]
     clock.advance(1e6)
     assert [] == list(registry)
     assert min(happened["evicted"], happened[None]) > 5, happened

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from resilience import BulkheadFullError, Registry, circuit_breaker, command
-from resilience.commands.keyed_commands import MISSING
+from resilience.commands.keyspace import MISSING
 from resilience.events import CommandAdded, CommandRemoved
 from tests.core.hammer import hammer
 from tests.drivers.until import until
@@ -19,7 +19,7 @@ def host_of(host, *_):
 
 
 def pins(fn):
-    return sum(len(cell.pins) for cell in fn.resilience._cells.values())
+    return sum(len(cell.pins) for cell in fn.resilience._keyspace._cells.values())
 
 
 def test_first_calls_of_one_key_at_once_make_one_command():
@@ -41,7 +41,7 @@ def test_a_call_of_a_known_key_takes_no_lock():
     held, go, answers = threading.Event(), threading.Event(), []
 
     def hold():
-        with registry.lock:
+        with registry._table.lock:
             held.set()
             go.wait(10)
 
@@ -88,9 +88,9 @@ def test_eviction_beside_calls_loses_no_permit_and_never_admits_one_too_many():
     assert len(added) > 10
     assert len(worst) + len(lost) == 4 * 300
     assert 0 == pins(get) == sum(each.in_flight for each in registry)
-    assert len(get.resilience._cells) <= 7  # six and the overflow
+    assert len(get.resilience._keyspace._cells) <= 7  # six and the overflow
     until(lambda: not list(registry))
-    assert ({}, [], []) == (get.resilience.table, list(get.resilience._cells), list(registry.keyspaces))
+    assert ({}, [], []) == (get.resilience._keyspace.table, list(get.resilience._keyspace._cells), list(registry._table.keyspaces))
 
 
 def test_added_and_removed_are_told_in_pairs_whatever_happens_at_once():
@@ -161,7 +161,7 @@ def test_a_forked_child_has_fresh_commands_and_no_pins_of_its_parent(clock):
         clock.advance(5.0)
         assert [] == list(registry)
 
-    with registry.lock:  # held for ever, in the child
+    with registry._table.lock:  # held for ever, in the child
         assert 0 == forked(child)
     go.set()
     caller.join(10)

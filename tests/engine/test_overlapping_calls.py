@@ -330,7 +330,7 @@ def play(flavour, seed):
 
 
 def check_totals(handle, expected, seed):
-    totals = handle.recorder.totals()[0]
+    totals = handle._runtime.recorder.totals()[0]
     seen = Counter({name: n for name, n in zip(handle.snapshot().counts, totals, strict=True) if n and name != "emit"})
     seen["rejected"] = seen.pop("semaphore_rejected", 0) + seen.pop("thread_pool_rejected", 0)
     assert expected == +seen, seed

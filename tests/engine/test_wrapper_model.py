@@ -164,7 +164,7 @@ def test_the_wrapper_does_what_nested_closures_do(flavour, with_fallback):
             assert expected == outcome_of(call, plan), (seed, step, plan)
             assert (model.opened_at is None) == (f.resilience.state == "closed"), (seed, step)
             assert 0 == f.resilience.snapshot().in_flight
-            seen = Counter(dict(zip(f.resilience.snapshot().counts, f.resilience.recorder.totals()[0])))
+            seen = Counter(dict(zip(f.resilience.snapshot().counts, f.resilience._runtime.recorder.totals()[0])))
         for emitted in ("emit", "fallback_emit"):
             del seen[emitted]
         assert +seen == model.counts, seed

@@ -25,7 +25,7 @@ from resilience import (
     circuit_breaker,
     command,
 )
-from resilience.commands import command as command_module
+from resilience.commands.internals import CommandInternals
 from resilience.core.batch import Collapse
 from resilience.core.checks import by_identity
 from resilience.core.events import CallFailed
@@ -70,8 +70,8 @@ class Fetch:
 @pytest.fixture
 def compiled(monkeypatch):
     """Each wrapper that a command is told of."""
-    found, guards = [], command_module.Command.guards
-    monkeypatch.setattr(command_module.Command, "guards",
+    found, guards = [], CommandInternals.guards
+    monkeypatch.setattr(CommandInternals, "guards",
                         lambda self, function, timeless: (found.append(function), guards(self, function, timeless))[1])
     return found
 

@@ -183,7 +183,7 @@ def test_a_copy_of_every_policy_and_flavour_works_and_counts_for_itself(chain):
 
 def settings_of(guarded):
     handles = guarded.resilience
-    return handles.settings if hasattr(handles, "settings") else handles._template.settings
+    return handles.settings if hasattr(handles, "settings") else handles._keyspace.template.settings
 
 
 def test_copies_share_the_command_of_their_key_as_functions_do():
@@ -210,10 +210,10 @@ def test_a_hundred_copies_are_one_command_and_go_when_nobody_has_them():
     copies = [cloudpickle.loads(sent) for _ in range(100)]
     handle = copies[0].resilience
     assert {handle} == {each.resilience for each in copies}
-    assert 100 == len(handle.functions)
+    assert 100 == len(handle._internals.functions)
     del copies
     gc.collect()
-    assert [] == handle.functions
+    assert [] == handle._internals.functions
 
 
 def test_a_copy_beside_a_command_of_other_settings_has_its_own():

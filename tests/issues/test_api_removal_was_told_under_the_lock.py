@@ -14,9 +14,9 @@ def test_no_listener_is_called_under_the_registrys_lock(registry):
 
     def listener(event):
         def other():
-            free.append(registry.lock.acquire(timeout=1.0))
+            free.append(registry._table.lock.acquire(timeout=1.0))
             if free[-1]:
-                registry.lock.release()
+                registry._table.lock.release()
 
         heard.append(type(event))
         thread = threading.Thread(target=other)

@@ -3,19 +3,19 @@
 import threading
 
 from resilience import command
-from resilience.commands.command import Command
+from resilience.commands.internals import CommandInternals
 
 
 def test_a_command_takes_note_of_its_functions_under_the_registrys_lock(registry, monkeypatch):
-    plain, taken = Command.guards, []
+    plain, taken = CommandInternals.guards, []
 
     def guards(self, *args):
-        other = threading.Thread(target=lambda: taken.append(registry.lock.acquire(blocking=False)))
+        other = threading.Thread(target=lambda: taken.append(registry._table.lock.acquire(blocking=False)))
         other.start()
         other.join()
         plain(self, *args)
 
-    monkeypatch.setattr(Command, "guards", guards)
+    monkeypatch.setattr(CommandInternals, "guards", guards)
     command(key="k", registry=registry, timeout=None)(len)
 
     assert [False] == taken
@@ -35,5 +35,5 @@ def test_threads_that_decorate_at_once_share_one_command(registry):
         thread.join()
 
     assert 20 == len(registry)
-    assert all(8 == len(handle.functions) for handle in registry)
+    assert all(8 == len(handle._internals.functions) for handle in registry)
     assert {id(handle) for handle in registry} == {id(each.resilience) for each in made}

@@ -123,7 +123,7 @@ def test_pyresilience_an_abandoned_worker_is_not_interrupted_nor_is_its_next_job
 @pytest.mark.parametrize("size", [1, os.cpu_count() or 1, min(32, (os.cpu_count() or 1) + 4), 10, 40])
 def test_pyresilience_a_pool_of_any_size_is_the_pool_that_was_asked_for(size):
     registry = Registry()
-    pools = {group: registry.pool(group, ThreadPool(size=size)) for group in ("a", "b")}
+    pools = {group: registry._table.pool(group, ThreadPool(size=size)) for group in ("a", "b")}
 
     assert pools["a"] is not pools["b"]
     assert [size, size] == [pool.size for pool in pools.values()]

@@ -78,7 +78,7 @@ def test_every_kind_of_error_counts_and_what_is_none_does_not(registry, clock):
     def call():
         return 1
 
-    recorder = registry["k"].recorder
+    recorder = registry["k"]._runtime.recorder
     snapshot = registry["k"].snapshot()
     for name in snapshot.counts:
         recorder.count((list(snapshot.counts).index(name),), clock(), 3)

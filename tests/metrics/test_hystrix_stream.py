@@ -226,7 +226,7 @@ def test_every_percentile_stands_under_its_own_name(registry, clock):
     """A thousand calls from 1 ms to 59 s, each longer than the one before; percentiles are within 1 %, and rounded down."""
     call = command(key="k", registry=registry, timeout=None, breaker=None)(len)
     for n in range(1, 1001):
-        call.resilience.recorder.success(clock() - 3 ** (n / 100) / 1000, clock())
+        call.resilience._runtime.recorder.success(clock() - 3 ** (n / 100) / 1000, clock())
     (message,) = messages(registry)
 
     for told in (message["latencyExecute"], message["latencyTotal"]):

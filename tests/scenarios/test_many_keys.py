@@ -137,7 +137,7 @@ def test_a_command_is_freed_when_it_goes_without_waiting_for_the_collector():
     gc.disable()
     try:
         _use(get, "a")
-        command_of_a, wrapper_of_a = weakref.ref(registry["a"]), weakref.ref(get.resilience.table["a"].call)
+        command_of_a, wrapper_of_a = weakref.ref(registry["a"]), weakref.ref(get.resilience._keyspace.table["a"].call)
         _use(get, "b")
         assert (None, None) == (command_of_a(), wrapper_of_a())
     finally:

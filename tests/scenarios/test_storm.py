@@ -74,7 +74,7 @@ def outcome(dice, item):
 
 
 def assert_each_counted_once(handle, calls):
-    counts, _ = handle.recorder.totals()
+    counts, _ = handle._runtime.recorder.totals()
     counts = dict(zip(Event, counts, strict=False))
     assert calls + counts[Event.RETRY] == sum(counts[event] for event in ENDS), counts
 

@@ -9,7 +9,7 @@ THREADS, CALLS = 6, 400
 
 
 def check(handle, answers, calls):
-    totals = dict(zip(handle.snapshot().counts, handle.recorder.totals()[0], strict=True))
+    totals = dict(zip(handle.snapshot().counts, handle._runtime.recorder.totals()[0], strict=True))
     assert calls == sum(answers.values())
     assert answers["ok"] == totals["success"]
     assert answers["fallback"] == totals["fallback_success"]
@@ -121,7 +121,7 @@ def test_tasks_of_which_some_are_cancelled_and_an_operator(registry):
             assert 0 == call.resilience.snapshot().in_flight
 
     asyncio.run(main())
-    totals = dict(zip(call.resilience.snapshot().counts, call.resilience.recorder.totals()[0], strict=True))
+    totals = dict(zip(call.resilience.snapshot().counts, call.resilience._runtime.recorder.totals()[0], strict=True))
     assert (answers["ok"], answers["bad"], answers["fallback"]) == (
         totals["success"], totals["bad_request"], totals["fallback_success"])
     assert answers["cancelled"] == totals["cancelled"]

@@ -308,7 +308,7 @@ def test_nothing_leaks_from_one_random_test_into_the_next(registry):
             seen.append((each.resilience.settings, snapshot.state, snapshot.requests, snapshot.in_flight))
         assert pristine == seen
         assert {f"c{n}" for n in range(4)} == {handle.key for handle in registry}
-        assert {} == registry._emitter.listeners
+        assert {} == registry._table.emitter.listeners
 
 
 def test_calls_of_other_threads_meanwhile_lose_no_permit(registry):

@@ -102,7 +102,7 @@ def test_a_question_that_can_have_no_answer_is_refused(events, kind, fields, mes
 
 def test_every_type_of_event_is_recorded(events, registry):
     kinds = [value for name, value in vars(core_events).items() if hasattr(value, "__attrs_attrs__")]
-    assert set(kinds) <= set(registry._emitter.listeners)
+    assert set(kinds) <= set(registry._table.emitter.listeners)
 
 
 def test_events_of_many_threads_are_all_there(events, registry):

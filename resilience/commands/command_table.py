@@ -1,0 +1,250 @@
+"""CommandTable: the commands and pools of one registry, behind it.
+
+Users hold a Registry, which shows what the reference documents and no more. Decorators,
+configuration files, pickling and the testing kit work on its table, which table_of()
+gives them.
+
+Reading takes no lock; iterating goes over a copy, which a dict makes in one step.
+Where functions have a callable for a key, who iterates takes the lock for a moment, to let
+the keys go that have been idle (commands.keyspace).
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from ..core.events import CommandAdded, CommandRemoved
+from ..core.thread_pool import ThreadPool
+from ..drivers.workers import WorkerPool
+from ..engine.emitter import Emitter
+from ..engine.registry_services import RegistryServices
+from ..errors import ConfigError
+from ..metrics.batch_statistics import BatchStatistics
+from .command import Command, internals_of
+from .derived_keys import DerivedKeys
+from .keyspace import Keyspace
+
+
+class CommandTable:
+    """What stands behind one registry. Every method may be called from any thread.
+
+    Attributes:
+        services: What the registry lends its commands.
+        commands: All of them, by key; changes under the lock.
+        keyspaces: The functions with a callable for a key that have commands here; changes under the lock.
+        declared: Called after each decoration with the command and the names of the settings that it said anew,
+            outside the lock and before the command is announced; None: nobody wants to know.
+        cleanups: Called on the worker thread after each isolated call.
+    """
+
+    def __init__(self, clock: Callable[[], float], random: Callable[[], float]) -> None:
+        self.services = RegistryServices(clock, random, Emitter(), threading.RLock())
+        self.commands: dict[str, Command] = {}
+        self.keyspaces: OrderedDict[Keyspace, None] = OrderedDict()
+        self.declared: Callable[[Command, Collection[str]], None] | None = None
+        self.cleanups: list[Callable[[], object]] = []
+        self._pools: dict[str, WorkerPool] = {}
+        self._pool_settings: dict[str, ThreadPool] = {}
+        self._is_closed = False
+        self._collapses: weakref.WeakValueDictionary[str, BatchStatistics] = weakref.WeakValueDictionary()
+        self._derived = DerivedKeys()
+        self._saved: tuple[dict[str, Mapping[str, Any]], float, float] = ({}, 0.0, 0.0)  # see restore()
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Held while commands are declared and configured; never while calls run or listeners listen."""
+        return self.services.lock
+
+    @property
+    def emitter(self) -> Emitter:
+        """Tells listeners."""
+        return self.services.emitter
+
+    # -- commands
+
+    def remove(self, key: str) -> bool:
+        """See Registry.remove()."""
+        with self.lock:
+            command = self.commands.get(key)
+            if command is not None:
+                self.drop(command)
+                for keyspace in tuple(self.keyspaces):
+                    keyspace.forget(command)
+        if command is None:
+            return False
+        self.removed([command])
+        return True
+
+    def command(self, key: str, group: str, template: str | None = None, derived_from: str | None = None) -> Command:
+        """A command with this key that is not in the table yet; see add()."""
+        return Command(key, group, self.services, template, derived_from)
+
+    def derive_key(self, name: str) -> str:
+        """A key that no command has, for a function of this *name* that nobody named. The caller holds the lock."""
+        while (key := self._derived.take(name)) in self.commands:  # somebody gave one that looks like ours
+            continue
+        return key
+
+    def drop(self, command: Command) -> None:
+        """Take a command out of the table. The caller holds the lock."""
+        del self.commands[command.key]
+        derived_from = internals_of(command).derived_from
+        if derived_from is not None:
+            self._derived.give_back(derived_from, command.key)
+
+    def add(self, command: Command) -> None:
+        """Enter a new command. The caller holds the lock; see announce()."""
+        self.commands[command.key] = command
+
+    def dismiss(self, command: Command, call: Callable[..., Any]) -> bool:
+        """Forget a command unless functions other than *call* share it; whether that was so. The caller holds the lock.
+
+        See removed(), which is to follow.
+        """
+        internals_of(command).remove_function(call)
+        if self.commands.get(command.key) is not command or internals_of(command).functions:
+            return False
+        self.drop(command)
+        return True
+
+    def removed(self, commands: list[Command]) -> None:
+        """Tell listeners that these were forgotten; outside the lock."""
+        for command in commands:
+            self.emitter.emit(CommandRemoved(command.key, command.group, self.services.clock()))
+
+    def sweep(self) -> None:
+        """Let go of idle keys, and of commands that nobody named and whose functions are gone.
+
+        Not if the reader is at work under the lock, for listeners hear of it.
+        """
+        departed = self.services.departed
+        if not (self.keyspaces or departed) or self._is_locked_here():
+            return
+        gone: list[Command] = []
+        try:
+            with self.lock:
+                while departed:
+                    command = self.commands.get(departed.popleft())
+                    if command is not None and _is_abandoned(command):
+                        self.drop(command)
+                        gone.append(command)
+                for keyspace in tuple(self.keyspaces):
+                    keyspace.sweep(self.services.clock(), gone)
+        finally:
+            self.removed(gone)
+
+    def _is_locked_here(self) -> bool:
+        """Whether this very thread holds the lock: a Condition says so by raising, if it is to wake somebody."""
+        try:
+            threading.Condition(self.lock).notify(0)
+        except RuntimeError:
+            return False
+        return True
+
+    def announce(self, command: Command) -> None:
+        """Restore a new command, and tell listeners of it; outside the lock."""
+        self._recall(command)
+        self.emitter.emit(CommandAdded(command.key, command.group, self.services.clock()))
+
+    def restore(self, saved: Mapping[str, Mapping[str, Any]], elapsed: float) -> None:
+        """See Registry.restore()."""
+        with self.lock:
+            self._saved = (dict(saved), elapsed, self.services.clock())
+        self.sweep()
+        for command in self.commands.copy().values():
+            self._recall(command)
+
+    def _recall(self, command: Command) -> None:
+        saved, elapsed, at = self._saved
+        if command.key in saved and command.settings.breaker is not None:
+            command.restore(saved.pop(command.key), elapsed=elapsed + self.services.clock() - at)
+
+    # -- pools and collapsers
+
+    def pool(self, group: str, settings: ThreadPool | None, key: str | None = None) -> WorkerPool:
+        """The threads of a group: shared as *settings* say, else brought by its commands.
+
+        Args:
+            group: The group.
+            settings: What a function of it says; None: nothing.
+            key: The command of the function.
+
+        Raises:
+            ConfigError: Another command of the group says otherwise.
+        """
+        with self.lock:
+            self.check_pool(group, settings, key)
+            pool, known = self._pools.get(group), self._pool_settings.get(group)
+            if settings is not None:
+                self._pool_settings[group] = settings
+                if pool is not None and not pool.is_shared:
+                    pool = None  # nobody has it any more
+                elif pool is not None and settings != known:
+                    pool.configure(settings.size, settings.max_queue)
+            if pool is None:
+                size, queue = (None, 0) if settings is None else (settings.size, settings.max_queue)
+                pool = self._pools[group] = WorkerPool(group, size=size, max_queue=queue, cleanups=self.cleanups)
+                if self._is_closed:
+                    pool.close()
+            return pool
+
+    def check_pool(self, group: str, settings: ThreadPool | None, key: str | None = None) -> None:
+        """Raise ConfigError if *settings* contradict what another command than *key* says of the group's pool.
+
+        That of a command which is defined anew, or was the only one, may change.
+        """
+        known = self._pool_settings.get(group)
+        if settings in (None, known) or group not in self._pools:
+            return
+        mates = [each for each in self.commands.copy().values() if each.group == group]
+        if any(each.pool is not None for each in mates) if known is None else \
+                any(each.key != key and each.settings.pool is not None for each in mates):
+            raise ConfigError(f"pool: group {group!r} has {known or 'a pool of default size'} already, "
+                              f"which {settings} contradicts", "pool")
+
+    def pools(self) -> dict[str, WorkerPool]:
+        """Those there are, by group."""
+        return dict(self._pools)
+
+    def collapsers(self) -> dict[str, BatchStatistics]:
+        """The statistics of collapsed functions that are still there, by name."""
+        with self.lock:
+            return dict(self._collapses)
+
+    def add_collapses(self, collapses: BatchStatistics) -> None:
+        """Show the statistics of a collapsed function, for as long as it is there."""
+        with self.lock:
+            self._collapses[collapses.name] = collapses
+
+    # -- the end, and a new beginning
+
+    def close(self) -> None:
+        """See Registry.close()."""
+        with self.lock:
+            self._is_closed = True
+            for pool in self._pools.values():
+                pool.close()
+
+    def renew(self) -> None:
+        """Start over in a forked child: fresh locks, pools and statistics."""
+        self.services.lock = threading.RLock()
+        self.emitter.renew()
+        for pool in self._pools.values():
+            pool.renew()
+        self.services.active_until.clear()
+        for budget in self.services.budgets.values():
+            budget.renew(self.services.clock())
+        for keyspace in tuple(self.keyspaces):
+            keyspace.renew()
+        for command in self.commands.copy().values():
+            internals_of(command).renew()
+
+
+def _is_abandoned(command: Command) -> bool:
+    """Whether nobody named it, and its functions are gone."""
+    internals = internals_of(command)
+    return internals.derived_from is not None and not internals.functions

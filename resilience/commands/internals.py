@@ -1,0 +1,303 @@
+"""CommandInternals: the settings, functions and machines of one command, behind its handle.
+
+Users hold a handle (commands.command), which shows what the reference documents and no
+more. The registry, the decorators, configuration files and the testing kit work on
+what stands behind it, which internals_of() gives them.
+
+The handle knows the internals, and not the other way round: else a command would be in
+a cycle, and outlive its eviction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import weakref
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Any, Final
+
+from ..core.checks import by_identity, nearest
+from ..core.events import CommandConfigured, State, StateChanged, Trigger
+from ..core.outcome import Event
+from ..core.reasons import FAILED
+from ..drivers.workers import WorkerPool
+from ..engine.call_accounting import CallAccounting
+from ..engine.command_runtime import CommandRuntime
+from ..engine.kit import Afterwards, Kit
+from ..engine.registry_services import FunctionRef, RegistryServices
+from ..errors import ConfigError
+from ..policies.order import kit_named, kits, setting_kits
+from ..policies.settings import Settings, live_settings
+from ..policies.shadow import Shadow
+
+_TRANSITIONS_KEPT: Final = 5
+_logger: Final = logging.getLogger("resilience")
+_BLAMING: Final = (*FAILED, Trigger.PROBE_FAILED)  # triggers that a failed call pulls
+_COLLAPSED: Final = (int(Event.COLLAPSED),)
+
+
+@functools.lru_cache(maxsize=256)
+def _shared(names: frozenset[str]) -> frozenset[str]:
+    """One set for all commands that say the same; each takes 728 bytes."""
+    return names
+
+
+def _policies(settings: Settings) -> dict[Kit, Any]:
+    """What the *settings* mean, by kit."""
+    return {kit: kit.meant(getattr(settings, kit.name)) for kit in setting_kits()}
+
+
+class _TransitionListener:
+    """Hears of the circuit, and tells the command, which it knows weakly: the circuit is a part of it."""
+
+    __slots__ = ("_internals",)
+
+    def __init__(self, internals: CommandInternals) -> None:
+        self._internals = weakref.ref(internals)
+
+    def __call__(self, event: StateChanged) -> None:
+        internals = self._internals()
+        if internals is not None:
+            internals.record_transition(event)
+
+
+class CommandInternals:
+    """What stands behind one handle. Every method may be called from any thread.
+
+    Attributes:
+        runtime: The machines.
+        template: The name of the function that it is one of many commands of; None: it is the only one.
+        derived_from: The name of its function, if its key was derived from that; it goes when the function does, then.
+        settings: What is in force.
+        declared: What its functions said.
+        stated: The settings that a function has said something about.
+        transitions: The circuit's last changes, oldest first.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_cannot",
+        "_functions",
+        "declared",
+        "derived_from",
+        "runtime",
+        "settings",
+        "stated",
+        "template",
+        "transitions",
+    )
+
+    def __init__(self, key: str, group: str, services: RegistryServices, template: str | None,
+                 derived_from: str | None) -> None:
+        self.template, self.derived_from = template, derived_from
+        self.settings = self.declared = Settings()
+        self.stated: frozenset[str] = frozenset()
+        self.runtime = CommandRuntime(key, group, services, kits(), _TransitionListener(self))
+        self.transitions: tuple[StateChanged, ...] = ()
+        self._functions: list[FunctionRef] = []
+        self._cannot: Mapping[str, str] = {}  # settings that cannot be in force for some function of ours, and why
+
+    # -- look
+
+    @property
+    def key(self) -> str:
+        """The command's."""
+        return self.runtime.key
+
+    @property
+    def services(self) -> RegistryServices:
+        """What its registry lends it."""
+        return self.runtime.services
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a file may call it: its key, after the name of the function that it is one of many commands of."""
+        return (self.key,) if self.template is None else (self.template, self.key)
+
+    @property
+    def state(self) -> State:
+        """What its circuit does with calls now; "disabled" without a breaker."""
+        return State.DISABLED if self.runtime.circuit is None else self.runtime.circuit.state
+
+    @property
+    def pool(self) -> WorkerPool | None:
+        """The threads its isolated calls run on."""
+        return None if self.runtime.isolation is None else self.runtime.isolation.pool
+
+    @property
+    def needed_until(self) -> float:
+        """Until when its circuit knows something that a new one would not; never (-inf) while it is closed."""
+        if self.state in (State.OPEN, State.HALF_OPEN):
+            assert self.runtime.circuit is not None
+            return self.runtime.circuit.term.until
+        return inf if self.state in (State.FORCED_OPEN, State.FORCED_CLOSED) else -inf
+
+    # -- change
+
+    def configure(self, **changes: Any) -> None:
+        """See Command.configure()."""
+        with self.services.lock:  # two changes at once: the later one adds to the earlier
+            self.check(changes)
+            if "shadow" in changes:
+                changes["shadow"] = Shadow(changes["shadow"]).shadow
+            settings = self.settings.changed(**changes)
+            changed = tuple(name for name in changes if getattr(settings, name) != getattr(self.settings, name))
+            afterwards = self.apply(settings)
+        self.finish(afterwards)
+        if changed:
+            self.services.emitter.emit(CommandConfigured(self.key, self.runtime.group, changed, self.runtime.clock()))
+
+    def check(self, changes: Mapping[str, Any]) -> None:
+        """Raise ConfigError if configure() would."""
+        live = live_settings()
+        for name in changes:
+            if name not in live:
+                near = nearest(name, live)
+                hint = f"; did you mean {near}?" if near else ""
+                raise ConfigError(f"{name} cannot be changed on a live command; {', '.join(live)} can{hint}", name)
+        for name, value in changes.items():
+            self.check_setting(name, value)
+
+    def check_setting(self, name: str, value: Any) -> None:
+        """Raise ConfigError if *value* cannot be in force for the setting *name*."""
+        kit = kit_named(name)
+        if kit is None:
+            Shadow(value)
+            return
+        policy = kit.meant(value)
+        if value is not None and name in self._cannot:
+            raise ConfigError(f"{self.names[0]}: {self._cannot[name]}", name)
+        if kit.always:
+            can_move = name == "timeout" and self.runtime.reserve is not None  # to threads, where one can reach it
+            missing = name not in self.stated and name not in self._cannot and not can_move
+        else:
+            missing = self.runtime.of(kit) is None or (not kit.can_be_off and getattr(self.settings, name) is None)
+        if missing:
+            raise ConfigError(f"{self.names[0]} has no {kit.noun or name} to configure", name)
+        if policy is None and not kit.can_be_off:
+            raise ConfigError(f"{name} cannot be switched off on a live command; it must be of type "
+                              f"{kit.policy.__name__}", name)
+        known = getattr(self.settings, name)
+        for field in kit.kept:
+            if by_identity(getattr(policy, field)) != by_identity(getattr(known, field)):
+                raise ConfigError(f"{self.names[0]}: {field}= of a {kit.noun or name} cannot be changed on a live "
+                                  f"command; attrs.evolve() of settings.{name} keeps it", name)
+
+    def forget(self) -> None:
+        """Leave behind what reset() keeps: what limits have learnt and booked, kept answers, the last transitions."""
+        self.runtime.forget()
+        self.transitions = ()
+
+    # -- for the registry and the decorators
+
+    def conflict(self, wanted: Settings, stated: frozenset[str]) -> str | None:
+        """The first setting of *wanted*, among those *stated*, that contradicts what another function said.
+
+        What configure() has changed since is no contradiction.
+        """
+        both = sorted(stated & self.stated)
+        return next((name for name in both if getattr(wanted, name) != getattr(self.declared, name)), None)
+
+    def adopt(self, wanted: Settings, stated: frozenset[str],
+              pool: Callable[[], WorkerPool] | None) -> tuple[list[Afterwards], tuple[str, ...]]:
+        """Bring what *wanted* newly states into force; *pool* lends threads if the function needs them.
+
+        The caller holds the registry's lock, and passes the first to finish() when it does no more.
+
+        Returns:
+            What is to be done then, and the names of the settings that are new.
+        """
+        known, declared = self.stated, self.declared
+        news: dict[str, Any] = {name: getattr(wanted, name) for name in stated
+                if name not in known or getattr(wanted, name) != getattr(declared, name)}
+        same = self.settings is declared
+        always: dict[str, Any] = {
+            "isolation": "thread" if "thread" in (declared.isolation, wanted.isolation) else "semaphore",
+            "has_fallback": declared.has_fallback or wanted.has_fallback,
+            "fallback_max_concurrent": (wanted if wanted.has_fallback else declared).fallback_max_concurrent,
+        }
+        self.declared = declared.changed(**news, **always)
+        merged = self.declared if same else self.settings.changed(**news, **always)
+        self.stated = _shared(known | stated)
+        return self.apply(merged, pool), tuple(news)
+
+    def collapsed(self, calls: int) -> None:
+        """Count single *calls* that are one call of its function now."""
+        self.runtime.recorder.count(_COLLAPSED, self.runtime.clock(), calls)
+
+    def accounting(self, **of_function: Any) -> CallAccounting:
+        """Accounts for a new function of this command."""
+        return CallAccounting(key=self.key, group=self.runtime.group, clock=self.runtime.clock,
+                              recorder=self.runtime.recorder, emitter=self.services.emitter,
+                              failures=self.runtime.failures, **of_function)
+
+    def guards(self, function: Callable[..., Any], cannot: Mapping[str, str]) -> None:
+        """Take note of a wrapper; *cannot* names the settings that cannot be in force for it, each with the reason."""
+        alive = [each for each in self._functions if each() is not None]
+        self._functions = [*alive, FunctionRef(function, self.services.depart, self.key)]
+        self._cannot = {**cannot, **self._cannot}
+
+    def remove_function(self, function: Callable[..., Any]) -> None:
+        """A wrapper is not to be called any more, though somebody may hold it, such as a traceback."""
+        self._functions = [each for each in self._functions if each() not in (None, function)]
+
+    @property
+    def functions(self) -> list[Callable[..., Any]]:
+        """The wrappers, of those still alive, that share this command."""
+        return [function for each in self._functions if (function := each()) is not None]
+
+    def renew(self) -> None:
+        """Start over in a forked child: fresh locks and statistics, no calls in flight."""
+        self.runtime.renew(self.runtime.clock())
+        for function in self.functions:
+            function.__resilience_guard__.accounting.renew()  # type: ignore[attr-defined]
+
+    def switch(self, trigger: Trigger | None) -> None:
+        """Steer the circuit, if there is a *trigger*; see steer()."""
+        if trigger is not None:
+            self.steer(trigger)
+
+    def finish(self, afterwards: list[Afterwards]) -> None:
+        """Do what adopt() found is to be done outside of the registry's lock: listeners hear of it."""
+        for after in afterwards:
+            after()
+
+    def apply(self, settings: Settings, pool: Callable[[], WorkerPool] | None = None) -> list[Afterwards]:
+        """Bring *settings* into force. The caller holds the registry's lock, and passes what it returns to finish()."""
+        declared = self.declared
+        if self.runtime.reserve is not None:  # a timeout that no function declares needs threads
+            moved = settings.timeout is not None and settings.timeout != declared.timeout
+            settings = settings.changed(isolation="thread" if moved else declared.isolation)
+        old, self.settings = self.settings, settings
+        return self.runtime.apply(_policies(settings), _policies(old), settings, pool)
+
+    def steer(self, trigger: Trigger) -> None:
+        """Pull a *trigger* of the circuit; outside the registry's lock, for listeners hear of it.
+
+        Raises:
+            ConfigError: The command has no breaker.
+        """
+        if self.runtime.circuit is None:
+            raise ConfigError(f"{self.key} has no breaker to steer", "breaker")
+        self.runtime.circuit.steer(trigger, self.runtime.clock())
+
+    def record_transition(self, event: StateChanged) -> None:
+        """The circuit has changed its state: log it, keep it, and tell listeners."""
+        self._log(event)
+        latest = sorted((*self.transitions, event), key=lambda each: each.term)  # arrival is not order
+        self.transitions = tuple(latest[-_TRANSITIONS_KEPT:])
+        self.services.emitter.emit(event)
+
+    def _log(self, event: StateChanged) -> None:
+        """One line per change; the refusals that follow log nothing."""
+        level = logging.WARNING if event.new in (State.OPEN, State.FORCED_OPEN) else logging.INFO
+        if not _logger.isEnabledFor(level):
+            return
+        failure = event.last_failure if event.trigger in _BLAMING else None
+        last = "" if failure is None else f"; the last failure was {failure}"
+        shadow = "; in shadow mode no call is refused" if "breaker" in self.settings.shadow else ""
+        with contextlib.suppress(Exception):  # of a logging handler or filter
+            _logger.log(level, "%r: the circuit went from %s to %s: %s%s%s", self.key, event.old, event.new,
+                        event.reason, last, shadow, extra={"circuit": self.key})

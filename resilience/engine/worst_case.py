@@ -1,0 +1,51 @@
+"""WorstCase: how long one call may keep its caller, and how often it may reach the target, as its settings give it.
+
+Each kit says what its policy makes of the worst case of all that stands below it; explain() asks them, innermost
+first. It is a bound, not a forecast: budgets, circuits and a caller's own deadline only make it less.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+import attrs
+
+
+@attrs.frozen
+class WorstCase:
+    """The worst case of one call.
+
+    Attributes:
+        seconds: The longest time that the caller waits; infinite if nothing bounds it.
+        attempts: How often the function is called at most.
+        unbounded: Why nothing bounds the time; empty if something does.
+        besides: What takes time of its own that nothing bounds, such as a fallback.
+    """
+
+    seconds: float = inf
+    attempts: int = 1
+    unbounded: str = "no timeout"
+    besides: tuple[str, ...] = ()
+
+    def bounded(self, seconds: float) -> WorstCase:
+        """The same if somebody gives up after so many *seconds*."""
+        return attrs.evolve(self, seconds=min(self.seconds, seconds), unbounded="")
+
+    def after(self, seconds: float) -> WorstCase:
+        """The same if the call may wait for so many *seconds* first."""
+        return attrs.evolve(self, seconds=self.seconds + seconds)
+
+    def repeated(self, times: int, pauses: float = 0.0, time_limit: float = inf) -> WorstCase:
+        """The same if it is done so many *times*, with *pauses* in between, the last one begun within *time_limit*."""
+        further = (times - 1) * self.seconds + pauses if times > 1 else 0.0
+        return attrs.evolve(self, seconds=self.seconds + min(further, time_limit), attempts=self.attempts * times)
+
+    def raced(self, attempts: int) -> WorstCase:
+        """The same if so many *attempts* may run at once."""
+        return attrs.evolve(self, attempts=self.attempts * attempts)
+
+    def __str__(self) -> str:
+        time = f"unbounded: {self.unbounded or 'a wait without an end'}" if self.seconds == inf \
+            else f"{self.seconds:.4g} s"
+        besides = "".join(f", and {each}" for each in self.besides)
+        return f"at worst {time}{besides}; {self.attempts} attempt{'' if self.attempts == 1 else 's'}"
