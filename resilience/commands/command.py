@@ -252,8 +252,8 @@ class Command:
         """Change settings while calls go on; statistics and state stay. All of them, or none.
 
         Args:
-            **changes: Any of ``timeout`` (seconds or None), ``max_concurrent`` (or None), ``breaker`` (a
-                CircuitBreaker; None disables it), ``throttle``, ``rate_limit``, ``adaptive_limit``, ``retry``,
+            **changes: Any of ``timeout`` (seconds or None), ``max_concurrent`` (a number, a
+                Bulkhead or None), ``breaker`` (a CircuitBreaker; None disables it), ``throttle``, ``rate_limit``, ``adaptive_limit``, ``retry``,
                 ``cache`` (but for its ``by``), ``chaos`` and ``shadow`` (names of gates, True or False). Calls under
                 way keep their timeout.
 
@@ -261,6 +261,7 @@ class Command:
             ConfigError: A value is out of range, or the command has no such policy to change.
         """
         with self._services.lock:  # two changes at once: the later one adds to the earlier
+            changes = {name: self._meant(name, value) for name, value in changes.items()}
             self.check(changes)
             if "shadow" in changes:
                 changes["shadow"] = Shadow(changes["shadow"]).shadow
@@ -282,6 +283,10 @@ class Command:
         for name, value in changes.items():
             self._check_live(name, value)
 
+    def _meant(self, name: str, value: Any) -> Any:
+        kit = kit_named(name)
+        return value if kit is None else kit.over(getattr(self._settings, name), value)
+
     def _check_live(self, name: str, value: Any) -> None:
         kit = kit_named(name)
         if kit is None:
@@ -300,6 +305,9 @@ class Command:
         if policy is None and not kit.can_be_off:
             raise ConfigError(f"{name} cannot be switched off on a live command; it must be of type "
                               f"{kit.policy.__name__}", name)
+        why = None if kit.cannot_change is None or policy is None else kit.cannot_change(self._runtime.of(kit), policy)
+        if why is not None:
+            raise ConfigError(f"{self.names[0]}: {why}", name)
         known = getattr(self._settings, name)
         for field in kit.kept:
             if by_identity(getattr(policy, field)) != by_identity(getattr(known, field)):

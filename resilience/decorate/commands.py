@@ -39,7 +39,8 @@ def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
         group: Shares a dashboard section and a thread pool. Default: the module.
         timeout: Seconds; None: no timeout. Default 1.0, but none where none can reach the call: a plain function
             in semaphore isolation, a generator. For an async generator it bounds the wait for each item.
-        max_concurrent: Calls at once; None: no limit. Default 10, or none with an adaptive limit.
+        max_concurrent: Calls at once, or a Bulkhead, which may let further ones wait; None: no limit. Default 10, or
+            none with an adaptive limit.
         max_keys: With a callable key: commands at once; one more takes the place of the one that was not called for
             longest, or shares an overflow command if all are in use. Default 1000.
         idle: With a callable key: seconds without a call after which a command goes. Default 300.
