@@ -84,11 +84,10 @@ class QueuedSlots(Slots):
     def reconfigure(self, config: Bulkhead, now: float) -> None:
         """Change the limit, the longest wait and the length of the queue, for those who wait too."""
         self._config = config
-        woken = self.queue.configure(config.max_queue if config.max_wait else 0, config.max_wait)
         self.configure(config)
-        for ticket in woken:
+        self.hand_on(now)  # before anybody has to leave: there may be room for him now
+        for ticket in self.queue.configure(config.max_queue if config.max_wait else 0, config.max_wait):
             self.queue.wake(ticket)
-        self.hand_on(now)
 
     def renew(self) -> None:
         """Start over in a forked child, where none of the other threads' calls goes on, and nobody waits."""
