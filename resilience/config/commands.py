@@ -116,8 +116,9 @@ def _settings(kits: tuple[Kit, ...]) -> Mapping[str, Setting]:
             found[kit.name] = Setting(kit.name, None, kit.policy, known, optional=True)
         else:
             plain = known[kit.principal]
-            table = (kit.policy, known) if len(known) > 1 else (None, {})
-            found[kit.name] = Setting(kit.name, plain, *table, without_none(plain.type)[1], kit)
+            has_table = len(known) > 1
+            found[kit.name] = Setting(kit.name, plain, kit.policy if has_table else None, known if has_table else {},
+                                      without_none(plain.type)[1], kit)
     plain = _expressible(Shadow)["shadow"]
     found["shadow"] = Setting("shadow", plain, None, {}, without_none(plain.type)[1])
     return {name: found[name] for name in (*(field.name for field in attrs.fields(Settings)), *found) if name in found}

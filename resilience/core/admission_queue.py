@@ -21,9 +21,9 @@ A bulkhead's queue goes in turn instead: one level, the oldest first, and nobody
 Nothing is locked. A ticket is decided once, by whoever takes out its ``_open``
 mark, which is one instruction: the one who grants it, the one who evicts it, or
 its owner who withdraws it. Whoever grants it puts the permit into its taken with the next
-instruction, between which and the first no other thread runs and no signal handler (core.bulkhead): an owner who
-withdraws too late finds the permit there. Then it is taken out of its line, at the same cost wherever it stood: a line is
-an ordered dict, whose keys are compared by identity.
+instruction. Between the two no other thread runs and no signal handler (core.bulkhead),
+so that an owner who withdraws too late finds the permit there. Then it is taken out
+of its line, at the same cost wherever it stood: a line is an ordered dict, whose keys are compared by identity.
 
 The owner of a ticket makes it *before* it is queued and withdraws it in a
 ``finally``: whatever interrupts him, in between or while he waits, a permit
@@ -132,9 +132,10 @@ class AdmissionQueue:
         changed = self.in_turn and wait_s != self.wait_s
         self.size, self.wait_s = size, wait_s
         woken: list[Ticket] = []
-        for ticket in [ticket for line in self._lines.values() for ticket in line] if changed else ():
-            ticket.until = ticket.since + wait_s
-            woken.append(ticket)
+        if changed:
+            woken += [ticket for line in self._lines.values() for ticket in line]
+        for each in woken:
+            each.until = each.since + wait_s
         for level in range(LEVELS - 1, -1, -1):
             while len(self.crowd) > size and (ticket := self._end_of(level, newest=True)) is not None:
                 if self.close(ticket):

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 import attrs
 
@@ -69,8 +69,7 @@ class Slots:
         crowd: As long as the number of callers that wait for a token; nobody ever does here (core.queued_slots).
     """
 
-    crowd: ClassVar[Sequence[None]] = ()
-    __slots__ = ("_key", "_limit", "_lock", "_size", "least_free", "owed", "shadow", "tokens")
+    __slots__ = ("_key", "_limit", "_lock", "_size", "crowd", "least_free", "owed", "shadow", "tokens")
     _size: int  # tokens there are, but the owed
     least_free: int
     owed: int
@@ -78,6 +77,7 @@ class Slots:
 
     def __init__(self, config: Bulkhead, *, key: str) -> None:
         self._key, self._limit = key, config.max_concurrent
+        self.crowd: Sequence[None] = ()
         self.shadow: Callable[[], object] | None = None
         self.renew()
 

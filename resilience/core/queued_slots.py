@@ -10,7 +10,6 @@ In shadow mode nobody waits: a call that finds no token is counted, and runs.
 
 from __future__ import annotations
 
-from ..errors import BulkheadFullError
 from .admission_queue import AdmissionQueue, Ticket
 from .bulkhead import Bulkhead, Slots
 
@@ -24,8 +23,7 @@ class QueuedSlots(Slots):
         lets_wait: Whether the wrappers of its functions can wait, which they are compiled for.
     """
 
-    __slots__ = ("_config", "crowd", "lets_wait", "queue")
-    crowd: list[None]
+    __slots__ = ("_config", "lets_wait", "queue")
 
     def __init__(self, config: Bulkhead, *, key: str) -> None:
         self._config = config

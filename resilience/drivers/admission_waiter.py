@@ -35,11 +35,11 @@ class Limiter(Protocol):
 class AdmissionWaiter:
     """Takes permits of one command's limit for one of its functions."""
 
-    __slots__ = ("_key", "_limiter", "_priorities", "clock")
+    __slots__ = ("_clock", "_key", "_limiter", "_priorities")
 
     def __init__(self, limiter: Limiter, *, key: str, clock: Callable[[], float],
                  priorities: Callable[..., int] | None = None) -> None:
-        self._limiter, self._key, self.clock, self._priorities = limiter, key, clock, priorities
+        self._limiter, self._key, self._clock, self._priorities = limiter, key, clock, priorities
 
     def take(self, taken: list[list[None]], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """Take a permit, noted in *taken*; False: there is none, but one may wait.
@@ -56,6 +56,20 @@ class AdmissionWaiter:
             return False
         return True
 
+    def admit(self, taken: list[list[None]], args: tuple[Any, ...], kwargs: Mapping[str, Any], now: float) -> float:
+        """Take a permit, noted in *taken*, or wait for one in the caller's thread.
+
+        Returns:
+            When the caller had it: *now*, unless he had to wait.
+
+        Raises:
+            BulkheadFullError: The queue is full, or none came in time.
+        """
+        if self.take(taken, args, kwargs):
+            return now
+        self.wait(taken, args, kwargs)
+        return self._clock()
+
     def wait(self, taken: list[list[None]], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Wait in the caller's thread for a permit.
 
@@ -65,7 +79,7 @@ class AdmissionWaiter:
         woken = threading.Event()
         ticket = Ticket(taken, self.level(args, kwargs), woken.set)
         try:
-            self._limiter.enqueue(ticket, self.clock())
+            self._limiter.enqueue(ticket, self._clock())
             while ticket.waiting and (left := self._patience(ticket)) > 0:
                 if not woken.wait(left) and waited_in_vain(left, self._patience(ticket)):
                     break
@@ -85,7 +99,7 @@ class AdmissionWaiter:
         woken = asyncio.Event()
         ticket = Ticket(taken, self.level(args, kwargs), lambda: loop.call_soon_threadsafe(woken.set))
         try:
-            self._limiter.enqueue(ticket, self.clock())
+            self._limiter.enqueue(ticket, self._clock())
             while ticket.waiting and (left := self._patience(ticket)) > 0:
                 over: list[None] = []
                 timer = loop.call_later(left, _end, over, woken)
@@ -104,11 +118,11 @@ class AdmissionWaiter:
     def hand_on(self) -> None:
         """A permit has come back: let those who wait have it."""
         if self._limiter.queue.crowd:
-            self._limiter.hand_on(self.clock())
+            self._limiter.hand_on(self._clock())
 
     def _patience(self, ticket: Ticket) -> float:
         """Seconds to wait: until the ticket's time is up, or the caller's deadline."""
-        seconds = ticket.until - self.clock()
+        seconds = ticket.until - self._clock()
         left = shortened(seconds) if in_use else None
         return seconds if left is None else left
 

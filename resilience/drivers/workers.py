@@ -29,8 +29,8 @@ from typing import Any
 
 from ..core.bulkhead import TOKEN, Bulkhead, Slots
 from ..errors import BulkheadFullError, CallTimeoutError, DeadlineExceededError
-from .deadline_context import in_use, shorten, shortened
 from .admission_waiter import AdmissionWaiter
+from .deadline_context import in_use, shorten, shortened
 from .pools import DEFAULT_THREADS, Stand, WorkerPool, cleaned, stands
 from .thread_notes import annotate
 
@@ -228,7 +228,7 @@ class ThreadIsolation:
         self.key, self._slots, self.pool, self.timeout = key, slots, pool, timeout
         self.threads = threads
         self._places = None if pool.is_shared else Slots(Bulkhead(threads), key=key)
-        self._bounds = (slots,) if self._places is None else (slots, self._places)
+        self._bounds: tuple[Slots, ...] = (slots,) if self._places is None else (slots, self._places)
         self.abandoned_jobs: list[None] = []
         self.waiter: AdmissionWaiter | None = None
         pool.join(self)
@@ -268,10 +268,7 @@ class ThreadIsolation:
         bounds, waiter = self._bounds, self.waiter if waits else None
         try:
             if waiter is not None:
-                if not waiter.take(taken, args, kwargs):
-                    waiter.wait(taken, args, kwargs)
-                    now = waiter.clock()
-                bounds = bounds[1:]
+                now, bounds = waiter.admit(taken, args, kwargs, now), bounds[1:]
             for machine in bounds:
                 if machine.owed:
                     machine.collect()

@@ -136,13 +136,13 @@ class Kit:
         in_force: What is in force for functions of a flavour: the policy, or None where it cannot reach them.
         text: What it does to a call, the fast way; None for one that is no gate.
         plain: The same by calling the machine's methods.
-        text_for: Given the policy and the flavour, what it does instead, both ways; returns None: as always.
+        text_for: Given the policy and the flavour, what it does instead, both ways; None: as always.
         start: Makes its machine; given the policy and the CommandRuntime of the command.
         always: The machine is there even without the policy, made from ``absent``.
         absent: See always.
         change: Hands a new value on to the machine; given the machine, the new and the old one, and the CommandRuntime.
-        cannot_change: Why a value cannot be in force for what is compiled already, in words; given the machine and the value;
-            returns None: it can.
+        cannot_change: Why a value cannot be in force for what is compiled already, in words; None: it can. Given the
+            machine and the value.
         forget: Clears what the machine has learnt; given the machine and the time.
         renew: Starts over in a forked child; given the machine and the time.
         install: Binds what the texts use to a function's Site; given the Site, the policy and the machine.
@@ -222,7 +222,7 @@ class Kit:
         return attrs.evolve(known, **{self.principal: setting})
 
     def text_of(self, written_out: bool, policy: Any, flavour: Flavour) -> GateText | None:
-        """What *policy* does to a call of a function of this *flavour*: the text that is written out, or the plain one."""
+        """What *policy* does to a call of such a function: the text that is written out, or the plain one."""
         own = None if self.text_for is None else self.text_for(policy, flavour)
         if own is not None:
             return own
