@@ -151,7 +151,8 @@ class Slots:
 
     def full(self) -> BulkheadFullError:
         """What to raise for a call that gets no token."""
-        return BulkheadFullError(self._key, None, self._limit, 0, self.in_flight, len(self.crowd))
+        in_flight = self._size - len(self.tokens) + self.owed  # without the lock: it may be one out
+        return BulkheadFullError(self._key, None, self._limit, 0, in_flight, len(self.crowd))
 
     def take_anyway(self, taken: list[list[None]]) -> None:
         """Take a token, noted in *taken* as by take(), whether or not there is one left."""

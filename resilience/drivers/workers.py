@@ -141,7 +141,8 @@ class Job:
             self.result = self.error = None  # nobody will ask
             del home.abandoned_jobs[-1]
         self._done.release()
-        home.freed()
+        if home.waiter is not None:  # freed(), without its call
+            home.waiter.hand_on()
         if self._tell is not None:
             self._tell(self)
 
