@@ -127,7 +127,7 @@ class BulkheadFullError(RejectedError):
     if TYPE_CHECKING:
 
         def __init__(self, key: str, retry_after: float | None = None, limit: int | None = None,
-                     abandoned: int = 0, /) -> None: ...
+                     abandoned: int = 0, in_flight: int | None = None, waiting: int = 0, /) -> None: ...
 
     @property
     def limit(self) -> int | None:
@@ -139,12 +139,26 @@ class BulkheadFullError(RejectedError):
         """How many of the slots are held by worker threads whose callers have given up."""
         return self.args[3] if len(self.args) > 3 else 0
 
+    @property
+    def in_flight(self) -> int | None:
+        """How many calls of the command ran when this one was refused; None: not said."""
+        return self.args[4] if len(self.args) > 4 and type(self) is BulkheadFullError else None
+
+    @property
+    def waiting(self) -> int:
+        """How many other calls of the command waited for a slot."""
+        return self.args[5] if len(self.args) > 5 and type(self) is BulkheadFullError else 0
+
     def __str__(self) -> str:
         text = super().__str__()
         if self.limit is None:
             return text
+        held = f"all {self.limit} slots" if self.in_flight is None or self.in_flight >= self.limit else \
+            f"{self.in_flight} of {self.limit} slots, and more important calls come first"
         left = f", {self.abandoned} of them by calls that run on although their callers gave up"
-        return f"{text}: calls of its own hold all {self.limit} slots{left if self.abandoned else ''}"
+        more = f", and {self.waiting} more wait{'s' if self.waiting == 1 else ''} for one"
+        return (f"{text}: calls of its own hold {held}{left if self.abandoned else ''}"
+                f"{more if self.waiting else ''}")
 
 
 class ThreadPoolFullError(BulkheadFullError):

@@ -191,10 +191,10 @@ class Command:
         """Change settings while calls go on; statistics and state stay. All of them, or none.
 
         Args:
-            **changes: Any of ``timeout`` (seconds or None), ``max_concurrent`` (or None), ``breaker`` (a
-                CircuitBreaker; None disables it), ``throttle``, ``rate_limit``, ``adaptive_limit``, ``retry``,
-                ``cache`` (but for its ``by``), ``chaos`` and ``shadow`` (names of gates, True or False). Calls under
-                way keep their timeout.
+            **changes: Any of ``timeout`` (seconds or None), ``max_concurrent`` (a number, a Bulkhead or None),
+                ``breaker`` (a CircuitBreaker; None disables it), ``throttle``, ``rate_limit``, ``adaptive_limit``,
+                ``retry``, ``cache`` (but for its ``by``), ``chaos`` and ``shadow`` (names of gates, True or False).
+                Calls under way keep their timeout.
 
         Raises:
             ConfigError: A value is out of range, or the command has no such policy to change.

@@ -139,6 +139,7 @@ class CommandInternals:
     def configure(self, **changes: Any) -> None:
         """See Command.configure()."""
         with self.services.lock:  # two changes at once: the later one adds to the earlier
+            changes = {name: self.meant(name, value) for name, value in changes.items()}
             self.check(changes)
             if "shadow" in changes:
                 changes["shadow"] = Shadow(changes["shadow"]).shadow
@@ -160,6 +161,11 @@ class CommandInternals:
         for name, value in changes.items():
             self.check_setting(name, value)
 
+    def meant(self, name: str, value: Any) -> Any:
+        """The *value* of a setting as it is meant here: a plain number changes its own field and no other."""
+        kit = kit_named(name)
+        return value if kit is None else kit.over(getattr(self.settings, name), value)
+
     def check_setting(self, name: str, value: Any) -> None:
         """Raise ConfigError if *value* cannot be in force for the setting *name*."""
         kit = kit_named(name)
@@ -179,6 +185,9 @@ class CommandInternals:
         if policy is None and not kit.can_be_off:
             raise ConfigError(f"{name} cannot be switched off on a live command; it must be of type "
                               f"{kit.policy.__name__}", name)
+        why = None if kit.cannot_change is None or policy is None else kit.cannot_change(self.runtime.of(kit), policy)
+        if why is not None:
+            raise ConfigError(f"{self.names[0]}: {why}", name)
         known = getattr(self.settings, name)
         for field in kit.kept:
             if by_identity(getattr(policy, field)) != by_identity(getattr(known, field)):

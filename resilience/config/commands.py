@@ -2,12 +2,15 @@
 
 The keys are not listed here, but made from the policies' kits: ``breaker`` is a table with
 that policy's fields; ``timeout``, whose kit names a principal field, is a plain value with
-that field's type and range. Fields that TOML cannot say (functions, classes) are left to
+that field's type and range; ``max_concurrent``, whose policy has further fields that TOML can
+say, may be that plain value or a table. Fields that TOML cannot say (functions, classes) are left to
 the code.
 
 What a table says is kept flat and partial, a *layer*: by dotted name, each value
 with its place. ``breaker = { open_for = 2.0 }`` is two entries: ``breaker`` is on,
-and ``breaker.open_for``. So layers are put on top of each other by dict.update().
+and ``breaker.open_for``. So layers are put on top of each other by dict.update(). Of a policy with a principal field
+the value of that field stands under the policy's own name, so that ``max_concurrent = 8`` changes the number that a
+layer below says, and leaves its ``max_wait``.
 """
 
 from __future__ import annotations
@@ -62,6 +65,7 @@ class Setting:
         policy: Of a table: the policy's class.
         fields: Of a table: its keys.
         optional: Whether ``false`` turns it off.
+        kit: The policy's kit, of what may be a plain value or a table.
     """
 
     name: str
@@ -69,6 +73,11 @@ class Setting:
     policy: type[Any] | None
     fields: Mapping[str, attrs.Attribute[Any]]
     optional: bool
+    kit: Kit | None = None
+
+    def leaf(self, field: str) -> str:
+        """The dotted name under which a layer has this field."""
+        return self.name if self.field is not None and field == self.field.name else f"{self.name}.{field}"
 
 
 @attrs.frozen(kw_only=True)
@@ -109,7 +118,9 @@ def _settings(kits: tuple[Kit, ...]) -> Mapping[str, Setting]:
             found[kit.name] = Setting(kit.name, None, kit.policy, known, optional=True)
         else:
             plain = known[kit.principal]
-            found[kit.name] = Setting(kit.name, plain, None, {}, without_none(plain.type)[1])
+            has_table = len(known) > 1
+            found[kit.name] = Setting(kit.name, plain, kit.policy if has_table else None, known if has_table else {},
+                                      without_none(plain.type)[1], kit)
     plain = _expressible(Shadow)["shadow"]
     found["shadow"] = Setting("shadow", plain, None, {}, without_none(plain.type)[1])
     return {name: found[name] for name in (*(field.name for field in attrs.fields(Settings)), *found) if name in found}
@@ -154,7 +165,7 @@ def layer_at(document: Document, path: tuple[str, ...], known: Mapping[str, Sett
         setting, where = known.get(name), (*path, name)
         if setting is None:
             document.mistake(where, unknown(name, known, path=path, value=value))
-        elif setting.policy is None:
+        elif setting.policy is None or (setting.field is not None and not isinstance(value, Mapping)):
             layer.update(_plain(document, where, name, value, setting.field))
         elif value is False and setting.optional:
             layer[name] = Said(None, document.place(where))
@@ -178,15 +189,18 @@ def _policy(document: Document, where: tuple[str, ...], setting: Setting, value:
         document.mistake(where, f"must be a table{', or false' if setting.optional else ''}, not {shown(value)}"
                                 f"{_table_hint(setting, value)}")
         return {}
-    layer = {setting.name: Said(True, document.place(where))}
+    layer = {} if setting.field is not None else {setting.name: Said(True, document.place(where))}
+    read = 0
     for name, inner in value.items():
         field = setting.fields.get(name)
         if field is None:
             document.mistake((*where, name), unknown(name, setting.fields))
         else:
-            layer.update(_plain(document, (*where, name), f"{setting.name}.{name}", inner, field))
-    if setting.policy is not None and len(layer) == len(value) + 1:
-        error = unsatisfiable(setting.policy, {name: layer[f"{setting.name}.{name}"].value for name in value})
+            said = _plain(document, (*where, name), setting.leaf(name), inner, field)
+            layer.update(said)
+            read += len(said)
+    if setting.policy is not None and read == len(value):
+        error = unsatisfiable(setting.policy, {name: layer[setting.leaf(name)].value for name in value})
         if error is not None:
             at = error.option if error.option in value else next(iter(value), None)
             document.mistake((*where, at) if at else where, str(error))
@@ -277,10 +291,21 @@ def layer_of(value: Settings, place: Place) -> dict[str, Said]:
         own = getattr(value, setting.name)
         if setting.policy is None or own is None:
             layer[setting.name] = Said(own, place)
+        elif setting.field is not None:
+            layer.update(_of_policy_or_plain(setting, own, place))
         else:
             layer[setting.name] = Said(True, place)
             layer.update({f"{setting.name}.{name}": Said(getattr(own, name), place) for name in setting.fields})
     return layer
+
+
+def _of_policy_or_plain(setting: Setting, own: Any, place: Place) -> dict[str, Said]:
+    """The leaves of a plain value; of a policy those of its fields."""
+    assert setting.policy is not None
+    assert setting.field is not None
+    if not isinstance(own, setting.policy):
+        return {setting.name: Said(own, place)}
+    return {setting.leaf(name): Said(getattr(own, name), place) for name in setting.fields}
 
 
 def value_of(name: str, leaves: Layer, basis: Settings) -> Any:
@@ -292,8 +317,10 @@ def value_of(name: str, leaves: Layer, basis: Settings) -> Any:
     setting, said = settings()[name], leaves[name]
     if setting.policy is None or said.value is None:
         return said.value
-    given = {field: leaves[f"{name}.{field}"].value for field in setting.fields if f"{name}.{field}" in leaves}
+    given = {field: leaves[leaf].value for field in setting.fields if (leaf := setting.leaf(field)) in leaves}
     known = getattr(basis, name)
+    if setting.kit is not None:
+        return setting.kit.said(setting.policy(**given))
     if known is None and any(field.default is attrs.NOTHING and field.name not in given
                              for field in attrs.fields(setting.policy)):
         raise ConfigError(f"there is no {name} to configure", name)

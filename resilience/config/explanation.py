@@ -221,9 +221,10 @@ def _parts(name: str, value: Any, leaves: dict[str, Said]) -> list[Origin]:
         return leaves[dotted].place if dotted in leaves else LIVE
 
     setting = settings()[name]
-    if setting.policy is None or value is None:
+    if setting.policy is None or value is None or not isinstance(value, setting.policy):
         return [Origin(name, value, place(name))]
-    return [Origin(f"{name}.{inner}", getattr(value, inner), place(f"{name}.{inner}")) for inner in setting.fields]
+    return [Origin(leaf, getattr(value, inner), place(leaf)) for inner in setting.fields
+            for leaf in [setting.leaf(inner)]]
 
 
 def _text(value: Any) -> str:

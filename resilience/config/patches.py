@@ -92,7 +92,8 @@ class Entry:
     def structure(self) -> tuple[Any, ...]:
         """What cannot be changed on a live command."""
         return (*(self.said(name) for name in _STRUCTURE), self.group_pool, self.off,
-                *(self._has(kit.name) for kit in setting_kits() if not kit.can_be_off))
+                *(self._has(kit.name) for kit in setting_kits() if not kit.can_be_off),
+                *(bool(value) for kit in setting_kits() for value in self._compiled_in(kit).values()))
 
     def declaration(self, registry: Registry) -> Declaration:
         """The decorator that the entry stands for; live settings have the library's defaults, layers say the rest.
@@ -116,8 +117,13 @@ class Entry:
         if kit.name in self.off:
             return kit.absent
         if kit.usual is not None:
-            return kit.usual
+            return attrs.evolve(kit.usual, **self._compiled_in(kit))
         return self._made(kit) if self._has(kit.name) else None
+
+    def _compiled_in(self, kit: Kit) -> dict[str, Any]:
+        """What the entry itself says of fields that a function must be declared with."""
+        said = {field: self.layer.get(f"{kit.name}.{field}") for field in kit.compiled_in}
+        return {field: each.value for field, each in said.items() if each is not None}
 
     def _has(self, name: str) -> bool:
         return name in self.layer and name not in self.off
@@ -125,8 +131,9 @@ class Entry:
     def _made(self, kit: Kit) -> Any:
         """The policy of this setting, of what the entry itself says of it."""
         name = kit.name
-        given = {field: self.layer[f"{name}.{field}"].value for field in settings()[name].fields
-                 if f"{name}.{field}" in self.layer}
+        setting = settings()[name]
+        given = {field: self.layer[leaf].value for field in setting.fields
+                 if (leaf := setting.leaf(field)) in self.layer}
         missing = [field.name for field in attrs.fields(kit.policy)
                    if field.init and field.default is attrs.NOTHING and field.name not in given]
         if missing:

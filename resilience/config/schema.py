@@ -58,7 +58,14 @@ def _table(known: Mapping[str, Setting]) -> dict[str, Any]:
     for setting in known.values():
         if setting.policy is not None:
             what: dict[str, Any] = _class(setting.policy, setting.fields)
-            properties[setting.name] = _or_false(what) if setting.optional else what
+            if setting.field is not None:
+                plain = _field(setting.field, None)
+                about = {key: plain.pop(key) for key in ("default",) if key in plain}
+                what = {"anyOf": [*plain.get("anyOf", [plain]), what],
+                        "description": described.get(setting.name), **about}
+                properties[setting.name] = what
+            else:
+                properties[setting.name] = _or_false(what) if setting.optional else what
         elif setting.field is not None:
             properties[setting.name] = _field(setting.field, described.get(setting.name))
     return {"type": "object", "additionalProperties": False, "properties": properties}

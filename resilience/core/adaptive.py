@@ -199,7 +199,7 @@ class AdaptiveLimiter:
         except (IndexError, BulkheadFullError):
             shadow = self.shadow
             if shadow is None:
-                raise BulkheadFullError(self._key) from None
+                raise self.full() from None
             slots.take_anyway(taken)
             shadow()
         if priority is not None:
@@ -207,6 +207,10 @@ class AdaptiveLimiter:
         free = len(sack)
         if free < slots.least_free:  # noqa: PLR1730 (min() would be a call)
             slots.least_free = free
+
+    def full(self) -> BulkheadFullError:
+        """What to raise for a call that gets no permit."""
+        return BulkheadFullError(self._key, None, self.limit, 0, self.in_flight, self.waiting)
 
     def settle(self, permit: list[None], outcome: int, started: float, now: float) -> None:
         """Give the permit back and report how the call, begun at *started*, ended. Never raises."""
@@ -227,7 +231,7 @@ class AdaptiveLimiter:
         if now >= self._until:
             self._guard.ask(self._read, now)
         if self.queue.crowd:
-            self._hand_on(now)
+            self.hand_on(now)
 
     def enqueue(self, ticket: Ticket, now: float) -> None:
         """Let *ticket* wait for a permit, or have one at once.
@@ -240,15 +244,29 @@ class AdaptiveLimiter:
         """
         victim = self.queue.join(ticket, now)
         if victim is ticket:
-            raise BulkheadFullError(self._key)
+            raise self.full()
         if victim is not None:
-            self._wake(victim)
+            self.queue.wake(victim)
         if self.slots.tokens:  # one came back between the refusal and the queue
-            self._hand_on(now)
+            self.hand_on(now)
 
     def withdraw(self, ticket: Ticket) -> None:
         """*ticket* no longer waits; call it in any case, however the wait ended. A permit in its taken stays there."""
         self.queue.close(ticket)
+
+    def hand_on(self, now: float) -> None:
+        """Give free tokens to waiters."""
+        slots, queue = self.slots, self.queue
+        while queue.crowd:
+            if slots.owed:
+                slots.collect()
+            favoured = queue.favoured()
+            level = queue.first_level() if favoured is None else favoured.level
+            sack = slots.tokens
+            if level is None or len(sack) <= (self._kept[level] if favoured is None else 0):
+                return
+            if not queue.grant(slots, level, now, oldest=favoured is not None):  # another thread was faster
+                return
 
     def take_peak(self) -> int:
         """Most calls in flight at once since the last take; instead of the bulkhead's own, which it reads itself."""
@@ -265,15 +283,15 @@ class AdaptiveLimiter:
         woken = self.queue.configure(config.max_queue, config.max_queue_for)
         self._guard.do(self._adopt, config)
         for ticket in woken:
-            self._wake(ticket)
+            self.queue.wake(ticket)
         if self.queue.crowd:
-            self._hand_on(now)
+            self.hand_on(now)
 
     def clear(self, now: float) -> None:
         """Forget what was learnt: the limit is the initial one. Who is in flight or waits goes on."""
         self._guard.do(self._clear, now)
         if self.queue.crowd:
-            self._hand_on(now)
+            self.hand_on(now)
 
     def renew(self, now: float) -> None:
         """Start over in a forked child, where none of the other threads' calls goes on."""
@@ -339,44 +357,3 @@ class AdaptiveLimiter:
         """Tokens that each level leaves to those above it; the last one is for whoever comes first."""
         left = 1.0 - self._config.reserved
         return tuple(limit - max(1, int(limit * left ** level)) for level in range(LEVELS))
-
-    def _hand_on(self, now: float) -> None:
-        """Give free tokens to waiters."""
-        slots, queue = self.slots, self.queue
-        while queue.crowd:
-            if slots.owed:
-                slots.collect()
-            favoured = queue.favoured()
-            level = queue.first_level() if favoured is None else favoured.level
-            sack = slots.tokens
-            if level is None or len(sack) <= (self._kept[level] if favoured is None else 0):
-                return
-            held = ticket = None
-            try:
-                del sack[-1]
-                held = sack
-                ticket = queue.leave(level, now, oldest=favoured is not None)
-                if ticket is not None:
-                    taken = ticket.taken
-                    taken += (held,)
-                    held = None
-                    queue.passed = queue.passed + 1 if favoured is None else 0
-                    slots.least_free = min(slots.least_free, len(sack))
-            except IndexError:  # another thread was faster
-                return
-            finally:
-                if held is not None:
-                    held += TOKEN
-            if ticket is not None:
-                self._wake(ticket)
-
-    def _wake(self, ticket: Ticket) -> None:
-        try:
-            ticket.wake()
-        except RuntimeError:  # its event loop is closed: nobody will settle
-            taken = ticket.taken
-            if taken:
-                permit = taken.pop()
-                permit += TOKEN
-
-

@@ -16,10 +16,14 @@ of theirs is let in, even where only reserved permits are free or the queue is f
 So the less important together get a twentieth of the grants if they ask for it, and no more than that against the
 rules of importance.
 
+A bulkhead's queue goes in turn instead: one level, the oldest first, and nobody gives way.
+
 Nothing is locked. A ticket is decided once, by whoever takes out its ``_open``
 mark, which is one instruction: the one who grants it, the one who evicts it, or
-its owner who withdraws it. Then it is taken out of its line, at the same cost wherever it stood: a line is
-an ordered dict, whose keys are compared by identity.
+its owner who withdraws it. Whoever grants it puts the permit into its taken with the next
+instruction. Between the two no other thread runs and no signal handler (core.bulkhead),
+so that an owner who withdraws too late finds the permit there. Then it is taken out
+of its line, at the same cost wherever it stood: a line is an ordered dict, whose keys are compared by identity.
 
 The owner of a ticket makes it *before* it is queued and withdraws it in a
 ``finally``: whatever interrupts him, in between or while he waits, a permit
@@ -32,7 +36,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
-from .bulkhead import TOKEN
+from .bulkhead import TOKEN, Slots
 
 LEVELS: Final = 10  # of importance, 0 to 9; a number beyond them counts as the nearest
 FAIR_AFTER: Final = 19  # grants by importance the next is for the less important
@@ -78,12 +82,13 @@ class AdmissionQueue:
         wait_s: Longest wait, seconds.
         crowd: As long as the number of waiters; true while somebody waits.
         passed: Grants by importance since the last one that was for the less important.
+        in_turn: Whoever came first goes first, however long the queue stands, and waits as long as all others.
     """
 
-    __slots__ = ("_empty_at", "_lines", "crowd", "passed", "size", "wait_s")
+    __slots__ = ("_empty_at", "_lines", "crowd", "in_turn", "passed", "size", "wait_s")
 
-    def __init__(self, size: int, wait_s: float) -> None:
-        self.size, self.wait_s = size, wait_s
+    def __init__(self, size: int, wait_s: float, *, in_turn: bool = False) -> None:
+        self.size, self.wait_s, self.in_turn = size, wait_s, in_turn
         self.crowd: list[None] = []
         self.passed = 0
         self._lines: dict[int, OrderedDict[Ticket, None]] = {}  # by level, oldest first; made when needed
@@ -91,7 +96,7 @@ class AdmissionQueue:
 
     def stands(self, now: float) -> bool:
         """Whether it has not been empty for as long as a waiter may wait."""
-        return bool(self.crowd) and now - self._empty_at >= self.wait_s
+        return not self.in_turn and bool(self.crowd) and now - self._empty_at >= self.wait_s
 
     def join(self, ticket: Ticket, now: float) -> Ticket | None:
         """Queue *ticket*.
@@ -108,6 +113,8 @@ class AdmissionQueue:
         crowd += TOKEN
         ticket._open += TOKEN  # nothing can come between these two lines: who is open is counted
         self._line(ticket.level)[ticket] = None
+        if self.in_turn:  # who waits has the wait of now, even if it was changed just before he stood in line
+            ticket.until = now + self.wait_s
         if len(crowd) <= self.size:
             return None
         victim = self._victim(ticket, stands)
@@ -116,13 +123,19 @@ class AdmissionQueue:
         return ticket if self.close(ticket) else None
 
     def configure(self, size: int, wait_s: float) -> list[Ticket]:
-        """Have another size, and another longest wait for those who come from now on.
+        """Have another size, and another longest wait for those who come from now on; in turn, for all who wait.
 
         Returns:
-            For whom there is no room any more, and who must be woken: of the least important those who came last.
+            Who must be woken: those for whom there is no room any more, of the least important those who came last,
+            and in turn all whose wait has changed.
         """
+        changed = self.in_turn and wait_s != self.wait_s
         self.size, self.wait_s = size, wait_s
         woken: list[Ticket] = []
+        if changed:
+            woken += [ticket for line in self._lines.values() for ticket in line]
+        for each in woken:
+            each.until = each.since + wait_s
         for level in range(LEVELS - 1, -1, -1):
             while len(self.crowd) > size and (ticket := self._end_of(level, newest=True)) is not None:
                 if self.close(ticket):
@@ -146,24 +159,51 @@ class AdmissionQueue:
         lesser = [ticket for level in range(first + 1, LEVELS) if (ticket := self._end_of(level)) is not None]
         return min(lesser, key=_since, default=None)
 
-    def leave(self, level: int, now: float, *, oldest: bool = False) -> Ticket | None:
-        """Who of *level* is next; decided by this, so grant it. None: nobody, or whoever was next is just giving up.
+    def grant(self, slots: Slots, level: int, now: float, *, oldest: bool = False) -> bool:
+        """Give a token to whoever of *level* is next, and wake him. False: there is no token.
 
         Args:
+            slots: Whose tokens.
             level: Of importance.
             now: Seconds.
             oldest: Whoever came first is next, even if the queue stands.
         """
-        line, newest = self._line(level), self.stands(now) and not oldest
+        ticket = self._end_of(level, newest=self.stands(now) and not oldest)
+        if ticket is None:
+            return True
+        if now >= ticket.until:  # its owner is about to give up
+            self.close(ticket)
+            return True
+        sack, mark, taken, crowd, held = slots.tokens, ticket._open, ticket.taken, self.crowd, None
         try:
-            ticket, _ = line.popitem(last=newest)
-        except KeyError:  # another thread was faster
-            return None
-        if not self.close(ticket) or now >= ticket.until:  # its owner is about to give up
-            return None
-        if not self.crowd:
+            del sack[-1]
+            held = sack
+            del mark[-1]
+            taken += (held,)
+            held = None
+            del crowd[-1]
+        except IndexError:  # another thread was faster
+            return held is not None
+        finally:
+            if held is not None:
+                held += TOKEN
+        self.passed = 0 if oldest else self.passed + 1
+        slots.least_free = min(slots.least_free, len(sack))
+        self._line(level).pop(ticket, None)
+        if not crowd:
             self._empty_at = now
-        return ticket
+        self.wake(ticket)
+        return True
+
+    def wake(self, ticket: Ticket) -> None:
+        """Tell the owner of *ticket* that it is decided."""
+        try:
+            ticket.wake()
+        except RuntimeError:  # its event loop is closed: nobody will settle
+            taken = ticket.taken
+            if taken:
+                permit = taken.pop()
+                permit += TOKEN
 
     def close(self, ticket: Ticket) -> bool:
         """Decide *ticket*; false if it is decided already."""

@@ -28,7 +28,7 @@ between the end of the work and giving it back::
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -40,17 +40,21 @@ from .checks import number, strict
 @strict
 @attrs.frozen
 class Bulkhead:
-    """Bulkhead policy: limits how many calls run at once, and refuses those beyond.
+    """Bulkhead policy: limits how many calls run at once, and refuses those beyond, or lets them wait for a slot.
 
     Immutable: any number of commands and threads may share one.
 
     Attributes:
         max_concurrent: Largest number of calls that run at once; None: no limit, calls are only counted.
+        max_wait: Longest time that a further call waits for a slot, seconds; 0: it is refused at once.
+        max_queue: Largest number of calls that wait at once; one more is refused at once.
     """
 
     max_concurrent: int | None = attrs.field(
         default=10, validator=number(least=1, most=1_000_000, whole=True, optional=True)
     )
+    max_wait: float = attrs.field(default=0.0, kw_only=True, validator=number(least=0, most=86_400.0))
+    max_queue: int = attrs.field(default=1000, kw_only=True, validator=number(least=1, most=1_000_000, whole=True))
 
 
 TOKEN: Final = (None,)  # what is added to a sack for one call that ended
@@ -64,9 +68,10 @@ class Slots:
         least_free: Fewest tokens that were free since take_peak(); lower it after taking one.
         owed: Tokens to take out as they come back; call collect() before taking one.
         shadow: Called for each call that would have been refused, in shadow mode; None: refuse it.
+        crowd: As long as the number of callers that wait for a token; nobody ever does here (core.queued_slots).
     """
 
-    __slots__ = ("_key", "_limit", "_lock", "_size", "least_free", "owed", "shadow", "tokens")
+    __slots__ = ("_key", "_limit", "_lock", "_size", "crowd", "least_free", "owed", "shadow", "tokens")
     _size: int  # tokens there are, but the owed
     least_free: int
     owed: int
@@ -74,6 +79,7 @@ class Slots:
 
     def __init__(self, config: Bulkhead, *, key: str) -> None:
         self._key, self._limit = key, config.max_concurrent
+        self.crowd: Sequence[None] = ()
         self.shadow: Callable[[], object] | None = None
         self.renew()
 
@@ -137,10 +143,18 @@ class Slots:
             if self.tokens:  # a limit was set just now, and brought some
                 return
             if shadow is None:
-                raise BulkheadFullError(self._key, None, self._limit)
+                raise self.full()
             self.owed += 1
             self.tokens += TOKEN
         shadow()
+
+    def hand_on(self, now: float) -> None:
+        """Give free tokens to those who wait: to nobody."""
+
+    def full(self) -> BulkheadFullError:
+        """What to raise for a call that gets no token."""
+        in_flight = self._size - len(self.tokens) + self.owed  # without the lock: it may be one out
+        return BulkheadFullError(self._key, None, self._limit, 0, in_flight, len(self.crowd))
 
     def take_anyway(self, taken: list[list[None]]) -> None:
         """Take a token, noted in *taken* as by take(), whether or not there is one left."""

@@ -187,6 +187,13 @@ class ThrottleArguments(CommandOptions, total=False):
     count_failures: bool
 
 
+class BulkheadArguments(CommandOptions, total=False):
+    """The fields of Bulkhead, and what may be said of the command."""
+
+    max_wait: float
+    max_queue: int
+
+
 class FallbackArguments(CommandOptions, total=False):
     """The fields of Fallback, and what may be said of the command."""
 
@@ -306,10 +313,10 @@ class BulkheadDecorator(Protocol):
 
     @overload
     def __call__(self, max_concurrent: int, /, *, key: Callable[..., str],
-                 **settings: Unpack[CommandOptions]) -> DecoratorByKey: ...
+                 **settings: Unpack[BulkheadArguments]) -> DecoratorByKey: ...
     @overload
     def __call__(self, max_concurrent: int, /, *, key: str | None = None,
-                 **settings: Unpack[CommandOptions]) -> Decorator: ...
+                 **settings: Unpack[BulkheadArguments]) -> Decorator: ...
 
 
 class TimeoutDecorator(Protocol):

@@ -48,8 +48,8 @@ def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
         timeout: Seconds that a call may take; None: no timeout. Default 1.0, or none where a call cannot be ended: for
             a plain function in semaphore isolation and for a generator. For an async generator it limits the wait for
             each item.
-        max_concurrent: Largest number of calls that run at once; None: no limit. Default 10, or none with an adaptive
-            limit.
+        max_concurrent: Largest number of calls that run at once, or a Bulkhead, which may let further calls wait; None:
+            no limit. Default 10, or none with an adaptive limit.
         max_keys: With a function as ``key``: largest number of commands. A further one replaces the command that was
             not called for longest, or shares an overflow command if all are in use. Default 1000.
         idle: With a function as ``key``: seconds without a call after which a command is removed. Default 300.

@@ -222,7 +222,8 @@ throttle: ThrottleDecorator = policy_decorator(
     about="Refuse at home, with ThrottledError, a share of the calls that the target would not accept anyway.")
 bulkhead: BulkheadDecorator = policy_decorator(
     BULKHEAD, name="bulkhead", first="max_concurrent",
-    about="At most *max_concurrent* calls at once; more are refused with BulkheadFullError.")
+    about="At most *max_concurrent* calls at once; more wait up to ``max_wait``, or are refused with "
+          "BulkheadFullError.")
 timeout: TimeoutDecorator = policy_decorator(
     TIMEOUT, name="timeout", first="seconds",
     about="Give up after *seconds* with CallTimeoutError: a coroutine is cancelled, a plain function's caller leaves.")

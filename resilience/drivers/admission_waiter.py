@@ -1,9 +1,10 @@
-"""Waiting for one's turn: the driver of an adaptive limit's short queue, for callers that block and for tasks.
+"""Waiting for one's turn: the driver of an adaptive limit's short queue and a bulkhead's, for callers and for tasks.
 
-The machine (core.adaptive) decides who is next and calls the ticket's ``wake``;
-here is what sleeps until then, or until the ticket's time is up. A permit is in
-the caller's taken as soon as it is granted, so whatever ends the wait, a
-cancellation or an interrupt, the caller finds it there and gives it back.
+The machine (core.adaptive, core.queued_slots) decides who is next and calls the
+ticket's ``wake``; here is what sleeps until then, or until the ticket's time is
+up. A permit is in the caller's taken as soon as it is granted, so whatever ends
+the wait, a cancellation or an interrupt, the caller finds it there and gives it
+back. A ticket may also be woken because its time was changed; then it sleeps on.
 """
 
 from __future__ import annotations
@@ -11,22 +12,33 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from ..core.adaptive import AdaptiveLimiter
-from ..core.admission_queue import Ticket
+from ..core.admission_queue import AdmissionQueue, Ticket
 from ..core.callbacks import call_back
 from ..errors import BulkheadFullError
-from .deadline_context import in_use, shortened
+from .deadline_context import in_use, shortened, waited_in_vain
+
+
+class Limiter(Protocol):
+    """A machine whose callers may wait."""
+
+    @property
+    def queue(self) -> AdmissionQueue: ...
+    def take(self, taken: list[list[None]], priority: int | None = None) -> None: ...
+    def enqueue(self, ticket: Ticket, now: float) -> None: ...
+    def withdraw(self, ticket: Ticket) -> None: ...
+    def hand_on(self, now: float) -> None: ...
+    def full(self) -> BulkheadFullError: ...
 
 
 class AdmissionWaiter:
-    """Takes permits of one command's adaptive limit for one of its functions."""
+    """Takes permits of one command's limit for one of its functions."""
 
     __slots__ = ("_clock", "_key", "_limiter", "_priorities")
 
-    def __init__(self, limiter: AdaptiveLimiter, *, key: str, clock: Callable[[], float],
-                 priorities: Callable[..., int] | None) -> None:
+    def __init__(self, limiter: Limiter, *, key: str, clock: Callable[[], float],
+                 priorities: Callable[..., int] | None = None) -> None:
         self._limiter, self._key, self._clock, self._priorities = limiter, key, clock, priorities
 
     def take(self, taken: list[list[None]], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
@@ -44,6 +56,20 @@ class AdmissionWaiter:
             return False
         return True
 
+    def admit(self, taken: list[list[None]], args: tuple[Any, ...], kwargs: Mapping[str, Any], now: float) -> float:
+        """Take a permit, noted in *taken*, or wait for one in the caller's thread.
+
+        Returns:
+            When the caller had it: *now*, unless he had to wait.
+
+        Raises:
+            BulkheadFullError: The queue is full, or none came in time.
+        """
+        if self.take(taken, args, kwargs):
+            return now
+        self.wait(taken, args, kwargs)
+        return self._clock()
+
     def wait(self, taken: list[list[None]], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Wait in the caller's thread for a permit.
 
@@ -54,11 +80,14 @@ class AdmissionWaiter:
         ticket = Ticket(taken, self.level(args, kwargs), woken.set)
         try:
             self._limiter.enqueue(ticket, self._clock())
-            woken.wait(self._patience(ticket))
+            while ticket.waiting and (left := self._patience(ticket)) > 0:
+                if not woken.wait(left) and waited_in_vain(left, self._patience(ticket)):
+                    break
+                woken.clear()
         finally:
             self._limiter.withdraw(ticket)
         if not taken:
-            raise BulkheadFullError(self._key)
+            raise self._limiter.full()
 
     async def wait_async(self, taken: list[list[None]], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Wait in the running task for a permit.
@@ -69,17 +98,27 @@ class AdmissionWaiter:
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
         ticket = Ticket(taken, self.level(args, kwargs), lambda: loop.call_soon_threadsafe(woken.set))
-        timer = None
         try:
             self._limiter.enqueue(ticket, self._clock())
-            timer = loop.call_later(self._patience(ticket), woken.set)
-            await woken.wait()
+            while ticket.waiting and (left := self._patience(ticket)) > 0:
+                over: list[None] = []
+                timer = loop.call_later(left, _end, over, woken)
+                try:
+                    await woken.wait()
+                finally:
+                    timer.cancel()
+                if over and waited_in_vain(left, self._patience(ticket)):
+                    break
+                woken.clear()
         finally:
-            if timer is not None:
-                timer.cancel()
             self._limiter.withdraw(ticket)
         if not taken:
-            raise BulkheadFullError(self._key)
+            raise self._limiter.full()
+
+    def hand_on(self) -> None:
+        """A permit has come back: let those who wait have it."""
+        if self._limiter.queue.crowd:
+            self._limiter.hand_on(self._clock())
 
     def _patience(self, ticket: Ticket) -> float:
         """Seconds to wait: until the ticket's time is up, or the caller's deadline."""
@@ -100,3 +139,8 @@ class AdmissionWaiter:
             raise TypeError(f"{self._key}: priorities must return a whole number, 0 for the most important, "
                             f"not {level!r}")
         return level
+
+
+def _end(over: list[None], woken: asyncio.Event) -> None:
+    over.append(None)
+    woken.set()

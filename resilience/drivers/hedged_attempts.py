@@ -54,6 +54,10 @@ class Starter(Protocol):
         """The *n*-th attempt has begun."""
         ...
 
+    def freed(self) -> None:
+        """One gave its slot back: whoever waits for one has it."""
+        ...
+
 
 class TaskRace:
     """The race of one call of a coroutine function; on one loop, in one task.
@@ -151,7 +155,7 @@ class TaskRace:
             starter.refund()
             return
         except BaseException:
-            _release(taken)
+            self._release(taken)
             raise
         self.rivals.append(rival)
         n = len(self.rivals) + 1
@@ -164,10 +168,10 @@ class TaskRace:
         try:
             return await self._fn(*self._args, **self._kwargs)
         finally:
-            _release(taken)
+            self._release(taken)
 
     def _ended(self, rival: asyncio.Task[Any], taken: Grip) -> None:
-        _release(taken)  # of one that was cancelled before its first step
+        self._release(taken)  # of one that was cancelled before its first step
         if rival.cancelled():
             return
         if rival.exception() is not None:
@@ -175,6 +179,11 @@ class TaskRace:
         elif self._inline and not self.primary_cancelled:
             self.primary_cancelled = True
             self._task.cancel()
+
+    def _release(self, taken: Grip) -> None:
+        if taken:
+            _release(taken)
+            self._starter.freed()
 
     def _best(self) -> asyncio.Task[Any] | None:
         return next((each for each in self.rivals

@@ -29,6 +29,7 @@ from typing import Any
 
 from ..core.bulkhead import TOKEN, Bulkhead, Slots
 from ..errors import BulkheadFullError, CallTimeoutError
+from .admission_waiter import AdmissionWaiter
 from .deadline_context import deadline_error, in_use, shorten, shortened
 from .pools import DEFAULT_THREADS, Stand, WorkerPool, cleaned, stands
 from .thread_notes import annotate
@@ -49,6 +50,7 @@ class Job:
         waits: It waits for a thread, or did so.
         result: What the call returned.
         error: What the call raised.
+        started: When it got its slot, of one that may have waited for it; else 0.
     """
 
     __slots__ = (
@@ -66,6 +68,7 @@ class Job:
         "result",
         "stand",
         "stands",
+        "started",
         "taken",
         "turn",
         "waits",
@@ -83,6 +86,7 @@ class Job:
         self.taken = taken
         self._tell: Callable[[Job], object] | None = None
         self.is_handed = self.waits = False
+        self.started = 0.0
         self.stand: Stand | None = None
         if home.pool.is_shared:
             self.turn: list[list[None]] = []
@@ -107,6 +111,7 @@ class Job:
             rested()
             place += TOKEN
             slot += TOKEN
+            home.freed()
             return
         if stand is not None:
             stand.pool.stand(stand)
@@ -136,6 +141,8 @@ class Job:
             self.result = self.error = None  # nobody will ask
             del home.abandoned_jobs[-1]
         self._done.release()
+        if home.waiter is not None:  # freed(), without its call
+            home.waiter.hand_on()
         if self._tell is not None:
             self._tell(self)
 
@@ -168,6 +175,7 @@ class Job:
         self._end.clear()
         if self.waits:
             self.home.pool.withdraw(self)
+            self.home.freed()
         return True
 
     def leave(self) -> bool:
@@ -200,17 +208,30 @@ class ThreadIsolation:
         timeout: Seconds a caller waits; None: for ever. May be changed at any time.
         abandoned_jobs: One entry for each call whose caller left while its worker still runs.
         threads: How many of its own it brings.
+        waiter: Lets callers wait for a slot; None: they are refused.
     """
 
-    __slots__ = ("__weakref__", "_bounds", "_places", "_slots", "abandoned_jobs", "key", "pool", "threads", "timeout")
+    __slots__ = (
+        "__weakref__",
+        "_bounds",
+        "_places",
+        "_slots",
+        "abandoned_jobs",
+        "key",
+        "pool",
+        "threads",
+        "timeout",
+        "waiter",
+    )
 
     def __init__(self, key: str, slots: Slots, pool: WorkerPool, timeout: float | None,
                  threads: int = DEFAULT_THREADS) -> None:
         self.key, self._slots, self.pool, self.timeout = key, slots, pool, timeout
         self.threads = threads
         self._places = None if pool.is_shared else Slots(Bulkhead(threads), key=key)
-        self._bounds = (slots,) if self._places is None else (slots, self._places)
+        self._bounds: tuple[Slots, ...] = (slots,) if self._places is None else (slots, self._places)
         self.abandoned_jobs: list[None] = []
+        self.waiter: AdmissionWaiter | None = None
         pool.join(self)
 
     @property
@@ -234,8 +255,9 @@ class ThreadIsolation:
         if self._places is not None:
             self._places.configure(Bulkhead(threads))
 
-    def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], now: float) -> Job:
-        """Hand a call to the pool.
+    def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], now: float, *,
+               waits: bool = True) -> Job:
+        """Hand a call to the pool; if the command lets callers wait for a slot, and this one *waits*, after a wait.
 
         Raises:
             BulkheadFullError: The command's slots are taken.
@@ -244,8 +266,11 @@ class ThreadIsolation:
             ThreadPoolClosedError: The pool is closed, or the interpreter is shutting down.
         """
         job, taken, pool = None, list[list[None]](), self.pool
+        bounds, waiter = self._bounds, self.waiter if waits else None
         try:
-            for machine in self._bounds:
+            if waiter is not None:
+                now, bounds = waiter.admit(taken, args, kwargs, now), bounds[1:]
+            for machine in bounds:
                 if machine.owed:
                     machine.collect()
                 try:  # Slots.take, without its calls
@@ -261,6 +286,7 @@ class ThreadIsolation:
             if pool.is_shared and not pool.take_place(taken):
                 raise pool.full(self)
             job = Job(self, fn, args, kwargs, taken)
+            job.started = now
             pool.start(job)
         except BaseException as error:
             self._give_up(job, taken)
@@ -278,17 +304,27 @@ class ThreadIsolation:
             taken[1] += TOKEN
         if taken:
             taken[0] += TOKEN
+        self.freed()
         if job is not None and self.pool.is_shared:
             self.pool.drop(job)
 
     def _refusal(self, *, slot_taken: bool) -> BulkheadFullError:
         if slot_taken:
             return self.pool.full(self)
-        return BulkheadFullError(self.key, None, self._slots.limit, self.abandoned)
+        slots = self._slots
+        return BulkheadFullError(self.key, None, slots.limit, self.abandoned, slots.in_flight, len(slots.crowd))
 
     def again(self, job: Job, now: float) -> Job:
-        """Hand the same call to the pool once more; see submit()."""
-        return self.submit(job._fn, job._args, job._kwargs, now)
+        """Hand the same call to the pool once more, if there is a slot now; see submit()."""
+        slots = self._slots
+        if slots.crowd and slots.shadow is None:  # callers who wait come first
+            raise self._refusal(slot_taken=False)
+        return self.submit(job._fn, job._args, job._kwargs, now, waits=False)
+
+    def freed(self) -> None:
+        """A slot has come back: let those who wait have it."""
+        if self.waiter is not None:
+            self.waiter.hand_on()
 
     def wait(self, job: Job) -> Any:
         """The call's result.

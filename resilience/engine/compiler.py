@@ -72,7 +72,8 @@ def compiled(site: Site) -> Any:
 
 def spec_of(site: Site) -> WrapperSpec:
     """What the text of a function's wrapper depends on."""
-    texts = {kit.name: text for kit in site.chain if (text := kit.text_of(_written_out)) is not None}
+    texts = {kit.name: text for kit, policy in site.chain.items()
+             if (text := kit.text_of(_written_out, policy, site.flavour)) is not None}
     retry = next((policy for kit, policy in site.chain.items() if kit.name == "retry"), None)
     names = [site.flavour.value, *([] if _written_out else ["plain"]), *(kit.name for kit in site.chain)]
     return WrapperSpec(

@@ -74,6 +74,11 @@ class Hedging:
         if self._emitter.wanted(CallHedged):
             self._emitter.emit(CallHedged(self._key, self._group, n, after, now))
 
+    def freed(self) -> None:
+        """A further attempt gave its slot back: whoever waits for one has it."""
+        if self._slots.crowd:
+            self._slots.hand_on(self._clock())
+
     # -- what wrappers call
 
     def over(self, fn: Callable[..., Any]) -> Callable[..., Any]:

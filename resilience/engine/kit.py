@@ -135,6 +135,7 @@ class Kit:
         live: Whether it can be changed while calls go on.
         can_be_off: Whether None switches it off while calls go on.
         kept: Fields that must stay when it is changed while calls go on.
+        compiled_in: Fields that decide how a function is compiled; where one was off, it cannot be put on live.
         no_op: Of one that cannot be off: fields that make it do nothing, for tests.
         usual: The value that ``command`` gives to who says nothing; None: none.
         can_be_shadow: Whether it may only count what it would refuse.
@@ -142,10 +143,13 @@ class Kit:
         in_force: What is in force for functions of a flavour: the policy, or None where it cannot reach them.
         text: What it does to a call, the fast way; None for one that is no gate.
         plain: The same by calling the machine's methods.
+        text_for: Given the policy and the flavour, what it does instead, both ways; None: as always.
         start: Makes its machine; given the policy and the CommandRuntime of the command.
         always: The machine is there even without the policy, made from ``absent``.
         absent: See always.
         change: Hands a new value on to the machine; given the machine, the new and the old one, and the CommandRuntime.
+        cannot_change: Why a value cannot be in force for what is compiled already, in words; None: it can. Given the
+            machine and the value.
         forget: Clears what the machine has learnt; given the machine and the time.
         renew: Starts over in a forked child; given the machine and the time.
         install: Binds what the texts use to a function's Site; given the Site, the policy and the machine.
@@ -172,6 +176,7 @@ class Kit:
     live: bool = True
     can_be_off: bool = False
     kept: tuple[str, ...] = ()
+    compiled_in: tuple[str, ...] = ()
     no_op: Mapping[str, Any] = attrs.field(factory=dict)
     usual: Any = None
     can_be_shadow: bool = False
@@ -179,10 +184,12 @@ class Kit:
     in_force: Callable[[Any, Flavour], Any] = _everywhere
     text: GateText | None = None
     plain: GateText | None = None
+    text_for: Callable[[Any, Flavour], GateText | None] | None = None
     start: Callable[[Any, CommandRuntime], Any] | None = None
     always: bool = False
     absent: Any = None
     change: Callable[[Any, Any, Any, CommandRuntime], Afterwards | None] | None = None
+    cannot_change: Callable[[Any, Any], str | None] | None = None
     forget: Callable[[Any, float], None] = _stays
     renew: Callable[[Any, float], None] = _stays
     install: Callable[[Site, Any, Any], None] = _binds_nothing
@@ -218,6 +225,16 @@ class Kit:
             return None
         raise wrong_kind(self.name, self.policy, setting)
 
-    def text_of(self, written_out: bool) -> GateText | None:
-        """The text of what the policy does to a call: the one that is written out inline, or the plain one."""
+    def over(self, known: Any, setting: Any) -> Any:
+        """The *setting* as it is meant where *known* is in force: a plain value changes its own field and no other."""
+        if setting is None or self.principal is None or isinstance(setting, self.policy) \
+                or not isinstance(known, self.policy):
+            return setting
+        return attrs.evolve(known, **{self.principal: setting})
+
+    def text_of(self, written_out: bool, policy: Any, flavour: Flavour) -> GateText | None:
+        """The text of what *policy* does to a call of such a function: written out inline, or the plain one."""
+        own = None if self.text_for is None else self.text_for(policy, flavour)
+        if own is not None:
+            return own
         return self.text if written_out else self.plain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any, Final
 
@@ -60,6 +61,11 @@ def _install(site: Site, limit: AdaptiveLimit, limiter: AdaptiveLimiter) -> None
                       queue=turns.wait_async if site.flavour.is_async else turns.wait)
 
 
+
+def _gauges(limiter: AdaptiveLimiter) -> Mapping[str, float]:
+    return {"waiting": limiter.waiting} if limiter.queue.size else {}
+
+
 ADAPTIVE_LIMIT: Final = Kit(
     name="adaptive_limit",
     policy=AdaptiveLimit,
@@ -83,4 +89,5 @@ ADAPTIVE_LIMIT: Final = Kit(
     install=_install,
     worst_case=_worst_case,
     refusal="semaphore_rejected",
+    gauges=_gauges,
 )

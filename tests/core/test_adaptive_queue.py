@@ -6,6 +6,7 @@ import pytest
 
 from resilience.core.adaptive import AdaptiveLimit, AdaptiveLimiter
 from resilience.core.admission_queue import AdmissionQueue, Ticket
+from resilience.core.bulkhead import Bulkhead, Slots
 from resilience.core.outcome import CANCELLED, SUCCESS
 from resilience.errors import BulkheadFullError
 from tests.core.hammer import hammer
@@ -137,7 +138,8 @@ def test_a_queue_that_was_empty_for_a_moment_does_not_stand():
     queue, ticket = AdmissionQueue(5, 1.0), waiter()
     queue.join(ticket, 0.0)
     assert queue.stands(1.0)
-    assert ticket is queue.leave(0, 0.5)
+    assert queue.grant(Slots(Bulkhead(1), key="k"), 0, 0.5)
+    assert ticket.taken
     queue.join(waiter(), 0.9)
 
     assert not queue.stands(1.5)

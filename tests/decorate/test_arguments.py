@@ -22,7 +22,7 @@ def typed(name):
 
 @pytest.mark.parametrize("kit", KITS, ids=lambda kit: kit.name)
 def test_the_typed_arguments_of_a_policys_decorator_are_the_fields_of_the_policy_and_the_options(kit):
-    hints = typed({"timeout": "CommandOptions", "max_concurrent": "CommandOptions"}.get(
+    hints = typed({"timeout": "CommandOptions"}.get(
         kit.name, f"{kit.policy.__name__}Arguments"))
     fields = {field.name for field in attrs.fields(kit.policy)}
     first = next(iter(inspect.signature(DECORATORS[kit]).parameters.values()))
@@ -55,6 +55,6 @@ def test_the_typed_settings_are_those_of_the_kits():
 def test_a_misspelt_argument_is_an_error_that_names_the_near_one(kit):
     decorate, name = DECORATORS[kit], attrs.fields(kit.policy)[-1].name
     args = [print] if kit.name == "fallback" else [5] if kit.name in ("rate_limit", "max_concurrent", "timeout") else []
-    for right in (("group",) if kit.name in ("max_concurrent", "timeout") else (name, "group")):
+    for right in (("group",) if kit.name == "timeout" else (name, "group")):
         with pytest.raises(resilience.ConfigError, match=f"did you mean {right}"):
             decorate(*args, **{right[:-1] + "x": 1})

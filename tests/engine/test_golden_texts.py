@@ -55,6 +55,9 @@ ASYNC_HEDGE = Hedge(delay=0.1, idempotent=True)
 CHAINS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "sync breaker": (plain, (CircuitBreaker(),)),
     "sync bulkhead": (plain, (Bulkhead(10),)),
+    "sync bulkhead wait": (plain, (CircuitBreaker(), Bulkhead(10, max_wait=1.0))),
+    "async bulkhead wait": (coroutine, (Bulkhead(10, max_wait=1.0),)),
+    "thread bulkhead wait": (plain, (Bulkhead(10, max_wait=1.0), Timeout(1.0))),
     "sync breaker bulkhead": (plain, (CircuitBreaker(), Bulkhead(10))),
     "sync fallback breaker": (plain, (FALLBACK, CircuitBreaker())),
     "sync retry": (plain, (Retry(attempts=3),)),

@@ -1,0 +1,96 @@
+"""A bulkhead whose callers may wait for a slot: first come, first served.
+
+The queue is an adaptive limit's (admission_queue.py), in turn: one level, the oldest first. As long as somebody waits
+a newcomer takes no token, though one may just have come back, but stands behind them. Whoever gives a token back looks
+at ``crowd`` and hands the token on; whoever has just come to stand in line looks for one that came back meanwhile. So
+no token lies there while somebody waits for it.
+
+In shadow mode nobody waits: a call that finds no token is counted, and runs.
+"""
+
+from __future__ import annotations
+
+from .admission_queue import AdmissionQueue, Ticket
+from .bulkhead import Bulkhead, Slots
+
+
+class QueuedSlots(Slots):
+    """The machine of a command's Bulkhead. Every method may be called from any thread, and by a signal handler.
+
+    Attributes:
+        crowd: As long as the number of callers that wait.
+        queue: Who waits.
+        lets_wait: Whether the wrappers of its functions can wait, which they are compiled for.
+    """
+
+    __slots__ = ("_config", "lets_wait", "queue")
+
+    def __init__(self, config: Bulkhead, *, key: str) -> None:
+        self._config = config
+        self.lets_wait = False
+        super().__init__(config, key=key)
+
+    def take(self, taken: list[list[None]], priority: int | None = None) -> None:
+        """Take a token and note its sack in *taken*, in one step that no signal can split.
+
+        Args:
+            taken: Where to note it.
+            priority: Means nothing here.
+
+        Raises:
+            BulkheadFullError: None is left, or others wait for one.
+        """
+        if self.crowd and self.shadow is None:
+            raise self.full()
+        super().take(taken)
+
+    def settle(self, permit: list[None], outcome: int, started: float, now: float) -> None:
+        """Give the token back, or to whoever waits for one. Never raises."""
+        super().settle(permit, outcome, started, now)
+        if self.crowd:
+            self.hand_on(now)
+
+    def enqueue(self, ticket: Ticket, now: float) -> None:
+        """Let *ticket* wait for a token, or have one at once; see AdaptiveLimiter.enqueue.
+
+        Raises:
+            BulkheadFullError: The queue is full.
+        """
+        self.hand_on(now)  # a token that an interrupted call left lying
+        victim = self.queue.join(ticket, now)
+        if victim is not None:
+            raise self.full()
+        self.hand_on(now)  # one that came back since it was refused
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """*ticket* no longer waits; call it in any case, however the wait ended. A token in its taken stays there."""
+        self.queue.close(ticket)
+
+    def hand_on(self, now: float) -> None:
+        """Give free tokens to those who wait, in turn."""
+        queue = self.queue
+        while queue.first_level() is not None:
+            if self.owed:
+                self.collect()
+            if not self.tokens:
+                if self._limit is not None:
+                    return
+                self.run_out()
+            if not queue.grant(self, 0, now):
+                return
+
+    def reconfigure(self, config: Bulkhead, now: float) -> None:
+        """Change the limit, the longest wait and the length of the queue, for those who wait too."""
+        self._config = config
+        self.configure(config)
+        self.hand_on(now)  # before anybody has to leave: there may be room for him now
+        for ticket in self.queue.configure(config.max_queue if config.max_wait else 0, config.max_wait):
+            self.queue.wake(ticket)
+
+    def renew(self) -> None:
+        """Start over in a forked child, where none of the other threads' calls goes on, and nobody waits."""
+        super().renew()
+        config = self._config
+        self.queue = AdmissionQueue(config.max_queue if config.max_wait else 0, config.max_wait, in_turn=True)
+        self.crowd = self.queue.crowd
+
