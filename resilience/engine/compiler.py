@@ -75,7 +75,9 @@ def spec_of(site: Site) -> WrapperSpec:
     texts = {kit.name: text for kit, policy in site.chain.items()
              if (text := kit.text_of(_written_out, policy, site.flavour)) is not None}
     retry = next((policy for kit, policy in site.chain.items() if kit.name == "retry"), None)
-    names = [site.flavour.value, *([] if _written_out else ["plain"]), *(kit.name for kit in site.chain)]
+    names = [site.flavour.value, *([] if _written_out else ["plain"])]
+    for kit in site.chain:
+        names += [kit.name, texts[kit.name].label] if kit.name in texts and texts[kit.name].label else [kit.name]
     return WrapperSpec(
         flavour=site.flavour, gates=tuple(texts.values()), label=" ".join(names),
         deadline=site.flavour.is_async and site.has("timeout"), fallback=site.has("fallback"),

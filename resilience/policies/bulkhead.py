@@ -57,10 +57,10 @@ try:
 finally:
     if taken:
         sack = held = taken[0]""",
-    takes_slot=True, give_back="sack.append(None)", give_back_held="held.append(None)",
+    label="waiting", takes_slot=True, give_back="sack.append(None)", give_back_held="held.append(None)",
     settle="if slots.crowd:\n    slots.hand_on(now)")
 
-_WAITING_FOR_THREAD: Final = GateText(takes_slot=True, enter="started = job.started")
+_WAITING_FOR_THREAD: Final = GateText(label="waiting", takes_slot=True, enter="started = job.started")
 
 
 def _text_for(bulkhead: Bulkhead, flavour: Flavour) -> GateText | None:

@@ -33,8 +33,10 @@ def test_a_traceback_shows_the_text_of_its_own_wrapper():
     from resilience import Bulkhead, CircuitBreaker, Pipeline, Registry
 
     registry = Registry()
-    for policies in ([CircuitBreaker()], [CircuitBreaker(), Bulkhead(3)], [Bulkhead(3)]):
+    waiting = Bulkhead(3, max_wait=1.0)
+    for policies in ([CircuitBreaker()], [CircuitBreaker(), Bulkhead(3)], [Bulkhead(3)], [waiting]):
         wrapper = Pipeline(*policies, registry=registry, key=str(policies))(lambda: 1)
         lines = "".join(linecache.getlines(wrapper.__code__.co_filename))
         assert ("slots.tokens" in lines) is (Bulkhead(3) in policies)
+        assert ("queue(taken" in lines) is (waiting in policies)
         assert ("circuit.term" in lines) is (CircuitBreaker() in policies)
