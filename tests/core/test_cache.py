@@ -68,6 +68,17 @@ def test_any_history_answers_as_a_plain_list_does(seed):
         assert len(model.kept) == len(store) <= policy.max_size
 
 
+@pytest.mark.parametrize("end", [Store.clear, Store.renew])
+def test_an_answer_whose_execution_began_before_the_clearing_is_not_kept(end):
+    store = Store(Cache(ttl=5.0))
+    epoch = store.epoch
+    end(store)
+    store.put(("a",), 1, 1.0, epoch)
+    assert None is store.get(("a",), 1.0)
+    store.put(("a",), 2, 1.0, store.epoch)
+    assert 2 == store.get(("a",), 1.0).value
+
+
 def test_an_exception_is_no_value_and_is_kept_as_one():
     store = Store(Cache(ttl=5.0))
     error = KeyError("a")
