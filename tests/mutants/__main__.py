@@ -23,6 +23,7 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import json
+import math
 import os
 import resource
 import signal
@@ -33,6 +34,7 @@ import tomllib
 import types
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,7 @@ HERE = Path(__file__).parent
 RESULTS = ROOT / "build" / "mutants.json"
 ENGINE = ("template", "compiler", "kit", "wrapper_spec", "emitter", "fragments")
 MEMORY = 4 << 30  # bytes that a mutant may take
-SLOWER = 8  # times as long as usual a mutant may take, and as many seconds more; then it counts as noticed
+SLOWER = 3  # times the usual seconds of the processor a mutant may take, and two more; then it counts as noticed
 
 
 def main() -> int:
@@ -54,6 +56,8 @@ def main() -> int:
     parser.add_argument("files", nargs="*")
     parser.add_argument("--every", type=int, default=1, help="only each n-th mutant")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no mutant after so many")
+    parser.add_argument("--patience", type=float, default=float("inf"),
+                        help="give a mutant only the quickest of its tests that take so many seconds together")
     parser.add_argument("--again", action="store_true", help="forget what was found before")
     parser.add_argument("--show", action="store_true", help="run nothing, tell what was found before")
     options = parser.parse_args()
@@ -69,7 +73,7 @@ def main() -> int:
         found = {} if options.again else module.still_true(results.get(name, {}))
         results[name] = {"source": module.digest, "tests": module.tests_digest, "mutants": found}
         if not options.show:
-            for key, verdict in module.run(found, options.every, end):
+            for key, verdict in module.run(found, options.every, end, options.patience):
                 found[key] = verdict
                 _write(results)
                 print(f"{'.' if verdict.startswith('killed') else key + ': ' + verdict}", flush=True,
@@ -110,13 +114,13 @@ class Module:
         same = before["tests"] == self.tests_digest
         return {key: verdict for key, verdict in before["mutants"].items() if same or verdict.startswith("killed")}
 
-    def run(self, found: dict[str, str], every: int, end: float) -> Iterator[tuple[str, str]]:
+    def run(self, found: dict[str, str], every: int, end: float, patience: float) -> Iterator[tuple[str, str]]:
         """Try those that are not known; which mutant, and what became of it."""
         wanted = [(at, mutant) for at, mutant in enumerate(self.mutants)
                   if at % every == 0 and mutant.key not in found and mutant.key not in self.equivalent]
         quick = [pair for pair in wanted if pair[1].function is not None and not self.fresh]
         if quick:
-            yield from _stream(lambda tell: _collect(self.tests, Warm(self, quick, end, tell)))
+            yield from _stream(lambda tell: _collect(self.tests, Warm(self, quick, end, patience, tell)))
         for at, mutant in wanted:
             if (mutant.function is None or self.fresh) and time.monotonic() < end:
                 yield mutant.key, _in_fork(lambda at=at: self._import_and_run(at), 60.0)
@@ -204,9 +208,10 @@ class _Finder:
 class Warm:
     """A plugin of pytest that runs mutants instead of tests, each in a fork of the process that has collected."""
 
-    def __init__(self, module: Module, mutants: list[tuple[int, Mutation]], end: float,
+    def __init__(self, module: Module, mutants: list[tuple[int, Mutation]], end: float, patience: float,
                  tell: Callable[[str, str], None]) -> None:
         self._module, self._mutants, self._end, self._tell = module, mutants, end, tell
+        self._patience = patience
         self._items: list[pytest.Item] = []
         self._there: dict[tuple[str, int], list[types.FunctionType]] = {}
 
@@ -218,17 +223,21 @@ class Warm:
         took, bad = usual["took"], set(usual["failed"])
         self._there = self._functions()
         gc.freeze()
+        rank = {test: at for at, test in enumerate(self._module.tests)}  # those named first are the likeliest to notice
         last = ""
         for at, mutant in self._mutants:
             if time.monotonic() >= self._end:
                 break
             name, line = mutant.function  # type: ignore[misc]
-            tests = sorted((test for test in reach.get((name, line), ()) if test not in bad), key=lambda test: took[test])
+            tests = sorted((test for test in reach.get((name, line), ()) if test not in bad),
+                           key=lambda test: took[test] * (1 + rank.get(test.partition("::")[0], 0)))
             if last in tests:
                 tests.remove(last)
                 tests.insert(0, last)
-            limit = sum(took[test] for test in tests) * SLOWER + SLOWER
-            verdict = _in_fork(lambda at=at, tests=tests: self._try(at, tests), limit) if tests else "survived: not reached"
+            tests = [test for test, total in zip(tests, accumulate(map(took.__getitem__, tests)), strict=True)
+                     if total <= self._patience]
+            limit = 2 + SLOWER * sum(took[test] for test in tests)
+            verdict = _in_fork(lambda at=at, tests=tests, limit=limit: self._try(at, tests, limit), 10 * limit) if tests else "survived: not reached"
             if verdict.startswith("killed: "):
                 last = verdict.removeprefix("killed: ")
             self._tell(mutant.key, verdict)
@@ -257,10 +266,10 @@ class Warm:
             here.clear()
             threading.setprofile(profile)
             sys.setprofile(profile)
-            begun = time.perf_counter()
+            begun = time.process_time()
             fine = _passes(item, None)
             sys.setprofile(None)
-            took[item.nodeid] = time.perf_counter() - begun
+            took[item.nodeid] = time.process_time() - begun
             if not fine:
                 failed.append(item.nodeid)
             for key in list(here):
@@ -270,7 +279,8 @@ class Warm:
             sys.stderr.write(f"these fail without a change, and are left out: {failed}\n")
         return json.dumps({"reach": {key: sorted(tests) for key, tests in reach.items()}, "took": took, "failed": failed})
 
-    def _try(self, at: int, tests: list[str]) -> str:
+    def _try(self, at: int, tests: list[str], limit: float) -> str:
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit),) * 2)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         self._put(self._module.code(at))
         by_name = {item.nodeid: item for item in self._items}
