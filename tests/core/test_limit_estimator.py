@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from resilience.core.adaptive import AdaptiveLimit
-from resilience.core.limit_estimator import LimitEstimator, Phase, Reading, gradient, vegas
+from resilience.core.limit_estimator import LimitEstimator, Phase, Reading, aimd, gradient, vegas
 
 ALL = 10**6  # most in flight: more than half of any limit
 
@@ -144,7 +144,7 @@ def test_the_base_sinks_though_the_limit_is_not_half_used():
 
 def test_the_first_probe_comes_after_a_tenth_of_the_time_and_the_doubling_goes_on_after_it():
     machine = warm(probe_every=10.0, initial=64, max_limit=64)
-    read(machine, 0.1, 0.9)
+    read(machine, 0.1, 0.99)
     assert (64.0, Phase.RAMP) == (machine.limit, machine.phase)
     assert 32.0 == read(machine, 0.1, 1.0)
     assert Phase.PROBE is machine.phase
@@ -306,3 +306,66 @@ def test_vegas_steps_up_by_six_steps_or_the_root_and_down_by_one_step_or_half_th
     assert 98.0 == pytest.approx(vegas(100.0, 1.0, 1 / 0.85, 1.1))  # 15 wait, 3 more than are free: a step is more than half of 3
     assert 15.0 == vegas(9.0, 1.0, 1.0, 1.5)  # a step is 1 at least; six are more than the root
     assert 10100.0 == vegas(10000.0, 1.0, 1.0, 1.5)  # the root is more than six steps of 4
+
+
+@pytest.mark.parametrize(("limit", "base", "took", "tolerance", "new"), [
+    (100.0, 1.0, 1.0, 1.5, 112.0),  # nobody waits: six steps of 2
+    (2.0, 1.0, 2.0, 1.5, 8.0),  # 1 waits, which is one step of 1: six steps
+    (4.0, 1.0, 2.0, 1.5, 5.0),  # 2 wait, less than three steps: one
+    (6.0, 1.0, 2.0, 1.5, 6.0),  # 3 wait, three steps: stay
+    (100.0, 1.0, 1 / 0.945, 1.01, 102.0),  # 5.5 wait, less than three steps of 2: one
+    (100.0, 1.0, 1 / 0.93, 1.01, 100.0),  # 7 wait: stay
+    (8.0, 1.0, 4.0, 1.5, 8.0),  # 6 wait, six steps of 1: stay
+    (10.0, 0.35, 1.0, 1.5, 9.0),  # 6.5 wait: down by one step
+    (100.0, 1.0, 2.0, 1.1, 81.0),  # 50 wait, 38 more than six steps of 2: down by half of that
+    (100.0, 1.0, 4.0, 2.0, 87.5),  # 75 wait, 25 more than are free
+])
+def test_vegas_by_how_many_wait(limit, base, took, tolerance, new):
+    assert pytest.approx(new) == vegas(limit, base, took, tolerance)
+
+
+def test_aimd_goes_up_by_one_at_least_and_doubles_at_most():
+    assert 100.5 == aimd(99.5, 100.0)
+    assert 101.0 == aimd(100.0, 100.0)
+    assert 100.0 == aimd(50.0, 1000.0)
+    assert 75.0 == aimd(50.0, 100.0)
+
+
+def test_calls_of_three_quarters_of_the_base_are_no_new_standard():
+    machine = estimator()
+    read(machine, 1.0, 0.1)
+    read(machine, 1.0, 0.2)
+    read(machine, 0.75, 2.3, span=2.0)
+
+    assert 1.0 == machine.base_s
+
+
+def test_a_halving_is_in_vain_by_what_calls_took_since_the_last_probe():
+    machine = warm(probe_every=10.0)
+    assert pytest.approx(114.142, abs=0.001) == read(machine, 0.4, 0.3)  # from 200
+    read(machine, 0.4, 1.0)
+    assert Phase.PROBE is machine.phase
+    read(machine, 0.4, 1.1)
+    assert (pytest.approx(114.142, abs=0.001), 0.4) == (machine.limit, machine.base_s)
+    assert pytest.approx(67.755, abs=0.001) == read(machine, 1.2, 1.2)
+    read(machine, 1.2, 1.3)  # less than half of 200, but not of what was probed
+
+    assert Phase.CRUISE is machine.phase
+
+
+def test_a_halving_from_the_first_limit_is_not_in_vain_for_nobody_knows_what_calls_took_there():
+    machine = warm(max_limit=100)
+    assert [60.0, pytest.approx(37.746, abs=0.001)] == [read(machine, 0.4, 0.3), read(machine, 0.4, 0.4)]
+    read(machine, 0.4, 0.5)
+
+    assert Phase.CRUISE is machine.phase
+
+
+def test_a_halving_that_took_a_quarter_off_the_calls_was_not_in_vain():
+    machine = estimator()
+    read(machine, 0.25, 0.1)
+    assert [200.0, pytest.approx(114.142, abs=0.001), pytest.approx(67.755, abs=0.001)] == \
+        [read(machine, 0.25, 0.2), read(machine, 1.0, 0.3), read(machine, 1.0, 0.4)]
+    read(machine, 0.75, 0.5)
+
+    assert Phase.CRUISE is machine.phase
