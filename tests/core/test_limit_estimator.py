@@ -273,7 +273,7 @@ def test_a_limit_that_was_halved_in_vain_is_probed_and_then_doubles_again():
 def test_a_limit_that_was_halved_and_shortened_the_calls_is_not_probed():
     machine = halved(0.29)
     assert Phase.CRUISE is machine.phase
-    read(machine, 0.29, 0.6)  # from here on: less than half of the new one is what would be in vain
+    read(machine, 0.35, 0.6)  # no half of what it was at the halving, and less than a quarter shorter than before that
 
     assert Phase.CRUISE is machine.phase
 
@@ -369,3 +369,32 @@ def test_a_halving_that_took_a_quarter_off_the_calls_was_not_in_vain():
     read(machine, 0.75, 0.5)
 
     assert Phase.CRUISE is machine.phase
+
+
+def test_a_halving_with_calls_a_third_above_the_base_is_not_in_vain():
+    machine = estimator(tolerance=1.1)
+    read(machine, 0.75, 0.1)
+    assert [200.0, pytest.approx(179.142, abs=0.001), pytest.approx(89.571, abs=0.001)] == \
+        [read(machine, 0.75, 0.2), read(machine, 1.0, 0.3), read(machine, 1.0, 0.4, lost=1.0)]
+    read(machine, 1.0, 0.5)
+
+    assert Phase.CRUISE is machine.phase
+
+
+def test_a_probe_that_takes_a_quarter_off_the_calls_has_found_the_base():
+    machine = warm(probe_every=10.0, initial=64, max_limit=64)
+    read(machine, 1.0, 1.0)
+    assert 64.0 == read(machine, 0.75, 1.1)
+
+    assert 0.75 == machine.base_s
+
+
+def test_a_second_probe_goes_on_while_calls_take_a_third_longer_than_the_base():
+    machine = warm(probe_every=10.0, initial=64, max_limit=64)
+    read(machine, 1.0, 1.0)
+    read(machine, 0.75, 1.1)
+    read(machine, 2.0, 80.0)
+    assert Phase.PROBE is machine.phase
+    limit = machine.limit
+
+    assert limit / 2 == read(machine, 1.0, 80.1)
