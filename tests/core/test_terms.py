@@ -266,3 +266,11 @@ def test_a_ramp_that_fails_as_a_closed_circuit_would_is_a_failed_probe():
     assert [True, None, None] == [term.admit(0.0), term.record(GOOD, 1.0), term.record(BAD, 2.0)]
 
     assert Trigger.PROBE_FAILED is term.record(BAD, 2.0)
+
+
+def test_the_first_call_of_a_step_is_admitted_and_then_its_share():
+    term = HalfOpen(1, 0.0, CircuitBreaker(ramp=20.0, ramp_shares=(0.1, 0.25)))
+    assert [True, None] == [term.admit(0.0), term.record(GOOD, 0.0)]
+
+    assert [True, False, False, True] == [term.admit(0.0), term.admit(0.0), term.admit(9.9), term.admit(10.0)]
+    assert [False, False, False, True] == [term.admit(10.0) for _ in range(4)]
