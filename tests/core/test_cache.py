@@ -145,6 +145,39 @@ def test_what_is_thrown_out_may_do_as_it_likes_when_it_dies():
     assert [1] == seen
 
 
+def test_what_is_replaced_dies_when_others_may_use_the_store():
+    store, waited = Store(Cache()), []
+
+    class Answer:
+        def __del__(self):
+            thread = threading.Thread(target=store.put, args=(("b",), 1, 0.0, store.epoch), daemon=True)
+            thread.start()
+            thread.join(2)
+            waited.append(thread.is_alive())
+
+    store.put(("a",), Answer(), 0.0, store.epoch)
+    store.put(("a",), 1, 0.0, store.epoch)
+    assert [False] == waited
+
+
+def test_of_two_equal_keys_the_first_is_kept():
+    store, first, second = Store(Cache()), (1,), (1.0,)
+    store.put(first, "a", 0.0, store.epoch)
+    store.put(second, "b", 0.0, store.epoch)
+    assert first is store.find(second).key
+
+
+def test_an_answer_that_another_thread_replaced_meanwhile_is_not_what_is_thrown_out():
+    store = Store(Cache())
+    store.put(("a",), 1, 0.0, store.epoch)
+    stale = store.find(("a",))
+    store.put(("a",), 2, 0.0, store.epoch)
+    store.find = lambda key: stale  # it was looked up before
+    store.put(("a",), 3, 0.0, store.epoch)
+    assert [3] == [entry.value for entry in store._order]
+    assert 3 == store._entries[("a",)].value
+
+
 @pytest.mark.parametrize(("settings", "name"), [
     ({"ttl": 0}, "ttl"), ({"ttl": math.inf}, "ttl"), ({"ttl": 31_536_001}, "ttl"), ({"max_size": 0}, "max_size"),
     ({"max_size": 1.5}, "max_size"), ({"max_size": 10_000_001}, "max_size"), ({"scope": "global"}, "scope"),
