@@ -145,8 +145,9 @@ def test_what_is_thrown_out_may_do_as_it_likes_when_it_dies():
     assert [1] == seen
 
 
-def test_what_is_replaced_dies_when_others_may_use_the_store():
-    store, waited = Store(Cache()), []
+@pytest.mark.parametrize(("key", "size"), [(("a",), 2), (("c",), 1)])  # replaced, or thrown out
+def test_what_is_thrown_out_dies_when_others_may_use_the_store(key, size):
+    store, waited = Store(Cache(max_size=size)), []
 
     class Answer:
         def __del__(self):
@@ -156,8 +157,36 @@ def test_what_is_replaced_dies_when_others_may_use_the_store():
             waited.append(thread.is_alive())
 
     store.put(("a",), Answer(), 0.0, store.epoch)
-    store.put(("a",), 1, 0.0, store.epoch)
+    store.put(key, 1, 0.0, store.epoch)
     assert [False] == waited
+
+
+def test_a_forked_child_does_not_wait_for_a_thread_that_it_does_not_have():
+    store, held, free = Store(Cache()), threading.Event(), threading.Event()
+
+    def hold():
+        with store._lock:
+            held.set()
+            free.wait(60)
+
+    holder, child = threading.Thread(target=hold), threading.Thread(target=store.renew, daemon=True)
+    holder.start()
+    held.wait(60)
+    child.start()
+    child.join(5)
+    stuck = child.is_alive()
+    free.set()
+    holder.join(60)
+    assert not stuck
+
+
+def test_an_answer_is_gone_from_the_moment_on_until_which_it_is_good():
+    store = Store(Cache(ttl=5.0))
+    store.put(("a",), 1, 0.0, store.epoch)
+    store.put(("b",), 1, 4.9, store.epoch)
+    assert 2 == len(store)
+    store.put(("c",), 1, 5.0, store.epoch)
+    assert [("b",), ("c",)] == list(store._entries)
 
 
 def test_of_two_equal_keys_the_first_is_kept():
