@@ -1,5 +1,7 @@
 """The circuit, step by step: what a refusal and an event say, what a configuration changes, what is kept."""
 
+import pickle
+import threading
 from math import inf
 
 import attrs
@@ -210,3 +212,36 @@ def test_a_new_outage_is_not_the_old_one():
 
     assert ("open", 9.0, "2 calls in a row failed", -inf) == refusal(machine, 9.0).args[2]
     assert 9.0 == machine.opened_at
+
+
+def test_a_circuit_cannot_be_pickled():
+    with pytest.raises(TypeError, match="one process"):
+        pickle.dumps(circuit())
+
+
+def test_a_forked_child_does_not_wait_for_a_thread_that_it_does_not_have():
+    held, free = threading.Event(), threading.Event()
+    machine = circuit()
+    lock = machine._guard._lock
+
+    def parent():
+        with lock:
+            held.set()
+            free.wait(60)
+
+    thread, done = threading.Thread(target=parent), threading.Event()
+    thread.start()
+    held.wait(60)
+
+    def child():
+        machine.renew(1.0)
+        call(machine, FAILURE, 1.0)
+        done.set()
+
+    other = threading.Thread(target=child, daemon=True)
+    other.start()
+    went_on = done.wait(5)
+    free.set()
+    thread.join(60)
+    assert went_on
+    assert (0, 1, 0, 0) == counts(machine, 1.0)
