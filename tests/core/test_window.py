@@ -193,3 +193,16 @@ def test_a_count_window_keeps_its_last_calls_in_their_order():
     assert [0, 4] == wider.sums(0.0)
 
     assert [0, 2] == window.resized(2).sums(0.0)
+
+
+def test_a_slice_whose_end_was_rounded_to_now_has_ended():
+    window = TimeWindow(1, window=0.3, buckets=1, now=0.0)
+    now = 44.099999999999994  # 0.3 + 146 * 0.3, as floats have it
+
+    assert (146, now + 0.3) == (window.roll(now), window.edge)
+
+
+def test_a_window_resized_as_a_slice_ends_begins_with_the_next_one():
+    old = counted(TimeWindow(1, window=4.0, buckets=4, now=0.0), [(2.5, 4), (3.5, 8)])
+
+    assert [0] == old.resized(window=1.0, buckets=1, now=4.0).sums(4.0)
