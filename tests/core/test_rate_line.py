@@ -4,6 +4,7 @@ import pytest
 
 from resilience.core.rate_line import COME, REFUSED, WAITING, CellRateState, Rate, Reservation
 
+
 def line(waiting=0):
     """One call a second and none at once, with so many in the line since 10 s."""
     pace = CellRateState(Rate(1.0, 1), 10.0)
@@ -94,7 +95,8 @@ def test_those_whose_turn_has_come_go():
 def test_a_tolerance_lets_them_go_earlier():
     pace, (first, second) = line(2)
 
-    assert [] == pace.pass_on(10.4, 1.0, 0.5)
+    assert [first] == pace.pass_on(10.4, 1.0, 0.5)  # learns that it is to go at 10.5
+    assert (WAITING, 10.5) == (first.state, first.at)
     assert [first, second] == pace.pass_on(10.5, 1.0, 0.5)  # the second learns that it is to go at 11.5
     assert (COME, WAITING, 11.5) == (first.state, second.state, second.at)
     assert [second] == pace.pass_on(11.5, 1.0, 0.5)
@@ -150,11 +152,19 @@ def test_under_a_slower_limit_those_are_refused_who_would_wait_too_long_and_the_
     assert turns[:2] == shape(pace)
 
 
-def test_under_the_same_limit_nobody_is_told():
+@pytest.mark.parametrize("tolerance", [0.0, 0.5])
+def test_under_the_same_limit_or_one_with_more_tolerance_nobody_is_told(tolerance):
     pace, turns = line(3)
 
-    assert [] == pace.plan_anew(3.0, 1.0, 0.0)
+    assert [] == pace.plan_anew(3.0, 1.0, tolerance)
     assert turns == shape(pace)
+
+
+def test_under_another_limit_a_leaver_gives_back_what_a_call_books_there():
+    pace, turns = line(3)
+    pace.leave(turns[0], REFUSED, 2.0)
+
+    assert (11.0, 15.0, 15.0, 2) == numbers(pace)
 
 
 def test_in_a_forked_child_whoever_waits_goes_on():
