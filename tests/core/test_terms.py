@@ -8,7 +8,7 @@ import pytest
 from resilience.core.breaker import CircuitBreaker
 from resilience.core.events import Trigger
 from resilience.core.in_flight_cohorts import BALLAST
-from resilience.core.terms import BAD, GOOD, SLOW_BAD, SLOW_GOOD, Closed, ForcedClosed, HalfOpen
+from resilience.core.terms import BAD, GOOD, SLOW_BAD, SLOW_GOOD, Closed, Disabled, ForcedClosed, HalfOpen
 
 RARE = CircuitBreaker(min_calls=100, window=10.0, sustained_failures=3)
 SLOW = CircuitBreaker(min_calls=10, slow_call=8.0, slow_rate=0.5, window=100.0, failure_rate=None, consecutive=50)
@@ -274,3 +274,16 @@ def test_the_first_call_of_a_step_is_admitted_and_then_its_share():
 
     assert [True, False, False, True] == [term.admit(0.0), term.admit(0.0), term.admit(9.9), term.admit(10.0)]
     assert [False, False, False, True] == [term.admit(10.0) for _ in range(4)]
+
+
+def test_without_a_breaker_every_call_passes():
+    term = Disabled(1, 0.0)
+
+    assert (True, inf) == (term.passes, term.free_until)
+
+
+def test_a_ramp_watches_nobody():
+    term = HalfOpen(1, 0.0, attrs.evolve(SLOW, ramp=30.0))
+    assert [True, None] == [term.admit(0.0), term.record(GOOD, 1.0)]
+
+    assert (None, inf) == (term.ramp.cohort, term.ramp.free_until)
