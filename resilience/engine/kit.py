@@ -86,7 +86,7 @@ class GateText:
         settle: Says how the call ended; ``{outcome}`` stands for how.
         weigh: See Weigh; only the first gate's counts.
         sees_call: Uses ``call``, a view on the call's arguments.
-        label: Of a kit with several texts: a word that tells this one from the others, in the name of the wrapper's file.
+        label: Of a kit with several texts: a word that tells it from the others, in the wrapper's file name.
     """
 
     ask: str = ""

@@ -262,6 +262,38 @@ def test_levels_leave_a_share_to_those_above():
     assert 9 == machine.in_flight
 
 
+@pytest.mark.parametrize(("level", "most"), [(0, 40), (1, 32), (3, 20), (9, 5)])
+def test_the_shares_of_the_levels_follow_the_limit_up(level, most):
+    machine = limiter(reserved=0.2, probe_every=1000)
+    windows(machine, 2, 0.05)
+    assert 40 == machine.limit
+    for _ in range(most):
+        machine.acquire(1.0, level)
+    machine.queue.passed = 0  # it is nobody's turn who is less important
+    with pytest.raises(BulkheadFullError):
+        machine.acquire(1.0, level)
+
+
+@pytest.mark.parametrize(("level", "most"), [(0, 10), (1, 8), (3, 5), (9, 1)])
+def test_the_shares_of_the_levels_follow_the_limit_down(level, most):
+    machine = limiter(reserved=0.2)
+    machine.configure(AdaptiveLimit(initial=10, max_limit=10, reserved=0.2), 0.0)
+    for _ in range(most):
+        machine.acquire(1.0, level)
+    machine.queue.passed = 0  # it is nobody's turn who is less important
+    with pytest.raises(BulkheadFullError):
+        machine.acquire(1.0, level)
+
+
+def test_the_shares_of_the_levels_follow_the_setting():
+    machine = limiter(initial=10, reserved=0.2)
+    machine.configure(AdaptiveLimit(initial=10, reserved=0.5), 0.0)
+    for _ in range(5):
+        machine.acquire(1.0, 1)
+    with pytest.raises(BulkheadFullError):
+        machine.acquire(1.0, 1)
+
+
 def test_configuring_keeps_what_was_learnt_and_calls_in_flight():
     machine = limiter(probe_every=1000)
     windows(machine, 4, 0.05)

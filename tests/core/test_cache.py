@@ -69,6 +69,17 @@ def test_any_history_answers_as_a_plain_list_does(seed):
         assert len(model.kept) == len(store) <= policy.max_size
 
 
+@pytest.mark.parametrize("end", [Store.clear, Store.renew])
+def test_an_answer_whose_execution_began_before_the_clearing_is_not_kept(end):
+    store = Store(Cache(ttl=5.0))
+    epoch = store.epoch
+    end(store)
+    store.put(("a",), 1, 1.0, epoch)
+    assert None is store.get(("a",), 1.0)
+    store.put(("a",), 2, 1.0, store.epoch)
+    assert 2 == store.get(("a",), 1.0).value
+
+
 def test_an_exception_is_no_value_and_is_kept_as_one():
     store = Store(Cache(ttl=5.0))
     error = KeyError("a")
@@ -133,6 +144,68 @@ def test_what_is_thrown_out_may_do_as_it_likes_when_it_dies():
     store.put(("a",), Answer(), 0.0, store.epoch)
     store.put(("b",), 1, 0.0, store.epoch)
     assert [1] == seen
+
+
+@pytest.mark.parametrize(("key", "size"), [(("a",), 2), (("c",), 1)])  # replaced, or thrown out
+def test_what_is_thrown_out_dies_when_others_may_use_the_store(key, size):
+    store, waited = Store(Cache(max_size=size)), []
+
+    class Answer:
+        def __del__(self):
+            thread = threading.Thread(target=store.put, args=(("b",), 1, 0.0, store.epoch), daemon=True)
+            thread.start()
+            thread.join(2)
+            waited.append(thread.is_alive())
+
+    store.put(("a",), Answer(), 0.0, store.epoch)
+    store.put(key, 1, 0.0, store.epoch)
+    assert [False] == waited
+
+
+def test_a_forked_child_does_not_wait_for_a_thread_that_it_does_not_have():
+    store, held, free = Store(Cache()), threading.Event(), threading.Event()
+
+    def hold():
+        with store._lock:
+            held.set()
+            free.wait(60)
+
+    holder, child = threading.Thread(target=hold), threading.Thread(target=store.renew, daemon=True)
+    holder.start()
+    held.wait(60)
+    child.start()
+    child.join(5)
+    stuck = child.is_alive()
+    free.set()
+    holder.join(60)
+    assert not stuck
+
+
+def test_an_answer_is_gone_from_the_moment_on_until_which_it_is_good():
+    store = Store(Cache(ttl=5.0))
+    store.put(("a",), 1, 0.0, store.epoch)
+    store.put(("b",), 1, 4.9, store.epoch)
+    assert 2 == len(store)
+    store.put(("c",), 1, 5.0, store.epoch)
+    assert [("b",), ("c",)] == list(store._entries)
+
+
+def test_of_two_equal_keys_the_first_is_kept():
+    store, first, second = Store(Cache()), (1,), (1.0,)
+    store.put(first, "a", 0.0, store.epoch)
+    store.put(second, "b", 0.0, store.epoch)
+    assert first is store.find(second).key
+
+
+def test_an_answer_that_another_thread_replaced_meanwhile_is_not_what_is_thrown_out():
+    store = Store(Cache())
+    store.put(("a",), 1, 0.0, store.epoch)
+    stale = store.find(("a",))
+    store.put(("a",), 2, 0.0, store.epoch)
+    store.find = lambda key: stale  # it was looked up before
+    store.put(("a",), 3, 0.0, store.epoch)
+    assert [3] == [entry.value for entry in store._order]
+    assert 3 == store._entries[("a",)].value
 
 
 @pytest.mark.parametrize(("settings", "name"), [

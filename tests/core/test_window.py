@@ -139,3 +139,69 @@ def test_a_window_that_is_widened_keeps_what_it_holds_and_counts_in_its_new_colu
                 window.add(column, now)
             assert wide.sums(now)[: len(widened.totals)] == widened.sums(now)
         assert wide.totals == widened.totals
+
+
+def counted(window, at):
+    for now, n in at:
+        window.add(0, now, n)
+    return window
+
+
+def test_a_resized_window_goes_on_with_the_slices_that_it_has_room_for():
+    old = counted(TimeWindow(1, window=4.0, buckets=4, now=0.0), [(0.5, 1), (1.5, 2), (2.5, 4), (3.5, 8)])
+    assert [15] == old.sums(3.5)
+    new = old.resized(window=2.0, buckets=2, now=3.5)
+
+    assert ([12], 4.5) == (new.sums(3.5), new.edge)
+    assert [12, 8, 8, 0] == [new.sums(now)[0] for now in (4.4, 4.5, 5.4, 5.5)]
+    assert [15] == new.totals == old.totals
+
+
+def test_a_resized_window_has_no_more_than_the_old_one_held():
+    old = counted(TimeWindow(1, window=2.0, buckets=2, now=0.0), [(0.5, 1), (1.5, 2), (2.5, 4), (3.5, 8)])
+    new = old.resized(window=8.0, buckets=4, now=3.5)
+
+    assert [12, 12, 8, 0] == [new.sums(now)[0] for now in (3.5, 9.4, 9.5, 11.5)]
+
+
+def test_rolling_on_says_how_many_slices_ended():
+    window = TimeWindow(1, window=4.0, buckets=4, now=0.0)
+
+    assert [1, 1, 2, 10] == [window.roll(now) for now in (1.0, 2.5, 4.0, 14.9)]
+    assert 15.0 == window.edge
+
+
+def test_counts_go_on_beyond_what_a_slice_has_room_for():
+    window = counted(TimeWindow(1, window=2.0, buckets=2, now=0.0), [(0.5, 2**32 - 1), (1.5, 3)])
+    assert [3] == window.sums(2.5)
+    window.add(0, 2.5, 2**32 - 1)
+
+    assert [2**32 - 1] == window.sums(3.5)
+    assert [2**33 + 1] == window.totals
+
+
+def test_a_count_window_keeps_its_last_calls_in_their_order():
+    window = CountWindow(2, size=3)
+    window.add(0, 0.0, 2)
+    window.add(1, 0.0, 2)
+    assert [1, 2] == window.sums(0.0)
+    wider = window.resized(4)
+    wider.add(1, 0.0)
+    assert [1, 3] == wider.sums(0.0)
+    wider.add(1, 0.0)
+    assert [0, 4] == wider.sums(0.0)
+
+    assert [0, 2] == window.resized(2).sums(0.0)
+
+
+def test_a_slice_whose_end_was_rounded_to_now_has_ended():
+    window = TimeWindow(1, window=0.3, buckets=1, now=0.0)
+    now = 44.099999999999994  # 0.3 + 146 * 0.3, as floats have it
+
+    assert (146, now + 0.3) == (window.roll(now), window.edge)
+
+
+def test_a_window_resized_as_a_slice_ends_begins_with_the_next_one():
+    old = counted(TimeWindow(1, window=4.0, buckets=4, now=0.0), [(2.5, 4), (3.5, 8)])
+
+    assert [0] == old.resized(window=1.0, buckets=1, now=4.0).sums(4.0)
