@@ -236,14 +236,23 @@ class Registry:
     def _drop(self, command: Command) -> None:
         """Take a command out of the table. The caller holds the lock."""
         del self._commands[command.key]
+        self.forgo(command)
+
+    def add(self, command: Command) -> bool:
+        """Enter a new command, unless another has its key. The caller holds the lock; see announce()."""
+        return self._commands.setdefault(command.key, command) is command
+
+    def put_back(self, command: Command) -> None:
+        """Enter a command again that was removed. The caller holds the lock."""
+        if self.add(command) and command.derived_from is not None:
+            self._derived.hold(command.derived_from, command.key)
+
+    def forgo(self, command: Command) -> None:
+        """A new command is not to be entered after all. The caller holds the lock."""
         if command.derived_from is not None:
             self._derived.give_back(command.derived_from, command.key)
 
-    def add(self, command: Command) -> None:
-        """Enter a new command. The caller holds the lock; see announce()."""
-        self._commands[command.key] = command
-
-    def dismiss(self, command: Command, call: Callable[..., Any]) -> bool:
+    def dismiss(self, command: Command, call: Callable[..., Any] | None) -> bool:
         """Forget a command unless functions other than *call* share it; whether that was so. The caller holds the lock.
 
         See removed(), which is to follow.

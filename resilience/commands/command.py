@@ -108,6 +108,11 @@ class Command:
         return self._derived_from
 
     @property
+    def was_guarded(self) -> bool:
+        """Whether it has, or had, a function; not while the first is being made."""
+        return bool(self._functions)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """What a file may call it: its key, after the name of the function that it is one of many commands of."""
         return (self._key,) if self._template is None else (self._template, self._key)
@@ -341,7 +346,11 @@ class Command:
         self._declared = declared.changed(**news, **always)
         merged = self._declared if same else self._settings.changed(**news, **always)
         self._stated = _shared(known | stated)
-        return self._apply(merged, pool), tuple(news)
+        try:
+            return self._apply(merged, pool), tuple(news)
+        except BaseException:  # of a user's policy, or an interrupt: a decoration that fails leaves no trace
+            self._declared, self._stated = declared, known
+            raise
 
     def collapsed(self, calls: int) -> None:
         """Count single *calls* that are one call of its function now."""
@@ -394,7 +403,11 @@ class Command:
             moved = settings.timeout is not None and settings.timeout != declared.timeout
             settings = settings.changed(isolation="thread" if moved else declared.isolation)
         old, self._settings = self._settings, settings
-        return self._runtime.apply(_policies(settings), _policies(old), settings, pool)
+        try:
+            return self._runtime.apply(_policies(settings), _policies(old), settings, pool)
+        except BaseException:
+            self._settings = old
+            raise
 
     def _steer(self, trigger: Trigger) -> None:
         if self._runtime.circuit is None:

@@ -73,10 +73,18 @@ def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True)
         declaration, fn = declaration.above(below.declaration), below.fn
     in_order(declaration.policies)
     _check_keyed(declaration)
+    registry = default_registry if declaration.registry is None else declaration.registry
+    registry.sweep()
     if callable(declaration.key):
         return _keyed(fn, declaration, declaration.key, below)
-    entry = _enter(fn, declaration, below)
-    wrapper = _wrap(fn, declaration, entry)
+    with registry.lock:  # nobody is to meet a command that has no function yet: it looks like one whose function is gone
+        entry = _enter(fn, declaration, below)
+        try:
+            wrapper = _wrap(fn, declaration, entry)
+        except BaseException:
+            if entry.is_new:
+                registry.dismiss(entry.command, None)
+            raise
     _brought_in(entry)
     if below is not None and below.command is not entry.command:
         _forsake(below)
@@ -174,30 +182,36 @@ def _enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None
     key = declaration.key or (name if below is None or below.declaration.key is not None else below.command.key)
     flavour, cannot = _flavour(fn, declaration, key)
     registry = default_registry if declaration.registry is None else declaration.registry
-    registry.sweep()
     settings, stated = declaration.settings(flavour)
     fallback = declaration.named("fallback")
     with registry.lock:
         known = registry.get(key)
+        if known is None and declaration.key is None and key != name:  # the lower one's was removed
+            key, known = name, registry.get(name)
         redefined = known is not None and _is_redefinition(known, fn, declaration, below)
         if known is not None and declaration.key is None and not redefined and not _is_above(fn, known):
             known, key = None, registry.derive_key(name)  # nobody said that the two are to share a command
         command = known if known is not None else registry.command(
             key, group, declaration.template or (name if declaration.key is None and key != name else None),
             None if declaration.key else name)
-        _agree(command, declaration, group, settings, stated, redefined)
-        _check_apart(fn, declaration, key, lambda found: found.command is command)
-        accounting = command.accounting(fallback=fallback, ignore=declaration.ignore)
-        fall_back = None if fallback is None else fallback_runner(fallback, accounting, flavour, fn)
-        pool: Callable[[], WorkerPool] | None = None
-        if flavour is Flavour.THREAD or declaration.may_move(flavour):
-            registry.check_pool(command.group, declaration.pool, key)
-            pool = functools.partial(registry.pool, command.group, declaration.pool, key)
-        if flavour is not Flavour.THREAD and pool is not None:
-            command.runtime.reserve, pool = pool, None
-        afterwards, news = command.adopt(settings, stated, pool)
-        if known is None:
-            registry.add(command)
+        try:
+            _agree(command, declaration, group, settings, stated, redefined)
+            _check_apart(fn, declaration, key, lambda found: found.command is command)
+            accounting = command.accounting(fallback=fallback, ignore=declaration.ignore)
+            fall_back = None if fallback is None else fallback_runner(fallback, accounting, flavour, fn)
+            pool: Callable[[], WorkerPool] | None = None
+            if flavour is Flavour.THREAD or declaration.may_move(flavour):
+                registry.check_pool(command.group, declaration.pool, key)
+                pool = functools.partial(registry.pool, command.group, declaration.pool, key)
+            if flavour is not Flavour.THREAD and pool is not None:
+                command.runtime.reserve, pool = pool, None
+            afterwards, news = command.adopt(settings, stated, pool)
+        except BaseException:
+            if known is None:
+                registry.forgo(command)
+            raise
+        if known is None and not registry.add(command):  # a signal handler or a finalizer was here too
+            return _enter(fn, declaration, below)
     return _Entry(registry, command, known is None, afterwards, news, flavour, cannot, accounting, fall_back)
 
 
@@ -205,9 +219,12 @@ def _wrap(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
           apart: Callable[..., str] | None = None) -> Any:
     """Compile the wrapper, and make it look like *fn*; to a cache, what *apart* says of a call is one more argument."""
     command = entry.command
-    guarded = compiled(_site(fn, declaration, entry, apart))
+    site = _site(fn, declaration, entry, apart)
     if declaration.may_move(entry.flavour):
-        guarded = _movable(guarded, functools.partial(_compile_moved, fn, declaration, entry, apart), command.runtime)
+        guarded = compiled(site, lambda here: _movable(
+            here, functools.partial(_compile_moved, fn, declaration, entry, apart, site.fall_back), command.runtime))
+    else:
+        guarded = compiled(site)
     wrapper: Any = wrap_like(guarded, fn)
     guarded.resilience = command  # after wrap_like(), which may have copied another's
     setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, declaration, command, entry.registry, entry.accounting))
@@ -237,10 +254,11 @@ def _movable(here: Any, compile_there: Callable[[], Any], runtime: CommandRuntim
 
 
 def _compile_moved(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
-                   apart: Callable[..., str] | None) -> Any:
-    fallback = declaration.named("fallback")
-    fall_back = None if fallback is None else fallback_runner(fallback, entry.accounting, Flavour.THREAD, fn)
-    return compiled(_site(fn, declaration, entry._replace(flavour=Flavour.THREAD, fall_back=fall_back), apart))
+                   apart: Callable[..., str] | None, fall_back: Callable[..., Any] | None) -> Any:
+    """The wrapper for worker threads, below the layers of the other: what a cache keeps is kept wherever calls run."""
+    site = _site(fn, declaration, entry._replace(flavour=Flavour.THREAD, fall_back=fall_back), apart)
+    site.chain = {kit: policy for kit, policy in site.chain.items() if kit.name != "cache"}
+    return compiled(site)
 
 
 def _guard_of(fn: Any) -> Guard | None:
@@ -306,16 +324,18 @@ def _is_redefinition(command: Command, fn: Callable[..., Any], declaration: Decl
     """Whether *fn* takes the place of the command's only function: a reloaded module, a notebook's cell run anew.
 
     It may say something new, then. Two lambdas, or a property's getter and setter, have one name too, but
-    neither stands under it when the other is made.
+    neither stands under it when the other is made; or it does so still, but has been replaced already.
     """
     name = name_of(fn)
     others = [each for each in command.functions if below is None or each is not _function_of(below)]
     if not others:
-        return declaration.key is None
+        return declaration.key is None and command.was_guarded
+    if name[1].rpartition(".")[2] == "_":  # what functools.singledispatch registers: all in use at once
+        return False
     if "<locals>" in name[1] or any(name_of(each) != name or each.__wrapped__ is fn for each in others):  # type: ignore[attr-defined]
         return False
     there = [getattr(each, "_self_guarded", each) for each in _now_under(fn, name[1])]
-    return any(each is other for each in there for other in others)  # what is there may be equal to anything
+    return any(each is others[-1] for each in there)  # if a newer one replaced it, both are of one definition; what is there may be equal to anything
 
 
 def _is_above(fn: Callable[..., Any], command: Command) -> bool:
