@@ -139,13 +139,13 @@ def restored(registry: Registry = default_registry) -> Iterator[None]:
         with registry._emitter._lock:
             registry._emitter.listeners = listeners
         for handle in registry:
-            if handle not in before and (_is_local(handle) or handle.names != (handle.key,)):
+            if handle not in before and (_is_local(handle) or _is_of_key(handle)):
                 registry.remove(handle.key)
                 _orphans[handle] = registry
         with registry.lock:
             for handle in before:
-                if handle.key not in registry and handle.names == (handle.key,):  # keyed ones come by themselves
-                    registry.add(handle)
+                if handle.key not in registry and not _is_of_key(handle) and not _is_over(handle):
+                    registry.put_back(handle)
         for handle in (*registry, *(each for each, home in _orphans.items() if home is registry)):
             (before.get(handle) or _Settings.declared(handle)).restore(handle)
             _empty(handle, before[handle].state if handle in before else State.CLOSED)
@@ -231,6 +231,16 @@ def _empty(handle: Command, before: State) -> None:
         handle.reset()
         _settle_into(handle, before)
     handle.forget()
+
+
+def _is_of_key(handle: Command) -> bool:
+    """Whether a command is one of those of a function with a callable for a key, which come by themselves."""
+    return handle.derived_from is None and handle.names != (handle.key,)
+
+
+def _is_over(handle: Command) -> bool:
+    """Whether a command that nobody named has lost its functions."""
+    return handle.derived_from is not None and not handle.functions
 
 
 def _is_local(handle: Command) -> bool:
