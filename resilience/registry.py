@@ -257,7 +257,8 @@ class Registry:
 
         See removed(), which is to follow.
         """
-        command.remove_function(call)
+        if call is not None:
+            command.remove_function(call)
         if self._commands.get(command.key) is not command or command.functions:
             return False
         self._drop(command)
