@@ -77,7 +77,7 @@ def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True)
     registry.sweep()
     if callable(declaration.key):
         return _keyed(fn, declaration, declaration.key, below)
-    with registry.lock:  # nobody is to meet a command that has no function yet: it looks like one whose function is gone
+    with registry.lock:  # nobody is to meet a command without its function: it looks like one whose function is gone
         entry = _enter(fn, declaration, below)
         try:
             wrapper = _wrap(fn, declaration, entry)
@@ -335,7 +335,8 @@ def _is_redefinition(command: Command, fn: Callable[..., Any], declaration: Decl
     if "<locals>" in name[1] or any(name_of(each) != name or each.__wrapped__ is fn for each in others):  # type: ignore[attr-defined]
         return False
     there = [getattr(each, "_self_guarded", each) for each in _now_under(fn, name[1])]
-    return any(each is others[-1] for each in there)  # if a newer one replaced it, both are of one definition; what is there may be equal to anything
+    # If a newer one took its place already, both are of one definition. What is there may be equal to anything.
+    return any(each is others[-1] for each in there)
 
 
 def _is_above(fn: Callable[..., Any], command: Command) -> bool:
