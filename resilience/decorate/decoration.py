@@ -185,6 +185,8 @@ def _enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None
     settings, stated = declaration.settings(flavour)
     fallback = declaration.named("fallback")
     with registry.lock:
+        if declaration.key is None and below is None:
+            key = _key_beneath(fn, registry, name)
         known = registry.get(key)
         if known is None and declaration.key is None and key != name:  # the lower one's was removed
             key, known = name, registry.get(name)
@@ -348,6 +350,18 @@ def _is_above(fn: Callable[..., Any], command: Command) -> bool:
             return True
         inner = _beneath(inner)
     return False
+
+
+def _key_beneath(fn: Callable[..., Any], registry: Registry, name: str) -> str:
+    """The derived key of the guard that *fn* wraps, if it has this *name* too: both are of one stack; else *name*."""
+    inner: Any = fn
+    while inner is not None:
+        found = _guard_of(inner)
+        if found is not None and found.command.derived_from == name \
+                and registry.get(found.command.key) is found.command:
+            return found.command.key
+        inner = _beneath(inner)
+    return name
 
 
 def _now_under(fn: Callable[..., Any], qualname: str) -> Iterator[Any]:

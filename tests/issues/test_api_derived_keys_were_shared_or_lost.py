@@ -7,7 +7,17 @@ import threading
 import attrs
 import pytest
 
-from resilience import CircuitBreaker, ConfigError, Pipeline, Registry, circuit_breaker, command, custom_policy, timeout
+from resilience import (
+    CircuitBreaker,
+    ConfigError,
+    Pipeline,
+    Registry,
+    bulkhead,
+    circuit_breaker,
+    command,
+    custom_policy,
+    timeout,
+)
 from resilience.engine.callables import wrap_like
 
 
@@ -186,3 +196,21 @@ def test_a_notebooks_cell_run_anew_keeps_its_command_however_often(registry):
     assert ["module.call"] == [handle.key for handle in registry]
     assert 3.0 == registry["module.call"].settings.timeout
     functools.reduce(lambda _, each: each(), cell["held"], None)
+
+
+def test_a_stack_with_a_foreign_decorator_in_it_is_one_command_each_time_it_is_made(registry):
+    def foreign(call):
+        @functools.wraps(call)
+        def around():
+            return call()
+
+        return around
+
+    def stack():
+        return bulkhead(3, registry=registry)(foreign(circuit_breaker(registry=registry)(lambda: 1)))
+
+    first, second, third = stacks = stack(), stack(), stack()
+
+    assert 3 == len(registry) == len({each.resilience for each in stacks})
+    assert all(2 == len(handle.functions) for handle in registry)
+    assert (1, 1, 1) == (first(), second(), third())
