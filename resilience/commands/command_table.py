@@ -92,20 +92,31 @@ class CommandTable:
     def drop(self, command: Command) -> None:
         """Take a command out of the table. The caller holds the lock."""
         del self.commands[command.key]
+        self.forgo(command)
+
+    def add(self, command: Command) -> bool:
+        """Enter a new command, unless another has its key. The caller holds the lock; see announce()."""
+        return self.commands.setdefault(command.key, command) is command
+
+    def put_back(self, command: Command) -> None:
+        """Enter a command again that was removed. The caller holds the lock."""
+        derived_from = internals_of(command).derived_from
+        if self.add(command) and derived_from is not None:
+            self._derived.hold(derived_from, command.key)
+
+    def forgo(self, command: Command) -> None:
+        """A new command is not to be entered after all. The caller holds the lock."""
         derived_from = internals_of(command).derived_from
         if derived_from is not None:
             self._derived.give_back(derived_from, command.key)
 
-    def add(self, command: Command) -> None:
-        """Enter a new command. The caller holds the lock; see announce()."""
-        self.commands[command.key] = command
-
-    def dismiss(self, command: Command, call: Callable[..., Any]) -> bool:
+    def dismiss(self, command: Command, call: Callable[..., Any] | None) -> bool:
         """Forget a command unless functions other than *call* share it; whether that was so. The caller holds the lock.
 
         See removed(), which is to follow.
         """
-        internals_of(command).remove_function(call)
+        if call is not None:
+            internals_of(command).remove_function(call)
         if self.commands.get(command.key) is not command or internals_of(command).functions:
             return False
         self.drop(command)

@@ -31,6 +31,16 @@ class DerivedKeys:
         number = self._most[name] = self._most.get(name, 1) + 1
         return f"{name}#{number}"
 
+    def hold(self, name: str, key: str) -> None:
+        """The command with this *key*, which was gone, is there again."""
+        if key == name:
+            return
+        number, most = int(key.rpartition("#")[2]), self._most.get(name, 1)
+        free = {*self._free.pop(name, ()), *range(most + 1, number)} - {number}
+        self._most[name] = max(most, number)
+        if free:
+            self._free[name] = sorted(free)  # a heap, too
+
     def give_back(self, name: str, key: str) -> None:
         """The command with this *key* is gone; the first one's key is the name itself, and nothing to note."""
         if key == name:

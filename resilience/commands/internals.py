@@ -230,7 +230,11 @@ class CommandInternals:
         self.declared = declared.changed(**news, **always)
         merged = self.declared if same else self.settings.changed(**news, **always)
         self.stated = _shared(known | stated)
-        return self.apply(merged, pool), tuple(news)
+        try:
+            return self.apply(merged, pool), tuple(news)
+        except BaseException:  # of a user's policy, or an interrupt: a decoration that fails leaves no trace
+            self.declared, self.stated = declared, known
+            raise
 
     def collapsed(self, calls: int) -> None:
         """Count single *calls* that are one call of its function now."""
@@ -251,6 +255,11 @@ class CommandInternals:
     def remove_function(self, function: Callable[..., Any]) -> None:
         """A wrapper is not to be called any more, though somebody may hold it, such as a traceback."""
         self._functions = [each for each in self._functions if each() not in (None, function)]
+
+    @property
+    def was_guarded(self) -> bool:
+        """Whether it has, or had, a function; not while the first is being made."""
+        return bool(self._functions)
 
     @property
     def functions(self) -> list[Callable[..., Any]]:
@@ -280,7 +289,11 @@ class CommandInternals:
             moved = settings.timeout is not None and settings.timeout != declared.timeout
             settings = settings.changed(isolation="thread" if moved else declared.isolation)
         old, self.settings = self.settings, settings
-        return self.runtime.apply(_policies(settings), _policies(old), settings, pool)
+        try:
+            return self.runtime.apply(_policies(settings), _policies(old), settings, pool)
+        except BaseException:
+            self.settings = old
+            raise
 
     def steer(self, trigger: Trigger) -> None:
         """Pull a *trigger* of the circuit; outside the registry's lock, for listeners hear of it.

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from ..commands.command import Command, internals_of
+from ..commands.command_table import CommandTable
 from ..commands.dispatch import dispatcher
 from ..commands.keyed_commands import KeyedCommands, keyspace_of
 from ..commands.keyspace import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS, Keyspace, Made
@@ -79,15 +80,23 @@ def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True)
         declaration, fn = declaration.above(below.declaration), below.fn
     in_order(declaration.policies)
     _check_keyed(declaration)
+    table = table_of(default_registry if declaration.registry is None else declaration.registry)
+    table.sweep()
     if callable(declaration.key):
         return _keyed(fn, declaration, declaration.key, below)
-    entry = _enter(fn, declaration, below)
-    wrapper = _wrap(fn, declaration, entry)
+    with table.lock:  # nobody is to meet a command without its function: it looks like one whose function is gone
+        entry = _enter(fn, declaration, below)
+        try:
+            wrapper = _wrap(fn, declaration, entry)
+        except BaseException:
+            if entry.is_new:
+                table.dismiss(entry.command, None)
+            raise
     _brought_in(entry)
     if below is not None and below.command is not entry.command:
         _forsake(below)
     if entry.is_new:
-        table_of(entry.registry).announce(entry.command)
+        table.announce(entry.command)
     return wrapper
 
 
@@ -182,31 +191,39 @@ def _enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None
     flavour, cannot = _flavour(fn, declaration, key)
     registry = default_registry if declaration.registry is None else declaration.registry
     table = table_of(registry)
-    table.sweep()
     settings, stated = declaration.settings(flavour)
     fallback = declaration.named("fallback")
     with table.lock:
+        if declaration.key is None and below is None:
+            key = _key_beneath(fn, table, name)
         known = table.commands.get(key)
+        if known is None and declaration.key is None and key != name:  # the lower one's was removed
+            key, known = name, table.commands.get(name)
         redefined = known is not None and _is_redefinition(known, fn, declaration, below)
         if known is not None and declaration.key is None and not redefined and not _is_above(fn, known):
             known, key = None, table.derive_key(name)  # nobody said that the two are to share a command
         command = known if known is not None else table.command(
             key, group, declaration.template or (name if declaration.key is None and key != name else None),
             None if declaration.key else name)
-        _agree(command, declaration, group, settings, stated, redefined)
-        _check_apart(fn, declaration, key, lambda found: found.command is command)
-        internals = internals_of(command)
-        accounting = internals.accounting(fallback=fallback, ignore=declaration.ignore)
-        fall_back = None if fallback is None else fallback_runner(fallback, accounting, flavour, fn)
-        pool: Callable[[], WorkerPool] | None = None
-        if flavour is Flavour.THREAD or declaration.may_move(flavour):
-            table.check_pool(command.group, declaration.pool, key)
-            pool = functools.partial(table.pool, command.group, declaration.pool, key)
-        if flavour is not Flavour.THREAD and pool is not None:
-            internals.runtime.reserve, pool = pool, None
-        afterwards, news = internals.adopt(settings, stated, pool)
-        if known is None:
-            table.add(command)
+        try:
+            _agree(command, declaration, group, settings, stated, redefined)
+            _check_apart(fn, declaration, key, lambda found: found.command is command)
+            internals = internals_of(command)
+            accounting = internals.accounting(fallback=fallback, ignore=declaration.ignore)
+            fall_back = None if fallback is None else fallback_runner(fallback, accounting, flavour, fn)
+            pool: Callable[[], WorkerPool] | None = None
+            if flavour is Flavour.THREAD or declaration.may_move(flavour):
+                table.check_pool(command.group, declaration.pool, key)
+                pool = functools.partial(table.pool, command.group, declaration.pool, key)
+            if flavour is not Flavour.THREAD and pool is not None:
+                internals.runtime.reserve, pool = pool, None
+            afterwards, news = internals.adopt(settings, stated, pool)
+        except BaseException:
+            if known is None:
+                table.forgo(command)
+            raise
+        if known is None and not table.add(command):  # a signal handler or a finalizer was here too
+            return _enter(fn, declaration, below)
     return _Entry(registry, command, known is None, afterwards, news, flavour, cannot, accounting, fall_back)
 
 
@@ -214,10 +231,13 @@ def _wrap(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
           apart: Callable[..., str] | None = None) -> Any:
     """Compile the wrapper, and make it look like *fn*; to a cache, what *apart* says of a call is one more argument."""
     command = entry.command
-    guarded = compiled(_site(fn, declaration, entry, apart))
+    site = _site(fn, declaration, entry, apart)
     if declaration.may_move(entry.flavour):
-        guarded = _movable(guarded, functools.partial(_compile_moved, fn, declaration, entry, apart),
-                           internals_of(command).runtime)
+        guarded = compiled(site, lambda here: _movable(
+            here, functools.partial(_compile_moved, fn, declaration, entry, apart, site.fall_back),
+            internals_of(command).runtime))
+    else:
+        guarded = compiled(site)
     wrapper: Any = wrap_like(guarded, fn)
     guarded.resilience = command  # after wrap_like(), which may have copied another's
     setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, declaration, command, entry.registry, entry.accounting))
@@ -247,10 +267,11 @@ def _movable(here: Any, compile_there: Callable[[], Any], runtime: CommandRuntim
 
 
 def _compile_moved(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
-                   apart: Callable[..., str] | None) -> Any:
-    fallback = declaration.named("fallback")
-    fall_back = None if fallback is None else fallback_runner(fallback, entry.accounting, Flavour.THREAD, fn)
-    return compiled(_site(fn, declaration, entry._replace(flavour=Flavour.THREAD, fall_back=fall_back), apart))
+                   apart: Callable[..., str] | None, fall_back: Callable[..., Any] | None) -> Any:
+    """The wrapper for worker threads, below the layers of the other: what a cache keeps is kept wherever calls run."""
+    site = _site(fn, declaration, entry._replace(flavour=Flavour.THREAD, fall_back=fall_back), apart)
+    site.chain = {kit: policy for kit, policy in site.chain.items() if kit.name != "cache"}
+    return compiled(site)
 
 
 def _guard_of(fn: Any) -> Guard | None:
@@ -349,16 +370,19 @@ def _is_redefinition(command: Command, fn: Callable[..., Any], declaration: Decl
     """Whether *fn* takes the place of the command's only function: a reloaded module, a notebook's cell run anew.
 
     It may say something new, then. Two lambdas, or a property's getter and setter, have one name too, but
-    neither stands under it when the other is made.
+    neither stands under it when the other is made; or it does so still, but has been replaced already.
     """
     name = name_of(fn)
     others = [each for each in internals_of(command).functions if below is None or each is not _function_of(below)]
     if not others:
-        return declaration.key is None
+        return declaration.key is None and internals_of(command).was_guarded
+    if name[1].rpartition(".")[2] == "_":  # what functools.singledispatch registers: all in use at once
+        return False
     if "<locals>" in name[1] or any(name_of(each) != name or each.__wrapped__ is fn for each in others):  # type: ignore[attr-defined]
         return False
     there = [getattr(each, "_self_guarded", each) for each in _now_under(fn, name[1])]
-    return any(each is other for each in there for other in others)  # what is there may be equal to anything
+    # If a newer one took its place already, both are of one definition. What is there may be equal to anything.
+    return any(each is others[-1] for each in there)
 
 
 def _is_above(fn: Callable[..., Any], command: Command) -> bool:
@@ -370,6 +394,18 @@ def _is_above(fn: Callable[..., Any], command: Command) -> bool:
             return True
         inner = _beneath(inner)
     return False
+
+
+def _key_beneath(fn: Callable[..., Any], table: CommandTable, name: str) -> str:
+    """The derived key of the guard that *fn* wraps, if it has this *name* too: both are of one stack; else *name*."""
+    inner: Any = fn
+    while inner is not None:
+        found = _guard_of(inner)
+        if found is not None and internals_of(found.command).derived_from == name \
+                and table.commands.get(found.command.key) is found.command:
+            return found.command.key
+        inner = _beneath(inner)
+    return name
 
 
 def _now_under(fn: Callable[..., Any], qualname: str) -> Iterator[Any]:

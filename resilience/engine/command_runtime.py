@@ -103,8 +103,8 @@ class CommandRuntime:
         self._kits: tuple[Kit, ...] = ()
         self._machines: tuple[Any, ...] = ()  # one for each kit
         for kit in kits:
-            if kit.always:
-                self._start(kit, kit.absent)
+            if kit.always and kit.start is not None:
+                self._enter(kit, kit.start(kit.absent, self))
         self.recorder = Recorder(now=self.clock(), take_peak=self.slots.take_peak)
 
     def of(self, kit: Kit) -> Any:
@@ -135,6 +135,8 @@ class CommandRuntime:
             What is yet to be done outside of the registry's lock.
         """
         afterwards = []
+        made = {kit: kit.start(policy, self) for kit, policy in new.items()  # a user's may raise
+                if kit not in self._kits and not self._replaces(kit) and policy is not None and kit.start is not None}
         timeout, threads = _timeout(new), _threads(new, settings.shadow)
         is_moved = self.reserve is not None and settings.isolation == "thread"
         lender = self.reserve if is_moved and self.isolation is None and pool is None else pool
@@ -145,9 +147,9 @@ class CommandRuntime:
         if self.isolation is not None:  # before there are slots for them
             self.isolation.bring(max(threads, self.isolation.threads))
         for kit, policy in new.items():
-            if kit not in self._kits and not (kit.formerly and self.named(kit.name) is not None):
-                if policy is not None and kit.start is not None:
-                    self._start(kit, policy)
+            if kit not in self._kits and not self._replaces(kit):
+                if kit in made:
+                    self._enter(kit, made[kit])
             elif policy != old.get(kit) and kit.change is not None:
                 after = kit.change(self.of(kit), policy, old.get(kit), self)
                 if after is not None:
@@ -159,9 +161,11 @@ class CommandRuntime:
         self.is_moved = is_moved
         return afterwards
 
-    def _start(self, kit: Kit, policy: Any) -> None:
-        assert kit.start is not None
-        machine = kit.start(policy, self)
+    def _replaces(self, kit: Kit) -> bool:
+        """Whether a policy of this name is there already, of a class that the kit's has taken the place of."""
+        return bool(kit.formerly) and self.named(kit.name) is not None
+
+    def _enter(self, kit: Kit, machine: Any) -> None:
         self._kits, self._machines = _shared((*self._kits, kit)), (*self._machines, machine)
         if isinstance(machine, Circuit):
             self.circuit = machine

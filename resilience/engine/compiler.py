@@ -45,8 +45,12 @@ def plain_way() -> Iterator[None]:
         _written_out = before
 
 
-def compiled(site: Site) -> Any:
+def compiled(site: Site, beneath: Callable[[Any], Any] = lambda guarded: guarded) -> Any:
     """The wrapper of a function, with the names of its text bound.
+
+    Args:
+        site: The function.
+        beneath: What is put on before the layers are.
 
     Raises:
         LookupError: A text uses a name that nobody binds.
@@ -64,7 +68,7 @@ def compiled(site: Site) -> Any:
     spec = spec_of(site)
     if any(gate.sees_call for gate in spec.gates):
         site.names["view"] = functools.partial(Call, Parameters(site.fn))
-    guarded = bound(*_maker(spec), site.names)
+    guarded = beneath(bound(*_maker(spec), site.names))
     for layer in site.layers:
         guarded = layer(guarded)
     return guarded

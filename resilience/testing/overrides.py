@@ -139,13 +139,13 @@ def restored(registry: Registry = default_registry) -> Iterator[None]:
             keyspace.orders = orders.get(keyspace, NO_SHARED_SETTINGS)
         table.emitter.put_back(listeners)
         for handle in registry:
-            if handle not in before and (_is_local(handle) or _is_keyed(handle)):
+            if handle not in before and (_is_local(handle) or _is_of_key(handle)):
                 registry.remove(handle.key)
                 _orphans[handle] = registry
         with table.lock:
             for handle in before:
-                if handle.key not in registry and not _is_keyed(handle):  # keyed ones come by themselves
-                    table.add(handle)
+                if handle.key not in registry and not _is_of_key(handle) and not _is_over(handle):
+                    table.put_back(handle)
         for handle in (*registry, *(each for each, home in _orphans.items() if home is registry)):
             (before.get(handle) or _Settings.declared(handle)).restore(handle)
             _empty(handle, before[handle].state if handle in before else State.CLOSED)
@@ -233,9 +233,14 @@ def _empty(handle: Command, before: State) -> None:
     internals_of(handle).forget()
 
 
-def _is_keyed(handle: Command) -> bool:
-    """Whether it is one of many commands of a function."""
-    return internals_of(handle).names != (handle.key,)
+def _is_of_key(handle: Command) -> bool:
+    """Whether a command is one of those of a function with a callable for a key, which come by themselves."""
+    return internals_of(handle).derived_from is None and internals_of(handle).names != (handle.key,)
+
+
+def _is_over(handle: Command) -> bool:
+    """Whether a command that nobody named has lost its functions."""
+    return internals_of(handle).derived_from is not None and not internals_of(handle).functions
 
 
 def _is_local(handle: Command) -> bool:

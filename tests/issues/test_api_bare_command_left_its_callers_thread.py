@@ -105,6 +105,7 @@ def test_the_callers_database_connection_is_there(registry):
     with database:
         database.execute("insert into t values (1)")
         assert 1 == count()
+    database.close()
 
 
 def test_a_function_that_shares_its_key_with_a_coroutine_function_stays_too(registry):

@@ -17,7 +17,7 @@ def test_functions_agree_with_what_functions_said_and_the_live_value_stays(regis
 
     assert (0.3, None) == (registry["k"].settings.timeout, registry["k"].settings.breaker)
     assert "disabled" == registry["k"].state
-    with pytest.raises(ConfigError, match="exists with 0.5"):
+    with pytest.raises(ConfigError, match="already has timeout=0.5"):
         command(**{**settings, "timeout": 0.3})(min)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from resilience import ConfigError, command
+from resilience import command
 
 LAMBDAS = "a = command(registry=registry, timeout=1.0)(lambda: 1)\nb = command(registry=registry, timeout=2.0)(lambda: 2)"
 PROPERTY = """
@@ -18,9 +18,10 @@ class C:
 
 
 @pytest.mark.parametrize("source", [LAMBDAS, PROPERTY])
-def test_namesakes_that_disagree_are_told_so(registry, source):
-    with pytest.raises(ConfigError, match="timeout"):
-        exec(source, {"__name__": "module", "command": command, "registry": registry})
+def test_namesakes_that_disagree_have_commands_of_their_own(registry, source):
+    exec(source, {"__name__": "module", "command": command, "registry": registry})
+
+    assert [1.0, 2.0] == [handle.settings.timeout for handle in registry]
 
 
 def test_a_property_may_be_defined_again(registry):
@@ -29,3 +30,13 @@ def test_a_property_may_be_defined_again(registry):
         exec(PROPERTY.replace("1.0", "2.0").replace("2.0", str(seconds)), cell)
 
     assert 2.0 == registry["module.C.x"].settings.timeout
+
+
+def test_a_property_that_is_defined_again_keeps_getter_and_setter_apart(registry):
+    cell = {"__name__": "module", "command": command, "registry": registry}
+    for _ in range(3):
+        exec(PROPERTY, cell)
+        getter, setter = cell["C"].x.fget, cell["C"].x.fset
+
+        assert "module.C.x" == getter.resilience.key
+        assert getter.resilience is not setter.resilience

@@ -16,7 +16,7 @@ def specs():
     policies = {kit: VALUES.get(kit.name, lambda kit: kit.policy())(kit) for kit in KITS if kit.name != "max_concurrent"}
     for flavour, *chosen in itertools.product(Flavour, *[(False, True)] * len(policies)):
         chain = {kit: policies[kit] for kit, wanted in zip(policies, chosen, strict=True) if wanted}
-        site = Site(fn=print, flavour=flavour, chain=chain, machines=None, accounting=None, fall_back=None)
+        site = Site(fn=print, flavour=flavour, chain=chain, runtime=None, accounting=None, fall_back=None)
         yield spec_of(site)
 
 

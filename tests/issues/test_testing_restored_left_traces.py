@@ -165,3 +165,35 @@ def test_a_configuration(registry, how, tmp_path):
     configuration.close()
     assert not hasattr(json.dumps, "resilience")
     assert 1.0 == work.resilience.settings.timeout
+
+
+def test_commands_that_nobody_named_are_put_back_and_their_numbers_with_them(registry):
+    def made():
+        return command(registry=registry, timeout=None)(lambda: 1)
+
+    first, second = made(), made()
+    with restored(registry):
+        registry.remove(second.resilience.key)
+        made()
+
+    assert {first.resilience, second.resilience} == set(registry)
+    assert 3 == len({call.resilience.key for call in (first, second, made())})
+    assert registry.remove(second.resilience.key)
+
+
+def test_a_command_whose_function_went_in_the_block_is_not_put_back(registry):
+    call = command(registry=registry, timeout=None)(lambda: 1)
+    with restored(registry):
+        del call
+        assert [] == list(registry)
+
+    assert [] == list(registry)
+
+
+def test_all_lambdas_of_a_module_that_was_imported_in_the_block_stay(registry):
+    source = "a = command(registry=registry)(lambda: 1)\nb = command(registry=registry)(lambda: 2)"
+    module = {"__name__": "module", "command": command, "registry": registry}
+    with restored(registry):
+        exec(source, module)
+
+    assert ["module.<lambda>", "module.<lambda>#2"] == [handle.key for handle in registry]
