@@ -1,10 +1,10 @@
 """The line of those who wait under a rate limit: who is next, and when.
 
-Only the head of the line knows exactly when its turn comes: at ``base`` less the burst's
-tolerance (``burst_tolerance``), where ``base`` is until when all burst_tolerance of the line is tat.
+Only the head of the line knows exactly when its turn comes: at ``base`` less ``burst_tolerance``,
+where ``base`` is the theoretical arrival time (``tat``) without those who wait.
 The others know a time by which their turn comes at the latest, and are woken as they
 become the head if it comes sooner. So a caller who gives up costs the same however
-many wait: the turn is unlinked, ``tat`` falls by one emission_interval, and at most one other
+many wait: the turn is unlinked, ``tat`` falls by one ``emission_interval``, and at most one other
 caller is woken. A turn that has come is spent, taken or not.
 
 While a turn is still to come ``tat`` is so far ahead that nobody can pass the line by
@@ -83,8 +83,8 @@ class CellRateState:
 
     Attributes:
         rate: At which it goes.
-        tat: Until when all is tat, the turns of those who wait included.
-        base: Until when all burst_tolerance of the line is tat.
+        tat: Theoretical arrival time: until when all is booked, the turns of those who wait included.
+        base: The same without them: until when all ahead of the line is booked.
         planned: What ``tat`` is unless somebody who need not wait has come since; only while somebody waits.
         waiting: How many wait.
         first: The head of the line.

@@ -11,10 +11,10 @@ A follower waits on something of its own, which the leader knows: nothing that a
 follower leaves undone concerns another. Waiting is not allowed where it could
 never end: on a loop that is not the leader's, and when the leader itself waits for
 somebody who would wait for us (a function that calls itself, by whatever way). Who
-is on lead_or_follow of what is known by a context variable, hence through tasks and worker
+is aboard of what is known by a context variable, hence through tasks and worker
 threads. Each trip notes what it waits for before it looks at what others wait for,
 so of several who close a circle one sees it. The variable has trips and not
-flights: a task begun on lead_or_follow may outlive all of this, and its context must not
+flights: a task begun aboard may outlive all of this, and its context must not
 keep an answer.
 """
 
@@ -32,7 +32,7 @@ from ..core.exception_copy import traceback_of
 
 
 class WaitScope:
-    """That calls are made on lead_or_follow of a flight, and whom else these follow, each under a mark of its own."""
+    """That calls are made aboard a flight, and whom else these follow, each under a mark of its own."""
 
     __slots__ = ("awaited",)
 

@@ -203,7 +203,7 @@ def test_a_reload_after_one_that_failed_takes_the_file_as_a_start_does(module, r
     target = f"{vendor.__name__}:plain"
     configuration = configure({"guards": {target: {}}}, registry=registry, environ={})
     for wrong in ({"retry": {}, "isolation": "semaphore", "timeout": 1.0}, {"fallback": "math:nothing"},
-                  {"rate_limit": {}}, {"adaptive_limit": {"max_queue": 3}}):
+                  {"rate_limit": {}}, {"adaptive_limit": {"max_queue": 3}, "isolation": "thread"}):
         assert [] != reloaded(configuration, {"guards": {target: wrong}})
         assert 2 == vendor.plain(1)
         assert [] == reloaded(configuration, {"guards": {target: {"retry": {}}}})
@@ -215,9 +215,9 @@ def test_a_reload_after_one_that_failed_takes_the_file_as_a_start_does(module, r
 
 def test_a_live_setting_that_a_start_refuses_is_refused(module, registry):
     vendor = module()
-    target = f"{vendor.__name__}:plain"
-    configuration = configure({"guards": {target: {"adaptive_limit": {}}}}, registry=registry, environ={})
-    [message] = reloaded(configuration, {"guards": {target: {"adaptive_limit": {"max_queue": 3}}}})
+    target, thread = f"{vendor.__name__}:plain", {"isolation": "thread"}
+    configuration = configure({"guards": {target: {"adaptive_limit": {}, **thread}}}, registry=registry, environ={})
+    [message] = reloaded(configuration, {"guards": {target: {"adaptive_limit": {"max_queue": 3}, **thread}}})
     assert "max_queue of an adaptive limit is for calls that run where their caller is" in message
     configuration.close()
 

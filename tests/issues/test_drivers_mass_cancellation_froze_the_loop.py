@@ -94,7 +94,7 @@ def test_the_turns_that_threads_give_up_cost_the_same_each():
     for turn in turns:
         limiter.withdraw(turn, 0.5)
     assert time.process_time() - began < 1.0
-    assert 1.0 == limiter.pace.booked
+    assert 1.0 == limiter.pace.tat
 
 
 def test_tickets_that_come_and_go_behind_a_long_queue_cost_the_same_each():
@@ -113,15 +113,15 @@ def test_tickets_that_come_and_go_behind_a_long_queue_cost_the_same_each():
 def test_a_leader_that_leaves_without_an_answer_wakes_the_one_who_is_to_lead_and_nobody_else():
     flights, woken = Flights(), []
     first, second, third = (Flight("k") for _ in range(3))
-    assert flights.board(first) is None
-    assert first is flights.board(second) is flights.board(third)
+    assert flights.lead_or_follow(first) is None
+    assert first is flights.lead_or_follow(second) is flights.lead_or_follow(third)
     group = first.group()
     for each in (second, third):
         group.gates[each] = lambda each=each: woken.append(each)
     flights.leave(first)
     assert [second] == woken
-    assert second is group.flight is flights.board(third)
-    assert flights.board(second) is None
+    assert second is group.flight is flights.lead_or_follow(third)
+    assert flights.lead_or_follow(second) is None
     second.succeed(7)
     flights.leave(second)
     flights.leave(second)  # twice is once
@@ -131,7 +131,7 @@ def test_a_leader_that_leaves_without_an_answer_wakes_the_one_who_is_to_lead_and
 def test_an_heir_that_goes_away_leaves_it_to_the_next_one():
     flights, woken = Flights(), []
     first, second, third = (Flight("k") for _ in range(3))
-    flights.board(first)
+    flights.lead_or_follow(first)
     group = first.group()
     for each in (second, third):
         group.gates[each] = lambda each=each: woken.append(each)
@@ -157,8 +157,8 @@ def test_nothing_is_compared_under_the_lock_when_an_heir_leaves():
             return True
 
     flights, first, second = Flights(), Flight(Key()), Flight(Key())
-    flights.board(first)
-    flights.board(second)
+    flights.lead_or_follow(first)
+    flights.lead_or_follow(second)
     gates = first.group().gates
     gates[second] = lambda: None
     keys, before = (first.key, second.key), first.key.asked + second.key.asked
@@ -176,7 +176,7 @@ def test_a_leader_that_is_interrupted_as_it_leaves_wakes_the_one_who_is_to_lead_
         def work(answered=answered, flown=flown, woken=woken):
             flights, flight, follower = Flights(), Flight("k"), Flight("k")
             flown.append((flights, flight, follower))
-            flights.board(flight)
+            flights.lead_or_follow(flight)
             flight.group().gates[follower] = lambda: woken.append(follower)
             if answered:
                 flight.succeed(7)
@@ -194,7 +194,7 @@ def test_a_leader_that_is_interrupted_as_it_leaves_wakes_the_one_who_is_to_lead_
 
 def test_a_flight_that_is_over_and_its_followers_need_no_garbage_collection():
     flights, first, second = Flights(), Flight("k"), Flight("k")
-    flights.board(first)
+    flights.lead_or_follow(first)
     first.group().gates[second] = lambda: None
     flights.leave(first)
     second.succeed(Answer())
