@@ -1,16 +1,16 @@
 """Rate limit: so many calls in so much time, smooth or in bursts, in the order they came.
 
 The generic cell rate algorithm (ITU-T I.371; a leaky bucket that keeps one number).
-Each call books ``per / calls`` seconds, and ``_booked`` is until when all are
-tat. A call may begin up to ``burst - 1`` bookings burst_tolerance of that; one that
+Each call books ``per / calls`` seconds (the emission interval), and ``tat`` (the theoretical arrival
+time) is until when all are booked. A call may begin up to ``burst - 1`` bookings ahead of that; one that
 comes too early waits, if that takes no longer than ``max_wait``, and else is
-refused and books nothing. AdmissionWaiter are in the order of arrival (core.rate_line).
+refused and books nothing. Those who wait go in the order of arrival (core.rate_line).
 
 A changed limit counts from the moment of the change on. What was spent before stays
 spent, in calls, not in seconds: neither the number of calls that the burst lacks nor
 their share of it falls by a change, but a burst cannot lack more than all its calls.
 Nothing of the burst becomes free that was used up, and the next call comes after one
-emission_interval of the new limit at the latest. Those who wait keep their order. If a turn comes later
+emission interval of the new limit at the latest. Those who wait keep their order. If a turn comes later
 than ``max_wait`` under the new limit, its caller is refused at once, as a newcomer would be.
 
 With ``by`` each key has a pace of its own. A key that owes nothing is as good

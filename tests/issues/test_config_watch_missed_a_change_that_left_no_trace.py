@@ -255,7 +255,7 @@ def test_two_registries_may_watch_one_file(file, registry, handle):
     from resilience import Registry
 
     other, both = Registry(), [threading.Event(), threading.Event()]
-    second = command(key="k", registry=other)(len).resilience
+    second = command(key="k", timeout=1.0, registry=other)(len).resilience
     watching = [configure(file, registry=each, watch=True, environ={}) for each in (registry, other)]
     for each, event in zip((registry, other), both, strict=True):
         each.subscribe(ConfigurationApplied, lambda _, event=event: event.set())

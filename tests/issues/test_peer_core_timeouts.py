@@ -15,7 +15,7 @@ async def under(deadlines, call):
     try:
         result = await call
     except BaseException as error:
-        late = deadlines.lapsed(watch, error)
+        late = deadlines.timed_out(watch, error)
         if late is not None:
             raise late from error
         raise

@@ -28,6 +28,7 @@ from resilience import (
     collapse,
     command,
 )
+from resilience.commands.command import internals_of
 from resilience.events import CallFailed, CallRejected, CallRetried
 from resilience.testing import ManualClock, RecordedEvents
 from tests.issues.every_flavour import FLAVOURS, fallback_of, guarded, isolation
@@ -152,7 +153,7 @@ def test_what_an_adaptive_limit_refuses_is_still_a_refusal(registry, flavour):
     run, call = guarded(flavour, Pipeline(AdaptiveLimit(initial=1, max_limit=1, priorities=lambda: 9), key="k",
                                           registry=registry, **isolation(flavour)), lambda: "called")
     held = []
-    run.resilience._runtime.limiter.take(held)
+    internals_of(run.resilience).runtime.named("adaptive_limit").take(held)
     with RecordedEvents(registry) as events, pytest.raises(BulkheadFullError):
         call()
 
