@@ -39,7 +39,7 @@ def test_circuitbreaker_44_and_56_functions_of_one_name_in_two_modules_are_two_c
 
 
 def test_circuitbreaker_66_a_command_says_what_it_is():
-    assert "<command 'one.get' closed, 0 of 10 in flight>" == repr(module("one").resilience)
+    assert "<command 'three.get' closed, 0 of 10 in flight>" == repr(module("three").resilience)
 
 
 def test_pybreaker_88_registries_do_not_share_state_by_accident():
