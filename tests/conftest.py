@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(config, items):
         left = [item for item in items if item.get_closest_marker("written_out") or "interrupt" in item.nodeid]
         items[:] = [item for item in items if item not in set(left)]
         config.hook.pytest_deselected(items=left)
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+    items.sort(key=_in_browser)
     if os.environ.get("RESILIENCE_REQUIRE_BROWSER"):
         return
     missing = {fixture: program for fixture, program in _PROGRAMS.items() if not shutil.which(program)}
@@ -52,8 +52,13 @@ def pytest_collection_modifyitems(config, items):
         config.stash[_LEFT_OUT] = collections.Counter(left_out.values())
 
 
+def _in_browser(item):
+    """Whether a test runs in a browser; its fixture says so of one whose file has forgotten the marker."""
+    return item.get_closest_marker("browser") is not None or "browser" in getattr(item, "fixturenames", ())
+
+
 def _missing(item, programs):
-    if item.get_closest_marker("browser") and not _has_browser():
+    if _in_browser(item) and not _has_browser():
         return "Chromium"
     return next((programs[name] for name in getattr(item, "fixturenames", ()) if name in programs), None)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.messages import OpenPage, resilience
 from tests.browser.test_tiles import field, tile
 from tests.dashboard.servers import StreamServer
+
+pytestmark = pytest.mark.browser
 
 
 def own(key: str, *, refused: int, counts: dict[str, int], **changes: object) -> dict[str, object]:
