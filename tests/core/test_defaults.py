@@ -31,7 +31,7 @@ DEFAULTS = [
         "slow_rate": 1.0, "slow_in_flight": True, "half_open_calls": 1, "half_open_failures": 0, "half_open_for": 30.0,
         "ramp": 0.0, "ramp_shares": (0.1, 0.25, 0.5), "count_rejections": False}),
     (RetryBudget(), {"ratio": 0.2, "per_second": 10.0, "window": 10.0}),
-    (Bulkhead(), {"max_concurrent": 10}),
+    (Bulkhead(), {"max_concurrent": 10, "max_wait": 0.0, "max_queue": 1000}),
     (Cache(), {"ttl": 60.0, "max_size": 1024, "scope": "shared", "by": None, "cache_none": False, "cache_exceptions": ()}),
     (Chaos(), {"latency_rate": 0.0, "latency": 0.0, "error_rate": 0.0, "error": ChaosError, "wrong_rate": 0.0, "wrong": None}),
     (Fallback(function=len), {"function": len, "on": (Exception,), "max_concurrent": 10}),
