@@ -221,7 +221,8 @@ def _parts(name: str, value: Any, leaves: dict[str, Said]) -> list[Origin]:
         return leaves[dotted].place if dotted in leaves else LIVE
 
     setting = settings()[name]
-    if setting.policy is None or value is None or not isinstance(value, setting.policy):
+    is_plain = setting.field is not None and setting.policy is not None and not isinstance(value, setting.policy)
+    if setting.policy is None or value is None or is_plain:
         return [Origin(name, value, place(name))]
     return [Origin(leaf, getattr(value, inner), place(leaf)) for inner in setting.fields
             for leaf in [setting.leaf(inner)]]
