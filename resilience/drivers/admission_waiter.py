@@ -18,6 +18,7 @@ from ..core.admission_queue import AdmissionQueue, Ticket
 from ..core.callbacks import call_back
 from ..errors import BulkheadFullError
 from .deadline_context import in_use, shortened, waited_in_vain
+from .timed_event import set_within
 
 
 class Limiter(Protocol):
@@ -101,13 +102,7 @@ class AdmissionWaiter:
         try:
             self._limiter.enqueue(ticket, self._clock())
             while ticket.waiting and (left := self._patience(ticket)) > 0:
-                over: list[None] = []
-                timer = loop.call_later(left, _end, over, woken)
-                try:
-                    await woken.wait()
-                finally:
-                    timer.cancel()
-                if over and waited_in_vain(left, self._patience(ticket)):
+                if not await set_within(woken, left) and waited_in_vain(left, self._patience(ticket)):
                     break
                 woken.clear()
         finally:
@@ -139,8 +134,3 @@ class AdmissionWaiter:
             raise TypeError(f"{self._key}: priorities must return a whole number, 0 for the most important, "
                             f"not {level!r}")
         return level
-
-
-def _end(over: list[None], woken: asyncio.Event) -> None:
-    over.append(None)
-    woken.set()

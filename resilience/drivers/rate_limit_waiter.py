@@ -1,7 +1,7 @@
 """Lines: how callers wait for their turn under a rate limit.
 
 The machine (core.rate_limit) says how long to sleep, and calls ``wake`` when that has changed:
-somebody burst_tolerance has given up, or the limit was changed. Whoever is cancelled or
+somebody ahead has given up, or the limit was changed. Whoever is cancelled or
 interrupted while waiting gives up too, and whoever's turn comes after the caller's
 deadline does not wait, or waits no longer.
 """
@@ -16,6 +16,7 @@ from ..core.rate_limit import RateLimiter
 from ..core.rate_line import Reservation
 from ..errors import RateLimitedError
 from .deadline_context import in_use, shortened, waited_in_vain
+from .timed_event import set_within
 
 
 class RateLimitWaiter:
@@ -66,13 +67,7 @@ class RateLimitWaiter:
                     self._own_sleep(left)
                     await asyncio.sleep(0)
                     continue
-                over: list[None] = []
-                timer = loop.call_later(left, _end, over, woken)
-                try:
-                    await woken.wait()
-                finally:
-                    timer.cancel()
-                if over and waited_in_vain(left, self._left(turn)):
+                if not await set_within(woken, left) and waited_in_vain(left, self._left(turn)):
                     return
                 woken.clear()
         except BaseException:
@@ -85,8 +80,3 @@ class RateLimitWaiter:
         if left > 0 and in_use and shortened(turn.at - now) is not None:
             raise RateLimitedError(self._key, turn.at - now)
         return left
-
-
-def _end(over: list[None], woken: asyncio.Event) -> None:
-    over.append(None)
-    woken.set()

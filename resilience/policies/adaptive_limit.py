@@ -7,7 +7,6 @@ from operator import attrgetter
 from typing import Any, Final
 
 from ..core.adaptive import AdaptiveLimit, AdaptiveLimiter
-from ..core.outcome import Event
 from ..drivers.admission_waiter import AdmissionWaiter
 from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, GateText, Kit
@@ -15,18 +14,10 @@ from ..engine.site import Site
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
+from .bulkhead import TAKE_OR_WAIT
 
 _TEXT: Final = GateText(  # it may let one wait
-    acquire=f"""\
-event = {int(Event.SEMAPHORE_REJECTED)}
-taken = []
-try:
-    if not take(taken, args, kwargs):
-        {{await_}}queue(taken, args, kwargs)
-        started = clock()
-finally:
-    if taken:
-        sack = held = taken[0]""",
+    acquire=TAKE_OR_WAIT,
     takes_slot=True, give_back="sack.append(None)", give_back_held="held.append(None)",
     settle="report({outcome}, started, now)")
 

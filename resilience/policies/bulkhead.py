@@ -46,8 +46,8 @@ _PLAIN: Final = GateText(
     takes_slot=True, give_back="slots.settle(held, 0, started, started)",
     give_back_held=f"slots.settle(held, {CANCELLED}, started, started)")
 
-_WAITING: Final = GateText(
-    acquire=f"""\
+#: Takes a slot from an AdmissionWaiter, or waits for one there.
+TAKE_OR_WAIT: Final = f"""\
 event = {int(Event.SEMAPHORE_REJECTED)}
 taken = []
 try:
@@ -56,7 +56,10 @@ try:
         started = clock()
 finally:
     if taken:
-        sack = held = taken[0]""",
+        sack = held = taken[0]"""
+
+_WAITING: Final = GateText(
+    acquire=TAKE_OR_WAIT,
     label="waiting", takes_slot=True, give_back="sack.append(None)", give_back_held="held.append(None)",
     settle="if slots.crowd:\n    slots.hand_on(now)")
 
