@@ -40,7 +40,8 @@ from .core.batch import Collapse
 from .decorate.collapse import BATCHED, Batched, collapse
 from .decorate.commands import Pipeline
 from .decorate.declaration import Declaration
-from .decorate.decoration import Guard, guard
+from .decorate.decoration import guard
+from .decorate.wrapper_stack import Guard
 from .engine.callables import GUARD, GuardedCallable, flavour_of
 from .engine.compiler import made
 from .engine.wrapper_spec import Flavour

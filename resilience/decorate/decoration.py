@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
-import types
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -20,7 +18,6 @@ from typing import Any, NamedTuple
 import attrs
 
 from ..commands.command import Command, internals_of
-from ..commands.command_table import CommandTable
 from ..commands.dispatch import dispatcher
 from ..commands.keyed_commands import KeyedCommands, keyspace_of
 from ..commands.keyspace import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS, Keyspace, Made
@@ -34,25 +31,11 @@ from ..engine.kit import Afterwards
 from ..engine.site import Site
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
-from ..policies.order import in_order, kit_of
-from ..policies.settings import Settings
+from ..policies.order import in_order
 from ..registry import Registry, default_registry, table_of
+from .agreement import agree
 from .declaration import Declaration, same_word
-
-
-class Guard(NamedTuple):
-    """What a wrapper remembers, for a further decorator above it.
-
-    ``wrapper`` tells it apart from a copy that functools.wraps made of it. It is
-    weak, so that the lower wrappers of a stack go as soon as the stack is made.
-    """
-
-    wrapper: weakref.ref[Callable[..., Any]]
-    fn: Callable[..., Any]
-    declaration: Declaration
-    command: Command
-    registry: Registry
-    accounting: CallAccounting
+from .wrapper_stack import Guard, check_apart, guard_of, is_above, key_beneath
 
 
 def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True) -> Any:
@@ -72,7 +55,7 @@ def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True)
     check_guardable(fn, what)
     if isinstance(fn, (classmethod, staticmethod)):
         return type(fn)(guard(fn.__func__, declaration, what))
-    below = _guard_of(fn)
+    below = guard_of(fn)
     if below is not None and not instead and declaration.key is not None and not (
             same_word(declaration.key, below.command.key) or same_word(declaration.key, below.declaration.key)):
         below = None
@@ -137,7 +120,7 @@ def _keyed(fn: Callable[..., Any], declaration: Declaration, by: Callable[..., s
     module, qualname = name_of(fn)
     name = f"{module}.{qualname}"
     registry = default_registry if declaration.registry is None else declaration.registry
-    _check_apart(fn, declaration, name, lambda found: same_word(found.declaration.key, by))
+    check_apart(fn, declaration, name, lambda found: same_word(found.declaration.key, by))
     rehearsal = _enter(fn, attrs.evolve(declaration, key=name, registry=Registry(clock=registry.clock)), below)
     if rehearsal.flavour is Flavour.THREAD:
         table_of(registry).check_pool(rehearsal.command.group, declaration.pool)
@@ -195,19 +178,19 @@ def _enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None
     fallback = declaration.named("fallback")
     with table.lock:
         if declaration.key is None and below is None:
-            key = _key_beneath(fn, table, name)
+            key = key_beneath(fn, table, name)
         known = table.commands.get(key)
         if known is None and declaration.key is None and key != name:  # the lower one's was removed
             key, known = name, table.commands.get(name)
         redefined = known is not None and _is_redefinition(known, fn, declaration, below)
-        if known is not None and declaration.key is None and not redefined and not _is_above(fn, known):
+        if known is not None and declaration.key is None and not redefined and not is_above(fn, known):
             known, key = None, table.derive_key(name)  # nobody said that the two are to share a command
         command = known if known is not None else table.command(
             key, group, declaration.template or (name if declaration.key is None and key != name else None),
             None if declaration.key else name)
         try:
-            _agree(command, declaration, group, settings, stated, redefined)
-            _check_apart(fn, declaration, key, lambda found: found.command is command)
+            agree(command, declaration, group, settings, stated, redefined)
+            check_apart(fn, declaration, key, lambda found: found.command is command)
             internals = internals_of(command)
             accounting = internals.accounting(fallback=fallback, ignore=declaration.ignore)
             fall_back = None if fallback is None else fallback_runner(fallback, accounting, flavour, fn)
@@ -274,17 +257,9 @@ def _compile_moved(fn: Callable[..., Any], declaration: Declaration, entry: _Ent
     return compiled(site)
 
 
-def _guard_of(fn: Any) -> Guard | None:
-    """The Guard of *fn* if it is one of our wrappers, and not somebody's wrapper around one."""
-    found = getattr(fn, GUARD, None)
-    if found is None and hasattr(fn, "_self_guarded"):
-        found = getattr(fn._self_guarded, GUARD, None)
-    return found if isinstance(found, Guard) and found.wrapper() is fn else None
-
-
 def registry_of(fn: Any) -> Registry:
     """Where the command of *fn* is kept; the default registry if it is none of our wrappers."""
-    found = _guard_of(fn)
+    found = guard_of(fn)
     return default_registry if found is None else found.registry
 
 
@@ -320,52 +295,6 @@ def _flavour(fn: Callable[..., Any], declaration: Declaration, key: str) -> tupl
                                 "reach it; decorate it with timeout=... or isolation='thread'"}
 
 
-def _agree(command: Command, declaration: Declaration, group: str, settings: Settings, stated: frozenset[str],
-           redefined: bool) -> None:
-    """Raise ConfigError if another function says otherwise about the same key."""
-    if command.group != group and declaration.group is not None:
-        raise ConfigError(f"Command {command.key!r} is in group {command.group!r} already{_place(command)}; this "
-                          f"function asks for {group!r}. Functions with the same key need the same group; "
-                          "registry.remove(key) lets the command begin anew.", "group")
-    name = None if redefined else internals_of(command).conflict(settings, stated)
-    if name is not None:
-        known, wanted = _differing(getattr(internals_of(command).declared, name), getattr(settings, name))
-        raise ConfigError(f"Command {command.key!r} already has {name}={known}{_place(command, name)}; this function "
-                          f"asks for {wanted}. Functions with the same key need the same settings.", name)
-
-
-def _place(command: Command, name: str | None = None) -> str:
-    """Where the function stands that says *name* about the command, in brackets; "" if that cannot be told."""
-    others = [each for each in map(_guard_of, internals_of(command).functions) if each is not None]
-    stated = [each for each in others
-              if name is None or name in each.declaration.settings(each.declaration.runs(flavour_of(each.fn)))[1]]
-    for other in stated or others:
-        code = getattr(inspect.unwrap(other.fn), "__code__", None)
-        if isinstance(code, types.CodeType):
-            return f" ({os.path.basename(code.co_filename)}:{code.co_firstlineno})"
-    return ""
-
-
-def _differing(known: Any, wanted: Any) -> tuple[str, str]:
-    """Two values of a setting as a message shows them: of two policies of one class only the fields that differ."""
-    alike = attrs.has(type(known)) and type(known) is type(wanted)
-    return _short(known, wanted if alike else None), _short(wanted, known if alike else None)
-
-
-def _short(value: Any, other: Any) -> str:
-    """A *value* without the fields that it shares with the *other*, or, without another, with the defaults."""
-    if not attrs.has(type(value)):
-        return repr(value)
-    fields = []
-    for field in attrs.fields(type(value)):
-        own = getattr(value, field.name)
-        usual = field.default if other is None else getattr(other, field.name)
-        if not field.repr or isinstance(usual, attrs.Factory) or same_word(own, usual):  # type: ignore[arg-type]
-            continue
-        fields.append(f"{field.name}={own!r}")
-    return f"{type(value).__name__}({', '.join(fields)})"
-
-
 def _is_redefinition(command: Command, fn: Callable[..., Any], declaration: Declaration, below: Guard | None) -> bool:
     """Whether *fn* takes the place of the command's only function: a reloaded module, a notebook's cell run anew.
 
@@ -385,27 +314,16 @@ def _is_redefinition(command: Command, fn: Callable[..., Any], declaration: Decl
     return any(each is others[-1] for each in there)
 
 
-def _is_above(fn: Callable[..., Any], command: Command) -> bool:
-    """Whether *fn* is somebody's wrapper around a function of this *command*: a foreign decorator in a stack."""
-    inner: Any = fn
-    while inner is not None:
-        found = _guard_of(inner)
-        if found is not None and found.command is command:
-            return True
-        inner = _beneath(inner)
-    return False
+def _function_of(below: Guard) -> Callable[..., Any] | None:
+    wrapper: Any = below.wrapper()
+    function: Callable[..., Any] | None = getattr(wrapper, "_self_guarded", wrapper)
+    return function  # under a proxy, the compiled one
 
 
-def _key_beneath(fn: Callable[..., Any], table: CommandTable, name: str) -> str:
-    """The derived key of the guard that *fn* wraps, if it has this *name* too: both are of one stack; else *name*."""
-    inner: Any = fn
-    while inner is not None:
-        found = _guard_of(inner)
-        if found is not None and internals_of(found.command).derived_from == name \
-                and table.commands.get(found.command.key) is found.command:
-            return found.command.key
-        inner = _beneath(inner)
-    return name
+def _forsake(below: Guard) -> None:
+    """The command that a lower decorator of this stack made, before a higher one gave another key or registry."""
+    if len(internals_of(below.command).functions) <= 1 and below.registry.get(below.command.key) is below.command:
+        below.registry.remove(below.command.key)
 
 
 def _now_under(fn: Callable[..., Any], qualname: str) -> Iterator[Any]:
@@ -418,36 +336,3 @@ def _now_under(fn: Callable[..., Any], qualname: str) -> Iterator[Any]:
     while found is not None:
         yield found
         found = getattr(found, "__wrapped__", None)
-
-
-def _check_apart(fn: Callable[..., Any], declaration: Declaration, key: str, same: Callable[[Guard], bool]) -> None:
-    """Raise ConfigError if *fn* wraps, with somebody's decorator between, a guard that does the *same* for this key."""
-    inner: Any = fn
-    while inner is not None:
-        found = _guard_of(inner)
-        if found is not None and same(found):
-            for policy in declaration.policies:
-                if kit_of(policy) in found.declaration.chain():
-                    raise ConfigError(
-                        f"{key}: {type(policy).__name__} stands above and below another decorator, so that "
-                        "each call would pass it twice; keep one of them, or give one a key of its own", "key")
-        inner = _beneath(inner)
-
-
-def _beneath(fn: Any) -> Any:
-    """What a wrapper, a partial or a bound method calls; None if that is all."""
-    if isinstance(fn, functools.partial):
-        return fn.func
-    return fn.__func__ if isinstance(fn, types.MethodType) else getattr(fn, "__wrapped__", None)
-
-
-def _function_of(below: Guard) -> Callable[..., Any] | None:
-    wrapper: Any = below.wrapper()
-    function: Callable[..., Any] | None = getattr(wrapper, "_self_guarded", wrapper)
-    return function  # under a proxy, the compiled one
-
-
-def _forsake(below: Guard) -> None:
-    """The command that a lower decorator of this stack made, before a higher one gave another key or registry."""
-    if len(internals_of(below.command).functions) <= 1 and below.registry.get(below.command.key) is below.command:
-        below.registry.remove(below.command.key)
