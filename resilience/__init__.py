@@ -24,15 +24,18 @@ from .core.events import CommandRemoved as CommandRemoved
 from .core.events import ShadowRejected as ShadowRejected
 from .core.events import State, StateChanged
 from .core.events import Trigger as Trigger
+from .core.failure_rules import FailureRules
 from .core.fallback import Fallback
 from .core.hedge import Hedge
 from .core.histogram import Latency
+from .core.http_status import HttpStatus, http_status
 from .core.outcome import Outcome
 from .core.rate_limit import RateLimit
 from .core.retry import Retry
 from .core.thread_pool import ThreadPool
 from .core.throttle import Throttle
 from .core.timeout import Timeout
+from .core.verdict import Ending, Verdict
 from .decorate.collapse import collapse
 from .decorate.commands import Pipeline, command
 from .decorate.policy_decorators import (
@@ -62,6 +65,7 @@ from .errors import (
     CircuitOpenError,
     ConfigError,
     DeadlineExceededError,
+    FailedResultError,
     FallbackRejectedError,
     LastFailure,
     MissingAnswerError,
@@ -98,11 +102,15 @@ __all__ = [
     "Configuration",
     "CustomPolicy",
     "DeadlineExceededError",
+    "Ending",
+    "FailedResultError",
+    "FailureRules",
     "Fallback",
     "FallbackRejectedError",
     "Guarded",
     "GuardedByKey",
     "Hedge",
+    "HttpStatus",
     "KeyedCommands",
     "LastFailure",
     "Latency",
@@ -129,6 +137,7 @@ __all__ = [
     "Throttle",
     "ThrottledError",
     "Timeout",
+    "Verdict",
     "adaptive_limit",
     "bulkhead",
     "cache",
@@ -146,6 +155,7 @@ __all__ = [
     "handle_of",
     "handles_of",
     "hedge",
+    "http_status",
     "policy",
     "rate_limit",
     "remaining",

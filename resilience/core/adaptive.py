@@ -33,7 +33,7 @@ from .admission_queue import FAIR_AFTER, LEVELS, AdmissionQueue, Ticket, level_o
 from .bulkhead import TOKEN, Bulkhead, Slots
 from .checks import by_identity, callable_or_none, flag, number, strict
 from .limit_estimator import ALGORITHMS, LimitEstimator, Reading
-from .outcome import CUT_SHORT, SUCCESS, TIMEOUT
+from .outcome import BUSY, CUT_SHORT, SUCCESS, TIMEOUT
 from .reentrance import Guard
 
 RING: Final = 100  # calls that are read at most: a median of more is hardly better
@@ -219,13 +219,15 @@ class AdaptiveLimiter:
 
     def report(self, outcome: int, started: float, now: float) -> None:
         """What is left to do of settle() for who has given the permit back already (``permit += TOKEN``)."""
-        if (outcome <= TIMEOUT or outcome == CUT_SHORT) and now >= self._since:
+        if (outcome <= TIMEOUT or outcome in (CUT_SHORT, BUSY)) and now >= self._since:
             took = now - started
             if outcome == SUCCESS:
                 self._note(took if took < self._slow_s else -took)
             elif outcome in (TIMEOUT, CUT_SHORT):
                 if outcome == TIMEOUT or took >= self._slow_s:
                     self._note(-took)
+            elif outcome == BUSY:
+                self._note(-inf)  # how quickly it said so tells nothing about its work
             elif self._config.count_failures:
                 self._note(-inf)
         if now >= self._until:

@@ -20,6 +20,7 @@ class Outcome(enum.IntEnum):
     IGNORED = 4  # raised what the caller is to blame for
     CANCELLED = 5  # cancelled, closed early, or the process is going down
     CUT_SHORT = 6  # ran until its caller's deadline, sooner than its own budget
+    BUSY = 7  # was answered that the target has no room for it now
 
 
 SUCCESS: Final = 0
@@ -29,6 +30,7 @@ REJECTED: Final = 3
 IGNORED: Final = 4
 CANCELLED: Final = 5
 CUT_SHORT: Final = 6
+BUSY: Final = 7
 
 
 class Event(enum.IntEnum):
@@ -58,6 +60,7 @@ class Event(enum.IntEnum):
     RATE_LIMITED = 21
     NO_TIME_LEFT = 22
     HEDGE = 23
+    BUSY = 24
 
 
 _own_events: list[str] = []

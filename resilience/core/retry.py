@@ -24,7 +24,7 @@ import attrs
 from ..errors import BadRequestError, ConfigError, RejectedError, plain_number, seconds_text
 from .budget import RetryBudget
 from .checks import as_classes, by_identity, callable_or_none, flag, number, ordinary_exceptions, strict, wrong_kind
-from .exception_groups import holds, is_group, matches, parts
+from .exception_groups import holds, matches
 
 _JITTERS = ("full", "equal", "decorrelated", "none")
 
@@ -60,8 +60,9 @@ class Retry:
             causes a retry.
         time_limit: Seconds after the start of the first attempt from which on no further attempt begins; None: no
             limit.
-        respect_retry_after: Whether to wait at least as long as the exception's ``retry_after`` (seconds) or the
-            Retry-After header of its response asks for. If that exceeds ``max_delay``, the call is not repeated.
+        respect_retry_after: Whether to wait at least as long as the target asks for: by ``retry_after`` (seconds or a
+            timedelta) of the exception, or by a Retry-After header, in seconds, milliseconds or as a date, wherever
+            the client library keeps that. If it exceeds ``max_delay``, the call is not repeated.
         retry_rejections: Whether to repeat calls that another policy of this library refused.
         budget: Limits the retries of the whole group in proportion to its calls; None: no limit.
     """
@@ -159,27 +160,3 @@ class Retry:
         if self.jitter == "full":
             return delay * u
         return delay * (0.5 + u / 2) if self.jitter == "equal" else delay
-
-
-def asked_for(error: BaseException) -> float | None:
-    """Seconds that *error* asks to wait: its ``retry_after``, or its response's Retry-After header in seconds.
-
-    Of a group the longest that a part asks for. An HTTP date is not read: it means the other machine's clock.
-    """
-    if is_group(error):
-        return max((asked for part in parts(error) if (asked := _asked_for(part)) is not None), default=None)
-    return _asked_for(error)
-
-
-def _asked_for(error: BaseException) -> float | None:
-    try:
-        asked: Any = getattr(error, "retry_after", None)
-        if asked is None:
-            headers = getattr(getattr(error, "response", None), "headers", None)
-            asked = headers.get("Retry-After") if headers is not None else None
-        if asked is None:
-            return None
-        seconds = float(asked)
-    except Exception:  # noqa: BLE001 - somebody else's object: its properties may raise, and be anything
-        return None
-    return seconds if 0 <= seconds < float("inf") else None

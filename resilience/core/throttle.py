@@ -27,7 +27,7 @@ import attrs
 
 from ..errors import ThrottledError
 from .checks import flag, number, strict
-from .outcome import FAILURE, SUCCESS, TIMEOUT
+from .outcome import BUSY, FAILURE, SUCCESS, TIMEOUT
 from .reentrance import MET, Guard
 from .window import Tally, TimeWindow
 
@@ -133,7 +133,7 @@ class Throttler:
                 self._tally.bump()
                 return
             self._guard.do(self._count, ACCEPTED, now)
-        elif outcome == TIMEOUT or (outcome == FAILURE and self._config.count_failures):
+        elif outcome in (TIMEOUT, BUSY) or (outcome == FAILURE and self._config.count_failures):
             self._guard.do(self._count, UNACCEPTED, now)
 
     def sums(self, now: float) -> tuple[int, int]:

@@ -16,8 +16,10 @@ from ..core.budget import RetryBudget
 from ..core.bulkhead import Bulkhead
 from ..core.cache import Cache
 from ..core.chaos import Chaos
+from ..core.failure_rules import FailureRules, Judge
 from ..core.fallback import Fallback
 from ..core.hedge import Hedge
+from ..core.http_status import HttpStatus
 from ..core.rate_limit import RateLimit
 from ..core.retry import Retry
 from ..core.thread_pool import ThreadPool
@@ -32,8 +34,9 @@ T = TypeVar("T")
 
 #: What may stand in a pipeline.
 Policy = (Fallback | Cache | Retry | CircuitBreaker | Throttle | RateLimit | Bulkhead | AdaptiveLimit | Timeout | Hedge
-          | Chaos | CustomPolicy)
+          | FailureRules | Chaos | CustomPolicy)
 _Exceptions = type[Exception] | tuple[type[Exception], ...]
+_Rule = HttpStatus | type[Exception] | Judge
 
 
 class CommandOptions(TypedDict, total=False):
@@ -68,6 +71,7 @@ class CommandArguments(CommandOptions, total=False):
     adaptive_limit: AdaptiveLimit | None
     hedge: Hedge | None
     chaos: Chaos | None
+    failures: FailureRules | _Rule | Iterable[_Rule] | None
     fallback: Fallback | Callable[..., Any] | None
     policies: Iterable[Policy]
 

@@ -63,6 +63,8 @@ def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
         adaptive_limit: An AdaptiveLimit, which replaces ``max_concurrent``.
         hedge: A Hedge, which starts a second attempt if the first is slow.
         chaos: A Chaos, which harms calls on purpose while the registry says so.
+        failures: What a call amounts to: http_status(), Exception classes, a function of an Ending, several of these,
+            or FailureRules. All policies act on its verdict.
         fallback: A Fallback, or its function. It is called with the call's arguments, and with the exception if it has
             a parameter named ``error``.
         policies: Further policies, such as your own; each takes its place in the order.
@@ -153,7 +155,7 @@ class Pipeline:
 
     Args:
         *policies: Fallback, Cache, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout,
-            Hedge, Chaos, outermost first and in this order; any may be left out. Policies of your own stand where they
+            Hedge, FailureRules, Chaos, outermost first and in this order; any may be left out. Policies of your own stand where they
             say.
         key: Name of the command, or a function that names the command of each call; see resilience.command.
         **options: group, max_keys, idle, registry, isolation, pool, ignore and shadow, as for resilience.command.

@@ -253,6 +253,7 @@ def _compile_moved(fn: Callable[..., Any], declaration: Declaration, entry: _Ent
                    apart: Callable[..., str] | None, fall_back: Callable[..., Any] | None) -> Any:
     """The wrapper for worker threads, below the layers of the other: what a cache keeps is kept wherever calls run."""
     site = _site(fn, declaration, entry._replace(flavour=Flavour.THREAD, fall_back=fall_back), apart)
+    site.is_beneath_layers = site.has("cache")
     site.chain = {kit: policy for kit, policy in site.chain.items() if kit.name != "cache"}
     return compiled(site)
 

@@ -23,6 +23,7 @@ from ..core.exception_groups import holds, is_a, is_group, is_interrupt, matches
 from ..core.failures import Failures
 from ..core.fallback import Fallback
 from ..core.outcome import (
+    BUSY,
     CANCELLED,
     CUT_SHORT,
     FAILURE,
@@ -51,6 +52,7 @@ from ..errors import (
 from ..metrics.recorder import Recorder
 from .callables import TRANSPARENT_FRAMES, is_transparent, transparent_frame
 from .emitter import Emitter
+from .judging import Judging
 
 #: The event under which each Outcome of a call that ran is counted.
 EVENT_OF: dict[int, int] = {
@@ -60,6 +62,7 @@ EVENT_OF: dict[int, int] = {
     IGNORED: int(Event.BAD_REQUEST),
     CANCELLED: int(Event.CANCELLED),
     CUT_SHORT: int(Event.TIMEOUT),
+    BUSY: int(Event.BUSY),
 }
 
 _SHORT_CIRCUITED = int(Event.SHORT_CIRCUITED)
@@ -74,21 +77,27 @@ for _each in (ThreadIsolation.wait, Job.outcome, Job.run, JobRace.result, RateLi
     transparent_frame(_each)
 _NO_TIME_LEFT, _RATE_LIMITED = int(Event.NO_TIME_LEFT), int(Event.RATE_LIMITED)
 _RAN = frozenset(EVENT_OF.values())
+_ILL = frozenset((FAILURE, TIMEOUT))
 #: Of several that a group's parts amount to, what the group does: the first of these.
-_GRAVEST = (FAILURE, TIMEOUT, CUT_SHORT, CANCELLED, IGNORED)
+_GRAVEST = (FAILURE, TIMEOUT, BUSY, CUT_SHORT, CANCELLED, IGNORED)
 
 
 class CallAccounting:
-    """The accounts of one guarded function."""
+    """The accounts of one guarded function.
+
+    Attributes:
+        judging: Its command's failure rules; None: there are none.
+    """
 
     __slots__ = ("_clock", "_emitter", "_failures", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots",
-                 "_special", "_wants_error")
+                 "_special", "_wants_error", "judging")
+    judging: Judging | None
 
     def __init__(self, *, key: str, group: str, clock: Callable[[], float], recorder: Recorder, emitter: Emitter,
                  failures: Failures, fallback: Fallback | None, ignore: tuple[type[Exception], ...]) -> None:
         self._key, self._group, self._clock = key, group, clock
         self._recorder, self._emitter, self._failures = recorder, emitter, failures
-        self._fallback = fallback
+        self._fallback, self.judging = fallback, None
         self._wants_error = fallback is not None and fallback.wants_error()
         self._slots = Slots(Bulkhead(fallback.max_concurrent), key=key) if fallback is not None else None
         self._ignore: tuple[type[Exception], ...] = (BadRequestError, *ignore)
@@ -103,14 +112,23 @@ class CallAccounting:
         kind = type(error)
         if issubclass(kind, self._special) or not issubclass(kind, Exception):
             outcome = self._judge(error)
-            if outcome not in (FAILURE, TIMEOUT) and not (outcome == CUT_SHORT and self._was_slow(error)):
+            if outcome not in _ILL and not (outcome == CUT_SHORT and self._was_slow(error)):
                 return outcome
         elif (kind is TypeError and _never_began(error)) or came_of_callback(error, TRANSPARENT_FRAMES):
             return IGNORED
-        else:
+        elif self.judging is None:
             outcome = FAILURE
+        else:
+            outcome = self._by_rules(error)
+            if outcome not in _ILL:
+                return outcome
         self._failures.note(error, self._clock())
         return outcome
+
+    def _by_rules(self, error: Any) -> int:
+        """The Outcome of what is a failure unless the command's rules say otherwise."""
+        judged = None if self.judging is None else self.judging.error(error)
+        return FAILURE if judged is None else judged
 
     def _judge(self, error: BaseException) -> int:
         """The Outcome of what may be no failure."""
@@ -134,7 +152,7 @@ class CallAccounting:
             return CUT_SHORT if is_a(error, DeadlineExceededError) else TIMEOUT
         if deadline_expired(error):
             return CUT_SHORT  # of a call inside, by the deadline of our own caller
-        return IGNORED if is_a(error, self._ignore) else FAILURE
+        return IGNORED if is_a(error, self._ignore) else self._by_rules(error)
 
     def true_event(self, error: BaseException, event: int) -> int:
         """What a call is to be counted as that ended with *error*, when the wrapper takes it for *event*.
@@ -218,15 +236,22 @@ class CallAccounting:
             self._count((event,), event, started, now)
             return False
         if event == _BAD_REQUEST:
-            self._count((event, _THROWN), event, started, now)
+            passed_on = self.judging is not None and self.judging.passes_on(error)
+            self._count((event,) if passed_on else (event, _THROWN), event, started, now)
             return False
         self._tell(error, event, started, now)
         fallback = self._fallback
         if fallback is None or items or not (issubclass(type(error), fallback.on) or matches(error, fallback.on)):
-            self._count((event, _MISSING, _THROWN), event, started, now)
+            passed_on = self.judging is not None and self.judging.passes_on(error)
+            self._count((event,) if passed_on else (event, _MISSING, _THROWN), event, started, now)
             return False
         self._count((event,), event, started, now)
         return True
+
+    def may_answer(self, error: BaseException) -> bool:
+        """Whether the fallback answers for a call that fails with *error*."""
+        fallback = self._fallback
+        return fallback is not None and matches(error, fallback.on)
 
     def retried(self, error: BaseException, event: int, started: float, now: float) -> None:
         """Count an attempt that ended with *error* as *event* and is followed by another."""

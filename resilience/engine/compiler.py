@@ -71,6 +71,8 @@ def compiled(site: Site, beneath: Callable[[Any], Any] = lambda guarded: guarded
     guarded = beneath(bound(*_maker(spec), site.names))
     for layer in site.layers:
         guarded = layer(guarded)
+    if site.layers and site.judges:
+        guarded = site.names["judging"].over_layers(guarded, site.flavour)
     return guarded
 
 
@@ -85,13 +87,16 @@ def spec_of(site: Site) -> WrapperSpec:
     return WrapperSpec(
         flavour=site.flavour, gates=tuple(texts.values()), label=" ".join(names),
         deadline=site.flavour.is_async and site.has("timeout"), fallback=site.has("fallback"),
-        retry=retry is not None, retry_results=retry is not None and retry.on_result is not None)
+        retry=retry is not None, retry_results=retry is not None and retry.on_result is not None,
+        judges=site.judges, returns_failures=bool(site.judges) and not site.layers and not site.is_beneath_layers)
 
 
 @functools.cache
 def _maker(spec: WrapperSpec) -> Made:
     results = " results" if spec.retry_results else ""
-    return made(source(spec), f"<resilience {spec.label}{results}>")
+    judges = f" {spec.judges}" if spec.judges else ""
+    raises = " raised" if spec.judges and not spec.returns_failures else ""
+    return made(source(spec), f"<resilience {spec.label}{results}{judges}{raises}>")
 
 
 def made(text: str, filename: str) -> Made:

@@ -18,7 +18,7 @@ source = fn(*args, **kwargs)
 try:
     item = next(source)
     while True:
-        items += 1
+{judge}        items += 1
         paused = clock()
         try:
             sent = yield item
@@ -34,7 +34,7 @@ try:
             started += clock() - paused
             item = next(source) if sent is None else source.send(sent)
 except StopIteration as end:
-    result = end.value"""
+    result = end.value{end}"""
 
 _ASYNC_GENERATOR: Final = """\
 source = fn(*args, **kwargs)
@@ -42,7 +42,7 @@ step = source.__anext__()
 try:
     while True:
 {step}
-        items += 1
+{judge}        items += 1
         paused = clock()
         try:
             sent = yield item
@@ -57,7 +57,7 @@ try:
             started += clock() - paused
             step = source.asend(sent)
 except StopAsyncIteration:
-    pass"""
+    pass{end}"""
 
 _STEP: Final = """\
         item = await step
@@ -70,17 +70,47 @@ _STEP_IN_TIME: Final = """\
         watch = step = thrown = None  # an athrow() keeps the exception"""
 
 
-def call(flavour: Flavour, *, deadline: bool) -> str:
-    """Run the function; with a *deadline*, timers of the event loop bound it."""
+# An item that is judged failed is the consumer's too, unless something else may answer, or the rules raise it.
+_JUDGE_ITEM: Final = """\
+        verdict = judging.item(item)
+        if verdict is not None:
+            if raises_item(verdict, items):
+                {close}
+                try:
+                    raise verdict
+                finally:
+                    del verdict
+            if failed is None:
+                failed = verdict
+        verdict = None
+"""
+_RAISE_FAILED: Final = "\nif failed is not None:\n    raise failed"
+
+# Of a result that is judged failed: it goes the way of a failure.
+_JUDGE_RESULT: Final = """
+verdict = judging.result(result)
+if verdict is not None:
+    try:
+        raise verdict
+    finally:
+        del verdict"""
+
+
+def call(flavour: Flavour, *, deadline: bool, judges: str) -> str:
+    """Run the function, and judge what it returned; with a *deadline*, timers of the event loop bound it."""
+    judge_item = _JUDGE_ITEM if judges == "items" else ""
+    judge = _JUDGE_RESULT if judges == "results" else ""
+    end = _RAISE_FAILED if judge_item else ""
     if flavour is Flavour.THREAD:
-        return "result = wait(job)"
+        return f"result = wait(job){judge}"
     if flavour is Flavour.GENERATOR:
-        return _GENERATOR
+        return _GENERATOR.format(judge=judge_item.format(close="source.close()"), end=end)
     if flavour is Flavour.ASYNC_GENERATOR:
-        return _ASYNC_GENERATOR.format(step=_STEP_IN_TIME if deadline else _STEP)
+        return _ASYNC_GENERATOR.format(step=_STEP_IN_TIME if deadline else _STEP, end=end,
+                                       judge=judge_item.format(close="await source.aclose()"))
     if flavour is Flavour.ASYNC:
-        return f"watch = enter()\nresult = await ({FN})" if deadline else f"result = await ({FN})"
-    return f"result = {FN}"
+        return f"watch = enter()\nresult = await ({FN}){judge}" if deadline else f"result = await ({FN}){judge}"
+    return f"result = {FN}{judge}"
 
 
 # Of one whose caller's deadline has passed; its globals are drivers.deadline_context's.
@@ -135,3 +165,9 @@ finally:
     await source.aclose()
 return""",
 }
+
+# A result that was judged failed, and for which nothing answers, is the caller's all the same.
+PASS_ON: Final = {
+    flavour: f"if passes_on(error):\n    {answer}\n" for flavour, answer in {
+        Flavour.SYNC: "return error.result", Flavour.THREAD: "return error.result", Flavour.ASYNC: "return error.result",
+        Flavour.GENERATOR: "return result", Flavour.ASYNC_GENERATOR: "return"}.items()}

@@ -136,6 +136,7 @@ class Kit:
         setting: Whether it is a setting of the command, shared by its functions; else it belongs to each function.
         live: Whether it can be changed while calls go on.
         can_be_off: Whether None switches it off while calls go on.
+        reads: Makes a policy of what else a user may write for it; None: nothing else.
         kept: Fields that must stay when it is changed while calls go on.
         compiled_in: Fields that decide how a function is compiled; where one was off, it cannot be put on live.
         no_op: Of one that cannot be off: fields that make it do nothing, for tests.
@@ -177,6 +178,7 @@ class Kit:
     setting: bool = True
     live: bool = True
     can_be_off: bool = False
+    reads: Callable[[Any], Any] | None = None
     kept: tuple[str, ...] = ()
     compiled_in: tuple[str, ...] = ()
     no_op: Mapping[str, Any] = attrs.field(factory=dict)
@@ -219,6 +221,8 @@ class Kit:
         """
         if isinstance(setting, (self.policy, *self.formerly)):
             return setting
+        if self.reads is not None:
+            return None if setting is None else self.reads(setting)
         if self.principal is not None:
             if setting is self.policy:
                 raise wrong_kind(self.name, self.policy, setting)

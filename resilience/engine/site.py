@@ -28,6 +28,8 @@ class Site:
         called: What the wrapper calls: the function, or what stands in for it.
         names: What the wrapper's text uses.
         layers: What is put over the wrapper, the innermost first.
+        is_beneath_layers: Layers stand over it that another site has put there.
+        judges: What the failure rules judge; see WrapperSpec.
     """
 
     fn: Callable[..., Any]
@@ -40,6 +42,8 @@ class Site:
     called: Callable[..., Any] = attrs.field(default=attrs.Factory(lambda self: self.fn, takes_self=True))
     names: dict[str, Any] = attrs.field(factory=dict)
     layers: list[Callable[[Any], Any]] = attrs.field(factory=list)
+    is_beneath_layers: bool = False
+    judges: str = ""
 
     def has(self, name: str) -> bool:
         """Whether a policy of this name is among its own."""

@@ -32,7 +32,7 @@ from typing import Final
 
 from ..core.outcome import IGNORED, SUCCESS, Event
 from ..metrics.recorder import BATCH
-from .fragments import AGAIN, DEPOSIT, IN_TIME, LEAVE, RAISE_LATE, RESCUE, UNWANTED, call
+from .fragments import AGAIN, DEPOSIT, IN_TIME, LEAVE, PASS_ON, RAISE_LATE, RESCUE, UNWANTED, call
 from .kit import GateText, Weigh
 from .wrapper_spec import Flavour, WrapperSpec
 
@@ -69,6 +69,7 @@ def _turn(spec: WrapperSpec) -> str:
         "" if spec.retry else "started = clock()",
         f"event = {int(Event.SHORT_CIRCUITED if asks and ask_inside else Event.CANCELLED)}",
         "items, thrown = 0, None" if flavour.is_generator else "",
+        "failed = None" if spec.judges == "items" else "",
         "" if ask_inside else IN_TIME,
         *([] if ask_inside else ask),
         "try:",
@@ -91,7 +92,8 @@ def _turn(spec: WrapperSpec) -> str:
 
 def _end_badly(spec: WrapperSpec, should_fall_back: str) -> str:
     fall_back = RESCUE[spec.flavour] if spec.fallback else "raise AssertionError('should_fall_back, but no fallback')"
-    text = f"if not {should_fall_back}:\n    raise\n{fall_back}"
+    returns = PASS_ON[spec.flavour] if spec.judges and spec.returns_failures else ""
+    text = f"if not {should_fall_back}:\n{_indent(returns)}    raise\n{fall_back}"
     return f"if pause is None:\n{_indent(text)}" if spec.retry else text
 
 
@@ -123,7 +125,7 @@ def _execution(spec: WrapperSpec) -> str:
         "try:",
         *_each(gates, "enter", 1),
         *(map(_indent, _acquired(spec, slots=True)) if held else []),
-        _indent(call(flavour, deadline=spec.deadline)),
+        _indent(call(flavour, deadline=spec.deadline, judges=spec.judges)),
         "except BaseException as error:",
         *_each(gates, "leave", 1),
         _indent(_without_slot(spec)) if held else "",
@@ -131,6 +133,7 @@ def _execution(spec: WrapperSpec) -> str:
         "    late = timed_out(watch, error)" if spec.deadline else "",
         f"    outcome = {outcome}",
         "    thrown = None" if flavour.is_generator else "",
+        "    failed = None" if spec.judges == "items" else "",
         *(_indent(text) for text in _settled(spec, "outcome", failed=True)),
         "    event = EVENT_OF[outcome]",
         _indent(RAISE_LATE) if spec.deadline else "",
@@ -145,6 +148,8 @@ def _execution(spec: WrapperSpec) -> str:
 
 def _outcome(spec: WrapperSpec) -> str:
     error = "late or error" if spec.deadline else "error"
+    if spec.judges == "items":  # what came of the stream after that decides nothing
+        error = f"failed or {error}"
     return f"{IGNORED} if error is thrown else classify({error})" if spec.flavour.is_generator else f"classify({error})"
 
 

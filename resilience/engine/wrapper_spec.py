@@ -43,6 +43,9 @@ class WrapperSpec:
         fallback: Something may answer instead of an error.
         retry: It may be tried again.
         retry_results: Results may be a reason to.
+        judges: Failure rules have a say: "" none; "results", "items": what they judge here; "beneath": what is called
+            here judges already.
+        returns_failures: What is judged failed is the caller's result; no layer above needs to hear of it.
     """
 
     flavour: Flavour
@@ -52,3 +55,5 @@ class WrapperSpec:
     fallback: bool = False
     retry: bool = False
     retry_results: bool = False
+    judges: str = ""
+    returns_failures: bool = False

@@ -38,7 +38,8 @@ LATENCY_SLICES: Final = 6
 BATCH: Final = 256  # successes that may be pending, a power of two: a kilobyte, and one lock for all of them
 _COMMON: Final = int(Event.CANCELLED) + 1
 _ALL: Final = len(EVENT_NAMES)
-_ERRORS: Final = (int(Event.FAILURE), int(Event.TIMEOUT), *(EVENT_NAMES.index(name) for name in REFUSALS))
+_ERRORS: Final = (int(Event.FAILURE), int(Event.TIMEOUT), int(Event.BUSY),
+                  *(EVENT_NAMES.index(name) for name in REFUSALS))
 _CACHED: Final = (int(Event.RESPONSES_FROM_CACHE),)
 _REFUSED: Final = (int(Event.SHORT_CIRCUITED), int(Event.FALLBACK_MISSING), int(Event.EXCEPTIONS_THROWN))
 

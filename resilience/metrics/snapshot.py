@@ -94,8 +94,9 @@ class Snapshot:
 
     @property
     def errors(self) -> int:
-        """Of the requests, those that failed, timed out or were refused."""
-        return self.counts["failure"] + self.counts["timeout"] + self.refused
+        """Of the requests, those that failed, timed out, found the target busy or were refused."""
+        counts = self.counts
+        return counts["failure"] + counts["timeout"] + counts["busy"] + self.refused
 
     @property
     def error_rate(self) -> float:

@@ -18,6 +18,7 @@ Each neighbour has its reason; those that a user may get wrong stand in the kits
   its slot is held; above them it would cancel them, which tells them nothing;
 - a hedge below the timeout shares one time among its attempts, and looks like one call
   to all above it;
+- failure rules judge what the function itself did, for all policies above them;
 - chaos at the bottom is to all of them the target's own doing.
 """
 
@@ -35,6 +36,7 @@ from .breaker import BREAKER
 from .bulkhead import BULKHEAD
 from .cache import CACHE
 from .chaos import CHAOS
+from .failures import FAILURES
 from .fallback import FALLBACK
 from .hedge import HEDGE
 from .rate_limit import RATE_LIMIT
@@ -43,7 +45,8 @@ from .throttle import THROTTLE
 from .timeout import TIMEOUT
 
 #: The policies that come with the library, outermost first.
-KITS: Final = (FALLBACK, CACHE, RETRY, BREAKER, THROTTLE, RATE_LIMIT, BULKHEAD, ADAPTIVE_LIMIT, TIMEOUT, HEDGE, CHAOS)
+KITS: Final = (FALLBACK, CACHE, RETRY, BREAKER, THROTTLE, RATE_LIMIT, BULKHEAD, ADAPTIVE_LIMIT, TIMEOUT, HEDGE,
+               FAILURES, CHAOS)
 #: Why nothing may stand below chaos.
 _CHAOS_LAST: Final = "chaos is to look like the target's own faults, which it would not see"
 

@@ -12,6 +12,7 @@ from ..core.breaker import CircuitBreaker
 from ..core.bulkhead import Bulkhead
 from ..core.cache import Cache
 from ..core.chaos import Chaos
+from ..core.failure_rules import FailureRules
 from ..core.hedge import Hedge
 from ..core.rate_limit import RateLimit
 from ..core.retry import Retry
@@ -42,6 +43,7 @@ class Settings:
             ``max_concurrent`` is the limit that it found.
         hedge: The hedging policy; None: no hedge.
         chaos: The chaos policy; None: none. It does nothing before the registry starts it.
+        failures: The rules that say what a call amounts to; None: every exception is a failure, and no result is.
         pool: The worker threads of the group; None: no pool was asked for.
         shadow: Names of the policies that only count the calls that they would refuse.
         has_fallback: Whether any of the command's functions has a fallback.
@@ -60,6 +62,7 @@ class Settings:
     adaptive_limit: AdaptiveLimit | None = None
     hedge: Hedge | None = None
     chaos: Chaos | None = None
+    failures: FailureRules | None = None
     pool: ThreadPool | None = None
     shadow: tuple[str, ...] = ()
     has_fallback: bool = False

@@ -1,0 +1,103 @@
+"""Retry-After: how long a target asks its callers to wait, wherever a client library puts that.
+
+| where | who |
+|---|---|
+| ``retry_after`` of an exception or answer, seconds or a timedelta | this library, discord.py, python-telegram-bot |
+| header of the exception's ``response``, or of the answer | requests, httpx, openai, anthropic |
+| header of the exception itself | aiohttp, urllib |
+| ``response["ResponseMetadata"]["HTTPHeaders"]`` of the exception | botocore |
+| trailing metadata | grpc |
+
+Read are ``retry-after-ms`` and ``x-ms-retry-after-ms`` (OpenAI, Azure), ``retry-pushback-ms`` (gRPC's proposal A6), and
+``Retry-After`` (RFC 9110, section 10.2.3) in seconds or as a date. A date is that of the other machine's clock: the
+answer's own ``Date`` says how far off it is, and only without one is it compared with the time here.
+
+Everything read here is somebody else's object: whatever its properties raise, it then asks for nothing.
+"""
+
+from __future__ import annotations
+
+import email.utils
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from .exception_groups import is_group, parts
+
+_MILLISECONDS: Final = ("retry-after-ms", "x-ms-retry-after-ms", "retry-pushback-ms")
+
+
+def asked_for(what: Any, wall: Callable[[], float] | None = None) -> float | None:
+    """Seconds that an exception or an answer asks to wait; None: it does not ask. Never raises an Exception.
+
+    Args:
+        what: The exception, or what the call returned. Of an exception group the longest that a part asks for.
+        wall: Seconds since 1970, to compare a date with that comes without the date of the answer; None: such a date
+            is not read.
+    """
+    if isinstance(what, BaseException) and is_group(what):
+        return max((asked for part in parts(what) if (asked := _asked_for(part, wall)) is not None), default=None)
+    return _asked_for(what, wall)
+
+
+def headers_of(what: Any) -> Iterator[Any]:
+    """The mappings of headers that an exception or an answer has. Whatever its properties raise passes through."""
+    response = getattr(what, "response", None)
+    if isinstance(response, dict):
+        yield response.get("ResponseMetadata", {}).get("HTTPHeaders")
+    elif response is not None:
+        yield getattr(response, "headers", None)
+    yield getattr(what, "headers", None)
+    metadata = getattr(what, "trailing_metadata", None)
+    if callable(metadata):
+        yield dict(metadata() or ())
+
+
+def _asked_for(what: Any, wall: Callable[[], float] | None) -> float | None:
+    try:
+        own = getattr(what, "retry_after", None)
+        if own is not None:
+            return _seconds(own.total_seconds() if hasattr(own, "total_seconds") else own)
+        for headers in headers_of(what):
+            if headers is not None and (asked := _in_headers(headers, wall)) is not None:
+                return asked
+    except Exception:  # noqa: BLE001, S110 - somebody else's object
+        pass
+    return None
+
+
+def _in_headers(headers: Any, wall: Callable[[], float] | None) -> float | None:
+    for name in _MILLISECONDS:
+        value = headers.get(name)
+        if value is not None and (asked := _seconds(value)) is not None:
+            return asked / 1000.0
+    value = _header(headers, "Retry-After")
+    if value is None:
+        return None
+    asked = _seconds(value)
+    if asked is not None or not isinstance(value, str):
+        return asked
+    until = _date(value)
+    sent = _header(headers, "Date")
+    if sent is None and wall is None:
+        return None
+    start = wall() if sent is None and wall is not None else _date(sent)
+    return max(0.0, until - start)
+
+
+def _header(headers: Any, name: str) -> Any:
+    """A header's value; a plain dict has it as it came, or in small letters."""
+    value = headers.get(name)
+    return headers.get(name.lower()) if value is None else value
+
+
+def _seconds(value: Any) -> float | None:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        return None
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+def _date(value: str) -> float:
+    """Seconds since 1970. Raises ValueError for what is no date."""
+    return email.utils.parsedate_to_datetime(value).timestamp()

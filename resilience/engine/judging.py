@@ -1,0 +1,217 @@
+"""Judging: one command's failure rules, as its wrappers ask them.
+
+A result that is judged failed becomes an exception, FailedResultError, where the function has returned. So every policy
+above treats it as it treats any failure, each by the rules that it has already, and there is no second way through
+them. What comes out at the top is the result again, unless a fallback answered or the rules say that it is raised.
+
+Who judges calls code of the user and reads properties of other libraries' objects. What a rule about a result raises is
+a mistake in that rule, and the caller's, as with every callback (core.callbacks). A rule about an exception must not
+raise: the call's permits have yet to be given back, and the exception that is judged is the one that the caller needs
+to see. Such a mistake is logged, once, and the exception counts as failed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..core.callbacks import call_back
+from ..core.exception_groups import is_a
+from ..core.failure_rules import ExceptionRule, FailureRules
+from ..core.http_status import status_of
+from ..core.outcome import FAILURE, IGNORED
+from ..core.retry_after import asked_for
+from ..core.verdict import OUTCOME_OF, Ending, Verdict
+from ..errors import FailedResultError
+from .callables import transparent_frame
+from .wrapper_spec import Flavour
+
+_log = logging.getLogger("resilience")
+_JUDGED: Final = "the result was judged {}"
+_SAYS: Final = {True: Verdict.FAILED, False: Verdict.GOOD, None: None}
+
+ResultJudge = Callable[[Any], FailedResultError | None]
+
+
+class Judging:
+    """The failure rules in force for a command. Every method may be called from any thread.
+
+    Attributes:
+        result: Given what a call returned: the error that stands for it if it is not good, else None.
+        item: The same of an item of a stream.
+        rules: The rules; configure() replaces them.
+    """
+
+    __slots__ = ("_has_complained", "_key", "item", "result", "rules")
+    result: ResultJudge
+    item: ResultJudge
+
+    def __init__(self, rules: FailureRules | None, *, key: str) -> None:
+        self._key, self._has_complained = key, False
+        self.configure(rules)
+
+    def configure(self, rules: FailureRules | None) -> None:
+        """Judge by *rules* from now on; None: by none."""
+        self.rules = rules
+        good: ResultJudge = _good
+        if rules is None:
+            self.result = self.item = good
+            return
+        self.item = self._by_predicates(rules.judge, rules.items, is_item=True) if rules.judges_items else good
+        if rules.judge is None and rules.results is None:
+            self.result = good if rules.status is None else self._by_status(rules)
+        else:
+            self.result = self._by_predicates(rules.judge, rules.results, is_item=False,
+                                              further=None if rules.status is None else self._by_status(rules))
+
+    def error(self, error: Exception) -> int | None:
+        """The Outcome of a call that raised *error*; None: no rule has an opinion. Never raises an Exception."""
+        rules = self.rules
+        if rules is None:
+            return None
+        try:
+            return self._of_error(rules, error)
+        except Exception as mistake:  # noqa: BLE001 - the user's code may raise anything
+            if not self._has_complained:
+                self._has_complained = True
+                _log.error("%s: a failure rule raised %r when it was asked about %s; the call counts as failed, and "
+                           "such a mistake is not logged again", self._key, mistake, type(error).__name__)
+            return FAILURE
+
+    def _of_error(self, rules: FailureRules, error: Exception) -> int | None:
+        if type(error) is FailedResultError and error.judged_by is self:
+            return OUTCOME_OF[error.verdict]
+        verdict = _said(rules.judge(Ending(error=error))) if rules.judge is not None else None
+        if verdict is not None:
+            return OUTCOME_OF[verdict]
+        if _speaks_of(rules.caller_faults, error):
+            return IGNORED
+        if _speaks_of(rules.busy, error):
+            return OUTCOME_OF[Verdict.BUSY]
+        if rules.exceptions is not None and _speaks_of(rules.exceptions, error):
+            return FAILURE
+        if rules.status is not None and (status := status_of(error)) is not None:
+            verdicts = rules.status.verdicts()
+            if status in verdicts:
+                return OUTCOME_OF[rules.status.judge()(error, status, verdicts)]
+            if 400 <= status < 500:
+                return IGNORED
+        return None if rules.exceptions is None else IGNORED
+
+    def passes_on(self, error: BaseException) -> bool:
+        """Whether *error* stands for a result that is the caller's all the same."""
+        return (type(error) is FailedResultError and error.judged_by is self and self.rules is not None
+                and not self.rules.raise_failures)
+
+    @property
+    def raises(self) -> bool:
+        """Whether what is judged failed is raised."""
+        return self.rules is not None and self.rules.raise_failures
+
+    def over(self, fn: Callable[..., Any], flavour: Flavour) -> Callable[..., Any]:
+        """What a race of several attempts calls in place of *fn*: it raises what is judged failed."""
+        if flavour.is_async:
+            async def judged(*args: Any, **kwargs: Any) -> Any:
+                result = await fn(*args, **kwargs)
+                error = self.result(result)
+                if error is not None:
+                    raise error
+                return result
+        else:
+            def judged(*args: Any, **kwargs: Any) -> Any:
+                result = fn(*args, **kwargs)
+                error = self.result(result)
+                if error is not None:
+                    raise error
+                return result
+
+        return transparent_frame(judged)
+
+    def over_layers(self, guarded: Callable[..., Any], flavour: Flavour) -> Callable[..., Any]:
+        """What stands over all layers of a function, which are told of a failed result by its error."""
+        passes_on = self.passes_on
+        if flavour.is_async:
+            async def unwrapped(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    return await guarded(*args, **kwargs)
+                except FailedResultError as error:
+                    if passes_on(error):
+                        return error.result
+                    raise
+        else:
+            def unwrapped(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    return guarded(*args, **kwargs)
+                except FailedResultError as error:
+                    if passes_on(error):
+                        return error.result
+                    raise
+
+        return transparent_frame(unwrapped)
+
+    def _by_status(self, rules: FailureRules) -> ResultJudge:
+        """Judge results by their status alone, which is what most rules do: 60 ns a call."""
+        assert rules.status is not None
+        verdicts, judge, fail = rules.status.verdicts(), rules.status.judge(), self._fail
+
+        @transparent_frame
+        def by_status(result: Any) -> FailedResultError | None:
+            status = getattr(result, "status_code", None)
+            if type(status) is not int:
+                status = status_of(result)
+            if status not in verdicts:
+                return None
+            return fail(result, judge(result, status, verdicts), f"HTTP status {status}")
+
+        return by_status
+
+    def _by_predicates(self, judge: Callable[[Ending], Any] | None, is_failed: Callable[[Any], object] | None, *,
+                       is_item: bool, further: ResultJudge | None = None) -> ResultJudge:
+        fail = self._fail
+
+        @transparent_frame
+        def by_predicates(result: Any) -> FailedResultError | None:
+            if judge is not None:
+                verdict = _said(call_back(judge, (Ending(result, None, is_item),), None))
+                if verdict is not None:
+                    return None if verdict is Verdict.GOOD else fail(result, verdict)
+            if is_failed is not None and call_back(is_failed, (result,), None):
+                return fail(result, Verdict.FAILED)
+            return None if further is None else further(result)
+
+        return by_predicates
+
+    def _fail(self, result: Any, verdict: Verdict, why: str = "") -> FailedResultError | None:
+        if verdict is Verdict.GOOD:
+            return None
+        error = FailedResultError(self._key, result, verdict, why or _JUDGED.format(verdict.value.replace("_", " ")),
+                                  asked_for(result))
+        error.judged_by = self
+        return error
+
+
+def _good(result: Any) -> FailedResultError | None:
+    return None
+
+
+def _said(word: Any) -> Verdict | None:
+    """The verdict that a judge's answer stands for.
+
+    Raises:
+        TypeError: It stands for none.
+    """
+    if word.__class__ is Verdict:
+        return word  # type: ignore[no-any-return]
+    try:
+        return _SAYS[word]
+    except (KeyError, TypeError):
+        raise TypeError(f"failures must return a Verdict, True for failed, False for good, or None, not {word!r}") \
+            from None
+
+
+def _speaks_of(rules: tuple[ExceptionRule, ...], error: Exception) -> bool:
+    return any(is_a(error, rule) if isinstance(rule, type) else rule(error) for rule in rules)  # type: ignore[operator]
+
+
+transparent_frame(_good)

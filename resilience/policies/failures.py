@@ -1,0 +1,66 @@
+"""The kit of failure rules: what a call amounts to, said next to the function, for all policies above it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..core.failure_rules import FailureRules
+from ..engine.command_runtime import CommandRuntime
+from ..engine.judging import Judging
+from ..engine.kit import Afterwards, Kit, Telling
+from ..engine.site import Site
+from ..engine.wrapper_spec import Flavour
+from ..errors import ConfigError
+
+_ABOVE: Final = ("fallback", "cache", "retry", "breaker", "throttle", "rate_limit", "max_concurrent", "adaptive_limit",
+                 "timeout", "hedge")
+
+
+def _suits(rules: FailureRules, declaration: Any, flavour: Flavour, key: str) -> None:
+    retry = declaration.named("retry")
+    if retry is not None and retry.on_result is not None:
+        raise ConfigError(f"{key}: on_result of the retry and failures both say which results are bad, and only the "
+                          "latter is heard by breaker and statistics; say it in failures=FailureRules(results=...)",
+                          "on_result")
+
+
+def _start(rules: FailureRules, runtime: CommandRuntime) -> Judging:
+    return Judging(rules, key=runtime.key)
+
+
+def _change(judging: Judging, rules: FailureRules | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
+    judging.configure(rules)
+    return None
+
+
+def _install(site: Site, rules: FailureRules, judging: Judging) -> None:
+    accounting = site.accounting
+    accounting.judging = judging
+
+    def raises_item(verdict: Any, items: int) -> bool:
+        return judging.raises or (not items and accounting.may_answer(verdict))
+
+    site.names.update(judging=judging, passes_on=judging.passes_on, raises_item=raises_item)
+    if site.flavour.is_generator:
+        site.judges = "items"
+    elif site.has("hedge"):
+        site.judges, site.called = "beneath", judging.over(site.called, site.flavour)
+    else:
+        site.judges = "results"
+
+
+FAILURES: Final = Kit(
+    name="failures",
+    policy=FailureRules,
+    noun="failure rules",
+    about="Says which results and exceptions are failures, which mean that the target is busy, and which are the "
+          "caller's fault.",
+    below=dict.fromkeys(_ABOVE, "failure rules judge what the function itself returned or raised"),
+    reads=FailureRules.meant,
+    can_be_off=True,
+    suits=_suits,
+    start=_start,
+    change=_change,
+    install=_install,
+    events=(Telling("busy", "Calls that the target refused for now, as the failure rules say."),),
+)
