@@ -145,11 +145,19 @@ def _expressible(policy: type[Any]) -> dict[str, attrs.Attribute[Any]]:
         attrs.resolve_types(policy)
     except NameError:  # of an import for type checkers only, say
         return {}
-    return {field.name: field for field in attrs.fields(policy) if field.init and _is_plain(field.type)}
+    fields = [_in_file(field) for field in attrs.fields(policy) if field.init]
+    return {field.name: field for field in fields if _is_plain(field.type)}
+
+
+def _in_file(field: attrs.Attribute[Any]) -> attrs.Attribute[Any]:
+    """The field as files write it, where that is another type: a "module:Name" that its converter looks up."""
+    return field.evolve(type=field.metadata["in_file"], validator=None) if "in_file" in field.metadata else field
 
 
 def _is_plain(wanted: Any) -> bool:
     inner, _ = without_none(wanted)
+    if inner == int | str:
+        return True
     if typing.get_origin(inner) is tuple:
         return all(_is_plain(each) for each in typing.get_args(inner) if each is not Ellipsis)
     return inner in _PLAIN or typing.get_origin(inner) is Literal

@@ -95,7 +95,9 @@ def _type(wanted: Any, field: attrs.Attribute[Any]) -> dict[str, Any]:
         return {"enum": list(typing.get_args(wanted))}
     if typing.get_origin(wanted) is tuple:
         found = constraints(field.validator)
-        items = {"type": _TYPES[typing.get_args(wanted)[0]], **found.get("items", {})}
+        item = typing.get_args(wanted)[0]
+        kinds = [_TYPES[each] for each in typing.get_args(item) or (item,)]
+        items = {"type": kinds if kinds[1:] else kinds[0], **found.get("items", {})}
         many = {"type": "array", **found, "items": items}
         return {"anyOf": [items, many]} if field.metadata.get("one_is_enough") else many
     if attrs.has(wanted):

@@ -92,6 +92,7 @@ def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)
     for kind in _KINDS:
         converter.register_structure_hook(kind, _primitive)
+    converter.register_structure_hook_func(lambda wanted: wanted == int | str, _code)
     converter.register_structure_hook_factory(attrs.has, functools.partial(_class_hook, converter))
     return converter
 
@@ -101,6 +102,12 @@ def _primitive(value: Any, wanted: Any) -> Any:
     if not isinstance(value, accepted) or (isinstance(value, bool) and wanted is not bool):
         raise ConfigError(f"must be {name}, not {shown(value)}")
     return float(value) if wanted is float and abs(value) < 2**53 else value
+
+
+def _code(value: Any, _: Any) -> Any:
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
+        return value
+    raise ConfigError(f"must be a whole number or a string, not {shown(value)}")
 
 
 def _class_hook(converter: cattrs.Converter, wanted: type[Any]) -> Callable[[Any, Any], Any]:
@@ -127,7 +134,8 @@ def _field_hook(converter: cattrs.Converter, field: attrs.Attribute[Any]) -> Cal
     def structure(value: Any, _: Any) -> Any:
         if optional and value is False:
             return None
-        if field.metadata.get("one_is_enough") and isinstance(value, str):
+        if field.metadata.get("one_is_enough") and isinstance(value, (int, str)) \
+                and not isinstance(value, bool):
             value = [value]
         mistake = _odd(value, wanted)
         if mistake is not None:

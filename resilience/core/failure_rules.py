@@ -18,7 +18,7 @@ import attrs
 
 from ..errors import ConfigError
 from .checks import by_identity, flag, strict
-from .http_status import HttpStatus
+from .http_status import HttpStatus, as_codes, codes_of, is_code
 from .verdict import Ending, Verdict
 
 #: A class of exceptions, a function that is given one, or "module:Name" of either.
@@ -50,19 +50,24 @@ def _several(value: Any) -> tuple[Any, ...]:
     return tuple(value)
 
 
-def _exceptions(name: str) -> Callable[[Any], Any]:
+def _exceptions(name: str, *, codes: bool = False) -> Callable[[Any], Any]:
     def convert(value: Any) -> Any:
-        if value is None:
-            return None
-        rules = tuple(found(each, name) if isinstance(each, str) else each for each in _several(value))
-        for rule in rules:
-            if isinstance(rule, type) and not issubclass(rule, Exception) or not callable(rule):
-                hint = f"; {rule.__name__} always passes through every policy: leave it out" \
-                    if isinstance(rule, type) and issubclass(rule, BaseException) else ""
-                raise ConfigError(f"{name} must be {_WANTED}, not {rule!r}{hint}", name)
-        return rules
+        return None if value is None else tuple(_rule(name, each, codes) for each in _several(value))
 
     return convert
+
+
+def _rule(name: str, value: Any, codes: bool) -> Any:
+    if codes and is_code(value):
+        codes_of(name, (value,))
+        return value
+    rule = found(value, name) if isinstance(value, str) else value
+    if callable(rule) and (not isinstance(rule, type) or issubclass(rule, Exception)):
+        return rule
+    hint = f"; {rule.__name__} always passes through every policy: leave it out" \
+        if isinstance(rule, type) and issubclass(rule, BaseException) else ""
+    wanted = f"status codes, {_WANTED}" if codes else _WANTED
+    raise ConfigError(f"{name} must be {wanted}, not {value!r}{hint}", name)
 
 
 def _function(name: str) -> Callable[[Any], Any]:
@@ -78,18 +83,23 @@ def _function(name: str) -> Callable[[Any], Any]:
 def _status(value: Any) -> Any:
     if value is None or isinstance(value, HttpStatus):
         return value
-    if isinstance(value, dict):
-        return HttpStatus(**value)
     if isinstance(value, (int, str, list, tuple)):
+        codes_of("status", as_codes(value))
         return HttpStatus(value)
-    raise ConfigError(f"status must be http_status(...) or None, not {value!r}; write http_status()", "status")
+    raise ConfigError(f"status must be http_status(...), codes such as 503 or \"5xx\", or None, not {value!r}", "status")
 
 
 def _by_identities(value: Any) -> Any:
     return value if value is None else tuple(map(by_identity, value))
 
 
-_IN_FILE: Final = {"in_file": tuple[str, ...], "one_is_enough": True}
+def _codes_in(rules: tuple[Any, ...]) -> tuple[int | str, ...]:
+    return tuple(rule for rule in rules if is_code(rule))
+
+
+_REFERENCES: Final = {"in_file": tuple[str, ...] | None, "one_is_enough": True}
+_MIXED: Final = {"in_file": tuple[int | str, ...], "one_is_enough": True}
+_REFERENCE: Final = {"in_file": str | None}
 
 
 @strict
@@ -106,27 +116,29 @@ class FailureRules:
             every exception is a failure of which no other rule says otherwise.
         results: Function that is given a result and returns whether it is a failure.
         items: Function that is given an item of a stream and returns whether it is a failure.
-        status: Rule for HTTP statuses and gRPC codes, such as http_status().
-        busy: Exceptions that say the target is well and refuses for now, by class or by predicate.
-        caller_faults: Exceptions that are the caller's fault, by class or by predicate.
+        status: Rule for HTTP statuses and gRPC codes, such as http_status(), or the codes that say the target is ill.
+        busy: What says that the target is well and refuses for now: exceptions by class or by predicate, and status
+            codes.
+        caller_faults: What is the caller's fault: exceptions by class or by predicate, and status codes.
         raise_failures: Whether a result that is judged failed or busy is raised as FailedResultError. False: it is
             returned all the same, unless a fallback answers.
     """
 
-    judge: Judge | None = attrs.field(default=None, converter=_function("judge"), eq=by_identity,
-                                      metadata={"in_file": str})
+    judge: Judge | None = attrs.field(default=None, converter=_function("judge"), eq=by_identity, metadata=_REFERENCE)
     exceptions: tuple[ExceptionRule, ...] | None = attrs.field(
-        default=None, kw_only=True, converter=_exceptions("exceptions"), eq=_by_identities, metadata=_IN_FILE)
+        default=None, kw_only=True, converter=_exceptions("exceptions"), eq=_by_identities, metadata=_REFERENCES)
     results: Callable[[Any], object] | None = attrs.field(
-        default=None, kw_only=True, converter=_function("results"), eq=by_identity, metadata={"in_file": str})
+        default=None, kw_only=True, converter=_function("results"), eq=by_identity, metadata=_REFERENCE)
     items: Callable[[Any], object] | None = attrs.field(
-        default=None, kw_only=True, converter=_function("items"), eq=by_identity, metadata={"in_file": str})
-    status: HttpStatus | None = attrs.field(default=None, kw_only=True, converter=_status, metadata={
-        "in_file": HttpStatus})
-    busy: tuple[ExceptionRule, ...] = attrs.field(
-        default=(), kw_only=True, converter=_exceptions("busy"), eq=_by_identities, metadata=_IN_FILE)
-    caller_faults: tuple[ExceptionRule, ...] = attrs.field(
-        default=(), kw_only=True, converter=_exceptions("caller_faults"), eq=_by_identities, metadata=_IN_FILE)
+        default=None, kw_only=True, converter=_function("items"), eq=by_identity, metadata=_REFERENCE)
+    status: HttpStatus | None = attrs.field(
+        default=None, kw_only=True, converter=_status,
+        metadata={"in_file": tuple[int | str, ...] | None, "one_is_enough": True})
+    busy: tuple[ExceptionRule | int, ...] = attrs.field(
+        default=(), kw_only=True, converter=_exceptions("busy", codes=True), eq=_by_identities, metadata=_MIXED)
+    caller_faults: tuple[ExceptionRule | int, ...] = attrs.field(
+        default=(), kw_only=True, converter=_exceptions("caller_faults", codes=True), eq=_by_identities,
+        metadata=_MIXED)
     raise_failures: bool = attrs.field(default=False, kw_only=True, validator=flag)
 
     @classmethod
@@ -157,9 +169,18 @@ class FailureRules:
         return cls(*judges, exceptions=tuple(exceptions) or None, status=statuses[0] if statuses else None)
 
     @property
+    def statuses(self) -> HttpStatus | None:
+        """All that is said of status codes, as one rule; None: nothing is."""
+        busy, caller_faults = _codes_in(self.busy), _codes_in(self.caller_faults)
+        if not busy and not caller_faults:
+            return self.status
+        status = HttpStatus(()) if self.status is None else self.status
+        return attrs.evolve(status, busy=(*status.busy, *busy), caller_fault=(*status.caller_fault, *caller_faults))
+
+    @property
     def judges_results(self) -> bool:
         """Whether any rule has an opinion on results."""
-        return self.judge is not None or self.results is not None or self.status is not None
+        return self.judge is not None or self.results is not None or self.statuses is not None
 
     @property
     def judges_items(self) -> bool:

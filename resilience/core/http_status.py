@@ -38,6 +38,11 @@ def as_codes(value: Any) -> Any:
     return tuple(value) if isinstance(value, Iterable) else value
 
 
+def is_code(value: Any) -> bool:
+    """Whether *value* is meant as status codes, rather than as the name of something."""
+    return isinstance(value, int) or (isinstance(value, str) and value[:1].isdigit())
+
+
 def codes_of(name: str, value: Any) -> frozenset[int]:
     """The status codes that a tuple of numbers and words stands for.
 

@@ -38,7 +38,7 @@ class Verdict(enum.Enum):
     CALLER_FAULT = "caller_fault"
 
 
-#: What the gates are told. An exception that is judged good is still one: the caller's to handle.
+#: What the gates are told.
 OUTCOME_OF: Final = {Verdict.GOOD: SUCCESS, Verdict.FAILED: FAILURE, Verdict.BUSY: BUSY, Verdict.CALLER_FAULT: IGNORED}
 
 

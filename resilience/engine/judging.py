@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from ..core.callbacks import call_back
 from ..core.exception_groups import is_a
-from ..core.failure_rules import ExceptionRule, FailureRules
+from ..core.failure_rules import FailureRules
 from ..core.http_status import status_of
 from ..core.outcome import FAILURE, IGNORED
 from ..core.retry_after import asked_for
@@ -31,6 +31,7 @@ _log = logging.getLogger("resilience")
 _JUDGED: Final = "the result was judged {}"
 _SAYS: Final = {True: Verdict.FAILED, False: Verdict.GOOD, None: None}
 
+StatusJudge = Callable[[Any, int, dict[int, Verdict]], Verdict]
 ResultJudge = Callable[[Any], FailedResultError | None]
 
 
@@ -43,7 +44,7 @@ class Judging:
         rules: The rules; configure() replaces them.
     """
 
-    __slots__ = ("_has_complained", "_key", "item", "result", "rules")
+    __slots__ = ("_has_complained", "_key", "_status", "item", "result", "rules")
     result: ResultJudge
     item: ResultJudge
 
@@ -54,16 +55,18 @@ class Judging:
     def configure(self, rules: FailureRules | None) -> None:
         """Judge by *rules* from now on; None: by none."""
         self.rules = rules
+        statuses = None if rules is None else rules.statuses
+        self._status = None if statuses is None else (statuses.verdicts(), statuses.judge())
         good: ResultJudge = _good
         if rules is None:
             self.result = self.item = good
             return
         self.item = self._by_predicates(rules.judge, rules.items, is_item=True) if rules.judges_items else good
         if rules.judge is None and rules.results is None:
-            self.result = good if rules.status is None else self._by_status(rules)
+            self.result = good if self._status is None else self._by_status(*self._status)
         else:
             self.result = self._by_predicates(rules.judge, rules.results, is_item=False,
-                                              further=None if rules.status is None else self._by_status(rules))
+                                              further=None if self._status is None else self._by_status(*self._status))
 
     def error(self, error: Exception) -> int | None:
         """The Outcome of a call that raised *error*; None: no rule has an opinion. Never raises an Exception."""
@@ -84,17 +87,17 @@ class Judging:
             return OUTCOME_OF[error.verdict]
         verdict = _said(rules.judge(Ending(error=error))) if rules.judge is not None else None
         if verdict is not None:
-            return OUTCOME_OF[verdict]
+            return IGNORED if verdict is Verdict.GOOD else OUTCOME_OF[verdict]  # raised all the same: no success
         if _speaks_of(rules.caller_faults, error):
             return IGNORED
         if _speaks_of(rules.busy, error):
             return OUTCOME_OF[Verdict.BUSY]
         if rules.exceptions is not None and _speaks_of(rules.exceptions, error):
             return FAILURE
-        if rules.status is not None and (status := status_of(error)) is not None:
-            verdicts = rules.status.verdicts()
+        if self._status is not None and (status := status_of(error)) is not None:
+            verdicts, judge = self._status
             if status in verdicts:
-                return OUTCOME_OF[rules.status.judge()(error, status, verdicts)]
+                return OUTCOME_OF[judge(error, status, verdicts)]
             if 400 <= status < 500:
                 return IGNORED
         return None if rules.exceptions is None else IGNORED
@@ -150,10 +153,9 @@ class Judging:
 
         return transparent_frame(unwrapped)
 
-    def _by_status(self, rules: FailureRules) -> ResultJudge:
-        """Judge results by their status alone, which is what most rules do: 60 ns a call."""
-        assert rules.status is not None
-        verdicts, judge, fail = rules.status.verdicts(), rules.status.judge(), self._fail
+    def _by_status(self, verdicts: dict[int, Verdict], judge: StatusJudge) -> ResultJudge:
+        """Judge results by their status, which is all that most rules do."""
+        fail = self._fail
 
         @transparent_frame
         def by_status(result: Any) -> FailedResultError | None:
@@ -210,8 +212,8 @@ def _said(word: Any) -> Verdict | None:
             from None
 
 
-def _speaks_of(rules: tuple[ExceptionRule, ...], error: Exception) -> bool:
-    return any(is_a(error, rule) if isinstance(rule, type) else rule(error) for rule in rules)  # type: ignore[operator]
+def _speaks_of(rules: tuple[Any, ...], error: Exception) -> bool:
+    return any(is_a(error, rule) if isinstance(rule, type) else callable(rule) and rule(error) for rule in rules)
 
 
 transparent_frame(_good)
