@@ -45,6 +45,7 @@ from .live_settings import declared, refusal
 from .mistakes import Mistake, Place, shown
 from .patches import Entry, with_pools
 from .targets import REFERENCE, TargetError, check_exists
+from .well_known import WELL_KNOWN
 
 TABLES: Final = ("defaults", "groups", "commands", "guards")
 #: Names the modules that define policies of users' own, whose settings are known once they are imported.
@@ -159,10 +160,19 @@ def tables_of(documents: Sequence[Document]) -> Tables:
         _many(document, "guards", guard_settings(), entries)
         for target, layer in entries.items():
             if target not in guards or guards[target].layer is not layer:
-                guards[target] = Entry(target=target, place=document.place(("guards", target)), layer=layer)
+                place = document.place(("guards", target))
+                guards[target] = Entry(target=target, place=place, layer={**_well_known(target, layer, place), **layer})
     _check_shared(documents[-1] if documents else None, guards)
     return Tables(defaults=defaults, groups=groups, commands=commands, guards=with_pools(guards),
                   hints=tuple(hint for document in documents for hint in document.hints()))
+
+
+def _well_known(target: str, layer: Layer, place: Place) -> Layer:
+    """What is meant by the failures of a well-known *target* whose entry does not say so itself."""
+    rules = WELL_KNOWN.get(target)
+    if rules is None or "failures" in layer:
+        return {}
+    return {"failures": Said(True, place), **{f"failures.{name}": Said(value, place) for name, value in rules.items()}}
 
 
 def _import(document: Document) -> None:

@@ -5,7 +5,8 @@ unless a rule says otherwise. The rules are asked in this order, and the first t
 ``judge``, ``caller_faults``, ``busy``, ``exceptions``, ``status``; of results ``judge``, ``results``, ``status``.
 
 A rule speaks of exceptions by class or by predicate, a function that is given the exception. In
-files, and wherever the class is not to be imported yet, "module:Name" stands for either.
+files, and wherever the class is not to be imported yet, "module:Name" stands for either. It is looked up
+when a call has failed and the module is there.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def found(reference: str, name: str) -> Any:
         for step in path.split("."):
             thing = getattr(thing, step)
     except Exception as error:
-        raise ConfigError(f"{name}: {reference!r} cannot be found: {error}", name) from error
+        raise ConfigError(f"{name} {reference!r} cannot be found: {error}", name) from error
     return thing
 
 
@@ -61,6 +62,8 @@ def _rule(name: str, value: Any, codes: bool) -> Any:
     if codes and is_code(value):
         codes_of(name, (value,))
         return value
+    if isinstance(value, str) and ":" in value:
+        return value  # its module may never be imported, and then nothing of it is raised either
     rule = found(value, name) if isinstance(value, str) else value
     if callable(rule) and (not isinstance(rule, type) or issubclass(rule, Exception)):
         return rule

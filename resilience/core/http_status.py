@@ -155,5 +155,13 @@ def status_of(what: Any) -> int | None:
         return None
 
 
+def is_called_status(what: Any) -> bool:
+    """Whether an answer keeps its HTTP status in ``status`` and not in ``status_code``. Never raises an Exception."""
+    try:
+        return _number(getattr(what, "status_code", None)) is None and _number(what.status) is not None
+    except Exception:  # noqa: BLE001 - somebody else's object
+        return False
+
+
 def _number(value: Any) -> int | None:
     return int(value) if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599 else None

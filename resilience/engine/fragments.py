@@ -5,6 +5,7 @@ Some write out what a method does, because a call costs 50 to 70 ns: each says w
 
 from __future__ import annotations
 
+import textwrap
 from typing import Final
 
 from ..core.outcome import Event
@@ -95,11 +96,22 @@ if verdict is not None:
     finally:
         del verdict"""
 
+# The same, with what Judging.result does of a good status written out: 25 ns instead of 100.
+_JUDGE_RESULT_INLINE: Final = f"""
+try:
+    good = (result.status if judging.is_called_status else result.status_code) in judging.good_codes
+except Exception:
+    good = False
+if not good:
+{textwrap.indent(_JUDGE_RESULT.strip(), "    ")}"""
+
+_JUDGE_RESULTS: Final = {"results": _JUDGE_RESULT, "results inline": _JUDGE_RESULT_INLINE}
+
 
 def call(flavour: Flavour, *, deadline: bool, judges: str) -> str:
     """Run the function, and judge what it returned; with a *deadline*, timers of the event loop bound it."""
     judge_item = _JUDGE_ITEM if judges == "items" else ""
-    judge = _JUDGE_RESULT if judges == "results" else ""
+    judge = _JUDGE_RESULTS.get(judges, "")
     end = _RAISE_FAILED if judge_item else ""
     if flavour is Flavour.THREAD:
         return f"result = wait(job){judge}"

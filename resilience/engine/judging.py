@@ -13,13 +13,14 @@ to see. Such a mistake is logged, once, and the exception counts as failed.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
 from ..core.callbacks import call_back
 from ..core.exception_groups import is_a
 from ..core.failure_rules import FailureRules
-from ..core.http_status import status_of
+from ..core.http_status import is_called_status, status_of
 from ..core.outcome import FAILURE, IGNORED
 from ..core.retry_after import asked_for
 from ..core.verdict import OUTCOME_OF, Ending, Verdict
@@ -28,6 +29,7 @@ from .callables import transparent_frame
 from .wrapper_spec import Flavour
 
 _log = logging.getLogger("resilience")
+_CODES: Final = frozenset(range(100, 600))
 _JUDGED: Final = "the result was judged {}"
 _SAYS: Final = {True: Verdict.FAILED, False: Verdict.GOOD, None: None}
 
@@ -42,14 +44,16 @@ class Judging:
         result: Given what a call returned: the error that stands for it if it is not good, else None.
         item: The same of an item of a stream.
         rules: The rules; configure() replaces them.
+        good_codes: Where status codes alone decide about results: those that are good.
+        is_called_status: Results keep it in ``status``, as aiohttp's do, and not in ``status_code``.
     """
 
-    __slots__ = ("_has_complained", "_key", "_status", "item", "result", "rules")
+    __slots__ = ("_has_complained", "_key", "_status", "good_codes", "is_called_status", "item", "result", "rules")
     result: ResultJudge
     item: ResultJudge
 
     def __init__(self, rules: FailureRules | None, *, key: str) -> None:
-        self._key, self._has_complained = key, False
+        self._key, self._has_complained, self.is_called_status = key, False, False
         self.configure(rules)
 
     def configure(self, rules: FailureRules | None) -> None:
@@ -57,6 +61,7 @@ class Judging:
         self.rules = rules
         statuses = None if rules is None else rules.statuses
         self._status = None if statuses is None else (statuses.verdicts(), statuses.judge())
+        self.good_codes: frozenset[int] = frozenset()
         good: ResultJudge = _good
         if rules is None:
             self.result = self.item = good
@@ -64,6 +69,8 @@ class Judging:
         self.item = self._by_predicates(rules.judge, rules.items, is_item=True) if rules.judges_items else good
         if rules.judge is None and rules.results is None:
             self.result = good if self._status is None else self._by_status(*self._status)
+            if self._status is not None:
+                self.good_codes = _CODES.difference(self._status[0])
         else:
             self.result = self._by_predicates(rules.judge, rules.results, is_item=False,
                                               further=None if self._status is None else self._by_status(*self._status))
@@ -162,6 +169,7 @@ class Judging:
             status = getattr(result, "status_code", None)
             if type(status) is not int:
                 status = status_of(result)
+                self.is_called_status = status is not None and is_called_status(result)
             if status not in verdicts:
                 return None
             return fail(result, judge(result, status, verdicts), f"HTTP status {status}")
@@ -213,7 +221,26 @@ def _said(word: Any) -> Verdict | None:
 
 
 def _speaks_of(rules: tuple[Any, ...], error: Exception) -> bool:
-    return any(is_a(error, rule) if isinstance(rule, type) else callable(rule) and rule(error) for rule in rules)
+    for rule in rules:
+        meant = _looked_up(rule) if isinstance(rule, str) else rule
+        if is_a(error, meant) if isinstance(meant, type) else callable(meant) and meant(error):
+            return True
+    return False
+
+
+def _looked_up(reference: str) -> Any:
+    """What "module:Name" stands for; None while the module is not imported, or if it is a status code.
+
+    Raises:
+        AttributeError: The module has no such name.
+    """
+    module, colon, path = reference.partition(":")
+    thing: Any = sys.modules.get(module)
+    if not colon or thing is None:
+        return None
+    for step in path.split("."):
+        thing = getattr(thing, step)
+    return thing
 
 
 transparent_frame(_good)

@@ -43,8 +43,8 @@ class WrapperSpec:
         fallback: Something may answer instead of an error.
         retry: It may be tried again.
         retry_results: Results may be a reason to.
-        judges: Failure rules have a say: "" none; "results", "items": what they judge here; "beneath": what is called
-            here judges already.
+        judges: What failure rules judge here: "results", "results inline" (with a good status written out) or "items";
+            "beneath": what is called here has judged already; "": there are none.
         returns_failures: What is judged failed is the caller's result; no layer above needs to hear of it.
     """
 
