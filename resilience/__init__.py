@@ -35,7 +35,7 @@ from .core.retry import Retry
 from .core.thread_pool import ThreadPool
 from .core.throttle import Throttle
 from .core.timeout import Timeout
-from .core.verdict import Ending, Verdict
+from .core.verdict import Ending, FailedResultError, Verdict
 from .decorate.collapse import collapse
 from .decorate.commands import Pipeline, command
 from .decorate.policy_decorators import (
@@ -44,6 +44,7 @@ from .decorate.policy_decorators import (
     cache,
     chaos,
     circuit_breaker,
+    failures,
     fallback,
     hedge,
     policy,
@@ -65,7 +66,6 @@ from .errors import (
     CircuitOpenError,
     ConfigError,
     DeadlineExceededError,
-    FailedResultError,
     FallbackRejectedError,
     LastFailure,
     MissingAnswerError,
@@ -151,6 +151,7 @@ __all__ = [
     "deadline_headers",
     "default_registry",
     "explain",
+    "failures",
     "fallback",
     "handle_of",
     "handles_of",

@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-if TYPE_CHECKING:
-    from .core.verdict import Verdict
-
 
 class ResilienceError(Exception):
     """Base class of all exceptions that this library raises itself."""
@@ -329,48 +326,6 @@ class DeadlineExceededError(CallTimeoutError):
         if whole is None or seconds_text(whole) == waited:
             return f"{self.key}: the caller's deadline passed after {waited}"
         return f"{self.key}: the caller's deadline passed after {seconds_text(whole)}; this wait had the last {waited}"
-
-
-class FailedResultError(ResilienceError):
-    """The call returned, and the command's failure rules judge its result failed, busy or the caller's fault.
-
-    Fallbacks and listeners get it; the caller gets the result itself, unless the rules say ``raise_failures``.
-    """
-
-    judged_by: object = None
-
-    if TYPE_CHECKING:
-
-        def __init__(self, key: str, result: Any, verdict: Verdict, why: str, retry_after: float | None = None,
-                     /) -> None: ...
-
-    @property
-    def key(self) -> str:
-        """Key of the command."""
-        return self.args[0]  # type: ignore[no-any-return]
-
-    @property
-    def result(self) -> Any:
-        """What the call returned; of a stream, the item that was judged."""
-        return self.args[1]
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the rules say of it."""
-        return self.args[2]  # type: ignore[no-any-return]
-
-    @property
-    def why(self) -> str:
-        """The reason in a few words: "HTTP status 503"."""
-        return self.args[3]  # type: ignore[no-any-return]
-
-    @property
-    def retry_after(self) -> float | None:
-        """Seconds that the result asks to wait, as by its Retry-After header; None: it does not ask."""
-        return self.args[4] if len(self.args) > 4 else None
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.why}"
 
 
 class ChaosError(ResilienceError):

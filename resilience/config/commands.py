@@ -151,7 +151,8 @@ def _expressible(policy: type[Any]) -> dict[str, attrs.Attribute[Any]]:
 
 def _in_file(field: attrs.Attribute[Any]) -> attrs.Attribute[Any]:
     """The field as files write it, where that is another type: a "module:Name" that its converter looks up."""
-    return field.evolve(type=field.metadata["in_file"], validator=None) if "in_file" in field.metadata else field
+    return field.evolve(type=field.metadata["in_file"], validator=field.metadata["in_file_check"]) \
+        if "in_file" in field.metadata else field
 
 
 def _is_plain(wanted: Any) -> bool:

@@ -11,15 +11,17 @@ when a call has failed and the module is there.
 
 from __future__ import annotations
 
-import importlib
+import builtins
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import attrs
 
 from ..errors import ConfigError
-from .checks import by_identity, flag, strict
+from .checks import by_identity, callable_or_none, flag, strict
 from .http_status import HttpStatus, as_codes, codes_of, is_code
+from .references import EXCEPTIONS, EXCEPTIONS_OR_CODES, FUNCTION, STATUSES, found, in_file
 from .verdict import Ending, Verdict
 
 #: A class of exceptions, a function that is given one, or "module:Name" of either.
@@ -29,58 +31,43 @@ Judge = Callable[[Ending], Verdict | bool | None]
 _WANTED: Final = 'Exception classes, functions of an exception, or "module:Name" of either'
 
 
-def found(reference: str, name: str) -> Any:
-    """What "module:Name", or the name of something built in, stands for; imports the module.
-
-    Raises:
-        ConfigError: There is no such thing; *name* says where it was written.
-    """
-    module, _, path = reference.rpartition(":")
-    try:
-        thing: Any = importlib.import_module(module or "builtins")
-        for step in path.split("."):
-            thing = getattr(thing, step)
-    except Exception as error:
-        raise ConfigError(f"{name} {reference!r} cannot be found: {error}", name) from error
-    return thing
-
-
 def _several(value: Any) -> tuple[Any, ...]:
     if isinstance(value, (type, str)) or callable(value) or not isinstance(value, Iterable):
         return (value,)
     return tuple(value)
 
 
-def _exceptions(name: str, *, codes: bool = False) -> Callable[[Any], Any]:
-    def convert(value: Any) -> Any:
-        return None if value is None else tuple(_rule(name, each, codes) for each in _several(value))
-
-    return convert
-
-
-def _rule(name: str, value: Any, codes: bool) -> Any:
-    if codes and is_code(value):
-        codes_of(name, (value,))
-        return value
-    if isinstance(value, str) and ":" in value:
-        return value  # its module may never be imported, and then nothing of it is raised either
-    rule = found(value, name) if isinstance(value, str) else value
-    if callable(rule) and (not isinstance(rule, type) or issubclass(rule, Exception)):
-        return rule
-    hint = f"; {rule.__name__} always passes through every policy: leave it out" \
-        if isinstance(rule, type) and issubclass(rule, BaseException) else ""
-    wanted = f"status codes, {_WANTED}" if codes else _WANTED
-    raise ConfigError(f"{name} must be {wanted}, not {value!r}{hint}", name)
+def _as_rules(value: Any) -> Any:
+    """A converter: one rule is as good as a tuple of it, and names of built-in exceptions stand for these."""
+    return None if value is None else tuple(
+        getattr(builtins, each, each) if isinstance(each, str) else each for each in _several(value))
 
 
-def _function(name: str) -> Callable[[Any], Any]:
-    def convert(value: Any) -> Any:
-        thing = found(value, name) if isinstance(value, str) else value
-        if thing is not None and not callable(thing):
-            raise ConfigError(f"{name} must be callable or None, not {thing!r}", name)
-        return thing
+def _rules(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    name, codes = attribute.name, attribute.metadata["in_file_check"].codes
+    for rule in value or ():
+        if codes and is_code(rule):
+            codes_of(name, (rule,))
+        elif isinstance(rule, str):
+            if ":" not in rule:  # else its module may never be imported, and then nothing of it is raised either
+                found(rule, name)
+        elif not callable(rule) or (isinstance(rule, type) and not issubclass(rule, Exception)):
+            hint = f"; {rule.__name__} always passes through every policy: leave it out" \
+                if isinstance(rule, type) and issubclass(rule, BaseException) else ""
+            raise ConfigError(f"{name} must be {'status codes, ' if codes else ''}{_WANTED}, not {rule!r}{hint}", name)
 
-    return convert
+
+def _as_function(value: Any) -> Any:
+    """A converter: "module:name" stands for what is there; the validator says what is wrong with others."""
+    with contextlib.suppress(ConfigError):
+        return found(value, "") if isinstance(value, str) else value
+    return value
+
+
+def _function(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, str):
+        found(value, attribute.name)
+    callable_or_none(_, attribute, value)
 
 
 def _status(value: Any) -> Any:
@@ -89,7 +76,7 @@ def _status(value: Any) -> Any:
     if isinstance(value, (int, str, list, tuple)):
         codes_of("status", as_codes(value))
         return HttpStatus(value)
-    raise ConfigError(f"status must be http_status(...), codes such as 503 or \"5xx\", or None, not {value!r}", "status")
+    raise ConfigError(f'status must be http_status(...), codes such as 503 or "5xx", or None, not {value!r}', "status")
 
 
 def _by_identities(value: Any) -> Any:
@@ -100,9 +87,10 @@ def _codes_in(rules: tuple[Any, ...]) -> tuple[int | str, ...]:
     return tuple(rule for rule in rules if is_code(rule))
 
 
-_REFERENCES: Final = {"in_file": tuple[str, ...] | None, "one_is_enough": True}
-_MIXED: Final = {"in_file": tuple[int | str, ...], "one_is_enough": True}
-_REFERENCE: Final = {"in_file": str | None}
+_FUNCTION: Final = in_file(str | None, FUNCTION)
+_EXCEPTIONS: Final = in_file(tuple[str, ...] | None, EXCEPTIONS)
+_EXCEPTIONS_OR_CODES: Final = in_file(tuple[int | str, ...], EXCEPTIONS_OR_CODES)
+_STATUSES: Final = in_file(tuple[int | str, ...] | None, STATUSES)
 
 
 @strict
@@ -127,26 +115,30 @@ class FailureRules:
             returned all the same, unless a fallback answers.
     """
 
-    judge: Judge | None = attrs.field(default=None, converter=_function("judge"), eq=by_identity, metadata=_REFERENCE)
+    judge: Judge | None = attrs.field(
+        default=None, converter=_as_function, validator=_function, eq=by_identity, metadata=_FUNCTION)
     exceptions: tuple[ExceptionRule, ...] | None = attrs.field(
-        default=None, kw_only=True, converter=_exceptions("exceptions"), eq=_by_identities, metadata=_REFERENCES)
+        default=None, kw_only=True, converter=_as_rules, validator=_rules, eq=_by_identities, metadata=_EXCEPTIONS)
     results: Callable[[Any], object] | None = attrs.field(
-        default=None, kw_only=True, converter=_function("results"), eq=by_identity, metadata=_REFERENCE)
+        default=None, kw_only=True, converter=_as_function, validator=_function, eq=by_identity, metadata=_FUNCTION)
     items: Callable[[Any], object] | None = attrs.field(
-        default=None, kw_only=True, converter=_function("items"), eq=by_identity, metadata=_REFERENCE)
+        default=None, kw_only=True, converter=_as_function, validator=_function, eq=by_identity, metadata=_FUNCTION)
     status: HttpStatus | None = attrs.field(
-        default=None, kw_only=True, converter=_status,
-        metadata={"in_file": tuple[int | str, ...] | None, "one_is_enough": True})
+        default=None, kw_only=True, converter=_status, metadata=_STATUSES)
     busy: tuple[ExceptionRule | int, ...] = attrs.field(
-        default=(), kw_only=True, converter=_exceptions("busy", codes=True), eq=_by_identities, metadata=_MIXED)
+        default=(), kw_only=True, converter=_as_rules, validator=_rules, eq=_by_identities,
+        metadata=_EXCEPTIONS_OR_CODES)
     caller_faults: tuple[ExceptionRule | int, ...] = attrs.field(
-        default=(), kw_only=True, converter=_exceptions("caller_faults", codes=True), eq=_by_identities,
-        metadata=_MIXED)
+        default=(), kw_only=True, converter=_as_rules, validator=_rules, eq=_by_identities,
+        metadata=_EXCEPTIONS_OR_CODES)
     raise_failures: bool = attrs.field(default=False, kw_only=True, validator=flag)
 
     @classmethod
     def meant(cls, value: Any) -> FailureRules:
-        """The rules that *value* stands for: a rule for statuses, a judge, classes of exceptions, or several of these.
+        """Return the rules that a value stands for.
+
+        Args:
+            value: A rule for statuses, a judge, classes of exceptions, or several of these.
 
         Raises:
             ConfigError: It stands for none.

@@ -49,7 +49,8 @@ def headers_of(what: Any) -> Iterator[Any]:
     yield getattr(what, "headers", None)
     metadata = getattr(what, "trailing_metadata", None)
     if callable(metadata):
-        yield dict(metadata() or ())
+        pairs: Any = metadata()
+        yield dict(pairs or ())
 
 
 def _asked_for(what: Any, wall: Callable[[], float] | None) -> float | None:
@@ -76,12 +77,10 @@ def _in_headers(headers: Any, wall: Callable[[], float] | None) -> float | None:
     asked = _seconds(value)
     if asked is not None or not isinstance(value, str):
         return asked
-    until = _date(value)
     sent = _header(headers, "Date")
-    if sent is None and wall is None:
-        return None
-    start = wall() if sent is None and wall is not None else _date(sent)
-    return max(0.0, until - start)
+    if isinstance(sent, str):
+        return max(0.0, _date(value) - _date(sent))
+    return None if wall is None else max(0.0, _date(value) - wall())
 
 
 def _header(headers: Any, name: str) -> Any:

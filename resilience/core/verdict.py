@@ -1,6 +1,6 @@
 """Verdict: what one call says about its target, and Ending, what a verdict is given about.
 
-A call of a command has one verdict. Breaker, throttle, limits, retry, hedge, fallback, cache and statistics all act on it:
+A call of a command has one verdict, and all of its policies act on it:
 
 | verdict | breaker | retry | limits | counted as |
 |---|---|---|---|---|
@@ -15,10 +15,11 @@ How a call was refused, cancelled or cut short is not for anybody to judge: the 
 from __future__ import annotations
 
 import enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from ..errors import ResilienceError
 from .outcome import BUSY, FAILURE, IGNORED, SUCCESS
 
 
@@ -55,3 +56,45 @@ class Ending:
     result: Any = None
     error: Exception | None = None
     is_item: bool = False
+
+
+class FailedResultError(ResilienceError):
+    """The call returned, and the command's failure rules judge its result failed, busy or the caller's fault.
+
+    Fallbacks and listeners get it; the caller gets the result itself, unless the rules say ``raise_failures``.
+    """
+
+    judged_by: object = None
+
+    if TYPE_CHECKING:
+
+        def __init__(self, key: str, result: Any, verdict: Verdict, why: str, retry_after: float | None = None,
+                     /) -> None: ...
+
+    @property
+    def key(self) -> str:
+        """Key of the command."""
+        return self.args[0]  # type: ignore[no-any-return]
+
+    @property
+    def result(self) -> Any:
+        """What the call returned; of a stream, the item that was judged."""
+        return self.args[1]
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the rules say of it."""
+        return self.args[2]  # type: ignore[no-any-return]
+
+    @property
+    def why(self) -> str:
+        """The reason in a few words: "HTTP status 503"."""
+        return self.args[3]  # type: ignore[no-any-return]
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the result asks to wait, as by its Retry-After header; None: it does not ask."""
+        return self.args[4] if len(self.args) > 4 else None
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.why}"

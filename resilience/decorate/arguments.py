@@ -16,10 +16,10 @@ from ..core.budget import RetryBudget
 from ..core.bulkhead import Bulkhead
 from ..core.cache import Cache
 from ..core.chaos import Chaos
-from ..core.failure_rules import FailureRules, Judge
+from ..core.failure_rules import ExceptionRule, FailureRules, Judge
 from ..core.fallback import Fallback
 from ..core.hedge import Hedge
-from ..core.http_status import HttpStatus
+from ..core.http_status import Codes, HttpStatus
 from ..core.rate_limit import RateLimit
 from ..core.retry import Retry
 from ..core.thread_pool import ThreadPool
@@ -142,6 +142,19 @@ class ChaosArguments(CommandOptions, total=False):
     error: Callable[[], Exception]
     wrong_rate: float
     wrong: Callable[[Any], Any] | None
+
+
+class FailureRulesArguments(CommandOptions, total=False):
+    """The fields of FailureRules, and what may be said of the command."""
+
+    judge: Judge | str | None
+    exceptions: ExceptionRule | tuple[ExceptionRule, ...] | None
+    results: Callable[[Any], object] | str | None
+    items: Callable[[Any], object] | str | None
+    status: HttpStatus | Codes | int | str | None
+    busy: ExceptionRule | int | tuple[ExceptionRule | int, ...]
+    caller_faults: ExceptionRule | int | tuple[ExceptionRule | int, ...]
+    raise_failures: bool
 
 
 class HedgeArguments(CommandOptions, total=False):
@@ -272,6 +285,15 @@ class ChaosDecorator(Protocol):
     def __call__(self, *, key: Callable[..., str], **settings: Unpack[ChaosArguments]) -> DecoratorByKey: ...
     @overload
     def __call__(self, *, key: str | None = None, **settings: Unpack[ChaosArguments]) -> Decorator: ...
+
+
+class FailuresDecorator(Protocol):
+    """The type of ``failures``."""
+
+    @overload
+    def __call__(self, *, key: Callable[..., str], **settings: Unpack[FailureRulesArguments]) -> DecoratorByKey: ...
+    @overload
+    def __call__(self, *, key: str | None = None, **settings: Unpack[FailureRulesArguments]) -> Decorator: ...
 
 
 class HedgeDecorator(Protocol):

@@ -20,6 +20,7 @@ from ..policies.breaker import BREAKER
 from ..policies.bulkhead import BULKHEAD
 from ..policies.cache import CACHE
 from ..policies.chaos import CHAOS
+from ..policies.failures import FAILURES
 from ..policies.fallback import FALLBACK
 from ..policies.hedge import HEDGE
 from ..policies.order import kit_of
@@ -33,6 +34,7 @@ from .arguments import (
     CacheDecorator,
     ChaosDecorator,
     CircuitBreakerDecorator,
+    FailuresDecorator,
     FallbackDecorator,
     HedgeDecorator,
     Policy,
@@ -214,6 +216,11 @@ hedge: HedgeDecorator = policy_decorator(
 Begin a second attempt beside one that is slow; the first to succeed is the answer.
 
 For coroutine functions, and for plain ones on worker threads, that may be called twice without harm.""")
+failures: FailuresDecorator = policy_decorator(
+    FAILURES, name="failures", about="""\
+Say which results and exceptions are failures, which mean that the target is busy, and which are the caller's fault.
+
+It is the lowest of a stack; all policies above act on what it says.""")
 chaos: ChaosDecorator = policy_decorator(
     CHAOS, name="chaos",
     about="Delay, fail or spoil calls on purpose, while the registry says so; see Registry.start_chaos.")

@@ -37,6 +37,11 @@ def _genuine() -> Callable[[], float]:
 monotonic: Final[Callable[[], float]] = _genuine()
 
 
+def wall_clock() -> float:
+    """Seconds since 1970, to read dates by that other machines write."""
+    return time.time()
+
+
 def waited_clock(_read: Callable[[], float] = monotonic) -> float:
     """Seconds on the clock that blocking waits pass on."""
     return _read()

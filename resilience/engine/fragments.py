@@ -181,5 +181,6 @@ return""",
 # A result that was judged failed, and for which nothing answers, is the caller's all the same.
 PASS_ON: Final = {
     flavour: f"if passes_on(error):\n    {answer}\n" for flavour, answer in {
-        Flavour.SYNC: "return error.result", Flavour.THREAD: "return error.result", Flavour.ASYNC: "return error.result",
-        Flavour.GENERATOR: "return result", Flavour.ASYNC_GENERATOR: "return"}.items()}
+        Flavour.SYNC: "return error.result", Flavour.THREAD: "return error.result",
+        Flavour.ASYNC: "return error.result", Flavour.GENERATOR: "return result",
+        Flavour.ASYNC_GENERATOR: "return"}.items()}

@@ -23,8 +23,7 @@ from ..core.failure_rules import FailureRules
 from ..core.http_status import is_called_status, status_of
 from ..core.outcome import FAILURE, IGNORED
 from ..core.retry_after import asked_for
-from ..core.verdict import OUTCOME_OF, Ending, Verdict
-from ..errors import FailedResultError
+from ..core.verdict import OUTCOME_OF, Ending, FailedResultError, Verdict
 from .callables import transparent_frame
 from .wrapper_spec import Flavour
 
@@ -121,44 +120,46 @@ class Judging:
 
     def over(self, fn: Callable[..., Any], flavour: Flavour) -> Callable[..., Any]:
         """What a race of several attempts calls in place of *fn*: it raises what is judged failed."""
-        if flavour.is_async:
-            async def judged(*args: Any, **kwargs: Any) -> Any:
-                result = await fn(*args, **kwargs)
-                error = self.result(result)
-                if error is not None:
-                    raise error
-                return result
-        else:
-            def judged(*args: Any, **kwargs: Any) -> Any:
-                result = fn(*args, **kwargs)
-                error = self.result(result)
-                if error is not None:
-                    raise error
-                return result
 
-        return transparent_frame(judged)
+        def judged(*args: Any, **kwargs: Any) -> Any:
+            return self._or_raise(fn(*args, **kwargs))
+
+        async def judged_async(*args: Any, **kwargs: Any) -> Any:
+            return self._or_raise(await fn(*args, **kwargs))
+
+        return transparent_frame(judged_async if flavour.is_async else judged)
+
+    @transparent_frame
+    def _or_raise(self, result: Any) -> Any:
+        error = self.result(result)
+        if error is None:
+            return result
+        try:
+            raise error
+        finally:
+            del error  # no cycle through this frame
 
     def over_layers(self, guarded: Callable[..., Any], flavour: Flavour) -> Callable[..., Any]:
         """What stands over all layers of a function, which are told of a failed result by its error."""
         passes_on = self.passes_on
-        if flavour.is_async:
-            async def unwrapped(*args: Any, **kwargs: Any) -> Any:
-                try:
-                    return await guarded(*args, **kwargs)
-                except FailedResultError as error:
-                    if passes_on(error):
-                        return error.result
-                    raise
-        else:
-            def unwrapped(*args: Any, **kwargs: Any) -> Any:
-                try:
-                    return guarded(*args, **kwargs)
-                except FailedResultError as error:
-                    if passes_on(error):
-                        return error.result
-                    raise
 
-        return transparent_frame(unwrapped)
+        def unwrapped(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return guarded(*args, **kwargs)
+            except FailedResultError as error:
+                if passes_on(error):
+                    return error.result
+                raise
+
+        async def unwrapped_async(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await guarded(*args, **kwargs)
+            except FailedResultError as error:
+                if passes_on(error):
+                    return error.result
+                raise
+
+        return transparent_frame(unwrapped_async if flavour.is_async else unwrapped)
 
     def _by_status(self, verdicts: dict[int, Verdict], judge: StatusJudge) -> ResultJudge:
         """Judge results by their status, which is all that most rules do."""
@@ -212,7 +213,7 @@ def _said(word: Any) -> Verdict | None:
         TypeError: It stands for none.
     """
     if word.__class__ is Verdict:
-        return word  # type: ignore[no-any-return]
+        return word
     try:
         return _SAYS[word]
     except (KeyError, TypeError):

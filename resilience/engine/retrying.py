@@ -6,7 +6,6 @@ force, the group's budget, the counts and the listeners.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from ..core.outcome import EVENT_NAMES, REFUSALS, Event, event_name
 from ..core.retry import Retry
 from ..core.retry_after import asked_for
 from ..drivers.deadline_context import in_use, remaining
+from ..drivers.system_clock import wall_clock
 from ..errors import RejectedError, seconds_text
 from ..metrics.recorder import Recorder
 from .call_accounting import CallAccounting
@@ -152,7 +152,8 @@ class Retrying:
     def _delay(self, policy: Retry, attempt: int, pause: float, elapsed: float, now: float,
                error: BaseException | None) -> tuple[float | None, str]:
         """How long to pause; None: there is to be no further attempt, and the bound that is in its way."""
-        delay, bound = policy.next(attempt, pause, elapsed, self._random(), None if error is None else asked_for(error, time.time))
+        asked = None if error is None else asked_for(error, wall_clock)
+        delay, bound = policy.next(attempt, pause, elapsed, self._random(), asked)
         if delay is None:
             return None, bound
         if in_use and (left := remaining()) is not None and left <= delay:

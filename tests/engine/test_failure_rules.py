@@ -105,6 +105,7 @@ class Plain:
                 self.count(EVENT[verdict], "retry")
                 continue
             return self.unanswered(EVENT[verdict], name, raised=raised)
+        raise AssertionError("no attempt")
 
     def unanswered(self, event, name, *, raised):
         if self.has_fallback:

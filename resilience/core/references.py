@@ -1,0 +1,82 @@
+"""References: "module:Name" in the place of an object, and what a configuration file may write for one.
+
+A field whose values TOML has no words for says in its metadata, by in_file(), what a file writes instead; its
+converter makes the object of that.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from ..errors import ConfigError
+
+
+def found(reference: str, name: str) -> Any:
+    """What "module:Name", or the name of something built in, stands for; imports the module.
+
+    Raises:
+        ConfigError: There is no such thing; *name* says where it was written.
+    """
+    module, _, path = reference.rpartition(":")
+    try:
+        thing: Any = importlib.import_module(module or "builtins")
+        for step in path.split("."):
+            thing = getattr(thing, step)
+    except Exception as error:
+        raise ConfigError(f"{name} {reference!r} cannot be found: {error}", name) from error
+    return thing
+
+
+@attrs.frozen
+class Written:
+    """What a file may write for a field, as a validator of the strings and numbers that stand there.
+
+    Attributes:
+        pattern: A regular expression of the strings; it means the same to Python and to JSON Schema.
+        what: The form, for messages.
+        is_list: Whether the field is a list.
+        codes: Whether numbers are welcome, as status codes.
+    """
+
+    pattern: str
+    what: str
+    is_list: bool = True
+    codes: bool = False
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """The keywords of JSON Schema for what is accepted."""
+        item: dict[str, Any] = {"pattern": self.pattern, **({"minimum": 100, "maximum": 599} if self.codes else {})}
+        return {"items": item} if self.is_list else item
+
+    def __call__(self, _: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        """Raise ConfigError for anything else."""
+        for each in value if isinstance(value, tuple) else (value,):
+            fits = re.search(self.pattern, each) if isinstance(each, str) else each is None or 100 <= each <= 599
+            if not fits:
+                raise ConfigError(f"must be {self.what}, not {each!r}", attribute.name)
+
+
+_NAME: Final = r"[^\W\d]\w*"
+_DOTTED: Final = rf"{_NAME}(\.{_NAME})*"
+_CODES: Final = r"[1-5](xx|\d\d(-[1-5]\d\d)?)"
+FUNCTION: Final = Written(rf"^{_DOTTED}:{_DOTTED}$", '"module:name"', is_list=False)
+EXCEPTIONS: Final = Written(rf"^({_DOTTED}:)?{_DOTTED}$", 'built-in exceptions or "module:Name"')
+EXCEPTIONS_OR_CODES: Final = Written(rf"^(({_DOTTED}:)?{_DOTTED}|{_CODES})$",
+                                     'status codes, built-in exceptions or "module:Name"', codes=True)
+STATUSES: Final = Written(rf"^{_CODES}$", 'status codes such as 503, "5xx" or "500-504"', codes=True)
+
+
+def in_file(kind: Any, check: Written) -> Mapping[str, Any]:
+    """Metadata of a field that a file writes in another way than code does.
+
+    Args:
+        kind: The type of what the file writes.
+        check: What it may be.
+    """
+    return {"in_file": kind, "in_file_check": check, "one_is_enough": check.is_list}
