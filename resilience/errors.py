@@ -308,6 +308,40 @@ class CallTimeoutError(ResilienceError, TimeoutError):
         return type(self), (self.key, self.timeout), self.__dict__
 
 
+class StreamTimeoutError(CallTimeoutError):
+    """A stream took too long for one of its clocks.
+
+    Attributes:
+        key: Key of the command whose stream it was.
+        timeout: Seconds of the clock that ran out.
+        clock: Which clock: "first", "idle", "total" or "min_rate".
+        items: How many items the consumer had been given.
+    """
+
+    def __init__(self, key: str, timeout: float, clock: str = "idle", items: int = 0) -> None:
+        super().__init__(key, timeout)
+        self.clock = clock
+        self.items = items
+
+    def __str__(self) -> str:
+        seconds = f"{plain_number(self.timeout)} s"
+        if self.clock == "first":
+            return f"{self.key}: no {'progress' if self.items else 'item'} within {seconds}{_after(self.items)}"
+        if self.clock == "idle":
+            return f"{self.key}: no item for {seconds} after {_items(self.items)}"
+        what = f"the stream did not end within {seconds}" if self.clock == "total" else \
+            f"too little came in {seconds}"
+        return f"{self.key}: {what}{_after(self.items)}"
+
+
+def _items(number: int) -> str:
+    return f"{number} item{'' if number == 1 else 's'}"
+
+
+def _after(items: int) -> str:
+    return f" ({_items(items)} had come)" if items else ""
+
+
 class DeadlineExceededError(CallTimeoutError):
     """The caller's deadline passed while the call was waited for, before the call's own timeout ended.
 
@@ -315,17 +349,21 @@ class DeadlineExceededError(CallTimeoutError):
         key: Key of the command that was called.
         timeout: Seconds that the deadline left for this wait; of a stream, for the item that did not come.
         deadline: Seconds that the deadline gave for everything done under it; None: not known.
+        items: Of a stream, how many items the consumer had been given.
     """
 
-    def __init__(self, key: str, timeout: float, deadline: float | None = None) -> None:
+    def __init__(self, key: str, timeout: float, deadline: float | None = None, items: int = 0) -> None:
         super().__init__(key, timeout)
         self.deadline = deadline
+        self.items = items
 
     def __str__(self) -> str:
         waited, whole = seconds_text(self.timeout), self.deadline
+        come = _after(self.items)
         if whole is None or seconds_text(whole) == waited:
-            return f"{self.key}: the caller's deadline passed after {waited}"
-        return f"{self.key}: the caller's deadline passed after {seconds_text(whole)}; this wait had the last {waited}"
+            return f"{self.key}: the caller's deadline passed after {waited}{come}"
+        return f"{self.key}: the caller's deadline passed after {seconds_text(whole)}{come}; this wait had the last " \
+               f"{waited}"
 
 
 class ChaosError(ResilienceError):

@@ -19,9 +19,18 @@ from typing import Any, Final
 import attrs
 
 from ..errors import ConfigError
-from .checks import by_identity, callable_or_none, flag, strict
+from .checks import by_identity, flag, strict
 from .http_status import HttpStatus, as_codes, codes_of, is_code
-from .references import EXCEPTIONS, EXCEPTIONS_OR_CODES, FUNCTION, STATUSES, found, in_file
+from .references import (
+    EXCEPTIONS,
+    EXCEPTIONS_OR_CODES,
+    FUNCTION,
+    STATUSES,
+    as_function,
+    found,
+    function_or_none,
+    in_file,
+)
 from .verdict import Ending, Verdict
 
 #: A class of exceptions, a function that is given one, or "module:Name" of either.
@@ -55,19 +64,6 @@ def _rules(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
             hint = f"; {rule.__name__} always passes through every policy: leave it out" \
                 if isinstance(rule, type) and issubclass(rule, BaseException) else ""
             raise ConfigError(f"{name} must be {'status codes, ' if codes else ''}{_WANTED}, not {rule!r}{hint}", name)
-
-
-def _as_function(value: Any) -> Any:
-    """A converter: "module:name" stands for what is there; the validator says what is wrong with others."""
-    with contextlib.suppress(ConfigError):
-        return found(value, "") if isinstance(value, str) else value
-    return value
-
-
-def _function(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if isinstance(value, str):
-        found(value, attribute.name)
-    callable_or_none(_, attribute, value)
 
 
 def _status(value: Any) -> Any:
@@ -116,13 +112,13 @@ class FailureRules:
     """
 
     judge: Judge | None = attrs.field(
-        default=None, converter=_as_function, validator=_function, eq=by_identity, metadata=_FUNCTION)
+        default=None, converter=as_function, validator=function_or_none, eq=by_identity, metadata=_FUNCTION)
     exceptions: tuple[ExceptionRule, ...] | None = attrs.field(
         default=None, kw_only=True, converter=_as_rules, validator=_rules, eq=_by_identities, metadata=_EXCEPTIONS)
     results: Callable[[Any], object] | None = attrs.field(
-        default=None, kw_only=True, converter=_as_function, validator=_function, eq=by_identity, metadata=_FUNCTION)
+        default=None, kw_only=True, converter=as_function, validator=function_or_none, eq=by_identity, metadata=_FUNCTION)
     items: Callable[[Any], object] | None = attrs.field(
-        default=None, kw_only=True, converter=_as_function, validator=_function, eq=by_identity, metadata=_FUNCTION)
+        default=None, kw_only=True, converter=as_function, validator=function_or_none, eq=by_identity, metadata=_FUNCTION)
     status: HttpStatus | None = attrs.field(
         default=None, kw_only=True, converter=_status, metadata=_STATUSES)
     busy: tuple[ExceptionRule | int, ...] = attrs.field(

@@ -279,7 +279,7 @@ def _flavour(fn: Callable[..., Any], declaration: Declaration, key: str) -> tupl
         return flavour, {"timeout": reason}
     if flavour.is_async:
         reason = "it has no timeout policy to configure"
-        return flavour, {} if declaration.whole or timeout is not None else {"timeout": reason}
+        return flavour, {} if timeout is not None else {"timeout": reason}
     if flavour is Flavour.THREAD:
         return flavour, {}
     if declaration.isolation == "semaphore":

@@ -86,15 +86,24 @@ def spec_of(site: Site) -> WrapperSpec:
         names += [kit.name, texts[kit.name].label] if kit.name in texts and texts[kit.name].label else [kit.name]
     return WrapperSpec(
         flavour=site.flavour, gates=tuple(texts.values()), label=" ".join(names),
-        deadline=site.flavour.is_async and site.has("timeout"), fallback=site.has("fallback"),
-        retry=retry is not None, retry_results=retry is not None and retry.on_result is not None,
+        deadline=site.flavour is Flavour.ASYNC and site.has("timeout"), clocks=_clocks(site),
+        fallback=site.has("fallback"), retry=retry is not None,
+        retry_results=retry is not None and retry.on_result is not None,
+        holds=site.flavour.is_generator and retry is not None and retry.hold > 0,
         judges="results inline" if _written_out and site.judges == "results" else site.judges,
         returns_failures=bool(site.judges) and not site.layers and not site.is_beneath_layers)
 
 
+def _clocks(site: Site) -> str:
+    """How the text tells the clocks of a stream of each item; see WrapperSpec."""
+    if site.flavour is Flavour.ASYNC_GENERATOR and (site.has("timeout") or site.has("stream_timeout")):
+        return "inline" if _written_out else "plain"
+    return "plain" if site.flavour is Flavour.GENERATOR and site.has("stream_timeout") else ""
+
+
 @functools.cache
 def _maker(spec: WrapperSpec) -> Made:
-    results = " results" if spec.retry_results else ""
+    results = " results" if spec.retry_results else " holds" if spec.holds else ""
     judges = f" {spec.judges}" if spec.judges else ""
     raises = " raised" if spec.judges and not spec.returns_failures else ""
     return made(source(spec), f"<resilience {spec.label}{results}{judges}{raises}>")

@@ -9,22 +9,22 @@ import textwrap
 from typing import Final
 
 from ..core.outcome import Event
-from .wrapper_spec import Flavour
+from .wrapper_spec import Flavour, WrapperSpec
 
 # Without keyword arguments an empty dict would be merged into another one: 25 ns.
 FN: Final = "fn(*args, **kwargs) if kwargs else fn(*args)"
 
+# However a stream ends, the function's own generator has ended, or is closed, before anything is given back.
 _GENERATOR: Final = """\
-source = fn(*args, **kwargs)
+{begin}source = {source}
 try:
     item = next(source)
     while True:
-{judge}        items += 1
+{arrive}{judge}        items += 1
         paused = clock()
         try:
             sent = yield item
         except GeneratorExit:
-            source.close()
             raise
         except BaseException as injected:
             started += clock() - paused
@@ -35,56 +35,85 @@ try:
             started += clock() - paused
             item = next(source) if sent is None else source.send(sent)
 except StopIteration as end:
-    result = end.value{end}"""
+    result = end.value
+except BaseException:
+    source.close()
+    raise{end}"""
 
+# ``async for`` asks for the next item without a step that Python code holds in hand; what the consumer sends or throws
+# takes one, and goes round the inner loop.
 _ASYNC_GENERATOR: Final = """\
-source = fn(*args, **kwargs)
-step = source.__anext__()
+{begin}source = {source}
 try:
-    while True:
-{step}
-{judge}        items += 1
-        paused = clock()
-        try:
-            sent = yield item
-        except GeneratorExit:
-            await source.aclose()
-            raise
-        except BaseException as injected:
-            started += clock() - paused
-            thrown = injected
-            step = source.athrow(injected)
-        else:
-            started += clock() - paused
-            step = source.asend(sent)
+{first_wait}    async for item in source:
+        while True:
+{arrive}{judge}            items += 1
+            paused = clock()
+            try:
+                sent = yield item
+            except GeneratorExit:
+                raise
+            except BaseException as injected:
+                started += clock() - paused
+                thrown = injected
+                step = source.athrow(injected)
+            else:
+                started += clock() - paused
+                if sent is None:
+{wait}                    break
+                step = source.asend(sent)
+{step_wait}            item = await step
+            step = thrown = None  # an athrow() keeps the exception
 except StopAsyncIteration:
-    pass{end}"""
+    pass
+except BaseException:
+    await source.aclose()
+    raise{end}"""
 
-_STEP: Final = """\
-        item = await step
-        step = thrown = None  # an athrow() keeps the exception"""
+_GAUGED: Final = """\
+if watch is not None:
+    watch.arrived(item, clock() - started, items)"""
+_ARRIVED: Final = """\
+if watch is not None:
+    watch.arrived(item)"""
+_WAIT: Final = """\
+if watch is not None:
+    watch.wait()"""
 
-_STEP_IN_TIME: Final = """\
-        watch = enter()
-        item = await step
-        leave(watch)
-        watch = step = thrown = None  # an athrow() keeps the exception"""
+# StreamWatch.arrived and StreamWatch.wait, but that the latter's task is there: the first wait is not written out.
+_ARRIVED_INLINE: Final = """\
+if watch is not None:
+    if watch.is_awry:
+        watch.recover()
+    watch.task = None
+    if watch.counts:
+        watch.count(item)
+    else:
+        watch.limit = watch.idle"""
+_WAIT_INLINE: Final = """\
+if watch is not None:
+    watch.task = task = current_task(loop)
+    watch.cancelling = task.cancelling()
+    watch.since = since = loop.time()
+    task = None
+    if since + watch.limit < watch.armed:
+        watch.arm()
+    if IN_USE:
+        watch.hasten()"""
 
 
 # An item that is judged failed is the consumer's too, unless something else may answer, or the rules raise it.
 _JUDGE_ITEM: Final = """\
-        verdict = judging.item(item)
-        if verdict is not None:
-            if raises_item(verdict, items):
-                {close}
-                try:
-                    raise verdict
-                finally:
-                    del verdict
-            if failed is None:
-                failed = verdict
-        verdict = None
-"""
+verdict = judging.item(item)
+if verdict is not None:
+    if raises_item(verdict, items):
+        try:
+            raise verdict
+        finally:
+            del verdict
+    if failed is None:
+        failed = verdict
+verdict = None"""
 _RAISE_FAILED: Final = "\nif failed is not None:\n    raise failed"
 
 # Of a result that is judged failed: it goes the way of a failure.
@@ -108,21 +137,41 @@ if not good:
 _JUDGE_RESULTS: Final = {"results": _JUDGE_RESULT, "results inline": _JUDGE_RESULT_INLINE}
 
 
-def call(flavour: Flavour, *, deadline: bool, judges: str) -> str:
-    """Run the function, and judge what it returned; with a *deadline*, timers of the event loop bound it."""
-    judge_item = _JUDGE_ITEM if judges == "items" else ""
-    judge = _JUDGE_RESULTS.get(judges, "")
-    end = _RAISE_FAILED if judge_item else ""
-    if flavour is Flavour.THREAD:
+def call(spec: WrapperSpec) -> str:
+    """Run the function, and judge what it returned; with a deadline, timers of the event loop bound it."""
+    judge = _JUDGE_RESULTS.get(spec.judges, "")
+    if spec.flavour is Flavour.THREAD:
         return f"result = wait(job){judge}"
-    if flavour is Flavour.GENERATOR:
-        return _GENERATOR.format(judge=judge_item.format(close="source.close()"), end=end)
-    if flavour is Flavour.ASYNC_GENERATOR:
-        return _ASYNC_GENERATOR.format(step=_STEP_IN_TIME if deadline else _STEP, end=end,
-                                       judge=judge_item.format(close="await source.aclose()"))
-    if flavour is Flavour.ASYNC:
-        return f"watch = enter()\nresult = await ({FN}){judge}" if deadline else f"result = await ({FN}){judge}"
+    if spec.flavour.is_generator:
+        return _generator(spec)
+    if spec.flavour is Flavour.ASYNC:
+        watched = "watch = enter()\n" if spec.deadline else ""
+        return f"{watched}result = await ({FN}){judge}"
     return f"result = {FN}{judge}"
+
+
+def _generator(spec: WrapperSpec) -> str:
+    is_async, clocks = spec.flavour.is_async, spec.clocks
+    source = "fn(*args, **kwargs)"
+    if spec.holds:
+        source = f"hold({source}, {'watch' if clocks and is_async else 'None'})"
+    begin = "watch = begin()\n" if clocks else ""
+    if clocks == "inline":
+        begin += "loop = None if watch is None else watch.loop\n"
+    depth = 3 if is_async else 2
+    judge = _block(_JUDGE_ITEM, depth) if spec.judges == "items" else ""
+    end = _RAISE_FAILED if judge else ""
+    if not is_async:
+        return _GENERATOR.format(begin=begin, source=source, judge=judge, end=end,
+                                 arrive=_block(_GAUGED, depth) if clocks else "")
+    arrived, wait = {"": ("", ""), "plain": (_ARRIVED, _WAIT), "inline": (_ARRIVED_INLINE, _WAIT_INLINE)}[clocks]
+    return _ASYNC_GENERATOR.format(
+        begin=begin, source=source, judge=judge, end=end, arrive=_block(arrived, depth),
+        first_wait=_block(_WAIT, 1) if clocks else "", wait=_block(wait, 5), step_wait=_block(wait, 3))
+
+
+def _block(text: str, depth: int) -> str:
+    return textwrap.indent(text, "    " * depth) + "\n" if text else ""
 
 
 # Of one whose caller's deadline has passed; its globals are drivers.deadline_context's.
@@ -150,6 +199,9 @@ if budget is not None:
 
 # Of a failed turn: None, or how long to pause before the next.
 AGAIN: Final = "pause = again(error, event, turn, pause, begun, started)"
+
+#: The same of a generator, which is past being tried again once its consumer has an item.
+AGAIN_UNTIL_FIRST_ITEM: Final = "pause = None if items else again(error, event, turn, pause, begun, started)"
 
 UNWANTED: Final = """\
 pause = unwanted(result, turn, pause, begun, now)
@@ -179,8 +231,10 @@ return""",
 }
 
 # A result that was judged failed, and for which nothing answers, is the caller's all the same.
+# A first item for which the stream was closed, to be tried again or answered for, comes alone.
+_FIRST_ITEM: Final = "if not items:\n        emitted(1)\n        yield error.result\n        return\n    return"
 PASS_ON: Final = {
     flavour: f"if passes_on(error):\n    {answer}\n" for flavour, answer in {
         Flavour.SYNC: "return error.result", Flavour.THREAD: "return error.result",
-        Flavour.ASYNC: "return error.result", Flavour.GENERATOR: "return result",
-        Flavour.ASYNC_GENERATOR: "return"}.items()}
+        Flavour.ASYNC: "return error.result", Flavour.GENERATOR: f"{_FIRST_ITEM} result",
+        Flavour.ASYNC_GENERATOR: _FIRST_ITEM}.items()}

@@ -66,10 +66,17 @@ def _forget(pause: float) -> None:
 
 @attrs.define
 class RetryPolicy:
-    """The retry policy and budget in force for a command. configure() replaces them."""
+    """The retry policy and budget in force for a command. configure() replaces them.
+
+    Attributes:
+        policy: The policy.
+        budget: Its group's.
+        can_hold: Whether one of its functions was compiled to hold items back.
+    """
 
     policy: Retry
     budget: Budget | None
+    can_hold: bool = False
 
 
 class Retrying:

@@ -14,7 +14,7 @@ text are Outcomes and Events. Taking a slot and giving it back are written out b
 no signal handler's exception may fall between the two statements of each (core.bulkhead).
 
 With a retry all of this stands in a loop, and ``again`` says after a failed turn
-how long to pause before the next.
+how long to pause before the next. A generator is tried again only until its consumer has an item.
 
 Without a fallback the first gate is asked outside the ``try``, so that a refusal is
 raised once and passes by.
@@ -32,7 +32,18 @@ from typing import Final
 
 from ..core.outcome import IGNORED, SUCCESS, Event
 from ..metrics.recorder import BATCH
-from .fragments import AGAIN, DEPOSIT, IN_TIME, LEAVE, PASS_ON, RAISE_LATE, RESCUE, UNWANTED, call
+from .fragments import (
+    AGAIN,
+    AGAIN_UNTIL_FIRST_ITEM,
+    DEPOSIT,
+    IN_TIME,
+    LEAVE,
+    PASS_ON,
+    RAISE_LATE,
+    RESCUE,
+    UNWANTED,
+    call,
+)
 from .kit import GateText, Weigh
 from .wrapper_spec import Flavour, WrapperSpec
 
@@ -79,15 +90,21 @@ def _turn(spec: WrapperSpec) -> str:
         _indent(_execution(spec)),
         "except BaseException as error:",
         "    emitted(items)" if items else "",
-        _indent(AGAIN) if spec.retry else "",
+        _indent(AGAIN_UNTIL_FIRST_ITEM if flavour.is_generator else AGAIN) if spec.retry else "",
         _indent(_end_badly(spec, f"should_fall_back(error, event, started{items})")),
         "else:",
         _indent(_count(spec)),
         "    emitted(items)" if items else "",
         _indent(UNWANTED) if spec.retry_results else "",
-        "" if flavour is Flavour.ASYNC_GENERATOR else "        return result" if spec.retry_results
-        else "    pause = None\n    return result" if spec.retry else "    return result",
+        "        return result" if spec.retry_results else _return(spec),
     )
+
+
+def _return(spec: WrapperSpec) -> str:
+    forget = "    pause = None\n" if spec.retry else ""
+    if spec.flavour is Flavour.ASYNC_GENERATOR:
+        return f"{forget}    return" if spec.retry else ""
+    return f"{forget}    return result"
 
 
 def _end_badly(spec: WrapperSpec, should_fall_back: str) -> str:
@@ -121,33 +138,44 @@ def _execution(spec: WrapperSpec) -> str:
     return _lines(
         _first(spec) if here else "",
         "held = None" if held else "",
-        "watch = None" if spec.deadline else "",
+        "watch = None" if spec.deadline or spec.clocks else "",
         "try:",
         *_each(gates, "enter", 1),
         *(map(_indent, _acquired(spec, slots=True)) if held else []),
-        _indent(call(flavour, deadline=spec.deadline, judges=spec.judges)),
+        _indent(call(spec)),
         "except BaseException as error:",
         *_each(gates, "leave", 1),
         _indent(_without_slot(spec)) if held else "",
         "    now = clock()",
-        "    late = timed_out(watch, error)" if spec.deadline else "",
+        _indent(_late(spec)),
         f"    outcome = {outcome}",
         "    thrown = None" if flavour.is_generator else "",
         "    failed = None" if spec.judges == "items" else "",
         *(_indent(text) for text in _settled(spec, "outcome", failed=True)),
         "    event = EVENT_OF[outcome]",
-        _indent(RAISE_LATE) if spec.deadline else "",
+        _indent(RAISE_LATE) if _has_timers(spec) else "",
         "    raise",
         *_each(gates, "leave" if held else "leave_last", 0),
         next((gate.give_back for gate in gates if gate.takes_slot), "sack.append(None)") if held else "",
         "now = clock()",
-        LEAVE if spec.deadline else "",
+        LEAVE if spec.deadline else "if watch is not None:\n    watch.end()" if _has_timers(spec) else "",
         *_settled(spec, str(SUCCESS), failed=False),
     )
 
 
+def _has_timers(spec: WrapperSpec) -> bool:
+    return spec.deadline or bool(spec.clocks and spec.flavour.is_async)
+
+
+def _late(spec: WrapperSpec) -> str:
+    """Ask whether a timer of ours ended the call."""
+    if spec.deadline:
+        return "late = timed_out(watch, error)"
+    return "late = None if watch is None else watch.timed_out(error, items)" if _has_timers(spec) else ""
+
+
 def _outcome(spec: WrapperSpec) -> str:
-    error = "late or error" if spec.deadline else "error"
+    error = "late or error" if _has_timers(spec) else "error"
     if spec.judges == "items":  # what came of the stream after that decides nothing
         error = f"failed or {error}"
     return f"{IGNORED} if error is thrown else classify({error})" if spec.flavour.is_generator else f"classify({error})"

@@ -34,11 +34,11 @@ def _change(judging: Judging, rules: FailureRules | None, old: Any, runtime: Com
 
 
 def _install(site: Site, rules: FailureRules, judging: Judging) -> None:
-    accounting = site.accounting
+    accounting, is_retried = site.accounting, site.has("retry")
     accounting.judging = judging
 
     def raises_item(verdict: Any, items: int) -> bool:
-        return judging.raises or (not items and accounting.may_answer(verdict))
+        return judging.raises or (not items and (is_retried or accounting.may_answer(verdict)))
 
     site.names.update(judging=judging, passes_on=judging.passes_on, raises_item=raises_item)
     if site.flavour.is_generator:

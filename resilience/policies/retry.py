@@ -8,6 +8,7 @@ from typing import Any, Final
 from ..core.retry import Retry
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..engine.command_runtime import CommandRuntime
+from ..engine.holding import holding
 from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.retrying import Retrying, RetryPolicy
 from ..engine.site import Site
@@ -17,8 +18,12 @@ from ..errors import ConfigError
 
 
 def _suits(retry: Retry, declaration: Any, flavour: Flavour, key: str) -> None:
-    if flavour.is_generator:
-        raise ConfigError(f"{key}: a generator cannot be tried again once it has yielded; retry what it calls", "retry")
+    if flavour.is_generator and retry.on_result is not None:
+        raise ConfigError(f"{key}: what a generator returns comes after its items, when it cannot be tried again; "
+                          "judge its first items by failures=FailureRules(items=...)", "on_result")
+    if retry.hold and not flavour.is_generator:
+        raise ConfigError(f"{key}: hold is for generators and async generators, whose first items it holds back",
+                          "hold")
 
 
 def _worst_case(retry: Retry, below: WorstCase) -> WorstCase:
@@ -37,6 +42,11 @@ def _change(held: RetryPolicy, retry: Retry | None, old: Any, runtime: CommandRu
     return None
 
 
+def _cannot_change(held: RetryPolicy, retry: Retry) -> str | None:
+    return "it was decorated without hold, which stands in the way of each item; decorate it with hold=..." \
+        if retry.hold and not held.can_hold else None
+
+
 def _install(site: Site, retry: Retry, held: RetryPolicy) -> None:
     runtime, services = site.runtime, site.runtime.services
     retrying = Retrying(held, key=runtime.key, group=runtime.group, clock=runtime.clock, random=services.random,
@@ -44,6 +54,9 @@ def _install(site: Site, retry: Retry, held: RetryPolicy) -> None:
     clock = runtime.clock
     sleep = retrying.backoff_sleep_async(async_sleeper(clock)) if site.flavour.is_async \
         else retrying.backoff_sleep(sleeper(clock))
+    if retry.hold:
+        held.can_hold = True
+        site.names["hold"] = holding(held, site.flavour, site.names.get("judging"), site.names.get("raises_item"))
     site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, backoff_sleep=sleep)
 
 
@@ -63,9 +76,11 @@ RETRY: Final = Kit(
                  "again",
     },
     no_op={"on": (), "on_result": None},
+    compiled_in=("hold",),
     suits=_suits,
     start=_start,
     change=_change,
+    cannot_change=_cannot_change,
     install=_install,
     worst_case=_worst_case,
     events=(Telling("retry", "Attempts that were followed by another one."),),

@@ -1,0 +1,129 @@
+"""Stream timeout: how long a stream may take, for its first item, between items, as a whole, and at which rate.
+
+All clocks of a stream count the stream's *own* time: that which its consumer waits for it. What the consumer does
+between two items is not the stream's doing, and must not make its target look slow.
+
+An item is progress unless ``progress`` says otherwise: a keep-alive may come for ever while nothing gets done. What
+``progress`` returns is also how much there was of it, which the minimum rate adds up: 1 an item, or, with
+``progress=len``, bytes.
+
+| clock | runs from | runs out |
+|---|---|---|
+| first | the beginning, until the first progress | after ``first``, or ``idle`` if that says nothing |
+| idle | each progress | after ``idle`` |
+| total | the beginning | after ``total`` |
+| min_rate | the first progress, then the end of each window | after ``window``, if too little came in it |
+
+The machine, StreamMeter, is told of each item and the own time. Whoever drives it asks how long the stream may go on
+from here, and ends it then: by a timer, where there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any, Final
+
+import attrs
+
+from ..errors import ConfigError
+from .callbacks import call_back
+from .checks import by_identity, number, strict
+from .references import FUNCTION, as_function, function_or_none, in_file
+
+_DAY_S: Final = 86_400.0
+
+
+@strict
+@attrs.frozen(kw_only=True)
+class StreamTimeout:
+    """Stream timeout policy: ends a stream that takes too long with StreamTimeoutError.
+
+    For async generators; of generators it can bound ``total`` and ``min_rate`` only, and looks at these when an item
+    comes. The time that the consumer takes between items is not counted. Immutable: any number of commands and threads
+    may share one.
+
+    Attributes:
+        first: Seconds until the first item; None: as ``idle``.
+        idle: Seconds between two items; None: no limit.
+        total: Seconds for the whole stream; None: no limit.
+        min_rate: Least progress per second, in items or in what ``progress`` counts, in each ``window`` after the first
+            item; None: none.
+        window: Seconds over which the rate is measured.
+        progress: Function that is given an item and returns whether it is progress, or how much: ``len`` counts bytes.
+            What is no progress, such as a keep-alive, stops no clock. None: every item is progress, of 1.
+    """
+
+    first: float | None = attrs.field(default=None, validator=number(above=0, most=_DAY_S, optional=True))
+    idle: float | None = attrs.field(default=None, validator=number(above=0, most=_DAY_S, optional=True))
+    total: float | None = attrs.field(default=None, validator=number(above=0, most=_DAY_S, optional=True))
+    min_rate: float | None = attrs.field(default=None, validator=number(above=0, most=1e12, optional=True))
+    window: float = attrs.field(default=10.0, validator=number(above=0, most=_DAY_S))
+    progress: Callable[[Any], object] | None = attrs.field(
+        default=None, converter=as_function, validator=function_or_none, eq=by_identity,
+        metadata=in_file(str | None, FUNCTION))
+
+    def __attrs_post_init__(self) -> None:
+        if self.first is self.idle is self.total is self.min_rate is None:
+            raise ConfigError("StreamTimeout needs at least one of first, idle, total and min_rate, as in "
+                              "StreamTimeout(first=10.0, idle=2.0)", "first")
+
+
+class StreamMeter:
+    """How far one stream is, and how long it may go on. Times are seconds of the stream's own time.
+
+    Attributes:
+        own: The stream's own time when the last item came; 0 before the first.
+        counts: Whether the meter must hear of each item and when it came. Else an item only starts ``idle`` anew.
+        idle: Seconds between two items; infinite: no limit.
+    """
+
+    __slots__ = ("_amount", "_due", "_has_begun", "_least", "_policy", "_total", "_window_ends", "counts", "idle", "own")
+
+    def __init__(self, policy: StreamTimeout) -> None:
+        self._policy, self.own, self._has_begun = policy, 0.0, False
+        self.counts = (policy.total, policy.min_rate, policy.progress) != (None, None, None)
+        self.idle = inf if policy.idle is None else policy.idle
+        self._total = inf if policy.total is None else policy.total
+        self._due = self.idle if policy.first is None else policy.first  # when progress is due
+        self._window_ends, self._amount = inf, 0.0
+        self._least = 0.0 if policy.min_rate is None else policy.min_rate * policy.window
+
+    def arrived(self, item: Any, own: float) -> None:
+        """Hear that *item* came when the stream's own time was *own*.
+
+        What ``progress`` raises, this raises.
+        """
+        policy, self.own = self._policy, own
+        amount: Any = 1 if policy.progress is None else call_back(policy.progress, (item,), None)
+        if not isinstance(amount, (int, float)):
+            amount = bool(amount)
+        while self._window_ends <= own and self._amount >= self._least:
+            self._window_ends, self._amount = self._window_ends + policy.window, 0.0
+        if not amount > 0:
+            return
+        self._amount += amount
+        self._due = own + self.idle
+        if not self._has_begun:
+            self._has_begun = True
+            if policy.min_rate is not None:
+                self._window_ends = own + policy.window
+
+    def limit(self) -> float:
+        """Return the seconds from ``own`` after which a clock runs out if no item comes; infinite: never."""
+        return min(self._due, self._total, self._rate_due()) - self.own
+
+    def ran_out(self, items: int) -> tuple[str, float]:
+        """Return which clock runs out first if no item comes after these *items*, and its seconds."""
+        policy, rate_due = self._policy, self._rate_due()
+        if self._due <= min(self._total, rate_due):
+            has_begun = self._has_begun if self.counts else items > 0
+            if has_begun or policy.first is None:
+                return "idle" if has_begun else "first", self.idle
+            return "first", policy.first
+        return ("total", self._total) if self._total <= rate_due else ("min_rate", policy.window)
+
+    def _rate_due(self) -> float:
+        """When too little will have come in a window, if no item comes."""
+        enough = self._amount >= self._least  # for this window, and the next one would be empty
+        return self._window_ends + self._policy.window if enough else self._window_ends
