@@ -32,6 +32,7 @@ from .core.http_status import HttpStatus, http_status
 from .core.outcome import Outcome
 from .core.rate_limit import RateLimit
 from .core.retry import Retry
+from .core.stream_timeout import StreamTimeout
 from .core.thread_pool import ThreadPool
 from .core.throttle import Throttle
 from .core.timeout import Timeout
@@ -50,6 +51,7 @@ from .decorate.policy_decorators import (
     policy,
     rate_limit,
     retry,
+    stream_timeout,
     throttle,
     timeout,
 )
@@ -73,6 +75,7 @@ from .errors import (
     RateLimitedError,
     RejectedError,
     ResilienceError,
+    StreamTimeoutError,
     ThreadPoolClosedError,
     ThreadPoolFullError,
     ThreadUnavailableError,
@@ -130,6 +133,8 @@ __all__ = [
     "Snapshot",
     "State",
     "StateChanged",
+    "StreamTimeout",
+    "StreamTimeoutError",
     "ThreadPool",
     "ThreadPoolClosedError",
     "ThreadPoolFullError",
@@ -162,6 +167,7 @@ __all__ = [
     "remaining",
     "request_context",
     "retry",
+    "stream_timeout",
     "throttle",
     "timeout",
 ]

@@ -64,9 +64,9 @@ class Retry:
             timedelta) of the exception, or by a Retry-After header, in seconds, milliseconds or as a date, wherever
             the client library keeps that. If it exceeds ``max_delay``, the call is not repeated.
         retry_rejections: Whether to repeat calls that another policy of this library refused.
+        budget: Limits the retries of the whole group in proportion to its calls; None: no limit.
         hold: Of a generator: how many of its first items are held back until all of them have come. Until its consumer
             has an item a stream can be tried again; 0: until the first comes.
-        budget: Limits the retries of the whole group in proportion to its calls; None: no limit.
     """
 
     attempts: int = attrs.field(default=3, validator=number(least=2, most=1000, whole=True))
@@ -81,8 +81,8 @@ class Retry:
     time_limit: float | None = attrs.field(default=None, validator=number(above=0, most=86_400, optional=True))
     respect_retry_after: bool = attrs.field(default=True, validator=flag)
     retry_rejections: bool = attrs.field(default=False, validator=flag)
-    hold: int = attrs.field(default=0, validator=number(least=0, most=100_000, whole=True))
     budget: RetryBudget | None = attrs.field(factory=RetryBudget, validator=budget_or_none)
+    hold: int = attrs.field(default=0, validator=number(least=0, most=100_000, whole=True))
 
     def __attrs_post_init__(self) -> None:
         if self.base > self.max_delay:

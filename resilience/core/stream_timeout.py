@@ -73,45 +73,51 @@ class StreamMeter:
     """How far one stream is, and how long it may go on. Times are seconds of the stream's own time.
 
     Attributes:
-        own: The stream's own time when the last item came; 0 before the first.
-        counts: Whether the meter must hear of each item and when it came. Else an item only starts ``idle`` anew.
+        limit: Seconds from the last item, or from the beginning, after which a clock runs out if no item comes; infinite:
+            never.
+        counts: Whether the meter must hear of each item and when it came. Else an item only makes the limit ``idle``.
         idle: Seconds between two items; infinite: no limit.
     """
 
-    __slots__ = ("_amount", "_due", "_has_begun", "_least", "_policy", "_total", "_window_ends", "counts", "idle", "own")
+    __slots__ = ("_amount", "_due", "_has_begun", "_is_plain", "_least", "_policy", "_total", "_window_ends", "counts",
+                 "idle", "limit")
 
     def __init__(self, policy: StreamTimeout) -> None:
-        self._policy, self.own, self._has_begun = policy, 0.0, False
-        self.counts = (policy.total, policy.min_rate, policy.progress) != (None, None, None)
+        self._policy, self._has_begun = policy, False
+        self._is_plain = policy.min_rate is None and policy.progress is None
+        self.counts = not self._is_plain or policy.total is not None
         self.idle = inf if policy.idle is None else policy.idle
         self._total = inf if policy.total is None else policy.total
         self._due = self.idle if policy.first is None else policy.first  # when progress is due
         self._window_ends, self._amount = inf, 0.0
         self._least = 0.0 if policy.min_rate is None else policy.min_rate * policy.window
+        self.limit = min(self._due, self._total)
 
-    def arrived(self, item: Any, own: float) -> None:
-        """Hear that *item* came when the stream's own time was *own*.
+    def arrived(self, item: Any, own: float) -> float:
+        """Hear that *item* came when the stream's own time was *own*; return the new limit.
 
         What ``progress`` raises, this raises.
         """
-        policy, self.own = self._policy, own
+        if self._is_plain:
+            self._has_begun = True
+            self._due = due = own + self.idle
+            self.limit = limit = (due if due < self._total else self._total) - own
+            return limit
+        policy = self._policy
         amount: Any = 1 if policy.progress is None else call_back(policy.progress, (item,), None)
         if not isinstance(amount, (int, float)):
             amount = bool(amount)
         while self._window_ends <= own and self._amount >= self._least:
             self._window_ends, self._amount = self._window_ends + policy.window, 0.0
-        if not amount > 0:
-            return
-        self._amount += amount
-        self._due = own + self.idle
-        if not self._has_begun:
-            self._has_begun = True
-            if policy.min_rate is not None:
-                self._window_ends = own + policy.window
-
-    def limit(self) -> float:
-        """Return the seconds from ``own`` after which a clock runs out if no item comes; infinite: never."""
-        return min(self._due, self._total, self._rate_due()) - self.own
+        if amount > 0:
+            self._amount += amount
+            self._due = own + self.idle
+            if not self._has_begun:
+                self._has_begun = True
+                if policy.min_rate is not None:
+                    self._window_ends = own + policy.window
+        self.limit = min(self._due, self._total, self._rate_due()) - own
+        return self.limit
 
     def ran_out(self, items: int) -> tuple[str, float]:
         """Return which clock runs out first if no item comes after these *items*, and its seconds."""

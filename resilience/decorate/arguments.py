@@ -22,6 +22,7 @@ from ..core.hedge import Hedge
 from ..core.http_status import Codes, HttpStatus
 from ..core.rate_limit import RateLimit
 from ..core.retry import Retry
+from ..core.stream_timeout import StreamTimeout
 from ..core.thread_pool import ThreadPool
 from ..core.throttle import Throttle
 from ..core.timeout import Timeout
@@ -33,8 +34,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 #: What may stand in a pipeline.
-Policy = (Fallback | Cache | Retry | CircuitBreaker | Throttle | RateLimit | Bulkhead | AdaptiveLimit | Timeout | Hedge
-          | FailureRules | Chaos | CustomPolicy)
+Policy = (Fallback | Cache | Retry | CircuitBreaker | Throttle | RateLimit | Bulkhead | AdaptiveLimit | Timeout
+          | StreamTimeout | Hedge | FailureRules | Chaos | CustomPolicy)
 _Exceptions = type[Exception] | tuple[type[Exception], ...]
 _Rule = HttpStatus | type[Exception] | Judge
 
@@ -69,6 +70,7 @@ class CommandArguments(CommandOptions, total=False):
     throttle: Throttle | None
     rate_limit: RateLimit | None
     adaptive_limit: AdaptiveLimit | None
+    stream_timeout: StreamTimeout | None
     hedge: Hedge | None
     chaos: Chaos | None
     failures: FailureRules | _Rule | Iterable[_Rule] | None
@@ -192,6 +194,18 @@ class RetryArguments(CommandOptions, total=False):
     respect_retry_after: bool
     retry_rejections: bool
     budget: RetryBudget | None
+    hold: int
+
+
+class StreamTimeoutArguments(CommandOptions, total=False):
+    """The fields of StreamTimeout, and what may be said of the command."""
+
+    first: float | None
+    idle: float | None
+    total: float | None
+    min_rate: float | None
+    window: float
+    progress: Callable[[Any], object] | None
 
 
 class ThrottleArguments(CommandOptions, total=False):
@@ -354,6 +368,15 @@ class TimeoutDecorator(Protocol):
     @overload
     def __call__(self, seconds: float, /, *, key: str | None = None,
                  **settings: Unpack[CommandOptions]) -> Decorator: ...
+
+
+class StreamTimeoutDecorator(Protocol):
+    """The type of ``stream_timeout``."""
+
+    @overload
+    def __call__(self, *, key: Callable[..., str], **settings: Unpack[StreamTimeoutArguments]) -> DecoratorByKey: ...
+    @overload
+    def __call__(self, *, key: str | None = None, **settings: Unpack[StreamTimeoutArguments]) -> Decorator: ...
 
 
 class FallbackDecorator(Protocol):

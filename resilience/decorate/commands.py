@@ -61,6 +61,7 @@ def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
         throttle: A Throttle, for a target that refuses calls when it is overloaded.
         rate_limit: A RateLimit, which limits the number of calls in a period.
         adaptive_limit: An AdaptiveLimit, which replaces ``max_concurrent``.
+        stream_timeout: A StreamTimeout, for generators and async generators, which replaces ``timeout``.
         hedge: A Hedge, which starts a second attempt if the first is slow.
         chaos: A Chaos, which harms calls on purpose while the registry says so.
         failures: What a call amounts to: http_status(), Exception classes, a function of an Ending, several of these,
@@ -154,8 +155,8 @@ class Pipeline:
     own. It may be used from any thread.
 
     Args:
-        *policies: Fallback, Cache, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout,
-            Hedge, FailureRules, Chaos, outermost first and in this order; any may be left out. Policies of your own
+        *policies: Fallback, Cache, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout
+            or StreamTimeout, Hedge, FailureRules, Chaos, outermost first and in this order; any may be left out. Policies of your own
             stand where they say.
         key: Name of the command, or a function that names the command of each call; see resilience.command.
         **options: group, max_keys, idle, registry, isolation, pool, ignore and shadow, as for resilience.command.

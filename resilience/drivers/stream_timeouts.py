@@ -43,15 +43,16 @@ class StreamWatch:
         loop: The event loop.
     """
 
-    __slots__ = ("_cut", "_end", "_fired", "_key", "_meter", "_refused", "_timer", "armed", "cancelling", "counts",
-                 "idle", "is_awry", "limit", "loop", "since", "task")
+    __slots__ = ("_cut", "_end", "_fired", "_key", "_meter", "_own", "_refused", "_tell", "_timer", "armed",
+                 "cancelling", "counts", "idle", "is_awry", "limit", "loop", "since", "task")
 
     def __init__(self, key: str, policy: StreamTimeout) -> None:
         self._key, self._meter = key, StreamMeter(policy)
         self.loop = asyncio.get_running_loop()
         self.task: asyncio.Task[Any] | None = None
         self.since, self.armed, self.cancelling = 0.0, inf, 0
-        self.limit, self.idle, self.counts = self._meter.limit(), self._meter.idle, self._meter.counts
+        self.limit, self.idle, self.counts = self._meter.limit, self._meter.idle, self._meter.counts
+        self._own, self._tell = 0.0, self._meter.arrived
         self.is_awry = False
         self._timer: asyncio.TimerHandle | None = None
         self._fired: Callable[[int], CallTimeoutError] | None = None  # makes the error; None: we cancelled nothing
@@ -87,10 +88,9 @@ class StreamWatch:
 
     def count(self, item: Any) -> None:
         """Of arrived(), where the meter is to hear of it."""
-        meter = self._meter
-        meter.arrived(item, meter.own + self.loop.time() - self.since)
-        self.limit = meter.limit()
-        if self.limit <= 0.0 and self._timer is not None:  # so that the next wait() looks again
+        self._own = own = self._own + self.loop.time() - self.since
+        self.limit = limit = self._tell(item, own)
+        if limit <= 0.0 and self._timer is not None:  # so that the next wait() looks again
             self._timer.cancel()
             self.armed = inf
 
@@ -208,7 +208,7 @@ class StreamGauge:
 
     def __init__(self, key: str, policy: StreamTimeout) -> None:
         self._key, self._meter = key, StreamMeter(policy)
-        self._ends = self._meter.limit()
+        self._ends = self._meter.limit
 
     def arrived(self, item: Any, own: float, items: int) -> None:
         """Hear that *item* came, after *items* others, when the stream's own time was *own* seconds.
@@ -219,8 +219,7 @@ class StreamGauge:
         if own >= self._ends:
             clock, seconds = self._meter.ran_out(items)
             raise StreamTimeoutError(self._key, seconds, clock, items)
-        self._meter.arrived(item, own)
-        self._ends = own + self._meter.limit()
+        self._ends = own + self._meter.arrived(item, own)
 
 
 class StreamTimeouts:

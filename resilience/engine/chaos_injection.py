@@ -129,12 +129,17 @@ class _HarmedSource:
     """What the wrapper uses of an async generator, harmed before its first item."""
 
     def __init__(self, source: Any, harm: Callable[[], Harm | None], nap: Callable[[float], Awaitable[None]]) -> None:
-        self._source, self._harm, self._nap = source, harm, nap
+        self._source, self._nap = source, nap
+        self._harm: Callable[[], Harm | None] | None = harm  # None: the first item was asked for
         self.asend, self.athrow, self.aclose = source.asend, source.athrow, source.aclose
+
+    def __aiter__(self) -> _HarmedSource:
+        return self
 
     @transparent_frame
     async def __anext__(self) -> Any:
-        harm = self._harm()
+        roll, self._harm = self._harm, None
+        harm = None if roll is None else roll()
         if harm is not None:
             if harm.delay:
                 await self._nap(harm.delay)
