@@ -314,20 +314,20 @@ class StreamTimeoutError(CallTimeoutError):
     Attributes:
         key: Key of the command whose stream it was.
         timeout: Seconds of the clock that ran out.
-        clock: Which clock: "first", "idle", "total" or "min_rate".
+        clock: Which clock: "first_item", "between_items", "total" or "min_rate".
         items: How many items the consumer had been given.
     """
 
-    def __init__(self, key: str, timeout: float, clock: str = "idle", items: int = 0) -> None:
+    def __init__(self, key: str, timeout: float, clock: str = "between_items", items: int = 0) -> None:
         super().__init__(key, timeout)
         self.clock = clock
         self.items = items
 
     def __str__(self) -> str:
         seconds = f"{plain_number(self.timeout)} s"
-        if self.clock == "first":
+        if self.clock == "first_item":
             return f"{self.key}: no {'progress' if self.items else 'item'} within {seconds}{_after(self.items)}"
-        if self.clock == "idle":
+        if self.clock == "between_items":
             return f"{self.key}: no item for {seconds} after {_items(self.items)}"
         what = f"the stream did not end within {seconds}" if self.clock == "total" else \
             f"too little came in {seconds}"

@@ -12,7 +12,6 @@ when a call has failed and the module is there.
 from __future__ import annotations
 
 import builtins
-import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -116,9 +115,11 @@ class FailureRules:
     exceptions: tuple[ExceptionRule, ...] | None = attrs.field(
         default=None, kw_only=True, converter=_as_rules, validator=_rules, eq=_by_identities, metadata=_EXCEPTIONS)
     results: Callable[[Any], object] | None = attrs.field(
-        default=None, kw_only=True, converter=as_function, validator=function_or_none, eq=by_identity, metadata=_FUNCTION)
+        default=None, kw_only=True, converter=as_function, validator=function_or_none, eq=by_identity,
+        metadata=_FUNCTION)
     items: Callable[[Any], object] | None = attrs.field(
-        default=None, kw_only=True, converter=as_function, validator=function_or_none, eq=by_identity, metadata=_FUNCTION)
+        default=None, kw_only=True, converter=as_function, validator=function_or_none, eq=by_identity,
+        metadata=_FUNCTION)
     status: HttpStatus | None = attrs.field(
         default=None, kw_only=True, converter=_status, metadata=_STATUSES)
     busy: tuple[ExceptionRule | int, ...] = attrs.field(

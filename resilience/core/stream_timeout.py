@@ -9,9 +9,9 @@ An item is progress unless ``progress`` says otherwise: a keep-alive may come fo
 
 | clock | runs from | runs out |
 |---|---|---|
-| first | the beginning, until the first progress | after ``first``, or ``idle`` if that says nothing |
-| idle | each progress | after ``idle`` |
-| total | the beginning | after ``total`` |
+| first_item | the beginning, until the first progress | after so long, or ``between_items`` if it says nothing |
+| between_items | each progress | after so long |
+| total | the beginning | after so long |
 | min_rate | the first progress, then the end of each window | after ``window``, if too little came in it |
 
 The machine, StreamMeter, is told of each item and the own time. Whoever drives it asks how long the stream may go on
@@ -44,8 +44,8 @@ class StreamTimeout:
     may share one.
 
     Attributes:
-        first: Seconds until the first item; None: as ``idle``.
-        idle: Seconds between two items; None: no limit.
+        first_item: Seconds until the first item; None: as ``between_items``.
+        between_items: Seconds from one item to the next; None: no limit.
         total: Seconds for the whole stream; None: no limit.
         min_rate: Least progress per second, in items or in what ``progress`` counts, in each ``window`` after the first
             item; None: none.
@@ -54,8 +54,8 @@ class StreamTimeout:
             What is no progress, such as a keep-alive, stops no clock. None: every item is progress, of 1.
     """
 
-    first: float | None = attrs.field(default=None, validator=number(above=0, most=_DAY_S, optional=True))
-    idle: float | None = attrs.field(default=None, validator=number(above=0, most=_DAY_S, optional=True))
+    first_item: float | None = attrs.field(default=None, validator=number(above=0, most=_DAY_S, optional=True))
+    between_items: float | None = attrs.field(default=None, validator=number(above=0, most=_DAY_S, optional=True))
     total: float | None = attrs.field(default=None, validator=number(above=0, most=_DAY_S, optional=True))
     min_rate: float | None = attrs.field(default=None, validator=number(above=0, most=1e12, optional=True))
     window: float = attrs.field(default=10.0, validator=number(above=0, most=_DAY_S))
@@ -64,18 +64,19 @@ class StreamTimeout:
         metadata=in_file(str | None, FUNCTION))
 
     def __attrs_post_init__(self) -> None:
-        if self.first is self.idle is self.total is self.min_rate is None:
-            raise ConfigError("StreamTimeout needs at least one of first, idle, total and min_rate, as in "
-                              "StreamTimeout(first=10.0, idle=2.0)", "first")
+        if self.first_item is self.between_items is self.total is self.min_rate is None:
+            raise ConfigError("StreamTimeout needs first_item, between_items, total or min_rate, as in "
+                              "StreamTimeout(first_item=10.0, between_items=2.0)", "first_item")
 
 
 class StreamMeter:
     """How far one stream is, and how long it may go on. Times are seconds of the stream's own time.
 
     Attributes:
-        limit: Seconds from the last item, or from the beginning, after which a clock runs out if no item comes; infinite:
-            never.
-        counts: Whether the meter must hear of each item and when it came. Else an item only makes the limit ``idle``.
+        limit: Seconds from the last item, or from the beginning, after which a clock runs out if no item comes;
+            infinite: never.
+        counts: Whether the meter must hear of each item and when it came. Else an item only makes ``limit`` what
+            ``idle`` is.
         idle: Seconds between two items; infinite: no limit.
     """
 
@@ -86,9 +87,9 @@ class StreamMeter:
         self._policy, self._has_begun = policy, False
         self._is_plain = policy.min_rate is None and policy.progress is None
         self.counts = not self._is_plain or policy.total is not None
-        self.idle = inf if policy.idle is None else policy.idle
+        self.idle = inf if policy.between_items is None else policy.between_items
         self._total = inf if policy.total is None else policy.total
-        self._due = self.idle if policy.first is None else policy.first  # when progress is due
+        self._due = self.idle if policy.first_item is None else policy.first_item  # when progress is due
         self._window_ends, self._amount = inf, 0.0
         self._least = 0.0 if policy.min_rate is None else policy.min_rate * policy.window
         self.limit = min(self._due, self._total)
@@ -124,9 +125,9 @@ class StreamMeter:
         policy, rate_due = self._policy, self._rate_due()
         if self._due <= min(self._total, rate_due):
             has_begun = self._has_begun if self.counts else items > 0
-            if has_begun or policy.first is None:
-                return "idle" if has_begun else "first", self.idle
-            return "first", policy.first
+            if has_begun or policy.first_item is None:
+                return "between_items" if has_begun else "first_item", self.idle
+            return "first_item", policy.first_item
         return ("total", self._total) if self._total <= rate_due else ("min_rate", policy.window)
 
     def _rate_due(self) -> float:

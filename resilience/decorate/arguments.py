@@ -200,8 +200,8 @@ class RetryArguments(CommandOptions, total=False):
 class StreamTimeoutArguments(CommandOptions, total=False):
     """The fields of StreamTimeout, and what may be said of the command."""
 
-    first: float | None
-    idle: float | None
+    first_item: float | None
+    between_items: float | None
     total: float | None
     min_rate: float | None
     window: float

@@ -156,8 +156,8 @@ class Pipeline:
 
     Args:
         *policies: Fallback, Cache, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout
-            or StreamTimeout, Hedge, FailureRules, Chaos, outermost first and in this order; any may be left out. Policies of your own
-            stand where they say.
+            or StreamTimeout, Hedge, FailureRules, Chaos, outermost first and in this order; any may be left out.
+            Policies of your own stand where they say.
         key: Name of the command, or a function that names the command of each call; see resilience.command.
         **options: group, max_keys, idle, registry, isolation, pool, ignore and shadow, as for resilience.command.
 

@@ -3,7 +3,7 @@
 An async generator is watched by one StreamWatch from its first step to its end. Each step notes the task that waits,
 and since when; the item, that nobody waits. There is one timer for the whole stream, and an item does not move it: when
 it fires, it looks whether the step that is under way has waited for long enough, and else sets itself for when it will
-have. So a timer costs a stream whose items come in time about one look for each ``idle``, and none while the consumer
+have. So a timer costs a stream whose items come in time about one look for each such time, and none while the consumer
 has the item. All of it is on the loop's clock, as in async_timeouts.
 
 Steps need not run in one task, since a consumer may ask for each item from another. That one is cancelled which waits.
@@ -29,7 +29,7 @@ from .deadline_context import Deadline, current, deadline_error, give_back, in_u
 
 
 class StreamWatch:
-    """The clocks of one async generator. The wrapper calls, or writes out, wait() and arrived() in turn, and then end().
+    """The clocks of one async generator. Its wrapper calls, or writes out, wait() and arrived() in turn, then end().
 
     Attributes:
         task: Waits for an item; None: nobody does.
@@ -247,4 +247,4 @@ class StreamTimeouts:
 @functools.lru_cache(maxsize=64)
 def for_each_item(seconds: float) -> StreamTimeout:
     """What a timeout of so many *seconds* means to an async generator: it bounds the wait for each item."""
-    return StreamTimeout(idle=seconds)
+    return StreamTimeout(between_items=seconds)

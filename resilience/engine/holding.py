@@ -14,46 +14,54 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from .callables import transparent_frame
-from .wrapper_spec import Flavour
 
 if TYPE_CHECKING:
     from ..drivers.stream_timeouts import StreamWatch
     from .judging import Judging
     from .retrying import RetryPolicy
 
-Raises = Callable[[Any, int], bool]
 
-
-def holding(held: RetryPolicy, flavour: Flavour, judging: Judging | None, raises_item: Raises | None) -> Any:
+class Holding:
     """What stands around the generators of one function.
 
     Args:
         held: The retry policy in force, which says how many items.
-        flavour: Whether they are asynchronous.
         judging: The command's failure rules; None: there are none.
         raises_item: Whether an item that is judged failed ends the stream, given the error and how many items the
             consumer has.
     """
 
-    def check(item: Any) -> None:
-        verdict = None if judging is None or raises_item is None else judging.item(item)
-        if verdict is not None and raises_item is not None and raises_item(verdict, 0):
+    __slots__ = ("_held", "_judging", "_raises_item")
+
+    def __init__(self, held: RetryPolicy, judging: Judging | None,
+                 raises_item: Callable[[Any, int], bool] | None) -> None:
+        self._held, self._judging, self._raises_item = held, judging, raises_item
+
+    @transparent_frame
+    def _check(self, item: Any) -> None:
+        """Raise the error for an *item* that is judged failed, if that ends the stream."""
+        if self._judging is None or self._raises_item is None:
+            return
+        verdict = self._judging.item(item)
+        if verdict is not None and self._raises_item(verdict, 0):
             try:
                 raise verdict
             finally:
                 del verdict
 
-    def hold(source: Generator[Any, Any, Any], watch: None) -> Generator[Any, Any, Any]:
+    @transparent_frame
+    def hold(self, source: Generator[Any, Any, Any], watch: None) -> Generator[Any, Any, Any]:
+        """The items of *source*, the first of them held back."""
         items: list[Any] = []
+        has_ended, result = False, None
         try:
-            has_ended, result = False, None
-            while not has_ended and len(items) < held.policy.hold:
+            while not has_ended and len(items) < self._held.policy.hold:
                 try:
                     item = next(source)
                 except StopIteration as end:
                     has_ended, result = True, end.value
                 else:
-                    check(item)
+                    self._check(item)
                     items.append(item)
             yield from items
             items.clear()
@@ -61,20 +69,22 @@ def holding(held: RetryPolicy, flavour: Flavour, judging: Judging | None, raises
         finally:
             source.close()
 
-    async def hold_async(source: AsyncGenerator[Any, Any], watch: StreamWatch | None) -> AsyncGenerator[Any, Any]:
-        items: list[Any] = []
+    @transparent_frame
+    async def hold_async(self, source: AsyncGenerator[Any, Any], watch: StreamWatch | None) -> AsyncGenerator[Any, Any]:
+        """As hold(), for an async generator; *watch* is told of each item that is held back."""
         try:
+            items: list[Any] = []
             async for item in source:
+                self._check(item)
                 items.append(item)
-                check(item)
-                if len(items) >= held.policy.hold:
+                if len(items) >= self._held.policy.hold:
                     break
                 if watch is not None:
                     watch.arrived(item)
                     watch.wait()
             for item in items:
                 yield item
-            items.clear()
+            del items
             step = source.__anext__()
             while True:
                 item = await step
@@ -90,6 +100,3 @@ def holding(held: RetryPolicy, flavour: Flavour, judging: Judging | None, raises
             pass
         finally:
             await source.aclose()
-
-    transparent_frame(check)
-    return transparent_frame(hold_async if flavour.is_async else hold)

@@ -40,8 +40,8 @@ class WrapperSpec:
         gates: The texts of its gates, outermost first.
         label: Their names, for tracebacks.
         deadline: Timers of the event loop bound it.
-        clocks: Of a generator: how it tells the clocks of its stream of each item: "plain", by calling their methods, or
-            "inline", written out; "": it has none.
+        clocks: Of a generator: how it tells its clocks of each item: "plain", by calling their methods, or "inline",
+            written out; "": it has none.
         fallback: Something may answer instead of an error.
         retry: It may be tried again.
         retry_results: Results may be a reason to.

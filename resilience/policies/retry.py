@@ -8,7 +8,7 @@ from typing import Any, Final
 from ..core.retry import Retry
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..engine.command_runtime import CommandRuntime
-from ..engine.holding import holding
+from ..engine.holding import Holding
 from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.retrying import Retrying, RetryPolicy
 from ..engine.site import Site
@@ -56,7 +56,8 @@ def _install(site: Site, retry: Retry, held: RetryPolicy) -> None:
         else retrying.backoff_sleep(sleeper(clock))
     if retry.hold:
         held.can_hold = True
-        site.names["hold"] = holding(held, site.flavour, site.names.get("judging"), site.names.get("raises_item"))
+        holding = Holding(held, site.names.get("judging"), site.names.get("raises_item"))
+        site.names["hold"] = holding.hold_async if site.flavour.is_async else holding.hold
     site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, backoff_sleep=sleep)
 
 

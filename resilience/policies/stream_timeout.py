@@ -27,7 +27,7 @@ def _suits(policy: StreamTimeout, declaration: Any, flavour: Flavour, key: str) 
 
 def _unreachable(policy: StreamTimeout) -> str:
     """The fields that mean nothing to a generator; empty: none does."""
-    fields = [name for name in ("first", "idle") if getattr(policy, name) is not None]
+    fields = [name for name in ("first_item", "between_items") if getattr(policy, name) is not None]
     return " and ".join(fields)
 
 
@@ -60,7 +60,7 @@ STREAM_TIMEOUT: Final = Kit(
     noun="stream timeout",
     about="Ends a stream that takes too long: until its first item, between items, as a whole, or by its rate.",
     instead_of={"timeout": "a stream timeout says how long each wait for an item may take, so there is none besides; "
-                           "use idle in the place of timeout"},
+                           "use between_items in the place of timeout"},
     can_be_off=True,
     suits=_suits,
     start=_start,
