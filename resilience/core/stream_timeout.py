@@ -111,7 +111,8 @@ class StreamMeter:
         while self._window_ends <= own and self._amount >= self._least:
             self._window_ends, self._amount = self._window_ends + policy.window, 0.0
         if amount > 0:
-            self._amount += amount
+            if own < self._window_ends:  # else too little had come by its end, whatever comes now
+                self._amount += amount
             self._due = own + self.idle
             if not self._has_begun:
                 self._has_begun = True

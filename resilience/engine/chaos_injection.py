@@ -133,6 +133,11 @@ class _HarmedSource:
         self._harm: Callable[[], Harm | None] | None = harm  # None: the first item was asked for
         self.asend, self.athrow, self.aclose = source.asend, source.athrow, source.aclose
 
+    @property
+    def ag_running(self) -> bool:
+        running: bool = self._source.ag_running
+        return running
+
     def __aiter__(self) -> _HarmedSource:
         return self
 

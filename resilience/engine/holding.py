@@ -11,6 +11,7 @@ when it is passed on, as ``progress`` does.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
+from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
 from .callables import transparent_frame
@@ -70,7 +71,8 @@ class Holding:
             source.close()
 
     @transparent_frame
-    async def hold_async(self, source: AsyncGenerator[Any, Any], watch: StreamWatch | None) -> AsyncGenerator[Any, Any]:
+    async def hold_async(self, source: AsyncGeneratorType[Any, Any],
+                         watch: StreamWatch | None) -> AsyncGenerator[Any, Any]:
         """As hold(), for an async generator; *watch* is told of each item that is held back."""
         try:
             items: list[Any] = []
@@ -99,4 +101,5 @@ class Holding:
         except StopAsyncIteration:
             pass
         finally:
-            await source.aclose()
+            if not source.ag_running:  # else an interrupt left it in the midst of a step: nobody can close it
+                await source.aclose()

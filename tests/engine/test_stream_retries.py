@@ -16,6 +16,7 @@ from resilience import (
     command,
 )
 from resilience.testing import ManualClock, assert_counts, assert_idle, virtual_time
+from tests.interrupts import interrupted
 from tests.seeds import over_seeds
 
 BAD = "bad"
@@ -268,3 +269,52 @@ def test_hold_is_for_streams_and_for_those_that_were_decorated_with_it(registry)
     rows, _ = flaky(registry, 0, retry=Retry())
     with pytest.raises(ConfigError, match="decorated without hold"):
         rows.resilience.configure(retry=Retry(hold=1))
+
+
+def drive(coroutine):
+    try:
+        while True:
+            coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_an_interrupt_anywhere_in_a_stream_that_is_tried_again_loses_no_slot(registry, is_async):
+    retry, runs = Retry(attempts=2, base=0.0, hold=2, budget=None), []
+
+    def items():
+        runs.append(1)
+        yield 1
+        if len(runs) % 2:
+            raise Broken
+        yield 2
+        yield 3
+
+    async def async_items():
+        for item in items():
+            yield item
+
+    async def drained(stream):
+        return [item async for item in stream]
+
+    if is_async:
+        guarded = command(registry=registry, timeout=None, max_concurrent=1, breaker=None, retry=retry)(async_items)
+    else:
+        guarded = command(registry=registry, stream_timeout=StreamTimeout(total=50.0), max_concurrent=1, breaker=None,
+                          retry=retry)(items)
+
+    def work():
+        try:
+            drive(drained(guarded())) if is_async else list(guarded())
+        except Broken:
+            pass
+
+    points = 0
+    for points in interrupted(work):  # noqa: B007 - counted
+        assert 0 == guarded.resilience.snapshot().in_flight
+        guarded.resilience.reset()
+        runs.clear()
+    assert points > 20
