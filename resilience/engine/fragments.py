@@ -41,8 +41,8 @@ except BaseException:
     raise{end}"""
 
 # ``async for`` asks for the next item without a step that Python code holds in hand; what the consumer sends or throws
-# takes one, and goes round the inner loop. A generator that still "runs" was left by an interrupt in the midst of a step,
-# and Python lets nobody close it.
+# takes one, and goes round the inner loop. A generator that still "runs" was left by an interrupt in the midst of a
+# step, and Python lets nobody close it.
 _ASYNC_GENERATOR: Final = """\
 {begin}source = {source}
 try:

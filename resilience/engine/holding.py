@@ -71,22 +71,25 @@ class Holding:
             source.close()
 
     @transparent_frame
+    async def _collected(self, source: AsyncGeneratorType[Any, Any], watch: StreamWatch | None) -> list[Any]:
+        items: list[Any] = []
+        async for item in source:
+            self._check(item)
+            items.append(item)
+            if len(items) >= self._held.policy.hold:
+                break
+            if watch is not None:
+                watch.arrived(item)
+                watch.wait()
+        return items
+
+    @transparent_frame
     async def hold_async(self, source: AsyncGeneratorType[Any, Any],
                          watch: StreamWatch | None) -> AsyncGenerator[Any, Any]:
         """As hold(), for an async generator; *watch* is told of each item that is held back."""
         try:
-            items: list[Any] = []
-            async for item in source:
-                self._check(item)
-                items.append(item)
-                if len(items) >= self._held.policy.hold:
-                    break
-                if watch is not None:
-                    watch.arrived(item)
-                    watch.wait()
-            for item in items:
+            for item in await self._collected(source, watch):
                 yield item
-            del items
             step = source.__anext__()
             while True:
                 item = await step
