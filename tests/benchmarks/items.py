@@ -16,7 +16,7 @@ from resilience import Registry, StreamTimeout, command
 from .harness import Stopwatch, Subject, Timing
 from .report import Gate, Section, Table
 
-ITEMS = 1000
+ITEMS = 500
 #: (what, ours, ns): bounds on the overhead of an item.
 BOUNDS = (
     ("an item of a generator", "ours: command", 120.0),
