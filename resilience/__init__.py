@@ -56,6 +56,7 @@ from .decorate.policy_decorators import (
 from .decorate.signatures import Guarded, GuardedByKey
 from .drivers.deadline_context import deadline, deadline_headers, remaining
 from .drivers.request import request_context
+from .drivers.retry_layers import retried_by
 from .engine.call import Call
 from .errors import (
     BadRequestError,
@@ -161,6 +162,7 @@ __all__ = [
     "rate_limit",
     "remaining",
     "request_context",
+    "retried_by",
     "retry",
     "throttle",
     "timeout",

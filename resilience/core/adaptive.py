@@ -24,14 +24,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import attrs
 
 from ..errors import BulkheadFullError, ConfigError
 from .admission_queue import FAIR_AFTER, LEVELS, AdmissionQueue, Ticket, level_of
 from .bulkhead import TOKEN, Bulkhead, Slots
-from .checks import by_identity, callable_or_none, flag, number, strict
+from .checks import by_identity, callable_or_none, flag, number, one_of, strict
 from .limit_estimator import ALGORITHMS, LimitEstimator, Reading
 from .outcome import BUSY, CUT_SHORT, SUCCESS, TIMEOUT
 from .reentrance import Guard
@@ -40,12 +40,6 @@ RING: Final = 100  # calls that are read at most: a median of more is hardly bet
 SAME: Final = 0.1  # a limit that changed by less than this share is the same
 SETTLES: Final = 2.0  # times a call's time until calls show what another limit does: the old ones end, new ones come
 PATIENCE: Final = 10  # windows after which one with too few calls is thrown away
-
-
-def _algorithm(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if not isinstance(value, str) or value not in ALGORITHMS:
-        known = ", ".join(ALGORITHMS)
-        raise ConfigError(f"{attribute.name} must be one of {known}, not {value!r}", attribute.name)
 
 
 @strict
@@ -77,7 +71,7 @@ class AdaptiveLimit:
         max_queue_for: Longest time that a call may wait for one, seconds (Facebook's controlled delay: 0.1).
     """
 
-    algorithm: Literal["gradient", "vegas", "aimd"] = attrs.field(default="gradient", validator=_algorithm)
+    algorithm: Literal["gradient", "vegas", "aimd"] = attrs.field(default="gradient", validator=one_of(*ALGORITHMS))
     initial: int = attrs.field(default=20, validator=number(least=1, most=1_000_000, whole=True))
     min_limit: int = attrs.field(default=1, validator=number(least=1, most=1_000_000, whole=True))
     max_limit: int = attrs.field(default=1000, validator=number(least=1, most=1_000_000, whole=True))

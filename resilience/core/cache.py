@@ -26,16 +26,9 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from ..errors import ConfigError
-from .checks import as_classes, by_identity, callable_or_none, flag, number, ordinary_exceptions, strict
+from .checks import as_classes, by_identity, callable_or_none, flag, number, one_of, ordinary_exceptions, strict
 
 _LOOKS: Final = 2  # more than the one that comes: so the expired ones are caught up with
-SCOPES: Final = ("shared", "request")
-
-
-def _scope(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value not in SCOPES:
-        raise ConfigError(f"{attribute.name} must be one of {', '.join(SCOPES)}, not {value!r}", attribute.name)
 
 
 @strict
@@ -60,7 +53,7 @@ class Cache:
 
     ttl: float | None = attrs.field(default=60.0, validator=number(above=0, most=31_536_000, optional=True))
     max_size: int = attrs.field(default=1024, validator=number(least=1, most=10_000_000, whole=True))
-    scope: Literal["shared", "request"] = attrs.field(default="shared", validator=_scope)
+    scope: Literal["shared", "request"] = attrs.field(default="shared", validator=one_of("shared", "request"))
     by: Callable[..., Hashable] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
     cache_none: bool = attrs.field(default=False, validator=flag)
     cache_exceptions: tuple[type[Exception], ...] = attrs.field(

@@ -61,6 +61,7 @@ class Event(enum.IntEnum):
     NO_TIME_LEFT = 22
     HEDGE = 23
     BUSY = 24
+    RETRY_LEFT_TO_CALLER = 25
 
 
 _own_events: list[str] = []

@@ -182,8 +182,10 @@ class RetryArguments(CommandOptions, total=False):
 
     attempts: int
     base: float
+    busy_base: float
     factor: float
     max_delay: float
+    busy_max_delay: float | None
     jitter: Literal["full", "equal", "decorrelated", "none"]
     on: _Exceptions
     unless: _Exceptions
@@ -192,6 +194,9 @@ class RetryArguments(CommandOptions, total=False):
     respect_retry_after: bool
     retry_rejections: bool
     budget: RetryBudget | None
+    price: float
+    busy_price: float
+    nested: Literal["once", "retry"]
 
 
 class ThrottleArguments(CommandOptions, total=False):

@@ -26,6 +26,8 @@ from .emitter import Emitter
 from .notes import add_notes
 
 _RETRY = int(Event.RETRY)
+_BUSY = int(Event.BUSY)
+_LEFT_TO_CALLER = (int(Event.RETRY_LEFT_TO_CALLER),)
 _CANCELLED = (int(Event.CANCELLED),)
 _NEVER = (int(Event.CANCELLED), int(Event.BAD_REQUEST))
 
@@ -75,20 +77,22 @@ class RetryPolicy:
 class Retrying:
     """The retries of one function. Every method may be called from any thread."""
 
-    __slots__ = ("_accounting", "_clock", "_emitter", "_group", "_held", "_key", "_random", "_recorder")
+    __slots__ = ("_accounting", "_clock", "_emitter", "_group", "_held", "_key", "_random", "_recorder",
+                 "_timeout")
 
     def __init__(self, held: RetryPolicy, *, key: str, group: str, clock: Callable[[], float],
-                 random: Callable[[], float], recorder: Recorder, emitter: Emitter, accounting: CallAccounting) -> None:
+                 random: Callable[[], float], recorder: Recorder, emitter: Emitter, accounting: CallAccounting,
+                 timeout: Callable[[], float | None]) -> None:
         self._held, self._key, self._group = held, key, group
-        self._clock, self._random = clock, random
+        self._clock, self._random, self._timeout = clock, random, timeout
         self._recorder, self._emitter, self._accounting = recorder, emitter, accounting
 
     def again(self, error: BaseException, event: int, attempt: int, pause: float, begun: float,
-              started: float) -> float | None:
+              started: float, above: list[str]) -> float | None:
         """How long to pause before the next attempt, after one that ended with *error* as *event*.
 
         Counts the attempt if another follows. None: none does; the error, which then says how many there were,
-        has yet to be counted.
+        has yet to be counted. *above* is the mark of a retry further out (drivers.retry_layers).
         """
         policy = self._held.policy
         now = self._clock()
@@ -99,7 +103,7 @@ class Retrying:
         if refused and earlier is not None and isinstance(error, RejectedError) and error.__cause__ is None:
             error.__cause__ = earlier  # it is ours, and made for this call
         if event not in _NEVER and policy.wanted(error) and not self._accounting.blames_caller(error):
-            delay, bound = self._delay(policy, attempt, pause, now - begun, now, error)
+            delay, bound = self._delay(policy, attempt, pause, now - begun, now, error, event == _BUSY, above)
         if delay is None:
             if (attempt > 1 or bound) and not is_interrupt(error):
                 add_notes(error, self._key, [bound] if bound else [],
@@ -110,13 +114,14 @@ class Retrying:
         self._tell(error, event, attempt, delay, now)
         return _Pause.after(delay, earlier if refused else error)
 
-    def unwanted(self, result: Any, attempt: int, pause: float, begun: float, now: float) -> float | None:
+    def unwanted(self, result: Any, attempt: int, pause: float, begun: float, now: float,
+                 above: list[str]) -> float | None:
         """How long to pause before the next attempt after a *result*; None: it is the answer."""
         policy = self._held.policy
         earlier = pause.release() if isinstance(pause, _Pause) else None
         if policy.on_result is None or not policy.on_result(result):
             return None
-        delay, _ = self._delay(policy, attempt, pause, now - begun, now, None)
+        delay, _ = self._delay(policy, attempt, pause, now - begun, now, None, False, above)
         if delay is not None:
             self._recorder.count((_RETRY,), now)
             self._tell(None, int(Event.SUCCESS), attempt, delay, now)
@@ -149,17 +154,20 @@ class Retrying:
 
         return backoff_sleep
 
-    def _delay(self, policy: Retry, attempt: int, pause: float, elapsed: float, now: float,
-               error: BaseException | None) -> tuple[float | None, str]:
+    def _delay(self, policy: Retry, attempt: int, pause: float, elapsed: float, now: float, error: BaseException | None,
+               busy: bool, above: list[str]) -> tuple[float | None, str]:
         """How long to pause; None: there is to be no further attempt, and the bound that is in its way."""
+        if above and policy.nested == "once" and policy.attempts > 1:
+            self._recorder.count(_LEFT_TO_CALLER, now)
+            return None, f"left to the retry of {above[0]}, which repeats this call"
         asked = None if error is None else asked_for(error, wall_clock)
-        delay, bound = policy.next(attempt, pause, elapsed, self._random(), asked)
+        delay, bound = policy.next(attempt, pause, elapsed, self._random(), asked, busy=busy, timeout=self._timeout())
         if delay is None:
             return None, bound
         if in_use and (left := remaining()) is not None and left <= delay:
             return None, "the caller's deadline leaves no time for another attempt"
         budget = self._held.budget
-        if budget is not None and not budget.withdraw(now):
+        if budget is not None and not budget.withdraw(now, policy.busy_price if busy else policy.price):
             return None, f"the retry budget of the group {self._group} allows no other attempt"
         return delay, ""
 

@@ -32,7 +32,19 @@ from typing import Final
 
 from ..core.outcome import IGNORED, SUCCESS, Event
 from ..metrics.recorder import BATCH
-from .fragments import AGAIN, DEPOSIT, IN_TIME, LEAVE, PASS_ON, RAISE_LATE, RESCUE, UNWANTED, call
+from .fragments import (
+    AGAIN,
+    DEPOSIT,
+    ENTER_LAYER,
+    IN_TIME,
+    LEAVE,
+    LEAVE_LAYER,
+    PASS_ON,
+    RAISE_LATE,
+    RESCUE,
+    UNWANTED,
+    call,
+)
 from .kit import GateText, Weigh
 from .wrapper_spec import Flavour, WrapperSpec
 
@@ -49,11 +61,16 @@ def source(spec: WrapperSpec) -> str:
             "turn, pause = 1, 0.0",
             "begun = started = clock()",
             DEPOSIT,
-            "while True:",
-            _indent(turn),
-            f"    {_await(spec)}backoff_sleep(pause)",
-            "    turn += 1",
-            "    started = clock()",
+            ENTER_LAYER,
+            "try:",
+            "    mark_retried(layer)",
+            "    while True:",
+            _indent(_indent(turn)),
+            f"        {_await(spec)}backoff_sleep(pause)",
+            "        turn += 1",
+            "        started = clock()",
+            "finally:",
+            _indent(LEAVE_LAYER),
         ])
     return f"{'async ' if spec.flavour.is_async else ''}def guarded(*args, **kwargs):\n{_indent(turn)}\n"
 

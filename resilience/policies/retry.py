@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from math import inf
 from typing import Any, Final
 
 from ..core.retry import Retry
+from ..drivers.retry_layers import layer_above, mark_retried
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, Kit, Telling
@@ -22,7 +24,7 @@ def _suits(retry: Retry, declaration: Any, flavour: Flavour, key: str) -> None:
 
 
 def _worst_case(retry: Retry, below: WorstCase) -> WorstCase:
-    limit = inf if retry.time_limit is None else retry.time_limit
+    limit = retry.total_limit(None if below.seconds == inf else below.seconds)
     return below.repeated(retry.attempts, retry.longest_pauses(), limit)
 
 
@@ -37,14 +39,23 @@ def _change(held: RetryPolicy, retry: Retry | None, old: Any, runtime: CommandRu
     return None
 
 
+def _timeout(site: Site) -> float | None:
+    """Seconds that an attempt may take; None: nothing ends it."""
+    machine = site.runtime.named("timeout")
+    seconds: float | None = machine.timeout
+    return seconds if site.flavour.is_async or site.flavour is Flavour.THREAD else None
+
+
 def _install(site: Site, retry: Retry, held: RetryPolicy) -> None:
     runtime, services = site.runtime, site.runtime.services
     retrying = Retrying(held, key=runtime.key, group=runtime.group, clock=runtime.clock, random=services.random,
-                        recorder=runtime.recorder, emitter=services.emitter, accounting=site.accounting)
+                        recorder=runtime.recorder, emitter=services.emitter, accounting=site.accounting,
+                        timeout=functools.partial(_timeout, site))
     clock = runtime.clock
     sleep = retrying.backoff_sleep_async(async_sleeper(clock)) if site.flavour.is_async \
         else retrying.backoff_sleep(sleeper(clock))
-    site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, backoff_sleep=sleep)
+    site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, backoff_sleep=sleep,
+                      key=runtime.key, layer_above=layer_above, mark_retried=mark_retried)
 
 
 RETRY: Final = Kit(
@@ -68,5 +79,7 @@ RETRY: Final = Kit(
     change=_change,
     install=_install,
     worst_case=_worst_case,
-    events=(Telling("retry", "Attempts that were followed by another one."),),
+    events=(Telling("retry", "Attempts that were followed by another one."),
+            Telling("retry_left_to_caller", "Failed attempts that were left to a retry further out, which repeats the "
+                                            "whole call."),),
 )
