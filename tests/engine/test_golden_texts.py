@@ -90,7 +90,7 @@ BY_KEY = {"sync": plain, "async": coroutine, "generator": generator, "async gene
 
 def text_of(wrapper: Any) -> str:
     """The text that *wrapper* was compiled from."""
-    while wrapper.__code__.co_filename.startswith("<resilience") is False:  # a cache stands above it
+    while wrapper.__code__.co_filename.startswith("<resilience cache "):  # it stands above what is asked for
         wrapper = next(cell.cell_contents for cell in wrapper.__closure__
                        if "<resilience" in getattr(getattr(cell.cell_contents, "__code__", None), "co_filename", ""))
     return "".join(linecache.getlines(wrapper.__code__.co_filename))
