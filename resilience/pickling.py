@@ -24,7 +24,6 @@ import copyreg
 import functools
 import re
 import sys
-import textwrap
 import types
 import weakref
 from collections.abc import Callable, Iterator
@@ -43,7 +42,7 @@ from .decorate.declaration import Declaration
 from .decorate.decoration import guard
 from .decorate.wrapper_stack import Guard
 from .engine.callables import GUARD, GuardedCallable, flavour_of
-from .engine.compiler import made
+from .engine.compiled_text import CompiledText, in_flavour
 from .engine.wrapper_spec import Flavour
 from .errors import ConfigError
 from .policies.order import KITS, kit_of
@@ -58,9 +57,9 @@ _TEXT: Final = """\
 {async_}def guarded(*args, **kwargs):
     cell = "the link"
     if 0:
-        ({cells})
-{call}
-    return{result}
+        {cells}
+    {call}
+    {return_result}
 """
 
 _homes: weakref.WeakKeyDictionary[Command, Registry] = weakref.WeakKeyDictionary()
@@ -118,11 +117,10 @@ class Link:
 @functools.cache
 def _forwarder(flavour: Flavour, cells: int) -> types.CodeType:
     """The code of a function of this *flavour* that has so many *cells*, and hands its calls on."""
-    text = _TEXT.format(async_="async " if flavour.is_async else "", call=textwrap.indent(CALLS[flavour], " " * 4),
-                        cells="".join(f"cell_{number}, " for number in range(cells)),
-                        result="" if flavour is Flavour.ASYNC_GENERATOR else " result")
-    maker, names, _ = made(text, f"<resilience copy of {flavour.value} with {cells} cells>")
-    shell: Any = maker(**dict.fromkeys(names))
+    names = f"({''.join(f'cell_{number}, ' for number in range(cells))})"
+    text = CompiledText(in_flavour(_TEXT, flavour, call=CALLS[flavour], cells=names),
+                        f"copy of {flavour.value} with {cells} cells")
+    shell: Any = text.bind(dict.fromkeys(text.wanted))
     code: types.CodeType = shell.__code__
     return code
 

@@ -163,6 +163,8 @@ class Store:
             if now < entry.lasts:
                 return
             self._drop(entry, gone)
+            if not self._order:  # the new one too, if the clock is too coarse for its ttl
+                return
 
     def _shrink(self, gone: list[Entry]) -> None:
         while len(self._order) > self._policy.max_size:

@@ -130,48 +130,47 @@ class Flight:
             followers = self.followers = made
         return followers
 
-    def wait(self, seconds: float | None, own: Flight) -> Flight:
-        """Block the thread until it is over, or *own* is to lead, or for *seconds*; to be called within waiting().
+    def wait(self, seconds: float | None, own: Flight) -> Flight | None:
+        """Block the thread until it is over, or *own* is to lead, or for *seconds*.
 
         Returns:
-            The execution that was waited for at the end.
+            The execution that was waited for at the end; None: there are no *seconds*, or it would be for ever.
         """
         gate = threading.Lock()
         gate.acquire()
-        followers = self.group()
-        followers.gates[own] = gate.release
-        try:
-            if not followers.flight.over:
+        with self._joined(own, gate.release, seconds) as followers:
+            if followers is not None and not followers.flight.over:
                 gate.acquire(timeout=-1 if seconds is None else seconds)
-        finally:
-            followers.gates.pop(own, None)
-        return followers.flight
+        return None if followers is None else followers.flight
 
-    async def wait_async(self, seconds: float | None, own: Flight) -> Flight:
+    async def wait_async(self, seconds: float | None, own: Flight) -> Flight | None:
         """As the method above, for a task on the leader's event loop."""
         landed = self.home.create_future()
         wake = functools.partial(_settle, landed, self.home)
-        followers = self.group()
-        followers.gates[own] = wake
-        timer = None if seconds is None else self.home.call_later(seconds, wake)
-        try:
-            if not followers.flight.over:
-                await landed
-        finally:
-            if timer is not None:
-                timer.cancel()
-            followers.gates.pop(own, None)
-        return followers.flight
+        with self._joined(own, wake, seconds) as followers:
+            if followers is not None and not followers.flight.over:
+                timer = None if seconds is None else self.home.call_later(seconds, wake)
+                try:
+                    await landed
+                finally:
+                    if timer is not None:
+                        timer.cancel()
+        return None if followers is None else followers.flight
 
     @contextlib.contextmanager
-    def waiting(self) -> Iterator[bool]:
-        """While the caller waits for the flight: whether that wait can end."""
+    def _joined(self, own: Flight, wake: Callable[[], object], seconds: float | None) -> Iterator[Followers | None]:
+        """While *own* waits for the flight: all who do; None: it is not to."""
         mine, mark, followers = _aboard.get(), object(), self.group()
         try:
             for trip in mine:
                 trip.awaited[mark] = followers
-            yield not _leads_to(followers.flight.trip, mine)
+            if (seconds is not None and seconds <= 0.0) or _leads_to(followers.flight.trip, mine):
+                yield None
+            else:
+                followers.gates[own] = wake
+                yield followers
         finally:
+            followers.gates.pop(own, None)
             for trip in mine:
                 trip.awaited.pop(mark, None)
 

@@ -61,11 +61,6 @@ class _Pause(float):
         return error
 
 
-def _forget(pause: float) -> None:
-    if isinstance(pause, _Pause):
-        pause.error = None
-
-
 @attrs.define
 class RetryPolicy:
     """The retry policy and budget in force for a command. configure() replaces them."""
@@ -135,8 +130,7 @@ class Retrying:
             try:
                 sleep(seconds)
             except BaseException:
-                _forget(seconds)
-                self._recorder.count(_CANCELLED, self._clock())
+                self._cut_short(seconds)
                 raise
 
         return backoff_sleep
@@ -148,11 +142,16 @@ class Retrying:
             try:
                 await sleep(seconds)
             except BaseException:
-                _forget(seconds)
-                self._recorder.count(_CANCELLED, self._clock())
+                self._cut_short(seconds)
                 raise
 
         return backoff_sleep
+
+    def _cut_short(self, pause: float) -> None:
+        """A call was cancelled or interrupted while it paused."""
+        if isinstance(pause, _Pause):
+            pause.release()
+        self._recorder.count(_CANCELLED, self._clock())
 
     def _delay(self, policy: Retry, attempt: int, pause: float, elapsed: float, now: float, error: BaseException | None,
                busy: bool, above: list[str]) -> tuple[float | None, str]:

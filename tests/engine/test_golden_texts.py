@@ -28,6 +28,8 @@ from resilience import (
     Timeout,
     command,
 )
+from resilience.engine import caching, chaos_injection, fallback_runner
+from resilience.engine.wrapper_spec import Flavour
 
 pytestmark = pytest.mark.written_out
 
@@ -90,7 +92,7 @@ BY_KEY = {"sync": plain, "async": coroutine, "generator": generator, "async gene
 
 def text_of(wrapper: Any) -> str:
     """The text that *wrapper* was compiled from."""
-    while wrapper.__code__.co_filename.startswith("<resilience") is False:  # a cache stands above it
+    while wrapper.__code__.co_filename.startswith("<resilience cache "):  # it stands above what is asked for
         wrapper = next(cell.cell_contents for cell in wrapper.__closure__
                        if "<resilience" in getattr(getattr(cell.cell_contents, "__code__", None), "co_filename", ""))
     return "".join(linecache.getlines(wrapper.__code__.co_filename))
@@ -103,6 +105,14 @@ def texts() -> dict[str, str]:
         found[name.replace(" ", "_")] = text_of(Pipeline(*policies, key=name, registry=Registry())(fn))
     for name, fn in BY_KEY.items():
         found[f"by_key_{name.replace(' ', '_')}"] = text_of(command(key=lambda x=0: "key", registry=Registry())(fn))
+    for flavour in (Flavour.SYNC, Flavour.ASYNC, Flavour.GENERATOR, Flavour.ASYNC_GENERATOR):
+        makers = {"fallback of": fallback_runner._text, "chaos of": chaos_injection._text}
+        if not flavour.is_generator:
+            makers |= {"cache of": caching._texts, "cache miss of": caching._texts}
+        for what, make in makers.items():
+            make(flavour)
+            found[f"{what} {flavour.value}".replace(" ", "_")] = "".join(
+                linecache.getlines(f"<resilience {what} {flavour.value}>"))
     found["command_sync"] = text_of(command(registry=Registry(), isolation="semaphore")(plain))
     found["command_async"] = text_of(command(registry=Registry())(coroutine))
     return found
