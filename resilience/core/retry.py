@@ -115,7 +115,11 @@ class Retry:
         return self.retry_rejections or not holds(error, RejectedError)
 
     def cap(self, busy: bool = False) -> float:
-        """Longest delay between two attempts, seconds; *busy*: after a call that found the target busy."""
+        """Return the longest delay between two attempts, seconds.
+
+        Args:
+            busy: Whether the last attempt found the target busy.
+        """
         return self.max_delay if not busy or self.busy_max_delay is None else self.busy_max_delay
 
     def total_limit(self, timeout: float | None) -> float:

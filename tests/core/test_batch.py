@@ -152,7 +152,7 @@ def test_an_item_that_compares_by_asking_for_another_is_in_the_batch_once():
     (dict(window=61), "window must be a number at least 0 and at most 60"),
     (dict(max_batch=0), "max_batch must be a whole number at least 1"),
     (dict(max_batch=1.5), "max_batch must be a whole number"),
-    (dict(scope="process"), 'scope must be "global" or "request"'),
+    (dict(scope="process"), 'scope must be one of global, request'),
     (dict(key="id"), "key must be callable or None"),
     (dict(windw=1), "did you mean window"),
 ])

@@ -10,8 +10,10 @@ from resilience.core.budget import RetryBudget
 from resilience.core.bulkhead import Bulkhead
 from resilience.core.cache import Cache
 from resilience.core.chaos import Chaos
+from resilience.core.failure_rules import FailureRules
 from resilience.core.fallback import Fallback
 from resilience.core.hedge import Hedge
+from resilience.core.http_status import http_status
 from resilience.core.rate_limit import RateLimit
 from resilience.core.retry import Retry
 from resilience.core.thread_pool import ThreadPool
@@ -41,7 +43,10 @@ DEFAULTS = [
     (Retry(), {
         "attempts": 3, "base": 0.1, "factor": 2.0, "max_delay": 10.0, "jitter": "full", "on": (Exception,), "unless": (),
         "on_result": None, "time_limit": None, "respect_retry_after": True, "retry_rejections": False,
-        "budget": RetryBudget()}),
+        "budget": RetryBudget(), "busy_base": 1.0, "busy_max_delay": None, "price": 1.0, "busy_price": 1.0, "nested": "once"}),
+    (FailureRules(), {"judge": None, "exceptions": None, "results": None, "items": None, "status": None, "busy": (),
+                      "caller_faults": (), "halts": False, "raise_failures": False}),
+    (http_status(), {"failed": ("5xx",), "busy": (429,), "busy_when_asked": (503,), "caller_fault": ()}),
     (ThreadPool(), {"size": 10, "max_queue": 0}),
     (Throttle(), {"k": 2.0, "window": 120.0, "max_rejection_rate": 0.9, "min_calls": 10, "count_failures": True}),
     (Timeout(), {"timeout": 1.0}),

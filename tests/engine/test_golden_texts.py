@@ -18,6 +18,7 @@ from resilience import (
     Cache,
     Chaos,
     CircuitBreaker,
+    FailureRules,
     Fallback,
     Hedge,
     Pipeline,
@@ -27,6 +28,7 @@ from resilience import (
     Throttle,
     Timeout,
     command,
+    http_status,
 )
 from resilience.engine import caching, chaos_injection, fallback_runner
 from resilience.engine.wrapper_spec import Flavour
@@ -52,10 +54,23 @@ async def async_generator(x: Any = 0) -> Any:
     yield x
 
 
+def http_status_rules() -> FailureRules:
+    return FailureRules(status=http_status())
+
+
+def item_rules() -> FailureRules:
+    return FailureRules(items=bool)
+
+
 FALLBACK = Fallback(lambda x=0: None)
 ASYNC_HEDGE = Hedge(delay=0.1, idempotent=True)
 CHAINS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "sync breaker": (plain, (CircuitBreaker(),)),
+    "sync failures": (plain, (CircuitBreaker(), http_status_rules())),
+    "async retry failures timeout": (coroutine, (Retry(), Timeout(1.0), http_status_rules())),
+    "thread cache failures": (plain, (Cache(), Timeout(1.0), http_status_rules())),
+    "generator failures fallback": (generator, (FALLBACK, item_rules())),
+    "async generator failures": (async_generator, (item_rules(),)),
     "sync bulkhead": (plain, (Bulkhead(10),)),
     "sync bulkhead wait": (plain, (CircuitBreaker(), Bulkhead(10, max_wait=1.0))),
     "async bulkhead wait": (coroutine, (Bulkhead(10, max_wait=1.0),)),
