@@ -58,11 +58,13 @@ TRANSITIONS: Final[dict[tuple[State, Trigger], State]] = {
     (State.CLOSED, Trigger.SLOW_RATE): State.OPEN,
     (State.CLOSED, Trigger.CONSECUTIVE): State.OPEN,
     (State.CLOSED, Trigger.SUSTAINED_FAILURES): State.OPEN,
+    (State.CLOSED, Trigger.HALTED): State.OPEN,
     (State.CLOSED, Trigger.RESTORED): State.OPEN,
     (State.OPEN, Trigger.WAIT_ELAPSED): State.HALF_OPEN,
     (State.HALF_OPEN, Trigger.PROBES_PASSED): State.CLOSED,
     (State.HALF_OPEN, Trigger.PROBE_FAILED): State.OPEN,
     (State.HALF_OPEN, Trigger.PROBES_LOST): State.HALF_OPEN,
+    (State.HALF_OPEN, Trigger.HALTED): State.OPEN,
     (State.FORCED_OPEN, Trigger.RELEASED): State.CLOSED,
     (State.FORCED_CLOSED, Trigger.RELEASED): State.CLOSED,
     (State.DISABLED, Trigger.RELEASED): State.CLOSED,
@@ -187,6 +189,13 @@ class Circuit:
         """
         self._guard.do(self._steer, trigger, now)
 
+    def halt(self, until: float, now: float) -> None:
+        """The target asked its callers to wait *until* then: refuse calls for so long, whatever else is heard of it.
+
+        An open circuit stays open for so long at least; one that an operator steers stays as it is.
+        """
+        self._guard.do(self._halt, until, now)
+
     def configure(self, config: CircuitBreaker, now: float) -> None:
         """Go on under *config*; state and statistics stay.
 
@@ -250,13 +259,22 @@ class Circuit:
             return self._begin(trigger, now)
         return None
 
+    def _halt(self, until: float, now: float) -> StateChanged | None:
+        term = self.term
+        if isinstance(term, Open):
+            if until > term.until:
+                term.until = term.halted = until
+                self._bar(term)
+            return None
+        return self._begin(Trigger.HALTED, now, until) if (term.state, Trigger.HALTED) in TRANSITIONS else None
+
     def _adopt(self, config: CircuitBreaker, now: float) -> None:
         self._config = config
         self.slow_s = inf if config.slow_call is None else config.slow_call
         term = self.term
         if isinstance(term, Closed):
             term.adopt(config, now)
-        elif isinstance(term, Open):
+        elif isinstance(term, Open) and term.halted is None:
             term.until = term.since + config.wait(term.openings, term.u)
             self._bar(term)
 
@@ -288,15 +306,16 @@ class Circuit:
                 permit.give_back()
         return None if trigger is None else self._begin(trigger, now)
 
-    def _begin(self, trigger: Trigger, now: float) -> StateChanged:
-        """Start the next term."""
+    def _begin(self, trigger: Trigger, now: float, halted: float | None = None) -> StateChanged:
+        """Start the next term; *halted*: until when the target asked its callers to wait."""
         old, config = self.term, self._config
         state, seq = TRANSITIONS[old.state, trigger], old.seq + 1
         previous = old if isinstance(old, Closed) and trigger is not Trigger.RESET else None
         new: Term
         if state is State.OPEN:
-            self._openings += 1
-            new = Open(seq, now, config, self._openings, self._random() if config.open_jitter else 0.0)
+            self._openings += halted is None
+            u = self._random() if config.open_jitter else 0.0
+            new = Open(seq, now, config, max(1, self._openings), u, halted)
         elif state is State.HALF_OPEN:
             new = HalfOpen(seq, now, config)
         elif state is State.CLOSED:
@@ -325,8 +344,8 @@ class Circuit:
             if new.state is State.FORCED_OPEN:
                 new.standing = (str(new.state), new.since, WORDS[trigger], inf)
             return WORDS[trigger]
-        if self._outage is None:
-            weighed = old.weighed if isinstance(old, Closed) else None
+        if self._outage is None or trigger is Trigger.HALTED:
+            weighed = old.weighed if isinstance(old, Closed) and trigger is not Trigger.HALTED else None
             told_from = -inf if weighed is not None and trigger in FAILED else new.since
             self._outage = (new.since, verdict(trigger, weighed), told_from)
         since, why, told_from = self._outage

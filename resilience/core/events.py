@@ -41,6 +41,7 @@ class Trigger(enum.StrEnum):
     SLOW_RATE = "slow_rate"  # too many calls of the window were slow
     CONSECUTIVE = "consecutive"  # too many calls in a row failed
     SUSTAINED_FAILURES = "sustained_failures"  # calls in a row failed for as long as the window, or longer
+    HALTED = "halted"  # the target asked its callers to wait
     RESTORED = "restored"  # it was open before the process was started anew
     WAIT_ELAPSED = "wait_elapsed"  # open_for has passed and a caller knocked
     PROBES_PASSED = "probes_passed"

@@ -111,6 +111,7 @@ class FailureRules:
         busy: What says that the target is well and refuses for now: exceptions by class or by predicate, and status
             codes.
         caller_faults: What is the caller's fault: exceptions by class or by predicate, and status codes.
+        halts: Whether a call that is judged busy and says Retry-After opens the circuit until then.
         raise_failures: Whether a result that is judged failed or busy is raised as FailedResultError. False: it is
             returned all the same, unless a fallback answers.
     """
@@ -131,6 +132,7 @@ class FailureRules:
     caller_faults: tuple[ExceptionRule | int, ...] = attrs.field(
         default=(), kw_only=True, converter=_as_rules, validator=_rules, eq=_by_identities,
         metadata=_EXCEPTIONS_OR_CODES)
+    halts: bool = attrs.field(default=False, kw_only=True, validator=flag)
     raise_failures: bool = attrs.field(default=False, kw_only=True, validator=flag)
 
     @classmethod

@@ -237,13 +237,15 @@ class Disabled(Term):
 class Open(Term):
     """All calls are refused until ``open_for`` seconds have passed."""
 
-    __slots__ = ("openings", "u")
+    __slots__ = ("halted", "openings", "u")
     state = State.OPEN
 
-    def __init__(self, seq: int, now: float, config: CircuitBreaker, openings: int, u: float) -> None:
+    def __init__(self, seq: int, now: float, config: CircuitBreaker, openings: int, u: float,
+                 halted: float | None = None) -> None:
         super().__init__(seq, now)
         self.openings, self.u = openings, u
-        self.until = now + config.wait(openings, u)
+        self.halted = halted  # until when the target asked its callers to wait, if that opened the circuit
+        self.until = now + config.wait(openings, u) if halted is None else halted
 
 
 class ForcedOpen(Term):

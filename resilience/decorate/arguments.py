@@ -154,6 +154,7 @@ class FailureRulesArguments(CommandOptions, total=False):
     status: HttpStatus | Codes | int | str | None
     busy: ExceptionRule | int | tuple[ExceptionRule | int, ...]
     caller_faults: ExceptionRule | int | tuple[ExceptionRule | int, ...]
+    halts: bool
     raise_failures: bool
 
 

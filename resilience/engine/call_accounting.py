@@ -128,6 +128,8 @@ class CallAccounting:
     def _by_rules(self, error: Any) -> int:
         """The Outcome of what is a failure unless the command's rules say otherwise."""
         judged = None if self.judging is None else self.judging.error(error)
+        if judged == BUSY and self.judging is not None:
+            self.judging.found_busy(error)
         return FAILURE if judged is None else judged
 
     def _judge(self, error: BaseException) -> int:

@@ -24,6 +24,7 @@ from ..core.http_status import is_called_status, status_of
 from ..core.outcome import FAILURE, IGNORED
 from ..core.retry_after import asked_for
 from ..core.verdict import OUTCOME_OF, Ending, FailedResultError, Verdict
+from ..drivers.system_clock import wall_clock
 from .callables import transparent_frame
 from .wrapper_spec import Flavour
 
@@ -47,11 +48,14 @@ class Judging:
         is_called_status: Results keep it in ``status``, as aiohttp's do, and not in ``status_code``.
     """
 
-    __slots__ = ("_has_complained", "_key", "_status", "good_codes", "is_called_status", "item", "result", "rules")
+    __slots__ = ("_halt", "_has_complained", "_key", "_status", "good_codes", "is_called_status", "item", "result", "rules")
     result: ResultJudge
     item: ResultJudge
 
-    def __init__(self, rules: FailureRules | None, *, key: str) -> None:
+    def __init__(self, rules: FailureRules | None, *, key: str,
+                 halt: Callable[[float], object] = lambda seconds: None) -> None:
+        """Judge by *rules*; *halt* is told for how many seconds a busy target asked its callers to wait."""
+        self._halt = halt
         self._key, self._has_complained, self.is_called_status = key, False, False
         self.configure(rules)
 
@@ -87,6 +91,11 @@ class Judging:
                 _log.error("%s: a failure rule raised %r when it was asked about %s; the call counts as failed, and "
                            "such a mistake is not logged again", self._key, mistake, type(error).__name__)
             return FAILURE
+
+    def found_busy(self, error: BaseException) -> None:
+        """A call was judged busy: halt all calls for as long as it asks, if the rules say so. Never raises."""
+        if self.rules is not None and self.rules.halts and (asked := asked_for(error, wall_clock)) is not None:
+            self._halt(asked)
 
     def _of_error(self, rules: FailureRules, error: Exception) -> int | None:
         if type(error) is FailedResultError and error.judged_by is self:

@@ -25,7 +25,12 @@ def _suits(rules: FailureRules, declaration: Any, flavour: Flavour, key: str) ->
 
 
 def _start(rules: FailureRules, runtime: CommandRuntime) -> Judging:
-    return Judging(rules, key=runtime.key)
+    def halt(seconds: float) -> None:
+        circuit, now = runtime.circuit, runtime.clock()
+        if circuit is not None:
+            circuit.halt(now + seconds, now)
+
+    return Judging(rules, key=runtime.key, halt=halt)
 
 
 def _change(judging: Judging, rules: FailureRules | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
