@@ -1,4 +1,4 @@
-"""Guards: putting policies around callables that a file names, and taking them off again.
+"""Patches: putting policies around callables that a file names, and taking them off again.
 
 An entry of ``[guards]`` is what ``@command`` would say. What can be changed on a
 live command (timeout, breaker, ...) is a layer of the configuration; the rest (key,

@@ -42,7 +42,7 @@ class Trigger(enum.StrEnum):
     CONSECUTIVE = "consecutive"  # too many calls in a row failed
     SUSTAINED_FAILURES = "sustained_failures"  # calls in a row failed for as long as the window, or longer
     RESTORED = "restored"  # it was open before the process was started anew
-    WAIT_ELAPSED = "wait_elapsed"  # open_for has passed and a caller knocked
+    WAIT_ELAPSED = "wait_elapsed"  # open_for has passed and a caller asked for a permit
     PROBES_PASSED = "probes_passed"
     PROBE_FAILED = "probe_failed"  # a probe failed, or was slow
     PROBES_LOST = "probes_lost"  # a probe never answered within half_open_for
@@ -93,7 +93,7 @@ class CallFailed:
 
 @attrs.frozen
 class CallRetried:
-    """An attempt ended as *event*, with *error* or, None, with a result that was no answer; another follows."""
+    """An attempt ended as *event*, and another follows; *error* is None if its result was the reason."""
 
     key: str
     group: str

@@ -1,4 +1,4 @@
-"""Lines: how callers wait for their turn under a rate limit.
+"""Rate limit waiter: how callers wait for their turn under a rate limit.
 
 The machine (core.rate_limit) says how long to sleep, and calls ``wake`` when that has changed:
 somebody ahead has given up, or the limit was changed. Whoever is cancelled or
@@ -22,8 +22,8 @@ from .timed_event import set_within
 class RateLimitWaiter:
     """The waiting of one command's callers. Every method may be called from any thread.
 
-    A clock with a ``sleep`` of its own (ManualClock) passes the time by that. By one that stands still while the
-    caller waits (a frozen one; a real one, where the loop's is virtual) they go on when they have waited once.
+    A clock with a ``sleep`` of its own (ManualClock) passes the time by that. If the clock stands
+    still while a caller waits (it is frozen, or it is real and the loop's is virtual), they go on after one wait.
     """
 
     __slots__ = ("_clock", "_key", "_limiter", "_own_sleep")

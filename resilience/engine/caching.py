@@ -9,7 +9,7 @@ share a command need not answer the same.
 What is not there at the first look takes the slow way: find the store (of the
 request, if that is the scope), lead an execution or follow one that is under way,
 keep what comes of it. Followers and hits are counted as ``responses_from_cache`` and
-as nothing else; a follower who is cancelled as that. The two ways through it, for
+as nothing else; a follower who is cancelled counts as cancelled. The two ways through it, for
 threads and for tasks, differ in their ``await``s alone.
 """
 
@@ -231,7 +231,7 @@ class Caching:
     async def _answer_async(self, call: Callable[..., Any], key: Hashable, args: _Args, kwargs: _Kwargs) -> Any:
         answers, epoch = self._answers()
         home = running_loop()
-        if answers is None or key is None or home is None:  # the last: driven by hand, nobody could wait
+        if answers is None or key is None or home is None:  # without a loop nobody could wait
             return _bare(await call(*args, **kwargs))
         kept = answers.store.get(key, self._clock())
         if kept is not None:
@@ -280,7 +280,7 @@ class Caching:
         """Decide what to do now: return this answer, wait for this leader, or (None) run the function."""
         leader = answers.flights.lead_or_follow(flight)
         if leader is None:
-            return answers.store.get(flight.key, self._clock())  # it may have come before we boarded
+            return answers.store.get(flight.key, self._clock())  # it may have come before we asked to lead
         return leader if leader.home is flight.home else None
 
     def _waited(self, leader: Flight, flight: Flight) -> Flight | None:
@@ -378,7 +378,7 @@ def _bare(result: Any) -> Any:
 
 
 def _marking(fall_back: Callable[..., Any]) -> Callable[..., Any]:
-    """*fall_back*, so that what comes of it can be told from what comes of the function."""
+    """Wrap *fall_back*, so that what comes of it can be told from what comes of the function."""
 
     def marked(error: BaseException, args: _Args, kwargs: _Kwargs) -> FallbackResult:
         try:

@@ -1,4 +1,4 @@
-"""Running a fallback, for each flavour of function; the ledger is told how it ended.
+"""Running a fallback, for each flavour of function; the CallAccounting is told how it ended.
 
 Its slot is given back by a statement of its own, before any call that a signal
 handler's exception could follow; see core.bulkhead.

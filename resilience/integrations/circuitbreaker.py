@@ -229,14 +229,14 @@ class CircuitBreakerMonitor:
 
     @classmethod
     def register(cls, circuit_breaker: CircuitBreaker) -> None:
-        """Enter a breaker."""
+        """Add a breaker to the list."""
         key = circuit_breaker.resilience.key
         if cls.circuit_breakers.setdefault(str(circuit_breaker), circuit_breaker) is not circuit_breaker:
             cls.circuit_breakers[key] = circuit_breaker
 
     @classmethod
     def get_circuits(cls) -> Iterable[CircuitBreaker]:
-        """All of them."""
+        """Return all breakers."""
         return [breaker for each in cls.circuit_breakers.valuerefs() if (breaker := each()) is not None]
 
     @classmethod
@@ -246,12 +246,12 @@ class CircuitBreakerMonitor:
 
     @classmethod
     def get_open(cls) -> Iterator[CircuitBreaker]:
-        """Those that are open."""
+        """Return the breakers that are open."""
         return (breaker for breaker in cls.get_circuits() if breaker.opened)
 
     @classmethod
     def get_closed(cls) -> Iterator[CircuitBreaker]:
-        """Those that are closed."""
+        """Return the breakers that are closed."""
         return (breaker for breaker in cls.get_circuits() if breaker.closed)
 
     @classmethod

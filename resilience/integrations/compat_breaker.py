@@ -7,7 +7,7 @@ exporters show it, and its handle (``breaker.resilience``) steers it.
 Both libraries open on failures in a row; breaker_of() says what that is here. Both
 also let the user's code judge each exception, and one that is no failure is as
 good as a success to them. So what the command guards is not the user's function but
-an attempt to call it; see attempt.py.
+an attempt to call it; see compat_call.py.
 
 Opening, half-opening and closing by hand pull the machine's own triggers, so
 that an opened breaker recovers as it would from failures.
@@ -53,7 +53,7 @@ def breaker_of(failures: int, rest: float, successes: int) -> CircuitBreaker:
 
 
 def plain(state: State) -> State:
-    """Of closed, open and half-open, the state that *state* looks like to who does not know of operators."""
+    """Return closed, open or half-open: what *state* looks like to a library that knows no operators."""
     return {State.FORCED_OPEN: State.OPEN, State.FORCED_CLOSED: State.CLOSED, State.DISABLED: State.CLOSED}.get(
         state, state)
 

@@ -1,4 +1,4 @@
-"""Attempt: one call through another library's breaker, in two layers with the guard between them.
+"""Compat call: one call through another library's breaker, in two layers with the guard between them.
 
 Run is what the guard sees. It asks the library whether an exception is a failure
 and keeps one that is none to itself, so that the circuit hears of a success.
