@@ -26,11 +26,10 @@ class RateLimitWaiter:
     still while a caller waits (it is frozen, or it is real and the loop's is virtual), they go on after one wait.
     """
 
-    __slots__ = ("_clock", "_key", "_limiter", "_own_sleep")
+    __slots__ = ("_clock", "_key", "_limiter")
 
     def __init__(self, limiter: RateLimiter, *, key: str, clock: Callable[[], float]) -> None:
         self._limiter, self._key, self._clock = limiter, key, clock
-        self._own_sleep: Callable[[float], None] | None = getattr(clock, "sleep", None)
 
     def wait(self, turn: Reservation) -> None:
         """Wait in the caller's thread.
@@ -41,9 +40,10 @@ class RateLimitWaiter:
         try:
             woken = threading.Event()
             turn.wake = woken.set
+            own_sleep: Callable[[float], None] | None = getattr(self._clock, "sleep", None)
             while (left := self._left(turn)) > 0:
-                if self._own_sleep is not None:
-                    self._own_sleep(left)
+                if own_sleep is not None:
+                    own_sleep(left)
                     continue
                 if not woken.wait(left) and waited_in_vain(left, self._left(turn)):
                     return
@@ -62,9 +62,10 @@ class RateLimitWaiter:
         try:
             woken = asyncio.Event()
             turn.wake = lambda: loop.call_soon_threadsafe(woken.set)
+            own_sleep: Callable[[float], None] | None = getattr(self._clock, "sleep", None)
             while (left := self._left(turn)) > 0:
-                if self._own_sleep is not None:
-                    self._own_sleep(left)
+                if own_sleep is not None:
+                    own_sleep(left)
                     await asyncio.sleep(0)
                     continue
                 if not await set_within(woken, left) and waited_in_vain(left, self._left(turn)):

@@ -66,7 +66,7 @@ class ChaosInjector:
         return harm
 
     def _sync(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        active_until, nap = self.active_until, sleeper(self._clock)
+        active_until = self.active_until
 
         @transparent_frame
         def chaotic(*args: Any, **kwargs: Any) -> Any:
@@ -74,7 +74,7 @@ class ChaosInjector:
             if harm is None:
                 return fn(*args, **kwargs)
             if harm.delay:
-                nap(harm.delay)
+                sleeper(self._clock)(harm.delay)
             if harm.error is not None:
                 raise call_back(harm.error, (), None)
             result = fn(*args, **kwargs)
@@ -83,7 +83,7 @@ class ChaosInjector:
         return chaotic
 
     def _async(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        active_until, nap = self.active_until, async_sleeper(self._clock)
+        active_until = self.active_until
 
         @transparent_frame
         async def chaotic(*args: Any, **kwargs: Any) -> Any:
@@ -91,7 +91,7 @@ class ChaosInjector:
             if harm is None:
                 return await fn(*args, **kwargs)
             if harm.delay:
-                await nap(harm.delay)
+                await async_sleeper(self._clock)(harm.delay)
             if harm.error is not None:
                 raise call_back(harm.error, (), None)
             result = await fn(*args, **kwargs)
@@ -100,14 +100,14 @@ class ChaosInjector:
         return chaotic
 
     def _generator(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        active_until, nap = self.active_until, sleeper(self._clock)
+        active_until = self.active_until
 
         @transparent_frame
         def chaotic(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
             harm = self.harm() if active_until else None
             if harm is not None:
                 if harm.delay:
-                    nap(harm.delay)
+                    sleeper(self._clock)(harm.delay)
                 if harm.error is not None:
                     raise call_back(harm.error, (), None)
             return (yield from fn(*args, **kwargs))
@@ -115,12 +115,12 @@ class ChaosInjector:
         return chaotic
 
     def _async_generator(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        active_until, nap = self.active_until, async_sleeper(self._clock)
+        active_until = self.active_until
 
         @transparent_frame
         def chaotic(*args: Any, **kwargs: Any) -> Any:
             source = fn(*args, **kwargs)
-            return _HarmedSource(source, self.harm, nap) if active_until else source
+            return _HarmedSource(source, self.harm, async_sleeper(self._clock)) if active_until else source
 
         return chaotic
 

@@ -6,7 +6,6 @@ from math import inf
 from typing import Any, Final
 
 from ..core.retry import Retry
-from ..drivers.sleeping import async_sleeper, sleeper
 from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.retrying import Retrying, RetryPolicy
@@ -41,10 +40,8 @@ def _install(site: Site, retry: Retry, held: RetryPolicy) -> None:
     runtime, services = site.runtime, site.runtime.services
     retrying = Retrying(held, key=runtime.key, group=runtime.group, clock=runtime.clock, random=services.random,
                         recorder=runtime.recorder, emitter=services.emitter, accounting=site.accounting)
-    clock = runtime.clock
-    sleep = retrying.backoff_sleep_async(async_sleeper(clock)) if site.flavour.is_async \
-        else retrying.backoff_sleep(sleeper(clock))
-    site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, backoff_sleep=sleep)
+    site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, backoff_sleep=(
+        retrying.backoff_sleep_async if site.flavour.is_async else retrying.backoff_sleep))
 
 
 RETRY: Final = Kit(
