@@ -319,7 +319,7 @@ class TaskBatches:
     def leave(self, waiting: Waiting) -> None:
         """Wait no longer."""
         if waiting.waiter.done() and not waiting.waiter.cancelled():
-            waiting.waiter.exception()  # seen, even by one who was cancelled as his time ran out
+            waiting.waiter.exception()  # seen, even by one who was cancelled as its time ran out
         if not waiting.home.batcher.leave(waiting) and waiting.batch is not None:
             _drop(waiting.loop, waiting.batch)
 
