@@ -97,14 +97,14 @@ class Standin(abc.ABC):
 
     @property
     def _made(self) -> Engine | None:
-        return self.__dict__.get("engine")
+        return vars(self).get("engine")
 
     def _found(self) -> Engine:
         while _gone:
             with contextlib.suppress(IndexError):  # somebody else took the last
                 _gone.popleft()()
         engine = self._make(self._key)
-        first: Engine = self.__dict__.setdefault("engine", engine)
+        first: Engine = vars(self).setdefault("engine", engine)
         if first is engine:
             leave = _leaver(weakref.ref(self._registry), engine.command, self._listen(engine.command.key))
             weakref.finalize(self, _gone.append, leave).atexit = False

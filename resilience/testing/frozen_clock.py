@@ -103,7 +103,7 @@ def _within_function(function: types.FunctionType, old: _Clock, new: _Clock) -> 
 
 def _attributes(each: Any) -> set[str]:
     """The names of what an object of ours keeps, in slots and in its dictionary."""
-    names = set(getattr(each, "__dict__", ()))
+    names: set[str] = set(getattr(each, "__dict__", ()))
     for kind in type(each).__mro__:
         names.update(name for name, value in vars(kind).items() if isinstance(value, types.MemberDescriptorType))
     return names
