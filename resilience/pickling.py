@@ -7,7 +7,7 @@ wrapper's closure holds machines with locks and calls under way, which cannot be
 should not be: a copy begins anew, with the same settings.
 
 So a wrapper is sent as what it was made from. Its Guard, one of its attributes, is pickled
-as the function and the plan; the other side guards the function again, and lets the *shell*
+as the function and its Declaration; the other side guards the function again, and lets the *shell*
 that the pickler made of the wrapper (its code, with a closure that means nothing) hand
 every call on to the new wrapper. Whatever else a closure holds of ours is LEFT behind.
 

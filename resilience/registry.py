@@ -72,7 +72,11 @@ class Registry:
         return self._table.commands[key]
 
     def get(self, key: str) -> Command | None:
-        """The command with this key, or None."""
+        """Return the command with this key, or None if the registry has none.
+
+        Args:
+            key: The whole key of the command.
+        """
         return self._table.commands.get(key)
 
     def subscribe(self, kind: type[_Event], listener: Callable[[_Event], object]) -> Callable[[], None]:
@@ -102,6 +106,9 @@ class Registry:
 
         Returns:
             A function that ends this.
+
+        Raises:
+            TypeError: *clean_up* cannot be called.
         """
         if not callable(clean_up):
             raise TypeError(f"clean_up must be callable, not {clean_up!r}")
@@ -115,7 +122,14 @@ class Registry:
         return end
 
     def remove(self, key: str) -> bool:
-        """Forget a command, so that streams and exporters do; functions that have it go on working."""
+        """Forget a command, and with it streams and exporters do. Functions that use the command go on working.
+
+        Args:
+            key: The whole key of the command.
+
+        Returns:
+            Whether there was such a command.
+        """
         return self._table.remove(key)
 
     def start_chaos(self, seconds: float, *keys: str) -> None:

@@ -253,7 +253,7 @@ class CommandInternals:
         self._cannot = {**cannot, **self._cannot}
 
     def remove_function(self, function: Callable[..., Any]) -> None:
-        """A wrapper is not to be called any more, though somebody may hold it, such as a traceback."""
+        """Note that a wrapper will not be called any more, although something, such as a traceback, may hold it."""
         self._functions = [each for each in self._functions if each() not in (None, function)]
 
     @property

@@ -1,4 +1,4 @@
-"""Guards: putting policies around callables that a file names, and taking them off again.
+"""Patches: putting policies around callables that a file names, and taking them off again.
 
 An entry of ``[guards]`` is what ``@command`` would say. What can be changed on a
 live command (timeout, breaker, ...) is a layer of the configuration; the rest (key,
@@ -29,10 +29,9 @@ from ..decorate.declaration import Declaration
 from ..decorate.decoration import guard
 from ..engine.callables import GUARD
 from ..engine.kit import Kit
-from ..errors import ConfigError
 from ..policies.order import setting_kits
 from ..registry import Registry
-from .commands import Layer, guard_settings, settings
+from .commands import Layer, guard_settings, policy_of, settings
 from .mistakes import Place
 from .targets import Found, TargetError, find, is_imported, named, parts
 
@@ -118,7 +117,7 @@ class Entry:
             return kit.absent
         if kit.usual is not None:
             return attrs.evolve(kit.usual, **self._compiled_in(kit))
-        return self._made(kit) if self._has(kit.name) else None
+        return policy_of(kit, self.layer) if self._has(kit.name) else None
 
     def _compiled_in(self, kit: Kit) -> dict[str, Any]:
         """What the entry itself says of fields that a function must be declared with."""
@@ -127,18 +126,6 @@ class Entry:
 
     def _has(self, name: str) -> bool:
         return name in self.layer and name not in self.off
-
-    def _made(self, kit: Kit) -> Any:
-        """The policy of this setting, of what the entry itself says of it."""
-        name = kit.name
-        setting = settings()[name]
-        given = {field: self.layer[leaf].value for field in setting.fields
-                 if (leaf := setting.leaf(field)) in self.layer}
-        missing = [field.name for field in attrs.fields(kit.policy)
-                   if field.init and field.default is attrs.NOTHING and field.name not in given]
-        if missing:
-            raise ConfigError(f"{name} needs {', '.join(missing)}", name)
-        return kit.policy(**given)
 
 
 class Patch:

@@ -3,7 +3,7 @@
 The permits are a bulkhead's tokens (see bulkhead.py for how one is taken and
 given back without a lock); a call that ends leaves its time in a small ring, which
 is one step in C. Once a window the ring is read by whoever settles then, under a
-lock, and the tuner says how large the bulkhead should be (tuner.py). So nearly
+lock, and limit_estimator.py says how large the bulkhead should be. So nearly
 every call takes no lock at all.
 
 After the limit changed by more than a tenth nothing is read for two calls' times:
@@ -15,8 +15,8 @@ cancelled) gives its token back and leaves no time. Failures are not read either
 for they are often fast, unless they are counted as lost.
 
 A level of importance may use the share of the limit that the levels above leave
-it; level 0 may use all. Who finds no token may wait in a short queue
-(admission_queue.py): who gives a token back hands it to a waiter.
+it; level 0 may use all. A caller that finds no token may wait in a short
+queue (admission_queue.py), and whoever gives a token back hands it to a waiter.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class AdaptiveLimiter:
     """The machine of an AdaptiveLimit: a gate. Every method may be called from any thread, and by a signal handler.
 
     Attributes:
-        slots: The bulkhead; who is in flight, and how many may be.
+        slots: The bulkhead: which calls are in flight, and how many may be.
         queue: Who waits.
         shadow: Called for each call that would have been refused, in shadow mode; None: refuse it.
     """
@@ -203,7 +203,7 @@ class AdaptiveLimiter:
             slots.least_free = free
 
     def full(self) -> BulkheadFullError:
-        """What to raise for a call that gets no permit."""
+        """Return the error for a call that gets no permit."""
         return BulkheadFullError(self._key, None, self.limit, 0, self.in_flight, self.waiting)
 
     def settle(self, permit: list[None], outcome: int, started: float, now: float) -> None:
@@ -212,7 +212,7 @@ class AdaptiveLimiter:
         self.report(outcome, started, now)
 
     def report(self, outcome: int, started: float, now: float) -> None:
-        """What is left to do of settle() for who has given the permit back already (``permit += TOKEN``)."""
+        """Do the rest of settle() for a caller that has given the permit back itself (``permit += TOKEN``)."""
         if (outcome <= TIMEOUT or outcome in (CUT_SHORT, BUSY)) and now >= self._since:
             took = now - started
             if outcome == SUCCESS:
@@ -247,7 +247,7 @@ class AdaptiveLimiter:
             self.hand_on(now)
 
     def withdraw(self, ticket: Ticket) -> None:
-        """*ticket* no longer waits; call it in any case, however the wait ended. A permit in its taken stays there."""
+        """End the wait of *ticket*; to be called however the wait ended. A permit in ``ticket.taken`` stays there."""
         self.queue.close(ticket)
 
     def hand_on(self, now: float) -> None:
@@ -284,7 +284,7 @@ class AdaptiveLimiter:
             self.hand_on(now)
 
     def clear(self, now: float) -> None:
-        """Forget what was learnt: the limit is the initial one. Who is in flight or waits goes on."""
+        """Forget what was learnt, and return to the initial limit. Calls in flight and waiting callers go on."""
         self._guard.do(self._clear, now)
         if self.queue.crowd:
             self.hand_on(now)
@@ -340,7 +340,7 @@ class AdaptiveLimiter:
         return Reading(median_s=median_s, lost=lost / len(times), most=most, span_s=span_s)
 
     def _resize(self) -> bool:
-        """Bring the bulkhead to the tuner's limit; whether that changed it much."""
+        """Give the bulkhead the limit that was estimated. Return whether that changed it much."""
         config, old = self._config, self.limit
         self.estimator.limit = min(max(self.estimator.limit, float(config.min_limit)), float(config.max_limit))
         new = int(self.estimator.limit)

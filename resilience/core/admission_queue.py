@@ -1,4 +1,4 @@
-"""A short queue in front of a limit, that does not stand.
+"""Admission queue: a short queue in front of a limit, which is kept from standing full.
 
 A queue evens out bursts; one that stands only adds its length to every wait. So
 two things change when it has not been empty for ``wait_s``: a newcomer may wait
@@ -11,8 +11,8 @@ once the queue stands, to one of its own.
 
 No level starves: after nineteen grants by importance the twentieth is for the less important.
 It goes to whoever has waited longest among those less important than the first in the queue, who
-until then does not give way to anybody; if nobody of them waits, the next newcomer
-of theirs is let in, even where only reserved permits are free or the queue is full of more important ones.
+until then does not give way to anybody; if none of them waits, the next newcomer
+among them is let in, even where only reserved permits are free or the queue is full of more important ones.
 So the less important together get a twentieth of the grants if they ask for it, and no more than that against the
 rules of importance.
 
@@ -20,14 +20,15 @@ A bulkhead's queue goes in turn instead: one level, the oldest first, and nobody
 
 Nothing is locked. A ticket is decided once, by whoever takes out its ``_open``
 mark, which is one instruction: the one who grants it, the one who evicts it, or
-its owner who withdraws it. Whoever grants it puts the permit into its taken with the next
-instruction. Between the two no other thread runs and no signal handler (core.bulkhead),
-so that an owner who withdraws too late finds the permit there. Then it is taken out
-of its line, at the same cost wherever it stood: a line is an ordered dict, whose keys are compared by identity.
+its owner who withdraws it. Whoever grants it puts the permit into ``ticket.taken`` with
+the next instruction. Between the two no other thread runs and no signal handler
+(core.bulkhead), so that an owner who withdraws too late finds the permit there. Then the
+ticket is taken out of its line, at the same cost wherever it stood: a line is an ordered
+dict, whose keys are compared by identity.
 
 The owner of a ticket makes it *before* it is queued and withdraws it in a
-``finally``: whatever interrupts him, in between or while he waits, a permit
-granted to him is then in his taken, and no other can follow.
+``finally``: whatever interrupts the owner, in between or during the wait, a permit
+that was granted is then in ``ticket.taken``, and no other can follow.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from typing import Any, Final
 from .bulkhead import TOKEN, Slots
 
 LEVELS: Final = 10  # of importance, 0 to 9; a number beyond them counts as the nearest
-FAIR_AFTER: Final = 19  # grants by importance the next is for the less important
+FAIR_AFTER: Final = 19  # after so many grants by importance the next is for the less important
 STANDING: Final = 0.05  # of the wait is left to newcomers when the queue stands: 5 ms of 100
 
 
@@ -113,7 +114,7 @@ class AdmissionQueue:
         crowd += TOKEN
         ticket._open += TOKEN  # nothing can come between these two lines: who is open is counted
         self._line(ticket.level)[ticket] = None
-        if self.in_turn:  # who waits has the wait of now, even if it was changed just before he stood in line
+        if self.in_turn:  # the longest wait is today's, even if it was changed just before the ticket was queued
             ticket.until = now + self.wait_s
         if len(crowd) <= self.size:
             return None
@@ -123,7 +124,7 @@ class AdmissionQueue:
         return ticket if self.close(ticket) else None
 
     def configure(self, size: int, wait_s: float) -> list[Ticket]:
-        """Have another size, and another longest wait for those who come from now on; in turn, for all who wait.
+        """Change the size, and the longest wait of those who come from now on (in turn: of those who wait, too).
 
         Returns:
             Who must be woken: those for whom there is no room any more, of the least important those who came last,
@@ -150,7 +151,7 @@ class AdmissionQueue:
         return None
 
     def favoured(self) -> Ticket | None:
-        """Whose the next grant is, although more important ones wait; None: it goes by importance."""
+        """Return the ticket that is granted next although more important ones wait; None: importance decides."""
         if self.passed < FAIR_AFTER or len(self._lines) == 1:
             return None
         first = self.first_level()
@@ -160,13 +161,13 @@ class AdmissionQueue:
         return min(lesser, key=_since, default=None)
 
     def grant(self, slots: Slots, level: int, now: float, *, oldest: bool = False) -> bool:
-        """Give a token to whoever of *level* is next, and wake him. False: there is no token.
+        """Give a token to the next ticket of *level*, and wake its owner. False: there is no token.
 
         Args:
-            slots: Whose tokens.
-            level: Of importance.
+            slots: Where the token is taken from.
+            level: The level of importance.
             now: Seconds.
-            oldest: Whoever came first is next, even if the queue stands.
+            oldest: Whether the ticket that came first is next even if the queue stands.
         """
         ticket = self._end_of(level, newest=self.stands(now) and not oldest)
         if ticket is None:
@@ -230,7 +231,7 @@ class AdmissionQueue:
         return None
 
     def _end_of(self, level: int, *, newest: bool = False) -> Ticket | None:
-        """Who of *level* came first, or last; what was decided but not yet taken out is taken out on the way."""
+        """Return the first or the last ticket of *level*; those that are decided already are taken out on the way."""
         line = self._lines.get(level)
         while line:
             try:

@@ -80,7 +80,7 @@ class Budget:
         return self._guard.ask(self._withdraw, now, price) is True
 
     def refund(self) -> None:
-        """What was withdrawn just now, at the price of one, is not made after all."""
+        """Give back what was withdrawn just now at the price of one retry, because that is not made after all."""
         self._guard.do(self._refund)
 
     def configure(self, config: RetryBudget, now: float) -> None:
@@ -96,7 +96,7 @@ class Budget:
         self._guard.renew()
         self._known_from = -inf  # nothing was done before there was a budget
         self._tally = Tally()
-        self.bump = self._tally.bump  # for one who has looked at ``edge`` himself
+        self.bump = self._tally.bump  # for a caller that has looked at ``edge``
         self._window = TimeWindow(2, window=self._config.window, buckets=_SLICES, now=now)
         self.edge = self._window.edge
 

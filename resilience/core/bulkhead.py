@@ -95,7 +95,7 @@ class Slots:
             return self._in_flight()
 
     def acquire(self, now: float) -> list[None]:
-        """Take a token; what to give settle().
+        """Take a token. Return what is to be passed to settle().
 
         Raises:
             BulkheadFullError: None is left.
@@ -149,11 +149,11 @@ class Slots:
         shadow()
 
     def hand_on(self, now: float) -> None:
-        """Give free tokens to those who wait: to nobody."""
+        """Give free tokens to those who wait; here nobody does."""
 
     def full(self) -> BulkheadFullError:
-        """What to raise for a call that gets no token."""
-        in_flight = self._size - len(self.tokens) + self.owed  # without the lock: it may be one out
+        """Return the error for a call that gets no token."""
+        in_flight = self._size - len(self.tokens) + self.owed  # without the lock the number may be off by one
         return BulkheadFullError(self._key, None, self._limit, 0, in_flight, len(self.crowd))
 
     def take_anyway(self, taken: list[list[None]]) -> None:

@@ -76,7 +76,7 @@ class Entry:
         self.last(ttl)
 
     def last(self, ttl: float | None) -> None:
-        """Be good for so many seconds from when it came; None: for ever."""
+        """Let the answer be good for so many seconds from when it came; None: for ever."""
         self.lasts = inf if ttl is None else self.since + ttl
         self.until = self.lasts if self.error is None else -inf
 
@@ -85,7 +85,7 @@ class Store:
     """The answers of one function, for one scope. Every method may be called from any thread.
 
     Attributes:
-        find: ``find(key)`` is the entry or None; whether it is still good the caller looks up himself.
+        find: ``find(key)`` is the entry or None; the caller checks whether it is still good.
         touch: ``touch(entry)`` says that it was used; KeyError: it was thrown out meanwhile.
         epoch: To be read before an execution begins, and given to put() with what came of it.
     """
@@ -104,7 +104,7 @@ class Store:
         return len(self._entries)
 
     def get(self, key: Hashable, now: float) -> Entry | None:
-        """The entry that is good for *key*, used by this; None: there is none."""
+        """Return the entry that is good for *key*, and note that it was used; None: there is none."""
         entry = self.find(key)
         if entry is None or now >= entry.lasts:
             return None
@@ -135,7 +135,7 @@ class Store:
             self._shrink(gone)
 
     def clear(self) -> None:
-        """Throw all out; what is being executed now will not be kept."""
+        """Remove all answers; what is being executed now will not be kept."""
         with self._lock:
             gone = list(self._order)
             self.epoch += 1
@@ -144,7 +144,7 @@ class Store:
         del gone
 
     def configure(self, policy: Cache) -> None:
-        """Have what there is last as long as the new policy says, and take no more room."""
+        """Let the answers last as long as the new policy says, and take no more room than it allows."""
         gone: list[Entry] = []
         with self._lock:
             self._policy = policy

@@ -13,7 +13,7 @@ rate or slow-call rate at its threshold opens the circuit; so do ``consecutive``
 failures in a row, and a run of failures that lasts (terms.py). As long as the window holds nothing bad, a good and fast
 result cannot open it; it is then tallied without a lock (``lock_free_until``), which
 is nearly every call of a healthy circuit. If calls can be slow, those under way
-are counted (cohorts.py), and weighed once they are slow.
+are counted (in_flight_cohorts.py), and weighed once they are slow.
 
 Open, calls are refused until the wait is over; the first caller after that
 starts a half-open term, which admits ``half_open_calls`` probes. All must

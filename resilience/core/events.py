@@ -43,7 +43,7 @@ class Trigger(enum.StrEnum):
     SUSTAINED_FAILURES = "sustained_failures"  # calls in a row failed for as long as the window, or longer
     HALTED = "halted"  # the target asked its callers to wait
     RESTORED = "restored"  # it was open before the process was started anew
-    WAIT_ELAPSED = "wait_elapsed"  # open_for has passed and a caller knocked
+    WAIT_ELAPSED = "wait_elapsed"  # open_for has passed and a caller asked for a permit
     PROBES_PASSED = "probes_passed"
     PROBE_FAILED = "probe_failed"  # a probe failed, or was slow
     PROBES_LOST = "probes_lost"  # a probe never answered within half_open_for
@@ -94,7 +94,7 @@ class CallFailed:
 
 @attrs.frozen
 class CallRetried:
-    """An attempt ended as *event*, with *error* or, None, with a result that was no answer; another follows."""
+    """An attempt ended as *event*, and another follows; *error* is None if its result was the reason."""
 
     key: str
     group: str

@@ -1,4 +1,4 @@
-"""Twins: copies of an exception, for all to raise who did not meet it themselves.
+"""Exception copies: for callers that raise an exception which another caller has met.
 
 What is raised collects traceback and context, and each caller has their own: one
 object raised in many threads would have all their frames. A copy that does not have

@@ -5,8 +5,8 @@ pause, a full queue on one of many machines. A second attempt, begun when the fi
 is slower than most, is likely to be among the fast ones (Dean and Barroso, "The
 Tail at Scale", 2013). It costs as many more calls as are slower than that.
 
-How slow that is, is either said or the moving percentile of the command's own
-calls, looked at once a second. It does not run away: a call that was faster than
+How slow that is, is either configured or taken from the moving percentile of the
+command's own calls, which is looked at once a second. It does not run away: a call that was faster than
 the delay is not touched, and one that was slower ends after the delay, by
 whichever attempt. So the share of calls beyond the percentile stays what it is.
 

@@ -15,7 +15,8 @@ slices share one range, so that merging them is one pass in C. Adding allocates
 nothing that lasts but when the range grows.
 
 The window is ``slices`` equal slices of time. A slice that leaves it is folded
-into ``Lifetime``: what Prometheus wants to see never fall. Not locked.
+into ``Lifetime``: what Prometheus wants to see never fall. Not locked. What belongs together changes
+in one statement without a call, so that an interrupt finds it all changed or none of it (core.bulkhead).
 """
 
 from __future__ import annotations
@@ -170,15 +171,15 @@ class RollingHistogram:
         """Close the slices that ended before *now*."""
         steps = int((now - self._edge) // self._slice_s) + 1
         for _ in range(min(steps, self._slices)):
-            self._closed.append(_packed(self._head))
-            self._head = bytearray(len(self._head))
-            self._seconds.append(0.0)
-            if len(self._closed) == self._slices:
-                self._fold(self._closed.pop(0), self._seconds.pop(0), self._expired)
+            closed, head = [*self._closed, _packed(self._head)], bytearray(len(self._head))
+            seconds, expired = [*self._seconds, 0.0], self._expired
+            if len(closed) == self._slices:
+                expired = self.expired()
+                self._fold(closed.pop(0), seconds.pop(0), expired)
+            self._closed, self._head, self._seconds, self._expired, self._settled = closed, head, seconds, expired, None
         self._edge += steps * self._slice_s
         if now >= self._edge:
             self._edge = now + self._slice_s
-        self._settled = None
 
     def latency(self, now: float) -> Latency:
         """Mean and percentiles of the window."""
@@ -212,10 +213,9 @@ class RollingHistogram:
 
     def clear(self) -> None:
         """Forget the window, keep the lifetime."""
-        self._expired = self.lifetime()
-        self._low, self._head = 0, bytearray()
-        self._closed, self._seconds = [], [0.0]
-        self._settled = None
+        whole, head = self.lifetime(), bytearray()
+        self._expired, self._head, self._closed, self._seconds = whole, head, [], [0.0]
+        self._low, self._settled = 0, None
 
     def _sums(self) -> Sequence[int]:
         """How many values of the closed slices are in each bin or a lower one."""
@@ -253,12 +253,13 @@ class RollingHistogram:
         low = max(0, low - low % _CHUNK)
         high = min(BINS - 1, high - high % _CHUNK + _CHUNK - 1)
         before, after = (self._low - low if width else 0), high - (self._low + width - 1 if width else low - 1)
-        self._closed = [_padded(bins, before, after) for bins in self._closed]
+        closed = [_padded(bins, before, after) for bins in self._closed]
+        head: bytearray | list[int]
         if isinstance(self._head, bytearray):
-            self._head = bytearray(before) + self._head + bytearray(after)
+            head = bytearray(before) + self._head + bytearray(after)
         else:
-            self._head = [0] * before + self._head + [0] * after
-        self._low, self._settled = low, None
+            head = [0] * before + self._head + [0] * after
+        self._closed, self._head, self._low, self._settled = closed, head, low, None
 
 
 def _packed(counts: Sequence[int]) -> array[int]:

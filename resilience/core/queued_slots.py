@@ -3,7 +3,7 @@
 The queue is an adaptive limit's (admission_queue.py), in turn: one level, the oldest first. As long as somebody waits
 a newcomer takes no token, though one may just have come back, but stands behind them. Whoever gives a token back looks
 at ``crowd`` and hands the token on; whoever has just come to stand in line looks for one that came back meanwhile. So
-no token lies there while somebody waits for it.
+no token is left over while somebody waits for one.
 
 In shadow mode nobody waits: a call that finds no token is counted, and runs.
 """
@@ -56,14 +56,14 @@ class QueuedSlots(Slots):
         Raises:
             BulkheadFullError: The queue is full.
         """
-        self.hand_on(now)  # a token that an interrupted call left lying
+        self.hand_on(now)  # a token that an interrupted call has not handed on
         victim = self.queue.join(ticket, now)
         if victim is not None:
             raise self.full()
         self.hand_on(now)  # one that came back since it was refused
 
     def withdraw(self, ticket: Ticket) -> None:
-        """*ticket* no longer waits; call it in any case, however the wait ended. A token in its taken stays there."""
+        """End the wait of *ticket*; to be called however the wait ended. A token in ``ticket.taken`` stays there."""
         self.queue.close(ticket)
 
     def hand_on(self, now: float) -> None:
@@ -83,7 +83,7 @@ class QueuedSlots(Slots):
         """Change the limit, the longest wait and the length of the queue, for those who wait too."""
         self._config = config
         self.configure(config)
-        self.hand_on(now)  # before anybody has to leave: there may be room for him now
+        self.hand_on(now)  # before anybody has to leave: there may be room for them now
         for ticket in self.queue.configure(config.max_queue if config.max_wait else 0, config.max_wait):
             self.queue.wake(ticket)
 

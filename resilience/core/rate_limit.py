@@ -203,7 +203,7 @@ class RateLimiter:
         return max(0.0, turn.at - now) if state == WAITING else 0.0
 
     def withdraw(self, turn: Reservation, now: float) -> None:
-        """Its caller has given up; those behind move up."""
+        """End the wait of a caller that has given up; those behind it move up."""
         self._pass_on(turn.pace, now, leaving=turn)
 
     def configure(self, config: RateLimit, now: float) -> None:
@@ -232,7 +232,7 @@ class RateLimiter:
         self._paces.clear()
 
     def clear(self, now: float) -> None:
-        """Forget what is booked, but for lines in which somebody waits."""
+        """Forget what is booked, except in lines in which somebody waits."""
         woken: list[Reservation] = []
         with self._lock:
             for pace in list(self._lines):
@@ -246,7 +246,7 @@ class RateLimiter:
 
     def _pass_on(self, pace: CellRateState, now: float, *, leaving: Reservation | None = None,
                  but: Reservation | None = None) -> None:
-        """Let go whose turn has come, and end the wait of who is *leaving*; all are woken *but* one."""
+        """Let those go whose turn has come, and end the wait of the one *leaving*; wake all *but* one."""
         with self._lock:
             woken = pace.pass_on(now, self.emission_interval, self._ahead)
             if leaving is not None:
@@ -315,7 +315,7 @@ class RateLimiter:
             return pace
 
     def _forget_one(self, now: float) -> bool:
-        """Make room for a key; False: none of those looked at owes nothing."""
+        """Make room for a key. False: each of the keys looked at still owes something."""
         for _ in range(min(_LOOKS, len(self._paces))):
             key, pace = next(iter(self._paces.items()))
             self._follow(pace)

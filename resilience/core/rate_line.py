@@ -56,7 +56,7 @@ class Rate:
         emission_interval: Seconds that each call books.
         burst: How many may begin at once after a pause.
         until: When another took its place, if ``later`` is set.
-        later: That other.
+        later: The rate that took its place.
     """
 
     __slots__ = ("__weakref__", "burst", "emission_interval", "later", "until")
@@ -118,7 +118,7 @@ class CellRateState:
         self.tat = self.planned = tat + emission_interval
 
     def pass_on(self, now: float, emission_interval: float, burst_tolerance: float) -> list[Reservation]:
-        """Let go those whose turn has come; who must be woken: they, and the next if its turn comes sooner."""
+        """Let those go whose turn has come. Return whom to wake: them, and the next if its turn comes sooner."""
         woken: list[Reservation] = []
         while (turn := self.first) is not None and (self.tat != self.planned or self.base - burst_tolerance <= now):
             # Without a call from here ...
@@ -138,7 +138,7 @@ class CellRateState:
         return woken
 
     def leave(self, turn: Reservation, state: int, emission_interval: float) -> None:
-        """End the wait of *turn*, whose booking those behind it get."""
+        """End the wait of *turn*; those behind it get its booking."""
         # Without a call to the end.
         if turn.state != WAITING:
             return
@@ -158,7 +158,7 @@ class CellRateState:
             self.tat = self.planned = self.base + self.waiting * emission_interval
 
     def plan_anew(self, max_wait: float, emission_interval: float, burst_tolerance: float) -> list[Reservation]:
-        """Under another limit refuse whose turn comes too late; who must be woken."""
+        """Under another limit, refuse those whose turn comes too late. Return whom to wake."""
         woken: list[Reservation] = []
         turn, at = self.first, self.base - burst_tolerance
         while turn is not None:
@@ -175,7 +175,7 @@ class CellRateState:
         return woken
 
     def renew(self, now: float) -> None:
-        """Start over, with nothing booked; who waits goes on at once."""
+        """Start over, with nothing booked; callers that wait go on at once."""
         turn, self.first, self.last = self.first, None, None
         while turn is not None:
             after = turn.after

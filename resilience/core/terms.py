@@ -50,7 +50,7 @@ class Term:
     def __init__(self, seq: int, now: float) -> None:
         self.seq, self.since = seq, now
         self.free_until = inf if self.passes else -inf  # until when a call may pass without asking
-        self.until = inf  # when a caller may end this term by knocking
+        self.until = inf  # when a caller may end this term by asking for a permit
         self.refuses_until = -inf  # until when there is nothing to ask: the answer is no
         self.lock_free_until = -inf  # until when a good and fast result needs no lock
         self.standing: tuple[str, float, str, float] | None = None  # why calls are refused; see Circuit._stand

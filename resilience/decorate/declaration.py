@@ -1,4 +1,4 @@
-"""Plan: what the decorators of one function say, checked by itself and merged along a stack."""
+"""Declaration: what the decorators of one function say, checked by itself and merged along a stack."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _key(declaration: Declaration, attribute: attrs.Attribute[Any], value: Any) 
 
 
 def same_word(one: Any, other: Any) -> bool:
-    """Whether two plans say the same of one thing; a callable's own equality decides nothing."""
+    """Whether two declarations say the same of one thing; a callable's own equality decides nothing."""
     return by_identity(one) == by_identity(other) if callable(one) or callable(other) else bool(one == other)
 
 
@@ -131,7 +131,7 @@ class Declaration:
                 kit.suits(policy, self, flavour, key)
 
     def above(self, inner: Declaration) -> Declaration:
-        """This plan put on top of *inner*, as one."""
+        """Put this declaration on top of *inner*, and return both as one."""
         merged = {}
         for name in ("key", "group", "registry", "pool", "max_keys", "idle"):
             ours, theirs = getattr(self, name), getattr(inner, name)

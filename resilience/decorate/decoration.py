@@ -1,9 +1,9 @@
-"""Guard: from what a user says about a function to a command in a registry and a compiled wrapper.
+"""Decoration: from what a user says about a function to a command in a registry and a compiled wrapper.
 
-Every decorator makes a Plan (what is said about the function) and hands it to
+Every decorator makes a Declaration (what is said about the function) and hands it to
 guard(), which checks all of it before it changes anything: a decoration that
 fails leaves no trace. A decorator over a function that is guarded already does
-not wrap the wrapper: the two plans are merged and the function is compiled anew,
+not wrap the wrapper: the two declarations are merged and the function is compiled anew,
 so that a stack becomes one wrapper.
 """
 

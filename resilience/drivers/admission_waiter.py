@@ -2,8 +2,8 @@
 
 The machine (core.adaptive, core.queued_slots) decides who is next and calls the
 ticket's ``wake``; here is what sleeps until then, or until the ticket's time is
-up. A permit is in the caller's taken as soon as it is granted, so whatever ends
-the wait, a cancellation or an interrupt, the caller finds it there and gives it
+up. A permit is in the caller's list ``taken`` as soon as it is granted, so whatever
+ends the wait, a cancellation or an interrupt, the caller finds it there and gives it
 back. A ticket may also be woken because its time was changed; then it sleeps on.
 """
 
@@ -61,7 +61,7 @@ class AdmissionWaiter:
         """Take a permit, noted in *taken*, or wait for one in the caller's thread.
 
         Returns:
-            When the caller had it: *now*, unless he had to wait.
+            When the caller had it: *now*, unless they had to wait.
 
         Raises:
             BulkheadFullError: The queue is full, or none came in time.
@@ -111,7 +111,7 @@ class AdmissionWaiter:
             raise self._limiter.full()
 
     def hand_on(self) -> None:
-        """A permit has come back: let those who wait have it."""
+        """Give a permit that has come back to those who wait."""
         if self._limiter.queue.crowd:
             self._limiter.hand_on(self._clock())
 

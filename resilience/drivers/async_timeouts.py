@@ -107,7 +107,7 @@ class _Within:
         self.end: Deadline | None = None if self.cut else outer.sooner(timeout)
 
     def leave(self) -> None:
-        """The call has ended."""
+        """End the watch of a call that has ended."""
         if self.timer is not None:
             self.timer.cancel()
         if self.end is not None:
@@ -173,7 +173,7 @@ class AsyncTimeout:
         return watch
 
     def leave(self, watch: Watch | None) -> None:
-        """The call has ended by itself."""
+        """End the watch of a call that has ended by itself."""
         if watch is None:
             return
         task = watch[_TASK]
@@ -184,7 +184,7 @@ class AsyncTimeout:
             watch[_FIFO].leave()
 
     def timed_out(self, watch: Watch | None, error: BaseException) -> CallTimeoutError | None:
-        """The call ended with *error*: what the caller should see instead of it, if that was our doing."""
+        """Return what the caller should see instead of *error*, with which the call ended, if that was our doing."""
         if watch is None:
             return None
         task, fired = watch[_TASK], watch[_FIRED] is True

@@ -296,7 +296,7 @@ class ThreadIsolation:
         return job
 
     def _give_up(self, job: Job | None, taken: list[list[None]]) -> None:
-        """Give back what a call holds that is not to be, unless a thread does so."""
+        """Give back what a call holds that will not be made, unless a thread does so."""
         if job is not None and (job.is_handed or job.waits):
             job.leave()
             return
@@ -317,12 +317,12 @@ class ThreadIsolation:
     def again(self, job: Job, now: float) -> Job:
         """Hand the same call to the pool once more, if there is a slot now; see submit()."""
         slots = self._slots
-        if slots.crowd and slots.shadow is None:  # callers who wait come first
+        if slots.crowd and slots.shadow is None:  # callers that wait come first
             raise self._refusal(slot_taken=False)
         return self.submit(job._fn, job._args, job._kwargs, now, waits=False)
 
     def freed(self) -> None:
-        """A slot has come back: let those who wait have it."""
+        """Give a slot that has come back to those who wait."""
         if self.waiter is not None:
             self.waiter.hand_on()
 

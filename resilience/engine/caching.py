@@ -9,7 +9,7 @@ share a command need not answer the same.
 What is not there at the first look takes the slow way: find the store (of the
 request, if that is the scope), lead an execution or follow one that is under way,
 keep what comes of it. Followers and hits are counted as ``responses_from_cache`` and
-as nothing else; a follower who is cancelled as that. Both ways are texts, which
+as nothing else; a follower who is cancelled counts as cancelled. Both ways are texts, which
 threads and tasks share; what they decide is decided by methods.
 """
 

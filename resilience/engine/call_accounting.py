@@ -133,7 +133,7 @@ class CallAccounting:
         return FAILURE if judged is None else judged
 
     def _judge(self, error: BaseException) -> int:
-        """The Outcome of what may be no failure."""
+        """The Outcome of a call whose error may be no failure."""
         if is_interrupt(error):
             return CANCELLED
         if came_of_callback(error, TRANSPARENT_FRAMES):
@@ -191,7 +191,7 @@ class CallAccounting:
         return is_group(error) and holds(error, self._ignore)
 
     def refusal(self, permit: Any, now: float) -> CircuitOpenError:
-        """Count a call refused by an open circuit, for a function without a fallback; what to raise."""
+        """Count a call refused by an open circuit, for a function without a fallback. Return what to raise."""
         recorder = self._recorder
         if now < recorder.edge:
             recorder.bump_refused()
@@ -207,7 +207,7 @@ class CallAccounting:
         return NoTimeLeftError(self._key)
 
     def refused_belated(self, now: float) -> NoTimeLeftError:
-        """As belated(), for a function with neither fallback nor retry: counts it."""
+        """Do the same as belated(), and count the call: for a function with neither fallback nor retry."""
         error = self.belated(now)
         self._tell(error, _NO_TIME_LEFT, now, now)
         self._recorder.count((_NO_TIME_LEFT, _MISSING, _THROWN), now)

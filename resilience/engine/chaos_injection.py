@@ -91,8 +91,16 @@ class ChaosInjector:
         """*fn*, harmed; of an async generator, what awaits its first item."""
         harmed: Callable[..., Any] = _text(flavour).bind({
             "fn": fn, "decide": self.harm, "active_until": self.active_until, "call_back": call_back,
-            "nap": async_sleeper(self._clock) if flavour.is_async else sleeper(self._clock)})
+            "nap": self._nap_async if flavour.is_async else self._nap})
         return transparent_frame(harmed)
+
+    # By the clock that the registry has at that moment: a test may have put another one in its place.
+
+    def _nap(self, seconds: float) -> Any:
+        return sleeper(self._clock)(seconds)
+
+    def _nap_async(self, seconds: float) -> Any:
+        return async_sleeper(self._clock)(seconds)
 
 
 class _HarmedSource:

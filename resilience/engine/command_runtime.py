@@ -118,7 +118,7 @@ class CommandRuntime:
         return next((machine for kit, machine in self.each() if kit.name == name), None)
 
     def each(self) -> Iterator[tuple[Kit, Any]]:
-        """The policies that have machines, and these."""
+        """The policies that have machines, each with its machine."""
         return zip(self._kits, self._machines, strict=True)
 
     def apply(self, new: dict[Kit, Any], old: dict[Kit, Any], settings: InForce,
@@ -185,7 +185,7 @@ class CommandRuntime:
             emitter.emit(ShadowRejected(self.key, self.group, gate, now))
 
     def forget(self) -> None:
-        """Know of no call so far, but for those under way; circuit and recorder are reset apart from this."""
+        """Forget all calls but those under way; the circuit and the recorder are reset elsewhere."""
         now = self.clock()
         for kit, machine in self.each():
             kit.forget(machine, now)

@@ -1,4 +1,4 @@
-"""Phrases: pieces of text that template.py makes wrappers of; those of the gates stand in their kits.
+"""Fragments: pieces of text that template.py makes wrappers of; those of the gates stand in their kits.
 
 Some write out what a method does, because a call costs 50 to 70 ns: each says which.
 """

@@ -48,12 +48,13 @@ class Judging:
         is_called_status: Results keep it in ``status``, as aiohttp's do, and not in ``status_code``.
     """
 
-    __slots__ = ("_halt", "_has_complained", "_key", "_status", "good_codes", "is_called_status", "item", "result", "rules")
+    __slots__ = ("_halt", "_has_complained", "_key", "_status", "good_codes", "is_called_status", "item", "result",
+                 "rules")
     result: ResultJudge
     item: ResultJudge
 
     def __init__(self, rules: FailureRules | None, *, key: str,
-                 halt: Callable[[float], object] = lambda seconds: None) -> None:
+                 halt: Callable[[float], object] | None = None) -> None:
         """Judge by *rules*; *halt* is told for how many seconds a busy target asked its callers to wait."""
         self._halt = halt
         self._key, self._has_complained, self.is_called_status = key, False, False
@@ -94,7 +95,7 @@ class Judging:
 
     def found_busy(self, error: BaseException) -> None:
         """A call was judged busy: halt all calls for as long as it asks, if the rules say so. Never raises."""
-        if self.rules is not None and self.rules.halts and (asked := asked_for(error, wall_clock)) is not None:
+        if self._halt is not None and self.rules is not None and self.rules.halts and (asked := asked_for(error, wall_clock)) is not None:
             self._halt(asked)
 
     def _of_error(self, rules: FailureRules, error: Exception) -> int | None:

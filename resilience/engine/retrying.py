@@ -18,6 +18,7 @@ from ..core.outcome import EVENT_NAMES, REFUSALS, Event, event_name
 from ..core.retry import Retry
 from ..core.retry_after import asked_for
 from ..drivers.deadline_context import in_use, remaining
+from ..drivers.sleeping import async_sleeper, sleeper
 from ..drivers.system_clock import wall_clock
 from ..errors import RejectedError, seconds_text
 from ..metrics.recorder import Recorder
@@ -123,29 +124,21 @@ class Retrying:
             return _Pause.after(delay, earlier)
         return None
 
-    def backoff_sleep(self, sleep: Callable[[float], Any]) -> Callable[[float], Any]:
-        """*sleep* for the pauses of a plain function: a call that is interrupted in one has ended as cancelled."""
+    def backoff_sleep(self, seconds: float) -> None:
+        """Pause a plain function; a call that is interrupted in a pause has ended as cancelled."""
+        try:
+            sleeper(self._clock)(seconds)
+        except BaseException:
+            self._cut_short(seconds)
+            raise
 
-        def backoff_sleep(seconds: float) -> None:
-            try:
-                sleep(seconds)
-            except BaseException:
-                self._cut_short(seconds)
-                raise
-
-        return backoff_sleep
-
-    def backoff_sleep_async(self, sleep: Callable[[float], Any]) -> Callable[[float], Any]:
-        """As backoff_sleep(), for a coroutine function."""
-
-        async def backoff_sleep(seconds: float) -> None:
-            try:
-                await sleep(seconds)
-            except BaseException:
-                self._cut_short(seconds)
-                raise
-
-        return backoff_sleep
+    async def backoff_sleep_async(self, seconds: float) -> None:
+        """Pause a coroutine function, as backoff_sleep() does a plain one."""
+        try:
+            await async_sleeper(self._clock)(seconds)
+        except BaseException:
+            self._cut_short(seconds)
+            raise
 
     def _cut_short(self, pause: float) -> None:
         """A call was cancelled or interrupted while it paused."""

@@ -12,7 +12,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import BulkheadFullError, CallTimeoutError, CircuitOpenError, RateLimitedError, RejectedError
+from ..errors import (
+    BulkheadFullError,
+    CallTimeoutError,
+    ChaosError,
+    CircuitOpenError,
+    RateLimitedError,
+    RejectedError,
+)
 from .upstream import Header, UpstreamError, UpstreamUnreachableError
 
 
@@ -62,7 +69,7 @@ def problem_of(error: BaseException, service: str) -> Problem:
         return Problem(504, f"{service} did not answer in time")
     if isinstance(error, UpstreamUnreachableError):
         return Problem(502, f"{service} cannot be reached")
-    if isinstance(error, UpstreamError):
+    if isinstance(error, (UpstreamError, ChaosError)):  # chaos is to look like a fault of the service
         return Problem(502, f"{service} gave no valid answer")
     return Problem(500, "the gateway failed")
 

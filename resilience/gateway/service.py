@@ -17,14 +17,13 @@ import ssl
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
-from ..decorate.commands import command
 from ..drivers.async_timeouts import AsyncTimeout
 from ..registry import Registry
-from .balancer import RoundRobin
+from .balancer import BALANCERS
 from .config import ServiceConfig
-from .upstream import Endpoint, Exchange, InvalidRequestError, Request, UpstreamClient, UpstreamStatusError
+from .service_command import Exchanging, guarded
+from .upstream import Endpoint, Exchange, Request, UpstreamClient, UpstreamStatusError
 
-GROUP: Final = "gateway"
 #: Statuses that say that the upstream is not well; 501 and 505 are about the request.
 UNWELL: Final = frozenset({500, 502, 503, 504})
 
@@ -47,14 +46,10 @@ class Service:
         self.preserve_host = config.preserve_host
         self.max_body = config.max_body
         self.idle = AsyncTimeout(name, config.idle_timeout)
-        settings = config.command
-        guard = command(key=name, group=GROUP, registry=registry, timeout=settings.timeout,
-                        max_concurrent=settings.max_concurrent, breaker=settings.breaker,
-                        ignore=(InvalidRequestError,))
         tls = functools.cache(functools.partial(_verifying, config.ca_file))
-        balancer = RoundRobin([Endpoint.parse(url, tls) for url in config.endpoints])
-        self.call: Callable[[Request], AsyncGenerator[Exchange, None]] = guard(
-            _exchanging(client, balancer.next, config.connect_timeout))
+        balancer = BALANCERS[config.balancer]([Endpoint.parse(url, tls) for url in config.endpoints])
+        exchange = _exchanging(client, balancer.next, config.connect_timeout)
+        self.call = guarded(exchange, config.command, key=name, registry=registry)
 
 
 def _verifying(ca_file: str | None) -> ssl.SSLContext:
@@ -63,8 +58,7 @@ def _verifying(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-def _exchanging(client: UpstreamClient, pick: Callable[[], Endpoint],
-                connect_timeout: float) -> Callable[[Request], AsyncGenerator[Exchange, None]]:
+def _exchanging(client: UpstreamClient, pick: Callable[[], Endpoint], connect_timeout: float) -> Exchanging:
     send = client.send
 
     async def exchange(request: Request) -> AsyncGenerator[Exchange, None]:

@@ -95,7 +95,7 @@ class Recorder:
         self._past = RateHistory()
         self._peaks = [0]  # per slice, oldest first
         self._refusals = Tally()
-        self.bump_refused = self._refusals.bump  # for one who has looked at ``edge`` himself
+        self.bump_refused = self._refusals.bump  # for a caller that has looked at ``edge``
         del self.pending[:]
         if self._cached is not None:
             self._cached.take()
@@ -122,7 +122,7 @@ class Recorder:
             self.bump_refused()
 
     def tally_cached(self) -> Callable[[], object]:
-        """What counts an answer from the cache, for one who has looked at ``edge`` himself."""
+        """What counts an answer from the cache, for a caller that has looked at ``edge``."""
         self._guard.ask(self._tally)
         assert self._cached is not None
         return self._cached.bump

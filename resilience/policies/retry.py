@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from ..core.retry import Retry
 from ..drivers.retry_layers import layer_above, mark_retried
-from ..drivers.sleeping import async_sleeper, sleeper
 from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.retrying import Retrying, RetryPolicy
@@ -51,11 +50,9 @@ def _install(site: Site, retry: Retry, held: RetryPolicy) -> None:
     retrying = Retrying(held, key=runtime.key, group=runtime.group, clock=runtime.clock, random=services.random,
                         recorder=runtime.recorder, emitter=services.emitter, accounting=site.accounting,
                         timeout=functools.partial(_timeout, site))
-    clock = runtime.clock
-    sleep = retrying.backoff_sleep_async(async_sleeper(clock)) if site.flavour.is_async \
-        else retrying.backoff_sleep(sleeper(clock))
-    site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, backoff_sleep=sleep,
-                      key=runtime.key, layer_above=layer_above, mark_retried=mark_retried)
+    site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, key=runtime.key,
+                      layer_above=layer_above, mark_retried=mark_retried, backoff_sleep=(
+                          retrying.backoff_sleep_async if site.flavour.is_async else retrying.backoff_sleep))
 
 
 RETRY: Final = Kit(

@@ -1,7 +1,8 @@
 """Each further policy where it has nothing to do, beside every peer that has it, and a chain of seven.
 
 A retry that does not retry, a rate limit that does not wait, an answer that is in
-the cache: what a policy costs the calls it is not for, and that one for those it is. A peer that is not installed is named and left out.
+the cache: what a policy costs the calls that it is not for, and the cache those that
+it is for. A peer that is not installed is named and left out.
 """
 
 from __future__ import annotations

@@ -286,7 +286,7 @@ class Fixed:
 
 
 class Adaptive:
-    """A AdaptiveLimiter, with waiters if it has a queue."""
+    """An AdaptiveLimiter, with waiters if it has a queue."""
 
     def __init__(self, limiter: AdaptiveLimiter) -> None:
         self.limiter = limiter

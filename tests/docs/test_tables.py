@@ -48,6 +48,7 @@ from resilience.events import (
     Trigger,
 )
 from resilience.gateway import config as gateway_config
+from resilience.gateway import service_command
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector
 from resilience.policies.fallback import FALLBACK
@@ -244,7 +245,6 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## gateway", gateway_config.GatewaySettings),
     ("## admin", gateway_config.AdminSettings),
     ("## services.NAME", gateway_config.ServiceConfig),
-    ("## services.NAME.command", gateway_config.CommandSettings),
     ("## routes", gateway_config.RouteConfig),
 ])
 def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
@@ -256,6 +256,16 @@ def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
             assert shown == "needed"
         elif isinstance(field.default, (str, int, float, bool)):
             assert field.default == literal_eval(shown.capitalize() if shown in ("true", "false") else shown)
+
+
+def test_the_settings_of_a_service_in_the_gateways_file_are_all_in_its_tables():
+    text = section("reference/gateway-file.md", "## services.NAME.command")
+    table, refused = text.split("These settings are rejected")
+    assert set(service_command.accepted()) == {row[0] for row in rows(table)}
+    assert set(service_command.REFUSED) == {name for row in rows(refused) for name in row[0].split(", ")}
+    for row in rows(table):
+        if row[0] in ("timeout", "max_concurrent"):
+            assert str({"timeout": 1.0, **service_command.USUAL}[row[0]]) == row[1]
 
 
 CONFIGURATION = "reference/configuration-file.md"
