@@ -37,8 +37,10 @@ from typing import Any, Final
 import attrs
 
 from ..errors import RateLimitedError
+from .aimd import AimdShare
 from .callbacks import call_back
-from .checks import by_identity, callable_or_none, number, strict
+from .checks import by_identity, callable_or_none, flag, number, strict
+from .outcome import BUSY, SUCCESS
 from .rate_line import LEFT, REFUSED, WAITING, CellRateState, Rate, Reservation
 
 #: Share of an emission interval by which a call may be early: the sum of a whole burst may be off by so much.
@@ -62,6 +64,9 @@ class RateLimit:
         by: Function that is called with the call's arguments and returns a key, such as a user or tenant. Each key has
             a limit of its own; None: all calls share one.
         max_keys: Number of keys that are remembered.
+        adaptive: Whether the rate follows what the target bears (AIMD): it falls to 70 % when a call finds the target
+            busy, as the command's failure rules say, and grows by 5 % of ``calls`` in each second in which a call
+            succeeds, up to ``calls``.
     """
 
     calls: int = attrs.field(validator=number(least=1, most=1_000_000_000, whole=True))
@@ -72,6 +77,7 @@ class RateLimit:
     by: Callable[..., Hashable] | None = attrs.field(
         default=None, kw_only=True, validator=callable_or_none, eq=by_identity)
     max_keys: int = attrs.field(default=10_000, kw_only=True, validator=number(least=1, most=1_000_000, whole=True))
+    adaptive: bool = attrs.field(default=False, kw_only=True, validator=flag)
 
     @property
     def emission_interval(self) -> float:
@@ -84,6 +90,12 @@ class RateLimit:
         return self.emission_interval * ((self.burst or self.calls) - 1)
 
 
+def _rate(config: RateLimit, share: float) -> Rate:
+    """The rate of a *share* of what *config* says."""
+    burst = config.burst or config.calls
+    return Rate(config.emission_interval / share, burst if share == 1.0 else max(1, int(burst * share)))
+
+
 class RateLimiter:
     """The machine of a RateLimit: a pacer. Every method may be called from any thread, and by a signal handler.
 
@@ -92,6 +104,7 @@ class RateLimiter:
         emission_interval: Seconds that each call books.
         burst_tolerance: How long before its theoretical arrival time a call may begin, seconds, with the
             rounding; -inf: ask reserve().
+        hears_ends: Whether a wrapper reports how calls end, as an adaptive limit needs.
         shadow: Called for each call that would have been refused, in shadow mode; then nobody waits either. None:
             refuse it.
     """
@@ -105,8 +118,10 @@ class RateLimiter:
         "_overflow",
         "_paces",
         "_rate",
+        "_share",
         "burst_tolerance",
         "emission_interval",
+        "hears_ends",
         "pace",
         "shadow",
     )
@@ -120,11 +135,13 @@ class RateLimiter:
             now: Seconds on the clock that every method is told.
         """
         self._key = key
-        self._rate = Rate(config.emission_interval, config.burst or config.calls)
+        self._share = AimdShare()
+        self._rate = _rate(config, 1.0)
         self.pace, self._overflow = CellRateState(self._rate, now), CellRateState(self._rate, now)
         self._lines: dict[CellRateState, None] = {}  # in which somebody waits, and perhaps some others
         self._paces: OrderedDict[Hashable, CellRateState] = OrderedDict()  # least recently used first
         self.shadow: Callable[[], object] | None = None
+        self.hears_ends = False
         self._set(config)
         self.renew(now)
 
@@ -206,17 +223,34 @@ class RateLimiter:
         """End the wait of a caller that has given up; those behind it move up."""
         self._pass_on(turn.pace, now, leaving=turn)
 
+    @property
+    def share(self) -> float:
+        """The part of the rate that is in force; less than 1 after the target was busy, if the limit is adaptive."""
+        return self._share.share
+
+    def settle(self, outcome: int, started: float, now: float) -> None:
+        """Report how a call of an adaptive limit, begun at *started*, ended. Never raises."""
+        share = self._share
+        if outcome != BUSY and (outcome != SUCCESS or share.share >= 1.0):
+            return
+        with self._lock:
+            changed = share.busy(started, now) if outcome == BUSY else share.good(now)
+        if changed:
+            self.configure(self._config, now)
+
     def configure(self, config: RateLimit, now: float) -> None:
         """Go on under *config*, those who wait too; what was spent stays spent."""
         woken: list[Reservation] = []
         with self._lock:
             for pace in list(self._lines):
                 woken += pace.pass_on(now, self.emission_interval, self._ahead)
-            shorter, old = config.max_wait < self._config.max_wait, self._rate
-            if (config.emission_interval, config.burst_tolerance) == (old.emission_interval, self._ahead):
+            if not config.adaptive:
+                self._share.clear()
+            shorter, old, new = config.max_wait < self._config.max_wait, self._rate, _rate(config, self._share.share)
+            if (new.emission_interval, new.burst) == (old.emission_interval, old.burst):
                 self._set(config)
             else:
-                self._switch(config, now)
+                self._switch(config, new, now)
             for pace in list(self._lines) if shorter or old is not self._rate else ():
                 woken += pace.plan_anew(config.max_wait, self.emission_interval, self._ahead)
                 woken += pace.pass_on(now, self.emission_interval, self._ahead)
@@ -230,10 +264,12 @@ class RateLimiter:
             pace.renew(now)  # wrappers hold on to the first
         self._lines.clear()
         self._paces.clear()
+        self._relearn(now)
 
     def clear(self, now: float) -> None:
-        """Forget what is booked, except in lines in which somebody waits."""
+        """Forget what is booked, except in lines in which somebody waits, and what an adaptive limit has learnt."""
         woken: list[Reservation] = []
+        self._relearn(now)
         with self._lock:
             for pace in list(self._lines):
                 woken += pace.pass_on(now, self.emission_interval, self._ahead)
@@ -243,6 +279,11 @@ class RateLimiter:
             for key in [key for key, pace in self._paces.items() if pace.first is None]:
                 self._paces.pop(key, None)
         self._wake(woken, now)
+
+    def _relearn(self, now: float) -> None:
+        if self._share.share < 1.0:
+            self._share.clear()
+            self.configure(self._config, now)
 
     def _pass_on(self, pace: CellRateState, now: float, *, leaving: Reservation | None = None,
                  but: Reservation | None = None) -> None:
@@ -269,10 +310,10 @@ class RateLimiter:
                     turn.pace.leave(turn, LEFT, self.emission_interval)
                     woken += turn.pace.pass_on(now, self.emission_interval, self._ahead)
 
-    def _switch(self, config: RateLimit, now: float) -> None:
-        """Go over to another rate; the keys for which nobody waits follow when they are looked at."""
+    def _switch(self, config: RateLimit, rate: Rate, now: float) -> None:
+        """Go over to another *rate*; the keys for which nobody waits follow when they are looked at."""
         old = self._rate
-        old.until, old.later = now, Rate(config.emission_interval, config.burst or config.calls)
+        old.until, old.later = now, rate
         self._follow(self.pace, config)
         for pace in (self._overflow, *self._lines):
             self._follow(pace)
@@ -300,7 +341,8 @@ class RateLimiter:
                     self.burst_tolerance = self._ahead + slack if config.by is None else -inf
 
     def _set(self, config: RateLimit) -> None:
-        self._config, self.emission_interval, self._ahead = config, self._rate.emission_interval, config.burst_tolerance
+        self._config, self.emission_interval = config, self._rate.emission_interval
+        self._ahead = self.emission_interval * (self._rate.burst - 1)
         self.burst_tolerance = self._ahead + ROUNDING * self.emission_interval if config.by is None else -inf
 
     def _pace_of(self, key: Hashable, now: float) -> CellRateState:

@@ -176,6 +176,7 @@ class RateLimitArguments(CommandOptions, total=False):
     burst: int | None
     max_wait: float
     by: Callable[..., Hashable] | None
+    adaptive: bool
 
 
 class RetryArguments(CommandOptions, total=False):

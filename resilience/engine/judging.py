@@ -95,7 +95,10 @@ class Judging:
 
     def found_busy(self, error: BaseException) -> None:
         """A call was judged busy: halt all calls for as long as it asks, if the rules say so. Never raises."""
-        if self._halt is not None and self.rules is not None and self.rules.halts and (asked := asked_for(error, wall_clock)) is not None:
+        if self._halt is None or self.rules is None or not self.rules.halts:
+            return
+        asked = asked_for(error, wall_clock)
+        if asked is not None:
             self._halt(asked)
 
     def _of_error(self, rules: FailureRules, error: Exception) -> int | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
+
+import attrs
 
 from ..core.outcome import Event
 from ..core.rate_limit import RateLimit, RateLimiter
@@ -11,6 +14,7 @@ from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, GateText, Kit, Telling
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
+from ..engine.wrapper_spec import Flavour
 
 _WRITTEN_OUT: Final = GateText(
     # RateLimiter.reserve of who need not wait; nothing is called between reading and writing.
@@ -35,6 +39,14 @@ if place is not None:
     started = clock()""")
 
 
+_SETTLE: Final = "rate_settle({outcome}, started, now)"
+
+
+def _text(limit: RateLimit, flavour: Flavour) -> GateText | None:
+    """An adaptive limit hears how calls end."""
+    return attrs.evolve(_WRITTEN_OUT, settle=_SETTLE, label="adaptive") if limit.adaptive else None
+
+
 def _worst_case(limit: RateLimit, below: WorstCase) -> WorstCase:
     return below.after(limit.max_wait)
 
@@ -50,9 +62,22 @@ def _change(limiter: RateLimiter, limit: RateLimit | None, old: RateLimit | None
     return None
 
 
+def _cannot_change(limiter: RateLimiter, limit: RateLimit) -> str | None:
+    if limiter.hears_ends or not limit.adaptive:
+        return None
+    return ("its functions were declared without adaptive=True, so that the limit does not hear how calls end; declare "
+            f"it with RateLimit({limit.calls}, adaptive=True)")
+
+
+def _gauges(limiter: RateLimiter) -> Mapping[str, float]:
+    """The share of the rate that is in force, where the limit is adaptive."""
+    return {"share": limiter.share} if limiter.hears_ends else {}
+
+
 def _install(site: Site, limit: RateLimit, limiter: RateLimiter) -> None:
     line = RateLimitWaiter(limiter, key=site.runtime.key, clock=site.runtime.clock)
-    site.names.update(rate=limiter, pace=limiter.pace, reserve=limiter.reserve,
+    limiter.hears_ends |= limit.adaptive
+    site.names.update(rate=limiter, rate_settle=limiter.settle, pace=limiter.pace, reserve=limiter.reserve,
                       wait_for_rate=line.wait_async if site.flavour.is_async else line.wait)
 
 
@@ -69,8 +94,11 @@ RATE_LIMIT: Final = Kit(
     },
     can_be_shadow=True,
     calls_back=True,
+    compiled_in=("adaptive",),
     text=_WRITTEN_OUT,
     plain=_PLAIN,
+    text_for=_text,
+    cannot_change=_cannot_change,
     start=_start,
     change=_change,
     forget=RateLimiter.clear,
@@ -78,5 +106,6 @@ RATE_LIMIT: Final = Kit(
     install=_install,
     worst_case=_worst_case,
     refusal="rate_limited",
+    gauges=_gauges,
     events=(Telling("rate_limited", "Calls that came too soon, and could not wait long enough."),),
 )
