@@ -71,10 +71,9 @@ def _untrack(cohort: list[None] | None) -> None:
 
 
 def _start(breaker: CircuitBreaker, runtime: CommandRuntime) -> Circuit:
-    recorder = runtime.recorder
     _tell(runtime, breaker)
     return Circuit(breaker, key=runtime.key, group=runtime.group, now=runtime.clock(), emit=runtime.changed,
-                   random=runtime.services.random, horizon=lambda: recorder.edge, failures=runtime.failures)
+                   random=runtime.services.random, horizon=runtime.recorder.horizon, failures=runtime.failures)
 
 
 def _tell(runtime: CommandRuntime, breaker: CircuitBreaker) -> None:
