@@ -205,8 +205,7 @@ class CommandRuntime:
     def recording(self) -> dict[str, Any]:
         """What every wrapper may bind of the statistics."""
         recorder = self.recorder
-        return {"recorder": recorder, "pending": recorder.pending, "push": recorder.pending.append,
-                "drain": recorder.drain, "success": recorder.success}
+        return {"recorder": recorder, "pending": recorder.pending, "push": recorder.pending.append}
 
     def isolating(self) -> dict[str, Any]:
         """What the wrapper of a function that runs on worker threads binds besides."""

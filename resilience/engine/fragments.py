@@ -83,11 +83,20 @@ def call(flavour: Flavour, *, deadline: bool) -> str:
     return f"result = {FN}"
 
 
-# Of one whose caller's deadline has passed; its globals are drivers.deadline_context's.
-IN_TIME: Final = f"""\
+_IN_TIME: Final = f"""\
 if IN_USE and spent():
     event = {int(Event.NO_TIME_LEFT)}
-    raise belated(started)"""
+    raise accounting."""
+
+
+def in_time(*, answers: bool) -> str:
+    """Refuse a call whose caller's deadline has passed; its globals are drivers.deadline_context's.
+
+    Args:
+        answers: Whether somebody above the gates answers for it, or asks again, and counts it.
+    """
+    return _IN_TIME + ("belated(started)" if answers else "refused_belated(started)")
+
 
 # Without a local name that would keep the error, and this frame with it, alive.
 RAISE_LATE: Final = """\
