@@ -6,9 +6,13 @@ at ``crowd`` and hands the token on; whoever has just come to stand in line look
 no token is left over while somebody waits for one.
 
 In shadow mode nobody waits: a call that finds no token is counted, and runs.
+
+The queue is made when somebody may first have to wait, and stays: most bulkheads refuse at once, and have none.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from .admission_queue import AdmissionQueue, Ticket
 from .bulkhead import Bulkhead, Slots
@@ -19,16 +23,25 @@ class QueuedSlots(Slots):
 
     Attributes:
         crowd: As long as the number of callers that wait.
-        queue: Who waits.
         lets_wait: Whether the wrappers of its functions can wait, which they are compiled for.
     """
 
-    __slots__ = ("_config", "lets_wait", "queue")
+    __slots__ = ("_config", "_queue", "lets_wait")
 
     def __init__(self, config: Bulkhead, *, key: str) -> None:
         self._config = config
         self.lets_wait = False
         super().__init__(config, key=key)
+
+    @property
+    def queue(self) -> AdmissionQueue:
+        """Who waits."""
+        return self._queue or self._made()
+
+    def let_wait(self) -> None:
+        """A function's wrapper can wait."""
+        self.lets_wait = True
+        self._made()
 
     def take(self, taken: list[list[None]], priority: int | None = None) -> None:
         """Take a token and note its sack in *taken*, in one step that no signal can split.
@@ -68,8 +81,8 @@ class QueuedSlots(Slots):
 
     def hand_on(self, now: float) -> None:
         """Give free tokens to those who wait, in turn."""
-        queue = self.queue
-        while queue.first_level() is not None:
+        queue = self._queue
+        while queue is not None and queue.first_level() is not None:
             if self.owed:
                 self.collect()
             if not self.tokens:
@@ -84,13 +97,26 @@ class QueuedSlots(Slots):
         self._config = config
         self.configure(config)
         self.hand_on(now)  # before anybody has to leave: there may be room for them now
-        for ticket in self.queue.configure(config.max_queue if config.max_wait else 0, config.max_wait):
-            self.queue.wake(ticket)
+        if self._queue is None and not config.max_wait:
+            return
+        queue = self.queue
+        for ticket in queue.configure(config.max_queue if config.max_wait else 0, config.max_wait):
+            queue.wake(ticket)
 
     def renew(self) -> None:
         """Start over in a forked child, where none of the other threads' calls goes on, and nobody waits."""
         super().renew()
-        config = self._config
-        self.queue = AdmissionQueue(config.max_queue if config.max_wait else 0, config.max_wait, in_turn=True)
-        self.crowd = self.queue.crowd
+        self.crowd: Sequence[None] = ()
+        self._queue: AdmissionQueue | None = None
+        if self._config.max_wait or self.lets_wait:
+            self._made()
+
+    def _made(self) -> AdmissionQueue:
+        """The queue, made if there is none yet; one for all who ask at once."""
+        with self._lock:
+            if self._queue is None:
+                config = self._config
+                queue = AdmissionQueue(config.max_queue if config.max_wait else 0, config.max_wait, in_turn=True)
+                self.crowd, self._queue = queue.crowd, queue
+            return self._queue
 

@@ -13,7 +13,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import attrs
 
@@ -36,6 +36,17 @@ from ..registry import Registry, default_registry, table_of
 from .agreement import agree
 from .declaration import Declaration, same_word
 from .wrapper_stack import Guard, check_apart, guard_of, is_above, key_beneath
+
+# Settings that cannot be in force for a function, each with the reason; commands keep these mappings as they are.
+_ALL_CAN: Final[Mapping[str, str]] = {}
+_IN_CONSUMERS_THREAD: Final[Mapping[str, str]] = {
+    "timeout": "a generator runs in its consumer's thread, where no timeout can reach it; use timeout=None"}
+_IN_CALLERS_THREAD: Final[Mapping[str, str]] = {
+    "timeout": "in semaphore isolation a plain function runs in its caller's thread, where no timeout can reach it"}
+_WITHOUT_TIMEOUT: Final[Mapping[str, str]] = {"timeout": "it has no timeout policy to configure"}
+_DECORATED_WITHOUT: Final[Mapping[str, str]] = {
+    "timeout": "it was decorated without a timeout, so it runs in its caller's thread, where none can reach it; "
+               "decorate it with timeout=... or isolation='thread'"}
 
 
 def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True) -> Any:
@@ -273,27 +284,24 @@ def _flavour(fn: Callable[..., Any], declaration: Declaration, key: str) -> tupl
                           "they are awaited or iterated", "isolation")
     declaration.check_suited(flavour, key)
     if flavour is Flavour.GENERATOR:
-        reason = "a generator runs in its consumer's thread, where no timeout can reach it; use timeout=None"
         if declaration.asks_for_timeout():
-            raise ConfigError(f"{key}: {reason}, or an async generator", "timeout")
-        return flavour, {"timeout": reason}
+            raise ConfigError(f"{key}: {_IN_CONSUMERS_THREAD['timeout']}, or an async generator", "timeout")
+        return flavour, _IN_CONSUMERS_THREAD
     if flavour.is_async:
-        reason = "it has no timeout policy to configure"
-        return flavour, {} if declaration.whole or timeout is not None else {"timeout": reason}
+        return flavour, _ALL_CAN if declaration.whole or timeout is not None else _WITHOUT_TIMEOUT
     if flavour is Flavour.THREAD:
-        return flavour, {}
+        return flavour, _ALL_CAN
     if declaration.isolation == "semaphore":
-        reason = "in semaphore isolation a plain function runs in its caller's thread, where no timeout can reach it"
         if declaration.asks_for_timeout():
-            raise ConfigError(f"{key}: {reason}; use isolation='thread' or timeout=None", "timeout")
-        return flavour, {"timeout": reason}
+            raise ConfigError(f"{key}: {_IN_CALLERS_THREAD['timeout']}; use isolation='thread' or timeout=None",
+                              "timeout")
+        return flavour, _IN_CALLERS_THREAD
     if declaration.may_move(own):
-        return flavour, {}
+        return flavour, _ALL_CAN
     if declaration.pool is not None:
         raise ConfigError(f"{key}: a pool means nothing without thread isolation; add a timeout or isolation='thread'",
                           "pool")
-    return flavour, {"timeout": "it was decorated without a timeout, so it runs in its caller's thread, where none can "
-                                "reach it; decorate it with timeout=... or isolation='thread'"}
+    return flavour, _DECORATED_WITHOUT
 
 
 def _is_redefinition(command: Command, fn: Callable[..., Any], declaration: Declaration, below: Guard | None) -> bool:

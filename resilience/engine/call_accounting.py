@@ -78,6 +78,9 @@ for _each in (ThreadIsolation.wait, Job.outcome, Job.run, JobRace.result, RateLi
 _NO_TIME_LEFT, _RATE_LIMITED = int(Event.NO_TIME_LEFT), int(Event.RATE_LIMITED)
 _RAN = frozenset(EVENT_OF.values())
 _ILL = frozenset((FAILURE, TIMEOUT))
+#: What every function ignores, and what may be no failure; one tuple for all functions that ignore no more.
+_IGNORED: tuple[type[Exception], ...] = (BadRequestError,)
+_SPECIAL = (BaseExceptionGroup, CallTimeoutError, NoTimeLeftError, concurrent.futures.CancelledError, *_IGNORED)
 #: Of several that a group's parts amount to, what the group does: the first of these.
 _GRAVEST = (FAILURE, TIMEOUT, BUSY, CUT_SHORT, CANCELLED, IGNORED)
 
@@ -87,11 +90,14 @@ class CallAccounting:
 
     Attributes:
         judging: Its command's failure rules; None: there are none.
+        fallback_function: What answers for its failed calls; unset if nothing does.
     """
 
     __slots__ = ("_clock", "_emitter", "_failures", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots",
-                 "_special", "_wants_error", "judging")
+                 "_special", "_wants_error", "fallback_function", "judging")
     judging: Judging | None
+    fallback_function: Callable[..., Any]
+    _slots: Slots | None
 
     def __init__(self, *, key: str, group: str, clock: Callable[[], float], recorder: Recorder, emitter: Emitter,
                  failures: Failures, fallback: Fallback | None, ignore: tuple[type[Exception], ...]) -> None:
@@ -99,10 +105,12 @@ class CallAccounting:
         self._recorder, self._emitter, self._failures = recorder, emitter, failures
         self._fallback, self.judging = fallback, None
         self._wants_error = fallback is not None and fallback.wants_error()
-        self._slots = Slots(Bulkhead(fallback.max_concurrent), key=key) if fallback is not None else None
-        self._ignore: tuple[type[Exception], ...] = (BadRequestError, *ignore)
-        self._special = (BaseExceptionGroup, CallTimeoutError, NoTimeLeftError, concurrent.futures.CancelledError,
-                         *self._ignore)
+        self._slots = None
+        if fallback is not None:
+            self._slots = Slots(Bulkhead(fallback.max_concurrent), key=key)
+            self.fallback_function = fallback.function
+        self._ignore: tuple[type[Exception], ...] = (*_IGNORED, *ignore) if ignore else _IGNORED
+        self._special: tuple[type[BaseException], ...] = (*_SPECIAL, *ignore) if ignore else _SPECIAL
 
     def classify(self, error: BaseException) -> int:
         """The Outcome of a call that ran and raised *error*; of a group, the gravest of its parts.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Final
 
@@ -21,22 +22,22 @@ from .compiled_text import CompiledText, in_flavour
 from .wrapper_spec import Flavour
 
 _TEXT: Final = """\
-{async_}def fall_back(error, args, kwargs):
+{async_}def fall_back(accounting, error, args, kwargs):
     taken, items = [], 0
     try:
-        begin_fallback(error, taken)
+        accounting.begin_fallback(error, taken)
         {answer}
     except BaseException as failure:
         if taken:
             taken[0] += TOKEN
-        fallback_ended(failure, taken, items)
+        accounting.fallback_ended(failure, taken, items)
         raise
     taken[0] += TOKEN
-    fallback_ended(None, taken, items)
+    accounting.fallback_ended(None, taken, items)
     {return_result}
 """
 
-_SYNC: Final = "result = function(*args, **arguments(error, kwargs))"
+_SYNC: Final = "result = accounting.fallback_function(*args, **accounting.arguments(error, kwargs))"
 
 _ANSWERS: Final = {
     Flavour.SYNC: _SYNC,
@@ -84,11 +85,7 @@ def fallback_runner(fallback: Fallback, accounting: CallAccounting, flavour: Fla
         raise ConfigError(f"the fallback {function!r} is asynchronous but the function is not: nobody would await it",
                           "fallback")
     _check_arguments(fallback, fn)
-    fall_back: Callable[..., Any] = _text(flavour).bind({
-        "function": function, "arguments": accounting.arguments, "begin_fallback": accounting.begin_fallback,
-        "fallback_ended": accounting.fallback_ended, "TOKEN": TOKEN, "isawaitable": inspect.isawaitable,
-        "Counted": _Counted, "asynchronous": _asynchronous})
-    return fall_back
+    return types.MethodType(_runner(flavour), accounting)  # a quarter of what a closure takes
 
 
 def _check_arguments(fallback: Fallback, fn: Callable[..., Any]) -> None:
@@ -146,3 +143,10 @@ async def _asynchronous(answer: Iterable[Any]) -> AsyncIterator[Any]:
 @functools.cache
 def _text(flavour: Flavour) -> CompiledText:
     return CompiledText(in_flavour(_TEXT, flavour, answer=_ANSWERS[flavour]), f"fallback of {flavour.value}")
+
+
+@functools.cache
+def _runner(flavour: Flavour) -> Callable[..., Any]:
+    runner: Callable[..., Any] = _text(flavour).bind({
+        "TOKEN": TOKEN, "isawaitable": inspect.isawaitable, "Counted": _Counted, "asynchronous": _asynchronous})
+    return runner

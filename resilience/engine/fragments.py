@@ -125,11 +125,20 @@ def call(flavour: Flavour, *, deadline: bool, judges: str) -> str:
     return f"result = {FN}{judge}"
 
 
-# Of one whose caller's deadline has passed; its globals are drivers.deadline_context's.
-IN_TIME: Final = f"""\
+_IN_TIME: Final = f"""\
 if IN_USE and spent():
     event = {int(Event.NO_TIME_LEFT)}
-    raise belated(started)"""
+    raise accounting."""
+
+
+def in_time(*, answers: bool) -> str:
+    """Refuse a call whose caller's deadline has passed; its globals are drivers.deadline_context's.
+
+    Args:
+        answers: Whether somebody above the gates answers for it, or asks again, and counts it.
+    """
+    return _IN_TIME + ("belated(started)" if answers else "refused_belated(started)")
+
 
 # Without a local name that would keep the error, and this frame with it, alive.
 RAISE_LATE: Final = """\
@@ -184,7 +193,7 @@ return""",
 
 # A result that was judged failed, and for which nothing answers, is the caller's all the same.
 PASS_ON: Final = {
-    flavour: f"if passes_on(error):\n    {answer}\n" for flavour, answer in {
+    flavour: f"if judging.passes_on(error):\n    {answer}\n" for flavour, answer in {
         Flavour.SYNC: "return error.result", Flavour.THREAD: "return error.result",
         Flavour.ASYNC: "return error.result", Flavour.GENERATOR: "return result",
         Flavour.ASYNC_GENERATOR: "return"}.items()}

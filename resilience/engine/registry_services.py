@@ -15,22 +15,30 @@ from .emitter import Emitter
 
 
 class FunctionRef(weakref.ref[Callable[..., Any]]):
-    """A weak reference to a guarded function.
+    """A weak reference to a guarded function. When that is dropped, the command's key is noted among the *departed*.
+
+    It may be dropped anywhere, under any lock: so it is but noted.
 
     Attributes:
         key: Of its command.
+        departed: Keys of commands of which a function was dropped.
     """
 
-    __slots__ = ("key",)
+    __slots__ = ("departed", "key")
+    departed: deque[str]
     key: str
 
-    def __new__(cls, function: Callable[..., Any], gone: Callable[[Any], None], key: str) -> Self:
-        self = super().__new__(cls, function, gone)
-        self.key = key
+    def __new__(cls, function: Callable[..., Any], departed: deque[str], key: str) -> Self:
+        self = super().__new__(cls, function, _depart)
+        self.departed, self.key = departed, key
         return self
 
-    def __init__(self, function: Callable[..., Any], gone: Callable[[Any], None], key: str) -> None:
-        super().__init__(function, gone)  # type: ignore[call-arg] # the stubs know of __new__ alone
+    def __init__(self, function: Callable[..., Any], departed: deque[str], key: str) -> None:
+        super().__init__(function, _depart)  # type: ignore[call-arg] # the stubs know of __new__ alone
+
+
+def _depart(reference: FunctionRef) -> None:
+    reference.departed.append(reference.key)
 
 
 @attrs.define
@@ -44,10 +52,6 @@ class RegistryServices:
     budgets: dict[str, Budget] = attrs.field(factory=dict)
     departed: deque[str] = attrs.field(factory=deque)  # keys of commands of which a function was dropped
     active_until: dict[str | None, float] = attrs.field(factory=dict)  # until when chaos reigns, by key; None: for all
-
-    def depart(self, reference: FunctionRef) -> None:
-        """A guarded function was dropped. It may have been so anywhere, under any lock: it is but noted here."""
-        self.departed.append(reference.key)
 
     def budget(self, group: str, config: RetryBudget | None) -> Budget | None:
         """The retry budget of a group: the one that was said last. The caller holds the lock."""

@@ -36,7 +36,6 @@ from .fragments import (
     AGAIN,
     DEPOSIT,
     ENTER_LAYER,
-    IN_TIME,
     LEAVE,
     LEAVE_LAYER,
     PASS_ON,
@@ -44,13 +43,14 @@ from .fragments import (
     RESCUE,
     UNWANTED,
     call,
+    in_time,
 )
 from .kit import GateText, Weigh
 from .wrapper_spec import Flavour, WrapperSpec
 
 #: Counting a success where no gate weighs it.
 COUNT: Final = Weigh(healthy="now < recorder.edge", full=f"len(pending) >= {BATCH}",
-                     otherwise="success(started, now)")
+                     otherwise="recorder.success(started, now)")
 
 
 def source(spec: WrapperSpec) -> str:
@@ -87,20 +87,20 @@ def _turn(spec: WrapperSpec) -> str:
         f"event = {int(Event.SHORT_CIRCUITED if asks and ask_inside else Event.CANCELLED)}",
         "items, thrown = 0, None" if flavour.is_generator else "",
         "failed = None" if spec.judges == "items" else "",
-        "" if ask_inside else IN_TIME,
+        "" if ask_inside else in_time(answers=False),
         *([] if ask_inside else ask),
         "try:",
-        _indent(IN_TIME) if ask_inside else "",
+        _indent(in_time(answers=True)) if ask_inside else "",
         *(map(_indent, ask) if ask_inside else []),
         _indent(_admission(spec)),
         _indent(_execution(spec)),
         "except BaseException as error:",
-        "    emitted(items)" if items else "",
+        "    accounting.emitted(items)" if items else "",
         _indent(AGAIN) if spec.retry else "",
-        _indent(_end_badly(spec, f"should_fall_back(error, event, started{items})")),
+        _indent(_end_badly(spec, f"accounting.should_fall_back(error, event, started{items})")),
         "else:",
         _indent(_count(spec)),
-        "    emitted(items)" if items else "",
+        "    accounting.emitted(items)" if items else "",
         _indent(UNWANTED) if spec.retry_results else "",
         "" if flavour is Flavour.ASYNC_GENERATOR else "        return result" if spec.retry_results
         else "    pause = None\n    return result" if spec.retry else "    return result",
@@ -167,7 +167,8 @@ def _outcome(spec: WrapperSpec) -> str:
     error = "late or error" if spec.deadline else "error"
     if spec.judges == "items":  # what came of the stream after that decides nothing
         error = f"failed or {error}"
-    return f"{IGNORED} if error is thrown else classify({error})" if spec.flavour.is_generator else f"classify({error})"
+    outcome = f"accounting.classify({error})"
+    return f"{IGNORED} if error is thrown else {outcome}" if spec.flavour.is_generator else outcome
 
 
 def _first(spec: WrapperSpec) -> str:
@@ -212,7 +213,7 @@ took = now - started
 if {weigh.healthy}:
     push(took)
     if {weigh.full}:
-        drain()
+        recorder.drain()
 else:
 {_indent(weigh.otherwise)}"""
 

@@ -100,7 +100,7 @@ def _install(site: Site, bulkhead: Bulkhead, slots: QueuedSlots) -> None:
     site.names.update(slots=slots)
     if not bulkhead.max_wait:
         return
-    slots.lets_wait = True
+    slots.let_wait()
     waiter = AdmissionWaiter(slots, key=site.runtime.key, clock=site.runtime.clock)
     site.names.update(take=waiter.take, queue=waiter.wait_async if site.flavour.is_async else waiter.wait)
     if site.runtime.isolation is not None:

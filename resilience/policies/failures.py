@@ -45,7 +45,7 @@ def _install(site: Site, rules: FailureRules, judging: Judging) -> None:
     def raises_item(verdict: Any, items: int) -> bool:
         return judging.raises or (not items and accounting.may_answer(verdict))
 
-    site.names.update(judging=judging, passes_on=judging.passes_on, raises_item=raises_item)
+    site.names.update(judging=judging, raises_item=raises_item)
     if site.flavour.is_generator:
         site.judges = "items"
     elif site.has("hedge"):

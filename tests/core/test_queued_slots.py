@@ -260,3 +260,26 @@ def test_an_interrupt_anywhere_in_a_hand_over_leaves_the_slot_free_or_with_its_n
         tickets.clear()
         assert (0, 0, 1) == (slots.in_flight, len(slots.crowd), len(slots.tokens))
     assert {0, 1} == owners
+
+
+def test_a_queue_is_made_when_somebody_may_first_wait_and_stays_the_same_for_all():
+    slots = queued(max_wait=0.0)
+    none = slots.crowd
+    slots.hand_on(0.0)
+    slots.reconfigure(Bulkhead(2), 0.0)
+    assert () == none == slots.crowd  # nobody can wait: there is no queue
+
+    slots.let_wait()
+    queue = slots.queue
+    slots.reconfigure(Bulkhead(1, max_wait=2.0), 0.0)
+    permit, ticket = slots.acquire(0.0), waiter()
+    slots.enqueue(ticket, 0.0)
+    slots.let_wait()  # a further function
+    slots.settle(permit, SUCCESS, 0.0, 1.0)
+    assert (queue, [permit]) == (slots.queue, ticket.taken)
+
+
+def test_a_bulkhead_that_lets_calls_wait_from_some_moment_on_has_the_queue_before_anybody_waits():
+    slots = queued(max_wait=0.0)
+    slots.reconfigure(Bulkhead(1, max_wait=2.0), 0.0)
+    assert (1000, slots.crowd) == (slots.queue.size, slots.queue.crowd)
