@@ -21,6 +21,7 @@ from .core.events import ChaosInjected as ChaosInjected
 from .core.events import CommandAdded as CommandAdded
 from .core.events import CommandConfigured as CommandConfigured
 from .core.events import CommandRemoved as CommandRemoved
+from .core.events import LocalStall as LocalStall
 from .core.events import ShadowRejected as ShadowRejected
 from .core.events import State, StateChanged
 from .core.events import Trigger as Trigger

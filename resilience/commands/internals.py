@@ -238,7 +238,7 @@ class CommandInternals:
         """Accounts for a new function of this command."""
         return CallAccounting(key=self.key, group=self.runtime.group, clock=self.runtime.clock,
                               recorder=self.runtime.recorder, emitter=self.services.emitter,
-                              failures=self.runtime.failures, **of_function)
+                              failures=self.runtime.failures, stalls=self.services.stalls, **of_function)
 
     def guards(self, function: Callable[..., Any], cannot: Mapping[str, str]) -> None:
         """Take note of a wrapper; *cannot* names the settings that cannot be in force for it, each with the reason."""

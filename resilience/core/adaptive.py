@@ -35,6 +35,7 @@ from .checks import by_identity, callable_or_none, flag, number, one_of, strict
 from .limit_estimator import ALGORITHMS, LimitEstimator, Reading
 from .outcome import BUSY, CUT_SHORT, SUCCESS, TIMEOUT
 from .reentrance import Guard
+from .stalls import NO_STALLS, Stalls
 
 RING: Final = 100  # calls that are read at most: a median of more is hardly better
 SAME: Final = 0.1  # a limit that changed by less than this share is the same
@@ -113,6 +114,7 @@ class AdaptiveLimiter:
         "_ring",
         "_since",
         "_slow_s",
+        "_stalls",
         "_until",
         "_window_at",
         "estimator",
@@ -121,7 +123,8 @@ class AdaptiveLimiter:
         "slots",
     )
 
-    def __init__(self, config: AdaptiveLimit, *, key: str, now: float, slots: Slots | None = None) -> None:
+    def __init__(self, config: AdaptiveLimit, *, key: str, now: float, slots: Slots | None = None,
+                 stalls: Stalls = NO_STALLS) -> None:
         """Start at ``config.initial``.
 
         Args:
@@ -129,8 +132,9 @@ class AdaptiveLimiter:
             key: Named in refusals.
             now: Seconds on the clock that every method is told.
             slots: The bulkhead to steer; None: one of its own.
+            stalls: Times that calls lost by no fault of the target.
         """
-        self._config, self._key = config, key
+        self._config, self._key, self._stalls = config, key, stalls
         self.shadow: Callable[[], object] | None = None
         self.slots = Slots(Bulkhead(config.initial), key=key) if slots is None else slots
         self._peaks = [0, 0]  # most in flight that our own and the other reader have not heard of
@@ -215,7 +219,9 @@ class AdaptiveLimiter:
         """Do the rest of settle() for a caller that has given the permit back itself (``permit += TOKEN``)."""
         if (outcome <= TIMEOUT or outcome in (CUT_SHORT, BUSY)) and now >= self._since:
             took = now - started
-            if outcome == SUCCESS:
+            if started < self._stalls.until and self._stalls.excuses(started, now):
+                pass  # its time was not the target's
+            elif outcome == SUCCESS:
                 self._note(took if took < self._slow_s else -took)
             elif outcome in (TIMEOUT, CUT_SHORT):
                 if outcome == TIMEOUT or took >= self._slow_s:

@@ -43,6 +43,7 @@ from .failures import Failures
 from .outcome import CUT_SHORT, FAILURE, REJECTED, SUCCESS, TIMEOUT
 from .reasons import FAILED, WORDS, verdict
 from .reentrance import MET, Guard
+from .stalls import NO_STALLS, Stalls
 from .terms import BAD, GOOD, SLOW_BAD, SLOW_GOOD, Closed, Disabled, ForcedClosed, ForcedOpen, HalfOpen, Open, Term
 
 _OPERATOR: Final = {
@@ -87,12 +88,13 @@ class Circuit:
     """
 
     __slots__ = ("_config", "_failures", "_group", "_guard", "_horizon", "_key", "_openings", "_outage", "_random",
-                 "_shadow", "slow_s", "term")
+                 "_shadow", "_stalls", "slow_s", "term")
     _shadow: Callable[[], object] | None  # told of each call that would have been refused
 
     def __init__(self, config: CircuitBreaker, *, key: str, group: str, now: float,
                  emit: Callable[[StateChanged], None], random: Callable[[], float],
-                 horizon: Callable[[], float] = lambda: inf, failures: Failures | None = None) -> None:
+                 horizon: Callable[[], float] = lambda: inf, failures: Failures | None = None,
+                 stalls: Stalls = NO_STALLS) -> None:
         """Start closed.
 
         Args:
@@ -104,8 +106,9 @@ class Circuit:
             random: Numbers in [0, 1), drawn when the circuit opens with jitter.
             horizon: Until when the caller may keep good results to itself, see ``lock_free_until``.
             failures: Where the caller notes what failed, before it reports so; named in refusals and events.
+            stalls: Times that calls lost by no fault of the target.
         """
-        self._key, self._group, self._random = key, group, random
+        self._key, self._group, self._random, self._stalls = key, group, random, stalls
         self._horizon, self._failures = horizon, Failures() if failures is None else failures
         self._guard = Guard(emit)
         self._config = config
@@ -149,6 +152,8 @@ class Circuit:
     def settle(self, permit: Term, outcome: int, started: float, now: float) -> None:
         """Report how the permitted call, begun at *started*, ended. Never raises."""
         slow = now - started >= self.slow_s
+        if slow and started < self._stalls.until:
+            slow = now - started - self._stalls.lost(started, now) >= self.slow_s
         if outcome == SUCCESS and now < permit.lock_free_until and not slow:
             permit.bump()
             return

@@ -137,6 +137,14 @@ class CallHedged:
 
 
 @attrs.frozen
+class LocalStall:
+    """This process, or an event loop of it, did not run for so many *seconds*; calls under way are excused."""
+
+    seconds: float
+    at: float
+
+
+@attrs.frozen
 class CommandAdded:
     """A registry has a new command."""
 

@@ -31,12 +31,15 @@ from typing import Any, Final
 from ..core.exception_groups import matches
 from ..errors import CallTimeoutError
 from .deadline_context import Deadline, current, deadline_error, give_back, in_use
+from .local_stalls import came_late
 
 #: One call under a deadline: [task (None once it has ended), fifo or _Within, deadline, cancelling at entry, fired].
 #: A list, since making one costs a tenth of making an object.
 Watch = list[Any]
 _TASK, _FIFO, _DEADLINE, _CANCELLING, _FIRED = range(5)
 _SWEEP_AT: Final = 256
+#: Turns of the loop that answers have after a stall: from a socket through a client's parser to the task that awaits.
+_GRACE: Final = 16
 #: In the place of "fired", true: the wrapper is to call leave().
 _WITHIN: Final = "not fired, but within a caller's deadline"
 
@@ -59,9 +62,16 @@ class _Fifo:
         self.last = inf
         self.full = _SWEEP_AT  # how many watches are worth a sweep
 
-    def due(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Cancel the calls whose deadline has passed; set the timer for the next."""
+    def due(self, loop: asyncio.AbstractEventLoop, timed: float, turns: int = _GRACE) -> None:
+        """Cancel the calls whose deadline has passed; set the timer for the next.
+
+        If the timer, set for *timed*, comes late because something has blocked the loop, answers that lie in the
+        sockets have some *turns* of the loop to reach their calls first.
+        """
         now, watches = loop.time(), self.watches
+        if turns and (turns < _GRACE or came_late(now - timed)):
+            loop.call_soon(self.due, loop, timed, turns - 1)
+            return
         self.last = inf  # so that an interrupt in here is made good by the next call
         while watches:
             watch = watches[0]
@@ -77,7 +87,7 @@ class _Fifo:
 
     def arm(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
         """Set the timer."""
-        loop.call_at(deadline, self.due, loop)
+        loop.call_at(deadline, self.due, loop, deadline)
         self.last = deadline
 
     def sweep(self) -> None:

@@ -31,7 +31,9 @@ from ..core.bulkhead import TOKEN, Bulkhead, Slots
 from ..errors import BulkheadFullError, CallTimeoutError
 from .admission_waiter import AdmissionWaiter
 from .deadline_context import deadline_error, in_use, shorten, shortened
+from .local_stalls import came_late
 from .pools import DEFAULT_THREADS, Stand, WorkerPool, cleaned, stands
+from .system_clock import waited_clock
 from .thread_notes import annotate
 
 __all__ = ["DEFAULT_THREADS", "Job", "ThreadIsolation", "WorkerPool"]
@@ -336,12 +338,16 @@ class ThreadIsolation:
         """
         timeout = self.timeout
         left = shortened(timeout) if in_use else None
+        begun = waited_clock()
         try:
             ended = job.wait(-1 if timeout is None else timeout) if left is None \
                 else self._wait_shorter(job, timeout, left)
         except BaseException:  # KeyboardInterrupt while waiting
             job.leave()
             raise
+        if not ended:
+            given = timeout if left is None else left
+            came_late(waited_clock() - begun - (given or 0.0))
         if not ended and job.leave():
             if left is not None:
                 raise deadline_error(self.key, left)

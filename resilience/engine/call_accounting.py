@@ -26,15 +26,18 @@ from ..core.outcome import (
     BUSY,
     CANCELLED,
     CUT_SHORT,
+    FAILED_IN_STALL,
     FAILURE,
     IGNORED,
     REJECTED,
     SUCCESS,
+    TIMED_OUT_IN_STALL,
     TIMEOUT,
     Event,
     event_name,
 )
 from ..core.rate_limit import RateLimiter
+from ..core.stalls import NO_STALLS, Stalls
 from ..drivers.admission_waiter import AdmissionWaiter
 from ..drivers.deadline_context import deadline_expired
 from ..drivers.hedged_attempts import JobRace
@@ -63,7 +66,10 @@ EVENT_OF: dict[int, int] = {
     CANCELLED: int(Event.CANCELLED),
     CUT_SHORT: int(Event.TIMEOUT),
     BUSY: int(Event.BUSY),
+    FAILED_IN_STALL: int(Event.FAILURE),
+    TIMED_OUT_IN_STALL: int(Event.TIMEOUT),
 }
+_IN_STALL: dict[int, int] = {FAILURE: FAILED_IN_STALL, TIMEOUT: TIMED_OUT_IN_STALL}
 
 _SHORT_CIRCUITED = int(Event.SHORT_CIRCUITED)
 _BAD_REQUEST, _CANCELLED = int(Event.BAD_REQUEST), int(Event.CANCELLED)
@@ -94,16 +100,17 @@ class CallAccounting:
     """
 
     __slots__ = ("_clock", "_emitter", "_failures", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots",
-                 "_special", "_wants_error", "fallback_function", "judging")
+                 "_special", "_stalls", "_wants_error", "fallback_function", "judging")
     judging: Judging | None
     fallback_function: Callable[..., Any]
     _slots: Slots | None
 
     def __init__(self, *, key: str, group: str, clock: Callable[[], float], recorder: Recorder, emitter: Emitter,
-                 failures: Failures, fallback: Fallback | None, ignore: tuple[type[Exception], ...]) -> None:
+                 failures: Failures, fallback: Fallback | None, ignore: tuple[type[Exception], ...],
+                 stalls: Stalls = NO_STALLS) -> None:
         self._key, self._group, self._clock = key, group, clock
         self._recorder, self._emitter, self._failures = recorder, emitter, failures
-        self._fallback, self.judging = fallback, None
+        self._fallback, self.judging, self._stalls = fallback, None, stalls
         self._wants_error = fallback is not None and fallback.wants_error()
         self._slots = None
         if fallback is not None:
@@ -112,8 +119,8 @@ class CallAccounting:
         self._ignore: tuple[type[Exception], ...] = (*_IGNORED, *ignore) if ignore else _IGNORED
         self._special: tuple[type[BaseException], ...] = (*_SPECIAL, *ignore) if ignore else _SPECIAL
 
-    def classify(self, error: BaseException) -> int:
-        """The Outcome of a call that ran and raised *error*; of a group, the gravest of its parts.
+    def classify(self, error: BaseException, started: float, now: float) -> int:
+        """The Outcome of a call that ran from *started* to *now* and raised *error*; of a group, its gravest part.
 
         A failure is noted, before the circuit hears of it.
         """
@@ -130,6 +137,8 @@ class CallAccounting:
             outcome = self._by_rules(error)
             if outcome not in _ILL:
                 return outcome
+        if started < self._stalls.until and outcome in _IN_STALL and self._stalls.excuses(started, now):
+            return _IN_STALL[outcome]
         self._failures.note(error, self._clock())
         return outcome
 

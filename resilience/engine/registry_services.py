@@ -11,6 +11,10 @@ from typing import Any, Self
 import attrs
 
 from ..core.budget import Budget, RetryBudget
+from ..core.events import LocalStall
+from ..core.stalls import NO_STALLS, Stalls
+from ..drivers.local_stalls import system_stalls, tell_of_stalls
+from ..drivers.system_clock import monotonic
 from .emitter import Emitter
 
 
@@ -51,7 +55,15 @@ class RegistryServices:
     lock: threading.RLock
     budgets: dict[str, Budget] = attrs.field(factory=dict)
     departed: deque[str] = attrs.field(factory=deque)  # keys of commands of which a function was dropped
+    stalls: Stalls = attrs.field(init=False)  # times that calls lost by no fault of their targets
+    _told: object = attrs.field(init=False, default=None)
     active_until: dict[str | None, float] = attrs.field(factory=dict)  # until when chaos reigns, by key; None: for all
+
+    def __attrs_post_init__(self) -> None:
+        self.stalls = system_stalls if self.clock is monotonic else NO_STALLS
+        if self.stalls is system_stalls:
+            emitter = self.emitter
+            self._told = tell_of_stalls(lambda seconds, at: emitter.emit(LocalStall(seconds, at)))
 
     def budget(self, group: str, config: RetryBudget | None) -> Budget | None:
         """The retry budget of a group: the one that was said last. The caller holds the lock."""

@@ -167,7 +167,7 @@ def _outcome(spec: WrapperSpec) -> str:
     error = "late or error" if spec.deadline else "error"
     if spec.judges == "items":  # what came of the stream after that decides nothing
         error = f"failed or {error}"
-    outcome = f"accounting.classify({error})"
+    outcome = f"accounting.classify({error}, started, now)"
     return f"{IGNORED} if error is thrown else {outcome}" if spec.flavour.is_generator else outcome
 
 

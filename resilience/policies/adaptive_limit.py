@@ -34,7 +34,8 @@ def _worst_case(limit: AdaptiveLimit, below: WorstCase) -> WorstCase:
 
 
 def _start(limit: AdaptiveLimit, runtime: CommandRuntime) -> AdaptiveLimiter:
-    limiter = AdaptiveLimiter(limit, key=runtime.key, now=runtime.clock(), slots=runtime.slots)
+    limiter = AdaptiveLimiter(limit, key=runtime.key, now=runtime.clock(), slots=runtime.slots,
+                              stalls=runtime.services.stalls)
     runtime.recorder.watch(limiter.take_peak)
     return limiter
 

@@ -74,7 +74,8 @@ def _untrack(cohort: list[None] | None) -> None:
 def _start(breaker: CircuitBreaker, runtime: CommandRuntime) -> Circuit:
     _tell(runtime, breaker)
     return Circuit(breaker, key=runtime.key, group=runtime.group, now=runtime.clock(), emit=runtime.changed,
-                   random=runtime.services.random, horizon=runtime.recorder.horizon, failures=runtime.failures)
+                   random=runtime.services.random, horizon=runtime.recorder.horizon, failures=runtime.failures,
+                   stalls=runtime.services.stalls)
 
 
 def _tell(runtime: CommandRuntime, breaker: CircuitBreaker) -> None:
