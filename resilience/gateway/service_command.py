@@ -17,8 +17,11 @@ from ..config.document import Document
 from ..config.layers import LIBRARY
 from ..config.structure import mistakes_in
 from ..core.checks import unknown_option
+from ..core.failure_rules import FailureRules
+from ..core.http_status import HttpStatus
 from ..decorate.commands import command
 from ..errors import ConfigError
+from ..policies.failures import FAILURES
 from ..policies.order import kit_named, setting_kits
 from ..registry import Registry
 from .upstream import Exchange, InvalidRequestError, Request
@@ -27,7 +30,9 @@ Exchanging = Callable[[Request], AsyncGenerator[Exchange, None]]
 
 GROUP: Final = "gateway"
 #: What a service has that says nothing, where it is not what every command has.
-USUAL: Final[Mapping[str, Any]] = {"max_concurrent": 100}
+#: 501 and 505 are about the request.
+USUAL: Final[Mapping[str, Any]] = {
+    "max_concurrent": 100, "failures": FailureRules(status=HttpStatus((500, 502, 503, 504)))}
 _EVENT_LOOP: Final = "the gateway calls its services on its event loop and has no worker threads"
 #: What commands have elsewhere and a service cannot have, with the reason.
 REFUSED: Final[Mapping[str, str]] = {
@@ -64,6 +69,12 @@ def guarded(exchange: Exchanging, said: Mapping[str, Any], **options: Any) -> Ex
     guard: Callable[[Exchanging], Exchanging] = command(
         **{**usual, **said}, group=GROUP, ignore=(InvalidRequestError,), **options)
     return guard(exchange)
+
+
+def judged(said: Mapping[str, Any]) -> frozenset[int]:
+    """The statuses of which the failure rules among the settings say anything."""
+    rules = FAILURES.meant({**USUAL, **said}["failures"])
+    return frozenset() if rules is None or rules.statuses is None else frozenset(rules.statuses.verdicts())
 
 
 def suited(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

@@ -17,7 +17,7 @@ _ABOVE: Final = ("fallback", "cache", "retry", "breaker", "throttle", "rate_limi
 
 
 def _suits(rules: FailureRules, declaration: Any, flavour: Flavour, key: str) -> None:
-    retry = declaration.named("retry")
+    retry = None if declaration is None else declaration.named("retry")
     if retry is not None and retry.on_result is not None:
         raise ConfigError(f"{key}: on_result of the retry and failures both say which results are bad, and only the "
                           "latter is heard by breaker and statistics; say it in failures=FailureRules(results=...)",
