@@ -15,12 +15,22 @@ from contextvars import ContextVar
 _layer: ContextVar[list[str]] = ContextVar("resilience_retried_by")
 _NOBODY: list[str] = []
 
-mark_retried = _layer.set
+
+class RetryLayers:
+    """What wrappers call; an object, since those who send a wrapper to another process leave its methods behind."""
+
+    __slots__ = ()
+
+    def above(self) -> list[str]:
+        """The mark of whoever repeats what is running now; empty: nobody does."""
+        return _layer.get(_NOBODY)
+
+    def mark(self, layer: list[str]) -> None:
+        """Put a mark in force."""
+        _layer.set(layer)
 
 
-def layer_above() -> list[str]:
-    """The mark of whoever repeats what is running now; empty: nobody does."""
-    return _layer.get(_NOBODY)
+layers = RetryLayers()
 
 
 def retried_by() -> str | None:
@@ -29,5 +39,5 @@ def retried_by() -> str | None:
     An adapter for a client library sets that library's own retries by it: one attempt inside another retry, as usual
     outside.
     """
-    above = layer_above()
+    above = layers.above()
     return above[0] if above else None
