@@ -12,22 +12,24 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-_layer: ContextVar[list[str]] = ContextVar("resilience_retried_by")
 _NOBODY: list[str] = []
 
 
 class RetryLayers:
-    """What wrappers call; an object, since those who send a wrapper to another process leave its methods behind."""
+    """What wrappers call. Who sends a wrapper to another process leaves this object behind, and the variable with it."""
 
-    __slots__ = ()
+    __slots__ = ("_layer",)
+
+    def __init__(self) -> None:
+        self._layer: ContextVar[list[str]] = ContextVar("resilience_retried_by")
 
     def above(self) -> list[str]:
         """The mark of whoever repeats what is running now; empty: nobody does."""
-        return _layer.get(_NOBODY)
+        return self._layer.get(_NOBODY)
 
     def mark(self, layer: list[str]) -> None:
         """Put a mark in force."""
-        _layer.set(layer)
+        self._layer.set(layer)
 
 
 layers = RetryLayers()
