@@ -107,7 +107,7 @@ def _quantile(bins: Mapping[int, int], q: float, least: int) -> float | None:
     count = sum(bins.values())
     if count < least:
         return None
-    rank = max(1, math.ceil(q * count))
+    rank = math.ceil(q * count)
     for index in sorted(bins):
         rank -= bins[index]
         if rank <= 0:

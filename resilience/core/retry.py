@@ -151,7 +151,7 @@ class Retry:
 
     def _delay(self, attempt: int, last_delay: float, u: float) -> float:
         if self.jitter == "decorrelated":
-            return min(self.max_delay, self.base + u * max(0.0, 3.0 * max(last_delay, self.base) - self.base))
+            return min(self.max_delay, self.base + u * (3.0 * max(last_delay, self.base) - self.base))
         try:
             delay = min(self.max_delay, self.base * self.factor ** (attempt - 1))
         except OverflowError:

@@ -41,6 +41,15 @@ def test_without_one_it_is_the_percentile_of_the_latencies(seed):
     assert pytest.approx(expected, rel=0.01) == machine.launch_after(1, 0.0)
 
 
+@pytest.mark.parametrize(("percentile", "durations", "rank"), [
+    (1, [0.1], 0), (99.99, [0.1], 0), (50, [0.1, 0.2], 0), (51, [0.1, 0.2], 1), (50, [0.1, 0.2, 0.3, 0.4], 1),
+    (75, [0.1, 0.2, 0.3, 0.4], 2), (76, [0.1, 0.2, 0.3, 0.4], 3), (50, [0.1, 0.1, 0.1, 0.4], 0), (1, [0.3, 0.2, 0.1], 2)])
+def test_the_percentile_is_the_least_latency_that_so_many_do_not_exceed(percentile, durations, rank):
+    machine, _ = racer(durations, percentile=percentile, min_calls=1)
+
+    assert pytest.approx(durations[rank], rel=0.01) == machine.launch_after(1, 0.0)
+
+
 def test_too_few_latencies_are_no_percentile():
     assert None is racer([0.1] * 99)[0].launch_after(1, 0.0)
     assert None is not racer([0.1] * 100)[0].launch_after(1, 0.0)
