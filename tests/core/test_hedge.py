@@ -3,9 +3,12 @@
 import math
 import random
 
+import attrs
 import pytest
 
 from resilience import ConfigError, Hedge
+from resilience.config.constraints import constraints
+from resilience.core.checks import settings_for
 from resilience.core.hedge import Racer
 from resilience.core.histogram import bin_of
 from tests.seeds import over_seeds
@@ -65,6 +68,18 @@ def test_the_percentile_is_looked_at_once_a_second():
     durations[:] = [0.5] * 100
     assert pytest.approx(0.1, rel=0.01) == machine.launch_after(1, 102.9)
     assert pytest.approx(0.5, rel=0.01) == machine.launch_after(1, 103.0)
+
+
+def test_calls_of_one_moment_share_a_look():
+    machine, looks = racer([0.1] * 100)
+    for _ in range(3):
+        machine.launch_after(1, 100.0)
+    assert [100.0] == looks
+
+
+def test_what_must_be_said_is_in_the_schema_and_in_what_a_message_suggests():
+    assert {"const": True} == constraints(attrs.fields(Hedge).idempotent.validator)
+    assert "Hedge(idempotent=True, delay=0.5)" == settings_for(Hedge, 0.5)
 
 
 def test_a_clock_that_steps_back_does_not_end_the_looks():
