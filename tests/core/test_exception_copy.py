@@ -160,6 +160,8 @@ def test_what_cannot_be_copied_is_raised_itself_and_not_kept_nor_a_group_of_it_n
 class OwnGroup(ExceptionGroup):
     """A group of a class that only itself could copy."""
 
+    __slots__ = ("status",)
+
 
 @pytest.mark.usefixtures("written_in_c")
 def test_a_group_that_only_its_class_could_copy_is_not_kept_for_its_parts_would_be_the_original_ones():
