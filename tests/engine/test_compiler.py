@@ -4,7 +4,7 @@ import linecache
 
 import pytest
 
-from resilience import CircuitBreaker, Pipeline, Retry, Timeout
+from resilience import CircuitBreaker, Fallback, NoTimeLeftError, Pipeline, Retry, Timeout, deadline
 from resilience.engine import compiler
 from resilience.engine.compiler import bound, made, names_in, plain_way
 
@@ -78,3 +78,20 @@ def test_a_timeout_is_a_matter_of_the_event_loop_for_what_is_awaited_only(regist
     code = [pipeline(fn).__code__ for fn in (awaited, plain)]
 
     assert [True, False] == ["enter" in each.co_freevars for each in code]
+
+
+@pytest.mark.parametrize(("above", "outcome"), [((), "refused"), ((Fallback(lambda: "answer"),), "answer")])
+def test_a_call_whose_deadline_has_passed_is_counted_once_whoever_answers_it(registry, clock, above, outcome):
+    @Pipeline(*above, CircuitBreaker(), key="k", registry=registry)
+    def call():
+        """A function."""
+
+    with deadline(5.0, clock=clock):
+        clock.advance(6.0)
+        try:
+            found = call()
+        except NoTimeLeftError:
+            found = "refused"
+
+    counts = call.resilience.snapshot().counts
+    assert (outcome, 1, 1) == (found, counts["no_time_left"], counts["exceptions_thrown"] + counts["fallback_success"])
