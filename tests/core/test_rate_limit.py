@@ -469,18 +469,6 @@ def test_what_keys_went_by_before_is_not_kept_for_ever():
     assert first() is None
 
 
-
-def test_who_comes_wakes_those_whose_turn_has_come():
-    limiter, woken = RateLimiter(RateLimit(1, per=1.0, max_wait=10.0), key="k", now=0.0), []
-    limiter.reserve(0.0)
-    turns = [limiter.reserve(0.0) for _ in range(3)]
-    for n, turn in enumerate(turns):
-        turn.wake = lambda n=n: woken.append(n)
-    assert 4.0 == limiter.reserve(2.0).at
-
-    assert ([0, 1], 2) == (woken, limiter.pace.waiting)
-
-
 def test_fewer_keys_are_forgotten_as_far_as_they_are_idle():
     limiter = RateLimiter(RateLimit(1, per=1.0, by=lambda x: x, max_keys=8), key="k", now=0.0)
     for n in range(8):
