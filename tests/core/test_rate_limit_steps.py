@@ -259,3 +259,16 @@ def test_who_comes_wakes_those_whose_turn_has_come():
     assert 4.0 == limiter.reserve(2.0).at
 
     assert ([0, 1], 2) == (woken, limiter.pace.waiting)
+
+
+def test_a_key_that_no_change_looked_after_is_brought_up_to_date_before_it_is_kept_or_forgotten():
+    for forget in (lambda keyed: keyed.reserve(6.0, ("new",)),
+                   lambda keyed: keyed.configure(RateLimit(1, per=1.0, by=str, max_keys=9), 6.0)):
+        keyed = RateLimiter(RateLimit(1, per=10.0, by=str, max_keys=10), key="k", now=0.0)
+        for n in range(10):
+            keyed.reserve(0.0, (n,))
+        keyed.configure(RateLimit(1, per=1.0, by=str, max_keys=10), 5.0)
+        assert (10, 10.0, 5.5) == (keyed.keys, keyed._paces["8"].tat, keyed._paces["0"].tat)
+        forget(keyed)
+        assert "8" not in keyed._paces
+        assert {*"012345679"} <= set(keyed._paces)
