@@ -100,6 +100,7 @@ def test_a_window_that_has_enough_calls_is_read_when_it_is_over():
     machine.settle(permits[3], TIMEOUT, 0.0, 1.0)
 
     assert [(Reading(median_s=0.75, lost=0.25, most=4, span_s=1.0), 1.0)] == machine.estimator.readings
+    assert 4 == machine.take_peak()  # who else reads the peak has not heard of it yet
     assert (20, [], 1.5, 1.5, 2.5) == (machine.limit, list(machine._ring), machine._since, machine._window_at, machine._until)
     for _ in range(3):  # nothing of the calls that the old limit let in
         machine.report(SUCCESS, 1.0, 1.49)
@@ -191,7 +192,8 @@ def test_a_less_important_call_gets_in_as_long_as_more_than_its_share_is_left():
         assert machine.acquire(0.0, 1) is machine.slots.tokens
     with pytest.raises(BulkheadFullError) as caught:
         machine.acquire(0.0, 1)
-    assert (10, 5, 0, "k") == (caught.value.limit, caught.value.in_flight, caught.value.waiting, caught.value.key)
+    assert (10, 5, 0, 0, "k") == (caught.value.limit, caught.value.in_flight, caught.value.waiting, caught.value.abandoned,
+                                  caught.value.key)
     for priority in (0, -1, None):
         machine.take([], priority)
     assert (8, 2) == (machine.in_flight, machine.slots.least_free)
@@ -222,6 +224,9 @@ def test_a_call_too_many_in_shadow_mode_is_told_and_counted():
     machine.shadow = lambda: told.append(machine.in_flight)
     permits = [machine.acquire(0.0, priority) for priority in (0, 0, 5)]
     assert ([2, 3], 3, 2) == (told, machine.in_flight, machine.slots.owed)
+    machine.queue.passed = 19
+    permits.append(machine.acquire(0.0, 0))
+    assert 20 == machine.queue.passed  # the important do not spend the turn of the less important
     for permit in permits:
         machine.settle(permit, CANCELLED, 0.0, 0.0)
     machine.shadow = None
@@ -303,6 +308,17 @@ def test_a_waiter_of_a_lower_level_gets_only_what_is_not_kept_for_others_unless_
     assert ([], [machine.slots.tokens], 0) == (high.taken, low.taken, machine.queue.passed)
     machine.settle(permits.pop(), CANCELLED, 0.0, 0.0)
     assert ([machine.slots.tokens], 1) == (high.taken, machine.queue.passed)
+
+
+@pytest.mark.parametrize("passed", [0, 19])
+def test_without_a_token_nobody_in_the_queue_is_looked_at(passed):
+    machine, _ = full()
+    for priority in (0, 1):
+        machine.enqueue(waiter(priority), 0.0)
+    machine.queue.passed = passed
+    machine.hand_on(100.0)
+
+    assert 2 == machine.waiting
 
 
 def test_a_token_that_is_owed_is_not_handed_on():
