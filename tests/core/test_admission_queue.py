@@ -1,5 +1,7 @@
 """The queue itself at literal times: who is let in, who gives way, and who is granted what."""
 
+from collections import OrderedDict
+
 import pytest
 
 from resilience.core.admission_queue import FAIR_AFTER, LEVELS, STANDING, AdmissionQueue, Ticket, level_of
@@ -58,6 +60,17 @@ def test_in_turn_each_waits_as_long_as_the_first_however_long_the_queue_has_stoo
     assert ([2.0, 3.5, 5.0], False) == ([ticket.until for ticket in tickets], queue.stands(3.0))
 
 
+def test_in_turn_who_comes_while_the_longest_wait_is_changed_waits_as_long_as_the_others():
+    class Changed(AdmissionQueue):
+        """Its longest wait is changed just as somebody is about to stand in line."""
+
+        def _line(self, level):
+            self.wait_s = 5.0
+            return super()._line(level)
+
+    assert 6.0 == joined(Changed(9, 2.0, in_turn=True), 0, now=1.0)[0].until
+
+
 @pytest.mark.parametrize(("there", "newcomer", "stands", "victim"), [
     ((0, 0), 0, False, "newcomer"), ((0, 0), 5, False, "newcomer"), ((5, 5), 0, False, 0), ((5, 9), 0, False, 1),
     ((9, 5), 0, False, 0), ((9, 9), 9, False, "newcomer"), ((9, 9), 9, True, 0), ((5, 5), 9, True, "newcomer"),
@@ -105,6 +118,7 @@ def test_the_most_important_goes_first_and_of_one_level_the_oldest_until_the_que
     assert 5 == queue.first_level()
     assert queue.grant(slots, 5, 2.0)
     assert ([first, third, second, low], None, 0, 4) == (woken, queue.first_level(), slots.least_free, queue.passed)
+    assert [0, 0] == [len(line) for line in queue._lines.values()]
     assert (0, [], True) == (len(slots.tokens), queue.crowd, queue.grant(slots, 5, 2.0))
 
 
@@ -204,6 +218,24 @@ def test_what_was_decided_but_not_yet_taken_out_is_taken_out_by_whoever_looks():
     for ticket in (first, second):
         del ticket._open[-1]  # as by a thread that has not come to the next line
     assert (None, 0) == (queue.first_level(), len(queue._lines[0]))
+
+
+@pytest.mark.parametrize("error", [RuntimeError, StopIteration])
+def test_whom_another_thread_takes_out_just_as_the_line_is_looked_at_is_passed_over(error):
+    class Changing(OrderedDict):
+        """Changes once while it is iterated over."""
+
+        changes = [error]
+
+        def __iter__(self):
+            if self.changes:
+                raise self.changes.pop()
+            return super().__iter__()
+
+    queue = AdmissionQueue(9, 2.0)
+    queue._lines[0] = Changing()
+    joined(queue, 0)
+    assert 0 == queue.first_level()
 
 
 def test_a_waiter_whose_loop_is_closed_gives_its_token_back_and_one_without_a_token_nothing():
