@@ -81,7 +81,7 @@ def test_many_at_once_grow_the_range_only_if_they_lie_outside_of_it():
     histogram = new()
     histogram.add_many(array("f", [1.0, 2.0]), 0.0)
     before = histogram._head
-    histogram.add_many(array("f", [1.0, 1.5, 2.0]), 0.0)
+    histogram.add_many(array("f", [1.0, 1.5, 2.0, value_of(1088), value_of(1135)]), 0.0)
     assert (1088, 48, True) == (histogram._low, len(histogram._head), histogram._head is before)
     histogram.add_many(array("f", [0.5]), 0.0)
     assert (1048, 88) == (histogram._low, len(histogram._head))
@@ -178,13 +178,26 @@ def test_a_late_reader_finds_the_slices_by_which_time_went_on():
     assert (1001.0, 2, 3) == (histogram._edge, len(histogram._closed), len(histogram._seconds))
 
 
-def test_a_slice_too_short_for_the_clock_ends_a_slice_from_now():
-    histogram = RollingHistogram(window=1e-9, slices=1, now=1e9)
-    histogram.add(1.0, 1e9)
-    histogram.add(1.0, 1e9)
+def test_a_slice_always_ends_later_than_now_however_its_end_was_rounded():
+    histogram = RollingHistogram(window=0.1, slices=1, now=0.6000000000000001)
+    assert 20.2 == histogram._edge + (int((20.2 - histogram._edge) // 0.1) + 1) * 0.1
+    histogram.roll(20.2)
+    assert 20.3 == pytest.approx(histogram._edge)
 
-    assert histogram._edge >= 1e9
-    assert 2 == sum(histogram.lifetime().buckets)
+
+def test_one_that_has_just_been_made_reads_zero_and_a_slice_ends_as_its_time_comes():
+    histogram = new(1)
+    assert (EMPTY, {}) == (histogram.latency(0.5), histogram.bins(0.5))
+    histogram.add(1.0, 0.5)
+    assert (1, EMPTY) == (histogram.latency(0.9).count, histogram.latency(1.0))
+
+
+def test_many_at_once_are_summed_in_the_slice_they_come_in():
+    histogram = new()
+    histogram.add(1.0, 0.5)
+    histogram.add_many(array("f", [2.0, 2.0]), 1.5)
+    histogram.roll(3.0)
+    assert (1.0, [4.0, 0.0, 0.0]) == (histogram.expired().seconds, histogram._seconds)
 
 
 def test_what_was_reckoned_of_the_closed_slices_is_kept_until_they_or_their_range_change():
