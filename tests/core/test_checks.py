@@ -3,6 +3,7 @@
 import functools
 import math
 import pickle
+import sys
 from datetime import timedelta
 
 import attrs
@@ -240,6 +241,8 @@ def test_an_unknown_setting_is_refused_by_name_and_known_ones_are_taken():
     (number(least=0.5, most=1), 60, ""), (number(least=0, most=1), "50", ""), (number(least=0), 50, ""),
     (number(least=1, whole=True), "3", ""), (rising_shares, (10, 100), ""), (rising_shares, (1, 50), "did you mean (0.01, 0.5)?"),
     (rising_shares, (0.5, 0.1), ""), (rising_shares, (), ""), (rising_shares, 3, ""), (rising_shares, ("a",), ""),
+    (rising_shares, (0.5, 1), ""), (rising_shares, (1, 2), "did you mean (0.01, 0.02)?"), (rising_shares, (0.5, 0.6), ""),
+    (number(least=0, most=1.5), 50, ""), (number(least=0, most=0.9), 90.5, ""),
     (ordinary_exceptions, [OSError], "write a tuple, not a list"), (ordinary_exceptions, {OSError}, "write a tuple, not a set"),
     (ordinary_exceptions, (OSError("x"),), "write the class, OSError"), (ordinary_exceptions, OSError("x"), "write the class, OSError"),
     (ordinary_exceptions, (OSError, KeyboardInterrupt), "KeyboardInterrupt always passes through every policy: leave it out"),
@@ -250,12 +253,36 @@ def test_what_was_meant_is_hinted_at(check, value, hint):
 
 @pytest.mark.parametrize(("check", "good", "bad"), [
     (number(above=1, most=3), [1.5, 3, 2.0], [1, 1.0, 3.5]), (number(least=1), [1, 1e308], [0.999, 10**400, -10**400, math.inf]),
-    (number(least=-5, whole=True), [-5, 0, 10**300], [-6, 1.0, True, 10**309]), (number(), [-1.7e308, 0], [math.nan, False]),
-    (text(), ["x"], ["", b"x", None]), (rising_shares, [(0.1,), (0.1, 0.2), (0.999,)], [(), (0.2, 0.1), (0.1, 0.1), (0,), (1,), (0.5, 1),
+    (number(least=-5, whole=True), [-5, 0, 10**300], [-6, 1.0, True, 10**309]), (number(), [-1.7e308, 0, sys.float_info.max], [math.nan, False]),
+    (text(), ["x"], ["", b"x", None]), (rising_shares, [(0.1,), (0.1, 0.2), (0.999,)], [(), (0.2, 0.1), (0.1, 0.1), (0,), (1,), (0.5, 1), (-0.5, 0.5), (0, 0.5),
                                                                                  [0.1], (True,), ("a",)]),
     (ordinary_exceptions, [(), (OSError,)], [[OSError], (3,), OSError, (BaseException,)])])
 def test_what_a_check_accepts(check, good, bad):
     assert ([True] * len(good), [False] * len(bad)) == ([check.accepts(value) for value in good], [check.accepts(value) for value in bad])
+
+
+def test_a_check_without_keywords_of_its_own_has_none():
+    assert [{}] * 3 == [check.json_schema for check in (flag, callable_or_none, ordinary_exceptions)]
+
+
+def test_a_class_that_is_made_strict_stays_itself_and_knows_its_settings_by_the_names_that_callers_use():
+    @attrs.frozen
+    class Private:
+        _size: int = 3
+        wait: float = attrs.field(default=0.0, kw_only=True)
+        made: int = attrs.field(default=7, init=False)
+
+    made = strict(Private)
+    assert (made, 5, 4) == (Private, Private(size=5)._size, Private(4, wait=1.0)._size)
+    with pytest.raises(TypeError, match="Private takes one setting without a name, as in Private"):
+        Private(4, 5)
+    with pytest.raises(ConfigError, match="Private has no setting '_size'; did you mean size?"):
+        Private(_size=5)
+
+    by_name = strict(attrs.make_class("ByName", {"one": attrs.field(default=1), "two": attrs.field(default=2)}, kw_only=True))
+    assert (1, 3) == (by_name().one, by_name(two=3).two)
+    with pytest.raises(TypeError, match="ByName takes its settings by name"):
+        by_name(1)
 
 
 def test_a_value_is_shown_as_the_caller_of_a_check_wants_it():

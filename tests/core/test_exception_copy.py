@@ -168,10 +168,23 @@ def test_a_group_that_only_its_class_could_copy_is_not_kept_for_its_parts_would_
     assert copy_without_traceback(OwnGroup("g", [OSError("down")])) is None
 
 
+class OwnInit(OSError):
+    """Says what to say itself, and lets nobody copy it."""
+
+    def __init__(self, path):
+        super().__init__(2, "none", path)
+
+    def __copy__(self):
+        raise ValueError
+
+    __reduce__ = __copy__
+
+
 def test_an_os_error_says_of_itself_what_it_was_told():
-    for error in (FileNotFoundError(2, "none", "/a", None, "/b"), BlockingIOError(11, "busy", 7), OSError("text"), OSError()):
+    for error in (OwnInit("/a"), ConnectionRefusedError(111, "refused"), OSError(2, "none", b"/a"),
+                  FileNotFoundError(2, "none", "/a", None, "/b"), BlockingIOError(11, "busy", 7), OSError("text"), OSError()):
         twin = copy_for_raise(error, None)
-        assert (type(error), str(error), error.args) == (type(twin), str(twin), twin.args)
+        assert (type(error), str(error), error.args, False) == (type(twin), str(twin), twin.args, twin is error)
         assert [getattr(error, name, "none") for name in ("errno", "strerror", "filename", "filename2", "characters_written")] == [
             getattr(twin, name, "none") for name in ("errno", "strerror", "filename", "filename2", "characters_written")]
 
