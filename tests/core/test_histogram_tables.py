@@ -195,7 +195,7 @@ def test_one_that_has_just_been_made_reads_zero_and_a_slice_ends_as_its_time_com
 def test_many_at_once_are_summed_in_the_slice_they_come_in():
     histogram = new()
     histogram.add(1.0, 0.5)
-    histogram.add_many(array("f", [2.0, 2.0]), 1.5)
+    histogram.add_many(array("f", [2.0, 2.0]), 1.0)
     histogram.roll(3.0)
     assert (1.0, [4.0, 0.0, 0.0]) == (histogram.expired().seconds, histogram._seconds)
 

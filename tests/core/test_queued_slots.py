@@ -132,6 +132,18 @@ def test_a_renewed_bulkhead_has_all_its_slots_and_nobody_waits():
     assert 1 == len(slots.crowd)
 
 
+def test_a_forked_child_goes_by_what_was_said_last():
+    slots = queued(max_wait=0.0)
+    assert (0, 0.0) == (slots.queue.size, slots.queue.wait_s)
+    slots.reconfigure(Bulkhead(3, max_wait=9.0, max_queue=7), 0.0)
+    slots.renew()
+    assert (7, 9.0, 3) == (slots.queue.size, slots.queue.wait_s, len(slots.tokens))
+    slots.reconfigure(Bulkhead(3), 0.0)
+    assert (0, 0.0) == (slots.queue.size, slots.queue.wait_s)
+    slots.renew()
+    assert (0, 0.0) == (slots.queue.size, slots.queue.wait_s)
+
+
 def test_a_waiter_whose_loop_is_closed_leaves_the_slot_to_the_next():
     def closed():
         raise RuntimeError("Event loop is closed")
