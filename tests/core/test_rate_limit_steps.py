@@ -4,6 +4,7 @@ import attrs
 import pytest
 
 from resilience.core.rate_limit import RateLimit, RateLimiter
+from resilience.core.rate_line import COME, LEFT, REFUSED, WAITING, CellRateState, Rate, Reservation
 from resilience.errors import RateLimitedError
 
 
@@ -272,3 +273,36 @@ def test_a_key_that_no_change_looked_after_is_brought_up_to_date_before_it_is_ke
         forget(keyed)
         assert "8" not in keyed._paces
         assert {*"012345679"} <= set(keyed._paces)
+
+
+def test_a_call_that_passes_in_the_midst_of_a_change_is_moved_with_what_was_booked():
+    limiter, passes = RateLimiter(RateLimit(1, per=1.0, burst=4), key="k", now=0.0), [1]
+    pace = limiter.pace
+
+    class Passed(Rate):
+        """In the midst of a move somebody passes, as by a compiled wrapper."""
+
+        __slots__ = ()
+
+        def moved(self, tat, later):
+            if passes:
+                pace.tat += float(passes.pop())
+            return super().moved(tat, later)
+
+    limiter.reserve(0.0)
+    limiter._rate = pace.rate = Passed(1.0, 4)
+    limiter.configure(RateLimit(2, per=1.0, burst=4), 0.0)
+
+    assert (1.0, 0.5, []) == (pace.tat, limiter.emission_interval, passes)  # two calls at half a second
+
+
+def test_what_is_new_in_a_line_is_as_it_is_said():
+    rate = Rate(0.5, 2)
+    pace = CellRateState(rate, 3.0)
+    turn = Reservation(pace, 4.0)
+
+    assert (0, 1, 2, 3) == (WAITING, COME, LEFT, REFUSED)
+    assert (rate, 3.0, 3.0, 3.0, 0, None, None) == (pace.rate, pace.tat, pace.base, pace.planned, pace.waiting, pace.first, pace.last)
+    assert (pace, 4.0, 4.0, WAITING, None, None, None) == (turn.pace, turn.asked, turn.at, turn.state, turn.before, turn.after, turn.wake)
+    rate.until = 3.0
+    assert (2.5, 3.0, 3.25, 4.0) == tuple(rate.moved(tat, Rate(0.25, 4)) for tat in (2.5, 3.0, 3.25, 5.0))
