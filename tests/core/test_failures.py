@@ -79,6 +79,8 @@ class Nameless(Exception, metaclass=Unnamed):
     (ValueError({"a": 1}), "ValueError", "{'a': 1}"),
     (ExceptionGroup("2 hosts", [ExceptionGroup("one", [OSError("refused")]), ValueError("x")]), "ExceptionGroup",
      "2 hosts: OSError('refused')"),
+    (ValueError({"k": "x" * 100}), "ValueError", "{'k': '" + "x" * 100 + "'}"),
+    (ValueError([range(10**9, 10**9 + 10**6, 7)]), "ValueError", "[range(1000000000, 1001000000, 7)]"),
     (ExceptionGroup("g", [KeyError("sku-7")]), "ExceptionGroup", "g: KeyError('sku-7')"),
     (ExceptionGroup("g", [Custom("x")]), "ExceptionGroup", f"g: {__name__}.Custom('its own words')"),
     (ValueError("x" * 200), "ValueError", "x" * 200),
