@@ -34,7 +34,6 @@ _TRACEBACK: Final[Any] = _BASE["__traceback__"]
 _DICT: Final[Any] = _BASE["__dict__"]
 _MESSAGE: Final[Any] = vars(BaseExceptionGroup)["message"]
 _PARTS: Final[Any] = vars(BaseExceptionGroup)["exceptions"]
-_STRERROR: Final[Any] = vars(OSError)["strerror"]
 _POINTER: Final = struct.calcsize("P")
 _FIELD: Final = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
@@ -120,10 +119,6 @@ def _handed_over(error: E, parts: list[Any] | None) -> E:
     twin: E
     if is_group(error):
         twin = make.__new__(kind, _MESSAGE.__get__(error), _PARTS.__get__(error) if parts is None else parts)
-    elif issubclass(native, OSError) and _STRERROR.__get__(error) is not None:  # it says of itself what it was told
-        arguments = make.__reduce__(error)[1]
-        twin = make.__new__(kind, *arguments)
-        make.__init__(twin, *arguments)
     else:
         twin = make.__new__(kind)
     for owner, field in _fields(kind):

@@ -73,6 +73,7 @@ class Racer:
     """
 
     __slots__ = ("_after", "_bins", "_config", "_look_at")
+    _after: float | None  # as of the last look
 
     def __init__(self, config: Hedge, *, bins: Callable[[float], Mapping[int, int]]) -> None:
         """Make one; *bins* are the command's recent latencies as {bin: count} at a time."""
@@ -86,7 +87,6 @@ class Racer:
 
     def renew(self) -> None:
         """Start over, as in a forked child, whose latencies are its own."""
-        self._after: float | None = None
         self._look_at = -math.inf
 
     def launch_after(self, n: int, now: float) -> float | None:
@@ -107,7 +107,7 @@ def _quantile(bins: Mapping[int, int], q: float, least: int) -> float | None:
     count = sum(bins.values())
     if count < least:
         return None
-    rank = max(1, math.ceil(q * count))
+    rank = math.ceil(q * count)
     for index in sorted(bins):
         rank -= bins[index]
         if rank <= 0:

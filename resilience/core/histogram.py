@@ -257,7 +257,7 @@ class RollingHistogram:
         width = len(self._head)
         low = wanted if not width else min(self._low, wanted)
         high = wanted if not width else max(self._low + width - 1, wanted)
-        low = max(0, low - low % _CHUNK)
+        low -= low % _CHUNK
         high = min(BINS - 1, high - high % _CHUNK + _CHUNK - 1)
         before, after = (self._low - low if width else 0), high - (self._low + width - 1 if width else low - 1)
         closed = [_moved(bins, before) for bins in self._closed] if before else self._closed

@@ -182,7 +182,7 @@ class RateLimiter:
                 return None
             if wait <= self._config.max_wait:
                 if shadow is None:
-                    turn = Reservation(pace, now, now + wait)
+                    turn = Reservation(pace, now)
                     pace.join(turn, now, self.emission_interval, self._ahead)
                     self._lines[pace] = None
                     return turn

@@ -42,8 +42,8 @@ class Reservation:
 
     __slots__ = ("after", "asked", "at", "before", "pace", "state", "wake")
 
-    def __init__(self, pace: CellRateState, asked: float, at: float) -> None:
-        self.pace, self.asked, self.at, self.state = pace, asked, at, WAITING
+    def __init__(self, pace: CellRateState, asked: float) -> None:
+        self.pace, self.asked, self.at, self.state = pace, asked, asked, WAITING  # CellRateState.join() says when
         self.before: Reservation | None = None
         self.after: Reservation | None = None
         self.wake: Callable[[], object] | None = None

@@ -198,7 +198,7 @@ class Retry:
         cap = self.cap(busy)
         base = min(self.busy_base, cap) if busy else self.base
         if self.jitter == "decorrelated":
-            return min(cap, base + u * max(0.0, 3.0 * max(last_delay, base) - base))
+            return min(cap, base + u * (3.0 * max(last_delay, base) - base))
         try:
             delay = min(cap, base * self.factor ** (attempt - 1))
         except OverflowError:

@@ -16,7 +16,7 @@ _NOBODY: list[str] = []
 
 
 class RetryLayers:
-    """What wrappers call. Who sends a wrapper to another process leaves this object behind, and the variable with it."""
+    """What wrappers call. Who sends a wrapper to another process leaves this object behind, and its variable too."""
 
     __slots__ = ("_layer",)
 

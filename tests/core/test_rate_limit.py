@@ -469,8 +469,6 @@ def test_what_keys_went_by_before_is_not_kept_for_ever():
     assert first() is None
 
 
-
-
 def test_fewer_keys_are_forgotten_as_far_as_they_are_idle():
     limiter = RateLimiter(RateLimit(1, per=1.0, by=lambda x: x, max_keys=8), key="k", now=0.0)
     for n in range(8):
