@@ -73,7 +73,9 @@ RANGES = [
     (Retry, [], {
         "attempts": "a whole number at least 2 and at most 1000", "base": "a number at least 0 and at most 3600",
         "factor": "a number at least 1 and at most 1000", "max_delay": "a number above 0 and at most 86400",
-        "time_limit": "a number above 0 and at most 86400 or None"}),
+        "time_limit": "a number above 0 and at most 86400 or None", "busy_base": "a number at least 0 and at most 3600",
+        "busy_max_delay": "a number above 0 and at most 86400 or None", "price": "a number at least 0 and at most 100",
+        "busy_price": "a number at least 0 and at most 100"}),
     (ThreadPool, ["size"], {
         "size": "a whole number at least 1 and at most 10000",
         "max_queue": "a whole number at least 0 and at most 1000000"}),

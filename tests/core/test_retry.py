@@ -5,7 +5,8 @@ import random
 import pytest
 
 from resilience.core.budget import Budget, RetryBudget
-from resilience.core.retry import Retry, asked_for
+from resilience.core.retry import Retry
+from resilience.core.retry_after import asked_for
 from resilience.errors import BadRequestError, ConfigError, RejectedError
 from tests.core.hammer import hammer
 from tests.seeds import over_seeds
@@ -71,7 +72,7 @@ def test_what_prevents_another_attempt_is_said(settings, attempt, elapsed, asked
     ({"respect_retry_after": False, "attempts": 6}, 1.0 + 2.0 + 4.0 + 8.0 + 10.0),
     ({"respect_retry_after": False, "jitter": "equal"}, 1.0 + 2.0),
     ({"respect_retry_after": False, "jitter": "decorrelated"}, 3.0 + 9.0),
-    ({"respect_retry_after": False, "jitter": "decorrelated", "base": 0.25}, 0.75 + 2.25), ({"respect_retry_after": False, "attempts": 2}, 1.0)])
+    ({"respect_retry_after": False, "jitter": "decorrelated", "base": 0.25, "busy_base": 0.25}, 0.75 + 2.25), ({"respect_retry_after": False, "attempts": 2}, 1.0)])
 def test_the_longest_pauses_are_those_of_bad_luck_or_of_a_target_that_asks_for_them(settings, seconds):
     assert seconds == Retry(**{"base": 1.0, "max_delay": 10.0, **settings}).longest_pauses()
 

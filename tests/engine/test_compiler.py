@@ -5,8 +5,9 @@ import linecache
 import pytest
 
 from resilience import CircuitBreaker, Fallback, NoTimeLeftError, Pipeline, Retry, Timeout, deadline
-from resilience.engine import compiler
-from resilience.engine.compiler import bound, made, names_in, plain_way
+from resilience.engine import compiled_text
+from resilience.engine.compiled_text import CompiledText
+from resilience.engine.compiler import plain_way
 
 TEXT = """\
 def guarded(*args):
@@ -16,18 +17,17 @@ def guarded(*args):
 
 
 def test_a_text_wants_what_it_uses_and_neither_sets_nor_python_has():
-    assert (("a", "b"), {"args", "twice"}) == names_in(TEXT)
+    assert ("a", "b") == CompiledText(TEXT, "of this test").wanted
 
 
 def test_what_stands_in_every_wrappers_globals_is_not_wanted():
-    name = next(name for name in compiler.wrapper_globals if name.isidentifier() and not name.startswith("_"))
+    name = next(name for name in compiled_text.wrapper_globals if name.isidentifier() and not name.startswith("_"))
 
-    assert ((), frozenset()) == names_in(f"def guarded():\n    return {name}\n")
+    assert () == CompiledText(f"def guarded():\n    return {name}\n", "of this test").wanted
 
 
 def test_a_function_is_bound_to_what_its_text_wants_and_shown_by_tracebacks():
-    make, wanted, variables = made(TEXT, "<resilience of this test>")
-    guarded = bound(make, wanted, variables, {"a": 1, "b": 2, "c": 3})
+    guarded = CompiledText(TEXT, "of this test").bind({"a": 1, "b": 2, "c": 3})
 
     assert (5, "<resilience of this test>") == (guarded("x", "y"), guarded.__code__.co_filename)
     assert ["def make(a, b):", "    def guarded(*args):"] == [
@@ -39,7 +39,7 @@ def test_a_function_is_bound_to_what_its_text_wants_and_shown_by_tracebacks():
     ({"a": 1, "b": 2, "twice": 3}, "the text of a wrapper has variables called twice, which a kit binds")])
 def test_a_name_that_nobody_binds_or_that_a_variable_hides_is_an_error(names, words):
     with pytest.raises(LookupError, match=words):
-        bound(*made(TEXT, "<resilience of this test>"), names)
+        CompiledText(TEXT, "of this test").bind(names)
 
 
 @pytest.mark.written_out
