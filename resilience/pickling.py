@@ -27,6 +27,7 @@ import sys
 import types
 import weakref
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from enum import Enum
 from typing import Any, Final
 
@@ -41,6 +42,7 @@ from .decorate.commands import Pipeline
 from .decorate.declaration import Declaration
 from .decorate.decoration import guard
 from .decorate.wrapper_stack import Guard
+from .drivers.retry_layers import layer
 from .engine.callables import GUARD, GuardedCallable, flavour_of
 from .engine.compiled_text import CompiledText, in_flavour
 from .engine.wrapper_spec import Flavour
@@ -352,9 +354,16 @@ def _engine_classes() -> Iterator[type[Any]]:
                     yield each
 
 
+def _reduce_variable(variable: ContextVar[Any]) -> tuple[Any, ...]:
+    if variable is not layer:
+        raise TypeError("cannot pickle '_contextvars.ContextVar' object")
+    return _reduce_part(variable)
+
+
 for _kind in (Declaration, Settings, Collapse, *(kit.policy for kit in KITS)):
     copyreg.pickle(_kind, _reduce_value)
 for _kind in (Left, Link, *_engine_classes()):
     copyreg.pickle(_kind, _reduce_part)
+copyreg.pickle(ContextVar, _reduce_variable)
 for _kind, _reduction in _REDUCTIONS.items():
     copyreg.pickle(_kind, _reduction)

@@ -158,14 +158,19 @@ if budget is not None:
         budget.deposit(begun)"""
 
 # Of a failed turn: None, or how long to pause before the next.
-AGAIN: Final = "pause = again(error, event, turn, pause, begun, started, above)"
+AGAIN: Final = "pause = again(error, event, turn, pause, begun, started{above})"
 
 # Tell what runs inside that it is repeated here; see drivers.retry_layers.
-ENTER_LAYER: Final = "above = layer_above()\nlayer = [above[0] if above else key]"
-LEAVE_LAYER: Final = "del layer[:]\nmark_retried(above)"
+ENTER_LAYER: Final = """\
+if not above:
+    layer = [key]
+    mark_retried(layer)"""
+LEAVE_LAYER: Final = """\
+if layer is not None:
+    layer.clear()"""
 
 UNWANTED: Final = """\
-pause = unwanted(result, turn, pause, begun, now, above)
+pause = unwanted(result, turn, pause, begun, now{above})
 if pause is None:"""
 
 # AsyncTimeout.leave of a watch that has not fired.

@@ -6,7 +6,7 @@ force, the group's budget, the counts and the listeners.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import attrs
@@ -18,6 +18,7 @@ from ..core.outcome import EVENT_NAMES, REFUSALS, Event, event_name
 from ..core.retry import Retry
 from ..core.retry_after import asked_for
 from ..drivers.deadline_context import in_use, remaining
+from ..drivers.retry_layers import on_the_stack
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..drivers.system_clock import wall_clock
 from ..errors import RejectedError, seconds_text
@@ -73,22 +74,23 @@ class RetryPolicy:
 class Retrying:
     """The retries of one function. Every method may be called from any thread."""
 
-    __slots__ = ("_accounting", "_clock", "_emitter", "_group", "_held", "_key", "_random", "_recorder",
-                 "_timeout")
+    __slots__ = ("_accounting", "_clock", "_emitter", "_group", "_held", "_random", "_recorder",
+                 "_timeout", "key")
 
     def __init__(self, held: RetryPolicy, *, key: str, group: str, clock: Callable[[], float],
                  random: Callable[[], float], recorder: Recorder, emitter: Emitter, accounting: CallAccounting,
                  timeout: Callable[[], float | None]) -> None:
-        self._held, self._key, self._group = held, key, group
+        self._held, self.key, self._group = held, key, group
         self._clock, self._random, self._timeout = clock, random, timeout
         self._recorder, self._emitter, self._accounting = recorder, emitter, accounting
 
     def again(self, error: BaseException, event: int, attempt: int, pause: float, begun: float,
-              started: float, above: list[str]) -> float | None:
+              started: float, above: Sequence[str] = ()) -> float | None:
         """How long to pause before the next attempt, after one that ended with *error* as *event*.
 
         Counts the attempt if another follows. None: none does; the error, which then says how many there were,
-        has yet to be counted. *above* is the mark of a retry further out (drivers.retry_layers).
+        has yet to be counted. *above* is the mark of a retry further out (drivers.retry_layers), unless that stands
+        on the stack.
         """
         policy = self._held.policy
         now = self._clock()
@@ -102,7 +104,7 @@ class Retrying:
             delay, bound = self._delay(policy, attempt, pause, now - begun, now, error, event == _BUSY, above)
         if delay is None:
             if (attempt > 1 or bound) and not is_interrupt(error):
-                add_notes(error, self._key, [bound] if bound else [],
+                add_notes(error, self.key, [bound] if bound else [],
                           f"attempt {attempt} of at most {policy.attempts}, {seconds_text(now - begun)} after "
                           "the first began")
             return None
@@ -111,7 +113,7 @@ class Retrying:
         return _Pause.after(delay, earlier if refused else error)
 
     def unwanted(self, result: Any, attempt: int, pause: float, begun: float, now: float,
-                 above: list[str]) -> float | None:
+                 above: Sequence[str] = ()) -> float | None:
         """How long to pause before the next attempt after a *result*; None: it is the answer."""
         policy = self._held.policy
         earlier = pause.release() if isinstance(pause, _Pause) else None
@@ -147,11 +149,13 @@ class Retrying:
         self._recorder.count(_CANCELLED, self._clock())
 
     def _delay(self, policy: Retry, attempt: int, pause: float, elapsed: float, now: float, error: BaseException | None,
-               busy: bool, above: list[str]) -> tuple[float | None, str]:
+               busy: bool, above: Sequence[str]) -> tuple[float | None, str]:
         """How long to pause; None: there is to be no further attempt, and the bound that is in its way."""
-        if above and policy.nested == "once" and policy.attempts > 1:
-            self._recorder.count(_LEFT_TO_CALLER, now)
-            return None, f"left to the retry of {above[0]}, which repeats this call"
+        if policy.nested == "once":
+            outer = above[0] if above else on_the_stack(1)
+            if outer is not None:
+                self._recorder.count(_LEFT_TO_CALLER, now)
+                return None, f"left to the retry of {outer}, which repeats this call"
         asked = None if error is None else asked_for(error, wall_clock)
         delay, bound = policy.next(attempt, pause, elapsed, self._random(), asked, busy=busy, timeout=self._timeout())
         if delay is None:
@@ -165,4 +169,4 @@ class Retrying:
 
     def _tell(self, error: BaseException | None, event: int, attempt: int, delay: float, now: float) -> None:
         if self._emitter.wanted(CallRetried):
-            self._emitter.emit(CallRetried(self._key, self._group, event_name(event), error, attempt, delay, now))
+            self._emitter.emit(CallRetried(self.key, self._group, event_name(event), error, attempt, delay, now))

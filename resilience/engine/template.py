@@ -57,22 +57,27 @@ def source(spec: WrapperSpec) -> str:
     """The text of the wrapper, a function ``guarded``."""
     turn = _turn(spec)
     if spec.retry:
-        turn = "\n".join([
-            "turn, pause = 1, 0.0",
-            "begun = started = clock()",
-            DEPOSIT,
-            ENTER_LAYER,
-            "try:",
-            "    mark_retried(layer)",
-            "    while True:",
-            _indent(_indent(turn)),
-            f"        {_await(spec)}backoff_sleep(pause)",
-            "        turn += 1",
-            "        started = clock()",
-            "finally:",
-            _indent(LEAVE_LAYER),
-        ])
+        loop = _lines(
+            "while True:",
+            _indent(turn),
+            f"    {_await(spec)}backoff_sleep(pause)",
+            "    turn += 1",
+            "    started = clock()",
+        )
+        if _marks(spec):
+            loop = _lines("above, layer = layer_above(), None", "try:", _indent(ENTER_LAYER), _indent(loop), "finally:",
+                          _indent(LEAVE_LAYER))
+        turn = _lines("turn, pause = 1, 0.0", "begun = started = clock()", DEPOSIT, loop)
     return f"{'async ' if spec.flavour.is_async else ''}def guarded(*args, **kwargs):\n{_indent(turn)}\n"
+
+
+def _marks(spec: WrapperSpec) -> bool:
+    """Whether a retry marks what runs inside of it; else it is found on the stack (drivers.retry_layers)."""
+    return spec.flavour in (Flavour.ASYNC, Flavour.THREAD)
+
+
+def _above(spec: WrapperSpec) -> str:
+    return ", above" if _marks(spec) else ""
 
 
 def _turn(spec: WrapperSpec) -> str:
@@ -96,12 +101,12 @@ def _turn(spec: WrapperSpec) -> str:
         _indent(_execution(spec)),
         "except BaseException as error:",
         "    accounting.emitted(items)" if items else "",
-        _indent(AGAIN) if spec.retry else "",
+        _indent(AGAIN.format(above=_above(spec))) if spec.retry else "",
         _indent(_end_badly(spec, f"accounting.should_fall_back(error, event, started{items})")),
         "else:",
         _indent(_count(spec)),
         "    accounting.emitted(items)" if items else "",
-        _indent(UNWANTED) if spec.retry_results else "",
+        _indent(UNWANTED.format(above=_above(spec))) if spec.retry_results else "",
         "" if flavour is Flavour.ASYNC_GENERATOR else "        return result" if spec.retry_results
         else "    pause = None\n    return result" if spec.retry else "    return result",
     )

@@ -7,7 +7,7 @@ from math import inf
 from typing import Any, Final
 
 from ..core.retry import Retry
-from ..drivers.retry_layers import layers
+from ..drivers.retry_layers import layer
 from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.retrying import Retrying, RetryPolicy
@@ -51,7 +51,7 @@ def _install(site: Site, retry: Retry, held: RetryPolicy) -> None:
                         recorder=runtime.recorder, emitter=services.emitter, accounting=site.accounting,
                         timeout=functools.partial(_timeout, site))
     site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, key=runtime.key,
-                      layer_above=layers.above, mark_retried=layers.mark, backoff_sleep=(
+                      layer_above=layer.get, mark_retried=layer.set, backoff_sleep=(
                           retrying.backoff_sleep_async if site.flavour.is_async else retrying.backoff_sleep))
 
 
