@@ -2,7 +2,8 @@
 
 An exception is failed unless a rule or the command's ``ignore`` says otherwise; a result is good
 unless a rule says otherwise. The rules are asked in this order, and the first that has an opinion decides:
-``judge``, ``caller_faults``, ``refused``, ``busy``, ``exceptions``, ``status``; of results ``judge``, ``results``, ``status``.
+``judge``, ``caller_faults``, ``refused``, ``busy``, ``exceptions``, ``status``; of results ``judge``, ``results``,
+``status``.
 
 A rule speaks of exceptions by class or by predicate, a function that is given the exception. In
 files, and wherever the class is not to be imported yet, "module:Name" stands for either. It is looked up

@@ -10,8 +10,8 @@ A call of a command has one verdict, and all of its policies act on it:
 | refused | says nothing | - | says nothing | semaphore_rejected |
 | the caller's fault | says nothing | - | good | bad_request |
 
-How a call was refused by a policy, cancelled or cut short is not for anybody to judge: the library knows it. "Refused" is
-for the limits of others on the caller's side, above all the connection pool of a client library.
+How a call was refused by a policy, cancelled or cut short is not for anybody to judge: the library knows it. "Refused"
+is for the limits of others on the caller's side, above all the connection pool of a client library.
 """
 
 from __future__ import annotations

@@ -5,11 +5,11 @@ item is the Head, which failure rules judge, and the rest is the body. The call 
 until the body was read, closed or dropped; an error on the way is a failure of that call. How the body gets to its
 reader differs:
 
-- *pulled*: the items after the head are the chunks of the body, so timeout and latency cover the waits for them (httpx);
+- *pulled*: the items after the head are the chunks of the body, so timeout and latency cover waits for them (httpx);
 - *held*: the client reads its body by itself, and tells the Hold how that ended (requests, urllib3, aiohttp).
 
-Who gives back what a call holds: the reader who reaches the end or closes; else the failing read; else, where a response
-is dropped unclosed, the garbage collector, since the response alone keeps the generator of its exchange alive.
+Who gives back what a call holds: the reader who reaches the end or closes; else the failing read; else, where a
+response is dropped unclosed, the garbage collector, since the response alone keeps the generator of its exchange alive.
 
 A generator cannot be retried by its wrapper, which would have to close the last failed response that the caller is to
 get. So the retry stands here, above the guarded exchange: to the breaker and in the counts each attempt is a call.
@@ -20,25 +20,26 @@ client's, ``CircuitOpenError`` and ``httpx.ConnectError`` for example.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
-import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final
 
 import attrs
 
-from .. import command, default_registry, deadline_headers
+from .. import command, deadline_headers, default_registry
 from ..commands.command import Command, internals_of
 from ..commands.keyed_commands import KeyedCommands
-from ..core.failure_rules import FailureRules
+from ..core.failure_rules import ExceptionRule, FailureRules
 from ..core.http_status import http_status
 from ..core.outcome import IGNORED, REJECTED, Event
 from ..core.retry import Retry
+from ..core.verdict import FailedResultError
 from ..drivers.sleeping import async_sleeper, sleeper
-from ..engine.judging import BEGINS_WITH_HEAD, Head, Judging
+from ..engine.judging import BEGINS_WITH_HEAD, Judging
 from ..engine.retrying import Retrying, RetryPolicy
-from ..errors import BadRequestError, ConfigError, RejectedError, ResilienceError
+from ..errors import BadRequestError, CallTimeoutError, ConfigError, RejectedError, ResilienceError
 from ..metrics.recorder import Recorder
 from ..policies.failures import FAILURES
 from ..registry import Registry, table_of
@@ -52,6 +53,8 @@ _RETRY: Final = (int(Event.RETRY),)
 _BAD_REQUEST, _FAILURE = int(Event.BAD_REQUEST), int(Event.FAILURE)
 _REFUSED: Final = int(Event.SEMAPHORE_REJECTED)
 
+#: Errors that leave an adapter as errors of its client too; a ConfigError is a mistake in the program.
+OURS: Final = (RejectedError, CallTimeoutError, FailedResultError)
 #: What the reader sends into an exchange instead of reading on: the body is not wanted any more.
 LEAVE: Final = object()
 
@@ -63,20 +66,22 @@ class ClientTerms:
     Attributes:
         rejected: Class that our refusals, and other errors of ours, are instances of too.
         timed_out: Class that our timeouts are instances of too.
-        pool_errors: Exceptions that mean that the client's own connection pool had no room.
+        pool_errors: What says that the client's own connection pool had no room: exceptions by class or by predicate.
         host: The host of a request, with its port unless that is the scheme's own.
         method: The method of a request, in capitals.
         headers: The headers of a request, which deadline and idempotency key are read from and written to.
         may_repeat: Whether the body of a request can be sent again.
+        discard: Closes a response that is not handed out because its request is sent again; None: its exchange does.
     """
 
     rejected: type[Exception]
     timed_out: type[Exception]
-    pool_errors: tuple[type[Exception], ...]
+    pool_errors: tuple[ExceptionRule, ...]
     host: Callable[[Any], str]
     method: Callable[[Any], str]
     headers: Callable[[Any], Any]
     may_repeat: Callable[[Any], bool]
+    discard: Callable[[Any], object] | None = None
 
 
 # -- errors of two families
@@ -86,11 +91,14 @@ def _both(ours: type[Exception], theirs: type[Exception]) -> type[Exception]:
     """The class of errors that are both; it is made once, so that ``type(error)`` tells errors apart."""
     return type(ours)(ours.__name__, (ours, theirs), {
         "__module__": ours.__module__, "__doc__": ours.__doc__, "__reduce__": _reduce, "__str__": ours.__str__,
-        "__init__": lambda self, *args, **kwargs: None, "_families": (ours, theirs)})
+        "_families": (ours, theirs)})
+
+
+_UNPICKLED: Final = ("request", "_request", "response", "judged_by")
 
 
 def _reduce(self: Any) -> tuple[Any, ...]:
-    state = {name: value for name, value in vars(self).items() if name not in ("request", "_request", "response")}
+    state = {name: value for name, value in vars(self).items() if name not in _UNPICKLED}
     return _made, (*self._families, self.args, state)
 
 
@@ -213,7 +221,8 @@ class Exchanges:
             if settings.get(option) is not None:
                 raise ConfigError(f"{option}: {name} cannot have one; {hint}", option)
         self._client = client
-        self._key: Any = settings.pop("key", None) or (lambda request, *args: client.host(request))
+        key = settings.pop("key", None) or client.host
+        self._key: Any = (lambda request, *_: key(request)) if callable(key) else key
         self._is_idempotent = settings.pop("idempotent", None) or self._by_method
         if not callable(self._is_idempotent):
             raise ConfigError(f"idempotent must be a function of a request, not {self._is_idempotent!r}", "idempotent")
@@ -221,7 +230,8 @@ class Exchanges:
         if retry is not None and not isinstance(retry, Retry):
             raise ConfigError(f"retry must be a Retry, or None, not {retry!r}", "retry")
         self.ignore = tuple(_several(settings.get("ignore", ())))
-        self._registry: Registry = settings.get("registry") or default_registry
+        registry = settings.get("registry")
+        self._registry: Registry = default_registry if registry is None else registry
         self.clock = self._registry.clock
         rules = FailureRules.meant(settings.pop("failures", None) or http_status())
         settings.setdefault("group", name)
@@ -258,7 +268,7 @@ class Exchanges:
             self._client.headers(request)[name] = value
 
     def raised_as(self, error: ResilienceError, request: Any) -> Exception:
-        """As the module's raised_as(), for this client."""
+        """The *error* as one of this client's family too."""
         return raised_as(error, self._client, request)
 
     def begin(self, request: Any, *args: Any) -> tuple[Any, Generator[Any, Any, Any]]:
@@ -277,6 +287,7 @@ class Exchanges:
                 if (pause := attempts.pause(request, args, response)) is None:
                     return response, exchange
                 leave(exchange)
+                self._discard(response)
             sleeper(self.clock)(pause)
 
     async def begin_async(self, request: Any, *args: Any) -> tuple[Any, AsyncGenerator[Any, Any]]:
@@ -295,7 +306,12 @@ class Exchanges:
                 if (pause := attempts.pause(request, args, response)) is None:
                     return response, exchange
                 await leave_async(exchange)
+                self._discard(response)
             await async_sleeper(self.clock)(pause)
+
+    def _discard(self, response: Any) -> None:
+        if self._client.discard is not None:
+            self._client.discard(response)
 
     def _attempts(self, request: Any) -> _Attempts | None:
         if self._retry is None or not self._client.may_repeat(request) or not self._is_idempotent(request):
@@ -342,23 +358,61 @@ class Hold:
 
     def end(self, error: BaseException | None = None) -> None:
         """The body was read or closed, or reading it raised *error*. Only the first word counts."""
+        exchange = self._taken()
+        if exchange is not None:
+            try:
+                exchange.send(LEAVE if error is None else error)
+            except StopIteration:
+                pass
+            except BaseException as ended:
+                if ended is not error:  # which the reader gets from the client
+                    raise
+
+    def _taken(self) -> Any:
         try:
-            exchange = self._exchange.pop()
+            return self._exchange.pop()
         except IndexError:
-            return
-        wake = exchange.asend if hasattr(exchange, "asend") else exchange.send
-        try:
-            step = wake(LEAVE if error is None else error)
-            if hasattr(step, "send"):
-                step.send(None)  # nothing is awaited after the head
-        except (StopIteration, StopAsyncIteration):
-            pass
-        except BaseException as ended:  # the exception itself, which the reader gets from the client
-            if ended is not error:
-                raise
+            return None
 
 
-def end_of(word: Any) -> None:
-    """In a held exchange, after its head: raise what the reader says went wrong, if anything did."""
+class AsyncHold(Hold):
+    """As Hold, for a client that tells the end from callbacks of its event loop: a task ends the call, at once."""
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, exchange: Any) -> None:
+        super().__init__(exchange)
+        self._loop = asyncio.get_running_loop()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """As Hold.end(); it may be called from a finalizer, in any thread."""
+        exchange = self._taken()
+        if exchange is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_end_soon, self._loop, exchange, LEAVE if error is None else error)
+
+
+_ending: Final[set[asyncio.Task[None]]] = set()  # a loop alone would let them be collected
+
+
+def _end_soon(loop: asyncio.AbstractEventLoop, exchange: Any, word: object) -> None:
+    async def end() -> None:
+        with contextlib.suppress(StopAsyncIteration):
+            try:
+                await exchange.asend(word)
+            except BaseException as ended:
+                if ended is not word:
+                    raise
+
+    task = loop.create_task(end())
+    _ending.add(task)
+    task.add_done_callback(_ending.discard)
+
+
+def end_of(word: object) -> None:
+    """In a held exchange, after its head: raise what the reader says went wrong, if anything did.
+
+    Args:
+        word: What the reader sent in.
+    """
     if isinstance(word, BaseException):
         raise word

@@ -110,7 +110,7 @@ class AsyncResilienceTransport(httpx.AsyncBaseTransport):
             ConfigError: A setting is out of range, unknown, or not for a transport.
         """
         self._inner = httpx.AsyncHTTPTransport() if transport is None else transport
-        self._exchanges = async_exchanges(self._inner, _CLIENT, "httpx.AsyncClient", settings)
+        self._exchanges = async_exchanges(self._inner, _CLIENT, httpx.PoolTimeout, "httpx.AsyncClient", settings)
         self.resilience = self._exchanges.resilience
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

@@ -18,8 +18,10 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import Any
 
-from ..errors import ConfigError, ResilienceError
-from .http_exchange import LEAVE, ClientTerms, Exchanges, Head, leave, leave_async
+from ..engine.judging import Head
+from ..errors import ConfigError
+from .http_exchange import LEAVE, OURS, ClientTerms, Exchanges, leave, leave_async
+
 
 def client_of(httpx: Any) -> ClientTerms:
     """What httpx, or httpx2, calls things."""
@@ -46,7 +48,7 @@ class SyncBody:
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._exchange
-        except ResilienceError as error:
+        except OURS as error:
             raise self._exchanges.raised_as(error, self._request) from error.__cause__
 
     def close(self) -> None:
@@ -85,7 +87,7 @@ def handle(exchanges: Exchanges, body: type[Any], request: Any) -> Any:
     """Send a request, and return the response with a guarded *body*."""
     try:
         response, exchange = exchanges.begin(request)
-    except ResilienceError as error:
+    except OURS as error:
         raise exchanges.raised_as(error, request) from error.__cause__
     response.stream = body(exchanges, exchange, request)
     return response
@@ -109,7 +111,7 @@ class AsyncBody:
         except StopAsyncIteration:
             self._has_ended = True
             raise
-        except ResilienceError as error:
+        except OURS as error:
             raise self._exchanges.raised_as(error, self._request) from error.__cause__
 
     async def aclose(self) -> None:
@@ -118,13 +120,14 @@ class AsyncBody:
             await leave_async(self._exchange)
 
 
-def async_exchanges(inner: Any, client: ClientTerms, name: str, settings: dict[str, Any]) -> Exchanges:
+def async_exchanges(inner: Any, client: ClientTerms, pool_timeout: type[Exception], name: str,
+                    settings: dict[str, Any]) -> Exchanges:
     """The guarded exchanges of an asynchronous transport around *inner*.
 
     Raises:
         ConfigError: One of the settings is out of range, or not for an exchange.
     """
-    gate = PoolGate(inner, client.pool_errors[0])
+    gate = PoolGate(inner, pool_timeout)
 
     async def exchange(request: Any) -> AsyncGenerator[Any, Any]:
         exchanges.send_deadline(request)
@@ -165,14 +168,14 @@ async def handle_async(exchanges: Exchanges, body: type[Any], request: Any) -> A
     """Send a request, and return the response with a guarded *body*."""
     try:
         response, exchange = await exchanges.begin_async(request)
-    except ResilienceError as error:
+    except OURS as error:
         raise exchanges.raised_as(error, request) from error.__cause__
     response.stream = body(exchanges, exchange, request)
     return response
 
 
 class PoolGate:
-    """Admits as many requests at once as a transport has connections. It belongs to the event loop that it is used in."""
+    """Admits as many requests at once as a transport has connections. It belongs to the event loop that uses it."""
 
     def __init__(self, inner: Any, pool_timeout: type[Exception]) -> None:
         most = _connections_of(inner)
@@ -242,5 +245,5 @@ class Unbroken:
                     self.held = cancelled
                 else:
                     error = cancelled
-            except BaseException as thrown:
+            except BaseException as thrown:  # noqa: BLE001 - all of it goes on to the inner one
                 error = thrown
