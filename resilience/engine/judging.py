@@ -214,6 +214,7 @@ class Head:
     """
 
     __slots__ = ("answer",)
+    answer: Any
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer

@@ -24,7 +24,7 @@ __all__ = ["ResilienceMiddleware"]
 
 def _host(request: Any) -> str:
     url = request.url
-    return url.host if url.is_default_port() else f"{url.host}:{url.port}"  # type: ignore[no-any-return]
+    return url.host if url.is_default_port() else f"{url.host}:{url.port}"
 
 
 def _may_repeat(request: Any) -> bool:

@@ -87,9 +87,9 @@ class ClientTerms:
 # -- errors of two families
 
 @functools.cache
-def _both(ours: type[Exception], theirs: type[Exception]) -> type[Exception]:
+def _both(ours: Any, theirs: Any) -> Any:
     """The class of errors that are both; it is made once, so that ``type(error)`` tells errors apart."""
-    return type(ours)(ours.__name__, (ours, theirs), {
+    return type(ours.__name__, (ours, theirs), {
         "__module__": ours.__module__, "__doc__": ours.__doc__, "__reduce__": _reduce, "__str__": ours.__str__,
         "_families": (ours, theirs)})
 
@@ -103,8 +103,9 @@ def _reduce(self: Any) -> tuple[Any, ...]:
 
 
 def _made(ours: type[Exception], theirs: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
-    kind = _both(ours, theirs)
-    error = kind.__new__(kind)
+    families: tuple[Any, Any] = (ours, theirs)
+    kind = _both(*families)
+    error: Exception = kind.__new__(kind)
     error.args = args
     vars(error).update({"request": None, "response": None} if issubclass(theirs, OSError) else {"_request": None})
     vars(error).update(state)
@@ -121,8 +122,7 @@ def raised_as(error: ResilienceError, client: ClientTerms, request: Any = None) 
     """
     if isinstance(error, client.rejected):
         return error
-    theirs = client.timed_out if isinstance(error, TimeoutError) and not isinstance(error, RejectedError) \
-        else client.rejected
+    theirs = client.timed_out if isinstance(error, CallTimeoutError) else client.rejected
     new = _made(type(error), theirs, error.args, vars(error))
     for name in ("request", "_request"):
         if name in vars(new):
@@ -240,7 +240,7 @@ class Exchanges:
         self.guarded: Callable[..., Any] = command(
             key=self._key, failures=attrs.evolve(rules, refused=(*rules.refused, *client.pool_errors)),
             **settings)(exchange)
-        self.resilience: Command | KeyedCommands = self.guarded.resilience  # type: ignore[attr-defined]
+        self.resilience: Command | KeyedCommands = vars(self.guarded)["resilience"]
         services = self._services = table_of(self._registry).services
         self._group: str = settings["group"]
         with services.lock:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import attrs
 import urllib3
+from urllib3.connection import port_by_scheme
 from urllib3.exceptions import EmptyPoolError, HTTPError
 
 from ..commands.command import Command
@@ -103,8 +104,8 @@ class _Request:
 
 def _host(request: _Request) -> str:
     pool = request.pool
-    usual = urllib3.connection.port_by_scheme.get(pool.scheme)
-    return pool.host if pool.port in (None, usual) else f"{pool.host}:{pool.port}"  # type: ignore[no-any-return]
+    usual = port_by_scheme.get(pool.scheme)
+    return pool.host if pool.port in (None, usual) else f"{pool.host}:{pool.port}"
 
 
 def _discard(response: Any) -> None:
