@@ -46,8 +46,8 @@ def _waited_for_pool(error: Exception) -> bool:
 
 _CLIENT: Final = ClientTerms(
     rejected=aiohttp.ClientConnectionError, timed_out=aiohttp.ServerTimeoutError, pool_errors=(_waited_for_pool,),
-    host=_host, method=lambda request: request.method.upper(), headers=lambda request: request.headers,
-    may_repeat=_may_repeat, discard=lambda response: response.close())
+    caller_faults=(aiohttp.InvalidURL,), host=_host, method=lambda request: request.method.upper(),
+    headers=lambda request: request.headers, may_repeat=_may_repeat, discard=lambda response: response.close())
 
 
 class ResilienceMiddleware:

@@ -28,7 +28,7 @@ from typing import Any, Final
 
 import attrs
 
-from .. import command, deadline_headers, default_registry
+from .. import command, default_registry
 from ..commands.command import Command, internals_of
 from ..commands.keyed_commands import KeyedCommands
 from ..core.failure_rules import ExceptionRule, FailureRules
@@ -36,6 +36,7 @@ from ..core.http_status import http_status
 from ..core.outcome import IGNORED, REJECTED, Event
 from ..core.retry import Retry
 from ..core.verdict import FailedResultError
+from ..drivers.deadline_context import deadline_headers, in_use
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..engine.judging import BEGINS_WITH_HEAD, Judging
 from ..engine.retrying import Retrying, RetryPolicy
@@ -67,6 +68,8 @@ class ClientTerms:
         rejected: Class that our refusals, and other errors of ours, are instances of too.
         timed_out: Class that our timeouts are instances of too.
         pool_errors: What says that the client's own connection pool had no room: exceptions by class or by predicate.
+        caller_faults: Exceptions that mean that the request was wrong. Whatever else is raised while a request is sent,
+            or its response is read, is a failure: a status never is, for clients raise by status later, if at all.
         host: The host of a request, with its port unless that is the scheme's own.
         method: The method of a request, in capitals.
         headers: The headers of a request, which deadline and idempotency key are read from and written to.
@@ -77,6 +80,7 @@ class ClientTerms:
     rejected: type[Exception]
     timed_out: type[Exception]
     pool_errors: tuple[ExceptionRule, ...]
+    caller_faults: tuple[type[Exception], ...]
     host: Callable[[Any], str]
     method: Callable[[Any], str]
     headers: Callable[[Any], Any]
@@ -237,9 +241,11 @@ class Exchanges:
         settings.setdefault("group", name)
         exchange.__module__, _, exchange.__qualname__ = name.partition(".")
         setattr(exchange, BEGINS_WITH_HEAD, True)
-        self.guarded: Callable[..., Any] = command(
-            key=self._key, failures=attrs.evolve(rules, refused=(*rules.refused, *client.pool_errors)),
-            **settings)(exchange)
+        rules = attrs.evolve(
+            rules, refused=(*rules.refused, *client.pool_errors),
+            caller_faults=(*rules.caller_faults, *client.caller_faults),
+            exceptions=(Exception,) if rules.exceptions is None else rules.exceptions)
+        self.guarded: Callable[..., Any] = command(key=self._key, failures=rules, **settings)(exchange)
         self.resilience: Command | KeyedCommands = vars(self.guarded)["resilience"]
         services = self._services = table_of(self._registry).services
         self._group: str = settings["group"]
@@ -264,8 +270,9 @@ class Exchanges:
 
     def send_deadline(self, request: Any) -> None:
         """Tell the server what time is left of the caller's deadline, if there is one."""
-        for name, value in deadline_headers().items():
-            self._client.headers(request)[name] = value
+        if in_use:
+            for name, value in deadline_headers().items():
+                self._client.headers(request)[name] = value
 
     def raised_as(self, error: ResilienceError, request: Any) -> Exception:
         """The *error* as one of this client's family too."""

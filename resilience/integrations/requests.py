@@ -34,6 +34,7 @@ def _host(request: Any) -> str:
 
 _CLIENT: Final = ClientTerms(
     rejected=requests.ConnectionError, timed_out=requests.ReadTimeout, pool_errors=(EmptyPoolError,), host=_host,
+    caller_faults=(requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader),
     method=lambda request: (request.method or "GET").upper(), headers=lambda request: request.headers,
     may_repeat=lambda request: isinstance(request.body, (bytes, str, type(None))),
     discard=lambda response: response.close())

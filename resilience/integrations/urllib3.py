@@ -16,7 +16,7 @@ from typing import Any, Final
 import attrs
 import urllib3
 from urllib3.connection import port_by_scheme
-from urllib3.exceptions import EmptyPoolError, HTTPError
+from urllib3.exceptions import EmptyPoolError, HTTPError, LocationValueError
 
 from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
@@ -115,6 +115,7 @@ def _discard(response: Any) -> None:
 
 _CLIENT: Final = ClientTerms(
     rejected=HTTPError, timed_out=urllib3.exceptions.TimeoutError, pool_errors=(EmptyPoolError,), host=_host,
+    caller_faults=(LocationValueError,),
     method=lambda request: request.method.upper(), headers=lambda request: request.headers,
     may_repeat=lambda request: isinstance(request.options.get("body"), (bytes, str, type(None))), discard=_discard)
 

@@ -41,6 +41,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if length := int(self.headers.get("Content-Length", 0)):
             self.rfile.read(length)
+        elif "chunked" in self.headers.get("Transfer-Encoding", ""):
+            while size := int(self.rfile.readline(), 16):
+                self.rfile.read(size + 2)
+            self.rfile.readline()
         self.server.seen.append((self.command, self.path, dict(self.headers)))
         status, _, how = self.path[1:].partition("/")
         self.send_response(int(status))

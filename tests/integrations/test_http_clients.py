@@ -2,8 +2,10 @@
 
 import pickle
 import random
+import socket
 import subprocess
 import sys
+import threading
 
 import aiohttp
 import httpx
@@ -208,6 +210,36 @@ def test_a_server_that_is_not_there_is_a_failure_in_the_clients_words(make):
 
     assert not isinstance(caught.value, RejectedError)
     assert counts_of(client) == {"failure": 3, "retry": 2}
+
+
+@pytest.mark.parametrize("kind", [Httpx, Httpx2, AsyncHttpx, AsyncHttpx2])
+def test_a_url_that_no_server_could_answer_is_the_callers_fault(kind, registry):
+    client = kind(registry=registry, retry=RETRY, breaker=CircuitBreaker(min_calls=1))
+    try:
+        with pytest.raises(client.theirs.UnsupportedProtocol):
+            client.request("GET", "gopher://localhost/")
+        assert counts_of(client) == {"bad_request": 1}
+    finally:
+        client.finish()
+
+
+def test_an_answer_that_is_no_http_is_a_failure(make):
+    client = make()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"nonsense, and no status line\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(client.family):
+            client.request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        thread.join()
+
+    assert counts_of(client) == {"failure": 1}
 
 
 def test_what_is_idempotent_is_repeated_and_the_last_response_is_the_callers(make, server, clock):
