@@ -153,6 +153,7 @@ class FailureRulesArguments(CommandOptions, total=False):
     items: Callable[[Any], object] | str | None
     status: HttpStatus | Codes | int | str | None
     busy: ExceptionRule | int | tuple[ExceptionRule | int, ...]
+    refused: ExceptionRule | tuple[ExceptionRule, ...]
     caller_faults: ExceptionRule | int | tuple[ExceptionRule | int, ...]
     halts: bool
     raise_failures: bool

@@ -68,6 +68,7 @@ EVENT_OF: dict[int, int] = {
     BUSY: int(Event.BUSY),
     FAILED_IN_STALL: int(Event.FAILURE),
     TIMED_OUT_IN_STALL: int(Event.TIMEOUT),
+    REJECTED: int(Event.SEMAPHORE_REJECTED),  # by a client's own pool, as failure rules say
 }
 _IN_STALL: dict[int, int] = {FAILURE: FAILED_IN_STALL, TIMEOUT: TIMED_OUT_IN_STALL}
 
@@ -82,13 +83,13 @@ for _each in (ThreadIsolation.wait, Job.outcome, Job.run, JobRace.result, RateLi
               AdmissionWaiter.wait, AdmissionWaiter.wait_async, AdmissionWaiter.level):
     transparent_frame(_each)
 _NO_TIME_LEFT, _RATE_LIMITED = int(Event.NO_TIME_LEFT), int(Event.RATE_LIMITED)
-_RAN = frozenset(EVENT_OF.values())
+_RAN = frozenset(EVENT_OF.values()) - {EVENT_OF[REJECTED]}
 _ILL = frozenset((FAILURE, TIMEOUT))
 #: What every function ignores, and what may be no failure; one tuple for all functions that ignore no more.
 _IGNORED: tuple[type[Exception], ...] = (BadRequestError,)
 _SPECIAL = (BaseExceptionGroup, CallTimeoutError, NoTimeLeftError, concurrent.futures.CancelledError, *_IGNORED)
 #: Of several that a group's parts amount to, what the group does: the first of these.
-_GRAVEST = (FAILURE, TIMEOUT, BUSY, CUT_SHORT, CANCELLED, IGNORED)
+_GRAVEST = (FAILURE, TIMEOUT, BUSY, CUT_SHORT, CANCELLED, REJECTED, IGNORED)
 
 
 class CallAccounting:
@@ -185,7 +186,9 @@ class CallAccounting:
             return _CANCELLED
         if event == _NO_TIME_LEFT:
             return event
-        refused = is_a(error, ResilienceError) and not came_of_callback(error, TRANSPARENT_FRAMES)
+        if came_of_callback(error, TRANSPARENT_FRAMES):
+            return _BAD_REQUEST
+        refused = is_a(error, ResilienceError) or (event == EVENT_OF[REJECTED] and self._by_rules(error) == REJECTED)
         return event if refused else _BAD_REQUEST
 
     def weighing(self, settle: Callable[..., None]) -> Callable[..., None]:

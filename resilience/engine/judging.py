@@ -109,6 +109,8 @@ class Judging:
             return IGNORED if verdict is Verdict.GOOD else OUTCOME_OF[verdict]  # raised all the same: no success
         if _speaks_of(rules.caller_faults, error):
             return IGNORED
+        if _speaks_of(rules.refused, error):
+            return OUTCOME_OF[Verdict.REFUSED]
         if _speaks_of(rules.busy, error):
             return OUTCOME_OF[Verdict.BUSY]
         if rules.exceptions is not None and _speaks_of(rules.exceptions, error):
@@ -213,6 +215,48 @@ class Judging:
                                   asked_for(result))
         error.judged_by = self
         return error
+
+
+class Head:
+    """First item of a guarded stream that stands for the whole answer: the head of an HTTP response, before its body.
+
+    Whoever takes the answer out empties it, so that a suspended wrapper keeps no answer alive.
+
+    Attributes:
+        answer: What the call would have returned if it were no stream.
+    """
+
+    __slots__ = ("answer",)
+    answer: Any
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def take(self) -> Any:
+        """Hand the answer out."""
+        answer, self.answer = self.answer, None
+        return answer
+
+
+class HeadJudging:
+    """The failure rules in force for a command whose streams begin with a Head: it is judged as a result is.
+
+    The rules say nothing of the items after it, which are parts of a body.
+    """
+
+    __slots__ = ("_judging",)
+
+    def __init__(self, judging: Judging) -> None:
+        self._judging = judging
+
+    @transparent_frame
+    def item(self, item: Any) -> FailedResultError | None:
+        """Given an item of the stream: the error that stands for it if it is not good, else None."""
+        return self._judging.result(item.answer) if item.__class__ is Head else None
+
+
+#: Attribute of a generator function whose streams begin with a Head.
+BEGINS_WITH_HEAD: Final = "__resilience_head__"
 
 
 def _good(result: Any) -> FailedResultError | None:

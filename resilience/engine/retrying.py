@@ -100,7 +100,8 @@ class Retrying:
         earlier = pause.release() if isinstance(pause, _Pause) else None
         if refused and earlier is not None and isinstance(error, RejectedError) and error.__cause__ is None:
             error.__cause__ = earlier  # it is ours, and made for this call
-        if event not in _NEVER and policy.wanted(error) and not self._accounting.blames_caller(error):
+        may = event not in _NEVER and (not refused or policy.retry_rejections)
+        if may and policy.wanted(error) and not self._accounting.blames_caller(error):
             delay, bound = self._delay(policy, attempt, pause, now - begun, now, error, event == _BUSY, above)
         if delay is None:
             if (attempt > 1 or bound) and not is_interrupt(error):

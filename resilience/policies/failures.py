@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ..core.failure_rules import FailureRules
 from ..engine.command_runtime import CommandRuntime
-from ..engine.judging import Judging
+from ..engine.judging import BEGINS_WITH_HEAD, HeadJudging, Judging
 from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.site import Site
 from ..engine.wrapper_spec import Flavour
@@ -48,6 +48,8 @@ def _install(site: Site, rules: FailureRules, judging: Judging) -> None:
     site.names.update(judging=judging, raises_item=raises_item)
     if site.flavour.is_generator:
         site.judges = "items"
+        if getattr(site.fn, BEGINS_WITH_HEAD, False):
+            site.names["judging"] = HeadJudging(judging)
     elif site.has("hedge"):
         site.judges, site.called = "beneath", judging.over(site.called, site.flavour)
     else:
