@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 _HTTP: Final = {"status": ("5xx",)}
+_REDIS: Final = {"judge": "resilience.integrations.redis:judge"}
 
 #: The table ``failures`` of an entry, by target.
 WELL_KNOWN: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -24,11 +25,9 @@ WELL_KNOWN: Final[Mapping[str, Mapping[str, Any]]] = {
     "httpx._client:Client.send": _HTTP,
     "httpx._client:AsyncClient.send": _HTTP,
     "aiohttp.client:ClientSession._request": _HTTP,
-    "botocore.client:BaseClient._make_api_call": _HTTP,
-    "redis.client:Redis.execute_command": {
-        "busy": ("redis.exceptions:BusyLoadingError",),
-        "caller_faults": ("redis.exceptions:ResponseError", "redis.exceptions:DataError")},
-    "redis.asyncio.client:Redis.execute_command": {
-        "busy": ("redis.exceptions:BusyLoadingError",),
-        "caller_faults": ("redis.exceptions:ResponseError", "redis.exceptions:DataError")},
+    "botocore.client:BaseClient._make_api_call": {"judge": "resilience.integrations.botocore:judge", **_HTTP},
+    "redis.client:Redis.execute_command": _REDIS,
+    "redis.client:Pipeline.execute": _REDIS,
+    "redis.asyncio.client:Redis.execute_command": _REDIS,
+    "redis.asyncio.client:Pipeline.execute": _REDIS,
 }

@@ -87,8 +87,7 @@ def _vendor_state(ours: type[Exception], vendor: type[Exception], message: str) 
     return {name: value for name, value in made.items() if not hasattr(ours, name)}
 
 
-@functools.lru_cache(maxsize=512)
-def _class_of(ours: type[Exception], vendor: type[Exception]) -> type[Exception]:
+def _combined(ours: type[Exception], vendor: type[Exception]) -> type[Exception]:
     """The class of what is an instance of both.
 
     Raises:
@@ -100,13 +99,16 @@ def _class_of(ours: type[Exception], vendor: type[Exception]) -> type[Exception]
         "__doc__": f"A {ours.__name__} that is a {vendor.__module__}.{vendor.__qualname__} as well."})
 
 
+_class_of: Final[Any] = functools.lru_cache(maxsize=512)(_combined)
+
+
 def _reduced(error: Exception) -> tuple[Any, ...]:
     ours, vendor = type(error).__bases__
     return _rebuilt, (ours, vendor, _ARGS.__get__(error), dict(_DICT.__get__(error)))
 
 
 def _rebuilt(ours: type[Exception], vendor: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
-    kind = _class_of(ours, vendor)
+    kind: type[Exception] = _class_of(ours, vendor)
     native: Any = next(each for each in kind.__mro__ if vars(builtins).get(each.__name__) is each)
     twin: Exception = native.__new__(kind)
     _ARGS.__set__(twin, args)

@@ -17,7 +17,7 @@ from .callables import transparent_frame
 from .wrapper_spec import Flavour
 
 
-def translated(guarded: Callable[..., Any], flavour: Flavour, vendor: type[Exception]) -> Callable[..., Any]:
+def translated(guarded: Callable[..., Any], flavour: Flavour, vendor: type[Exception]) -> Any:
     """Return *guarded*, which runs as its *flavour* says, with errors of ours raised as *vendor*'s too."""
     layer = {Flavour.ASYNC: _coroutine, Flavour.GENERATOR: _generator, Flavour.ASYNC_GENERATOR: _async_generator}
     return transparent_frame(layer.get(flavour, _function)(guarded, vendor))
