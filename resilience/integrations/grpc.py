@@ -13,8 +13,9 @@ are given back by whichever comes first:
 So the guarded function is a generator: it begins the RPC, which takes the permits, and runs to its end wherever the RPC
 does. A generator runs in one thread at a time, hence the lock of ``_GuardedStream``.
 
-A stream begins when its stub is called, and a stream of requests is read once, so neither can be begun again: retries
-are for RPCs of one request and one answer. To repeat a stream, decorate the function that calls the stub and yields.
+What has begun cannot be begun again: an interceptor is not told whether its stub waits for the answer, a stream begins
+when its stub is called, and a stream of requests is read once. To repeat an RPC, decorate the function that calls the
+stub, with ``retry`` alone or with all that this interceptor would do.
 
 The interceptor passes the caller's ``deadline()`` on as the RPC's own timeout, if that is longer.
 """
@@ -59,8 +60,8 @@ class GuardInterceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientI
 
         Args:
             key: Given a method such as "/shop.Stock/Get", the key of its command; by default one for each method.
-            **settings: As of ``command``, but for fallback, cache, hedge and timeout. By default the group is "grpc"
-                and the failure rules are FAILURES. A retry is for RPCs of one request and one answer.
+            **settings: As of ``command``, but for retry, fallback, cache, hedge and timeout. By default the group is
+                "grpc" and the failure rules are FAILURES.
 
         Raises:
             ConfigError: A setting is out of range, unknown, or not for RPCs.
@@ -68,6 +69,9 @@ class GuardInterceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientI
         if settings.get("timeout") is not None:
             raise ConfigError("the timeout of an RPC is gRPC's own: stub.Get(request, timeout=0.5), or 'timeout' in "
                               "the channel's service config", "timeout")
+        if settings.get("retry") is not None:
+            raise ConfigError("an interceptor cannot begin an RPC again, since its stub may not wait for the answer; "
+                              "decorate the function that calls the stub", "retry")
         self._guards = RpcGuards(_unary, _stream, key=key, settings=settings)
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:

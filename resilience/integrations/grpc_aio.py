@@ -2,7 +2,8 @@
 
 As in ``resilience.integrations.grpc``, an RPC holds its permits until it ends. All runs on one event loop: a stream
 that ends while nobody reads it is brought to its end by a task, which gRPC's callback starts. A cancelled caller, and a
-timeout of the command, cancel the RPC.
+timeout of the command, cancel the RPC. A stream that is dropped is not cancelled by grpc.aio: it goes on, and so does
+its permit, until its timeout or ``cancel()``.
 
 grpc.aio takes an interceptor for one kind of RPC only, whatever its base classes are; hence four of them.
 """
