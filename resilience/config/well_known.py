@@ -1,8 +1,8 @@
 """Well-known targets: what an entry of ``[guards]`` means by failures where it does not say so itself.
 
 Whoever writes ``"requests.sessions:Session.send" = {}`` wants a server that answers 503 to count as ill. Each row is
-tested against the real library and a real server (tests/integrations: test_well_known, test_redis, test_botocore). An entry that has ``failures`` itself, or
-``failures = false``, has nothing of this.
+tested against the real library and a real server (in tests/integrations: test_well_known, test_redis, test_botocore).
+An entry that has ``failures`` itself, or ``failures = false``, has nothing of this.
 """
 
 from __future__ import annotations
