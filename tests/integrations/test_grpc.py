@@ -29,7 +29,7 @@ from tests.integrations.rpc import Server, Stub
 NEVER = CircuitBreaker(min_calls=1000)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server():
     server = Server()
     yield server
@@ -40,7 +40,6 @@ def server():
 def stubs(server):
     """Makes a stub whose channel is guarded, and returns it with its registry."""
     channels = []
-    server.go.clear()
 
     def make(**settings):
         registry = Registry()
@@ -137,13 +136,10 @@ def test_a_dropped_stream_gives_its_slot_back_and_ends_the_rpc(stubs, server):
     assert b"one" == next(stream)
     server.hanging.acquire()
     assert 1 == in_flight(registry, "List")
-    ended = server.ended
-    while ended.acquire(blocking=False):
-        pass
     del stream
     gc.collect()
     assert 0 == in_flight(registry, "List")
-    assert ended.acquire(timeout=30)
+    assert server.ended.acquire(timeout=30)
     never_read = stub.List(b"hang")
     assert 1 == in_flight(registry, "List")
     del never_read
