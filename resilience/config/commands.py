@@ -94,6 +94,8 @@ class GuardTable:
         ignore: Exceptions that are the caller's own mistakes, each as "module:Name" or as the name of a built-in one;
             a single one needs no list.
         fallback: "module:function" that answers instead of an error.
+        raise_as: Exception that the target's callers know, as "module:Name" or as the name of a built-in one: refusals
+            and timeouts are instances of it too.
     """
 
     key: str | None = attrs.field(default=None, validator=text(optional=True))
@@ -103,6 +105,7 @@ class GuardTable:
     ignore: tuple[str, ...] = attrs.field(
         default=(), validator=attrs.validators.deep_iterable(exception_reference), metadata={"one_is_enough": True})
     fallback: str | None = attrs.field(default=None, validator=attrs.validators.optional(REFERENCE))
+    raise_as: str | None = attrs.field(default=None, validator=attrs.validators.optional(exception_reference))
 
 
 def settings() -> Mapping[str, Setting]:

@@ -216,7 +216,7 @@ def _check_shared(document: Document | None, guards: Mapping[str, Entry]) -> Non
     """Note where entries of one key, and so of one command, do not agree."""
     first: dict[tuple[str, str], tuple[Entry, Any]] = {}
     for entry in guards.values():
-        for name in {*entry.layer, "group"} - {"key", "ignore", "fallback", "isolation"}:
+        for name in {*entry.layer, "group"} - {"key", "ignore", "fallback", "isolation", "raise_as"}:
             value = entry.layer[name].value if name in entry.layer else None
             other, said = first.setdefault((entry.key, name), (entry, value))
             if said != value and document is not None:

@@ -37,7 +37,7 @@ from .targets import Found, TargetError, find, is_imported, named, parts
 
 #: Wrappers that are in place no more; somebody may hold one all the same.
 _undone: weakref.WeakSet[Any] = weakref.WeakSet()
-_STRUCTURE: Final = ("key", "group", "isolation", "pool", "ignore", "fallback")
+_STRUCTURE: Final = ("key", "group", "isolation", "pool", "ignore", "fallback", "raise_as")
 
 
 def with_pools(guards: Mapping[str, Entry]) -> dict[str, Entry]:
@@ -101,7 +101,7 @@ class Entry:
             TargetError: A function or an exception that it names does not exist.
             ConfigError: It contradicts itself.
         """
-        fallback = self.said("fallback")
+        fallback, raise_as = self.said("fallback"), self.said("raise_as")
         ignored = tuple(map(named, self.said("ignore")))
         made = [] if fallback is None else [Fallback(named(fallback))]
         replaced = {name for kit in setting_kits() if self._has(kit.name) for name in kit.instead_of}
@@ -109,7 +109,8 @@ class Entry:
                  and (policy := self._policy(kit)) is not None]
         usual = frozenset(kit.name for kit in setting_kits() if kit.usual is not None and not self._has(kit.name))
         return Declaration(policies=tuple(made), key=self.key, group=self.group, registry=registry, ignore=ignored,
-                    isolation=self.said("isolation"), pool=self.said("pool"), whole=True, usual=usual)
+                    isolation=self.said("isolation"), pool=self.said("pool"), whole=True, usual=usual,
+                    raise_as=None if raise_as is None else named(raise_as))
 
     def _policy(self, kit: Kit) -> Any:
         """The policy of this *kit*: off, as the file says, or as usual. A live one has the library's defaults yet."""

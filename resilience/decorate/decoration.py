@@ -26,6 +26,7 @@ from ..engine.call_accounting import CallAccounting
 from ..engine.callables import GUARD, check_guardable, flavour_of, name_of, wrap_like
 from ..engine.command_runtime import CommandRuntime
 from ..engine.compiler import compiled
+from ..engine.error_translation import translated
 from ..engine.fallback_runner import fallback_runner
 from ..engine.kit import Afterwards
 from ..engine.site import Site
@@ -232,6 +233,8 @@ def _wrap(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
             internals_of(command).runtime))
     else:
         guarded = compiled(site)
+    if declaration.raise_as is not None:
+        guarded = translated(guarded, entry.flavour, declaration.raise_as)
     wrapper: Any = wrap_like(guarded, fn)
     guarded.resilience = command  # after wrap_like(), which may have copied another's
     setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, declaration, command, entry.registry, entry.accounting))

@@ -18,7 +18,7 @@ from ..core.outcome import EVENT_NAMES, REFUSALS, Event, event_name
 from ..core.retry import Retry
 from ..core.retry_after import asked_for
 from ..drivers.deadline_context import in_use, remaining
-from ..drivers.retry_layers import on_the_stack
+from ..drivers.retry_layers import on_the_stack, retried_by
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..drivers.system_clock import wall_clock
 from ..errors import RejectedError, seconds_text
@@ -75,13 +75,15 @@ class Retrying:
     """The retries of one function. Every method may be called from any thread."""
 
     __slots__ = ("_accounting", "_clock", "_emitter", "_group", "_held", "_random", "_recorder",
-                 "_timeout", "key")
+                 "_is_wrapper", "_timeout", "key")
 
     def __init__(self, held: RetryPolicy, *, key: str, group: str, clock: Callable[[], float],
                  random: Callable[[], float], recorder: Recorder, emitter: Emitter, accounting: CallAccounting,
-                 timeout: Callable[[], float | None]) -> None:
+                 timeout: Callable[[], float | None], is_wrapper: bool = True) -> None:
+        """Make one; *is_wrapper*: a compiled wrapper asks it, which stands on the stack then."""
         self._held, self.key, self._group = held, key, group
         self._clock, self._random, self._timeout = clock, random, timeout
+        self._is_wrapper = is_wrapper
         self._recorder, self._emitter, self._accounting = recorder, emitter, accounting
 
     def again(self, error: BaseException, event: int, attempt: int, pause: float, begun: float,
@@ -153,7 +155,7 @@ class Retrying:
                busy: bool, above: Sequence[str]) -> tuple[float | None, str]:
         """How long to pause; None: there is to be no further attempt, and the bound that is in its way."""
         if policy.nested == "once":
-            outer = above[0] if above else on_the_stack(1)
+            outer = above[0] if above else on_the_stack(1) if self._is_wrapper else retried_by()
             if outer is not None:
                 self._recorder.count(_LEFT_TO_CALLER, now)
                 return None, f"left to the retry of {outer}, which repeats this call"

@@ -266,7 +266,8 @@ class Exchanges:
         services, recorder = self._services, internals_of(command).runtime.recorder
         accounting: Any = _Counted(recorder, self.clock)
         return Retrying(self._retry, key=command.key, group=self._group, clock=self.clock, random=services.random,
-                        recorder=recorder, emitter=services.emitter, accounting=accounting)
+                        recorder=recorder, emitter=services.emitter, accounting=accounting,
+                        timeout=lambda: None, is_wrapper=False)
 
     def send_deadline(self, request: Any) -> None:
         """Tell the server what time is left of the caller's deadline, if there is one."""

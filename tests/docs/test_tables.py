@@ -296,7 +296,8 @@ def test_the_keys_of_a_command_in_a_file_are_all_in_their_table_with_their_range
 def test_the_keys_of_an_entry_of_guards_are_all_in_their_table_with_their_defaults():
     documented = documented_defaults(CONFIGURATION, "## guards")
     assert [field.name for field in attrs.fields(GuardTable)] == list(documented)
-    shown = {"key": "the target", "group": "the module", "pool": "none", "fallback": "none", "ignore": "[]"}
+    shown = {"key": "the target", "group": "the module", "pool": "none", "fallback": "none", "ignore": "[]",
+             "raise_as": "none"}
     for field in attrs.fields(GuardTable):
         assert shown.get(field.name, json.dumps(field.default)) == documented[field.name]
 
