@@ -74,8 +74,18 @@ class RetryPolicy:
 class Retrying:
     """The retries of one function. Every method may be called from any thread."""
 
-    __slots__ = ("_accounting", "_clock", "_emitter", "_group", "_held", "_random", "_recorder",
-                 "_is_wrapper", "_timeout", "key")
+    __slots__ = (
+        "_accounting",
+        "_clock",
+        "_emitter",
+        "_group",
+        "_held",
+        "_is_wrapper",
+        "_random",
+        "_recorder",
+        "_timeout",
+        "key",
+    )
 
     def __init__(self, held: RetryPolicy, *, key: str, group: str, clock: Callable[[], float],
                  random: Callable[[], float], recorder: Recorder, emitter: Emitter, accounting: CallAccounting,
