@@ -11,7 +11,8 @@ although the client has left), or when it is dropped. The first step of the gene
 it is taken at once, so that a refusal at the door is answered before the server has anything to send.
 
 **The deadline.** The server runs between two steps of the body, and must not be under the request's deadline. So the
-deadline is set in a copy of the context, and each step runs in that.
+deadline is put in force for each step anew. A copy of the context would not do: Flask leaves what it has
+entered in the context where its test client stands.
 
 **Answers.** Headers are sent with the first bytes of the body (PEP 3333, "The start_response() Callable"), so a refusal
 that comes earlier is still answered. What ``write()`` has sent the server knows, and raises the refusal again.
@@ -19,15 +20,14 @@ that comes earlier is still answered. What ``write()`` has sent the server knows
 
 from __future__ import annotations
 
-import contextvars
 import sys
 from collections.abc import Callable, Generator, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 from ..core.adaptive import AdaptiveLimit
 from ..core.bulkhead import Bulkhead
 from ..core.http_problem import http_problem
-from ..drivers.deadline_context import DEADLINE_HEADER
+from ..drivers.deadline_context import DEADLINE_HEADER, Deadline, current, run_under
 from ..registry import Registry, default_registry
 from .request_guard import DOOR_KEY, GRPC_HEADER, check_deadline, deadline_of, door_for, problem_headers
 
@@ -36,7 +36,6 @@ __all__ = ["ResilienceMiddleware"]
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
-_T = TypeVar("_T")
 
 
 def _environ_name(header: str) -> str:
@@ -90,31 +89,27 @@ class ResilienceMiddleware:
         """Serve one request."""
         serve = self._serve if self._exempt is not None and self._exempt(environ) else self._behind_door
         end = deadline_of(environ.get(_ENVOY), environ.get(_GRPC), self._most, self._clock)
-        context = None
-        if end is not None:
-            context = contextvars.copy_context()
-            context.run(end.__enter__)  # for good: the copy is the request's own
-        return _Response(serve, environ, start_response, context, self._show_command)
+        if end is None:
+            return _Response(serve, environ, start_response, current(), self._show_command)
+        with end:
+            return _Response(serve, environ, start_response, current(), self._show_command)
 
 
 class _Response:
     """The body of a response, for one server thread at a time; a refusal before its first bytes becomes the answer."""
 
     def __init__(self, serve: Callable[[Environ, StartResponse], Generator[bytes, None, None]], environ: Environ,
-                 start_response: StartResponse, context: contextvars.Context | None, show_command: bool) -> None:
+                 start_response: StartResponse, end: Deadline | None, show_command: bool) -> None:
         self._environ, self._start_response = environ, start_response
-        self._context, self._show_command = context, show_command
+        self._end, self._show_command = end, show_command
         self._started = self._begun = False  # start_response was called; bytes were handed over
         self._body: Generator[bytes, None, None] | None = None
         self._answer: list[bytes] = []  # what is left to send of a problem's body
         try:
-            self._body = self._run(serve, environ, self._start)
-            self._run(next, self._body)
+            self._body = serve(environ, self._start)
+            next(self._body)
         except Exception as error:  # noqa: BLE001 - raised again if it is no refusal
             self._refuse(error)
-
-    def _run(self, step: Callable[..., _T], *args: Any) -> _T:
-        return step(*args) if self._context is None else self._context.run(step, *args)
 
     def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         self._started = True
@@ -138,7 +133,7 @@ class _Response:
     def __next__(self) -> bytes:
         if self._body is not None:
             try:
-                chunk: bytes = self._run(next, self._body)
+                chunk: bytes = run_under(self._end, next, self._body)
             except StopIteration:
                 raise
             except Exception as error:  # noqa: BLE001 - raised again if it is no refusal
@@ -153,4 +148,4 @@ class _Response:
     def close(self) -> None:
         """Let the application clean up, and give back the slot; the server calls this though the client has left."""
         if self._body is not None:
-            self._run(self._body.close)
+            run_under(self._end, self._body.close)
