@@ -16,7 +16,9 @@ import resilience
 from resilience.errors import ConfigError, RejectedError
 
 MODULES = ("resilience", "resilience.events", "resilience.testing", "resilience.asgi", "resilience.gateway",
-           "resilience.metrics.prometheus")
+           "resilience.metrics.prometheus", "resilience.integrations.asgi", "resilience.integrations.wsgi",
+           "resilience.integrations.django", "resilience.integrations.flask", "resilience.integrations.opentelemetry",
+           "resilience.integrations.structlog")
 #: Rooms whose objects users hold, but many of whose public methods are for the library itself.
 HALF_PUBLIC = ("resilience.commands.", "resilience.registry.")
 #: Of these, what users call with arguments.

@@ -110,11 +110,14 @@ async def test_a_listener_is_told_how_a_fallback_ended_unless_it_was_interrupted
     fn = {"sync": down, "async": async_down, "generator": items, "async generator": async_items}[flavour]
     call = command(key="k", group="g", registry=registry, timeout=None, fallback=fall_back)(fn)
     try:
-        match flavour:
-            case "sync": call()
-            case "async": await call()
-            case "generator": list(call())
-            case "async generator": [each async for each in call()]
+        if flavour == "sync":
+            call()
+        elif flavour == "async":
+            await call()
+        elif flavour == "generator":
+            list(call())
+        else:
+            [each async for each in call()]
     except (LookupError, KeyboardInterrupt) as error:
         assert error is answer
     assert ([] if told is None else [CallFellBack("k", "g", told, registry.clock())]) == heard

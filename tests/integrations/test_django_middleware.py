@@ -14,10 +14,8 @@ from resilience import Bulkhead, CallTimeoutError, CircuitOpenError, RateLimited
 from resilience.integrations.asgi import ResilienceMiddleware as Asgi
 from resilience.integrations.wsgi import ResilienceMiddleware as Wsgi
 
-if not settings.configured:
-    settings.configure(
-        SECRET_KEY="test", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, DEFAULT_CHARSET="utf-8", LOGGING_CONFIG=None, USE_TZ=True,
-        MIDDLEWARE=["django.middleware.common.CommonMiddleware", "resilience.integrations.django.RefusalMiddleware"])
+if not settings.configured:  # another test of this process may use Django too
+    settings.configure(SECRET_KEY="test", LOGGING_CONFIG=None, USE_TZ=True)
     django.setup()
 
 from django.core.handlers.asgi import ASGIHandler  # noqa: E402 - Django must be set up
@@ -34,11 +32,11 @@ class Showing(RefusalMiddleware):
     show_command = True
 
 
-def urls(view):
-    """A module of URLs with one view."""
+def urls(view, middleware="resilience.integrations.django.RefusalMiddleware"):
+    """Settings with one view."""
     module = types.ModuleType("urls")
     module.urlpatterns = [path("", view)]
-    return override_settings(ROOT_URLCONF=module)
+    return override_settings(ROOT_URLCONF=module, ALLOWED_HOSTS=["*"], MIDDLEWARE=["django.middleware.common.CommonMiddleware", middleware])
 
 
 def raising(error, flavour):
@@ -63,7 +61,7 @@ def test_a_refusal_of_a_view_is_answered_with_its_status(flavour, error, status,
 
 
 def test_a_subclass_may_show_the_command():
-    with urls(raising(CircuitOpenError("stock"), "sync")), override_settings(MIDDLEWARE=[f"{__name__}.Showing"]):
+    with urls(raising(CircuitOpenError("stock"), "sync"), f"{__name__}.Showing"):
         assert Client().get("/").json()["command"] == "stock"
 
 
@@ -87,7 +85,7 @@ def test_the_handler_stays_asynchronous_from_end_to_end():
         return await AsyncClient().get("/")
 
     task = None
-    with urls(view), override_settings(MIDDLEWARE=["resilience.integrations.django.RefusalMiddleware"]):
+    with urls(view):
         assert b"True" == asyncio.run(ask()).content
 
 
