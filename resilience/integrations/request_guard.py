@@ -50,6 +50,8 @@ def deadline_of(envoy: str | None, grpc: str | None, most: float | None, clock: 
         most: Seconds that the operator allows; None: as long as the headers say.
         clock: Monotonic seconds; the registry's.
     """
+    if envoy is None and grpc is None:
+        return None if most is None else deadline(most, clock=clock)
     found = None if grpc is None else _GRPC.fullmatch(grpc.strip(" \t"))
     if found is not None:
         told = min(int(found[1]) * _UNITS_S[found[2]], _MOST_S)
