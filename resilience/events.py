@@ -6,6 +6,7 @@ StateChanged and State are in ``resilience`` as well.
 from .config.events import ConfigurationApplied, ConfigurationRejected
 from .core.events import (
     CallFailed,
+    CallFellBack,
     CallHedged,
     CallRejected,
     CallRetried,
@@ -22,6 +23,7 @@ from .core.events import (
 
 __all__ = [
     "CallFailed",
+    "CallFellBack",
     "CallHedged",
     "CallRejected",
     "CallRetried",

@@ -85,8 +85,7 @@ class Registry:
         No lock is held meanwhile; a listener that raises is logged once and harms nobody.
 
         Args:
-            kind: StateChanged, CallFailed, CallRejected, CallRetried, ShadowRejected, ChaosInjected, CommandAdded,
-                CommandRemoved or CommandConfigured.
+            kind: One of the classes in resilience.events, such as StateChanged or CallFailed.
             listener: Called with the event.
 
         Returns:

@@ -16,7 +16,9 @@ import resilience
 from resilience.errors import ConfigError, RejectedError
 
 MODULES = ("resilience", "resilience.events", "resilience.testing", "resilience.asgi", "resilience.gateway",
-           "resilience.metrics.prometheus")
+           "resilience.metrics.prometheus", "resilience.integrations.asgi", "resilience.integrations.wsgi",
+           "resilience.integrations.django", "resilience.integrations.flask", "resilience.integrations.opentelemetry",
+           "resilience.integrations.structlog")
 _ERRORS = {name for name, kind in vars(resilience).items() if isinstance(kind, type) and issubclass(kind, RejectedError)}
 RAISED = _ERRORS | {ConfigError.__name__, "TypeError", "unknown_option"}
 _ENTRY = re.compile(r"^ {4}\*{0,2}([\w.]+)(?: \(.*?\))?:", re.M)

@@ -145,6 +145,16 @@ class LocalStall:
 
 
 @attrs.frozen
+class CallFellBack:
+    """A call failed or was refused, and its fallback has ended; *event* is the name that is counted under."""
+
+    key: str
+    group: str
+    event: str
+    at: float
+
+
+@attrs.frozen
 class CommandAdded:
     """A registry has a new command."""
 

@@ -28,7 +28,7 @@ import re
 from collections.abc import Callable
 from contextvars import Context, ContextVar
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import attrs
 
@@ -42,6 +42,7 @@ DEADLINE_HEADER: Final = "x-envoy-expected-rq-timeout-ms"
 _MOST_S: Final = 86_400.0
 _DIGITS: Final = re.compile(r"[0-9]{1,10}", re.ASCII)  # ten digits are 115 days
 
+_T = TypeVar("_T")
 _SLACK_S: Final = 0.002  # that a loop's timer may be early: uvloop's counts milliseconds
 #: Not empty once the process has used a deadline.
 in_use: list[None] = []
@@ -95,6 +96,21 @@ def give_back(end: Deadline) -> None:
         end.left = True
     else:
         _current.set(end.outer)
+
+
+def run_under(end: Deadline | None, step: Callable[..., _T], *args: Any) -> _T:
+    """Call *step* with *end* in force, and with what was in force before after it; None: call it as it is.
+
+    It is for work in steps, between which others run in the same context.
+    """
+    if end is None:
+        return step(*args)
+    before = _current.get()
+    try:
+        _current.set(end)
+        return step(*args)
+    finally:
+        _current.set(before)
 
 
 def spent() -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 from ..core.bulkhead import Bulkhead, Slots
 from ..core.callbacks import came_of_callback
 from ..core.circuit import Circuit
-from ..core.events import CallFailed, CallRejected
+from ..core.events import CallFailed, CallFellBack, CallRejected
 from ..core.exception_copy import traceback_of
 from ..core.exception_groups import holds, is_a, is_group, is_interrupt, matches, parts
 from ..core.failures import Failures
@@ -310,10 +310,12 @@ class CallAccounting:
             self._recorder.count((_FALLBACK_EMIT,), now, emitted)
         if error is None:
             self._recorder.count((_FALLBACK_SUCCESS,), now)
+            self._tell_of_fallback(_FALLBACK_SUCCESS, now)
         elif is_interrupt(error) or is_a(error, concurrent.futures.CancelledError):
             self._recorder.count((_CANCELLED,), now)
         else:
             self._recorder.count((_FALLBACK_FAILURE, _THROWN), now)
+            self._tell_of_fallback(_FALLBACK_FAILURE, now)
 
     def emitted(self, items: int) -> None:
         """A generator yielded so many *items*."""
@@ -345,6 +347,10 @@ class CallAccounting:
         self._note_refusal(error, event, now)
         if emitter.wanted(CallRejected):
             emitter.emit(CallRejected(self._key, self._group, name, error, now))
+
+    def _tell_of_fallback(self, event: int, now: float) -> None:
+        if self._emitter.wanted(CallFellBack):
+            self._emitter.emit(CallFellBack(self._key, self._group, event_name(event), now))
 
 
 def _key_of(error: BaseException) -> Any:
