@@ -17,7 +17,7 @@ delay before it and the time since the first began, and draws the random number.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 
@@ -41,6 +41,10 @@ def budget_or_none(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """A validator."""
     if value is not None and not isinstance(value, RetryBudget):
         raise wrong_kind(attribute.name, RetryBudget, value)
+
+
+#: What an attempt that nothing ends counts as, seconds.
+_UNBOUNDED_S: Final = 10.0
 
 
 @strict
@@ -126,7 +130,7 @@ class Retry:
         """Seconds after the start of the first attempt from which on no further attempt begins.
 
         Without a ``time_limit`` it is the time that all attempts and all delays may take at most. An attempt without a
-        timeout counts as the longest delay does.
+        timeout counts as 10 s, or as the longest delay if that is longer.
 
         Args:
             timeout: Seconds that an attempt may take; None: there is no timeout.
@@ -134,7 +138,8 @@ class Retry:
         if self.time_limit is not None:
             return self.time_limit
         longest = max(self.cap(), self.cap(busy=True))
-        return (self.attempts - 1) * longest + self.attempts * (longest if timeout is None else timeout)
+        attempt = max(longest, _UNBOUNDED_S) if timeout is None else timeout
+        return (self.attempts - 1) * longest + self.attempts * attempt
 
     def after(self, attempt: int, last_delay: float, elapsed: float, u: float,
               asked: float | None = None) -> float | None:

@@ -254,6 +254,11 @@ class HeadJudging:
         """Given an item of the stream: the error that stands for it if it is not good, else None."""
         return self._judging.result(item.answer) if item.__class__ is Head else None
 
+    @property
+    def passes_on(self) -> Callable[[BaseException], bool]:
+        """Whether an error stands for a result that is the caller's all the same."""
+        return self._judging.passes_on
+
 
 #: Attribute of a generator function whose streams begin with a Head.
 BEGINS_WITH_HEAD: Final = "__resilience_head__"

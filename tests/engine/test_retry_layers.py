@@ -187,20 +187,21 @@ def test_a_busy_target_has_a_base_a_cap_and_a_price_of_its_own(registry):
 
 def test_a_total_bound_follows_from_the_settings_and_the_note_says_so(registry, clock):
     policy = Retry(attempts=3, base=1.0, max_delay=2.0, jitter="none")
-    assert 10.0 == policy.total_limit(None)
+    assert 2 * 2.0 + 3 * 10.0 == policy.total_limit(None)
+    assert 2 * 20.0 + 3 * 20.0 == Retry(max_delay=20.0).total_limit(None)
     assert 4.0 + 3 * 0.5 == policy.total_limit(0.5)
     assert 7.0 == Retry(time_limit=7.0).total_limit(0.5)
 
     @command(key="k", registry=registry, timeout=None, retry=policy)
     def call():
-        clock.advance(9.5)
+        clock.advance(33.5)
         raise OSError
 
     with pytest.raises(OSError) as caught:  # noqa: PT011
         call()
-    assert ["k: the time_limit that the other settings give (10 s) leaves no time for another attempt",
-            "k: attempt 1 of at most 3, 9.5 s after the first began"] == caught.value.__notes__
-    assert "3 attempts, the last of which begins within 10 s" in str(explain(call))
+    assert ["k: the time_limit that the other settings give (34 s) leaves no time for another attempt",
+            "k: attempt 1 of at most 3, 33.5 s after the first began"] == caught.value.__notes__
+    assert "3 attempts, the last of which begins within 34 s" in str(explain(call))
 
 
 def test_what_the_new_settings_of_a_retry_may_be():
