@@ -14,6 +14,7 @@ from resilience import (
     Cache,
     Chaos,
     CircuitBreaker,
+    FailureRules,
     CircuitOpenError,
     Hedge,
     RateLimit,
@@ -37,6 +38,7 @@ EVERYTHING = {
     "chaos": Chaos(latency_rate=1.0, latency=30.0),
     "hedge": Hedge(idempotent=True),
     "adaptive_limit": AdaptiveLimit(max_queue=2),
+    "failures": FailureRules(status=500),
 }
 NOT_OF_GENERATORS = {"retry", "cache", "hedge"}
 
