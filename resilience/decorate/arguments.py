@@ -177,6 +177,8 @@ class RateLimitArguments(CommandOptions, total=False):
     max_wait: float
     by: Callable[..., Hashable] | None
     adaptive: bool
+    cost: float | Callable[..., float]
+    true_cost: Callable[[Any], float] | None
 
 
 class RetryArguments(CommandOptions, total=False):

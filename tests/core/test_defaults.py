@@ -40,7 +40,7 @@ DEFAULTS = [
     (Hedge(idempotent=True), {
         "idempotent": True, "delay": None, "percentile": 95.0, "min_calls": 100, "attempts": 2, "budget": RetryBudget()}),
     (RateLimit(calls=1), {"calls": 1, "per": 1.0, "burst": None, "max_wait": 0.0, "by": None, "max_keys": 10000,
-                           "adaptive": False}),
+                           "adaptive": False, "cost": 1, "true_cost": None}),
     (Retry(), {
         "attempts": 3, "base": 0.1, "factor": 2.0, "max_delay": 10.0, "jitter": "full", "on": (Exception,), "unless": (),
         "on_result": None, "time_limit": None, "respect_retry_after": True, "retry_rejections": False,
