@@ -120,6 +120,7 @@ class AdaptiveLimitArguments(CommandOptions, total=False):
     reserved: float
     max_queue: int
     max_queue_for: float
+    fair_by: Callable[..., Hashable] | None
 
 
 class CacheArguments(CommandOptions, total=False):
@@ -218,6 +219,7 @@ class BulkheadArguments(CommandOptions, total=False):
 
     max_wait: float
     max_queue: int
+    fair_by: Callable[..., Hashable] | None
 
 
 class FallbackArguments(CommandOptions, total=False):
