@@ -37,6 +37,7 @@ from .core.thread_pool import ThreadPool
 from .core.throttle import Throttle
 from .core.timeout import Timeout
 from .core.verdict import Ending, FailedResultError, Verdict
+from .decorate.class_guard import guard_class
 from .decorate.collapse import collapse
 from .decorate.commands import Pipeline, command
 from .decorate.policy_decorators import (
@@ -155,6 +156,7 @@ __all__ = [
     "explain",
     "failures",
     "fallback",
+    "guard_class",
     "handle_of",
     "handles_of",
     "hedge",

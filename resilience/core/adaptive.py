@@ -22,7 +22,7 @@ queue (admission_queue.py), and whoever gives a token back hands it to a waiter.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from math import inf
 from typing import Final, Literal
 
@@ -70,6 +70,8 @@ class AdaptiveLimit:
         reserved: Share of the limit that each priority leaves free for more important calls, 0 to below 1.
         max_queue: Number of calls that may wait for a free slot.
         max_queue_for: Longest time that a call may wait for one, seconds (Facebook's controlled delay: 0.1).
+        fair_by: Function that is called with the call's arguments and returns a key, such as a tenant. Those that wait
+            with one priority get slots in turn, key by key; needs ``max_queue``.
     """
 
     algorithm: Literal["gradient", "vegas", "aimd"] = attrs.field(default="gradient", validator=one_of(*ALGORITHMS))
@@ -88,6 +90,7 @@ class AdaptiveLimit:
     reserved: float = attrs.field(default=0.1, validator=number(least=0, most=0.99))
     max_queue: int = attrs.field(default=0, validator=number(least=0, most=1_000_000, whole=True))
     max_queue_for: float = attrs.field(default=0.1, validator=number(above=0))
+    fair_by: Callable[..., Hashable] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
 
     def __attrs_post_init__(self) -> None:
         if not self.min_limit <= self.initial <= self.max_limit:
@@ -304,7 +307,7 @@ class AdaptiveLimiter:
         self._slow_s = inf if config.slow_call is None else config.slow_call
         self.slots.configure(Bulkhead(config.initial))
         self.slots.renew()
-        self.queue = AdmissionQueue(config.max_queue, config.max_queue_for)
+        self.queue = AdmissionQueue(config.max_queue, config.max_queue_for, fair=config.fair_by is not None)
         self.estimator = LimitEstimator(config, now)
         self._kept = self._shares(config.initial)
         self._since = self._window_at = now

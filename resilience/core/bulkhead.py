@@ -28,13 +28,13 @@ between the end of the work and giving it back::
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
 import attrs
 
 from ..errors import BulkheadFullError
-from .checks import number, strict
+from .checks import by_identity, callable_or_none, number, strict
 
 
 @strict
@@ -48,6 +48,9 @@ class Bulkhead:
         max_concurrent: Largest number of calls that run at once; None: no limit, calls are only counted.
         max_wait: Longest time that a further call waits for a slot, seconds; 0: it is refused at once.
         max_queue: Largest number of calls that wait at once; one more is refused at once.
+        fair_by: Function that is called with the call's arguments and returns a key, such as a tenant. Those that wait
+            get slots in turn, key by key, and if ``max_queue`` wait, the key with the most gives way; needs
+            ``max_wait``.
     """
 
     max_concurrent: int | None = attrs.field(
@@ -55,6 +58,8 @@ class Bulkhead:
     )
     max_wait: float = attrs.field(default=0.0, kw_only=True, validator=number(least=0, most=86_400.0))
     max_queue: int = attrs.field(default=1000, kw_only=True, validator=number(least=1, most=1_000_000, whole=True))
+    fair_by: Callable[..., Hashable] | None = attrs.field(
+        default=None, kw_only=True, validator=callable_or_none, eq=by_identity)
 
 
 TOKEN: Final = (None,)  # what is added to a sack for one call that ended

@@ -1,4 +1,4 @@
-"""A bulkhead whose callers may wait for a slot: first come, first served.
+"""A bulkhead whose callers may wait for a slot: first come, first served, or tenant by tenant (``fair_by``).
 
 The queue is an adaptive limit's (admission_queue.py), in turn: one level, the oldest first. As long as somebody waits
 a newcomer takes no token, though one may just have come back, but stands behind them. Whoever gives a token back looks
@@ -12,7 +12,7 @@ The queue is made when somebody may first have to wait, and stays: most bulkhead
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from .admission_queue import AdmissionQueue, Ticket
 from .bulkhead import Bulkhead, Slots
@@ -24,13 +24,15 @@ class QueuedSlots(Slots):
     Attributes:
         crowd: As long as the number of callers that wait.
         lets_wait: Whether the wrappers of its functions can wait, which they are compiled for.
+        fair_by: What tells them whose a call is; None: all wait in one line.
     """
 
-    __slots__ = ("_config", "_queue", "lets_wait")
+    __slots__ = ("_config", "_queue", "fair_by", "lets_wait")
 
     def __init__(self, config: Bulkhead, *, key: str) -> None:
         self._config = config
         self.lets_wait = False
+        self.fair_by = config.fair_by
         super().__init__(config, key=key)
 
     @property
@@ -38,9 +40,9 @@ class QueuedSlots(Slots):
         """Who waits."""
         return self._queue or self._made()
 
-    def let_wait(self) -> None:
-        """A function's wrapper can wait."""
-        self.lets_wait = True
+    def let_wait(self, fair_by: Callable[..., Hashable] | None = None) -> None:
+        """A function's wrapper can wait, and says by *fair_by* whose its calls are."""
+        self.lets_wait, self.fair_by = True, fair_by
         self._made()
 
     def take(self, taken: list[list[None]], priority: int | None = None) -> None:
@@ -71,8 +73,10 @@ class QueuedSlots(Slots):
         """
         self.hand_on(now)  # a token that an interrupted call has not handed on
         victim = self.queue.join(ticket, now)
-        if victim is not None:
+        if victim is ticket:
             raise self.full()
+        if victim is not None:
+            self.queue.wake(victim)
         self.hand_on(now)  # one that came back since it was refused
 
     def withdraw(self, ticket: Ticket) -> None:
@@ -95,6 +99,8 @@ class QueuedSlots(Slots):
     def reconfigure(self, config: Bulkhead, now: float) -> None:
         """Change the limit, the longest wait and the length of the queue, for those who wait too."""
         self._config = config
+        if not self.lets_wait:  # else its functions go on as they were declared
+            self.fair_by = config.fair_by
         self.configure(config)
         self.hand_on(now)  # before anybody has to leave: there may be room for them now
         if self._queue is None and not config.max_wait:
@@ -116,7 +122,8 @@ class QueuedSlots(Slots):
         with self._lock:
             if self._queue is None:
                 config = self._config
-                queue = AdmissionQueue(config.max_queue if config.max_wait else 0, config.max_wait, in_turn=True)
+                queue = AdmissionQueue(config.max_queue if config.max_wait else 0, config.max_wait, in_turn=True,
+                                       fair=self.fair_by is not None)
                 self.crowd, self._queue = queue.crowd, queue
             return self._queue
 

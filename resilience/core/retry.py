@@ -126,7 +126,7 @@ class Retry:
         """
         return self.max_delay if not busy or self.busy_max_delay is None else self.busy_max_delay
 
-    def total_limit(self, timeout: float | None) -> float:
+    def total_limit(self, timeout: float | None, waits: float = 0.0) -> float:
         """Seconds after the start of the first attempt from which on no further attempt begins.
 
         Without a ``time_limit`` it is the time that all attempts and all delays may take at most. An attempt without a
@@ -134,12 +134,13 @@ class Retry:
 
         Args:
             timeout: Seconds that an attempt may take; None: there is no timeout.
+            waits: Seconds that an attempt may wait for its turn before that.
         """
         if self.time_limit is not None:
             return self.time_limit
         longest = max(self.cap(), self.cap(busy=True))
         attempt = max(longest, _UNBOUNDED_S) if timeout is None else timeout
-        return (self.attempts - 1) * longest + self.attempts * attempt
+        return (self.attempts - 1) * longest + self.attempts * (attempt + waits)
 
     def after(self, attempt: int, last_delay: float, elapsed: float, u: float,
               asked: float | None = None) -> float | None:
@@ -158,7 +159,7 @@ class Retry:
         return self.next(attempt, last_delay, elapsed, u, asked)[0]
 
     def next(self, attempt: int, last_delay: float, elapsed: float, u: float, asked: float | None = None, *,
-             busy: bool = False, timeout: float | None = None) -> tuple[float | None, str]:
+             busy: bool = False, timeout: float | None = None, waits: float = 0.0) -> tuple[float | None, str]:
         """Return the delay before the next attempt, as after() does, and the reason if there is none.
 
         Args:
@@ -169,6 +170,7 @@ class Retry:
             asked: Seconds that the target asked to wait; None: it did not ask.
             busy: Whether the last attempt found the target busy.
             timeout: Seconds that an attempt may take; None: there is no timeout.
+            waits: Seconds that an attempt may wait for its turn before that.
 
         Returns:
             Seconds, or None if there is no next attempt; and what prevents it. The latter is empty where all attempts
@@ -183,7 +185,7 @@ class Retry:
                 return None, (f"the target asks for a wait of {seconds_text(asked)}, longer than {name} "
                               f"({plain_number(cap)} s)")
             delay = asked
-        limit = self.total_limit(timeout)
+        limit = self.total_limit(timeout, waits)
         if elapsed + delay > limit:
             name = "time_limit" if self.time_limit is not None else "the time_limit that the other settings give"
             return None, f"{name} ({plain_number(limit)} s) leaves no time for another attempt"

@@ -120,6 +120,7 @@ class AdaptiveLimitArguments(CommandOptions, total=False):
     reserved: float
     max_queue: int
     max_queue_for: float
+    fair_by: Callable[..., Hashable] | None
 
 
 class CacheArguments(CommandOptions, total=False):
@@ -178,6 +179,8 @@ class RateLimitArguments(CommandOptions, total=False):
     max_wait: float
     by: Callable[..., Hashable] | None
     adaptive: bool
+    cost: float | Callable[..., float]
+    true_cost: Callable[[Any], float] | None
 
 
 class RetryArguments(CommandOptions, total=False):
@@ -217,6 +220,7 @@ class BulkheadArguments(CommandOptions, total=False):
 
     max_wait: float
     max_queue: int
+    fair_by: Callable[..., Hashable] | None
 
 
 class FallbackArguments(CommandOptions, total=False):

@@ -1,6 +1,6 @@
 """Rate limit waiter: how callers wait for their turn under a rate limit.
 
-The machine (core.rate_limit) says how long to sleep, and calls ``wake`` when that has changed:
+The machine (core.rate_limiter) says how long to sleep, and calls ``wake`` when that has changed:
 somebody ahead has given up, or the limit was changed. Whoever is cancelled or
 interrupted while waiting gives up too, and whoever's turn comes after the caller's
 deadline does not wait, or waits no longer.
@@ -12,7 +12,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from ..core.rate_limit import RateLimiter
+from ..core.rate_limiter import RateLimiter
 from ..core.rate_line import Reservation
 from ..errors import RateLimitedError
 from .deadline_context import in_use, shortened, waited_in_vain

@@ -36,7 +36,8 @@ from ..core.outcome import (
     Event,
     event_name,
 )
-from ..core.rate_limit import RateLimiter
+from ..core.rate_cost import units_of
+from ..core.rate_limiter import RateLimiter
 from ..core.stalls import NO_STALLS, Stalls
 from ..drivers.admission_waiter import AdmissionWaiter
 from ..drivers.deadline_context import deadline_expired
@@ -54,6 +55,7 @@ from ..errors import (
 )
 from ..metrics.recorder import Recorder
 from .callables import TRANSPARENT_FRAMES, is_transparent, transparent_frame
+from .cost_account import CostAccount
 from .emitter import Emitter
 from .judging import Judging
 
@@ -79,8 +81,9 @@ _FALLBACK_SUCCESS, _FALLBACK_FAILURE = int(Event.FALLBACK_SUCCESS), int(Event.FA
 _FALLBACK_REJECTION, _EMIT, _FALLBACK_EMIT = int(Event.FALLBACK_REJECTION), int(Event.EMIT), int(Event.FALLBACK_EMIT)
 _RETRY = int(Event.RETRY)
 # What stands between a wrapper and its function on a worker, or a gate's callback.
-for _each in (ThreadIsolation.wait, Job.outcome, Job.run, JobRace.result, RateLimiter.reserve, AdmissionWaiter.take,
-              AdmissionWaiter.wait, AdmissionWaiter.wait_async, AdmissionWaiter.level):
+for _each in (ThreadIsolation.wait, Job.outcome, Job.run, JobRace.result, RateLimiter.reserve, RateLimiter.book,
+              CostAccount.book, units_of, AdmissionWaiter.take, AdmissionWaiter.wait, AdmissionWaiter.wait_async,
+              AdmissionWaiter.level, AdmissionWaiter.tenant, AdmissionWaiter.admit, ThreadIsolation.submit):
     transparent_frame(_each)
 _NO_TIME_LEFT, _RATE_LIMITED = int(Event.NO_TIME_LEFT), int(Event.RATE_LIMITED)
 _RAN = frozenset(EVENT_OF.values()) - {EVENT_OF[REJECTED]}

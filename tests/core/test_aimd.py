@@ -7,7 +7,7 @@ import pytest
 from resilience import ConfigError, RateLimit, RateLimitedError, command, http_status
 from resilience.core.aimd import AimdShare
 from resilience.core.outcome import BUSY, FAILURE, SUCCESS
-from resilience.core.rate_limit import RateLimiter
+from resilience.core.rate_limiter import RateLimiter
 from tests.seeds import over_seeds
 
 

@@ -8,7 +8,8 @@ import weakref
 import attrs
 import pytest
 
-from resilience.core.rate_limit import RateLimit, RateLimiter
+from resilience.core.rate_limit import RateLimit
+from resilience.core.rate_limiter import RateLimiter
 from resilience.errors import ConfigError, RateLimitedError
 from tests.core.hammer import hammer
 from tests.interrupts import interrupted
