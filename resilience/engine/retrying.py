@@ -83,17 +83,31 @@ class Retrying:
         "_is_wrapper",
         "_random",
         "_recorder",
-        "_timeout",
+        "_timeout", "_waits",
         "key",
     )
 
     def __init__(self, held: RetryPolicy, *, key: str, group: str, clock: Callable[[], float],
                  random: Callable[[], float], recorder: Recorder, emitter: Emitter, accounting: CallAccounting,
-                 timeout: Callable[[], float | None], is_wrapper: bool = True) -> None:
-        """Make one; *is_wrapper*: a compiled wrapper asks it, which stands on the stack then."""
+                 timeout: Callable[[], float | None], waits: float = 0.0, is_wrapper: bool = True) -> None:
+        """Make one.
+
+        Args:
+            held: The policy and the budget in force.
+            key: The command's.
+            group: The command's.
+            clock: The registry's.
+            random: The registry's.
+            recorder: The command's.
+            emitter: The registry's.
+            accounting: The function's.
+            timeout: Seconds that an attempt may take now; None: nothing ends it.
+            waits: Seconds that an attempt may wait for its turn before that.
+            is_wrapper: A compiled wrapper asks, which stands on the stack then.
+        """
         self._held, self.key, self._group = held, key, group
         self._clock, self._random, self._timeout = clock, random, timeout
-        self._is_wrapper = is_wrapper
+        self._is_wrapper, self._waits = is_wrapper, waits
         self._recorder, self._emitter, self._accounting = recorder, emitter, accounting
 
     def again(self, error: BaseException, event: int, attempt: int, pause: float, begun: float,
@@ -170,7 +184,8 @@ class Retrying:
                 self._recorder.count(_LEFT_TO_CALLER, now)
                 return None, f"left to the retry of {outer}, which repeats this call"
         asked = None if error is None else asked_for(error, wall_clock)
-        delay, bound = policy.next(attempt, pause, elapsed, self._random(), asked, busy=busy, timeout=self._timeout())
+        delay, bound = policy.next(attempt, pause, elapsed, self._random(), asked, busy=busy, timeout=self._timeout(),
+                                   waits=self._waits)
         if delay is None:
             return None, bound
         if in_use and (left := remaining()) is not None and left <= delay:

@@ -23,7 +23,7 @@ def _suits(retry: Retry, declaration: Any, flavour: Flavour, key: str) -> None:
 
 
 def _worst_case(retry: Retry, below: WorstCase) -> WorstCase:
-    limit = retry.total_limit(None if below.seconds == inf else below.seconds)
+    limit = retry.total_limit(None if below.seconds == inf else below.seconds)  # the waits are among them
     return below.repeated(retry.attempts, retry.longest_pauses(), limit)
 
 
@@ -45,11 +45,20 @@ def _timeout(site: Site) -> float | None:
     return seconds if site.flavour.is_async or site.flavour is Flavour.THREAD else None
 
 
+def _waits(site: Site, retry: Retry) -> float:
+    """Seconds that an attempt may wait for its turn, as the policies below the retry say."""
+    policies = list(site.chain.items())
+    below = WorstCase(0.0, unbounded="")
+    for kit, policy in reversed(policies[policies.index((RETRY, retry)) + 1:]):
+        below = kit.worst_case(policy, below)
+    return below.seconds
+
+
 def _install(site: Site, retry: Retry, held: RetryPolicy) -> None:
     runtime, services = site.runtime, site.runtime.services
     retrying = Retrying(held, key=runtime.key, group=runtime.group, clock=runtime.clock, random=services.random,
                         recorder=runtime.recorder, emitter=services.emitter, accounting=site.accounting,
-                        timeout=functools.partial(_timeout, site))
+                        timeout=functools.partial(_timeout, site), waits=_waits(site, retry))
     site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, key=runtime.key,
                       layer_above=layer.get, mark_retried=layer.set, backoff_sleep=(
                           retrying.backoff_sleep_async if site.flavour.is_async else retrying.backoff_sleep))

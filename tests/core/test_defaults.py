@@ -46,7 +46,7 @@ DEFAULTS = [
         "on_result": None, "time_limit": None, "respect_retry_after": True, "retry_rejections": False,
         "budget": RetryBudget(), "busy_base": 1.0, "busy_max_delay": None, "price": 1.0, "busy_price": 1.0, "nested": "once"}),
     (FailureRules(), {"judge": None, "exceptions": None, "results": None, "items": None, "status": None, "busy": (),
-                      "caller_faults": (), "halts": False, "raise_failures": False}),
+                      "caller_faults": (), "refused": (), "halts": False, "raise_failures": False}),
     (http_status(), {"failed": ("5xx",), "busy": (429,), "busy_when_asked": (503,), "caller_fault": ()}),
     (ThreadPool(), {"size": 10, "max_queue": 0}),
     (Throttle(), {"k": 2.0, "window": 120.0, "max_rejection_rate": 0.9, "min_calls": 10, "count_failures": True}),

@@ -3,7 +3,8 @@
 import attrs
 import pytest
 
-from resilience.core.rate_limit import RateLimit, RateLimiter
+from resilience.core.rate_limit import RateLimit
+from resilience.core.rate_limiter import RateLimiter
 from resilience.core.rate_line import COME, LEFT, REFUSED, WAITING, CellRateState, Rate, Reservation
 from resilience.errors import RateLimitedError
 
@@ -305,4 +306,4 @@ def test_what_is_new_in_a_line_is_as_it_is_said():
     assert (rate, 3.0, 3.0, 3.0, 0, None, None) == (pace.rate, pace.tat, pace.base, pace.planned, pace.waiting, pace.first, pace.last)
     assert (pace, 4.0, 4.0, WAITING, None, None, None) == (turn.pace, turn.asked, turn.at, turn.state, turn.before, turn.after, turn.wake)
     rate.until = 3.0
-    assert (2.5, 3.0, 3.25, 4.0) == tuple(rate.moved(tat, Rate(0.25, 4)) for tat in (2.5, 3.0, 3.25, 5.0))
+    assert (2.5, 3.0, 3.25, 4.5) == tuple(rate.moved(tat, Rate(0.25, 4)) for tat in (2.5, 3.0, 3.25, 5.0))
