@@ -14,11 +14,11 @@ _HTTP: Final = {"status": ("5xx",)}
 #: Beside statuses, what a client finds wrong with a request before it is sent, and a wait for its own pool in vain.
 _REQUESTS: Final = {**_HTTP, "caller_faults": tuple(f"requests.exceptions:{name}" for name in (
     "MissingSchema", "InvalidSchema", "InvalidURL", "InvalidHeader"))}
-_URLLIB3: Final = {**_HTTP, "caller_faults": (
-    "urllib3.exceptions:LocationValueError", "urllib3.exceptions:EmptyPoolError")}
+_URLLIB3: Final = {**_HTTP, "caller_faults": ("urllib3.exceptions:LocationValueError",),
+                   "refused": ("urllib3.exceptions:EmptyPoolError",)}
 _URLLIB: Final = {**_HTTP, "caller_faults": ("ValueError", "http.client:InvalidURL")}
 _HTTPX: Final = {**_HTTP, "caller_faults": tuple(f"httpx:{name}" for name in (
-    "UnsupportedProtocol", "LocalProtocolError", "PoolTimeout"))}
+    "UnsupportedProtocol", "LocalProtocolError")), "refused": ("httpx:PoolTimeout",)}
 _AIOHTTP: Final = {**_HTTP, "caller_faults": ("aiohttp:InvalidURL",)}
 _REDIS: Final = {"judge": "resilience.integrations.redis:judge"}
 

@@ -36,10 +36,9 @@ C = TypeVar("C")
 _BUSY: Final = frozenset({"BusyLoadingError", "TryAgainError"})
 _FAILED: Final = frozenset({"ReadOnlyError", "OutOfMemoryError", "ClusterDownError", "MasterDownError",
                             "ExternalAuthProviderError"})
-#: MaxConnectionsError comes of the client's own connection pool.
 _CALLER_FAULTS: Final = frozenset({"ResponseError", "DataError", "WatchError", "PubSubError", "LockError",
-                                   "AuthenticationError", "AuthorizationError", "MaxConnectionsError",
-                                   "CrossSlotTransactionError", "InvalidPipelineStack"})
+                                   "AuthenticationError", "AuthorizationError", "CrossSlotTransactionError",
+                                   "InvalidPipelineStack"})
 #: First words of server errors that redis-py has no class for.
 _WORDS: Final = {"BUSY": Verdict.BUSY, "MISCONF": Verdict.FAILED, "NOREPLICAS": Verdict.FAILED}
 #: What BlockingConnectionPool says when all of its connections are taken.
@@ -60,9 +59,9 @@ def judge(ending: Ending) -> Verdict | None:
 
     Returns:
         Busy while the server loads its data or runs a script; failed for an answer that says that the server is ill
-        (read-only replica, out of memory, cluster down); the caller's fault for all other errors in its answers, for
-        wrong credentials, and for a connection pool of the client's own that is exhausted. None for a result and for
-        all other exceptions, such as a lost connection: these are failures.
+        (read-only replica, out of memory, cluster down); refused for a connection pool of the client's own that is
+        exhausted; the caller's fault for all other errors in its answers, and for wrong credentials. None for a result
+        and for all other exceptions, such as a lost connection: these are failures.
     """
     if ending.error is None:
         return None
@@ -74,8 +73,9 @@ def judge(ending: Ending) -> Verdict | None:
     said = str(ending.error)
     if "ResponseError" in names and (word := said.partition(" ")[0]) in _WORDS:
         return _WORDS[word]
-    own_pool = "ConnectionError" in names and said.startswith(_POOL)
-    return Verdict.CALLER_FAULT if own_pool or names & _CALLER_FAULTS else None
+    if "MaxConnectionsError" in names or ("ConnectionError" in names and said.startswith(_POOL)):
+        return Verdict.REFUSED
+    return Verdict.CALLER_FAULT if names & _CALLER_FAULTS else None
 
 
 #: Failure rules for functions that use redis-py.

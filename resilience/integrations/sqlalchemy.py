@@ -37,7 +37,7 @@ def judge(ending: Ending) -> Verdict | None:
     Returns:
         Failed if the connection is gone, and for all errors of the database but these: wrong statements, wrong data
         and broken constraints, which are the caller's fault. So is whatever SQLAlchemy raises by itself, such as stale
-        objects, and a connection pool of the program's own that had none to give in time. None for results and for
+        objects. Refused if a connection pool of the program's own had none to give in time. None for results and for
         exceptions that are not SQLAlchemy's.
     """
     if ending.error is None:
@@ -47,6 +47,8 @@ def judge(ending: Ending) -> Verdict | None:
         return None
     if getattr(ending.error, "connection_invalidated", False) or "DisconnectionError" in names:
         return Verdict.FAILED
+    if "TimeoutError" in names:  # of QueuePool; a database's own comes as an OperationalError
+        return Verdict.REFUSED
     return Verdict.FAILED if "DBAPIError" in names and not names & _OF_THE_STATEMENT else Verdict.CALLER_FAULT
 
 

@@ -26,7 +26,7 @@ from resilience.integrations.redis import FAILURES, guard_client, judge
 from tests.drivers.until import until
 
 NEVER = CircuitBreaker(min_calls=1000)
-VERDICTS = ("success", "failure", "busy", "bad_request", "timeout")
+VERDICTS = ("success", "failure", "busy", "bad_request", "timeout", "semaphore_rejected")
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_what_a_client_says_by_itself_is_not_the_servers_fault(redis_server):
         taken = own.get_connection()
         with pytest.raises(redis.ConnectionError) as caught:
             own.get_connection()
-        assert Verdict.CALLER_FAULT is verdict(caught.value)
+        assert Verdict.REFUSED is verdict(caught.value)
         own.release(taken)
         own.disconnect()
 

@@ -14,7 +14,7 @@ from resilience.integrations.sqlalchemy import FAILURES, judge, unit_of_work
 from tests.drivers.until import until
 
 NEVER = CircuitBreaker(min_calls=1000)
-VERDICTS = ("success", "failure", "busy", "bad_request", "timeout")
+VERDICTS = ("success", "failure", "busy", "bad_request", "timeout", "semaphore_rejected")
 metadata = sa.MetaData()
 stock = sa.Table("stock", metadata, sa.Column("sku", sa.String, primary_key=True), sa.Column("n", sa.Integer))
 
@@ -60,7 +60,7 @@ def test_errors_of_a_real_database_are_judged(engine, shared):
     assert {"success": 1, "bad_request": 3} == counts(shared)
     with engine.connect(), pytest.raises(exc.TimeoutError):
         run(sa.select(stock))
-    assert {"success": 1, "bad_request": 4} == counts(shared)
+    assert {"success": 1, "bad_request": 3, "semaphore_rejected": 1} == counts(shared)
 
 
 def test_a_database_that_cannot_be_reached_is_a_failure(tmp_path, shared):

@@ -16,7 +16,7 @@ from resilience import CircuitOpenError, Registry
 from resilience.config import configure
 from resilience.config.well_known import WELL_KNOWN
 
-VERDICTS = ("success", "failure", "busy", "bad_request", "timeout")
+VERDICTS = ("success", "failure", "busy", "bad_request", "timeout", "semaphore_rejected")
 #: (status, headers, verdict where the client returns the response, verdict where it raises an exception)
 STATUSES = ((200, {}, "success", "success"), (404, {}, "success", "bad_request"), (500, {}, "failure", "failure"),
             (503, {}, "failure", "failure"), (503, {"Retry-After": "7"}, "busy", "busy"), (429, {}, "busy", "busy"))
@@ -159,5 +159,5 @@ def test_waiting_for_the_clients_own_pool_is_no_fault_of_the_target(answering, s
     with httpx.Client(trust_env=False, limits=limits, timeout=httpx.Timeout(5.0, pool=0.001)) as client:
         with client.stream("GET", answering.url), pytest.raises(httpx.PoolTimeout):
             client.get(answering.url)
-    assert {"success": 1, "bad_request": 1} == counts(shared, target)
+    assert {"success": 1, "semaphore_rejected": 1} == counts(shared, target)
     configuration.close()
