@@ -21,6 +21,7 @@ from .core.events import ChaosInjected as ChaosInjected
 from .core.events import CommandAdded as CommandAdded
 from .core.events import CommandConfigured as CommandConfigured
 from .core.events import CommandRemoved as CommandRemoved
+from .core.events import LocalStall as LocalStall
 from .core.events import ShadowRejected as ShadowRejected
 from .core.events import State, StateChanged
 from .core.events import Trigger as Trigger
@@ -37,6 +38,7 @@ from .core.thread_pool import ThreadPool
 from .core.throttle import Throttle
 from .core.timeout import Timeout
 from .core.verdict import Ending, FailedResultError, Verdict
+from .decorate.class_guard import guard_class
 from .decorate.collapse import collapse
 from .decorate.commands import Pipeline, command
 from .decorate.policy_decorators import (
@@ -58,6 +60,7 @@ from .decorate.policy_decorators import (
 from .decorate.signatures import Guarded, GuardedByKey
 from .drivers.deadline_context import deadline, deadline_headers, remaining
 from .drivers.request import request_context
+from .drivers.retry_layers import retried_by
 from .engine.call import Call
 from .errors import (
     BadRequestError,
@@ -158,6 +161,7 @@ __all__ = [
     "explain",
     "failures",
     "fallback",
+    "guard_class",
     "handle_of",
     "handles_of",
     "hedge",
@@ -166,6 +170,7 @@ __all__ = [
     "rate_limit",
     "remaining",
     "request_context",
+    "retried_by",
     "retry",
     "stream_timeout",
     "throttle",

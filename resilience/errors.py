@@ -123,6 +123,7 @@ class BulkheadFullError(RejectedError):
     """Every slot of the bulkhead is taken, or, of its subclasses, no thread is to be had for the call."""
 
     reason = "the bulkhead is full"
+    _counts_calls = True
 
     if TYPE_CHECKING:
 
@@ -142,12 +143,12 @@ class BulkheadFullError(RejectedError):
     @property
     def in_flight(self) -> int | None:
         """How many calls of the command ran when this one was refused; None: not said."""
-        return self.args[4] if len(self.args) > 4 and type(self) is BulkheadFullError else None
+        return self.args[4] if len(self.args) > 4 and self._counts_calls else None
 
     @property
     def waiting(self) -> int:
         """How many other calls of the command waited for a slot."""
-        return self.args[5] if len(self.args) > 5 and type(self) is BulkheadFullError else 0
+        return self.args[5] if len(self.args) > 5 and self._counts_calls else 0
 
     def __str__(self) -> str:
         text = super().__str__()
@@ -165,6 +166,7 @@ class ThreadPoolFullError(BulkheadFullError):
     """The command has a slot left, and no thread is free for it; the message says whose calls hold them."""
 
     reason = "no thread is free"
+    _counts_calls = False
 
     if TYPE_CHECKING:
 
@@ -221,6 +223,7 @@ class ThreadUnavailableError(BulkheadFullError):
     """The system gives no thread for the call: too many processes, too little memory, or no threads at all."""
 
     reason = "no thread could be started"
+    _counts_calls = False
 
     if TYPE_CHECKING:
 
@@ -244,6 +247,7 @@ class ThreadPoolClosedError(BulkheadFullError):
     """The registry is closed, or the interpreter is shutting down: no call runs on a thread of it any more."""
 
     reason = "its threads have ended"
+    _counts_calls = False
 
     if TYPE_CHECKING:
 

@@ -6,6 +6,7 @@ StateChanged and State are in ``resilience`` as well.
 from .config.events import ConfigurationApplied, ConfigurationRejected
 from .core.events import (
     CallFailed,
+    CallFellBack,
     CallHedged,
     CallRejected,
     CallRetried,
@@ -13,6 +14,7 @@ from .core.events import (
     CommandAdded,
     CommandConfigured,
     CommandRemoved,
+    LocalStall,
     ShadowRejected,
     State,
     StateChanged,
@@ -21,6 +23,7 @@ from .core.events import (
 
 __all__ = [
     "CallFailed",
+    "CallFellBack",
     "CallHedged",
     "CallRejected",
     "CallRetried",
@@ -30,6 +33,7 @@ __all__ = [
     "CommandRemoved",
     "ConfigurationApplied",
     "ConfigurationRejected",
+    "LocalStall",
     "ShadowRejected",
     "State",
     "StateChanged",

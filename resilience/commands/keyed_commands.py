@@ -71,7 +71,11 @@ class KeyedCommands:
         return self._keyspace.table[key].command
 
     def get(self, key: str) -> Command | None:
-        """The command of this key, or None: it was not called so far, or not lately."""
+        """Return the command of one key, or None if that key was not called yet, or not lately.
+
+        Args:
+            key: The key that the callable returned.
+        """
         cell = self._keyspace.table.get(key)
         return None if cell is None else cell.command
 

@@ -154,7 +154,7 @@ class Keyspace:
         self.orders = NO_SHARED_SETTINGS
 
     def commands(self) -> list[Command]:
-        """Those there are at this moment."""
+        """The commands that there are at this moment."""
         return [cell.command for cell in self.table.copy().values()]
 
     # -- what is said about all keys

@@ -2,7 +2,8 @@
 
 An exception is failed unless a rule or the command's ``ignore`` says otherwise; a result is good
 unless a rule says otherwise. The rules are asked in this order, and the first that has an opinion decides:
-``judge``, ``caller_faults``, ``busy``, ``exceptions``, ``status``; of results ``judge``, ``results``, ``status``.
+``judge``, ``caller_faults``, ``refused``, ``busy``, ``exceptions``, ``status``; of results ``judge``, ``results``,
+``status``.
 
 A rule speaks of exceptions by class or by predicate, a function that is given the exception. In
 files, and wherever the class is not to be imported yet, "module:Name" stands for either. It is looked up
@@ -84,6 +85,7 @@ def _codes_in(rules: tuple[Any, ...]) -> tuple[int | str, ...]:
 
 _FUNCTION: Final = in_file(str | None, FUNCTION)
 _EXCEPTIONS: Final = in_file(tuple[str, ...] | None, EXCEPTIONS)
+_REFUSED: Final = in_file(tuple[str, ...], EXCEPTIONS)
 _EXCEPTIONS_OR_CODES: Final = in_file(tuple[int | str, ...], EXCEPTIONS_OR_CODES)
 _STATUSES: Final = in_file(tuple[int | str, ...] | None, STATUSES)
 
@@ -91,7 +93,7 @@ _STATUSES: Final = in_file(tuple[int | str, ...] | None, STATUSES)
 @strict
 @attrs.frozen
 class FailureRules:
-    """Rules that say what a call amounts to: good, failed, busy, or the caller's fault.
+    """Rules that say what a call amounts to: good, failed, busy, refused, or the caller's fault.
 
     Immutable: any number of commands and threads may share one. All policies of the command act on the same verdict.
 
@@ -105,7 +107,10 @@ class FailureRules:
         status: Rule for HTTP statuses and gRPC codes, such as http_status(), or the codes that say the target is ill.
         busy: What says that the target is well and refuses for now: exceptions by class or by predicate, and status
             codes.
+        refused: What says that a limit on the caller's own side refused, such as a client's full connection pool:
+            exceptions by class or by predicate.
         caller_faults: What is the caller's fault: exceptions by class or by predicate, and status codes.
+        halts: Whether a call that is judged busy and says Retry-After opens the circuit until then.
         raise_failures: Whether a result that is judged failed or busy is raised as FailedResultError. False: it is
             returned all the same, unless a fallback answers.
     """
@@ -125,9 +130,12 @@ class FailureRules:
     busy: tuple[ExceptionRule | int, ...] = attrs.field(
         default=(), kw_only=True, converter=_as_rules, validator=_rules, eq=_by_identities,
         metadata=_EXCEPTIONS_OR_CODES)
+    refused: tuple[ExceptionRule, ...] = attrs.field(
+        default=(), kw_only=True, converter=_as_rules, validator=_rules, eq=_by_identities, metadata=_REFUSED)
     caller_faults: tuple[ExceptionRule | int, ...] = attrs.field(
         default=(), kw_only=True, converter=_as_rules, validator=_rules, eq=_by_identities,
         metadata=_EXCEPTIONS_OR_CODES)
+    halts: bool = attrs.field(default=False, kw_only=True, validator=flag)
     raise_failures: bool = attrs.field(default=False, kw_only=True, validator=flag)
 
     @classmethod

@@ -122,6 +122,7 @@ class AdaptiveLimitArguments(CommandOptions, total=False):
     reserved: float
     max_queue: int
     max_queue_for: float
+    fair_by: Callable[..., Hashable] | None
 
 
 class CacheArguments(CommandOptions, total=False):
@@ -155,7 +156,9 @@ class FailureRulesArguments(CommandOptions, total=False):
     items: Callable[[Any], object] | str | None
     status: HttpStatus | Codes | int | str | None
     busy: ExceptionRule | int | tuple[ExceptionRule | int, ...]
+    refused: ExceptionRule | tuple[ExceptionRule, ...]
     caller_faults: ExceptionRule | int | tuple[ExceptionRule | int, ...]
+    halts: bool
     raise_failures: bool
 
 
@@ -177,6 +180,9 @@ class RateLimitArguments(CommandOptions, total=False):
     burst: int | None
     max_wait: float
     by: Callable[..., Hashable] | None
+    adaptive: bool
+    cost: float | Callable[..., float]
+    true_cost: Callable[[Any], float] | None
 
 
 class RetryArguments(CommandOptions, total=False):
@@ -184,8 +190,10 @@ class RetryArguments(CommandOptions, total=False):
 
     attempts: int
     base: float
+    busy_base: float
     factor: float
     max_delay: float
+    busy_max_delay: float | None
     jitter: Literal["full", "equal", "decorrelated", "none"]
     on: _Exceptions
     unless: _Exceptions
@@ -194,6 +202,9 @@ class RetryArguments(CommandOptions, total=False):
     respect_retry_after: bool
     retry_rejections: bool
     budget: RetryBudget | None
+    price: float
+    busy_price: float
+    nested: Literal["once", "retry"]
     hold: int
 
 
@@ -223,6 +234,7 @@ class BulkheadArguments(CommandOptions, total=False):
 
     max_wait: float
     max_queue: int
+    fair_by: Callable[..., Hashable] | None
 
 
 class FallbackArguments(CommandOptions, total=False):

@@ -16,6 +16,7 @@ import attrs
 
 from ..core.checks import by_identity, unknown_option
 from ..core.setting_names import as_written, renamed
+from ..core.sharing import shared
 from ..engine.kit import Kit
 from ..errors import ConfigError
 from ..policies.order import in_order, kit_named, kit_of, kits
@@ -107,7 +108,7 @@ def _policies(settings: dict[str, Any]) -> tuple[tuple[Any, ...], frozenset[str]
     usual = {kit: kit.usual for kit in known
              if kit.usual is not None and kit not in given and kit.name not in replaced}
     chosen = {kit: policy for kit, policy in {**usual, **given}.items() if policy is not None}
-    return tuple(chosen[kit] for kit in known if kit in chosen), frozenset(kit.name for kit in usual)
+    return tuple(chosen[kit] for kit in known if kit in chosen), shared(frozenset(kit.name for kit in usual))
 
 
 def _unknown_setting(name: str, value: Any, known: tuple[Kit, ...]) -> ConfigError:

@@ -7,7 +7,8 @@ have. So a timer costs a stream whose items come in time about one look for each
 has the item. All of it is on the loop's clock, as in async_timeouts.
 
 Steps need not run in one task, since a consumer may ask for each item from another. That one is cancelled which waits.
-As there, only a cancellation that we sent becomes a StreamTimeoutError, and an outer one stays a cancellation.
+As there, only a cancellation that we sent becomes a StreamTimeoutError, an outer one stays a cancellation, and a timer
+that comes late lets items that have arrived reach their stream first.
 
 A generator runs in its consumer's thread, where nothing can end its wait. A StreamGauge asks the clocks when an item
 comes, on the clock of the command: late for a stream that hangs, but not for one that drips.
@@ -25,7 +26,9 @@ from typing import Any
 from ..core.exception_groups import matches
 from ..core.stream_timeout import StreamMeter, StreamTimeout
 from ..errors import CallTimeoutError, DeadlineExceededError, StreamTimeoutError
+from .async_timeouts import GRACE
 from .deadline_context import Deadline, current, deadline_error, give_back, in_use
+from .local_stalls import came_late
 
 
 class StreamWatch:
@@ -179,7 +182,20 @@ class StreamWatch:
         if self.since + self.limit > due:
             self._set(self.since + self.limit)
             return
-        self._fire(self._late)
+        if came_late(self.loop.time() - due):
+            self._late_after(GRACE)
+        else:
+            self._fire(self._late)
+
+    def _late_after(self, turns: int) -> None:
+        """End the stream as late, but give an item that lies in a socket some *turns* of the loop to arrive first."""
+        if self.task is None or self._fired is not None or self.armed < inf \
+                or self.since + self.limit > self.loop.time():  # it has arrived
+            return
+        if turns:
+            self.loop.call_soon(self._late_after, turns - 1)
+        else:
+            self._fire(self._late)
 
     def _cut_short(self, waited: float) -> None:
         if self.task is not None and self._fired is None:

@@ -1,4 +1,4 @@
-"""Phrases: pieces of text that template.py makes wrappers of; those of the gates stand in their kits.
+"""Fragments: pieces of text that template.py makes wrappers of; those of the gates stand in their kits.
 
 Some write out what a method does, because a call costs 50 to 70 ns: each says which.
 """
@@ -176,11 +176,20 @@ def _block(text: str, depth: int) -> str:
     return textwrap.indent(text, "    " * depth) + "\n" if text else ""
 
 
-# Of one whose caller's deadline has passed; its globals are drivers.deadline_context's.
-IN_TIME: Final = f"""\
+_IN_TIME: Final = f"""\
 if IN_USE and spent():
     event = {int(Event.NO_TIME_LEFT)}
-    raise belated(started)"""
+    raise accounting."""
+
+
+def in_time(*, answers: bool) -> str:
+    """Refuse a call whose caller's deadline has passed; its globals are drivers.deadline_context's.
+
+    Args:
+        answers: Whether somebody above the gates answers for it, or asks again, and counts it.
+    """
+    return _IN_TIME + ("belated(started)" if answers else "refused_belated(started)")
+
 
 # Without a local name that would keep the error, and this frame with it, alive.
 RAISE_LATE: Final = """\
@@ -200,13 +209,22 @@ if budget is not None:
         budget.deposit(begun)"""
 
 # Of a failed turn: None, or how long to pause before the next.
-AGAIN: Final = "pause = again(error, event, turn, pause, begun, started)"
+AGAIN: Final = "pause = again(error, event, turn, pause, begun, started{above})"
 
 #: The same of a generator, which is past being tried again once its consumer has an item.
 AGAIN_UNTIL_FIRST_ITEM: Final = "pause = None if items else again(error, event, turn, pause, begun, started)"
 
+# Tell what runs inside that it is repeated here; see drivers.retry_layers.
+ENTER_LAYER: Final = """\
+if not above:
+    layer = [key]
+    mark_retried(layer)"""
+LEAVE_LAYER: Final = """\
+if layer is not None:
+    layer.clear()"""
+
 UNWANTED: Final = """\
-pause = unwanted(result, turn, pause, begun, now)
+pause = unwanted(result, turn, pause, begun, now{above})
 if pause is None:"""
 
 # AsyncTimeout.leave of a watch that has not fired.
@@ -234,9 +252,14 @@ return""",
 
 # A result that was judged failed, and for which nothing answers, is the caller's all the same.
 # A first item for which the stream was closed, to be tried again or answered for, comes alone.
-_FIRST_ITEM: Final = "if not items:\n        emitted(1)\n        yield error.result\n        return\n    return"
+_FIRST_ITEM: Final = """\
+if not items:
+        accounting.emitted(1)
+        yield error.result
+        return
+    return"""
 PASS_ON: Final = {
-    flavour: f"if passes_on(error):\n    {answer}\n" for flavour, answer in {
+    flavour: f"if judging.passes_on(error):\n    {answer}\n" for flavour, answer in {
         Flavour.SYNC: "return error.result", Flavour.THREAD: "return error.result",
         Flavour.ASYNC: "return error.result", Flavour.GENERATOR: f"{_FIRST_ITEM} result",
         Flavour.ASYNC_GENERATOR: _FIRST_ITEM}.items()}

@@ -21,8 +21,8 @@ class Site:
         fn: The function.
         flavour: How it runs.
         chain: Its policies by kit, outermost first.
-        machines: Those of its command.
-        ledger: Its accounts.
+        runtime: The machines of its command.
+        accounting: Its accounts.
         fall_back: Runs its fallback: ``fall_back(error, args, kwargs)``; None: there is none.
         apart: What tells calls of different keys apart where they share a command; None: nothing needs to.
         called: What the wrapper calls: the function, or what stands in for it.

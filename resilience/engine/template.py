@@ -36,37 +36,53 @@ from .fragments import (
     AGAIN,
     AGAIN_UNTIL_FIRST_ITEM,
     DEPOSIT,
-    IN_TIME,
+    ENTER_LAYER,
     LEAVE,
+    LEAVE_LAYER,
     PASS_ON,
     RAISE_LATE,
     RESCUE,
     UNWANTED,
     call,
+    in_time,
 )
 from .kit import GateText, Weigh
 from .wrapper_spec import Flavour, WrapperSpec
 
 #: Counting a success where no gate weighs it.
 COUNT: Final = Weigh(healthy="now < recorder.edge", full=f"len(pending) >= {BATCH}",
-                     otherwise="success(started, now)")
+                     otherwise="recorder.success(started, now)")
 
 
 def source(spec: WrapperSpec) -> str:
     """The text of the wrapper, a function ``guarded``."""
     turn = _turn(spec)
     if spec.retry:
-        turn = "\n".join([
-            "turn, pause = 1, 0.0",
-            "begun = started = clock()",
-            DEPOSIT,
+        loop = _lines(
             "while True:",
             _indent(turn),
             f"    {_await(spec)}backoff_sleep(pause)",
             "    turn += 1",
             "    started = clock()",
-        ])
+        )
+        if _marks(spec):
+            loop = _lines("above, layer = layer_above(), None", "try:", _indent(ENTER_LAYER), _indent(loop), "finally:",
+                          _indent(LEAVE_LAYER))
+        turn = _lines("turn, pause = 1, 0.0", "begun = started = clock()", DEPOSIT, loop)
     return f"{'async ' if spec.flavour.is_async else ''}def guarded(*args, **kwargs):\n{_indent(turn)}\n"
+
+
+def _marks(spec: WrapperSpec) -> bool:
+    """Whether a retry marks what runs inside of it; else it is found on the stack (drivers.retry_layers)."""
+    return spec.flavour in (Flavour.ASYNC, Flavour.THREAD)
+
+
+def _above(spec: WrapperSpec) -> str:
+    return ", above" if _marks(spec) else ""
+
+
+def _again(spec: WrapperSpec) -> str:
+    return AGAIN_UNTIL_FIRST_ITEM if spec.flavour.is_generator else AGAIN.format(above=_above(spec))
 
 
 def _turn(spec: WrapperSpec) -> str:
@@ -81,21 +97,21 @@ def _turn(spec: WrapperSpec) -> str:
         f"event = {int(Event.SHORT_CIRCUITED if asks and ask_inside else Event.CANCELLED)}",
         "items, thrown = 0, None" if flavour.is_generator else "",
         "failed = None" if spec.judges == "items" else "",
-        "" if ask_inside else IN_TIME,
+        "" if ask_inside else in_time(answers=False),
         *([] if ask_inside else ask),
         "try:",
-        _indent(IN_TIME) if ask_inside else "",
+        _indent(in_time(answers=True)) if ask_inside else "",
         *(map(_indent, ask) if ask_inside else []),
         _indent(_admission(spec)),
         _indent(_execution(spec)),
         "except BaseException as error:",
-        "    emitted(items)" if items else "",
-        _indent(AGAIN_UNTIL_FIRST_ITEM if flavour.is_generator else AGAIN) if spec.retry else "",
-        _indent(_end_badly(spec, f"should_fall_back(error, event, started{items})")),
+        "    accounting.emitted(items)" if items else "",
+        _indent(_again(spec)) if spec.retry else "",
+        _indent(_end_badly(spec, f"accounting.should_fall_back(error, event, started{items})")),
         "else:",
         _indent(_count(spec)),
-        "    emitted(items)" if items else "",
-        _indent(UNWANTED) if spec.retry_results else "",
+        "    accounting.emitted(items)" if items else "",
+        _indent(UNWANTED.format(above=_above(spec))) if spec.retry_results else "",
         "        return result" if spec.retry_results else _return(spec),
     )
 
@@ -178,7 +194,8 @@ def _outcome(spec: WrapperSpec) -> str:
     error = "late or error" if _has_timers(spec) else "error"
     if spec.judges == "items":  # what came of the stream after that decides nothing
         error = f"failed or {error}"
-    return f"{IGNORED} if error is thrown else classify({error})" if spec.flavour.is_generator else f"classify({error})"
+    outcome = f"accounting.classify({error}, started, now)"
+    return f"{IGNORED} if error is thrown else {outcome}" if spec.flavour.is_generator else outcome
 
 
 def _first(spec: WrapperSpec) -> str:
@@ -223,7 +240,7 @@ took = now - started
 if {weigh.healthy}:
     push(took)
     if {weigh.full}:
-        drain()
+        recorder.drain()
 else:
 {_indent(weigh.otherwise)}"""
 

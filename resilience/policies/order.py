@@ -97,7 +97,7 @@ def kits() -> tuple[Kit, ...]:
 
 
 def setting_kits() -> tuple[Kit, ...]:
-    """Those that are settings of a command."""
+    """The kits of the policies that are settings of a command."""
     return tuple(kit for kit in _kits if kit.setting)
 
 

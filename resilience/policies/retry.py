@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from math import inf
 from typing import Any, Final
 
 from ..core.retry import Retry
-from ..drivers.sleeping import async_sleeper, sleeper
+from ..drivers.retry_layers import layer
+from ..drivers.stream_timeouts import for_each_item
 from ..engine.command_runtime import CommandRuntime
 from ..engine.holding import Holding
 from ..engine.kit import Afterwards, Kit, Telling
@@ -27,7 +29,9 @@ def _suits(retry: Retry, declaration: Any, flavour: Flavour, key: str) -> None:
 
 
 def _worst_case(retry: Retry, below: WorstCase) -> WorstCase:
-    limit = inf if retry.time_limit is None else retry.time_limit
+    items = max(retry.hold, 1)
+    attempt = (below.seconds - below.waits) * items if below.until is None else below.until(items)
+    limit = retry.total_limit(None if attempt == inf else attempt, below.waits)
     return below.repeated(retry.attempts, retry.longest_pauses(), limit)
 
 
@@ -47,18 +51,42 @@ def _cannot_change(held: RetryPolicy, retry: Retry) -> str | None:
         if retry.hold and not held.can_hold else None
 
 
+def _timeout(site: Site, held: RetryPolicy) -> float | None:
+    """Seconds that an attempt may take; None: nothing ends it."""
+    runtime, flavour = site.runtime, site.flavour
+    seconds: float | None = runtime.named("timeout").timeout
+    if not flavour.is_generator:
+        return seconds if flavour.is_async or flavour is Flavour.THREAD else None
+    clocks = None
+    if site.has("stream_timeout"):
+        clocks = runtime.named("stream_timeout").policy
+    elif flavour.is_async and seconds is not None:
+        clocks = for_each_item(seconds)
+    longest = inf if clocks is None else clocks.longest(max(held.policy.hold, 1))
+    return None if longest == inf else longest
+
+
+def _waits(site: Site, retry: Retry) -> float:
+    """Seconds that an attempt may wait for its turn, as the policies below the retry say."""
+    policies = list(site.chain.items())
+    below = WorstCase(0.0, unbounded="")
+    for kit, policy in reversed(policies[policies.index((RETRY, retry)) + 1:]):
+        below = kit.worst_case(policy, below)
+    return below.seconds
+
+
 def _install(site: Site, retry: Retry, held: RetryPolicy) -> None:
     runtime, services = site.runtime, site.runtime.services
     retrying = Retrying(held, key=runtime.key, group=runtime.group, clock=runtime.clock, random=services.random,
-                        recorder=runtime.recorder, emitter=services.emitter, accounting=site.accounting)
-    clock = runtime.clock
-    sleep = retrying.backoff_sleep_async(async_sleeper(clock)) if site.flavour.is_async \
-        else retrying.backoff_sleep(sleeper(clock))
+                        recorder=runtime.recorder, emitter=services.emitter, accounting=site.accounting,
+                        timeout=functools.partial(_timeout, site, held), waits=_waits(site, retry))
     if retry.hold:
         held.can_hold = True
         holding = Holding(held, site.names.get("judging"), site.names.get("raises_item"))
         site.names["hold"] = holding.hold_async if site.flavour.is_async else holding.hold
-    site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, backoff_sleep=sleep)
+    site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, key=runtime.key,
+                      layer_above=layer.get, mark_retried=layer.set, backoff_sleep=(
+                          retrying.backoff_sleep_async if site.flavour.is_async else retrying.backoff_sleep))
 
 
 RETRY: Final = Kit(
@@ -84,5 +112,7 @@ RETRY: Final = Kit(
     cannot_change=_cannot_change,
     install=_install,
     worst_case=_worst_case,
-    events=(Telling("retry", "Attempts that were followed by another one."),),
+    events=(Telling("retry", "Attempts that were followed by another one."),
+            Telling("retry_left_to_caller", "Failed attempts that were left to a retry further out, which repeats the "
+                                            "whole call."),),
 )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from asyncio import current_task
 from typing import Any, Final
 
+import attrs
+
 from ..core.stream_timeout import StreamTimeout
 from ..drivers.stream_timeouts import StreamTimeouts
 from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, Kit
 from ..engine.site import Site
+from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 
@@ -35,6 +38,10 @@ def _cannot_change(held: StreamTimeouts, policy: StreamTimeout | None) -> str | 
     if policy is None or not held.gauges_generators or not (unreachable := _unreachable(policy)):
         return None
     return f"{unreachable} cannot be in force for a generator: {_WHY}"
+
+
+def _worst_case(policy: StreamTimeout, below: WorstCase) -> WorstCase:
+    return attrs.evolve(below, until=policy.longest)
 
 
 def _start(policy: StreamTimeout, runtime: CommandRuntime) -> StreamTimeouts:
@@ -67,4 +74,5 @@ STREAM_TIMEOUT: Final = Kit(
     change=_change,
     cannot_change=_cannot_change,
     install=_install,
+    worst_case=_worst_case,
 )

@@ -53,6 +53,10 @@ class BusyError(Exception):
     pass
 
 
+class PoolTimeout(Exception):
+    pass
+
+
 #: How a call may end, and what that amounts to.
 ENDINGS = {
     "200": (lambda: Answer(200), "good"),
@@ -67,11 +71,13 @@ ENDINGS = {
     "raised 404": (lambda: StatusError(404), "caller's fault"),
     "raised 500": (lambda: StatusError(500), "failed"),
     "raised 429": (lambda: StatusError(429), "busy"),
+    "PoolTimeout": (lambda: PoolTimeout(), "refused"),
     "a group": (lambda: ExceptionGroup("", [KeyError(), OSError()]), "failed"),
     "a group of faults": (lambda: ExceptionGroup("", [KeyError(), StatusError(404)]), "caller's fault"),
 }
-RULES = FailureRules(status=http_status(), caller_faults=KeyError, busy=BusyError)
-EVENT = {"good": "success", "failed": "failure", "busy": "busy", "caller's fault": "bad_request"}
+RULES = FailureRules(status=http_status(), caller_faults=KeyError, busy=BusyError, refused=PoolTimeout)
+EVENT = {"good": "success", "failed": "failure", "busy": "busy", "refused": "semaphore_rejected",
+         "caller's fault": "bad_request"}
 
 
 class Plain:
@@ -101,7 +107,7 @@ class Plain:
             if verdict == "caller's fault":
                 self.count("bad_request", "exceptions_thrown")
                 return name
-            if attempt < self.attempts:
+            if attempt < self.attempts and verdict != "refused":
                 self.count(EVENT[verdict], "retry")
                 continue
             return self.unanswered(EVENT[verdict], name, raised=raised)

@@ -10,10 +10,12 @@ from resilience import (
     ConfigError,
     FailedResultError,
     FailureRules,
+    RateLimit,
     Registry,
     Retry,
     StreamTimeout,
     command,
+    explain,
 )
 from resilience.testing import ManualClock, assert_counts, assert_idle, virtual_time
 from tests.interrupts import interrupted
@@ -261,6 +263,35 @@ def test_a_fallback_answers_for_a_stream_when_no_attempt_had_an_item(registry):
 
     assert ["instead"] == list(rows())
     assert_counts(rows, failure=3, retry=2, fallback_success=1)
+
+
+@pytest.mark.parametrize(("settings", "attempt"), [
+    ({"timeout": 2.0}, 2.0), ({"timeout": 2.0, "hold": 3}, 6.0), ({}, 10.0),
+    ({"stream_timeout": StreamTimeout(first_item=30.0, between_items=2.0)}, 30.0),
+    ({"stream_timeout": StreamTimeout(first_item=30.0, between_items=2.0), "hold": 3}, 34.0),
+    ({"stream_timeout": StreamTimeout(between_items=2.0, total=5.0), "hold": 3}, 5.0),
+    ({"stream_timeout": StreamTimeout(min_rate=1.0)}, 10.0)], ids=str)
+def test_the_total_bound_of_a_retry_knows_how_long_the_first_items_may_take(registry, clock, settings, attempt):
+    hold = settings.pop("hold", 0)
+    retry = Retry(attempts=2, base=0, max_delay=1.0, hold=hold)
+    limit = 2 * (attempt + 3.0) + 1.0
+    takes = iter((limit + 0.1, limit - 0.1, 0.0))
+
+    @command(key="k", registry=registry, retry=retry, rate_limit=RateLimit(1000, max_wait=3.0),
+             **{"timeout": None, **settings} if "stream_timeout" not in settings else settings)
+    async def rows():
+        if (seconds := next(takes)):
+            clock.advance(seconds)
+            raise Broken
+        yield 1
+
+    async def read():
+        return [item async for item in rows()]
+
+    with pytest.raises(Broken):
+        asyncio.run(read())
+    assert [1] == asyncio.run(read())
+    assert f"the last of which begins within {limit:.4g} s" in str(explain(rows))
 
 
 def test_hold_is_for_streams_and_for_those_that_were_decorated_with_it(registry):
