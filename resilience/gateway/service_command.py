@@ -42,6 +42,7 @@ REFUSED: Final[Mapping[str, str]] = {
     "stream_timeout": "a service answers once, with the headers of a response; use timeout for the wait for these, and "
                       "idle_timeout for that for each piece of the body",
     "fallback": "the gateway answers for a service with an error response (RFC 9457); there is no function to call",
+    "raise_as": "the gateway itself answers for refusals and timeouts; there is no code that expects another class",
     "ignore": "the gateway itself knows which requests are the client's fault",
     "key": "the key of a service's command is the name of the service",
     "group": f"the group of a service's command is {GROUP}",
