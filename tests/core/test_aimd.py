@@ -5,6 +5,7 @@ import random
 import pytest
 
 from resilience import ConfigError, RateLimit, RateLimitedError, command, http_status
+from resilience.core import aimd
 from resilience.core.aimd import AimdShare
 from resilience.core.outcome import BUSY, FAILURE, SUCCESS
 from resilience.core.rate_limiter import RateLimiter
@@ -27,6 +28,22 @@ def test_the_share_is_that_of_a_plain_oracle(seed):
                 share, changed = min(1.0, share + 0.05), now
             machine.good(now)
         assert share == machine.share
+
+
+def test_a_share_falls_by_a_factor_grows_by_steps_and_says_whether_it_did():
+    assert (0.7, 0.05, 1.0, 0.01) == (aimd.DECREASE, aimd.INCREASE, aimd.STEP_S, aimd.FLOOR)
+    share = AimdShare()
+    assert (True, 0.7) == (share.busy(0.0, 0.0), share.share)
+    assert False is share.busy(-0.1, 0.5)
+    assert False is share.good(0.9)
+    assert (True, 0.75) == (share.good(1.0), share.share)
+    for second in range(1, 100):
+        share.busy(second, second)
+    assert (False, 0.01) == (share.busy(100.0, 100.0), share.share)
+    share.clear()
+    assert (True, 0.7) == (share.busy(0.0, 0.0), share.share)
+    share.clear()
+    assert False is share.good(1e9)
 
 
 def passed(limiter, start, seconds, step=0.01):

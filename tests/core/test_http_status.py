@@ -72,6 +72,13 @@ def test_where_a_status_is_found(what, status):
     assert status == status_of(what)
 
 
+def test_the_codes_of_grpc_have_the_numbers_of_googles_table():
+    assert {"OK": 200, "CANCELLED": 499, "UNKNOWN": 500, "INVALID_ARGUMENT": 400, "DEADLINE_EXCEEDED": 504, "NOT_FOUND": 404,
+            "ALREADY_EXISTS": 409, "PERMISSION_DENIED": 403, "UNAUTHENTICATED": 401, "RESOURCE_EXHAUSTED": 429,
+            "FAILED_PRECONDITION": 400, "ABORTED": 409, "OUT_OF_RANGE": 400, "UNIMPLEMENTED": 501, "INTERNAL": 500,
+            "UNAVAILABLE": 503, "DATA_LOSS": 500} == GRPC
+
+
 def test_the_codes_of_grpc_are_all_there():
     grpc = pytest.importorskip("grpc")
     assert {code.name for code in grpc.StatusCode} == set(GRPC)

@@ -362,6 +362,12 @@ def test_a_failed_item_is_raised_where_it_comes_if_the_rules_say_so(registry, ki
     assert 1 == call.resilience.snapshot().counts["emit"]
 
 
+def test_what_is_not_said_of_an_ending_or_an_error():
+    assert (None, None, False) == (Ending().result, Ending().error, Ending().is_item)
+    assert FailedResultError("k", 1, Verdict.BUSY, "why").retry_after is None
+    assert 3.0 == FailedResultError("k", 1, Verdict.BUSY, "why", 3.0).retry_after
+
+
 def test_a_judge_is_asked_about_exceptions_results_and_items(registry):
     seen = []
 

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from resilience import AdaptiveLimit, CallTimeoutError, CircuitBreaker, Registry, StreamTimeout, command
+from resilience.core import stalls as module
 from resilience.core.circuit import Circuit
 from resilience.core.events import LocalStall
 from resilience.core.outcome import FAILURE, SUCCESS
@@ -165,6 +166,23 @@ def test_the_seconds_lost_are_those_of_a_plain_oracle(seed):
         wanted = sum(started <= second < ended for second in lost)
         assert wanted == stalls.lost(started, ended)
         assert stalls.excuses(started, ended) == (wanted > 0 and wanted >= (ended - started) / 4)
+
+
+def test_stalls_that_touch_are_one_and_the_last_sixteen_are_known():
+    assert (0.1, 0.25, 16) == (module.STALL_S, module._DECIDES, module._KEPT)
+    stalls = Stalls()
+    assert (float("-inf"), 0.0) == (stalls.until, stalls.lost(-1e9, 1e9))
+    stalls.note(5.0, 6.0)
+    stalls.note(4.0, 5.0)
+    stalls.note(6.0, 7.0)
+    assert (((4.0, 7.0),), 7.0) == (stalls._spans, stalls.until)
+    stalls.note(4.5, 5.5)
+    assert ((4.0, 7.0),) == stalls._spans
+    assert (0.0, 1.0) == (stalls.lost(7.0, 9.0), stalls.lost(6.0, 9.0))
+    for n in range(10, 30):
+        stalls.note(10.0 * n, 10.0 * n + 1.0)
+    assert 16 == len(stalls._spans)
+    assert (140.0, 141.0) == stalls._spans[0]
 
 
 def test_a_call_is_not_slow_by_what_it_lost():
