@@ -1,5 +1,6 @@
 """The tables about other libraries say what the code says."""
 
+import importlib
 import inspect
 import re
 
@@ -72,7 +73,7 @@ def test_what_a_table_of_terms_says_of_this_library_can_be_written_so(page):
 
 @pytest.mark.parametrize("page", ["nopanic", "fluxgate", "interlock"])
 def test_what_a_table_of_terms_says_of_the_other_library_can_be_written_so(page):
-    theirs = pytest.importorskip(page)
+    theirs = importlib.import_module(page)
     namespace = {**vars(theirs), "listener": print, "handler": print, "is_none": lambda x: x is None, "host_of": hash,
                  "fn": lambda: 7}
     if page == "fluxgate":

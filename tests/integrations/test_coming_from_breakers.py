@@ -2,7 +2,8 @@
 
 import random
 
-import pytest
+import fluxgate
+import nopanic
 
 from resilience import CircuitBreaker, CircuitOpenError, Registry, command
 from resilience.testing import ManualClock
@@ -39,7 +40,6 @@ def histories(rng):
 
 @over_seeds(200)
 def test_a_circuit_of_nopanic_and_its_translation_open_at_the_same_call_if_that_has_failed(seed):
-    nopanic = pytest.importorskip("nopanic")
     rng, clock = random.Random(seed), ManualClock()
     rate, least = rng.choice([0.2, 0.5, 0.8]), rng.randint(1, 20)
     theirs = nopanic.circuit_breaker(failure_threshold=rate, min_calls=least, window=30.0, reset_timeout=30.0, clock=clock)(target)
@@ -54,7 +54,6 @@ def test_a_circuit_of_nopanic_and_its_translation_open_at_the_same_call_if_that_
 
 @over_seeds(200)
 def test_a_circuit_of_fluxgate_and_its_translation_open_at_the_same_call(seed):
-    fluxgate = pytest.importorskip("fluxgate")
     from fluxgate.trippers import FailureRate, FailureStreak, MinRequests
     from fluxgate.windows import CountWindow
 
