@@ -25,7 +25,7 @@ from resilience import (
     command,
     default_registry,
 )
-from resilience.policies.order import setting_kits
+from resilience.policies.order import KITS
 from resilience.testing import ManualClock, frozen
 
 EVERYTHING = {
@@ -88,7 +88,7 @@ def called(kind, settings):
 @pytest.mark.parametrize("limit", ["max_concurrent", "adaptive_limit"])
 @pytest.mark.parametrize("key", ["plain", lambda value: f"key of {value % 2}"], ids=["one command", "by key"])
 def test_nothing_reads_the_registrys_own_clock_within_the_block(kind, limit, key):
-    assert {kit.name for kit in setting_kits()} == set(EVERYTHING)
+    assert {kit.name for kit in KITS if kit.setting} == set(EVERYTHING)
     left_out = {"max_concurrent", "adaptive_limit"} - {limit}
     left_out |= NOT_OF_GENERATORS if "generator" in kind else {"stream_timeout"}
     left_out |= {"hedge", "timeout"} if kind == "sync" else set()
