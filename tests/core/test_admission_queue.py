@@ -233,7 +233,7 @@ def test_whom_another_thread_takes_out_just_as_the_line_is_looked_at_is_passed_o
             return super().__iter__()
 
     queue = AdmissionQueue(9, 2.0)
-    queue._lines[0] = Changing()
+    queue._lines[0]._tickets = Changing()
     joined(queue, 0)
     assert 0 == queue.first_level()
 
