@@ -6,6 +6,7 @@ import pytest
 
 from resilience.core.admission_queue import FAIR_AFTER, LEVELS, STANDING, AdmissionQueue, Ticket, level_of
 from resilience.core.bulkhead import Bulkhead, Slots
+from resilience.core.waiting_line import WaitingLine
 
 
 def waiter(priority=0, woken=None):
@@ -233,7 +234,8 @@ def test_whom_another_thread_takes_out_just_as_the_line_is_looked_at_is_passed_o
             return super().__iter__()
 
     queue = AdmissionQueue(9, 2.0)
-    queue._lines[0]._tickets = Changing()
+    line = queue._lines[0] = WaitingLine()
+    line._tickets = Changing()
     joined(queue, 0)
     assert 0 == queue.first_level()
 
