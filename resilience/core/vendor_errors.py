@@ -10,6 +10,8 @@ instance of its own, made with the message alone, is handed over, so that ``erro
 true rather than an AttributeError; if it does not let itself be made so, its attributes are missing.
 
 Such an instance is pickled as its two classes and its state, since the class that was made has no name to be found by.
+What belongs to the process stays behind: the request and the response, which may hold a connection or a generator, and
+who judged a failed result.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from .verdict import FailedResultError
 #: What a guard raises of its own accord into the code that called.
 RAISED_BY_GUARDS: Final = (RejectedError, CallTimeoutError, FailedResultError, ChaosError)
 _MADE: Final = "__resilience_made__"
+_UNPICKLED: Final = {"judged_by", "request", "_request", "response"}
 _BASE: Final = vars(BaseException)
 _ARGS: Final[Any] = _BASE["args"]
 _DICT: Final[Any] = _BASE["__dict__"]
@@ -104,7 +107,8 @@ _class_of: Final[Any] = functools.lru_cache(maxsize=512)(_combined)
 
 def _reduced(error: Exception) -> tuple[Any, ...]:
     ours, vendor = type(error).__bases__
-    return _rebuilt, (ours, vendor, _ARGS.__get__(error), dict(_DICT.__get__(error)))
+    state = {name: None if name in _UNPICKLED else value for name, value in _DICT.__get__(error).items()}
+    return _rebuilt, (ours, vendor, _ARGS.__get__(error), state)
 
 
 def _rebuilt(ours: type[Exception], vendor: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:

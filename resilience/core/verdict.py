@@ -101,5 +101,9 @@ class FailedResultError(ResilienceError):
         """Seconds that the result asks to wait, as by its Retry-After header; None: it does not ask."""
         return self.args[4] if len(self.args) > 4 else None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, in another process perhaps, is an error like any other: who judged it stays behind."""
+        return type(self), self.args, {name: value for name, value in vars(self).items() if name != "judged_by"}
+
     def __str__(self) -> str:
         return f"{self.key}: {self.why}"

@@ -22,37 +22,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final
 
 import attrs
 
 from .. import command, default_registry
-from ..commands.command import Command, internals_of
+from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
 from ..core.failure_rules import ExceptionRule, FailureRules
 from ..core.http_status import http_status
-from ..core.outcome import IGNORED, REJECTED, Event
 from ..core.retry import Retry
+from ..core.vendor_errors import as_vendor_error
 from ..core.verdict import FailedResultError
 from ..drivers.deadline_context import deadline_headers, in_use
 from ..drivers.sleeping import async_sleeper, sleeper
-from ..engine.judging import BEGINS_WITH_HEAD, Judging
-from ..engine.retrying import Retrying, RetryPolicy
-from ..errors import BadRequestError, CallTimeoutError, ConfigError, RejectedError, ResilienceError
-from ..metrics.recorder import Recorder
-from ..policies.failures import FAILURES
-from ..registry import Registry, table_of
+from ..engine.judging import BEGINS_WITH_HEAD
+from ..errors import CallTimeoutError, ConfigError, RejectedError, ResilienceError
+from ..registry import Registry
+from .http_retries import RequestRetries
 
 #: RFC 9110, section 9.2.2: methods that may be sent again without being meant again.
 IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
 #: draft-ietf-httpapi-idempotency-key-header: the server recognises a request that it has had before.
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
-
-_RETRY: Final = (int(Event.RETRY),)
-_BAD_REQUEST, _FAILURE = int(Event.BAD_REQUEST), int(Event.FAILURE)
-_REFUSED: Final = int(Event.SEMAPHORE_REJECTED)
 
 #: Errors that leave an adapter as errors of its client too; a ConfigError is a mistake in the program.
 OURS: Final = (RejectedError, CallTimeoutError, FailedResultError)
@@ -88,116 +81,6 @@ class ClientTerms:
     discard: Callable[[Any], object] | None = None
 
 
-# -- errors of two families
-
-@functools.cache
-def _both(ours: Any, theirs: Any) -> Any:
-    """The class of errors that are both; it is made once, so that ``type(error)`` tells errors apart."""
-    return type(ours.__name__, (ours, theirs), {
-        "__module__": ours.__module__, "__doc__": ours.__doc__, "__reduce__": _reduce, "__str__": ours.__str__,
-        "_families": (ours, theirs)})
-
-
-_UNPICKLED: Final = ("request", "_request", "response", "judged_by")
-
-
-def _reduce(self: Any) -> tuple[Any, ...]:
-    state = {name: value for name, value in vars(self).items() if name not in _UNPICKLED}
-    return _made, (*self._families, self.args, state)
-
-
-def _made(ours: type[Exception], theirs: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
-    families: tuple[Any, Any] = (ours, theirs)
-    kind = _both(*families)
-    error: Exception = kind.__new__(kind)
-    error.args = args
-    vars(error).update({"request": None, "response": None} if issubclass(theirs, OSError) else {"_request": None})
-    vars(error).update(state)
-    return error
-
-
-def raised_as(error: ResilienceError, client: ClientTerms, request: Any = None) -> Exception:
-    """Return the error that is *error* and one of the client's family at once, with its cause, notes and traceback.
-
-    Args:
-        error: What the guard raised.
-        client: The client whose family it is to be caught as.
-        request: The request, which exceptions of most clients have.
-    """
-    if isinstance(error, client.rejected):
-        return error
-    theirs = client.timed_out if isinstance(error, CallTimeoutError) else client.rejected
-    new = _made(type(error), theirs, error.args, vars(error))
-    for name in ("request", "_request"):
-        if name in vars(new):
-            setattr(new, name, request)
-    new.__cause__, new.__context__ = error.__cause__, error.__context__
-    new.__suppress_context__ = error.__suppress_context__
-    return new.with_traceback(error.__traceback__)
-
-
-# -- retries
-
-class _Counted:
-    """Accounts for retries of attempts that the exchange's own wrapper has counted already."""
-
-    __slots__ = ("_clock", "_recorder")
-
-    def __init__(self, recorder: Recorder, clock: Callable[[], float]) -> None:
-        self._recorder, self._clock = recorder, clock
-
-    def true_event(self, error: BaseException, event: int) -> int:
-        return event
-
-    def blames_caller(self, error: BaseException) -> bool:
-        return False
-
-    def retried(self, error: BaseException, event: int, started: float, now: float) -> None:
-        self._recorder.count(_RETRY, now)
-
-
-class _Attempts:
-    """The attempts of one request."""
-
-    __slots__ = ("_begun", "_exchanges", "_pause", "_turn")
-
-    def __init__(self, exchanges: Exchanges, policy: RetryPolicy) -> None:
-        self._exchanges, self._turn, self._pause = exchanges, 0, 0.0
-        self._begun = exchanges.clock()
-        if policy.budget is not None:
-            policy.budget.deposit(self._begun)
-
-    def pause(self, request: Any, args: tuple[Any, ...], outcome: Any) -> float | None:
-        """How long to pause before the next attempt, after one that ended with *outcome*; None: that is the answer.
-
-        Args:
-            request: What was sent.
-            args: What the guarded function was given besides.
-            outcome: The response, or what was raised.
-        """
-        command = self._exchanges.command_of(request, args)
-        judging: Judging = internals_of(command).runtime.of(FAILURES)
-        error = outcome if isinstance(outcome, Exception) else judging.result(outcome)
-        if error is None:
-            return None
-        self._turn += 1
-        next_pause = self._exchanges.retrying(command).again(
-            error, self._event(judging, error), self._turn, self._pause, self._begun, self._begun)
-        if next_pause is not None:
-            self._pause = next_pause
-        return next_pause
-
-    def _event(self, judging: Judging, error: Exception) -> int:
-        if isinstance(error, RejectedError):
-            return _REFUSED
-        outcome = judging.error(error)
-        if outcome == REJECTED:
-            return _REFUSED
-        if outcome == IGNORED or isinstance(error, (BadRequestError, *self._exchanges.ignore)):
-            return _BAD_REQUEST
-        return _FAILURE
-
-
 # -- exchanges
 
 class Exchanges:
@@ -205,7 +88,6 @@ class Exchanges:
 
     Attributes:
         resilience: The handle of the commands.
-        ignore: Exceptions that are the caller's fault.
         clock: The registry's.
     """
 
@@ -233,12 +115,11 @@ class Exchanges:
         retry: Retry | None = settings.pop("retry", None)
         if retry is not None and not isinstance(retry, Retry):
             raise ConfigError(f"retry must be a Retry, or None, not {retry!r}", "retry")
-        self.ignore = tuple(_several(settings.get("ignore", ())))
-        registry = settings.get("registry")
-        self._registry: Registry = default_registry if registry is None else registry
-        self.clock = self._registry.clock
+        registry: Registry | None = settings.get("registry")
+        registry = default_registry if registry is None else registry
+        self.clock = registry.clock
         rules = FailureRules.meant(settings.pop("failures", None) or http_status())
-        settings.setdefault("group", name)
+        group = settings.setdefault("group", name)
         exchange.__module__, _, exchange.__qualname__ = name.partition(".")
         setattr(exchange, BEGINS_WITH_HEAD, True)
         rules = attrs.evolve(
@@ -247,10 +128,8 @@ class Exchanges:
             exceptions=(Exception,) if rules.exceptions is None else rules.exceptions)
         self.guarded: Callable[..., Any] = command(key=self._key, failures=rules, **settings)(exchange)
         self.resilience: Command | KeyedCommands = vars(self.guarded)["resilience"]
-        services = self._services = table_of(self._registry).services
-        self._group: str = settings["group"]
-        with services.lock:
-            self._retry = None if retry is None else RetryPolicy(retry, services.budget(self._group, retry.budget))
+        self._retries = RequestRetries(
+            retry, self._may_repeat, group, tuple(_several(settings.get("ignore", ()))), registry)
 
     def command_of(self, request: Any, args: tuple[Any, ...]) -> Command:
         """The command that a request is guarded by."""
@@ -260,15 +139,6 @@ class Exchanges:
         found = handle.get(self._key(request, *args)) or handle.get(handle.overflow)
         return found if found is not None else next(iter(handle))
 
-    def retrying(self, command: Command) -> Retrying:
-        """What decides on further attempts under a *command*, with its counts and listeners."""
-        assert self._retry is not None
-        services, recorder = self._services, internals_of(command).runtime.recorder
-        accounting: Any = _Counted(recorder, self.clock)
-        return Retrying(self._retry, key=command.key, group=self._group, clock=self.clock, random=services.random,
-                        recorder=recorder, emitter=services.emitter, accounting=accounting,
-                        timeout=lambda: None, is_wrapper=False)
-
     def send_deadline(self, request: Any) -> None:
         """Tell the server what time is left of the caller's deadline, if there is one."""
         if in_use:
@@ -276,12 +146,17 @@ class Exchanges:
                 self._client.headers(request)[name] = value
 
     def raised_as(self, error: ResilienceError, request: Any) -> Exception:
-        """The *error* as one of this client's family too."""
-        return raised_as(error, self._client, request)
+        """The *error* as one of this client's family too, with the request, which exceptions of most clients have."""
+        client = self._client
+        theirs = client.timed_out if isinstance(error, CallTimeoutError) else client.rejected
+        both = as_vendor_error(error, theirs)
+        if both is not error:
+            vars(both).update({name: request for name in ("request", "_request") if name in vars(both)})
+        return both
 
     def begin(self, request: Any, *args: Any) -> tuple[Any, Generator[Any, Any, Any]]:
         """Send a request, again if the retry says so, and return the response and what guards its body."""
-        attempts = self._attempts(request)
+        attempts = self._retries.attempts(request)
         while True:
             exchange = self.guarded(request, *args)
             if attempts is None:
@@ -289,10 +164,10 @@ class Exchanges:
             try:
                 response = next(exchange).take()
             except Exception as error:
-                if (pause := attempts.pause(request, args, error)) is None:
+                if (pause := attempts.pause(self.command_of(request, args), error)) is None:
                     raise
             else:
-                if (pause := attempts.pause(request, args, response)) is None:
+                if (pause := attempts.pause(self.command_of(request, args), response)) is None:
                     return response, exchange
                 leave(exchange)
                 self._discard(response)
@@ -300,7 +175,7 @@ class Exchanges:
 
     async def begin_async(self, request: Any, *args: Any) -> tuple[Any, AsyncGenerator[Any, Any]]:
         """As begin(), for asynchronous clients."""
-        attempts = self._attempts(request)
+        attempts = self._retries.attempts(request)
         while True:
             exchange = self.guarded(request, *args)
             if attempts is None:
@@ -308,10 +183,10 @@ class Exchanges:
             try:
                 response = (await exchange.__anext__()).take()
             except Exception as error:
-                if (pause := attempts.pause(request, args, error)) is None:
+                if (pause := attempts.pause(self.command_of(request, args), error)) is None:
                     raise
             else:
-                if (pause := attempts.pause(request, args, response)) is None:
+                if (pause := attempts.pause(self.command_of(request, args), response)) is None:
                     return response, exchange
                 await leave_async(exchange)
                 self._discard(response)
@@ -321,10 +196,8 @@ class Exchanges:
         if self._client.discard is not None:
             self._client.discard(response)
 
-    def _attempts(self, request: Any) -> _Attempts | None:
-        if self._retry is None or not self._client.may_repeat(request) or not self._is_idempotent(request):
-            return None
-        return _Attempts(self, self._retry)
+    def _may_repeat(self, request: Any) -> bool:
+        return self._client.may_repeat(request) and bool(self._is_idempotent(request))
 
     def _by_method(self, request: Any) -> bool:
         client = self._client

@@ -24,6 +24,7 @@ from resilience import (
     RejectedError,
     Retry,
     RetryBudget,
+    Verdict,
     deadline,
     http_status,
 )
@@ -127,6 +128,11 @@ def test_a_failed_response_can_be_raised_as_both(make, server):
 
     assert isinstance(caught.value, FailedResultError)
     assert in_flight(client) == 0
+    assert (caught.value.key, caught.value.verdict) == (command_of(client).key, Verdict.FAILED)
+    caught.value.args = (*caught.value.args[:1], 503, *caught.value.args[2:])  # a response holds its connection
+    twin = pickle.loads(pickle.dumps(caught.value))
+    assert type(twin) is type(caught.value)
+    assert (str(twin), twin.result) == (str(caught.value), 503)
 
 
 def test_a_call_that_begins_too_late_is_refused_in_both_families(make, server, clock):
