@@ -101,10 +101,11 @@ def _policies(settings: dict[str, Any]) -> tuple[tuple[Any, ...], frozenset[str]
     for name, value in settings.items():
         if name not in names:
             raise _unknown_setting(name, value, known)
-    given = {kit: kit.meant(settings[kit.name]) for kit in known if kit.name in settings
-             and (settings[kit.name] is not None or kit.setting)}
-    given |= {kit_of(policy): policy for policy in further}
-    replaced = {name for kit, policy in given.items() if policy is not None for name in kit.instead_of}
+    said = {kit: settings[kit.name] for kit in known if kit.name in settings}
+    listed = {kit_of(policy): policy for policy in further}
+    replaced = {name for kit, value in {**said, **listed}.items() if value is not None for name in kit.instead_of}
+    given = {kit: kit.meant(value) for kit, value in said.items()
+             if value is not None or (kit.setting and kit.name not in replaced)} | listed
     usual = {kit: kit.usual for kit in known
              if kit.usual is not None and kit not in given and kit.name not in replaced}
     chosen = {kit: policy for kit, policy in {**usual, **given}.items() if policy is not None}
