@@ -16,11 +16,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from typing import Any
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
 
+from ..commands.command import Command
+from ..commands.keyed_commands import KeyedCommands
 from ..engine.judging import Head
 from ..errors import ConfigError
 from .http_exchange import LEAVE, OURS, ClientTerms, Exchanges, leave, leave_async
+
+Transport = TypeVar("Transport")
 
 
 def client_of(httpx: Any) -> ClientTerms:
@@ -57,12 +62,9 @@ class SyncBody:
         leave(self._exchange)
 
 
-def sync_exchanges(inner: Any, client: ClientTerms, name: str, settings: dict[str, Any]) -> Exchanges:
-    """The guarded exchanges of a synchronous transport around *inner*.
-
-    Raises:
-        ConfigError: One of the settings is out of range, or not for an exchange.
-    """
+def _sync_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exchanges:
+    """The guarded exchanges of a synchronous transport around *inner*."""
+    name = f"{library.__name__}.Client"
     if settings.get("timeout") is not None:
         raise ConfigError(f"timeout: {name} runs in its caller's thread, where no timeout can reach it; use "
                           "the client's own, Client(timeout=...), or an AsyncClient", "timeout")
@@ -80,18 +82,68 @@ def sync_exchanges(inner: Any, client: ClientTerms, name: str, settings: dict[st
         finally:
             stream.close()
 
-    exchanges = Exchanges(exchange, client, name, settings)
+    exchanges = Exchanges(exchange, client_of(library), name, settings)
     return exchanges
 
 
-def handle(exchanges: Exchanges, body: type[Any], request: Any) -> Any:
-    """Send a request, and return the response with a guarded *body*."""
-    try:
-        response, exchange = exchanges.begin(request)
-    except OURS as error:
-        raise exchanges.raised_as(error, request) from error.__cause__
-    response.stream = body(exchanges, exchange, request)
-    return response
+class SyncTransport(Generic[Transport]):
+    """Transport of a client that guards each request with the command of its host, but for the classes of its library.
+
+    Attributes:
+        resilience: The handle of its commands: by key, or the only one if ``key`` is a str.
+    """
+
+    _library: Any
+    _body: type[SyncBody]
+    resilience: Command | KeyedCommands
+
+    def __init__(self, transport: Transport | None = None, **settings: Any) -> None:
+        """Guard the requests that go through a transport.
+
+        Args:
+            transport: What sends the requests; None: an ``HTTPTransport()`` of the library.
+            **settings: The settings of resilience.command, except ``cache``, ``fallback``, ``hedge`` and ``timeout``,
+                with these differences.
+            key: Name of the command, or a function that is given the request and returns it. Default: the host, with
+                its port if that is not the scheme's own.
+            failures: Default ``http_status()``.
+            retry: A Retry, for requests that may be repeated.
+            idempotent: Function that is given a request and returns whether it may be repeated. Default: by method,
+                or if there is a header ``Idempotency-Key``. A body that can be read only once is never repeated.
+
+        Raises:
+            ConfigError: A setting is out of range, unknown, or not for a transport.
+        """
+        inner: Any = self._library.HTTPTransport() if transport is None else transport
+        self._inner = inner
+        self._exchanges = _sync_exchanges(inner, self._library, settings)
+        self.resilience = self._exchanges.resilience
+
+    def handle_request(self, request: Any) -> Any:
+        """Send a request; the client calls this.
+
+        Args:
+            request: What to send.
+        """
+        exchanges = self._exchanges
+        try:
+            response, exchange = exchanges.begin(request)
+        except OURS as error:
+            raise exchanges.raised_as(error, request) from error.__cause__
+        response.stream = self._body(exchanges, exchange, request)
+        return response
+
+    def __enter__(self) -> Self:
+        self._inner.__enter__()
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None,
+                 traceback: TracebackType | None = None) -> None:
+        self._inner.__exit__(exc_type, exc_value, traceback)
+
+    def close(self) -> None:
+        """Close the transport that sends the requests."""
+        self._inner.close()
 
 
 # -- asynchronous
@@ -121,14 +173,9 @@ class AsyncBody:
             await leave_async(self._exchange)
 
 
-def async_exchanges(inner: Any, client: ClientTerms, pool_timeout: type[Exception], name: str,
-                    settings: dict[str, Any]) -> Exchanges:
-    """The guarded exchanges of an asynchronous transport around *inner*.
-
-    Raises:
-        ConfigError: One of the settings is out of range, or not for an exchange.
-    """
-    gate = PoolGate(inner, pool_timeout)
+def _async_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exchanges:
+    """The guarded exchanges of an asynchronous transport around *inner*."""
+    gate = PoolGate(inner, library.PoolTimeout)
 
     async def exchange(request: Any) -> AsyncGenerator[Any, Any]:
         exchanges.send_deadline(request)
@@ -161,18 +208,62 @@ def async_exchanges(inner: Any, client: ClientTerms, pool_timeout: type[Exceptio
         finally:
             gate.leave()
 
-    exchanges = Exchanges(exchange, client, name, settings)
+    exchanges = Exchanges(exchange, client_of(library), f"{library.__name__}.AsyncClient", settings)
     return exchanges
 
 
-async def handle_async(exchanges: Exchanges, body: type[Any], request: Any) -> Any:
-    """Send a request, and return the response with a guarded *body*."""
-    try:
-        response, exchange = await exchanges.begin_async(request)
-    except OURS as error:
-        raise exchanges.raised_as(error, request) from error.__cause__
-    response.stream = body(exchanges, exchange, request)
-    return response
+class AsyncTransport(Generic[Transport]):
+    """As SyncTransport, for asyncio.
+
+    Attributes:
+        resilience: The handle of its commands: by key, or the only one if ``key`` is a str.
+    """
+
+    _library: Any
+    _body: type[AsyncBody]
+    resilience: Command | KeyedCommands
+
+    def __init__(self, transport: Transport | None = None, **settings: Any) -> None:
+        """Guard the requests that go through a transport.
+
+        Args:
+            transport: What sends the requests; None: an ``AsyncHTTPTransport()`` of the library.
+            **settings: As for ResilienceTransport, and ``timeout``: seconds to wait for the head of the response, and
+                for each part of its body.
+
+        Raises:
+            ConfigError: A setting is out of range, unknown, or not for a transport.
+        """
+        inner: Any = self._library.AsyncHTTPTransport() if transport is None else transport
+        self._inner = inner
+        self._exchanges = _async_exchanges(inner, self._library, settings)
+        self.resilience = self._exchanges.resilience
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Send a request; the client calls this.
+
+        Args:
+            request: What to send.
+        """
+        exchanges = self._exchanges
+        try:
+            response, exchange = await exchanges.begin_async(request)
+        except OURS as error:
+            raise exchanges.raised_as(error, request) from error.__cause__
+        response.stream = self._body(exchanges, exchange, request)
+        return response
+
+    async def __aenter__(self) -> Self:
+        await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None,
+                        traceback: TracebackType | None = None) -> None:
+        await self._inner.__aexit__(exc_type, exc_value, traceback)
+
+    async def aclose(self) -> None:
+        """Close the transport that sends the requests."""
+        await self._inner.aclose()
 
 
 class PoolGate:
