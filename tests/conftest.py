@@ -3,12 +3,15 @@
 import collections
 import os
 import shutil
+import socket
+import subprocess
 
 import pytest
 
 from resilience import Registry
 from resilience.engine.compiler import plain_way
 from resilience.testing import ManualClock
+from tests.drivers.until import until
 
 #: The fixtures that start a program which is not Python's, and the program.
 _PROGRAMS = {"curl": "curl", "prometheus": "prometheus", "redis_server": "redis-server"}
@@ -25,6 +28,26 @@ def clock():
 def registry(clock):
     """An isolated registry on that clock."""
     return Registry(clock=clock)
+
+
+@pytest.fixture
+def redis_server(tmp_path):
+    """A real redis-server on a socket of its own: the socket's path, and the process."""
+    path = tmp_path / "redis.sock"
+    process = subprocess.Popen(
+        [shutil.which("redis-server"), "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)],
+        stdout=subprocess.DEVNULL)
+
+    def answers():
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(path)) == 0
+
+    try:
+        until(answers)
+        yield path, process
+    finally:
+        process.kill()
+        process.wait(10)
 
 
 def _has_browser():

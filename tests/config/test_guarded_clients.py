@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +11,6 @@ import pytest
 
 from resilience import CallTimeoutError, CircuitOpenError, Registry
 from resilience.config import configure
-from tests.drivers.until import until
 
 SEND = "requests.sessions:Session.send"
 EXECUTE = "redis.client:Redis.execute_command"
@@ -82,24 +79,6 @@ def test_requests_is_guarded_and_left_as_it_was(upstream, shared, tmp_path):
         assert "fine" == session.get(f"{upstream}/fine").text
     assert SEND not in shared
     configuration.close()
-
-
-@pytest.fixture
-def redis_server(tmp_path):
-    """A real server on a socket of its own, and its process."""
-    path = tmp_path / "redis.sock"
-    process = subprocess.Popen(
-        [shutil.which("redis-server"), "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)],
-        stdout=subprocess.DEVNULL)
-
-    def answers():
-        with socket.socket(socket.AF_UNIX) as client:
-            return client.connect_ex(str(path)) == 0
-
-    until(answers)
-    yield path, process
-    process.kill()
-    process.wait(10)
 
 
 def test_redis_is_guarded_and_left_as_it_was(redis_server, shared):

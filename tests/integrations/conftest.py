@@ -2,9 +2,6 @@
 
 import datetime
 import http.server
-import shutil
-import socket
-import subprocess
 import threading
 import weakref
 
@@ -13,7 +10,6 @@ import pybreaker
 import pytest
 
 from resilience.integrations.circuitbreaker import CircuitBreakerMonitor
-from tests.drivers.until import until
 
 
 @pytest.fixture
@@ -36,24 +32,6 @@ def their_circuitbreaker(clock, monkeypatch):
     monkeypatch.setattr(CircuitBreakerMonitor, "circuit_breakers", weakref.WeakValueDictionary())
     monkeypatch.setattr(circuitbreaker.CircuitBreakerMonitor, "circuit_breakers", {})
     return circuitbreaker
-
-
-@pytest.fixture
-def redis_server(tmp_path):
-    """A real redis-server on a socket of its own: its path, and its process."""
-    path = tmp_path / "redis.sock"
-    process = subprocess.Popen(
-        [shutil.which("redis-server"), "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)],
-        stdout=subprocess.DEVNULL)
-
-    def answers():
-        with socket.socket(socket.AF_UNIX) as client:
-            return client.connect_ex(str(path)) == 0
-
-    until(answers)
-    yield path, process
-    process.kill()
-    process.wait(10)
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
