@@ -24,6 +24,7 @@ from .core.events import CommandRemoved as CommandRemoved
 from .core.events import ShadowRejected as ShadowRejected
 from .core.events import State, StateChanged
 from .core.events import Trigger as Trigger
+from .core.failover import Failover
 from .core.failure_rules import FailureRules
 from .core.fallback import Fallback
 from .core.hedge import Hedge
@@ -44,6 +45,7 @@ from .decorate.policy_decorators import (
     cache,
     chaos,
     circuit_breaker,
+    failover,
     failures,
     fallback,
     hedge,
@@ -104,6 +106,7 @@ __all__ = [
     "DeadlineExceededError",
     "Ending",
     "FailedResultError",
+    "Failover",
     "FailureRules",
     "Fallback",
     "FallbackRejectedError",
@@ -151,6 +154,7 @@ __all__ = [
     "deadline_headers",
     "default_registry",
     "explain",
+    "failover",
     "failures",
     "fallback",
     "handle_of",

@@ -136,6 +136,18 @@ class CallHedged:
 
 
 @attrs.frozen
+class CallFailedOver:
+    """A call ended as *event*, with *error*, at the target of the command *key*; it goes on to that of *next_key*."""
+
+    key: str
+    group: str
+    event: str
+    error: BaseException = attrs.field(eq=by_identity, repr=_shown)
+    next_key: str
+    at: float
+
+
+@attrs.frozen
 class CommandAdded:
     """A registry has a new command."""
 

@@ -61,6 +61,7 @@ class Event(enum.IntEnum):
     NO_TIME_LEFT = 22
     HEDGE = 23
     BUSY = 24
+    FAILOVER = 25
 
 
 _own_events: list[str] = []

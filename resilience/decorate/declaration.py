@@ -62,6 +62,7 @@ class Declaration:
         idle: Of a callable key: seconds after which one that is not called goes; None: the default.
         shadow: Gates that only count what they would refuse; True: all there are.
         template: Of one of a callable's results: the function's own name.
+        target: Of one of a failover's targets: its name.
         whole: Made by ``command``, which says something about every setting.
         usual: Names of the policies that nobody asked for, but are there by default.
     """
@@ -78,6 +79,7 @@ class Declaration:
     idle: float | None = attrs.field(default=None, validator=number(above=0, most=31_536_000.0, optional=True))
     shadow: Any = ()
     template: str | None = None
+    target: str | None = None
     whole: bool = False
     usual: frozenset[str] = frozenset()
 

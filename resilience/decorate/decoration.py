@@ -13,6 +13,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from math import inf
 from typing import Any, NamedTuple
 
 import attrs
@@ -23,9 +24,10 @@ from ..commands.keyed_commands import KeyedCommands, keyspace_of
 from ..commands.keyspace import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS, Keyspace, Made
 from ..drivers.workers import WorkerPool
 from ..engine.call_accounting import CallAccounting
-from ..engine.callables import GUARD, check_guardable, flavour_of, name_of, wrap_like
+from ..engine.callables import GUARD, check_guardable, flavour_of, name_of, transparent_frame, wrap_like
 from ..engine.command_runtime import CommandRuntime
 from ..engine.compiler import compiled
+from ..engine.failing_over import Target
 from ..engine.fallback_runner import fallback_runner
 from ..engine.kit import Afterwards
 from ..engine.site import Site
@@ -35,6 +37,7 @@ from ..policies.order import in_order
 from ..registry import Registry, default_registry, table_of
 from .agreement import agree
 from .declaration import Declaration, same_word
+from .failover_parts import FailoverParts, called_at
 from .wrapper_stack import Guard, check_apart, guard_of, is_above, key_beneath
 
 
@@ -65,6 +68,8 @@ def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True)
     _check_keyed(declaration)
     table = table_of(default_registry if declaration.registry is None else declaration.registry)
     table.sweep()
+    if declaration.named("failover") is not None:
+        return _failed_over(fn, declaration, below)
     if callable(declaration.key):
         return _keyed(fn, declaration, declaration.key, below)
     with table.lock:  # nobody is to meet a command without its function: it looks like one whose function is gone
@@ -151,6 +156,76 @@ def _keyed(fn: Callable[..., Any], declaration: Declaration, by: Callable[..., s
     return wrapper
 
 
+def _failed_over(fn: Callable[..., Any], declaration: Declaration, below: Guard | None) -> Any:
+    """A wrapper that runs each call under the command of one target after the other; see commands.failover_loop."""
+    module, qualname = name_of(fn)
+    parts = FailoverParts.of(fn, declaration, f"{module}.{qualname}")
+    registry = default_registry if declaration.registry is None else declaration.registry
+    table = table_of(registry)
+    check_apart(fn, declaration, parts.name, lambda found: found.declaration.named("failover") is not None)
+    rehearsal = _enter(fn, attrs.evolve(declaration, key=parts.name, registry=Registry(clock=registry.clock)), below)
+    if rehearsal.flavour is Flavour.THREAD:
+        table.check_pool(rehearsal.command.group, declaration.pool)
+    _replaces(fn, qualname, registry, below)
+    entries: dict[str, _Entry] = {}
+    found: dict[str, Target] = {}
+
+    def make(key: str) -> Made:
+        each = parts.each(key)
+        entry = _enter(fn, each, None)
+        internals_of(entry.command).elsewhere = parts.names_above
+        call = _compiled(_wrap(fn, each, entry, prepare=parts.be_target))
+        entries[key] = entry
+        found[key] = parts.target(key, call, internals_of(entry.command).runtime, entry.accounting)
+
+        def announce() -> None:
+            if entry.is_new:
+                table.announce(entry.command)
+
+        return Made(entry.command, call, functools.partial(_brought_in, entry), announce)
+
+    keyspace = Keyspace(rehearsal.command, table, make, max_keys=len(parts.keys), idle=inf)
+    keyspace.names = parts.names
+    try:
+        for key in parts.keys:
+            keyspace.admit(key)
+        targets = [found[key] for key in parts.keys]
+        entry = entries[parts.keys[0]]
+        guarded = _compiled(_wrap(fn, parts.each(parts.keys[0]), entry,
+                                  prepare=lambda site: parts.be_first(site, targets)))
+        internals_of(entry.command).remove_function(guarded)  # the target has one already
+        transparent_frame(guarded)
+        if parts.above:
+            entry, guarded = _above_targets(guarded, parts, targets)
+            keyspace.above = entry.command
+    except BaseException:
+        keyspace.clear()
+        raise
+    wrapper: Any = wrap_like(guarded, fn)
+    guarded.resilience = KeyedCommands(keyspace)
+    keyspace.wrapper = weakref.ref(wrapper)
+    setattr(guarded, GUARD,
+            Guard(weakref.ref(wrapper), fn, declaration, rehearsal.command, registry, entry.accounting))
+    return wrapper
+
+
+def _compiled(wrapper: Any) -> Any:
+    """The compiled function of a *wrapper*, which may be a proxy of it."""
+    return getattr(wrapper, "_self_guarded", wrapper)
+
+
+def _above_targets(loop: Callable[..., Any], parts: FailoverParts, targets: list[Target]) -> tuple[_Entry, Any]:
+    """The command of what stands above a failover, such as its cache, and the function that runs under it."""
+    declaration = parts.declaration_above()
+    entry = _enter(loop, declaration, None)
+    internals_of(entry.command).elsewhere = parts.names_below
+    guarded = _compiled(_wrap(loop, declaration, entry, prepare=lambda site: parts.stand_above(site, targets)))
+    _brought_in(entry)
+    if entry.is_new:
+        table_of(entry.registry).announce(entry.command)
+    return entry, guarded
+
+
 def _replaces(fn: Callable[..., Any], qualname: str, registry: Registry, below: Guard | None) -> None:
     """Let go of the commands of what a keyed function takes the place of: a stack's lower part, a module's older self.
 
@@ -211,13 +286,15 @@ def _enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None
 
 
 def _wrap(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
-          apart: Callable[..., str] | None = None) -> Any:
+          apart: Callable[..., str] | None = None, prepare: Callable[[Site], object] | None = None) -> Any:
     """Compile the wrapper, and make it look like *fn*; to a cache, what *apart* says of a call is one more argument."""
     command = entry.command
     site = _site(fn, declaration, entry, apart)
+    if prepare is not None:
+        prepare(site)
     if declaration.may_move(entry.flavour):
         guarded = compiled(site, lambda here: _movable(
-            here, functools.partial(_compile_moved, fn, declaration, entry, apart, site.fall_back),
+            here, functools.partial(_compile_moved, fn, declaration, entry, apart, site.fall_back, prepare),
             internals_of(command).runtime))
     else:
         guarded = compiled(site)
@@ -232,7 +309,8 @@ def _wrap(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
 def _site(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
           apart: Callable[..., str] | None) -> Site:
     return Site(fn=fn, flavour=entry.flavour, chain=declaration.chain(), runtime=internals_of(entry.command).runtime,
-                accounting=entry.accounting, fall_back=entry.fall_back, apart=apart)
+                accounting=entry.accounting, fall_back=entry.fall_back, apart=apart,
+                called=called_at(fn, declaration))
 
 
 def _movable(here: Any, compile_there: Callable[[], Any], runtime: CommandRuntime) -> Any:
@@ -250,10 +328,13 @@ def _movable(here: Any, compile_there: Callable[[], Any], runtime: CommandRuntim
 
 
 def _compile_moved(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
-                   apart: Callable[..., str] | None, fall_back: Callable[..., Any] | None) -> Any:
+                   apart: Callable[..., str] | None, fall_back: Callable[..., Any] | None,
+                   prepare: Callable[[Site], object] | None) -> Any:
     """The wrapper for worker threads, below the layers of the other: what a cache keeps is kept wherever calls run."""
     site = _site(fn, declaration, entry._replace(flavour=Flavour.THREAD, fall_back=fall_back), apart)
-    site.is_beneath_layers = site.has("cache")
+    if prepare is not None:
+        prepare(site)
+    site.is_beneath_layers = site.is_beneath_layers or site.has("cache")
     site.chain = {kit: policy for kit, policy in site.chain.items() if kit.name != "cache"}
     return compiled(site)
 

@@ -70,7 +70,7 @@ _BAD_REQUEST, _CANCELLED = int(Event.BAD_REQUEST), int(Event.CANCELLED)
 _THROWN, _MISSING = int(Event.EXCEPTIONS_THROWN), int(Event.FALLBACK_MISSING)
 _FALLBACK_SUCCESS, _FALLBACK_FAILURE = int(Event.FALLBACK_SUCCESS), int(Event.FALLBACK_FAILURE)
 _FALLBACK_REJECTION, _EMIT, _FALLBACK_EMIT = int(Event.FALLBACK_REJECTION), int(Event.EMIT), int(Event.FALLBACK_EMIT)
-_RETRY = int(Event.RETRY)
+_RETRY, _FAILOVER = int(Event.RETRY), int(Event.FAILOVER)
 # What stands between a wrapper and its function on a worker, or a gate's callback.
 for _each in (ThreadIsolation.wait, Job.outcome, Job.run, JobRace.result, RateLimiter.reserve, AdmissionWaiter.take,
               AdmissionWaiter.wait, AdmissionWaiter.wait_async, AdmissionWaiter.level):
@@ -87,17 +87,18 @@ class CallAccounting:
 
     Attributes:
         judging: Its command's failure rules; None: there are none.
+        moves_on: What fails goes to the loop of a failover, which may have another target for it.
     """
 
     __slots__ = ("_clock", "_emitter", "_failures", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots",
-                 "_special", "_wants_error", "judging")
+                 "_special", "_wants_error", "judging", "moves_on")
     judging: Judging | None
 
     def __init__(self, *, key: str, group: str, clock: Callable[[], float], recorder: Recorder, emitter: Emitter,
                  failures: Failures, fallback: Fallback | None, ignore: tuple[type[Exception], ...]) -> None:
         self._key, self._group, self._clock = key, group, clock
         self._recorder, self._emitter, self._failures = recorder, emitter, failures
-        self._fallback, self.judging = fallback, None
+        self._fallback, self.judging, self.moves_on = fallback, None, False
         self._wants_error = fallback is not None and fallback.wants_error()
         self._slots = Slots(Bulkhead(fallback.max_concurrent), key=key) if fallback is not None else None
         self._ignore: tuple[type[Exception], ...] = (BadRequestError, *ignore)
@@ -240,6 +241,9 @@ class CallAccounting:
             self._count((event,) if passed_on else (event, _THROWN), event, started, now)
             return False
         self._tell(error, event, started, now)
+        if self.moves_on and not items and event != _NO_TIME_LEFT:
+            self._count((event,), event, started, now)
+            return True
         fallback = self._fallback
         if fallback is None or items or not (issubclass(type(error), fallback.on) or matches(error, fallback.on)):
             passed_on = self.judging is not None and self.judging.passes_on(error)
@@ -249,9 +253,20 @@ class CallAccounting:
         return True
 
     def may_answer(self, error: BaseException) -> bool:
-        """Whether the fallback answers for a call that fails with *error*."""
+        """Whether the fallback, or another target, answers for a call that fails with *error*."""
         fallback = self._fallback
-        return fallback is not None and matches(error, fallback.on)
+        return self.moves_on or (fallback is not None and matches(error, fallback.on))
+
+    def moved_on(self, now: float) -> None:
+        """Count that a call which failed here goes on to another target."""
+        self._recorder.count((_FAILOVER,), now)
+
+    def stayed(self, error: BaseException, now: float) -> bool:
+        """Count that the failover has no other target for a call that ended with *error*; whether that is a result."""
+        passed_on = self.judging is not None and self.judging.passes_on(error)
+        if not passed_on:
+            self._recorder.count((_MISSING, _THROWN), now)
+        return passed_on
 
     def retried(self, error: BaseException, event: int, started: float, now: float) -> None:
         """Count an attempt that ended with *error* as *event* and is followed by another."""

@@ -87,6 +87,7 @@ def spec_of(site: Site) -> WrapperSpec:
     return WrapperSpec(
         flavour=site.flavour, gates=tuple(texts.values()), label=" ".join(names),
         deadline=site.flavour.is_async and site.has("timeout"), fallback=site.has("fallback"),
+        failover="first" if site.is_first_target else "target" if site.has("failover") else "",
         retry=retry is not None, retry_results=retry is not None and retry.on_result is not None,
         judges="results inline" if _written_out and site.judges == "results" else site.judges,
         returns_failures=bool(site.judges) and not site.layers and not site.is_beneath_layers)

@@ -29,6 +29,7 @@ class Site:
         names: What the wrapper's text uses.
         layers: What is put over the wrapper, the innermost first.
         is_beneath_layers: Layers stand over it that another site has put there.
+        is_first_target: It is what callers of a function with a failover call.
         judges: What the failure rules judge; see WrapperSpec.
     """
 
@@ -43,6 +44,7 @@ class Site:
     names: dict[str, Any] = attrs.field(factory=dict)
     layers: list[Callable[[Any], Any]] = attrs.field(factory=list)
     is_beneath_layers: bool = False
+    is_first_target: bool = False
     judges: str = ""
 
     def has(self, name: str) -> bool:
@@ -56,4 +58,4 @@ class Site:
     @property
     def answers(self) -> bool:
         """Whether somebody above the gates may answer for a refusal, or ask again: it is not counted yet, then."""
-        return self.fall_back is not None or self.has("retry")
+        return self.fall_back is not None or self.has("retry") or self.has("failover")

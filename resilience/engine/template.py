@@ -32,7 +32,21 @@ from typing import Final
 
 from ..core.outcome import IGNORED, SUCCESS, Event
 from ..metrics.recorder import BATCH
-from .fragments import AGAIN, DEPOSIT, IN_TIME, LEAVE, PASS_ON, RAISE_LATE, RESCUE, UNWANTED, call
+from .fragments import (
+    AGAIN,
+    DEPOSIT,
+    DEPOSIT_FAILOVER,
+    FAIL_OVER,
+    GO_ELSEWHERE,
+    IN_TIME,
+    LEAVE,
+    MOVE_ON,
+    PASS_ON,
+    RAISE_LATE,
+    RESCUE,
+    UNWANTED,
+    call,
+)
 from .kit import GateText, Weigh
 from .wrapper_spec import Flavour, WrapperSpec
 
@@ -61,12 +75,14 @@ def source(spec: WrapperSpec) -> str:
 def _turn(spec: WrapperSpec) -> str:
     """The text of one attempt of a call."""
     flavour = spec.flavour
-    ask_inside = spec.fallback or spec.retry
+    ask_inside = spec.fallback or spec.retry or bool(spec.failover)
     asks = any(gate.ask for gate in spec.gates)
     ask = [gate.ask if ask_inside else gate.ask_or_raise for gate in spec.gates]
     items = ", items" if flavour.is_generator else ""
     return _lines(
+        GO_ELSEWHERE[flavour] if spec.failover == "first" else "",
         "" if spec.retry else "started = clock()",
+        DEPOSIT_FAILOVER if spec.failover == "first" else "",
         f"event = {int(Event.SHORT_CIRCUITED if asks and ask_inside else Event.CANCELLED)}",
         "items, thrown = 0, None" if flavour.is_generator else "",
         "failed = None" if spec.judges == "items" else "",
@@ -91,7 +107,8 @@ def _turn(spec: WrapperSpec) -> str:
 
 
 def _end_badly(spec: WrapperSpec, should_fall_back: str) -> str:
-    fall_back = RESCUE[spec.flavour] if spec.fallback else "raise AssertionError('should_fall_back, but no fallback')"
+    fall_back = RESCUE[spec.flavour] if spec.fallback else FAIL_OVER[spec.flavour] if spec.failover == "first" \
+        else MOVE_ON if spec.failover else "raise AssertionError('should_fall_back, but no fallback')"
     returns = PASS_ON[spec.flavour] if spec.judges and spec.returns_failures else ""
     text = f"if not {should_fall_back}:\n{_indent(returns)}    raise\n{fall_back}"
     return f"if pause is None:\n{_indent(text)}" if spec.retry else text

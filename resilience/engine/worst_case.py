@@ -40,6 +40,10 @@ class WorstCase:
         further = (times - 1) * self.seconds + pauses if times > 1 else 0.0
         return attrs.evolve(self, seconds=self.seconds + min(further, time_limit), attempts=self.attempts * times)
 
+    def besides_also(self, what: str) -> WorstCase:
+        """The same if *what* may take time besides."""
+        return attrs.evolve(self, besides=(*self.besides, what))
+
     def raced(self, attempts: int) -> WorstCase:
         """The same if so many *attempts* may run at once."""
         return attrs.evolve(self, attempts=self.attempts * attempts)

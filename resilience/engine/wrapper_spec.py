@@ -42,6 +42,8 @@ class WrapperSpec:
         deadline: Timers of the event loop bound it.
         fallback: Something may answer instead of an error.
         retry: It may be tried again.
+        failover: Of a failover: "first": the wrapper that callers call, of the first target; "target": that of any
+            target, which its loop calls; "": there is none. See engine.failing_over.
         retry_results: Results may be a reason to.
         judges: What failure rules judge here: "results", "results inline" (with a good status written out) or "items";
             "beneath": what is called here has judged already; "": there are none.
@@ -57,3 +59,4 @@ class WrapperSpec:
     retry_results: bool = False
     judges: str = ""
     returns_failures: bool = False
+    failover: str = ""
