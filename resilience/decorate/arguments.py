@@ -34,8 +34,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 #: What may stand in a pipeline.
-Policy = (Fallback | Cache | Retry | Failover | CircuitBreaker | Throttle | RateLimit | Bulkhead | AdaptiveLimit | Timeout
-          | Hedge | FailureRules | Chaos | CustomPolicy)
+Policy = (Fallback | Cache | Retry | Failover | CircuitBreaker | Throttle | RateLimit | Bulkhead | AdaptiveLimit
+          | Timeout | Hedge | FailureRules | Chaos | CustomPolicy)
 _Exceptions = type[Exception] | tuple[type[Exception], ...]
 _Rule = HttpStatus | type[Exception] | Judge
 
@@ -59,7 +59,7 @@ class PolicyOptions(CommandOptions, total=False):
     key: str | None
 
 
-class OneTargetArguments(CommandOptions, total=False):
+class CommandArguments(CommandOptions, total=False):
     """The settings of ``command``, beside its ``key`` and its failover."""
 
     timeout: float | None
@@ -75,12 +75,6 @@ class OneTargetArguments(CommandOptions, total=False):
     failures: FailureRules | _Rule | Iterable[_Rule] | None
     fallback: Fallback | Callable[..., Any] | None
     policies: Iterable[Policy]
-
-
-class CommandArguments(OneTargetArguments, total=False):
-    """The settings of ``command``, beside its ``key``."""
-
-    failover: Failover | None
 
 
 class CircuitBreakerArguments(CommandOptions, total=False):
@@ -248,11 +242,12 @@ class CommandDecorator(Protocol):
     def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
     @overload
     def __call__(self, *, key: str | None = None, failover: Failover,
-                 **settings: Unpack[OneTargetArguments]) -> DecoratorByKey: ...
+                 **settings: Unpack[CommandArguments]) -> DecoratorByKey: ...
     @overload
     def __call__(self, *, key: Callable[..., str], **settings: Unpack[CommandArguments]) -> DecoratorByKey: ...
     @overload
-    def __call__(self, *, key: str | None = None, **settings: Unpack[CommandArguments]) -> Decorator: ...
+    def __call__(self, *, key: str | None = None, failover: None = None,
+                 **settings: Unpack[CommandArguments]) -> Decorator: ...
 
 
 class CircuitBreakerDecorator(Protocol):

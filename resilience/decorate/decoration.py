@@ -10,9 +10,8 @@ so that a stack becomes one wrapper.
 from __future__ import annotations
 
 import functools
-import inspect
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, NamedTuple
 
@@ -38,6 +37,7 @@ from ..registry import Registry, default_registry, table_of
 from .agreement import agree
 from .declaration import Declaration, same_word
 from .failover_parts import FailoverParts, called_at
+from .redefinition import is_redefinition, now_under
 from .wrapper_stack import Guard, check_apart, guard_of, is_above, key_beneath
 
 
@@ -233,7 +233,7 @@ def _replaces(fn: Callable[..., Any], qualname: str, registry: Registry, below: 
     """
     if below is not None:
         _forsake(below)
-    former = [] if "<locals>" in qualname else list(_now_under(fn, qualname))
+    former = [] if "<locals>" in qualname else list(now_under(fn, qualname))
     for each in [*former, *([] if below is None else [below.wrapper()])]:
         keyed = getattr(each, "resilience", None)
         if isinstance(keyed, KeyedCommands) and keyspace_of(keyed).home is table_of(registry):
@@ -257,7 +257,7 @@ def _enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None
         known = table.commands.get(key)
         if known is None and declaration.key is None and key != name:  # the lower one's was removed
             key, known = name, table.commands.get(name)
-        redefined = known is not None and _is_redefinition(known, fn, declaration, below)
+        redefined = known is not None and is_redefinition(known, fn, declaration, below)
         if known is not None and declaration.key is None and not redefined and not is_above(fn, known):
             known, key = None, table.derive_key(name)  # nobody said that the two are to share a command
         command = known if known is not None else table.command(
@@ -377,44 +377,7 @@ def _flavour(fn: Callable[..., Any], declaration: Declaration, key: str) -> tupl
                                 "reach it; decorate it with timeout=... or isolation='thread'"}
 
 
-def _is_redefinition(command: Command, fn: Callable[..., Any], declaration: Declaration, below: Guard | None) -> bool:
-    """Whether *fn* takes the place of the command's only function: a reloaded module, a notebook's cell run anew.
-
-    It may say something new, then. Two lambdas, or a property's getter and setter, have one name too, but
-    neither stands under it when the other is made; or it does so still, but has been replaced already.
-    """
-    name = name_of(fn)
-    others = [each for each in internals_of(command).functions if below is None or each is not _function_of(below)]
-    if not others:
-        return declaration.key is None and internals_of(command).was_guarded
-    if name[1].rpartition(".")[2] == "_":  # what functools.singledispatch registers: all in use at once
-        return False
-    if "<locals>" in name[1] or any(name_of(each) != name or each.__wrapped__ is fn for each in others):  # type: ignore[attr-defined]
-        return False
-    there = [getattr(each, "_self_guarded", each) for each in _now_under(fn, name[1])]
-    # If a newer one took its place already, both are of one definition. What is there may be equal to anything.
-    return any(each is others[-1] for each in there)
-
-
-def _function_of(below: Guard) -> Callable[..., Any] | None:
-    wrapper: Any = below.wrapper()
-    function: Callable[..., Any] | None = getattr(wrapper, "_self_guarded", wrapper)
-    return function  # under a proxy, the compiled one
-
-
 def _forsake(below: Guard) -> None:
     """The command that a lower decorator of this stack made, before a higher one gave another key or registry."""
     if len(internals_of(below.command).functions) <= 1 and below.registry.get(below.command.key) is below.command:
         below.registry.remove(below.command.key)
-
-
-def _now_under(fn: Callable[..., Any], qualname: str) -> Iterator[Any]:
-    """What stands under *qualname* in the module of *fn* until *fn* does, and all that it wraps."""
-    first, *rest = qualname.split(".")
-    found = getattr(inspect.unwrap(fn), "__globals__", {}).get(first)
-    for name in rest:
-        found = inspect.getattr_static(found, name, None)
-    found = found.fget if isinstance(found, property) else found
-    while found is not None:
-        yield found
-        found = getattr(found, "__wrapped__", None)

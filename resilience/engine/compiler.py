@@ -97,8 +97,9 @@ def spec_of(site: Site) -> WrapperSpec:
 def _maker(spec: WrapperSpec) -> Made:
     results = " results" if spec.retry_results else ""
     judges = f" {spec.judges}" if spec.judges else ""
+    failover = f" {spec.failover}" if spec.failover else ""
     raises = " raised" if spec.judges and not spec.returns_failures else ""
-    return made(source(spec), f"<resilience {spec.label}{results}{judges}{raises}>")
+    return made(source(spec), f"<resilience {spec.label}{results}{judges}{raises}{failover}>")
 
 
 def made(text: str, filename: str) -> Made:

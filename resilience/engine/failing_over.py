@@ -24,7 +24,8 @@ import attrs
 
 from ..core.budget import Budget
 from ..core.events import CallFailedOver, State
-from ..core.failover import Course, Rest
+from ..core.failover import Rest
+from ..core.failover_course import Course
 from ..core.outcome import CUT_SHORT, EVENT_NAMES, TIMEOUT, Event, event_name
 from ..core.retry_after import asked_for
 from ..core.verdict import OUTCOME_OF, FailedResultError
@@ -176,7 +177,7 @@ class Journey:
             course.after_refusal(is_down, asked, now, of.random(), left, self._others())
             self.pause = course.pause
         else:
-            asked = asked_for(error, wall_clock) if event == _BUSY else None
+            asked = asked_for(error, wall_clock) or 0.0 if event == _BUSY else None
             self._error, self._sorry = error, target
             self._steps.append(f"{target.name} ({_called(error)})")
             is_down = event != _BUSY and target.is_down()

@@ -30,6 +30,15 @@ def _change(held: TargetFailover, failover: Failover | None, old: Any, runtime: 
     return None
 
 
+def _cannot_change(held: TargetFailover, failover: Failover) -> str | None:
+    known = held.rest.config
+    for name in ("targets", "argument"):
+        if getattr(failover, name) != getattr(known, name):
+            return f"{name}= of a failover cannot be changed on a live command; attrs.evolve() of settings.failover " \
+                   "keeps it"
+    return None
+
+
 def _forget(held: TargetFailover, now: float) -> None:
     held.rest.clear()
 
@@ -41,6 +50,10 @@ def _renew(held: TargetFailover, now: float) -> None:
 def _install(site: Site, failover: Failover, held: TargetFailover) -> None:
     site.accounting.moves_on = True
     site.names.update(failovers=held, moves_on=MovesOn)
+
+
+def _detail(failover: Failover) -> str:
+    return ", ".join(failover.targets)
 
 
 def _worst_case(failover: Failover, below: WorstCase) -> WorstCase:
@@ -59,12 +72,13 @@ FAILOVER: Final = Kit(
     policy=Failover,
     about="Calls the first of several targets that can answer; each is a command of its own.",
     above=dict.fromkeys(_BELOW, "each target has its own, so that one which is down does not speak for the others"),
-    kept=("targets", "argument"),
+    cannot_change=_cannot_change,
     start=_start,
     change=_change,
     forget=_forget,
     renew=_renew,
     install=_install,
+    detail=_detail,
     worst_case=_worst_case,
     gauges=_gauges,
     events=(Telling("failover", "Calls that failed here and went on to another target."),),
