@@ -7,35 +7,26 @@ import pytest
 
 from resilience import (
     BadRequestError,
-    BulkheadFullError,
     Cache,
-    CallTimeoutError,
     CircuitBreaker,
     CircuitOpenError,
     ConfigError,
-    DeadlineExceededError,
     FailedResultError,
     Failover,
     FailureRules,
-    Hedge,
     NoTimeLeftError,
-    Pipeline,
     Registry,
     Retry,
     RetryBudget,
     State,
-    circuit_breaker,
-    command,
     configure,
     deadline,
     explain,
-    failover,
     http_status,
 )
-from resilience.core.failover import RestState
 from resilience.events import CallFailedOver, CommandRemoved
-from resilience.testing import ManualClock, virtual_time
-from tests.engine.failover_rig import FLAVOURS, ONE_ANSWER, Rig
+from resilience.testing import ManualClock
+from tests.engine.failover_rig import FLAVOURS, Rig
 
 pytestmark = pytest.mark.parametrize("flavour", FLAVOURS)
 
