@@ -81,7 +81,7 @@ class Registry:
         No lock is held meanwhile; a listener that raises is logged once and harms nobody.
 
         Args:
-            kind: StateChanged, CallFailed, CallRejected, CallRetried, ShadowRejected, ChaosInjected, CommandAdded,
+            kind: StateChanged, CallFailed, CallFailedOver, CallRejected, CallRetried, ShadowRejected, ChaosInjected, CommandAdded,
                 CommandRemoved or CommandConfigured.
             listener: Called with the event.
 

@@ -102,6 +102,10 @@ class Entry:
             TargetError: A function or an exception that it names does not exist.
             ConfigError: It contradicts itself.
         """
+        if self._has("failover"):
+            raise ConfigError(f"{self.target}: an entry of [guards] is about one command, and a failover has one for "
+                              "each target; decorate a function of your own, which calls the target that it is given",
+                              "failover")
         fallback = self.said("fallback")
         ignored = tuple(map(named, self.said("ignore")))
         made = [] if fallback is None else [Fallback(named(fallback))]

@@ -1,7 +1,5 @@
 """Failover: a call goes to the first target that can answer, in every flavour of function."""
 
-import asyncio
-import threading
 
 import pytest
 

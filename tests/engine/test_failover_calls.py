@@ -11,18 +11,17 @@ import pytest
 from resilience import (
     Bulkhead,
     Cache,
-    CallTimeoutError,
     CircuitBreaker,
     ConfigError,
     Failover,
     FailureRules,
-    Fallback,
     Hedge,
     Pipeline,
     Registry,
     Retry,
     circuit_breaker,
     command,
+    configure,
     explain,
     failover,
     fallback,
@@ -30,6 +29,7 @@ from resilience import (
     handles_of,
     http_status,
 )
+from resilience.config.mistakes import ConfigFileError
 from resilience.core.failover import RestState
 from resilience.testing import ManualClock, virtual_time
 from tests.engine.failover_rig import ONE_ANSWER, Rig
@@ -127,7 +127,7 @@ async def test_a_probe_that_is_cancelled_leaves_its_place_to_the_next_call(clock
             return region
         if answer == "fail":
             raise ConnectionError
-        await asyncio.get_running_loop().create_future()
+        return await asyncio.get_running_loop().create_future()
 
     assert await fetch() == "us"
     clock.advance(30.0)
@@ -353,6 +353,22 @@ def test_a_function_without_the_parameter_is_refused_when_it_is_decorated(regist
 
     assert whatever(x=1) == {"x": 1, "region": "eu"}
     assert len(registry) == 2
+
+
+def test_an_entry_of_guards_cannot_have_a_failover_and_says_what_to_do_instead(registry):
+    with pytest.raises(ConfigFileError, match="decorate a function of your own"):
+        configure({"guards": {"json:loads": {"failover": {"targets": ["eu", "us"]}}}}, registry=registry, environ={})
+
+    assert list(registry) == []
+
+
+def test_targets_that_a_file_names_otherwise_are_a_mistake_of_the_file(registry):
+    @command(key="fetch", timeout=None, failover=REGIONS, registry=registry)
+    def fetch(*, region="eu"):
+        return region
+
+    with pytest.raises(ConfigFileError, match="targets= of a failover cannot be changed"):
+        configure({"commands": {"fetch": {"failover": {"targets": ["eu", "asia"]}}}}, registry=registry, environ={})
 
 
 def test_a_key_that_is_a_callable_does_not_go_with_a_failover(registry):

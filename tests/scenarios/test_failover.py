@@ -12,14 +12,10 @@ from resilience.testing import ManualClock
 
 
 class Server:
-    """A server that can be stopped, and started again on the same port."""
+    """A server that can be stopped and started again, on whichever port is free."""
 
     def __init__(self, name):
-        self.name, self.status, self.port = name, 200, 0
-        self.requests = 0
-        self.start()
-
-    def start(self):
+        self.name, self.status, self.requests = name, 200, 0
         own = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -36,7 +32,11 @@ class Server:
             def log_message(self, *args):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self.handler = Handler
+        self.start()
+
+    def start(self):
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler)
         self.port = self.server.server_address[1]
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
