@@ -81,8 +81,8 @@ class Registry:
         No lock is held meanwhile; a listener that raises is logged once and harms nobody.
 
         Args:
-            kind: StateChanged, CallFailed, CallFailedOver, CallRejected, CallRetried, ShadowRejected, ChaosInjected, CommandAdded,
-                CommandRemoved or CommandConfigured.
+            kind: StateChanged, CallFailed, CallFailedOver, CallRejected, CallRetried, ShadowRejected, ChaosInjected,
+                CommandAdded, CommandRemoved or CommandConfigured.
             listener: Called with the event.
 
         Returns:

@@ -236,7 +236,12 @@ class Keyspace:
                 self._let_go(cell, gone)
 
     def forget(self, command: Command) -> None:
-        """The command was removed from the registry: its key begins anew. The caller holds the lock."""
+        """The command was removed from the registry: its key begins anew. The caller holds the lock.
+
+        The targets of a failover are there from the decoration on, and so stay.
+        """
+        if self.names:
+            return
         cell = self._cells.get(command.key)
         if cell is not None and cell.command is command:
             cell.gone = True

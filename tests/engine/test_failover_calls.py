@@ -31,11 +31,15 @@ from resilience import (
 )
 from resilience.config.mistakes import ConfigFileError
 from resilience.core.failover import RestState
-from resilience.testing import ManualClock, virtual_time
+from resilience.testing import ManualClock, restored, virtual_time
 from tests.engine.failover_rig import ONE_ANSWER, Rig
 
 LONG = 60.0
 REGIONS = Failover(("eu", "us"), argument="region", grace=30.0)
+
+
+def plain(*, region="eu"):
+    return region
 
 
 class Answer:
@@ -420,6 +424,15 @@ def test_a_dropped_function_takes_its_exceptions_along(registry):
         assert gone() is None, "no cycle keeps an exception alive"
     finally:
         gc.enable()
+
+
+def test_a_registry_that_is_put_back_has_the_targets_of_functions_that_came_meanwhile(registry):
+    with restored(registry):
+        fn = command(key="imported", timeout=None, failover=REGIONS, registry=registry)(plain)
+    assert [handle.key for handle in registry] == ["imported[eu]", "imported[us]"]
+    registry.remove("imported[eu]")
+    assert fn() == "eu"
+    assert fn.resilience["eu"].snapshot().counts["success"] == 1
 
 
 def test_a_child_process_begins_with_targets_that_are_available(clock, registry):
