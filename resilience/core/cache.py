@@ -166,6 +166,8 @@ class Store:
 
     def _sweep(self, now: float, gone: list[Entry]) -> None:
         for _ in range(_LOOKS):
+            if not self._order:  # the last one had expired too, even the one that was just put in
+                return
             entry = self._oldest()
             if now < entry.lasts:
                 return

@@ -310,6 +310,16 @@ def test_an_operator_sends_the_calls_elsewhere_and_back_at_once(flavour):
     assert rig.took() == ["us", "eu"]
 
 
+def test_reset_of_a_target_brings_the_calls_back_at_once(flavour):
+    rig = Rig(flavour)
+    open_circuit(rig)
+    rig.answers["eu"] = "good"
+    rig.fn.resilience["eu"].reset()
+    rig.call()
+
+    assert rig.took() == ["eu"]
+
+
 def test_a_file_says_something_of_all_targets_and_of_one(flavour):
     rig = Rig(flavour, fallback=None)
     configuration = configure({"commands": {"fetch": {"failover": {"grace": 5.0}, "max_concurrent": 4},
