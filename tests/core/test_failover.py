@@ -289,6 +289,89 @@ def test_a_target_without_weight_is_used_when_no_other_is_left():
     assert course.target == US
 
 
+def test_a_probe_that_finds_its_target_busy_says_nothing_and_one_that_fails_begins_another_rest():
+    of = rests(Failover(("eu", "us"), grace=30.0))
+    of[EU].stop(0.0)
+    course = begun(of, 30.0)
+    assert course.target == EU
+    course.after_failure(False, 0.0, 31.0, 0.0)
+    assert (of[EU].state, of[EU].until) == (RestState.RESTING, 31.0)
+
+    course = begun(of, 31.0)
+    assert course.target == EU
+    course.after_failure(False, None, 32.0, 0.0)
+    assert (of[EU].state, of[EU].until) == (RestState.RESTING, 62.0)
+
+
+def test_a_refusal_rests_its_target_only_if_its_circuit_is_open():
+    of = rests(Failover(("eu", "us"), grace=30.0))
+    begun(of).after_refusal(False, 1.0, 0.0, 0.0, None)
+    assert of[EU].state is RestState.AVAILABLE
+    begun(of).after_refusal(True, 1.0, 0.0, 0.0, None)
+    assert of[EU].state is RestState.RESTING
+
+    probe = begun(of, 30.0)
+    assert probe.target == EU
+    probe.after_refusal(True, 1.0, 30.0, 0.0, None)
+    assert of[EU].until == 60.0
+    probe = begun(of, 60.0)
+    probe.after_refusal(False, 1.0, 60.0, 0.0, None)
+    assert of[EU].until == 60.0, "a full bulkhead says nothing about the target"
+
+
+def spent(budget):
+    """How much is left to withdraw, which this takes."""
+    left = 0
+    while budget.withdraw(0.0):
+        left += 1
+    return left
+
+
+def test_each_target_that_runs_the_function_after_a_failure_is_paid_for_once_and_no_other_is():
+    ten = RetryBudget(ratio=0.0, per_second=1.0, window=10.0)
+    for steps, paid in ((["failed"], 1), (["failed", "failed"], 2), (["failed", "failed", "failed"], 2),
+                        (["refused", "failed"], 1), (["refused", "refused", "failed"], 0),
+                        (["failed", "refused"], 1), (["failed", "refused", "refused"], 0),
+                        (["failed", "failed", "refused"], 1), (["failed", "refused", "failed"], 1)):
+        budget = Budget(ten, 0.0)
+        course = begun(rests(Failover(THREE)), budget=budget)
+        for step in steps:
+            if step == "failed":
+                course.after_failure(False, None, 0.0, 0.0, 1.0)
+            else:
+                course.after_refusal(False, None, 0.0, 0.0, 1.0)
+        course.give_back() if course.target is None else None
+        course.give_back() if course.target is None else None
+        assert 10 - spent(budget) == paid, steps
+
+
+@pytest.mark.parametrize(("max_wait", "left", "bound"), [
+    (0.0, None, ""), (1.0, None, "max_wait (1 s) is too short to wait for one"), (None, None, ""),
+    (None, 1.0, "the caller's deadline leaves no time to wait for one")])
+def test_what_is_in_the_way_of_a_wait_is_said(max_wait, left, bound):
+    course = begun(rests(Failover(("eu", "us"), max_wait=max_wait)))
+    for _ in range(2):
+        course.after_refusal(False, 2.0, 0.0, 0.0, left)
+
+    assert (course.target, course.pause, course.bound) == (None, 0.0, bound)
+
+
+def test_a_refusal_that_ends_now_is_waited_for_five_milliseconds():
+    course = begun(rests(Failover(("eu", "us"), max_wait=1.0)))
+    for _ in range(2):
+        course.after_refusal(False, 0.0, 0.0, 0.0, None)
+
+    assert course.pause == 0.005
+
+
+def test_of_targets_that_all_have_no_weight_any_more_the_first_is_taken():
+    course = begun(rests(Failover(THREE, weights=(1, 0, 0))))
+    course.after_failure(False, None, 0.0, 0.5)
+    assert course.target == US
+    course.after_failure(False, None, 0.0, 0.5)
+    assert course.target == ASIA
+
+
 # -- histories
 
 
