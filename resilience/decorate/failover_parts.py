@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from ..commands.failover_loop import failover_names
+from ..core.bulkhead import Bulkhead
 from ..core.failover import Failover
 from ..core.parameters import signature_of
 from ..engine.call_accounting import CallAccounting
@@ -100,10 +101,13 @@ class FailoverParts:
 
     def declaration_above(self) -> Declaration:
         """What is said about the command above."""
-        said = self.declaration
-        isolation = "thread" if any(kit_of(policy).name == "hedge" for policy in self.above) \
-            and flavour_of(self.fn) is Flavour.SYNC else "auto"
-        return Declaration(policies=self.above, key=self.name, group=said.group, registry=said.registry,
+        said, policies, isolation = self.declaration, self.above, "auto"
+        if "hedge" in self.names_above and flavour_of(self.fn) is Flavour.SYNC:
+            isolation, limit = "thread", said.named("max_concurrent")
+            if limit is not None:  # its attempts need threads of their own, as many as all targets together take
+                both = Bulkhead(min(limit.max_concurrent * len(self.failover.targets), 1_000_000))
+                policies = tuple(sorted((*policies, both), key=lambda policy: kits().index(kit_of(policy))))
+        return Declaration(policies=policies, key=self.name, group=said.group, registry=said.registry,
                            isolation=isolation, ignore=said.ignore)
 
     def target(self, key: str, call: Callable[..., Any], runtime: CommandRuntime, accounting: CallAccounting) -> Target:

@@ -296,6 +296,25 @@ def test_the_second_attempt_of_a_hedge_on_threads_goes_to_another_target(registr
     released.set()
 
 
+def test_hedged_calls_on_threads_are_bounded_by_the_limits_of_their_targets_and_by_no_other(registry):
+    together = threading.Barrier(16)
+
+    @command(key="fetch", timeout=LONG, max_concurrent=16, failover=REGIONS, registry=registry,
+             hedge=Hedge(idempotent=True, delay=3600.0))
+    def fetch(*, region="eu"):
+        together.wait(LONG)
+        return region
+
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(fetch())) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == ["eu"] * 16
+    assert registry["fetch"].settings.max_concurrent == 32
+
+
 # -- how it is written
 
 
