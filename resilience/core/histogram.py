@@ -169,16 +169,19 @@ class RollingHistogram:
     def roll(self, now: float) -> None:
         """Close the slices that ended before *now*."""
         steps = int((now - self._edge) // self._slice_s) + 1
+        closed, seconds, head, expired = list(self._closed), list(self._seconds), self._head, self.expired()
         for _ in range(min(steps, self._slices)):
-            self._closed.append(_packed(self._head))
-            self._head = bytearray(len(self._head))
-            self._seconds.append(0.0)
-            if len(self._closed) == self._slices:
-                self._fold(self._closed.pop(0), self._seconds.pop(0), self._expired)
-        self._edge += steps * self._slice_s
-        if now >= self._edge:
-            self._edge = now + self._slice_s
-        self._settled = None
+            closed.append(_packed(head))
+            head = bytearray(len(head))
+            seconds.append(0.0)
+            if len(closed) == self._slices:
+                self._fold(closed.pop(0), seconds.pop(0), expired)
+        edge = self._edge + steps * self._slice_s
+        if now >= edge:
+            edge = now + self._slice_s
+        # In one go, with no call between: no signal handler's exception may leave half of it.
+        self._closed, self._seconds, self._head, self._expired = closed, seconds, head, expired
+        self._edge, self._settled = edge, None
 
     def latency(self, now: float) -> Latency:
         """Mean and percentiles of the window."""
