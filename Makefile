@@ -44,6 +44,8 @@ $(VENV)/.installed-bench: EXTRAS = dev,bench
 $(VENV)/.installed-dev: EXTRAS = dev
 $(VENV)/.installed-docs: EXTRAS = docs
 $(VENV)/.installed-gateway: EXTRAS = gateway
+# Type checkers and editors follow a .pth file, and not the finder of an editable install.
 $(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "checkout.pth").write_text("$(CURDIR)\n")'
 	touch $@

@@ -21,6 +21,7 @@ from .core.events import ChaosInjected as ChaosInjected
 from .core.events import CommandAdded as CommandAdded
 from .core.events import CommandConfigured as CommandConfigured
 from .core.events import CommandRemoved as CommandRemoved
+from .core.events import LocalStall as LocalStall
 from .core.events import ShadowRejected as ShadowRejected
 from .core.events import State, StateChanged
 from .core.events import Trigger as Trigger
@@ -33,10 +34,12 @@ from .core.http_status import HttpStatus, http_status
 from .core.outcome import Outcome
 from .core.rate_limit import RateLimit
 from .core.retry import Retry
+from .core.stream_timeout import StreamTimeout
 from .core.thread_pool import ThreadPool
 from .core.throttle import Throttle
 from .core.timeout import Timeout
 from .core.verdict import Ending, FailedResultError, Verdict
+from .decorate.class_guard import guard_class
 from .decorate.collapse import collapse
 from .decorate.commands import Pipeline, command
 from .decorate.policy_decorators import (
@@ -52,12 +55,14 @@ from .decorate.policy_decorators import (
     policy,
     rate_limit,
     retry,
+    stream_timeout,
     throttle,
     timeout,
 )
 from .decorate.signatures import Guarded, GuardedByKey
 from .drivers.deadline_context import deadline, deadline_headers, remaining
 from .drivers.request import request_context
+from .drivers.retry_layers import retried_by
 from .engine.call import Call
 from .errors import (
     BadRequestError,
@@ -75,6 +80,7 @@ from .errors import (
     RateLimitedError,
     RejectedError,
     ResilienceError,
+    StreamTimeoutError,
     ThreadPoolClosedError,
     ThreadPoolFullError,
     ThreadUnavailableError,
@@ -133,6 +139,8 @@ __all__ = [
     "Snapshot",
     "State",
     "StateChanged",
+    "StreamTimeout",
+    "StreamTimeoutError",
     "ThreadPool",
     "ThreadPoolClosedError",
     "ThreadPoolFullError",
@@ -157,6 +165,7 @@ __all__ = [
     "failover",
     "failures",
     "fallback",
+    "guard_class",
     "handle_of",
     "handles_of",
     "hedge",
@@ -165,7 +174,9 @@ __all__ = [
     "rate_limit",
     "remaining",
     "request_context",
+    "retried_by",
     "retry",
+    "stream_timeout",
     "throttle",
     "timeout",
 ]

@@ -123,6 +123,7 @@ class BulkheadFullError(RejectedError):
     """Every slot of the bulkhead is taken, or, of its subclasses, no thread is to be had for the call."""
 
     reason = "the bulkhead is full"
+    _counts_calls = True
 
     if TYPE_CHECKING:
 
@@ -142,12 +143,12 @@ class BulkheadFullError(RejectedError):
     @property
     def in_flight(self) -> int | None:
         """How many calls of the command ran when this one was refused; None: not said."""
-        return self.args[4] if len(self.args) > 4 and type(self) is BulkheadFullError else None
+        return self.args[4] if len(self.args) > 4 and self._counts_calls else None
 
     @property
     def waiting(self) -> int:
         """How many other calls of the command waited for a slot."""
-        return self.args[5] if len(self.args) > 5 and type(self) is BulkheadFullError else 0
+        return self.args[5] if len(self.args) > 5 and self._counts_calls else 0
 
     def __str__(self) -> str:
         text = super().__str__()
@@ -165,6 +166,7 @@ class ThreadPoolFullError(BulkheadFullError):
     """The command has a slot left, and no thread is free for it; the message says whose calls hold them."""
 
     reason = "no thread is free"
+    _counts_calls = False
 
     if TYPE_CHECKING:
 
@@ -221,6 +223,7 @@ class ThreadUnavailableError(BulkheadFullError):
     """The system gives no thread for the call: too many processes, too little memory, or no threads at all."""
 
     reason = "no thread could be started"
+    _counts_calls = False
 
     if TYPE_CHECKING:
 
@@ -244,6 +247,7 @@ class ThreadPoolClosedError(BulkheadFullError):
     """The registry is closed, or the interpreter is shutting down: no call runs on a thread of it any more."""
 
     reason = "its threads have ended"
+    _counts_calls = False
 
     if TYPE_CHECKING:
 
@@ -308,6 +312,40 @@ class CallTimeoutError(ResilienceError, TimeoutError):
         return type(self), (self.key, self.timeout), self.__dict__
 
 
+class StreamTimeoutError(CallTimeoutError):
+    """A stream took too long for one of its clocks.
+
+    Attributes:
+        key: Key of the command whose stream it was.
+        timeout: Seconds of the clock that ran out.
+        clock: Which clock: "first_item", "between_items", "total" or "min_rate".
+        items: How many items the consumer had been given.
+    """
+
+    def __init__(self, key: str, timeout: float, clock: str = "between_items", items: int = 0) -> None:
+        super().__init__(key, timeout)
+        self.clock = clock
+        self.items = items
+
+    def __str__(self) -> str:
+        seconds = f"{plain_number(self.timeout)} s"
+        if self.clock == "first_item":
+            return f"{self.key}: no {'progress' if self.items else 'item'} within {seconds}{_after(self.items)}"
+        if self.clock == "between_items":
+            return f"{self.key}: no item for {seconds} after {_items(self.items)}"
+        what = f"the stream did not end within {seconds}" if self.clock == "total" else \
+            f"too little came in {seconds}"
+        return f"{self.key}: {what}{_after(self.items)}"
+
+
+def _items(number: int) -> str:
+    return f"{number} item{'' if number == 1 else 's'}"
+
+
+def _after(items: int) -> str:
+    return f" ({_items(items)} had come)" if items else ""
+
+
 class DeadlineExceededError(CallTimeoutError):
     """The caller's deadline passed while the call was waited for, before the call's own timeout ended.
 
@@ -315,17 +353,21 @@ class DeadlineExceededError(CallTimeoutError):
         key: Key of the command that was called.
         timeout: Seconds that the deadline left for this wait; of a stream, for the item that did not come.
         deadline: Seconds that the deadline gave for everything done under it; None: not known.
+        items: Of a stream, how many items the consumer had been given.
     """
 
-    def __init__(self, key: str, timeout: float, deadline: float | None = None) -> None:
+    def __init__(self, key: str, timeout: float, deadline: float | None = None, items: int = 0) -> None:
         super().__init__(key, timeout)
         self.deadline = deadline
+        self.items = items
 
     def __str__(self) -> str:
         waited, whole = seconds_text(self.timeout), self.deadline
+        come = _after(self.items)
         if whole is None or seconds_text(whole) == waited:
-            return f"{self.key}: the caller's deadline passed after {waited}"
-        return f"{self.key}: the caller's deadline passed after {seconds_text(whole)}; this wait had the last {waited}"
+            return f"{self.key}: the caller's deadline passed after {waited}{come}"
+        return f"{self.key}: the caller's deadline passed after {seconds_text(whole)}{come}; this wait had the last " \
+               f"{waited}"
 
 
 class ChaosError(ResilienceError):

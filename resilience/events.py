@@ -7,6 +7,7 @@ from .config.events import ConfigurationApplied, ConfigurationRejected
 from .core.events import (
     CallFailed,
     CallFailedOver,
+    CallFellBack,
     CallHedged,
     CallRejected,
     CallRetried,
@@ -14,6 +15,7 @@ from .core.events import (
     CommandAdded,
     CommandConfigured,
     CommandRemoved,
+    LocalStall,
     ShadowRejected,
     State,
     StateChanged,
@@ -23,6 +25,7 @@ from .core.events import (
 __all__ = [
     "CallFailed",
     "CallFailedOver",
+    "CallFellBack",
     "CallHedged",
     "CallRejected",
     "CallRetried",
@@ -32,6 +35,7 @@ __all__ = [
     "CommandRemoved",
     "ConfigurationApplied",
     "ConfigurationRejected",
+    "LocalStall",
     "ShadowRejected",
     "State",
     "StateChanged",

@@ -7,7 +7,7 @@ wrapper's closure holds machines with locks and calls under way, which cannot be
 should not be: a copy begins anew, with the same settings.
 
 So a wrapper is sent as what it was made from. Its Guard, one of its attributes, is pickled
-as the function and the plan; the other side guards the function again, and lets the *shell*
+as the function and its Declaration; the other side guards the function again, and lets the *shell*
 that the pickler made of the wrapper (its code, with a closure that means nothing) hand
 every call on to the new wrapper. Whatever else a closure holds of ours is LEFT behind.
 
@@ -24,10 +24,10 @@ import copyreg
 import functools
 import re
 import sys
-import textwrap
 import types
 import weakref
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from enum import Enum
 from typing import Any, Final
 
@@ -42,8 +42,9 @@ from .decorate.commands import Pipeline
 from .decorate.declaration import Declaration
 from .decorate.decoration import guard
 from .decorate.wrapper_stack import Guard
+from .drivers.retry_layers import layer
 from .engine.callables import GUARD, GuardedCallable, flavour_of
-from .engine.compiler import made
+from .engine.compiled_text import CompiledText, in_flavour
 from .engine.wrapper_spec import Flavour
 from .errors import ConfigError
 from .policies.order import KITS, kit_of
@@ -58,9 +59,9 @@ _TEXT: Final = """\
 {async_}def guarded(*args, **kwargs):
     cell = "the link"
     if 0:
-        ({cells})
-{call}
-    return{result}
+        {cells}
+    {call}
+    {return_result}
 """
 
 _homes: weakref.WeakKeyDictionary[Command, Registry] = weakref.WeakKeyDictionary()
@@ -118,11 +119,10 @@ class Link:
 @functools.cache
 def _forwarder(flavour: Flavour, cells: int) -> types.CodeType:
     """The code of a function of this *flavour* that has so many *cells*, and hands its calls on."""
-    text = _TEXT.format(async_="async " if flavour.is_async else "", call=textwrap.indent(CALLS[flavour], " " * 4),
-                        cells="".join(f"cell_{number}, " for number in range(cells)),
-                        result="" if flavour is Flavour.ASYNC_GENERATOR else " result")
-    maker, names, _ = made(text, f"<resilience copy of {flavour.value} with {cells} cells>")
-    shell: Any = maker(**dict.fromkeys(names))
+    names = f"({''.join(f'cell_{number}, ' for number in range(cells))})"
+    text = CompiledText(in_flavour(_TEXT, flavour, call=CALLS[flavour], cells=names),
+                        f"copy of {flavour.value} with {cells} cells")
+    shell: Any = text.bind(dict.fromkeys(text.wanted))
     code: types.CodeType = shell.__code__
     return code
 
@@ -258,13 +258,16 @@ def _pipeline(declaration: Declaration) -> Pipeline:
 
 
 def _parts(own: Guard) -> tuple[Any, ...]:
-    command = None if callable(own.declaration.key) else own.command
+    has_several = callable(own.declaration.key) or own.declaration.named("failover") is not None
+    command = None if has_several else own.command
     return own.fn, own.declaration, command, own.registry
 
 
 def _reduce_guard(own: Guard) -> tuple[Any, ...]:
     wrapper = own.wrapper()
-    return (_left, ()) if wrapper is None else (_guard, (wrapper, *_parts(own)))
+    if wrapper is None or own.declaration.target is not None:  # who guards the whole function makes its targets
+        return _left, ()
+    return _guard, (wrapper, *_parts(own))
 
 
 def _reduce_callable(proxy: Any) -> tuple[Any, ...]:
@@ -354,9 +357,16 @@ def _engine_classes() -> Iterator[type[Any]]:
                     yield each
 
 
+def _reduce_variable(variable: ContextVar[Any]) -> tuple[Any, ...]:
+    if variable is not layer:
+        raise TypeError("cannot pickle '_contextvars.ContextVar' object")
+    return _reduce_part(variable)
+
+
 for _kind in (Declaration, Settings, Collapse, *(kit.policy for kit in KITS)):
     copyreg.pickle(_kind, _reduce_value)
 for _kind in (Left, Link, *_engine_classes()):
     copyreg.pickle(_kind, _reduce_part)
+copyreg.pickle(ContextVar, _reduce_variable)
 for _kind, _reduction in _REDUCTIONS.items():
     copyreg.pickle(_kind, _reduction)

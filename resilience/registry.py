@@ -72,7 +72,11 @@ class Registry:
         return self._table.commands[key]
 
     def get(self, key: str) -> Command | None:
-        """The command with this key, or None."""
+        """Return the command with this key, or None if the registry has none.
+
+        Args:
+            key: The whole key of the command.
+        """
         return self._table.commands.get(key)
 
     def subscribe(self, kind: type[_Event], listener: Callable[[_Event], object]) -> Callable[[], None]:
@@ -81,8 +85,7 @@ class Registry:
         No lock is held meanwhile; a listener that raises is logged once and harms nobody.
 
         Args:
-            kind: StateChanged, CallFailed, CallFailedOver, CallRejected, CallRetried, ShadowRejected, ChaosInjected,
-                CommandAdded, CommandRemoved or CommandConfigured.
+            kind: One of the classes in resilience.events, such as StateChanged or CallFailed.
             listener: Called with the event.
 
         Returns:
@@ -102,6 +105,9 @@ class Registry:
 
         Returns:
             A function that ends this.
+
+        Raises:
+            TypeError: *clean_up* cannot be called.
         """
         if not callable(clean_up):
             raise TypeError(f"clean_up must be callable, not {clean_up!r}")
@@ -115,7 +121,14 @@ class Registry:
         return end
 
     def remove(self, key: str) -> bool:
-        """Forget a command, so that streams and exporters do; functions that have it go on working."""
+        """Forget a command, and with it streams and exporters do. Functions that use the command go on working.
+
+        Args:
+            key: The whole key of the command.
+
+        Returns:
+            Whether there was such a command.
+        """
         return self._table.remove(key)
 
     def start_chaos(self, seconds: float, *keys: str) -> None:

@@ -32,7 +32,7 @@ def _has_browser():
 
 
 def pytest_collection_modifyitems(config, items):
-    """Browser's tests last; what needs a program that is not there is left out, and said to be.
+    """Run the browser's tests last; what needs a program that is not there is left out, and said to be.
 
     Unless RESILIENCE_REQUIRE_BROWSER says that this is a machine where everything has to be there: then it fails.
     Last, because Playwright keeps an event loop running in the main thread, where others then cannot start one.

@@ -36,14 +36,15 @@ class _Strike:
         return self
 
 
-def interrupted(work, error=KeyboardInterrupt):
+def interrupted(work, error=KeyboardInterrupt, every=1):
     """Run *work* again and again, struck at its first point, its second, ... until it ends unharmed.
 
-    Yields after each run the number of its point, for the caller to look at what is left.
+    Yields after each run the number of its point, for the caller to look at what is left. With *every*, only so many
+    points apart: for work that is long, and whose parts other tests strike at each point.
     """
-    n = -1  # the first run is harmless: Python 3.12 traces a function's instructions from its second run on
+    n = -every  # the first run is harmless: Python 3.12 traces a function's instructions from its second run on
     while True:
-        n += 1
+        n += every
         strike, before = _Strike(n, error), sys.gettrace()
         sys.settrace(strike)
         try:

@@ -21,7 +21,7 @@ LAYERS = [
     ["pickling"],
     ["config"],
     ["__init__", "events"],
-    ["integrations", "discovery", "gateway", "asgi", "testing", "demo"],
+    ["integrations", "gateway", "asgi", "testing", "demo"],
     ["cli"],
     ["__main__"],
 ]

@@ -16,12 +16,9 @@ import resilience
 from resilience.errors import ConfigError, RejectedError
 
 MODULES = ("resilience", "resilience.events", "resilience.testing", "resilience.asgi", "resilience.gateway",
-           "resilience.metrics.prometheus")
-#: Rooms whose objects users hold, but many of whose public methods are for the library itself.
-HALF_PUBLIC = ("resilience.commands.", "resilience.registry.")
-#: Of these, what users call with arguments.
-CALLED_BY_USERS = ("Command.configure", "Command.restore", "KeyedCommands.configure", "Registry.subscribe",
-                   "Registry.start_chaos", "Registry.restore")
+           "resilience.metrics.prometheus", "resilience.integrations.asgi", "resilience.integrations.wsgi",
+           "resilience.integrations.django", "resilience.integrations.flask", "resilience.integrations.opentelemetry",
+           "resilience.integrations.structlog")
 _ERRORS = {name for name, kind in vars(resilience).items() if isinstance(kind, type) and issubclass(kind, RejectedError)}
 RAISED = _ERRORS | {ConfigError.__name__, "TypeError", "unknown_option"}
 _ENTRY = re.compile(r"^ {4}\*{0,2}([\w.]+)(?: \(.*?\))?:", re.M)
@@ -65,8 +62,7 @@ def methods(kind, seen):
             seen.setdefault(function, f"{kind.__module__}.{kind.__qualname__}.{name}")
 
 
-REACHABLE = [(name, function) for name, function in reachable()
-             if not name.startswith(HALF_PUBLIC) or name.endswith(CALLED_BY_USERS)]
+REACHABLE = reachable()
 
 
 def parameters(function):

@@ -105,7 +105,7 @@ class CommandTable:
             self._derived.hold(derived_from, command.key)
 
     def forgo(self, command: Command) -> None:
-        """A new command is not to be entered after all. The caller holds the lock."""
+        """Note that a new command will not be added after all. The caller holds the lock."""
         derived_from = internals_of(command).derived_from
         if derived_from is not None:
             self._derived.give_back(derived_from, command.key)
@@ -218,7 +218,7 @@ class CommandTable:
                               f"which {settings} contradicts", "pool")
 
     def pools(self) -> dict[str, WorkerPool]:
-        """Those there are, by group."""
+        """The thread pools that there are, by group."""
         return dict(self._pools)
 
     def collapsers(self) -> dict[str, BatchStatistics]:

@@ -9,13 +9,11 @@ exception could follow (core.bulkhead), so that none is left behind.
 from __future__ import annotations
 
 import functools
-import textwrap
 from collections.abc import Callable
 from typing import Any, Final
 
 from ..core.bulkhead import TOKEN
-from ..engine.compiler import Made as MadeText
-from ..engine.compiler import bound, made
+from ..engine.compiled_text import CompiledText, in_flavour
 from ..engine.wrapper_spec import Flavour
 from .keyspace import MISSING, Keyspace
 
@@ -37,13 +35,13 @@ _TEXT: Final = """\
             del pins[-1]
             cell = admit(key)
         cell.used = clock()
-{call}
+        {call}
     except BaseException:
         if held is not None:
             del held[-1]
         raise
     del held[-1]
-    return{result}
+    {return_result}
 """
 
 CALLS: Final = {
@@ -73,10 +71,8 @@ while True:
 
 
 @functools.cache
-def _maker(flavour: Flavour) -> MadeText:
-    text = _TEXT.format(async_="async " if flavour.is_async else "", call=textwrap.indent(CALLS[flavour], " " * 8),
-                        result="" if flavour is Flavour.ASYNC_GENERATOR else " result")
-    return made(text, f"<resilience {flavour.value} by key>")
+def _text(flavour: Flavour) -> CompiledText:
+    return CompiledText(in_flavour(_TEXT, flavour, call=CALLS[flavour]), f"{flavour.value} by key")
 
 
 def dispatcher(keyspace: Keyspace, by: Callable[..., str], flavour: Flavour) -> Callable[..., Any]:
@@ -88,7 +84,7 @@ def dispatcher(keyspace: Keyspace, by: Callable[..., str], flavour: Flavour) -> 
             return str.__str__(key)
         raise TypeError(f"the key of a call of {keyspace.template.key} must be a str, not {key!r}")
 
-    guarded: Callable[..., Any] = bound(*_maker(flavour), {
+    guarded: Callable[..., Any] = _text(flavour).bind({
         "by": by, "spelt": spelt, "find": keyspace.table.get, "admit": keyspace.admit, "clock": keyspace.clock,
         "MISSING": MISSING, "TOKEN": TOKEN})
     return guarded

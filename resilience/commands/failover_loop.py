@@ -8,13 +8,12 @@ first target is not simply the one to ask. engine.failing_over says which target
 from __future__ import annotations
 
 import functools
-import textwrap
 from collections.abc import Callable
 from typing import Any, Final
 
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..engine.callables import transparent_frame
-from ..engine.compiler import Made, bound, made
+from ..engine.compiled_text import CompiledText, in_flavour
 from ..engine.failing_over import FailingOver, Journey, MovesOn
 from ..engine.wrapper_spec import Flavour
 from .dispatch import CALLS
@@ -28,7 +27,7 @@ _TEXT: Final = """\
         if journey.call is None:
             {answer}
         try:
-{call}
+            {call}
         except MovesOn as end:
             moved = end
         except BaseException:
@@ -36,14 +35,14 @@ _TEXT: Final = """\
             raise
         else:
             journey.succeeded()
-            return{result}
-        journey.go_on(moved.error, moved.event)
+            {return_result}
+        journey.go_on(moved.error, moved.event, moved.started)
         del moved
 """
 
 _ANSWERS: Final = {
-    Flavour.GENERATOR: "yield journey.answer()\n            return",
-    Flavour.ASYNC_GENERATOR: "yield journey.answer()\n            return",
+    Flavour.GENERATOR: "yield journey.answer()\nreturn",
+    Flavour.ASYNC_GENERATOR: "yield journey.answer()\nreturn",
 }
 
 
@@ -54,32 +53,50 @@ class _Asks:
 
 
 @functools.cache
-def _maker(flavour: Flavour) -> Made:
-    text = _TEXT.format(
-        async_="async " if flavour.is_async else "", await_="await " if flavour.is_async else "",
-        call=textwrap.indent(CALLS[flavour].replace("cell.call(", "journey.call("), " " * 12),
-        answer=_ANSWERS.get(flavour, "return journey.answer()"),
-        result="" if flavour is Flavour.ASYNC_GENERATOR else " result")
-    return made(text, f"<resilience {flavour.value} failover>")
+def _text(flavour: Flavour) -> CompiledText:
+    call = CALLS[flavour].replace("cell.call(", "journey.call(")
+    answer = _ANSWERS.get(flavour, "return journey.answer()")
+    return CompiledText(in_flavour(_TEXT, flavour, call=call, answer=answer), f"{flavour.value} failover")
 
 
-def failover_names(failing_over: FailingOver, flavour: Flavour) -> dict[str, Any]:
-    """What the wrapper of the first target uses, which callers call."""
-    first, argument = failing_over.targets[0], failing_over.rests[0].config.argument
-    clock = failing_over.clock
-    loop: Callable[[Journey, Any, Any], Any] = bound(*_maker(flavour), {
-        "MovesOn": MovesOn, "sleep": async_sleeper(clock) if flavour.is_async else sleeper(clock)})
+class FailoverLoop:
+    """The loop of one function, as the wrapper of its first target goes into it.
 
-    def go_elsewhere(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return loop(failing_over.begin(), args, kwargs)
+    Methods, for picklers that send a wrapper by value leave those behind, and send functions with all that they use.
+    """
 
-    def fail_over(error: BaseException, event: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return loop(failing_over.after_first(error, event), args, kwargs)
+    __slots__ = ("_argument", "_failing_over", "_loop")
 
-    def given() -> TypeError:
-        return TypeError(f"{failing_over.key} got the argument {argument!r}, which its failover gives to the function")
+    def __init__(self, failing_over: FailingOver, flavour: Flavour) -> None:
+        self._failing_over, self._argument = failing_over, failing_over.rests[0].config.argument
+        self._loop: Callable[[Journey, Any, Any], Any] = transparent_frame(_text(flavour).bind({
+            "MovesOn": MovesOn, "sleep": self._sleep_async if flavour.is_async else self._sleep}))
 
-    for each in (go_elsewhere, fail_over, loop):
-        transparent_frame(each)
-    return {"argument": argument, "given": given, "go_elsewhere": go_elsewhere, "fail_over": fail_over,
-            "first_target": _Asks if failing_over.is_hedged else first.held.rest}
+    @transparent_frame
+    def go_elsewhere(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Answer a call that cannot simply go to the first target."""
+        return self._loop(self._failing_over.begin(), args, kwargs)
+
+    @transparent_frame
+    def fail_over(self, error: BaseException, event: int, started: float, args: tuple[Any, ...],
+                  kwargs: dict[str, Any]) -> Any:
+        """Answer a call that began at *started* and has ended with *error*, counted as *event*, at the first target."""
+        return self._loop(self._failing_over.after_first(error, event, started), args, kwargs)
+
+    def _sleep(self, seconds: float) -> None:
+        sleeper(self._failing_over.clock)(seconds)
+
+    async def _sleep_async(self, seconds: float) -> None:
+        await async_sleeper(self._failing_over.clock)(seconds)
+
+    def given(self) -> TypeError:
+        """Say what is wrong about a caller who gives the argument that is the failover's to give."""
+        return TypeError(f"{self._failing_over.key} got the argument {self._argument!r}, which its failover gives to "
+                         "the function")
+
+    def names(self) -> dict[str, Any]:
+        """What the wrapper of the first target uses, which callers call."""
+        failing_over = self._failing_over
+        return {"argument": self._argument, "given": self.given, "go_elsewhere": self.go_elsewhere,
+                "fail_over": self.fail_over,
+                "first_target": _Asks if failing_over.is_hedged else failing_over.rests[0]}

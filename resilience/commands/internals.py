@@ -11,7 +11,6 @@ a cycle, and outlive its eviction.
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import weakref
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from ..core.checks import by_identity, nearest
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.outcome import Event
 from ..core.reasons import FAILED
+from ..core.sharing import shared
 from ..drivers.workers import WorkerPool
 from ..engine.call_accounting import CallAccounting
 from ..engine.command_runtime import CommandRuntime
@@ -36,12 +36,6 @@ _TRANSITIONS_KEPT: Final = 5
 _logger: Final = logging.getLogger("resilience")
 _BLAMING: Final = (*FAILED, Trigger.PROBE_FAILED)  # triggers that a failed call pulls
 _COLLAPSED: Final = (int(Event.COLLAPSED),)
-
-
-@functools.lru_cache(maxsize=256)
-def _shared(names: frozenset[str]) -> frozenset[str]:
-    """One set for all commands that say the same; each takes 728 bytes."""
-    return names
 
 
 def _policies(settings: Settings) -> dict[Kit, Any]:
@@ -100,7 +94,7 @@ class CommandInternals:
         self.elsewhere: frozenset[str] = frozenset()
         self.runtime = CommandRuntime(key, group, services, kits(), _TransitionListener(self))
         self.transitions: tuple[StateChanged, ...] = ()
-        self._functions: list[FunctionRef] = []
+        self._functions: tuple[FunctionRef, ...] = ()
         self._cannot: Mapping[str, str] = {}  # settings that cannot be in force for some function of ours, and why
 
     # -- look
@@ -237,7 +231,7 @@ class CommandInternals:
         }
         self.declared = declared.changed(**news, **always)
         merged = self.declared if same else self.settings.changed(**news, **always)
-        self.stated = _shared(known | stated)
+        self.stated = shared(known | stated)
         try:
             return self.apply(merged, pool), tuple(news)
         except BaseException:  # of a user's policy, or an interrupt: a decoration that fails leaves no trace
@@ -252,17 +246,17 @@ class CommandInternals:
         """Accounts for a new function of this command."""
         return CallAccounting(key=self.key, group=self.runtime.group, clock=self.runtime.clock,
                               recorder=self.runtime.recorder, emitter=self.services.emitter,
-                              failures=self.runtime.failures, **of_function)
+                              failures=self.runtime.failures, stalls=self.services.stalls, **of_function)
 
     def guards(self, function: Callable[..., Any], cannot: Mapping[str, str]) -> None:
         """Take note of a wrapper; *cannot* names the settings that cannot be in force for it, each with the reason."""
         alive = [each for each in self._functions if each() is not None]
-        self._functions = [*alive, FunctionRef(function, self.services.depart, self.key)]
-        self._cannot = {**cannot, **self._cannot}
+        self._functions = (*alive, FunctionRef(function, self.services.departed, self.key))
+        self._cannot = {**cannot, **self._cannot} if self._cannot else cannot  # one mapping for most commands
 
     def remove_function(self, function: Callable[..., Any]) -> None:
-        """A wrapper is not to be called any more, though somebody may hold it, such as a traceback."""
-        self._functions = [each for each in self._functions if each() not in (None, function)]
+        """Note that a wrapper will not be called any more, although something, such as a traceback, may hold it."""
+        self._functions = tuple(each for each in self._functions if each() not in (None, function))
 
     @property
     def was_guarded(self) -> bool:

@@ -71,7 +71,11 @@ class KeyedCommands:
         return self._keyspace.table[self._keyspace.names.get(key, key)].command
 
     def get(self, key: str) -> Command | None:
-        """The command of this key, or None: it was not called so far, or not lately."""
+        """Return the command of one key, or None if that key was not called yet, or not lately.
+
+        Args:
+            key: The key that the callable returned, or the name of a failover's target.
+        """
         cell = self._keyspace.table.get(self._keyspace.names.get(key, key))
         return None if cell is None else cell.command
 

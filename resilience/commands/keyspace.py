@@ -160,7 +160,7 @@ class Keyspace:
         self.names: Mapping[str, str] = {}
 
     def commands(self) -> list[Command]:
-        """Those there are at this moment."""
+        """The commands that there are at this moment."""
         above = [] if self.above is None else [self.above]
         return above + [cell.command for cell in self.table.copy().values()]
 

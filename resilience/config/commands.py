@@ -20,6 +20,7 @@ import math
 import random
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 import attrs
@@ -93,6 +94,8 @@ class GuardTable:
         ignore: Exceptions that are the caller's own mistakes, each as "module:Name" or as the name of a built-in one;
             a single one needs no list.
         fallback: "module:function" that answers instead of an error.
+        raise_as: Exception that the target's callers know, as "module:Name" or as the name of a built-in one: refusals
+            and timeouts are instances of it too.
     """
 
     key: str | None = attrs.field(default=None, validator=text(optional=True))
@@ -102,6 +105,7 @@ class GuardTable:
     ignore: tuple[str, ...] = attrs.field(
         default=(), validator=attrs.validators.deep_iterable(exception_reference), metadata={"one_is_enough": True})
     fallback: str | None = attrs.field(default=None, validator=attrs.validators.optional(REFERENCE))
+    raise_as: str | None = attrs.field(default=None, validator=attrs.validators.optional(exception_reference))
 
 
 def settings() -> Mapping[str, Setting]:
@@ -164,8 +168,16 @@ def _is_plain(wanted: Any) -> bool:
     return inner in _PLAIN or typing.get_origin(inner) is Literal
 
 
-def layer_at(document: Document, path: tuple[str, ...], known: Mapping[str, Setting]) -> Layer:
-    """What the table at *path* says; what is wrong in it is noted in *document*, and left out."""
+def layer_at(document: Document, path: tuple[str, ...], known: Mapping[str, Setting],
+             refused: Mapping[str, str] = MappingProxyType({})) -> Layer:
+    """What the table at *path* says; what is wrong in it is noted in *document*, and left out.
+
+    Args:
+        document: The file.
+        path: Where the table stands.
+        known: The keys that it may have.
+        refused: Keys that it cannot have although others do, each with the reason why.
+    """
     table, layer = document.at(*path), {}
     if not isinstance(table, Mapping):
         document.mistake(path, f"must be a table, not {shown(table)}")
@@ -173,7 +185,7 @@ def layer_at(document: Document, path: tuple[str, ...], known: Mapping[str, Sett
     for name, value in table.items():
         setting, where = known.get(name), (*path, name)
         if setting is None:
-            document.mistake(where, unknown(name, known, path=path, value=value))
+            document.mistake(where, refused.get(name) or unknown(name, known, path=path, value=value))
         elif setting.policy is None or (setting.field is not None and not isinstance(value, Mapping)):
             layer.update(_plain(document, where, name, value, setting.field))
         elif value is False and setting.optional:
@@ -315,6 +327,21 @@ def _of_policy_or_plain(setting: Setting, own: Any, place: Place) -> dict[str, S
     if not isinstance(own, setting.policy):
         return {setting.name: Said(own, place)}
     return {setting.leaf(name): Said(getattr(own, name), place) for name in setting.fields}
+
+
+def policy_of(kit: Kit, leaves: Layer) -> Any:
+    """The policy of this *kit*, made of nothing but what *leaves* say of its fields.
+
+    Raises:
+        ConfigError: They contradict each other, or do not say a field that has no default.
+    """
+    setting = settings()[kit.name]
+    given = {field: leaves[leaf].value for field in setting.fields if (leaf := setting.leaf(field)) in leaves}
+    missing = [field.name for field in attrs.fields(kit.policy)
+               if field.init and field.default is attrs.NOTHING and field.name not in given]
+    if missing:
+        raise ConfigError(f"{kit.name} needs {', '.join(missing)}", kit.name)
+    return kit.policy(**given)
 
 
 def value_of(name: str, leaves: Layer, basis: Settings) -> Any:

@@ -101,7 +101,7 @@ class Tables:
                 if said is None and name not in own:  # what is said about many says nothing to one that has none
                     values[name] = said
                     continue
-                at = _blamed(name, error.option, leaves, own)
+                at = _blamed(name, error.option, leaves)
                 known_as = internals_of(command).names[0]
                 mistakes.append(at.mistake(f"of {known_as!r}, with all that is said about it: {why}"))
                 why = None
@@ -133,7 +133,7 @@ class Tables:
         return [entry.layer for entry in self.guards.values() if entry.key == key]
 
 
-def _blamed(name: str, option: str | None, leaves: Mapping[str, Said], own: set[str]) -> Place:
+def _blamed(name: str, option: str | None, leaves: Mapping[str, Said]) -> Place:
     """Where to look if what is said of the setting *name* contradicts itself."""
     first = leaves.get(f"{name}.{option}")
     inner = [each for dotted, each in leaves.items() if dotted.startswith(f"{name}.") and each.place.line]
@@ -217,7 +217,7 @@ def _check_shared(document: Document | None, guards: Mapping[str, Entry]) -> Non
     """Note where entries of one key, and so of one command, do not agree."""
     first: dict[tuple[str, str], tuple[Entry, Any]] = {}
     for entry in guards.values():
-        for name in {*entry.layer, "group"} - {"key", "ignore", "fallback", "isolation"}:
+        for name in {*entry.layer, "group"} - {"key", "ignore", "fallback", "isolation", "raise_as"}:
             value = entry.layer[name].value if name in entry.layer else None
             other, said = first.setdefault((entry.key, name), (entry, value))
             if said != value and document is not None:

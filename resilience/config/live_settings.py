@@ -1,4 +1,4 @@
-"""Reach: what a configuration does to a live command, in one place.
+"""Live settings: what a configuration does to a live command, in one place.
 
 The caller holds the registry's lock for all but told(), so that the commands of a
 registry change together; what listeners hear of is told after it.

@@ -1,4 +1,4 @@
-"""Guards: putting policies around callables that a file names, and taking them off again.
+"""Patches: putting policies around callables that a file names, and taking them off again.
 
 An entry of ``[guards]`` is what ``@command`` would say. What can be changed on a
 live command (timeout, breaker, ...) is a layer of the configuration; the rest (key,
@@ -32,13 +32,13 @@ from ..engine.kit import Kit
 from ..errors import ConfigError
 from ..policies.order import setting_kits
 from ..registry import Registry
-from .commands import Layer, guard_settings, settings
+from .commands import Layer, guard_settings, policy_of, settings
 from .mistakes import Place
 from .targets import Found, TargetError, find, is_imported, named, parts
 
 #: Wrappers that are in place no more; somebody may hold one all the same.
 _undone: weakref.WeakSet[Any] = weakref.WeakSet()
-_STRUCTURE: Final = ("key", "group", "isolation", "pool", "ignore", "fallback")
+_STRUCTURE: Final = ("key", "group", "isolation", "pool", "ignore", "fallback", "raise_as")
 
 
 def with_pools(guards: Mapping[str, Entry]) -> dict[str, Entry]:
@@ -106,7 +106,7 @@ class Entry:
             raise ConfigError(f"{self.target}: an entry of [guards] is about one command, and a failover has one for "
                               "each target; decorate a function of your own, which calls the target that it is given",
                               "failover")
-        fallback = self.said("fallback")
+        fallback, raise_as = self.said("fallback"), self.said("raise_as")
         ignored = tuple(map(named, self.said("ignore")))
         made = [] if fallback is None else [Fallback(named(fallback))]
         replaced = {name for kit in setting_kits() if self._has(kit.name) for name in kit.instead_of}
@@ -114,7 +114,8 @@ class Entry:
                  and (policy := self._policy(kit)) is not None]
         usual = frozenset(kit.name for kit in setting_kits() if kit.usual is not None and not self._has(kit.name))
         return Declaration(policies=tuple(made), key=self.key, group=self.group, registry=registry, ignore=ignored,
-                    isolation=self.said("isolation"), pool=self.said("pool"), whole=True, usual=usual)
+                    isolation=self.said("isolation"), pool=self.said("pool"), whole=True, usual=usual,
+                    raise_as=None if raise_as is None else named(raise_as))
 
     def _policy(self, kit: Kit) -> Any:
         """The policy of this *kit*: off, as the file says, or as usual. A live one has the library's defaults yet."""
@@ -122,7 +123,7 @@ class Entry:
             return kit.absent
         if kit.usual is not None:
             return attrs.evolve(kit.usual, **self._compiled_in(kit))
-        return self._made(kit) if self._has(kit.name) else None
+        return policy_of(kit, self.layer) if self._has(kit.name) else None
 
     def _compiled_in(self, kit: Kit) -> dict[str, Any]:
         """What the entry itself says of fields that a function must be declared with."""
@@ -131,18 +132,6 @@ class Entry:
 
     def _has(self, name: str) -> bool:
         return name in self.layer and name not in self.off
-
-    def _made(self, kit: Kit) -> Any:
-        """The policy of this setting, of what the entry itself says of it."""
-        name = kit.name
-        setting = settings()[name]
-        given = {field: self.layer[leaf].value for field in setting.fields
-                 if (leaf := setting.leaf(field)) in self.layer}
-        missing = [field.name for field in attrs.fields(kit.policy)
-                   if field.init and field.default is attrs.NOTHING and field.name not in given]
-        if missing:
-            raise ConfigError(f"{name} needs {', '.join(missing)}", name)
-        return kit.policy(**given)
 
 
 class Patch:

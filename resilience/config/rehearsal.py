@@ -17,6 +17,7 @@ from typing import Any, Final
 import attrs
 
 from ..core.checks import ordinary_exceptions
+from ..core.vendor_errors import check_vendor
 from ..decorate.decoration import guard
 from ..errors import ConfigError
 from ..registry import Registry
@@ -25,7 +26,7 @@ from .mistakes import Mistake
 from .patches import Entry, Patch
 from .targets import TargetError, check_exists, is_imported, named
 
-_REFERENCES: Final = ("ignore", "fallback")
+_REFERENCES: Final = ("ignore", "fallback", "raise_as")
 
 
 class Rehearsal:
@@ -77,8 +78,8 @@ def mistakes_at_start(tables: Tables) -> list[Mistake]:
 
 def _check_references(entry: Entry) -> None:
     """Raise TargetError or ConfigError for an exception or a fallback that is not there, or is something else."""
-    ignored, fallback = entry.said("ignore"), entry.said("fallback")
-    for reference in (*ignored, *(() if fallback is None else (fallback,))):
+    ignored, fallback, raise_as = (entry.said(name) for name in _REFERENCES)
+    for reference in filter(None, (*ignored, fallback, raise_as)):
         whole = reference if ":" in reference else f"builtins:{reference}"
         if not is_imported(whole):
             check_exists(whole)
@@ -86,6 +87,8 @@ def _check_references(entry: Entry) -> None:
         found = named(reference)
         if reference in ignored:
             ordinary_exceptions(None, _IGNORE, (found,))
+        elif reference == raise_as:
+            check_vendor(found, "raise_as")
         elif not callable(found):
             raise ConfigError(f"function of a fallback must be callable, not {found!r}", "fallback")
 

@@ -1,8 +1,8 @@
 """Well-known targets: what an entry of ``[guards]`` means by failures where it does not say so itself.
 
 Whoever writes ``"requests.sessions:Session.send" = {}`` wants a server that answers 503 to count as ill. Each row is
-tested against the real library (tests/integrations/test_well_known.py). An entry that has ``failures`` itself, or
-``failures = false``, has nothing of this.
+tested against the real library and a real server (in tests/integrations: test_well_known, test_redis, test_botocore).
+An entry that has ``failures`` itself, or ``failures = false``, has nothing of this.
 """
 
 from __future__ import annotations
@@ -11,24 +11,32 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 _HTTP: Final = {"status": ("5xx",)}
+#: Beside statuses, what a client finds wrong with a request before it is sent, and a wait for its own pool in vain.
+_REQUESTS: Final = {**_HTTP, "caller_faults": tuple(f"requests.exceptions:{name}" for name in (
+    "MissingSchema", "InvalidSchema", "InvalidURL", "InvalidHeader"))}
+_URLLIB3: Final = {**_HTTP, "caller_faults": ("urllib3.exceptions:LocationValueError",),
+                   "refused": ("urllib3.exceptions:EmptyPoolError",)}
+_URLLIB: Final = {**_HTTP, "caller_faults": ("ValueError", "http.client:InvalidURL")}
+_HTTPX: Final = {**_HTTP, "caller_faults": tuple(f"httpx:{name}" for name in (
+    "UnsupportedProtocol", "LocalProtocolError")), "refused": ("httpx:PoolTimeout",)}
+_AIOHTTP: Final = {**_HTTP, "caller_faults": ("aiohttp:InvalidURL",)}
+_REDIS: Final = {"judge": "resilience.integrations.redis:judge"}
 
 #: The table ``failures`` of an entry, by target.
 WELL_KNOWN: Final[Mapping[str, Mapping[str, Any]]] = {
-    "requests.sessions:Session.send": _HTTP,
-    "requests.sessions:Session.request": _HTTP,
-    "requests.api:request": _HTTP,
-    "urllib3.connectionpool:HTTPConnectionPool.urlopen": _HTTP,
-    "urllib.request:urlopen": _HTTP,
-    "httpx:Client.send": _HTTP,
-    "httpx:AsyncClient.send": _HTTP,
-    "httpx._client:Client.send": _HTTP,
-    "httpx._client:AsyncClient.send": _HTTP,
-    "aiohttp.client:ClientSession._request": _HTTP,
-    "botocore.client:BaseClient._make_api_call": _HTTP,
-    "redis.client:Redis.execute_command": {
-        "busy": ("redis.exceptions:BusyLoadingError",),
-        "caller_faults": ("redis.exceptions:ResponseError", "redis.exceptions:DataError")},
-    "redis.asyncio.client:Redis.execute_command": {
-        "busy": ("redis.exceptions:BusyLoadingError",),
-        "caller_faults": ("redis.exceptions:ResponseError", "redis.exceptions:DataError")},
+    "requests.sessions:Session.send": _REQUESTS,
+    "requests.sessions:Session.request": _REQUESTS,
+    "requests.api:request": _REQUESTS,
+    "urllib3.connectionpool:HTTPConnectionPool.urlopen": _URLLIB3,
+    "urllib.request:urlopen": _URLLIB,
+    "httpx:Client.send": _HTTPX,
+    "httpx:AsyncClient.send": _HTTPX,
+    "httpx._client:Client.send": _HTTPX,
+    "httpx._client:AsyncClient.send": _HTTPX,
+    "aiohttp.client:ClientSession._request": _AIOHTTP,
+    "botocore.client:BaseClient._make_api_call": {"judge": "resilience.integrations.botocore:judge", **_HTTP},
+    "redis.client:Redis.execute_command": _REDIS,
+    "redis.client:Pipeline.execute": _REDIS,
+    "redis.asyncio.client:Redis.execute_command": _REDIS,
+    "redis.asyncio.client:Pipeline.execute": _REDIS,
 }

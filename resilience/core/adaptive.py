@@ -3,7 +3,7 @@
 The permits are a bulkhead's tokens (see bulkhead.py for how one is taken and
 given back without a lock); a call that ends leaves its time in a small ring, which
 is one step in C. Once a window the ring is read by whoever settles then, under a
-lock, and the tuner says how large the bulkhead should be (tuner.py). So nearly
+lock, and limit_estimator.py says how large the bulkhead should be. So nearly
 every call takes no lock at all.
 
 After the limit changed by more than a tenth nothing is read for two calls' times:
@@ -15,37 +15,32 @@ cancelled) gives its token back and leaves no time. Failures are not read either
 for they are often fast, unless they are counted as lost.
 
 A level of importance may use the share of the limit that the levels above leave
-it; level 0 may use all. Who finds no token may wait in a short queue
-(admission_queue.py): who gives a token back hands it to a waiter.
+it; level 0 may use all. A caller that finds no token may wait in a short
+queue (admission_queue.py), and whoever gives a token back hands it to a waiter.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from math import inf
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import attrs
 
 from ..errors import BulkheadFullError, ConfigError
 from .admission_queue import FAIR_AFTER, LEVELS, AdmissionQueue, Ticket, level_of
 from .bulkhead import TOKEN, Bulkhead, Slots
-from .checks import by_identity, callable_or_none, flag, number, strict
+from .checks import by_identity, callable_or_none, flag, number, one_of, strict
 from .limit_estimator import ALGORITHMS, LimitEstimator, Reading
 from .outcome import BUSY, CUT_SHORT, SUCCESS, TIMEOUT
 from .reentrance import Guard
+from .stalls import NO_STALLS, Stalls
 
 RING: Final = 100  # calls that are read at most: a median of more is hardly better
 SAME: Final = 0.1  # a limit that changed by less than this share is the same
 SETTLES: Final = 2.0  # times a call's time until calls show what another limit does: the old ones end, new ones come
 PATIENCE: Final = 10  # windows after which one with too few calls is thrown away
-
-
-def _algorithm(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if not isinstance(value, str) or value not in ALGORITHMS:
-        known = ", ".join(ALGORITHMS)
-        raise ConfigError(f"{attribute.name} must be one of {known}, not {value!r}", attribute.name)
 
 
 @strict
@@ -75,9 +70,11 @@ class AdaptiveLimit:
         reserved: Share of the limit that each priority leaves free for more important calls, 0 to below 1.
         max_queue: Number of calls that may wait for a free slot.
         max_queue_for: Longest time that a call may wait for one, seconds (Facebook's controlled delay: 0.1).
+        fair_by: Function that is called with the call's arguments and returns a key, such as a tenant. Those that wait
+            with one priority get slots in turn, key by key; needs ``max_queue``.
     """
 
-    algorithm: Literal["gradient", "vegas", "aimd"] = attrs.field(default="gradient", validator=_algorithm)
+    algorithm: Literal["gradient", "vegas", "aimd"] = attrs.field(default="gradient", validator=one_of(*ALGORITHMS))
     initial: int = attrs.field(default=20, validator=number(least=1, most=1_000_000, whole=True))
     min_limit: int = attrs.field(default=1, validator=number(least=1, most=1_000_000, whole=True))
     max_limit: int = attrs.field(default=1000, validator=number(least=1, most=1_000_000, whole=True))
@@ -93,6 +90,7 @@ class AdaptiveLimit:
     reserved: float = attrs.field(default=0.1, validator=number(least=0, most=0.99))
     max_queue: int = attrs.field(default=0, validator=number(least=0, most=1_000_000, whole=True))
     max_queue_for: float = attrs.field(default=0.1, validator=number(above=0))
+    fair_by: Callable[..., Hashable] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
 
     def __attrs_post_init__(self) -> None:
         if not self.min_limit <= self.initial <= self.max_limit:
@@ -104,7 +102,7 @@ class AdaptiveLimiter:
     """The machine of an AdaptiveLimit: a gate. Every method may be called from any thread, and by a signal handler.
 
     Attributes:
-        slots: The bulkhead; who is in flight, and how many may be.
+        slots: The bulkhead: which calls are in flight, and how many may be.
         queue: Who waits.
         shadow: Called for each call that would have been refused, in shadow mode; None: refuse it.
     """
@@ -119,6 +117,7 @@ class AdaptiveLimiter:
         "_ring",
         "_since",
         "_slow_s",
+        "_stalls",
         "_until",
         "_window_at",
         "estimator",
@@ -127,7 +126,8 @@ class AdaptiveLimiter:
         "slots",
     )
 
-    def __init__(self, config: AdaptiveLimit, *, key: str, now: float, slots: Slots | None = None) -> None:
+    def __init__(self, config: AdaptiveLimit, *, key: str, now: float, slots: Slots | None = None,
+                 stalls: Stalls = NO_STALLS) -> None:
         """Start at ``config.initial``.
 
         Args:
@@ -135,8 +135,9 @@ class AdaptiveLimiter:
             key: Named in refusals.
             now: Seconds on the clock that every method is told.
             slots: The bulkhead to steer; None: one of its own.
+            stalls: Times that calls lost by no fault of the target.
         """
-        self._config, self._key = config, key
+        self._config, self._key, self._stalls = config, key, stalls
         self.shadow: Callable[[], object] | None = None
         self.slots = Slots(Bulkhead(config.initial), key=key) if slots is None else slots
         self._peaks = [0, 0]  # most in flight that our own and the other reader have not heard of
@@ -209,7 +210,7 @@ class AdaptiveLimiter:
             slots.least_free = free
 
     def full(self) -> BulkheadFullError:
-        """What to raise for a call that gets no permit."""
+        """Return the error for a call that gets no permit."""
         return BulkheadFullError(self._key, None, self.limit, 0, self.in_flight, self.waiting)
 
     def settle(self, permit: list[None], outcome: int, started: float, now: float) -> None:
@@ -218,10 +219,12 @@ class AdaptiveLimiter:
         self.report(outcome, started, now)
 
     def report(self, outcome: int, started: float, now: float) -> None:
-        """What is left to do of settle() for who has given the permit back already (``permit += TOKEN``)."""
+        """Do the rest of settle() for a caller that has given the permit back itself (``permit += TOKEN``)."""
         if (outcome <= TIMEOUT or outcome in (CUT_SHORT, BUSY)) and now >= self._since:
             took = now - started
-            if outcome == SUCCESS:
+            if started < self._stalls.until and self._stalls.excuses(started, now):
+                pass  # its time was not the target's
+            elif outcome == SUCCESS:
                 self._note(took if took < self._slow_s else -took)
             elif outcome in (TIMEOUT, CUT_SHORT):
                 if outcome == TIMEOUT or took >= self._slow_s:
@@ -253,7 +256,7 @@ class AdaptiveLimiter:
             self.hand_on(now)
 
     def withdraw(self, ticket: Ticket) -> None:
-        """*ticket* no longer waits; call it in any case, however the wait ended. A permit in its taken stays there."""
+        """End the wait of *ticket*; to be called however the wait ended. A permit in ``ticket.taken`` stays there."""
         self.queue.close(ticket)
 
     def hand_on(self, now: float) -> None:
@@ -290,7 +293,7 @@ class AdaptiveLimiter:
             self.hand_on(now)
 
     def clear(self, now: float) -> None:
-        """Forget what was learnt: the limit is the initial one. Who is in flight or waits goes on."""
+        """Forget what was learnt, and return to the initial limit. Calls in flight and waiting callers go on."""
         self._guard.do(self._clear, now)
         if self.queue.crowd:
             self.hand_on(now)
@@ -304,7 +307,7 @@ class AdaptiveLimiter:
         self._slow_s = inf if config.slow_call is None else config.slow_call
         self.slots.configure(Bulkhead(config.initial))
         self.slots.renew()
-        self.queue = AdmissionQueue(config.max_queue, config.max_queue_for)
+        self.queue = AdmissionQueue(config.max_queue, config.max_queue_for, fair=config.fair_by is not None)
         self.estimator = LimitEstimator(config, now)
         self._kept = self._shares(config.initial)
         self._since = self._window_at = now
@@ -346,7 +349,7 @@ class AdaptiveLimiter:
         return Reading(median_s=median_s, lost=lost / len(times), most=most, span_s=span_s)
 
     def _resize(self) -> bool:
-        """Bring the bulkhead to the tuner's limit; whether that changed it much."""
+        """Give the bulkhead the limit that was estimated. Return whether that changed it much."""
         config, old = self._config, self.limit
         self.estimator.limit = min(max(self.estimator.limit, float(config.min_limit)), float(config.max_limit))
         new = int(self.estimator.limit)

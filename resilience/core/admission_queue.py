@@ -1,4 +1,4 @@
-"""A short queue in front of a limit, that does not stand.
+"""Admission queue: a short queue in front of a limit, which is kept from standing full.
 
 A queue evens out bursts; one that stands only adds its length to every wait. So
 two things change when it has not been empty for ``wait_s``: a newcomer may wait
@@ -11,35 +11,39 @@ once the queue stands, to one of its own.
 
 No level starves: after nineteen grants by importance the twentieth is for the less important.
 It goes to whoever has waited longest among those less important than the first in the queue, who
-until then does not give way to anybody; if nobody of them waits, the next newcomer
-of theirs is let in, even where only reserved permits are free or the queue is full of more important ones.
+until then does not give way to anybody; if none of them waits, the next newcomer
+among them is let in, even where only reserved permits are free or the queue is full of more important ones.
 So the less important together get a twentieth of the grants if they ask for it, and no more than that against the
 rules of importance.
 
 A bulkhead's queue goes in turn instead: one level, the oldest first, and nobody gives way.
 
+With tenants (``fair_by``) those of a level take turns by tenant, and when there is no room the tenant with the most
+waiters gives way to others (core.waiting_line). Levels come first all the same, and each has a queue that stands or
+does not: a crowd of the less important does not shorten the wait of the more important.
+
 Nothing is locked. A ticket is decided once, by whoever takes out its ``_open``
 mark, which is one instruction: the one who grants it, the one who evicts it, or
-its owner who withdraws it. Whoever grants it puts the permit into its taken with the next
-instruction. Between the two no other thread runs and no signal handler (core.bulkhead),
-so that an owner who withdraws too late finds the permit there. Then it is taken out
-of its line, at the same cost wherever it stood: a line is an ordered dict, whose keys are compared by identity.
+its owner who withdraws it. Whoever grants it puts the permit into ``ticket.taken`` with
+the next instruction. Between the two no other thread runs and no signal handler
+(core.bulkhead), so that an owner who withdraws too late finds the permit there. Then the
+ticket is taken out of its line, at the same cost wherever it stood.
 
 The owner of a ticket makes it *before* it is queued and withdraws it in a
-``finally``: whatever interrupts him, in between or while he waits, a permit
-granted to him is then in his taken, and no other can follow.
+``finally``: whatever interrupts the owner, in between or during the wait, a permit
+that was granted is then in ``ticket.taken``, and no other can follow.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 from .bulkhead import TOKEN, Slots
+from .waiting_line import FairLine, Tenant, WaitingLine
 
 LEVELS: Final = 10  # of importance, 0 to 9; a number beyond them counts as the nearest
-FAIR_AFTER: Final = 19  # grants by importance the next is for the less important
+FAIR_AFTER: Final = 19  # after so many grants by importance the next is for the less important
 STANDING: Final = 0.05  # of the wait is left to newcomers when the queue stands: 5 ms of 100
 
 
@@ -49,16 +53,19 @@ class Ticket:
     Attributes:
         taken: Where the permit is put; empty while there is none.
         level: 0 is the most important.
+        key: Whose it is, where tenants take turns.
+        tenant: Who else of theirs waits; set when it is queued.
         wake: Called once the ticket is granted or evicted, from any thread, outside of any lock. If it raises
             RuntimeError (its event loop is closed), the grant is taken back.
         since: When it was queued, seconds.
         until: When to give up waiting, seconds; set when it is queued.
     """
 
-    __slots__ = ("_open", "level", "since", "taken", "until", "wake")
+    __slots__ = ("_open", "key", "level", "since", "taken", "tenant", "until", "wake")
+    tenant: Tenant
 
-    def __init__(self, taken: list[Any], priority: int, wake: Callable[[], object]) -> None:
-        self.taken, self.wake = taken, wake
+    def __init__(self, taken: list[Any], priority: int, wake: Callable[[], object], key: Hashable = None) -> None:
+        self.taken, self.wake, self.key = taken, wake, key
         self.level = level_of(priority)
         self.since = self.until = 0.0
         self._open: list[None] = []
@@ -83,20 +90,22 @@ class AdmissionQueue:
         crowd: As long as the number of waiters; true while somebody waits.
         passed: Grants by importance since the last one that was for the less important.
         in_turn: Whoever came first goes first, however long the queue stands, and waits as long as all others.
+        fair: The tenants of a level take turns.
     """
 
-    __slots__ = ("_empty_at", "_lines", "crowd", "in_turn", "passed", "size", "wait_s")
+    __slots__ = ("_empty_at", "_lines", "crowd", "fair", "in_turn", "passed", "size", "wait_s")
 
-    def __init__(self, size: int, wait_s: float, *, in_turn: bool = False) -> None:
-        self.size, self.wait_s, self.in_turn = size, wait_s, in_turn
+    def __init__(self, size: int, wait_s: float, *, in_turn: bool = False, fair: bool = False) -> None:
+        self.size, self.wait_s, self.in_turn, self.fair = size, wait_s, in_turn, fair
         self.crowd: list[None] = []
         self.passed = 0
-        self._lines: dict[int, OrderedDict[Ticket, None]] = {}  # by level, oldest first; made when needed
+        self._lines: dict[int, WaitingLine] = {}  # by level; made when needed
         self._empty_at = 0.0
 
-    def stands(self, now: float) -> bool:
-        """Whether it has not been empty for as long as a waiter may wait."""
-        return not self.in_turn and bool(self.crowd) and now - self._empty_at >= self.wait_s
+    def stands(self, now: float, line: WaitingLine | None = None) -> bool:
+        """Whether it has not been empty for as long as a waiter may wait; of fair lines each stands for itself."""
+        empty_at = line.empty_at if self.fair and line is not None else self._empty_at
+        return not self.in_turn and bool(self.crowd) and now - empty_at >= self.wait_s
 
     def join(self, ticket: Ticket, now: float) -> Ticket | None:
         """Queue *ticket*.
@@ -104,16 +113,20 @@ class AdmissionQueue:
         Returns:
             Who gave way and must be woken: nobody, another, or *ticket* itself, which then does not wait.
         """
+        line = self._line(ticket.level)
+        line.prepare(ticket)
         if not self.crowd:
             self._empty_at = now
-        stands = self.stands(now)
+        if self.fair and line.next() is None:
+            line.empty_at = now
+        stands = self.stands(now, line)
         ticket.since = now
         ticket.until = now + (self.wait_s * STANDING if stands else self.wait_s)
         crowd = self.crowd
         crowd += TOKEN
         ticket._open += TOKEN  # nothing can come between these two lines: who is open is counted
-        self._line(ticket.level)[ticket] = None
-        if self.in_turn:  # who waits has the wait of now, even if it was changed just before he stood in line
+        line.add(ticket)
+        if self.in_turn:  # the longest wait is today's, even if it was changed just before the ticket was queued
             ticket.until = now + self.wait_s
         if len(crowd) <= self.size:
             return None
@@ -123,7 +136,7 @@ class AdmissionQueue:
         return ticket if self.close(ticket) else None
 
     def configure(self, size: int, wait_s: float) -> list[Ticket]:
-        """Have another size, and another longest wait for those who come from now on; in turn, for all who wait.
+        """Change the size, and the longest wait of those who come from now on (in turn: of those who wait, too).
 
         Returns:
             Who must be woken: those for whom there is no room any more, of the least important those who came last,
@@ -137,7 +150,7 @@ class AdmissionQueue:
         for each in woken:
             each.until = each.since + wait_s
         for level in range(LEVELS - 1, -1, -1):
-            while len(self.crowd) > size and (ticket := self._end_of(level, newest=True)) is not None:
+            while len(self.crowd) > size and (ticket := self._last_of(level)) is not None:
                 if self.close(ticket):
                     woken.append(ticket)
         return woken
@@ -145,30 +158,30 @@ class AdmissionQueue:
     def first_level(self) -> int | None:
         """The most important level of which somebody waits."""
         for level in range(LEVELS):
-            if self._end_of(level) is not None:
+            if self._next_of(level) is not None:
                 return level
         return None
 
     def favoured(self) -> Ticket | None:
-        """Whose the next grant is, although more important ones wait; None: it goes by importance."""
+        """Return the ticket that is granted next although more important ones wait; None: importance decides."""
         if self.passed < FAIR_AFTER or len(self._lines) == 1:
             return None
         first = self.first_level()
         if first is None:
             return None
-        lesser = [ticket for level in range(first + 1, LEVELS) if (ticket := self._end_of(level)) is not None]
+        lesser = [ticket for level in range(first + 1, LEVELS) if (ticket := self._next_of(level)) is not None]
         return min(lesser, key=_since, default=None)
 
     def grant(self, slots: Slots, level: int, now: float, *, oldest: bool = False) -> bool:
-        """Give a token to whoever of *level* is next, and wake him. False: there is no token.
+        """Give a token to the next ticket of *level*, and wake its owner. False: there is no token.
 
         Args:
-            slots: Whose tokens.
-            level: Of importance.
+            slots: Where the token is taken from.
+            level: The level of importance.
             now: Seconds.
-            oldest: Whoever came first is next, even if the queue stands.
+            oldest: Whether the ticket that came first is next even if the queue stands.
         """
-        ticket = self._end_of(level, newest=self.stands(now) and not oldest)
+        ticket = self._next_of(level, newest=self.stands(now, self._lines.get(level)) and not oldest)
         if ticket is None:
             return True
         if now >= ticket.until:  # its owner is about to give up
@@ -189,7 +202,7 @@ class AdmissionQueue:
                 held += TOKEN
         self.passed = 0 if oldest else self.passed + 1
         slots.least_free = min(slots.least_free, len(sack))
-        self._line(level).pop(ticket, None)
+        self._line(level).served(ticket)
         if not crowd:
             self._empty_at = now
         self.wake(ticket)
@@ -213,40 +226,38 @@ class AdmissionQueue:
             del crowd[-1]
         except IndexError:
             return False
-        self._line(ticket.level).pop(ticket, None)
+        self._line(ticket.level).remove(ticket)
         return True
 
     def _victim(self, newcomer: Ticket, stands: bool) -> Ticket | None:
         spared = self.favoured()
-        last = newcomer.level if stands else newcomer.level + 1
-        for level in range(LEVELS - 1, -1 if spared is newcomer else last - 1, -1):
-            while (ticket := self._end_of(level)) is not None:
-                if ticket is spared:
-                    ticket = self._end_of(level, newest=True)
-                if ticket is None or ticket is spared:
+        if self.in_turn and not self.fair:
+            return None
+        for level in range(LEVELS - 1, -1 if spared is newcomer else newcomer.level - 1, -1):
+            line = self._lines.get(level)
+            equal = newcomer if level == newcomer.level else None
+            while line is not None:
+                ticket = line.gives_way(equal, spared, self.size, stands=stands or spared is newcomer,
+                                        newest=self.in_turn)
+                if ticket is None:
                     break
                 if self.close(ticket):
                     return ticket
         return None
 
-    def _end_of(self, level: int, *, newest: bool = False) -> Ticket | None:
-        """Who of *level* came first, or last; what was decided but not yet taken out is taken out on the way."""
+    def _next_of(self, level: int, *, newest: bool = False) -> Ticket | None:
         line = self._lines.get(level)
-        while line:
-            try:
-                ticket = next(reversed(line) if newest else iter(line))
-            except (StopIteration, RuntimeError):  # another thread took it out
-                continue
-            if ticket._open:
-                return ticket
-            line.pop(ticket, None)
-        return None
+        return None if line is None else line.next(newest=newest)
 
-    def _line(self, level: int) -> OrderedDict[Ticket, None]:
+    def _last_of(self, level: int) -> Ticket | None:
+        line = self._lines.get(level)
+        return None if line is None else line.last()
+
+    def _line(self, level: int) -> WaitingLine:
         try:
             return self._lines[level]
-        except KeyError:
-            return self._lines.setdefault(level, OrderedDict())  # one wins, if two threads make it
+        except KeyError:  # one wins, if two threads make it
+            return self._lines.setdefault(level, FairLine() if self.fair else WaitingLine())
 
 
 def _since(ticket: Ticket) -> float:

@@ -26,16 +26,10 @@ from typing import Any, Generic, Literal, TypeVar
 
 import attrs
 
-from ..errors import ConfigError
-from .checks import by_identity, callable_or_none, number, strict
+from .checks import by_identity, callable_or_none, number, one_of, strict
 
 MOST_WINDOW_S = 60.0
 MOST_ITEMS = 100_000
-
-
-def _scope(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value not in ("global", "request"):
-        raise ConfigError(f'{attribute.name} must be "global" or "request", not {value!r}', attribute.name)
 
 
 @strict
@@ -53,7 +47,7 @@ class Collapse:
 
     window: float = attrs.field(default=0.005, validator=number(least=0, most=MOST_WINDOW_S))
     max_batch: int = attrs.field(default=100, validator=number(least=1, most=MOST_ITEMS, whole=True))
-    scope: Literal["global", "request"] = attrs.field(default="global", validator=_scope)
+    scope: Literal["global", "request"] = attrs.field(default="global", validator=one_of("global", "request"))
     key: Callable[[Any], Hashable] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
 
 

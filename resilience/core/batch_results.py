@@ -1,4 +1,4 @@
-"""Answers: what a batch function returned, dealt out to those who asked.
+"""Batch results: what a batch function returned, dealt out to those who asked.
 
 A mapping answers by key, a sequence in the order in which it was asked. What is
 wrong with one answer is that one's error; what is wrong with all of them (no mapping and no

@@ -28,6 +28,7 @@ from .window import Tally, TimeWindow
 _CALLS: Final = 0  # columns of the window
 _RETRIES: Final = 1
 _SLICES: Final = 10
+_HUNDREDTHS: Final = 100  # of a retry, in which they are counted: a window counts whole numbers
 
 
 @strict
@@ -74,12 +75,12 @@ class Budget:
         self._guard.ask(self._roll, now)  # or our own thread is at it, in a signal handler's way
         self.bump()
 
-    def withdraw(self, now: float) -> bool:
-        """Whether a retry may be made; if so, it is counted."""
-        return self._guard.ask(self._withdraw, now) is True
+    def withdraw(self, now: float, price: float = 1.0) -> bool:
+        """Whether a retry may be made that counts as *price* retries; if so, it is counted."""
+        return self._guard.ask(self._withdraw, now, price) is True
 
     def refund(self) -> None:
-        """What was withdrawn just now is not made after all."""
+        """Give back what was withdrawn just now at the price of one retry, because that is not made after all."""
         self._guard.do(self._refund)
 
     def configure(self, config: RetryBudget, now: float) -> None:
@@ -95,7 +96,7 @@ class Budget:
         self._guard.renew()
         self._known_from = -inf  # nothing was done before there was a budget
         self._tally = Tally()
-        self.bump = self._tally.bump  # for one who has looked at ``edge`` himself
+        self.bump = self._tally.bump  # for a caller that has looked at ``edge``
         self._window = TimeWindow(2, window=self._config.window, buckets=_SLICES, now=now)
         self.edge = self._window.edge
 
@@ -107,17 +108,18 @@ class Budget:
             self._window.roll(now)
         self.edge = self._window.edge
 
-    def _withdraw(self, now: float) -> bool:
+    def _withdraw(self, now: float, price: float) -> bool:
         self._roll(now)
         calls, retries = self._window.sums(now)
         known_s = min(self._config.window, now - self._known_from)
-        if retries + 1 > self._config.ratio * calls + self._config.per_second * known_s:
+        cost = round(_HUNDREDTHS * price)
+        if retries + cost > _HUNDREDTHS * (self._config.ratio * calls + self._config.per_second * known_s):
             return False
-        self._window.totals[_RETRIES] += 1
+        self._window.totals[_RETRIES] += cost
         return True
 
     def _refund(self) -> None:
-        self._window.totals[_RETRIES] -= 1
+        self._window.totals[_RETRIES] -= _HUNDREDTHS
 
     def _adopt(self, config: RetryBudget, now: float) -> None:
         self._roll(now)

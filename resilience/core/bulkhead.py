@@ -28,13 +28,13 @@ between the end of the work and giving it back::
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
 import attrs
 
 from ..errors import BulkheadFullError
-from .checks import number, strict
+from .checks import by_identity, callable_or_none, number, strict
 
 
 @strict
@@ -48,6 +48,9 @@ class Bulkhead:
         max_concurrent: Largest number of calls that run at once; None: no limit, calls are only counted.
         max_wait: Longest time that a further call waits for a slot, seconds; 0: it is refused at once.
         max_queue: Largest number of calls that wait at once; one more is refused at once.
+        fair_by: Function that is called with the call's arguments and returns a key, such as a tenant. Those that wait
+            get slots in turn, key by key, and if ``max_queue`` wait, the key with the most gives way; needs
+            ``max_wait``.
     """
 
     max_concurrent: int | None = attrs.field(
@@ -55,6 +58,8 @@ class Bulkhead:
     )
     max_wait: float = attrs.field(default=0.0, kw_only=True, validator=number(least=0, most=86_400.0))
     max_queue: int = attrs.field(default=1000, kw_only=True, validator=number(least=1, most=1_000_000, whole=True))
+    fair_by: Callable[..., Hashable] | None = attrs.field(
+        default=None, kw_only=True, validator=callable_or_none, eq=by_identity)
 
 
 TOKEN: Final = (None,)  # what is added to a sack for one call that ended
@@ -95,7 +100,7 @@ class Slots:
             return self._in_flight()
 
     def acquire(self, now: float) -> list[None]:
-        """Take a token; what to give settle().
+        """Take a token. Return what is to be passed to settle().
 
         Raises:
             BulkheadFullError: None is left.
@@ -149,11 +154,11 @@ class Slots:
         shadow()
 
     def hand_on(self, now: float) -> None:
-        """Give free tokens to those who wait: to nobody."""
+        """Give free tokens to those who wait; here nobody does."""
 
     def full(self) -> BulkheadFullError:
-        """What to raise for a call that gets no token."""
-        in_flight = self._size - len(self.tokens) + self.owed  # without the lock: it may be one out
+        """Return the error for a call that gets no token."""
+        in_flight = self._size - len(self.tokens) + self.owed  # without the lock the number may be off by one
         return BulkheadFullError(self._key, None, self._limit, 0, in_flight, len(self.crowd))
 
     def take_anyway(self, taken: list[list[None]]) -> None:

@@ -26,16 +26,9 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from ..errors import ConfigError
-from .checks import as_classes, by_identity, callable_or_none, flag, number, ordinary_exceptions, strict
+from .checks import as_classes, by_identity, callable_or_none, flag, number, one_of, ordinary_exceptions, strict
 
 _LOOKS: Final = 2  # more than the one that comes: so the expired ones are caught up with
-SCOPES: Final = ("shared", "request")
-
-
-def _scope(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value not in SCOPES:
-        raise ConfigError(f"{attribute.name} must be one of {', '.join(SCOPES)}, not {value!r}", attribute.name)
 
 
 @strict
@@ -60,7 +53,7 @@ class Cache:
 
     ttl: float | None = attrs.field(default=60.0, validator=number(above=0, most=31_536_000, optional=True))
     max_size: int = attrs.field(default=1024, validator=number(least=1, most=10_000_000, whole=True))
-    scope: Literal["shared", "request"] = attrs.field(default="shared", validator=_scope)
+    scope: Literal["shared", "request"] = attrs.field(default="shared", validator=one_of("shared", "request"))
     by: Callable[..., Hashable] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
     cache_none: bool = attrs.field(default=False, validator=flag)
     cache_exceptions: tuple[type[Exception], ...] = attrs.field(
@@ -83,7 +76,7 @@ class Entry:
         self.last(ttl)
 
     def last(self, ttl: float | None) -> None:
-        """Be good for so many seconds from when it came; None: for ever."""
+        """Let the answer be good for so many seconds from when it came; None: for ever."""
         self.lasts = inf if ttl is None else self.since + ttl
         self.until = self.lasts if self.error is None else -inf
 
@@ -92,7 +85,7 @@ class Store:
     """The answers of one function, for one scope. Every method may be called from any thread.
 
     Attributes:
-        find: ``find(key)`` is the entry or None; whether it is still good the caller looks up himself.
+        find: ``find(key)`` is the entry or None; the caller checks whether it is still good.
         touch: ``touch(entry)`` says that it was used; KeyError: it was thrown out meanwhile.
         epoch: To be read before an execution begins, and given to put() with what came of it.
     """
@@ -111,7 +104,7 @@ class Store:
         return len(self._entries)
 
     def get(self, key: Hashable, now: float) -> Entry | None:
-        """The entry that is good for *key*, used by this; None: there is none."""
+        """Return the entry that is good for *key*, and note that it was used; None: there is none."""
         entry = self.find(key)
         if entry is None or now >= entry.lasts:
             return None
@@ -142,7 +135,7 @@ class Store:
             self._shrink(gone)
 
     def clear(self) -> None:
-        """Throw all out; what is being executed now will not be kept."""
+        """Remove all answers; what is being executed now will not be kept."""
         with self._lock:
             gone = list(self._order)
             self.epoch += 1
@@ -151,7 +144,7 @@ class Store:
         del gone
 
     def configure(self, policy: Cache) -> None:
-        """Have what there is last as long as the new policy says, and take no more room."""
+        """Let the answers last as long as the new policy says, and take no more room than it allows."""
         gone: list[Entry] = []
         with self._lock:
             self._policy = policy
@@ -166,12 +159,12 @@ class Store:
 
     def _sweep(self, now: float, gone: list[Entry]) -> None:
         for _ in range(_LOOKS):
-            if not self._order:  # the last one had expired too, even the one that was just put in
-                return
             entry = self._oldest()
             if now < entry.lasts:
                 return
             self._drop(entry, gone)
+            if not self._order:  # the new one too, if the clock is too coarse for its ttl
+                return
 
     def _shrink(self, gone: list[Entry]) -> None:
         while len(self._order) > self._policy.max_size:

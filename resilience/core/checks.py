@@ -170,6 +170,27 @@ class CallableCheck(Check):
 
 
 @attrs.frozen(kw_only=True)
+class ChoiceCheck(Check):
+    """Accepts one of a few words; see one_of()."""
+
+    words: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> str:
+        """The words for what is accepted, which follow "must be" in a message."""
+        return f"one of {', '.join(self.words)}"
+
+    def accepts(self, value: Any) -> bool:
+        """Whether *value* is one of them."""
+        return isinstance(value, str) and value in self.words
+
+    def hint(self, value: Any) -> str:
+        """The word that was most likely meant."""
+        near = nearest(value, self.words) if isinstance(value, str) else None
+        return f"did you mean {near}?" if near else ""
+
+
+@attrs.frozen(kw_only=True)
 class RisingSharesCheck(Check):
     """Accepts shares between 0 and 1, each larger than the one before."""
 
@@ -254,6 +275,11 @@ def number(*, above: float | None = None, least: float | None = None, most: floa
 def text(optional: bool = False) -> TextCheck:
     """A validator for a non-empty string; *optional*: None is welcome too."""
     return TextCheck(optional=optional)
+
+
+def one_of(*words: str) -> ChoiceCheck:
+    """A validator for one of a few *words*."""
+    return ChoiceCheck(words=words)
 
 
 def as_classes(value: Any) -> Any:

@@ -13,7 +13,7 @@ rate or slow-call rate at its threshold opens the circuit; so do ``consecutive``
 failures in a row, and a run of failures that lasts (terms.py). As long as the window holds nothing bad, a good and fast
 result cannot open it; it is then tallied without a lock (``lock_free_until``), which
 is nearly every call of a healthy circuit. If calls can be slow, those under way
-are counted (cohorts.py), and weighed once they are slow.
+are counted (in_flight_cohorts.py), and weighed once they are slow.
 
 Open, calls are refused until the wait is over; the first caller after that
 starts a half-open term, which admits ``half_open_calls`` probes. All must
@@ -43,6 +43,7 @@ from .failures import Failures
 from .outcome import CUT_SHORT, FAILURE, REJECTED, SUCCESS, TIMEOUT
 from .reasons import FAILED, WORDS, verdict
 from .reentrance import MET, Guard
+from .stalls import NO_STALLS, Stalls
 from .terms import BAD, GOOD, SLOW_BAD, SLOW_GOOD, Closed, Disabled, ForcedClosed, ForcedOpen, HalfOpen, Open, Term
 
 _OPERATOR: Final = {
@@ -58,11 +59,13 @@ TRANSITIONS: Final[dict[tuple[State, Trigger], State]] = {
     (State.CLOSED, Trigger.SLOW_RATE): State.OPEN,
     (State.CLOSED, Trigger.CONSECUTIVE): State.OPEN,
     (State.CLOSED, Trigger.SUSTAINED_FAILURES): State.OPEN,
+    (State.CLOSED, Trigger.HALTED): State.OPEN,
     (State.CLOSED, Trigger.RESTORED): State.OPEN,
     (State.OPEN, Trigger.WAIT_ELAPSED): State.HALF_OPEN,
     (State.HALF_OPEN, Trigger.PROBES_PASSED): State.CLOSED,
     (State.HALF_OPEN, Trigger.PROBE_FAILED): State.OPEN,
     (State.HALF_OPEN, Trigger.PROBES_LOST): State.HALF_OPEN,
+    (State.HALF_OPEN, Trigger.HALTED): State.OPEN,
     (State.FORCED_OPEN, Trigger.RELEASED): State.CLOSED,
     (State.FORCED_CLOSED, Trigger.RELEASED): State.CLOSED,
     (State.DISABLED, Trigger.RELEASED): State.CLOSED,
@@ -85,12 +88,13 @@ class Circuit:
     """
 
     __slots__ = ("_config", "_failures", "_group", "_guard", "_horizon", "_key", "_openings", "_outage", "_random",
-                 "_shadow", "slow_s", "term")
+                 "_shadow", "_stalls", "slow_s", "term")
     _shadow: Callable[[], object] | None  # told of each call that would have been refused
 
     def __init__(self, config: CircuitBreaker, *, key: str, group: str, now: float,
                  emit: Callable[[StateChanged], None], random: Callable[[], float],
-                 horizon: Callable[[], float] = lambda: inf, failures: Failures | None = None) -> None:
+                 horizon: Callable[[], float] = lambda: inf, failures: Failures | None = None,
+                 stalls: Stalls = NO_STALLS) -> None:
         """Start closed.
 
         Args:
@@ -102,8 +106,9 @@ class Circuit:
             random: Numbers in [0, 1), drawn when the circuit opens with jitter.
             horizon: Until when the caller may keep good results to itself, see ``lock_free_until``.
             failures: Where the caller notes what failed, before it reports so; named in refusals and events.
+            stalls: Times that calls lost by no fault of the target.
         """
-        self._key, self._group, self._random = key, group, random
+        self._key, self._group, self._random, self._stalls = key, group, random, stalls
         self._horizon, self._failures = horizon, Failures() if failures is None else failures
         self._guard = Guard(emit)
         self._config = config
@@ -147,6 +152,8 @@ class Circuit:
     def settle(self, permit: Term, outcome: int, started: float, now: float) -> None:
         """Report how the permitted call, begun at *started*, ended. Never raises."""
         slow = now - started >= self.slow_s
+        if slow and started < self._stalls.until:
+            slow = now - started - self._stalls.lost(started, now) >= self.slow_s
         if outcome == SUCCESS and now < permit.lock_free_until and not slow:
             permit.bump()
             return
@@ -168,6 +175,12 @@ class Circuit:
         return None if outage is None else outage[0]
 
     @property
+    def is_halted(self) -> bool:
+        """Whether it is open because its target asked the callers to wait."""
+        term = self.term
+        return isinstance(term, Open) and term.halted is not None
+
+    @property
     def shadow(self) -> Callable[[], object] | None:
         """What hears of each call that would have been refused, in shadow mode; None: the circuit refuses.
 
@@ -186,6 +199,13 @@ class Circuit:
         RELEASED of a circuit that nobody forced changes nothing.
         """
         self._guard.do(self._steer, trigger, now)
+
+    def halt(self, until: float, now: float) -> None:
+        """The target asked its callers to wait *until* then: refuse calls for so long, whatever else is heard of it.
+
+        An open circuit stays open for so long at least; one that an operator steers stays as it is.
+        """
+        self._guard.do(self._halt, until, now)
 
     def configure(self, config: CircuitBreaker, now: float) -> None:
         """Go on under *config*; state and statistics stay.
@@ -250,13 +270,22 @@ class Circuit:
             return self._begin(trigger, now)
         return None
 
+    def _halt(self, until: float, now: float) -> StateChanged | None:
+        term = self.term
+        if isinstance(term, Open):
+            if until > term.until:
+                term.until = term.halted = until
+                self._bar(term)
+            return None
+        return self._begin(Trigger.HALTED, now, until) if (term.state, Trigger.HALTED) in TRANSITIONS else None
+
     def _adopt(self, config: CircuitBreaker, now: float) -> None:
         self._config = config
         self.slow_s = inf if config.slow_call is None else config.slow_call
         term = self.term
         if isinstance(term, Closed):
             term.adopt(config, now)
-        elif isinstance(term, Open):
+        elif isinstance(term, Open) and term.halted is None:
             term.until = term.since + config.wait(term.openings, term.u)
             self._bar(term)
 
@@ -288,15 +317,16 @@ class Circuit:
                 permit.give_back()
         return None if trigger is None else self._begin(trigger, now)
 
-    def _begin(self, trigger: Trigger, now: float) -> StateChanged:
-        """Start the next term."""
+    def _begin(self, trigger: Trigger, now: float, halted: float | None = None) -> StateChanged:
+        """Start the next term; *halted*: until when the target asked its callers to wait."""
         old, config = self.term, self._config
         state, seq = TRANSITIONS[old.state, trigger], old.seq + 1
         previous = old if isinstance(old, Closed) and trigger is not Trigger.RESET else None
         new: Term
         if state is State.OPEN:
-            self._openings += 1
-            new = Open(seq, now, config, self._openings, self._random() if config.open_jitter else 0.0)
+            self._openings += halted is None
+            u = self._random() if config.open_jitter else 0.0
+            new = Open(seq, now, config, max(1, self._openings), u, halted)
         elif state is State.HALF_OPEN:
             new = HalfOpen(seq, now, config)
         elif state is State.CLOSED:
@@ -325,8 +355,8 @@ class Circuit:
             if new.state is State.FORCED_OPEN:
                 new.standing = (str(new.state), new.since, WORDS[trigger], inf)
             return WORDS[trigger]
-        if self._outage is None:
-            weighed = old.weighed if isinstance(old, Closed) else None
+        if self._outage is None or trigger is Trigger.HALTED:
+            weighed = old.weighed if isinstance(old, Closed) and trigger is not Trigger.HALTED else None
             told_from = -inf if weighed is not None and trigger in FAILED else new.since
             self._outage = (new.since, verdict(trigger, weighed), told_from)
         since, why, told_from = self._outage

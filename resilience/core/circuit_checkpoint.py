@@ -14,13 +14,8 @@ from typing import Any
 import attrs
 
 from ..errors import ConfigError
-from .checks import as_tuple, number
+from .checks import as_tuple, number, one_of
 from .events import State
-
-
-def _state(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value not in set(State):
-        raise ConfigError(f"{attribute.name} must be one of {', '.join(State)}, not {value!r}", attribute.name)
 
 
 def _counts(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -40,7 +35,7 @@ class CircuitCheckpoint:
         counts: Good, bad, slow and good, slow and bad calls in a closed circuit's window.
     """
 
-    state: str = attrs.field(validator=_state)
+    state: str = attrs.field(validator=one_of(*State))
     remaining: float = attrs.field(default=0.0, validator=number(least=0))
     openings: int = attrs.field(default=0, validator=number(least=0, whole=True))
     counts: tuple[int, ...] = attrs.field(default=(0, 0, 0, 0), converter=as_tuple, validator=_counts)

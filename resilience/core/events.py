@@ -41,8 +41,9 @@ class Trigger(enum.StrEnum):
     SLOW_RATE = "slow_rate"  # too many calls of the window were slow
     CONSECUTIVE = "consecutive"  # too many calls in a row failed
     SUSTAINED_FAILURES = "sustained_failures"  # calls in a row failed for as long as the window, or longer
+    HALTED = "halted"  # the target asked its callers to wait
     RESTORED = "restored"  # it was open before the process was started anew
-    WAIT_ELAPSED = "wait_elapsed"  # open_for has passed and a caller knocked
+    WAIT_ELAPSED = "wait_elapsed"  # open_for has passed and a caller asked for a permit
     PROBES_PASSED = "probes_passed"
     PROBE_FAILED = "probe_failed"  # a probe failed, or was slow
     PROBES_LOST = "probes_lost"  # a probe never answered within half_open_for
@@ -93,7 +94,7 @@ class CallFailed:
 
 @attrs.frozen
 class CallRetried:
-    """An attempt ended as *event*, with *error* or, None, with a result that was no answer; another follows."""
+    """An attempt ended as *event*, and another follows; *error* is None if its result was the reason."""
 
     key: str
     group: str
@@ -144,6 +145,24 @@ class CallFailedOver:
     event: str
     error: BaseException = attrs.field(eq=by_identity, repr=_shown)
     next_key: str
+    at: float
+
+
+@attrs.frozen
+class LocalStall:
+    """This process, or an event loop of it, did not run for so many *seconds*; calls under way are excused."""
+
+    seconds: float
+    at: float
+
+
+@attrs.frozen
+class CallFellBack:
+    """A call failed or was refused, and its fallback has ended; *event* is the name that is counted under."""
+
+    key: str
+    group: str
+    event: str
     at: float
 
 

@@ -1,4 +1,4 @@
-"""Twins: copies of an exception, for all to raise who did not meet it themselves.
+"""Exception copies: for callers that raise an exception which another caller has met.
 
 What is raised collects traceback and context, and each caller has their own: one
 object raised in many threads would have all their frames. A copy that does not have
@@ -34,7 +34,6 @@ _TRACEBACK: Final[Any] = _BASE["__traceback__"]
 _DICT: Final[Any] = _BASE["__dict__"]
 _MESSAGE: Final[Any] = vars(BaseExceptionGroup)["message"]
 _PARTS: Final[Any] = vars(BaseExceptionGroup)["exceptions"]
-_STRERROR: Final[Any] = vars(OSError)["strerror"]
 _POINTER: Final = struct.calcsize("P")
 _FIELD: Final = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
@@ -120,10 +119,6 @@ def _handed_over(error: E, parts: list[Any] | None) -> E:
     twin: E
     if is_group(error):
         twin = make.__new__(kind, _MESSAGE.__get__(error), _PARTS.__get__(error) if parts is None else parts)
-    elif issubclass(native, OSError) and _STRERROR.__get__(error) is not None:  # it says of itself what it was told
-        arguments = make.__reduce__(error)[1]
-        twin = make.__new__(kind, *arguments)
-        make.__init__(twin, *arguments)
     else:
         twin = make.__new__(kind)
     for owner, field in _fields(kind):

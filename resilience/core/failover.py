@@ -55,7 +55,7 @@ def _weights(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
                           f"{shown_value(value)}", attribute.name)
 
 
-_weights.json_schema = {"items": {"minimum": 0}}  # type: ignore[attr-defined]
+_weights.json_schema = {"items": {"minimum": 0}, "contains": {"exclusiveMinimum": 0}}  # type: ignore[attr-defined]
 
 
 @strict

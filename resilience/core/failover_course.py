@@ -58,7 +58,7 @@ class Course:
         self._settled(None, now)
 
     def after_failure(self, is_down: bool, asked: float | None, now: float, u: float, left: float | None = None,
-                      avoid: Collection[int] = ()) -> None:
+                      avoid: Collection[int] = (), *, is_excused: bool = False) -> None:
         """The target ran the function, which failed; choose the next.
 
         Args:
@@ -69,10 +69,11 @@ class Course:
             u: A random number in [0, 1).
             left: Seconds that the caller's deadline leaves; None: there is no deadline.
             avoid: Targets to choose only if there are no others.
+            is_excused: Whether the failure says nothing about the target, as in a process that stood still.
         """
         index = self._current()
         rest = self._rests[index]
-        self._settled(None if asked is not None else False, now)
+        self._settled(None if is_excused or asked is not None else False, now)
         self._tried.add(index)
         self.failed += 1
         self._is_paid = False  # what was paid for has been had

@@ -2,7 +2,8 @@
 
 An exception is failed unless a rule or the command's ``ignore`` says otherwise; a result is good
 unless a rule says otherwise. The rules are asked in this order, and the first that has an opinion decides:
-``judge``, ``caller_faults``, ``busy``, ``exceptions``, ``status``; of results ``judge``, ``results``, ``status``.
+``judge``, ``caller_faults``, ``refused``, ``busy``, ``exceptions``, ``status``; of results ``judge``, ``results``,
+``status``.
 
 A rule speaks of exceptions by class or by predicate, a function that is given the exception. In
 files, and wherever the class is not to be imported yet, "module:Name" stands for either. It is looked up
@@ -12,16 +13,24 @@ when a call has failed and the module is there.
 from __future__ import annotations
 
 import builtins
-import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import attrs
 
 from ..errors import ConfigError
-from .checks import by_identity, callable_or_none, flag, strict
+from .checks import by_identity, flag, strict
 from .http_status import HttpStatus, as_codes, codes_of, is_code
-from .references import EXCEPTIONS, EXCEPTIONS_OR_CODES, FUNCTION, STATUSES, found, in_file
+from .references import (
+    EXCEPTIONS,
+    EXCEPTIONS_OR_CODES,
+    FUNCTION,
+    STATUSES,
+    as_function,
+    found,
+    function_or_none,
+    in_file,
+)
 from .verdict import Ending, Verdict
 
 #: A class of exceptions, a function that is given one, or "module:Name" of either.
@@ -57,19 +66,6 @@ def _rules(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
             raise ConfigError(f"{name} must be {'status codes, ' if codes else ''}{_WANTED}, not {rule!r}{hint}", name)
 
 
-def _as_function(value: Any) -> Any:
-    """A converter: "module:name" stands for what is there; the validator says what is wrong with others."""
-    with contextlib.suppress(ConfigError):
-        return found(value, "") if isinstance(value, str) else value
-    return value
-
-
-def _function(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if isinstance(value, str):
-        found(value, attribute.name)
-    callable_or_none(_, attribute, value)
-
-
 def _status(value: Any) -> Any:
     if value is None or isinstance(value, HttpStatus):
         return value
@@ -89,6 +85,7 @@ def _codes_in(rules: tuple[Any, ...]) -> tuple[int | str, ...]:
 
 _FUNCTION: Final = in_file(str | None, FUNCTION)
 _EXCEPTIONS: Final = in_file(tuple[str, ...] | None, EXCEPTIONS)
+_REFUSED: Final = in_file(tuple[str, ...], EXCEPTIONS)
 _EXCEPTIONS_OR_CODES: Final = in_file(tuple[int | str, ...], EXCEPTIONS_OR_CODES)
 _STATUSES: Final = in_file(tuple[int | str, ...] | None, STATUSES)
 
@@ -96,7 +93,7 @@ _STATUSES: Final = in_file(tuple[int | str, ...] | None, STATUSES)
 @strict
 @attrs.frozen
 class FailureRules:
-    """Rules that say what a call amounts to: good, failed, busy, or the caller's fault.
+    """Rules that say what a call amounts to: good, failed, busy, refused, or the caller's fault.
 
     Immutable: any number of commands and threads may share one. All policies of the command act on the same verdict.
 
@@ -110,27 +107,35 @@ class FailureRules:
         status: Rule for HTTP statuses and gRPC codes, such as http_status(), or the codes that say the target is ill.
         busy: What says that the target is well and refuses for now: exceptions by class or by predicate, and status
             codes.
+        refused: What says that a limit on the caller's own side refused, such as a client's full connection pool:
+            exceptions by class or by predicate.
         caller_faults: What is the caller's fault: exceptions by class or by predicate, and status codes.
+        halts: Whether a call that is judged busy and says Retry-After opens the circuit until then.
         raise_failures: Whether a result that is judged failed or busy is raised as FailedResultError. False: it is
             returned all the same, unless a fallback answers.
     """
 
     judge: Judge | None = attrs.field(
-        default=None, converter=_as_function, validator=_function, eq=by_identity, metadata=_FUNCTION)
+        default=None, converter=as_function, validator=function_or_none, eq=by_identity, metadata=_FUNCTION)
     exceptions: tuple[ExceptionRule, ...] | None = attrs.field(
         default=None, kw_only=True, converter=_as_rules, validator=_rules, eq=_by_identities, metadata=_EXCEPTIONS)
     results: Callable[[Any], object] | None = attrs.field(
-        default=None, kw_only=True, converter=_as_function, validator=_function, eq=by_identity, metadata=_FUNCTION)
+        default=None, kw_only=True, converter=as_function, validator=function_or_none, eq=by_identity,
+        metadata=_FUNCTION)
     items: Callable[[Any], object] | None = attrs.field(
-        default=None, kw_only=True, converter=_as_function, validator=_function, eq=by_identity, metadata=_FUNCTION)
+        default=None, kw_only=True, converter=as_function, validator=function_or_none, eq=by_identity,
+        metadata=_FUNCTION)
     status: HttpStatus | None = attrs.field(
         default=None, kw_only=True, converter=_status, metadata=_STATUSES)
     busy: tuple[ExceptionRule | int, ...] = attrs.field(
         default=(), kw_only=True, converter=_as_rules, validator=_rules, eq=_by_identities,
         metadata=_EXCEPTIONS_OR_CODES)
+    refused: tuple[ExceptionRule, ...] = attrs.field(
+        default=(), kw_only=True, converter=_as_rules, validator=_rules, eq=_by_identities, metadata=_REFUSED)
     caller_faults: tuple[ExceptionRule | int, ...] = attrs.field(
         default=(), kw_only=True, converter=_as_rules, validator=_rules, eq=_by_identities,
         metadata=_EXCEPTIONS_OR_CODES)
+    halts: bool = attrs.field(default=False, kw_only=True, validator=flag)
     raise_failures: bool = attrs.field(default=False, kw_only=True, validator=flag)
 
     @classmethod

@@ -50,7 +50,7 @@ class Failures:
         self.clear()
 
     def note(self, error: BaseException, at: float) -> None:
-        """A call ended with *error*, at *at* seconds on any monotonic clock. Never raises an Exception."""
+        """Note that a call ended with *error*, at *at* seconds on any monotonic clock. Never raises an Exception."""
         known, series = self.last, self._series
         if series[0]() is not type(error) or known is None or at - known[2] > _APART_S:
             series = self._series = _begin(type(error))
@@ -58,7 +58,7 @@ class Failures:
         self.last = name, _message(error, plain), at, count()
 
     def clear(self) -> None:
-        """Know of none."""
+        """Forget the last failure."""
         self.last, self._series = None, _NONE
 
 

@@ -5,8 +5,8 @@ pause, a full queue on one of many machines. A second attempt, begun when the fi
 is slower than most, is likely to be among the fast ones (Dean and Barroso, "The
 Tail at Scale", 2013). It costs as many more calls as are slower than that.
 
-How slow that is, is either said or the moving percentile of the command's own
-calls, looked at once a second. It does not run away: a call that was faster than
+How slow that is, is either configured or taken from the moving percentile of the
+command's own calls, which is looked at once a second. It does not run away: a call that was faster than
 the delay is not touched, and one that was slower ends after the delay, by
 whichever attempt. So the share of calls beyond the percentile stays what it is.
 
@@ -73,6 +73,7 @@ class Racer:
     """
 
     __slots__ = ("_after", "_bins", "_config", "_look_at")
+    _after: float | None  # as of the last look
 
     def __init__(self, config: Hedge, *, bins: Callable[[float], Mapping[int, int]]) -> None:
         """Make one; *bins* are the command's recent latencies as {bin: count} at a time."""
@@ -86,7 +87,6 @@ class Racer:
 
     def renew(self) -> None:
         """Start over, as in a forked child, whose latencies are its own."""
-        self._after: float | None = None
         self._look_at = -math.inf
 
     def launch_after(self, n: int, now: float) -> float | None:
@@ -107,7 +107,7 @@ def _quantile(bins: Mapping[int, int], q: float, least: int) -> float | None:
     count = sum(bins.values())
     if count < least:
         return None
-    rank = max(1, math.ceil(q * count))
+    rank = math.ceil(q * count)
     for index in sorted(bins):
         rank -= bins[index]
         if rank <= 0:

@@ -11,11 +11,14 @@ counted in the first or the last.
 Counters cover the range of values seen, typically 200 to 300 bins, a byte each
 where that is enough: for the running slice a bytearray, or a list once a bin
 outgrows a byte, since adding is cheap in both; packed when the slice closes. All
-slices share one range, so that merging them is one pass in C. Adding allocates
-nothing that lasts but when the range grows.
+slices begin at the same bin, so that merging them is one pass in C; one that is
+closed ends at its own last value, so that a rare long call widens its own slice
+and no other, and an idle minute takes nothing. Adding allocates nothing that lasts
+but when the range grows.
 
 The window is ``slices`` equal slices of time. A slice that leaves it is folded
-into ``Lifetime``: what Prometheus wants to see never fall. Not locked.
+into ``Lifetime``: what Prometheus wants to see never fall. Not locked. What belongs together changes
+in one statement without a call, so that an interrupt finds it all changed or none of it (core.bulkhead).
 """
 
 from __future__ import annotations
@@ -26,9 +29,9 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from operator import add
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -112,6 +115,10 @@ _QUANTILES: Final = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 1.0)
 EMPTY: Final = Latency(0, *(0.0,) * 10)
 
 
+#: Counters of a slice that is closed.
+_Packed: TypeAlias = "bytes | array[int]"
+
+
 @attrs.define
 class Lifetime:
     """Counts per exported bucket (the last one is +Inf) and the sum of all durations, since for ever."""
@@ -130,10 +137,10 @@ class RollingHistogram:
         self._edge = now + self._slice_s
         self._low = 0
         self._head: bytearray | list[int] = bytearray()  # bins of the running slice
-        self._closed: list[array[int]] = []  # of the others, oldest first
-        self._seconds = [0.0]  # sum of durations per slice, oldest first
+        self._closed: list[_Packed] = []  # of the others, oldest first, up to the last bin that is not 0
+        self._seconds = array("d", (0.0,))  # sum of durations per slice, oldest first
         self._expired = Lifetime([0] * (len(LE_BOUNDS) + 1), 0.0)
-        self._settled: array[int] | None = None  # of the closed slices, see _sums; kept until the next roll
+        self._settled: _Packed | None = None  # of the closed slices, see _sums; kept until the next roll
 
     def add(self, duration: float, now: float) -> None:
         """Count one *duration*, seconds, at *now*; a negative one, of a clock that stepped back, is 0."""
@@ -169,19 +176,16 @@ class RollingHistogram:
     def roll(self, now: float) -> None:
         """Close the slices that ended before *now*."""
         steps = int((now - self._edge) // self._slice_s) + 1
-        closed, seconds, head, expired = list(self._closed), list(self._seconds), self._head, self.expired()
         for _ in range(min(steps, self._slices)):
-            closed.append(_packed(head))
-            head = bytearray(len(head))
-            seconds.append(0.0)
+            closed, head = [*self._closed, _trimmed(self._head)], bytearray(len(self._head))
+            seconds, expired = array("d", (*self._seconds, 0.0)), self._expired
             if len(closed) == self._slices:
+                expired = self.expired()
                 self._fold(closed.pop(0), seconds.pop(0), expired)
-        edge = self._edge + steps * self._slice_s
-        if now >= edge:
-            edge = now + self._slice_s
-        # In one go, with no call between: no signal handler's exception may leave half of it.
-        self._closed, self._seconds, self._head, self._expired = closed, seconds, head, expired
-        self._edge, self._settled = edge, None
+            self._closed, self._head, self._seconds, self._expired, self._settled = closed, head, seconds, expired, None
+        self._edge += steps * self._slice_s
+        if now >= self._edge:
+            self._edge = now + self._slice_s
 
     def latency(self, now: float) -> Latency:
         """Mean and percentiles of the window."""
@@ -199,7 +203,7 @@ class RollingHistogram:
         """The window as {bin: count}: the mergeable form; see value_of."""
         if now >= self._edge:
             self.roll(now)
-        columns = zip(*self._closed, self._head, strict=True)
+        columns = zip_longest(*self._closed, self._head, fillvalue=0)
         return {self._low + i: n for i, n in enumerate(map(sum, columns)) if n}
 
     def lifetime(self) -> Lifetime:
@@ -215,16 +219,16 @@ class RollingHistogram:
 
     def clear(self) -> None:
         """Forget the window, keep the lifetime."""
-        self._expired = self.lifetime()
-        self._low, self._head = 0, bytearray()
-        self._closed, self._seconds = [], [0.0]
-        self._settled = None
+        whole, head = self.lifetime(), bytearray()
+        closed, seconds = list[_Packed](), array("d", (0.0,))
+        self._expired, self._head, self._closed, self._seconds = whole, head, closed, seconds
+        self._low, self._settled = 0, None
 
     def _sums(self) -> Sequence[int]:
         """How many values of the closed slices are in each bin or a lower one."""
         if self._settled is None:
-            sums = accumulate(map(sum, zip(*self._closed, strict=True)))
-            self._settled = _packed(list(sums) or bytes(len(self._head)))
+            columns = zip_longest(*self._closed, bytes(len(self._head)), fillvalue=0)
+            self._settled = _packed(list(accumulate(map(sum, columns))))
         return self._settled
 
     def _fold(self, bins: Sequence[int], seconds: float, into: Lifetime) -> None:
@@ -253,23 +257,38 @@ class RollingHistogram:
         width = len(self._head)
         low = wanted if not width else min(self._low, wanted)
         high = wanted if not width else max(self._low + width - 1, wanted)
-        low = max(0, low - low % _CHUNK)
+        low -= low % _CHUNK
         high = min(BINS - 1, high - high % _CHUNK + _CHUNK - 1)
         before, after = (self._low - low if width else 0), high - (self._low + width - 1 if width else low - 1)
-        self._closed = [_padded(bins, before, after) for bins in self._closed]
+        closed = [_moved(bins, before) for bins in self._closed] if before else self._closed
+        head: bytearray | list[int]
         if isinstance(self._head, bytearray):
-            self._head = bytearray(before) + self._head + bytearray(after)
+            head = bytearray(before) + self._head + bytearray(after)
         else:
-            self._head = [0] * before + self._head + [0] * after
-        self._low, self._settled = low, None
+            head = [0] * before + self._head + [0] * after
+        self._closed, self._head, self._low, self._settled = closed, head, low, None
 
 
-def _packed(counts: Sequence[int]) -> array[int]:
+def _packed(counts: Sequence[int]) -> _Packed:
     """Counters in as few bytes each as the largest needs."""
     most = max(counts, default=0)
-    return array("B" if most < 1 << 8 else "H" if most < 1 << 16 else "I" if most < 1 << 32 else "Q", counts)
+    if most < 1 << 8:
+        return bytes(counts)  # half the size of an array that is as short
+    return array("H" if most < 1 << 16 else "I" if most < 1 << 32 else "Q", counts)
 
 
-def _padded(bins: array[int], before: int, after: int) -> array[int]:
-    zeros = array(bins.typecode, bytes(bins.itemsize * before))
-    return zeros + bins + array(bins.typecode, bytes(bins.itemsize * after))
+def _trimmed(counts: bytearray | list[int]) -> _Packed:
+    """Counters packed, without the zeros at their end."""
+    if isinstance(counts, bytearray):
+        return bytes(counts.rstrip(b"\0"))
+    width = len(counts)
+    while not counts[width - 1]:  # one of them outgrew a byte
+        width -= 1
+    return _packed(counts[:width])
+
+
+def _moved(bins: _Packed, before: int) -> _Packed:
+    """Counters with so many zeros *before* them."""
+    if isinstance(bins, bytes):
+        return bytes(before) + bins if bins else bins
+    return array(bins.typecode, bytes(bins.itemsize * before)) + bins

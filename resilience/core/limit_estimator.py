@@ -43,7 +43,7 @@ LEAST_S: Final = 1e-6  # calls shorter than this are as long: nothing is divided
 
 
 class Phase(enum.Enum):
-    """What the tuner is about."""
+    """What the estimator is doing."""
 
     RAMP = "ramp"  # doubling
     CRUISE = "cruise"  # following the algorithm
@@ -124,7 +124,7 @@ class LimitEstimator:
         limit: Calls at once, a fraction included.
         base_s: Time of a call in an unhurried target, seconds; None while unknown.
         rtt_s: Median time of the last calls, seconds; 0 while unknown.
-        phase: What it is about.
+        phase: What it is doing.
     """
 
     __slots__ = ("_ceiling", "_declined_from", "_declined_rtt_s", "_probe_at", "_ramps", "_saved", "_saved_rtt_s",
@@ -206,7 +206,7 @@ class LimitEstimator:
             self.base_s = base_s + (max(rtt_s, 0.5 * base_s) - base_s) * (1.0 - exp(-span_s / SINKS_IN_S))
 
     def _fell_in_vain(self, rtt_s: float) -> bool:
-        """The limit is half of what it was, and calls take no less."""
+        """The limit is half of what it was, and calls take as long as before."""
         if self.limit > self._declined_from:
             self._declined_from, self._declined_rtt_s = self.limit, rtt_s
         elif self.limit <= max(0.5 * self._declined_from, float(self.config.min_limit)):

@@ -21,6 +21,8 @@ class Outcome(enum.IntEnum):
     CANCELLED = 5  # cancelled, closed early, or the process is going down
     CUT_SHORT = 6  # ran until its caller's deadline, sooner than its own budget
     BUSY = 7  # was answered that the target has no room for it now
+    FAILED_IN_STALL = 8  # raised something that counts, while this process stood still
+    TIMED_OUT_IN_STALL = 9  # ran past its budget, while this process stood still
 
 
 SUCCESS: Final = 0
@@ -31,6 +33,8 @@ IGNORED: Final = 4
 CANCELLED: Final = 5
 CUT_SHORT: Final = 6
 BUSY: Final = 7
+FAILED_IN_STALL: Final = 8
+TIMED_OUT_IN_STALL: Final = 9
 
 
 class Event(enum.IntEnum):
@@ -61,7 +65,8 @@ class Event(enum.IntEnum):
     NO_TIME_LEFT = 22
     HEDGE = 23
     BUSY = 24
-    FAILOVER = 25
+    RETRY_LEFT_TO_CALLER = 25
+    FAILOVER = 26
 
 
 _own_events: list[str] = []

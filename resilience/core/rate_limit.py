@@ -1,49 +1,14 @@
-"""Rate limit: so many calls in so much time, smooth or in bursts, in the order they came.
-
-The generic cell rate algorithm (ITU-T I.371; a leaky bucket that keeps one number).
-Each call books ``per / calls`` seconds (the emission interval), and ``tat`` (the theoretical arrival
-time) is until when all are booked. A call may begin up to ``burst - 1`` bookings ahead of that; one that
-comes too early waits, if that takes no longer than ``max_wait``, and else is
-refused and books nothing. Those who wait go in the order of arrival (core.rate_line).
-
-A changed limit counts from the moment of the change on. What was spent before stays
-spent, in calls, not in seconds: neither the number of calls that the burst lacks nor
-their share of it falls by a change, but a burst cannot lack more than all its calls.
-Nothing of the burst becomes free that was used up, and the next call comes after one
-emission interval of the new limit at the latest. Those who wait keep their order. If a turn comes later
-than ``max_wait`` under the new limit, its caller is refused at once, as a newcomer would be.
-
-With ``by`` each key has a pace of its own. A key that owes nothing is as good
-as new, and the first to be forgotten when there are ``max_keys``. If none is idle,
-all further keys share one pace, until there is room again: to forget one that is
-in debt would give it a fresh burst.
-
-Between reading ``tat`` and writing it nothing is called and nothing jumps back.
-So neither a signal handler nor another thread can come between: CPython looks for
-both at such places only. The compiled wrapper has the case of a call that need not
-wait written out, without the lock; a limit by keys has ``burst_tolerance`` at -inf, which
-leads it here.
-"""
+"""Rate limit: what a user says of how many calls may begin in how much time. The machine is core.rate_limiter."""
 
 from __future__ import annotations
 
-import itertools
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
-from math import inf
-from typing import Any, Final
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import attrs
 
-from ..errors import RateLimitedError
-from .callbacks import call_back
-from .checks import by_identity, callable_or_none, number, strict
-from .rate_line import LEFT, REFUSED, WAITING, CellRateState, Rate, Reservation
-
-#: Share of an emission interval by which a call may be early: the sum of a whole burst may be off by so much.
-ROUNDING: Final = 1e-6
-_LOOKS: Final = 8  # keys to look at for an idle one: a bound for one call's work
+from .checks import by_identity, callable_or_none, flag, number, strict
+from .rate_cost import IN_FILE, Cost, CostCheck, same_cost
 
 
 @strict
@@ -62,6 +27,13 @@ class RateLimit:
         by: Function that is called with the call's arguments and returns a key, such as a user or tenant. Each key has
             a limit of its own; None: all calls share one.
         max_keys: Number of keys that are remembered.
+        adaptive: Whether the rate follows what the target bears (AIMD): it falls to 70 % when a call finds the target
+            busy, as the command's failure rules say, and grows by 5 % of ``calls`` in each second in which a call
+            succeeds, up to ``calls``.
+        cost: Number of units that a call takes, as estimated before it: a number, or a function that is called with the
+            call's arguments and returns one. ``calls`` and ``burst`` count units then.
+        true_cost: Function that is called with the result of a call, or with the last item of a stream, and returns
+            how many units the call really took. The difference from ``cost`` is settled; None: the estimate stands.
     """
 
     calls: int = attrs.field(validator=number(least=1, most=1_000_000_000, whole=True))
@@ -72,6 +44,11 @@ class RateLimit:
     by: Callable[..., Hashable] | None = attrs.field(
         default=None, kw_only=True, validator=callable_or_none, eq=by_identity)
     max_keys: int = attrs.field(default=10_000, kw_only=True, validator=number(least=1, most=1_000_000, whole=True))
+    adaptive: bool = attrs.field(default=False, kw_only=True, validator=flag)
+    cost: Cost = attrs.field(default=1, kw_only=True, validator=CostCheck(), eq=same_cost,
+                             metadata={"in_file": float, "in_file_check": IN_FILE})
+    true_cost: Callable[[Any], float] | None = attrs.field(
+        default=None, kw_only=True, validator=callable_or_none, eq=by_identity)
 
     @property
     def emission_interval(self) -> float:
@@ -83,252 +60,12 @@ class RateLimit:
         """How long before its theoretical arrival time a call may begin, seconds."""
         return self.emission_interval * ((self.burst or self.calls) - 1)
 
-
-class RateLimiter:
-    """The machine of a RateLimit: a pacer. Every method may be called from any thread, and by a signal handler.
-
-    Attributes:
-        pace: The line of all calls, unless there are keys.
-        emission_interval: Seconds that each call books.
-        burst_tolerance: How long before its theoretical arrival time a call may begin, seconds, with the
-            rounding; -inf: ask reserve().
-        shadow: Called for each call that would have been refused, in shadow mode; then nobody waits either. None:
-            refuse it.
-    """
-
-    __slots__ = (
-        "_ahead",
-        "_config",
-        "_key",
-        "_lines",
-        "_lock",
-        "_overflow",
-        "_paces",
-        "_rate",
-        "burst_tolerance",
-        "emission_interval",
-        "pace",
-        "shadow",
-    )
-
-    def __init__(self, config: RateLimit, *, key: str, now: float) -> None:
-        """Start with nothing booked.
-
-        Args:
-            config: How many calls in how much time.
-            key: Named in refusals.
-            now: Seconds on the clock that every method is told.
-        """
-        self._key = key
-        self._rate = Rate(config.emission_interval, config.burst or config.calls)
-        self.pace, self._overflow = CellRateState(self._rate, now), CellRateState(self._rate, now)
-        self._lines: dict[CellRateState, None] = {}  # in which somebody waits, and perhaps some others
-        self._paces: OrderedDict[Hashable, CellRateState] = OrderedDict()  # least recently used first
-        self.shadow: Callable[[], object] | None = None
-        self._set(config)
-        self.renew(now)
+    @property
+    def has_cost(self) -> bool:
+        """Whether calls are told apart by what they cost."""
+        return callable(self.cost) or self.cost != 1 or self.true_cost is not None
 
     @property
-    def keys(self) -> int:
-        """How many keys are remembered."""
-        return len(self._paces)
-
-    def reserve(self, now: float, args: tuple[Any, ...] = (),
-                kwargs: Mapping[str, Any] | None = None) -> Reservation | None:
-        """Ask to start one call.
-
-        Args:
-            now: Seconds on any monotonic clock, the same one for every call.
-            args: The call's, for ``by``.
-            kwargs: See args.
-
-        Returns:
-            None: go ahead. Or a reservation: go ahead at its ``at``, or call withdraw() before.
-
-        Raises:
-            RateLimitedError: The turn would come later than ``max_wait``.
-            TypeError: The key cannot be hashed.
-        """
-        by = self._config.by
-        pace = self.pace if by is None else self._pace_of(call_back(by, args, kwargs), now)
-        if pace.first is not None:
-            self._pass_on(pace, now)
-        shadow = self.shadow
-        with self._lock:
-            if pace.rate.later is not None:  # the limit was changed just now
-                self._follow(pace)
-            tat = pace.tat
-            start = tat if tat > now else now
-            wait = start - self._ahead - now
-            if wait <= ROUNDING * self.emission_interval:
-                pace.tat = start + self.emission_interval
-                return None
-            if wait <= self._config.max_wait:
-                if shadow is None:
-                    turn = Reservation(pace, now, now + wait)
-                    pace.join(turn, now, self.emission_interval, self._ahead)
-                    self._lines[pace] = None
-                    return turn
-                if pace.first is None:  # else it would be taken for the last one's turn; see ``planned``
-                    pace.tat = start + self.emission_interval
-                return None
-        if shadow is None:
-            raise RateLimitedError(self._key, wait - self._config.max_wait)
-        shadow()
-        return None
-
-    def look(self, turn: Reservation, now: float) -> float:
-        """How long the caller who waits for *turn* should sleep before looking again, unless woken.
-
-        Args:
-            turn: As reserve() returned it, with its ``wake`` set.
-            now: See reserve().
-
-        Returns:
-            Seconds; 0: the turn has come.
-
-        Raises:
-            RateLimitedError: The limit was changed, and the turn would come later than ``max_wait``.
-        """
-        pace = turn.pace
-        self._pass_on(pace, now, but=turn)
-        with self._lock:
-            state, end = turn.state, pace.tat - self._ahead
-            if state == WAITING and pace.first is turn:
-                turn.at = pace.base - self._ahead
-            elif state == WAITING and turn.at <= now:  # so late only if the limit was lowered
-                turn.at = max(end - self.emission_interval, now + self.emission_interval)
-        if state == REFUSED:
-            raise RateLimitedError(self._key, max(0.0, end - now - self._config.max_wait))
-        return max(0.0, turn.at - now) if state == WAITING else 0.0
-
-    def withdraw(self, turn: Reservation, now: float) -> None:
-        """Its caller has given up; those behind move up."""
-        self._pass_on(turn.pace, now, leaving=turn)
-
-    def configure(self, config: RateLimit, now: float) -> None:
-        """Go on under *config*, those who wait too; what was spent stays spent."""
-        woken: list[Reservation] = []
-        with self._lock:
-            for pace in list(self._lines):
-                woken += pace.pass_on(now, self.emission_interval, self._ahead)
-            shorter, old = config.max_wait < self._config.max_wait, self._rate
-            if (config.emission_interval, config.burst_tolerance) == (old.emission_interval, self._ahead):
-                self._set(config)
-            else:
-                self._switch(config, now)
-            for pace in list(self._lines) if shorter or old is not self._rate else ():
-                woken += pace.plan_anew(config.max_wait, self.emission_interval, self._ahead)
-                woken += pace.pass_on(now, self.emission_interval, self._ahead)
-            self._shrink(now)
-        self._wake(woken, now)
-
-    def renew(self, now: float) -> None:
-        """Start over in a forked child, where none of the other threads' calls goes on."""
-        self._lock = threading.RLock()
-        for pace in (self.pace, self._overflow, *self._lines):
-            pace.renew(now)  # wrappers hold on to the first
-        self._lines.clear()
-        self._paces.clear()
-
-    def clear(self, now: float) -> None:
-        """Forget what is booked, but for lines in which somebody waits."""
-        woken: list[Reservation] = []
-        with self._lock:
-            for pace in list(self._lines):
-                woken += pace.pass_on(now, self.emission_interval, self._ahead)
-            for pace in (self.pace, self._overflow):
-                if pace.first is None:
-                    pace.tat = now
-            for key in [key for key, pace in self._paces.items() if pace.first is None]:
-                self._paces.pop(key, None)
-        self._wake(woken, now)
-
-    def _pass_on(self, pace: CellRateState, now: float, *, leaving: Reservation | None = None,
-                 but: Reservation | None = None) -> None:
-        """Let go whose turn has come, and end the wait of who is *leaving*; all are woken *but* one."""
-        with self._lock:
-            woken = pace.pass_on(now, self.emission_interval, self._ahead)
-            if leaving is not None:
-                pace.leave(leaving, LEFT, self.emission_interval)
-                woken += pace.pass_on(now, self.emission_interval, self._ahead)
-            if pace.first is None:
-                self._lines.pop(pace, None)
-        if woken:
-            self._wake(woken, now, but)
-
-    def _wake(self, woken: list[Reservation], now: float, but: Reservation | None = None) -> None:
-        for turn in woken:  # which may grow meanwhile
-            wake = turn.wake
-            if wake is None or turn is but:
-                continue
-            try:
-                wake()
-            except RuntimeError:  # its event loop is closed: nobody waits
-                with self._lock:
-                    turn.pace.leave(turn, LEFT, self.emission_interval)
-                    woken += turn.pace.pass_on(now, self.emission_interval, self._ahead)
-
-    def _switch(self, config: RateLimit, now: float) -> None:
-        """Go over to another rate; the keys for which nobody waits follow when they are looked at."""
-        old = self._rate
-        old.until, old.later = now, Rate(config.emission_interval, config.burst or config.calls)
-        self._follow(self.pace, config)
-        for pace in (self._overflow, *self._lines):
-            self._follow(pace)
-        # A few of those that were not used for longest with each change: or one would keep all that was ever said.
-        for key, pace in list(itertools.islice(self._paces.items(), _LOOKS)):
-            self._follow(pace)
-            if pace.tat <= now:
-                self._paces.pop(key, None)
-            else:
-                self._paces.move_to_end(key)
-
-    def _follow(self, pace: CellRateState, config: RateLimit | None = None) -> None:
-        """Bring *pace* to the limit that is in force; with *config*, the limit comes into force in the same step."""
-        while (later := pace.rate.later) is not None:
-            rate, tat, base, waiting = pace.rate, pace.tat, pace.base, pace.waiting
-            until = rate.moved(base if waiting else tat, later)
-            # Without a call to the end: a wrapper must find the old of everything, or the new.
-            if pace.rate is rate and pace.tat == tat and pace.base == base and pace.waiting == waiting:
-                pace.rate, pace.base = later, until
-                pace.tat = pace.planned = until + waiting * later.emission_interval
-                if config is not None:
-                    self._config, self._rate, self.emission_interval = config, later, later.emission_interval
-                    self._ahead = later.emission_interval * (later.burst - 1)
-                    slack = ROUNDING * later.emission_interval
-                    self.burst_tolerance = self._ahead + slack if config.by is None else -inf
-
-    def _set(self, config: RateLimit) -> None:
-        self._config, self.emission_interval, self._ahead = config, self._rate.emission_interval, config.burst_tolerance
-        self.burst_tolerance = self._ahead + ROUNDING * self.emission_interval if config.by is None else -inf
-
-    def _pace_of(self, key: Hashable, now: float) -> CellRateState:
-        with self._lock:
-            pace = self._paces.get(key)
-            if pace is None:
-                if len(self._paces) >= self._config.max_keys and not self._forget_one(now):
-                    return self._overflow
-                pace = self._paces[key] = CellRateState(self._rate, now)
-            else:
-                self._paces.move_to_end(key)
-            return pace
-
-    def _forget_one(self, now: float) -> bool:
-        """Make room for a key; False: none of those looked at owes nothing."""
-        for _ in range(min(_LOOKS, len(self._paces))):
-            key, pace = next(iter(self._paces.items()))
-            self._follow(pace)
-            if pace.tat <= now:
-                self._paces.pop(key, None)
-                return True
-            self._paces.move_to_end(key)
-        return False
-
-    def _shrink(self, now: float) -> None:
-        for key, pace in list(self._paces.items()) if len(self._paces) > self._config.max_keys else ():
-            if len(self._paces) <= self._config.max_keys:
-                return
-            self._follow(pace)
-            if pace.tat <= now:
-                self._paces.pop(key, None)
+    def is_written_out(self) -> bool:
+        """Whether a call that need not wait is told so by two numbers alone, in the wrapper's text."""
+        return self.by is None and not self.has_cost

@@ -10,8 +10,9 @@ from .events import Trigger
 FAILED: Final = (Trigger.FAILURE_RATE, Trigger.CONSECUTIVE, Trigger.SUSTAINED_FAILURES)
 #: What the other triggers say in words.
 WORDS: Final = {
+    Trigger.HALTED: "its target asked its callers to wait",
     Trigger.RESTORED: "it was open before the process was started anew",
-    Trigger.WAIT_ELAPSED: "its wait is over, and a caller knocked",
+    Trigger.WAIT_ELAPSED: "its wait is over, and a call came",
     Trigger.PROBES_PASSED: "its probes succeeded",
     Trigger.PROBES_LOST: "its probes did not answer in time",
     Trigger.FORCED_OPEN: "an operator forced it open, until it is released",

@@ -72,7 +72,7 @@ class Guard:
             self._catch_up()
 
     def ask(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """What *work* returns, done under the lock; MET, if this thread is at work there."""
+        """Do *work* under the lock and return its result; return MET if this thread is at work there already."""
         with self._lock:
             if self._busy:
                 return MET

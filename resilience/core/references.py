@@ -6,6 +6,7 @@ converter makes the object of that.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any, Final
 import attrs
 
 from ..errors import ConfigError
+from .checks import callable_or_none
 
 
 def found(reference: str, name: str) -> Any:
@@ -30,6 +32,20 @@ def found(reference: str, name: str) -> Any:
     except Exception as error:
         raise ConfigError(f"{name} {reference!r} cannot be found: {error}", name) from error
     return thing
+
+
+def as_function(value: Any) -> Any:
+    """A converter: "module:name" stands for what is there; function_or_none says what is wrong with others."""
+    with contextlib.suppress(ConfigError):
+        return found(value, "") if isinstance(value, str) else value
+    return value
+
+
+def function_or_none(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A validator."""
+    if isinstance(value, str):
+        found(value, attribute.name)
+    callable_or_none(_, attribute, value)
 
 
 @attrs.frozen

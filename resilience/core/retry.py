@@ -17,27 +17,34 @@ delay before it and the time since the first began, and draws the random number.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 
 from ..errors import BadRequestError, ConfigError, RejectedError, plain_number, seconds_text
 from .budget import RetryBudget
-from .checks import as_classes, by_identity, callable_or_none, flag, number, ordinary_exceptions, strict, wrong_kind
+from .checks import (
+    as_classes,
+    by_identity,
+    callable_or_none,
+    flag,
+    number,
+    one_of,
+    ordinary_exceptions,
+    strict,
+    wrong_kind,
+)
 from .exception_groups import holds, matches
-
-_JITTERS = ("full", "equal", "decorrelated", "none")
-
-
-def _jitter(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value not in _JITTERS:
-        raise ConfigError(f"{attribute.name} must be one of {', '.join(_JITTERS)}, not {value!r}", attribute.name)
 
 
 def budget_or_none(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """A validator."""
     if value is not None and not isinstance(value, RetryBudget):
         raise wrong_kind(attribute.name, RetryBudget, value)
+
+
+#: What an attempt that nothing ends counts as, seconds.
+_UNBOUNDED_S: Final = 10.0
 
 
 @strict
@@ -50,28 +57,41 @@ class Retry:
     Attributes:
         attempts: Largest number of attempts, including the first.
         base: Delay before the second attempt, seconds, before jitter is applied.
+        busy_base: The same after a call that found the target busy, as the command's failure rules say; at most
+            ``busy_max_delay``.
         factor: Factor by which each further delay is longer than the one before.
         max_delay: Longest delay between two attempts, seconds.
+        busy_max_delay: The same after a call that found the target busy; None: ``max_delay``.
         jitter: How the delay is randomised. "full": between 0 and the delay. "equal": between half the delay and the
             delay. "decorrelated": between ``base`` and three times the last delay. "none": exactly the delay.
         on: Classes of exceptions after which the call is repeated.
         unless: Classes of exceptions, among these, after which it is not.
         on_result: Function that is called with a result and returns whether the call is repeated; None: no result
             causes a retry.
-        time_limit: Seconds after the start of the first attempt from which on no further attempt begins; None: no
-            limit.
+        time_limit: Seconds after the start of the first attempt from which on no further attempt begins; None: as many
+            as all attempts and all delays may take at most, see total_limit().
         respect_retry_after: Whether to wait at least as long as the target asks for: by ``retry_after`` (seconds or a
             timedelta) of the exception, or by a Retry-After header, in seconds, milliseconds or as a date, wherever
             the client library keeps that. If it exceeds ``max_delay``, the call is not repeated.
         retry_rejections: Whether to repeat calls that another policy of this library refused.
         budget: Limits the retries of the whole group in proportion to its calls; None: no limit.
+        price: What a retry takes from the budget; 1 is one retry.
+        busy_price: The same after a call that found the target busy.
+        nested: What to do within a call that another command's retry repeats already. "once": make one attempt, and
+            leave the others to that retry, so that retries inside each other do not multiply. "retry": repeat the call
+            all the same.
+        hold: Of a generator: how many of its first items are held back until all of them have come. Until its consumer
+            has an item a stream can be tried again; 0: until the first comes.
     """
 
     attempts: int = attrs.field(default=3, validator=number(least=2, most=1000, whole=True))
     base: float = attrs.field(default=0.1, validator=number(least=0, most=3600))
+    busy_base: float = attrs.field(default=1.0, validator=number(least=0, most=3600))
     factor: float = attrs.field(default=2.0, validator=number(least=1, most=1000))
     max_delay: float = attrs.field(default=10.0, validator=number(above=0, most=86_400))
-    jitter: Literal["full", "equal", "decorrelated", "none"] = attrs.field(default="full", validator=_jitter)
+    busy_max_delay: float | None = attrs.field(default=None, validator=number(above=0, most=86_400, optional=True))
+    jitter: Literal["full", "equal", "decorrelated", "none"] = attrs.field(
+        default="full", validator=one_of("full", "equal", "decorrelated", "none"))
     on: tuple[type[Exception], ...] = attrs.field(
         default=(Exception,), converter=as_classes, validator=ordinary_exceptions)
     unless: tuple[type[Exception], ...] = attrs.field(default=(), converter=as_classes, validator=ordinary_exceptions)
@@ -80,6 +100,10 @@ class Retry:
     respect_retry_after: bool = attrs.field(default=True, validator=flag)
     retry_rejections: bool = attrs.field(default=False, validator=flag)
     budget: RetryBudget | None = attrs.field(factory=RetryBudget, validator=budget_or_none)
+    price: float = attrs.field(default=1.0, validator=number(least=0, most=100))
+    busy_price: float = attrs.field(default=1.0, validator=number(least=0, most=100))
+    nested: Literal["once", "retry"] = attrs.field(default="once", validator=one_of("once", "retry"))
+    hold: int = attrs.field(default=0, validator=number(least=0, most=100_000, whole=True))
 
     def __attrs_post_init__(self) -> None:
         if self.base > self.max_delay:
@@ -97,6 +121,30 @@ class Retry:
             return False
         return self.retry_rejections or not holds(error, RejectedError)
 
+    def cap(self, busy: bool = False) -> float:
+        """Return the longest delay between two attempts, seconds.
+
+        Args:
+            busy: Whether the last attempt found the target busy.
+        """
+        return self.max_delay if not busy or self.busy_max_delay is None else self.busy_max_delay
+
+    def total_limit(self, timeout: float | None, waits: float = 0.0) -> float:
+        """Seconds after the start of the first attempt from which on no further attempt begins.
+
+        Without a ``time_limit`` it is the time that all attempts and all delays may take at most. An attempt without a
+        timeout counts as 10 s, or as the longest delay if that is longer.
+
+        Args:
+            timeout: Seconds that an attempt may take; None: there is no timeout.
+            waits: Seconds that an attempt may wait for its turn before that.
+        """
+        if self.time_limit is not None:
+            return self.time_limit
+        longest = max(self.cap(), self.cap(busy=True))
+        attempt = max(longest, _UNBOUNDED_S) if timeout is None else timeout
+        return (self.attempts - 1) * longest + self.attempts * (attempt + waits)
+
     def after(self, attempt: int, last_delay: float, elapsed: float, u: float,
               asked: float | None = None) -> float | None:
         """Return the delay before the next attempt.
@@ -113,8 +161,8 @@ class Retry:
         """
         return self.next(attempt, last_delay, elapsed, u, asked)[0]
 
-    def next(self, attempt: int, last_delay: float, elapsed: float, u: float,
-             asked: float | None = None) -> tuple[float | None, str]:
+    def next(self, attempt: int, last_delay: float, elapsed: float, u: float, asked: float | None = None, *,
+             busy: bool = False, timeout: float | None = None, waits: float = 0.0) -> tuple[float | None, str]:
         """Return the delay before the next attempt, as after() does, and the reason if there is none.
 
         Args:
@@ -123,6 +171,9 @@ class Retry:
             elapsed: Seconds since the first attempt began.
             u: A random number in [0, 1).
             asked: Seconds that the target asked to wait; None: it did not ask.
+            busy: Whether the last attempt found the target busy.
+            timeout: Seconds that an attempt may take; None: there is no timeout.
+            waits: Seconds that an attempt may wait for its turn before that.
 
         Returns:
             Seconds, or None if there is no next attempt; and what prevents it. The latter is empty where all attempts
@@ -130,33 +181,38 @@ class Retry:
         """
         if attempt >= self.attempts:
             return None, ""
-        delay = self._delay(attempt, last_delay, u)
+        delay, cap = self._delay(attempt, last_delay, u, busy), self.cap(busy)
         if asked is not None and self.respect_retry_after and asked > delay:
-            if asked > self.max_delay:
-                return None, (f"the target asks for a wait of {seconds_text(asked)}, longer than max_delay "
-                              f"({plain_number(self.max_delay)} s)")
+            if asked > cap:
+                name = "busy_max_delay" if busy and self.busy_max_delay is not None else "max_delay"
+                return None, (f"the target asks for a wait of {seconds_text(asked)}, longer than {name} "
+                              f"({plain_number(cap)} s)")
             delay = asked
-        if self.time_limit is not None and elapsed + delay > self.time_limit:
-            return None, f"time_limit ({plain_number(self.time_limit)} s) leaves no time for another attempt"
+        limit = self.total_limit(timeout, waits)
+        if elapsed + delay > limit:
+            name = "time_limit" if self.time_limit is not None else "the time_limit that the other settings give"
+            return None, f"{name} ({plain_number(limit)} s) leaves no time for another attempt"
         return delay, ""
 
     def longest_pauses(self) -> float:
         """Seconds that all pauses of a call take at most, by bad luck or because the target asks for it."""
         if self.respect_retry_after:
-            return self.max_delay * (self.attempts - 1)
+            return max(self.cap(), self.cap(busy=True)) * (self.attempts - 1)
         last, total = 0.0, 0.0
         for attempt in range(1, self.attempts):
-            last = self._delay(attempt, last, 1.0)
+            last = max(self._delay(attempt, last, 1.0), self._delay(attempt, last, 1.0, busy=True))
             total += last
         return total
 
-    def _delay(self, attempt: int, last_delay: float, u: float) -> float:
+    def _delay(self, attempt: int, last_delay: float, u: float, busy: bool = False) -> float:
+        cap = self.cap(busy)
+        base = min(self.busy_base, cap) if busy else self.base
         if self.jitter == "decorrelated":
-            return min(self.max_delay, self.base + u * max(0.0, 3.0 * max(last_delay, self.base) - self.base))
+            return min(cap, base + u * (3.0 * max(last_delay, base) - base))
         try:
-            delay = min(self.max_delay, self.base * self.factor ** (attempt - 1))
+            delay = min(cap, base * self.factor ** (attempt - 1))
         except OverflowError:
-            delay = self.max_delay
+            delay = cap
         if self.jitter == "full":
             return delay * u
         return delay * (0.5 + u / 2) if self.jitter == "equal" else delay

@@ -50,7 +50,7 @@ class Term:
     def __init__(self, seq: int, now: float) -> None:
         self.seq, self.since = seq, now
         self.free_until = inf if self.passes else -inf  # until when a call may pass without asking
-        self.until = inf  # when a caller may end this term by knocking
+        self.until = inf  # when a caller may end this term by asking for a permit
         self.refuses_until = -inf  # until when there is nothing to ask: the answer is no
         self.lock_free_until = -inf  # until when a good and fast result needs no lock
         self.standing: tuple[str, float, str, float] | None = None  # why calls are refused; see Circuit._stand
@@ -237,13 +237,15 @@ class Disabled(Term):
 class Open(Term):
     """All calls are refused until ``open_for`` seconds have passed."""
 
-    __slots__ = ("openings", "u")
+    __slots__ = ("halted", "openings", "u")
     state = State.OPEN
 
-    def __init__(self, seq: int, now: float, config: CircuitBreaker, openings: int, u: float) -> None:
+    def __init__(self, seq: int, now: float, config: CircuitBreaker, openings: int, u: float,
+                 halted: float | None = None) -> None:
         super().__init__(seq, now)
         self.openings, self.u = openings, u
-        self.until = now + config.wait(openings, u)
+        self.halted = halted  # until when the target asked its callers to wait, if that opened the circuit
+        self.until = now + config.wait(openings, u) if halted is None else halted
 
 
 class ForcedOpen(Term):

@@ -7,9 +7,11 @@ A call of a command has one verdict, and all of its policies act on it:
 | good | good | - | good | success |
 | failed | bad | may repeat it | bad | failure |
 | busy | says nothing | waits as told, may repeat it | bad: they shrink | busy |
+| refused | says nothing | - | says nothing | semaphore_rejected |
 | the caller's fault | says nothing | - | good | bad_request |
 
-How a call was refused, cancelled or cut short is not for anybody to judge: the library knows it.
+How a call was refused by a policy, cancelled or cut short is not for anybody to judge: the library knows it. "Refused"
+is for the limits of others on the caller's side, above all the connection pool of a client library.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from ..errors import ResilienceError
-from .outcome import BUSY, FAILURE, IGNORED, SUCCESS
+from .outcome import BUSY, FAILURE, IGNORED, REJECTED, SUCCESS
 
 
 class Verdict(enum.Enum):
@@ -30,17 +32,20 @@ class Verdict(enum.Enum):
         GOOD: It worked.
         FAILED: The target is ill.
         BUSY: The target is well, and refuses for now, as with HTTP status 429.
+        REFUSED: A limit on the caller's own side refused, such as a full connection pool: the target was not asked.
         CALLER_FAULT: The call was wrong, and would be so again: a bad request, an unknown name.
     """
 
     GOOD = "good"
     FAILED = "failed"
     BUSY = "busy"
+    REFUSED = "refused"
     CALLER_FAULT = "caller_fault"
 
 
 #: What the gates are told.
-OUTCOME_OF: Final = {Verdict.GOOD: SUCCESS, Verdict.FAILED: FAILURE, Verdict.BUSY: BUSY, Verdict.CALLER_FAULT: IGNORED}
+OUTCOME_OF: Final = {Verdict.GOOD: SUCCESS, Verdict.FAILED: FAILURE, Verdict.BUSY: BUSY, Verdict.REFUSED: REJECTED,
+                     Verdict.CALLER_FAULT: IGNORED}
 
 
 @attrs.frozen

@@ -87,8 +87,8 @@ class TimeWindow:
     def roll(self, now: float) -> int:
         """Close the slices that ended before *now*; returns how many they were."""
         steps = int((now - self.edge) // self._slice_s) + 1
-        self._starts.extend(self._copy() * min(steps, self._buckets))
-        del self._starts[: -self._buckets * len(self.totals)]
+        fresh = self._copy() * min(steps, self._buckets)
+        self._starts = (self._starts + fresh)[-self._buckets * len(self.totals) :]  # extend() would reserve more
         self.edge += steps * self._slice_s
         if now >= self.edge:  # a slice so short that adding it to a large clock was rounded away
             self.edge = now + self._slice_s

@@ -23,6 +23,7 @@ from ..core.hedge import Hedge
 from ..core.http_status import Codes, HttpStatus
 from ..core.rate_limit import RateLimit
 from ..core.retry import Retry
+from ..core.stream_timeout import StreamTimeout
 from ..core.thread_pool import ThreadPool
 from ..core.throttle import Throttle
 from ..core.timeout import Timeout
@@ -35,7 +36,7 @@ T = TypeVar("T")
 
 #: What may stand in a pipeline.
 Policy = (Fallback | Cache | Retry | Failover | CircuitBreaker | Throttle | RateLimit | Bulkhead | AdaptiveLimit
-          | Timeout | Hedge | FailureRules | Chaos | CustomPolicy)
+          | Timeout | StreamTimeout | Hedge | FailureRules | Chaos | CustomPolicy)
 _Exceptions = type[Exception] | tuple[type[Exception], ...]
 _Rule = HttpStatus | type[Exception] | Judge
 
@@ -70,6 +71,7 @@ class CommandArguments(CommandOptions, total=False):
     throttle: Throttle | None
     rate_limit: RateLimit | None
     adaptive_limit: AdaptiveLimit | None
+    stream_timeout: StreamTimeout | None
     hedge: Hedge | None
     chaos: Chaos | None
     failures: FailureRules | _Rule | Iterable[_Rule] | None
@@ -121,6 +123,7 @@ class AdaptiveLimitArguments(CommandOptions, total=False):
     reserved: float
     max_queue: int
     max_queue_for: float
+    fair_by: Callable[..., Hashable] | None
 
 
 class CacheArguments(CommandOptions, total=False):
@@ -164,7 +167,9 @@ class FailureRulesArguments(CommandOptions, total=False):
     items: Callable[[Any], object] | str | None
     status: HttpStatus | Codes | int | str | None
     busy: ExceptionRule | int | tuple[ExceptionRule | int, ...]
+    refused: ExceptionRule | tuple[ExceptionRule, ...]
     caller_faults: ExceptionRule | int | tuple[ExceptionRule | int, ...]
+    halts: bool
     raise_failures: bool
 
 
@@ -186,6 +191,9 @@ class RateLimitArguments(CommandOptions, total=False):
     burst: int | None
     max_wait: float
     by: Callable[..., Hashable] | None
+    adaptive: bool
+    cost: float | Callable[..., float]
+    true_cost: Callable[[Any], float] | None
 
 
 class RetryArguments(CommandOptions, total=False):
@@ -193,8 +201,10 @@ class RetryArguments(CommandOptions, total=False):
 
     attempts: int
     base: float
+    busy_base: float
     factor: float
     max_delay: float
+    busy_max_delay: float | None
     jitter: Literal["full", "equal", "decorrelated", "none"]
     on: _Exceptions
     unless: _Exceptions
@@ -203,6 +213,21 @@ class RetryArguments(CommandOptions, total=False):
     respect_retry_after: bool
     retry_rejections: bool
     budget: RetryBudget | None
+    price: float
+    busy_price: float
+    nested: Literal["once", "retry"]
+    hold: int
+
+
+class StreamTimeoutArguments(CommandOptions, total=False):
+    """The fields of StreamTimeout, and what may be said of the command."""
+
+    first_item: float | None
+    between_items: float | None
+    total: float | None
+    min_rate: float | None
+    window: float
+    progress: Callable[[Any], object] | None
 
 
 class ThrottleArguments(CommandOptions, total=False):
@@ -220,6 +245,7 @@ class BulkheadArguments(CommandOptions, total=False):
 
     max_wait: float
     max_queue: int
+    fair_by: Callable[..., Hashable] | None
 
 
 class FallbackArguments(CommandOptions, total=False):
@@ -376,6 +402,15 @@ class TimeoutDecorator(Protocol):
     @overload
     def __call__(self, seconds: float, /, *, key: str | None = None,
                  **settings: Unpack[CommandOptions]) -> Decorator: ...
+
+
+class StreamTimeoutDecorator(Protocol):
+    """The type of ``stream_timeout``."""
+
+    @overload
+    def __call__(self, *, key: Callable[..., str], **settings: Unpack[StreamTimeoutArguments]) -> DecoratorByKey: ...
+    @overload
+    def __call__(self, *, key: str | None = None, **settings: Unpack[StreamTimeoutArguments]) -> Decorator: ...
 
 
 class FallbackDecorator(Protocol):

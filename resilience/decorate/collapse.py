@@ -183,7 +183,7 @@ class _Calls:
         table_of(registry).add_collapses(self._collapses)
 
     def _lane(self, owner: tuple[Any, ...]) -> Hashable:
-        """Who may go together with a call of the method of *owner*."""
+        """Return what calls have in common that may share a batch with one of the method of *owner*."""
         if not self._by_request:
             return (0, *map(id, owner))
         request = current_request()
@@ -196,7 +196,7 @@ class _Calls:
         return _Kept(owner, current_request(), copy_context())
 
     def _asked(self, item: Any, owner: tuple[Any, ...]) -> tuple[Hashable, Hashable, Any, tuple[Any, ...]]:
-        """What the batches are to be told of a call."""
+        """Return lane, key, item and owner of a call, as the batches want them."""
         key = item if self._key_of is None else self._key_of(item)
         try:
             hash(key)
@@ -212,7 +212,7 @@ class _Calls:
         self._collapses.renew(self._clock())
 
     def _begins(self, places: list[Place]) -> list[Any]:
-        """Count the calls of a batch; the items to ask for."""
+        """Count the calls of a batch, and return the items to ask for."""
         calls = sum(place.callers for place in places)
         if self._command is not None:
             internals_of(self._command).collapsed(calls)
@@ -221,7 +221,7 @@ class _Calls:
 
 
 class _ThreadCalls(_Calls):
-    """Those of a plain batch function."""
+    """The calls of a plain batch function, made by threads."""
 
     def __init__(self, fn: Callable[..., Any], name: str, config: Collapse) -> None:
         super().__init__(fn, name, config)
@@ -254,7 +254,7 @@ class _ThreadCalls(_Calls):
 
 
 class _TaskCalls(_Calls):
-    """Those of a coroutine function."""
+    """The calls of a batch function that is a coroutine function, made by tasks."""
 
     def __init__(self, fn: Callable[..., Any], name: str, config: Collapse) -> None:
         super().__init__(fn, name, config)

@@ -16,6 +16,7 @@ import attrs
 
 from ..core.checks import by_identity, unknown_option
 from ..core.setting_names import as_written, renamed
+from ..core.sharing import shared
 from ..engine.kit import Kit
 from ..errors import ConfigError
 from ..policies.order import in_order, kit_named, kit_of, kits
@@ -63,6 +64,7 @@ def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
         throttle: A Throttle, for a target that refuses calls when it is overloaded.
         rate_limit: A RateLimit, which limits the number of calls in a period.
         adaptive_limit: An AdaptiveLimit, which replaces ``max_concurrent``.
+        stream_timeout: A StreamTimeout, for generators and async generators, which replaces ``timeout``.
         hedge: A Hedge, which starts a second attempt if the first is slow.
         chaos: A Chaos, which harms calls on purpose while the registry says so.
         failures: What a call amounts to: http_status(), Exception classes, a function of an Ending, several of these,
@@ -108,7 +110,7 @@ def _policies(settings: dict[str, Any]) -> tuple[tuple[Any, ...], frozenset[str]
     usual = {kit: kit.usual for kit in known
              if kit.usual is not None and kit not in given and kit.name not in replaced}
     chosen = {kit: policy for kit, policy in {**usual, **given}.items() if policy is not None}
-    return tuple(chosen[kit] for kit in known if kit in chosen), frozenset(kit.name for kit in usual)
+    return tuple(chosen[kit] for kit in known if kit in chosen), shared(frozenset(kit.name for kit in usual))
 
 
 def _unknown_setting(name: str, value: Any, known: tuple[Kit, ...]) -> ConfigError:
@@ -156,9 +158,9 @@ class Pipeline:
     own. It may be used from any thread.
 
     Args:
-        *policies: Fallback, Cache, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout,
-            Hedge, FailureRules, Chaos, outermost first and in this order; any may be left out. Policies of your own
-            stand where they say.
+        *policies: Fallback, Cache, Retry, CircuitBreaker, Throttle, RateLimit, Bulkhead or AdaptiveLimit, Timeout
+            or StreamTimeout, Hedge, FailureRules, Chaos, outermost first and in this order; any may be left out.
+            Policies of your own stand where they say.
         key: Name of the command, or a function that names the command of each call; see resilience.command.
         **options: group, max_keys, idle, registry, isolation, pool, ignore and shadow, as for resilience.command.
 

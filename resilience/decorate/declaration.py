@@ -1,4 +1,4 @@
-"""Plan: what the decorators of one function say, checked by itself and merged along a stack."""
+"""Declaration: what the decorators of one function say, checked by itself and merged along a stack."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import attrs
 
 from ..core.checks import as_classes, by_identity, number, ordinary_exceptions, text, wrong_kind
 from ..core.thread_pool import ThreadPool
+from ..core.vendor_errors import check_vendor
 from ..engine.callables import flavour_of
 from ..engine.kit import Kit
 from ..engine.wrapper_spec import Flavour
@@ -36,6 +37,11 @@ def _isolation(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"isolation must be one of {', '.join(ISOLATIONS)}, not {value!r}", attribute.name)
 
 
+def _vendor(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None:
+        check_vendor(value, attribute.name)
+
+
 def _key(declaration: Declaration, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not callable(value):
         text(optional=True)(declaration, attribute, value)
@@ -45,7 +51,7 @@ def _key(declaration: Declaration, attribute: attrs.Attribute[Any], value: Any) 
 
 
 def same_word(one: Any, other: Any) -> bool:
-    """Whether two plans say the same of one thing; a callable's own equality decides nothing."""
+    """Whether two declarations say the same of one thing; a callable's own equality decides nothing."""
     return by_identity(one) == by_identity(other) if callable(one) or callable(other) else bool(one == other)
 
 
@@ -61,6 +67,7 @@ class Declaration:
         max_keys: Of a callable key: commands at once; None: the default number.
         idle: Of a callable key: seconds after which one that is not called goes; None: the default.
         shadow: Gates that only count what they would refuse; True: all there are.
+        raise_as: Exception class of another library, which our own errors are raised as too; None: as they are.
         template: Of one of a callable's results: the function's own name.
         target: Of one of a failover's targets: its name.
         whole: Made by ``command``, which says something about every setting.
@@ -78,6 +85,7 @@ class Declaration:
                                                                       optional=True))
     idle: float | None = attrs.field(default=None, validator=number(above=0, most=31_536_000.0, optional=True))
     shadow: Any = ()
+    raise_as: type[Exception] | None = attrs.field(default=None, validator=_vendor)
     template: str | None = None
     target: str | None = None
     whole: bool = False
@@ -133,9 +141,9 @@ class Declaration:
                 kit.suits(policy, self, flavour, key)
 
     def above(self, inner: Declaration) -> Declaration:
-        """This plan put on top of *inner*, as one."""
+        """Put this declaration on top of *inner*, and return both as one."""
         merged = {}
-        for name in ("key", "group", "registry", "pool", "max_keys", "idle"):
+        for name in ("key", "group", "registry", "pool", "max_keys", "idle", "raise_as"):
             ours, theirs = getattr(self, name), getattr(inner, name)
             if ours is not None and theirs is not None and not same_word(ours, theirs):
                 raise ConfigError(f"{name}: one stack has both {ours!r} and {theirs!r}", name)

@@ -1,9 +1,9 @@
-"""Guard: from what a user says about a function to a command in a registry and a compiled wrapper.
+"""Decoration: from what a user says about a function to a command in a registry and a compiled wrapper.
 
-Every decorator makes a Plan (what is said about the function) and hands it to
+Every decorator makes a Declaration (what is said about the function) and hands it to
 guard(), which checks all of it before it changes anything: a decoration that
 fails leaves no trace. A decorator over a function that is guarded already does
-not wrap the wrapper: the two plans are merged and the function is compiled anew,
+not wrap the wrapper: the two declarations are merged and the function is compiled anew,
 so that a stack becomes one wrapper.
 """
 
@@ -13,7 +13,7 @@ import functools
 import weakref
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import attrs
 
@@ -26,6 +26,7 @@ from ..engine.call_accounting import CallAccounting
 from ..engine.callables import GUARD, check_guardable, flavour_of, name_of, transparent_frame, wrap_like
 from ..engine.command_runtime import CommandRuntime
 from ..engine.compiler import compiled
+from ..engine.error_translation import translated
 from ..engine.failing_over import Target
 from ..engine.fallback_runner import fallback_runner
 from ..engine.kit import Afterwards
@@ -39,6 +40,17 @@ from .declaration import Declaration, same_word
 from .failover_parts import FailoverParts, called_at
 from .redefinition import is_redefinition, now_under
 from .wrapper_stack import Guard, check_apart, guard_of, is_above, key_beneath
+
+# Settings that cannot be in force for a function, each with the reason; commands keep these mappings as they are.
+_ALL_CAN: Final[Mapping[str, str]] = {}
+_IN_CONSUMERS_THREAD: Final[Mapping[str, str]] = {
+    "timeout": "a generator runs in its consumer's thread, where no timeout can reach it; use timeout=None"}
+_IN_CALLERS_THREAD: Final[Mapping[str, str]] = {
+    "timeout": "in semaphore isolation a plain function runs in its caller's thread, where no timeout can reach it"}
+_WITHOUT_TIMEOUT: Final[Mapping[str, str]] = {"timeout": "it has no timeout policy to configure"}
+_DECORATED_WITHOUT: Final[Mapping[str, str]] = {
+    "timeout": "it was decorated without a timeout, so it runs in its caller's thread, where none can reach it; "
+               "decorate it with timeout=... or isolation='thread'"}
 
 
 def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True) -> Any:
@@ -169,14 +181,20 @@ def _failed_over(fn: Callable[..., Any], declaration: Declaration, below: Guard 
     _replaces(fn, qualname, registry, below)
     entries: dict[str, _Entry] = {}
     found: dict[str, Target] = {}
+    sites: dict[str, Site] = {}
 
     def make(key: str) -> Made:
         each = parts.each(key)
         entry = _enter(fn, each, None)
         internals_of(entry.command).elsewhere = parts.names_above
-        call = _compiled(_wrap(fn, each, entry, prepare=parts.be_target))
+
+        def be_target(site: Site) -> None:
+            sites.setdefault(key, site)  # it may be compiled again, for worker threads
+            parts.be_target(site)
+
+        call = _compiled(_wrap(fn, each, entry, prepare=be_target))
         entries[key] = entry
-        found[key] = parts.target(key, call, internals_of(entry.command).runtime, entry.accounting)
+        found[key] = parts.target(key, call, sites.pop(key))
 
         def announce() -> None:
             if entry.is_new:
@@ -298,6 +316,8 @@ def _wrap(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
             internals_of(command).runtime))
     else:
         guarded = compiled(site)
+    if declaration.raise_as is not None:
+        guarded = translated(guarded, entry.flavour, declaration.raise_as)
     wrapper: Any = wrap_like(guarded, fn)
     guarded.resilience = command  # after wrap_like(), which may have copied another's
     setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, declaration, command, entry.registry, entry.accounting))
@@ -354,27 +374,24 @@ def _flavour(fn: Callable[..., Any], declaration: Declaration, key: str) -> tupl
                           "they are awaited or iterated", "isolation")
     declaration.check_suited(flavour, key)
     if flavour is Flavour.GENERATOR:
-        reason = "a generator runs in its consumer's thread, where no timeout can reach it; use timeout=None"
         if declaration.asks_for_timeout():
-            raise ConfigError(f"{key}: {reason}, or an async generator", "timeout")
-        return flavour, {"timeout": reason}
+            raise ConfigError(f"{key}: {_IN_CONSUMERS_THREAD['timeout']}, or an async generator", "timeout")
+        return flavour, _IN_CONSUMERS_THREAD
     if flavour.is_async:
-        reason = "it has no timeout policy to configure"
-        return flavour, {} if declaration.whole or timeout is not None else {"timeout": reason}
+        return flavour, _ALL_CAN if timeout is not None else _WITHOUT_TIMEOUT
     if flavour is Flavour.THREAD:
-        return flavour, {}
+        return flavour, _ALL_CAN
     if declaration.isolation == "semaphore":
-        reason = "in semaphore isolation a plain function runs in its caller's thread, where no timeout can reach it"
         if declaration.asks_for_timeout():
-            raise ConfigError(f"{key}: {reason}; use isolation='thread' or timeout=None", "timeout")
-        return flavour, {"timeout": reason}
+            raise ConfigError(f"{key}: {_IN_CALLERS_THREAD['timeout']}; use isolation='thread' or timeout=None",
+                              "timeout")
+        return flavour, _IN_CALLERS_THREAD
     if declaration.may_move(own):
-        return flavour, {}
+        return flavour, _ALL_CAN
     if declaration.pool is not None:
         raise ConfigError(f"{key}: a pool means nothing without thread isolation; add a timeout or isolation='thread'",
                           "pool")
-    return flavour, {"timeout": "it was decorated without a timeout, so it runs in its caller's thread, where none can "
-                                "reach it; decorate it with timeout=... or isolation='thread'"}
+    return flavour, _DECORATED_WITHOUT
 
 
 def _forsake(below: Guard) -> None:

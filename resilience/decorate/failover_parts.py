@@ -15,13 +15,11 @@ from typing import Any
 
 import attrs
 
-from ..commands.failover_loop import failover_names
+from ..commands.failover_loop import FailoverLoop
 from ..core.bulkhead import Bulkhead
 from ..core.failover import Failover
 from ..core.parameters import signature_of
-from ..engine.call_accounting import CallAccounting
 from ..engine.callables import flavour_of, transparent_frame
-from ..engine.command_runtime import CommandRuntime
 from ..engine.failing_over import FailingOver, JudgingOfTargets, Target, with_attempts
 from ..engine.site import Site
 from ..engine.wrapper_spec import Flavour
@@ -110,14 +108,18 @@ class FailoverParts:
         return Declaration(policies=policies, key=self.name, group=said.group, registry=said.registry,
                            isolation=isolation, ignore=said.ignore)
 
-    def target(self, key: str, call: Callable[..., Any], runtime: CommandRuntime, accounting: CallAccounting) -> Target:
-        """The target whose command has this *key*."""
+    def target(self, key: str, call: Callable[..., Any], site: Site) -> Target:
+        """The target whose command has this *key*, and whose wrapper *call* was compiled of the *site*."""
         transparent_frame(call)
-        return Target(self.failover.targets[self.keys.index(key)], call, runtime.of(FAILOVER), runtime, accounting)
+        return Target(self.failover.targets[self.keys.index(key)], call, site.runtime.of(FAILOVER), site.runtime,
+                      site.accounting, site)
 
     def be_target(self, site: Site) -> None:
-        """Let what is judged failed at a target be heard of above, if there is anything."""
-        site.is_beneath_layers = bool(self.above)
+        """Let what is judged failed at a target be heard of above, if there is anything.
+
+        A stream is past that once its consumer has an item.
+        """
+        site.is_beneath_layers = bool(self.above) and not site.flavour.is_generator
 
     def be_first(self, site: Site, targets: Sequence[Target]) -> None:
         """Let the wrapper of the first target ask the other *targets* where it would ask a fallback."""
@@ -126,17 +128,21 @@ class FailoverParts:
         failing_over = FailingOver(self.name, targets, clock=services.clock, random=services.random,
                                    is_beneath=bool(self.above), is_hedged="hedge" in self.names_above)
         site.is_first_target = True
-        site.names.update(failover_names(failing_over, site.flavour))
+        site.names.update(FailoverLoop(failing_over, site.flavour).names())
 
     def stand_above(self, site: Site, targets: Sequence[Target]) -> None:
         """Let the command above take what comes from a target for what the target took it for."""
         judging = JudgingOfTargets(self.name, targets)
         site.accounting.judging = judging
-        site.names.update(judging=judging, passes_on=judging.passes_on)
-        if not site.flavour.is_generator:
-            site.judges = "beneath"
+        site.targets, site.judges = tuple(target.site for target in targets), "beneath"
+        site.names.update(judging=judging, raises_item=_always)
         if site.has("hedge"):
             site.layers.append(functools.partial(with_attempts, flavour=site.flavour))
+
+
+def _always(verdict: BaseException, items: int) -> bool:
+    """Whether an item that a retry holds back ends its stream: it can be tried again."""
+    return True
 
 
 def called_at(fn: Callable[..., Any], declaration: Declaration) -> Callable[..., Any]:

@@ -27,6 +27,7 @@ from ..policies.hedge import HEDGE
 from ..policies.order import kit_of
 from ..policies.rate_limit import RATE_LIMIT
 from ..policies.retry import RETRY
+from ..policies.stream_timeout import STREAM_TIMEOUT
 from ..policies.throttle import THROTTLE
 from ..policies.timeout import TIMEOUT
 from .arguments import (
@@ -43,6 +44,7 @@ from .arguments import (
     PolicyOptions,
     RateLimitDecorator,
     RetryDecorator,
+    StreamTimeoutDecorator,
     ThrottleDecorator,
     TimeoutDecorator,
 )
@@ -242,6 +244,10 @@ bulkhead: BulkheadDecorator = policy_decorator(
 timeout: TimeoutDecorator = policy_decorator(
     TIMEOUT, name="timeout", first="seconds",
     about="Give up after *seconds* with CallTimeoutError: a coroutine is cancelled, a plain function's caller leaves.")
+stream_timeout: StreamTimeoutDecorator = policy_decorator(
+    STREAM_TIMEOUT, name="stream_timeout",
+    about="End a stream with StreamTimeoutError that takes too long: until its first item, between items, or as a "
+          "whole.")
 fallback: FallbackDecorator = policy_decorator(
     FALLBACK, name="fallback", first="function",
     about="Answer with *function* instead of an error; see Fallback for ``on`` and ``max_concurrent``.")

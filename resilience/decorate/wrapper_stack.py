@@ -1,4 +1,4 @@
-"""Stacks: what a function that is decorated wraps already, and which of it is ours.
+"""Wrapper stack: what a function that is decorated wraps already, and which of it is ours.
 
 A guard may lie directly beneath a decorator of ours, or under decorators of somebody else's.
 """

@@ -2,8 +2,8 @@
 
 The machine (core.adaptive, core.queued_slots) decides who is next and calls the
 ticket's ``wake``; here is what sleeps until then, or until the ticket's time is
-up. A permit is in the caller's taken as soon as it is granted, so whatever ends
-the wait, a cancellation or an interrupt, the caller finds it there and gives it
+up. A permit is in the caller's list ``taken`` as soon as it is granted, so whatever
+ends the wait, a cancellation or an interrupt, the caller finds it there and gives it
 back. A ticket may also be woken because its time was changed; then it sleeps on.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
 from ..core.admission_queue import AdmissionQueue, Ticket
@@ -36,11 +36,13 @@ class Limiter(Protocol):
 class AdmissionWaiter:
     """Takes permits of one command's limit for one of its functions."""
 
-    __slots__ = ("_clock", "_key", "_limiter", "_priorities")
+    __slots__ = ("_clock", "_fair_by", "_key", "_limiter", "_priorities")
 
     def __init__(self, limiter: Limiter, *, key: str, clock: Callable[[], float],
-                 priorities: Callable[..., int] | None = None) -> None:
-        self._limiter, self._key, self._clock, self._priorities = limiter, key, clock, priorities
+                 priorities: Callable[..., int] | None = None,
+                 fair_by: Callable[..., Hashable] | None = None) -> None:
+        self._limiter, self._key, self._clock = limiter, key, clock
+        self._priorities, self._fair_by = priorities, fair_by
 
     def take(self, taken: list[list[None]], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """Take a permit, noted in *taken*; False: there is none, but one may wait.
@@ -61,7 +63,7 @@ class AdmissionWaiter:
         """Take a permit, noted in *taken*, or wait for one in the caller's thread.
 
         Returns:
-            When the caller had it: *now*, unless he had to wait.
+            When the caller had it: *now*, unless they had to wait.
 
         Raises:
             BulkheadFullError: The queue is full, or none came in time.
@@ -76,9 +78,10 @@ class AdmissionWaiter:
 
         Raises:
             BulkheadFullError: The queue is full, or none came in time.
+            TypeError: ``fair_by`` returned what cannot be hashed.
         """
         woken = threading.Event()
-        ticket = Ticket(taken, self.level(args, kwargs), woken.set)
+        ticket = Ticket(taken, self.level(args, kwargs), woken.set, self.tenant(args, kwargs))
         try:
             self._limiter.enqueue(ticket, self._clock())
             while ticket.waiting and (left := self._patience(ticket)) > 0:
@@ -95,10 +98,12 @@ class AdmissionWaiter:
 
         Raises:
             BulkheadFullError: The queue is full, or none came in time.
+            TypeError: ``fair_by`` returned what cannot be hashed.
         """
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
-        ticket = Ticket(taken, self.level(args, kwargs), lambda: loop.call_soon_threadsafe(woken.set))
+        ticket = Ticket(taken, self.level(args, kwargs), lambda: loop.call_soon_threadsafe(woken.set),
+                        self.tenant(args, kwargs))
         try:
             self._limiter.enqueue(ticket, self._clock())
             while ticket.waiting and (left := self._patience(ticket)) > 0:
@@ -111,7 +116,7 @@ class AdmissionWaiter:
             raise self._limiter.full()
 
     def hand_on(self) -> None:
-        """A permit has come back: let those who wait have it."""
+        """Give a permit that has come back to those who wait."""
         if self._limiter.queue.crowd:
             self._limiter.hand_on(self._clock())
 
@@ -134,3 +139,15 @@ class AdmissionWaiter:
             raise TypeError(f"{self._key}: priorities must return a whole number, 0 for the most important, "
                             f"not {level!r}")
         return level
+
+    def tenant(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Hashable:
+        """Whose call it is, where tenants take turns.
+
+        Raises:
+            TypeError: ``fair_by`` returned what cannot be hashed.
+        """
+        if self._fair_by is None:
+            return None
+        key = call_back(self._fair_by, args, kwargs)
+        hash(key)
+        return key

@@ -31,12 +31,15 @@ from typing import Any, Final
 from ..core.exception_groups import matches
 from ..errors import CallTimeoutError
 from .deadline_context import Deadline, current, deadline_error, give_back, in_use
+from .local_stalls import came_late
 
 #: One call under a deadline: [task (None once it has ended), fifo or _Within, deadline, cancelling at entry, fired].
 #: A list, since making one costs a tenth of making an object.
 Watch = list[Any]
 _TASK, _FIFO, _DEADLINE, _CANCELLING, _FIRED = range(5)
 _SWEEP_AT: Final = 256
+#: Turns of the loop that answers have after a stall: from a socket through a client's parser to the task that awaits.
+GRACE: Final = 16
 #: In the place of "fired", true: the wrapper is to call leave().
 _WITHIN: Final = "not fired, but within a caller's deadline"
 
@@ -59,9 +62,16 @@ class _Fifo:
         self.last = inf
         self.full = _SWEEP_AT  # how many watches are worth a sweep
 
-    def due(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Cancel the calls whose deadline has passed; set the timer for the next."""
+    def due(self, loop: asyncio.AbstractEventLoop, timed: float, turns: int = GRACE) -> None:
+        """Cancel the calls whose deadline has passed; set the timer for the next.
+
+        If the timer, set for *timed*, comes late because something has blocked the loop, answers that lie in the
+        sockets have some *turns* of the loop to reach their calls first.
+        """
         now, watches = loop.time(), self.watches
+        if turns and (turns < GRACE or came_late(now - timed)):
+            loop.call_soon(self.due, loop, timed, turns - 1)
+            return
         self.last = inf  # so that an interrupt in here is made good by the next call
         while watches:
             watch = watches[0]
@@ -77,7 +87,7 @@ class _Fifo:
 
     def arm(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
         """Set the timer."""
-        loop.call_at(deadline, self.due, loop)
+        loop.call_at(deadline, self.due, loop, deadline)
         self.last = deadline
 
     def sweep(self) -> None:
@@ -107,7 +117,7 @@ class _Within:
         self.end: Deadline | None = None if self.cut else outer.sooner(timeout)
 
     def leave(self) -> None:
-        """The call has ended."""
+        """End the watch of a call that has ended."""
         if self.timer is not None:
             self.timer.cancel()
         if self.end is not None:
@@ -173,7 +183,7 @@ class AsyncTimeout:
         return watch
 
     def leave(self, watch: Watch | None) -> None:
-        """The call has ended by itself."""
+        """End the watch of a call that has ended by itself."""
         if watch is None:
             return
         task = watch[_TASK]
@@ -184,7 +194,7 @@ class AsyncTimeout:
             watch[_FIFO].leave()
 
     def timed_out(self, watch: Watch | None, error: BaseException) -> CallTimeoutError | None:
-        """The call ended with *error*: what the caller should see instead of it, if that was our doing."""
+        """Return what the caller should see instead of *error*, with which the call ended, if that was our doing."""
         if watch is None:
             return None
         task, fired = watch[_TASK], watch[_FIRED] is True

@@ -1,12 +1,13 @@
 """Batches: who waits until a batch is due, and who runs it. For callers that block, and for tasks.
 
-*Threads*: one of the callers leads. He waits for the others until the batch is due or
-full, runs it in that caller's thread, and wakes them; there is no thread besides. Leading is
-a token in the batch's list: whoever takes it leads, and if he is interrupted, before
-the batch ran or while it did, he puts it back and wakes the first of the others, who takes it. Whoever leaves while
-nobody leads wakes another too, so the token is never left to nobody.
-What they left undone is begun anew. A signal handler may ask while its own thread leads:
-it must not wait for the code that it interrupted, and gets a batch of its own.
+*Threads*: one of the callers leads. The leader waits for the others until the batch is due
+or full, runs it in its own thread, and wakes them; no further thread is needed. The
+leadership is a token in the batch's list: whoever takes it leads. A leader that is
+interrupted, before the batch ran or while it did, puts the token back and wakes the first
+of the others, which takes it. A caller that leaves while nobody leads wakes another too, so
+the token always finds somebody. What an interrupted leader left undone is begun anew. A
+signal handler may ask while its own thread leads: it must not wait for the code that it
+interrupted, and gets a batch of its own.
 
 *Tasks*: the event loop leads. A timer of the loop starts a task for each batch, so that a caller who is
 cancelled takes nobody else along; the last one to leave cancels it, as a call
@@ -39,7 +40,7 @@ class ThreadBatch(Batch):
 
     Attributes:
         tokens: The leadership, unless somebody has it.
-        gates: What each caller sleeps at, in order of arrival; releasing it once is enough, however often he looks.
+        gates: What each caller sleeps at, in order of arrival; to release it once is enough.
         leader: The thread that leads, and ``bell`` its gate.
         over: All answers are there.
         told: And everybody was woken after that.
@@ -58,7 +59,7 @@ class ThreadBatch(Batch):
     def wake(self) -> None:
         """Wake everybody who sleeps."""
         over = self.over
-        for gate in list(self.gates.values()):  # who comes later sees what has happened before he sleeps
+        for gate in list(self.gates.values()):  # a caller that comes later sees what has happened before it sleeps
             _ring(gate)
         self.told = over
 
@@ -73,7 +74,7 @@ class ThreadBatch(Batch):
 
 
 class _Caller(Ticket[ThreadBatch]):
-    """A ticket, and whether its holder has the leadership (``taken``) or had it (``led``), and his ``patience``."""
+    """A ticket, whether its holder has the leadership (``taken``) or had it (``led``), and its ``patience``."""
 
     __slots__ = ("led", "patience", "taken")
 
@@ -171,7 +172,7 @@ class ThreadBatches:
         batch.wake()
 
     def _rest(self, gate: threading.Lock, seconds: float) -> bool:
-        """Sleep so long; whether somebody rang before, or the clock should be looked at again."""
+        """Sleep so long. Return whether somebody rang before, or the clock should be looked at again."""
         sleep: Callable[[float], None] | None = getattr(self._clock, "sleep", None)
         if sleep is None:
             return gate.acquire(timeout=seconds)
@@ -228,7 +229,7 @@ class TaskBatch(Batch):
         self.task: asyncio.Task[None] | None = None
 
     def drop(self) -> None:
-        """Nobody waits for it any more."""
+        """Cancel the batch: nobody waits for it any more."""
         if self.timer is not None:
             self.timer.cancel()
         if self.task is not None:
@@ -236,18 +237,18 @@ class TaskBatch(Batch):
 
 
 class _Home:
-    """The batches of one loop; does not know the loop but weakly, and by the tasks that run."""
+    """The batches of one loop. It refers to the loop only weakly, and through the tasks that run."""
 
     __slots__ = ("batcher", "loop", "tasks")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, config: Collapse, keep: Callable[[Any], Any]) -> None:
         self.loop = weakref.ref(loop)
         self.batcher = Batcher(config, lambda lane, owner: TaskBatch(lane, keep(owner)))
-        self.tasks: set[asyncio.Task[None]] = set()  # a loop knows its tasks but weakly
+        self.tasks: set[asyncio.Task[None]] = set()  # a loop refers to its tasks only weakly
 
 
 class Waiting(Ticket[TaskBatch]):
-    """A task's ticket, and what it is to await, the ``waiter``, for what it ``asked``."""
+    """A task's ticket, what it ``asked`` for, and the ``waiter`` that it is to await."""
 
     __slots__ = ("asked", "home", "loop", "waiter")
     asked: Place
@@ -318,7 +319,7 @@ class TaskBatches:
     def leave(self, waiting: Waiting) -> None:
         """Wait no longer."""
         if waiting.waiter.done() and not waiting.waiter.cancelled():
-            waiting.waiter.exception()  # seen, even by one who was cancelled as his time ran out
+            waiting.waiter.exception()  # seen, even by one who was cancelled as its time ran out
         if not waiting.home.batcher.leave(waiting) and waiting.batch is not None:
             _drop(waiting.loop, waiting.batch)
 

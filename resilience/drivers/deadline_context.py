@@ -1,4 +1,4 @@
-"""Time left: the deadline that callers hand down to what they call.
+"""Deadline context: the deadline that callers hand down to what they call.
 
 ``with deadline(2.0):`` notes an absolute end in a context variable, so tasks and
 worker threads started inside see it too. The earliest of nested ones wins. Nothing
@@ -28,7 +28,7 @@ import re
 from collections.abc import Callable
 from contextvars import Context, ContextVar
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import attrs
 
@@ -42,6 +42,7 @@ DEADLINE_HEADER: Final = "x-envoy-expected-rq-timeout-ms"
 _MOST_S: Final = 86_400.0
 _DIGITS: Final = re.compile(r"[0-9]{1,10}", re.ASCII)  # ten digits are 115 days
 
+_T = TypeVar("_T")
 _SLACK_S: Final = 0.002  # that a loop's timer may be early: uvloop's counts milliseconds
 #: Not empty once the process has used a deadline.
 in_use: list[None] = []
@@ -50,7 +51,10 @@ wrapper_globals: dict[str, Any] = {"IN_USE": False}
 
 
 class Deadline:
-    """When time is up, on a clock of its own; ``seconds`` after it was set; ``left`` once it holds for nobody."""
+    """A time at which time is up, on a clock of its own.
+
+    It was ``seconds`` away when it was set, and it is ``left`` once it holds for nobody.
+    """
 
     __slots__ = ("at", "clock", "left", "outer", "seconds")
 
@@ -63,7 +67,7 @@ class Deadline:
         return self.at - self.clock()
 
     def sooner(self, seconds: float) -> Deadline | None:
-        """The end in *seconds*, put in force, if that is before this one; pass it to give_back()."""
+        """Put the end in *seconds* in force if it is before this one, and return it, for give_back(); else None."""
         at = self.clock() + seconds
         if at >= self.at:
             return None
@@ -94,6 +98,21 @@ def give_back(end: Deadline) -> None:
         _current.set(end.outer)
 
 
+def run_under(end: Deadline | None, step: Callable[..., _T], *args: Any) -> _T:
+    """Call *step* with *end* in force, and with what was in force before after it; None: call it as it is.
+
+    It is for work in steps, between which others run in the same context.
+    """
+    if end is None:
+        return step(*args)
+    before = _current.get()
+    try:
+        _current.set(end)
+        return step(*args)
+    finally:
+        _current.set(before)
+
+
 def spent() -> bool:
     """Whether no time is left."""
     end = current()
@@ -104,9 +123,9 @@ wrapper_globals["spent"] = spent
 
 
 def deadline_expired(error: BaseException) -> bool:
-    """Whether *error* came for want of time, and by the deadline in force here: so for nobody else's fault.
+    """Whether *error* says that time ran out, and the deadline in force here is why: nobody else is to blame.
 
-    Of a group see in_haste().
+    For a group, see in_haste().
     """
     if not is_a(error, (DeadlineExceededError, NoTimeLeftError)):
         return False
@@ -115,7 +134,7 @@ def deadline_expired(error: BaseException) -> bool:
 
 
 def in_haste(error: BaseException) -> bool:
-    """Whether deadline_expired() holds for *error*, or for a part of it: nobody but this caller should get it then."""
+    """Whether deadline_expired() holds for *error* or a part of it, so that only this caller should get it."""
     return any(map(deadline_expired, parts(error)))
 
 
@@ -129,23 +148,24 @@ def shortened(seconds: float | None) -> float | None:
 
 
 def shorten(context: Context, seconds: float | None) -> None:
-    """Put the end in *seconds* in force in *context*, a copy of this one, if a later one is."""
+    """In *context*, a copy of this one, put the end in *seconds* in force if the present end is later."""
     end = current()
     if end is not None and seconds is not None:
         context.run(end.sooner, seconds)
 
 
 def deadline_error(key: str, waited: float) -> DeadlineExceededError:
-    """The error for a call that was *waited* seconds for, until the deadline in force here passed."""
+    """The error for a caller that had *waited* so many seconds when the deadline in force here passed."""
     end = current()
     return DeadlineExceededError(key, waited, None if end is None else end.seconds)
 
 
 def waited_in_vain(waited: float, left: float) -> bool:
-    """Whether a clock that shows *left* seconds after a full wait for *waited* stands still while waits pass.
+    """Whether a clock stands still while waits pass: it shows *left* seconds after a full wait for *waited*.
 
-    It is frozen, or the wait was on an event loop with virtual time: who went by it would wait for ever, or spin.
-    More than a timer is ever early, and half, so that a slow clock is waited for.
+    Such a clock is frozen, or the wait was on an event loop with virtual time. A caller that relied on it would wait
+    for ever, or spin. What is left must be more than a timer is ever early, and more than half of the wait, so that a
+    clock that is merely slow is waited for.
     """
     return left > _SLACK_S and left > waited / 2
 
@@ -182,7 +202,7 @@ class Patience:
         return None if end is None else cls(key, end)
 
     def left(self) -> float:
-        """Seconds, more than 0.
+        """Return the seconds that are left, more than 0.
 
         Raises:
             DeadlineExceededError: No time is left.

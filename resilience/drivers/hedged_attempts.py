@@ -1,4 +1,4 @@
-"""Races: several attempts of one call at once, of which the first to succeed is the answer.
+"""Hedged attempts: several attempts of one call at once, of which the first to succeed is the answer.
 
 Of a coroutine the first attempt runs where it would without a hedge, in the
 caller's own task. Most calls end before the delay, and pay for a timer only. The
@@ -47,7 +47,7 @@ class Starter(Protocol):
         ...
 
     def refund(self) -> None:
-        """It could not begin after all."""
+        """Pay back what afford() paid: the attempt could not begin after all."""
         ...
 
     def began(self, n: int, after: float, now: float) -> None:
@@ -55,7 +55,7 @@ class Starter(Protocol):
         ...
 
     def freed(self) -> None:
-        """One gave its slot back: whoever waits for one has it."""
+        """Give the slot that a further attempt gave back to whoever waits for one."""
         ...
 
 
@@ -112,7 +112,7 @@ class TaskRace:
         await self._clear()
 
     async def lost(self, error: BaseException) -> bool:
-        """The first attempt has ended with *error*; whether result() has another's answer.
+        """Note that the first attempt ended with *error*. Return whether result() has the answer of another.
 
         Raises:
             CancelledError: Somebody else cancelled the task while the others were waited for.
@@ -279,7 +279,7 @@ class JobRace:
         except queue.Empty:
             if self._over is not None and waited_clock() >= self._over:
                 self._alive = [each for each in self._alive if not each.leave()]
-                self._over = None  # who could not be left has ended
+                self._over = None  # an attempt that could not be left has ended
             return None
         return job if job in self._alive else None
 

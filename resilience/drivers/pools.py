@@ -7,14 +7,14 @@ a call that comes from one of its threads finds a thread all the same. With
 ``ThreadPool(size=..., max_queue=...)`` the commands share so many places.
 
 A job on a shared pool needs a *turn*, the right to a thread, besides its place; so
-many turns as threads. Who has none waits in the queue, and whoever ends hands his
-turn to the first in it. AdmissionWaiter and the queue change under the lock.
+many turns as threads. A job that has none waits in the queue, and a job that ends hands
+its turn to the first in it. Turns and the queue change under the lock.
 
 Calls within calls could wait for each other for ever: all threads of a pool are at
 work for calls that wait for one of its threads. Each job on a shared pool is a
 *stand*; which stands a call comes from is in its context. Before a call waits that
-comes from some, it is asked whether any stand of the pool can end: one that
-waits for nobody, or for a pool of which that is true. The call that would close
+comes from such stands, the pool finds out whether any of its stands can end: one can
+if it waits for nobody, or for a pool of which that is true. The call that would close
 the ring is refused. What is not known is a wait by other means, such as a future
 of somebody else's executor to which the context was not handed on.
 """
@@ -259,12 +259,12 @@ class WorkerPool:
                 raise  # a signal handler's
             if turns.in_flight < 2:
                 raise ThreadUnavailableError(job.home.key, None, str(error)) from error
-            self._give_back(job)  # to whoever ends next, who has a thread
+            self._give_back(job)  # to the job that ends next, which has a thread
             return False
         return True
 
     def drop(self, job: Job) -> None:
-        """A job that could not be started leaves its turn to who waits."""
+        """Pass the turn of a job that could not be started on to a job that waits."""
         with self._lock:
             if job.turn:
                 self._give_back(job)
@@ -286,17 +286,17 @@ class WorkerPool:
         return True
 
     def began(self, job: Job) -> None:
-        """*job* waits no more."""
+        """Note that *job* waits no longer."""
         for stand in job.stands:
             if self in stand.waits_for:
                 stand.waits_for.remove(self)
 
     def stand(self, stand: Stand) -> None:
-        """A job has begun to run on a thread."""
+        """Note that a job has begun to run on a thread."""
         self._stands.append(stand)
 
     def leave(self, stand: Stand) -> None:
-        """It has ended."""
+        """Note that the job of *stand* has ended."""
         stand.is_over = True
         if stand in self._stands:
             self._stands.remove(stand)

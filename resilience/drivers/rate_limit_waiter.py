@@ -1,6 +1,6 @@
-"""Lines: how callers wait for their turn under a rate limit.
+"""Rate limit waiter: how callers wait for their turn under a rate limit.
 
-The machine (core.rate_limit) says how long to sleep, and calls ``wake`` when that has changed:
+The machine (core.rate_limiter) says how long to sleep, and calls ``wake`` when that has changed:
 somebody ahead has given up, or the limit was changed. Whoever is cancelled or
 interrupted while waiting gives up too, and whoever's turn comes after the caller's
 deadline does not wait, or waits no longer.
@@ -12,7 +12,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from ..core.rate_limit import RateLimiter
+from ..core.rate_limiter import RateLimiter
 from ..core.rate_line import Reservation
 from ..errors import RateLimitedError
 from .deadline_context import in_use, shortened, waited_in_vain
@@ -22,15 +22,14 @@ from .timed_event import set_within
 class RateLimitWaiter:
     """The waiting of one command's callers. Every method may be called from any thread.
 
-    A clock with a ``sleep`` of its own (ManualClock) passes the time by that. By one that stands still while the
-    caller waits (a frozen one; a real one, where the loop's is virtual) they go on when they have waited once.
+    A clock with a ``sleep`` of its own (ManualClock) passes the time by that. If the clock stands
+    still while a caller waits (it is frozen, or it is real and the loop's is virtual), they go on after one wait.
     """
 
-    __slots__ = ("_clock", "_key", "_limiter", "_own_sleep")
+    __slots__ = ("_clock", "_key", "_limiter")
 
     def __init__(self, limiter: RateLimiter, *, key: str, clock: Callable[[], float]) -> None:
         self._limiter, self._key, self._clock = limiter, key, clock
-        self._own_sleep: Callable[[float], None] | None = getattr(clock, "sleep", None)
 
     def wait(self, turn: Reservation) -> None:
         """Wait in the caller's thread.
@@ -41,9 +40,10 @@ class RateLimitWaiter:
         try:
             woken = threading.Event()
             turn.wake = woken.set
+            own_sleep: Callable[[float], None] | None = getattr(self._clock, "sleep", None)
             while (left := self._left(turn)) > 0:
-                if self._own_sleep is not None:
-                    self._own_sleep(left)
+                if own_sleep is not None:
+                    own_sleep(left)
                     continue
                 if not woken.wait(left) and waited_in_vain(left, self._left(turn)):
                     return
@@ -62,9 +62,10 @@ class RateLimitWaiter:
         try:
             woken = asyncio.Event()
             turn.wake = lambda: loop.call_soon_threadsafe(woken.set)
+            own_sleep: Callable[[float], None] | None = getattr(self._clock, "sleep", None)
             while (left := self._left(turn)) > 0:
-                if self._own_sleep is not None:
-                    self._own_sleep(left)
+                if own_sleep is not None:
+                    own_sleep(left)
                     await asyncio.sleep(0)
                     continue
                 if not await set_within(woken, left) and waited_in_vain(left, self._left(turn)):

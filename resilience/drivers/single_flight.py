@@ -1,6 +1,6 @@
-"""Flights: executions that others wait for instead of executing the same again.
+"""Single flight: executions that others wait for instead of executing the same again.
 
-Who boards first leads; whoever boards while the leader is under way follows, and waits for
+Who comes first leads; whoever comes while the leader is under way follows, and waits for
 the answer. A leader that leaves without an answer (cancelled, interrupted, its
 coroutine dropped) is followed by the one who has waited longest, and the others go on waiting:
 to wake all of them would cost the more the more there are, each time that one leaves. So nobody hangs
@@ -10,12 +10,12 @@ if the first call was interrupted.
 A follower waits on something of its own, which the leader knows: nothing that a
 follower leaves undone concerns another. Waiting is not allowed where it could
 never end: on a loop that is not the leader's, and when the leader itself waits for
-somebody who would wait for us (a function that calls itself, by whatever way). Who
-is aboard of what is known by a context variable, hence through tasks and worker
-threads. Each trip notes what it waits for before it looks at what others wait for,
-so of several who close a circle one sees it. The variable has trips and not
-flights: a task begun aboard may outlive all of this, and its context must not
-keep an answer.
+somebody who would wait for us (a function that calls itself, by whatever way). To
+which flights a call belongs is known by a context variable, and so in tasks and
+worker threads too. Each WaitScope notes what it waits for before it looks at what
+others wait for, so of several that close a circle one sees it. The variable holds
+scopes and not flights: a task that was begun within a flight may outlive it, and its
+context must not keep an answer.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..core.exception_copy import traceback_of
 
 
 class WaitScope:
-    """That calls are made aboard a flight, and whom else these follow, each under a mark of its own."""
+    """Calls that are made within a flight, and whom these calls wait for, each under a mark of its own."""
 
     __slots__ = ("awaited",)
 
@@ -55,7 +55,7 @@ class Followers:
         self.gates: dict[Flight, Callable[[], object]] = {}
 
     def heir(self) -> Flight | None:
-        """Who has waited longest."""
+        """The follower that has waited longest."""
         while self.gates:
             try:
                 return next(iter(self.gates))
@@ -101,16 +101,16 @@ class Flight:
             pass
 
     def succeed(self, answer: Any) -> None:
-        """It ended with an *answer*."""
+        """Note that the execution ended with an *answer*."""
         self.answer, self.answered = answer, True
 
     def fail(self, error: Exception) -> None:
-        """It ended with an *error*."""
+        """Note that the execution ended with an *error*."""
         self.error, self.trace, self.answered = error, traceback_of(error), True
 
     def wake(self) -> None:
-        """Let all go who wait; or the one who is to lead now, if it was left to somebody."""
-        self.over = True  # first: who joins later sees it
+        """Wake all followers; if the flight was left to one of them, only that one, which leads now."""
+        self.over = True  # first, so that a caller that joins later sees it
         followers = self.followers
         if followers is None:
             return
@@ -123,55 +123,54 @@ class Flight:
         self.followers = None  # they know us
 
     def group(self) -> Followers:
-        """Those who wait for it, to join them."""
+        """Return the followers of the flight, for another caller to join."""
         made = Followers(self)
         followers = self.followers  # nothing is called from here on: the first one to come makes it
         if followers is None:
             followers = self.followers = made
         return followers
 
-    def wait(self, seconds: float | None, own: Flight) -> Flight:
-        """Block the thread until it is over, or *own* is to lead, or for *seconds*; to be called within waiting().
+    def wait(self, seconds: float | None, own: Flight) -> Flight | None:
+        """Block the thread until it is over, or *own* is to lead, or for *seconds*.
 
         Returns:
-            The execution that was waited for at the end.
+            The execution that was waited for at the end; None: there are no *seconds*, or it would be for ever.
         """
         gate = threading.Lock()
         gate.acquire()
-        followers = self.group()
-        followers.gates[own] = gate.release
-        try:
-            if not followers.flight.over:
+        with self._joined(own, gate.release, seconds) as followers:
+            if followers is not None and not followers.flight.over:
                 gate.acquire(timeout=-1 if seconds is None else seconds)
-        finally:
-            followers.gates.pop(own, None)
-        return followers.flight
+        return None if followers is None else followers.flight
 
-    async def wait_async(self, seconds: float | None, own: Flight) -> Flight:
+    async def wait_async(self, seconds: float | None, own: Flight) -> Flight | None:
         """As the method above, for a task on the leader's event loop."""
         landed = self.home.create_future()
         wake = functools.partial(_settle, landed, self.home)
-        followers = self.group()
-        followers.gates[own] = wake
-        timer = None if seconds is None else self.home.call_later(seconds, wake)
-        try:
-            if not followers.flight.over:
-                await landed
-        finally:
-            if timer is not None:
-                timer.cancel()
-            followers.gates.pop(own, None)
-        return followers.flight
+        with self._joined(own, wake, seconds) as followers:
+            if followers is not None and not followers.flight.over:
+                timer = None if seconds is None else self.home.call_later(seconds, wake)
+                try:
+                    await landed
+                finally:
+                    if timer is not None:
+                        timer.cancel()
+        return None if followers is None else followers.flight
 
     @contextlib.contextmanager
-    def waiting(self) -> Iterator[bool]:
-        """While the caller waits for the flight: whether that wait can end."""
+    def _joined(self, own: Flight, wake: Callable[[], object], seconds: float | None) -> Iterator[Followers | None]:
+        """While *own* waits for the flight: all who do; None: it is not to."""
         mine, mark, followers = _aboard.get(), object(), self.group()
         try:
             for trip in mine:
                 trip.awaited[mark] = followers
-            yield not _leads_to(followers.flight.trip, mine)
+            if (seconds is not None and seconds <= 0.0) or _leads_to(followers.flight.trip, mine):
+                yield None
+            else:
+                followers.gates[own] = wake
+                yield followers
         finally:
+            followers.gates.pop(own, None)
             for trip in mine:
                 trip.awaited.pop(mark, None)
 
@@ -206,7 +205,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 class Flights:
-    """Who leads, by key. Every method may be called from any thread."""
+    """The flights under way, by key. Every method may be called from any thread."""
 
     __slots__ = ("_leading", "_lock")
 
@@ -214,7 +213,7 @@ class Flights:
         self.renew()
 
     def renew(self) -> None:
-        """Start over: who boards now follows nobody who did before."""
+        """Start over: whoever comes now follows nobody who came before."""
         self._lock = threading.RLock()
         self._leading: dict[Hashable, Flight] = {}
 

@@ -1,4 +1,4 @@
-"""Pauses: how callers sleep between two attempts.
+"""Sleeping: how callers pause between two attempts.
 
 A registry whose clock has a ``sleep`` of its own (ManualClock) passes the time
 by that, so that a test of a minute's retries takes none.

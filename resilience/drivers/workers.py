@@ -31,7 +31,9 @@ from ..core.bulkhead import TOKEN, Bulkhead, Slots
 from ..errors import BulkheadFullError, CallTimeoutError
 from .admission_waiter import AdmissionWaiter
 from .deadline_context import deadline_error, in_use, shorten, shortened
+from .local_stalls import came_late
 from .pools import DEFAULT_THREADS, Stand, WorkerPool, cleaned, stands
+from .system_clock import waited_clock
 from .thread_notes import annotate
 
 __all__ = ["DEFAULT_THREADS", "Job", "ThreadIsolation", "WorkerPool"]
@@ -296,7 +298,7 @@ class ThreadIsolation:
         return job
 
     def _give_up(self, job: Job | None, taken: list[list[None]]) -> None:
-        """Give back what a call holds that is not to be, unless a thread does so."""
+        """Give back what a call holds that will not be made, unless a thread does so."""
         if job is not None and (job.is_handed or job.waits):
             job.leave()
             return
@@ -317,12 +319,12 @@ class ThreadIsolation:
     def again(self, job: Job, now: float) -> Job:
         """Hand the same call to the pool once more, if there is a slot now; see submit()."""
         slots = self._slots
-        if slots.crowd and slots.shadow is None:  # callers who wait come first
+        if slots.crowd and slots.shadow is None:  # callers that wait come first
             raise self._refusal(slot_taken=False)
         return self.submit(job._fn, job._args, job._kwargs, now, waits=False)
 
     def freed(self) -> None:
-        """A slot has come back: let those who wait have it."""
+        """Give a slot that has come back to those who wait."""
         if self.waiter is not None:
             self.waiter.hand_on()
 
@@ -336,12 +338,16 @@ class ThreadIsolation:
         """
         timeout = self.timeout
         left = shortened(timeout) if in_use else None
+        begun = waited_clock()
         try:
             ended = job.wait(-1 if timeout is None else timeout) if left is None \
                 else self._wait_shorter(job, timeout, left)
         except BaseException:  # KeyboardInterrupt while waiting
             job.leave()
             raise
+        if not ended:
+            given = timeout if left is None else left
+            came_late(waited_clock() - begun - (given or 0.0))
         if not ended and job.leave():
             if left is not None:
                 raise deadline_error(self.key, left)

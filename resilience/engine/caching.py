@@ -9,56 +9,118 @@ share a command need not answer the same.
 What is not there at the first look takes the slow way: find the store (of the
 request, if that is the scope), lead an execution or follow one that is under way,
 keep what comes of it. Followers and hits are counted as ``responses_from_cache`` and
-as nothing else; a follower who is cancelled as that. The two ways through it, for
-threads and for tasks, differ in their ``await``s alone.
+as nothing else; a follower who is cancelled counts as cancelled. Both ways are texts, which
+threads and tasks share; what they decide is decided by methods.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
+import asyncio
+import functools
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Final
 
-import attrs
-
-from ..core.cache import Cache, Entry, Store
-from ..core.exception_copy import copy_for_raise, copy_without_traceback
-from ..core.exception_groups import holds, is_a, matches
+from ..core.cache import Cache, Entry
+from ..core.exception_copy import copy_for_raise
 from ..core.outcome import Event
-from ..drivers.deadline_context import in_haste, in_use, remaining, waited_in_vain
+from ..drivers.deadline_context import in_use, remaining, waited_in_vain
 from ..drivers.request import current_request
-from ..drivers.single_flight import Flight, Flights, running_loop
-from ..errors import RejectedError
+from ..drivers.single_flight import Flight, running_loop
 from ..metrics.recorder import Recorder
 from .cache_keys import CacheKeys
+from .compiled_text import CompiledText, in_flavour
+from .fallback_result import marking, marking_async, unmarked
+from .kept_answers import CachePolicy, KeptAnswers
+from .wrapper_spec import Flavour
 
 _CACHED: Final = (int(Event.RESPONSES_FROM_CACHE),)
 _CANCELLED: Final = (int(Event.CANCELLED),)
-_Args = tuple[Any, ...]
-_Kwargs = dict[str, Any]
 
+_FIRST_LOOK: Final = """\
+{async_}def cached(*args, **kwargs):
+    key = keys.of(args, kwargs) if special or kwargs else args
+    try:
+        entry = find(key)
+    except TypeError:
+        keys.check(key, args, kwargs)
+        raise
+    now = clock()
+    if entry is not None and now < entry.until:
+        try:
+            touch(entry)
+        except KeyError:  # thrown out just now
+            pass
+        if now < recorder.edge:
+            hit()
+        else:
+            {count}
+        return entry.value
+    return {await_}answer(key, args, kwargs)
+"""
 
-class FallbackResult:
-    """A fallback's answer on its way out of a wrapper, or its *failure*, and the error that it answers for."""
+_SLOW_WAY: Final = """\
+{async_}def answer(key, args, kwargs):
+    answers, epoch, home = answers_for(key)
+    if answers is None:
+        return unmarked({await_}call(*args, **kwargs))
+    if (found := answers.store.get(key, clock())) is not None:
+        {give}
+    flight = Flight(key, home)
+    try:
+        with flight:
+            while type(found := answers.next(flight)) is Flight:
+                left = time_left()
+                try:
+                    {wait}
+                    found = unless_in_vain(found, left, flight)
+                except BaseException:
+                    cancelled()
+                    raise
+                if found is None or found.answered:
+                    break
+            if found is not None:
+                {give}
+            try:
+                result = {await_}call(*args, **kwargs)
+            except Exception as error:
+                answers.failed(flight, error, epoch)
+                raise
+            return answers.came(flight, result, epoch)
+    finally:
+        try:
+            answers.flights.leave(flight)
+        except BaseException:  # an interrupt, and those who follow wait
+            answers.flights.leave(flight)
+            raise
+        finally:
+            del flight, found  # they know what is raised, and that knows this frame
+"""
 
-    __slots__ = ("answer", "error", "failure")
+_WAIT: Final = {
+    Flavour.SYNC: "found = found.wait(left, flight)",
+    Flavour.ASYNC: "found = await found.wait_async(left, flight)",
+}
 
-    def __init__(self, error: BaseException, answer: Any, failure: Exception | None = None) -> None:
-        self.error, self.answer, self.failure = error, answer, failure
+_GIVE: Final = {
+    Flavour.SYNC: "return given(found, args, kwargs)",
+    Flavour.ASYNC: """\
+given_answer = given(found, args, kwargs)
+return given_answer if found.error is None else await given_answer""",
+}
 
 
 class Caches:
     """The caches of a command's functions. The caller of configure() and add() holds the registry's lock.
 
     Attributes:
-        policy: What is in force.
+        held: What is in force.
     """
 
-    __slots__ = ("_each", "policy")
+    __slots__ = ("_each", "held")
 
     def __init__(self, policy: Cache) -> None:
-        self.policy = policy
+        self.held = CachePolicy(policy)
         self._each: tuple[weakref.ref[Caching], ...] = ()
 
     def __iter__(self) -> Iterator[Caching]:
@@ -73,7 +135,7 @@ class Caches:
 
     def configure(self, policy: Cache) -> None:
         """Go by *policy* from now on. Answers kept for a request under way go by the old one."""
-        was, self.policy = self.policy, policy
+        was, self.held.policy = self.held.policy, policy
         for caching in self:
             caching.configure(policy)
         if was.scope != policy.scope:
@@ -90,14 +152,6 @@ class Caches:
             caching.renew()
 
 
-@attrs.frozen
-class _Answers:
-    """A store, and the executions that will fill it."""
-
-    store: Store
-    flights: Flights
-
-
 class Caching:
     """The cache of one function. Every method may be called from any thread.
 
@@ -107,11 +161,11 @@ class Caching:
 
     def __init__(self, caches: Caches, keys: CacheKeys, *, clock: Callable[[], float], recorder: Recorder,
                  fall_back: Callable[..., Any] | None, is_async: bool) -> None:
-        self._caches, self._keys, self._clock, self._recorder = caches, keys, clock, recorder
+        self._held, self._keys, self._clock, self._recorder = caches.held, keys, clock, recorder
         self._hit = recorder.tally_cached()
-        self._is_async, self._bare_rescue = is_async, fall_back
-        self.fall_back = None if fall_back is None else _marking_async(fall_back) if is_async else _marking(fall_back)
-        self._shared = _Answers(Store(caches.policy), Flights())
+        self._is_async, self._unmarked_fall_back = is_async, fall_back
+        self.fall_back = None if fall_back is None else marking_async(fall_back) if is_async else marking(fall_back)
+        self._shared = KeptAnswers(caches.held, clock)
         self._mark = object()  # a request's answers are kept for it under this
 
     def __len__(self) -> int:
@@ -135,265 +189,75 @@ class Caching:
         self._shared.flights.renew()
         self._shared.store.renew()
 
-    # -- the first look
+    # -- answer
 
     def over(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """The function that is called in place of *call*, the compiled wrapper."""
-        return self._over_async(call) if self._is_async else self._over_sync(call)
-
-    def _over_sync(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        store, clock, recorder, hit = self._shared.store, self._clock, self._recorder, self._hit
-        find, touch, keys, special = store.find, store.touch, self._keys, not self._keys.plain
-
-        def cached(*args: Any, **kwargs: Any) -> Any:
-            key: Hashable = keys.of(args, kwargs) if special or kwargs else args
-            try:
-                entry = find(key)
-            except TypeError:
-                keys.check(key, args, kwargs)
-                raise
-            now = clock()
-            if entry is not None and now < entry.until:
-                try:
-                    touch(entry)
-                except KeyError:  # thrown out just now
-                    pass
-                if now < recorder.edge:
-                    hit()
-                else:
-                    recorder.count(_CACHED, now)
-                return entry.value
-            return self._answer(call, key, args, kwargs)
-
+        first_look, slow_way = _texts(Flavour.ASYNC if self._is_async else Flavour.SYNC)
+        answer = slow_way.bind({
+            "call": call, "clock": self._clock, "answers_for": self._answers_for, "given": self._given,
+            "cancelled": self._cancelled, "time_left": self._time_left, "unless_in_vain": self._unless_in_vain,
+            "unmarked": unmarked, "Flight": Flight})
+        store = self._shared.store
+        cached: Callable[..., Any] = first_look.bind({
+            "answer": answer, "keys": self._keys, "special": not self._keys.plain, "find": store.find,
+            "touch": store.touch, "clock": self._clock, "recorder": self._recorder, "hit": self._hit})
         return cached
 
-    def _over_async(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        store, clock, recorder, hit = self._shared.store, self._clock, self._recorder, self._hit
-        find, touch, keys, special = store.find, store.touch, self._keys, not self._keys.plain
-
-        async def cached(*args: Any, **kwargs: Any) -> Any:
-            key: Hashable = keys.of(args, kwargs) if special or kwargs else args
-            try:
-                entry = find(key)
-            except TypeError:
-                keys.check(key, args, kwargs)
-                raise
-            now = clock()
-            if entry is not None and now < entry.until:
-                try:
-                    touch(entry)
-                except KeyError:  # thrown out just now
-                    pass
-                if now < recorder.edge:
-                    hit()
-                else:
-                    recorder.count(_CACHED, now)
-                return entry.value
-            return await self._answer_async(call, key, args, kwargs)
-
-        return cached
-
-    # -- the slow way
-
-    def _answer(self, call: Callable[..., Any], key: Hashable, args: _Args, kwargs: _Kwargs) -> Any:
-        answers, epoch = self._answers()
-        if answers is None or key is None:
-            return _bare(call(*args, **kwargs))
-        kept = answers.store.get(key, self._clock())
-        if kept is not None:
-            return self._given(kept, args, kwargs)
-        flight = Flight(key)
-        other: Entry | Flight | None = None
-        try:
-            with flight:
-                while (other := self._next(answers, flight)) is not None:
-                    if isinstance(other, Entry):
-                        return self._given(other, args, kwargs)
-                    if (other := self._waited(other, flight)) is None:
-                        break
-                    if other.answered:
-                        return self._followed(other)
-                try:
-                    result = call(*args, **kwargs)
-                except Exception as error:
-                    self._failed(answers, flight, error, epoch)
-                    raise
-                return self._came(answers, flight, result, epoch)
-        finally:
-            try:
-                answers.flights.leave(flight)
-            except BaseException:  # an interrupt, and those who follow wait
-                answers.flights.leave(flight)
-                raise
-            finally:
-                del flight, other  # they know what is raised, and that knows this frame
-
-    async def _answer_async(self, call: Callable[..., Any], key: Hashable, args: _Args, kwargs: _Kwargs) -> Any:
-        answers, epoch = self._answers()
-        home = running_loop()
-        if answers is None or key is None or home is None:  # the last: driven by hand, nobody could wait
-            return _bare(await call(*args, **kwargs))
-        kept = answers.store.get(key, self._clock())
-        if kept is not None:
-            return await self._given_async(kept, args, kwargs)
-        flight = Flight(key, home)
-        other: Entry | Flight | None = None
-        try:
-            with flight:
-                while (other := self._next(answers, flight)) is not None:
-                    if isinstance(other, Entry):
-                        return await self._given_async(other, args, kwargs)
-                    if (other := await self._waited_async(other, flight)) is None:
-                        break
-                    if other.answered:
-                        return self._followed(other)
-                try:
-                    result = await call(*args, **kwargs)
-                except Exception as error:
-                    self._failed(answers, flight, error, epoch)
-                    raise
-                return self._came(answers, flight, result, epoch)
-        finally:
-            try:
-                answers.flights.leave(flight)
-            except BaseException:  # an interrupt, and those who follow wait
-                answers.flights.leave(flight)
-                raise
-            finally:
-                del flight, other  # they know what is raised, and that knows this frame
-
-    def _answers(self) -> tuple[_Answers | None, int]:
-        """Where the caller's answers are kept, and its epoch; None: they are not."""
+    def _answers_for(self, key: Hashable) -> tuple[KeptAnswers | None, int, asyncio.AbstractEventLoop | None]:
+        """Where the answers of a call of this *key* are kept, its epoch, and the caller's loop; None: they are not."""
         epoch = self._shared.store.epoch  # read first: if the scope changes now, what comes is not kept
-        policy = self._caches.policy
-        if policy.scope == "shared":
-            return self._shared, epoch
+        home = running_loop() if self._is_async else None
+        if key is None or (self._is_async and home is None):  # the latter: driven by hand, nobody could wait
+            return None, 0, None
+        if self._held.policy.scope == "shared":
+            return self._shared, epoch, home
         request = current_request()
         if request is None:
-            return None, 0
+            return None, 0, None
         answers = request.kept.get(self._mark)
         if answers is None:
-            answers = request.kept.setdefault(self._mark, _Answers(Store(policy), Flights()))
-        return answers, answers.store.epoch
+            answers = request.kept.setdefault(self._mark, KeptAnswers(self._held, self._clock))
+        return answers, answers.store.epoch, home
 
-    def _next(self, answers: _Answers, flight: Flight) -> Entry | Flight | None:
-        """Decide what to do now: return this answer, wait for this leader, or (None) run the function."""
-        leader = answers.flights.lead_or_follow(flight)
-        if leader is None:
-            return answers.store.get(flight.key, self._clock())  # it may have come before we boarded
-        return leader if leader.home is flight.home else None
+    def _given(self, found: Entry | Flight, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The answer that was kept, or that somebody else's execution came to.
 
-    def _waited(self, leader: Flight, flight: Flight) -> Flight | None:
-        """Wait for *leader*, and for whoever leads next; return the last leader.
-
-        None: the wait would be for ever, or it is too late to begin, and then the wrapper says so.
+        An exception is raised, or the fallback answers for one that was kept, as it did before.
         """
-        try:
-            with leader.waiting() as allowed:
-                left = remaining() if in_use else None
-                if not allowed or (left is not None and left <= 0.0):
-                    return None
-                last = leader.wait(left, flight)
-                return None if self._in_vain(last, flight, left) else last
-        except BaseException:
-            self._recorder.count(_CANCELLED, self._clock())
-            raise
-
-    @staticmethod
-    def _in_vain(last: Flight, flight: Flight, left: float | None) -> bool:
-        """Whether the whole of *left* was waited for, by a clock that stands still."""
-        return (left is not None and last is not flight and not last.over
-                and waited_in_vain(left, remaining() or 0.0))
-
-    async def _waited_async(self, leader: Flight, flight: Flight) -> Flight | None:
-        """As the method above, for a task."""
-        try:
-            with leader.waiting() as allowed:
-                left = remaining() if in_use else None
-                if not allowed or (left is not None and left <= 0.0):
-                    return None
-                last = await leader.wait_async(left, flight)
-                return None if self._in_vain(last, flight, left) else last
-        except BaseException:
-            self._recorder.count(_CANCELLED, self._clock())
-            raise
-
-    def _given(self, kept: Entry, args: _Args, kwargs: _Kwargs) -> Any:
-        """The answer that was kept. An exception is raised, or the fallback answers for it, as it did before."""
         self._recorder.count(_CACHED, self._clock())
-        if kept.error is None:
-            return kept.value
-        error = copy_for_raise(kept.error, None)
-        if kept.value and self._bare_rescue is not None:
-            return self._bare_rescue(error, args, kwargs)
+        if isinstance(found, Flight):
+            if found.error is not None:
+                raise copy_for_raise(found.error, found.trace)
+            return found.answer
+        if found.error is None:
+            return found.value
+        error = copy_for_raise(found.error, None)
+        if found.value and self._unmarked_fall_back is not None:
+            return self._unmarked_fall_back(error, args, kwargs)
         raise error
 
-    async def _given_async(self, kept: Entry, args: _Args, kwargs: _Kwargs) -> Any:
-        answer = self._given(kept, args, kwargs)
-        return answer if kept.error is None else await answer
+    # Methods, for picklers that send a wrapper by value leave those behind, and send functions with all that they use.
 
-    def _followed(self, leader: Flight) -> Any:
-        """Return the leader's result, or raise a copy of the leader's exception."""
-        self._recorder.count(_CACHED, self._clock())
-        if leader.error is not None:
-            raise copy_for_raise(leader.error, leader.trace)
-        return leader.answer
+    def _time_left(self) -> float | None:
+        """For how many seconds the caller may wait; None: as long as it takes."""
+        return remaining() if in_use else None
 
-    def _came(self, answers: _Answers, flight: Flight, result: Any, epoch: int) -> Any:
-        """Keep what an execution returned, if it is to be, and let those have it who wait for it."""
-        if type(result) is FallbackResult:
-            if in_haste(result.error):
-                return _bare(result)  # nobody else's answer
-            self._keep(answers, flight.key, result.error, epoch, fallback_ended=True)
-            if result.failure is not None:
-                flight.fail(result.failure)
-                raise result.failure
-            result = result.answer
-        elif result is not None or self._caches.policy.cache_none:
-            answers.store.put(flight.key, result, self._clock(), epoch)
-        flight.succeed(result)
-        return result
+    def _unless_in_vain(self, last: Flight | None, left: float | None, flight: Flight) -> Flight | None:
+        """The *last* one that *flight* waited for; None: the whole of *left* was, by a clock that stands still."""
+        if last is None or left is None or last is flight or last.over or not waited_in_vain(left, remaining() or 0.0):
+            return last
+        return None
 
-    def _failed(self, answers: _Answers, flight: Flight, error: Exception, epoch: int) -> None:
-        if holds(error, concurrent.futures.CancelledError) or in_haste(error):
-            return  # no answer, so somebody else leads
-        self._keep(answers, flight.key, error, epoch, fallback_ended=False)
-        flight.fail(error)
-
-    def _keep(self, answers: _Answers, key: Hashable, error: Any, epoch: int, *, fallback_ended: bool) -> None:
-        """Keep an *error* that is to be, unless it is a refusal: that was the moment's, and no answer."""
-        kinds = self._caches.policy.cache_exceptions
-        if kinds and is_a(error, Exception) and matches(error, kinds) and not holds(error, RejectedError):
-            keepsake = copy_without_traceback(error)
-            if keepsake is not None:
-                answers.store.put(key, fallback_ended, self._clock(), epoch, keepsake)
+    def _cancelled(self) -> None:
+        """Count a follower who went before there was an answer."""
+        self._recorder.count(_CANCELLED, self._clock())
 
 
-def _bare(result: Any) -> Any:
-    if type(result) is not FallbackResult:
-        return result
-    if result.failure is not None:
-        raise result.failure
-    return result.answer
-
-
-def _marking(fall_back: Callable[..., Any]) -> Callable[..., Any]:
-    """*fall_back*, so that what comes of it can be told from what comes of the function."""
-
-    def marked(error: BaseException, args: _Args, kwargs: _Kwargs) -> FallbackResult:
-        try:
-            return FallbackResult(error, fall_back(error, args, kwargs))
-        except Exception as failure:  # noqa: BLE001 - the layer above raises it
-            return FallbackResult(error, None, failure)
-
-    return marked
-
-
-def _marking_async(fall_back: Callable[..., Any]) -> Callable[..., Any]:
-    async def marked(error: BaseException, args: _Args, kwargs: _Kwargs) -> FallbackResult:
-        try:
-            return FallbackResult(error, await fall_back(error, args, kwargs))
-        except Exception as failure:  # noqa: BLE001 - the layer above raises it
-            return FallbackResult(error, None, failure)
-
-    return marked
+@functools.cache
+def _texts(flavour: Flavour) -> tuple[CompiledText, CompiledText]:
+    """The first look, and the slow way."""
+    first_look = in_flavour(_FIRST_LOOK, flavour, count=f"recorder.count({_CACHED}, now)")
+    slow_way = in_flavour(_SLOW_WAY, flavour, give=_GIVE[flavour], wait=_WAIT[flavour])
+    return (CompiledText(first_look, f"cache of {flavour.value}"),
+            CompiledText(slow_way, f"cache miss of {flavour.value}"))

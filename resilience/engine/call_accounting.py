@@ -17,7 +17,7 @@ from typing import Any
 from ..core.bulkhead import Bulkhead, Slots
 from ..core.callbacks import came_of_callback
 from ..core.circuit import Circuit
-from ..core.events import CallFailed, CallRejected
+from ..core.events import CallFailed, CallFellBack, CallRejected
 from ..core.exception_copy import traceback_of
 from ..core.exception_groups import holds, is_a, is_group, is_interrupt, matches, parts
 from ..core.failures import Failures
@@ -26,15 +26,19 @@ from ..core.outcome import (
     BUSY,
     CANCELLED,
     CUT_SHORT,
+    FAILED_IN_STALL,
     FAILURE,
     IGNORED,
     REJECTED,
     SUCCESS,
+    TIMED_OUT_IN_STALL,
     TIMEOUT,
     Event,
     event_name,
 )
-from ..core.rate_limit import RateLimiter
+from ..core.rate_cost import units_of
+from ..core.rate_limiter import RateLimiter
+from ..core.stalls import NO_STALLS, Stalls
 from ..drivers.admission_waiter import AdmissionWaiter
 from ..drivers.deadline_context import deadline_expired
 from ..drivers.hedged_attempts import JobRace
@@ -51,6 +55,7 @@ from ..errors import (
 )
 from ..metrics.recorder import Recorder
 from .callables import TRANSPARENT_FRAMES, is_transparent, transparent_frame
+from .cost_account import CostAccount
 from .emitter import Emitter
 from .judging import Judging
 
@@ -63,7 +68,11 @@ EVENT_OF: dict[int, int] = {
     CANCELLED: int(Event.CANCELLED),
     CUT_SHORT: int(Event.TIMEOUT),
     BUSY: int(Event.BUSY),
+    FAILED_IN_STALL: int(Event.FAILURE),
+    TIMED_OUT_IN_STALL: int(Event.TIMEOUT),
+    REJECTED: int(Event.SEMAPHORE_REJECTED),  # by a client's own pool, as failure rules say
 }
+_IN_STALL: dict[int, int] = {FAILURE: FAILED_IN_STALL, TIMEOUT: TIMED_OUT_IN_STALL}
 
 _SHORT_CIRCUITED = int(Event.SHORT_CIRCUITED)
 _BAD_REQUEST, _CANCELLED = int(Event.BAD_REQUEST), int(Event.CANCELLED)
@@ -72,14 +81,18 @@ _FALLBACK_SUCCESS, _FALLBACK_FAILURE = int(Event.FALLBACK_SUCCESS), int(Event.FA
 _FALLBACK_REJECTION, _EMIT, _FALLBACK_EMIT = int(Event.FALLBACK_REJECTION), int(Event.EMIT), int(Event.FALLBACK_EMIT)
 _RETRY, _FAILOVER = int(Event.RETRY), int(Event.FAILOVER)
 # What stands between a wrapper and its function on a worker, or a gate's callback.
-for _each in (ThreadIsolation.wait, Job.outcome, Job.run, JobRace.result, RateLimiter.reserve, AdmissionWaiter.take,
-              AdmissionWaiter.wait, AdmissionWaiter.wait_async, AdmissionWaiter.level):
+for _each in (ThreadIsolation.wait, Job.outcome, Job.run, JobRace.result, RateLimiter.reserve, RateLimiter.book,
+              CostAccount.book, units_of, AdmissionWaiter.take, AdmissionWaiter.wait, AdmissionWaiter.wait_async,
+              AdmissionWaiter.level, AdmissionWaiter.tenant, AdmissionWaiter.admit, ThreadIsolation.submit):
     transparent_frame(_each)
 _NO_TIME_LEFT, _RATE_LIMITED = int(Event.NO_TIME_LEFT), int(Event.RATE_LIMITED)
-_RAN = frozenset(EVENT_OF.values())
+_RAN = frozenset(EVENT_OF.values()) - {EVENT_OF[REJECTED]}
 _ILL = frozenset((FAILURE, TIMEOUT))
+#: What every function ignores, and what may be no failure; one tuple for all functions that ignore no more.
+_IGNORED: tuple[type[Exception], ...] = (BadRequestError,)
+_SPECIAL = (BaseExceptionGroup, CallTimeoutError, NoTimeLeftError, concurrent.futures.CancelledError, *_IGNORED)
 #: Of several that a group's parts amount to, what the group does: the first of these.
-_GRAVEST = (FAILURE, TIMEOUT, BUSY, CUT_SHORT, CANCELLED, IGNORED)
+_GRAVEST = (FAILURE, TIMEOUT, BUSY, CUT_SHORT, CANCELLED, REJECTED, IGNORED)
 
 
 class CallAccounting:
@@ -88,25 +101,32 @@ class CallAccounting:
     Attributes:
         judging: Its command's failure rules; None: there are none.
         moves_on: What fails goes to the loop of a failover, which may have another target for it.
+        fallback_function: What answers for its failed calls; unset if nothing does.
     """
 
     __slots__ = ("_clock", "_emitter", "_failures", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots",
-                 "_special", "_wants_error", "judging", "moves_on")
+                 "_special", "_stalls", "_wants_error", "fallback_function", "judging", "moves_on")
     judging: Judging | None
+    fallback_function: Callable[..., Any]
+    _slots: Slots | None
 
     def __init__(self, *, key: str, group: str, clock: Callable[[], float], recorder: Recorder, emitter: Emitter,
-                 failures: Failures, fallback: Fallback | None, ignore: tuple[type[Exception], ...]) -> None:
+                 failures: Failures, fallback: Fallback | None, ignore: tuple[type[Exception], ...],
+                 stalls: Stalls = NO_STALLS) -> None:
         self._key, self._group, self._clock = key, group, clock
         self._recorder, self._emitter, self._failures = recorder, emitter, failures
-        self._fallback, self.judging, self.moves_on = fallback, None, False
+        self._fallback, self.judging, self._stalls = fallback, None, stalls
+        self.moves_on = False
         self._wants_error = fallback is not None and fallback.wants_error()
-        self._slots = Slots(Bulkhead(fallback.max_concurrent), key=key) if fallback is not None else None
-        self._ignore: tuple[type[Exception], ...] = (BadRequestError, *ignore)
-        self._special = (BaseExceptionGroup, CallTimeoutError, NoTimeLeftError, concurrent.futures.CancelledError,
-                         *self._ignore)
+        self._slots = None
+        if fallback is not None:
+            self._slots = Slots(Bulkhead(fallback.max_concurrent), key=key)
+            self.fallback_function = fallback.function
+        self._ignore: tuple[type[Exception], ...] = (*_IGNORED, *ignore) if ignore else _IGNORED
+        self._special: tuple[type[BaseException], ...] = (*_SPECIAL, *ignore) if ignore else _SPECIAL
 
-    def classify(self, error: BaseException) -> int:
-        """The Outcome of a call that ran and raised *error*; of a group, the gravest of its parts.
+    def classify(self, error: BaseException, started: float, now: float) -> int:
+        """The Outcome of a call that ran from *started* to *now* and raised *error*; of a group, its gravest part.
 
         A failure is noted, before the circuit hears of it.
         """
@@ -123,16 +143,20 @@ class CallAccounting:
             outcome = self._by_rules(error)
             if outcome not in _ILL:
                 return outcome
+        if started < self._stalls.until and outcome in _IN_STALL and self._stalls.excuses(started, now):
+            return _IN_STALL[outcome]
         self._failures.note(error, self._clock())
         return outcome
 
     def _by_rules(self, error: Any) -> int:
         """The Outcome of what is a failure unless the command's rules say otherwise."""
         judged = None if self.judging is None else self.judging.error(error)
+        if judged == BUSY and self.judging is not None:
+            self.judging.found_busy(error)
         return FAILURE if judged is None else judged
 
     def _judge(self, error: BaseException) -> int:
-        """The Outcome of what may be no failure."""
+        """The Outcome of a call whose error may be no failure."""
         if is_interrupt(error):
             return CANCELLED
         if came_of_callback(error, TRANSPARENT_FRAMES):
@@ -167,7 +191,9 @@ class CallAccounting:
             return _CANCELLED
         if event == _NO_TIME_LEFT:
             return event
-        refused = is_a(error, ResilienceError) and not came_of_callback(error, TRANSPARENT_FRAMES)
+        if came_of_callback(error, TRANSPARENT_FRAMES):
+            return _BAD_REQUEST
+        refused = is_a(error, ResilienceError) or (event == EVENT_OF[REJECTED] and self._by_rules(error) == REJECTED)
         return event if refused else _BAD_REQUEST
 
     def weighing(self, settle: Callable[..., None]) -> Callable[..., None]:
@@ -190,7 +216,7 @@ class CallAccounting:
         return is_group(error) and holds(error, self._ignore)
 
     def refusal(self, permit: Any, now: float) -> CircuitOpenError:
-        """Count a call refused by an open circuit, for a function without a fallback; what to raise."""
+        """Count a call refused by an open circuit, for a function without a fallback. Return what to raise."""
         recorder = self._recorder
         if now < recorder.edge:
             recorder.bump_refused()
@@ -206,7 +232,7 @@ class CallAccounting:
         return NoTimeLeftError(self._key)
 
     def refused_belated(self, now: float) -> NoTimeLeftError:
-        """As belated(), for a function with neither fallback nor retry: counts it."""
+        """Do the same as belated(), and count the call: for a function with neither fallback nor retry."""
         error = self.belated(now)
         self._tell(error, _NO_TIME_LEFT, now, now)
         self._recorder.count((_NO_TIME_LEFT, _MISSING, _THROWN), now)
@@ -257,6 +283,10 @@ class CallAccounting:
         fallback = self._fallback
         return self.moves_on or (fallback is not None and matches(error, fallback.on))
 
+    def excuses(self, started: float, now: float) -> bool:
+        """Whether a call that ran from *started* to *now* lost so much of it to a stall that its end says nothing."""
+        return self._stalls.excuses(started, now)
+
     def moved_on(self, now: float) -> None:
         """Count that a call which failed here goes on to another target."""
         self._recorder.count((_FAILOVER,), now)
@@ -303,10 +333,12 @@ class CallAccounting:
             self._recorder.count((_FALLBACK_EMIT,), now, emitted)
         if error is None:
             self._recorder.count((_FALLBACK_SUCCESS,), now)
+            self._tell_of_fallback(_FALLBACK_SUCCESS, now)
         elif is_interrupt(error) or is_a(error, concurrent.futures.CancelledError):
             self._recorder.count((_CANCELLED,), now)
         else:
             self._recorder.count((_FALLBACK_FAILURE, _THROWN), now)
+            self._tell_of_fallback(_FALLBACK_FAILURE, now)
 
     def emitted(self, items: int) -> None:
         """A generator yielded so many *items*."""
@@ -338,6 +370,10 @@ class CallAccounting:
         self._note_refusal(error, event, now)
         if emitter.wanted(CallRejected):
             emitter.emit(CallRejected(self._key, self._group, name, error, now))
+
+    def _tell_of_fallback(self, event: int, now: float) -> None:
+        if self._emitter.wanted(CallFellBack):
+            self._emitter.emit(CallFellBack(self._key, self._group, event_name(event), now))
 
 
 def _key_of(error: BaseException) -> Any:

@@ -1,4 +1,4 @@
-"""Binding: what a function is, so that its wrapper can look and run the same.
+"""Callables: what a function is, so that its wrapper can look and run the same.
 
 Plain functions become plain functions, which bind to instances by themselves.
 What is under a classmethod or staticmethod is guarded, and put back under it. A
@@ -36,7 +36,7 @@ class GuardedCallable(wrapt.CallableObjectProxy[Any]):  # type: ignore[misc,unus
 
         @property
         def __call__(self) -> Any:
-            """The compiled wrapper: inspect asks ``__call__`` too whether it is a coroutine function."""
+            """Return the compiled wrapper: inspect asks ``__call__`` too whether it is a coroutine function."""
             return self._self_guarded
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:

@@ -2,13 +2,15 @@
 
 The compiled wrapper calls the stand-in as if it were the function. As long as the
 registry has not started chaos, that is one call and one look at an empty dict.
+One text serves every flavour. Of an async generator it harms what awaits the first item.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+import functools
+from collections.abc import Awaitable, Callable
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -19,10 +21,23 @@ from ..core.outcome import Event
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..metrics.recorder import Recorder
 from .callables import transparent_frame
+from .compiled_text import CompiledText, in_flavour
 from .emitter import Emitter
 from .wrapper_spec import Flavour
 
 _CHAOS = int(Event.CHAOS)
+
+_TEXT: Final = """\
+{async_}def chaotic(*args, **kwargs):
+    harm = decide() if active_until else None
+    if harm is None:
+        {calm}
+    if harm.delay:
+        {await_}nap(harm.delay)
+    if harm.error is not None:
+        raise call_back(harm.error, (), None)
+    {harmed}
+"""
 
 
 @attrs.define
@@ -49,9 +64,16 @@ class ChaosInjector:
 
     def over(self, fn: Callable[..., Any], flavour: Flavour) -> Callable[..., Any]:
         """The function that is called in place of *fn*."""
-        make = {Flavour.ASYNC: self._async, Flavour.GENERATOR: self._generator,
-                Flavour.ASYNC_GENERATOR: self._async_generator}.get(flavour, self._sync)
-        return make(fn)
+        if flavour is not Flavour.ASYNC_GENERATOR:
+            return self._chaotic(fn, flavour)
+        active_until = self.active_until
+
+        @transparent_frame
+        def chaotic(*args: Any, **kwargs: Any) -> Any:
+            source = fn(*args, **kwargs)
+            return _HarmedSource(source, self._chaotic(source.__anext__, flavour)) if active_until else source
+
+        return chaotic
 
     def harm(self) -> Harm | None:
         """Decide what to do to the call that begins now; count it and tell the listeners."""
@@ -65,79 +87,47 @@ class ChaosInjector:
                 self._emitter.emit(ChaosInjected(self._key, self._group, harm.faults(), now))
         return harm
 
-    def _sync(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        active_until, nap = self.active_until, sleeper(self._clock)
+    def _chaotic(self, fn: Callable[..., Any], flavour: Flavour) -> Callable[..., Any]:
+        """*fn*, harmed; of an async generator, what awaits its first item."""
+        harmed: Callable[..., Any] = _text(flavour).bind({
+            "fn": fn, "decide": self.harm, "active_until": self.active_until, "call_back": call_back,
+            "nap": self._nap_async if flavour.is_async else self._nap})
+        return transparent_frame(harmed)
 
-        @transparent_frame
-        def chaotic(*args: Any, **kwargs: Any) -> Any:
-            harm = self.harm() if active_until else None
-            if harm is None:
-                return fn(*args, **kwargs)
-            if harm.delay:
-                nap(harm.delay)
-            if harm.error is not None:
-                raise call_back(harm.error, (), None)
-            result = fn(*args, **kwargs)
-            return result if harm.wrong is None else call_back(harm.wrong, (result,), None)
+    # By the clock that the registry has at that moment: a test may have put another one in its place.
 
-        return chaotic
+    def _nap(self, seconds: float) -> Any:
+        return sleeper(self._clock)(seconds)
 
-    def _async(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        active_until, nap = self.active_until, async_sleeper(self._clock)
-
-        @transparent_frame
-        async def chaotic(*args: Any, **kwargs: Any) -> Any:
-            harm = self.harm() if active_until else None
-            if harm is None:
-                return await fn(*args, **kwargs)
-            if harm.delay:
-                await nap(harm.delay)
-            if harm.error is not None:
-                raise call_back(harm.error, (), None)
-            result = await fn(*args, **kwargs)
-            return result if harm.wrong is None else call_back(harm.wrong, (result,), None)
-
-        return chaotic
-
-    def _generator(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        active_until, nap = self.active_until, sleeper(self._clock)
-
-        @transparent_frame
-        def chaotic(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            harm = self.harm() if active_until else None
-            if harm is not None:
-                if harm.delay:
-                    nap(harm.delay)
-                if harm.error is not None:
-                    raise call_back(harm.error, (), None)
-            return (yield from fn(*args, **kwargs))
-
-        return chaotic
-
-    def _async_generator(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        active_until, nap = self.active_until, async_sleeper(self._clock)
-
-        @transparent_frame
-        def chaotic(*args: Any, **kwargs: Any) -> Any:
-            source = fn(*args, **kwargs)
-            return _HarmedSource(source, self.harm, nap) if active_until else source
-
-        return chaotic
+    def _nap_async(self, seconds: float) -> Any:
+        return async_sleeper(self._clock)(seconds)
 
 
 class _HarmedSource:
-    """What the wrapper uses of an async generator, harmed before its first item."""
+    """What the wrapper uses of an async generator, whose *first* item is harmed."""
 
-    def __init__(self, source: Any, harm: Callable[[], Harm | None], nap: Callable[[float], Awaitable[None]]) -> None:
-        self._source, self._harm, self._nap = source, harm, nap
+    def __init__(self, source: Any, first: Callable[[], Awaitable[Any]]) -> None:
+        self._source = source
+        self._first: Callable[[], Awaitable[Any]] | None = first  # None: it was asked for
         self.asend, self.athrow, self.aclose = source.asend, source.athrow, source.aclose
 
-    @transparent_frame
-    async def __anext__(self) -> Any:
-        harm = self._harm()
-        if harm is not None:
-            if harm.delay:
-                await self._nap(harm.delay)
-            if harm.error is not None:
-                raise call_back(harm.error, (), None)
-        return await self._source.__anext__()
+    @property
+    def ag_running(self) -> bool:
+        running: bool = self._source.ag_running
+        return running
+
+    def __aiter__(self) -> _HarmedSource:
+        return self
+
+    def __anext__(self) -> Any:
+        first, self._first = self._first, None
+        return self._source.__anext__() if first is None else first()
+
+
+@functools.cache
+def _text(flavour: Flavour) -> CompiledText:
+    call = f"({'yield from ' if flavour is Flavour.GENERATOR else '{await_}'}fn(*args, **kwargs))"
+    calm = f"return {call}"
+    harmed = f"result = {call}\nreturn result if harm.wrong is None else call_back(harm.wrong, (result,), None)"
+    text = in_flavour(_TEXT, flavour, calm=calm, harmed=calm if flavour.is_generator else harmed)
+    return CompiledText(text, f"chaos of {flavour.value}")

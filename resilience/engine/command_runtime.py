@@ -16,6 +16,7 @@ from ..core.circuit import Circuit
 from ..core.events import ShadowRejected, StateChanged
 from ..core.failures import Failures
 from ..core.outcome import Event
+from ..core.sharing import shared
 from ..drivers.workers import DEFAULT_THREADS, ThreadIsolation, WorkerPool
 from ..metrics.recorder import Recorder
 from .registry_services import RegistryServices
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
     from .kit import Afterwards, Kit
 
 _SHADOW_REJECTED: Final = int(Event.SHADOW_REJECTED)
-
-
-@functools.lru_cache(maxsize=256)
-def _shared(kits: tuple[Kit, ...]) -> tuple[Kit, ...]:
-    """One tuple for all commands that have the same policies."""
-    return kits
 
 
 class InForce(Protocol):
@@ -118,7 +113,7 @@ class CommandRuntime:
         return next((machine for kit, machine in self.each() if kit.name == name), None)
 
     def each(self) -> Iterator[tuple[Kit, Any]]:
-        """The policies that have machines, and these."""
+        """The policies that have machines, each with its machine."""
         return zip(self._kits, self._machines, strict=True)
 
     def apply(self, new: dict[Kit, Any], old: dict[Kit, Any], settings: InForce,
@@ -166,7 +161,7 @@ class CommandRuntime:
         return bool(kit.formerly) and self.named(kit.name) is not None
 
     def _enter(self, kit: Kit, machine: Any) -> None:
-        self._kits, self._machines = _shared((*self._kits, kit)), (*self._machines, machine)
+        self._kits, self._machines = shared((*self._kits, kit)), (*self._machines, machine)
         if isinstance(machine, Circuit):
             self.circuit = machine
         elif isinstance(machine, Slots):
@@ -185,7 +180,7 @@ class CommandRuntime:
             emitter.emit(ShadowRejected(self.key, self.group, gate, now))
 
     def forget(self) -> None:
-        """Know of no call so far, but for those under way; circuit and recorder are reset apart from this."""
+        """Forget all calls but those under way; the circuit and the recorder are reset elsewhere."""
         now = self.clock()
         for kit, machine in self.each():
             kit.forget(machine, now)
@@ -210,8 +205,7 @@ class CommandRuntime:
     def recording(self) -> dict[str, Any]:
         """What every wrapper may bind of the statistics."""
         recorder = self.recorder
-        return {"recorder": recorder, "pending": recorder.pending, "push": recorder.pending.append,
-                "drain": recorder.drain, "success": recorder.success}
+        return {"recorder": recorder, "pending": recorder.pending, "push": recorder.pending.append}
 
     def isolating(self) -> dict[str, Any]:
         """What the wrapper of a function that runs on worker threads binds besides."""

@@ -1,9 +1,9 @@
 """Emitter: delivers events to listeners, outside every lock, and survives them.
 
-A listener that raises is logged the first time and called on; it cannot harm
-the call that caused the event. It is logged by the outermost emit of its thread:
-a listener that calls the command it hears of, and so hears of it again, ends
-where no stack is left, to log or for anything else. An event that nobody listens to costs one
+A listener that raises is logged the first time, and called again for later events; it
+cannot harm the call that caused the event. It is logged by the outermost emit() of its
+thread: a listener that calls the command it hears of, and so hears of it again, fails
+where no stack is left for logging. An event that nobody listens to costs one
 dictionary look-up, and is not even built if its maker asks ``wanted`` first.
 """
 

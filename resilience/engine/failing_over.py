@@ -16,7 +16,7 @@ above (a fallback, a cache, a retry) is to hear of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from math import inf
 from typing import Any, Final
 
@@ -38,6 +38,7 @@ from .command_runtime import CommandRuntime
 from .judging import Judging
 from .notes import add_notes
 from .retrying import REFUSED
+from .site import Site
 from .wrapper_spec import Flavour
 
 _BUSY: Final = int(Event.BUSY)
@@ -48,9 +49,9 @@ _in_use_by_attempts: ContextVar[list[int] | None] = ContextVar("resilience_failo
 class MovesOn(BaseException):
     """What came of a call at one target, on its way to the loop, which may have another; nobody else meets it."""
 
-    def __init__(self, error: BaseException, event: int) -> None:
+    def __init__(self, error: BaseException, event: int, started: float) -> None:
         super().__init__()
-        self.error, self.event = error, event
+        self.error, self.event, self.started = error, event, started
 
 
 @attrs.define(eq=False)
@@ -71,6 +72,7 @@ class Target:
         held: Its part of the failover.
         runtime: The machines of its command.
         accounting: The function's accounts there.
+        site: What the wrapper was compiled of.
     """
 
     name: str
@@ -78,11 +80,12 @@ class Target:
     held: TargetFailover
     runtime: CommandRuntime
     accounting: CallAccounting
+    site: Site
 
     def is_down(self) -> bool:
-        """Whether its circuit has opened, or there is none to say."""
+        """Whether its circuit has opened, or there is none to say; one that a busy target halted is not down."""
         circuit = self.runtime.circuit
-        return circuit is None or circuit.state in (State.OPEN, State.DISABLED)
+        return circuit is None or (circuit.state in (State.OPEN, State.DISABLED) and not circuit.is_halted)
 
 
 class FailingOver:
@@ -114,9 +117,9 @@ class FailingOver:
             budget.deposit(now)
         return Journey(self).begin(now)
 
-    def after_first(self, error: BaseException, event: int) -> Journey:
+    def after_first(self, error: BaseException, event: int, started: float) -> Journey:
         """A call has ended so at the first target, where it went without a question."""
-        return Journey(self).after_first(error, event)
+        return Journey(self).after_first(error, event, started)
 
 
 class Journey:
@@ -145,10 +148,10 @@ class Journey:
         self._go()
         return self
 
-    def after_first(self, error: BaseException, event: int) -> Journey:
+    def after_first(self, error: BaseException, event: int, started: float) -> Journey:
         """The first target was called, for it was calm, and the call ended so."""
         self._course.at_first()
-        self.go_on(error, event)
+        self.go_on(error, event, started)
         return self
 
     def succeeded(self) -> None:
@@ -161,8 +164,12 @@ class Journey:
         self._leave()
         self._course.left(self._of.clock())
 
-    def go_on(self, error: BaseException, event: int) -> None:
-        """Find out what follows, after the call ended so at its target: ``call``, ``pause``, or neither."""
+    def go_on(self, error: BaseException, event: int, started: float) -> None:
+        """Find out what follows, after a call since *started* ended so at its target: ``call``, ``pause``, or neither.
+
+        What ended so because this process or its loop stood still has failed all the same, but says nothing of the
+        target.
+        """
         of, course = self._of, self._course
         index = course.target
         assert index is not None
@@ -180,8 +187,9 @@ class Journey:
             asked = asked_for(error, wall_clock) or 0.0 if event == _BUSY else None
             self._error, self._sorry = error, target
             self._steps.append(f"{target.name} ({_called(error)})")
-            is_down = event != _BUSY and target.is_down()
-            course.after_failure(is_down, asked, now, of.random(), left, self._others())
+            is_excused = target.accounting.excuses(started, now)
+            is_down = event != _BUSY and not is_excused and target.is_down()
+            course.after_failure(is_down, asked, now, of.random(), left, self._others(), is_excused=is_excused)
             if course.target is not None:
                 self._tell(target, error, event, of.targets[course.target], now)
         self._go()
@@ -249,22 +257,35 @@ def _called(error: BaseException) -> str:
     return error.why if type(error) is FailedResultError else type(error).__name__
 
 
+class _Attempts:
+    """The attempts of one call. Methods, for picklers that send a wrapper by value leave those behind."""
+
+    __slots__ = ()
+
+    def begin(self) -> Token[list[int] | None]:
+        return _in_use_by_attempts.set([])
+
+    def end(self, token: Token[list[int] | None]) -> None:
+        _in_use_by_attempts.reset(token)
+
+
 def with_attempts(guarded: Callable[..., Any], flavour: Flavour) -> Callable[..., Any]:
     """*guarded*, whose hedge makes several attempts at once, each of which is to go to another target."""
+    attempts = _Attempts()
 
     def hedged(*args: Any, **kwargs: Any) -> Any:
-        token = _in_use_by_attempts.set([])
+        token = attempts.begin()
         try:
             return guarded(*args, **kwargs)
         finally:
-            _in_use_by_attempts.reset(token)
+            attempts.end(token)
 
     async def hedged_async(*args: Any, **kwargs: Any) -> Any:
-        token = _in_use_by_attempts.set([])
+        token = attempts.begin()
         try:
             return await guarded(*args, **kwargs)
         finally:
-            _in_use_by_attempts.reset(token)
+            attempts.end(token)
 
     return transparent_frame(hedged_async if flavour.is_async else hedged)
 
@@ -278,6 +299,7 @@ class JudgingOfTargets(Judging):
         super().__init__(None, key=key)
         self._accountings = [target.accounting for target in targets]
         self._keys = frozenset(target.runtime.key for target in targets)
+        self.item = self._held_item
 
     def error(self, error: Exception) -> int | None:
         """The Outcome of a call that raised *error*; None: nobody has an opinion."""
@@ -291,3 +313,9 @@ class JudgingOfTargets(Judging):
     def passes_on(self, error: BaseException) -> bool:
         """Whether *error* stands for a result that is the caller's all the same."""
         return any(each.judging is not None and each.judging.passes_on(error) for each in self._accountings)
+
+    @transparent_frame
+    def _held_item(self, item: Any) -> FailedResultError | None:
+        """Judge an *item* that a retry above holds back, as the targets do: they take it for their consumer's."""
+        judging = self._accountings[0].judging
+        return None if judging is None else judging.item(item)

@@ -1,4 +1,4 @@
-"""Running a fallback, for each flavour of function; the ledger is told how it ended.
+"""Running a fallback, for every flavour of function from one text; the function's accounts are told how it ended.
 
 Its slot is given back by a statement of its own, before any call that a signal
 handler's exception could follow; see core.bulkhead.
@@ -6,9 +6,11 @@ handler's exception could follow; see core.bulkhead.
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
-from typing import Any
+import types
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Final
 
 from ..core.bulkhead import TOKEN
 from ..core.fallback import Fallback, takes_error
@@ -16,10 +18,55 @@ from ..core.parameters import can_share_a_call, parameters_called
 from ..errors import ConfigError
 from .call_accounting import CallAccounting
 from .callables import flavour_of, name_of
+from .compiled_text import CompiledText, in_flavour
 from .wrapper_spec import Flavour
 
-_Args = tuple[Any, ...]
-_Kwargs = dict[str, Any]
+_TEXT: Final = """\
+{async_}def fall_back(accounting, error, args, kwargs):
+    taken, items = [], 0
+    try:
+        accounting.begin_fallback(error, taken)
+        {answer}
+    except BaseException as failure:
+        if taken:
+            taken[0] += TOKEN
+        accounting.fallback_ended(failure, taken, items)
+        raise
+    taken[0] += TOKEN
+    accounting.fallback_ended(None, taken, items)
+    {return_result}
+"""
+
+_SYNC: Final = "result = accounting.fallback_function(*args, **accounting.arguments(error, kwargs))"
+
+_ANSWERS: Final = {
+    Flavour.SYNC: _SYNC,
+    Flavour.THREAD: _SYNC,
+    Flavour.ASYNC: f"""\
+{_SYNC}
+if isawaitable(result):
+    result = await result""",
+    Flavour.GENERATOR: f"""\
+{_SYNC}
+answer = Counted(result)
+try:
+    result = yield from answer
+finally:
+    items = answer.items""",
+    Flavour.ASYNC_GENERATOR: f"""\
+{_SYNC}
+if isawaitable(result):
+    result = await result
+if not hasattr(result, "__aiter__"):
+    result = asynchronous(result)
+try:
+    async for item in result:
+        items += 1
+        yield item
+finally:
+    if hasattr(result, "aclose"):
+        await result.aclose()""",
+}
 
 
 def fallback_runner(fallback: Fallback, accounting: CallAccounting, flavour: Flavour,
@@ -38,7 +85,7 @@ def fallback_runner(fallback: Fallback, accounting: CallAccounting, flavour: Fla
         raise ConfigError(f"the fallback {function!r} is asynchronous but the function is not: nobody would await it",
                           "fallback")
     _check_arguments(fallback, fn)
-    return _MAKERS[flavour](function, accounting)
+    return types.MethodType(_runner(flavour), accounting)  # a quarter of what a closure takes
 
 
 def _check_arguments(fallback: Fallback, fn: Callable[..., Any]) -> None:
@@ -49,64 +96,6 @@ def _check_arguments(fallback: Fallback, fn: Callable[..., Any]) -> None:
         return
     raise ConfigError(f"the fallback {name_of(function)[1]}{gets} cannot take the arguments of "
                       f"{name_of(fn)[1]}{takes}, with which it is called; give it the same parameters", "fallback")
-
-
-def _sync(function: Callable[..., Any], accounting: CallAccounting) -> Callable[..., Any]:
-    def fall_back(error: BaseException, args: _Args, kwargs: _Kwargs) -> Any:
-        taken: list[list[None]] = []
-        try:
-            accounting.begin_fallback(error, taken)
-            result = function(*args, **accounting.arguments(error, kwargs))
-        except BaseException as failure:
-            if taken:
-                taken[0] += TOKEN
-            accounting.fallback_ended(failure, taken)
-            raise
-        taken[0] += TOKEN
-        accounting.fallback_ended(None, taken)
-        return result
-
-    return fall_back
-
-
-def _async(function: Callable[..., Any], accounting: CallAccounting) -> Callable[..., Any]:
-    async def fall_back(error: BaseException, args: _Args, kwargs: _Kwargs) -> Any:
-        taken: list[list[None]] = []
-        try:
-            accounting.begin_fallback(error, taken)
-            result = function(*args, **accounting.arguments(error, kwargs))
-            if inspect.isawaitable(result):
-                result = await result
-        except BaseException as failure:
-            if taken:
-                taken[0] += TOKEN
-            accounting.fallback_ended(failure, taken)
-            raise
-        taken[0] += TOKEN
-        accounting.fallback_ended(None, taken)
-        return result
-
-    return fall_back
-
-
-def _generator(function: Callable[..., Any], accounting: CallAccounting) -> Callable[..., Any]:
-    def fall_back(error: BaseException, args: _Args, kwargs: _Kwargs) -> Generator[Any, Any, Any]:
-        answer = None
-        taken: list[list[None]] = []
-        try:
-            accounting.begin_fallback(error, taken)
-            answer = _Counted(function(*args, **accounting.arguments(error, kwargs)))
-            result = yield from answer
-        except BaseException as failure:
-            if taken:
-                taken[0] += TOKEN
-            accounting.fallback_ended(failure, taken, answer.items if answer is not None else 0)
-            raise
-        taken[0] += TOKEN
-        accounting.fallback_ended(None, taken, answer.items)
-        return result
-
-    return fall_back
 
 
 class _Counted:
@@ -146,44 +135,18 @@ class _Counted:
             self._answer.close()
 
 
-def _async_generator(function: Callable[..., Any], accounting: CallAccounting) -> Callable[..., Any]:
-    async def fall_back(error: BaseException, args: _Args, kwargs: _Kwargs) -> AsyncIterator[Any]:
-        items = 0
-        taken: list[list[None]] = []
-        try:
-            accounting.begin_fallback(error, taken)
-            answer: Any = function(*args, **accounting.arguments(error, kwargs))
-            if inspect.isawaitable(answer):
-                answer = await answer
-            if not hasattr(answer, "__aiter__"):
-                answer = _asynchronous(answer)
-            try:
-                async for item in answer:
-                    items += 1
-                    yield item
-            finally:
-                if hasattr(answer, "aclose"):
-                    await answer.aclose()
-        except BaseException as failure:
-            if taken:
-                taken[0] += TOKEN
-            accounting.fallback_ended(failure, taken, items)
-            raise
-        taken[0] += TOKEN
-        accounting.fallback_ended(None, taken, items)
-
-    return fall_back
-
-
 async def _asynchronous(answer: Iterable[Any]) -> AsyncIterator[Any]:
     for item in answer:
         yield item
 
 
-_MAKERS: dict[Flavour, Callable[[Callable[..., Any], CallAccounting], Callable[..., Any]]] = {
-    Flavour.SYNC: _sync,
-    Flavour.THREAD: _sync,
-    Flavour.ASYNC: _async,
-    Flavour.GENERATOR: _generator,
-    Flavour.ASYNC_GENERATOR: _async_generator,
-}
+@functools.cache
+def _text(flavour: Flavour) -> CompiledText:
+    return CompiledText(in_flavour(_TEXT, flavour, answer=_ANSWERS[flavour]), f"fallback of {flavour.value}")
+
+
+@functools.cache
+def _runner(flavour: Flavour) -> Callable[..., Any]:
+    runner: Callable[..., Any] = _text(flavour).bind({
+        "TOKEN": TOKEN, "isawaitable": inspect.isawaitable, "Counted": _Counted, "asynchronous": _asynchronous})
+    return runner

@@ -1,4 +1,4 @@
-"""Phrases: pieces of text that template.py makes wrappers of; those of the gates stand in their kits.
+"""Fragments: pieces of text that template.py makes wrappers of; those of the gates stand in their kits.
 
 Some write out what a method does, because a call costs 50 to 70 ns: each says which.
 """
@@ -9,22 +9,22 @@ import textwrap
 from typing import Final
 
 from ..core.outcome import Event
-from .wrapper_spec import Flavour
+from .wrapper_spec import Flavour, WrapperSpec
 
 # Without keyword arguments an empty dict would be merged into another one: 25 ns.
 FN: Final = "fn(*args, **kwargs) if kwargs else fn(*args)"
 
+# However a stream ends, the function's own generator has ended, or is closed, before anything is given back.
 _GENERATOR: Final = """\
-source = fn(*args, **kwargs)
+{begin}source = {source}
 try:
     item = next(source)
     while True:
-{judge}        items += 1
+{arrive}{judge}        items += 1
         paused = clock()
         try:
             sent = yield item
         except GeneratorExit:
-            source.close()
             raise
         except BaseException as injected:
             started += clock() - paused
@@ -35,56 +35,87 @@ try:
             started += clock() - paused
             item = next(source) if sent is None else source.send(sent)
 except StopIteration as end:
-    result = end.value{end}"""
+    result = end.value
+except BaseException:
+    source.close()
+    raise{end}"""
 
+# ``async for`` asks for the next item without a step that Python code holds in hand; what the consumer sends or throws
+# takes one, and goes round the inner loop. A generator that still "runs" was left by an interrupt in the midst of a
+# step, and Python lets nobody close it.
 _ASYNC_GENERATOR: Final = """\
-source = fn(*args, **kwargs)
-step = source.__anext__()
+{begin}source = {source}
 try:
-    while True:
-{step}
-{judge}        items += 1
-        paused = clock()
-        try:
-            sent = yield item
-        except GeneratorExit:
-            await source.aclose()
-            raise
-        except BaseException as injected:
-            started += clock() - paused
-            thrown = injected
-            step = source.athrow(injected)
-        else:
-            started += clock() - paused
-            step = source.asend(sent)
+{first_wait}    async for item in source:
+        while True:
+{arrive}{judge}            items += 1
+            paused = clock()
+            try:
+                sent = yield item
+            except GeneratorExit:
+                raise
+            except BaseException as injected:
+                started += clock() - paused
+                thrown = injected
+                step = source.athrow(injected)
+            else:
+                started += clock() - paused
+                if sent is None:
+{wait}                    break
+                step = source.asend(sent)
+{step_wait}            item = await step
+            step = thrown = None  # an athrow() keeps the exception
 except StopAsyncIteration:
-    pass{end}"""
+    pass
+except BaseException:
+    if not source.ag_running:
+        await source.aclose()
+    raise{end}"""
 
-_STEP: Final = """\
-        item = await step
-        step = thrown = None  # an athrow() keeps the exception"""
+_GAUGED: Final = """\
+if watch is not None:
+    watch.arrived(item, clock() - started, items)"""
+_ARRIVED: Final = """\
+if watch is not None:
+    watch.arrived(item)"""
+_WAIT: Final = """\
+if watch is not None:
+    watch.wait()"""
 
-_STEP_IN_TIME: Final = """\
-        watch = enter()
-        item = await step
-        leave(watch)
-        watch = step = thrown = None  # an athrow() keeps the exception"""
+# StreamWatch.arrived and StreamWatch.wait, but that the latter's task is there: the first wait is not written out.
+_ARRIVED_INLINE: Final = """\
+if watch is not None:
+    if watch.is_awry:
+        watch.recover()
+    watch.task = None
+    if watch.counts:
+        watch.count(item)
+    else:
+        watch.limit = watch.idle"""
+_WAIT_INLINE: Final = """\
+if watch is not None:
+    watch.task = task = current_task(loop)
+    watch.cancelling = task.cancelling()
+    watch.since = since = loop.time()
+    task = None
+    if since + watch.limit < watch.armed:
+        watch.arm()
+    if IN_USE:
+        watch.hasten()"""
 
 
 # An item that is judged failed is the consumer's too, unless something else may answer, or the rules raise it.
 _JUDGE_ITEM: Final = """\
-        verdict = judging.item(item)
-        if verdict is not None:
-            if raises_item(verdict, items):
-                {close}
-                try:
-                    raise verdict
-                finally:
-                    del verdict
-            if failed is None:
-                failed = verdict
-        verdict = None
-"""
+verdict = judging.item(item)
+if verdict is not None:
+    if raises_item(verdict, items):
+        try:
+            raise verdict
+        finally:
+            del verdict
+    if failed is None:
+        failed = verdict
+verdict = None"""
 _RAISE_FAILED: Final = "\nif failed is not None:\n    raise failed"
 
 # Of a result that is judged failed: it goes the way of a failure.
@@ -108,28 +139,57 @@ if not good:
 _JUDGE_RESULTS: Final = {"results": _JUDGE_RESULT, "results inline": _JUDGE_RESULT_INLINE}
 
 
-def call(flavour: Flavour, *, deadline: bool, judges: str) -> str:
-    """Run the function, and judge what it returned; with a *deadline*, timers of the event loop bound it."""
-    judge_item = _JUDGE_ITEM if judges == "items" else ""
-    judge = _JUDGE_RESULTS.get(judges, "")
-    end = _RAISE_FAILED if judge_item else ""
-    if flavour is Flavour.THREAD:
+def call(spec: WrapperSpec) -> str:
+    """Run the function, and judge what it returned; with a deadline, timers of the event loop bound it."""
+    judge = _JUDGE_RESULTS.get(spec.judges, "")
+    if spec.flavour is Flavour.THREAD:
         return f"result = wait(job){judge}"
-    if flavour is Flavour.GENERATOR:
-        return _GENERATOR.format(judge=judge_item.format(close="source.close()"), end=end)
-    if flavour is Flavour.ASYNC_GENERATOR:
-        return _ASYNC_GENERATOR.format(step=_STEP_IN_TIME if deadline else _STEP, end=end,
-                                       judge=judge_item.format(close="await source.aclose()"))
-    if flavour is Flavour.ASYNC:
-        return f"watch = enter()\nresult = await ({FN}){judge}" if deadline else f"result = await ({FN}){judge}"
+    if spec.flavour.is_generator:
+        return _generator(spec)
+    if spec.flavour is Flavour.ASYNC:
+        watched = "watch = enter()\n" if spec.deadline else ""
+        return f"{watched}result = await ({FN}){judge}"
     return f"result = {FN}{judge}"
 
 
-# Of one whose caller's deadline has passed; its globals are drivers.deadline_context's.
-IN_TIME: Final = f"""\
+def _generator(spec: WrapperSpec) -> str:
+    is_async, clocks = spec.flavour.is_async, spec.clocks
+    source = "fn(*args, **kwargs)"
+    if spec.holds:
+        source = f"hold({source}, {'watch' if clocks and is_async else 'None'})"
+    begin = "watch = begin()\n" if clocks else ""
+    if clocks == "inline":
+        begin += "loop = None if watch is None else watch.loop\n"
+    depth = 3 if is_async else 2
+    judge = _block(_JUDGE_ITEM, depth) if spec.judges == "items" else ""
+    end = _RAISE_FAILED if judge else ""
+    if not is_async:
+        return _GENERATOR.format(begin=begin, source=source, judge=judge, end=end,
+                                 arrive=_block(_GAUGED, depth) if clocks else "")
+    arrived, wait = {"": ("", ""), "plain": (_ARRIVED, _WAIT), "inline": (_ARRIVED_INLINE, _WAIT_INLINE)}[clocks]
+    return _ASYNC_GENERATOR.format(
+        begin=begin, source=source, judge=judge, end=end, arrive=_block(arrived, depth),
+        first_wait=_block(_WAIT, 1) if clocks else "", wait=_block(wait, 5), step_wait=_block(wait, 3))
+
+
+def _block(text: str, depth: int) -> str:
+    return textwrap.indent(text, "    " * depth) + "\n" if text else ""
+
+
+_IN_TIME: Final = f"""\
 if IN_USE and spent():
     event = {int(Event.NO_TIME_LEFT)}
-    raise belated(started)"""
+    raise accounting."""
+
+
+def in_time(*, answers: bool) -> str:
+    """Refuse a call whose caller's deadline has passed; its globals are drivers.deadline_context's.
+
+    Args:
+        answers: Whether somebody above the gates answers for it, or asks again, and counts it.
+    """
+    return _IN_TIME + ("belated(started)" if answers else "refused_belated(started)")
+
 
 # Without a local name that would keep the error, and this frame with it, alive.
 RAISE_LATE: Final = """\
@@ -158,13 +218,25 @@ if budget is not None:
         budget.deposit(started)"""
 
 # What failed at one target of a failover goes to the loop around it, with the event that it was counted as.
-MOVE_ON: Final = "raise moves_on(error, event)"
+MOVE_ON: Final = "raise moves_on(error, event, started)"
 
 # Of a failed turn: None, or how long to pause before the next.
-AGAIN: Final = "pause = again(error, event, turn, pause, begun, started)"
+AGAIN: Final = "pause = again(error, event, turn, pause, begun, started{above})"
+
+#: The same of a generator, which is past being tried again once its consumer has an item.
+AGAIN_UNTIL_FIRST_ITEM: Final = "pause = None if items else again(error, event, turn, pause, begun, started)"
+
+# Tell what runs inside that it is repeated here; see drivers.retry_layers.
+ENTER_LAYER: Final = """\
+if not above:
+    layer = [key]
+    mark_retried(layer)"""
+LEAVE_LAYER: Final = """\
+if layer is not None:
+    layer.clear()"""
 
 UNWANTED: Final = """\
-pause = unwanted(result, turn, pause, begun, now)
+pause = unwanted(result, turn, pause, begun, now{above})
 if pause is None:"""
 
 # AsyncTimeout.leave of a watch that has not fired.
@@ -191,18 +263,47 @@ return""",
 }
 
 # A result that was judged failed, and for which nothing answers, is the caller's all the same.
+# A first item for which the stream was closed, to be tried again or answered for, comes alone.
+_FIRST_ITEM: Final = """\
+if not items:
+        accounting.emitted(1)
+        yield error.result
+        return
+    return"""
 PASS_ON: Final = {
-    flavour: f"if passes_on(error):\n    {answer}\n" for flavour, answer in {
+    flavour: f"if judging.passes_on(error):\n    {answer}\n" for flavour, answer in {
         Flavour.SYNC: "return error.result", Flavour.THREAD: "return error.result",
-        Flavour.ASYNC: "return error.result", Flavour.GENERATOR: "return result",
-        Flavour.ASYNC_GENERATOR: "return"}.items()}
+        Flavour.ASYNC: "return error.result", Flavour.GENERATOR: f"{_FIRST_ITEM} result",
+        Flavour.ASYNC_GENERATOR: _FIRST_ITEM}.items()}
+
+# As in RESCUE, but what the consumer sends and throws reaches the other target too.
+_ELSEWHERE: Final = {**RESCUE, Flavour.ASYNC_GENERATOR: """\
+source = fall_back(error, args, kwargs)
+step = source.__anext__()
+try:
+    while True:
+        item = await step
+        step = None  # an athrow() keeps the exception
+        try:
+            sent = yield item
+        except GeneratorExit:
+            raise
+        except BaseException as injected:
+            step = source.athrow(injected)
+        else:
+            step = source.asend(sent)
+except StopAsyncIteration:
+    return
+finally:
+    if not source.ag_running:
+        await source.aclose()"""}
 
 # What fails at the first target of a failover, or is refused, goes on to others as it would to a fallback.
-FAIL_OVER: Final = {flavour: text.replace("fall_back(error, ", "fail_over(error, event, ")
-                    for flavour, text in RESCUE.items()}
+FAIL_OVER: Final = {flavour: text.replace("fall_back(error, ", "fail_over(error, event, started, ")
+                    for flavour, text in _ELSEWHERE.items()}
 
 # A call that cannot simply go to the first target: that rests, or calls go to all by weight.
 GO_ELSEWHERE: Final = {
     flavour: "if kwargs and argument in kwargs:\n    raise given()\nif not first_target.calm:\n"
              + textwrap.indent(text.replace("fall_back(error, ", "go_elsewhere("), "    ")
-    for flavour, text in RESCUE.items()}
+    for flavour, text in _ELSEWHERE.items()}

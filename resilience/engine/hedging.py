@@ -63,7 +63,7 @@ class Hedging:
         return budget is None or budget.withdraw(now)
 
     def refund(self) -> None:
-        """It could not begin after all."""
+        """Pay back what afford() paid: the attempt could not begin after all."""
         budget = self._held.budget
         if budget is not None:
             budget.refund()
@@ -75,7 +75,7 @@ class Hedging:
             self._emitter.emit(CallHedged(self._key, self._group, n, after, now))
 
     def freed(self) -> None:
-        """A further attempt gave its slot back: whoever waits for one has it."""
+        """Give the slot that a further attempt gave back to whoever waits for one."""
         if self._slots.crowd:
             self._slots.hand_on(self._clock())
 
@@ -123,7 +123,7 @@ class Hedging:
         return isolation.wait(job)
 
     def _begin(self, now: float) -> float | None:
-        """A call begins: how long until its second attempt may."""
+        """Note that a call begins. Return how long until its second attempt may begin."""
         budget = self._held.budget
         if self._deposits and budget is not None:
             budget.deposit(now)

@@ -24,6 +24,7 @@ from ..core.http_status import is_called_status, status_of
 from ..core.outcome import FAILURE, IGNORED
 from ..core.retry_after import asked_for
 from ..core.verdict import OUTCOME_OF, Ending, FailedResultError, Verdict
+from ..drivers.system_clock import wall_clock
 from .callables import transparent_frame
 from .wrapper_spec import Flavour
 
@@ -47,11 +48,15 @@ class Judging:
         is_called_status: Results keep it in ``status``, as aiohttp's do, and not in ``status_code``.
     """
 
-    __slots__ = ("_has_complained", "_key", "_status", "good_codes", "is_called_status", "item", "result", "rules")
+    __slots__ = ("_halt", "_has_complained", "_key", "_status", "good_codes", "is_called_status", "item", "result",
+                 "rules")
     result: ResultJudge
     item: ResultJudge
 
-    def __init__(self, rules: FailureRules | None, *, key: str) -> None:
+    def __init__(self, rules: FailureRules | None, *, key: str,
+                 halt: Callable[[float], object] | None = None) -> None:
+        """Judge by *rules*; *halt* is told for how many seconds a busy target asked its callers to wait."""
+        self._halt = halt
         self._key, self._has_complained, self.is_called_status = key, False, False
         self.configure(rules)
 
@@ -88,6 +93,14 @@ class Judging:
                            "such a mistake is not logged again", self._key, mistake, type(error).__name__)
             return FAILURE
 
+    def found_busy(self, error: BaseException) -> None:
+        """A call was judged busy: halt all calls for as long as it asks, if the rules say so. Never raises."""
+        if self._halt is None or self.rules is None or not self.rules.halts:
+            return
+        asked = asked_for(error, wall_clock)
+        if asked is not None:
+            self._halt(asked)
+
     def _of_error(self, rules: FailureRules, error: Exception) -> int | None:
         if type(error) is FailedResultError and error.judged_by is self:
             return OUTCOME_OF[error.verdict]
@@ -96,6 +109,8 @@ class Judging:
             return IGNORED if verdict is Verdict.GOOD else OUTCOME_OF[verdict]  # raised all the same: no success
         if _speaks_of(rules.caller_faults, error):
             return IGNORED
+        if _speaks_of(rules.refused, error):
+            return OUTCOME_OF[Verdict.REFUSED]
         if _speaks_of(rules.busy, error):
             return OUTCOME_OF[Verdict.BUSY]
         if rules.exceptions is not None and _speaks_of(rules.exceptions, error):
@@ -200,6 +215,53 @@ class Judging:
                                   asked_for(result))
         error.judged_by = self
         return error
+
+
+class Head:
+    """First item of a guarded stream that stands for the whole answer: the head of an HTTP response, before its body.
+
+    Whoever takes the answer out empties it, so that a suspended wrapper keeps no answer alive.
+
+    Attributes:
+        answer: What the call would have returned if it were no stream.
+    """
+
+    __slots__ = ("answer",)
+    answer: Any
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def take(self) -> Any:
+        """Hand the answer out."""
+        answer, self.answer = self.answer, None
+        return answer
+
+
+class HeadJudging:
+    """The failure rules in force for a command whose streams begin with a Head: it is judged as a result is.
+
+    The rules say nothing of the items after it, which are parts of a body.
+    """
+
+    __slots__ = ("_judging",)
+
+    def __init__(self, judging: Judging) -> None:
+        self._judging = judging
+
+    @transparent_frame
+    def item(self, item: Any) -> FailedResultError | None:
+        """Given an item of the stream: the error that stands for it if it is not good, else None."""
+        return self._judging.result(item.answer) if item.__class__ is Head else None
+
+    @property
+    def passes_on(self) -> Callable[[BaseException], bool]:
+        """Whether an error stands for a result that is the caller's all the same."""
+        return self._judging.passes_on
+
+
+#: Attribute of a generator function whose streams begin with a Head.
+BEGINS_WITH_HEAD: Final = "__resilience_head__"
 
 
 def _good(result: Any) -> FailedResultError | None:

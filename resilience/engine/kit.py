@@ -145,9 +145,10 @@ class Kit:
         kept: Fields that must stay when it is changed while calls go on.
         compiled_in: Fields that decide how a function is compiled; where one was off, it cannot be put on live.
         no_op: Of one that cannot be off: fields that make it do nothing, for tests.
-        usual: The value that ``command`` gives to who says nothing; None: none.
+        usual: The value that ``command`` gives a function that says nothing about it; None: none.
         can_be_shadow: Whether it may only count what it would refuse.
-        suits: Raises ConfigError if it is not for such a function; given the policy and the Site to be.
+        suits: Raises ConfigError if it is not for such a function; given the policy, the function's Declaration,
+            its flavour and its key.
         in_force: What is in force for functions of a flavour: the policy, or None where it cannot reach them.
         text: What it does to a call, the fast way; None for one that is no gate.
         plain: The same by calling the machine's methods.
@@ -161,7 +162,7 @@ class Kit:
         forget: Clears what the machine has learnt; given the machine and the time.
         renew: Starts over in a forked child; given the machine and the time.
         install: Binds what the texts use to a function's Site; given the Site, the policy and the machine.
-        condition: Under which it does anything, for who reads what a call passes; "": always.
+        condition: When it does anything, in words for explain(), such as "once it is started"; "": always.
         needs_threads: Whether plain functions must run on worker threads for it.
         width: How many calls it may let run at once; given the policy; None: it does not bound that.
         detail: Of one policy, what to show of it beside its name, for the same reader; "": nothing.

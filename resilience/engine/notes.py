@@ -14,7 +14,8 @@ from typing import Final
 
 _OURS: Final = re.compile(
     r": (attempt \d+ of at most \d+, |the caller's deadline leaves no time for |the target asks for a wait of "
-    r"|time_limit \(.*\) leaves no time for |the retry budget of the group "
+    r"|time_limit \(.*\) leaves no time for |the time_limit that the other settings give "
+    r"|the retry budget of the group |left to the retry of "
     r"|targets tried: |its budget allows no other target"
     r"|max_wait \(.*\) is too short to wait for )")
 _MOST: Final = 8  # of ours on one exception, before those of the retry that gives up now

@@ -11,26 +11,38 @@ from typing import Any, Self
 import attrs
 
 from ..core.budget import Budget, RetryBudget
+from ..core.events import LocalStall
+from ..core.stalls import NO_STALLS, Stalls
+from ..drivers.local_stalls import system_stalls, tell_of_stalls
+from ..drivers.system_clock import monotonic
 from .emitter import Emitter
 
 
 class FunctionRef(weakref.ref[Callable[..., Any]]):
-    """A weak reference to a guarded function.
+    """A weak reference to a guarded function. When that is dropped, the command's key is noted among the *departed*.
+
+    It may be dropped anywhere, under any lock: so it is but noted.
 
     Attributes:
         key: Of its command.
+        departed: Keys of commands of which a function was dropped.
     """
 
-    __slots__ = ("key",)
+    __slots__ = ("departed", "key")
+    departed: deque[str]
     key: str
 
-    def __new__(cls, function: Callable[..., Any], gone: Callable[[Any], None], key: str) -> Self:
-        self = super().__new__(cls, function, gone)
-        self.key = key
+    def __new__(cls, function: Callable[..., Any], departed: deque[str], key: str) -> Self:
+        self = super().__new__(cls, function, _depart)
+        self.departed, self.key = departed, key
         return self
 
-    def __init__(self, function: Callable[..., Any], gone: Callable[[Any], None], key: str) -> None:
-        super().__init__(function, gone)  # type: ignore[call-arg] # the stubs know of __new__ alone
+    def __init__(self, function: Callable[..., Any], departed: deque[str], key: str) -> None:
+        super().__init__(function, _depart)  # type: ignore[call-arg] # the stubs know of __new__ alone
+
+
+def _depart(reference: FunctionRef) -> None:
+    reference.departed.append(reference.key)
 
 
 @attrs.define
@@ -43,11 +55,15 @@ class RegistryServices:
     lock: threading.RLock
     budgets: dict[str, Budget] = attrs.field(factory=dict)
     departed: deque[str] = attrs.field(factory=deque)  # keys of commands of which a function was dropped
+    stalls: Stalls = attrs.field(init=False)  # times that calls lost by no fault of their targets
+    _told: object = attrs.field(init=False, default=None)
     active_until: dict[str | None, float] = attrs.field(factory=dict)  # until when chaos reigns, by key; None: for all
 
-    def depart(self, reference: FunctionRef) -> None:
-        """A guarded function was dropped. It may have been so anywhere, under any lock: it is but noted here."""
-        self.departed.append(reference.key)
+    def __attrs_post_init__(self) -> None:
+        self.stalls = system_stalls if self.clock is monotonic else NO_STALLS
+        if self.stalls is system_stalls:
+            emitter = self.emitter
+            self._told = tell_of_stalls(lambda seconds, at: emitter.emit(LocalStall(seconds, at)))
 
     def budget(self, group: str, config: RetryBudget | None) -> Budget | None:
         """The retry budget of a group: the one that was said last. The caller holds the lock."""

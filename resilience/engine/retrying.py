@@ -6,7 +6,7 @@ force, the group's budget, the counts and the listeners.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import attrs
@@ -18,6 +18,8 @@ from ..core.outcome import EVENT_NAMES, REFUSALS, Event, event_name
 from ..core.retry import Retry
 from ..core.retry_after import asked_for
 from ..drivers.deadline_context import in_use, remaining
+from ..drivers.retry_layers import layer, on_the_stack
+from ..drivers.sleeping import async_sleeper, sleeper
 from ..drivers.system_clock import wall_clock
 from ..errors import RejectedError, seconds_text
 from ..metrics.recorder import Recorder
@@ -26,6 +28,8 @@ from .emitter import Emitter
 from .notes import add_notes
 
 _RETRY = int(Event.RETRY)
+_BUSY = int(Event.BUSY)
+_LEFT_TO_CALLER = (int(Event.RETRY_LEFT_TO_CALLER),)
 _CANCELLED = (int(Event.CANCELLED),)
 _NEVER = (int(Event.CANCELLED), int(Event.BAD_REQUEST))
 
@@ -59,36 +63,67 @@ class _Pause(float):
         return error
 
 
-def _forget(pause: float) -> None:
-    if isinstance(pause, _Pause):
-        pause.error = None
-
-
 @attrs.define
 class RetryPolicy:
-    """The retry policy and budget in force for a command. configure() replaces them."""
+    """The retry policy and budget in force for a command. configure() replaces them.
+
+    Attributes:
+        policy: The policy.
+        budget: Its group's.
+        can_hold: Whether one of its functions was compiled to hold items back.
+    """
 
     policy: Retry
     budget: Budget | None
+    can_hold: bool = False
 
 
 class Retrying:
     """The retries of one function. Every method may be called from any thread."""
 
-    __slots__ = ("_accounting", "_clock", "_emitter", "_group", "_held", "_key", "_random", "_recorder")
+    __slots__ = (
+        "_accounting",
+        "_clock",
+        "_emitter",
+        "_group",
+        "_held",
+        "_is_wrapper",
+        "_random",
+        "_recorder",
+        "_timeout", "_waits",
+        "key",
+    )
 
     def __init__(self, held: RetryPolicy, *, key: str, group: str, clock: Callable[[], float],
-                 random: Callable[[], float], recorder: Recorder, emitter: Emitter, accounting: CallAccounting) -> None:
-        self._held, self._key, self._group = held, key, group
-        self._clock, self._random = clock, random
+                 random: Callable[[], float], recorder: Recorder, emitter: Emitter, accounting: CallAccounting,
+                 timeout: Callable[[], float | None], waits: float = 0.0, is_wrapper: bool = True) -> None:
+        """Make one.
+
+        Args:
+            held: The policy and the budget in force.
+            key: The command's.
+            group: The command's.
+            clock: The registry's.
+            random: The registry's.
+            recorder: The command's.
+            emitter: The registry's.
+            accounting: The function's.
+            timeout: Seconds that an attempt may take now; None: nothing ends it.
+            waits: Seconds that an attempt may wait for its turn before that.
+            is_wrapper: A compiled wrapper asks, which stands on the stack then.
+        """
+        self._held, self.key, self._group = held, key, group
+        self._clock, self._random, self._timeout = clock, random, timeout
+        self._is_wrapper, self._waits = is_wrapper, waits
         self._recorder, self._emitter, self._accounting = recorder, emitter, accounting
 
     def again(self, error: BaseException, event: int, attempt: int, pause: float, begun: float,
-              started: float) -> float | None:
+              started: float, above: Sequence[str] | None = None) -> float | None:
         """How long to pause before the next attempt, after one that ended with *error* as *event*.
 
         Counts the attempt if another follows. None: none does; the error, which then says how many there were,
-        has yet to be counted.
+        has yet to be counted. *above* is the mark of a retry further out (drivers.retry_layers); None: the wrapper puts
+        none itself, so whatever is there is one.
         """
         policy = self._held.policy
         now = self._clock()
@@ -98,11 +133,12 @@ class Retrying:
         earlier = pause.release() if isinstance(pause, _Pause) else None
         if refused and earlier is not None and isinstance(error, RejectedError) and error.__cause__ is None:
             error.__cause__ = earlier  # it is ours, and made for this call
-        if event not in _NEVER and policy.wanted(error) and not self._accounting.blames_caller(error):
-            delay, bound = self._delay(policy, attempt, pause, now - begun, now, error)
+        may = event not in _NEVER and (not refused or policy.retry_rejections)
+        if may and policy.wanted(error) and not self._accounting.blames_caller(error):
+            delay, bound = self._delay(policy, attempt, pause, now - begun, now, error, event == _BUSY, above)
         if delay is None:
             if (attempt > 1 or bound) and not is_interrupt(error):
-                add_notes(error, self._key, [bound] if bound else [],
+                add_notes(error, self.key, [bound] if bound else [],
                           f"attempt {attempt} of at most {policy.attempts}, {seconds_text(now - begun)} after "
                           "the first began")
             return None
@@ -110,59 +146,64 @@ class Retrying:
         self._tell(error, event, attempt, delay, now)
         return _Pause.after(delay, earlier if refused else error)
 
-    def unwanted(self, result: Any, attempt: int, pause: float, begun: float, now: float) -> float | None:
+    def unwanted(self, result: Any, attempt: int, pause: float, begun: float, now: float,
+                 above: Sequence[str] | None = None) -> float | None:
         """How long to pause before the next attempt after a *result*; None: it is the answer."""
         policy = self._held.policy
         earlier = pause.release() if isinstance(pause, _Pause) else None
         if policy.on_result is None or not policy.on_result(result):
             return None
-        delay, _ = self._delay(policy, attempt, pause, now - begun, now, None)
+        delay, _ = self._delay(policy, attempt, pause, now - begun, now, None, False, above)
         if delay is not None:
             self._recorder.count((_RETRY,), now)
             self._tell(None, int(Event.SUCCESS), attempt, delay, now)
             return _Pause.after(delay, earlier)
         return None
 
-    def backoff_sleep(self, sleep: Callable[[float], Any]) -> Callable[[float], Any]:
-        """*sleep* for the pauses of a plain function: a call that is interrupted in one has ended as cancelled."""
+    def backoff_sleep(self, seconds: float) -> None:
+        """Pause a plain function; a call that is interrupted in a pause has ended as cancelled."""
+        try:
+            sleeper(self._clock)(seconds)
+        except BaseException:
+            self._cut_short(seconds)
+            raise
 
-        def backoff_sleep(seconds: float) -> None:
-            try:
-                sleep(seconds)
-            except BaseException:
-                _forget(seconds)
-                self._recorder.count(_CANCELLED, self._clock())
-                raise
+    async def backoff_sleep_async(self, seconds: float) -> None:
+        """Pause a coroutine function, as backoff_sleep() does a plain one."""
+        try:
+            await async_sleeper(self._clock)(seconds)
+        except BaseException:
+            self._cut_short(seconds)
+            raise
 
-        return backoff_sleep
+    def _cut_short(self, pause: float) -> None:
+        """A call was cancelled or interrupted while it paused."""
+        if isinstance(pause, _Pause):
+            pause.release()
+        self._recorder.count(_CANCELLED, self._clock())
 
-    def backoff_sleep_async(self, sleep: Callable[[float], Any]) -> Callable[[float], Any]:
-        """As backoff_sleep(), for a coroutine function."""
-
-        async def backoff_sleep(seconds: float) -> None:
-            try:
-                await sleep(seconds)
-            except BaseException:
-                _forget(seconds)
-                self._recorder.count(_CANCELLED, self._clock())
-                raise
-
-        return backoff_sleep
-
-    def _delay(self, policy: Retry, attempt: int, pause: float, elapsed: float, now: float,
-               error: BaseException | None) -> tuple[float | None, str]:
+    def _delay(self, policy: Retry, attempt: int, pause: float, elapsed: float, now: float, error: BaseException | None,
+               busy: bool, above: Sequence[str] | None) -> tuple[float | None, str]:
         """How long to pause; None: there is to be no further attempt, and the bound that is in its way."""
+        if policy.nested == "once":
+            if above is None:
+                above = layer.get()
+            outer = above[0] if above else on_the_stack(1 if self._is_wrapper else 0)
+            if outer is not None:
+                self._recorder.count(_LEFT_TO_CALLER, now)
+                return None, f"left to the retry of {outer}, which repeats this call"
         asked = None if error is None else asked_for(error, wall_clock)
-        delay, bound = policy.next(attempt, pause, elapsed, self._random(), asked)
+        delay, bound = policy.next(attempt, pause, elapsed, self._random(), asked, busy=busy, timeout=self._timeout(),
+                                   waits=self._waits)
         if delay is None:
             return None, bound
         if in_use and (left := remaining()) is not None and left <= delay:
             return None, "the caller's deadline leaves no time for another attempt"
         budget = self._held.budget
-        if budget is not None and not budget.withdraw(now):
+        if budget is not None and not budget.withdraw(now, policy.busy_price if busy else policy.price):
             return None, f"the retry budget of the group {self._group} allows no other attempt"
         return delay, ""
 
     def _tell(self, error: BaseException | None, event: int, attempt: int, delay: float, now: float) -> None:
         if self._emitter.wanted(CallRetried):
-            self._emitter.emit(CallRetried(self._key, self._group, event_name(event), error, attempt, delay, now))
+            self._emitter.emit(CallRetried(self.key, self._group, event_name(event), error, attempt, delay, now))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -21,8 +21,8 @@ class Site:
         fn: The function.
         flavour: How it runs.
         chain: Its policies by kit, outermost first.
-        machines: Those of its command.
-        ledger: Its accounts.
+        runtime: The machines of its command.
+        accounting: Its accounts.
         fall_back: Runs its fallback: ``fall_back(error, args, kwargs)``; None: there is none.
         apart: What tells calls of different keys apart where they share a command; None: nothing needs to.
         called: What the wrapper calls: the function, or what stands in for it.
@@ -30,6 +30,7 @@ class Site:
         layers: What is put over the wrapper, the innermost first.
         is_beneath_layers: Layers stand over it that another site has put there.
         is_first_target: It is what callers of a function with a failover call.
+        targets: Of what stands above a failover: its targets.
         judges: What the failure rules judge; see WrapperSpec.
     """
 
@@ -45,6 +46,7 @@ class Site:
     layers: list[Callable[[Any], Any]] = attrs.field(factory=list)
     is_beneath_layers: bool = False
     is_first_target: bool = False
+    targets: Sequence[Site] = ()
     judges: str = ""
 
     def has(self, name: str) -> bool:
@@ -54,6 +56,10 @@ class Site:
     def calls_back(self) -> bool:
         """Whether one of its policies calls a function of the user's before it admits a call."""
         return any(kit.calls_back for kit in self.chain)
+
+    def leaves_thread(self) -> bool:
+        """Whether what is called here may run on another thread, though the wrapper does not send it there."""
+        return any(each.flavour is Flavour.THREAD or each.runtime.reserve is not None for each in self.targets)
 
     @property
     def answers(self) -> bool:

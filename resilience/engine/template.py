@@ -14,7 +14,7 @@ text are Outcomes and Events. Taking a slot and giving it back are written out b
 no signal handler's exception may fall between the two statements of each (core.bulkhead).
 
 With a retry all of this stands in a loop, and ``again`` says after a failed turn
-how long to pause before the next.
+how long to pause before the next. A generator is tried again only until its consumer has an item.
 
 Without a fallback the first gate is asked outside the ``try``, so that a refusal is
 raised once and passes by.
@@ -34,42 +34,54 @@ from ..core.outcome import IGNORED, SUCCESS, Event
 from ..metrics.recorder import BATCH
 from .fragments import (
     AGAIN,
+    AGAIN_UNTIL_FIRST_ITEM,
     DEPOSIT,
     DEPOSIT_FAILOVER,
+    ENTER_LAYER,
     FAIL_OVER,
     GO_ELSEWHERE,
-    IN_TIME,
     LEAVE,
+    LEAVE_LAYER,
     MOVE_ON,
     PASS_ON,
     RAISE_LATE,
     RESCUE,
     UNWANTED,
     call,
+    in_time,
 )
 from .kit import GateText, Weigh
 from .wrapper_spec import Flavour, WrapperSpec
 
 #: Counting a success where no gate weighs it.
 COUNT: Final = Weigh(healthy="now < recorder.edge", full=f"len(pending) >= {BATCH}",
-                     otherwise="success(started, now)")
+                     otherwise="recorder.success(started, now)")
 
 
 def source(spec: WrapperSpec) -> str:
     """The text of the wrapper, a function ``guarded``."""
     turn = _turn(spec)
     if spec.retry:
-        turn = "\n".join([
-            "turn, pause = 1, 0.0",
-            "begun = started = clock()",
-            DEPOSIT,
+        loop = _lines(
             "while True:",
             _indent(turn),
             f"    {_await(spec)}backoff_sleep(pause)",
             "    turn += 1",
             "    started = clock()",
-        ])
+        )
+        if spec.marks:
+            loop = _lines("above, layer = layer_above(), None", "try:", _indent(ENTER_LAYER), _indent(loop), "finally:",
+                          _indent(LEAVE_LAYER))
+        turn = _lines("turn, pause = 1, 0.0", "begun = started = clock()", DEPOSIT, loop)
     return f"{'async ' if spec.flavour.is_async else ''}def guarded(*args, **kwargs):\n{_indent(turn)}\n"
+
+
+def _above(spec: WrapperSpec) -> str:
+    return ", above" if spec.marks else ""
+
+
+def _again(spec: WrapperSpec) -> str:
+    return AGAIN_UNTIL_FIRST_ITEM if spec.flavour.is_generator else AGAIN.format(above=_above(spec))
 
 
 def _turn(spec: WrapperSpec) -> str:
@@ -86,24 +98,30 @@ def _turn(spec: WrapperSpec) -> str:
         f"event = {int(Event.SHORT_CIRCUITED if asks and ask_inside else Event.CANCELLED)}",
         "items, thrown = 0, None" if flavour.is_generator else "",
         "failed = None" if spec.judges == "items" else "",
-        "" if ask_inside else IN_TIME,
+        "" if ask_inside else in_time(answers=False),
         *([] if ask_inside else ask),
         "try:",
-        _indent(IN_TIME) if ask_inside else "",
+        _indent(in_time(answers=True)) if ask_inside else "",
         *(map(_indent, ask) if ask_inside else []),
         _indent(_admission(spec)),
         _indent(_execution(spec)),
         "except BaseException as error:",
-        "    emitted(items)" if items else "",
-        _indent(AGAIN) if spec.retry else "",
-        _indent(_end_badly(spec, f"should_fall_back(error, event, started{items})")),
+        "    accounting.emitted(items)" if items else "",
+        _indent(_again(spec)) if spec.retry else "",
+        _indent(_end_badly(spec, f"accounting.should_fall_back(error, event, started{items})")),
         "else:",
         _indent(_count(spec)),
-        "    emitted(items)" if items else "",
-        _indent(UNWANTED) if spec.retry_results else "",
-        "" if flavour is Flavour.ASYNC_GENERATOR else "        return result" if spec.retry_results
-        else "    pause = None\n    return result" if spec.retry else "    return result",
+        "    accounting.emitted(items)" if items else "",
+        _indent(UNWANTED.format(above=_above(spec))) if spec.retry_results else "",
+        "        return result" if spec.retry_results else _return(spec),
     )
+
+
+def _return(spec: WrapperSpec) -> str:
+    forget = "    pause = None\n" if spec.retry else ""
+    if spec.flavour is Flavour.ASYNC_GENERATOR:
+        return f"{forget}    return" if spec.retry else ""
+    return f"{forget}    return result"
 
 
 def _end_badly(spec: WrapperSpec, should_fall_back: str) -> str:
@@ -138,36 +156,48 @@ def _execution(spec: WrapperSpec) -> str:
     return _lines(
         _first(spec) if here else "",
         "held = None" if held else "",
-        "watch = None" if spec.deadline else "",
+        "watch = None" if spec.deadline or spec.clocks else "",
         "try:",
         *_each(gates, "enter", 1),
         *(map(_indent, _acquired(spec, slots=True)) if held else []),
-        _indent(call(flavour, deadline=spec.deadline, judges=spec.judges)),
+        _indent(call(spec)),
         "except BaseException as error:",
         *_each(gates, "leave", 1),
         _indent(_without_slot(spec)) if held else "",
         "    now = clock()",
-        "    late = timed_out(watch, error)" if spec.deadline else "",
+        _indent(_late(spec)),
         f"    outcome = {outcome}",
         "    thrown = None" if flavour.is_generator else "",
         "    failed = None" if spec.judges == "items" else "",
         *(_indent(text) for text in _settled(spec, "outcome", failed=True)),
         "    event = EVENT_OF[outcome]",
-        _indent(RAISE_LATE) if spec.deadline else "",
+        _indent(RAISE_LATE) if _has_timers(spec) else "",
         "    raise",
         *_each(gates, "leave" if held else "leave_last", 0),
         next((gate.give_back for gate in gates if gate.takes_slot), "sack.append(None)") if held else "",
         "now = clock()",
-        LEAVE if spec.deadline else "",
+        LEAVE if spec.deadline else "if watch is not None:\n    watch.end()" if _has_timers(spec) else "",
         *_settled(spec, str(SUCCESS), failed=False),
     )
 
 
+def _has_timers(spec: WrapperSpec) -> bool:
+    return spec.deadline or bool(spec.clocks and spec.flavour.is_async)
+
+
+def _late(spec: WrapperSpec) -> str:
+    """Ask whether a timer of ours ended the call."""
+    if spec.deadline:
+        return "late = timed_out(watch, error)"
+    return "late = None if watch is None else watch.timed_out(error, items)" if _has_timers(spec) else ""
+
+
 def _outcome(spec: WrapperSpec) -> str:
-    error = "late or error" if spec.deadline else "error"
+    error = "late or error" if _has_timers(spec) else "error"
     if spec.judges == "items":  # what came of the stream after that decides nothing
         error = f"failed or {error}"
-    return f"{IGNORED} if error is thrown else classify({error})" if spec.flavour.is_generator else f"classify({error})"
+    outcome = f"accounting.classify({error}, started, now)"
+    return f"{IGNORED} if error is thrown else {outcome}" if spec.flavour.is_generator else outcome
 
 
 def _first(spec: WrapperSpec) -> str:
@@ -212,7 +242,7 @@ took = now - started
 if {weigh.healthy}:
     push(took)
     if {weigh.full}:
-        drain()
+        recorder.drain()
 else:
 {_indent(weigh.otherwise)}"""
 

@@ -6,6 +6,7 @@ first. It is a bound, not a forecast: budgets, circuits and a caller's own deadl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 
 import attrs
@@ -17,8 +18,11 @@ class WorstCase:
 
     Attributes:
         seconds: The longest time that the caller waits; infinite if nothing bounds it.
+        waits: How many of these it may wait for its turn before the function is called.
         attempts: How often the function is called at most.
         unbounded: Why nothing bounds the time; empty if something does.
+        last_begins: Seconds after which no further attempt begins; infinite if there is only one.
+        until: Of a stream, after how many seconds so many first items have come at the latest; None: not said.
         besides: What takes time of its own that nothing bounds, such as a fallback.
     """
 
@@ -26,19 +30,23 @@ class WorstCase:
     attempts: int = 1
     unbounded: str = "no timeout"
     besides: tuple[str, ...] = ()
+    last_begins: float = inf
+    until: Callable[[int], float] | None = None
+    waits: float = 0.0
 
     def bounded(self, seconds: float) -> WorstCase:
         """The same if somebody gives up after so many *seconds*."""
-        return attrs.evolve(self, seconds=min(self.seconds, seconds), unbounded="")
+        return attrs.evolve(self, seconds=min(self.seconds, seconds), unbounded="", waits=min(self.waits, seconds))
 
     def after(self, seconds: float) -> WorstCase:
         """The same if the call may wait for so many *seconds* first."""
-        return attrs.evolve(self, seconds=self.seconds + seconds)
+        return attrs.evolve(self, seconds=self.seconds + seconds, waits=self.waits + seconds)
 
     def repeated(self, times: int, pauses: float = 0.0, time_limit: float = inf) -> WorstCase:
         """The same if it is done so many *times*, with *pauses* in between, the last one begun within *time_limit*."""
         further = (times - 1) * self.seconds + pauses if times > 1 else 0.0
-        return attrs.evolve(self, seconds=self.seconds + min(further, time_limit), attempts=self.attempts * times)
+        return attrs.evolve(self, seconds=self.seconds + min(further, time_limit), attempts=self.attempts * times,
+                            last_begins=time_limit if times > 1 else inf)
 
     def besides_also(self, what: str) -> WorstCase:
         """The same if *what* may take time besides."""
@@ -52,4 +60,5 @@ class WorstCase:
         time = f"unbounded: {self.unbounded or 'a wait without an end'}" if self.seconds == inf \
             else f"{self.seconds:.4g} s"
         besides = "".join(f", and {each}" for each in self.besides)
-        return f"at worst {time}{besides}; {self.attempts} attempt{'' if self.attempts == 1 else 's'}"
+        last = "" if self.last_begins == inf else f", the last of which begins within {self.last_begins:.4g} s"
+        return f"at worst {time}{besides}; {self.attempts} attempt{'' if self.attempts == 1 else 's'}{last}"

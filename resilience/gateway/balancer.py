@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -21,3 +21,7 @@ class RoundRobin(Generic[T]):
     def next(self) -> T:
         """The endpoint for the next call."""
         return next(self._turns)
+
+
+#: By the name that ``balancer`` has in a file.
+BALANCERS: Final[Mapping[str, type[RoundRobin[Any]]]] = {"round_robin": RoundRobin}

@@ -15,7 +15,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -23,15 +23,14 @@ import attrs
 
 from ..config import Document
 from ..config.hints import unknown
-from ..core.breaker import CircuitBreaker
 from ..core.checks import flag, number, text
 from ..errors import ConfigError
+from . import service_command
+from .balancer import BALANCERS
 from .routing import host_mistake, path_mistake
 
-DEFAULT_MAX_CONCURRENT: Final = 100
 DEFAULT_MAX_BODY: Final = 100 * 1024 * 1024
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-BALANCERS: Final = ("round_robin",)
 ENCODED: Final = ("%2f", "%5c", "%25")
 _log = logging.getLogger("resilience")
 _HOST: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -193,24 +192,6 @@ class AdminSettings:
 
 
 @attrs.frozen(kw_only=True)
-class CommandSettings:
-    """The ``[services.NAME.command]`` table: the command around every call of a service.
-
-    Attributes:
-        timeout: Until the answer's headers are there, seconds; None (``false``): no timeout.
-        max_concurrent: Exchanges at once, each until its body has ended; None (``false``): no limit.
-        breaker: None (``false``): no breaker.
-    """
-
-    timeout: float | None = attrs.field(default=1.0, validator=number(above=0, most=86_400.0, optional=True))
-    max_concurrent: int | None = attrs.field(
-        default=DEFAULT_MAX_CONCURRENT, validator=number(least=1, most=1_000_000, whole=True, optional=True))
-    breaker: CircuitBreaker | None = attrs.field(
-        factory=CircuitBreaker,
-        validator=attrs.validators.optional(attrs.validators.instance_of(CircuitBreaker)))
-
-
-@attrs.frozen(kw_only=True)
 class ServiceConfig:
     """A ``[services.NAME]`` table.
 
@@ -222,20 +203,19 @@ class ServiceConfig:
         idle_timeout: Longest wait for the next piece of an answer's body, or for room to send one, seconds.
         max_body: Bytes of a request's body that are let through; None (``false``): any number.
         ca_file: Certificates in PEM of the authorities that https endpoints are verified by; None: the system's.
-        command: What guards the calls.
+        command: Settings of the command around every call, by name; see service_command.
     """
 
     endpoints: tuple[str, ...] = attrs.field(
         validator=attrs.validators.and_(_filled, _checked(_endpoint_mistake, each=True)))
-    balancer: str = attrs.field(default="round_robin", validator=_checked(_one_of(BALANCERS, "balancer")))
+    balancer: str = attrs.field(default="round_robin", validator=_checked(_one_of(tuple(BALANCERS), "balancer")))
     preserve_host: bool = attrs.field(default=False, validator=flag)
     connect_timeout: float = attrs.field(default=2.0, validator=number(above=0, most=3600.0))  # Ribbon's
     idle_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
     max_body: int | None = attrs.field(
         default=DEFAULT_MAX_BODY, validator=number(least=0, most=1 << 50, whole=True, optional=True))
     ca_file: str | None = attrs.field(default=None, validator=_checked(_authorities_mistake, optional=True))
-    command: CommandSettings = attrs.field(
-        factory=CommandSettings, validator=attrs.validators.instance_of(CommandSettings))
+    command: Mapping[str, Any] = attrs.field(factory=dict, validator=service_command.suited)
 
 
 @attrs.frozen(kw_only=True)
@@ -341,7 +321,7 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
     if gateway is not None and admin is not None and _is_shared(gateway.bind, admin.bind):
         document.mistake(("admin", "bind"), f"{admin.bind} is what the gateway itself listens on")
     names = list(document.table("services"))
-    services = {name: document.structure(ServiceConfig, "services", name) for name in names}
+    services = {name: _service(document, name) for name in names}
     routes = {index: route for index in range(len(document.tables("routes")))
               if (route := document.structure(RouteConfig, "routes", index)) is not None}
     if not names and "services" not in document.data:
@@ -356,3 +336,14 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
     return GatewayConfig(
         gateway=gateway or GatewaySettings(), admin=admin, routes=tuple(routes.values()),
         services={name: service for name, service in services.items() if service is not None})
+
+
+def _service(document: Document, name: str) -> ServiceConfig | None:
+    """The service of this *name*; None if it has mistakes, which are noted."""
+    table, known = document.at("services", name), len(document.mistakes)
+    if isinstance(table, Mapping):
+        command = service_command.read(document, "services", name, "command")
+        table = {key: value for key, value in table.items() if key != "command"}
+        if len(document.mistakes) == known:
+            table["command"] = command
+    return document.structure(ServiceConfig, "services", name, given=table)

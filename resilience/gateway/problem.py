@@ -1,18 +1,15 @@
 """Problems: what the gateway itself answers when it does not forward. RFC 9457.
 
-A body says what happened in one sentence and never holds a traceback, an address
-or the text of an exception: what went wrong inside is nobody's business outside.
+Refusals and timeouts are answered by the table in core.http_problem; the rest is about upstreams.
 """
 
 from __future__ import annotations
 
-import http
-import json
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import BulkheadFullError, CallTimeoutError, CircuitOpenError, RateLimitedError, RejectedError
+from ..core.http_problem import http_problem, problem_body
+from ..errors import ChaosError
 from .upstream import Header, UpstreamError, UpstreamUnreachableError
 
 
@@ -32,9 +29,7 @@ class Problem(Exception):
 
     def response(self) -> tuple[list[Header], bytes]:
         """Headers and body."""
-        title = http.HTTPStatus(self.status).phrase
-        fields = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
-        body = json.dumps(fields).encode()
+        body = problem_body(self.status, self.detail)
         length = b"%d" % len(body)
         headers = [(b"content-type", b"application/problem+json"), (b"content-length", length), *self.headers]
         if self.close:
@@ -50,19 +45,13 @@ class Problem(Exception):
 
 def problem_of(error: BaseException, service: str) -> Problem:
     """What a client is told when the call of *service* ended with *error*."""
-    if isinstance(error, RejectedError):
-        retry = [(b"retry-after", b"%d" % max(1, math.ceil(error.retry_after or 0)))]
-        if isinstance(error, RateLimitedError):
-            return Problem(429, f"{service}: too many requests", headers=retry)
-        if isinstance(error, CircuitOpenError):
-            return Problem(503, f"{service} is failing and is given time to recover", headers=retry)
-        why = "has too many requests under way" if isinstance(error, BulkheadFullError) else "takes no requests now"
-        return Problem(503, f"{service} {why}", headers=retry)
-    if isinstance(error, CallTimeoutError):
-        return Problem(504, f"{service} did not answer in time")
+    told = http_problem(error, service)
+    if told is not None:
+        wait = b"%d" % (told.retry_after_s or 1)
+        return Problem(told.status, told.detail, headers=() if told.status == 504 else [(b"retry-after", wait)])
     if isinstance(error, UpstreamUnreachableError):
         return Problem(502, f"{service} cannot be reached")
-    if isinstance(error, UpstreamError):
+    if isinstance(error, (UpstreamError, ChaosError)):  # chaos is to look like a fault of the service
         return Problem(502, f"{service} gave no valid answer")
     return Problem(500, "the gateway failed")
 

@@ -1,7 +1,7 @@
 """The gateway: an ASGI 3 application that forwards requests through commands.
 
-A request is admitted (admission.py), its body is taken in if it is small, and a
-service is called (service.py). The answer streams back piece by piece; no more is
+A request is admitted (request_mapping.py), its body is taken in if it is small
+(request_body.py), and a service is called (service.py). The answer streams back piece by piece; no more is
 read from either side than the other has taken. Every wait has a bound:
 
     for the client's next piece            client_timeout      408, or the connection is cut

@@ -5,9 +5,9 @@ until the exchange is over, but times and counts only what is the upstream's doi
 the generator runs while the upstream is to act (connect, answer) and is paused
 while the client is (send its body, take the answer's). What it yields is always
 the same exchange: once, when the request's body is to be streamed in, and once
-more when the answer's head is there. The last step is the verdict: an answer that
-broke off, stalled, or said 500, 502, 503 or 504 is a failure of the upstream,
-although the client has had every byte of it.
+more when the answer's head is there. The last step is for the verdict: an answer that
+broke off or stalled is a failure of the upstream; one with a status that the service's failure rules
+name is raised for them to judge, although the client has had every byte of it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,13 @@ from __future__ import annotations
 import functools
 import ssl
 from collections.abc import AsyncGenerator, Callable
-from typing import Final
 
-from ..decorate.commands import command
 from ..drivers.async_timeouts import AsyncTimeout
 from ..registry import Registry
-from .balancer import RoundRobin
+from .balancer import BALANCERS
 from .config import ServiceConfig
-from .upstream import Endpoint, Exchange, InvalidRequestError, Request, UpstreamClient, UpstreamStatusError
-
-GROUP: Final = "gateway"
-#: Statuses that say that the upstream is not well; 501 and 505 are about the request.
-UNWELL: Final = frozenset({500, 502, 503, 504})
+from .service_command import Exchanging, guarded, judged
+from .upstream import Endpoint, Exchange, Request, UpstreamClient, UpstreamStatusError
 
 
 class Service:
@@ -47,14 +42,10 @@ class Service:
         self.preserve_host = config.preserve_host
         self.max_body = config.max_body
         self.idle = AsyncTimeout(name, config.idle_timeout)
-        settings = config.command
-        guard = command(key=name, group=GROUP, registry=registry, timeout=settings.timeout,
-                        max_concurrent=settings.max_concurrent, breaker=settings.breaker,
-                        ignore=(InvalidRequestError,))
         tls = functools.cache(functools.partial(_verifying, config.ca_file))
-        balancer = RoundRobin([Endpoint.parse(url, tls) for url in config.endpoints])
-        self.call: Callable[[Request], AsyncGenerator[Exchange, None]] = guard(
-            _exchanging(client, balancer.next, config.connect_timeout))
+        balancer = BALANCERS[config.balancer]([Endpoint.parse(url, tls) for url in config.endpoints])
+        exchange = _exchanging(client, balancer.next, config.connect_timeout, judged(config.command))
+        self.call = guarded(exchange, config.command, key=name, registry=registry)
 
 
 def _verifying(ca_file: str | None) -> ssl.SSLContext:
@@ -63,8 +54,8 @@ def _verifying(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-def _exchanging(client: UpstreamClient, pick: Callable[[], Endpoint],
-                connect_timeout: float) -> Callable[[Request], AsyncGenerator[Exchange, None]]:
+def _exchanging(client: UpstreamClient, pick: Callable[[], Endpoint], connect_timeout: float,
+                statuses: frozenset[int]) -> Exchanging:
     send = client.send
 
     async def exchange(request: Request) -> AsyncGenerator[Exchange, None]:
@@ -76,8 +67,8 @@ def _exchanging(client: UpstreamClient, pick: Callable[[], Endpoint],
             yield exchange
             if exchange.failure is not None:
                 raise exchange.failure
-            if exchange.status in UNWELL:
-                raise UpstreamStatusError(exchange.status)
+            if exchange.status in statuses:
+                raise UpstreamStatusError(exchange.status, exchange.headers)
         finally:
             exchange.release()
 

@@ -7,7 +7,7 @@ for http1.py.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -29,15 +29,17 @@ class UpstreamStalledError(UpstreamError):
 
 
 class UpstreamStatusError(UpstreamError):
-    """The upstream answered, with a status that says it is not well. The client has had its answer.
+    """The upstream answered with a status that the service's failure rules name. The client has had its answer.
 
     Attributes:
-        status: 500, 502, 503 or 504.
+        status: Of the answer.
+        headers: Of the answer, by name in lower case; the first of each name.
     """
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, headers: Iterable[Header] = ()) -> None:
         super().__init__(status)
         self.status = status
+        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(tuple(headers))}
 
 
 class InvalidRequestError(Exception):

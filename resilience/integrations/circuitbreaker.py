@@ -24,7 +24,7 @@ from ..engine.callables import flavour_of, name_of
 from ..errors import CircuitOpenError
 from ..registry import Registry
 from .compat_breaker import Standin, breaker_of, plain
-from .compat_call import Attempt, Block, dressed
+from .compat_call import Block, dressed
 
 __all__ = ["STATE_CLOSED", "STATE_HALF_OPEN", "STATE_OPEN", "CircuitBreaker", "CircuitBreakerError",
            "CircuitBreakerMonitor", "circuit"]
@@ -78,10 +78,10 @@ class CircuitBreaker(Standin):
         if expected_exception is None:  # as it stands in the class, unbound
             expected_exception = inspect.getattr_static(self, "EXPECTED_EXCEPTION")
         self.is_failure = _predicate(expected_exception)
-        self._fallback_function = fallback_function or self.FALLBACK_FUNCTION
         self._name = name
         self._last_failure: BaseException | None = None
-        super().__init__(name or self._group, policy, registry, fallback=self._fallback_function is not None)
+        super().__init__(name or self._group, policy, registry,
+                         fallback=fallback_function or self.FALLBACK_FUNCTION)
 
     # -- call
 
@@ -210,11 +210,6 @@ class CircuitBreaker(Standin):
     def _refusal(self, refusal: CircuitOpenError) -> Exception:
         return CircuitBreakerError(*refusal.args)
 
-    def _instead(self, attempt: Attempt) -> Any:
-        if attempt.block:
-            raise CircuitBreakerError(self.resilience.key, self._circuit.retry_after(self._registry.clock()))
-        return self._fallback_function(*attempt.args, **attempt.kwargs)
-
     def _failed(self, error: Exception) -> None:
         super()._failed(error)
         self._last_failure = error
@@ -234,14 +229,14 @@ class CircuitBreakerMonitor:
 
     @classmethod
     def register(cls, circuit_breaker: CircuitBreaker) -> None:
-        """Enter a breaker."""
+        """Add a breaker to the list."""
         key = circuit_breaker.resilience.key
         if cls.circuit_breakers.setdefault(str(circuit_breaker), circuit_breaker) is not circuit_breaker:
             cls.circuit_breakers[key] = circuit_breaker
 
     @classmethod
     def get_circuits(cls) -> Iterable[CircuitBreaker]:
-        """All of them."""
+        """Return all breakers."""
         return [breaker for each in cls.circuit_breakers.valuerefs() if (breaker := each()) is not None]
 
     @classmethod
@@ -251,12 +246,12 @@ class CircuitBreakerMonitor:
 
     @classmethod
     def get_open(cls) -> Iterator[CircuitBreaker]:
-        """Those that are open."""
+        """Return the breakers that are open."""
         return (breaker for breaker in cls.get_circuits() if breaker.opened)
 
     @classmethod
     def get_closed(cls) -> Iterator[CircuitBreaker]:
-        """Those that are closed."""
+        """Return the breakers that are closed."""
         return (breaker for breaker in cls.get_circuits() if breaker.closed)
 
     @classmethod

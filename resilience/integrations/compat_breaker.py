@@ -7,7 +7,7 @@ exporters show it, and its handle (``breaker.resilience``) steers it.
 Both libraries open on failures in a row; breaker_of() says what that is here. Both
 also let the user's code judge each exception, and one that is no failure is as
 good as a success to them. So what the command guards is not the user's function but
-an attempt to call it; see attempt.py.
+an attempt to call it; see compat_call.py.
 
 Opening, half-opening and closing by hand pull the machine's own triggers, so
 that an opened breaker recovers as it would from failures.
@@ -15,6 +15,7 @@ that an opened breaker recovers as it would from failures.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import itertools
 import math
@@ -52,7 +53,7 @@ def breaker_of(failures: int, rest: float, successes: int) -> CircuitBreaker:
 
 
 def plain(state: State) -> State:
-    """Of closed, open and half-open, the state that *state* looks like to who does not know of operators."""
+    """Return closed, open or half-open: what *state* looks like to a library that knows no operators."""
     return {State.FORCED_OPEN: State.OPEN, State.FORCED_CLOSED: State.CLOSED, State.DISABLED: State.CLOSED}.get(
         state, state)
 
@@ -65,15 +66,17 @@ class Engine(NamedTuple):
     runs: dict[Flavour, Any]
 
 
-class Standin:
+class Standin(abc.ABC):
     """What the breakers of other libraries have in common. Any thread, any task, any number of calls at once."""
 
     _group: ClassVar[str] = "breakers"
 
-    def __init__(self, key: str, policy: CircuitBreaker, registry: Registry | None, fallback: bool = False) -> None:
+    def __init__(self, key: str, policy: CircuitBreaker, registry: Registry | None,
+                 fallback: Callable[..., Any] | None = None) -> None:
         self._key, self._policy = key, policy
-        self._policies = (Fallback(answer, on=CircuitOpenError, max_concurrent=1_000_000), policy) if fallback \
-            else (policy,)
+        self._fallback_function = fallback
+        self._policies = (policy,) if fallback is None else (
+            Fallback(answer, on=CircuitOpenError, max_concurrent=1_000_000), policy)
         self._registry = default_registry if registry is None else registry
         if not isinstance(self._registry, Registry):
             raise ConfigError(f"registry must be a Registry, not {registry!r}", "registry")
@@ -94,14 +97,14 @@ class Standin:
 
     @property
     def _made(self) -> Engine | None:
-        return self.__dict__.get("engine")
+        return vars(self).get("engine")
 
     def _found(self) -> Engine:
         while _gone:
             with contextlib.suppress(IndexError):  # somebody else took the last
                 _gone.popleft()()
         engine = self._make(self._key)
-        first: Engine = self.__dict__.setdefault("engine", engine)
+        first: Engine = vars(self).setdefault("engine", engine)
         if first is engine:
             leave = _leaver(weakref.ref(self._registry), engine.command, self._listen(engine.command.key))
             weakref.finalize(self, _gone.append, leave).atexit = False
@@ -144,23 +147,19 @@ class Standin:
 
     # -- what the library says
 
+    @abc.abstractmethod
     def _counts(self, error: Exception) -> bool:
         """Whether *error* is a failure; anything else is as good as a success."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _refusal(self, refusal: CircuitOpenError) -> Exception:
         """The error for a call that did not run."""
-        raise NotImplementedError
-
-    def _instead(self, attempt: Attempt) -> Any:
-        """Return the fallback's answer for a call that did not run."""
-        raise NotImplementedError
 
     def _tripped(self, error: Exception) -> Exception | None:
         """The error to raise in place of the *error* that opened the circuit; None: that error itself."""
         return None
 
-    def _before(self, attempt: Attempt) -> None:
+    def _before(self, attempt: Attempt) -> None:  # noqa: B027 - not every library has a word to say
         """A call is about to run."""
 
     def _failed(self, error: Exception) -> None:
@@ -171,10 +170,10 @@ class Standin:
         """A call did not fail; the circuit does not know yet. Not told of late ones."""
         self._failures.clear()
 
-    def _succeeded(self, attempt: Attempt) -> None:
+    def _succeeded(self, attempt: Attempt) -> None:  # noqa: B027 - not every library has a word to say
         """A call did not fail; the circuit knows."""
 
-    def _changed(self, old: State, new: State) -> None:
+    def _changed(self, old: State, new: State) -> None:  # noqa: B027 - not every library has a word to say
         """The circuit went from one state to another, or was told to go into the one it was in."""
 
     # -- calls

@@ -1,4 +1,4 @@
-"""Attempt: one call through another library's breaker, in two layers with the guard between them.
+"""Compat call: one call through another library's breaker, in two layers with the guard between them.
 
 Run is what the guard sees. It asks the library whether an exception is a failure
 and keeps one that is none to itself, so that the circuit hears of a success.
@@ -219,10 +219,11 @@ async def _run_async_generator(attempt: Attempt) -> AsyncIterator[Any]:
 
 def answer(attempt: Attempt, error: Exception) -> Any:
     """What the engine calls when a call is refused, or raised somebody else's refusal."""
-    if attempt.term is not None:
+    instead = attempt.owner._fallback_function
+    if attempt.term is not None or attempt.block or instead is None:
         raise error
     attempt.answered = True
-    return attempt.owner._instead(attempt)
+    return instead(*attempt.args, **attempt.kwargs)
 
 
 #: What a command guards, by how it runs; plain functions first.

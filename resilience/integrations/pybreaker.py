@@ -268,7 +268,7 @@ class CircuitBreaker(Standin):
 
     @property
     def excluded_exceptions(self) -> tuple[Exclusion, ...]:
-        """What says that an exception is no failure."""
+        """The exception types and functions that say what is no failure."""
         return self._excluded
 
     def add_excluded_exception(self, exception: Exclusion) -> None:
@@ -283,7 +283,7 @@ class CircuitBreaker(Standin):
         self._excluded += exceptions
 
     def remove_excluded_exception(self, exception: Exclusion) -> None:
-        """Take one out; ValueError if it is not in."""
+        """Remove an exclusion; ValueError if there is no such exclusion."""
         self._excluded = _without(self._excluded, exception)
 
     def is_system_error(self, exception: BaseException) -> bool:
@@ -293,7 +293,7 @@ class CircuitBreaker(Standin):
 
     @property
     def listeners(self) -> tuple[Any, ...]:
-        """Who is told."""
+        """The listeners, in the order in which they are told."""
         return self._listeners
 
     def add_listener(self, listener: Any) -> None:
@@ -305,7 +305,7 @@ class CircuitBreaker(Standin):
         self._listeners += listeners
 
     def remove_listener(self, listener: Any) -> None:
-        """Tell one no more; ValueError if it was not told."""
+        """Remove a listener; ValueError if there is no such listener."""
         self._listeners = _without(self._listeners, listener)
 
     # -- what Standin asks

@@ -63,8 +63,7 @@ class RateHistory:
         self._numbers[-2] += fresh
         self._numbers[-1] += bad
         if steps:
-            self._numbers.extend([0, 0] * min(steps, STEPS + 1))
-            del self._numbers[: -2 * (STEPS + 1)]
+            self._numbers = (self._numbers + array("I", [0, 0] * min(steps, STEPS + 1)))[-2 * (STEPS + 1) :]
 
     def read(self) -> PastRates:
         """The steps that are over; none if nothing has happened in any of them."""

@@ -17,8 +17,8 @@ from prometheus_client.registry import Collector as _Collector
 
 from ..core.events import State
 from ..core.histogram import LE_BOUNDS
-from ..core.outcome import EVENT_NAMES
 from .batch_statistics import BatchStatistics
+from .exports import as_utf8, events_of
 from .protocols import Pool, Source, Sources
 
 _POOL: Final[Mapping[str, tuple[type[GaugeMetricFamily | CounterMetricFamily], str, Callable[[Pool], int]]]] = {
@@ -55,10 +55,10 @@ class Collector(_Collector):
         for command in self._registry:
             _observe(families, command)
         for name, pool in self._registry.pools().items():
-            _observe_pool(families, [_clean(name)], pool)
+            _observe_pool(families, [as_utf8(name)], pool)
         now = self._registry.clock()
         for collapses in self._registry.collapsers().values():
-            _observe_collapses(families, [_clean(collapses.name)], collapses, now)
+            _observe_collapses(families, [as_utf8(collapses.name)], collapses, now)
         yield from families.values()
 
     @staticmethod
@@ -88,13 +88,10 @@ class Collector(_Collector):
 
 
 def _observe(families: dict[str, Metric], command: Source) -> None:
-    labels = [_clean(command.key), _clean(command.group)]
+    labels = [as_utf8(command.key), as_utf8(command.group)]
     totals, lifetime = command.__recorder__.totals()
     snapshot = command.snapshot()
-    counted = dict(zip(EVENT_NAMES, totals, strict=False))
-    for name, number in command.__recorder__.own_events:
-        counted[name] = totals[number] if number < len(totals) else 0
-    for event, total in counted.items():
+    for event, total in events_of(command, totals).items():
         families["events"].add_metric([*labels, event], total)  # type: ignore[attr-defined]
     for name, value in snapshot.gauges.items():
         policy, _, gauge = name.partition(".")
@@ -120,8 +117,3 @@ def _observe_collapses(families: dict[str, Metric], labels: list[str], collapses
     collapses.read(now)  # what is pending is reckoned
     for name, total in zip(_COLLAPSE, collapses.totals, strict=True):
         families[f"collapse_{name}"].add_metric(labels, total)  # type: ignore[attr-defined]
-
-
-def _clean(name: str) -> str:
-    """The name as UTF-8 can carry it: lone surrogates are written out."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -49,7 +49,7 @@ class Source(Protocol):
 
 
 class Pool(Protocol):
-    """A thread pool; see drivers.workers.WorkerPool."""
+    """A thread pool; see drivers.pools.WorkerPool."""
 
     completed: int
     max_queue: int

@@ -93,13 +93,17 @@ class Recorder:
         self._counts = TimeWindow(_COMMON, window=WINDOW_S, buckets=BUCKETS, now=now)
         self._histogram = RollingHistogram(window=LATENCY_WINDOW_S, slices=LATENCY_SLICES, now=now)
         self._past = RateHistory()
-        self._peaks = [0]  # per slice, oldest first
+        self._peaks = array("i", (0,))  # per slice, oldest first
         self._refusals = Tally()
-        self.bump_refused = self._refusals.bump  # for one who has looked at ``edge`` himself
+        self.bump_refused = self._refusals.bump  # for a caller that has looked at ``edge``
         del self.pending[:]
         if self._cached is not None:
             self._cached.take()
         self.edge = self._counts.edge
+
+    def horizon(self) -> float:
+        """``edge`` at this moment."""
+        return self.edge
 
     def success(self, started: float, now: float) -> None:
         """Count one success that ran from *started* to *now*."""
@@ -122,7 +126,7 @@ class Recorder:
             self.bump_refused()
 
     def tally_cached(self) -> Callable[[], object]:
-        """What counts an answer from the cache, for one who has looked at ``edge`` himself."""
+        """What counts an answer from the cache, for a caller that has looked at ``edge``."""
         self._guard.ask(self._tally)
         assert self._cached is not None
         return self._cached.bump
@@ -212,7 +216,7 @@ class Recorder:
         self._drain()
         self._counts.clear()
         self._histogram.clear()
-        self._peaks = [0]
+        self._peaks = array("i", (0,))
         self._take_peak()
 
     def _roll(self, now: float, ended: int = 0) -> None:
@@ -227,8 +231,7 @@ class Recorder:
         bad = _ERRORS if not self.own_events else (*_ERRORS, *(number for _, number in self.own_events))
         errors = sum(totals[event] for event in bad if event < len(totals))
         self._past.close(totals[SUCCESS] + errors, errors, steps)
-        self._peaks.extend([0] * min(steps, BUCKETS))
-        del self._peaks[:-BUCKETS]
+        self._peaks = (self._peaks + array("i", [0] * min(steps, BUCKETS)))[-BUCKETS:]
         self._peaks[-1] = min(peak, self._take_peak() + ended)  # what was in flight until now was so in the new slice
         self.edge = self._counts.edge
 

@@ -23,6 +23,9 @@ _TEXT: Final = GateText(  # it may let one wait
 
 
 def _suits(limit: AdaptiveLimit, declaration: Any, flavour: Flavour, key: str) -> None:
+    if limit.fair_by is not None and not limit.max_queue:
+        raise ConfigError(f"{key}: fair_by shares slots among calls that wait, and without max_queue none waits; give "
+                          "max_queue too", "fair_by")
     if (limit.priorities is not None or limit.max_queue) and flavour is Flavour.THREAD:
         name = "priorities" if limit.priorities is not None else "max_queue"
         raise ConfigError(f"{key}: {name} of an adaptive limit is for calls that run where their caller is; use "
@@ -34,7 +37,8 @@ def _worst_case(limit: AdaptiveLimit, below: WorstCase) -> WorstCase:
 
 
 def _start(limit: AdaptiveLimit, runtime: CommandRuntime) -> AdaptiveLimiter:
-    limiter = AdaptiveLimiter(limit, key=runtime.key, now=runtime.clock(), slots=runtime.slots)
+    limiter = AdaptiveLimiter(limit, key=runtime.key, now=runtime.clock(), slots=runtime.slots,
+                              stalls=runtime.services.stalls)
     runtime.recorder.watch(limiter.take_peak)
     return limiter
 
@@ -47,7 +51,8 @@ def _change(limiter: AdaptiveLimiter, limit: AdaptiveLimit | None, old: Any,
 
 
 def _install(site: Site, limit: AdaptiveLimit, limiter: AdaptiveLimiter) -> None:
-    turns = AdmissionWaiter(limiter, key=site.runtime.key, clock=site.runtime.clock, priorities=limit.priorities)
+    turns = AdmissionWaiter(limiter, key=site.runtime.key, clock=site.runtime.clock, priorities=limit.priorities,
+                            fair_by=limit.fair_by)
     site.names.update(report=limiter.report, take=turns.take,
                       queue=turns.wait_async if site.flavour.is_async else turns.wait)
 
@@ -67,6 +72,7 @@ ADAPTIVE_LIMIT: Final = Kit(
     },
     instead_of={"max_concurrent": "Bulkhead and AdaptiveLimit both say how many calls may run at once; keep one of "
                                   "them"},
+    kept=("fair_by",),
     can_be_shadow=True,
     width=attrgetter("max_limit"),
     calls_back=True,

@@ -48,13 +48,14 @@ if cohort is not None:
     weigh=Weigh(  # Circuit.settle of a good and fast result, and Recorder.success; bump() counts the calls of its term
         healthy="now < permit.lock_free_until and took < circuit.slow_s",
         full=f"not permit.bump() & {BATCH - 1}",
-        otherwise=f"settle(permit, {SUCCESS}, started, now)\nsuccess(started, now)"))
+        otherwise=f"settle(permit, {SUCCESS}, started, now)\nrecorder.success(started, now)"))
 
 _PLAIN: Final = GateText(
     ask="permit = admit(started)", ask_or_raise="permit = admit(started)",
     enter="cohort = track(permit)", leave="untrack(cohort)", leave_last="untrack(cohort)",
     refused=_TURNED_AWAY, settle="settle(permit, {outcome}, started, now)",
-    weigh=Weigh(healthy="", full="", otherwise=f"settle(permit, {SUCCESS}, started, now)\nsuccess(started, now)"))
+    weigh=Weigh(healthy="", full="",
+                otherwise=f"settle(permit, {SUCCESS}, started, now)\nrecorder.success(started, now)"))
 
 
 def _track(permit: Any) -> list[None] | None:
@@ -71,10 +72,10 @@ def _untrack(cohort: list[None] | None) -> None:
 
 
 def _start(breaker: CircuitBreaker, runtime: CommandRuntime) -> Circuit:
-    recorder = runtime.recorder
     _tell(runtime, breaker)
     return Circuit(breaker, key=runtime.key, group=runtime.group, now=runtime.clock(), emit=runtime.changed,
-                   random=runtime.services.random, horizon=lambda: recorder.edge, failures=runtime.failures)
+                   random=runtime.services.random, horizon=runtime.recorder.horizon, failures=runtime.failures,
+                   stalls=runtime.services.stalls)
 
 
 def _tell(runtime: CommandRuntime, breaker: CircuitBreaker) -> None:

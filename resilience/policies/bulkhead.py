@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from ..core.bulkhead import Bulkhead
+from ..core.checks import by_identity
 from ..core.outcome import CANCELLED, Event
 from ..core.queued_slots import QueuedSlots
 from ..drivers.admission_waiter import AdmissionWaiter
@@ -20,6 +21,7 @@ from ..engine.kit import Afterwards, GateText, Kit, Telling
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
+from ..errors import ConfigError
 
 _WRITTEN_OUT: Final = GateText(  # Slots.take
     acquire=f"""\
@@ -72,6 +74,12 @@ def _text_for(bulkhead: Bulkhead, flavour: Flavour) -> GateText | None:
     return _WAITING_FOR_THREAD if flavour is Flavour.THREAD else _WAITING
 
 
+def _suits(bulkhead: Bulkhead, declaration: Any, flavour: Flavour, key: str) -> None:
+    if bulkhead.fair_by is not None and not bulkhead.max_wait:
+        raise ConfigError(f"{key}: fair_by shares slots among calls that wait, and without max_wait none waits; give "
+                          "max_wait too", "fair_by")
+
+
 def _worst_case(bulkhead: Bulkhead, below: WorstCase) -> WorstCase:
     return below.after(bulkhead.max_wait) if bulkhead.max_wait else below
 
@@ -86,8 +94,13 @@ def _change(slots: QueuedSlots, bulkhead: Bulkhead | None, old: Any, runtime: Co
 
 
 def _cannot_change(slots: QueuedSlots, bulkhead: Bulkhead) -> str | None:
-    if slots.lets_wait or not bulkhead.max_wait:
+    if not bulkhead.max_wait:
         return None
+    if slots.lets_wait:
+        if by_identity(bulkhead.fair_by) == by_identity(slots.fair_by):
+            return None
+        return ("fair_by= of a bulkhead cannot be changed on a live command; attrs.evolve() of settings.max_concurrent "
+                "keeps it")
     return ("its functions were declared without max_wait, so that their callers cannot wait; declare it with "
             f"max_concurrent=Bulkhead({bulkhead.max_concurrent}, max_wait={bulkhead.max_wait:g})")
 
@@ -100,8 +113,8 @@ def _install(site: Site, bulkhead: Bulkhead, slots: QueuedSlots) -> None:
     site.names.update(slots=slots)
     if not bulkhead.max_wait:
         return
-    slots.lets_wait = True
-    waiter = AdmissionWaiter(slots, key=site.runtime.key, clock=site.runtime.clock)
+    slots.let_wait(bulkhead.fair_by)
+    waiter = AdmissionWaiter(slots, key=site.runtime.key, clock=site.runtime.clock, fair_by=bulkhead.fair_by)
     site.names.update(take=waiter.take, queue=waiter.wait_async if site.flavour.is_async else waiter.wait)
     if site.runtime.isolation is not None:
         site.runtime.isolation.waiter = waiter
@@ -119,6 +132,7 @@ BULKHEAD: Final = Kit(
     principal="max_concurrent",
     compiled_in=("max_wait",),
     usual=Bulkhead(),
+    suits=_suits,
     above={
         "timeout": "the timeout would end before the slot is given back, and give up calls that never began",
         "hedge": "a second attempt would be refused by a bulkhead that the first still fills, and fail the call",

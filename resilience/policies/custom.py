@@ -31,7 +31,7 @@ _Class = TypeVar("_Class", bound=type)
 _PLACES: Final = ("breaker", "throttle", "rate_limit", "max_concurrent", "adaptive_limit")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 #: What decorators, handles and files call something else, beside the attributes of Settings.
-RESERVED: Final = frozenset({"key", "group", "max_keys", "idle", "ignore", "registry", "policies"})
+RESERVED: Final = frozenset({"key", "group", "max_keys", "idle", "ignore", "registry", "policies", "raise_as"})
 
 
 class CustomPolicy(Protocol):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import attrs
+
 from ..core.failover import Failover, Rest, RestState
 from ..engine.command_runtime import CommandRuntime
 from ..engine.failing_over import MovesOn, TargetFailover
@@ -11,7 +13,7 @@ from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
 
-_BELOW: Final = ("breaker", "throttle", "rate_limit", "max_concurrent", "adaptive_limit", "timeout")
+_BELOW: Final = ("breaker", "throttle", "rate_limit", "max_concurrent", "adaptive_limit", "timeout", "stream_timeout")
 
 
 def _budget(failover: Failover, runtime: CommandRuntime) -> Any:
@@ -57,7 +59,10 @@ def _detail(failover: Failover) -> str:
 
 
 def _worst_case(failover: Failover, below: WorstCase) -> WorstCase:
-    worst = below.repeated(len(failover.targets))
+    times, until = len(failover.targets), below.until
+    worst = attrs.evolve(below.repeated(times), waits=below.waits * times)
+    if until is not None:  # a stream goes on to another target until its first item
+        worst = attrs.evolve(worst, until=lambda items: (times - 1) * until(1) + until(items))
     if failover.max_wait is None:
         return worst.besides_also("a wait within the caller's deadline while every target refuses")
     return worst.after(failover.max_wait)

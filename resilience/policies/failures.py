@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ..core.failure_rules import FailureRules
 from ..engine.command_runtime import CommandRuntime
-from ..engine.judging import Judging
+from ..engine.judging import BEGINS_WITH_HEAD, HeadJudging, Judging
 from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.site import Site
 from ..engine.wrapper_spec import Flavour
@@ -17,7 +17,7 @@ _ABOVE: Final = ("fallback", "cache", "retry", "breaker", "throttle", "rate_limi
 
 
 def _suits(rules: FailureRules, declaration: Any, flavour: Flavour, key: str) -> None:
-    retry = declaration.named("retry")
+    retry = None if declaration is None else declaration.named("retry")
     if retry is not None and retry.on_result is not None:
         raise ConfigError(f"{key}: on_result of the retry and failures both say which results are bad, and only the "
                           "latter is heard by breaker and statistics; say it in failures=FailureRules(results=...)",
@@ -25,7 +25,12 @@ def _suits(rules: FailureRules, declaration: Any, flavour: Flavour, key: str) ->
 
 
 def _start(rules: FailureRules, runtime: CommandRuntime) -> Judging:
-    return Judging(rules, key=runtime.key)
+    def halt(seconds: float) -> None:
+        circuit, now = runtime.circuit, runtime.clock()
+        if circuit is not None:
+            circuit.halt(now + seconds, now)
+
+    return Judging(rules, key=runtime.key, halt=halt)
 
 
 def _change(judging: Judging, rules: FailureRules | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
@@ -34,15 +39,17 @@ def _change(judging: Judging, rules: FailureRules | None, old: Any, runtime: Com
 
 
 def _install(site: Site, rules: FailureRules, judging: Judging) -> None:
-    accounting = site.accounting
+    accounting, is_retried = site.accounting, site.has("retry")
     accounting.judging = judging
 
     def raises_item(verdict: Any, items: int) -> bool:
-        return judging.raises or (not items and accounting.may_answer(verdict))
+        return judging.raises or (not items and (is_retried or accounting.may_answer(verdict)))
 
-    site.names.update(judging=judging, passes_on=judging.passes_on, raises_item=raises_item)
+    site.names.update(judging=judging, raises_item=raises_item)
     if site.flavour.is_generator:
         site.judges = "items"
+        if getattr(site.fn, BEGINS_WITH_HEAD, False):
+            site.names["judging"] = HeadJudging(judging)
     elif site.has("hedge"):
         site.judges, site.called = "beneath", judging.over(site.called, site.flavour)
     else:

@@ -18,6 +18,7 @@ Each neighbour has its reason; those that a user may get wrong stand in the kits
 - an adaptive limit is a bulkhead that finds its own size, and stands in its place;
 - a timeout below all of them is seen by the breaker as a failure, and ends a call while
   its slot is held; above them it would cancel them, which tells them nothing;
+- a stream timeout is a timeout for streams, and stands in its place;
 - a hedge below the timeout shares one time among its attempts, and looks like one call
   to all above it;
 - failure rules judge what the function itself did, for all policies above them;
@@ -44,12 +45,13 @@ from .fallback import FALLBACK
 from .hedge import HEDGE
 from .rate_limit import RATE_LIMIT
 from .retry import RETRY
+from .stream_timeout import STREAM_TIMEOUT
 from .throttle import THROTTLE
 from .timeout import TIMEOUT
 
 #: The policies that come with the library, outermost first.
 KITS: Final = (FALLBACK, CACHE, RETRY, FAILOVER, BREAKER, THROTTLE, RATE_LIMIT, BULKHEAD, ADAPTIVE_LIMIT, TIMEOUT,
-               HEDGE, FAILURES, CHAOS)
+               STREAM_TIMEOUT, HEDGE, FAILURES, CHAOS)
 #: Why nothing may stand below chaos.
 _CHAOS_LAST: Final = "chaos is to look like the target's own faults, which it would not see"
 
@@ -98,7 +100,7 @@ def kits() -> tuple[Kit, ...]:
 
 
 def setting_kits() -> tuple[Kit, ...]:
-    """Those that are settings of a command."""
+    """The kits of the policies that are settings of a command."""
     return tuple(kit for kit in _kits if kit.setting)
 
 

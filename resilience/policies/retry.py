@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from math import inf
 from typing import Any, Final
 
 from ..core.retry import Retry
-from ..drivers.sleeping import async_sleeper, sleeper
+from ..drivers.retry_layers import layer
+from ..drivers.stream_timeouts import for_each_item
 from ..engine.command_runtime import CommandRuntime
+from ..engine.holding import Holding
 from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.retrying import Retrying, RetryPolicy
 from ..engine.site import Site
@@ -17,12 +20,18 @@ from ..errors import ConfigError
 
 
 def _suits(retry: Retry, declaration: Any, flavour: Flavour, key: str) -> None:
-    if flavour.is_generator:
-        raise ConfigError(f"{key}: a generator cannot be tried again once it has yielded; retry what it calls", "retry")
+    if flavour.is_generator and retry.on_result is not None:
+        raise ConfigError(f"{key}: what a generator returns comes after its items, when it cannot be tried again; "
+                          "judge its first items by failures=FailureRules(items=...)", "on_result")
+    if retry.hold and not flavour.is_generator:
+        raise ConfigError(f"{key}: hold is for generators and async generators, whose first items it holds back",
+                          "hold")
 
 
 def _worst_case(retry: Retry, below: WorstCase) -> WorstCase:
-    limit = inf if retry.time_limit is None else retry.time_limit
+    items = max(retry.hold, 1)
+    attempt = (below.seconds - below.waits) * items if below.until is None else below.until(items)
+    limit = retry.total_limit(None if attempt == inf else attempt, below.waits)
     return below.repeated(retry.attempts, retry.longest_pauses(), limit)
 
 
@@ -37,14 +46,53 @@ def _change(held: RetryPolicy, retry: Retry | None, old: Any, runtime: CommandRu
     return None
 
 
+def _cannot_change(held: RetryPolicy, retry: Retry) -> str | None:
+    return "it was decorated without hold, which stands in the way of each item; decorate it with hold=..." \
+        if retry.hold and not held.can_hold else None
+
+
+def _timeout(site: Site, held: RetryPolicy) -> float | None:
+    """Seconds that an attempt may take; None: nothing ends it. Above a failover it may go to all targets."""
+    if site.targets:
+        each = [_timeout(target, held) for target in site.targets]
+        return None if None in each else sum(filter(None, each))
+    runtime, flavour = site.runtime, site.flavour
+    seconds: float | None = runtime.named("timeout").timeout
+    if not flavour.is_generator:
+        return seconds if flavour.is_async or flavour is Flavour.THREAD or runtime.is_moved else None
+    clocks = None
+    if site.has("stream_timeout"):
+        clocks = runtime.named("stream_timeout").policy
+    elif flavour.is_async and seconds is not None:
+        clocks = for_each_item(seconds)
+    longest = inf if clocks is None else clocks.longest(max(held.policy.hold, 1))
+    return None if longest == inf else longest
+
+
+def _waits(site: Site, retry: Retry) -> float:
+    """Seconds that an attempt may wait for its turn, as the policies below the retry say."""
+    policies = list(site.chain.items())
+    policies = policies[policies.index((RETRY, retry)) + 1:]
+    if site.targets:
+        policies += site.targets[0].chain.items()
+    below = WorstCase(0.0, unbounded="")
+    for kit, policy in reversed(policies):
+        below = kit.worst_case(policy, below)
+    return below.seconds
+
+
 def _install(site: Site, retry: Retry, held: RetryPolicy) -> None:
     runtime, services = site.runtime, site.runtime.services
     retrying = Retrying(held, key=runtime.key, group=runtime.group, clock=runtime.clock, random=services.random,
-                        recorder=runtime.recorder, emitter=services.emitter, accounting=site.accounting)
-    clock = runtime.clock
-    sleep = retrying.backoff_sleep_async(async_sleeper(clock)) if site.flavour.is_async \
-        else retrying.backoff_sleep(sleeper(clock))
-    site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, backoff_sleep=sleep)
+                        recorder=runtime.recorder, emitter=services.emitter, accounting=site.accounting,
+                        timeout=functools.partial(_timeout, site, held), waits=_waits(site, retry))
+    if retry.hold:
+        held.can_hold = True
+        holding = Holding(held, site.names.get("judging"), site.names.get("raises_item"))
+        site.names["hold"] = holding.hold_async if site.flavour.is_async else holding.hold
+    site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, key=runtime.key,
+                      layer_above=layer.get, mark_retried=layer.set, backoff_sleep=(
+                          retrying.backoff_sleep_async if site.flavour.is_async else retrying.backoff_sleep))
 
 
 RETRY: Final = Kit(
@@ -63,10 +111,14 @@ RETRY: Final = Kit(
                  "again",
     },
     no_op={"on": (), "on_result": None},
+    compiled_in=("hold",),
     suits=_suits,
     start=_start,
     change=_change,
+    cannot_change=_cannot_change,
     install=_install,
     worst_case=_worst_case,
-    events=(Telling("retry", "Attempts that were followed by another one."),),
+    events=(Telling("retry", "Attempts that were followed by another one."),
+            Telling("retry_left_to_caller", "Failed attempts that were left to a retry further out, which repeats the "
+                                            "whole call."),),
 )

@@ -17,6 +17,7 @@ from ..core.failure_rules import FailureRules
 from ..core.hedge import Hedge
 from ..core.rate_limit import RateLimit
 from ..core.retry import Retry
+from ..core.stream_timeout import StreamTimeout
 from ..core.thread_pool import ThreadPool
 from ..core.throttle import Throttle
 from .order import kit_named, setting_kits
@@ -43,6 +44,7 @@ class Settings:
         rate_limit: The rate limit policy; None: no rate limit.
         adaptive_limit: The adaptive limit policy; None: none. With one, ``max_concurrent`` is None, and a snapshot's
             ``max_concurrent`` is the limit that it found.
+        stream_timeout: The stream timeout policy; None: none. With one, ``timeout`` is None.
         hedge: The hedging policy; None: no hedge.
         chaos: The chaos policy; None: none. It does nothing before the registry starts it.
         failures: The rules that say what a call amounts to; None: every exception is a failure, and no result is.
@@ -63,6 +65,7 @@ class Settings:
     throttle: Throttle | None = None
     rate_limit: RateLimit | None = None
     adaptive_limit: AdaptiveLimit | None = None
+    stream_timeout: StreamTimeout | None = None
     hedge: Hedge | None = None
     chaos: Chaos | None = None
     failures: FailureRules | None = None

@@ -46,10 +46,10 @@ class Shadow:
     shadow: tuple[str, ...] = attrs.field(default=(), converter=_gates, validator=_gate)
 
     def of(self, policies: Sequence[Any], *, named: bool) -> tuple[str, ...]:
-        """Those that are among *policies*.
+        """Return the gates in shadow mode that are among *policies*.
 
         Raises:
-            ConfigError: One that was *named* is not.
+            ConfigError: A gate was *named*, and is not among them.
         """
         present = {type(policy) for policy in policies}
         missing = [kit for kit in kits() if kit.name in self.shadow and kit.policy not in present]

@@ -2,6 +2,7 @@
 
 from .assertions import assert_counts, assert_idle
 from .clock import ManualClock
+from .frozen_clock import frozen
 from .overrides import disabled, forced_closed, forced_open, restored
 from .recording import RecordedEvents
 from .virtual_loop import DeadlockError, VirtualTimeLoop, virtual_time
@@ -16,6 +17,7 @@ __all__ = [
     "disabled",
     "forced_closed",
     "forced_open",
+    "frozen",
     "restored",
     "virtual_time",
 ]

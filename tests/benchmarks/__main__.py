@@ -1,10 +1,10 @@
 """``python -m tests.benchmarks [SECTION ...]``: the library beside its peers, as ratios.
 
 Sections: ``calls`` (overhead of a decorated call), ``policies`` (each of the others),
-``collapse`` (of a call that goes into a batch), ``memory`` (per command),
-``stream`` (one tick of the metrics stream), ``adaptive`` (a simulation of the
-adaptive limit), ``gateway`` (throughput of one core) and ``sick`` (a sick neighbour). Without any, all are run. A peer or tool that is
-not installed is named and left out. Exit status is 0 even when a bound is
+``items`` (of an item of a generator), ``collapse`` (of a call that goes into a batch), ``memory`` (per command),
+``stream`` (one tick of the metrics stream), ``http_clients`` (a request through a guarded
+client), ``adaptive`` (a simulation of the adaptive limit), ``gateway`` (throughput of one core)
+and ``sick`` (a sick neighbour). Without any, all are run. A peer or tool that is not installed is named and left out. Exit status is 0 even when a bound is
 missed, unless ``--strict``.
 """
 
@@ -18,14 +18,14 @@ from pathlib import Path
 
 from . import report
 
-SECTIONS = ("calls", "policies", "collapse", "memory", "stream", "adaptive", "gateway", "sick")
+SECTIONS = ("calls", "policies", "items", "collapse", "memory", "stream", "http_clients", "adaptive", "gateway", "sick")
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     about = (__doc__ or "").partition("\n\n")[2]
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=about)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"any of {', '.join(SECTIONS)} (default: all)")
-    parser.add_argument("--rounds", type=int, default=60, help="interleaved rounds of the first three sections (60)")
+    parser.add_argument("--rounds", type=int, default=60, help="interleaved rounds of the sections that time calls (60)")
     parser.add_argument("--commands", type=int, default=5000, help="commands of the memory and stream sections (5000)")
     parser.add_argument("--seconds", type=int, default=1, help="length of one round against a proxy, whole seconds (1)")
     parser.add_argument("--repeat", type=int, default=8, help="interleaved rounds against each proxy (8)")
@@ -39,7 +39,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _runner(section: str, arguments: argparse.Namespace) -> Callable[[], report.Section]:
     run: Callable[..., report.Section] = import_module(f".{section}", __package__).run
-    if section in ("calls", "policies", "collapse"):
+    if section in ("calls", "policies", "items", "collapse", "http_clients"):
         return lambda: run(rounds=arguments.rounds)
     if section in ("memory", "stream"):
         return lambda: run(commands=arguments.commands)

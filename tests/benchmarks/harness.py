@@ -73,7 +73,7 @@ class Stopwatch:
         round_s: How long one subject is timed in one round, seconds.
         rounds: How many rounds.
         loop_factory: Makes the event loop; None is asyncio's own.
-        seed: SharedSettings the subjects of each round.
+        seed: Of the order of the subjects in each round.
     """
 
     def __init__(

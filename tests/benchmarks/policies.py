@@ -1,7 +1,8 @@
 """Each further policy where it has nothing to do, beside every peer that has it, and a chain of seven.
 
 A retry that does not retry, a rate limit that does not wait, an answer that is in
-the cache: what a policy costs the calls it is not for, and that one for those it is. A peer that is not installed is named and left out.
+the cache: what a policy costs the calls that it is not for, and the cache those that
+it is for. A peer that is not installed is named and left out.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from resilience import (
     Retry,
     Throttle,
     Timeout,
+    http_status,
 )
 
 from .harness import Stopwatch, Subject, Timing
@@ -32,6 +34,7 @@ KINDS = ("retry", "rate limit", "cache hit")
 HALF = 0.5  # of the cheapest peer's overhead
 CHAIN = "ours: async chain of seven"
 CHAIN_BOUND = 4.0
+JUDGED_BOUND_NS = 60.0
 
 
 def run(*, rounds: int) -> Section:
@@ -64,9 +67,28 @@ def _ours() -> Iterator[Subject]:
     yield Subject(name="ours: throttle", call=resilience.throttle(key="throttle", registry=mine)(echo))
     breaker = resilience.circuit_breaker(key="abreaker", registry=mine)
     yield Subject(name="ours: async breaker", call=breaker(async_echo), is_async=True)
+    for name, where in (("status_code", Answer), ("status", OtherAnswer)):
+        answer = where()
+        for rules, failures in (("", None), (f" judged by {name}", http_status())):
+            judged = resilience.command(key=f"{name}{rules}", registry=mine, timeout=None, failures=failures)
+            yield Subject(name=f"ours: command, {where.__name__}{rules}", call=judged(lambda x, answer=answer: answer))
     seven = Pipeline(Fallback(lambda x: 0), Retry(), CircuitBreaker(), Throttle(), RateLimit(PLENTY), Bulkhead(10),
                      Timeout(1.0), key="seven", registry=mine)
     yield Subject(name=CHAIN, call=seven(async_echo), is_async=True)
+
+
+class Answer:
+    """What requests and httpx return, as far as failure rules look at it."""
+
+    def __init__(self) -> None:
+        self.status_code = 200
+
+
+class OtherAnswer:
+    """What aiohttp returns."""
+
+    def __init__(self) -> None:
+        self.status = 200
 
 
 def _tenacity() -> Iterator[Subject]:
@@ -210,5 +232,9 @@ def _gates(timings: Mapping[str, Timing]) -> Iterator[Gate]:
                        measured=overheads[f"ours: {kind}"] / peers[cheapest], bound=HALF)
     yield Gate(what="async chain of seven policies / async breaker", bound=CHAIN_BOUND,
                measured=overheads[CHAIN] / overheads["ours: async breaker"])
+    for name in ("Answer judged by status_code", "OtherAnswer judged by status"):
+        plain = f"ours: command, {name.partition(' ')[0]}"
+        yield Gate(what=f"what an HTTP status rule adds to a command, {name}", bound=JUDGED_BOUND_NS, unit=" ns",
+                   measured=overheads[f"ours: command, {name}"] - overheads[plain])
 
 

@@ -14,7 +14,7 @@ import heapq
 import itertools
 import math
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -122,6 +122,7 @@ class Call:
     sent: float = 0.0
     permit: Any = None
     over: bool = False
+    tenant: Any = None
 
 
 @attrs.define
@@ -138,12 +139,15 @@ class Run:
     """One world with one policy."""
 
     def __init__(self, world: World, policy: Policy, *, slice_s: float = 0.5,
-                 priority: Callable[[random.Random], int] = lambda rng: 0) -> None:
-        self.world, self.policy, self.slice_s, self.priority = world, policy, slice_s, priority
+                 priority: Callable[[random.Random], int] = lambda rng: 0,
+                 tenant: Callable[[random.Random], Any] = lambda rng: None) -> None:
+        self.world, self.policy, self.slice_s, self.priority, self.tenant = world, policy, slice_s, priority, tenant
         self.rng = random.Random(world.seed)
         self.now = 0.0
         self.slices = [Count() for _ in range(math.ceil(world.seconds / slice_s))]
         self.good_of: dict[int, int] = {}
+        self.came_by: Counter[tuple[int, Any]] = Counter()  # priority and tenant
+        self.good_by: Counter[tuple[int, Any]] = Counter()
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = itertools.count()
         self._server = world.at(0.0)
@@ -211,7 +215,9 @@ class Run:
     def _come(self) -> None:
         world, rng = self.world, self.rng
         self.after(rng.expovariate(world.calls_per_s or world.load * self._server.capacity), self._come)
-        self.policy.admit(self, Call(self.now, self.priority(rng)))
+        call = Call(self.now, self.priority(rng), tenant=self.tenant(rng))
+        self.came_by[call.priority, call.tenant] += 1
+        self.policy.admit(self, call)
 
     def _change(self, change: Change) -> None:
         self._idle += change.workers - self._server.workers
@@ -239,6 +245,7 @@ class Run:
         if not call.over:
             call.over = True
             self.count.good += counts
+            self.good_by[call.priority, call.tenant] += counts
             self.good_of[call.priority] = self.good_of.get(call.priority, 0) + 1
             self.policy.settle(self, call, SUCCESS)
 
@@ -286,7 +293,7 @@ class Fixed:
 
 
 class Adaptive:
-    """A AdaptiveLimiter, with waiters if it has a queue."""
+    """An AdaptiveLimiter, with waiters if it has a queue."""
 
     def __init__(self, limiter: AdaptiveLimiter) -> None:
         self.limiter = limiter
@@ -325,7 +332,7 @@ class Adaptive:
             else:
                 run.refuse(call)
 
-        ticket = Ticket(taken, call.priority, end)
+        ticket = Ticket(taken, call.priority, end, call.tenant)
         try:
             self.limiter.enqueue(ticket, run.now)
         except RejectedError:

@@ -210,10 +210,15 @@ def test_names_that_begin_and_end_alike_are_cut_where_they_differ(evaluate: Eval
 def test_a_thousand_names_are_compared_in_a_moment(evaluate: Evaluate) -> None:
     body = """
         const names = Array.from({ length: 1000 }, (_, i) => `${'service.'.repeat(20)}${i}.operation_of_the_same_name`);
-        const before = performance.now();
-        const found = m.places(names);
-        return [found.size, performance.now() - before];"""
-    size, milliseconds = evaluate("names", body)
+        const times = [];
+        let found;
+        for (let attempt = 0; attempt < 10; attempt += 1) {
+            const before = performance.now();
+            found = m.places(names);
+            times.push(performance.now() - before);
+        }
+        return [found.size, Math.min(...times)];"""
+    size, milliseconds = evaluate("names", body)  # the least of ten: another process may take the processor for a while
     assert size == 1000
     assert milliseconds < 500
 

@@ -33,6 +33,7 @@ TABLE = [
     ("reserved", [-0.1, 1, *NOT_A_NUMBER], "at least 0 and at most 0.99"),
     ("max_queue", [-1, 1.5, 10**7, *NOT_A_NUMBER], "whole number at least 0"),
     ("max_queue_for", [0, -1, *NOT_A_NUMBER], "above 0"),
+    ("fair_by", [0, "f", [], True], "callable or None"),
 ]
 
 

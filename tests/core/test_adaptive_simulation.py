@@ -1,7 +1,7 @@
 """A short form of the benchmark's simulation: an overloaded server behind the limit keeps its goodput.
 
-What others asked for: an adaptive limit at all (Hystrix #131, resilience4j #201), one that ramps fast and stands
-noise of the shortest time (Netflix/concurrency-limits #35, #37, #150, #165), and priorities (resilience4j #2063).
+What others asked for: an adaptive limit at all (Hystrix #131, resilience4j #201), one that ramps fast and withstands
+noise in the shortest time (Netflix/concurrency-limits #35, #37, #150, #165), and priorities (resilience4j #2063).
 """
 
 import attrs

@@ -81,6 +81,105 @@ def test_random_histories_make_the_batches_of_the_model(seed):
     assert len(model.batches) == len(twins) == len(set(map(id, twins.values())))
 
 
+def joined(batcher, lane, key, now=0.0, kept=None):
+    ticket = Ticket()
+    batcher.join(ticket, lane, key, f"item {key}", now, kept)
+    return ticket
+
+
+def test_what_is_new_is_empty():
+    ticket, batch, place = Ticket(), Batch(("a",), "kept"), Place(1, "one")
+
+    assert (None, None) == (ticket.batch, ticket.place)
+    assert (("a",), "kept", 0.0, False, False, False, 0, 0, {}, {}) == (
+        batch.lane, batch.kept, batch.due, batch.entered, batch.closed, batch.begun, batch.callers, batch.size, batch.places,
+        batch.index)
+    assert (1, "one", 0, None) == (place.key, place.item, place.callers, place.error)
+
+
+def test_a_batch_is_open_in_its_lane_until_it_is_full_taken_or_left():
+    batcher = Batcher(Collapse(max_batch=2, window=0.5), Batch)
+    first = joined(batcher, ("a",), 1, 1.0, "kept")
+    assert (first.batch, 1.5, "kept", None) == (batcher.open_in(("a",)), first.batch.due, first.batch.kept, batcher.open_in(("b",)))
+    full = joined(batcher, ("a",), 2, 1.25)
+    assert (first.batch, None, 1.5) == (full.batch, batcher.open_in(("a",)), full.batch.due)
+    taken = joined(batcher, ("a",), 3)
+    batcher.take(taken.batch)
+    assert batcher.open_in(("a",)) is None
+    left = joined(batcher, ("a",), 4)
+    assert left.batch is batcher.open_in(("a",))
+    assert 0 == batcher.leave(left)
+    assert batcher.open_in(("a",)) is None
+
+
+def test_equal_items_share_a_place_that_is_asked_for_as_long_as_one_of_them_waits():
+    batcher = Batcher(Collapse(), Batch)
+    one, twin, other = joined(batcher, ("a",), 1), joined(batcher, ("a",), 1), joined(batcher, ("a",), 2)
+    batch = one.batch
+    assert (one.place, 2, 3) == (twin.place, batch.size, batch.callers)
+    assert 2 == batcher.leave(one)
+    assert (2, [twin.place, other.place]) == (batch.size, list(batch.places))
+    assert 1 == batcher.leave(twin)
+    assert (1, [other.place]) == (batch.size, list(batch.places))
+    assert [1, 1] == [batcher.leave(twin), batcher.leave(one)]  # twice is once
+    again = joined(batcher, ("a",), 1)
+    assert (2, [other.place, again.place]) == (batch.size, batcher.take(batch))
+
+
+def test_who_leaves_a_batch_that_has_begun_changes_nothing_about_what_is_asked_for():
+    batcher = Batcher(Collapse(), Batch)
+    one, two = joined(batcher, ("a",), 1), joined(batcher, ("a",), 2)
+    places = batcher.take(one.batch)
+    assert (True, True, 1) == (one.batch.begun, one.batch.closed, batcher.leave(one))
+    assert ([two.place], 2) == (batcher.take(one.batch), len(places))
+    assert (2, 2) == (len(one.batch.places), one.batch.size)
+
+
+def test_without_a_lane_each_call_has_a_batch_of_its_own_that_is_due_at_once():
+    batcher = Batcher(Collapse(window=0.5), Batch)
+    one, two = joined(batcher, None, 1, 1.0), joined(batcher, None, 1, 2.0)
+
+    assert (True, 1.0, 2.0, 0) == (one.batch is not two.batch, one.batch.due, two.batch.due, batcher.open)
+    assert [1, 1] == [len(batcher.take(ticket.batch)) for ticket in (one, two)]
+
+
+def test_who_never_joined_leaves_nothing():
+    assert 0 == Batcher(Collapse(), Batch).leave(Ticket())
+
+
+def test_in_a_forked_child_nothing_is_open():
+    batcher = Batcher(Collapse(), Batch)
+    before = joined(batcher, ("a",), 1)
+    lock = batcher._lock
+    batcher.renew()
+
+    assert (0, True) == (batcher.open, batcher._lock is not lock)
+    assert before.batch is not joined(batcher, ("a",), 1).batch
+
+
+def test_who_finds_the_batch_closed_or_another_opened_meanwhile_looks_again():
+    batcher = Batcher(Collapse(max_batch=2), Batch)
+    first = joined(batcher, ("a",), 1)
+
+    class Late:
+        """Compared with an item of the batch before its caller is in."""
+
+        def __init__(self, meanwhile):
+            self.meanwhile = meanwhile
+
+        def __hash__(self):
+            meanwhile, self.meanwhile = self.meanwhile, None
+            if meanwhile is not None:
+                meanwhile()
+            return 7
+
+    late = joined(batcher, ("a",), Late(lambda: batcher.take(first.batch)))
+    assert (True, [late.place]) == (late.batch is not first.batch, batcher.take(late.batch))
+    rivals = []
+    later = joined(batcher, ("a",), Late(lambda: rivals.append(joined(batcher, ("a",), 2))))
+    assert ([later.batch], 2) == ([rival.batch for rival in rivals], len(batcher.take(later.batch)))
+
+
 def test_who_joins_and_leaves_in_many_threads_leaves_nothing_behind():
     batcher = Batcher(Collapse(max_batch=3), Batch)
 
@@ -152,7 +251,7 @@ def test_an_item_that_compares_by_asking_for_another_is_in_the_batch_once():
     (dict(window=61), "window must be a number at least 0 and at most 60"),
     (dict(max_batch=0), "max_batch must be a whole number at least 1"),
     (dict(max_batch=1.5), "max_batch must be a whole number"),
-    (dict(scope="process"), 'scope must be "global" or "request"'),
+    (dict(scope="process"), 'scope must be one of global, request'),
     (dict(key="id"), "key must be callable or None"),
     (dict(windw=1), "did you mean window"),
 ])
@@ -199,6 +298,34 @@ def test_what_cannot_be_dealt_out_is_everybodys_error_and_says_why(answers, word
     for place in asked:
         with pytest.raises(BatchAnswerError, match=f"module.load: .*{words}"):
             outcome(place)
+
+
+def test_a_sequence_answers_in_the_order_in_which_was_asked_and_an_interrupted_attempt_leaves_no_error():
+    asked = places(1, 2)
+    fail(asked, OSError("interrupted"))
+
+    deal("f", asked, ["one", None])
+
+    assert ["one", None] == [outcome(place) for place in asked]
+
+
+def test_a_sequence_that_holds_more_than_it_says_is_no_answer():
+    class Lying(list):
+        def __len__(self):
+            return 2
+
+    with pytest.raises(ValueError, match="longer"):
+        deal("f", places(1, 2), Lying([1, 2, 3]))
+
+
+def test_an_error_of_all_keeps_no_frame_alive_but_those_it_is_to_be_raised_with():
+    asked = places(1)
+    try:
+        raise OSError("down")
+    except OSError as error:
+        fail(asked, error)
+
+    assert (None, None) == (asked[0].trace, asked[0].error.__traceback__)
 
 
 def test_a_mapping_that_makes_up_what_it_lacks_is_believed():

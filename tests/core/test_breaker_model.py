@@ -1,4 +1,4 @@
-"""The circuit against a plain model that knows nothing of tallies, calm or running totals."""
+"""The circuit against a plain model that knows nothing of tallies, calls without a lock or running totals."""
 
 import random
 

@@ -196,8 +196,8 @@ def test_each_change_is_told_with_its_reason():
         machine.steer(trigger, 12.0)
 
     assert [
-        ("open", "2 calls in a row failed"), ("half_open", "its wait is over, and a caller knocked"),
-        ("open", "2 calls in a row failed, and 1 probe failed since"), ("half_open", "its wait is over, and a caller knocked"),
+        ("open", "2 calls in a row failed"), ("half_open", "its wait is over, and a call came"),
+        ("open", "2 calls in a row failed, and 1 probe failed since"), ("half_open", "its wait is over, and a call came"),
         ("closed", "its probes succeeded"), ("forced_closed", "an operator forced it closed, until it is released"),
         ("disabled", "an operator took its breaker away"), ("forced_open", "an operator forced it open, until it is released"),
         ("closed", "an operator released it"), ("closed", "an operator reset it"),

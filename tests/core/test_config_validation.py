@@ -111,7 +111,10 @@ def test_an_unknown_option_is_named_and_the_nearest_one_suggested(kind, name, hi
     ({"window_calls": 10, "min_calls": 11}, "min_calls", "at most window_calls (10)"),
     ({"window_calls": 10}, "min_calls", "not 20"),
     ({"open_growth": 2.0, "open_for": 10.0, "open_max": 5.0}, "open_max", "at least open_for (10)"),
-    ({"slow_rate": 0.5}, "slow_rate", "slow_call"),
+    ({"slow_rate": 0.5}, "slow_rate", "slow_call"), ({"slow_rate": 0.999}, "slow_rate", "slow_call"),
+    ({"failure_rate": None}, "failure_rate", "the circuit could never open"),
+    ({"half_open_calls": 2, "half_open_failures": 2}, "half_open_failures", "less than half_open_calls (2)"),
+    ({"half_open_failures": 1}, "half_open_failures", "less than half_open_calls (1)"),
 ])
 def test_a_contradiction_is_refused_with_both_sides_named(options, culprit, words):
     with pytest.raises(ConfigError) as caught:
@@ -119,6 +122,24 @@ def test_a_contradiction_is_refused_with_both_sides_named(options, culprit, word
 
     assert culprit == caught.value.option
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [
+    {"window_calls": 10, "min_calls": 10}, {"window_calls": 30}, {"open_growth": 2.0, "open_for": 10.0, "open_max": 10.0},
+    {"open_for": 10.0, "open_max": 5.0}, {"slow_rate": 0.5, "slow_call": 1.0}, {"failure_rate": None, "consecutive": 3},
+    {"failure_rate": None, "slow_call": 1.0}, {"half_open_calls": 2, "half_open_failures": 1}, {"slow_rate": 1.0},
+    {"failure_rate": None, "consecutive": 3, "slow_call": 1.0}, {"consecutive": 3}])
+def test_what_contradicts_nothing_is_accepted(options):
+    CircuitBreaker(**options)
+
+
+@pytest.mark.parametrize(("options", "openings", "u", "seconds"), [
+    ({}, 1, 0.0, 5.0), ({}, 9, 0.5, 5.0), ({"open_jitter": 0.5}, 1, 0.5, 6.25), ({"open_growth": 2.0}, 1, 0.0, 5.0),
+    ({"open_growth": 2.0}, 2, 0.0, 10.0), ({"open_growth": 2.0}, 4, 0.0, 40.0), ({"open_growth": 2.0}, 9, 0.0, 300.0),
+    ({"open_growth": 2.0, "open_max": 20.0, "open_jitter": 1.0}, 9, 0.5, 30.0), ({"open_growth": 1.5}, 3, 0.0, 11.25),
+    ({"open_max": 1.0}, 9, 0.0, 5.0), ({"open_growth": 10.0}, 10_000, 0.0, 300.0)])
+def test_how_long_a_circuit_stays_open(options, openings, u, seconds):
+    assert seconds == CircuitBreaker(**options).wait(openings, u)
 
 
 @pytest.mark.parametrize("config", [CircuitBreaker(), Bulkhead(None), Timeout(None), ThreadPool(size=3),

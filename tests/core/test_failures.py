@@ -79,6 +79,13 @@ class Nameless(Exception, metaclass=Unnamed):
     (ValueError({"a": 1}), "ValueError", "{'a': 1}"),
     (ExceptionGroup("2 hosts", [ExceptionGroup("one", [OSError("refused")]), ValueError("x")]), "ExceptionGroup",
      "2 hosts: OSError('refused')"),
+    (ValueError({"k": "x" * 100}), "ValueError", "{'k': '" + "x" * 100 + "'}"),
+    (ValueError([range(10**9, 10**9 + 10**6, 7)]), "ValueError", "[range(1000000000, 1001000000, 7)]"),
+    (ExceptionGroup("g", [KeyError("sku-7")]), "ExceptionGroup", "g: KeyError('sku-7')"),
+    (ExceptionGroup("g", [Custom("x")]), "ExceptionGroup", f"g: {__name__}.Custom('its own words')"),
+    (ValueError("x" * 200), "ValueError", "x" * 200),
+    (ValueError("x" * 201), "ValueError", "x" * 197 + "..."),
+    (ValueError("https://" + "u" * 700 + "@host " + "y" * 999), "ValueError", "https://***@host " + "y" * 86),
     (Hostile(), f"{__name__}.Hostile", "an exception that cannot be printed"),
     (Endless(), f"{__name__}.Endless", "an exception that cannot be printed"),
     (NoText(), f"{__name__}.NoText", "an exception that cannot be printed"),
@@ -143,6 +150,10 @@ def test_like_ones_are_counted_until_another_comes_or_ten_minutes_go_by():
     assert failures.last is None
     failures.note(OSError(), 1803.0)
     assert 1 == failures.last[3]
+
+
+def test_refusals_and_deadlines_are_no_failures_unless_the_circuit_takes_them_for_some():
+    assert (False, float("inf"), None) == (Failures().with_refusals, Failures().with_deadlines_s, Failures().last)
 
 
 def test_many_threads_count_each_failure_once():

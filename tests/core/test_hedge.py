@@ -3,9 +3,12 @@
 import math
 import random
 
+import attrs
 import pytest
 
 from resilience import ConfigError, Hedge
+from resilience.config.constraints import constraints
+from resilience.core.checks import settings_for
 from resilience.core.hedge import Racer
 from resilience.core.histogram import bin_of
 from tests.seeds import over_seeds
@@ -41,6 +44,15 @@ def test_without_one_it_is_the_percentile_of_the_latencies(seed):
     assert pytest.approx(expected, rel=0.01) == machine.launch_after(1, 0.0)
 
 
+@pytest.mark.parametrize(("percentile", "durations", "rank"), [
+    (1, [0.1], 0), (99.99, [0.1], 0), (50, [0.1, 0.2], 0), (51, [0.1, 0.2], 1), (50, [0.1, 0.2, 0.3, 0.4], 1),
+    (75, [0.1, 0.2, 0.3, 0.4], 2), (76, [0.1, 0.2, 0.3, 0.4], 3), (50, [0.1, 0.1, 0.1, 0.4], 0), (1, [0.3, 0.2, 0.1], 2)])
+def test_the_percentile_is_the_least_latency_that_so_many_do_not_exceed(percentile, durations, rank):
+    machine, _ = racer(durations, percentile=percentile, min_calls=1)
+
+    assert pytest.approx(durations[rank], rel=0.01) == machine.launch_after(1, 0.0)
+
+
 def test_too_few_latencies_are_no_percentile():
     assert None is racer([0.1] * 99)[0].launch_after(1, 0.0)
     assert None is not racer([0.1] * 100)[0].launch_after(1, 0.0)
@@ -56,6 +68,18 @@ def test_the_percentile_is_looked_at_once_a_second():
     durations[:] = [0.5] * 100
     assert pytest.approx(0.1, rel=0.01) == machine.launch_after(1, 102.9)
     assert pytest.approx(0.5, rel=0.01) == machine.launch_after(1, 103.0)
+
+
+def test_calls_of_one_moment_share_a_look():
+    machine, looks = racer([0.1] * 100)
+    for _ in range(3):
+        machine.launch_after(1, 100.0)
+    assert [100.0] == looks
+
+
+def test_what_must_be_said_is_in_the_schema_and_in_what_a_message_suggests():
+    assert {"const": True} == constraints(attrs.fields(Hedge).idempotent.validator)
+    assert "Hedge(idempotent=True, delay=0.5)" == settings_for(Hedge, 0.5)
 
 
 def test_a_clock_that_steps_back_does_not_end_the_looks():

@@ -215,3 +215,15 @@ def test_lifetime_never_falls_while_slices_leave_and_the_window_is_cleared():
 def test_a_histogram_with_nothing_in_it_reads_zero():
     assert EMPTY == RollingHistogram(window=60.0, slices=6, now=0.0).latency(1000.0)
     assert 0.0 == EMPTY.p995
+
+
+def test_a_slice_that_is_closed_ends_at_its_own_last_value_whatever_came_before_and_after():
+    histogram = RollingHistogram(window=60.0, slices=6, now=0.0)
+    for at, durations in enumerate(([0.01], [0.02], [], [30.0], [0.001] * 300, [0.005])):
+        for duration in durations:
+            histogram.add(duration, at * 10.0)
+    assert {bin_of(d): n for d, n in ((0.001, 300), (0.005, 1), (0.01, 1), (0.02, 1), (30.0, 1))} == histogram.bins(50.0)
+
+    first, second, idle, long, many = map(len, histogram._closed)
+    assert 0 == idle < many < first < second < long
+    assert (304, 30.0) == (histogram.latency(50.0).count, pytest.approx(histogram.latency(50.0).p100, rel=0.01))

@@ -59,6 +59,20 @@ def test_a_newcomer_does_not_overtake_even_if_a_slot_lies_there():
     assert ([permit], []) == (first.taken, newcomer.taken)
 
 
+def test_a_slot_that_lies_there_makes_room_in_the_queue_before_a_newcomer_is_refused():
+    slots, first, newcomer = queued(max_queue=1), waiter(), waiter()
+    permit = slots.acquire(0.0)
+    slots.enqueue(first, 0.0)
+    permit.append(None)  # given back by a call that was interrupted before it could hand it on
+    slots.enqueue(newcomer, 0.1)
+
+    assert ([permit], [], True) == (first.taken, newcomer.taken, newcomer.waiting)
+
+
+def test_nobody_waits_where_no_wrapper_was_compiled_for_it():
+    assert queued().lets_wait is False
+
+
 def test_who_comes_to_stand_in_line_just_after_a_slot_came_back_has_it_at_once():
     slots, ticket = queued(), waiter()
     slots.enqueue(ticket, 0.0)
@@ -116,6 +130,18 @@ def test_a_renewed_bulkhead_has_all_its_slots_and_nobody_waits():
     slots.acquire(0.0)
     slots.enqueue(waiter(), 0.0)
     assert 1 == len(slots.crowd)
+
+
+def test_a_forked_child_goes_by_what_was_said_last():
+    slots = queued(max_wait=0.0)
+    assert (0, 0.0) == (slots.queue.size, slots.queue.wait_s)
+    slots.reconfigure(Bulkhead(3, max_wait=9.0, max_queue=7), 0.0)
+    slots.renew()
+    assert (7, 9.0, 3) == (slots.queue.size, slots.queue.wait_s, len(slots.tokens))
+    slots.reconfigure(Bulkhead(3), 0.0)
+    assert (0, 0.0) == (slots.queue.size, slots.queue.wait_s)
+    slots.renew()
+    assert (0, 0.0) == (slots.queue.size, slots.queue.wait_s)
 
 
 def test_a_waiter_whose_loop_is_closed_leaves_the_slot_to_the_next():
@@ -260,3 +286,26 @@ def test_an_interrupt_anywhere_in_a_hand_over_leaves_the_slot_free_or_with_its_n
         tickets.clear()
         assert (0, 0, 1) == (slots.in_flight, len(slots.crowd), len(slots.tokens))
     assert {0, 1} == owners
+
+
+def test_a_queue_is_made_when_somebody_may_first_wait_and_stays_the_same_for_all():
+    slots = queued(max_wait=0.0)
+    none = slots.crowd
+    slots.hand_on(0.0)
+    slots.reconfigure(Bulkhead(2), 0.0)
+    assert () == none == slots.crowd  # nobody can wait: there is no queue
+
+    slots.let_wait()
+    queue = slots.queue
+    slots.reconfigure(Bulkhead(1, max_wait=2.0), 0.0)
+    permit, ticket = slots.acquire(0.0), waiter()
+    slots.enqueue(ticket, 0.0)
+    slots.let_wait()  # a further function
+    slots.settle(permit, SUCCESS, 0.0, 1.0)
+    assert (queue, [permit]) == (slots.queue, ticket.taken)
+
+
+def test_a_bulkhead_that_lets_calls_wait_from_some_moment_on_has_the_queue_before_anybody_waits():
+    slots = queued(max_wait=0.0)
+    slots.reconfigure(Bulkhead(1, max_wait=2.0), 0.0)
+    assert (1000, slots.crowd) == (slots.queue.size, slots.queue.crowd)

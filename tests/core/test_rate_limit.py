@@ -8,7 +8,8 @@ import weakref
 import attrs
 import pytest
 
-from resilience.core.rate_limit import RateLimit, RateLimiter
+from resilience.core.rate_limit import RateLimit
+from resilience.core.rate_limiter import RateLimiter
 from resilience.errors import ConfigError, RateLimitedError
 from tests.core.hammer import hammer
 from tests.interrupts import interrupted
@@ -467,8 +468,6 @@ def test_what_keys_went_by_before_is_not_kept_for_ever():
     for now in range(4):
         limiter.configure(RateLimit(2 + now, per=1000.0, by=str), float(now))
     assert first() is None
-
-
 
 
 def test_fewer_keys_are_forgotten_as_far_as_they_are_idle():

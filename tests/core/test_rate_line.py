@@ -9,7 +9,7 @@ def line(waiting=0):
     """One call a second and none at once, with so many in the line since 10 s."""
     pace = CellRateState(Rate(1.0, 1), 10.0)
     pace.tat = 11.0  # somebody has just gone
-    turns = [Reservation(pace, 10.0, 0.0) for _ in range(waiting)]
+    turns = [Reservation(pace, 10.0) for _ in range(waiting)]
     for turn in turns:
         pace.join(turn, 10.0, 1.0, 0.0)
     return pace, turns
@@ -73,7 +73,7 @@ def test_each_who_joins_is_a_call_behind_the_last():
 
 def test_who_joins_an_idle_line_books_from_now_on_and_may_go_earlier_by_the_tolerance():
     pace, _ = line()
-    turn = Reservation(pace, 20.0, 0.0)
+    turn = Reservation(pace, 20.0)
     pace.join(turn, 20.0, 1.0, 0.25)
 
     assert 19.75 == turn.at

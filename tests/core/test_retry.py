@@ -6,6 +6,7 @@ import pytest
 
 from resilience.core.budget import Budget, RetryBudget
 from resilience.core.retry import Retry
+from resilience.core.retry_after import asked_for
 from resilience.errors import BadRequestError, ConfigError, RejectedError
 from tests.core.hammer import hammer
 from tests.seeds import over_seeds
@@ -35,6 +36,10 @@ def test_no_delay_leaves_its_bounds(jitter):
         assert jitter != "decorrelated" or last >= 0.5
 
 
+def test_a_first_delay_that_is_the_longest_one_is_accepted():
+    assert [2.0, 2.0] == [Retry(base=2.0, max_delay=2.0, jitter="none").after(n, 0.0, 0.0, 0.0) for n in (1, 2)]
+
+
 def test_a_thousand_attempts_do_not_overflow():
     assert 3600.0 == Retry(attempts=1000, base=1.0, factor=1000.0, max_delay=3600.0, jitter="none").after(999, 0, 0, 0)
 
@@ -49,6 +54,62 @@ def test_what_is_asked_for_is_a_lower_bound_up_to_the_longest_delay():
 def test_no_attempt_begins_after_the_time_limit():
     policy = Retry(base=1.0, jitter="none", time_limit=5.0)
     assert [1.0, None] == [policy.after(1, 0.0, elapsed, 0.0) for elapsed in (4.0, 4.1)]
+
+
+@pytest.mark.parametrize(("settings", "attempt", "elapsed", "asked", "why"), [
+    ({}, 3, 0.0, None, ""), ({}, 1, 0.0, 11.5, "the target asks for a wait of 11.5 s, longer than max_delay (10 s)"),
+    ({"time_limit": 5.0}, 1, 4.5, None, "time_limit (5 s) leaves no time for another attempt"), ({}, 1, 0.0, 3.0, "")])
+def test_what_prevents_another_attempt_is_said(settings, attempt, elapsed, asked, why):
+    policy = Retry(base=1.0, max_delay=10.0, jitter="none", **settings)
+
+    delay, said = policy.next(attempt, 0.0, elapsed, 0.0, asked)
+    assert (why, asked if why == "" and asked else None) == (said, delay)
+    assert delay == policy.after(attempt, 0.0, elapsed, 0.0, asked)
+
+
+@pytest.mark.parametrize(("settings", "seconds"), [
+    ({}, 20.0), ({"attempts": 5}, 40.0), ({"respect_retry_after": False, "jitter": "none"}, 1.0 + 2.0),
+    ({"respect_retry_after": False, "attempts": 6}, 1.0 + 2.0 + 4.0 + 8.0 + 10.0),
+    ({"respect_retry_after": False, "jitter": "equal"}, 1.0 + 2.0),
+    ({"respect_retry_after": False, "jitter": "decorrelated"}, 3.0 + 9.0),
+    ({"respect_retry_after": False, "jitter": "decorrelated", "base": 0.25, "busy_base": 0.25}, 0.75 + 2.25), ({"respect_retry_after": False, "attempts": 2}, 1.0)])
+def test_the_longest_pauses_are_those_of_bad_luck_or_of_a_target_that_asks_for_them(settings, seconds):
+    assert seconds == Retry(**{"base": 1.0, "max_delay": 10.0, **settings}).longest_pauses()
+
+
+class Asks(Exception):
+    """Has what it is made with for attributes."""
+
+    def __init__(self, **attributes):
+        vars(self).update(attributes)
+
+
+class Hostile(Exception):
+    """Has a property that raises."""
+
+    @property
+    def retry_after(self):
+        raise ValueError
+
+
+class Response:
+    """An HTTP client's."""
+
+    def __init__(self, headers):
+        self.headers = headers
+
+
+@pytest.mark.parametrize(("error", "seconds"), [
+    (Asks(retry_after=5), 5.0), (Asks(retry_after="7"), 7.0), (Asks(retry_after=0), 0.0), (Asks(retry_after=-1), None),
+    (Asks(retry_after=float("inf")), None), (Asks(retry_after=float("nan")), None), (Asks(), None), (Hostile(), None),
+    (Asks(response=Response({"Retry-After": "120"})), 120.0), (Asks(response=Response({})), None),
+    (Asks(response=Response(None)), None), (Asks(retry_after=None, response=Response({"Retry-After": "120"})), 120.0),
+    (Asks(retry_after=3, response=Response({"Retry-After": "120"})), 3.0),
+    (Asks(response=Response({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"})), None),
+    (ExceptionGroup("many", [Asks(retry_after=3), Asks(), Asks(retry_after=5), Asks(retry_after=4)]), 5.0),
+    (ExceptionGroup("many", [Asks(), Hostile()]), None)])
+def test_how_long_an_exception_asks_to_wait(error, seconds):
+    assert seconds == asked_for(error)
 
 
 def test_what_is_wanted():

@@ -109,9 +109,19 @@ def test_a_circuit_that_has_changed_already_is_left_alone():
 
 @pytest.mark.parametrize("bad", [dict(state="ajar"), dict(state="open", remaining=-1.0),
                                  dict(state="open", remaining=float("nan")), dict(state="open", openings=1.5),
-                                 dict(state="closed", counts=(1, 2, 3)), dict(state="closed", counts=(1, 2, 3, -4))])
+                                 dict(state="closed", counts=(1, 2, 3)), dict(state="closed", counts=(1, 2, 3, -4)),
+                                 dict(state="closed", counts=(1, 2, 3, -1)),
+                                 dict(state="closed", counts=(1, 2, 3, 1_000_000_001)),
+                                 dict(state="closed", counts=(1, 2, 3, True))])
 def test_nonsense_is_refused_by_name(bad):
     with pytest.raises(ConfigError) as refused:
         CircuitCheckpoint(**bad)
 
     assert list(bad)[-1] == refused.value.option
+
+
+def test_what_is_not_said_is_nothing_and_counts_go_to_a_thousand_million():
+    plain = CircuitCheckpoint(state="closed")
+
+    assert (0.0, 0, (0, 0, 0, 0)) == (plain.remaining, plain.openings, plain.counts)
+    assert (0, 1, 2, 1_000_000_000) == CircuitCheckpoint(state="closed", counts=[0, 1, 2, 1_000_000_000]).counts

@@ -117,7 +117,7 @@ def test_a_wrapper_counts_its_calls_in_whatever_way_they_end(registry, clock):
         return sum(aboard(work))
 
     def aboard(guarded):
-        """Of the cohort of now, and of those before it."""
+        """The calls in the present cohort, and in those before it."""
         term = guarded.resilience._runtime.circuit.term
         return [len(cohort) - BALLAST for cohort in (term.cohort, *(past for _, past in term._cohorts._past))]
 

@@ -52,6 +52,7 @@ def test_the_rate_is_the_books():
     assert (100 - 2 * 20) / 101 == config.rate(20, 80)
     assert 100 / 101 == Throttle(max_rejection_rate=0.999).rate(0, 100)
     assert 0.99 == config.rate(0, 10_000)
+    assert 10 / 11 == config.rate(0, 10)
     assert (100 - 1.1 * 80) / 101 == Throttle(k=1.1).rate(80, 20)
 
 
@@ -75,6 +76,7 @@ def test_it_refuses_at_random_by_the_rate():
 
     assert "k" == caught.value.key
     assert (20, 80) == machine.sums(1.0)  # what was refused here was requested too
+    assert (100 - 40) / 101 == machine.rate
 
 
 @pytest.mark.parametrize("outcome", [REJECTED, IGNORED, CANCELLED, CUT_SHORT])
@@ -128,6 +130,7 @@ def test_configuring_keeps_the_history():
     machine.configure(Throttle(max_rejection_rate=0.5, window=60.0), 1.0)
 
     assert (0.5, (0, 100)) == (machine.rate, machine.sums(1.0))
+    assert [(0, 100), (0, 0)] == [machine.sums(now) for now in (59.0, 62.0)]
 
 
 def test_renewed_it_knows_of_nothing():
@@ -237,3 +240,114 @@ def test_an_interrupt_at_any_point_leaves_it_working():
         before = sum(machine.sums(1.0))
         settle(machine, TIMEOUT, 1, 1.0)
         assert before + 1 == sum(machine.sums(1.0)), point
+
+
+def test_a_call_too_many_in_shadow_mode_is_told_sent_and_counted_by_its_answer():
+    machine, told = throttler(), []
+    machine.shadow = lambda: told.append(machine.sums(1.0))
+    settle(machine, TIMEOUT, 20, 1.0)
+    machine.acquire(1.0, 0.5)
+    assert [(0, 20)] == told
+    settle(machine, TIMEOUT, 1, 1.0)
+
+    assert (0, 21) == machine.sums(1.0)
+    machine.acquire(1.0, 0.95)
+    assert [(0, 20)] == told
+
+
+def test_what_is_cleared_is_forgotten_whether_or_not_it_was_only_tallied_yet():
+    machine = throttler()
+    settle(machine, SUCCESS, 3, 1.0)
+    settle(machine, TIMEOUT, 100, 1.0)
+    machine.clear(1.0)
+    assert (0.0, (0, 0)) == (machine.rate, machine.sums(1.0))
+    settle(machine, SUCCESS, 3, 1.0)
+    machine.clear(1.0)
+    assert (0, 0) == machine.sums(1.0)
+
+
+def test_acceptances_are_tallied_only_while_nothing_was_refused_and_the_slice_runs():
+    machine = throttler(window=60.0)
+    settle(machine, SUCCESS, 5, 0.5)
+    settle(machine, SUCCESS, 5, 1.0)  # in the next slice
+    assert (10, 0) == machine.sums(1.0)
+    assert (5, 0) == machine.sums(60.5)
+
+
+def test_a_tally_from_before_a_change_keeps_its_time():
+    machine = throttler(window=60.0)
+    settle(machine, SUCCESS, 5, 0.0)
+    settle(machine, SUCCESS, 5, 0.0)
+    machine.configure(Throttle(window=60.0), 30.0)
+
+    assert (10, 0) == machine.sums(59.5)
+    assert (0, 0) == machine.sums(61.0)
+
+
+def test_a_child_that_was_forked_in_the_midst_of_a_change_is_not_kept_waiting():
+    machine, inside = throttler(), []
+
+    def forked():
+        machine.renew(1.0)
+        machine.settle(None, TIMEOUT, 1.0, 1.0)
+        inside.append(machine.sums(1.0))
+
+    machine._guard.do(forked)
+    assert [(0, 1)] == inside
+
+
+def test_a_call_within_a_change_is_refused_by_the_rate_that_was_and_told_in_shadow_mode():
+    machine, told = throttler(), []
+    settle(machine, TIMEOUT, 20, 1.0)
+
+    def within():
+        with pytest.raises(ThrottledError):
+            machine.acquire(1.0, 0.5)
+        machine.shadow = lambda: told.append(1)
+        machine.acquire(1.0, 0.5)
+        assert (0, 20) == machine.sums(1.0)
+
+    machine._guard.do(within)
+    assert [1] == told
+    assert (0, 21) == machine.sums(1.0)  # in shadow the call is sent, and counted by its answer
+
+
+def test_while_the_rate_is_zero_nobody_is_refused_whatever_the_number():
+    machine = throttler(window=60.0)
+    settle(machine, SUCCESS, 40, 1.0)
+    settle(machine, TIMEOUT, 40, 30.0)
+    assert 0.0 == machine.rate
+    machine.acquire(62.0, 0.0)  # the acceptances have left the window, and nobody has weighed it since
+
+
+def test_acceptances_lower_the_rate_at_once():
+    machine = throttler()
+    settle(machine, TIMEOUT, 20, 1.0)
+    assert 0.9 == machine.rate
+    settle(machine, SUCCESS, 15, 1.0)
+    assert (35 - 30) / 36 == machine.rate
+    settle(machine, SUCCESS, 5, 1.0)
+    assert 0.0 == machine.rate
+
+
+def test_what_another_thread_tallied_just_before_a_failure_counts_for_the_next_call():
+    machine = throttler()
+    settle(machine, TIMEOUT, 20, 1.0)
+    for _ in range(10):
+        machine._tally.bump()
+    machine.acquire(1.0, 0.5)
+
+    assert (30 - 20) / 31 == machine.rate
+
+
+def test_an_acceptance_waits_for_nobody_while_nothing_was_refused():
+    machine, put_off = throttler(), []
+    settle(machine, SUCCESS, 1, 1.0)
+
+    def within():
+        settle(machine, SUCCESS, 1, 1.5)
+        put_off.append(machine._guard._late)
+
+    machine._guard.do(within)
+    assert [()] == put_off
+    assert (2, 0) == machine.sums(1.5)

@@ -18,7 +18,7 @@ import sys
 
 import pytest
 from pages import PAGES, fences, name_of
-from test_snippets import file_of
+from test_snippets import file_of, module_of
 
 #: Each block of the first repeats the names of those before it, for a program of its own; the other is a module's text.
 _NO_SESSION = {"contract.md", "write-a-policy.md"}
@@ -26,8 +26,8 @@ _START = "`python -m asyncio`"
 
 
 def python_of(path):
-    """The Python blocks of a page."""
-    return [fence for fence in fences(path) if fence.language == "python"]
+    """The Python blocks of a page that are not modules of their own."""
+    return [fence for fence in fences(path) if fence.language == "python" and module_of(fence) is None]
 
 
 def awaits(path):

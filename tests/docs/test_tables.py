@@ -38,6 +38,7 @@ from resilience.core.outcome import EVENT_NAMES
 from resilience.events import (
     CallFailed,
     CallFailedOver,
+    CallFellBack,
     CallHedged,
     CallRejected,
     CallRetried,
@@ -49,6 +50,7 @@ from resilience.events import (
     Trigger,
 )
 from resilience.gateway import config as gateway_config
+from resilience.gateway import service_command
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector
 from resilience.policies.fallback import FALLBACK
@@ -126,8 +128,8 @@ def test_every_counted_event_is_in_its_table_in_order():
 
 
 @pytest.mark.parametrize("event", [
-    StateChanged, CallFailed, CallFailedOver, CallRejected, CallRetried, CallHedged, ShadowRejected, ChaosInjected,
-    CommandAdded, CommandRemoved, CommandConfigured])
+    StateChanged, CallFailed, CallFailedOver, CallRejected, CallRetried, CallHedged, CallFellBack, ShadowRejected,
+    ChaosInjected, CommandAdded, CommandRemoved, CommandConfigured])
 def test_the_attributes_of_an_event_are_in_its_table(event):
     table = rows(section("reference/events.md", f"## {event.__name__}"))
     assert [field.name for field in attrs.fields(event)] == [name for row in table for name in row[0].split(", ")]
@@ -245,7 +247,6 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## gateway", gateway_config.GatewaySettings),
     ("## admin", gateway_config.AdminSettings),
     ("## services.NAME", gateway_config.ServiceConfig),
-    ("## services.NAME.command", gateway_config.CommandSettings),
     ("## routes", gateway_config.RouteConfig),
 ])
 def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
@@ -257,6 +258,16 @@ def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
             assert shown == "needed"
         elif isinstance(field.default, (str, int, float, bool)):
             assert field.default == literal_eval(shown.capitalize() if shown in ("true", "false") else shown)
+
+
+def test_the_settings_of_a_service_in_the_gateways_file_are_all_in_its_tables():
+    text = section("reference/gateway-file.md", "## services.NAME.command")
+    table, refused = text.split("These settings are rejected")
+    assert set(service_command.accepted()) == {row[0] for row in rows(table)}
+    assert set(service_command.REFUSED) == {name for row in rows(refused) for name in row[0].split(", ")}
+    for row in rows(table):
+        if row[0] in ("timeout", "max_concurrent"):
+            assert str({"timeout": 1.0, **service_command.USUAL}[row[0]]) == row[1]
 
 
 CONFIGURATION = "reference/configuration-file.md"
@@ -287,7 +298,8 @@ def test_the_keys_of_a_command_in_a_file_are_all_in_their_table_with_their_range
 def test_the_keys_of_an_entry_of_guards_are_all_in_their_table_with_their_defaults():
     documented = documented_defaults(CONFIGURATION, "## guards")
     assert [field.name for field in attrs.fields(GuardTable)] == list(documented)
-    shown = {"key": "the target", "group": "the module", "pool": "none", "fallback": "none", "ignore": "[]"}
+    shown = {"key": "the target", "group": "the module", "pool": "none", "fallback": "none", "ignore": "[]",
+             "raise_as": "none"}
     for field in attrs.fields(GuardTable):
         assert shown.get(field.name, json.dumps(field.default)) == documented[field.name]
 

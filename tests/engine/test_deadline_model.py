@@ -93,6 +93,7 @@ class Model:
     def __init__(self):
         self.counts = collections.defaultdict(collections.Counter)
         self.blamed = collections.Counter()
+        self.is_repeated = False  # by a retry further out, to which one inside leaves the repetition
 
     def sequence(self, steps, now, stop, due):
         """Of what begins *now*, is cancelled at *stop*, and whose caller's deadline is *due*: how and when it ends."""
@@ -117,10 +118,17 @@ class Model:
         return next((how for how, _ in ends if how != "success"), "success"), max(at for _, at in ends)
 
     def call(self, call, now, stop, due):
+        above, self.is_repeated = self.is_repeated, self.is_repeated or call.pause is not None
+        try:
+            return self.attempts(call, now, stop, due, 1 if above else ATTEMPTS)
+        finally:
+            self.is_repeated = above
+
+    def attempts(self, call, now, stop, due, most):
         for attempt in range(1, ATTEMPTS + 1):
             how, event, now = self.attempt(call, now, stop, due)
             self.counts[call.key][event] += 1
-            again = call.pause is not None and attempt < ATTEMPTS and how not in ("success", "cancelled", "refused") \
+            again = call.pause is not None and attempt < most and how not in ("success", "cancelled", "refused") \
                 and now + call.pause < due
             if not again:
                 return how, now

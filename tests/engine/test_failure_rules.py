@@ -53,6 +53,10 @@ class BusyError(Exception):
     pass
 
 
+class PoolTimeout(Exception):
+    pass
+
+
 #: How a call may end, and what that amounts to.
 ENDINGS = {
     "200": (lambda: Answer(200), "good"),
@@ -67,11 +71,13 @@ ENDINGS = {
     "raised 404": (lambda: StatusError(404), "caller's fault"),
     "raised 500": (lambda: StatusError(500), "failed"),
     "raised 429": (lambda: StatusError(429), "busy"),
+    "PoolTimeout": (lambda: PoolTimeout(), "refused"),
     "a group": (lambda: ExceptionGroup("", [KeyError(), OSError()]), "failed"),
     "a group of faults": (lambda: ExceptionGroup("", [KeyError(), StatusError(404)]), "caller's fault"),
 }
-RULES = FailureRules(status=http_status(), caller_faults=KeyError, busy=BusyError)
-EVENT = {"good": "success", "failed": "failure", "busy": "busy", "caller's fault": "bad_request"}
+RULES = FailureRules(status=http_status(), caller_faults=KeyError, busy=BusyError, refused=PoolTimeout)
+EVENT = {"good": "success", "failed": "failure", "busy": "busy", "refused": "semaphore_rejected",
+         "caller's fault": "bad_request"}
 
 
 class Plain:
@@ -101,7 +107,7 @@ class Plain:
             if verdict == "caller's fault":
                 self.count("bad_request", "exceptions_thrown")
                 return name
-            if attempt < self.attempts:
+            if attempt < self.attempts and verdict != "refused":
                 self.count(EVENT[verdict], "retry")
                 continue
             return self.unanswered(EVENT[verdict], name, raised=raised)
@@ -354,6 +360,12 @@ def test_a_failed_item_is_raised_where_it_comes_if_the_rules_say_so(registry, ki
         read(call())
     assert "red" == caught.value.result
     assert 1 == call.resilience.snapshot().counts["emit"]
+
+
+def test_what_is_not_said_of_an_ending_or_an_error():
+    assert (None, None, False) == (Ending().result, Ending().error, Ending().is_item)
+    assert FailedResultError("k", 1, Verdict.BUSY, "why").retry_after is None
+    assert 3.0 == FailedResultError("k", 1, Verdict.BUSY, "why", 3.0).retry_after
 
 
 def test_a_judge_is_asked_about_exceptions_results_and_items(registry):

@@ -19,16 +19,21 @@ from resilience import (
     Chaos,
     CircuitBreaker,
     Failover,
+    FailureRules,
     Fallback,
     Hedge,
     Pipeline,
     RateLimit,
     Registry,
     Retry,
+    StreamTimeout,
     Throttle,
     Timeout,
     command,
+    http_status,
 )
+from resilience.engine import caching, chaos_injection, fallback_runner
+from resilience.engine.wrapper_spec import Flavour
 
 pytestmark = pytest.mark.written_out
 
@@ -51,11 +56,24 @@ async def async_generator(x: Any = 0) -> Any:
     yield x
 
 
+def http_status_rules() -> FailureRules:
+    return FailureRules(status=http_status())
+
+
+def item_rules() -> FailureRules:
+    return FailureRules(items=bool)
+
+
 FALLBACK = Fallback(lambda x=0: None)
 ASYNC_HEDGE = Hedge(delay=0.1, idempotent=True)
 FAILOVER = Failover(("eu", "us"), argument="x")
 CHAINS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "sync breaker": (plain, (CircuitBreaker(),)),
+    "sync failures": (plain, (CircuitBreaker(), http_status_rules())),
+    "async retry failures timeout": (coroutine, (Retry(), Timeout(1.0), http_status_rules())),
+    "thread cache failures": (plain, (Cache(), Timeout(1.0), http_status_rules())),
+    "generator failures fallback": (generator, (FALLBACK, item_rules())),
+    "async generator failures": (async_generator, (item_rules(),)),
     "sync bulkhead": (plain, (Bulkhead(10),)),
     "sync bulkhead wait": (plain, (CircuitBreaker(), Bulkhead(10, max_wait=1.0))),
     "async bulkhead wait": (coroutine, (Bulkhead(10, max_wait=1.0),)),
@@ -65,6 +83,9 @@ CHAINS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "sync retry": (plain, (Retry(attempts=3),)),
     "sync retry on result": (plain, (Retry(attempts=3, on_result=lambda result: result is None), CircuitBreaker())),
     "sync rate limit": (plain, (RateLimit(10),)),
+    "sync rate limit cost": (plain, (RateLimit(10, cost=len, true_cost=len), Bulkhead(10))),
+    "async generator rate limit cost": (async_generator, (RateLimit(10, cost=len, adaptive=True),)),
+    "thread rate limit cost": (plain, (RateLimit(10, cost=len), Timeout(1.0))),
     "sync throttle": (plain, (Throttle(),)),
     "sync adaptive limit": (plain, (CircuitBreaker(), AdaptiveLimit())),
     "sync cache chaos": (plain, (Cache(), CircuitBreaker(), Chaos(error_rate=0.1))),
@@ -87,6 +108,8 @@ CHAINS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "generator": (generator, (CircuitBreaker(), Bulkhead(10))),
     "generator family": (generator, (FALLBACK, CircuitBreaker(), Throttle(), RateLimit(10), Bulkhead(10))),
     "async generator": (async_generator, (CircuitBreaker(), Bulkhead(10))),
+    "generator retry": (generator, (Retry(hold=2), StreamTimeout(total=1.0))),
+    "async generator retry": (async_generator, (Retry(hold=2), StreamTimeout(first_item=1.0), item_rules())),
     "async generator family": (async_generator, (FALLBACK, CircuitBreaker(), Throttle(), RateLimit(10), Bulkhead(10),
                                                  Timeout(1.0))),
 }
@@ -95,7 +118,7 @@ BY_KEY = {"sync": plain, "async": coroutine, "generator": generator, "async gene
 
 def text_of(wrapper: Any) -> str:
     """The text that *wrapper* was compiled from."""
-    while wrapper.__code__.co_filename.startswith("<resilience") is False:  # a cache stands above it
+    while wrapper.__code__.co_filename.startswith("<resilience cache "):  # it stands above what is asked for
         wrapper = next(cell.cell_contents for cell in wrapper.__closure__
                        if "<resilience" in getattr(getattr(cell.cell_contents, "__code__", None), "co_filename", ""))
     return "".join(linecache.getlines(wrapper.__code__.co_filename))
@@ -108,6 +131,14 @@ def texts() -> dict[str, str]:
         found[name.replace(" ", "_")] = text_of(Pipeline(*policies, key=name, registry=Registry())(fn))
     for name, fn in BY_KEY.items():
         found[f"by_key_{name.replace(' ', '_')}"] = text_of(command(key=lambda x=0: "key", registry=Registry())(fn))
+    for flavour in (Flavour.SYNC, Flavour.ASYNC, Flavour.GENERATOR, Flavour.ASYNC_GENERATOR):
+        makers = {"fallback of": fallback_runner._text, "chaos of": chaos_injection._text}
+        if not flavour.is_generator:
+            makers |= {"cache of": caching._texts, "cache miss of": caching._texts}
+        for what, make in makers.items():
+            make(flavour)
+            found[f"{what} {flavour.value}".replace(" ", "_")] = "".join(
+                linecache.getlines(f"<resilience {what} {flavour.value}>"))
     found["command_sync"] = text_of(command(registry=Registry(), isolation="semaphore")(plain))
     found["command_async"] = text_of(command(registry=Registry())(coroutine))
     return found

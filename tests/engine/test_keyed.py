@@ -239,8 +239,8 @@ def test_only_a_plain_callable_or_a_str_is_a_key(registry, by):
 def test_a_contradiction_is_a_mistake_at_decoration_and_leaves_no_trace(registry):
     with pytest.raises(ConfigError, match="use isolation='thread'"):
         command(key=host_of, registry=registry, timeout=1.0, isolation="semaphore")(host_of)
-    with pytest.raises(ConfigError, match="retry what it calls"):
-        command(key=host_of, registry=registry, retry=Retry(), timeout=None)(_generated)
+    with pytest.raises(ConfigError, match="judge its first items"):
+        command(key=host_of, registry=registry, retry=Retry(on_result=bool), timeout=None)(_generated)
     with pytest.raises(ConfigError, match="asynchronous"):
         command(key=host_of, registry=registry, fallback=_coroutine)(host_of)
     assert ([], {}) == (keys(registry), registry.pools())

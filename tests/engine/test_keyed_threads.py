@@ -237,7 +237,7 @@ def test_an_interrupt_in_an_eviction_leaves_every_key_usable(clock, at_once):
         else:
             list(registry)
 
-    for point in interrupted(work):
+    for point in interrupted(work, every=7):
         assert (0, []) == (pins(get), MISSING.pins), point
         for host in "ab":
             assert host == get(host)

@@ -3,7 +3,7 @@
 import pytest
 
 from resilience import CircuitBreaker, StateChanged, command
-from resilience.events import CallFailed, CommandAdded
+from resilience.events import CallFailed, CallFellBack, CommandAdded
 
 
 def failing(registry, **settings):
@@ -81,3 +81,44 @@ def test_what_is_no_listener_or_no_kind_is_refused(registry):
     for kind, listener in (("StateChanged", print), (StateChanged, "print"), (None, print)):
         with pytest.raises(TypeError):
             registry.subscribe(kind, listener)
+
+
+@pytest.mark.parametrize("flavour", ["sync", "async", "generator", "async generator"])
+@pytest.mark.parametrize(("answer", "told"), [(None, "fallback_success"), (LookupError(), "fallback_failure"), (KeyboardInterrupt(), None)])
+async def test_a_listener_is_told_how_a_fallback_ended_unless_it_was_interrupted(registry, flavour, answer, told):
+    def down():
+        raise OSError("down")
+
+    async def async_down():
+        raise OSError("down")
+
+    def items():
+        raise OSError("down")
+        yield
+
+    async def async_items():
+        raise OSError("down")
+        yield
+
+    def fall_back():
+        if answer is not None:
+            raise answer
+        return [7]
+
+    heard = []
+    registry.subscribe(CallFellBack, heard.append)
+    fn = {"sync": down, "async": async_down, "generator": items, "async generator": async_items}[flavour]
+    call = command(key="k", group="g", registry=registry, timeout=None, fallback=fall_back)(fn)
+    try:
+        if flavour == "sync":
+            call()
+        elif flavour == "async":
+            await call()
+        elif flavour == "generator":
+            list(call())
+        else:
+            [each async for each in call()]
+    except (LookupError, KeyboardInterrupt) as error:
+        assert error is answer
+    assert ([] if told is None else [CallFellBack("k", "g", told, registry.clock())]) == heard
+    assert told is None or call.resilience.snapshot().counts[told] == 1

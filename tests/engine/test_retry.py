@@ -227,10 +227,10 @@ def test_an_impossible_order_is_refused_with_the_reason(registry, wrong):
         Pipeline(*wrong, registry=registry)
 
 
-def test_a_generator_cannot_be_tried_again(registry):
+def test_a_generator_cannot_be_tried_again_for_what_it_returns(registry):
     with pytest.raises(ConfigError) as refused:
-        @retry(registry=registry)
+        @retry(on_result=bool, registry=registry)
         def numbers():
             yield 1
 
-    assert "retry" == refused.value.option
+    assert "on_result" == refused.value.option

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import types
 from typing import Any
 
+import attrs
 import pytest
 
-from resilience import ConfigError, Registry
+from resilience import AdaptiveLimit, Chaos, ConfigError, RateLimit, Registry, Retry, custom_policy
 from resilience.gateway import Gateway, GatewayConfig
-from resilience.gateway.config import CommandSettings, GatewaySettings, RouteConfig, ServiceConfig
+from resilience.gateway.config import GatewaySettings, RouteConfig, ServiceConfig
+from resilience.policies import order
 
 from .harness import Upstream
 
 
-def app_for(upstream: Upstream, registry: Registry | None = None) -> Gateway:
+def app_for(upstream: Upstream, registry: Registry | None = None, **command: Any) -> Gateway:
     return Gateway(GatewayConfig(
         gateway=GatewaySettings(client_timeout=0.2),
-        services={"up": ServiceConfig(endpoints=(upstream.url,))},
+        services={"up": ServiceConfig(endpoints=(upstream.url,), command=command)},
         routes=(RouteConfig(path="/api/*", service="up"),)), registry=Registry() if registry is None else registry)
 
 
@@ -110,6 +113,57 @@ async def test_services_are_commands_of_the_registry_and_count_a_client_s_fault_
 def test_two_gateways_that_disagree_about_a_service_cannot_share_a_registry(upstream: Upstream) -> None:
     registry = Registry()
     app_for(upstream, registry)
-    other = ServiceConfig(endpoints=(upstream.url,), command=CommandSettings(timeout=9.0))
+    other = ServiceConfig(endpoints=(upstream.url,), command={"timeout": 9.0})
     with pytest.raises(ConfigError, match="timeout"):
         Gateway(GatewayConfig(services={"up": other}), registry=registry)
+
+
+async def test_a_rate_limit_refuses_with_status_429(upstream: Upstream) -> None:
+    app = app_for(upstream, rate_limit=RateLimit(1, per=60.0))
+    assert [200, 429] == [(await ask(app))[0], (await ask(app))[0]]
+
+
+async def test_a_policy_in_shadow_mode_refuses_nothing_and_counts(upstream: Upstream) -> None:
+    registry = Registry()
+    app = app_for(upstream, registry, rate_limit=RateLimit(1, per=60.0), shadow="rate_limit")
+    assert [200, 200] == [(await ask(app))[0], (await ask(app))[0]]
+    assert 1 == registry["up"].snapshot().counts["shadow_rejected"]
+
+
+async def test_an_adaptive_limit_takes_the_place_of_the_bulkhead_and_holds_a_slot_until_the_response_ends(
+        upstream: Upstream) -> None:
+    registry = Registry()
+    app = app_for(upstream, registry, adaptive_limit=AdaptiveLimit(initial=1, min_limit=1))
+    assert (None, [200, 200]) == (registry["up"].settings.max_concurrent, [(await ask(app))[0] for _ in range(2)])
+    assert 0 == registry["up"].snapshot().in_flight
+
+
+async def test_chaos_looks_like_a_fault_of_the_service(upstream: Upstream) -> None:
+    registry = Registry()
+    app = app_for(upstream, registry, chaos=Chaos(error_rate=1.0))
+    registry.start_chaos(60.0)
+    assert 502 == (await ask(app))[0]
+    assert 1 == registry["up"].snapshot().counts["failure"]
+
+
+def test_a_policy_of_a_user_s_own_guards_a_service_too(upstream: Upstream) -> None:
+    @custom_policy("visiting_hours", about="Refuses calls outside of the hours.")
+    @attrs.frozen
+    class VisitingHours:
+        def machine(self, key: str, now: float) -> Any:
+            return types.SimpleNamespace(acquire=lambda now, call: None, settle=lambda *how: None)
+
+    try:
+        registry = Registry()
+        app_for(upstream, registry, visiting_hours=VisitingHours())
+        assert VisitingHours() == registry["up"].settings.visiting_hours
+    finally:
+        order.discard("visiting_hours")
+
+
+@pytest.mark.parametrize(("command", "message"), [
+    ({"retry": Retry()}, "cannot send it again"), ({"timeut": 1.0}, "did you mean timeout"), ({"timeout": -1.0}, "timeout"),
+    ({"max_concurrent": 3, "adaptive_limit": AdaptiveLimit()}, "both say how many"), (7, "settings by name")])
+def test_settings_that_no_service_can_have_are_refused_in_code_too(command: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ServiceConfig(endpoints=("http://h",), command=command)

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
+import attrs
 import pytest
 
-from resilience import CircuitBreaker, ConfigError
+from resilience import (
+    AdaptiveLimit,
+    Bulkhead,
+    Cache,
+    Chaos,
+    CircuitBreaker,
+    ConfigError,
+    Hedge,
+    RateLimit,
+    Registry,
+    Throttle,
+)
 from resilience.config import ConfigFileError
+from resilience.config.commands import GuardTable, settings
+from resilience.engine.wrapper_spec import Flavour
+from resilience.gateway import Gateway
 from resilience.gateway.config import (
     AdminSettings,
-    CommandSettings,
     GatewayConfig,
     GatewaySettings,
     RouteConfig,
@@ -18,6 +33,8 @@ from resilience.gateway.config import (
     address,
     load,
 )
+from resilience.gateway.service_command import REFUSED, accepted
+from resilience.policies.order import setting_kits
 
 GOOD = """\
 [gateway]
@@ -62,8 +79,8 @@ def test_the_file_of_the_contract_is_read(tmp_path: Path) -> None:
         admin=AdminSettings(bind="127.0.0.1:8090"),
         services={"inventory": ServiceConfig(
             endpoints=("http://127.0.0.1:9001", "http://127.0.0.1:9002"),
-            command=CommandSettings(timeout=0.5, max_concurrent=100,
-                                    breaker=CircuitBreaker(failure_rate=0.5, min_calls=20, open_for=5.0)))},
+            command={"timeout": 0.5, "max_concurrent": 100,
+                     "breaker": CircuitBreaker(failure_rate=0.5, min_calls=20, open_for=5.0)})},
         routes=(RouteConfig(path="/inventory/*", methods=("GET", "POST"), service="inventory",
                             strip_prefix="/inventory"),))
 
@@ -72,8 +89,83 @@ def test_false_turns_timeout_bulkhead_and_breaker_off(tmp_path: Path) -> None:
     config = loaded(tmp_path, '[services.a]\nendpoints = ["http://h"]\n'
                               "command = { timeout = false, max_concurrent = false, breaker = false }\n"
                               '[[routes]]\npath = "/*"\nservice = "a"\n')
-    assert CommandSettings(timeout=None, max_concurrent=None, breaker=None) == config.services["a"].command
+    assert {"timeout": None, "max_concurrent": None, "breaker": None} == config.services["a"].command
     assert config.admin is None
+
+
+def test_a_service_may_have_every_policy_that_suits_a_stream(tmp_path: Path) -> None:
+    config = loaded(tmp_path, """\
+[services.a]
+endpoints = ["http://h"]
+[services.a.command]
+max_concurrent = { max_wait = 0.5 }
+rate_limit = { calls = 5, per = 2.0 }
+throttle = {}
+chaos = { error_rate = 0.5 }
+shadow = ["throttle"]
+[services.b]
+endpoints = ["http://h"]
+command.adaptive_limit = { max_limit = 50 }
+[[routes]]
+path = "/*"
+service = "a"
+""")
+    assert {"max_concurrent": Bulkhead(100, max_wait=0.5), "rate_limit": RateLimit(5, per=2.0), "throttle": Throttle(),
+            "chaos": Chaos(error_rate=0.5), "shadow": ("throttle",)} == config.services["a"].command
+    assert {"adaptive_limit": AdaptiveLimit(max_limit=50)} == config.services["b"].command
+    gateway = Gateway(config, registry=(registry := Registry()))
+    assert gateway.config is config
+    assert (100, 0.5, ("throttle",)) == (registry["a"].settings.max_concurrent.max_concurrent,
+                                         registry["a"].settings.max_concurrent.max_wait, registry["a"].settings.shadow)
+    assert config == pickle.loads(pickle.dumps(config))  # for the workers
+
+
+def test_what_is_refused_is_what_suits_no_exchange_and_what_an_entry_of_guards_says_beyond_a_command() -> None:
+    made = {"hedge": Hedge(idempotent=True), "cache": Cache(ttl=1.0)}
+    unsuited = {"retry", "failover", "stream_timeout"}  # of a stream; the gateway's has one item, for a body that is sent once
+    for kit in setting_kits():
+        if kit.suits is not None and kit.name not in unsuited:
+            try:
+                kit.suits(made.get(kit.name) or kit.policy(), None, Flavour.ASYNC_GENERATOR, "key")
+            except ConfigError:
+                unsuited.add(kit.name)
+    assert set(REFUSED) == unsuited | {field.name for field in attrs.fields(GuardTable)}
+    assert {*settings()} == {*accepted()} | unsuited
+
+
+def test_what_suits_no_service_is_refused_with_the_reason_and_with_every_other_mistake(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, """\
+[services.a]
+endpoints = ["http://h"]
+[services.a.command]
+rate_limit = { max_wait = 1.0 }
+retry = { attempts = 3 }
+fallback = "shop:empty"
+throtle = {}
+breaker = { min_calls = 500, window_calls = 400 }
+[services.b]
+endpoints = ["http://h"]
+command.shadow = ["throttle"]
+[services.c]
+endpoints = ["http://h"]
+command = { max_concurrent = 3, adaptive_limit = {} }
+[[routes]]
+path = "/*"
+service = "a"
+""")
+    assert [
+        (4, "services.a.command.rate_limit", "rate_limit needs calls"),
+        (5, "services.a.command.retry",
+         "the gateway passes a request's body on as it arrives and cannot send it again; let the client retry"),
+        (6, "services.a.command.fallback",
+         "the gateway answers for a service with an error response (RFC 9457); there is no function to call"),
+        (7, "services.a.command.throtle", "unknown setting; did you mean throttle?"),
+        (8, "services.a.command.breaker.min_calls",
+         "must be at most window_calls (400), or the circuit could never open; not 500"),
+        (11, "services.b.command.shadow", "shadow: there is no Throttle here that could be in shadow mode"),
+        (14, "services.c.command.adaptive_limit",
+         "Bulkhead and AdaptiveLimit both say how many calls may run at once; keep one of them"),
+    ] == found
 
 
 def test_false_turns_the_limits_of_bodies_off(tmp_path: Path) -> None:

@@ -209,17 +209,26 @@ def test_a_slow_reader_stops_the_upstream_and_then_loses_its_permit(gateway: Gat
     assert (before[1], before[2] + 1) == (gateway.metric("failure"), gateway.metric("cancelled"))
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_an_upstreams_own_error_is_passed_on_and_counted_as_its_failure(
-        gateway: Gateway, upstream: Upstream, status: int) -> None:
+@pytest.mark.parametrize(("status", "event"), [(500, "failure"), (502, "failure"), (503, "busy"), (504, "failure")])
+def test_an_upstreams_own_error_is_passed_on_and_counted_as_its_failure_or_as_busy_if_it_asks_to_wait(
+        gateway: Gateway, upstream: Upstream, status: int, event: str) -> None:
     upstream.on(f"/{status}", b"HTTP/1.1 %d Oops\r\nContent-Length: 4\r\nRetry-After: 7\r\n\r\nmine" % status)
-    before = gateway.metric("failure")
+    before = gateway.metric(event)
     found, headers, body = gateway.get(f"/{status}")
     assert (status, "7", b"mine") == (found, headers["retry-after"], body)
-    assert eventually(lambda: gateway.metric("failure") == before + 1)
+    assert eventually(lambda: gateway.metric(event) == before + 1)
 
 
-@pytest.mark.parametrize("status", [400, 404, 429, 501])
+@pytest.mark.parametrize(("status", "event"), [(503, "failure"), (429, "busy")])
+def test_an_upstream_that_does_not_say_how_long_to_wait_is_judged_by_its_status(
+        gateway: Gateway, upstream: Upstream, status: int, event: str) -> None:
+    upstream.on(f"/{status}", b"HTTP/1.1 %d Oops\r\nContent-Length: 0\r\n\r\n" % status)
+    before = gateway.metric(event)
+    assert status == gateway.get(f"/{status}")[0]
+    assert eventually(lambda: gateway.metric(event) == before + 1)
+
+
+@pytest.mark.parametrize("status", [400, 404, 501])
 def test_an_upstreams_refusal_is_no_failure(gateway: Gateway, upstream: Upstream, status: int) -> None:
     upstream.on(f"/{status}", b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
     before = gateway.metric("failure"), gateway.metric("success")

@@ -25,6 +25,7 @@ from resilience import (
     CircuitOpenError,
     ConfigError,
     DeadlineExceededError,
+    FailureRules,
     Fallback,
     Hedge,
     NoTimeLeftError,
@@ -110,10 +111,11 @@ of_method = retry(attempts=2, key="of method")(Client(7).read.__wrapped__.__get_
 keyed_object = command(timeout=None, key=lambda x: f"object {x}")(Client(1))
 '''
 
-CHAINS = [(), (Fallback(lambda *a: "instead"),), (Cache(ttl=5.0),), (Retry(attempts=2),), (CircuitBreaker(consecutive=2),),
+CHAINS = [(), (Fallback(lambda *a: "instead"),), (Cache(ttl=5.0),), (Retry(attempts=2),), (CircuitBreaker(consecutive=2),), (FailureRules(status=500),),
           (Throttle(),), (RateLimit(5, per=1.0),), (Bulkhead(5),), (AdaptiveLimit(),), (AdaptiveLimit(max_queue=3),),
           (Timeout(60.0),), (Timeout(60.0), Hedge(idempotent=True, delay=60.0)), (Chaos(error_rate=1.0),),
-          (Cache(ttl=5.0), Retry(attempts=2), CircuitBreaker(), Throttle(), RateLimit(5, per=1.0), Bulkhead(5), Timeout(60.0))]
+          (Cache(ttl=5.0), Retry(attempts=2), CircuitBreaker(), Throttle(), RateLimit(5, per=1.0), Bulkhead(5), Timeout(60.0),
+           FailureRules(status=500))]
 
 
 def script():

@@ -515,7 +515,7 @@ def test_a_listener_is_told_with_each_change(registry, clock):
     call = opened(registry, clock, *[OSError("a")] * 2, 7, breaker=CircuitBreaker(min_calls=2, open_for=0.5))
     call.resilience.force_closed()
 
-    assert ["2 of 2 calls failed", "its wait is over, and a caller knocked", "its probes succeeded",
+    assert ["2 of 2 calls failed", "its wait is over, and a call came", "its probes succeeded",
             "an operator forced it closed, until it is released"] == [event.reason for event in heard]
     assert {LastFailure("OSError", "a", 1001.0, 2)} == {event.last_failure for event in heard}
     assert heard == list(call.resilience.snapshot().transitions)
@@ -560,10 +560,10 @@ def test_one_line_is_logged_for_each_change_and_none_for_a_refusal(registry, clo
     assert [
         ("WARNING", "'stock': the circuit went from closed to open: 2 of 2 calls failed; "
                     "the last failure was OSError('a\\nb')"),
-        ("INFO", "'stock': the circuit went from open to half_open: its wait is over, and a caller knocked"),
+        ("INFO", "'stock': the circuit went from open to half_open: its wait is over, and a call came"),
         ("WARNING", "'stock': the circuit went from half_open to open: 2 of 2 calls failed, and 1 probe failed since; "
                     "the last failure was OSError('a\\nb')"),
-        ("INFO", "'stock': the circuit went from open to half_open: its wait is over, and a caller knocked"),
+        ("INFO", "'stock': the circuit went from open to half_open: its wait is over, and a call came"),
         ("INFO", "'stock': the circuit went from half_open to closed: its probes succeeded"),
         ("WARNING", "'stock': the circuit went from closed to forced_open: "
                     "an operator forced it open, until it is released"),

@@ -119,7 +119,7 @@ def test_a_pool_that_was_replaced_serves_who_holds_the_old_guard_and_its_threads
     assert (2, 1) == (taken(1), pool.threads)
     del taken
     gc.collect()
-    until(lambda: pool.threads == 0)
+    until(lambda: gc.collect() is not None and pool.threads == 0)
     assert 2 == vendor.plain(1)
     configuration.close()
 

@@ -178,11 +178,12 @@ def test_a_call_goes_by_the_clock_of_its_loop_however_that_was_patched(monkeypat
 
 
 def test_each_call_ends_when_asyncio_timeout_would_end_it_wherever_the_clock_is_set():
+    """But for jumps forward that are stalls: after one, a call whose answer is there ends well (test_local_stall.py)."""
     for seed in range(80):
         chance = random.Random(seed)
         timeouts = [chance.choice([0.5, 1.0, 2.0]) for _ in range(2)]
         script = [(chance.random() * chance.choice([0.3, 2.0]), chance.randrange(2), chance.random() * 3,
-                   chance.choices([0.0] * 12 + [1e6, -1e6, 0.7, -0.7, -0.3], k=2)) for _ in range(25)]
+                   chance.choices([0.0] * 12 + [0.09, -1e6, 0.05, -0.7, -0.3], k=2)) for _ in range(25)]
 
         async def jump(loop, seconds):
             loop.set(loop.time() + seconds)

@@ -93,7 +93,7 @@ def test_an_idle_thread_keeps_nothing_of_its_last_call():
     assert isinstance(call(isolation, lambda each: each, argument), Argument)
     del argument
     gc.collect()
-    until(lambda: known() is None)
+    until(lambda: gc.collect() is not None and known() is None)
     pool.close()
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from resilience import RateLimit, RateLimitedError, Registry, rate_limit
-from resilience.core.rate_limit import RateLimiter
+from resilience.core.rate_limiter import RateLimiter
 from resilience.testing import ManualClock
 
 LIMITS = [(20, 64.0), (3, 0.7), (1000, 1.0), (7, 86_400.0), (100_000, 3600.0)]

@@ -17,7 +17,8 @@ import pytest
 from resilience import Registry, adaptive_limit, cache, collapse, rate_limit
 from resilience.core.admission_queue import AdmissionQueue, Ticket
 from resilience.core.batch import Collapse
-from resilience.core.rate_limit import RateLimit, RateLimiter
+from resilience.core.rate_limit import RateLimit
+from resilience.core.rate_limiter import RateLimiter
 from resilience.drivers.batches import ThreadBatches, _Caller
 from resilience.drivers.deadline_context import deadline
 from resilience.drivers.single_flight import Flight, Flights

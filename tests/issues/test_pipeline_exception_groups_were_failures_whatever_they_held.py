@@ -27,7 +27,7 @@ from resilience import (
     deadline,
 )
 from resilience.core.exception_groups import holds, is_interrupt, matches, parts
-from resilience.core.retry import asked_for
+from resilience.core.retry_after import asked_for
 from resilience.testing import virtual_time
 from tests.issues.every_flavour import FLAVOURS, fallback_of, guarded, isolation
 

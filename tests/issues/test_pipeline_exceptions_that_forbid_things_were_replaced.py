@@ -337,7 +337,7 @@ def test_notes_of_many_commands_do_not_pile_up_either(registry):
 
 
 def test_retries_around_each_other_have_a_note_each(registry):
-    @Pipeline(Retry(attempts=2, base=0.0, budget=None), key="inner", registry=registry)
+    @Pipeline(Retry(attempts=2, base=0.0, budget=None, nested="retry"), key="inner", registry=registry)
     def inner():
         raise OSError("down")
 

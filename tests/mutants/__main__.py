@@ -102,7 +102,7 @@ class Module:
         self.name, self.equivalent = name, equivalent
         self.source = Path(name).read_text()
         self.mutants = mutations(ast.parse(self.source))
-        self.tests, self.fresh = _tests_of(name)
+        self.tests = _tests_of(name)
         self.digest = _digest([Path(name)])
         files = [path for test in self.tests for path in ([Path(test)] if test.endswith(".py") else Path(test).rglob("*.py"))]
         self.tests_digest = _digest(files)
@@ -118,11 +118,11 @@ class Module:
         """Try those that are not known; which mutant, and what became of it."""
         wanted = [(at, mutant) for at, mutant in enumerate(self.mutants)
                   if at % every == 0 and mutant.key not in found and mutant.key not in self.equivalent]
-        quick = [pair for pair in wanted if pair[1].function is not None and not self.fresh]
+        quick = [pair for pair in wanted if pair[1].function is not None]
         if quick:
             yield from _stream(lambda tell: _collect(self.tests, Warm(self, quick, end, patience, tell)))
         for at, mutant in wanted:
-            if (mutant.function is None or self.fresh) and time.monotonic() < end:
+            if mutant.function is None and time.monotonic() < end:
                 yield mutant.key, _in_fork(lambda at=at: self._import_and_run(at), 60.0)
 
     def code(self, at: int) -> types.CodeType:
@@ -153,7 +153,7 @@ class Module:
         return len(left)
 
 
-def _tests_of(name: str) -> tuple[list[str], bool]:
+def _tests_of(name: str) -> list[str]:
     table = tomllib.loads((HERE / "tests.toml").read_text())
     row = next(row for pattern, row in table.items() if fnmatch.fnmatch(name, pattern))
     row = table[row["like"]] if "like" in row else row
@@ -163,7 +163,7 @@ def _tests_of(name: str) -> tuple[list[str], bool]:
         if not matches:
             raise SystemExit(f"tests.toml: no file is like {pattern}")
         tests.update(dict.fromkeys(path for path in matches if "hammer" not in path))
-    return list(tests), row.get("fresh", False)
+    return list(tests)
 
 
 def _digest(paths: list[Path]) -> str:

@@ -12,7 +12,7 @@ _SAYS = ("can't start new thread", "does not support processes", "stack switchin
 
 
 class LeaveOut:
-    """AdmissionWaiter the failure of a test that asked for what is not there into a skip."""
+    """Turns the failure of a test that asked for what is not there into a skip."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item, call):

@@ -25,6 +25,7 @@ from resilience import (
     default_registry,
     failover,
     fallback,
+    guard_class,
     handle_of,
     handles_of,
     retry,
@@ -260,3 +261,23 @@ async def collapsed() -> None:
     assert_type(users(1), str)
     assert_type(await orders(1), float)
     assert_type(await Store().item("a"), bytes)
+
+
+class Shelf:
+    """A class whose methods are guarded at once."""
+
+    def size(self, shelf: int) -> int:
+        return shelf
+
+
+@guard_class(timeout=None, only=["size"])
+class Warehouse:
+    """The same as a decorator."""
+
+    def size(self, shelf: int) -> int:
+        return shelf
+
+
+def a_guarded_class_stays_itself() -> None:
+    assert_type(guard_class(Shelf, timeout=1.0), type[Shelf])
+    assert_type(Warehouse().size(1), int)

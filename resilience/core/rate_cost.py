@@ -1,0 +1,87 @@
+"""Costs: how many units of a rate limit a call takes, as estimated before it and as known after it.
+
+A call books its estimate when it begins, so that calls that begin together cannot together spend what one of
+them may. What it really took is known at its end (tokens, bytes, money): less is given back, more is owed
+by the calls that come next. A call that did not reach its target, or was answered that it is busy, spent nothing.
+Of any other that failed nobody knows what the target did for it, so the estimate stands.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from .callbacks import call_back
+from .checks import Check, by_identity, number
+from .outcome import BUSY, REJECTED
+from .rate_line import CellRateState, Reservation
+
+Cost = float | Callable[..., float]
+
+IN_FILE: Final = number(least=0, most=1_000_000_000)
+#: Of these outcomes nothing was spent.
+FREE: Final = (REJECTED, BUSY)
+
+
+@attrs.frozen(kw_only=True)
+class CostCheck(Check):
+    """Accepts a number of units, or a function that says how many."""
+
+    @property
+    def wanted(self) -> str:
+        """The words for what is accepted, which follow "must be" in a message."""
+        return f"callable, or {IN_FILE.wanted}"
+
+    def accepts(self, value: Any) -> bool:
+        """Whether *value* is one of them."""
+        return callable(value) or IN_FILE.accepts(value)
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """The keywords for the number, which is all that a file can say."""
+        return IN_FILE.json_schema
+
+
+def same_cost(value: Any) -> Any:
+    """What two costs have in common if they are the same; for attrs to compare by."""
+    return by_identity(value) if callable(value) else value
+
+
+def units_of(cost: Cost, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, key: str) -> float:
+    """How many units a call of these arguments takes, as far as one can say before it.
+
+    Raises:
+        TypeError: ``cost`` returned no number of units.
+    """
+    return units(call_back(cost, args, kwargs), "cost", key) if callable(cost) else cost
+
+
+def units(said: Any, name: str, key: str) -> float:
+    """The number of units that a callback *said*.
+
+    Raises:
+        TypeError: It is no finite number from 0 on.
+    """
+    if isinstance(said, bool) or not isinstance(said, (int, float)) or not 0 <= said <= sys.float_info.max:
+        raise TypeError(f"{key}: {name} must return a number of units, 0 or more, not {said!r}")
+    return float(said)
+
+
+class Booking:
+    """What one call has booked.
+
+    Attributes:
+        pace: In whose line.
+        key: The key of that line, where there are keys.
+        units: The estimate; what it really was, once it is settled.
+        turn: Its place in the line, if it had to wait; its caller waits before the call begins.
+        epoch: See RateLimiter.clear(): what was booked before it is forgotten.
+    """
+
+    __slots__ = ("epoch", "key", "pace", "turn", "units")
+
+    def __init__(self, pace: CellRateState, key: Hashable, units: float, turn: Reservation | None, epoch: int) -> None:
+        self.pace, self.key, self.units, self.turn, self.epoch = pace, key, units, turn, epoch

@@ -1,0 +1,266 @@
+"""Stream timeouts: the clocks of one stream, kept by a timer of the event loop, or asked when an item comes.
+
+An async generator is watched by one StreamWatch from its first step to its end. Each step notes the task that waits,
+and since when; the item, that nobody waits. There is one timer for the whole stream, and an item does not move it: when
+it fires, it looks whether the step that is under way has waited for long enough, and else sets itself for when it will
+have. So a timer costs a stream whose items come in time about one look for each such time, and none while the consumer
+has the item. All of it is on the loop's clock, as in async_timeouts.
+
+Steps need not run in one task, since a consumer may ask for each item from another. That one is cancelled which waits.
+As there, only a cancellation that we sent becomes a StreamTimeoutError, an outer one stays a cancellation, and a timer
+that comes late lets items that have arrived reach their stream first.
+
+A generator runs in its consumer's thread, where nothing can end its wait. A StreamGauge asks the clocks when an item
+comes, on the clock of the command: late for a stream that hangs, but not for one that drips.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from asyncio import current_task
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from ..core.exception_groups import matches
+from ..core.stream_timeout import StreamMeter, StreamTimeout
+from ..errors import CallTimeoutError, DeadlineExceededError, StreamTimeoutError
+from .async_timeouts import GRACE
+from .deadline_context import Deadline, current, deadline_error, give_back, in_use
+from .local_stalls import came_late
+
+
+class StreamWatch:
+    """The clocks of one async generator. Its wrapper calls, or writes out, wait() and arrived() in turn, then end().
+
+    Attributes:
+        task: Waits for an item; None: nobody does.
+        cancelling: What its ``cancelling()`` was when it began to wait.
+        since: When it did, on the loop's clock.
+        limit: Seconds that it may wait.
+        idle: What an item makes of ``limit`` where that is all there is to do.
+        counts: It is not all.
+        armed: When the timer fires; infinite: there is none.
+        is_awry: The step under way was cancelled by us, or runs under a deadline of its caller.
+        loop: The event loop.
+    """
+
+    __slots__ = ("_cut", "_end", "_fired", "_key", "_meter", "_own", "_refused", "_tell", "_timer", "armed",
+                 "cancelling", "counts", "idle", "is_awry", "limit", "loop", "since", "task")
+
+    def __init__(self, key: str, policy: StreamTimeout) -> None:
+        self._key, self._meter = key, StreamMeter(policy)
+        self.loop = asyncio.get_running_loop()
+        self.task: asyncio.Task[Any] | None = None
+        self.since, self.armed, self.cancelling = 0.0, inf, 0
+        self.limit, self.idle, self.counts = self._meter.limit, self._meter.idle, self._meter.counts
+        self._own, self._tell = 0.0, self._meter.arrived
+        self.is_awry = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._fired: Callable[[int], CallTimeoutError] | None = None  # makes the error; None: we cancelled nothing
+        self._cut: asyncio.TimerHandle | None = None  # ends this step when its caller's deadline passes
+        self._end: Deadline | None = None  # of the step, for those it calls
+        self._refused: StreamTimeoutError | DeadlineExceededError | None = None  # what wait() raised
+
+    def wait(self) -> None:
+        """The current task begins to wait for an item.
+
+        Raises:
+            CallTimeoutError: A clock has run out already, or the caller's deadline has passed.
+        """
+        self.task = task = current_task(self.loop)
+        if task is None:
+            raise RuntimeError(f"{self._key}: a timeout needs an asyncio task to cancel")
+        self.cancelling = task.cancelling()
+        self.since = self.loop.time()
+        if self.since + self.limit < self.armed:
+            self.arm()
+        if in_use:
+            self.hasten()
+
+    def arrived(self, item: Any) -> None:
+        """The *item* came that was waited for."""
+        if self.is_awry:
+            self.recover()
+        self.task = None
+        if self.counts:
+            self.count(item)
+        else:
+            self.limit = self.idle
+
+    def count(self, item: Any) -> None:
+        """Of arrived(), where the meter is to hear of it."""
+        self._own = own = self._own + self.loop.time() - self.since
+        self.limit = limit = self._tell(item, own)
+        if limit <= 0.0 and self._timer is not None:  # so that the next wait() looks again
+            self._timer.cancel()
+            self.armed = inf
+
+    def arm(self) -> None:
+        """Set the timer for the end of this wait.
+
+        Raises:
+            StreamTimeoutError: That has come already.
+        """
+        if self.limit <= 0.0:
+            self.task = None
+            self._refused = self._late(0)
+            raise self._refused
+        if self._timer is not None:
+            self._timer.cancel()
+        self._set(self.since + self.limit)
+
+    def hasten(self) -> None:
+        """Put this wait under the deadline of its caller, if that has one.
+
+        Raises:
+            DeadlineExceededError: It has passed.
+        """
+        end = current()
+        if end is None:
+            return
+        left = end.time_left()
+        if left <= 0.0:
+            self.task = None
+            self._refused = deadline_error(self._key, 0.0)
+            raise self._refused
+        self.is_awry = True
+        if left < self.limit:
+            self._cut = self.loop.call_later(left, self._cut_short, left)
+        else:
+            self._end = end.sooner(self.limit)
+
+    def recover(self) -> None:
+        """The step has ended by itself: take our cancellation back, and what hasten() did."""
+        self.is_awry = False
+        if self._cut is not None:
+            self._cut.cancel()
+            self._cut = None
+        if self._end is not None:
+            give_back(self._end)
+            self._end = None
+        if self._fired is not None:
+            self._fired = None
+            assert self.task is not None
+            self.task.uncancel()
+
+    def end(self) -> None:
+        """The stream has ended by itself."""
+        if self.is_awry:
+            self.recover()
+        self.task = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def timed_out(self, error: BaseException, items: int) -> CallTimeoutError | None:
+        """The stream ended with *error*: what the consumer should see instead of it, if that was our doing.
+
+        Args:
+            error: What came out of the step.
+            items: How many items the consumer was given.
+        """
+        if self._refused is not None:
+            self._refused.items, self._refused = items, None
+        task, fired, self._fired = self.task, self._fired, None
+        self.end()
+        if fired is not None and task is not None and task.uncancel() <= self.cancelling \
+                and matches(error, asyncio.CancelledError):
+            return fired(items)
+        return None
+
+    def _set(self, due: float) -> None:
+        self._timer = self.loop.call_at(due, self._look)
+        self.armed = due
+
+    def _look(self) -> None:
+        due, self.armed = self.armed, inf
+        self._timer = None
+        if self.task is None or self._fired is not None:  # with the consumer, which sets the timer anew
+            return
+        if self.since + self.limit > due:
+            self._set(self.since + self.limit)
+            return
+        if came_late(self.loop.time() - due):
+            self._late_after(GRACE)
+        else:
+            self._fire(self._late)
+
+    def _late_after(self, turns: int) -> None:
+        """End the stream as late, but give an item that lies in a socket some *turns* of the loop to arrive first."""
+        if self.task is None or self._fired is not None or self.armed < inf \
+                or self.since + self.limit > self.loop.time():  # it has arrived
+            return
+        if turns:
+            self.loop.call_soon(self._late_after, turns - 1)
+        else:
+            self._fire(self._late)
+
+    def _cut_short(self, waited: float) -> None:
+        if self.task is not None and self._fired is None:
+            self._fire(functools.partial(_cut, self._key, waited))
+
+    def _fire(self, make: Callable[[int], CallTimeoutError]) -> None:
+        assert self.task is not None
+        self._fired, self.is_awry = make, True
+        self.task.cancel()
+
+    def _late(self, items: int) -> StreamTimeoutError:
+        clock, seconds = self._meter.ran_out(items)
+        return StreamTimeoutError(self._key, seconds, clock, items)
+
+
+def _cut(key: str, waited: float, items: int) -> DeadlineExceededError:
+    error = deadline_error(key, waited)
+    error.items = items
+    return error
+
+
+class StreamGauge:
+    """The clocks of one generator, asked when an item comes."""
+
+    __slots__ = ("_ends", "_key", "_meter")
+
+    def __init__(self, key: str, policy: StreamTimeout) -> None:
+        self._key, self._meter = key, StreamMeter(policy)
+        self._ends = self._meter.limit
+
+    def arrived(self, item: Any, own: float, items: int) -> None:
+        """Hear that *item* came, after *items* others, when the stream's own time was *own* seconds.
+
+        Raises:
+            StreamTimeoutError: A clock had run out by then.
+        """
+        if own >= self._ends:
+            clock, seconds = self._meter.ran_out(items)
+            raise StreamTimeoutError(self._key, seconds, clock, items)
+        self._ends = own + self._meter.arrived(item, own)
+
+
+class StreamTimeouts:
+    """The stream timeout of one command.
+
+    Attributes:
+        policy: In force for streams that begin; None: there is none.
+        gauges_generators: Some of its functions are plain generators.
+    """
+
+    __slots__ = ("_key", "gauges_generators", "policy")
+
+    def __init__(self, key: str, policy: StreamTimeout | None) -> None:
+        self._key, self.policy, self.gauges_generators = key, policy, False
+
+    def watch(self) -> StreamWatch | None:
+        """The clocks of an async generator that begins."""
+        return None if self.policy is None else StreamWatch(self._key, self.policy)
+
+    def gauge(self) -> StreamGauge | None:
+        """The clocks of a generator that begins."""
+        return None if self.policy is None else StreamGauge(self._key, self.policy)
+
+
+@functools.lru_cache(maxsize=64)
+def for_each_item(seconds: float) -> StreamTimeout:
+    """What a timeout of so many *seconds* means to an async generator: it bounds the wait for each item."""
+    return StreamTimeout(between_items=seconds)

@@ -1,0 +1,106 @@
+"""Client middleware for aiohttp: every request of a session is a guarded call, from its first byte to its body's end.
+
+aiohttp gives the connection of a response back when its body has come, or when it is closed, released or dropped. So
+the call ends there; see resilience.integrations.http_exchange.
+"""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.payload import BytesPayload
+
+from ..commands.command import Command
+from ..commands.keyed_commands import KeyedCommands
+from ..engine.judging import Head
+from .http_exchange import OURS, AsyncHold, ClientTerms, Exchanges, end_of
+
+__all__ = ["ResilienceMiddleware"]
+
+
+def _host(request: Any) -> str:
+    url = request.url
+    return url.host if url.is_default_port() else f"{url.host}:{url.port}"
+
+
+def _may_repeat(request: Any) -> bool:
+    return not request.body or isinstance(request.body, (bytes, BytesPayload))
+
+
+def _waited_for_pool(error: Exception) -> bool:
+    """Whether a timeout ended the wait for the connector's own limit; aiohttp has no class of its own for that."""
+    if not isinstance(error, aiohttp.ConnectionTimeoutError):
+        return False
+    cause: BaseException | None = error
+    while cause is not None:
+        for frame, _ in traceback.walk_tb(cause.__traceback__):
+            if frame.f_code.co_name == "_wait_for_available_connection":
+                return True
+        cause = cause.__cause__
+    return False
+
+
+_CLIENT: Final = ClientTerms(
+    rejected=aiohttp.ClientConnectionError, timed_out=aiohttp.ServerTimeoutError, pool_errors=(_waited_for_pool,),
+    caller_faults=(aiohttp.InvalidURL,), host=_host, method=lambda request: request.method.upper(),
+    headers=lambda request: request.headers, may_repeat=_may_repeat, discard=lambda response: response.close())
+
+
+class ResilienceMiddleware:
+    """Client middleware of an ``aiohttp.ClientSession`` that guards each request with the command of its host.
+
+    Attributes:
+        resilience: The handle of its commands: by key, or the only one if ``key`` is a str.
+    """
+
+    resilience: Command | KeyedCommands
+
+    def __init__(self, **settings: Any) -> None:
+        """Guard the requests of the sessions that it is given to.
+
+        Args:
+            **settings: The settings of resilience.command, except ``cache``, ``failover``, ``fallback`` and ``hedge``,
+                with the differences that resilience.integrations.httpx.ResilienceTransport has. ``timeout``: seconds
+                to wait for the head of the response; for its body, use aiohttp's own.
+
+        Raises:
+            ConfigError: A setting is out of range, unknown, or not for a middleware.
+        """
+
+        async def exchange(request: Any, handler: Any) -> AsyncGenerator[Any, Any]:
+            exchanges.send_deadline(request)
+            word = yield Head(await handler(request))
+            end_of(word)
+
+        exchanges = self._exchanges = Exchanges(exchange, _CLIENT, "aiohttp.ClientSession", settings)
+        self.resilience = exchanges.resilience
+
+    async def __call__(self, request: aiohttp.ClientRequest,
+                       handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        """Send a request; aiohttp calls this.
+
+        Args:
+            request: What to send.
+            handler: What sends it.
+        """
+        try:
+            response, exchange = await self._exchanges.begin_async(request, handler)
+        except OURS as error:
+            raise self._exchanges.raised_as(error, request) from error.__cause__
+        hold = AsyncHold(exchange)
+        ended = functools.partial(_ended, hold, response.content)
+        if response.connection is None:
+            ended()
+        else:
+            response.connection.add_callback(ended)
+        return response  # type: ignore[no-any-return]
+
+
+def _ended(hold: AsyncHold, content: Any) -> None:
+    """The connection of a response was given back; what went wrong with its body, if anything did, is noted there."""
+    error = content.exception()
+    hold.end(None if type(error) is aiohttp.ClientConnectionError else error)  # which says: closed before the end

@@ -1,0 +1,131 @@
+"""ASGI middleware: deadlines from a header, a door, and refusals as HTTP answers, for Starlette, FastAPI and the like.
+
+    app.add_middleware(ResilienceMiddleware, deadline=5.0, door=AdaptiveLimit(priorities=importance))
+
+It is a pure ASGI middleware: it starts no task, and sees an exception of the application as it was raised. What happens
+to a request, in which order, stands in request_guard.
+
+| scope | deadline | door | refusals |
+|---|---|---|---|
+| http | yes | yes | answered, unless the response has begun: then raised again |
+| websocket | no | no | answered before the session is accepted, then raised again |
+| lifespan | no | no | raised again |
+
+A deadline would end a whole WebSocket session by what its handshake was given, and a session would hold a slot for
+hours.
+
+The slot of a request is given back when the application returns, raises or is cancelled. So a streaming response counts
+for as long as it lasts, and so do background tasks that run within the application's call. A client that leaves ends
+that call by whatever the server makes of it: a cancellation, an error of ``send``, or the message ``http.disconnect``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from ..core.adaptive import AdaptiveLimit
+from ..core.bulkhead import Bulkhead
+from ..core.http_problem import HttpProblem, http_problem
+from ..drivers.deadline_context import DEADLINE_HEADER
+from ..registry import Registry, default_registry
+from .request_guard import DOOR_KEY, GRPC_HEADER, check_deadline, deadline_of, door_for, problem_headers
+
+__all__ = ["ResilienceMiddleware"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_DENIAL: Final = "websocket.http.response"  # the extension, and how its messages begin
+_BEGINS: Final = frozenset(("http.response.start", "websocket.accept", "websocket.close", f"{_DENIAL}.start"))
+_TRY_AGAIN_LATER: Final = 1013  # IANA's registry of WebSocket close codes
+
+
+class ResilienceMiddleware:
+    """Runs an ASGI application within a deadline and behind a door, and answers its refusals.
+
+    Immutable; it serves any number of requests at once.
+
+    Args:
+        app: The application.
+        deadline: Seconds that a request may take, unless a header allows less; None: what the header says, if anything.
+        door: A Bulkhead or an AdaptiveLimit for all requests together; its ``priorities`` are called with the scope.
+            None: no request is refused at the door.
+        door_key: Key of the door's command.
+        exempt: Called with the scope; a request for which it returns True, such as a health check, passes beside the
+            door.
+        show_command: Whether a body says, as ``command``, which command refused.
+        registry: Where the door's command is kept, and whose clock the deadlines go by.
+
+    Raises:
+        ConfigError: *deadline* or *door* is out of range, or another function has the key and another limit.
+    """
+
+    def __init__(self, app: App, *, deadline: float | None = None, door: Bulkhead | AdaptiveLimit | None = None,
+                 door_key: str = DOOR_KEY, exempt: Callable[[Scope], object] | None = None, show_command: bool = False,
+                 registry: Registry = default_registry) -> None:
+        check_deadline(deadline)
+        self._app, self._most, self._exempt = app, deadline, exempt
+        self._show_command, self._clock = show_command, registry.clock
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, send)
+
+        self._behind_door = None if door is None else door_for(serve, door, door_key, registry)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        kind = scope["type"]
+        if kind not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def tracked(message: MutableMapping[str, Any]) -> None:
+            nonlocal begun
+            if message["type"] in _BEGINS:
+                begun = True
+            await send(message)
+
+        try:
+            if kind == "http":
+                await self._serve(scope, receive, tracked)
+            else:
+                await self._app(scope, receive, tracked)
+        except Exception as error:
+            problem = None if begun else http_problem(error)
+            if problem is None:
+                raise
+            await self._answer(problem, scope, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application on an HTTP request."""
+        app: App = self._app
+        if self._behind_door is not None and not (self._exempt is not None and self._exempt(scope)):
+            app = self._behind_door
+        end = deadline_of(_header(scope, DEADLINE_HEADER), _header(scope, GRPC_HEADER), self._most, self._clock)
+        if end is None:
+            await app(scope, receive, send)
+        else:
+            with end:
+                await app(scope, receive, send)
+
+    async def _answer(self, problem: HttpProblem, scope: Scope, send: Send) -> None:
+        body = problem.body(show_command=self._show_command)
+        headers = [(name.encode(), value.encode()) for name, value in problem_headers(problem, len(body))]
+        kind = "http.response"
+        if scope["type"] == "websocket":
+            if _DENIAL not in (scope.get("extensions") or ()):
+                await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": problem.title})
+                return
+            kind = _DENIAL
+        await send({"type": f"{kind}.start", "status": problem.status, "headers": headers})
+        await send({"type": f"{kind}.body", "body": b"" if scope.get("method") == "HEAD" else body, "more_body": False})
+
+
+def _header(scope: Scope, name: str) -> str | None:
+    """The first value of a header, or None."""
+    wanted = name.encode()
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == wanted), None)

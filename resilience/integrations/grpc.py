@@ -1,0 +1,294 @@
+"""gRPC clients: an interceptor that guards each RPC of a channel, a command for each method.
+
+An RPC holds its permits until it *ends*, which is not when the stub returns. A unary RPC that is waited for ends when
+it returns. One that was started with ``future()``, and one whose answer is a stream, go on afterwards; their permits
+are given back by whichever comes first:
+
+| what happens | who gives the permits back |
+|---|---|
+| the consumer reads the stream to its end, or gets its error | the consumer's thread, in that read |
+| the RPC ends while nobody reads: cancelled, deadline, connection lost, a future is done | gRPC's callback |
+| the consumer drops the stream | the interpreter, which closes the generator; that cancels the RPC |
+
+So the guarded function is a generator: it begins the RPC, which takes the permits, and runs to its end wherever the RPC
+does. A generator runs in one thread at a time, hence the lock of ``_GuardedStream``.
+
+What has begun cannot be begun again: an interceptor is not told whether its stub waits for the answer, a stream begins
+when its stub is called, and a stream of requests is read once. To repeat an RPC, decorate the function that calls the
+stub, with ``retry`` alone or with all that this interceptor would do.
+
+The interceptor passes the caller's ``deadline()`` on as the RPC's own timeout, if that is longer.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, Final
+
+import attrs
+import grpc
+
+from .. import Ending, FailureRules, command, remaining
+from ..core.vendor_errors import RAISED_BY_GUARDS, as_vendor_error
+from ..errors import ConfigError
+from .grpc_status import FAILURES, GuardRpcError
+
+_NEVER: Final = ("fallback", "cache", "hedge", "failover")
+
+
+def method_name(method: str) -> str:
+    """Return the key of a method by default: "shop.Stock/Get" of "/shop.Stock/Get".
+
+    Args:
+        method: The path of the method.
+    """
+    return method.removeprefix("/")
+
+
+class GuardInterceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor,  # type: ignore[misc,unused-ignore]
+                       grpc.StreamUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):  # type: ignore[misc,unused-ignore]
+    """Guards the RPCs of a channel: ``grpc.intercept_channel(channel, GuardInterceptor())``.
+
+    What it raises of its own accord is a GuardRpcError with a status code, and our own error too. Any number of
+    channels and threads may share one interceptor.
+    """
+
+    def __init__(self, *, key: Callable[[str], str] = method_name, **settings: Any) -> None:
+        """Make an interceptor.
+
+        Args:
+            key: Given a method such as "/shop.Stock/Get", the key of its command; by default one for each method.
+            **settings: As of ``command``, but for retry, fallback, cache, hedge, failover and timeout. By default the
+                group is "grpc" and the failure rules are FAILURES.
+
+        Raises:
+            ConfigError: A setting is out of range, unknown, or not for RPCs.
+        """
+        if settings.get("timeout") is not None:
+            raise ConfigError("the timeout of an RPC is gRPC's own: stub.Get(request, timeout=0.5), or 'timeout' in "
+                              "the channel's service config", "timeout")
+        if settings.get("retry") is not None:
+            raise ConfigError("an interceptor cannot begin an RPC again, since its stub may not wait for the answer; "
+                              "decorate the function that calls the stub", "retry")
+        self._guards = RpcGuards(_unary, _stream, key=key, settings=settings)
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        """Guard an RPC; see grpc.UnaryUnaryClientInterceptor."""
+        return _outcome_or_future(self._guards.unary_unary, continuation, client_call_details, request)
+
+    def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        """Guard an RPC; see grpc.StreamUnaryClientInterceptor."""
+        return _outcome_or_future(self._guards.stream_unary, continuation, client_call_details, request_iterator)
+
+    def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        """Guard an RPC; see grpc.UnaryStreamClientInterceptor."""
+        return _GuardedStream(self._guards.stream(continuation, client_call_details, request))
+
+    def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        """Guard an RPC; see grpc.StreamStreamClientInterceptor."""
+        return _GuardedStream(self._guards.stream(continuation, client_call_details, request_iterator))
+
+
+@attrs.frozen
+class Begun:
+    """What a guarded function of ours yields or returns in the place of a call, which no failure rule is to judge.
+
+    Attributes:
+        call: The call of gRPC's, under way or ended.
+    """
+
+    call: Any
+
+
+class RpcEnded(BaseException):
+    """Thrown into the generator of a stream whose RPC ended while nobody read it."""
+
+
+class RpcGuards:
+    """The guarded functions of an interceptor, each with ``(continuation, details, request)``.
+
+    Attributes:
+        unary_unary: For RPCs of one request and one answer.
+        stream_unary: For RPCs of one answer to a stream of requests.
+        stream: For RPCs whose answer is a stream.
+    """
+
+    def __init__(self, unary: Callable[..., Any], stream: Callable[..., Any], *, key: Callable[[str], str],
+                 settings: dict[str, Any]) -> None:
+        for name in _NEVER:
+            if settings.get(name) is not None:
+                raise ConfigError(f"{name} needs the arguments and the result of a function; decorate the function "
+                                  "that calls the stub", name)
+        settings = {"group": "grpc", "failures": FAILURES, **settings}
+        if settings["failures"] is not None:
+            settings["failures"] = _of_messages(settings["failures"])
+        once = {name: value for name, value in settings.items() if name != "retry"}
+
+        def by(continuation: Any, details: Any, request: Any) -> str:
+            method = details.method
+            return key(method.decode() if isinstance(method, bytes) else method)
+
+        self.unary_unary: Any = command(key=by, **settings)(unary)
+        self.stream_unary: Any = command(key=by, **once)(unary)
+        self.stream: Any = command(key=by, **once)(stream)
+
+
+def _of_messages(failures: Any) -> FailureRules:
+    """The rules, which are asked about messages and errors, and not about what is Begun."""
+    rules = FailureRules.meant(failures)
+    given, items = rules.judge, rules.items
+
+    def judge(ending: Ending) -> Any:
+        return None if given is None or type(ending.result) is Begun else given(ending)
+
+    def is_failed(item: Any) -> object:
+        return items is not None and type(item) is not Begun and items(item)
+
+    return attrs.evolve(rules, judge=None if given is None else judge, items=None if items is None else is_failed,
+                        results=None)
+
+
+def in_time(details: Any) -> Any:
+    """Return the details of an RPC with the time that the caller's deadline leaves, if its own timeout is longer.
+
+    Args:
+        details: The details that an interceptor is given.
+    """
+    left = remaining()
+    if left is None or (details.timeout is not None and details.timeout <= left):
+        return details
+    return details._replace(timeout=max(0.0, left))
+
+
+def _unary(continuation: Any, details: Any, request: Any) -> Generator[Any, Any, Any]:
+    outcome = continuation(in_time(details), request)
+    if not outcome.done():  # begun with future(), which alone is to decide how long it lives
+        begun = [Begun(outcome)]
+        del outcome
+        outcome = yield begun.pop()
+    error = outcome.exception()
+    if error is not None:
+        raise error
+    return outcome
+
+
+def _stream(continuation: Any, details: Any, request: Any) -> Generator[Any, None, None]:
+    call = continuation(in_time(details), request)
+    try:
+        yield Begun(call)
+        yield from call
+    except RpcEnded:
+        if call.code() is not grpc.StatusCode.OK:
+            raise call from None
+    except GeneratorExit:
+        call.cancel()
+        raise
+
+
+def _outcome_or_future(guarded: Any, continuation: Any, details: Any, request: Any) -> Any:
+    """The outcome of an RPC that has ended, or the future of one whose permits are given back when it is done."""
+    running = guarded(continuation, details, request)
+    try:
+        future = next(running).call
+    except StopIteration as end:
+        return end.value
+    except RAISED_BY_GUARDS as error:
+        raise as_vendor_error(error, GuardRpcError) from error.__cause__
+    except grpc.RpcError as error:
+        if isinstance(error, grpc.Future):  # as gRPC itself hands on what a blocking call raised
+            return error
+        raise
+
+    def done(ended: Any) -> None:
+        if ended.cancelled():
+            running.close()
+            return
+        try:
+            running.send(ended)
+        except (StopIteration, grpc.RpcError, *RAISED_BY_GUARDS):
+            pass  # the caller gets it from the future
+
+    future.add_done_callback(done)
+    return future
+
+
+class _GuardedStream:
+    """A call whose answers are read through its guard; all else of it is the call's own. For any thread."""
+
+    def __init__(self, items: Generator[Any, None, None]) -> None:
+        """Begin the RPC.
+
+        Raises:
+            GuardRpcError: The guard refuses it.
+        """
+        try:
+            self._call = next(items).call
+        except RAISED_BY_GUARDS as error:
+            raise as_vendor_error(error, GuardRpcError) from error.__cause__
+        self._items: Generator[Any, None, None] | None = items
+        self._lock = threading.Lock()
+        self._has_ended = False
+        weak = weakref.ref(self)  # gRPC keeps its callbacks until the RPC ends: a dropped stream is to end it
+
+        def ended() -> None:
+            stream = weak()
+            if stream is not None:
+                stream._ended()
+
+        if not self._call.add_callback(ended):
+            self._ended()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            with self._lock:
+                return self._read()
+        finally:
+            if self._has_ended:  # it did so while this thread had the lock
+                self._settle()
+
+    next = __next__
+
+    def _read(self) -> Any:
+        if self._items is None:
+            return next(self._call)
+        try:
+            return next(self._items)
+        except RAISED_BY_GUARDS as error:
+            self._items = None
+            raise as_vendor_error(error, GuardRpcError) from error.__cause__
+        except BaseException:
+            self._items = None
+            raise
+
+    def _ended(self) -> None:
+        """Called by gRPC when the RPC has ended."""
+        self._has_ended = True
+        self._settle()
+
+    def _settle(self) -> None:
+        """Bring the guard to its end, unless a thread reads, which does so itself.
+
+        What gRPC has received already and nobody has read yet is read from the call itself.
+        """
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            items, self._items = self._items, None
+            if items is None:
+                return
+            if self._call.code() is grpc.StatusCode.CANCELLED:
+                items.close()
+            else:
+                items.throw(RpcEnded())
+        except (StopIteration, RpcEnded, grpc.RpcError, *RAISED_BY_GUARDS):
+            pass  # the consumer gets it from the call
+        finally:
+            self._lock.release()

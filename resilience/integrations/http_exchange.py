@@ -1,0 +1,427 @@
+"""Exchange: one HTTP request and its response, from the first byte to the end of the body, as one guarded call.
+
+Every HTTP client hands a response out while its body is still under way. So a guarded exchange is a stream: its first
+item is the Head, which failure rules judge, and the rest is the body. The call holds its slot, and its verdict is open,
+until the body was read, closed or dropped; an error on the way is a failure of that call. How the body gets to its
+reader differs:
+
+- *pulled*: the items after the head are the chunks of the body, so timeout and latency cover waits for them (httpx);
+- *held*: the client reads its body by itself, and tells the Hold how that ended (requests, urllib3, aiohttp).
+
+Who gives back what a call holds: the reader who reaches the end or closes; else the failing read; else, where a
+response is dropped unclosed, the garbage collector, since the response alone keeps the generator of its exchange alive.
+
+A generator's own wrapper, if it had the retry, would have to close the last failed response that the caller is to get.
+So the retry stands here, above the guarded exchange: to the breaker and in the counts each attempt is a call.
+
+Clients catch their own exceptions. Errors of ours leave an adapter as instances of both their own class and one of the
+client's, ``CircuitOpenError`` and ``httpx.ConnectError`` for example.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any, Final
+
+import attrs
+
+from .. import command, default_registry
+from ..commands.command import Command, internals_of
+from ..commands.keyed_commands import KeyedCommands
+from ..core.failure_rules import ExceptionRule, FailureRules
+from ..core.http_status import http_status
+from ..core.outcome import IGNORED, REJECTED, Event
+from ..core.retry import Retry
+from ..core.verdict import FailedResultError
+from ..drivers.deadline_context import deadline_headers, in_use
+from ..drivers.sleeping import async_sleeper, sleeper
+from ..engine.judging import BEGINS_WITH_HEAD, Judging
+from ..engine.retrying import Retrying, RetryPolicy
+from ..errors import BadRequestError, CallTimeoutError, ConfigError, RejectedError, ResilienceError
+from ..metrics.recorder import Recorder
+from ..policies.failures import FAILURES
+from ..registry import Registry, table_of
+
+#: RFC 9110, section 9.2.2: methods that may be sent again without being meant again.
+IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
+#: draft-ietf-httpapi-idempotency-key-header: the server recognises a request that it has had before.
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+
+_RETRY: Final = (int(Event.RETRY),)
+_BAD_REQUEST, _FAILURE = int(Event.BAD_REQUEST), int(Event.FAILURE)
+_REFUSED: Final = int(Event.SEMAPHORE_REJECTED)
+
+#: Errors that leave an adapter as errors of its client too; a ConfigError is a mistake in the program.
+OURS: Final = (RejectedError, CallTimeoutError, FailedResultError)
+#: What the reader sends into an exchange instead of reading on: the body is not wanted any more.
+LEAVE: Final = object()
+
+
+@attrs.frozen(kw_only=True)
+class ClientTerms:
+    """What an HTTP client library calls things.
+
+    Attributes:
+        rejected: Class that our refusals, and other errors of ours, are instances of too.
+        timed_out: Class that our timeouts are instances of too.
+        pool_errors: What says that the client's own connection pool had no room: exceptions by class or by predicate.
+        caller_faults: Exceptions that mean that the request was wrong. Whatever else is raised while a request is sent,
+            or its response is read, is a failure: a status never is, for clients raise by status later, if at all.
+        host: The host of a request, with its port unless that is the scheme's own.
+        method: The method of a request, in capitals.
+        headers: The headers of a request, which deadline and idempotency key are read from and written to.
+        may_repeat: Whether the body of a request can be sent again.
+        discard: Closes a response that is not handed out because its request is sent again; None: its exchange does.
+    """
+
+    rejected: type[Exception]
+    timed_out: type[Exception]
+    pool_errors: tuple[ExceptionRule, ...]
+    caller_faults: tuple[type[Exception], ...]
+    host: Callable[[Any], str]
+    method: Callable[[Any], str]
+    headers: Callable[[Any], Any]
+    may_repeat: Callable[[Any], bool]
+    discard: Callable[[Any], object] | None = None
+
+
+# -- errors of two families
+
+@functools.cache
+def _both(ours: Any, theirs: Any) -> Any:
+    """The class of errors that are both; it is made once, so that ``type(error)`` tells errors apart."""
+    return type(ours.__name__, (ours, theirs), {
+        "__module__": ours.__module__, "__doc__": ours.__doc__, "__reduce__": _reduce, "__str__": ours.__str__,
+        "_families": (ours, theirs)})
+
+
+_UNPICKLED: Final = ("request", "_request", "response", "judged_by")
+
+
+def _reduce(self: Any) -> tuple[Any, ...]:
+    state = {name: value for name, value in vars(self).items() if name not in _UNPICKLED}
+    return _made, (*self._families, self.args, state)
+
+
+def _made(ours: type[Exception], theirs: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
+    families: tuple[Any, Any] = (ours, theirs)
+    kind = _both(*families)
+    error: Exception = kind.__new__(kind)
+    error.args = args
+    vars(error).update({"request": None, "response": None} if issubclass(theirs, OSError) else {"_request": None})
+    vars(error).update(state)
+    return error
+
+
+def raised_as(error: ResilienceError, client: ClientTerms, request: Any = None) -> Exception:
+    """Return the error that is *error* and one of the client's family at once, with its cause, notes and traceback.
+
+    Args:
+        error: What the guard raised.
+        client: The client whose family it is to be caught as.
+        request: The request, which exceptions of most clients have.
+    """
+    if isinstance(error, client.rejected):
+        return error
+    theirs = client.timed_out if isinstance(error, CallTimeoutError) else client.rejected
+    new = _made(type(error), theirs, error.args, vars(error))
+    for name in ("request", "_request"):
+        if name in vars(new):
+            setattr(new, name, request)
+    new.__cause__, new.__context__ = error.__cause__, error.__context__
+    new.__suppress_context__ = error.__suppress_context__
+    return new.with_traceback(error.__traceback__)
+
+
+# -- retries
+
+class _Counted:
+    """Accounts for retries of attempts that the exchange's own wrapper has counted already."""
+
+    __slots__ = ("_clock", "_recorder")
+
+    def __init__(self, recorder: Recorder, clock: Callable[[], float]) -> None:
+        self._recorder, self._clock = recorder, clock
+
+    def true_event(self, error: BaseException, event: int) -> int:
+        return event
+
+    def blames_caller(self, error: BaseException) -> bool:
+        return False
+
+    def retried(self, error: BaseException, event: int, started: float, now: float) -> None:
+        self._recorder.count(_RETRY, now)
+
+
+class _Attempts:
+    """The attempts of one request."""
+
+    __slots__ = ("_begun", "_exchanges", "_pause", "_turn")
+
+    def __init__(self, exchanges: Exchanges, policy: RetryPolicy) -> None:
+        self._exchanges, self._turn, self._pause = exchanges, 0, 0.0
+        self._begun = exchanges.clock()
+        if policy.budget is not None:
+            policy.budget.deposit(self._begun)
+
+    def pause(self, request: Any, args: tuple[Any, ...], outcome: Any) -> float | None:
+        """How long to pause before the next attempt, after one that ended with *outcome*; None: that is the answer.
+
+        Args:
+            request: What was sent.
+            args: What the guarded function was given besides.
+            outcome: The response, or what was raised.
+        """
+        command = self._exchanges.command_of(request, args)
+        judging: Judging = internals_of(command).runtime.of(FAILURES)
+        error = outcome if isinstance(outcome, Exception) else judging.result(outcome)
+        if error is None:
+            return None
+        self._turn += 1
+        next_pause = self._exchanges.retrying(command).again(
+            error, self._event(judging, error), self._turn, self._pause, self._begun, self._begun)
+        if next_pause is not None:
+            self._pause = next_pause
+        return next_pause
+
+    def _event(self, judging: Judging, error: Exception) -> int:
+        if isinstance(error, RejectedError):
+            return _REFUSED
+        outcome = judging.error(error)
+        if outcome == REJECTED:
+            return _REFUSED
+        if outcome == IGNORED or isinstance(error, (BadRequestError, *self._exchanges.ignore)):
+            return _BAD_REQUEST
+        return _FAILURE
+
+
+# -- exchanges
+
+class Exchanges:
+    """The guarded exchanges of one adapter: a command for each host, or as its ``key`` says. Safe from any thread.
+
+    Attributes:
+        resilience: The handle of the commands.
+        ignore: Exceptions that are the caller's fault.
+        clock: The registry's.
+    """
+
+    def __init__(self, exchange: Callable[..., Any], client: ClientTerms, name: str, settings: dict[str, Any]) -> None:
+        """Guard *exchange*.
+
+        Args:
+            exchange: Generator function that is given a request, yields a Head and then the body, or waits.
+            client: What its client library calls things.
+            name: The adapter's, for the handle of all its commands.
+            settings: Of ``command``, and ``idempotent``.
+
+        Raises:
+            ConfigError: One of the settings is out of range, or not for an exchange.
+        """
+        for option, hint in _UNSUITED.items():
+            if settings.get(option) is not None:
+                raise ConfigError(f"{option}: {name} cannot have one; {hint}", option)
+        self._client = client
+        key = settings.pop("key", None) or client.host
+        self._key: Any = (lambda request, *_: key(request)) if callable(key) else key
+        self._is_idempotent = settings.pop("idempotent", None) or self._by_method
+        if not callable(self._is_idempotent):
+            raise ConfigError(f"idempotent must be a function of a request, not {self._is_idempotent!r}", "idempotent")
+        retry: Retry | None = settings.pop("retry", None)
+        if retry is not None and not isinstance(retry, Retry):
+            raise ConfigError(f"retry must be a Retry, or None, not {retry!r}", "retry")
+        self.ignore = tuple(_several(settings.get("ignore", ())))
+        registry = settings.get("registry")
+        self._registry: Registry = default_registry if registry is None else registry
+        self.clock = self._registry.clock
+        rules = FailureRules.meant(settings.pop("failures", None) or http_status())
+        settings.setdefault("group", name)
+        exchange.__module__, _, exchange.__qualname__ = name.partition(".")
+        setattr(exchange, BEGINS_WITH_HEAD, True)
+        rules = attrs.evolve(
+            rules, refused=(*rules.refused, *client.pool_errors),
+            caller_faults=(*rules.caller_faults, *client.caller_faults),
+            exceptions=(Exception,) if rules.exceptions is None else rules.exceptions)
+        self.guarded: Callable[..., Any] = command(key=self._key, failures=rules, **settings)(exchange)
+        self.resilience: Command | KeyedCommands = vars(self.guarded)["resilience"]
+        services = self._services = table_of(self._registry).services
+        self._group: str = settings["group"]
+        with services.lock:
+            self._retry = None if retry is None else RetryPolicy(retry, services.budget(self._group, retry.budget))
+
+    def command_of(self, request: Any, args: tuple[Any, ...]) -> Command:
+        """The command that a request is guarded by."""
+        handle = self.resilience
+        if isinstance(handle, Command):
+            return handle
+        found = handle.get(self._key(request, *args)) or handle.get(handle.overflow)
+        return found if found is not None else next(iter(handle))
+
+    def retrying(self, command: Command) -> Retrying:
+        """What decides on further attempts under a *command*, with its counts and listeners."""
+        assert self._retry is not None
+        services, recorder = self._services, internals_of(command).runtime.recorder
+        accounting: Any = _Counted(recorder, self.clock)
+        return Retrying(self._retry, key=command.key, group=self._group, clock=self.clock, random=services.random,
+                        recorder=recorder, emitter=services.emitter, accounting=accounting,
+                        timeout=lambda: None, is_wrapper=False)
+
+    def send_deadline(self, request: Any) -> None:
+        """Tell the server what time is left of the caller's deadline, if there is one."""
+        if in_use:
+            for name, value in deadline_headers().items():
+                self._client.headers(request)[name] = value
+
+    def raised_as(self, error: ResilienceError, request: Any) -> Exception:
+        """The *error* as one of this client's family too."""
+        return raised_as(error, self._client, request)
+
+    def begin(self, request: Any, *args: Any) -> tuple[Any, Generator[Any, Any, Any]]:
+        """Send a request, again if the retry says so, and return the response and what guards its body."""
+        attempts = self._attempts(request)
+        while True:
+            exchange = self.guarded(request, *args)
+            if attempts is None:
+                return next(exchange).take(), exchange
+            try:
+                response = next(exchange).take()
+            except Exception as error:
+                if (pause := attempts.pause(request, args, error)) is None:
+                    raise
+            else:
+                if (pause := attempts.pause(request, args, response)) is None:
+                    return response, exchange
+                leave(exchange)
+                self._discard(response)
+            sleeper(self.clock)(pause)
+
+    async def begin_async(self, request: Any, *args: Any) -> tuple[Any, AsyncGenerator[Any, Any]]:
+        """As begin(), for asynchronous clients."""
+        attempts = self._attempts(request)
+        while True:
+            exchange = self.guarded(request, *args)
+            if attempts is None:
+                return (await exchange.__anext__()).take(), exchange
+            try:
+                response = (await exchange.__anext__()).take()
+            except Exception as error:
+                if (pause := attempts.pause(request, args, error)) is None:
+                    raise
+            else:
+                if (pause := attempts.pause(request, args, response)) is None:
+                    return response, exchange
+                await leave_async(exchange)
+                self._discard(response)
+            await async_sleeper(self.clock)(pause)
+
+    def _discard(self, response: Any) -> None:
+        if self._client.discard is not None:
+            self._client.discard(response)
+
+    def _attempts(self, request: Any) -> _Attempts | None:
+        if self._retry is None or not self._client.may_repeat(request) or not self._is_idempotent(request):
+            return None
+        return _Attempts(self, self._retry)
+
+    def _by_method(self, request: Any) -> bool:
+        client = self._client
+        return client.method(request) in IDEMPOTENT or IDEMPOTENCY_KEY in client.headers(request)
+
+
+_UNSUITED: Final = {
+    "fallback": "catch the client's own exceptions around the call instead",
+    "cache": "a response is a stream, which only one caller can read",
+    "hedge": "hedge the function that calls the client instead",
+    "failover": "put it on the function that calls the client, which is told the target",
+}
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return (value,) if isinstance(value, type) else tuple(value)
+
+
+def leave(exchange: Generator[Any, Any, Any]) -> None:
+    """End an exchange whose body nobody wants any more: the answer had come, so it is good if its head was."""
+    with contextlib.suppress(StopIteration):
+        exchange.send(LEAVE)
+
+
+async def leave_async(exchange: AsyncGenerator[Any, Any]) -> None:
+    """As leave(), for asynchronous clients."""
+    with contextlib.suppress(StopAsyncIteration):
+        await exchange.asend(LEAVE)
+
+
+# -- bodies that the client reads by itself
+
+class Hold:
+    """Holds a call until its client has read the body of the response by itself. Safe from any thread."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Any) -> None:
+        self._exchange = [exchange]
+
+    def end(self, error: BaseException | None = None) -> None:
+        """The body was read or closed, or reading it raised *error*. Only the first word counts."""
+        exchange = self._taken()
+        if exchange is not None:
+            try:
+                exchange.send(LEAVE if error is None else error)
+            except StopIteration:
+                pass
+            except BaseException as ended:
+                if ended is not error:  # which the reader gets from the client
+                    raise
+
+    def _taken(self) -> Any:
+        try:
+            return self._exchange.pop()
+        except IndexError:
+            return None
+
+
+class AsyncHold(Hold):
+    """As Hold, for a client that tells the end from callbacks of its event loop: a task ends the call, at once."""
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, exchange: Any) -> None:
+        super().__init__(exchange)
+        self._loop = asyncio.get_running_loop()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """As Hold.end(); it may be called from a finalizer, in any thread."""
+        exchange = self._taken()
+        if exchange is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_end_soon, self._loop, exchange, LEAVE if error is None else error)
+
+
+_ending: Final[set[asyncio.Task[None]]] = set()  # a loop alone would let them be collected
+
+
+def _end_soon(loop: asyncio.AbstractEventLoop, exchange: Any, word: object) -> None:
+    async def end() -> None:
+        with contextlib.suppress(StopAsyncIteration):
+            try:
+                await exchange.asend(word)
+            except BaseException as ended:
+                if ended is not word:
+                    raise
+
+    task = loop.create_task(end())
+    _ending.add(task)
+    task.add_done_callback(_ending.discard)
+
+
+def end_of(word: object) -> None:
+    """In a held exchange, after its head: raise what the reader says went wrong, if anything did.
+
+    Args:
+        word: What the reader sent in.
+    """
+    if isinstance(word, BaseException):
+        raise word

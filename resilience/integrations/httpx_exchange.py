@@ -1,0 +1,250 @@
+"""What the transports for httpx and httpx2 have in common; the two libraries differ in their classes alone.
+
+Cancellation. httpcore, which holds the connections of both, loses one for ever if a request is cancelled in the moment
+in which a connection is assigned to it, or between two steps of its own bookkeeping
+(github.com/encode/httpcore/issues/1093). A pool of 10 is dead after 10 unlucky timeouts. Two things prevent that here:
+
+- Nobody waits in httpcore's queue. A gate before it admits as many requests as there are connections, so that each gets
+  one at once. To wait at the gate is safe to cancel, and cheap however many wait.
+- httpcore's bookkeeping is not interrupted: between its locks it gives other tasks a turn, by a bare ``yield``. A
+  cancellation that comes there is held back until httpcore waits for the network, of which it cleans up, or returns.
+
+With HTTP/2, which sends several requests on one connection, there is no gate: only the second holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from typing import Any
+
+from ..engine.judging import Head
+from ..errors import ConfigError
+from .http_exchange import LEAVE, OURS, ClientTerms, Exchanges, leave, leave_async
+
+
+def client_of(httpx: Any) -> ClientTerms:
+    """What httpx, or httpx2, calls things."""
+    byte_stream = httpx.ByteStream
+    return ClientTerms(
+        rejected=httpx.ConnectError, timed_out=httpx.ReadTimeout, pool_errors=(httpx.PoolTimeout,), host=_host,
+        caller_faults=(httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL),
+        method=lambda request: request.method, headers=lambda request: request.headers,
+        may_repeat=lambda request: isinstance(request.stream, byte_stream))
+
+
+def _host(request: Any) -> str:
+    url = request.url
+    return url.host if url.port is None else f"{url.host}:{url.port}"
+
+
+# -- synchronous
+
+class SyncBody:
+    """The body of a response: reading on goes through the guarded exchange."""
+
+    def __init__(self, exchanges: Exchanges, exchange: Generator[Any, Any, Any], request: Any) -> None:
+        self._exchanges, self._exchange, self._request = exchanges, exchange, request
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._exchange
+        except OURS as error:
+            raise self._exchanges.raised_as(error, self._request) from error.__cause__
+
+    def close(self) -> None:
+        """End the exchange; what was not read is not wanted."""
+        leave(self._exchange)
+
+
+def sync_exchanges(inner: Any, client: ClientTerms, name: str, settings: dict[str, Any]) -> Exchanges:
+    """The guarded exchanges of a synchronous transport around *inner*.
+
+    Raises:
+        ConfigError: One of the settings is out of range, or not for an exchange.
+    """
+    if settings.get("timeout") is not None:
+        raise ConfigError(f"timeout: {name} runs in its caller's thread, where no timeout can reach it; use "
+                          "the client's own, Client(timeout=...), or an AsyncClient", "timeout")
+
+    def exchange(request: Any) -> Generator[Any, Any, None]:
+        exchanges.send_deadline(request)
+        head = Head(inner.handle_request(request))
+        stream = head.answer.stream
+        try:
+            if (yield head) is LEAVE:
+                return
+            for chunk in stream:
+                if (yield chunk) is LEAVE:
+                    return
+        finally:
+            stream.close()
+
+    exchanges = Exchanges(exchange, client, name, settings)
+    return exchanges
+
+
+def handle(exchanges: Exchanges, body: type[Any], request: Any) -> Any:
+    """Send a request, and return the response with a guarded *body*."""
+    try:
+        response, exchange = exchanges.begin(request)
+    except OURS as error:
+        raise exchanges.raised_as(error, request) from error.__cause__
+    response.stream = body(exchanges, exchange, request)
+    return response
+
+
+# -- asynchronous
+
+class AsyncBody:
+    """The body of a response: reading on goes through the guarded exchange."""
+
+    def __init__(self, exchanges: Exchanges, exchange: AsyncGenerator[Any, Any], request: Any) -> None:
+        self._exchanges, self._exchange, self._request = exchanges, exchange, request
+        self._has_ended = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await self._exchange.__anext__()  # type: ignore[no-any-return]
+        except StopAsyncIteration:
+            self._has_ended = True
+            raise
+        except OURS as error:
+            raise self._exchanges.raised_as(error, self._request) from error.__cause__
+
+    async def aclose(self) -> None:
+        """End the exchange; what was not read is not wanted."""
+        if not self._has_ended:
+            await leave_async(self._exchange)
+
+
+def async_exchanges(inner: Any, client: ClientTerms, pool_timeout: type[Exception], name: str,
+                    settings: dict[str, Any]) -> Exchanges:
+    """The guarded exchanges of an asynchronous transport around *inner*.
+
+    Raises:
+        ConfigError: One of the settings is out of range, or not for an exchange.
+    """
+    gate = PoolGate(inner, pool_timeout)
+
+    async def exchange(request: Any) -> AsyncGenerator[Any, Any]:
+        exchanges.send_deadline(request)
+        await gate.enter(request)
+        try:
+            sending = Unbroken(inner.handle_async_request(request))
+            head = Head(await sending)
+            stream = head.answer.stream
+            try:
+                if sending.held is not None:
+                    raise sending.held
+                if (yield head) is LEAVE:
+                    return
+                body = stream.__aiter__()
+                while True:
+                    reading = Unbroken(body.__anext__())
+                    try:
+                        chunk = await reading
+                    except StopAsyncIteration:
+                        break
+                    if reading.held is not None:
+                        raise reading.held
+                    if (yield chunk) is LEAVE:
+                        return
+            finally:
+                closing = Unbroken(stream.aclose())
+                await closing
+                if closing.held is not None:
+                    raise closing.held
+        finally:
+            gate.leave()
+
+    exchanges = Exchanges(exchange, client, name, settings)
+    return exchanges
+
+
+async def handle_async(exchanges: Exchanges, body: type[Any], request: Any) -> Any:
+    """Send a request, and return the response with a guarded *body*."""
+    try:
+        response, exchange = await exchanges.begin_async(request)
+    except OURS as error:
+        raise exchanges.raised_as(error, request) from error.__cause__
+    response.stream = body(exchanges, exchange, request)
+    return response
+
+
+class PoolGate:
+    """Admits as many requests at once as a transport has connections. It belongs to the event loop that uses it."""
+
+    def __init__(self, inner: Any, pool_timeout: type[Exception]) -> None:
+        most = _connections_of(inner)
+        self._free = None if most is None else asyncio.Semaphore(most)
+        self._pool_timeout = pool_timeout
+
+    async def enter(self, request: Any) -> None:
+        """Wait until a connection is free, as long as the client's own pool timeout says."""
+        free = self._free
+        if free is None:
+            return
+        if not free.locked():
+            await free.acquire()
+            return
+        try:
+            async with asyncio.timeout((request.extensions.get("timeout") or {}).get("pool")):
+                await free.acquire()
+        except TimeoutError:
+            raise self._pool_timeout("all connections of the pool are in use") from None
+
+    def leave(self) -> None:
+        """The request has ended, and its response is closed."""
+        if self._free is not None:
+            self._free.release()
+
+
+def _connections_of(inner: Any) -> int | None:
+    """How many requests the transport *inner* sends at once; None: not known, or several on one connection."""
+    pool = getattr(inner, "_pool", None)  # nothing public says it
+    most = getattr(pool, "_max_connections", None)
+    return most if isinstance(most, int) and not getattr(pool, "_http2", True) else None
+
+
+class Unbroken:
+    """Awaitable that runs another one, and holds a cancellation back while that one waits for nothing.
+
+    A second cancellation is not held back: anyio repeats its own until it is heard.
+
+    Attributes:
+        held: What is to be raised once the other one has returned; None: nothing was held back.
+    """
+
+    __slots__ = ("_inner", "held")
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.held: asyncio.CancelledError | None = None
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        send, throw = self._inner.send, self._inner.throw
+        error: BaseException | None = None
+        while True:
+            try:
+                awaited = send(None) if error is None else throw(error)
+            except StopIteration as end:
+                return end.value
+            error = None
+            try:
+                if awaited is None or self.held is None:
+                    yield awaited
+                else:
+                    error, self.held = self.held, None
+                    awaited.cancel()  # as Task.cancel() does
+                    awaited._asyncio_future_blocking = False
+            except asyncio.CancelledError as cancelled:
+                if awaited is None and self.held is None:
+                    self.held = cancelled
+                else:
+                    error = cancelled
+            except BaseException as thrown:  # noqa: BLE001 - all of it goes on to the inner one
+                error = thrown

@@ -1,0 +1,85 @@
+"""Clients of language models, openai and anthropic: what a call, a stream and its events amount to.
+
+A model's service says that it is overloaded in four ways, and clients pass all of them on: status 429, status 529
+(Anthropic), ``Retry-After`` or ``retry-after-ms``, and an *error event* in a stream whose status was 200. A client that
+reads the stream raises an APIError without a status for it, and whoever reads the stream itself gets it as an item.
+``judge`` knows all of these, and it needs no import of either library.
+
+A quota that is used up (``insufficient_quota``, status 429 as well) is the caller's: no waiting helps.
+
+Both clients retry twice by themselves. ``max_retries=0`` leaves that to the command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .. import Ending, FailureRules, Verdict, http_status
+
+#: In the place of a status: what an error event says in ``type`` or ``code``.
+_WORDS: Final = {
+    "overloaded_error": Verdict.BUSY, "rate_limit_error": Verdict.BUSY, "rate_limit_exceeded": Verdict.BUSY,
+    "rate_limit": Verdict.BUSY, "requests": Verdict.BUSY, "tokens": Verdict.BUSY,
+    "insufficient_quota": Verdict.CALLER_FAULT, "billing_error": Verdict.CALLER_FAULT,
+    "invalid_request_error": Verdict.CALLER_FAULT, "authentication_error": Verdict.CALLER_FAULT,
+    "permission_error": Verdict.CALLER_FAULT, "not_found_error": Verdict.CALLER_FAULT,
+    "request_too_large": Verdict.CALLER_FAULT, "context_length_exceeded": Verdict.CALLER_FAULT,
+    "api_error": Verdict.FAILED, "server_error": Verdict.FAILED, "timeout_error": Verdict.FAILED,
+}
+_USED_UP: Final = ("insufficient_quota", "billing_error")
+#: What openai raises of an answer that is complete: it was too long, or not allowed.
+_OF_THE_REQUEST: Final = ("LengthFinishReasonError", "ContentFilterFinishReasonError")
+_STATUS: Final = http_status(failed=(408, "500-528", "530-599"), busy=(429, 529))
+
+
+def judge(ending: Ending) -> Verdict | None:
+    """Return what a call of openai or anthropic, or an event of its stream, amounts to; a judge for ``failures``.
+
+    Args:
+        ending: How the call ended, or the event.
+
+    Returns:
+        What the error code of an exception without a status, or of an error event, stands for; failed if it is
+        unknown. The caller's fault for a quota that is used up, and for a request that was too long for the model.
+        None for all else: the status decides, and an exception without any is a failure.
+    """
+    if ending.error is not None:
+        return _of_error(ending.error)
+    return _of_event(ending.result) if ending.is_item else None
+
+
+#: Failure rules for functions that use openai or anthropic, plain or streaming.
+FAILURES: Final = FailureRules(judge, status=_STATUS)
+
+
+def _of_error(error: Exception) -> Verdict | None:
+    if type(error).__name__ in _OF_THE_REQUEST:
+        return Verdict.CALLER_FAULT
+    word, status = _word(getattr(error, "body", None), getattr(error, "code", None)), getattr(error, "status_code", 0)
+    if word is None or (isinstance(status, int) and status >= 400 and word not in _USED_UP):
+        return None
+    return _WORDS.get(word, Verdict.FAILED)
+
+
+def _of_event(event: Any) -> Verdict | None:
+    """What an event amounts to: ``{"type": "error", "error": {...}}``, or an object with these attributes."""
+    error = _field(event, "error")
+    if error is None:
+        if _field(event, "type") != "error":
+            return None
+        error = event  # of the Responses API: code and message stand in the event itself
+    word = _word(error, _field(error, "code"))
+    return Verdict.FAILED if word is None else _WORDS.get(word, Verdict.FAILED)
+
+
+def _word(body: Any, code: Any) -> str | None:
+    """The first code or type of an error that means something here; else any; None: there is none."""
+    inner = _field(body, "error")
+    found = [code, *(_field(each, name) for each in (inner, body) for name in ("code", "type"))]
+    words = [each for each in found if isinstance(each, str) and each != "error"]
+    return next((each for each in words if each in _WORDS), words[0] if words else None)
+
+
+def _field(thing: Any, name: str) -> Any:
+    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)

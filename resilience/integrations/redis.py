@@ -1,0 +1,161 @@
+"""Redis clients: what a command amounts to, and a guard of a whole client, redis.Redis or redis.asyncio.Redis.
+
+redis-py has one tree of exceptions for the server's health and for the caller's mistakes: ReadOnlyError, which means
+that a failover is under way, stands below ResponseError, as does the answer to a misspelt command. ``judge`` tells them
+apart. It is what entries of ``[guards]`` for redis have by default, and it needs no import of redis: it goes by the
+names of the classes.
+
+``guard_client`` gives the client a class that guards what its calls pass through, on three commands:
+
+| key | calls | policies |
+|---|---|---|
+| ``redis`` | every command: ``execute_command`` | all that are said |
+| ``redis.pipeline`` | a pipeline or transaction as one call: ``execute`` | no retry, hedge, cache and fallback |
+| ``redis.blocking`` | what waits at the server: BLPOP, XREAD BLOCK, WAIT | nor timeouts, limits and slow calls |
+
+A pipeline is empty once it has run, so that a second run would return no answers. To wait is what the blocking commands
+are for.
+
+Not guarded are the messages of pub/sub and MONITOR, which have no end to wait for, and what a pipeline reads between
+WATCH and MULTI. Clusters have nodes with a health of their own, and are refused.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from .. import CircuitBreaker, Ending, FailureRules, Verdict, command
+from ..errors import ConfigError
+
+C = TypeVar("C")
+
+_BUSY: Final = frozenset({"BusyLoadingError", "TryAgainError"})
+_FAILED: Final = frozenset({"ReadOnlyError", "OutOfMemoryError", "ClusterDownError", "MasterDownError",
+                            "ExternalAuthProviderError"})
+_CALLER_FAULTS: Final = frozenset({"ResponseError", "DataError", "WatchError", "PubSubError", "LockError",
+                                   "AuthenticationError", "AuthorizationError", "CrossSlotTransactionError",
+                                   "InvalidPipelineStack"})
+#: First words of server errors that redis-py has no class for.
+_WORDS: Final = {"BUSY": Verdict.BUSY, "MISCONF": Verdict.FAILED, "NOREPLICAS": Verdict.FAILED}
+#: What BlockingConnectionPool says when all of its connections are taken.
+_POOL: Final = "No connection available"
+
+_BLOCKING: Final = frozenset({"BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP",
+                              "WAIT", "WAITAOF"})
+_MAY_BLOCK: Final = frozenset({"XREAD", "XREADGROUP"})
+_REPEATING: Final = frozenset({"retry", "hedge", "cache", "fallback"})
+_IMPATIENT: Final = frozenset({*_REPEATING, "timeout", "max_concurrent", "adaptive_limit", "isolation", "pool"})
+
+
+def judge(ending: Ending) -> Verdict | None:
+    """Return what a call of redis-py amounts to; a judge for ``failures``.
+
+    Args:
+        ending: How the call ended.
+
+    Returns:
+        Busy while the server loads its data or runs a script; failed for an answer that says that the server is ill
+        (read-only replica, out of memory, cluster down); refused for a connection pool of the client's own that is
+        exhausted; the caller's fault for all other errors in its answers, and for wrong credentials. None for a result
+        and for all other exceptions, such as a lost connection: these are failures.
+    """
+    if ending.error is None:
+        return None
+    names = {kind.__name__ for kind in type(ending.error).__mro__ if kind.__module__ == "redis.exceptions"}
+    if names & _BUSY:
+        return Verdict.BUSY
+    if names & _FAILED:
+        return Verdict.FAILED
+    said = str(ending.error)
+    if "ResponseError" in names and (word := said.partition(" ")[0]) in _WORDS:
+        return _WORDS[word]
+    if "MaxConnectionsError" in names or ("ConnectionError" in names and said.startswith(_POOL)):
+        return Verdict.REFUSED
+    return Verdict.CALLER_FAULT if names & _CALLER_FAULTS else None
+
+
+#: Failure rules for functions that use redis-py.
+FAILURES: Final = FailureRules(judge)
+
+
+def guard_client(client: C, *, key: str = "redis", **settings: Any) -> C:
+    """Guard a client: its commands, its pipelines and transactions, and its blocking commands.
+
+    The client's own retries are switched off, so that attempts do not multiply; ``retry=`` repeats commands, which is
+    for programs whose commands can all be repeated.
+
+    Args:
+        client: A redis.Redis or redis.asyncio.Redis; it is changed, and nothing else is.
+        key: Name of the command for plain commands; those for pipelines and for blocking commands are called
+            ``key.pipeline`` and ``key.blocking``.
+        **settings: As of ``command``. By default the group is *key* and the failure rules are those of this module.
+
+    Returns:
+        The client.
+
+    Raises:
+        ConfigError: A setting is out of range, unknown, or contradicts another.
+        TypeError: The client is no such client, or it is guarded already.
+    """
+    kind: Any = type(client)
+    if not hasattr(client, "connection_pool") or not hasattr(client, "set_retry"):
+        raise TypeError(f"guard_client guards a redis.Redis or redis.asyncio.Redis, not a {kind.__qualname__}")
+    if "_is_guarded" in vars(kind):
+        raise TypeError("the client is guarded already")
+    is_async = inspect.iscoroutinefunction(kind.execute_command)
+    if is_async and settings.get("isolation") == "thread":
+        raise ConfigError("isolation='thread' is for redis.Redis; calls of redis.asyncio.Redis run in their task",
+                          "isolation")
+    if settings.get("failover") is not None:
+        raise ConfigError("a client has one server; decorate the function that is told the target, and chooses the "
+                          "client by it", "failover")
+    settings = {"group": key, "failures": FAILURES, **settings}
+    found: Any = client
+    found.__class__ = _guarded_class(kind, key, settings)
+    retries: Any = importlib.import_module("redis.asyncio.retry" if is_async else "redis.retry")
+    backoff: Any = importlib.import_module("redis.backoff")
+    found.set_retry(retries.Retry(backoff.NoBackoff(), 0))
+    return client
+
+
+def _guarded_class(kind: Any, key: str, settings: dict[str, Any]) -> Any:
+    """A subclass of the client's class; one of an instance of its own would be a cycle, and outlive its last user."""
+    plain = command(key=key, **settings)(kind.execute_command)
+    blocking = command(key=f"{key}.blocking", **_patient(settings))(kind.execute_command)
+    piped = command(key=f"{key}.pipeline", **{name: value for name, value in settings.items()
+                                              if name not in _REPEATING})
+    pipelines: dict[Any, Any] = {}
+
+    def execute_command(self: Any, *args: Any, **options: Any) -> Any:
+        return (blocking if _blocks(args) else plain)(self, *args, **options)
+
+    def pipeline(self: Any, *args: Any, **options: Any) -> Any:
+        made = kind.pipeline(self, *args, **options)
+        own = type(made)
+        if own not in pipelines:
+            pipelines[own] = type(own.__name__, (own,), {
+                "__module__": own.__module__, "__qualname__": own.__qualname__, "execute": piped(own.execute)})
+        made.__class__ = pipelines[own]
+        return made
+
+    return type(kind.__name__, (kind,), {
+        "__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__,
+        "_is_guarded": True, "execute_command": execute_command, "pipeline": pipeline})
+
+
+def _patient(settings: dict[str, Any]) -> dict[str, Any]:
+    """What of *settings* is for calls that wait at the server as long as they please."""
+    found = {name: value for name, value in settings.items() if name not in _IMPATIENT}
+    if isinstance(found.get("breaker"), CircuitBreaker):
+        found["breaker"] = attrs.evolve(found["breaker"], slow_call=None)
+    return {**found, "timeout": None, "max_concurrent": None}
+
+
+def _blocks(args: tuple[Any, ...]) -> bool:
+    name = args[0].upper() if args and isinstance(args[0], str) else ""
+    return name in _BLOCKING or (name in _MAY_BLOCK and any(
+        each in ("BLOCK", b"BLOCK") for each in args[1:6]))

@@ -1,0 +1,107 @@
+"""Request guard: what the ASGI and the WSGI middleware have in common.
+
+A request is treated in this order:
+
+1. its *deadline* begins: the least of what the operator allows and of what the request's headers say;
+2. it passes the *door*, a bulkhead or an adaptive limit of its own, or is refused there;
+3. the application runs, and keeps its slot until the response has been sent;
+4. a refusal that the application lets out becomes a problem of RFC 9457, unless the response has begun.
+
+The door is an ordinary command that guards the call of the application, so a snapshot, the dashboard and the exporters
+show it, and whatever ends the call gives its slot back.
+
+Two headers are in use for the time that a client will wait: Envoy's, in milliseconds, which ``deadline_headers()``
+sends too, and ``grpc-timeout`` of the gRPC protocol (PROTOCOL-HTTP2.md, "Timeout"), which gRPC-Web sends as well. A
+malformed one counts as none, and none can extend what the operator allows.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from ..core.adaptive import AdaptiveLimit
+from ..core.bulkhead import Bulkhead
+from ..core.http_problem import HttpProblem
+from ..decorate.commands import Pipeline
+from ..drivers.deadline_context import deadline
+from ..errors import ConfigError
+from ..registry import Registry
+
+GRPC_HEADER: Final = "grpc-timeout"
+DOOR_KEY: Final = "door"
+_GRPC: Final = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
+_UNITS_S: Final[Mapping[str, float]] = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_MOST_S: Final = 86_400.0
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def deadline_of(envoy: str | None, grpc: str | None, most: float | None, clock: Callable[[], float]) -> deadline | None:
+    """The deadline of a request; None if neither a header nor the operator sets one.
+
+    Args:
+        envoy: The header of Envoy, or None.
+        grpc: The header of gRPC, or None.
+        most: Seconds that the operator allows; None: as long as the headers say.
+        clock: Monotonic seconds; the registry's.
+    """
+    if envoy is None and grpc is None:
+        return None if most is None else deadline(most, clock=clock)
+    found = None if grpc is None else _GRPC.fullmatch(grpc.strip(" \t"))
+    if found is not None:
+        told = min(int(found[1]) * _UNITS_S[found[2]], _MOST_S)
+        most = told if most is None else min(most, told)
+    own = deadline.from_header(envoy, most=most, clock=clock)
+    return None if own.seconds is None else own
+
+
+def check_deadline(seconds: float | None) -> None:
+    """Raise ConfigError if *seconds* cannot be what the operator allows a request."""
+    deadline(seconds)  # its type and range
+    if seconds is not None and seconds <= 0:
+        raise ConfigError(f"deadline must be above 0 seconds, or None, not {seconds!r}", "deadline")
+
+
+def door_for(call: _Function, door: Bulkhead | AdaptiveLimit, key: str, registry: Registry) -> _Function:
+    """*call* behind a *door*: the function to call in its place.
+
+    Args:
+        call: Calls the application; its first argument is the request's scope or environ.
+        door: Its ``priorities`` are called with the first argument alone.
+        key: Key of the command.
+        registry: Registry of the command.
+
+    Raises:
+        ConfigError: *door* is neither a Bulkhead nor an AdaptiveLimit, or another function has the key and a limit that
+            differs.
+    """
+    if not isinstance(door, (Bulkhead, AdaptiveLimit)):
+        raise ConfigError(f"door must be a Bulkhead or an AdaptiveLimit, not {door!r}", "door")
+    if isinstance(door, AdaptiveLimit) and door.priorities is not None:
+        door = attrs.evolve(door, priorities=_of_request(door.priorities))
+    guarded: Any = Pipeline(door, key=key, group="web", registry=registry)(call)
+    return guarded  # type: ignore[no-any-return]
+
+
+@functools.lru_cache(maxsize=64)
+def _of_request(priorities: Callable[[Any], int]) -> Callable[..., int]:
+    """*priorities* for a call whose first argument is the request.
+
+    The same function for the same *priorities*: two applications of one process may share a door, and then must say the
+    same of it.
+    """
+    return lambda request, *_: priorities(request)
+
+
+def problem_headers(problem: HttpProblem, length: int) -> list[tuple[str, str]]:
+    """The headers of a *problem* whose body has *length* bytes."""
+    headers = [("content-type", "application/problem+json"), ("content-length", str(length))]
+    if problem.retry_after_s is not None:
+        headers.append(("retry-after", str(problem.retry_after_s)))
+    return headers
+

@@ -1,0 +1,101 @@
+"""Transport adapter for requests: every request of a session is a guarded call, to the end of its body.
+
+Without ``stream=True`` requests reads the body right after the adapter has returned, with it the caller does; the call
+lasts as long in either case. See resilience.integrations.http_exchange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import BaseAdapter, HTTPAdapter
+from urllib3.exceptions import EmptyPoolError
+
+from ..commands.command import Command
+from ..commands.keyed_commands import KeyedCommands
+from ..engine.judging import Head
+from ..errors import ConfigError
+from .http_exchange import OURS, ClientTerms, Exchanges, Hold, end_of
+from .urllib3 import watched
+
+__all__ = ["ResilienceAdapter"]
+
+_USUAL_PORTS: Final = {"http": 80, "https": 443}
+
+
+def _host(request: Any) -> str:
+    parts = urlsplit(request.url)
+    host = parts.hostname or ""
+    return host if parts.port in (None, _USUAL_PORTS.get(parts.scheme)) else f"{host}:{parts.port}"
+
+
+_CLIENT: Final = ClientTerms(
+    rejected=requests.ConnectionError, timed_out=requests.ReadTimeout, pool_errors=(EmptyPoolError,), host=_host,
+    caller_faults=(requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader),
+    method=lambda request: (request.method or "GET").upper(), headers=lambda request: request.headers,
+    may_repeat=lambda request: isinstance(request.body, (bytes, str, type(None))),
+    discard=lambda response: response.close())
+
+
+class ResilienceAdapter(BaseAdapter):
+    """Transport adapter of a ``requests.Session`` that guards each request with the command of its host.
+
+    It may be used from any thread, as far as the adapter that it wraps may.
+
+    Attributes:
+        resilience: The handle of its commands: by key, or the only one if ``key`` is a str.
+    """
+
+    resilience: Command | KeyedCommands
+
+    def __init__(self, adapter: BaseAdapter | None = None, **settings: Any) -> None:
+        """Guard the requests that go through an adapter.
+
+        Args:
+            adapter: What sends the requests; None: ``requests.adapters.HTTPAdapter()``.
+            **settings: The settings of resilience.command, except ``cache``, ``failover``, ``fallback``, ``hedge`` and
+                ``timeout``, with the differences that resilience.integrations.httpx.ResilienceTransport has.
+
+        Raises:
+            ConfigError: A setting is out of range, unknown, or not for an adapter.
+        """
+        super().__init__()
+        if settings.get("timeout") is not None:
+            raise ConfigError("timeout: requests runs in its caller's thread, where no timeout can reach it; use its "
+                              "own, session.get(url, timeout=...)", "timeout")
+        inner = self._inner = HTTPAdapter() if adapter is None else adapter
+
+        def exchange(request: Any, options: dict[str, Any]) -> Generator[Any, Any, None]:
+            exchanges.send_deadline(request)
+            word = yield Head(inner.send(request, **options))
+            end_of(word)
+
+        exchanges = self._exchanges = Exchanges(exchange, _CLIENT, "requests.Session", settings)
+        self.resilience = exchanges.resilience
+
+    def send(self, request: requests.PreparedRequest, stream: bool = False, timeout: Any = None, verify: Any = True,
+             cert: Any = None, proxies: Any = None) -> requests.Response:
+        """Send a request; requests calls this.
+
+        Args:
+            request: What to send.
+            stream: As for HTTPAdapter, like those that follow.
+            timeout: See stream.
+            verify: See stream.
+            cert: See stream.
+            proxies: See stream.
+        """
+        options = {"stream": stream, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
+        try:
+            response, exchange = self._exchanges.begin(request, options)
+        except OURS as error:
+            raise self._exchanges.raised_as(error, request) from error.__cause__
+        watched(response.raw, Hold(exchange))
+        return response  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Close the adapter that sends the requests."""
+        self._inner.close()

@@ -1,0 +1,91 @@
+"""SQLAlchemy: what a statement amounts to, and sessions for functions that a guard moves to a worker thread.
+
+SQLAlchemy wraps what the driver raises by the driver's own word for it, and drivers differ: a duplicate key is an
+IntegrityError everywhere, a lost connection an OperationalError of psycopg and an InterfaceError of asyncpg.
+``connection_invalidated`` says for all of them that the connection is gone. The wait for a connection of the program's
+own pool ends with a TimeoutError of SQLAlchemy's: this says nothing of the database. ``judge`` tells these apart, and
+it needs no import of SQLAlchemy.
+
+A ``Session`` belongs to one thread at a time, and a transaction to one connection. A guard with a timeout runs a plain
+function on a worker thread, so the unit of work must begin and end there: ``unit_of_work`` gives a function a session
+of its own, commits when it returns, rolls back when it raises, and closes the session on the thread that used it,
+however late that is.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+from .. import Ending, FailureRules, Verdict
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: What the database says of the statement. Its other errors, DBAPIError and OperationalError above all, are its own.
+_OF_THE_STATEMENT: Final = frozenset({"IntegrityError", "ProgrammingError", "DataError", "NotSupportedError"})
+
+
+def judge(ending: Ending) -> Verdict | None:
+    """Return what a call of SQLAlchemy amounts to; a judge for ``failures``.
+
+    Args:
+        ending: How the call ended.
+
+    Returns:
+        Failed if the connection is gone, and for all errors of the database but these: wrong statements, wrong data
+        and broken constraints, which are the caller's fault. So is whatever SQLAlchemy raises by itself, such as stale
+        objects. Refused if a connection pool of the program's own had none to give in time. None for results and for
+        exceptions that are not SQLAlchemy's.
+    """
+    if ending.error is None:
+        return None
+    names = {kind.__name__ for kind in type(ending.error).__mro__ if kind.__module__.startswith("sqlalchemy.")}
+    if not names:
+        return None
+    if getattr(ending.error, "connection_invalidated", False) or "DisconnectionError" in names:
+        return Verdict.FAILED
+    if "TimeoutError" in names:  # of QueuePool; a database's own comes as an OperationalError
+        return Verdict.REFUSED
+    return Verdict.FAILED if "DBAPIError" in names and not names & _OF_THE_STATEMENT else Verdict.CALLER_FAULT
+
+
+#: Failure rules for functions that use SQLAlchemy.
+FAILURES: Final = FailureRules(judge)
+
+
+def unit_of_work(sessions: Callable[[], Any]) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[P, R]]:
+    """Return a decorator that gives a plain function a session of its own as its first argument.
+
+    It stands below the decorator that guards the function, so that session and transaction begin and end on the thread
+    that runs it: ``@command(timeout=2.0)`` above ``@unit_of_work(Session)``. If a timeout has passed meanwhile, the
+    work is committed all the same, since it was done; the caller knows only that it may have been.
+
+    Args:
+        sessions: Makes a session: a ``sessionmaker``, or a function without arguments.
+
+    Raises:
+        TypeError: The decorated function is a coroutine function or a generator. These run in their caller's task or
+            thread: use ``async with sessions.begin() as session`` inside the function.
+    """
+
+    def decorate(function: Callable[Concatenate[Any, P], R]) -> Callable[P, R]:
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function) \
+                or inspect.isasyncgenfunction(function):
+            raise TypeError(f"unit_of_work is for plain functions, and {function!r} is none; write "
+                            "'with sessions.begin() as session' inside it")
+
+        @functools.wraps(function)
+        def unit(*args: P.args, **kwargs: P.kwargs) -> R:
+            with sessions() as session, session.begin():
+                return function(session, *args, **kwargs)
+
+        parameters = inspect.signature(function)
+        own = [each for index, each in enumerate(parameters.parameters.values()) if index]
+        unit.__signature__ = parameters.replace(parameters=own)  # type: ignore[attr-defined]
+        del unit.__wrapped__  # what is asked for its parameters would see the session among them
+        return unit
+
+    return decorate

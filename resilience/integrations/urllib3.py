@@ -1,0 +1,182 @@
+"""Pool manager for urllib3 whose every request is a guarded call, from its first byte to the end of the body.
+
+The guard stands around each exchange of a pool, below the manager's redirects: each hop counts for its own host.
+urllib3's own retries are off there, else three attempts of theirs in each of ours would make nine.
+
+A response is read by urllib3 itself, in many ways. ``watched()`` makes it say when that has ended, see
+resilience.integrations.http_exchange. The adapter for requests, which reads responses of urllib3, uses it as well.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, Final
+
+import attrs
+import urllib3
+from urllib3.connection import port_by_scheme
+from urllib3.exceptions import EmptyPoolError, HTTPError, LocationValueError
+
+from ..commands.command import Command
+from ..commands.keyed_commands import KeyedCommands
+from ..engine.judging import Head
+from ..errors import ConfigError
+from .http_exchange import OURS, ClientTerms, Exchanges, Hold, end_of
+
+__all__ = ["ResiliencePoolManager"]
+
+
+class _WatchedResponse(urllib3.HTTPResponse):
+    """A response that tells its Hold how the reading of its body has ended."""
+
+    _hold: Hold
+    _is_reading = False
+    _was_released = False
+
+    def read(self, *args: Any, **kwargs: Any) -> bytes:
+        return self._watch(super().read, *args, **kwargs)  # type: ignore[no-any-return]
+
+    def read1(self, *args: Any, **kwargs: Any) -> bytes:
+        return self._watch(super().read1, *args, **kwargs)  # type: ignore[no-any-return]
+
+    def read_chunked(self, *args: Any, **kwargs: Any) -> Generator[bytes, None, None]:
+        chunks: Iterator[bytes] = super().read_chunked(*args, **kwargs)
+        while (chunk := self._watch(next, chunks, None)) is not None:
+            yield chunk
+
+    def release_conn(self) -> None:
+        super().release_conn()
+        if self._is_reading:  # how that ends is not known yet
+            self._was_released = True
+        else:
+            self._hold.end()
+
+    def close(self) -> None:
+        super().close()
+        if not self._is_reading:
+            self._hold.end()
+
+    def _watch(self, read: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._is_reading:  # read1() by way of read()
+            return read(*args, **kwargs)
+        self._is_reading = True
+        try:
+            data = read(*args, **kwargs)
+        except BaseException as error:
+            self._hold.end(error)
+            raise
+        finally:
+            self._is_reading = False
+        if self._was_released or self.connection is None:
+            self._hold.end()
+        return data
+
+
+def watched(response: Any, hold: Hold) -> None:
+    """Let a response of urllib3 tell *hold* when its body was read or closed; of others, that is taken to be so.
+
+    Args:
+        response: The response.
+        hold: What holds the call.
+    """
+    if type(response) is urllib3.HTTPResponse and response.connection is not None:
+        response.__class__ = _WatchedResponse
+        response._hold = hold  # type: ignore[attr-defined]
+    else:
+        hold.end()
+
+
+@attrs.frozen(eq=False)
+class _Request:
+    """One call of a pool's urlopen()."""
+
+    pool: Any
+    send: Callable[..., Any]
+    method: str
+    url: str
+    options: dict[str, Any]
+
+    @property
+    def headers(self) -> Any:
+        return self.options["headers"]
+
+
+def _host(request: _Request) -> str:
+    pool = request.pool
+    usual = port_by_scheme.get(pool.scheme)
+    return pool.host if pool.port in (None, usual) else f"{pool.host}:{pool.port}"
+
+
+def _discard(response: Any) -> None:
+    response.close()
+    response.release_conn()  # else a pool that blocks has one place less
+
+
+_CLIENT: Final = ClientTerms(
+    rejected=HTTPError, timed_out=urllib3.exceptions.TimeoutError, pool_errors=(EmptyPoolError,), host=_host,
+    caller_faults=(LocationValueError,),
+    method=lambda request: request.method.upper(), headers=lambda request: request.headers,
+    may_repeat=lambda request: isinstance(request.options.get("body"), (bytes, str, type(None))), discard=_discard)
+
+
+class ResiliencePoolManager(urllib3.PoolManager):
+    """PoolManager that guards each request with the command of its host. It may be used from any thread.
+
+    Attributes:
+        resilience: The handle of its commands: by key, or the only one if ``key`` is a str.
+    """
+
+    resilience: Command | KeyedCommands
+
+    def __init__(self, num_pools: int = 10, headers: Any = None, *, guard: dict[str, Any] | None = None,
+                 **connection_pool_kw: Any) -> None:
+        """Make pools whose requests are guarded.
+
+        Args:
+            num_pools: As for PoolManager.
+            headers: As for PoolManager.
+            guard: The settings of resilience.command, except ``cache``, ``failover``, ``fallback``, ``hedge`` and
+                ``timeout``, with the differences that resilience.integrations.httpx.ResilienceTransport has.
+            **connection_pool_kw: As for PoolManager.
+
+        Raises:
+            ConfigError: A setting is out of range, unknown, or not for a pool manager.
+        """
+        super().__init__(num_pools, headers, **connection_pool_kw)
+        settings = dict(guard or {})
+        if settings.get("timeout") is not None:
+            raise ConfigError("timeout: urllib3 runs in its caller's thread, where no timeout can reach it; use its "
+                              "own, timeout=urllib3.Timeout(...)", "timeout")
+
+        def exchange(request: _Request) -> Generator[Any, Any, None]:
+            exchanges.send_deadline(request)
+            word = yield Head(request.send(request.method, request.url, **request.options))
+            end_of(word)
+
+        exchanges = Exchanges(exchange, _CLIENT, "urllib3.PoolManager", settings)
+        self.resilience = exchanges.resilience
+        self.pool_classes_by_scheme = {
+            "http": _guarded(urllib3.HTTPConnectionPool, exchanges),
+            "https": _guarded(urllib3.HTTPSConnectionPool, exchanges)}
+
+
+def _guarded(pool: Any, exchanges: Exchanges) -> Any:
+    """A class of pools whose exchanges are guarded."""
+
+    def urlopen(self: Any, method: str, url: str, **options: Any) -> Any:
+        """As the pool's own."""
+        retries = options.get("retries")
+        headers = options.get("headers")
+        options["headers"] = urllib3.HTTPHeaderDict(self.headers if headers is None else headers)
+        options["retries"] = urllib3.Retry(0)
+        request = _Request(self, functools.partial(pool.urlopen, self), method, url, options)
+        try:
+            response, exchange = exchanges.begin(request)
+        except OURS as error:
+            raise exchanges.raised_as(error, request) from error.__cause__
+        response.retries = retries if isinstance(retries, urllib3.Retry) else urllib3.Retry.from_int(retries)
+        watched(response, Hold(exchange))
+        return response
+
+    return type(pool)(f"Guarded{pool.__name__}", (pool,), {"urlopen": urlopen, "__doc__": pool.__doc__})

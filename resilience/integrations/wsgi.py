@@ -1,0 +1,151 @@
+"""WSGI middleware: deadlines from a header, a door, and refusals as HTTP answers, for Flask, Django and the like.
+
+    app.wsgi_app = ResilienceMiddleware(app.wsgi_app, deadline=5.0, door=Bulkhead(100))
+
+request_guard says what happens to a request, in which order. Frameworks answer an exception of a view themselves, so
+its refusals do not come this far: integrations.flask and integrations.django answer them where they are raised.
+
+**The body.** A WSGI response is sent after the application has returned, while the server iterates the body. So the
+slot of the door is held by a generator, which ends when the body does, when the server closes it (PEP 3333 has it do so
+although the client has left), or when it is dropped. The first step of the generator is the call of the application:
+it is taken at once, so that a refusal at the door is answered before the server has anything to send.
+
+**The deadline.** The server runs between two steps of the body, and must not be under the request's deadline. So the
+deadline is put in force for each step anew. A copy of the context would not do: Flask leaves what it has
+entered in the context where its test client stands.
+
+**Answers.** Headers are sent with the first bytes of the body (PEP 3333, "The start_response() Callable"), so a refusal
+that comes earlier is still answered. What ``write()`` has sent the server knows, and raises the refusal again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
+
+from ..core.adaptive import AdaptiveLimit
+from ..core.bulkhead import Bulkhead
+from ..core.http_problem import http_problem
+from ..drivers.deadline_context import DEADLINE_HEADER, Deadline, current, run_under
+from ..registry import Registry, default_registry
+from .request_guard import DOOR_KEY, GRPC_HEADER, check_deadline, deadline_of, door_for, problem_headers
+
+__all__ = ["ResilienceMiddleware"]
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+def _environ_name(header: str) -> str:
+    return f"HTTP_{header.upper().replace('-', '_')}"
+
+
+_ENVOY, _GRPC = _environ_name(DEADLINE_HEADER), _environ_name(GRPC_HEADER)
+
+
+class ResilienceMiddleware:
+    """Runs a WSGI application within a deadline and behind a door, and answers its refusals.
+
+    Immutable; it serves any number of requests at once, from any threads.
+
+    Args:
+        app: The application.
+        deadline: Seconds that a request may take, unless a header allows less; None: what the header says, if anything.
+        door: A Bulkhead or an AdaptiveLimit for all requests together; its ``priorities`` are called with the environ.
+            None: no request is refused at the door.
+        door_key: Key of the door's command.
+        exempt: Called with the environ; a request for which it returns True, such as a health check, passes beside the
+            door.
+        show_command: Whether a body says, as ``command``, which command refused.
+        registry: Where the door's command is kept, and whose clock the deadlines go by.
+
+    Raises:
+        ConfigError: *deadline* or *door* is out of range, or another function has the key and another limit.
+    """
+
+    def __init__(self, app: App, *, deadline: float | None = None, door: Bulkhead | AdaptiveLimit | None = None,
+                 door_key: str = DOOR_KEY, exempt: Callable[[Environ], object] | None = None,
+                 show_command: bool = False, registry: Registry = default_registry) -> None:
+        check_deadline(deadline)
+        self._most, self._exempt = deadline, exempt
+        self._show_command, self._clock = show_command, registry.clock
+
+        def serve(environ: Environ, start_response: StartResponse) -> Generator[bytes, None, None]:
+            body = app(environ, start_response)
+            try:
+                yield b""  # for _Response alone: the application has returned
+                yield from body
+            finally:
+                close = getattr(body, "close", None)
+                if close is not None:
+                    close()
+
+        self._serve = serve
+        self._behind_door = serve if door is None else door_for(serve, door, door_key, registry)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        serve = self._serve if self._exempt is not None and self._exempt(environ) else self._behind_door
+        end = deadline_of(environ.get(_ENVOY), environ.get(_GRPC), self._most, self._clock)
+        if end is None:
+            return _Response(serve, environ, start_response, current(), self._show_command)
+        with end:
+            return _Response(serve, environ, start_response, current(), self._show_command)
+
+
+class _Response:
+    """The body of a response, for one server thread at a time; a refusal before its first bytes becomes the answer."""
+
+    def __init__(self, serve: Callable[[Environ, StartResponse], Generator[bytes, None, None]], environ: Environ,
+                 start_response: StartResponse, end: Deadline | None, show_command: bool) -> None:
+        self._environ, self._start_response = environ, start_response
+        self._end, self._show_command = end, show_command
+        self._started = self._begun = False  # start_response was called; bytes were handed over
+        self._body: Generator[bytes, None, None] | None = None
+        self._answer: list[bytes] = []  # what is left to send of a problem's body
+        try:
+            self._body = serve(environ, self._start)
+            next(self._body)
+        except Exception as error:  # noqa: BLE001 - raised again if it is no refusal
+            self._refuse(error)
+
+    def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        self._started = True
+        return self._start_response(status, headers, *(() if exc_info is None else (exc_info,)))
+
+    def _refuse(self, error: Exception) -> None:
+        """Answer *error*, or raise it again."""
+        problem = None if self._begun else http_problem(error)
+        if problem is None:
+            raise error
+        body = problem.body(show_command=self._show_command)
+        status, headers = f"{problem.status} {problem.title}", problem_headers(problem, len(body))
+        # Of a second start the server wants to know why, and raises that if the headers are sent already.
+        self._start_response(status, headers, *((sys.exc_info(),) if self._started else ()))
+        self._begun, self._body = True, None  # the generator has ended by its exception
+        self._answer = [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [body]
+
+    def __iter__(self) -> _Response:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._body is not None:
+            try:
+                chunk: bytes = run_under(self._end, next, self._body)
+            except StopIteration:
+                raise
+            except Exception as error:  # noqa: BLE001 - raised again if it is no refusal
+                self._refuse(error)
+            else:
+                self._begun = self._begun or bool(chunk)
+                return chunk
+        if not self._answer:
+            raise StopIteration
+        return self._answer.pop()
+
+    def close(self) -> None:
+        """Let the application clean up, and give back the slot; the server calls this though the client has left."""
+        if self._body is not None:
+            run_under(self._end, self._body.close)

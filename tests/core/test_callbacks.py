@@ -1,0 +1,54 @@
+"""By which frames an exception is known that a callback of a policy raised."""
+
+import pytest
+
+from resilience.core.callbacks import call_back, came_of_callback
+
+
+def fails(*args, **kwargs):
+    raise OSError("down")
+
+
+def within(function):
+    function()
+
+
+def nested():
+    within(lambda: call_back(fails, (), None))
+
+
+def caught(function):
+    try:
+        function()
+    except OSError as error:
+        return error
+
+
+THROUGH = {id(nested.__code__), id(within.__code__), id(nested.__code__.co_consts[0])} | {
+    id(const) for const in nested.__code__.co_consts}
+
+
+def test_a_callback_gets_the_calls_arguments():
+    def given(*args, **kwargs):
+        return args, kwargs
+
+    assert ((1, 2), {}) == call_back(given, (1, 2), None) == call_back(given, (1, 2), {})
+    assert ((1,), {"b": 2}) == call_back(given, (1,), {"b": 2})
+
+
+@pytest.mark.parametrize(("function", "through", "came"), [
+    (lambda: call_back(fails, (), None), None, True), (nested, THROUGH, True), (nested, (), False), (fails, THROUGH, False),
+    (lambda: within(fails), THROUGH, False)])
+def test_an_exception_is_a_callbacks_if_only_known_frames_stand_between(function, through, came):
+    known = {id(function.__code__)} if through is None else through
+
+    assert came is came_of_callback(caught(function), known)
+
+
+def test_what_was_never_raised_or_only_by_the_catcher_came_of_no_callback():
+    try:
+        raise OSError("down")
+    except OSError as error:
+        mine = error
+
+    assert [False, False] == [came_of_callback(error, ()) for error in (OSError("down"), mine)]

@@ -1,0 +1,65 @@
+"""Chaos: which calls are harmed by which random numbers, and how."""
+
+import pytest
+
+from resilience.core.chaos import Chaos, Harm
+from resilience.errors import ChaosError, ConfigError
+
+
+def spoil(result):
+    return None
+
+
+ALL = Chaos(latency_rate=0.5, latency=2.0, error_rate=0.25, wrong_rate=0.75, wrong=spoil)
+
+
+@pytest.mark.parametrize(("u", "v", "w", "harm"), [
+    (0.5, 0.25, 0.75, None), (0.49, 0.25, 0.75, Harm(2.0, None, None)), (0.5, 0.24, 0.75, Harm(0.0, ChaosError, None)),
+    (0.5, 0.25, 0.74, Harm(0.0, None, spoil)), (0.49, 0.24, 0.74, Harm(2.0, ChaosError, None)),
+    (0.49, 0.25, 0.74, Harm(2.0, None, spoil))])
+def test_a_call_is_harmed_if_its_number_is_below_the_rate_and_one_that_fails_has_no_result_to_spoil(u, v, w, harm):
+    assert harm == ALL.harm(u, v, w)
+
+
+@pytest.mark.parametrize(("harm", "faults"), [
+    (Harm(2.0, None, None), ("latency",)), (Harm(0.5, None, None), ("latency",)), (Harm(0.0, ChaosError, None), ("error",)),
+    (Harm(0.0, None, spoil), ("wrong",)), (Harm(2.0, None, spoil), ("latency", "wrong"))])
+def test_what_is_done_is_named(harm, faults):
+    assert faults == harm.faults()
+
+
+class Falsy:
+    """Says of itself that it is false, and does harm all the same."""
+
+    def __call__(self, *_):
+        return OSError("down")
+
+    def __bool__(self):
+        return False
+
+
+def test_a_callable_that_calls_itself_false_does_harm():
+    error, wrong = Falsy(), Falsy()
+
+    assert Harm(0.0, error, None) == Chaos(error_rate=1.0, error=error).harm(0.0, 0.0, 0.0)
+    assert Harm(0.0, None, wrong) == Chaos(wrong_rate=1.0, wrong=wrong).harm(0.0, 0.0, 0.0)
+    assert ("error",) == Harm(0.0, error, None).faults()
+
+
+@pytest.mark.parametrize(("settings", "option", "words"), [
+    ({"latency_rate": 0.1}, "latency_rate", "latency_rate means nothing without latency"),
+    ({"wrong_rate": 0.1}, "wrong_rate", "wrong_rate means nothing without wrong"),
+    ({"error": 3}, "error", "error must be an Exception class, or a function that returns an exception, not 3"),
+    ({"error": KeyboardInterrupt}, "error", "error must be an Exception class"), ({"wrong": 3}, "wrong", "wrong must be callable")])
+def test_what_makes_no_sense_is_refused_by_name(settings, option, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        Chaos(**settings)
+
+    assert option == caught.value.option
+
+
+@pytest.mark.parametrize("settings", [
+    {"latency": 1.0}, {"wrong": spoil}, {"wrong_rate": 0.1, "wrong": Falsy()}, {"error": OSError},
+    {"error": lambda: OSError("down")}])
+def test_what_makes_sense_is_accepted(settings):
+    Chaos(**settings)

@@ -1,0 +1,90 @@
+"""HTTP status rules: what codes mean, and where libraries keep them."""
+
+import enum
+import http
+import random
+
+import grpc
+import pytest
+
+from resilience import ConfigError, FailureRules, HttpStatus, Verdict, http_status
+from resilience.core.http_status import GRPC, codes_of, status_of
+from tests.seeds import over_seeds
+
+
+@over_seeds(50)
+def test_codes_are_those_of_a_plain_oracle(seed):
+    rng, words, wanted = random.Random(seed), [], set()
+    for _ in range(rng.randrange(4)):
+        code = rng.randrange(100, 600)
+        kind = rng.choice(("number", "text", "class", "range"))
+        if kind == "class":
+            words.append(f"{code // 100}{rng.choice(('xx', 'XX'))}")
+            wanted |= {each for each in range(100, 600) if each // 100 == code // 100}
+        elif kind == "range":
+            end = rng.randrange(code, 600)
+            words.append(f"{code}-{end}")
+            wanted |= set(range(code, end + 1))
+        else:
+            words.append(code if kind == "number" else str(code))
+            wanted.add(code)
+    assert wanted == codes_of("failed", tuple(words))
+
+
+@pytest.mark.parametrize("wrong", [99, 600, True, "6xx", "5x", "504-500", "", None, 5.0, "five"])
+def test_what_is_no_code_is_refused_with_what_is(wrong):
+    with pytest.raises(ConfigError, match=r'failed must be status codes such as 503, "5xx" or "500-504", not'):
+        http_status(failed=(wrong,))
+
+
+def test_the_special_word_beats_the_general_one():
+    verdicts = http_status(failed=("5xx", 429), busy=("4xx",), caller_fault=(404, 501)).verdicts()
+    assert (Verdict.FAILED, Verdict.BUSY, Verdict.FAILED, Verdict.FAILED) == tuple(
+        verdicts[code] for code in (429, 404, 500, 501))
+    assert 200 not in verdicts
+
+
+def test_codes_among_busy_and_caller_faults_add_to_the_rule():
+    rules = FailureRules(status="5xx", busy=(408,), caller_faults=("404", KeyError))
+    verdicts = rules.statuses.verdicts()
+    assert (Verdict.BUSY, Verdict.BUSY, Verdict.CALLER_FAULT) == tuple(verdicts[code] for code in (408, 429, 404))
+    assert FailureRules().statuses is None
+    assert {404: Verdict.CALLER_FAULT} == {code: verdict for code, verdict in
+                                           FailureRules(caller_faults=404).statuses.verdicts().items() if code == 404}
+
+
+class Has:
+    def __init__(self, **attributes):
+        vars(self).update(attributes)
+
+
+class Code(enum.Enum):
+    RESOURCE_EXHAUSTED = (8, "resource exhausted")
+
+
+@pytest.mark.parametrize(("what", "status"), [
+    (Has(status_code=503), 503), (Has(status=503), 503), (Has(response=Has(status_code=404)), 404),
+    (Has(response=Has(status=404)), 404), (Has(response={"ResponseMetadata": {"HTTPStatusCode": 503}}), 503),
+    ({"ResponseMetadata": {"HTTPStatusCode": 200}}, 200), (Has(code=lambda: Code.RESOURCE_EXHAUSTED), 429),
+    (Has(code=404), 404), (Has(status_code=http.HTTPStatus.NOT_FOUND), 404), (Has(status="200 OK"), None),
+    (Has(status_code=True), None), (Has(status_code=99), None), (Has(code="busy"), None), (Has(code=lambda: 1 / 0), None),
+    (None, None), ("200", None), ({}, None), (Has(response={"ResponseMetadata": None}), None)])
+def test_where_a_status_is_found(what, status):
+    assert status == status_of(what)
+
+
+def test_the_codes_of_grpc_have_the_numbers_of_googles_table():
+    assert {"OK": 200, "CANCELLED": 499, "UNKNOWN": 500, "INVALID_ARGUMENT": 400, "DEADLINE_EXCEEDED": 504, "NOT_FOUND": 404,
+            "ALREADY_EXISTS": 409, "PERMISSION_DENIED": 403, "UNAUTHENTICATED": 401, "RESOURCE_EXHAUSTED": 429,
+            "FAILED_PRECONDITION": 400, "ABORTED": 409, "OUT_OF_RANGE": 400, "UNIMPLEMENTED": 501, "INTERNAL": 500,
+            "UNAVAILABLE": 503, "DATA_LOSS": 500} == GRPC
+
+
+def test_the_codes_of_grpc_are_all_there():
+    assert {code.name for code in grpc.StatusCode} == set(GRPC)
+
+
+def test_a_rule_is_a_value():
+    assert http_status() == HttpStatus()
+    assert hash(http_status(failed=500)) == hash(HttpStatus((500,)))
+    assert "FailureRules" in repr(FailureRules(status=http_status()))
