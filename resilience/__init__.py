@@ -25,6 +25,7 @@ from .core.events import LocalStall as LocalStall
 from .core.events import ShadowRejected as ShadowRejected
 from .core.events import State, StateChanged
 from .core.events import Trigger as Trigger
+from .core.failover import Failover
 from .core.failure_rules import FailureRules
 from .core.fallback import Fallback
 from .core.hedge import Hedge
@@ -47,6 +48,7 @@ from .decorate.policy_decorators import (
     cache,
     chaos,
     circuit_breaker,
+    failover,
     failures,
     fallback,
     hedge,
@@ -110,6 +112,7 @@ __all__ = [
     "DeadlineExceededError",
     "Ending",
     "FailedResultError",
+    "Failover",
     "FailureRules",
     "Fallback",
     "FallbackRejectedError",
@@ -159,6 +162,7 @@ __all__ = [
     "deadline_headers",
     "default_registry",
     "explain",
+    "failover",
     "failures",
     "fallback",
     "guard_class",

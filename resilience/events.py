@@ -6,6 +6,7 @@ StateChanged and State are in ``resilience`` as well.
 from .config.events import ConfigurationApplied, ConfigurationRejected
 from .core.events import (
     CallFailed,
+    CallFailedOver,
     CallFellBack,
     CallHedged,
     CallRejected,
@@ -23,6 +24,7 @@ from .core.events import (
 
 __all__ = [
     "CallFailed",
+    "CallFailedOver",
     "CallFellBack",
     "CallHedged",
     "CallRejected",

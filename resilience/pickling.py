@@ -258,13 +258,16 @@ def _pipeline(declaration: Declaration) -> Pipeline:
 
 
 def _parts(own: Guard) -> tuple[Any, ...]:
-    command = None if callable(own.declaration.key) else own.command
+    has_several = callable(own.declaration.key) or own.declaration.named("failover") is not None
+    command = None if has_several else own.command
     return own.fn, own.declaration, command, own.registry
 
 
 def _reduce_guard(own: Guard) -> tuple[Any, ...]:
     wrapper = own.wrapper()
-    return (_left, ()) if wrapper is None else (_guard, (wrapper, *_parts(own)))
+    if wrapper is None or own.declaration.target is not None:  # who guards the whole function makes its targets
+        return _left, ()
+    return _guard, (wrapper, *_parts(own))
 
 
 def _reduce_callable(proxy: Any) -> tuple[Any, ...]:

@@ -141,11 +141,14 @@ class Command:
         self._internals.steer(Trigger.RELEASED)
 
     def reset(self) -> None:
-        """Close the circuit and empty the rolling statistics."""
+        """Close the circuit, empty the rolling statistics, and end the rest of a failover's target."""
         self._runtime.recorder.clear()
         self._runtime.failures.clear()
         if self._runtime.circuit is not None:
             self._runtime.circuit.steer(Trigger.RESET, self._runtime.clock())
+        failover = self._runtime.named("failover")
+        if failover is not None:
+            failover.rest.clear()
 
     def clear_cache(self) -> None:
         """Forget all answers; what is being executed now will not be kept.

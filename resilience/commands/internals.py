@@ -67,6 +67,8 @@ class CommandInternals:
         settings: What is in force.
         declared: What its functions said.
         stated: The settings that a function has said something about.
+        elsewhere: Settings that other commands of the same function have, as with a failover; a word to all of them
+            about these does not concern this one.
         transitions: The circuit's last changes, oldest first.
     """
 
@@ -76,6 +78,7 @@ class CommandInternals:
         "_functions",
         "declared",
         "derived_from",
+        "elsewhere",
         "runtime",
         "settings",
         "stated",
@@ -88,6 +91,7 @@ class CommandInternals:
         self.template, self.derived_from = template, derived_from
         self.settings = self.declared = Settings()
         self.stated: frozenset[str] = frozenset()
+        self.elsewhere: frozenset[str] = frozenset()
         self.runtime = CommandRuntime(key, group, services, kits(), _TransitionListener(self))
         self.transitions: tuple[StateChanged, ...] = ()
         self._functions: tuple[FunctionRef, ...] = ()
@@ -143,6 +147,10 @@ class CommandInternals:
         self.finish(afterwards)
         if changed:
             self.services.emitter.emit(CommandConfigured(self.key, self.runtime.group, changed, self.runtime.clock()))
+
+    def own(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the *changes* to all commands of a function that concern this one."""
+        return {name: value for name, value in changes.items() if name not in self.elsewhere}
 
     def check(self, changes: Mapping[str, Any]) -> None:
         """Raise ConfigError if configure() would."""

@@ -65,18 +65,18 @@ class KeyedCommands:
         return len(self._keyspace.table)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._keyspace.table
+        return self._keyspace.names.get(str(key), key) in self._keyspace.table
 
     def __getitem__(self, key: str) -> Command:
-        return self._keyspace.table[key].command
+        return self._keyspace.table[self._keyspace.names.get(key, key)].command
 
     def get(self, key: str) -> Command | None:
         """Return the command of one key, or None if that key was not called yet, or not lately.
 
         Args:
-            key: The key that the callable returned.
+            key: The key that the callable returned, or the name of a failover's target.
         """
-        cell = self._keyspace.table.get(key)
+        cell = self._keyspace.table.get(self._keyspace.names.get(key, key))
         return None if cell is None else cell.command
 
     def snapshot(self) -> dict[str, Snapshot]:
@@ -121,7 +121,8 @@ class KeyedCommands:
         if self._keyspace.template.settings.cache is None:
             raise ConfigError(f"{self.key} has no cache to clear", "cache")
         for command in self:
-            command.clear_cache()
+            if command.settings.cache is not None:
+                command.clear_cache()
 
     def clear(self) -> None:
         """Forget all keys; calls under way end under the commands they began with."""

@@ -70,10 +70,12 @@ class TablePort(Protocol):
     """What a keyspace needs of the table of its registry."""
 
     keyspaces: OrderedDict[Keyspace, None]
+    commands: dict[str, Command]
     services: RegistryServices
 
     @property
     def lock(self) -> threading.RLock: ...
+    def drop(self, command: Command) -> None: ...
     def dismiss(self, command: Command, call: Callable[..., Any]) -> bool: ...
     def removed(self, commands: list[Command]) -> None: ...
 
@@ -139,6 +141,8 @@ class Keyspace:
         overflow: Key of the command for the keys that found no room.
         orders: What was said about all keys; replaced, never changed.
         wrapper: The function; for who pickles the commands.
+        above: Of a failover whose targets the keys are: the command that stands above them; None: there is none.
+        names: Short names of keys, such as a failover's targets.
     """
 
     wrapper: weakref.ref[Callable[..., Any]]
@@ -152,10 +156,13 @@ class Keyspace:
         self.table: dict[str, KeyEntry] = {}
         self._cells: OrderedDict[str, KeyEntry] = OrderedDict()
         self.orders = NO_SHARED_SETTINGS
+        self.above: Command | None = None
+        self.names: Mapping[str, str] = {}
 
     def commands(self) -> list[Command]:
         """The commands that there are at this moment."""
-        return [cell.command for cell in self.table.copy().values()]
+        above = [] if self.above is None else [self.above]
+        return above + [cell.command for cell in self.table.copy().values()]
 
     # -- what is said about all keys
 
@@ -170,7 +177,8 @@ class Keyspace:
         with self.home.lock:
             self.orders = attrs.evolve(self.orders, forced=forced)
         for command in self.commands():
-            internals_of(command).switch(trigger)
+            if command is not self.above:  # it has no circuit
+                internals_of(command).switch(trigger)
 
     def reset(self) -> None:
         """See KeyedCommands.reset()."""
@@ -183,10 +191,10 @@ class Keyspace:
         """See KeyedCommands.configure()."""
         with self.home.lock:
             for command in (self.template, *self.commands()):
-                internals_of(command).check(changes)
+                internals_of(command).check(internals_of(command).own(changes))
             self.orders = attrs.evolve(self.orders, changes={**self.orders.changes, **changes})
         for command in self.commands():
-            command.configure(**changes)
+            command.configure(**internals_of(command).own(changes))
 
     def clear(self) -> None:
         """Forget all keys; see KeyedCommands.clear()."""
@@ -195,6 +203,10 @@ class Keyspace:
             for cell in list(self._cells.values()):
                 cell.gone = True
                 self._drop(cell, gone)
+            above, self.above = self.above, None
+            if above is not None and self.home.commands.get(above.key) is above:
+                self.home.drop(above)
+                gone.append(above)
         self.home.removed(gone)
 
     # -- for the wrapper and the registry
@@ -224,7 +236,12 @@ class Keyspace:
                 self._let_go(cell, gone)
 
     def forget(self, command: Command) -> None:
-        """The command was removed from the registry: its key begins anew. The caller holds the lock."""
+        """The command was removed from the registry: its key begins anew. The caller holds the lock.
+
+        The targets of a failover are there from the decoration on, and so stay.
+        """
+        if self.names:
+            return
         cell = self._cells.get(command.key)
         if cell is not None and cell.command is command:
             cell.gone = True
@@ -267,7 +284,7 @@ class Keyspace:
         while not cell.ready:
             orders = self.orders
             if orders.changes:
-                cell.command.configure(**orders.changes)
+                cell.command.configure(**internals_of(cell.command).own(orders.changes))
             internals_of(cell.command).switch(orders.forced)
             with self.home.lock:
                 if self._cells.get(cell.key) is not cell:

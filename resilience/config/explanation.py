@@ -211,7 +211,8 @@ def _policy(policy: Any, in_force: Settings) -> str | None:
         return None
     if kit.name in in_force.shadow:
         return f"{name} (shadow)"
-    return f"{name} ({kit.condition})" if kit.condition else name
+    told = kit.condition or kit.detail(policy)
+    return f"{name} ({told})" if told else name
 
 
 def _parts(name: str, value: Any, leaves: dict[str, Said]) -> list[Origin]:

@@ -123,7 +123,8 @@ class Tables:
         own: set[str] = set()
         names = internals_of(command).names
         for layer in (*self._guards(command.key), *(self.commands.get(name, {}) for name in names)):
-            live = {name: each for name, each in layer.items() if name.split(".")[0] in settings()}
+            live = {name: each for name, each in layer.items() if name.split(".")[0] in settings()
+                    and name.split(".")[0] not in internals_of(command).elsewhere}
             leaves.update(live)
             own.update(name.split(".")[0] for name in live)
         return leaves, own

@@ -29,6 +29,7 @@ from ..decorate.declaration import Declaration
 from ..decorate.decoration import guard
 from ..engine.callables import GUARD
 from ..engine.kit import Kit
+from ..errors import ConfigError
 from ..policies.order import setting_kits
 from ..registry import Registry
 from .commands import Layer, guard_settings, policy_of, settings
@@ -101,6 +102,10 @@ class Entry:
             TargetError: A function or an exception that it names does not exist.
             ConfigError: It contradicts itself.
         """
+        if self._has("failover"):
+            raise ConfigError(f"{self.target}: an entry of [guards] is about one command, and a failover has one for "
+                              "each target; decorate a function of your own, which calls the target that it is given",
+                              "failover")
         fallback, raise_as = self.said("fallback"), self.said("raise_as")
         ignored = tuple(map(named, self.said("ignore")))
         made = [] if fallback is None else [Fallback(named(fallback))]

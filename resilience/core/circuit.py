@@ -175,6 +175,12 @@ class Circuit:
         return None if outage is None else outage[0]
 
     @property
+    def is_halted(self) -> bool:
+        """Whether it is open because its target asked the callers to wait."""
+        term = self.term
+        return isinstance(term, Open) and term.halted is not None
+
+    @property
     def shadow(self) -> Callable[[], object] | None:
         """What hears of each call that would have been refused, in shadow mode; None: the circuit refuses.
 

@@ -137,6 +137,18 @@ class CallHedged:
 
 
 @attrs.frozen
+class CallFailedOver:
+    """A call ended as *event*, with *error*, at the target of the command *key*; it goes on to that of *next_key*."""
+
+    key: str
+    group: str
+    event: str
+    error: BaseException = attrs.field(eq=by_identity, repr=_shown)
+    next_key: str
+    at: float
+
+
+@attrs.frozen
 class LocalStall:
     """This process, or an event loop of it, did not run for so many *seconds*; calls under way are excused."""
 

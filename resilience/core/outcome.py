@@ -66,6 +66,7 @@ class Event(enum.IntEnum):
     HEDGE = 23
     BUSY = 24
     RETRY_LEFT_TO_CALLER = 25
+    FAILOVER = 26
 
 
 _own_events: list[str] = []

@@ -16,6 +16,7 @@ from ..core.budget import RetryBudget
 from ..core.bulkhead import Bulkhead
 from ..core.cache import Cache
 from ..core.chaos import Chaos
+from ..core.failover import Failover
 from ..core.failure_rules import ExceptionRule, FailureRules, Judge
 from ..core.fallback import Fallback
 from ..core.hedge import Hedge
@@ -34,8 +35,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 #: What may stand in a pipeline.
-Policy = (Fallback | Cache | Retry | CircuitBreaker | Throttle | RateLimit | Bulkhead | AdaptiveLimit | Timeout
-          | StreamTimeout | Hedge | FailureRules | Chaos | CustomPolicy)
+Policy = (Fallback | Cache | Retry | Failover | CircuitBreaker | Throttle | RateLimit | Bulkhead | AdaptiveLimit
+          | Timeout | StreamTimeout | Hedge | FailureRules | Chaos | CustomPolicy)
 _Exceptions = type[Exception] | tuple[type[Exception], ...]
 _Rule = HttpStatus | type[Exception] | Judge
 
@@ -60,7 +61,7 @@ class PolicyOptions(CommandOptions, total=False):
 
 
 class CommandArguments(CommandOptions, total=False):
-    """The settings of ``command``, beside its ``key``."""
+    """The settings of ``command``, beside its ``key`` and its failover."""
 
     timeout: float | None
     max_concurrent: int | Bulkhead | None
@@ -145,6 +146,16 @@ class ChaosArguments(CommandOptions, total=False):
     error: Callable[[], Exception]
     wrong_rate: float
     wrong: Callable[[Any], Any] | None
+
+
+class FailoverArguments(CommandOptions, total=False):
+    """The fields of Failover, and what may be said of the command."""
+
+    argument: str
+    weights: tuple[float, ...] | None
+    grace: float
+    max_wait: float | None
+    budget: RetryBudget | None
 
 
 class FailureRulesArguments(CommandOptions, total=False):
@@ -256,9 +267,13 @@ class CommandDecorator(Protocol):
     @overload
     def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
     @overload
+    def __call__(self, *, key: str | None = None, failover: Failover,
+                 **settings: Unpack[CommandArguments]) -> DecoratorByKey: ...
+    @overload
     def __call__(self, *, key: Callable[..., str], **settings: Unpack[CommandArguments]) -> DecoratorByKey: ...
     @overload
-    def __call__(self, *, key: str | None = None, **settings: Unpack[CommandArguments]) -> Decorator: ...
+    def __call__(self, *, key: str | None = None, failover: None = None,
+                 **settings: Unpack[CommandArguments]) -> Decorator: ...
 
 
 class CircuitBreakerDecorator(Protocol):
@@ -311,6 +326,13 @@ class ChaosDecorator(Protocol):
     def __call__(self, *, key: Callable[..., str], **settings: Unpack[ChaosArguments]) -> DecoratorByKey: ...
     @overload
     def __call__(self, *, key: str | None = None, **settings: Unpack[ChaosArguments]) -> Decorator: ...
+
+
+class FailoverDecorator(Protocol):
+    """The type of ``failover``."""
+
+    def __call__(self, targets: tuple[str, ...] | list[str], /, *, key: str | None = None,
+                 **settings: Unpack[FailoverArguments]) -> DecoratorByKey: ...
 
 
 class FailuresDecorator(Protocol):

@@ -56,6 +56,8 @@ def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
         idle: With a function as ``key``: seconds without a call after which a command is removed. Default 300.
         isolation: "semaphore": the function runs in its caller's thread. "thread": it runs on a worker thread. "auto":
             a plain function with a stated timeout runs on a worker thread, all others in their caller's.
+        failover: A Failover, which names the targets that the function may call. Each has a command of its own, with
+            the settings below. Fallback, cache, retry and hedge stand above all of them.
         breaker: A CircuitBreaker; None: no breaker.
         cache: A Cache, which answers equal calls without running the function.
         retry: A Retry. To the breaker and in the counts each attempt is a call.

@@ -69,6 +69,7 @@ class Declaration:
         shadow: Gates that only count what they would refuse; True: all there are.
         raise_as: Exception class of another library, which our own errors are raised as too; None: as they are.
         template: Of one of a callable's results: the function's own name.
+        target: Of one of a failover's targets: its name.
         whole: Made by ``command``, which says something about every setting.
         usual: Names of the policies that nobody asked for, but are there by default.
     """
@@ -86,6 +87,7 @@ class Declaration:
     shadow: Any = ()
     raise_as: type[Exception] | None = attrs.field(default=None, validator=_vendor)
     template: str | None = None
+    target: str | None = None
     whole: bool = False
     usual: frozenset[str] = frozenset()
 

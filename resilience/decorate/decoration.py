@@ -10,9 +10,9 @@ so that a stack becomes one wrapper.
 from __future__ import annotations
 
 import functools
-import inspect
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any, Final, NamedTuple
 
 import attrs
@@ -23,10 +23,11 @@ from ..commands.keyed_commands import KeyedCommands, keyspace_of
 from ..commands.keyspace import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS, Keyspace, Made
 from ..drivers.workers import WorkerPool
 from ..engine.call_accounting import CallAccounting
-from ..engine.callables import GUARD, check_guardable, flavour_of, name_of, wrap_like
+from ..engine.callables import GUARD, check_guardable, flavour_of, name_of, transparent_frame, wrap_like
 from ..engine.command_runtime import CommandRuntime
 from ..engine.compiler import compiled
 from ..engine.error_translation import translated
+from ..engine.failing_over import Target
 from ..engine.fallback_runner import fallback_runner
 from ..engine.kit import Afterwards
 from ..engine.site import Site
@@ -36,6 +37,8 @@ from ..policies.order import in_order
 from ..registry import Registry, default_registry, table_of
 from .agreement import agree
 from .declaration import Declaration, same_word
+from .failover_parts import FailoverParts, called_at
+from .redefinition import is_redefinition, now_under
 from .wrapper_stack import Guard, check_apart, guard_of, is_above, key_beneath
 
 # Settings that cannot be in force for a function, each with the reason; commands keep these mappings as they are.
@@ -77,6 +80,8 @@ def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True)
     _check_keyed(declaration)
     table = table_of(default_registry if declaration.registry is None else declaration.registry)
     table.sweep()
+    if declaration.named("failover") is not None:
+        return _failed_over(fn, declaration, below)
     if callable(declaration.key):
         return _keyed(fn, declaration, declaration.key, below)
     with table.lock:  # nobody is to meet a command without its function: it looks like one whose function is gone
@@ -163,6 +168,82 @@ def _keyed(fn: Callable[..., Any], declaration: Declaration, by: Callable[..., s
     return wrapper
 
 
+def _failed_over(fn: Callable[..., Any], declaration: Declaration, below: Guard | None) -> Any:
+    """A wrapper that runs each call under the command of one target after the other; see commands.failover_loop."""
+    module, qualname = name_of(fn)
+    parts = FailoverParts.of(fn, declaration, f"{module}.{qualname}")
+    registry = default_registry if declaration.registry is None else declaration.registry
+    table = table_of(registry)
+    check_apart(fn, declaration, parts.name, lambda found: found.declaration.named("failover") is not None)
+    rehearsal = _enter(fn, attrs.evolve(declaration, key=parts.name, registry=Registry(clock=registry.clock)), below)
+    if rehearsal.flavour is Flavour.THREAD:
+        table.check_pool(rehearsal.command.group, declaration.pool)
+    _replaces(fn, qualname, registry, below)
+    entries: dict[str, _Entry] = {}
+    found: dict[str, Target] = {}
+    sites: dict[str, Site] = {}
+
+    def make(key: str) -> Made:
+        each = parts.each(key)
+        entry = _enter(fn, each, None)
+        internals_of(entry.command).elsewhere = parts.names_above
+
+        def be_target(site: Site) -> None:
+            sites.setdefault(key, site)  # it may be compiled again, for worker threads
+            parts.be_target(site)
+
+        call = _compiled(_wrap(fn, each, entry, prepare=be_target))
+        entries[key] = entry
+        found[key] = parts.target(key, call, sites.pop(key))
+
+        def announce() -> None:
+            if entry.is_new:
+                table.announce(entry.command)
+
+        return Made(entry.command, call, functools.partial(_brought_in, entry), announce)
+
+    keyspace = Keyspace(rehearsal.command, table, make, max_keys=len(parts.keys), idle=inf)
+    keyspace.names = parts.names
+    try:
+        for key in parts.keys:
+            keyspace.admit(key)
+        targets = [found[key] for key in parts.keys]
+        entry = entries[parts.keys[0]]
+        guarded = _compiled(_wrap(fn, parts.each(parts.keys[0]), entry,
+                                  prepare=lambda site: parts.be_first(site, targets)))
+        internals_of(entry.command).remove_function(guarded)  # the target has one already
+        transparent_frame(guarded)
+        if parts.above:
+            entry, guarded = _above_targets(guarded, parts, targets)
+            keyspace.above = entry.command
+    except BaseException:
+        keyspace.clear()
+        raise
+    wrapper: Any = wrap_like(guarded, fn)
+    guarded.resilience = KeyedCommands(keyspace)
+    keyspace.wrapper = weakref.ref(wrapper)
+    setattr(guarded, GUARD,
+            Guard(weakref.ref(wrapper), fn, declaration, rehearsal.command, registry, entry.accounting))
+    return wrapper
+
+
+def _compiled(wrapper: Any) -> Any:
+    """The compiled function of a *wrapper*, which may be a proxy of it."""
+    return getattr(wrapper, "_self_guarded", wrapper)
+
+
+def _above_targets(loop: Callable[..., Any], parts: FailoverParts, targets: list[Target]) -> tuple[_Entry, Any]:
+    """The command of what stands above a failover, such as its cache, and the function that runs under it."""
+    declaration = parts.declaration_above()
+    entry = _enter(loop, declaration, None)
+    internals_of(entry.command).elsewhere = parts.names_below
+    guarded = _compiled(_wrap(loop, declaration, entry, prepare=lambda site: parts.stand_above(site, targets)))
+    _brought_in(entry)
+    if entry.is_new:
+        table_of(entry.registry).announce(entry.command)
+    return entry, guarded
+
+
 def _replaces(fn: Callable[..., Any], qualname: str, registry: Registry, below: Guard | None) -> None:
     """Let go of the commands of what a keyed function takes the place of: a stack's lower part, a module's older self.
 
@@ -170,7 +251,7 @@ def _replaces(fn: Callable[..., Any], qualname: str, registry: Registry, below: 
     """
     if below is not None:
         _forsake(below)
-    former = [] if "<locals>" in qualname else list(_now_under(fn, qualname))
+    former = [] if "<locals>" in qualname else list(now_under(fn, qualname))
     for each in [*former, *([] if below is None else [below.wrapper()])]:
         keyed = getattr(each, "resilience", None)
         if isinstance(keyed, KeyedCommands) and keyspace_of(keyed).home is table_of(registry):
@@ -194,7 +275,7 @@ def _enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None
         known = table.commands.get(key)
         if known is None and declaration.key is None and key != name:  # the lower one's was removed
             key, known = name, table.commands.get(name)
-        redefined = known is not None and _is_redefinition(known, fn, declaration, below)
+        redefined = known is not None and is_redefinition(known, fn, declaration, below)
         if known is not None and declaration.key is None and not redefined and not is_above(fn, known):
             known, key = None, table.derive_key(name)  # nobody said that the two are to share a command
         command = known if known is not None else table.command(
@@ -223,13 +304,15 @@ def _enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None
 
 
 def _wrap(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
-          apart: Callable[..., str] | None = None) -> Any:
+          apart: Callable[..., str] | None = None, prepare: Callable[[Site], object] | None = None) -> Any:
     """Compile the wrapper, and make it look like *fn*; to a cache, what *apart* says of a call is one more argument."""
     command = entry.command
     site = _site(fn, declaration, entry, apart)
+    if prepare is not None:
+        prepare(site)
     if declaration.may_move(entry.flavour):
         guarded = compiled(site, lambda here: _movable(
-            here, functools.partial(_compile_moved, fn, declaration, entry, apart, site.fall_back),
+            here, functools.partial(_compile_moved, fn, declaration, entry, apart, site.fall_back, prepare),
             internals_of(command).runtime))
     else:
         guarded = compiled(site)
@@ -246,7 +329,8 @@ def _wrap(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
 def _site(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
           apart: Callable[..., str] | None) -> Site:
     return Site(fn=fn, flavour=entry.flavour, chain=declaration.chain(), runtime=internals_of(entry.command).runtime,
-                accounting=entry.accounting, fall_back=entry.fall_back, apart=apart)
+                accounting=entry.accounting, fall_back=entry.fall_back, apart=apart,
+                called=called_at(fn, declaration))
 
 
 def _movable(here: Any, compile_there: Callable[[], Any], runtime: CommandRuntime) -> Any:
@@ -264,10 +348,13 @@ def _movable(here: Any, compile_there: Callable[[], Any], runtime: CommandRuntim
 
 
 def _compile_moved(fn: Callable[..., Any], declaration: Declaration, entry: _Entry,
-                   apart: Callable[..., str] | None, fall_back: Callable[..., Any] | None) -> Any:
+                   apart: Callable[..., str] | None, fall_back: Callable[..., Any] | None,
+                   prepare: Callable[[Site], object] | None) -> Any:
     """The wrapper for worker threads, below the layers of the other: what a cache keeps is kept wherever calls run."""
     site = _site(fn, declaration, entry._replace(flavour=Flavour.THREAD, fall_back=fall_back), apart)
-    site.is_beneath_layers = site.has("cache")
+    if prepare is not None:
+        prepare(site)
+    site.is_beneath_layers = site.is_beneath_layers or site.has("cache")
     site.chain = {kit: policy for kit, policy in site.chain.items() if kit.name != "cache"}
     return compiled(site)
 
@@ -307,44 +394,7 @@ def _flavour(fn: Callable[..., Any], declaration: Declaration, key: str) -> tupl
     return flavour, _DECORATED_WITHOUT
 
 
-def _is_redefinition(command: Command, fn: Callable[..., Any], declaration: Declaration, below: Guard | None) -> bool:
-    """Whether *fn* takes the place of the command's only function: a reloaded module, a notebook's cell run anew.
-
-    It may say something new, then. Two lambdas, or a property's getter and setter, have one name too, but
-    neither stands under it when the other is made; or it does so still, but has been replaced already.
-    """
-    name = name_of(fn)
-    others = [each for each in internals_of(command).functions if below is None or each is not _function_of(below)]
-    if not others:
-        return declaration.key is None and internals_of(command).was_guarded
-    if name[1].rpartition(".")[2] == "_":  # what functools.singledispatch registers: all in use at once
-        return False
-    if "<locals>" in name[1] or any(name_of(each) != name or each.__wrapped__ is fn for each in others):  # type: ignore[attr-defined]
-        return False
-    there = [getattr(each, "_self_guarded", each) for each in _now_under(fn, name[1])]
-    # If a newer one took its place already, both are of one definition. What is there may be equal to anything.
-    return any(each is others[-1] for each in there)
-
-
-def _function_of(below: Guard) -> Callable[..., Any] | None:
-    wrapper: Any = below.wrapper()
-    function: Callable[..., Any] | None = getattr(wrapper, "_self_guarded", wrapper)
-    return function  # under a proxy, the compiled one
-
-
 def _forsake(below: Guard) -> None:
     """The command that a lower decorator of this stack made, before a higher one gave another key or registry."""
     if len(internals_of(below.command).functions) <= 1 and below.registry.get(below.command.key) is below.command:
         below.registry.remove(below.command.key)
-
-
-def _now_under(fn: Callable[..., Any], qualname: str) -> Iterator[Any]:
-    """What stands under *qualname* in the module of *fn* until *fn* does, and all that it wraps."""
-    first, *rest = qualname.split(".")
-    found = getattr(inspect.unwrap(fn), "__globals__", {}).get(first)
-    for name in rest:
-        found = inspect.getattr_static(found, name, None)
-    found = found.fget if isinstance(found, property) else found
-    while found is not None:
-        yield found
-        found = getattr(found, "__wrapped__", None)

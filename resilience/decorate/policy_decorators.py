@@ -20,6 +20,7 @@ from ..policies.breaker import BREAKER
 from ..policies.bulkhead import BULKHEAD
 from ..policies.cache import CACHE
 from ..policies.chaos import CHAOS
+from ..policies.failover import FAILOVER
 from ..policies.failures import FAILURES
 from ..policies.fallback import FALLBACK
 from ..policies.hedge import HEDGE
@@ -35,6 +36,7 @@ from .arguments import (
     CacheDecorator,
     ChaosDecorator,
     CircuitBreakerDecorator,
+    FailoverDecorator,
     FailuresDecorator,
     FallbackDecorator,
     HedgeDecorator,
@@ -174,7 +176,8 @@ def _written_out(kit: Kit, value: Any) -> str | None:
 def _example(kit: Kit, positional: str | None) -> str:
     if positional is None:
         return next(f"{field.name}=..." for field in attrs.fields(kit.policy) if field.init)
-    return {"calls": "5", "timeout": "0.5", "max_concurrent": "20"}.get(positional, positional)
+    examples = {"calls": "5", "timeout": "0.5", "max_concurrent": "20", "targets": "['eu', 'us']"}
+    return examples.get(positional, positional)
 
 
 def _signature(fields: Mapping[str, attrs.Attribute[Any]], positional: str | None, first: str | None,
@@ -218,6 +221,11 @@ hedge: HedgeDecorator = policy_decorator(
 Begin a second attempt beside one that is slow; the first to succeed is the answer.
 
 For coroutine functions, and for plain ones on worker threads, that may be called twice without harm.""")
+failover: FailoverDecorator = policy_decorator(
+    FAILOVER, name="failover", first="targets", about="""\
+Call the first of several named *targets* that can answer; each is a command of its own.
+
+What stands below it in a stack belongs to each target, what stands above to the call as a whole.""")
 failures: FailuresDecorator = policy_decorator(
     FAILURES, name="failures", about="""\
 Say which results and exceptions are failures, which mean that the target is busy, and which are the caller's fault.

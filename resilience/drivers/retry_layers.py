@@ -11,6 +11,9 @@ stacks of their own; but they inherit context variables. So their wrappers put a
 of the command and is emptied when the call has ended. Nothing needs to be put back then: whatever is left in the
 variable, and whatever task outlives the call, reads that nobody repeats it. A list is never filled again, for tasks
 that were started meanwhile hold it too. A generator puts no mark there, which would be in its consumer's context.
+
+A failover is no retry: it calls each target once, so it neither marks nor is found. A retry above a failover whose
+targets run on other threads puts its mark there although its own function is a plain one.
 """
 
 from __future__ import annotations

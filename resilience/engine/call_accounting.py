@@ -79,7 +79,7 @@ _BAD_REQUEST, _CANCELLED = int(Event.BAD_REQUEST), int(Event.CANCELLED)
 _THROWN, _MISSING = int(Event.EXCEPTIONS_THROWN), int(Event.FALLBACK_MISSING)
 _FALLBACK_SUCCESS, _FALLBACK_FAILURE = int(Event.FALLBACK_SUCCESS), int(Event.FALLBACK_FAILURE)
 _FALLBACK_REJECTION, _EMIT, _FALLBACK_EMIT = int(Event.FALLBACK_REJECTION), int(Event.EMIT), int(Event.FALLBACK_EMIT)
-_RETRY = int(Event.RETRY)
+_RETRY, _FAILOVER = int(Event.RETRY), int(Event.FAILOVER)
 # What stands between a wrapper and its function on a worker, or a gate's callback.
 for _each in (ThreadIsolation.wait, Job.outcome, Job.run, JobRace.result, RateLimiter.reserve, RateLimiter.book,
               CostAccount.book, units_of, AdmissionWaiter.take, AdmissionWaiter.wait, AdmissionWaiter.wait_async,
@@ -100,11 +100,12 @@ class CallAccounting:
 
     Attributes:
         judging: Its command's failure rules; None: there are none.
+        moves_on: What fails goes to the loop of a failover, which may have another target for it.
         fallback_function: What answers for its failed calls; unset if nothing does.
     """
 
     __slots__ = ("_clock", "_emitter", "_failures", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots",
-                 "_special", "_stalls", "_wants_error", "fallback_function", "judging")
+                 "_special", "_stalls", "_wants_error", "fallback_function", "judging", "moves_on")
     judging: Judging | None
     fallback_function: Callable[..., Any]
     _slots: Slots | None
@@ -115,6 +116,7 @@ class CallAccounting:
         self._key, self._group, self._clock = key, group, clock
         self._recorder, self._emitter, self._failures = recorder, emitter, failures
         self._fallback, self.judging, self._stalls = fallback, None, stalls
+        self.moves_on = False
         self._wants_error = fallback is not None and fallback.wants_error()
         self._slots = None
         if fallback is not None:
@@ -265,6 +267,9 @@ class CallAccounting:
             self._count((event,) if passed_on else (event, _THROWN), event, started, now)
             return False
         self._tell(error, event, started, now)
+        if self.moves_on and not items and event != _NO_TIME_LEFT:
+            self._count((event,), event, started, now)
+            return True
         fallback = self._fallback
         if fallback is None or items or not (issubclass(type(error), fallback.on) or matches(error, fallback.on)):
             passed_on = self.judging is not None and self.judging.passes_on(error)
@@ -274,9 +279,24 @@ class CallAccounting:
         return True
 
     def may_answer(self, error: BaseException) -> bool:
-        """Whether the fallback answers for a call that fails with *error*."""
+        """Whether the fallback, or another target, answers for a call that fails with *error*."""
         fallback = self._fallback
-        return fallback is not None and matches(error, fallback.on)
+        return self.moves_on or (fallback is not None and matches(error, fallback.on))
+
+    def excuses(self, started: float, now: float) -> bool:
+        """Whether a call that ran from *started* to *now* lost so much of it to a stall that its end says nothing."""
+        return self._stalls.excuses(started, now)
+
+    def moved_on(self, now: float) -> None:
+        """Count that a call which failed here goes on to another target."""
+        self._recorder.count((_FAILOVER,), now)
+
+    def stayed(self, error: BaseException, now: float) -> bool:
+        """Count that the failover has no other target for a call that ended with *error*; whether that is a result."""
+        passed_on = self.judging is not None and self.judging.passes_on(error)
+        if not passed_on:
+            self._recorder.count((_MISSING, _THROWN), now)
+        return passed_on
 
     def retried(self, error: BaseException, event: int, started: float, now: float) -> None:
         """Count an attempt that ended with *error* as *event* and is followed by another."""

@@ -77,7 +77,9 @@ def spec_of(site: Site) -> WrapperSpec:
         flavour=site.flavour, gates=tuple(texts.values()), label=" ".join(names),
         deadline=site.flavour is Flavour.ASYNC and site.has("timeout"), clocks=_clocks(site),
         fallback=site.has("fallback"), retry=retry is not None,
+        failover="first" if site.is_first_target else "target" if site.has("failover") else "",
         retry_results=retry is not None and retry.on_result is not None,
+        marks=retry is not None and (site.flavour in (Flavour.ASYNC, Flavour.THREAD) or site.leaves_thread()),
         holds=site.flavour.is_generator and retry is not None and retry.hold > 0,
         judges="results inline" if _written_out and site.judges == "results" else site.judges,
         returns_failures=bool(site.judges) and not site.layers and not site.is_beneath_layers)
@@ -93,6 +95,8 @@ def _clocks(site: Site) -> str:
 @functools.cache
 def _text(spec: WrapperSpec) -> CompiledText:
     label = [spec.label, *(["results"] if spec.retry_results else []), *(["holds"] if spec.holds else []),
+             *(["marks"] if spec.marks and spec.flavour is Flavour.SYNC else []),
              *([spec.judges] if spec.judges else []),
-             *(["raised"] if spec.judges and not spec.returns_failures else [])]
+             *(["raised"] if spec.judges and not spec.returns_failures else []),
+             *([spec.failover] if spec.failover else [])]
     return CompiledText(source(spec), " ".join(label))

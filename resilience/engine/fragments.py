@@ -208,6 +208,18 @@ if budget is not None:
     else:
         budget.deposit(begun)"""
 
+# The same for the budget of a failover.
+DEPOSIT_FAILOVER: Final = """\
+budget = failovers.budget
+if budget is not None:
+    if started < budget.edge:
+        budget.bump()
+    else:
+        budget.deposit(started)"""
+
+# What failed at one target of a failover goes to the loop around it, with the event that it was counted as.
+MOVE_ON: Final = "raise moves_on(error, event, started)"
+
 # Of a failed turn: None, or how long to pause before the next.
 AGAIN: Final = "pause = again(error, event, turn, pause, begun, started{above})"
 
@@ -263,3 +275,35 @@ PASS_ON: Final = {
         Flavour.SYNC: "return error.result", Flavour.THREAD: "return error.result",
         Flavour.ASYNC: "return error.result", Flavour.GENERATOR: f"{_FIRST_ITEM} result",
         Flavour.ASYNC_GENERATOR: _FIRST_ITEM}.items()}
+
+# As in RESCUE, but what the consumer sends and throws reaches the other target too.
+_ELSEWHERE: Final = {**RESCUE, Flavour.ASYNC_GENERATOR: """\
+source = fall_back(error, args, kwargs)
+step = source.__anext__()
+try:
+    while True:
+        item = await step
+        step = None  # an athrow() keeps the exception
+        try:
+            sent = yield item
+        except GeneratorExit:
+            raise
+        except BaseException as injected:
+            step = source.athrow(injected)
+        else:
+            step = source.asend(sent)
+except StopAsyncIteration:
+    return
+finally:
+    if not source.ag_running:
+        await source.aclose()"""}
+
+# What fails at the first target of a failover, or is refused, goes on to others as it would to a fallback.
+FAIL_OVER: Final = {flavour: text.replace("fall_back(error, ", "fail_over(error, event, started, ")
+                    for flavour, text in _ELSEWHERE.items()}
+
+# A call that cannot simply go to the first target: that rests, or calls go to all by weight.
+GO_ELSEWHERE: Final = {
+    flavour: "if kwargs and argument in kwargs:\n    raise given()\nif not first_target.calm:\n"
+             + textwrap.indent(text.replace("fall_back(error, ", "go_elsewhere("), "    ")
+    for flavour, text in _ELSEWHERE.items()}

@@ -43,6 +43,11 @@ def _no_worse(policy: Any, below: WorstCase) -> WorstCase:
     return below
 
 
+def _no_detail(policy: Any) -> str:
+    """Its name says enough."""
+    return ""
+
+
 def _everywhere(policy: Any, flavour: Flavour) -> Any:
     """The policy applies to functions of every flavour."""
     return policy
@@ -160,6 +165,7 @@ class Kit:
         condition: When it does anything, in words for explain(), such as "once it is started"; "": always.
         needs_threads: Whether plain functions must run on worker threads for it.
         width: How many calls it may let run at once; given the policy; None: it does not bound that.
+        detail: Of one policy, what to show of it beside its name, for the same reader; "": nothing.
         worst_case: What it makes of the worst case of all below it; given the policy and that.
         calls_back: Whether it calls a function of the user's before it admits a call.
         refusal: The event that its refusals are counted as.
@@ -199,6 +205,7 @@ class Kit:
     renew: Callable[[Any, float], None] = _stays
     install: Callable[[Site, Any, Any], None] = _binds_nothing
     condition: str = ""
+    detail: Callable[[Any], str] = _no_detail
     needs_threads: bool = False
     width: Callable[[Any], int | None] | None = None
     worst_case: Callable[[Any, WorstCase], WorstCase] = _no_worse

@@ -1,4 +1,4 @@
-"""Notes: what a retry writes on the exception that it gives up with (PEP 678).
+"""Notes: what a retry or a failover writes on the exception that it gives up with (PEP 678).
 
 The exception is the caller's. Its class may forbid every assignment, or have ``__notes__`` mean something else: then
 there is no note, and nothing else changes. And it may be raised again by the next call, or by others at this
@@ -15,7 +15,9 @@ from typing import Final
 _OURS: Final = re.compile(
     r": (attempt \d+ of at most \d+, |the caller's deadline leaves no time for |the target asks for a wait of "
     r"|time_limit \(.*\) leaves no time for |the time_limit that the other settings give "
-    r"|the retry budget of the group |left to the retry of )")
+    r"|the retry budget of the group |left to the retry of "
+    r"|targets tried: |its budget allows no other target"
+    r"|max_wait \(.*\) is too short to wait for )")
 _MOST: Final = 8  # of ours on one exception, before those of the retry that gives up now
 
 

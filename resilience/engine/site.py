@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -29,6 +29,8 @@ class Site:
         names: What the wrapper's text uses.
         layers: What is put over the wrapper, the innermost first.
         is_beneath_layers: Layers stand over it that another site has put there.
+        is_first_target: It is what callers of a function with a failover call.
+        targets: Of what stands above a failover: its targets.
         judges: What the failure rules judge; see WrapperSpec.
     """
 
@@ -43,6 +45,8 @@ class Site:
     names: dict[str, Any] = attrs.field(factory=dict)
     layers: list[Callable[[Any], Any]] = attrs.field(factory=list)
     is_beneath_layers: bool = False
+    is_first_target: bool = False
+    targets: Sequence[Site] = ()
     judges: str = ""
 
     def has(self, name: str) -> bool:
@@ -53,7 +57,11 @@ class Site:
         """Whether one of its policies calls a function of the user's before it admits a call."""
         return any(kit.calls_back for kit in self.chain)
 
+    def leaves_thread(self) -> bool:
+        """Whether what is called here may run on another thread, though the wrapper does not send it there."""
+        return any(each.flavour is Flavour.THREAD or each.runtime.reserve is not None for each in self.targets)
+
     @property
     def answers(self) -> bool:
         """Whether somebody above the gates may answer for a refusal, or ask again: it is not counted yet, then."""
-        return self.fall_back is not None or self.has("retry")
+        return self.fall_back is not None or self.has("retry") or self.has("failover")

@@ -36,9 +36,13 @@ from .fragments import (
     AGAIN,
     AGAIN_UNTIL_FIRST_ITEM,
     DEPOSIT,
+    DEPOSIT_FAILOVER,
     ENTER_LAYER,
+    FAIL_OVER,
+    GO_ELSEWHERE,
     LEAVE,
     LEAVE_LAYER,
+    MOVE_ON,
     PASS_ON,
     RAISE_LATE,
     RESCUE,
@@ -65,20 +69,15 @@ def source(spec: WrapperSpec) -> str:
             "    turn += 1",
             "    started = clock()",
         )
-        if _marks(spec):
+        if spec.marks:
             loop = _lines("above, layer = layer_above(), None", "try:", _indent(ENTER_LAYER), _indent(loop), "finally:",
                           _indent(LEAVE_LAYER))
         turn = _lines("turn, pause = 1, 0.0", "begun = started = clock()", DEPOSIT, loop)
     return f"{'async ' if spec.flavour.is_async else ''}def guarded(*args, **kwargs):\n{_indent(turn)}\n"
 
 
-def _marks(spec: WrapperSpec) -> bool:
-    """Whether a retry marks what runs inside of it; else it is found on the stack (drivers.retry_layers)."""
-    return spec.flavour in (Flavour.ASYNC, Flavour.THREAD)
-
-
 def _above(spec: WrapperSpec) -> str:
-    return ", above" if _marks(spec) else ""
+    return ", above" if spec.marks else ""
 
 
 def _again(spec: WrapperSpec) -> str:
@@ -88,12 +87,14 @@ def _again(spec: WrapperSpec) -> str:
 def _turn(spec: WrapperSpec) -> str:
     """The text of one attempt of a call."""
     flavour = spec.flavour
-    ask_inside = spec.fallback or spec.retry
+    ask_inside = spec.fallback or spec.retry or bool(spec.failover)
     asks = any(gate.ask for gate in spec.gates)
     ask = [gate.ask if ask_inside else gate.ask_or_raise for gate in spec.gates]
     items = ", items" if flavour.is_generator else ""
     return _lines(
+        GO_ELSEWHERE[flavour] if spec.failover == "first" else "",
         "" if spec.retry else "started = clock()",
+        DEPOSIT_FAILOVER if spec.failover == "first" else "",
         f"event = {int(Event.SHORT_CIRCUITED if asks and ask_inside else Event.CANCELLED)}",
         "items, thrown = 0, None" if flavour.is_generator else "",
         "failed = None" if spec.judges == "items" else "",
@@ -124,7 +125,8 @@ def _return(spec: WrapperSpec) -> str:
 
 
 def _end_badly(spec: WrapperSpec, should_fall_back: str) -> str:
-    fall_back = RESCUE[spec.flavour] if spec.fallback else "raise AssertionError('should_fall_back, but no fallback')"
+    fall_back = RESCUE[spec.flavour] if spec.fallback else FAIL_OVER[spec.flavour] if spec.failover == "first" \
+        else MOVE_ON if spec.failover else "raise AssertionError('should_fall_back, but no fallback')"
     returns = PASS_ON[spec.flavour] if spec.judges and spec.returns_failures else ""
     text = f"if not {should_fall_back}:\n{_indent(returns)}    raise\n{fall_back}"
     return f"if pause is None:\n{_indent(text)}" if spec.retry else text

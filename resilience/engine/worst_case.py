@@ -48,6 +48,10 @@ class WorstCase:
         return attrs.evolve(self, seconds=self.seconds + min(further, time_limit), attempts=self.attempts * times,
                             last_begins=time_limit if times > 1 else inf)
 
+    def besides_also(self, what: str) -> WorstCase:
+        """The same if *what* may take time besides."""
+        return attrs.evolve(self, besides=(*self.besides, what))
+
     def raced(self, attempts: int) -> WorstCase:
         """The same if so many *attempts* may run at once."""
         return attrs.evolve(self, attempts=self.attempts * attempts)

@@ -44,7 +44,11 @@ class WrapperSpec:
             written out; "": it has none.
         fallback: Something may answer instead of an error.
         retry: It may be tried again.
+        failover: Of a failover: "first": the wrapper that callers call, of the first target; "target": that of any
+            target, which its loop calls; "": there is none. See engine.failing_over.
         retry_results: Results may be a reason to.
+        marks: Its retry tells tasks and threads that are begun inside that it repeats them; else it is found on the
+            stack. See drivers.retry_layers.
         holds: Of a generator: its first items are held back, so that it may be tried again until then.
         judges: What failure rules judge here: "results", "results inline" (with a good status written out) or "items";
             "beneath": what is called here has judged already; "": there are none.
@@ -59,6 +63,8 @@ class WrapperSpec:
     fallback: bool = False
     retry: bool = False
     retry_results: bool = False
+    marks: bool = False
     holds: bool = False
     judges: str = ""
     returns_failures: bool = False
+    failover: str = ""

@@ -37,6 +37,7 @@ _EVENT_LOOP: Final = "the gateway calls its services on its event loop and has n
 #: What commands have elsewhere and a service cannot have, with the reason.
 REFUSED: Final[Mapping[str, str]] = {
     "retry": "the gateway passes a request's body on as it arrives and cannot send it again; let the client retry",
+    "failover": "the gateway balances among the instances of a service, and sends no request's body twice",
     "hedge": "the gateway passes a request's body on as it arrives and cannot send it twice",
     "cache": "the gateway passes a response's body on as it arrives and keeps none; put a caching proxy in front of it",
     "stream_timeout": "a service answers once, with the headers of a response; use timeout for the wait for these, and "

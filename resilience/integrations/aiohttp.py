@@ -63,9 +63,9 @@ class ResilienceMiddleware:
         """Guard the requests of the sessions that it is given to.
 
         Args:
-            **settings: The settings of resilience.command, except ``cache``, ``fallback`` and ``hedge``, with the
-                differences that resilience.integrations.httpx.ResilienceTransport has. ``timeout``: seconds to wait
-                for the head of the response; for its body, use aiohttp's own.
+            **settings: The settings of resilience.command, except ``cache``, ``failover``, ``fallback`` and ``hedge``,
+                with the differences that resilience.integrations.httpx.ResilienceTransport has. ``timeout``: seconds
+                to wait for the head of the response; for its body, use aiohttp's own.
 
         Raises:
             ConfigError: A setting is out of range, unknown, or not for a middleware.

@@ -35,7 +35,7 @@ from ..core.vendor_errors import RAISED_BY_GUARDS, as_vendor_error
 from ..errors import ConfigError
 from .grpc_status import FAILURES, GuardRpcError
 
-_NEVER: Final = ("fallback", "cache", "hedge")
+_NEVER: Final = ("fallback", "cache", "hedge", "failover")
 
 
 def method_name(method: str) -> str:
@@ -60,8 +60,8 @@ class GuardInterceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientI
 
         Args:
             key: Given a method such as "/shop.Stock/Get", the key of its command; by default one for each method.
-            **settings: As of ``command``, but for retry, fallback, cache, hedge and timeout. By default the group is
-                "grpc" and the failure rules are FAILURES.
+            **settings: As of ``command``, but for retry, fallback, cache, hedge, failover and timeout. By default the
+                group is "grpc" and the failure rules are FAILURES.
 
         Raises:
             ConfigError: A setting is out of range, unknown, or not for RPCs.

@@ -29,9 +29,9 @@ def aio_interceptors(*, key: Callable[[str], str] = method_name, **settings: Any
 
     Args:
         key: Given a method such as "/shop.Stock/Get", the key of its command; by default one for each method.
-        **settings: As of ``command``, but for fallback, cache and hedge. By default the group is "grpc", the failure
-            rules are FAILURES of ``grpc_status``, and there is no timeout; of a stream it limits the wait for each
-            message. A retry is for RPCs of one request and one answer.
+        **settings: As of ``command``, but for fallback, cache, hedge and failover. By default the group is "grpc", the
+            failure rules are FAILURES of ``grpc_status``, and there is no timeout; of a stream it limits the wait for
+            each message. A retry is for RPCs of one request and one answer.
 
     Raises:
         ConfigError: A setting is out of range, unknown, or not for RPCs.

@@ -208,6 +208,7 @@ _UNSUITED: Final = {
     "fallback": "catch the client's own exceptions around the call instead",
     "cache": "a response is a stream, which only one caller can read",
     "hedge": "hedge the function that calls the client instead",
+    "failover": "put it on the function that calls the client, which is told the target",
 }
 
 

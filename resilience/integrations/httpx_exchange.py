@@ -102,8 +102,8 @@ class SyncTransport(Generic[Transport]):
 
         Args:
             transport: What sends the requests; None: an ``HTTPTransport()`` of the library.
-            **settings: The settings of resilience.command, except ``cache``, ``fallback``, ``hedge`` and ``timeout``,
-                with these differences.
+            **settings: The settings of resilience.command, except ``cache``, ``failover``, ``fallback``, ``hedge`` and
+                ``timeout``, with these differences.
             key: Name of the command, or a function that is given the request and returns it. Default: the host, with
                 its port if that is not the scheme's own.
             failures: Default ``http_status()``.

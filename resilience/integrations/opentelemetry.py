@@ -26,7 +26,16 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, g
 
 from .._version import __version__
 from ..commands.command import Command
-from ..core.events import CallFailed, CallFellBack, CallHedged, CallRejected, CallRetried, State, StateChanged
+from ..core.events import (
+    CallFailed,
+    CallFailedOver,
+    CallFellBack,
+    CallHedged,
+    CallRejected,
+    CallRetried,
+    State,
+    StateChanged,
+)
 from ..drivers.workers import WorkerPool
 from ..metrics.exports import as_utf8, events_of
 from ..registry import Registry, default_registry
@@ -158,6 +167,8 @@ _SPAN_EVENTS: Final[dict[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
         **_error(event.error)}),
     CallHedged: ("resilience.call.hedged", lambda event: {
         "resilience.attempt": event.attempt, "resilience.after": event.after}),
+    CallFailedOver: ("resilience.call.failed_over", lambda event: {
+        "resilience.event": event.event, "resilience.command.next": as_utf8(event.next_key), **_error(event.error)}),
     CallFellBack: ("resilience.call.fell_back", lambda event: {"resilience.event": event.event}),
 }
 
@@ -165,7 +176,7 @@ _SPAN_EVENTS: Final[dict[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
 def add_span_events(registry: Registry = default_registry) -> Callable[[], None]:
     """Add what happens to the calls of *registry* to the spans that they are made in.
 
-    State changes, rejections, failures, retries, hedges and fallbacks become events of the current span.
+    State changes, rejections, failures, retries, hedges, failovers and fallbacks become events of the current span.
 
     Args:
         registry: Whose calls.

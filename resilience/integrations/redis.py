@@ -110,6 +110,9 @@ def guard_client(client: C, *, key: str = "redis", **settings: Any) -> C:
     if is_async and settings.get("isolation") == "thread":
         raise ConfigError("isolation='thread' is for redis.Redis; calls of redis.asyncio.Redis run in their task",
                           "isolation")
+    if settings.get("failover") is not None:
+        raise ConfigError("a client has one server; decorate the function that is told the target, and chooses the "
+                          "client by it", "failover")
     settings = {"group": key, "failures": FAILURES, **settings}
     found: Any = client
     found.__class__ = _guarded_class(kind, key, settings)

@@ -56,8 +56,8 @@ class ResilienceAdapter(BaseAdapter):
 
         Args:
             adapter: What sends the requests; None: ``requests.adapters.HTTPAdapter()``.
-            **settings: The settings of resilience.command, except ``cache``, ``fallback``, ``hedge`` and ``timeout``,
-                with the differences that resilience.integrations.httpx.ResilienceTransport has.
+            **settings: The settings of resilience.command, except ``cache``, ``failover``, ``fallback``, ``hedge`` and
+                ``timeout``, with the differences that resilience.integrations.httpx.ResilienceTransport has.
 
         Raises:
             ConfigError: A setting is out of range, unknown, or not for an adapter.

@@ -11,7 +11,7 @@ included.
 |---|---|---|
 | ``circuit_state_changed`` | warning if it opens, else info | change |
 | ``call_rejected``, ``call_failed`` | warning | 10 s |
-| ``call_retried``, ``call_hedged``, ``call_fell_back`` | info | 10 s |
+| ``call_retried``, ``call_hedged``, ``call_failed_over``, ``call_fell_back`` | info | 10 s |
 | ``command_configured``, ``configuration_applied`` | info | change |
 | ``configuration_rejected`` | error | change |
 """
@@ -29,6 +29,7 @@ import structlog
 from ..config.events import ConfigurationApplied, ConfigurationRejected
 from ..core.events import (
     CallFailed,
+    CallFailedOver,
     CallFellBack,
     CallHedged,
     CallRejected,
@@ -68,6 +69,8 @@ _CALLS: Final[dict[type, tuple[str, str, Callable[[Any], dict[str, Any]]]]] = {
         "event_counted": event.event, "error": None if event.error is None else type(event.error).__qualname__,
         "attempt": event.attempt, "delay": event.delay}),
     CallHedged: ("call_hedged", "info", lambda event: {"attempt": event.attempt, "after": event.after}),
+    CallFailedOver: ("call_failed_over", "info", lambda event: {
+        "event_counted": event.event, "error": type(event.error).__qualname__, "next": event.next_key}),
     CallFellBack: ("call_fell_back", "info", lambda event: {"event_counted": event.event}),
 }
 

@@ -136,8 +136,8 @@ class ResiliencePoolManager(urllib3.PoolManager):
         Args:
             num_pools: As for PoolManager.
             headers: As for PoolManager.
-            guard: The settings of resilience.command, except ``cache``, ``fallback``, ``hedge`` and ``timeout``, with
-                the differences that resilience.integrations.httpx.ResilienceTransport has.
+            guard: The settings of resilience.command, except ``cache``, ``failover``, ``fallback``, ``hedge`` and
+                ``timeout``, with the differences that resilience.integrations.httpx.ResilienceTransport has.
             **connection_pool_kw: As for PoolManager.
 
         Raises:

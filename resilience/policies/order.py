@@ -7,6 +7,8 @@ Each neighbour has its reason; those that a user may get wrong stand in the kits
   the circuit is open, and without taking a slot;
 - a retry above the breaker makes each attempt a call that the breaker sees, and
   stops when the circuit opens; below it, three failures would count as one;
+- a failover has a breaker, limits and a timeout for each target, so it stands above them; a retry above it goes round
+  all targets again, and one below would be in the way of the next target;
 - a breaker above the bulkhead refuses without taking a slot, and a full
   bulkhead, which says something about us, is no failure of the target;
 - a throttle below the breaker is not asked while the circuit is open, and what
@@ -37,6 +39,7 @@ from .breaker import BREAKER
 from .bulkhead import BULKHEAD
 from .cache import CACHE
 from .chaos import CHAOS
+from .failover import FAILOVER
 from .failures import FAILURES
 from .fallback import FALLBACK
 from .hedge import HEDGE
@@ -47,7 +50,7 @@ from .throttle import THROTTLE
 from .timeout import TIMEOUT
 
 #: The policies that come with the library, outermost first.
-KITS: Final = (FALLBACK, CACHE, RETRY, BREAKER, THROTTLE, RATE_LIMIT, BULKHEAD, ADAPTIVE_LIMIT, TIMEOUT,
+KITS: Final = (FALLBACK, CACHE, RETRY, FAILOVER, BREAKER, THROTTLE, RATE_LIMIT, BULKHEAD, ADAPTIVE_LIMIT, TIMEOUT,
                STREAM_TIMEOUT, HEDGE, FAILURES, CHAOS)
 #: Why nothing may stand below chaos.
 _CHAOS_LAST: Final = "chaos is to look like the target's own faults, which it would not see"

@@ -52,11 +52,14 @@ def _cannot_change(held: RetryPolicy, retry: Retry) -> str | None:
 
 
 def _timeout(site: Site, held: RetryPolicy) -> float | None:
-    """Seconds that an attempt may take; None: nothing ends it."""
+    """Seconds that an attempt may take; None: nothing ends it. Above a failover it may go to all targets."""
+    if site.targets:
+        each = [_timeout(target, held) for target in site.targets]
+        return None if None in each else sum(filter(None, each))
     runtime, flavour = site.runtime, site.flavour
     seconds: float | None = runtime.named("timeout").timeout
     if not flavour.is_generator:
-        return seconds if flavour.is_async or flavour is Flavour.THREAD else None
+        return seconds if flavour.is_async or flavour is Flavour.THREAD or runtime.is_moved else None
     clocks = None
     if site.has("stream_timeout"):
         clocks = runtime.named("stream_timeout").policy
@@ -69,8 +72,11 @@ def _timeout(site: Site, held: RetryPolicy) -> float | None:
 def _waits(site: Site, retry: Retry) -> float:
     """Seconds that an attempt may wait for its turn, as the policies below the retry say."""
     policies = list(site.chain.items())
+    policies = policies[policies.index((RETRY, retry)) + 1:]
+    if site.targets:
+        policies += site.targets[0].chain.items()
     below = WorstCase(0.0, unbounded="")
-    for kit, policy in reversed(policies[policies.index((RETRY, retry)) + 1:]):
+    for kit, policy in reversed(policies):
         below = kit.worst_case(policy, below)
     return below.seconds
 

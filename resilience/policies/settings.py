@@ -12,6 +12,7 @@ from ..core.breaker import CircuitBreaker
 from ..core.bulkhead import Bulkhead
 from ..core.cache import Cache
 from ..core.chaos import Chaos
+from ..core.failover import Failover
 from ..core.failure_rules import FailureRules
 from ..core.hedge import Hedge
 from ..core.rate_limit import RateLimit
@@ -37,6 +38,7 @@ class Settings:
         isolation: "thread" if any of the command's functions runs on worker threads, else "semaphore".
         cache: The cache policy; None: no cache.
         retry: The retry policy; None: no retries.
+        failover: The failover policy; None: the function has one target.
         breaker: The circuit breaker policy; None: no breaker.
         throttle: The throttling policy; None: no throttle.
         rate_limit: The rate limit policy; None: no rate limit.
@@ -58,6 +60,7 @@ class Settings:
     isolation: str = "semaphore"
     cache: Cache | None = None
     retry: Retry | None = None
+    failover: Failover | None = None
     breaker: CircuitBreaker | None = None
     throttle: Throttle | None = None
     rate_limit: RateLimit | None = None

@@ -15,6 +15,9 @@ from .report import Gate, Section, Table
 BOUNDS = (
     ("sync breaker / circuitbreaker", "ours: breaker, slow calls", "circuitbreaker", 0.9),
     ("sync breaker whose key is a callable / with a fixed key", "ours: breaker by key", "ours: breaker", 2.0),
+    ("sync command with a failover / without", "ours: command with a failover", "ours: command, one target", 1.2),
+    ("async command with a failover / without", "ours: async command with a failover",
+     "ours: async command, one target", 1.2),
     ("sync breaker / interlock", "ours: breaker, slow calls", "interlock", 0.12),
     (
         "sync command / circuitbreaker's bare breaker",

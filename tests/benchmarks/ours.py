@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from resilience import CircuitOpenError, Guarded, Registry, circuit_breaker, command, timeout
+from resilience import CircuitOpenError, Failover, Guarded, Registry, circuit_breaker, command, timeout
 
 from .harness import Subject
 from .peers import async_echo, catching, echo, suspending_echo
@@ -32,7 +32,24 @@ def subjects() -> Iterator[Subject]:
     yield Subject(name="ours: refusal, raised and caught", call=catching(_opened(mine), CircuitOpenError))
     guarded = circuit_breaker(key="async", registry=mine)(async_echo)
     yield Subject(name="ours: async breaker", call=guarded, is_async=True)
+    for is_async, fn in ((False, target_echo), (True, async_target_echo)):
+        prefix = "async " if is_async else ""
+        alone = command(key=f"{prefix}alone", timeout=1.0 if is_async else None, registry=mine)(fn)
+        yield Subject(name=f"ours: {prefix}command, one target", call=alone, is_async=is_async)
+        over = command(key=f"{prefix}over", timeout=1.0 if is_async else None, failover=Failover(("a", "b")),
+                       registry=mine)(fn)
+        yield Subject(name=f"ours: {prefix}command with a failover", call=over, is_async=is_async)
     yield from timeouts()
+
+
+def target_echo(x: int, *, target: str = "a") -> int:
+    """What a failover calls."""
+    return x
+
+
+async def async_target_echo(x: int, *, target: str = "a") -> int:
+    """The same on a loop."""
+    return x
 
 
 def _opened(mine: Registry) -> Callable[[int], int]:

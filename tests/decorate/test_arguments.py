@@ -13,7 +13,7 @@ from resilience.policies.order import KITS
 
 DECORATORS = {kit: getattr(resilience, {"breaker": "circuit_breaker", "max_concurrent": "bulkhead"}.get(kit.name, kit.name))
               for kit in KITS}
-POSITIONAL = {"calls", "function", "max_concurrent", "timeout"}
+POSITIONAL = {"calls", "function", "max_concurrent", "targets", "timeout"}
 
 
 def typed(name):
@@ -32,7 +32,7 @@ def test_the_typed_arguments_of_a_policys_decorator_are_the_fields_of_the_policy
 
 
 def test_the_typed_arguments_of_command_are_the_settings_and_the_options():
-    assert typed("CommandArguments") == {kit.name for kit in KITS} | {"policies"} | set(OPTIONS) - {"key"}
+    assert typed("CommandArguments") | {"failover"} == {kit.name for kit in KITS} | {"policies"} | set(OPTIONS) - {"key"}
 
 
 @pytest.mark.parametrize("kit", KITS, ids=lambda kit: kit.name)
@@ -54,7 +54,7 @@ def test_the_typed_settings_are_those_of_the_kits():
 @pytest.mark.parametrize("kit", KITS, ids=lambda kit: kit.name)
 def test_a_misspelt_argument_is_an_error_that_names_the_near_one(kit):
     decorate, name = DECORATORS[kit], attrs.fields(kit.policy)[-1].name
-    args = [print] if kit.name == "fallback" else [5] if kit.name in ("rate_limit", "max_concurrent", "timeout") else []
+    args = [["eu", "us"]] if kit.name == "failover" else [print] if kit.name == "fallback" else [5] if kit.name in ("rate_limit", "max_concurrent", "timeout") else []
     for right in (("group",) if kit.name == "timeout" else (name, "group")):
         with pytest.raises(resilience.ConfigError, match=f"did you mean {right}"):
             decorate(*args, **{right[:-1] + "x": 1})

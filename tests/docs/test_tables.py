@@ -37,6 +37,7 @@ from resilience.core.histogram import LE_BOUNDS
 from resilience.core.outcome import EVENT_NAMES
 from resilience.events import (
     CallFailed,
+    CallFailedOver,
     CallFellBack,
     CallHedged,
     CallRejected,
@@ -127,8 +128,8 @@ def test_every_counted_event_is_in_its_table_in_order():
 
 
 @pytest.mark.parametrize("event", [
-    StateChanged, CallFailed, CallRejected, CallRetried, CallHedged, CallFellBack, ShadowRejected, ChaosInjected, CommandAdded,
-    CommandRemoved, CommandConfigured])
+    StateChanged, CallFailed, CallFailedOver, CallRejected, CallRetried, CallHedged, CallFellBack, ShadowRejected,
+    ChaosInjected, CommandAdded, CommandRemoved, CommandConfigured])
 def test_the_attributes_of_an_event_are_in_its_table(event):
     table = rows(section("reference/events.md", f"## {event.__name__}"))
     assert [field.name for field in attrs.fields(event)] == [name for row in table for name in row[0].split(", ")]

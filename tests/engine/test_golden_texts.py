@@ -18,6 +18,7 @@ from resilience import (
     Cache,
     Chaos,
     CircuitBreaker,
+    Failover,
     FailureRules,
     Fallback,
     Hedge,
@@ -65,6 +66,7 @@ def item_rules() -> FailureRules:
 
 FALLBACK = Fallback(lambda x=0: None)
 ASYNC_HEDGE = Hedge(delay=0.1, idempotent=True)
+FAILOVER = Failover(("eu", "us"), argument="x")
 CHAINS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "sync breaker": (plain, (CircuitBreaker(),)),
     "sync failures": (plain, (CircuitBreaker(), http_status_rules())),
@@ -100,6 +102,9 @@ CHAINS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "async adaptive limit": (coroutine, (CircuitBreaker(), AdaptiveLimit(), Timeout(1.0))),
     "async family": (coroutine, (FALLBACK, Cache(), Retry(attempts=3), CircuitBreaker(), Throttle(), RateLimit(10),
                                  Bulkhead(10), Timeout(1.0), ASYNC_HEDGE)),
+    "sync failover": (plain, (FAILOVER, CircuitBreaker())),
+    "async failover": (coroutine, (FAILOVER, CircuitBreaker(), Timeout(1.0))),
+    "async generator failover": (async_generator, (FAILOVER, CircuitBreaker())),
     "generator": (generator, (CircuitBreaker(), Bulkhead(10))),
     "generator family": (generator, (FALLBACK, CircuitBreaker(), Throttle(), RateLimit(10), Bulkhead(10))),
     "async generator": (async_generator, (CircuitBreaker(), Bulkhead(10))),

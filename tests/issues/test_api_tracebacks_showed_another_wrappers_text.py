@@ -9,7 +9,8 @@ from resilience.engine.wrapper_spec import Flavour
 from resilience.policies.order import KITS
 
 VALUES = {"fallback": lambda kit: kit.policy(print), "rate_limit": lambda kit: kit.policy(5),
-          "hedge": lambda kit: kit.policy(idempotent=True), "stream_timeout": lambda kit: kit.policy(total=1.0)}
+          "hedge": lambda kit: kit.policy(idempotent=True), "stream_timeout": lambda kit: kit.policy(total=1.0),
+          "failover": lambda kit: kit.policy(("eu", "us"))}
 
 
 def specs():

@@ -15,6 +15,7 @@ from resilience import (
     Chaos,
     CircuitBreaker,
     CircuitOpenError,
+    Failover,
     FailureRules,
     Hedge,
     RateLimit,
@@ -88,7 +89,7 @@ def called(kind, settings):
 @pytest.mark.parametrize("limit", ["max_concurrent", "adaptive_limit"])
 @pytest.mark.parametrize("key", ["plain", lambda value: f"key of {value % 2}"], ids=["one command", "by key"])
 def test_nothing_reads_the_registrys_own_clock_within_the_block(kind, limit, key):
-    assert {kit.name for kit in KITS if kit.setting} == set(EVERYTHING)
+    assert {kit.name for kit in KITS if kit.setting} == set(EVERYTHING) | {"failover"}  # it has a test of its own
     left_out = {"max_concurrent", "adaptive_limit"} - {limit}
     left_out |= NOT_OF_GENERATORS if "generator" in kind else {"stream_timeout"}
     left_out |= {"hedge", "timeout"} if kind == "sync" else set()
@@ -121,6 +122,44 @@ def test_nothing_reads_the_registrys_own_clock_within_the_block(kind, limit, key
     assert all(handle.snapshot().requests == 0 for handle in registry)
     if "rate_limit" in settings:
         call(5)  # the first call after the block need not wait for a time that is hours ahead
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("above", [{}, {"retry": Retry(attempts=2, base=60.0, max_delay=60.0, jitter="none")}])
+def test_a_failover_rests_and_waits_by_the_blocks_clock(is_async, above):
+    own, down = Watched(), {"eu", "us"}
+    registry = Registry(clock=own)
+
+    def answer(region):
+        if region in down:
+            raise OSError(region)
+        return region
+
+    def plain(*, region="eu"):
+        return answer(region)
+
+    async def coroutine(*, region="eu"):
+        return answer(region)
+
+    fn = command(key="fetch", timeout=None, breaker=CircuitBreaker(consecutive=1, open_for=100.0), registry=registry,
+                 failover=Failover(("eu", "us"), argument="region", grace=300.0, max_wait=200.0), **above)(
+                     coroutine if is_async else plain)
+
+    def call():
+        return asyncio.run(fn()) if is_async else fn()
+
+    with frozen(registry) as clock:
+        own.is_out = True
+        with pytest.raises(OSError):
+            call()
+        down.clear()
+        began, real = clock(), time.monotonic()
+        assert "eu" == call()  # both circuits are open: it waits for one
+        assert clock() - began >= (40.0 if above else 100.0)
+        assert time.monotonic() - real < 60
+        own.is_out = False
+    down.add("eu")
+    assert "us" == call()
 
 
 def test_an_open_circuit_of_the_default_registry_is_tested_without_waiting():

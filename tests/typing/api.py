@@ -10,6 +10,7 @@ from resilience import (
     Bulkhead,
     CircuitBreaker,
     Command,
+    Failover,
     Fallback,
     KeyedCommands,
     Pipeline,
@@ -22,6 +23,7 @@ from resilience import (
     collapse,
     command,
     default_registry,
+    failover,
     fallback,
     guard_class,
     handle_of,
@@ -59,6 +61,16 @@ async def fetched(host: str, path: str = "") -> bytes:
 @circuit_breaker(key=str.lower, failure_rate=0.3, idle=60.0)
 def asked(host: str) -> int:
     return len(host)
+
+
+@command(key="k", timeout=0.5, failover=Failover(("eu", "us"), argument="region"))
+async def from_region(path: str, *, region: str = "eu") -> bytes:
+    return path.encode()
+
+
+@failover(["eu", "us"], argument="region", grace=10.0)
+def from_vendor(path: str, *, region: str = "eu") -> bytes:
+    return path.encode()
 
 
 @bulkhead(20, key=lambda shard: f"shard {shard}")
@@ -167,6 +179,11 @@ async def by_key(sharded: Sharded) -> None:
     assert_type(counted(1), Iterator[int])
     assert_type(sharded.read(1), str)
     assert_type(asked.resilience, KeyedCommands)
+    assert_type(await from_region("/"), bytes)
+    assert_type(from_region.resilience, KeyedCommands)
+    assert_type(from_vendor("/"), bytes)
+    assert_type(from_vendor.resilience["eu"], Command)
+    failover(["eu"], grce=3.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     assert_type(handles_of(sharded.read)["a"], Command)
     assert_type([handle.state for handle in fetched.resilience], list[State])
     asked(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,321 @@
+"""Failing over: one function's calls on their way through the targets of its failover.
+
+Each target is a command. What callers call is the wrapper of the first: where that would ask a fallback, it asks for
+another target. So while nothing is wrong a failover costs one look at an attribute. The others are called by a loop
+(commands.failover_loop). What fails there or is refused comes out of their wrappers as a MovesOn, which carries the
+exception and the event that it was counted as. No other exception concerns a failover: interrupts, cancellation and
+the caller's own mistakes pass by.
+
+A stream moves on until its first item has come; its wrapper knows, and lets a later exception pass.
+
+Who gives up raises the most telling exception: what a target raised last that ran the function, else the refusal of the
+target that will admit calls soonest. A result that was judged failed is the caller's all the same, unless something
+above (a fallback, a cache, a retry) is to hear of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar, Token
+from math import inf
+from typing import Any, Final
+
+import attrs
+
+from ..core.budget import Budget
+from ..core.events import CallFailedOver, State
+from ..core.failover import Rest
+from ..core.failover_course import Course
+from ..core.outcome import CUT_SHORT, EVENT_NAMES, TIMEOUT, Event, event_name
+from ..core.retry_after import asked_for
+from ..core.verdict import OUTCOME_OF, FailedResultError
+from ..drivers.deadline_context import in_use, remaining
+from ..drivers.system_clock import wall_clock
+from ..errors import CallTimeoutError, CircuitOpenError, DeadlineExceededError, RejectedError
+from .call_accounting import CallAccounting
+from .callables import transparent_frame
+from .command_runtime import CommandRuntime
+from .judging import Judging
+from .notes import add_notes
+from .retrying import REFUSED
+from .site import Site
+from .wrapper_spec import Flavour
+
+_BUSY: Final = int(Event.BUSY)
+#: Of a hedged call: the targets that its attempts are at, so that each goes to another one.
+_in_use_by_attempts: ContextVar[list[int] | None] = ContextVar("resilience_failover_attempts", default=None)
+
+
+class MovesOn(BaseException):
+    """What came of a call at one target, on its way to the loop, which may have another; nobody else meets it."""
+
+    def __init__(self, error: BaseException, event: int, started: float) -> None:
+        super().__init__()
+        self.error, self.event, self.started = error, event, started
+
+
+@attrs.define(eq=False)
+class TargetFailover:
+    """The part of a failover that the command of each target has. configure() replaces the budget."""
+
+    rest: Rest
+    budget: Budget | None
+
+
+@attrs.frozen(eq=False)
+class Target:
+    """One target of one function.
+
+    Attributes:
+        name: As the function gets it.
+        call: The compiled wrapper.
+        held: Its part of the failover.
+        runtime: The machines of its command.
+        accounting: The function's accounts there.
+        site: What the wrapper was compiled of.
+    """
+
+    name: str
+    call: Callable[..., Any]
+    held: TargetFailover
+    runtime: CommandRuntime
+    accounting: CallAccounting
+    site: Site
+
+    def is_down(self) -> bool:
+        """Whether its circuit has opened, or there is none to say; one that a busy target halted is not down."""
+        circuit = self.runtime.circuit
+        return circuit is None or (circuit.state in (State.OPEN, State.DISABLED) and not circuit.is_halted)
+
+
+class FailingOver:
+    """The failovers of one function. Every method may be called from any thread.
+
+    Args:
+        key: The function's.
+        targets: In order of preference.
+        clock: Monotonic seconds.
+        random: Numbers in [0, 1).
+        is_beneath: Whether a command stands above the loop, which is to hear of results that were judged failed.
+        is_hedged: Whether that command may make several attempts at once.
+    """
+
+    def __init__(self, key: str, targets: Sequence[Target], *, clock: Callable[[], float],
+                 random: Callable[[], float], is_beneath: bool = False, is_hedged: bool = False) -> None:
+        self.key, self.targets, self.clock, self._random = key, tuple(targets), clock, random
+        self.rests = tuple(target.held.rest for target in targets)
+        self.is_beneath, self.is_hedged = is_beneath, is_hedged
+
+    def random(self) -> float:
+        """A random number, if one is needed."""
+        return 0.0 if self.rests[0].config.weights is None else self._random()
+
+    def begin(self) -> Journey:
+        """A call begins, and something has to be asked first."""
+        now, budget = self.clock(), self.targets[0].held.budget
+        if budget is not None:
+            budget.deposit(now)
+        return Journey(self).begin(now)
+
+    def after_first(self, error: BaseException, event: int, started: float) -> Journey:
+        """A call has ended so at the first target, where it went without a question."""
+        return Journey(self).after_first(error, event, started)
+
+
+class Journey:
+    """One call on its way. It belongs to the thread or task of its caller.
+
+    Attributes:
+        call: The wrapper of the target that is chosen; None: there is no other.
+        pause: Seconds to wait before resume(); 0: none.
+    """
+
+    __slots__ = ("_attempts", "_course", "_error", "_of", "_soonest", "_sorry", "_steps", "call", "pause")
+
+    def __init__(self, of: FailingOver) -> None:
+        self._of, self._attempts = of, _in_use_by_attempts.get() if of.is_hedged else None
+        self._course = Course(of.rests, of.targets[0].held.budget)
+        self._error: BaseException | None = None  # the most telling
+        self._sorry: Target | None = None  # where it came from
+        self._soonest = inf
+        self._steps: list[str] = []
+        self.call: Callable[..., Any] | None = None
+        self.pause = 0.0
+
+    def begin(self, now: float) -> Journey:
+        """Choose the first target."""
+        self._course.begin(now, self._of.random(), self._others())
+        self._go()
+        return self
+
+    def after_first(self, error: BaseException, event: int, started: float) -> Journey:
+        """The first target was called, for it was calm, and the call ended so."""
+        self._course.at_first()
+        self.go_on(error, event, started)
+        return self
+
+    def succeeded(self) -> None:
+        """The call has succeeded."""
+        self._leave()
+        self._course.succeeded(self._of.clock())
+
+    def left(self) -> None:
+        """It has ended in a way that says nothing about the target: cancelled, the caller's mistake."""
+        self._leave()
+        self._course.left(self._of.clock())
+
+    def go_on(self, error: BaseException, event: int, started: float) -> None:
+        """Find out what follows, after a call since *started* ended so at its target: ``call``, ``pause``, or neither.
+
+        What ended so because this process or its loop stood still has failed all the same, but says nothing of the
+        target.
+        """
+        of, course = self._of, self._course
+        index = course.target
+        assert index is not None
+        target, now = of.targets[index], of.clock()
+        self._leave()
+        left = remaining() if in_use else None
+        self.call = None
+        if event in REFUSED or event >= len(EVENT_NAMES):
+            is_down = isinstance(error, CircuitOpenError) and target.is_down()
+            asked = error.retry_after if isinstance(error, RejectedError) else None
+            self._note_refusal(error, target, inf if asked is None else now + asked)
+            course.after_refusal(is_down, asked, now, of.random(), left, self._others())
+            self.pause = course.pause
+        else:
+            asked = asked_for(error, wall_clock) or 0.0 if event == _BUSY else None
+            self._error, self._sorry = error, target
+            self._steps.append(f"{target.name} ({_called(error)})")
+            is_excused = target.accounting.excuses(started, now)
+            is_down = event != _BUSY and not is_excused and target.is_down()
+            course.after_failure(is_down, asked, now, of.random(), left, self._others(), is_excused=is_excused)
+            if course.target is not None:
+                self._tell(target, error, event, of.targets[course.target], now)
+        self._go()
+
+    def resume(self) -> None:
+        """The pause has passed."""
+        self.pause = 0.0
+        self._course.resume(self._of.clock(), self._of.random(), self._others())
+        self._go()
+
+    @transparent_frame
+    def answer(self) -> Any:
+        """What the caller gets when there is no other target: the result that was judged failed, or the exception.
+
+        Raises:
+            BaseException: The most telling one.
+        """
+        error, target, of = self._error, self._sorry, self._of
+        assert error is not None
+        assert target is not None
+        self._course.give_back()
+        self._error = self._sorry = None
+        is_result = target.accounting.stayed(error, of.clock())
+        if is_result and not of.is_beneath:
+            assert isinstance(error, FailedResultError)
+            return error.result
+        if len(self._steps) > 1 or self._course.bound:
+            add_notes(error, of.key, [self._course.bound] if self._course.bound else [],
+                      f"targets tried: {', '.join(self._steps)}")
+        try:
+            raise error
+        finally:
+            del error  # no cycle through this frame
+
+    def _note_refusal(self, error: BaseException, target: Target, until: float) -> None:
+        self._steps.append(f"{target.name} (refused)")
+        if not self._course.failed and (self._error is None or until < self._soonest):
+            self._error, self._sorry, self._soonest = error, target, until
+
+    def _tell(self, target: Target, error: BaseException, event: int, following: Target, now: float) -> None:
+        target.accounting.moved_on(now)
+        runtime = target.runtime
+        emitter = runtime.services.emitter
+        if emitter.wanted(CallFailedOver):
+            emitter.emit(CallFailedOver(runtime.key, runtime.group, event_name(event), error, following.runtime.key,
+                                        now))
+
+    def _go(self) -> None:
+        index = self._course.target
+        if index is not None:
+            self.call = self._of.targets[index].call
+            if self._attempts is not None:
+                self._attempts.append(index)
+
+    def _leave(self) -> None:
+        if self._attempts is not None and self._course.target in self._attempts:
+            self._attempts.remove(self._course.target)
+
+    def _others(self) -> Sequence[int]:
+        """Where the other attempts of a hedged call are."""
+        return () if self._attempts is None else tuple(self._attempts)
+
+
+def _called(error: BaseException) -> str:
+    return error.why if type(error) is FailedResultError else type(error).__name__
+
+
+class _Attempts:
+    """The attempts of one call. Methods, for picklers that send a wrapper by value leave those behind."""
+
+    __slots__ = ()
+
+    def begin(self) -> Token[list[int] | None]:
+        return _in_use_by_attempts.set([])
+
+    def end(self, token: Token[list[int] | None]) -> None:
+        _in_use_by_attempts.reset(token)
+
+
+def with_attempts(guarded: Callable[..., Any], flavour: Flavour) -> Callable[..., Any]:
+    """*guarded*, whose hedge makes several attempts at once, each of which is to go to another target."""
+    attempts = _Attempts()
+
+    def hedged(*args: Any, **kwargs: Any) -> Any:
+        token = attempts.begin()
+        try:
+            return guarded(*args, **kwargs)
+        finally:
+            attempts.end(token)
+
+    async def hedged_async(*args: Any, **kwargs: Any) -> Any:
+        token = attempts.begin()
+        try:
+            return await guarded(*args, **kwargs)
+        finally:
+            attempts.end(token)
+
+    return transparent_frame(hedged_async if flavour.is_async else hedged)
+
+
+class JudgingOfTargets(Judging):
+    """What the command above a failover takes an exception of its targets for: what the target took it for."""
+
+    __slots__ = ("_accountings", "_keys")
+
+    def __init__(self, key: str, targets: Sequence[Target]) -> None:
+        super().__init__(None, key=key)
+        self._accountings = [target.accounting for target in targets]
+        self._keys = frozenset(target.runtime.key for target in targets)
+        self.item = self._held_item
+
+    def error(self, error: Exception) -> int | None:
+        """The Outcome of a call that raised *error*; None: nobody has an opinion."""
+        if type(error) is FailedResultError and error.key in self._keys:
+            return OUTCOME_OF[error.verdict]
+        if isinstance(error, CallTimeoutError) and error.key in self._keys:
+            return CUT_SHORT if isinstance(error, DeadlineExceededError) else TIMEOUT
+        judging = self._accountings[0].judging
+        return None if judging is None else judging.error(error)
+
+    def passes_on(self, error: BaseException) -> bool:
+        """Whether *error* stands for a result that is the caller's all the same."""
+        return any(each.judging is not None and each.judging.passes_on(error) for each in self._accountings)
+
+    @transparent_frame
+    def _held_item(self, item: Any) -> FailedResultError | None:
+        """Judge an *item* that a retry above holds back, as the targets do: they take it for their consumer's."""
+        judging = self._accountings[0].judging
+        return None if judging is None else judging.item(item)

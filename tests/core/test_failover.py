@@ -1,0 +1,477 @@
+"""Failover: the rest of one target, and one call's way through several, against a plain oracle."""
+
+import random
+from math import inf
+
+import pytest
+
+from resilience import ConfigError, Failover, RetryBudget
+from resilience.core.budget import Budget
+from resilience.core.failover import TRANSITIONS, Rest, RestState, RestTrigger
+from resilience.core.failover_course import Course
+
+EU, US, ASIA = range(3)
+THREE = ("eu", "us", "asia")
+
+
+def rests(config):
+    return [Rest(config) for _ in config.targets]
+
+
+def begun(of, now=0.0, u=0.0, budget=None, avoid=()):
+    course = Course(of, budget)
+    course.begin(now, u, avoid)
+    return course
+
+
+# -- the rest of one target
+
+
+def test_a_target_that_is_down_rests_for_the_grace_time_and_then_one_call_probes_it():
+    rest = Rest(Failover(THREE, grace=30.0))
+    rest.stop(10.0)
+
+    assert rest.ask(39.9) is None
+    probe = rest.ask(40.0)
+    assert probe is not None
+    assert rest.state is RestState.PROBING
+    assert rest.ask(41.0) is None, "one probe at a time"
+
+    rest.settle(probe, True, 41.0)
+    assert rest.state is RestState.AVAILABLE
+    assert rest.ask(41.0) is not None
+
+
+def test_a_probe_that_fails_begins_another_grace_time():
+    rest = Rest(Failover(THREE, grace=30.0))
+    rest.stop(0.0)
+    rest.settle(rest.ask(30.0), False, 31.0)
+
+    assert rest.ask(60.9) is None
+    assert rest.ask(61.0) is not None
+
+
+def test_a_probe_that_says_nothing_lets_the_next_call_probe_at_once():
+    rest = Rest(Failover(THREE, grace=30.0))
+    rest.stop(0.0)
+    rest.settle(rest.ask(30.0), None, 31.0)
+
+    assert rest.state is RestState.RESTING
+    assert rest.ask(31.0) is not None
+
+
+def test_a_probe_that_hangs_is_replaced_after_the_grace_time_and_its_late_answer_decides_nothing():
+    rest = Rest(Failover(THREE, grace=30.0))
+    rest.stop(0.0)
+    lost = rest.ask(30.0)
+
+    assert rest.ask(59.9) is None
+    again = rest.ask(60.0)
+    rest.settle(lost, True, 61.0)
+    assert rest.state is RestState.PROBING
+    rest.settle(again, False, 62.0)
+    rest.settle(lost, True, 63.0)
+    assert rest.state is RestState.RESTING
+
+
+def test_a_call_that_was_under_way_when_the_rest_began_does_not_end_it():
+    rest = Rest(Failover(THREE, grace=30.0))
+    early = rest.ask(0.0)
+    rest.stop(1.0)
+    rest.settle(early, True, 2.0)
+
+    assert rest.state is RestState.RESTING
+
+
+def test_a_target_that_asks_for_a_pause_is_left_out_as_long_but_no_longer_than_the_grace_time():
+    rest = Rest(Failover(THREE, grace=30.0))
+    rest.pause(5.0, 0.0)
+    assert not rest.calm
+    assert rest.ask(4.9) is None
+    assert rest.ask(5.0) is not None
+    assert rest.calm, "nothing is to be asked any more"
+
+    rest.pause(86_400.0, 10.0)
+    assert rest.ask(39.9) is None
+    assert rest.ask(40.0) is not None
+
+
+def test_the_table_of_transitions_is_what_a_target_does():
+    rest, now, grace = Rest(Failover(THREE, grace=1.0)), 0.0, 1.0
+    probe = None
+    for seed in range(200):
+        rng = random.Random(seed)
+        rest.clear()
+        now, probe = 0.0, None
+        for _ in range(30):
+            now += rng.choice((0.0, 0.5, 1.0, 2.0))
+            before, due = rest.state, now >= rest.until
+            move = rng.choice(("stop", "ask", "good", "bad", "nothing"))
+            if move == "stop":
+                rest.stop(now)
+                expected = TRANSITIONS.get((before, RestTrigger.DOWN), before)
+            elif move == "ask":
+                permit = rest.ask(now)
+                if before is RestState.AVAILABLE:
+                    expected = before
+                else:
+                    assert (permit is not None) is due
+                    expected = RestState.PROBING if due else before
+                    probe = permit if permit is not None else probe
+            elif probe is None:
+                continue
+            else:
+                rest.settle(probe, {"good": True, "bad": False, "nothing": None}[move], now)
+                trigger = {"good": RestTrigger.PROBE_PASSED, "bad": RestTrigger.PROBE_FAILED,
+                           "nothing": RestTrigger.PROBE_LOST}[move]
+                expected = TRANSITIONS[before, trigger] if before is RestState.PROBING else before
+                probe = None
+            assert rest.state is expected
+            assert rest.until <= now + grace
+
+
+# -- one call
+
+
+def test_a_call_goes_to_the_first_target_and_after_failures_to_the_others_in_order():
+    course = begun(rests(Failover(THREE)))
+    assert course.target == EU
+    course.after_failure(False, None, 1.0, 0.0)
+    assert course.target == US
+    course.after_failure(False, None, 2.0, 0.0)
+    assert course.target == ASIA
+    course.after_failure(False, None, 3.0, 0.0)
+
+    assert course.target is None
+    assert course.failed == 3
+    assert not course.bound
+
+
+def test_a_failure_alone_rests_nobody_but_what_is_down_rests():
+    of = rests(Failover(THREE))
+    course = begun(of)
+    course.after_failure(False, None, 1.0, 0.0)
+    course.after_failure(True, None, 2.0, 0.0)
+
+    assert [RestState.AVAILABLE, RestState.RESTING, RestState.AVAILABLE] == [rest.state for rest in of]
+    assert begun(of, 3.0).target == EU
+
+
+def test_a_resting_target_is_the_last_resort_and_its_success_there_does_not_bring_the_calls_back():
+    of = rests(Failover(("eu", "us"), grace=30.0))
+    of[EU].stop(0.0)
+    course = begun(of, 10.0)
+    assert course.target == US
+    course.after_failure(False, None, 10.0, 0.0)
+    assert course.target == EU
+    course.succeeded(10.0)
+
+    assert begun(of, 11.0).target == US
+
+
+def test_of_several_resting_targets_the_one_that_is_due_soonest_is_the_last_resort():
+    of = rests(Failover(THREE, grace=30.0))
+    for target, at in ((EU, 5.0), (US, 3.0), (ASIA, 4.0)):
+        of[target].stop(at)
+
+    assert begun(of, 6.0).target == US
+
+
+def test_a_refusal_costs_neither_budget_nor_the_right_to_be_asked_again():
+    budget = Budget(RetryBudget(ratio=0.0, per_second=0.0), 0.0)
+    course = begun(rests(Failover(("eu", "us"), max_wait=10.0)), budget=budget)
+    course.after_refusal(True, 5.0, 0.0, 0.0, None)
+    assert course.target == US
+    course.after_refusal(True, 2.0, 0.0, 0.0, None)
+
+    assert course.target is None
+    assert course.pause == 2.0
+    course.resume(2.0, 0.0)
+    assert course.target is not None
+
+
+def test_a_failure_goes_on_only_if_the_budget_allows_it_and_a_target_that_refuses_then_costs_nothing():
+    budget = Budget(RetryBudget(ratio=0.0, per_second=0.1), 0.0)  # one in ten seconds
+    course = begun(rests(Failover(("eu", "us"))), budget=budget)
+    course.after_failure(False, None, 0.0, 0.0)
+    assert course.target == US
+    course.after_refusal(False, None, 0.0, 0.0, None)
+    assert course.target is None
+
+    course = begun(rests(Failover(("eu", "us"))), budget=budget)
+    course.after_failure(False, None, 0.0, 0.0)
+    assert course.target == US, "what was paid for and not had came back"
+    course.after_failure(False, None, 0.0, 0.0)
+
+    course = begun(rests(Failover(("eu", "us"))), budget=budget)
+    course.after_failure(False, None, 0.0, 0.0)
+    assert course.target is None
+    assert course.bound == "its budget allows no other target"
+
+
+@pytest.mark.parametrize(("max_wait", "left", "pause"), [
+    (None, None, 0.0), (None, 3.0, 2.0), (None, 2.0, 0.0), (1.9, None, 0.0), (2.0, None, 2.0), (2.0, 1.0, 0.0),
+    (0.0, 10.0, 0.0)])
+def test_when_all_refuse_the_call_waits_for_the_soonest_if_deadline_and_max_wait_allow_it(max_wait, left, pause):
+    course = begun(rests(Failover(("eu", "us"), max_wait=max_wait)))
+    course.after_refusal(True, 5.0, 0.0, 0.0, left)
+    course.after_refusal(False, 2.0, 0.0, 0.0, left)
+
+    assert course.pause == pause
+
+
+def test_a_call_does_not_wait_when_nobody_says_until_when_or_when_a_target_has_failed():
+    course = begun(rests(Failover(("eu", "us"), max_wait=10.0)))
+    course.after_refusal(False, None, 0.0, 0.0, None)
+    course.after_refusal(False, None, 0.0, 0.0, None)
+    assert course.pause == 0.0
+
+    course = begun(rests(Failover(("eu", "us"), max_wait=10.0)))
+    course.after_failure(False, None, 0.0, 0.0)
+    course.after_refusal(False, 1.0, 0.0, 0.0, None)
+    assert course.pause == 0.0
+
+
+def test_all_waits_of_a_call_together_are_no_longer_than_max_wait():
+    course = begun(rests(Failover(("eu", "us"), max_wait=3.0)))
+    now, waited = 0.0, 0.0
+    for _ in range(1000):
+        course.after_refusal(False, 0.0, now, 0.0, None)
+        course.after_refusal(False, 0.0, now, 0.0, None)
+        if not course.pause:
+            break
+        waited += course.pause
+        now += course.pause
+        course.resume(now, 0.0)
+
+    assert 2.9 < waited <= 3.0 + 1e-9
+
+
+def test_no_time_left_before_the_callers_deadline_ends_the_call():
+    course = begun(rests(Failover(("eu", "us"))))
+    course.after_failure(False, None, 0.0, 0.0, 0.0)
+
+    assert course.target is None
+    assert "deadline" in course.bound
+
+
+def test_the_attempt_of_a_hedge_goes_to_another_target_if_one_is_available():
+    of = rests(Failover(("eu", "us")))
+    assert begun(of, avoid=(EU,)).target == US
+    of[US].stop(0.0)
+    assert begun(of, avoid=(EU,)).target == EU, "rather than to one that is down"
+
+
+@pytest.mark.parametrize(("weights", "expected"), [((3, 1, 0), (0.75, 0.25, 0.0)), ((1, 1, 2), (0.25, 0.25, 0.5))])
+def test_calls_are_shared_out_by_weight(weights, expected):
+    of = rests(Failover(THREE, weights=weights))
+    found = [0, 0, 0]
+    for step in range(1000):
+        found[begun(of, u=step / 1000).target] += 1
+
+    assert [share * 1000 for share in expected] == found
+
+
+def test_the_share_of_a_resting_target_goes_to_the_others_by_their_weights():
+    of = rests(Failover(THREE, weights=(2, 1, 1)))
+    of[EU].stop(0.0)
+    found = [0, 0, 0]
+    for step in range(1000):
+        found[begun(of, 1.0, step / 1000).target] += 1
+
+    assert found == [0, 500, 500]
+
+
+def test_a_target_without_weight_is_used_when_no_other_is_left():
+    course = begun(rests(Failover(("eu", "us"), weights=(1, 0))), u=0.9999)
+    assert course.target == EU
+    course.after_failure(False, None, 0.0, 0.9999)
+    assert course.target == US
+
+
+def test_a_probe_that_finds_its_target_busy_says_nothing_and_one_that_fails_begins_another_rest():
+    of = rests(Failover(("eu", "us"), grace=30.0))
+    of[EU].stop(0.0)
+    course = begun(of, 30.0)
+    assert course.target == EU
+    course.after_failure(False, 0.0, 31.0, 0.0)
+    assert (of[EU].state, of[EU].until) == (RestState.RESTING, 31.0)
+
+    course = begun(of, 31.0)
+    assert course.target == EU
+    course.after_failure(False, None, 32.0, 0.0)
+    assert (of[EU].state, of[EU].until) == (RestState.RESTING, 62.0)
+
+
+def test_a_refusal_rests_its_target_only_if_its_circuit_is_open():
+    of = rests(Failover(("eu", "us"), grace=30.0))
+    begun(of).after_refusal(False, 1.0, 0.0, 0.0, None)
+    assert of[EU].state is RestState.AVAILABLE
+    begun(of).after_refusal(True, 1.0, 0.0, 0.0, None)
+    assert of[EU].state is RestState.RESTING
+
+    probe = begun(of, 30.0)
+    assert probe.target == EU
+    probe.after_refusal(True, 1.0, 30.0, 0.0, None)
+    assert of[EU].until == 60.0
+    probe = begun(of, 60.0)
+    probe.after_refusal(False, 1.0, 60.0, 0.0, None)
+    assert of[EU].until == 60.0, "a full bulkhead says nothing about the target"
+
+
+def spent(budget):
+    """How much is left to withdraw, which this takes."""
+    left = 0
+    while budget.withdraw(0.0):
+        left += 1
+    return left
+
+
+def test_each_target_that_runs_the_function_after_a_failure_is_paid_for_once_and_no_other_is():
+    ten = RetryBudget(ratio=0.0, per_second=1.0, window=10.0)
+    for steps, paid in ((["failed"], 1), (["failed", "failed"], 2), (["failed", "failed", "failed"], 2),
+                        (["refused", "failed"], 1), (["refused", "refused", "failed"], 0),
+                        (["failed", "refused"], 1), (["failed", "refused", "refused"], 0),
+                        (["failed", "failed", "refused"], 1), (["failed", "refused", "failed"], 1)):
+        budget = Budget(ten, 0.0)
+        course = begun(rests(Failover(THREE)), budget=budget)
+        for step in steps:
+            if step == "failed":
+                course.after_failure(False, None, 0.0, 0.0, 1.0)
+            else:
+                course.after_refusal(False, None, 0.0, 0.0, 1.0)
+        course.give_back() if course.target is None else None
+        course.give_back() if course.target is None else None
+        assert 10 - spent(budget) == paid, steps
+
+
+@pytest.mark.parametrize(("max_wait", "left", "bound"), [
+    (0.0, None, ""), (1.0, None, "max_wait (1 s) is too short to wait for one"), (None, None, ""),
+    (None, 1.0, "the caller's deadline leaves no time to wait for one")])
+def test_what_is_in_the_way_of_a_wait_is_said(max_wait, left, bound):
+    course = begun(rests(Failover(("eu", "us"), max_wait=max_wait)))
+    for _ in range(2):
+        course.after_refusal(False, 2.0, 0.0, 0.0, left)
+
+    assert (course.target, course.pause, course.bound) == (None, 0.0, bound)
+
+
+def test_a_refusal_that_ends_now_is_waited_for_five_milliseconds():
+    course = begun(rests(Failover(("eu", "us"), max_wait=1.0)))
+    for _ in range(2):
+        course.after_refusal(False, 0.0, 0.0, 0.0, None)
+
+    assert course.pause == 0.005
+
+
+def test_of_targets_that_all_have_no_weight_any_more_the_first_is_taken():
+    course = begun(rests(Failover(THREE, weights=(1, 0, 0))))
+    course.after_failure(False, None, 0.0, 0.5)
+    assert course.target == US
+    course.after_failure(False, None, 0.0, 0.5)
+    assert course.target == ASIA
+
+
+# -- histories
+
+
+class PlainCall:
+    def __init__(self):
+        self.tried, self.refused, self.at, self.probe = set(), set(), None, None
+
+
+class Plain:
+    """The rules once more: slow, in one place, with nothing kept that can be worked out."""
+
+    def __init__(self, n, grace):
+        self.n, self.grace = n, grace
+        self.resting = [None] * n  # None, or [until, the call that probes]
+        self.paused_until = [-inf] * n
+
+    def choose(self, call, now):
+        left = [i for i in range(self.n) if i not in call.tried | call.refused]
+        call.at = call.probe = None
+        for i in left:
+            if now < self.paused_until[i]:
+                continue
+            if self.resting[i] is None:
+                call.at = i
+                return
+            if now >= self.resting[i][0]:
+                self.resting[i] = [now + self.grace, call]
+                call.at = call.probe = i
+                return
+        if left:
+            call.at = min(left, key=lambda i: max(self.paused_until[i],
+                                                  -inf if self.resting[i] is None else self.resting[i][0]))
+
+    def end(self, call, how, now, asked=None):
+        i, rest = call.at, self.resting[call.at]
+        if call.probe == i and rest is not None and rest[1] is call:
+            if how == "good":
+                self.resting[i] = None
+            elif how in ("failed", "down", "refused: down"):
+                self.resting[i] = [now + self.grace, None]
+            else:
+                self.resting[i] = [now, None]
+        if how in ("down", "refused: down") and (self.resting[i] is None or self.resting[i][1] is None):
+            self.resting[i] = [now + self.grace, None]
+        if how == "busy" and asked is not None:
+            self.paused_until[i] = max(self.paused_until[i], now + min(asked, self.grace))
+        (call.refused if how.startswith("refused") else call.tried).add(i)
+        call.at = call.probe = None
+
+
+def test_random_histories_of_overlapping_calls_are_those_of_the_plain_rules():
+    for seed in range(1500):
+        rng = random.Random(seed)
+        n, grace = rng.choice((2, 3, 4)), rng.choice((1.0, 4.0))
+        of = rests(Failover(tuple(map(str, range(n))), grace=grace))
+        plain, now, calls = Plain(n, grace), 0.0, []
+        for _ in range(60):
+            now += rng.choice((0.0, 0.25, 1.0, 3.0))
+            if not calls or rng.random() < 0.3:
+                one = PlainCall()
+                plain.choose(one, now)
+                calls.append((begun(of, now), one))
+            else:
+                course, one = rng.choice(calls)
+                how = rng.choice(("good", "failed", "down", "busy", "refused", "refused: down", "left"))
+                asked = rng.choice((0.0, 0.5, 10.0)) if how == "busy" else None
+                plain.end(one, how, now, asked)
+                if how == "good":
+                    course.succeeded(now)
+                elif how == "left":
+                    course.left(now)
+                elif how.startswith("refused"):
+                    course.after_refusal(how == "refused: down", 1.0, now, 0.0, None)
+                else:
+                    course.after_failure(how == "down", asked, now, 0.0)
+                if how not in ("good", "left"):
+                    plain.choose(one, now)
+                if how in ("good", "left") or one.at is None:
+                    calls.remove((course, one))
+                assert len(one.tried) <= n
+            for course, one in calls:
+                assert course.target == one.at, seed
+            for rest, known in zip(of, plain.resting, strict=True):
+                expected = RestState.AVAILABLE if known is None else \
+                    RestState.RESTING if known[1] is None else RestState.PROBING
+                assert rest.state is expected, seed
+
+
+# -- configuration
+
+
+@pytest.mark.parametrize(("wrong", "option"), [
+    ({"targets": ("eu",)}, "targets"), ({"targets": ("eu", "eu")}, "targets"), ({"targets": "eu"}, "targets"),
+    ({"targets": ("eu", "")}, "targets"), ({"targets": ("eu", "us"), "argument": "not a name"}, "argument"),
+    ({"targets": ("eu", "us"), "argument": "class"}, "argument"), ({"targets": ("eu", "us"), "grace": 0}, "grace"),
+    ({"targets": ("eu", "us"), "weights": (1,)}, "weights"), ({"targets": ("eu", "us"), "weights": (0, 0)}, "weights"),
+    ({"targets": ("eu", "us"), "weights": (-1, 2)}, "weights"), ({"targets": ("eu", "us"), "max_wait": -1}, "max_wait"),
+    ({"targets": ("eu", "us"), "budget": 3}, "budget"), ({"targets": ("eu", "us"), "grce": 3}, "grce")])
+def test_a_setting_that_cannot_be_is_named(wrong, option):
+    with pytest.raises(ConfigError) as caught:
+        Failover(**wrong)
+
+    assert caught.value.option == option
