@@ -11,10 +11,12 @@ import linecache
 import symtable
 import textwrap
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from ..drivers.deadline_context import wrapper_globals
 from .wrapper_spec import Flavour
+
+_ANNOTATIONS: Final = "__annotate__"  # since Python 3.14 these of a module have a scope of their own beside its functions
 
 
 class CompiledText:
@@ -28,7 +30,8 @@ class CompiledText:
 
     def __init__(self, text: str, label: str) -> None:
         """Compile the *text* of one function; tracebacks know it by its *label*."""
-        symbols = symtable.symtable(text, label, "exec").get_children()[0]
+        symbols = next(scope for scope in symtable.symtable(text, label, "exec").get_children()
+                       if scope.get_name() != _ANNOTATIONS)
         self.wanted = tuple(sorted(
             symbol.get_name() for symbol in symbols.get_symbols()
             if symbol.is_global() and symbol.get_name() not in wrapper_globals

@@ -4,7 +4,6 @@ import enum
 import http
 import random
 
-import grpc
 import pytest
 
 from resilience import ConfigError, FailureRules, HttpStatus, Verdict, http_status
@@ -78,10 +77,6 @@ def test_the_codes_of_grpc_have_the_numbers_of_googles_table():
             "ALREADY_EXISTS": 409, "PERMISSION_DENIED": 403, "UNAUTHENTICATED": 401, "RESOURCE_EXHAUSTED": 429,
             "FAILED_PRECONDITION": 400, "ABORTED": 409, "OUT_OF_RANGE": 400, "UNIMPLEMENTED": 501, "INTERNAL": 500,
             "UNAVAILABLE": 503, "DATA_LOSS": 500} == GRPC
-
-
-def test_the_codes_of_grpc_are_all_there():
-    assert {code.name for code in grpc.StatusCode} == set(GRPC)
 
 
 def test_a_rule_is_a_value():

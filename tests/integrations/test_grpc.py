@@ -20,6 +20,7 @@ from resilience import (
     command,
     deadline,
 )
+from resilience.core.http_status import GRPC
 from resilience.errors import ConfigError
 from resilience.integrations.grpc import GuardInterceptor
 from resilience.integrations.grpc_status import FAILURES, GuardRpcError
@@ -274,3 +275,7 @@ def test_random_histories_agree_with_a_plain_count_and_leave_no_slot_behind(stub
     until(lambda: all(handle.snapshot().in_flight == 0 for handle in handles))
     found = {name: sum(handle.snapshot().counts[name] for handle in handles) for name in expected}
     assert expected == found
+
+
+def test_every_code_of_grpc_has_an_http_status():
+    assert {code.name for code in grpc.StatusCode} == set(GRPC)

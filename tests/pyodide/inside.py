@@ -29,4 +29,6 @@ class LeaveOut:
 def run(args):
     """Python's version, then pytest; returns its exit code."""
     print(sys.version, flush=True)
-    return int(pytest.main(["-q", "-p", "no:unraisableexception", *args], plugins=[LeaveOut()]))
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # an editable install leaves our own entry point in the tree
+    options = ["-q", "-p", "pytest_asyncio.plugin", "-p", "no:unraisableexception"]
+    return int(pytest.main([*options, *args], plugins=[LeaveOut()]))
