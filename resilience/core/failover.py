@@ -151,6 +151,11 @@ class Rest:
         return self._term.state
 
     @property
+    def is_left_out(self) -> bool:
+        """Whether it rests, or has asked to be left alone; what has passed counts until a call has found that out."""
+        return self._term.state is not RestState.AVAILABLE or self._busy_until > -inf
+
+    @property
     def until(self) -> float:
         """When it may be tried again; in the past if it is available."""
         return max(self._term.until, self._busy_until)
@@ -170,12 +175,12 @@ class Rest:
 
     def ask(self, now: float) -> RestTerm | None:
         """A permit for a call that prefers this target, to be passed to settle(); None: it is left out."""
+        if self._busy_until > -inf:
+            if now < self._busy_until:
+                return None
+            self._guard.do(self._end_pause, now)
         term = self._term
-        if now < self._busy_until:
-            return None
         if term.state is RestState.AVAILABLE:
-            if not self.calm and self.config.weights is None:  # a pause has passed
-                self._guard.do(self._be_calm)
             return term
         if now < term.until:
             return None
@@ -212,7 +217,7 @@ class Rest:
         return term
 
     def _be_calm(self) -> None:
-        self.calm = self._term.state is RestState.AVAILABLE and self.config.weights is None
+        self.calm = not self.is_left_out and self.config.weights is None
 
     def _probe(self, now: float) -> RestTerm | None:
         term = self._term
@@ -237,3 +242,8 @@ class Rest:
     def _pause(self, seconds: float, now: float) -> None:
         self._busy_until = max(self._busy_until, now + seconds)
         self.calm = False
+
+    def _end_pause(self, now: float) -> None:
+        if now >= self._busy_until:  # else another call has found it busy meanwhile
+            self._busy_until = -inf
+            self._be_calm()
