@@ -199,7 +199,8 @@ class Rest:
 
     def pause(self, seconds: float, now: float) -> None:
         """The target asks to be left alone for so many *seconds*; the grace time is the most that it gets."""
-        self._guard.do(self._pause, min(seconds, self.config.grace), now)
+        if seconds > 0.0:
+            self._guard.do(self._pause, min(seconds, self.config.grace), now)
 
     # -- under the lock
 

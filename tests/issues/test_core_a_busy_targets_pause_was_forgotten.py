@@ -47,6 +47,12 @@ def test_the_gauge_shows_a_target_that_asked_for_a_pause_as_left_out(read):
     assert ("eu", 0.0) == (read(), gauge())
 
 
+def test_a_target_that_is_busy_and_asks_for_no_pause_is_not_left_out():
+    rest = Rest(Failover(("eu", "us")))
+    rest.pause(0.0, 5.0)
+    assert (rest.calm, rest.is_left_out) == (True, False)
+
+
 def test_a_probe_that_passes_does_not_end_the_pause_that_another_call_was_asked_for():
     rest = Rest(Failover(("eu", "us"), grace=10.0))
     rest.stop(0.0)
