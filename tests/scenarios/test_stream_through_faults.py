@@ -150,6 +150,10 @@ class Stage:
         self.program["VENDORS"].update(primary=self.primary.url, backup=self.backup.url)
         return self
 
+    def clock_on(self, seconds):
+        """Move the clock on while nobody calls."""
+        self.clock.advance(seconds)
+
     def prepare(self, row):
         self.primary.fault = row.fault
         if row.prepare is not None:
@@ -189,6 +193,9 @@ class AsyncStage(Stage):
         self.loop.call_soon_threadsafe(lambda: passed.set_result(self.loop.advance(seconds)))
         passed.result(60.0)
 
+    def clock_on(self, seconds):
+        self.loop.advance(seconds)
+
     def later(self, seconds, action):
         self.loop.call_later(seconds, action)
 
@@ -212,8 +219,8 @@ class AsyncStage(Stage):
     def run(self, coroutine):
         return self.runner.run(coroutine)
 
-    def see(self):
-        return self.run(self.reads())
+    def see(self, limit=None):
+        return self.run(self.reads(limit))
 
     def close(self):
         self.run(self.program["client"].aclose())
@@ -365,6 +372,111 @@ def test_the_user_sees_what_the_page_says(row, stages):
                 least, most = n if isinstance(n, tuple) else (n, n)
                 assert least <= seen[name] <= most, name
             assert handle.state == "closed" or row.draws
+            assert_idle(handle)
+
+
+# -- further calls
+
+def whole_answers(stage, number):
+    for _ in range(number):
+        assert (list(WORDS), None) == stage.see()[:2]
+
+
+@pytest.mark.parametrize("fault", [status("500 Internal Server Error"), resets(BEGINNING, events=2)], ids=["500", "reset"])
+def test_after_three_failures_all_answers_come_from_the_backup_until_a_probe_finds_the_primary_well(fault, stages):
+    stage = stages()
+    stage.primary.fault = fault
+    for _ in range(3):
+        stage.see()
+    assert "open" == stage.answer.resilience["primary"].state
+    whole_answers(stage, 5)
+    assert 3 == stage.primary.asked
+    stage.primary.fault = None
+    stage.clock_on(29.0)
+    whole_answers(stage, 1)
+    assert 3 == stage.primary.asked
+    stage.clock_on(1.0)
+    whole_answers(stage, 3)
+    assert 6 == stage.primary.asked
+
+
+def test_a_primary_that_said_retry_after_gets_no_call_until_then(stages):
+    stage = stages()
+    stage.primary.fault = status("429 Too Many Requests", "Retry-After: 20")
+    whole_answers(stage, 3)
+    stage.clock_on(19.0)
+    whole_answers(stage, 1)
+    assert (1, 4) == (stage.primary.asked, stage.backup.asked)
+    stage.primary.fault = None
+    stage.clock_on(1.0)
+    whole_answers(stage, 1)
+    assert (2, 4) == (stage.primary.asked, stage.backup.asked)
+
+
+def test_if_both_are_busy_the_call_waits_as_long_as_the_last_one_asks_and_tries_both_again(stages):
+    stage = stages()
+    stage.primary.fault = stage.backup.fault = status("429 Too Many Requests", "Retry-After: 5")
+    stage.later(5.0, functools.partial(setattr, stage.primary, "fault", None))
+    words, error, took = stage.see()
+    assert (list(WORDS), None, 5.0) == (words, error, pytest.approx(took))
+    assert (2, 1) == (stage.primary.asked, stage.backup.asked)
+
+
+def test_if_both_are_busy_for_too_long_the_user_hears_it_at_once(stages):
+    stage = stages()
+    stage.primary.fault = stage.backup.fault = status("429 Too Many Requests", "Retry-After: 60")
+    words, error, took = stage.see()
+    assert ([], httpx.HTTPStatusError, 429, 0.0) == (words, type(error), error.response.status_code, took)
+    assert any("asks for a wait of 60 s" in note for note in error.__notes__)
+
+
+def test_in_a_black_hole_it_is_the_connection_that_nobody_answers(stages):
+    stage = stages()
+    row = next(row for row in FAULTS if row.name == "black hole")
+    stage.prepare(row)
+    stage.see()
+    last = stage.answer.resilience["primary"].snapshot().last_failure
+    assert last.type == ("httpx.ConnectTimeout" if isinstance(stage, SyncStage) else "resilience.errors.StreamTimeoutError")
+
+
+@pytest.mark.parametrize("leaves", ["primary", "backup"])
+def test_a_user_who_leaves_early_closes_the_connection_and_counts_as_cancelled(leaves, stages):
+    stage = stages()
+    goes_on_for_ever = silent(0.0, BEGINNING)
+    stage.primary.fault = goes_on_for_ever if leaves == "primary" else status("500 Internal Server Error")
+    stage.backup.fault = goes_on_for_ever
+    assert ["one"] == stage.see(limit=1)[0]
+    handle = stage.answer.resilience[leaves]
+    assert {"cancelled": 1} == counted(handle)
+    assert_idle(handle)
+
+
+@pytest.mark.parametrize("where", ["before the first event", "in mid-stream", "at the backup"])
+def test_a_user_who_is_cancelled_gets_no_answer_from_elsewhere(where, monkeypatch):
+    stage, waits = AsyncStage(), asyncio.Event()
+    told = silent(0.0, BEGINNING if where == "in mid-stream" else HEAD)
+
+    def fault(vendor, connection):
+        stage.loop.call_soon_threadsafe(waits.set)
+        told(vendor, connection)
+
+    async def main():
+        reading = asyncio.create_task(stage.reads())
+        await waits.wait()
+        for _ in range(100):  # it gets as far as it can
+            await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+    with contextlib.closing(stage.play(monkeypatch)):
+        last = stage.backup if where == "at the backup" else stage.primary
+        stage.primary.fault, last.fault = status("500 Internal Server Error"), fault
+        stage.run(main())
+        last.until_left()
+        assert {"cancelled": 1} == counted(stage.answer.resilience["backup" if last is stage.backup else "primary"])
+        assert (1, int(last is stage.backup)) == (stage.primary.asked, stage.backup.asked)
+        for handle in stage.answer.resilience:
             assert_idle(handle)
 
 
