@@ -29,6 +29,7 @@ from tests.scenarios.vendors import (
     sends,
     silent,
     status,
+    well,
 )
 
 PAGE = DOCS / "howto" / "stream-through-faults.md"
@@ -211,16 +212,22 @@ class AsyncStage(Stage):
                         break
             except Exception as raised:
                 error = raised
-        took = self.clock() - begun
-        for vendor in (self.primary, self.backup):
-            await asyncio.to_thread(vendor.until_left)
-        return words, error, took
+        return words, error, self.clock() - begun
 
     def run(self, coroutine):
         return self.runner.run(coroutine)
 
     def see(self, limit=None):
-        return self.run(self.reads(limit))
+        return self.see_many(1, limit)[0]
+
+    def see_many(self, users, limit=None):
+        async def main():
+            seen = await asyncio.gather(*(self.reads(limit) for _ in range(users)))
+            for vendor in (self.primary, self.backup):
+                await asyncio.to_thread(vendor.until_left)
+            return seen
+
+        return self.run(main())
 
     def close(self):
         self.run(self.program["client"].aclose())
@@ -246,13 +253,13 @@ class Clock(ManualClock):
 
 
 class Hasty(httpx.HTTPTransport):
-    """A transport that waits for one server only briefly, and then says that the whole time has passed."""
+    """A transport that waits for some servers only briefly, and then says that the whole time has passed."""
 
-    port, patience, clock = None, None, None
+    ports, patience, clock = (), None, None
 
     def handle_request(self, request):
         timeouts = request.extensions["timeout"]
-        if self.patience is None or request.url.port != self.port:
+        if self.patience is None or request.url.port not in self.ports:
             return super().handle_request(request)
         request.extensions["timeout"] = dict.fromkeys(timeouts, self.patience)
         with self.all_of(timeouts["read"]):
@@ -291,6 +298,7 @@ class SyncStage(Stage):
     def play(self, monkeypatch):
         super().play(monkeypatch)
         self.transport = Hasty(verify=False)
+        self.transport.clock = self.clock
         client = self.program["sync_client"]
         assert client.timeout.read == 10.0
         client._transport, before = self.transport, client._transport
@@ -299,8 +307,11 @@ class SyncStage(Stage):
         return self
 
     def prepare(self, row):
-        self.transport.port, self.transport.patience, self.transport.clock = self.primary.port, row.hangs, self.clock
+        self.be_hasty(row.hangs, self.primary)
         super().prepare(row)
+
+    def be_hasty(self, patience, *vendors):
+        self.transport.ports, self.transport.patience = [vendor.port for vendor in vendors], patience
 
     def pass_time(self, seconds):
         if self.transport.patience is None:  # else the client's timeout says so
@@ -309,7 +320,7 @@ class SyncStage(Stage):
     def later(self, seconds, action):
         self.clock.later.append((self.clock() + seconds, action))
 
-    def see(self, limit=None):
+    def reads(self, limit=None):
         begun, words, error = self.clock(), [], None
         with contextlib.closing(self.answer("Say hello")) as events:
             try:
@@ -320,10 +331,17 @@ class SyncStage(Stage):
                         break
             except Exception as raised:
                 error = raised
-        took = self.clock() - begun
+        return words, error, self.clock() - begun
+
+    def see(self, limit=None):
+        return self.see_many(1, limit)[0]
+
+    def see_many(self, users, limit=None):
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            seen = list(pool.map(lambda _: self.reads(limit), range(users)))
         for vendor in (self.primary, self.backup):
             vendor.until_left()
-        return words, error, took
+        return seen
 
     def close(self):
         self.program["sync_client"].close()
@@ -478,6 +496,24 @@ def test_a_user_who_is_cancelled_gets_no_answer_from_elsewhere(where, monkeypatc
         assert (1, int(last is stage.backup)) == (stage.primary.asked, stage.backup.asked)
         for handle in stage.answer.resilience:
             assert_idle(handle)
+
+
+@pytest.mark.parametrize("made", [AsyncStage, SyncStage], ids=["async", "sync"])
+def test_of_many_users_of_ill_vendors_none_gets_two_answers_mixed_and_nothing_is_left_behind(made, monkeypatch):
+    ills = [row.fault for row in (*FAULTS, *RELATIVES) if row.fault and not row.events < THREE_EVENTS]
+    ills += [sends(BEGINNING + END), sends(BEGINNING + ERROR + END), resets(BEGINNING), well, well, well, well]
+    for seed in range(3):
+        with contextlib.closing(made(seed).play(monkeypatch)) as stage:
+            draw = random.Random(seed)
+            for vendor in (stage.primary, stage.backup):
+                vendor.fault = lambda *args: draw.choice(ills)(*args)
+            if made is SyncStage:
+                stage.be_hasty(0.1, stage.primary, stage.backup)
+            for words, error, _ in stage.see_many(40):
+                assert words == list(WORDS[:len(words)])
+                assert (len(words) == THREE_EVENTS) or error is not None
+            for handle in stage.answer.resilience:
+                assert_idle(handle)
 
 
 # -- the page

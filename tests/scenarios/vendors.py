@@ -113,8 +113,8 @@ class Vendor:
                 return
             self._connections.append(connection)
             thread = threading.Thread(target=self._serve, args=(connection,))
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def _serve(self, connection):
         with contextlib.suppress(OSError), connection:
