@@ -5,6 +5,7 @@ consumer has got what was sent.
 """
 
 import contextlib
+import json
 import socket
 import struct
 import threading
@@ -20,12 +21,15 @@ def chunk(text):
 
 
 def event(word):
-    """An event of an answer."""
-    return chunk(f'data: {{"text": "{word}"}}\n\n')
+    """An event of an answer; it has what the client of openai expects, too."""
+    choice = {"index": 0, "delta": {"content": word}, "finish_reason": "stop" if word == WORDS[-1] else None}
+    return chunk("data: " + json.dumps({
+        "text": word, "id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice],
+    }) + "\n\n")
 
 
 PING = chunk(": ping\n\n")
-ERROR = chunk('event: error\ndata: {"error": {"type": "server_error"}}\n\n')
+ERROR = chunk('event: error\ndata: {"error": {"type": "server_error", "message": "out of memory"}}\n\n')
 DONE = chunk("data: [DONE]\n\n")
 BEGINNING = HEAD + event(WORDS[0]) + event(WORDS[1])
 
