@@ -121,12 +121,12 @@ TRANSITIONS: Final = {
 
 
 class RestTerm:
-    """One stay in one state; ``until``: when the next call may try the target."""
+    """One stay in one state; ``until``: when the next call may try the target; ``since``: when a probe began."""
 
-    __slots__ = ("state", "until")
+    __slots__ = ("since", "state", "until")
 
-    def __init__(self, state: RestState, until: float) -> None:
-        self.state, self.until = state, until
+    def __init__(self, state: RestState, until: float, since: float) -> None:
+        self.state, self.until, self.since = state, until, since
 
 
 class Rest:
@@ -197,6 +197,14 @@ class Rest:
         if self._term.state is not RestState.PROBING:
             self._guard.do(self._rest, now)
 
+    def broke_off(self, is_down: bool, started: float, now: float) -> None:
+        """A stream that began at *started* has failed after its first item, too late to go on elsewhere.
+
+        It decides a probe that is no younger: it is that probe, or knows as much. The pauses of its consumer move
+        *started* on, so that an older stream which is read slowly may decide it too; that costs another rest.
+        """
+        self._guard.do(self._break_off, is_down, started, now)
+
     def pause(self, seconds: float, now: float) -> None:
         """The target asks to be left alone for so many *seconds*; the grace time is the most that it gets."""
         if seconds > 0.0:
@@ -212,8 +220,8 @@ class Rest:
         self._busy_until = -inf
         self._begin(RestState.AVAILABLE, -inf)
 
-    def _begin(self, state: RestState, until: float) -> RestTerm:
-        self._term = term = RestTerm(state, until)
+    def _begin(self, state: RestState, until: float, since: float = inf) -> RestTerm:
+        self._term = term = RestTerm(state, until, since)
         self._be_calm()
         return term
 
@@ -226,7 +234,7 @@ class Rest:
             return term
         if now < term.until:
             return None
-        return self._begin(RestState.PROBING, now + self.config.grace)  # of a lost probe too
+        return self._begin(RestState.PROBING, now + self.config.grace, now)  # of a lost probe too
 
     def _settle(self, permit: RestTerm, good: bool | None, now: float) -> None:
         if permit is not self._term:  # another probe decides
@@ -238,6 +246,11 @@ class Rest:
 
     def _rest(self, now: float) -> None:
         if self._term.state is not RestState.PROBING:
+            self._begin(RestState.RESTING, now + self.config.grace)
+
+    def _break_off(self, is_down: bool, started: float, now: float) -> None:
+        term = self._term
+        if started >= term.since if term.state is RestState.PROBING else is_down:
             self._begin(RestState.RESTING, now + self.config.grace)
 
     def _pause(self, seconds: float, now: float) -> None:
