@@ -121,12 +121,12 @@ TRANSITIONS: Final = {
 
 
 class RestTerm:
-    """One stay in one state; ``until``: when the next call may try the target."""
+    """One stay in one state; ``until``: when the next call may try the target; ``since``: when a probe began."""
 
-    __slots__ = ("state", "until")
+    __slots__ = ("since", "state", "until")
 
-    def __init__(self, state: RestState, until: float) -> None:
-        self.state, self.until = state, until
+    def __init__(self, state: RestState, until: float, since: float) -> None:
+        self.state, self.until, self.since = state, until, since
 
 
 class Rest:
@@ -151,6 +151,11 @@ class Rest:
         return self._term.state
 
     @property
+    def is_left_out(self) -> bool:
+        """Whether it rests, or has asked to be left alone; what has passed counts until a call has found that out."""
+        return self._term.state is not RestState.AVAILABLE or self._busy_until > -inf
+
+    @property
     def until(self) -> float:
         """When it may be tried again; in the past if it is available."""
         return max(self._term.until, self._busy_until)
@@ -170,12 +175,12 @@ class Rest:
 
     def ask(self, now: float) -> RestTerm | None:
         """A permit for a call that prefers this target, to be passed to settle(); None: it is left out."""
+        if self._busy_until > -inf:
+            if now < self._busy_until:
+                return None
+            self._guard.do(self._end_pause, now)
         term = self._term
-        if now < self._busy_until:
-            return None
         if term.state is RestState.AVAILABLE:
-            if not self.calm and self.config.weights is None:  # a pause has passed
-                self._guard.do(self._be_calm)
             return term
         if now < term.until:
             return None
@@ -192,9 +197,18 @@ class Rest:
         if self._term.state is not RestState.PROBING:
             self._guard.do(self._rest, now)
 
+    def broke_off(self, is_down: bool, started: float, now: float) -> None:
+        """A stream that began at *started* has failed after its first item, too late to go on elsewhere.
+
+        It decides a probe that is no younger: it is that probe, or knows as much. The pauses of its consumer move
+        *started* on, so that an older stream which is read slowly may decide it too; that costs another rest.
+        """
+        self._guard.do(self._break_off, is_down, started, now)
+
     def pause(self, seconds: float, now: float) -> None:
         """The target asks to be left alone for so many *seconds*; the grace time is the most that it gets."""
-        self._guard.do(self._pause, min(seconds, self.config.grace), now)
+        if seconds > 0.0:
+            self._guard.do(self._pause, min(seconds, self.config.grace), now)
 
     # -- under the lock
 
@@ -206,13 +220,13 @@ class Rest:
         self._busy_until = -inf
         self._begin(RestState.AVAILABLE, -inf)
 
-    def _begin(self, state: RestState, until: float) -> RestTerm:
-        self._term = term = RestTerm(state, until)
+    def _begin(self, state: RestState, until: float, since: float = inf) -> RestTerm:
+        self._term = term = RestTerm(state, until, since)
         self._be_calm()
         return term
 
     def _be_calm(self) -> None:
-        self.calm = self._term.state is RestState.AVAILABLE and self.config.weights is None
+        self.calm = not self.is_left_out and self.config.weights is None
 
     def _probe(self, now: float) -> RestTerm | None:
         term = self._term
@@ -220,7 +234,7 @@ class Rest:
             return term
         if now < term.until:
             return None
-        return self._begin(RestState.PROBING, now + self.config.grace)  # of a lost probe too
+        return self._begin(RestState.PROBING, now + self.config.grace, now)  # of a lost probe too
 
     def _settle(self, permit: RestTerm, good: bool | None, now: float) -> None:
         if permit is not self._term:  # another probe decides
@@ -234,6 +248,16 @@ class Rest:
         if self._term.state is not RestState.PROBING:
             self._begin(RestState.RESTING, now + self.config.grace)
 
+    def _break_off(self, is_down: bool, started: float, now: float) -> None:
+        term = self._term
+        if started >= term.since if term.state is RestState.PROBING else is_down:
+            self._begin(RestState.RESTING, now + self.config.grace)
+
     def _pause(self, seconds: float, now: float) -> None:
         self._busy_until = max(self._busy_until, now + seconds)
         self.calm = False
+
+    def _end_pause(self, now: float) -> None:
+        if now >= self._busy_until:  # else another call has found it busy meanwhile
+            self._busy_until = -inf
+            self._be_calm()

@@ -101,11 +101,12 @@ class CallAccounting:
     Attributes:
         judging: Its command's failure rules; None: there are none.
         moves_on: What fails goes to the loop of a failover, which may have another target for it.
+        broke_off: Of a target of a failover: told of a stream that failed after its first item, since when, and now.
         fallback_function: What answers for its failed calls; unset if nothing does.
     """
 
     __slots__ = ("_clock", "_emitter", "_failures", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots",
-                 "_special", "_stalls", "_wants_error", "fallback_function", "judging", "moves_on")
+                 "_special", "_stalls", "_wants_error", "broke_off", "fallback_function", "judging", "moves_on")
     judging: Judging | None
     fallback_function: Callable[..., Any]
     _slots: Slots | None
@@ -117,6 +118,7 @@ class CallAccounting:
         self._recorder, self._emitter, self._failures = recorder, emitter, failures
         self._fallback, self.judging, self._stalls = fallback, None, stalls
         self.moves_on = False
+        self.broke_off: Callable[[BaseException, int, float, float], None] | None = None
         self._wants_error = fallback is not None and fallback.wants_error()
         self._slots = None
         if fallback is not None:
@@ -270,6 +272,8 @@ class CallAccounting:
         if self.moves_on and not items and event != _NO_TIME_LEFT:
             self._count((event,), event, started, now)
             return True
+        if items and self.broke_off is not None and event in _RAN:
+            self.broke_off(error, event, started, now)
         fallback = self._fallback
         if fallback is None or items or not (issubclass(type(error), fallback.on) or matches(error, fallback.on)):
             passed_on = self.judging is not None and self.judging.passes_on(error)
@@ -286,6 +290,10 @@ class CallAccounting:
     def excuses(self, started: float, now: float) -> bool:
         """Whether a call that ran from *started* to *now* lost so much of it to a stall that its end says nothing."""
         return self._stalls.excuses(started, now)
+
+    def was_cut_short(self, error: BaseException, event: int) -> bool:
+        """Whether a call that ended with *error*, counted as *event*, ran out of its caller's time, not of its own."""
+        return event == EVENT_OF[CUT_SHORT] and self._judge(error) == CUT_SHORT
 
     def moved_on(self, now: float) -> None:
         """Count that a call which failed here goes on to another target."""

@@ -87,6 +87,26 @@ class Target:
         circuit = self.runtime.circuit
         return circuit is None or (circuit.state in (State.OPEN, State.DISABLED) and not circuit.is_halted)
 
+    def verdict(self, error: BaseException, event: int, started: float, now: float) -> tuple[bool, float | None, bool]:
+        """What a call since *started* that ended with *error*, counted as *event*, says of the target.
+
+        Returns:
+            Whether it is down; for how many seconds it asks to be left alone, None if it is not busy; and whether the
+                call says nothing, since this process stood still, or the caller's own deadline was too short.
+        """
+        is_excused = self.accounting.excuses(started, now) or self.accounting.was_cut_short(error, event)
+        if event == _BUSY:
+            return False, asked_for(error, wall_clock) or 0.0, is_excused
+        return not is_excused and self.is_down(), None, is_excused
+
+    def broke_off(self, error: BaseException, event: int, started: float, now: float) -> None:
+        """A stream has ended so after its first item: no other target follows, but this one may be down or busy."""
+        is_down, asked, is_excused = self.verdict(error, event, started, now)
+        if asked is not None:
+            self.held.rest.pause(asked, now)
+        elif not is_excused:
+            self.held.rest.broke_off(is_down, started, now)
+
 
 class FailingOver:
     """The failovers of one function. Every method may be called from any thread.
@@ -104,6 +124,8 @@ class FailingOver:
                  random: Callable[[], float], is_beneath: bool = False, is_hedged: bool = False) -> None:
         self.key, self.targets, self.clock, self._random = key, tuple(targets), clock, random
         self.rests = tuple(target.held.rest for target in targets)
+        for target in self.targets:
+            target.accounting.broke_off = target.broke_off
         self.is_beneath, self.is_hedged = is_beneath, is_hedged
 
     def random(self) -> float:
@@ -167,8 +189,8 @@ class Journey:
     def go_on(self, error: BaseException, event: int, started: float) -> None:
         """Find out what follows, after a call since *started* ended so at its target: ``call``, ``pause``, or neither.
 
-        What ended so because this process or its loop stood still has failed all the same, but says nothing of the
-        target.
+        What ended so because this process or its loop stood still, or because the caller's deadline passed, has failed
+        all the same, but says nothing of the target.
         """
         of, course = self._of, self._course
         index = course.target
@@ -184,11 +206,9 @@ class Journey:
             course.after_refusal(is_down, asked, now, of.random(), left, self._others())
             self.pause = course.pause
         else:
-            asked = asked_for(error, wall_clock) or 0.0 if event == _BUSY else None
+            is_down, asked, is_excused = target.verdict(error, event, started, now)
             self._error, self._sorry = error, target
             self._steps.append(f"{target.name} ({_called(error)})")
-            is_excused = target.accounting.excuses(started, now)
-            is_down = event != _BUSY and not is_excused and target.is_down()
             course.after_failure(is_down, asked, now, of.random(), left, self._others(), is_excused=is_excused)
             if course.target is not None:
                 self._tell(target, error, event, of.targets[course.target], now)

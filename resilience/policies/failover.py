@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..core.failover import Failover, Rest, RestState
+from ..core.failover import Failover, Rest
 from ..engine.command_runtime import CommandRuntime
 from ..engine.failing_over import MovesOn, TargetFailover
 from ..engine.kit import Afterwards, Kit, Telling
@@ -69,7 +69,7 @@ def _worst_case(failover: Failover, below: WorstCase) -> WorstCase:
 
 
 def _gauges(held: TargetFailover) -> dict[str, float]:
-    return {"resting": float(held.rest.state is not RestState.AVAILABLE)}
+    return {"resting": float(held.rest.is_left_out)}
 
 
 FAILOVER: Final = Kit(

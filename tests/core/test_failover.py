@@ -378,6 +378,7 @@ def test_of_targets_that_all_have_no_weight_any_more_the_first_is_taken():
 class PlainCall:
     def __init__(self):
         self.tried, self.refused, self.at, self.probe = set(), set(), None, None
+        self.since = 0.0  # at this target
 
 
 class Plain:
@@ -385,12 +386,13 @@ class Plain:
 
     def __init__(self, n, grace):
         self.n, self.grace = n, grace
-        self.resting = [None] * n  # None, or [until, the call that probes]
+        self.resting = [None] * n  # None, or [until, the call that probes, since when]
         self.paused_until = [-inf] * n
 
     def choose(self, call, now):
         left = [i for i in range(self.n) if i not in call.tried | call.refused]
         call.at = call.probe = None
+        call.since = now
         for i in left:
             if now < self.paused_until[i]:
                 continue
@@ -398,7 +400,7 @@ class Plain:
                 call.at = i
                 return
             if now >= self.resting[i][0]:
-                self.resting[i] = [now + self.grace, call]
+                self.resting[i] = [now + self.grace, call, now]
                 call.at = call.probe = i
                 return
         if left:
@@ -407,6 +409,10 @@ class Plain:
 
     def end(self, call, how, now, asked=None):
         i, rest = call.at, self.resting[call.at]
+        if how.startswith("broke"):
+            probes = rest is not None and rest[1] is not None
+            if call.since >= rest[2] if probes else how == "broke: down":
+                self.resting[i] = rest = [now + self.grace, None]
         if call.probe == i and rest is not None and rest[1] is call:
             if how == "good":
                 self.resting[i] = None
@@ -436,10 +442,14 @@ def test_random_histories_of_overlapping_calls_are_those_of_the_plain_rules():
                 calls.append((begun(of, now), one))
             else:
                 course, one = rng.choice(calls)
-                how = rng.choice(("good", "failed", "down", "busy", "refused", "refused: down", "left"))
+                how = rng.choice(("good", "failed", "down", "busy", "refused", "refused: down", "left", "broke",
+                                  "broke: down"))
                 asked = rng.choice((0.0, 0.5, 10.0)) if how == "busy" else None
                 plain.end(one, how, now, asked)
-                if how == "good":
+                if how.startswith("broke"):
+                    of[course.target].broke_off(how == "broke: down", one.since, now)
+                    course.left(now)
+                elif how == "good":
                     course.succeeded(now)
                 elif how == "left":
                     course.left(now)
@@ -447,9 +457,10 @@ def test_random_histories_of_overlapping_calls_are_those_of_the_plain_rules():
                     course.after_refusal(how == "refused: down", 1.0, now, 0.0, None)
                 else:
                     course.after_failure(how == "down", asked, now, 0.0)
-                if how not in ("good", "left"):
+                ends = how in ("good", "left", "broke", "broke: down")
+                if not ends:
                     plain.choose(one, now)
-                if how in ("good", "left") or one.at is None:
+                if ends or one.at is None:
                     calls.remove((course, one))
                 assert len(one.tried) <= n
             for course, one in calls:
