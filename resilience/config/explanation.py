@@ -81,7 +81,7 @@ class Explanation:
         chains: What a call passes, of each function that the command guards.
         settings: Each with its origin; empty if there is no such command so far.
         guards: Entries of ``[guards]`` that guard by this command: target, place, and whether calls are guarded now.
-        keys: Of a keyed function: how many commands it has now, and how many it may have; None: it is one command.
+        keys: Of a keyed function: how many keys it has now, and how many it may have; None: its key is fixed.
     """
 
     key: str
@@ -161,7 +161,8 @@ def _explained_keyed(handle: KeyedCommands) -> Explanation:
         origins = [origin for name in settings() for origin in
                    _parts(name, values[name], {} if name in changes else effective.leaves)]
     return Explanation(key=handle.key, group=handle.group, chains=(_chain(function, in_force),),
-                       settings=tuple(origins), guards=(), keys=(len(handle), handle.max_keys))
+                       settings=tuple(origins), guards=(),
+                       keys=None if keyspace.is_fixed else (len(keyspace.table), handle.max_keys))
 
 
 def _chains(command: Command) -> tuple[Chain, ...]:

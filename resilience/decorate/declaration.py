@@ -68,7 +68,8 @@ class Declaration:
         idle: Of a callable key: seconds after which one that is not called goes; None: the default.
         shadow: Gates that only count what they would refuse; True: all there are.
         raise_as: Exception class of another library, which our own errors are raised as too; None: as they are.
-        template: Of one of a callable's results: the function's own name.
+        templates: Of one of many commands of a function: what it is called together with others, the most general
+            first.
         target: Of one of a failover's targets: its name.
         whole: Made by ``command``, which says something about every setting.
         usual: Names of the policies that nobody asked for, but are there by default.
@@ -86,7 +87,7 @@ class Declaration:
     idle: float | None = attrs.field(default=None, validator=number(above=0, most=31_536_000.0, optional=True))
     shadow: Any = ()
     raise_as: type[Exception] | None = attrs.field(default=None, validator=_vendor)
-    template: str | None = None
+    templates: tuple[str, ...] = ()
     target: str | None = None
     whole: bool = False
     usual: frozenset[str] = frozenset()

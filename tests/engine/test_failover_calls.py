@@ -394,13 +394,6 @@ def test_targets_that_a_file_names_otherwise_are_a_mistake_of_the_file(registry)
         configure({"commands": {"fetch": {"failover": {"targets": ["eu", "asia"]}}}}, registry=registry, environ={})
 
 
-def test_a_key_that_is_a_callable_does_not_go_with_a_failover(registry):
-    with pytest.raises(ConfigError, match="for each target already"):
-        @command(key=lambda region: region, failover=REGIONS, registry=registry)
-        def fetch(*, region="eu"):
-            return region
-
-
 def test_a_failover_that_cannot_be_made_leaves_no_trace(registry):
     @command(key="fetch[us]", timeout=None, max_concurrent=3, registry=registry)
     def other():
