@@ -200,6 +200,7 @@ def _of_targets(parts: FailoverParts, table: CommandTable, apart: Callable[..., 
         if parts.above:
             _, guarded = _entered(guarded, parts.declaration_above(), made, apart,
                                   lambda site: parts.stand_above(site, targets), parts.names_below)
+        return _made((*made[len(targets):], *made[:len(targets)]), guarded, table)
     except BaseException:
         for entry, call in made:
             if entry.is_new and table.commands.get(entry.command.key) is entry.command:
@@ -207,7 +208,6 @@ def _of_targets(parts: FailoverParts, table: CommandTable, apart: Callable[..., 
             else:
                 table.dismiss(entry.command, call)
         raise
-    return _made((*made[len(targets):], *made[:len(targets)]), guarded, table)
 
 
 def _entered(fn: Callable[..., Any], declaration: Declaration, made: list[tuple[_Entry, Any]],
