@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final
 
-from ..core.checks import by_identity, nearest
+from ..core.checks import nearest, same_word
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.failover import RestState
 from ..core.outcome import Event
@@ -198,7 +198,7 @@ class CommandInternals:
             raise ConfigError(f"{self.names[0]}: {why}", name)
         known = getattr(self.settings, name)
         for field in kit.kept:
-            if by_identity(getattr(policy, field)) != by_identity(getattr(known, field)):
+            if not same_word(getattr(policy, field), getattr(known, field)):
                 raise ConfigError(f"{self.names[0]}: {field}= of a {kit.noun or name} cannot be changed on a live "
                                   f"command; attrs.evolve() of settings.{name} keeps it", name)
 

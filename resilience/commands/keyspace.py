@@ -167,7 +167,7 @@ class Keyspace:
 
     def commands(self) -> list[Command]:
         """The commands that there are at this moment."""
-        return [command for cell in self.table.copy().values() for command in cell.commands]
+        return [command for command, _ in self.parts()]
 
     def find(self, key: str) -> Command | None:
         """The command with this key, or of the target with this name; None: there is none at this moment."""
@@ -175,6 +175,10 @@ class Keyspace:
         cell = self.table.get(key)
         cells = self.table.copy().values() if cell is None else (cell,)  # that of a target is in its key's
         return next((command for each in cells for command in each.commands if command.key == key), None)
+
+    def parts(self) -> list[tuple[Command, Callable[..., Any]]]:
+        """The same, each with its own wrapper."""
+        return [part for cell in self.table.copy().values() for part in cell.parts]
 
     @property
     def is_fixed(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..core.checks import as_classes, by_identity, number, ordinary_exceptions, text, wrong_kind
+from ..core.checks import as_classes, number, ordinary_exceptions, same_word, text, wrong_kind
 from ..core.thread_pool import ThreadPool
 from ..core.vendor_errors import check_vendor
 from ..engine.callables import flavour_of
@@ -48,11 +48,6 @@ def _key(declaration: Declaration, attribute: attrs.Attribute[Any], value: Any) 
     elif flavour_of(value) is not Flavour.SYNC:
         raise ConfigError(f"key must be a plain function, for nobody would await what {value!r} returns",
                           attribute.name)
-
-
-def same_word(one: Any, other: Any) -> bool:
-    """Whether two declarations say the same of one thing; a callable's own equality decides nothing."""
-    return by_identity(one) == by_identity(other) if callable(one) or callable(other) else bool(one == other)
 
 
 @attrs.frozen(kw_only=True)

@@ -22,6 +22,7 @@ from ..commands.command_table import CommandTable
 from ..commands.dispatch import dispatcher
 from ..commands.keyed_commands import KeyedCommands, keyspace_of
 from ..commands.keyspace import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS, Keyspace, Made
+from ..core.checks import same_word
 from ..drivers.workers import WorkerPool
 from ..engine.call_accounting import CallAccounting
 from ..engine.callables import GUARD, check_guardable, flavour_of, name_of, transparent_frame, wrap_like
@@ -36,7 +37,7 @@ from ..errors import ConfigError
 from ..policies.order import in_order
 from ..registry import Registry, default_registry, table_of
 from .agreement import agree
-from .declaration import Declaration, same_word
+from .declaration import Declaration
 from .failover_parts import FailoverParts, called_at
 from .redefinition import is_redefinition, now_under
 from .wrapper_stack import Guard, check_apart, guard_of, is_above, key_beneath
@@ -193,8 +194,8 @@ def _of_targets(parts: FailoverParts, table: CommandTable, apart: Callable[..., 
 
             entry, call = _entered(parts.fn, parts.each(name), made, None, be_target, parts.names_above)
             targets.append(parts.target(name, call, sites[0]))
-        entry, first = made[0][0], parts.each(parts.failover.targets[0])
-        guarded = _compiled(_wrap(parts.fn, first, entry, prepare=lambda site: parts.be_first(site, targets)))
+        entry = made[0][0]
+        guarded = _compiled(_wrap(parts.fn, parts.first(), entry, prepare=lambda site: parts.be_first(site, targets)))
         internals_of(entry.command).remove_function(guarded)  # the target has one already
         transparent_frame(guarded)
         if parts.above:

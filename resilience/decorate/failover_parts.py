@@ -17,7 +17,7 @@ import attrs
 
 from ..commands.failover_loop import FailoverLoop
 from ..core.bulkhead import Bulkhead
-from ..core.failover import Failover
+from ..core.failover import Failover, target_key
 from ..core.parameters import signature_of
 from ..engine.callables import flavour_of, transparent_frame
 from ..engine.failing_over import FailingOver, JudgingOfTargets, Target, with_attempts
@@ -63,8 +63,7 @@ class FailoverParts:
         signature = signature_of(fn)
         if signature is not None and not _takes(signature, failover.argument):
             raise ConfigError(f"{name} has no keyword parameter {failover.argument!r}, which is to get the name of the "
-                              f"target; add it to the function, or name another one: Failover(..., argument=...)",
-                              "argument")
+                              "target; name one that it has, as the failover's argument, or give it one", "argument")
         order = kits()
         place = order.index(FAILOVER)
         above = tuple(policy for policy in declaration.policies
@@ -80,7 +79,7 @@ class FailoverParts:
     @property
     def names(self) -> Mapping[str, str]:
         """Keys of the targets' commands, by target."""
-        return {target: f"{self.name}[{target}]" for target in self.failover.targets}
+        return {target: target_key(self.name, target) for target in self.failover.targets}
 
     @property
     def names_above(self) -> frozenset[str]:
@@ -94,9 +93,14 @@ class FailoverParts:
 
     def each(self, target: str) -> Declaration:
         """What is said about one *target*."""
-        everywhere = () if self.function is None else (self.function, f"{self.function}[{target}]")
+        everywhere = () if self.function is None else (self.function, target_key(self.function, target))
         return attrs.evolve(self.declaration, policies=self.below, key=self.names[target], max_keys=None, idle=None,
-                            templates=(*everywhere, self.name), target=target)
+                            raise_as=None, templates=(*everywhere, self.name), target=target)
+
+    def first(self) -> Declaration:
+        """What is said about the wrapper of the first target, which callers call if nothing stands above it."""
+        return attrs.evolve(self.each(self.failover.targets[0]),
+                            raise_as=None if self.above else self.declaration.raise_as)
 
     def declaration_above(self) -> Declaration:
         """What is said about the command above."""
@@ -107,7 +111,7 @@ class FailoverParts:
                 both = Bulkhead(min(limit.max_concurrent * len(self.failover.targets), 1_000_000))
                 policies = tuple(sorted((*policies, both), key=lambda policy: kits().index(kit_of(policy))))
         return Declaration(policies=policies, key=self.name, group=said.group, registry=said.registry,
-                           isolation=isolation, ignore=said.ignore,
+                           isolation=isolation, ignore=said.ignore, raise_as=said.raise_as,
                            templates=() if self.function is None else (self.function,))
 
     def target(self, name: str, call: Callable[..., Any], site: Site) -> Target:

@@ -378,13 +378,6 @@ def test_a_function_without_the_parameter_is_refused_when_it_is_decorated(regist
     assert len(registry) == 2
 
 
-def test_an_entry_of_guards_cannot_have_a_failover_and_says_what_to_do_instead(registry):
-    with pytest.raises(ConfigFileError, match="decorate a function of your own"):
-        configure({"guards": {"json:loads": {"failover": {"targets": ["eu", "us"]}}}}, registry=registry, environ={})
-
-    assert list(registry) == []
-
-
 def test_targets_that_a_file_names_otherwise_are_a_mistake_of_the_file(registry):
     @command(key="fetch", timeout=None, failover=REGIONS, registry=registry)
     def fetch(*, region="eu"):
