@@ -8,8 +8,9 @@ the caller's own mistakes pass by.
 
 A stream moves on until its first item has come; its wrapper knows, and lets a later exception pass.
 
-Who gives up raises the most telling exception: what a target raised last that ran the function, else the refusal of the
-target that will admit calls soonest. A result that was judged failed is the caller's all the same, unless something
+Who gives up raises the most telling exception: what a target raised last that ran the function (of several that were
+busy: the one that asks for the shortest pause, which a retry above will keep), else the refusal of the target that will
+admit calls soonest. A result that was judged failed is the caller's all the same, unless something
 above (a fallback, a cache, a retry) is to hear of it.
 """
 
@@ -185,7 +186,7 @@ class Journey:
             self.pause = course.pause
         else:
             asked = asked_for(error, wall_clock) or 0.0 if event == _BUSY else None
-            self._error, self._sorry = error, target
+            self._note_failure(error, target, None if asked is None else now + asked)
             self._steps.append(f"{target.name} ({_called(error)})")
             is_excused = target.accounting.excuses(started, now)
             is_down = event != _BUSY and not is_excused and target.is_down()
@@ -223,6 +224,11 @@ class Journey:
             raise error
         finally:
             del error  # no cycle through this frame
+
+    def _note_failure(self, error: BaseException, target: Target, until: float | None) -> None:
+        """Keep the last one; of targets that are busy that which will be so no longer soonest."""
+        if until is None or not self._course.failed or until <= self._soonest:
+            self._error, self._sorry, self._soonest = error, target, inf if until is None else until
 
     def _note_refusal(self, error: BaseException, target: Target, until: float) -> None:
         self._steps.append(f"{target.name} (refused)")
