@@ -151,8 +151,8 @@ def _default_registry() -> Registry:
     return default_registry
 
 
-def _command(registry: Registry, key: str, group: str, template: str | None, declared: Settings, settings: Settings,
-             stated: frozenset[str]) -> Command:
+def _command(registry: Registry, key: str, group: str, templates: tuple[str, ...], declared: Settings,
+             settings: Settings, stated: frozenset[str]) -> Command:
     """The command of this key, if it was declared so; else one of the same settings."""
     with table_of(registry).lock:
         known = registry.get(key)
@@ -160,7 +160,7 @@ def _command(registry: Registry, key: str, group: str, template: str | None, dec
             return known
         home = registry if known is None and _may_have(registry, group, declared) else _fresh(registry)
         table = table_of(home)
-        command = table.command(key, group, template)
+        command = table.command(key, group, templates)
         pool = functools.partial(table.pool, group, declared.pool, key)
         internals_of(command).adopt(declared, stated, pool if declared.isolation == "thread" else None)
         table.add(command)
@@ -283,7 +283,7 @@ def _reduce_command(command: Command) -> tuple[Any, ...]:
     registry = next((each for each in registries() if table_of(each).services is services), None)
     if registry is None:  # a copy's own registry may be gone
         registry = _registry(services.clock, services.random)
-    return _command, (registry, command.key, command.group, internals.template, internals.declared, command.settings,
+    return _command, (registry, command.key, command.group, internals.templates, internals.declared, command.settings,
                       internals.stated)
 
 

@@ -37,9 +37,9 @@ class Command:
 
     __slots__ = ("__weakref__", "_internals")
 
-    def __init__(self, key: str, group: str, services: RegistryServices, template: str | None = None,
+    def __init__(self, key: str, group: str, services: RegistryServices, templates: tuple[str, ...] = (),
                  derived_from: str | None = None) -> None:
-        self._internals = CommandInternals(key, group, services, template, derived_from)
+        self._internals = CommandInternals(key, group, services, templates, derived_from)
 
     def __repr__(self) -> str:
         slots = self._runtime.slots

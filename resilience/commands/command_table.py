@@ -68,20 +68,21 @@ class CommandTable:
 
     def remove(self, key: str) -> bool:
         """See Registry.remove()."""
+        gone: list[Command] = []
         with self.lock:
             command = self.commands.get(key)
             if command is not None:
                 self.drop(command)
+                gone.append(command)
                 for keyspace in tuple(self.keyspaces):
-                    keyspace.forget(command)
-        if command is None:
-            return False
-        self.removed([command])
-        return True
+                    keyspace.forget(command, gone)
+        self.removed(gone)
+        return command is not None
 
-    def command(self, key: str, group: str, template: str | None = None, derived_from: str | None = None) -> Command:
+    def command(self, key: str, group: str, templates: tuple[str, ...] = (),
+                derived_from: str | None = None) -> Command:
         """A command with this key that is not in the table yet; see add()."""
-        return Command(key, group, self.services, template, derived_from)
+        return Command(key, group, self.services, templates, derived_from)
 
     def derive_key(self, name: str) -> str:
         """A key that no command has, for a function of this *name* that nobody named. The caller holds the lock."""

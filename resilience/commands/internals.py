@@ -17,8 +17,9 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final
 
-from ..core.checks import by_identity, nearest
+from ..core.checks import nearest, same_word
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
+from ..core.failover import RestState
 from ..core.outcome import Event
 from ..core.reasons import FAILED
 from ..core.sharing import shared
@@ -62,7 +63,8 @@ class CommandInternals:
 
     Attributes:
         runtime: The machines.
-        template: The name of the function that it is one of many commands of; None: it is the only one.
+        templates: What it is called together with others, the most general first: the name of the function that it is
+            one of many commands of, and the key whose target it is; empty: it is the only one.
         derived_from: The name of its function, if its key was derived from that; it goes when the function does, then.
         settings: What is in force.
         declared: What its functions said.
@@ -82,13 +84,13 @@ class CommandInternals:
         "runtime",
         "settings",
         "stated",
-        "template",
+        "templates",
         "transitions",
     )
 
-    def __init__(self, key: str, group: str, services: RegistryServices, template: str | None,
+    def __init__(self, key: str, group: str, services: RegistryServices, templates: tuple[str, ...],
                  derived_from: str | None) -> None:
-        self.template, self.derived_from = template, derived_from
+        self.templates, self.derived_from = templates, derived_from
         self.settings = self.declared = Settings()
         self.stated: frozenset[str] = frozenset()
         self.elsewhere: frozenset[str] = frozenset()
@@ -111,8 +113,8 @@ class CommandInternals:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What a file may call it: its key, after the name of the function that it is one of many commands of."""
-        return (self.key,) if self.template is None else (self.template, self.key)
+        """What a file may call it: its key, after what it is called together with others."""
+        return (*self.templates, self.key)
 
     @property
     def state(self) -> State:
@@ -126,11 +128,15 @@ class CommandInternals:
 
     @property
     def needed_until(self) -> float:
-        """Until when its circuit knows something that a new one would not; never (-inf) while it is closed."""
+        """Until when it knows something that a new one would not: that its target is down; else never (-inf)."""
+        if self.state in (State.FORCED_OPEN, State.FORCED_CLOSED):
+            return inf
+        failover = self.runtime.named("failover")
+        rested = -inf if failover is None or failover.rest.state is RestState.AVAILABLE else failover.rest.until
         if self.state in (State.OPEN, State.HALF_OPEN):
             assert self.runtime.circuit is not None
-            return self.runtime.circuit.term.until
-        return inf if self.state in (State.FORCED_OPEN, State.FORCED_CLOSED) else -inf
+            return max(rested, self.runtime.circuit.term.until)
+        return rested
 
     # -- change
 
@@ -192,7 +198,7 @@ class CommandInternals:
             raise ConfigError(f"{self.names[0]}: {why}", name)
         known = getattr(self.settings, name)
         for field in kit.kept:
-            if by_identity(getattr(policy, field)) != by_identity(getattr(known, field)):
+            if not same_word(getattr(policy, field), getattr(known, field)):
                 raise ConfigError(f"{self.names[0]}: {field}= of a {kit.noun or name} cannot be changed on a live "
                                   f"command; attrs.evolve() of settings.{name} keeps it", name)
 
@@ -275,8 +281,8 @@ class CommandInternals:
             function.__resilience_guard__.accounting.renew()  # type: ignore[attr-defined]
 
     def switch(self, trigger: Trigger | None) -> None:
-        """Steer the circuit, if there is a *trigger*; see steer()."""
-        if trigger is not None:
+        """Steer the circuit, if there is a *trigger*, and it is this command that has the function's; see steer()."""
+        if trigger is not None and "breaker" not in self.elsewhere:
             self.steer(trigger)
 
     def finish(self, afterwards: list[Afterwards]) -> None:

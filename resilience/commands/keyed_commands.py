@@ -29,7 +29,9 @@ class KeyedCommands:
 
     def __repr__(self) -> str:
         number = sum(command.state in (State.OPEN, State.FORCED_OPEN) for command in self)
-        return f"<commands of {self.key!r}: {len(self)} of at most {self.max_keys} keys, {number} open>"
+        keyspace = self._keyspace
+        there = f"{len(self)}" if keyspace.is_fixed else f"{len(keyspace.table)} of at most {self.max_keys} keys"
+        return f"<commands of {self.key!r}: {there}, {number} open>"
 
     # -- look
 
@@ -45,7 +47,7 @@ class KeyedCommands:
 
     @property
     def max_keys(self) -> int:
-        """How many commands there may be at once, not counting the overflow."""
+        """How many keys there may be at once, not counting the overflow."""
         return self._keyspace.max_keys
 
     @property
@@ -62,22 +64,25 @@ class KeyedCommands:
         return iter(self._keyspace.commands())
 
     def __len__(self) -> int:
-        return len(self._keyspace.table)
+        return len(self._keyspace.commands())
 
     def __contains__(self, key: object) -> bool:
-        return self._keyspace.names.get(str(key), key) in self._keyspace.table
+        return isinstance(key, str) and self._keyspace.find(key) is not None
 
     def __getitem__(self, key: str) -> Command:
-        return self._keyspace.table[self._keyspace.names.get(key, key)].command
+        found = self._keyspace.find(key)
+        if found is None:
+            raise KeyError(key)
+        return found
 
     def get(self, key: str) -> Command | None:
         """Return the command of one key, or None if that key was not called yet, or not lately.
 
         Args:
-            key: The key that the callable returned, or the name of a failover's target.
+            key: The key that the callable returned; of a failover's target, that with the target in brackets, or only
+                the target's name if the function's key is no callable.
         """
-        cell = self._keyspace.table.get(self._keyspace.names.get(key, key))
-        return None if cell is None else cell.command
+        return self._keyspace.find(key)
 
     def snapshot(self) -> dict[str, Snapshot]:
         """Each command at this moment, by key."""

@@ -1,8 +1,10 @@
 """Keyspace: one command for each key that a function's calls have, as many as there is room for.
 
-A *cell* is one key's command and the compiled wrapper bound to it. ``table`` is what
-calls look into, without a lock; ``_cells`` holds the same and the cells that are
-being made, least lately looked at first, and changes under the registry's lock.
+A *cell* is one key's command and the compiled wrapper bound to it. With a failover it is
+several commands, which come and go together: one for each target, and what stands
+above them. ``table`` is what calls look into, without a lock; ``_cells`` holds the same
+and the cells that are being made, least lately looked at first, and changes under the
+registry's lock.
 
 A call pins its cell for as long as it takes, whatever it does meanwhile (wait
 between two attempts, say): ``pins`` is a list of tokens, as a bulkhead's sack. Who
@@ -51,16 +53,16 @@ _FORCED: Final = {State.FORCED_OPEN: Trigger.FORCED_OPEN, State.FORCED_CLOSED: T
 
 
 class Made(NamedTuple):
-    """A key's command, and what is to be done about it once no lock is held.
+    """A key's commands, and what is to be done about them once no lock is held.
 
     Attributes:
-        command: The key's.
-        call: The wrapper.
-        bring: Brings what a file says of it into force; may be done twice.
-        announce: Tells of a new command, once.
+        parts: The commands, each with its own wrapper; one, unless there is a failover.
+        call: The wrapper that calls go to.
+        bring: Brings what a file says of them into force; may be done twice.
+        announce: Tells of new commands, once.
     """
 
-    command: Command
+    parts: tuple[tuple[Command, Callable[..., Any]], ...]
     call: Callable[..., Any]
     bring: Callable[[], None]
     announce: Callable[[], None]
@@ -85,6 +87,7 @@ class KeyEntry:
 
     Attributes:
         call: The compiled wrapper.
+        commands: The key's.
         pins: One token for each call that is under way.
         gone: It is being let go: look for another.
         used: When the last call began; later, if something has kept the cell since.
@@ -93,14 +96,19 @@ class KeyEntry:
         news: Made's announce, until somebody takes it.
     """
 
-    __slots__ = ("bring", "call", "command", "gone", "key", "news", "pins", "ready", "used")
+    __slots__ = ("bring", "call", "gone", "key", "news", "parts", "pins", "ready", "used")
 
     def __init__(self, key: str, made: Made, now: float) -> None:
-        self.key, self.command, self.call = key, made.command, made.call
+        self.key, self.parts, self.call = key, made.parts, made.call
         self.bring, self.news = made.bring, [made.announce]
         self.pins: list[None] = []
         self.gone = self.ready = False
         self.used = now
+
+    @property
+    def commands(self) -> list[Command]:
+        """The key's commands."""
+        return [command for command, _ in self.parts]
 
 
 class _Nobody(KeyEntry):
@@ -127,7 +135,7 @@ NO_SHARED_SETTINGS: Final = SharedSettings()
 
 
 class Keyspace:
-    """The commands of a function whose ``key`` is a callable, behind their handle, KeyedCommands.
+    """The commands of a function whose ``key`` is a callable, or of its failover's targets, behind their handle.
 
     Every method may be called from any thread.
 
@@ -141,8 +149,7 @@ class Keyspace:
         overflow: Key of the command for the keys that found no room.
         orders: What was said about all keys; replaced, never changed.
         wrapper: The function; for who pickles the commands.
-        above: Of a failover whose targets the keys are: the command that stands above them; None: there is none.
-        names: Short names of keys, such as a failover's targets.
+        names: Of a failover of one key: the keys of its commands, by target; empty: the function's key is a callable.
     """
 
     wrapper: weakref.ref[Callable[..., Any]]
@@ -156,13 +163,27 @@ class Keyspace:
         self.table: dict[str, KeyEntry] = {}
         self._cells: OrderedDict[str, KeyEntry] = OrderedDict()
         self.orders = NO_SHARED_SETTINGS
-        self.above: Command | None = None
         self.names: Mapping[str, str] = {}
 
     def commands(self) -> list[Command]:
         """The commands that there are at this moment."""
-        above = [] if self.above is None else [self.above]
-        return above + [cell.command for cell in self.table.copy().values()]
+        return [command for command, _ in self.parts()]
+
+    def find(self, key: str) -> Command | None:
+        """The command with this key, or of the target with this name; None: there is none at this moment."""
+        key = self.names.get(key, key)
+        cell = self.table.get(key)
+        cells = self.table.copy().values() if cell is None else (cell,)  # that of a target is in its key's
+        return next((command for each in cells for command in each.commands if command.key == key), None)
+
+    def parts(self) -> list[tuple[Command, Callable[..., Any]]]:
+        """The same, each with its own wrapper."""
+        return [part for cell in self.table.copy().values() for part in cell.parts]
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether there is one key, which stays: that of a failover."""
+        return bool(self.names)
 
     # -- what is said about all keys
 
@@ -177,8 +198,7 @@ class Keyspace:
         with self.home.lock:
             self.orders = attrs.evolve(self.orders, forced=forced)
         for command in self.commands():
-            if command is not self.above:  # it has no circuit
-                internals_of(command).switch(trigger)
+            internals_of(command).switch(trigger)
 
     def reset(self) -> None:
         """See KeyedCommands.reset()."""
@@ -203,10 +223,6 @@ class Keyspace:
             for cell in list(self._cells.values()):
                 cell.gone = True
                 self._drop(cell, gone)
-            above, self.above = self.above, None
-            if above is not None and self.home.commands.get(above.key) is above:
-                self.home.drop(above)
-                gone.append(above)
         self.home.removed(gone)
 
     # -- for the wrapper and the registry
@@ -235,17 +251,16 @@ class Keyspace:
             if self._is_idle(cell, now):
                 self._let_go(cell, gone)
 
-    def forget(self, command: Command) -> None:
+    def forget(self, command: Command, gone: list[Command]) -> None:
         """The command was removed from the registry: its key begins anew. The caller holds the lock.
 
-        The targets of a failover are there from the decoration on, and so stay.
+        What a fixed key has is there from the decoration on, and so stays.
         """
-        if self.names:
-            return
-        cell = self._cells.get(command.key)
-        if cell is not None and cell.command is command:
-            cell.gone = True
-            self._drop(cell, [])
+        for name in () if self.is_fixed else internals_of(command).names:
+            cell = self._cells.get(name)
+            if cell is not None and command in cell.commands:
+                cell.gone = True
+                self._drop(cell, gone)
 
     def renew(self) -> None:
         """Start over in a forked child, where none of the other threads' calls goes on."""
@@ -283,9 +298,11 @@ class Keyspace:
             announce()
         while not cell.ready:
             orders = self.orders
-            if orders.changes:
-                cell.command.configure(**internals_of(cell.command).own(orders.changes))
-            internals_of(cell.command).switch(orders.forced)
+            for command in cell.commands:
+                changes = internals_of(command).own(orders.changes)
+                if changes:
+                    command.configure(**changes)
+                internals_of(command).switch(orders.forced)
             with self.home.lock:
                 if self._cells.get(cell.key) is not cell:
                     return  # it has been forgotten already
@@ -325,8 +342,11 @@ class Keyspace:
         return not cell.pins and cell.ready and cell.key != self.overflow and self._needed_until(cell) == -inf
 
     def _needed_until(self, cell: KeyEntry) -> float:
-        """Until when the cell's circuit knows something that a new one would not."""
-        command, forced = cell.command, self.orders.forced
+        """Until when the cell knows something that a new one would not."""
+        return max(map(self._command_needed_until, cell.commands))
+
+    def _command_needed_until(self, command: Command) -> float:
+        forced = self.orders.forced
         if forced is not None and forced is _FORCED.get(command.state) and len(internals_of(command).functions) == 1:
             return -inf  # so would a new one be; but what others share, release() must find here
         return internals_of(command).needed_until
@@ -334,7 +354,8 @@ class Keyspace:
     def _let_go(self, cell: KeyEntry, gone: list[Command]) -> bool:
         """Drop a cell, unless a call is under way; first the mark, then the look for pins."""
         cell.gone = True
-        if cell.pins or cell.command.in_flight or not cell.gone:  # the last: a signal handler wanted it meanwhile
+        is_used = cell.pins or any(command.in_flight for command in cell.commands)
+        if is_used or not cell.gone:  # a signal handler wanted it meanwhile
             cell.gone = False
             return False
         self._drop(cell, gone)
@@ -345,7 +366,6 @@ class Keyspace:
             del self._cells[cell.key]
         if self.table.get(cell.key) is cell:
             del self.table[cell.key]
-        if self.home.dismiss(cell.command, cell.call):
-            gone.append(cell.command)
+        gone += [command for command, call in cell.parts if self.home.dismiss(command, call)]
         if not self._cells:
             self.home.keyspaces.pop(self, None)

@@ -25,7 +25,7 @@ from ..registry import Registry, default_registry, table_of
 from .commands import Said, settings
 from .layers import Tables
 from .mistakes import Place
-from .overlay import overlay_of
+from .overlay import Overlay, overlay_of
 from .targets import is_imported
 
 LIVE: Final = Place("configure() of its handle")
@@ -81,7 +81,7 @@ class Explanation:
         chains: What a call passes, of each function that the command guards.
         settings: Each with its origin; empty if there is no such command so far.
         guards: Entries of ``[guards]`` that guard by this command: target, place, and whether calls are guarded now.
-        keys: Of a keyed function: how many commands it has now, and how many it may have; None: it is one command.
+        keys: Of a keyed function: how many keys it has now, and how many it may have; None: its key is fixed.
     """
 
     key: str
@@ -135,16 +135,23 @@ def explain(target: str | Command | Callable[..., Any], *, registry: Registry = 
 def _explained(key: str, registry: Registry) -> Explanation:
     with table_of(registry).lock:
         overlay = overlay_of(registry)
-        command, tables, patches = registry.get(key), overlay.tables, overlay.patches
-        entries = [entry for entry in tables.guards.values() if entry.key == key]
-        if command is None and not entries and key not in tables.commands:
+        command, tables, guards = registry.get(key), overlay.tables, _guards(overlay, key)
+        several = next((each for each in table_of(registry).keyspaces if each.template.key == key), None)
+        if command is None and several is not None and several.wrapper() is not None:
+            return _explained_keyed(KeyedCommands(several))
+        if command is None and not guards and key not in tables.commands:
             raise KeyError(key)
         chains = () if command is None else _chains(command)
         origins = [] if command is None else _origins(command, tables)
-    guards = tuple((entry.target, entry.place, entry.target in patches and patches[entry.target].is_in_force)
-                   for entry in entries)
     return Explanation(key=key, group=None if command is None else command.group, chains=chains,
                        settings=tuple(origins), guards=guards)
+
+
+def _guards(overlay: Overlay, key: str) -> tuple[tuple[str, Place, bool], ...]:
+    """The entries of ``[guards]`` that guard by a command of this key, or by those of its targets."""
+    patches = overlay.patches
+    return tuple((entry.target, entry.place, entry.target in patches and patches[entry.target].is_in_force)
+                 for entry in overlay.tables.guards.values() if key in entry.keys)
 
 
 def _explained_keyed(handle: KeyedCommands) -> Explanation:
@@ -154,14 +161,16 @@ def _explained_keyed(handle: KeyedCommands) -> Explanation:
     function = getattr(wrapper, "_self_guarded", wrapper)
     registry: Registry = getattr(function, GUARD).registry
     with table_of(registry).lock:
-        tables, template, changes = overlay_of(registry).tables, keyspace.template, keyspace.orders.changes
+        overlay, template, changes = overlay_of(registry), keyspace.template, keyspace.orders.changes
+        tables = overlay.tables
         effective = tables.effective(template)
         values = {**effective.values, **changes}
         in_force = template.settings.changed(**values)
         origins = [origin for name in settings() for origin in
                    _parts(name, values[name], {} if name in changes else effective.leaves)]
     return Explanation(key=handle.key, group=handle.group, chains=(_chain(function, in_force),),
-                       settings=tuple(origins), guards=(), keys=(len(handle), handle.max_keys))
+                       settings=tuple(origins), guards=_guards(overlay, handle.key),
+                       keys=None if keyspace.is_fixed else (len(keyspace.table), handle.max_keys))
 
 
 def _chains(command: Command) -> tuple[Chain, ...]:

@@ -130,7 +130,7 @@ class Tables:
         return leaves, own
 
     def _guards(self, key: str) -> list[Layer]:
-        return [entry.layer for entry in self.guards.values() if entry.key == key]
+        return [entry.layer for entry in self.guards.values() if key in entry.keys]
 
 
 def _blamed(name: str, option: str | None, leaves: Mapping[str, Said]) -> Place:

@@ -94,7 +94,7 @@ class _Plan:
         Or what another entry will say of the same key or the same threads that has to wait itself.
         """
         return any(patch.is_at(entry.target) for patch in self.going) or any(
-            command.key == entry.key or (command.group == entry.group and command.pool is not None)
+            command.key in entry.keys or (command.group == entry.group and command.pool is not None)
             for command in self.doomed) or any(
             other.key == entry.key or (other.group == entry.group and other.said("pool") is not None)
             for other in self.anew)
@@ -227,7 +227,7 @@ class Overlay:
         """
         kept = [target for target, entry in tables.guards.items() if self._may_stay(target, entry)]
         going = [patch for target, patch in self.patches.items() if target not in kept]
-        doomed = {patch.command for patch in going if patch.command and patch.alone_has_its_command(going)}
+        doomed = {command for patch in going if patch.alone_has_its_commands(going) for command in patch.commands}
         plan = _Plan(kept, going, doomed)
         self._moving = plan.fresh
         mistakes: list[Mistake] = []
@@ -283,7 +283,7 @@ class Overlay:
         stay = [command for command in self._registry if command not in plan.doomed]
         if any(command.group == entry.group and command.pool is not None for command in stay):
             table_of(self._registry).check_pool(entry.group, entry.said("pool"))
-        if any(command.key == entry.key for command in stay):
+        if any(command.key in entry.keys for command in stay):
             patch = Patch(entry, self._registry)
             patch.prepare(others, plan.going)
             patch.undo()
@@ -295,8 +295,8 @@ class Overlay:
             mistakes = [mistake for command in self._registry if command not in plan.doomed
                         for mistake in tables.effective(command).mistakes] + plan.rehearsal.mistakes(tables)
             if not mistakes:
-                changes = [change for patch in plan.fresh if patch.is_alone and patch.command is not None
-                           and (change := self._bring(patch.command, tables, []))]
+                changes = [change for patch in plan.fresh if patch.is_alone for command in patch.commands
+                           if (change := self._bring(command, tables, []))]
         if mistakes:
             raise ConfigFileError(list(dict.fromkeys(mistakes)))
         for change in changes:
@@ -362,16 +362,17 @@ class Overlay:
 
     def _undo(self, patch: Patch, late: list[Mistake]) -> None:
         """Take a guard off, and note if somebody has put something in its place, unless it is going to be made anew."""
-        complaint, command = patch.undo(), patch.command
+        complaint = patch.undo()
         if complaint is None:
             return
         if patch.entry.target not in self.tables.guards:
             late.append(patch.entry.place.mistake(complaint))
-        if command is not None and self._registry.get(command.key) is not command:
-            with table_of(self._registry).lock:
-                change = changed(command, {name: getattr(_NOTHING, name) for name in settings()})
-            if change is not None:
-                told(change)
+        for command in patch.commands:
+            if self._registry.get(command.key) is not command:
+                with table_of(self._registry).lock:
+                    change = changed(command, {name: getattr(_NOTHING, name) for name in settings()})
+                if change is not None:
+                    told(change)
 
     def _complain(self, mistakes: list[Mistake]) -> None:
         if mistakes and self.owner is not None:

@@ -23,13 +23,14 @@ import attrs
 import wrapt
 
 from ..commands.command import Command, internals_of
+from ..commands.keyed_commands import KeyedCommands, keyspace_of
+from ..core.failover import target_key
 from ..core.fallback import Fallback
 from ..core.thread_pool import ThreadPool
 from ..decorate.declaration import Declaration
 from ..decorate.decoration import guard
 from ..engine.callables import GUARD
 from ..engine.kit import Kit
-from ..errors import ConfigError
 from ..policies.order import setting_kits
 from ..registry import Registry
 from .commands import Layer, guard_settings, policy_of, settings
@@ -73,6 +74,12 @@ class Entry:
         return self.said("key") or self.target
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of all its commands: with a failover, there is one for each target."""
+        targets = self.layer["failover.targets"].value if "failover.targets" in self.layer else ()
+        return (self.key, *(target_key(self.key, target) for target in targets))
+
+    @property
     def group(self) -> str:
         """The command's group."""
         return self.said("group") or parts(self.target)[0]
@@ -93,6 +100,7 @@ class Entry:
         """What cannot be changed on a live command."""
         return (*(self.said(name) for name in _STRUCTURE), self.group_pool, self.off,
                 *(self._has(kit.name) for kit in setting_kits() if not kit.can_be_off),
+                *(self.layer.get(f"{kit.name}.{field}", (None,))[0] for kit in setting_kits() for field in kit.kept),
                 *(bool(value) for kit in setting_kits() for value in self._compiled_in(kit).values()))
 
     def declaration(self, registry: Registry) -> Declaration:
@@ -102,10 +110,6 @@ class Entry:
             TargetError: A function or an exception that it names does not exist.
             ConfigError: It contradicts itself.
         """
-        if self._has("failover"):
-            raise ConfigError(f"{self.target}: an entry of [guards] is about one command, and a failover has one for "
-                              "each target; decorate a function of your own, which calls the target that it is given",
-                              "failover")
         fallback, raise_as = self.said("fallback"), self.said("raise_as")
         ignored = tuple(map(named, self.said("ignore")))
         made = [] if fallback is None else [Fallback(named(fallback))]
@@ -139,12 +143,13 @@ class Patch:
 
     Attributes:
         entry: What the file says; another one of the same structure may take its place.
-        command: The command, once prepared.
+        commands: The command, once prepared; with a failover, those of its targets and what stands above them.
     """
 
     def __init__(self, entry: Entry, registry: Registry) -> None:
         self.entry, self._registry = entry, registry
-        self.command: Command | None = None
+        self.commands: tuple[Command, ...] = ()
+        self._functions: tuple[Any, ...] = ()  # what the commands know of the wrapper
         self.wanted = True
         self._found: Found | None = None
         self._was_own = self._is_first = self._is_ours = False
@@ -178,11 +183,11 @@ class Patch:
 
     @property
     def is_alone(self) -> bool:
-        """Whether the command was made for this guard, so that nobody uses it before the guard is in place."""
+        """Whether the commands were made for this guard, so that nobody uses them before the guard is in place."""
         return self._is_first
 
     def prepare(self, others: Iterable[Patch], going: Iterable[Patch] = ()) -> None:
-        """Find the target, and make its wrapper and command; nothing is replaced yet.
+        """Find the target, and make its wrapper and its commands; nothing is replaced yet.
 
         Args:
             others: Guards that stay, or will be there too.
@@ -203,15 +208,18 @@ class Patch:
         if hasattr(getattr(raw, "__func__", raw), GUARD):
             raise TargetError(f"is guarded already, by a decorator, as {raw.resilience.key!r}"
                               if hasattr(raw, "resilience") else "is guarded already, by a decorator")
-        known = self._registry.get(self.entry.key)
+        known = [command for key in self.entry.keys if (command := self._registry.get(key)) is not None]
         try:
             wrapper = guard(raw, self.entry.declaration(self._registry), "[guards]")
         except TypeError as error:
             raise TargetError(str(error)) from None
         self._found, self._was_own = Found(found.parent, found.attribute, raw), found.attribute in own
-        self._wrapper, self._is_first = wrapper, known is None
-        self._is_ours = known is None or any(other.command is known and other._is_ours for other in (*others, *going))
-        self.command = _compiled(wrapper).resilience
+        self._wrapper, self._is_first = wrapper, not known
+        self._is_ours = all(any(each in other.commands and other._is_ours for other in (*others, *going))
+                            for each in known)
+        handle, function = _compiled(wrapper).resilience, _compiled(wrapper)
+        parts = keyspace_of(handle).parts() if isinstance(handle, KeyedCommands) else [(handle, function)]
+        self.commands, self._functions = zip(*parts, strict=True)
         self._ready.append(None)
 
     def commit(self) -> None:
@@ -233,7 +241,7 @@ class Patch:
     def undo(self) -> str | None:
         """Put back what stood there; says why if it cannot be.
 
-        The command leaves its registry if nothing else uses it.
+        The commands leave their registry if nothing else uses them.
         """
         self.wanted = False
         _taken(self._ready)
@@ -248,18 +256,22 @@ class Patch:
             self._restore()
 
     def _dismiss(self) -> None:
-        """Take the command out of its registry if nothing else uses it."""
-        command = self.command
-        if command is not None:
-            _undone.add(_compiled(self._wrapper))
-            if self.alone_has_its_command([]):
+        """Take the commands out of their registry if nothing else uses them."""
+        _undone.update(self._functions)
+        if self.alone_has_its_commands([]):
+            for command in self.commands:
                 self._registry.remove(command.key)
+        handle = getattr(_compiled(self._wrapper), "resilience", None)
+        if isinstance(handle, KeyedCommands):
+            handle.clear()
 
-    def alone_has_its_command(self, going: Iterable[Patch]) -> bool:
-        """Whether nobody will use the command when the *going* guards and this one are taken off."""
-        command, off = self.command, {id(_compiled(each._wrapper)) for each in going if each._wrapper is not None}
-        return command is not None and self._is_ours and self._registry.get(command.key) is command and all(
-            each in _undone or id(each) in off for each in internals_of(command).functions)
+    def alone_has_its_commands(self, going: Iterable[Patch]) -> bool:
+        """Whether nobody will use the commands when the *going* guards and this one are taken off."""
+        off = {id(function) for each in going for function in each._functions}
+        return bool(self.commands) and self._is_ours and all(
+            self._registry.get(command.key) is command and all(
+                each in _undone or id(each) in off for each in internals_of(command).functions)
+            for command in self.commands)
 
     def _restore(self) -> str | None:
         assert self._found is not None  # it is done

@@ -106,23 +106,23 @@ def _unguardable(entry: Entry, tables: Tables) -> list[Mistake]:
 def _refusals(function: Callable[..., Any], entry: Entry, tables: Tables) -> list[Mistake]:
     registry = Registry()
     try:
-        wrapper = guard(function, entry.declaration(registry), "[guards]")
+        guard(function, entry.declaration(registry), "[guards]")
     except (TypeError, ConfigError) as error:
         return [entry.place.mistake(str(error))]
-    return tables.effective(wrapper.resilience).mistakes
+    return [mistake for command in registry for mistake in tables.effective(command).mistakes]
 
 
-def _plain() -> None: ...
+def _plain(**_: Any) -> None: ...
 
 
-async def _coroutine() -> None: ...
+async def _coroutine(**_: Any) -> None: ...
 
 
-def _generator() -> Iterator[None]:
+def _generator(**_: Any) -> Iterator[None]:
     yield
 
 
-async def _async_generator() -> AsyncIterator[None]:
+async def _async_generator(**_: Any) -> AsyncIterator[None]:
     yield
 
 

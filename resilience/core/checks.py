@@ -312,6 +312,11 @@ def by_identity(value: Any) -> Any:
     return id(value)
 
 
+def same_word(one: Any, other: Any) -> bool:
+    """Whether two declarations say the same of one thing; a callable's own equality decides nothing."""
+    return by_identity(one) == by_identity(other) if callable(one) or callable(other) else bool(one == other)
+
+
 def settings_for(cls: type[Any], value: Any) -> str | None:
     """How to write a *cls* whose settings somebody gave as a plain *value*: "Retry(attempts=3)" for 3.
 

@@ -91,6 +91,11 @@ class Failover:
                               "weights")
 
 
+def target_key(key: str, target: str) -> str:
+    """The key of the command that one *target* of a function with this *key* has."""
+    return f"{key}[{target}]"
+
+
 class RestState(enum.Enum):
     """Whether a target is left out."""
 

@@ -10,10 +10,11 @@ from typing import Any
 import attrs
 
 from ..commands.command import Command, internals_of
+from ..core.checks import same_word
 from ..engine.callables import flavour_of
 from ..errors import ConfigError
 from ..policies.settings import Settings
-from .declaration import Declaration, same_word
+from .declaration import Declaration
 from .wrapper_stack import guard_of
 
 

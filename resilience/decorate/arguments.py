@@ -267,10 +267,11 @@ class CommandDecorator(Protocol):
     @overload
     def __call__(self, fn: Callable[P, T], /) -> Guarded[P, T]: ...
     @overload
-    def __call__(self, *, key: str | None = None, failover: Failover,
+    def __call__(self, *, key: str | Callable[..., str] | None = None, failover: Failover,
                  **settings: Unpack[CommandArguments]) -> DecoratorByKey: ...
     @overload
-    def __call__(self, *, key: Callable[..., str], **settings: Unpack[CommandArguments]) -> DecoratorByKey: ...
+    def __call__(self, *, key: Callable[..., str], failover: None = None,
+                 **settings: Unpack[CommandArguments]) -> DecoratorByKey: ...
     @overload
     def __call__(self, *, key: str | None = None, failover: None = None,
                  **settings: Unpack[CommandArguments]) -> Decorator: ...
@@ -331,7 +332,7 @@ class ChaosDecorator(Protocol):
 class FailoverDecorator(Protocol):
     """The type of ``failover``."""
 
-    def __call__(self, targets: tuple[str, ...] | list[str], /, *, key: str | None = None,
+    def __call__(self, targets: tuple[str, ...] | list[str], /, *, key: str | Callable[..., str] | None = None,
                  **settings: Unpack[FailoverArguments]) -> DecoratorByKey: ...
 
 

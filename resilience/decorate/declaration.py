@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..core.checks import as_classes, by_identity, number, ordinary_exceptions, text, wrong_kind
+from ..core.checks import as_classes, number, ordinary_exceptions, same_word, text, wrong_kind
 from ..core.thread_pool import ThreadPool
 from ..core.vendor_errors import check_vendor
 from ..engine.callables import flavour_of
@@ -50,11 +50,6 @@ def _key(declaration: Declaration, attribute: attrs.Attribute[Any], value: Any) 
                           attribute.name)
 
 
-def same_word(one: Any, other: Any) -> bool:
-    """Whether two declarations say the same of one thing; a callable's own equality decides nothing."""
-    return by_identity(one) == by_identity(other) if callable(one) or callable(other) else bool(one == other)
-
-
 @attrs.frozen(kw_only=True)
 class Declaration:
     """What the decorators of one function say.
@@ -68,7 +63,8 @@ class Declaration:
         idle: Of a callable key: seconds after which one that is not called goes; None: the default.
         shadow: Gates that only count what they would refuse; True: all there are.
         raise_as: Exception class of another library, which our own errors are raised as too; None: as they are.
-        template: Of one of a callable's results: the function's own name.
+        templates: Of one of many commands of a function: what it is called together with others, the most general
+            first.
         target: Of one of a failover's targets: its name.
         whole: Made by ``command``, which says something about every setting.
         usual: Names of the policies that nobody asked for, but are there by default.
@@ -86,7 +82,7 @@ class Declaration:
     idle: float | None = attrs.field(default=None, validator=number(above=0, most=31_536_000.0, optional=True))
     shadow: Any = ()
     raise_as: type[Exception] | None = attrs.field(default=None, validator=_vendor)
-    template: str | None = None
+    templates: tuple[str, ...] = ()
     target: str | None = None
     whole: bool = False
     usual: frozenset[str] = frozenset()

@@ -18,16 +18,17 @@ from typing import Any, Final, NamedTuple
 import attrs
 
 from ..commands.command import Command, internals_of
+from ..commands.command_table import CommandTable
 from ..commands.dispatch import dispatcher
 from ..commands.keyed_commands import KeyedCommands, keyspace_of
 from ..commands.keyspace import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS, Keyspace, Made
+from ..core.checks import same_word
 from ..drivers.workers import WorkerPool
 from ..engine.call_accounting import CallAccounting
 from ..engine.callables import GUARD, check_guardable, flavour_of, name_of, transparent_frame, wrap_like
 from ..engine.command_runtime import CommandRuntime
 from ..engine.compiler import compiled
 from ..engine.error_translation import translated
-from ..engine.failing_over import Target
 from ..engine.fallback_runner import fallback_runner
 from ..engine.kit import Afterwards
 from ..engine.site import Site
@@ -36,7 +37,7 @@ from ..errors import ConfigError
 from ..policies.order import in_order
 from ..registry import Registry, default_registry, table_of
 from .agreement import agree
-from .declaration import Declaration, same_word
+from .declaration import Declaration
 from .failover_parts import FailoverParts, called_at
 from .redefinition import is_redefinition, now_under
 from .wrapper_stack import Guard, check_apart, guard_of, is_above, key_beneath
@@ -80,10 +81,8 @@ def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True)
     _check_keyed(declaration)
     table = table_of(default_registry if declaration.registry is None else declaration.registry)
     table.sweep()
-    if declaration.named("failover") is not None:
-        return _failed_over(fn, declaration, below)
-    if callable(declaration.key):
-        return _keyed(fn, declaration, declaration.key, below)
+    if callable(declaration.key) or declaration.named("failover") is not None:
+        return _with_several(fn, declaration, below)
     with table.lock:  # nobody is to meet a command without its function: it looks like one whose function is gone
         entry = _enter(fn, declaration, below)
         try:
@@ -129,119 +128,117 @@ def _check_keyed(declaration: Declaration) -> None:
                               "key=lambda host, path: host", name)
 
 
-def _keyed(fn: Callable[..., Any], declaration: Declaration, by: Callable[..., str], below: Guard | None) -> Any:
-    """A wrapper that runs each call under the command of its key, made at the key's first call.
+def _with_several(fn: Callable[..., Any], declaration: Declaration, below: Guard | None) -> Any:
+    """A wrapper that runs each call under the command of its key, of one of its failover's targets, or of both.
 
-    All of them are what a rehearsal in a registry of its own finds right now.
+    The commands of a key are made at its first call, and are what a rehearsal in a registry of its own finds right now.
+    Those of a failover whose key is fixed are made at once.
     """
     module, qualname = name_of(fn)
-    name = f"{module}.{qualname}"
-    registry = default_registry if declaration.registry is None else declaration.registry
-    check_apart(fn, declaration, name, lambda found: same_word(found.declaration.key, by))
-    rehearsal = _enter(fn, attrs.evolve(declaration, key=name, registry=Registry(clock=registry.clock)), below)
-    if rehearsal.flavour is Flavour.THREAD:
-        table_of(registry).check_pool(rehearsal.command.group, declaration.pool)
-
-    def make(key: str) -> Made:
-        entry = _enter(fn, attrs.evolve(declaration, key=key, template=name), None)
-        # Keys without a command of their own share one, which must not answer one with what it keeps of another.
-        call = _wrap(fn, declaration, entry, apart=by if key == keyspace.overflow else None)
-
-        def announce() -> None:
-            if entry.is_new:
-                table_of(registry).announce(entry.command)
-
-        return Made(entry.command, getattr(call, "_self_guarded", call), functools.partial(_brought_in, entry),
-                    announce)
-
-    keyspace = Keyspace(
-        rehearsal.command, table_of(registry), make,
-        max_keys=DEFAULT_MAX_KEYS if declaration.max_keys is None else declaration.max_keys,
-        idle=DEFAULT_IDLE_S if declaration.idle is None else declaration.idle)
-    guarded: Any = dispatcher(keyspace, by, rehearsal.flavour)
-    wrapper: Any = wrap_like(guarded, fn)
-    guarded.resilience = KeyedCommands(keyspace)
-    keyspace.wrapper = weakref.ref(wrapper)
-    setattr(guarded, GUARD,
-            Guard(weakref.ref(wrapper), fn, declaration, rehearsal.command, registry, rehearsal.accounting))
-    _replaces(fn, qualname, registry, below)
-    return wrapper
-
-
-def _failed_over(fn: Callable[..., Any], declaration: Declaration, below: Guard | None) -> Any:
-    """A wrapper that runs each call under the command of one target after the other; see commands.failover_loop."""
-    module, qualname = name_of(fn)
-    parts = FailoverParts.of(fn, declaration, f"{module}.{qualname}")
+    by, has_failover = declaration.key if callable(declaration.key) else None, bool(declaration.named("failover"))
+    parts = FailoverParts.of(fn, declaration, f"{module}.{qualname}") if has_failover else None
+    name = f"{module}.{qualname}" if parts is None else parts.name
     registry = default_registry if declaration.registry is None else declaration.registry
     table = table_of(registry)
-    check_apart(fn, declaration, parts.name, lambda found: found.declaration.named("failover") is not None)
-    rehearsal = _enter(fn, attrs.evolve(declaration, key=parts.name, registry=Registry(clock=registry.clock)), below)
+    check_apart(fn, declaration, name, lambda found: found.declaration.named("failover") is not None if by is None
+                else same_word(found.declaration.key, by))
+    rehearsal = _enter(fn, attrs.evolve(declaration, key=name, registry=Registry(clock=registry.clock)), below)
     if rehearsal.flavour is Flavour.THREAD:
         table.check_pool(rehearsal.command.group, declaration.pool)
     _replaces(fn, qualname, registry, below)
-    entries: dict[str, _Entry] = {}
-    found: dict[str, Target] = {}
-    sites: dict[str, Site] = {}
 
     def make(key: str) -> Made:
-        each = parts.each(key)
-        entry = _enter(fn, each, None)
-        internals_of(entry.command).elsewhere = parts.names_above
+        # Keys without a command of their own share one, which must not answer one with what it keeps of another.
+        apart = by if key == keyspace.overflow else None
+        if parts is not None:
+            return _of_targets(parts.of_key(key), table, apart)
+        return _of_key(fn, attrs.evolve(declaration, key=key, templates=(name,)), table, apart)
 
-        def be_target(site: Site) -> None:
-            sites.setdefault(key, site)  # it may be compiled again, for worker threads
-            parts.be_target(site)
-
-        call = _compiled(_wrap(fn, each, entry, prepare=be_target))
-        entries[key] = entry
-        found[key] = parts.target(key, call, sites.pop(key))
-
-        def announce() -> None:
-            if entry.is_new:
-                table.announce(entry.command)
-
-        return Made(entry.command, call, functools.partial(_brought_in, entry), announce)
-
-    keyspace = Keyspace(rehearsal.command, table, make, max_keys=len(parts.keys), idle=inf)
-    keyspace.names = parts.names
-    try:
-        for key in parts.keys:
-            keyspace.admit(key)
-        targets = [found[key] for key in parts.keys]
-        entry = entries[parts.keys[0]]
-        guarded = _compiled(_wrap(fn, parts.each(parts.keys[0]), entry,
-                                  prepare=lambda site: parts.be_first(site, targets)))
-        internals_of(entry.command).remove_function(guarded)  # the target has one already
-        transparent_frame(guarded)
-        if parts.above:
-            entry, guarded = _above_targets(guarded, parts, targets)
-            keyspace.above = entry.command
-    except BaseException:
-        keyspace.clear()
-        raise
+    keyspace = Keyspace(
+        rehearsal.command, table, make,
+        max_keys=DEFAULT_MAX_KEYS if declaration.max_keys is None else declaration.max_keys,
+        idle=inf if by is None else DEFAULT_IDLE_S if declaration.idle is None else declaration.idle)
+    if by is None:
+        assert parts is not None
+        keyspace.names = parts.names
+        guarded: Any = keyspace.admit(name).call
+        accounting: CallAccounting = getattr(guarded, GUARD).accounting
+    else:
+        guarded, accounting = dispatcher(keyspace, by, rehearsal.flavour), rehearsal.accounting
     wrapper: Any = wrap_like(guarded, fn)
     guarded.resilience = KeyedCommands(keyspace)
     keyspace.wrapper = weakref.ref(wrapper)
-    setattr(guarded, GUARD,
-            Guard(weakref.ref(wrapper), fn, declaration, rehearsal.command, registry, entry.accounting))
+    setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, declaration, rehearsal.command, registry, accounting))
     return wrapper
+
+
+def _of_key(fn: Callable[..., Any], declaration: Declaration, table: CommandTable,
+            apart: Callable[..., str] | None) -> Made:
+    """The command of one key of a function."""
+    entry = _enter(fn, declaration, None)
+    call = _compiled(_wrap(fn, declaration, entry, apart))
+    return _made(((entry, call),), call, table)
+
+
+def _of_targets(parts: FailoverParts, table: CommandTable, apart: Callable[..., str] | None) -> Made:
+    """The commands of all targets of one key, and of what stands above them; see commands.failover_loop."""
+    made: list[tuple[_Entry, Any]] = []
+    try:
+        targets = []
+        for name in parts.failover.targets:
+            sites: list[Site] = []
+
+            def be_target(site: Site, sites: list[Site] = sites) -> None:
+                sites.append(site)  # it may be compiled again, for worker threads
+                parts.be_target(site)
+
+            entry, call = _entered(parts.fn, parts.each(name), made, None, be_target, parts.names_above)
+            targets.append(parts.target(name, call, sites[0]))
+        entry = made[0][0]
+        guarded = _compiled(_wrap(parts.fn, parts.first(), entry, prepare=lambda site: parts.be_first(site, targets)))
+        internals_of(entry.command).remove_function(guarded)  # the target has one already
+        transparent_frame(guarded)
+        if parts.above:
+            _, guarded = _entered(guarded, parts.declaration_above(), made, apart,
+                                  lambda site: parts.stand_above(site, targets), parts.names_below)
+        return _made((*made[len(targets):], *made[:len(targets)]), guarded, table)
+    except BaseException:
+        for entry, call in made:
+            if entry.is_new and table.commands.get(entry.command.key) is entry.command:
+                table.drop(entry.command)
+            else:
+                table.dismiss(entry.command, call)
+        raise
+
+
+def _entered(fn: Callable[..., Any], declaration: Declaration, made: list[tuple[_Entry, Any]],
+             apart: Callable[..., str] | None, prepare: Callable[[Site], object],
+             elsewhere: frozenset[str]) -> tuple[_Entry, Any]:
+    """One command of several, and the function that runs under it, which are noted as *made*."""
+    entry = _enter(fn, declaration, None)
+    made.append((entry, None))
+    internals_of(entry.command).elsewhere = elsewhere
+    made[-1] = entry, _compiled(_wrap(fn, declaration, entry, apart, prepare))
+    return made[-1]
+
+
+def _made(parts: tuple[tuple[_Entry, Any], ...], call: Callable[..., Any], table: CommandTable) -> Made:
+    """What a keyspace keeps of these *parts*, the functions of which are called by *call*."""
+    def bring() -> None:
+        for entry, _ in parts:
+            _brought_in(entry)
+
+    def announce() -> None:
+        for entry, _ in parts:
+            if entry.is_new:
+                table.announce(entry.command)
+
+    return Made(tuple((entry.command, own) for entry, own in parts), call, bring, announce)
 
 
 def _compiled(wrapper: Any) -> Any:
     """The compiled function of a *wrapper*, which may be a proxy of it."""
     return getattr(wrapper, "_self_guarded", wrapper)
-
-
-def _above_targets(loop: Callable[..., Any], parts: FailoverParts, targets: list[Target]) -> tuple[_Entry, Any]:
-    """The command of what stands above a failover, such as its cache, and the function that runs under it."""
-    declaration = parts.declaration_above()
-    entry = _enter(loop, declaration, None)
-    internals_of(entry.command).elsewhere = parts.names_below
-    guarded = _compiled(_wrap(loop, declaration, entry, prepare=lambda site: parts.stand_above(site, targets)))
-    _brought_in(entry)
-    if entry.is_new:
-        table_of(entry.registry).announce(entry.command)
-    return entry, guarded
 
 
 def _replaces(fn: Callable[..., Any], qualname: str, registry: Registry, below: Guard | None) -> None:
@@ -279,7 +276,7 @@ def _enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None
         if known is not None and declaration.key is None and not redefined and not is_above(fn, known):
             known, key = None, table.derive_key(name)  # nobody said that the two are to share a command
         command = known if known is not None else table.command(
-            key, group, declaration.template or (name if declaration.key is None and key != name else None),
+            key, group, declaration.templates or ((name,) if declaration.key is None and key != name else ()),
             None if declaration.key else name)
         try:
             agree(command, declaration, group, settings, stated, redefined)

@@ -17,7 +17,7 @@ import attrs
 
 from ..commands.failover_loop import FailoverLoop
 from ..core.bulkhead import Bulkhead
-from ..core.failover import Failover
+from ..core.failover import Failover, target_key
 from ..core.parameters import signature_of
 from ..engine.callables import flavour_of, transparent_frame
 from ..engine.failing_over import FailingOver, JudgingOfTargets, Target, with_attempts
@@ -37,7 +37,9 @@ class FailoverParts:
         fn: The function.
         declaration: The whole of it.
         failover: Its failover.
-        name: The function's key; a target's command is called ``name[target]``.
+        name: The key, or the function's own name as long as its calls have keys; a target's command is called
+            ``name[target]``.
+        function: Of one key of many: the function's own name; None: the key is fixed.
         above: The policies above all targets.
         below: The policies of each target, the failover first.
     """
@@ -46,6 +48,7 @@ class FailoverParts:
     declaration: Declaration
     failover: Failover
     name: str
+    function: str | None
     above: tuple[Any, ...]
     below: tuple[Any, ...]
 
@@ -54,33 +57,29 @@ class FailoverParts:
         """The parts of what *declaration* says about *fn*, whose own *name* serves if no key is given.
 
         Raises:
-            ConfigError: The function has no such parameter, or the key is a callable.
+            ConfigError: The function has no such parameter.
         """
         failover = declaration.named("failover")
-        if callable(declaration.key):
-            raise ConfigError(f"{name}: a function with a failover has a command for each target already; give it a "
-                              "key that is a str, or none", "key")
         signature = signature_of(fn)
         if signature is not None and not _takes(signature, failover.argument):
             raise ConfigError(f"{name} has no keyword parameter {failover.argument!r}, which is to get the name of the "
-                              f"target; add it to the function, or name another one: Failover(..., argument=...)",
-                              "argument")
+                              "target; name one that it has, as the failover's argument, or give it one", "argument")
         order = kits()
         place = order.index(FAILOVER)
         above = tuple(policy for policy in declaration.policies
                       if order.index(kit_of(policy)) < place or kit_of(policy).name == "hedge")
-        return cls(fn, declaration, failover, declaration.key or name, above,
+        key, function = (name, name) if callable(declaration.key) else (declaration.key or name, None)
+        return cls(fn, declaration, failover, key, function, above,
                    tuple(policy for policy in declaration.policies if policy not in above))
+
+    def of_key(self, key: str) -> FailoverParts:
+        """The parts of one *key* that calls have."""
+        return attrs.evolve(self, name=key)
 
     @property
     def names(self) -> Mapping[str, str]:
         """Keys of the targets' commands, by target."""
-        return {target: f"{self.name}[{target}]" for target in self.failover.targets}
-
-    @property
-    def keys(self) -> Sequence[str]:
-        """Keys of the targets' commands, in order of preference."""
-        return tuple(self.names.values())
+        return {target: target_key(self.name, target) for target in self.failover.targets}
 
     @property
     def names_above(self) -> frozenset[str]:
@@ -92,10 +91,16 @@ class FailoverParts:
         """The settings that only the targets' commands have."""
         return frozenset(kit.name for kit in setting_kits()) - self.names_above | {"shadow"}
 
-    def each(self, key: str) -> Declaration:
-        """What is said about the target whose command has this *key*."""
-        target = self.failover.targets[self.keys.index(key)]
-        return attrs.evolve(self.declaration, policies=self.below, key=key, template=self.name, target=target)
+    def each(self, target: str) -> Declaration:
+        """What is said about one *target*."""
+        everywhere = () if self.function is None else (self.function, target_key(self.function, target))
+        return attrs.evolve(self.declaration, policies=self.below, key=self.names[target], max_keys=None, idle=None,
+                            raise_as=None, templates=(*everywhere, self.name), target=target)
+
+    def first(self) -> Declaration:
+        """What is said about the wrapper of the first target, which callers call if nothing stands above it."""
+        return attrs.evolve(self.each(self.failover.targets[0]),
+                            raise_as=None if self.above else self.declaration.raise_as)
 
     def declaration_above(self) -> Declaration:
         """What is said about the command above."""
@@ -106,13 +111,13 @@ class FailoverParts:
                 both = Bulkhead(min(limit.max_concurrent * len(self.failover.targets), 1_000_000))
                 policies = tuple(sorted((*policies, both), key=lambda policy: kits().index(kit_of(policy))))
         return Declaration(policies=policies, key=self.name, group=said.group, registry=said.registry,
-                           isolation=isolation, ignore=said.ignore)
+                           isolation=isolation, ignore=said.ignore, raise_as=said.raise_as,
+                           templates=() if self.function is None else (self.function,))
 
-    def target(self, key: str, call: Callable[..., Any], site: Site) -> Target:
-        """The target whose command has this *key*, and whose wrapper *call* was compiled of the *site*."""
+    def target(self, name: str, call: Callable[..., Any], site: Site) -> Target:
+        """The target of this *name*, whose wrapper *call* was compiled of the *site*."""
         transparent_frame(call)
-        return Target(self.failover.targets[self.keys.index(key)], call, site.runtime.of(FAILOVER), site.runtime,
-                      site.accounting, site)
+        return Target(name, call, site.runtime.of(FAILOVER), site.runtime, site.accounting, site)
 
     def be_target(self, site: Site) -> None:
         """Let what is judged failed at a target be heard of above, if there is anything.

@@ -8,8 +8,9 @@ the caller's own mistakes pass by.
 
 A stream moves on until its first item has come; its wrapper knows, and lets a later exception pass.
 
-Who gives up raises the most telling exception: what a target raised last that ran the function, else the refusal of the
-target that will admit calls soonest. A result that was judged failed is the caller's all the same, unless something
+Who gives up raises the most telling exception: what a target raised last that ran the function (of several that were
+busy: the one that asks for the shortest pause, which a retry above will keep), else the refusal of the target that will
+admit calls soonest. A result that was judged failed is the caller's all the same, unless something
 above (a fallback, a cache, a retry) is to hear of it.
 """
 
@@ -207,7 +208,7 @@ class Journey:
             self.pause = course.pause
         else:
             is_down, asked, is_excused = target.verdict(error, event, started, now)
-            self._error, self._sorry = error, target
+            self._note_failure(error, target, None if asked is None else now + asked)
             self._steps.append(f"{target.name} ({_called(error)})")
             course.after_failure(is_down, asked, now, of.random(), left, self._others(), is_excused=is_excused)
             if course.target is not None:
@@ -243,6 +244,11 @@ class Journey:
             raise error
         finally:
             del error  # no cycle through this frame
+
+    def _note_failure(self, error: BaseException, target: Target, until: float | None) -> None:
+        """Keep the last one; of targets that are busy that which will be so no longer soonest."""
+        if until is None or not self._course.failed or until <= self._soonest:
+            self._error, self._sorry, self._soonest = error, target, inf if until is None else until
 
     def _note_refusal(self, error: BaseException, target: Target, until: float) -> None:
         self._steps.append(f"{target.name} (refused)")

@@ -32,15 +32,6 @@ def _change(held: TargetFailover, failover: Failover | None, old: Any, runtime: 
     return None
 
 
-def _cannot_change(held: TargetFailover, failover: Failover) -> str | None:
-    known = held.rest.config
-    for name in ("targets", "argument"):
-        if getattr(failover, name) != getattr(known, name):
-            return f"{name}= of a failover cannot be changed on a live command; attrs.evolve() of settings.failover " \
-                   "keeps it"
-    return None
-
-
 def _forget(held: TargetFailover, now: float) -> None:
     held.rest.clear()
 
@@ -77,7 +68,7 @@ FAILOVER: Final = Kit(
     policy=Failover,
     about="Calls the first of several targets that can answer; each is a command of its own.",
     above=dict.fromkeys(_BELOW, "each target has its own, so that one which is down does not speak for the others"),
-    cannot_change=_cannot_change,
+    kept=("targets", "argument"),
     start=_start,
     change=_change,
     forget=_forget,

@@ -235,8 +235,9 @@ def _empty(handle: Command, before: State) -> None:
 
 def _is_of_key(handle: Command) -> bool:
     """Whether a command is one of those of a function with a callable for a key, which come by themselves."""
-    of_target = handle.settings.failover is not None  # which is there from the decoration on
-    return internals_of(handle).derived_from is None and internals_of(handle).names != (handle.key,) and not of_target
+    internals = internals_of(handle)
+    is_target = handle.settings.failover is not None and len(internals.templates) == 1  # of a fixed key: there for good
+    return internals.derived_from is None and internals.templates != () and not is_target
 
 
 def _is_over(handle: Command) -> bool:

@@ -18,6 +18,10 @@ BOUNDS = (
     ("sync command with a failover / without", "ours: command with a failover", "ours: command, one target", 1.2),
     ("async command with a failover / without", "ours: async command with a failover",
      "ours: async command, one target", 1.2),
+    ("sync command by key with a failover / without", "ours: command by key with a failover",
+     "ours: command by key, one target", 1.2),
+    ("async command by key with a failover / without", "ours: async command by key with a failover",
+     "ours: async command by key, one target", 1.2),
     ("sync breaker / interlock", "ours: breaker, slow calls", "interlock", 0.12),
     (
         "sync command / circuitbreaker's bare breaker",

@@ -32,13 +32,14 @@ def subjects() -> Iterator[Subject]:
     yield Subject(name="ours: refusal, raised and caught", call=catching(_opened(mine), CircuitOpenError))
     guarded = circuit_breaker(key="async", registry=mine)(async_echo)
     yield Subject(name="ours: async breaker", call=guarded, is_async=True)
-    for is_async, fn in ((False, target_echo), (True, async_target_echo)):
-        prefix = "async " if is_async else ""
-        alone = command(key=f"{prefix}alone", timeout=1.0 if is_async else None, registry=mine)(fn)
-        yield Subject(name=f"ours: {prefix}command, one target", call=alone, is_async=is_async)
-        over = command(key=f"{prefix}over", timeout=1.0 if is_async else None, failover=Failover(("a", "b")),
-                       registry=mine)(fn)
-        yield Subject(name=f"ours: {prefix}command with a failover", call=over, is_async=is_async)
+    for prefix, fn in (("", target_echo), ("async ", async_target_echo)):
+        timeout = 1.0 if prefix else None
+        for by, alone, over in (("", f"{prefix}alone", f"{prefix}over"),
+                                (" by key", lambda x: "alone by key", lambda x: "over by key")):
+            single = command(key=alone, timeout=timeout, registry=Registry())(fn)
+            yield Subject(name=f"ours: {prefix}command{by}, one target", call=single, is_async=bool(prefix))
+            several = command(key=over, timeout=timeout, failover=Failover(("a", "b")), registry=Registry())(fn)
+            yield Subject(name=f"ours: {prefix}command{by} with a failover", call=several, is_async=bool(prefix))
     yield from timeouts()
 
 

@@ -32,7 +32,7 @@ from resilience import (
 from resilience.config.mistakes import ConfigFileError
 from resilience.core.failover import RestState
 from resilience.testing import ManualClock, restored, virtual_time
-from tests.engine.failover_rig import ONE_ANSWER, Rig
+from tests.engine.failover_rig import FLAVOURS, ONE_ANSWER, Rig
 
 LONG = 60.0
 REGIONS = Failover(("eu", "us"), argument="region", grace=30.0)
@@ -232,17 +232,35 @@ def test_a_retry_goes_round_all_targets_again_after_its_pause(flavour):
     assert rig.registry["fetch"].snapshot().counts["retry"] == 1
 
 
+class BusyError(Exception):
+    def __init__(self, retry_after):
+        super().__init__(retry_after)
+        self.retry_after = retry_after
+
+
 @pytest.mark.parametrize("flavour", ONE_ANSWER)
-def test_a_retry_waits_as_long_as_the_last_busy_target_asks(flavour):
-    class BusyError(Exception):
-        retry_after = 4.0
-
+@pytest.mark.parametrize(("asked", "waited", "is_at"), [((4.0, 9.0), 4.0, "eu"), ((9.0, 4.0), 4.0, "us"),
+                                                        ((4.0, None), 1.0, "us"), ((None, 4.0), 1.0, "eu")])
+def test_a_retry_waits_for_the_soonest_of_targets_that_are_all_busy(flavour, asked, waited, is_at):
     rig = Rig(flavour, failures=FailureRules(busy=BusyError), retry=Retry(attempts=2, base=0.1, jitter="none"))
-    answers = iter([BusyError(), "well"])
-    rig.answers.update(eu=BusyError(), us=lambda: next(answers))
-    assert isinstance(rig.outcome(), str)
+    answers = {target: iter([BusyError(each), "well"]) for target, each in zip(("eu", "us"), asked, strict=True)}
+    rig.answers.update(eu=lambda: next(answers["eu"]), us=lambda: next(answers["us"]))
+    assert rig.outcome() == "well"
 
-    assert rig.clock() == 4.0
+    assert rig.clock() == waited
+    assert rig.took() == ["eu", "us", is_at]
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_without_a_retry_the_caller_gets_the_busy_answer_that_asks_for_the_shortest_pause_unless_a_target_failed(flavour):
+    rig = Rig(flavour, ("eu", "us", "asia"), failures=FailureRules(busy=BusyError))
+    for eu, us, asia, told in [(BusyError(3.0), BusyError(1.0), BusyError(2.0), "us"),
+                               (BusyError(1.0), BusyError(3.0), BusyError(2.0), "eu"),
+                               (BusyError(1.0), BusyError(3.0), OSError(), "asia"),
+                               (OSError(), BusyError(3.0), BusyError(2.0), "asia")]:
+        rig.answers.update(eu=eu, us=us, asia=asia)
+        assert rig.outcome() is rig.answers[told]
+        rig.fn.resilience.reset()
 
 
 @pytest.mark.parametrize("flavour", ONE_ANSWER)
@@ -378,13 +396,6 @@ def test_a_function_without_the_parameter_is_refused_when_it_is_decorated(regist
     assert len(registry) == 2
 
 
-def test_an_entry_of_guards_cannot_have_a_failover_and_says_what_to_do_instead(registry):
-    with pytest.raises(ConfigFileError, match="decorate a function of your own"):
-        configure({"guards": {"json:loads": {"failover": {"targets": ["eu", "us"]}}}}, registry=registry, environ={})
-
-    assert list(registry) == []
-
-
 def test_targets_that_a_file_names_otherwise_are_a_mistake_of_the_file(registry):
     @command(key="fetch", timeout=None, failover=REGIONS, registry=registry)
     def fetch(*, region="eu"):
@@ -392,13 +403,6 @@ def test_targets_that_a_file_names_otherwise_are_a_mistake_of_the_file(registry)
 
     with pytest.raises(ConfigFileError, match="targets= of a failover cannot be changed"):
         configure({"commands": {"fetch": {"failover": {"targets": ["eu", "asia"]}}}}, registry=registry, environ={})
-
-
-def test_a_key_that_is_a_callable_does_not_go_with_a_failover(registry):
-    with pytest.raises(ConfigError, match="for each target already"):
-        @command(key=lambda region: region, failover=REGIONS, registry=registry)
-        def fetch(*, region="eu"):
-            return region
 
 
 def test_a_failover_that_cannot_be_made_leaves_no_trace(registry):

@@ -588,8 +588,8 @@ def test_a_call_that_finds_its_key_just_as_it_goes_runs_under_the_next_one(regis
     assert 2 == get("a", 2)
 
     assert (True, []) == (gone.gone, gone.pins)
-    assert (1, 1) == (gone.command.snapshot().counts["success"], registry["a"].snapshot().counts["success"])
-    assert gone.command is not registry["a"] is get.resilience["a"]
+    assert (1, 1) == (gone.commands[0].snapshot().counts["success"], registry["a"].snapshot().counts["success"])
+    assert gone.commands[0] is not registry["a"] is get.resilience["a"]
 
 
 def test_an_open_circuit_is_kept_until_it_has_rested_and_then_been_idle(registry, clock):

@@ -73,6 +73,16 @@ def from_vendor(path: str, *, region: str = "eu") -> bytes:
     return path.encode()
 
 
+@command(key=lambda host: f"shop {host}", max_keys=10, failover=Failover(("eu", "us"), argument="region"))
+async def from_host(host: str, *, region: str = "eu") -> bytes:
+    return host.encode()
+
+
+@failover(("eu", "us"), key=lambda host: f"shop {host}", idle=60.0, argument="region")
+def from_shop(host: str, *, region: str = "eu") -> bytes:
+    return host.encode()
+
+
 @bulkhead(20, key=lambda shard: f"shard {shard}")
 def counted(shard: int) -> Iterator[int]:
     yield shard
@@ -182,6 +192,9 @@ async def by_key(sharded: Sharded) -> None:
     assert_type(await from_region("/"), bytes)
     assert_type(from_region.resilience, KeyedCommands)
     assert_type(from_vendor("/"), bytes)
+    assert_type(from_shop("a"), bytes)
+    assert_type(from_host.resilience, KeyedCommands)
+    assert_type(from_shop.resilience["shop a[eu]"], Command)
     assert_type(from_vendor.resilience["eu"], Command)
     failover(["eu"], grce=3.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     assert_type(handles_of(sharded.read)["a"], Command)
