@@ -16,6 +16,7 @@ import attrs
 
 from ..commands.command import Command, internals_of
 from ..commands.keyed_commands import KeyedCommands, keyspace_of
+from ..core.setting_names import nearest
 from ..engine.callables import GUARD, flavour_of, name_of
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
@@ -115,7 +116,7 @@ def explain(target: str | Command | Callable[..., Any], *, registry: Registry = 
     Args:
         target: A command's key or handle, or a guarded function. Of a keyed function, or its handle, all that its
             commands have in common is told; for one of them, pass ``fn.resilience[key]``.
-        registry: Where the command is, of a key or a handle; a guarded function knows its own.
+        registry: Where the command is, of a key; a guarded function knows its own, and so does the handle of one.
 
     Raises:
         KeyError: There is no such command, and no configuration speaks of one.
@@ -129,7 +130,8 @@ def explain(target: str | Command | Callable[..., Any], *, registry: Registry = 
         return _explained_keyed(handle)
     if not isinstance(handle, Command):
         raise TypeError(f"explain() is told a command's key or handle, or a guarded function, not {target!r}")
-    return _explained(handle.key, registry if guard is None else guard.registry)
+    guards = [guard] if guard is not None else [getattr(each, GUARD) for each in internals_of(handle).functions]
+    return _explained(handle.key, guards[0].registry if guards else registry)
 
 
 def _explained(key: str, registry: Registry) -> Explanation:
@@ -140,7 +142,8 @@ def _explained(key: str, registry: Registry) -> Explanation:
         if command is None and several is not None and several.wrapper() is not None:
             return _explained_keyed(KeyedCommands(several))
         if command is None and not guards and key not in tables.commands:
-            raise KeyError(key)
+            near = nearest(key, (*table_of(registry).commands, *tables.commands))
+            raise KeyError(f"there is no command {key!r}{f'; did you mean {near!r}?' if near else ''}")
         chains = () if command is None else _chains(command)
         origins = [] if command is None else _origins(command, tables)
     return Explanation(key=key, group=None if command is None else command.group, chains=chains,

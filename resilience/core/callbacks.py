@@ -3,18 +3,36 @@
 ``by`` of a rate limit, ``priorities`` of an adaptive limit, ``error`` and ``wrong`` of chaos. What one of them
 raises is a mistake in it: neither a refusal of the policy nor a failure of the target, whatever its
 type (a ``by`` that looks something up through another command may raise a CircuitOpenError).
+What must be awaited or iterated is no callback: the policy would take the coroutine for the answer, which is
+true, and equal to no other.
 Nothing can be written on an exception to tell it by, for its class may forbid that, or somebody may raise the same
 one again elsewhere; so it is told by the frame that it came through.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Container, Mapping
 from typing import Any, Final, TypeVar
 
 from .exception_copy import traceback_of
 
 T = TypeVar("T")
+
+_RUN_BY_OTHERS: Final = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+#: What to do about a callback that is not plain, for messages.
+GIVE_PLAIN: Final = "give a plain function: nobody would await or iterate what this one returns"
+
+
+def is_plain(callback: object) -> bool:
+    """Whether a call of *callback* returns its answer, and no coroutine or generator that is to be run first."""
+    for function in (callback, getattr(type(callback), "__call__", None)):  # noqa: B004 - an object's own
+        try:
+            if any(is_one(function) for is_one in _RUN_BY_OTHERS):
+                return False
+        except Exception:  # noqa: BLE001, S110 - inspect reads annotations, which may raise anything
+            pass
+    return True
 
 
 def call_back(callback: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> T:

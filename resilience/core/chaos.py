@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from ..errors import ChaosError, ConfigError
+from .callbacks import GIVE_PLAIN, is_plain
 from .checks import by_identity, callable_or_none, number, strict
 
 
@@ -35,9 +36,10 @@ class Harm(NamedTuple):
 
 
 def _maker(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if not callable(value) or (isinstance(value, type) and not issubclass(value, Exception)):
+    if not callable(value) or not is_plain(value) or (isinstance(value, type) and not issubclass(value, Exception)):
+        hint = f"; {GIVE_PLAIN}" if callable(value) and not is_plain(value) else ""
         raise ConfigError(f"{attribute.name} must be an Exception class, or a function that returns an exception, "
-                          f"not {value!r}", attribute.name)
+                          f"not {value!r}{hint}", attribute.name)
 
 
 @strict

@@ -22,6 +22,7 @@ import attrs
 
 from ..errors import ConfigError
 from . import setting_names
+from .callbacks import GIVE_PLAIN, is_plain
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -157,7 +158,7 @@ class FlagCheck(Check):
 
 @attrs.frozen(kw_only=True)
 class CallableCheck(Check):
-    """Accepts what can be called."""
+    """Accepts what can be called, and needs nobody to await or iterate what it returns."""
 
     @property
     def wanted(self) -> str:
@@ -165,8 +166,12 @@ class CallableCheck(Check):
         return "callable"
 
     def accepts(self, value: Any) -> bool:
-        """Whether *value* can be called."""
-        return callable(value)
+        """Whether *value* can be called, and is plain."""
+        return callable(value) and is_plain(value)
+
+    def hint(self, value: Any) -> str:
+        """What to write instead of a coroutine function or a generator."""
+        return GIVE_PLAIN if callable(value) else ""
 
 
 @attrs.frozen(kw_only=True)
@@ -378,7 +383,7 @@ def strict(cls: _Class) -> _Class:
     ``__new__`` or a metaclass would hide the signature from help().
     """
     plain: Callable[..., None] = vars(cls)["__init__"]
-    known = [field.alias or field.name for field in attrs.fields(cls)]
+    known = [field.alias or field.name for field in attrs.fields(cls) if field.init]
     positional = sum(field.init and not field.kw_only for field in attrs.fields(cls))
 
     @functools.wraps(plain)

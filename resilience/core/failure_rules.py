@@ -19,6 +19,7 @@ from typing import Any, Final
 import attrs
 
 from ..errors import ConfigError
+from .callbacks import GIVE_PLAIN, is_plain
 from .checks import by_identity, flag, strict
 from .http_status import HttpStatus, as_codes, codes_of, is_code
 from .references import (
@@ -60,9 +61,10 @@ def _rules(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         elif isinstance(rule, str):
             if ":" not in rule:  # else its module may never be imported, and then nothing of it is raised either
                 found(rule, name)
-        elif not callable(rule) or (isinstance(rule, type) and not issubclass(rule, Exception)):
-            hint = f"; {rule.__name__} always passes through every policy: leave it out" \
-                if isinstance(rule, type) and issubclass(rule, BaseException) else ""
+        elif not callable(rule) or not is_plain(rule) or (isinstance(rule, type) and not issubclass(rule, Exception)):
+            hint = "" if not callable(rule) else f"; {GIVE_PLAIN}" if not isinstance(rule, type) else \
+                f"; {rule.__name__} always passes through every policy: leave it out" \
+                if issubclass(rule, BaseException) else ""
             raise ConfigError(f"{name} must be {'status codes, ' if codes else ''}{_WANTED}, not {rule!r}{hint}", name)
 
 
@@ -161,8 +163,9 @@ class FailureRules:
             elif callable(each) and not isinstance(each, type):
                 judges.append(each)
             else:
+                hint = f"; did you mean http_status({each!r})?" if is_code(each) else ""
                 raise ConfigError(f"failures must be http_status(...), Exception classes, a function of an Ending, or "
-                                  f"FailureRules(...), not {each!r}", "failures")
+                                  f"FailureRules(...), not {each!r}{hint}", "failures")
         if len(statuses) > 1 or len(judges) > 1:
             raise ConfigError("failures takes one http_status(...) and one function; write FailureRules(...) for more",
                               "failures")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import attrs
 
-from .callbacks import call_back
+from .callbacks import GIVE_PLAIN, call_back, is_plain
 from .checks import Check, by_identity, number
 from .outcome import BUSY, REJECTED
 from .rate_line import CellRateState, Reservation
@@ -37,7 +37,11 @@ class CostCheck(Check):
 
     def accepts(self, value: Any) -> bool:
         """Whether *value* is one of them."""
-        return callable(value) or IN_FILE.accepts(value)
+        return is_plain(value) if callable(value) else IN_FILE.accepts(value)
+
+    def hint(self, value: Any) -> str:
+        """What to write instead of a coroutine function or a generator."""
+        return GIVE_PLAIN if callable(value) else ""
 
     @property
     def json_schema(self) -> dict[str, Any]:

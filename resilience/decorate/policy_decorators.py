@@ -11,6 +11,7 @@ from typing import Any, Final, Unpack, cast
 
 import attrs
 
+from ..commands.keyspace import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS
 from ..core.checks import settings_for, unknown_option
 from ..engine.callables import check_guardable
 from ..engine.kit import Kit
@@ -54,8 +55,8 @@ from .signatures import UNSET, Decorator
 
 #: What may be said of the command itself, and what it is if nobody says.
 OPTIONS: Final[Mapping[str, Any]] = {
-    "key": None, "group": None, "max_keys": UNSET, "idle": UNSET, "isolation": "auto", "ignore": (), "pool": None,
-    "shadow": False, "registry": None}
+    "key": None, "group": None, "max_keys": DEFAULT_MAX_KEYS, "idle": DEFAULT_IDLE_S, "isolation": "auto",
+    "ignore": (), "pool": None, "shadow": False, "registry": None}
 #: What ``help()`` says of each of them.
 _ABOUT_OPTIONS: Final[Mapping[str, str]] = {
     "key": "Name of the command, or a function that names the command of each call; see resilience.command.",

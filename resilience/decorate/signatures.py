@@ -33,10 +33,10 @@ Isolation = Literal["auto", "semaphore", "thread"]
 
 
 class Unset:
-    """What stands for a setting that was not given."""
+    """What stands for an argument that was not given."""
 
     def __repr__(self) -> str:
-        return "its default"
+        return "..."
 
 
 UNSET: Any = Unset()

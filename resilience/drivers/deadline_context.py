@@ -245,9 +245,9 @@ class deadline:  # noqa: N801 - reads as a statement: with deadline(2.0)
     HEADER: ClassVar[str] = DEADLINE_HEADER
 
     seconds: float | None = attrs.field(validator=number(least=-_MOST_S, most=_MOST_S, optional=True))
-    clock: Callable[[], float] = attrs.field(default=monotonic, kw_only=True, validator=_clock)
-    _entered: bool = attrs.field(default=False, init=False)
-    _end: Deadline | None = attrs.field(default=None, init=False)
+    clock: Callable[[], float] = attrs.field(default=monotonic, kw_only=True, validator=_clock, repr=False)
+    _entered: bool = attrs.field(default=False, init=False, repr=False)
+    _end: Deadline | None = attrs.field(default=None, init=False, repr=False)
 
     @classmethod
     def from_header(cls, value: str | bytes | None, *, most: float | None = None,

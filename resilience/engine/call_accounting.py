@@ -195,7 +195,7 @@ class CallAccounting:
             return event
         if came_of_callback(error, TRANSPARENT_FRAMES):
             return _BAD_REQUEST
-        refused = is_a(error, ResilienceError) or (event == EVENT_OF[REJECTED] and self._by_rules(error) == REJECTED)
+        refused = is_a(error, ResilienceError) or (event == EVENT_OF[REJECTED] and self._judge(error) == REJECTED)
         return event if refused else _BAD_REQUEST
 
     def weighing(self, settle: Callable[..., None]) -> Callable[..., None]:
@@ -277,7 +277,8 @@ class CallAccounting:
         fallback = self._fallback
         if fallback is None or items or not (issubclass(type(error), fallback.on) or matches(error, fallback.on)):
             passed_on = self.judging is not None and self.judging.passes_on(error)
-            self._count((event,) if passed_on else (event, _MISSING, _THROWN), event, started, now)
+            left = is_interrupt(error)  # of a stream that was judged by an item before its consumer left it
+            self._count((event,) if passed_on or left else (event, _MISSING, _THROWN), event, started, now)
             return False
         self._count((event,), event, started, now)
         return True
