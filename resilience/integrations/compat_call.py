@@ -51,6 +51,7 @@ class Attempt:
         self.block = func is _body
 
     def __enter__(self) -> Attempt:
+        self.owner._follow()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -68,8 +69,9 @@ class Attempt:
         elif self.term is None:
             if isinstance(error, CircuitOpenError):
                 raise owner._refusal(error) from None
-        elif isinstance(error, Exception) and self.opened:
-            instead = owner._tripped(error)
+        elif isinstance(error, Exception) and not self.late:
+            owner._counted(self)
+            instead = owner._tripped(self) if self.opened else None
             if instead is not None:
                 raise instead from error
 
@@ -77,7 +79,7 @@ class Attempt:
     def opened(self) -> bool:
         """Whether the circuit opened right after the term in which this call ran."""
         now, then = self.engine.circuit.term, self.term
-        return then is not None and not self.late and now.state is State.OPEN and now.seq == then.seq + 1
+        return then is not None and now.state is State.OPEN and now.seq == then.seq + 1
 
 
 class Run:

@@ -203,8 +203,8 @@ def test_setting_the_state_changes_it(their_pybreaker, registry):
     for state in ("half-open", "closed"):
         mine.state = state
         assert state == mine.state.name
-    assert mine.state == ours.CircuitBreakerState("closed")
-    assert len({mine.state, ours.CircuitBreakerState("closed")}) == 1
+    assert mine.state == ours.CircuitClosedState(mine)
+    assert len({mine.state, ours.CircuitBreakerState(mine, "closed")}) == 1
 
 
 def test_a_listener_that_raises_harms_no_call_and_is_logged(their_pybreaker, registry, caplog):
