@@ -156,7 +156,7 @@ class StoredBreaker(Standin):
         if self._shares and trigger in _OPERATORS:
             self._seen = None  # once it is released, the stored state is news
         else:
-            self._save()
+            self._save(by_hand=trigger is None)
         self._note(old, new)
 
     # -- the stored state and the circuit's
@@ -195,12 +195,16 @@ class StoredBreaker(Standin):
         ago = max(0.0, (now() - in_utc(opened_at)).total_seconds())
         return ago if ago < self._reset_timeout else over
 
-    def _save(self) -> None:
-        """Store the state of the circuit: that which it is in by now, whatever change this is about."""
+    def _save(self, *, by_hand: bool) -> None:
+        """Store the state of the circuit: that which it is in by now, whatever change this is about.
+
+        Half-opened by hand it was open too, for an instant; or breakers that share the storage could not tell this stay
+        from the last.
+        """
         storage = self._state_storage
         with self._asking, self._turn:
             state = self._local
-            if state == STATE_OPEN:
+            if state == STATE_OPEN or (by_hand and state == STATE_HALF_OPEN):
                 storage.opened_at = now()
             storage.reset_success_counter()
             if state == STATE_CLOSED:

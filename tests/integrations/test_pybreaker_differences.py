@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from resilience import BadRequestError, ConfigError, Registry
+from resilience import BadRequestError, Registry
 from resilience.integrations import pybreaker as ours
 from resilience.testing import ManualClock, RecordedEvents, disabled
 from tests.seeds import over_seeds
@@ -237,13 +237,6 @@ def test_a_bad_request_is_nobodys_failure(registry):
     with pytest.raises(BadRequestError):
         breaker.call(work)
     assert ("closed", 0) == (breaker.current_state, breaker.fail_counter)
-
-
-def test_a_storage_is_for_one_breaker_and_in_memory(registry):
-    storage = ours.CircuitMemoryStorage("closed")
-    ours.CircuitBreaker(state_storage=storage, registry=registry)
-    with pytest.raises(ConfigError, match="not shared between breakers"):
-        ours.CircuitBreaker(state_storage=storage, registry=registry)
 
 
 def test_namesakes_have_commands_of_their_own(registry):
