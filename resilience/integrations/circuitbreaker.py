@@ -11,6 +11,7 @@ need not be installed.
 from __future__ import annotations
 
 import contextvars
+import functools
 import inspect
 import math
 import weakref
@@ -25,7 +26,7 @@ from ..core.terms import Open
 from ..engine.callables import flavour_of, name_of
 from ..errors import CircuitOpenError
 from ..registry import Registry
-from .compat_breaker import Standin, breaker_of, plain
+from .compat_breaker import Engine, Standin, breaker_of, plain
 from .compat_call import Block, dressed
 
 __all__ = ["STATE_CLOSED", "STATE_HALF_OPEN", "STATE_OPEN", "CircuitBreaker", "CircuitBreakerError",
@@ -199,7 +200,7 @@ class CircuitBreaker(Standin):
 
     @property
     def opened(self) -> bool:
-        """Whether the circuit is open."""
+        """Whether the circuit is open. A subclass, or a test, that puts another in its place can have calls refused."""
         return self.state == STATE_OPEN
 
     @property
@@ -242,6 +243,16 @@ class CircuitBreaker(Standin):
 
     # -- what Standin asks
 
+    def _engine_for_call(self) -> Engine:
+        return self._refusing if type(self).opened is not _OPENED and self.opened else self._engine
+
+    @functools.cached_property
+    def _refusing(self) -> Engine:
+        """An engine that refuses every call, or has the fallback answer; what it counts, nobody sees."""
+        engine = self._make(self._key, Registry())
+        engine.command.force_open()
+        return engine
+
     def _counts(self, error: Exception) -> bool:
         return bool(self.is_failure(type(error), error))
 
@@ -264,6 +275,9 @@ class CircuitBreaker(Standin):
     def _forget(self) -> None:
         self._failures.clear()
         self._last_failure = None
+
+
+_OPENED: Final[object] = CircuitBreaker.opened
 
 
 class CircuitBreakerMonitor:

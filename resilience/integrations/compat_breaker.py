@@ -102,7 +102,7 @@ class Standin(abc.ABC):
         while _gone:
             with contextlib.suppress(IndexError):  # somebody else took the last
                 _gone.popleft()()
-        engine = self._make(self._key)
+        engine = self._make(self._key, self._registry)
         first: Engine = vars(self).setdefault("engine", engine)
         if first is engine:
             leave = _leaver(weakref.ref(self._registry), engine.command, self._listen(engine.command.key))
@@ -111,13 +111,13 @@ class Standin(abc.ABC):
             self._registry.remove(engine.command.key)
         return first
 
-    def _make(self, name: str) -> Engine:
+    def _make(self, name: str, registry: Registry) -> Engine:
         """Guard attempts under *name*, or that name with a number if it is taken: breakers share nothing."""
         for n in itertools.count(1):
             key = name if n == 1 else f"{name}-{n}"
-            if key in self._registry:
+            if key in registry:
                 continue
-            pipeline = Pipeline(*self._policies, key=key, group=self._group, registry=self._registry)
+            pipeline = Pipeline(*self._policies, key=key, group=self._group, registry=registry)
             with contextlib.suppress(ConfigError):  # somebody was faster, with other settings
                 first: Any = pipeline(RUNS[Flavour.SYNC])
                 command = first.resilience
@@ -158,8 +158,9 @@ class Standin(abc.ABC):
         """The error to raise in place of that of the *attempt* that opened the circuit; None: that error itself."""
         return None
 
-    def _follow(self) -> None:  # noqa: B027 - not every library has anything to follow
-        """A call comes: catch up with what happened elsewhere, before the circuit is asked."""
+    def _engine_for_call(self) -> Engine:
+        """The engine that a call which has just come goes through."""
+        return self._engine
 
     def _before(self, attempt: Attempt) -> None:  # noqa: B027 - not every library has a word to say
         """A call is about to run."""

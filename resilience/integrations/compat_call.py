@@ -42,7 +42,7 @@ class Attempt:
 
     def __init__(self, owner: Standin, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.owner, self.func, self.args, self.kwargs = owner, func, args, kwargs
-        self.engine = owner._engine
+        self.engine = owner._engine_for_call()
         self.term: Term | None = None  # of the circuit, once the call runs
         self.late = False  # when it ended, that term was over
         self.pardoned: Exception | None = None  # raised by the call, but no failure
@@ -51,7 +51,6 @@ class Attempt:
         self.block = func is _body
 
     def __enter__(self) -> Attempt:
-        self.owner._follow()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

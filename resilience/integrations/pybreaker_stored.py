@@ -33,7 +33,7 @@ from ..core.breaker import CircuitBreaker as Policy
 from ..core.events import State, Trigger
 from ..core.terms import HalfOpen
 from ..registry import Registry
-from .compat_breaker import Standin, breaker_of, plain
+from .compat_breaker import Engine, Standin, breaker_of, plain
 from .compat_call import Attempt
 from .pybreaker_storage import (
     STATE_CLOSED,
@@ -160,6 +160,10 @@ class StoredBreaker(Standin):
         self._note(old, new)
 
     # -- the stored state and the circuit's
+
+    def _engine_for_call(self) -> Engine:
+        self._follow()
+        return self._engine
 
     def _follow(self) -> None:
         changed = self._catch_up() if self._shares else None

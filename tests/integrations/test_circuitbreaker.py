@@ -415,3 +415,27 @@ def test_a_circuit_forced_open_is_open_for_as_long_as_it_is(registry, clock):
     assert (True, False) == (breaker.opened, breaker.closed)
     with pytest.raises(ours.CircuitBreakerError, match=r"OPEN until .* \(0 failures, -2 sec remaining\)"):
         breaker.call(int)
+
+
+async def test_a_subclass_or_a_test_whose_own_opened_says_so_has_calls_refused_and_nothing_counted(their_circuitbreaker, registry):
+    for library, more in ((their_circuitbreaker, {}), (ours, {"registry": registry})):
+
+        class Switched(library.CircuitBreaker):
+            off = False
+
+            @property
+            def opened(self):
+                return self.off or super().opened
+
+        breaker, silent = (Switched(fallback_function=each, name="switched", **more) for each in (Side._instead, None))
+        function, other = breaker(Side._plain), silent(Side._coroutine)
+        assert ("answer", "answer") == (function(None), await other(None))
+        Switched.off = True
+        assert "instead" == function(None)
+        with pytest.raises(library.CircuitBreakerError):
+            await other(None)
+        Switched.off = False
+        assert ("answer", "answer") == (function(None), await other(None))
+        assert breaker.closed
+    assert 0 == breaker.resilience.snapshot().counts["short_circuited"]
+    assert ["switched", "switched-2"] == sorted(command.key for command in registry)
