@@ -104,7 +104,8 @@ class StoredBreaker(Standin):
     @property
     def current_state(self) -> str:
         """STATE_CLOSED, STATE_OPEN or STATE_HALF_OPEN; open until a call comes after the wait."""
-        self._follow()
+        if self._shares:
+            self._follow()
         return self._local
 
     @property
@@ -130,6 +131,9 @@ class StoredBreaker(Standin):
         self._tell("failure", error)
 
     def _passed(self) -> None:
+        if not self._shares:
+            self._state_storage.reset_counter()
+            return
         with self._asking:
             self._state_storage.reset_counter()
 
@@ -162,11 +166,13 @@ class StoredBreaker(Standin):
     # -- the stored state and the circuit's
 
     def _engine_for_call(self) -> Engine:
-        self._follow()
+        if self._shares:
+            self._follow()
         return self._engine
 
     def _follow(self) -> None:
-        changed = self._catch_up() if self._shares else None
+        """Go into the stored state, and tell the listeners if that is another."""
+        changed = self._catch_up()
         if changed is not None:
             self._note(*changed)
 
