@@ -178,18 +178,20 @@ class StoredBreaker(Standin):
 
     def _catch_up(self) -> tuple[State, State] | None:
         """Put the circuit into the stored state, if that is news; return the state before, and that, if they differ."""
-        circuit, news = self._circuit, None
+        circuit, seen, news = self._circuit, None, None
         term = circuit.term
         if term.state not in NAMES:  # an operator steers it
             return None
         with self._asking, self._turn:
-            news = self._stored()
-        if news is None or news == self._seen or circuit.term is not term:
+            seen, news = self._seen, self._stored()  # in one: what another thread saves right afterwards is no news
+        if news is None or news == seen or circuit.term is not term:
             return None
         new, old = STATES[news[0]], None
         if new is not State.CLOSED or term.state is not State.CLOSED:
             old = self._put(new, self._ago(news[1]))
-        self._seen = news  # not before: an interrupt must not leave the circuit behind
+        with self._turn:  # not before: an interrupt must not leave the circuit behind
+            if self._seen is seen:
+                self._seen = news
         return None if old is None or old is new else (old, new)
 
     def _stored(self) -> tuple[str, datetime | None]:
@@ -198,7 +200,7 @@ class StoredBreaker(Standin):
         return state, None if state == STATE_CLOSED else self._state_storage.opened_at
 
     def _ago(self, opened_at: datetime | None) -> float:
-        """How many seconds ago that was; long ago if nobody knows."""
+        """How many seconds ago that was; longer than the wait if nobody knows."""
         over = 2 * self._reset_timeout  # the wait is over, however sums are rounded
         if opened_at is None:
             return over
