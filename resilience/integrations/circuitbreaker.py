@@ -11,19 +11,22 @@ need not be installed.
 from __future__ import annotations
 
 import contextvars
+import functools
 import inspect
 import math
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Iterator, MutableMapping
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
-from ..core.events import State
+from ..core.events import State, Trigger
+from ..core.terms import Open
 from ..engine.callables import flavour_of, name_of
 from ..errors import CircuitOpenError
 from ..registry import Registry
-from .compat_breaker import Standin, breaker_of, plain
+from .compat_breaker import Engine, Standin, breaker_of, plain
 from .compat_call import Block, dressed
 
 __all__ = ["STATE_CLOSED", "STATE_HALF_OPEN", "STATE_OPEN", "CircuitBreaker", "CircuitBreakerError",
@@ -42,7 +45,37 @@ _blocks: contextvars.ContextVar[tuple[tuple[CircuitBreaker, Block], ...]] = cont
 
 
 class CircuitBreakerError(CircuitOpenError):
-    """The circuit is open, or tries whether it may close; the call did not run."""
+    """The circuit is open, or tries whether it may close; the call did not run.
+
+    Its text is circuitbreaker's, and tells how the breaker is when somebody reads it; a copy, or a pickle in another
+    process, tells how it was. What opened the circuit stands in ``why``, as with every CircuitOpenError.
+
+    Args:
+        circuit_breaker: The breaker that refused.
+        args: Taken, as circuitbreaker takes them, and not told.
+    """
+
+    _text: str | None = None
+
+    def __init__(self, circuit_breaker: Any, *args: Any) -> None:
+        super().__init__(str(circuit_breaker))
+        self._circuit_breaker = circuit_breaker
+
+    def __str__(self) -> str:
+        breaker = self._circuit_breaker
+        return self._text or (
+            f'Circuit "{breaker.name}" OPEN until {breaker.open_until} ({breaker.failure_count} failures, '
+            f"{breaker.open_remaining} sec remaining) (last_failure: {breaker.last_failure!r})")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _read, (type(self), str(self), self.args)
+
+
+def _read(kind: type[CircuitBreakerError], text: str, args: tuple[Any, ...]) -> CircuitBreakerError:
+    """The error with this *text*, of a breaker that is elsewhere."""
+    error = kind(None)
+    error._text, error.args = text, args
+    return error
 
 
 class CircuitBreaker(Standin):
@@ -73,15 +106,18 @@ class CircuitBreaker(Standin):
     def __init__(self, failure_threshold: int | None = None, recovery_timeout: float | None = None,
                  expected_exception: Expected | None = None, name: str | None = None,
                  fallback_function: Callable[..., Any] | None = None, *, registry: Registry | None = None) -> None:
-        policy = breaker_of(self.FAILURE_THRESHOLD if failure_threshold is None else failure_threshold,
-                            self.RECOVERY_TIMEOUT if recovery_timeout is None else recovery_timeout, 1)
-        if expected_exception is None:  # as it stands in the class, unbound
+        self._failure_threshold = self.FAILURE_THRESHOLD if failure_threshold is None else failure_threshold
+        self._recovery_timeout = self.RECOVERY_TIMEOUT if recovery_timeout is None else recovery_timeout
+        policy = breaker_of(self._failure_threshold, self._recovery_timeout, 1)
+        if not expected_exception:  # as it stands in the class, unbound
             expected_exception = inspect.getattr_static(self, "EXPECTED_EXCEPTION")
-        self.is_failure = _predicate(expected_exception)
+        self.is_failure = build_failure_predicate(expected_exception)
         self._name = name
+        self._failures: deque[None] = deque()  # in a row; a deque counts without a lock
         self._last_failure: BaseException | None = None
         super().__init__(name or self._group, policy, registry,
                          fallback=fallback_function or self.FALLBACK_FUNCTION)
+        self._until = self._registry.clock() + self._recovery_timeout
 
     # -- call
 
@@ -142,7 +178,7 @@ class CircuitBreaker(Standin):
     def reset(self) -> None:
         """Close it, and forget its failures."""
         if self._made is not None:
-            self._close()
+            self._steer(State.CLOSED)
         self._forget()
 
     # -- look
@@ -164,15 +200,18 @@ class CircuitBreaker(Standin):
 
     @property
     def opened(self) -> bool:
-        """Whether the circuit is open."""
+        """Whether the circuit is open. A subclass, or a test, that puts another in its place can have calls refused."""
         return self.state == STATE_OPEN
 
     @property
     def open_remaining(self) -> int:
-        """Whole seconds until it tries to recover, rounded up; 0 unless it is open."""
-        if self._made is None:
-            return 0
-        return math.ceil(self._made.circuit.retry_after(self._registry.clock()) or 0.0) if self.opened else 0
+        """Whole seconds until it tries to recover, rounded away from 0, and negative once that is over.
+
+        Of a closed breaker, until it would have tried: after it was last open, or was made.
+        """
+        term = None if self._made is None else self._made.circuit.term
+        left = (term.until if isinstance(term, Open) else self._until) - self._registry.clock()
+        return math.ceil(left) if left > 0 else math.floor(left)
 
     @property
     def open_until(self) -> datetime:
@@ -204,28 +243,52 @@ class CircuitBreaker(Standin):
 
     # -- what Standin asks
 
+    def _engine_for_call(self) -> Engine:
+        return self._refusing if type(self).opened is not _OPENED and self.opened else self._engine
+
+    @functools.cached_property
+    def _refusing(self) -> Engine:
+        """An engine that refuses every call, or has the fallback answer; what it counts, nobody sees."""
+        engine = self._make(self._key, Registry())
+        engine.command.force_open()
+        return engine
+
     def _counts(self, error: Exception) -> bool:
         return bool(self.is_failure(type(error), error))
 
     def _refusal(self, refusal: CircuitOpenError) -> Exception:
-        return CircuitBreakerError(*refusal.args)
+        error = CircuitBreakerError(self)
+        error.args = refusal.args
+        return error
 
     def _failed(self, error: Exception) -> None:
-        super()._failed(error)
+        self._failures.append(None)
         self._last_failure = error
 
     def _passed(self) -> None:
         self._forget()
+
+    def _changed(self, old: State, new: State, trigger: Trigger | None = None) -> None:
+        if new is State.OPEN:
+            self._until = self._registry.clock() + self._policy.open_for
 
     def _forget(self) -> None:
         self._failures.clear()
         self._last_failure = None
 
 
-class CircuitBreakerMonitor:
-    """The breakers that decorate something, as long as somebody has them; by name, a namesake by its command's key."""
+_OPENED: Final[object] = CircuitBreaker.opened
 
-    circuit_breakers: ClassVar[weakref.WeakValueDictionary[str, CircuitBreaker]] = weakref.WeakValueDictionary()
+
+class CircuitBreakerMonitor:
+    """The breakers that decorate something, as long as somebody has them; by name, a namesake by its command's key.
+
+    Attributes:
+        circuit_breakers: The breakers by name. Tests may empty it, or put any other mapping in its place; one that
+            holds on to its values keeps the breakers alive.
+    """
+
+    circuit_breakers: ClassVar[MutableMapping[str, CircuitBreaker]] = weakref.WeakValueDictionary()
 
     @classmethod
     def register(cls, circuit_breaker: CircuitBreaker) -> None:
@@ -237,7 +300,10 @@ class CircuitBreakerMonitor:
     @classmethod
     def get_circuits(cls) -> Iterable[CircuitBreaker]:
         """Return all breakers."""
-        return [breaker for each in cls.circuit_breakers.valuerefs() if (breaker := each()) is not None]
+        found = cls.circuit_breakers
+        if isinstance(found, weakref.WeakValueDictionary):  # whose values() another thread may not add to meanwhile
+            return [breaker for each in found.valuerefs() if (breaker := each()) is not None]
+        return list(found.values())
 
     @classmethod
     def get(cls, name: str) -> CircuitBreaker | None:
@@ -271,16 +337,29 @@ def circuit(failure_threshold: Any = None, recovery_timeout: float | None = None
                expected_exception=expected_exception, name=name, fallback_function=fallback_function)
 
 
-def _predicate(expected: Any) -> Callable[[type[BaseException], BaseException], object]:
-    """What says whether an exception is a failure."""
-    if isinstance(expected, (str, bytes)):
-        raise ValueError("expected_exception must be exceptions or a function, not a string; is it meant as the name?")
-    types = (expected,) if isinstance(expected, type) else expected
+def build_failure_predicate(expected_exception: Any) -> Callable[[type[BaseException], BaseException], object]:
+    """What says whether an exception is a failure.
+
+    Args:
+        expected_exception: An exception type, several, or a function of type and exception.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if isinstance(expected_exception, (str, bytes)):
+        raise ValueError("expected_exception cannot be a string; it must be exceptions or a function. Is "
+                         f"{expected_exception!r} meant as the name?")
+    types = (expected_exception,) if isinstance(expected_exception, type) else expected_exception
     if isinstance(types, Iterable):
         types = tuple(types)
-        if not all(isinstance(each, type) and issubclass(each, Exception) for each in types):
-            raise ValueError(f"expected_exception must be exception types, or a function, not {expected!r}")
-        return lambda kind, _: issubclass(kind, types)
-    if not callable(expected):
-        raise ValueError(f"expected_exception must be an exception type, several, or a function, not {expected!r}")
-    return expected  # type: ignore[no-any-return]
+        if all(isinstance(each, type) and issubclass(each, Exception) for each in types):
+            return in_exception_list(*types)
+    elif callable(expected_exception):
+        return expected_exception  # type: ignore[no-any-return]
+    raise ValueError("expected_exception does not look like a predicate: it must be an exception type, several, or a "
+                     f"function of type and exception, not {expected_exception!r}")
+
+
+def in_exception_list(*exc_types: type[Exception]) -> Callable[[type[BaseException], BaseException], bool]:
+    """A function that says whether an exception is one of these types."""
+    return lambda kind, _: issubclass(kind, exc_types)

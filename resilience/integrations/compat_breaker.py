@@ -80,7 +80,6 @@ class Standin(abc.ABC):
         self._registry = default_registry if registry is None else registry
         if not isinstance(self._registry, Registry):
             raise ConfigError(f"registry must be a Registry, not {registry!r}", "registry")
-        self._failures: deque[None] = deque()  # in a row; a deque counts without a lock
         self._steering: set[int] = set()  # threads whose changes of state we report ourselves
 
     @property
@@ -103,7 +102,7 @@ class Standin(abc.ABC):
         while _gone:
             with contextlib.suppress(IndexError):  # somebody else took the last
                 _gone.popleft()()
-        engine = self._make(self._key)
+        engine = self._make(self._key, self._registry)
         first: Engine = vars(self).setdefault("engine", engine)
         if first is engine:
             leave = _leaver(weakref.ref(self._registry), engine.command, self._listen(engine.command.key))
@@ -112,13 +111,13 @@ class Standin(abc.ABC):
             self._registry.remove(engine.command.key)
         return first
 
-    def _make(self, name: str) -> Engine:
+    def _make(self, name: str, registry: Registry) -> Engine:
         """Guard attempts under *name*, or that name with a number if it is taken: breakers share nothing."""
         for n in itertools.count(1):
             key = name if n == 1 else f"{name}-{n}"
-            if key in self._registry:
+            if key in registry:
                 continue
-            pipeline = Pipeline(*self._policies, key=key, group=self._group, registry=self._registry)
+            pipeline = Pipeline(*self._policies, key=key, group=self._group, registry=registry)
             with contextlib.suppress(ConfigError):  # somebody was faster, with other settings
                 first: Any = pipeline(RUNS[Flavour.SYNC])
                 command = first.resilience
@@ -137,7 +136,7 @@ class Standin(abc.ABC):
             if standin is not None and threading.get_ident() not in standin._steering:
                 old, new = plain(event.old), plain(event.new)
                 if old is not new:
-                    standin._changed(old, new)
+                    standin._changed(old, new, event.trigger)
 
         return self._registry.subscribe(StateChanged, listen)
 
@@ -155,26 +154,37 @@ class Standin(abc.ABC):
     def _refusal(self, refusal: CircuitOpenError) -> Exception:
         """The error for a call that did not run."""
 
-    def _tripped(self, error: Exception) -> Exception | None:
-        """The error to raise in place of the *error* that opened the circuit; None: that error itself."""
+    def _tripped(self, attempt: Attempt) -> Exception | None:
+        """The error to raise in place of that of the *attempt* that opened the circuit; None: that error itself."""
         return None
+
+    def _engine_for_call(self) -> Engine:
+        """The engine that a call which has just come goes through."""
+        return self._engine
 
     def _before(self, attempt: Attempt) -> None:  # noqa: B027 - not every library has a word to say
         """A call is about to run."""
 
+    @abc.abstractmethod
     def _failed(self, error: Exception) -> None:
         """A call failed; the circuit does not know yet. Not told of late ones."""
-        self._failures.append(None)
 
+    @abc.abstractmethod
     def _passed(self) -> None:
         """A call did not fail; the circuit does not know yet. Not told of late ones."""
-        self._failures.clear()
+
+    def _counted(self, attempt: Attempt) -> None:  # noqa: B027 - not every library has a word to say
+        """A call failed; the circuit knows. Not told of late ones."""
 
     def _succeeded(self, attempt: Attempt) -> None:  # noqa: B027 - not every library has a word to say
         """A call did not fail; the circuit knows."""
 
-    def _changed(self, old: State, new: State) -> None:  # noqa: B027 - not every library has a word to say
-        """The circuit went from one state to another, or was told to go into the one it was in."""
+    @abc.abstractmethod
+    def _changed(self, old: State, new: State, trigger: Trigger | None = None) -> None:
+        """The circuit went from one state to another, or was told to go into the one it was in.
+
+        *trigger* is what the machine says, None if this breaker did it by hand.
+        """
 
     # -- calls
 
@@ -205,38 +215,34 @@ class Standin(abc.ABC):
 
     # -- steering: the machine's own triggers, pulled by hand
 
-    def _open(self, *, rested: bool = False) -> None:
-        """Open as failures do: for the usual time, or as if that were over already (*rested*)."""
-        self._steer(State.OPEN, lambda now: self._trip(now - 2 * self._policy.open_for if rested else now))
+    def _steer(self, new: State) -> None:
+        """Go into the *new* state by hand, and report it, even from that state; a breaker switched off stays so."""
+        old = self._put(new)
+        if old is not None:
+            self._changed(old, new)
 
-    def _half_open(self) -> None:
-        """Half-open as the end of the wait does."""
+    def _put(self, new: State, ago: float = 0.0) -> State | None:
+        """Go into the *new* state without a word, as if it had opened so many seconds *ago*.
 
-        def rest(now: float) -> None:
-            self._trip(now)
-            self._circuit.steer(Trigger.WAIT_ELAPSED, now)
-
-        self._steer(State.HALF_OPEN, rest)
-
-    def _close(self) -> None:
-        self._steer(State.CLOSED, lambda now: self._circuit.steer(Trigger.RESET, now))
-
-    def _trip(self, now: float) -> None:
-        if self._circuit.state is not State.CLOSED:
-            self._circuit.steer(Trigger.RESET, now)
-        self._circuit.steer(Trigger.CONSECUTIVE, now)  # nothing, if somebody's failures opened it first
-
-    def _steer(self, new: State, change: Callable[[float], None]) -> None:
-        """Make a *change* of state and report it as one, whatever it takes; a breaker switched off stays so."""
-        old, thread = self._circuit.state, threading.get_ident()
+        Returns:
+            The state it was in; None if the breaker is switched off, and stays so.
+        """
+        circuit, thread = self._circuit, threading.get_ident()
+        old = circuit.state
         if old is State.DISABLED:
-            return
+            return None
         self._steering.add(thread)
         try:
-            change(self._registry.clock())
+            now = self._registry.clock()
+            if new is State.CLOSED or circuit.state is not State.CLOSED:
+                circuit.steer(Trigger.RESET, now)
+            if new is not State.CLOSED:
+                circuit.steer(Trigger.CONSECUTIVE, now - ago)  # nothing, if somebody's failures opened it first
+            if new is State.HALF_OPEN:
+                circuit.steer(Trigger.WAIT_ELAPSED, now)
         finally:
             self._steering.discard(thread)
-        self._changed(plain(old), new)
+        return plain(old)
 
     def _reconfigure(self, policy: CircuitBreaker) -> None:
         self.resilience.configure(breaker=policy)

@@ -42,7 +42,7 @@ class Attempt:
 
     def __init__(self, owner: Standin, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.owner, self.func, self.args, self.kwargs = owner, func, args, kwargs
-        self.engine = owner._engine
+        self.engine = owner._engine_for_call()
         self.term: Term | None = None  # of the circuit, once the call runs
         self.late = False  # when it ended, that term was over
         self.pardoned: Exception | None = None  # raised by the call, but no failure
@@ -68,8 +68,9 @@ class Attempt:
         elif self.term is None:
             if isinstance(error, CircuitOpenError):
                 raise owner._refusal(error) from None
-        elif isinstance(error, Exception) and self.opened:
-            instead = owner._tripped(error)
+        elif isinstance(error, Exception) and not self.late:
+            owner._counted(self)
+            instead = owner._tripped(self) if self.opened else None
             if instead is not None:
                 raise instead from error
 
@@ -77,7 +78,7 @@ class Attempt:
     def opened(self) -> bool:
         """Whether the circuit opened right after the term in which this call ran."""
         now, then = self.engine.circuit.term, self.term
-        return then is not None and not self.late and now.state is State.OPEN and now.seq == then.seq + 1
+        return then is not None and now.state is State.OPEN and now.seq == then.seq + 1
 
 
 class Run:

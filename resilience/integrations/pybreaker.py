@@ -13,27 +13,33 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from ..core.events import State
 from ..core.terms import HalfOpen
 from ..engine.callables import flavour_of
 from ..engine.wrapper_spec import Flavour
-from ..errors import CircuitOpenError, ConfigError, ResilienceError
+from ..errors import CircuitOpenError, ResilienceError
 from ..registry import Registry
-from .compat_breaker import Standin, breaker_of, plain
 from .compat_call import Attempt, Block, dressed
+from .pybreaker_states import CircuitBreakerState, CircuitClosedState, CircuitHalfOpenState, CircuitOpenState
+from .pybreaker_storage import (
+    STATE_CLOSED,
+    STATE_HALF_OPEN,
+    STATE_OPEN,
+    CircuitBreakerStorage,
+    CircuitMemoryStorage,
+    CircuitRedisStorage,
+    known,
+)
+from .pybreaker_stored import NAMES, STATES, StoredBreaker
 
 __all__ = ["STATE_CLOSED", "STATE_HALF_OPEN", "STATE_OPEN", "CircuitBreaker", "CircuitBreakerError",
-           "CircuitBreakerListener", "CircuitBreakerOpenError", "CircuitBreakerState", "CircuitMemoryStorage"]
+           "CircuitBreakerListener", "CircuitBreakerOpenError", "CircuitBreakerState", "CircuitBreakerStorage",
+           "CircuitClosedState", "CircuitHalfOpenState", "CircuitMemoryStorage", "CircuitOpenState",
+           "CircuitRedisStorage"]
 
-STATE_OPEN: Final = "open"
-STATE_CLOSED: Final = "closed"
-STATE_HALF_OPEN: Final = "half-open"
-
-_NAMES: Final = {State.CLOSED: STATE_CLOSED, State.OPEN: STATE_OPEN, State.HALF_OPEN: STATE_HALF_OPEN}
 _log = logging.getLogger("resilience")
 
 _T = TypeVar("_T")
@@ -47,26 +53,8 @@ class CircuitBreakerError(ResilienceError):
 class CircuitBreakerOpenError(CircuitBreakerError, CircuitOpenError):
     """The circuit is open, or tries whether it may close; the call did not run. A resilience.CircuitOpenError too."""
 
-
-class CircuitBreakerState:
-    """The state of a breaker, as listeners are told it; equal to one of the same name."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    @property
-    def name(self) -> str:
-        """STATE_CLOSED, STATE_OPEN or STATE_HALF_OPEN."""
-        return self._name
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, CircuitBreakerState) and other.name == self._name
-
-    def __hash__(self) -> int:
-        return hash(self._name)
-
-    def __repr__(self) -> str:
-        return f"<state {self._name!r}>"
+    def __str__(self) -> str:
+        return f"Timeout not elapsed yet, circuit breaker still open ({super().__str__()})"
 
 
 class CircuitBreakerListener:
@@ -85,16 +73,7 @@ class CircuitBreakerListener:
         """The state changed."""
 
 
-class CircuitMemoryStorage:
-    """The state that a breaker begins in."""
-
-    def __init__(self, state: str) -> None:
-        self.state = _known(state)
-        self.name = "memory"
-        self.used = False
-
-
-class CircuitBreaker(Standin):
+class CircuitBreaker(StoredBreaker):
     """A breaker that opens after failures in a row. Every method may be called from any thread.
 
     Args:
@@ -103,13 +82,14 @@ class CircuitBreaker(Standin):
         success_threshold: Successes in a row that close it again.
         exclude: Exception types, and functions of an exception, that say what is no failure.
         listeners: CircuitBreakerListener objects.
-        state_storage: None or a CircuitMemoryStorage; states are not shared between processes.
+        state_storage: Where state and counters are kept, and shared with other breakers that have the same storage;
+            it is read and written during every call. Default: in this breaker.
         name: Its command's key; with a number if it is taken. Default: "pybreaker".
         throw_new_error_on_trip: Whether the call that opens the circuit raises CircuitBreakerError or its own error.
         registry: Where its command is kept. Default: resilience.default_registry.
 
     Raises:
-        ConfigError: A setting is out of range, or the storage is another.
+        ConfigError: A setting is out of range, or the storage lacks something.
         TypeError: An exclusion is neither an exception type nor callable.
     """
 
@@ -117,28 +97,15 @@ class CircuitBreaker(Standin):
 
     def __init__(self, fail_max: int = 5, reset_timeout: float = 60, success_threshold: int = 1,
                  exclude: Iterable[Exclusion] | None = None, listeners: Sequence[Any] | None = None,
-                 state_storage: CircuitMemoryStorage | None = None, name: str | None = None,
+                 state_storage: CircuitBreakerStorage | None = None, name: str | None = None,
                  throw_new_error_on_trip: bool = True, *, registry: Registry | None = None) -> None:
-        if state_storage is not None and (not isinstance(state_storage, CircuitMemoryStorage) or state_storage.used):
-            raise ConfigError("state_storage must be None or a CircuitMemoryStorage of this breaker alone (states are "
-                              f"not shared between breakers or processes), not {state_storage!r}", "state_storage")
-        self._fail_max, self._reset_timeout, self._success_threshold = fail_max, reset_timeout, success_threshold
         self._excluded: tuple[Exclusion, ...] = ()
         self.add_excluded_exceptions(*(exclude or ()))
-        self._listeners: tuple[Any, ...] = tuple(listeners or ())
+        self._listeners: tuple[Any, ...] = ()
         self._name, self._throws = name, throw_new_error_on_trip
-        self._successes: deque[None] = deque()  # in the half-open term
-        self._stored = state_storage or CircuitMemoryStorage(STATE_CLOSED)
-        super().__init__(name or self._group, breaker_of(fail_max, reset_timeout, success_threshold), registry)
-        self._found()
-        self._stored.used = True
-        if self._stored.state != STATE_CLOSED:
-            told, self._listeners = self._listeners, ()
-            if self._stored.state == STATE_OPEN:
-                self._open(rested=True)
-            else:
-                self._half_open()
-            self._listeners = told
+        super().__init__(name or self._group, fail_max, reset_timeout, success_threshold, state_storage, registry)
+        self._state = self._state_of(self._local, None, notify=False)
+        self._listeners = tuple(listeners or ())
 
     # -- call
 
@@ -186,28 +153,16 @@ class CircuitBreaker(Standin):
     # -- look
 
     @property
-    def current_state(self) -> str:
-        """STATE_CLOSED, STATE_OPEN or STATE_HALF_OPEN; open until a call comes after the wait."""
-        return _NAMES[plain(self._circuit.state)]
-
-    @property
     def state(self) -> CircuitBreakerState:
-        """The state as an object with a ``name``. It may be set to a name."""
-        return CircuitBreakerState(self.current_state)
+        """The state as an object with a ``name``, of a class for each state. It may be set to a name."""
+        name, state = self.current_state, self._state
+        if state.name != name:  # another thread is just about to note it
+            self._state = state = self._state_of(name, None, notify=False)
+        return state
 
     @state.setter
     def state(self, name: str) -> None:
-        {STATE_OPEN: self._open, STATE_CLOSED: self._close, STATE_HALF_OPEN: self._half_open}[_known(name)]()
-
-    @property
-    def fail_counter(self) -> int:
-        """Failures in a row."""
-        return len(self._failures)
-
-    @property
-    def success_counter(self) -> int:
-        """Successes since it is half-open."""
-        return len(self._successes)
+        self._steer(STATES[known(name)])
 
     @property
     def fail_max(self) -> int:
@@ -237,7 +192,7 @@ class CircuitBreaker(Standin):
         self._change(self._fail_max, self._reset_timeout, threshold)
 
     def _change(self, failures: int, rest: float, successes: int) -> None:
-        self._reconfigure(breaker_of(failures, rest, successes))
+        self._reconfigure(self._policy_of(failures, rest, successes))
         self._fail_max, self._reset_timeout, self._success_threshold = failures, rest, successes
 
     @property
@@ -253,16 +208,16 @@ class CircuitBreaker(Standin):
 
     def open(self) -> bool:
         """Open for ``reset_timeout``; returns ``throw_new_error_on_trip``."""
-        self._open()
+        self._steer(State.OPEN)
         return self._throws
 
     def half_open(self) -> None:
         """Let the next calls decide."""
-        self._half_open()
+        self._steer(State.HALF_OPEN)
 
     def close(self) -> None:
         """Close the circuit."""
-        self._close()
+        self._steer(State.CLOSED)
 
     # -- exclusions and listeners; tuples are replaced, never changed
 
@@ -316,29 +271,22 @@ class CircuitBreaker(Standin):
     def _refusal(self, refusal: CircuitOpenError) -> Exception:
         return CircuitBreakerOpenError(*refusal.args)
 
-    def _tripped(self, error: Exception) -> Exception | None:
+    def _tripped(self, attempt: Attempt) -> Exception | None:
         if not self._throws:
             return None
-        return CircuitBreakerError(f"{self.resilience.key}: failures in a row, {self.fail_counter} by now, opened the "
-                                   "circuit")
+        if isinstance(attempt.term, HalfOpen):
+            return CircuitBreakerError("Trial call failed, circuit breaker opened")
+        return CircuitBreakerError("Failures threshold reached, circuit breaker opened")
 
     def _before(self, attempt: Attempt) -> None:
         self._tell("before_call", attempt.func, *attempt.args, **attempt.kwargs)
 
-    def _failed(self, error: Exception) -> None:
-        super()._failed(error)
-        self._tell("failure", error)
+    def _note(self, old: State, new: State) -> None:
+        self._state = self._state_of(NAMES[new], self._state_of(NAMES[old], None, notify=False), notify=True)
 
-    def _succeeded(self, attempt: Attempt) -> None:
-        if isinstance(attempt.term, HalfOpen) and attempt.term is self._circuit.term:
-            self._successes.append(None)
-        self._tell("success")
-
-    def _changed(self, old: State, new: State) -> None:
-        self._successes.clear()
-        if new is State.CLOSED:
-            self._failures.clear()
-        self._tell("state_change", CircuitBreakerState(_NAMES[old]), CircuitBreakerState(_NAMES[new]))
+    def _state_of(self, name: str, before: CircuitBreakerState | None, *, notify: bool) -> CircuitBreakerState:
+        kind = {STATE_CLOSED: CircuitClosedState, STATE_OPEN: CircuitOpenState, STATE_HALF_OPEN: CircuitHalfOpenState}
+        return kind[name](self, prev_state=before, notify=notify)
 
     def _tell(self, event: str, *args: Any, **kwargs: Any) -> None:
         for listener in self._listeners:
@@ -346,13 +294,6 @@ class CircuitBreaker(Standin):
                 getattr(listener, event)(self, *args, **kwargs)
             except Exception:  # noqa: BLE001 - somebody else's
                 _log.exception("a listener of %s raised at %s", self.resilience.key, event)
-
-
-def _known(state: str) -> str:
-    if state not in (STATE_CLOSED, STATE_OPEN, STATE_HALF_OPEN):
-        raise ValueError(f"a state is {STATE_CLOSED!r}, {STATE_OPEN!r} or {STATE_HALF_OPEN!r}, not {state!r}")
-    return state
-
 
 def _without(values: tuple[_T, ...], value: _T) -> tuple[_T, ...]:
     left = list(values)

@@ -1,8 +1,11 @@
 """The stand-in and circuitbreaker live through the same histories, and end every step alike."""
 
+import copy
+import datetime
 import inspect
 import pickle
 import random
+import unittest.mock
 
 import pytest
 
@@ -129,7 +132,7 @@ class Side:
         """What can be seen of it."""
         breaker = self.breaker
         return (breaker.state, breaker.closed, breaker.opened, breaker.failure_count, repr(breaker.last_failure),
-                breaker.name, str(breaker), breaker.open_remaining if breaker.opened else None)
+                breaker.name, str(breaker), breaker.open_remaining)
 
 
 @pytest.mark.parametrize("expected", EXPECTED)
@@ -303,5 +306,136 @@ def test_a_refusal_says_when_to_come_back_and_is_one_of_ours_and_pickles(registr
     error = pickle.loads(pickle.dumps(refused.value))
     assert isinstance(error, CircuitOpenError)
     assert ("billing", 20.5, 21) == (error.key, error.retry_after, breaker.open_remaining)
-    assert ("billing: the circuit is open since 9.5 s: 1 call failed, last OSError('down') 9.5 s ago; retry in 20.5 s"
-            == str(error))
+    assert ("1 call failed", "down") == (error.why, error.last_failure.message)
+    assert ours.CircuitBreakerError is type(error)
+    for text in (str(error), str(copy.copy(error))):
+        assert text.startswith('Circuit "billing" OPEN until 20')
+        assert text.endswith(" (1 failures, 21 sec remaining) (last_failure: OSError('down'))")
+
+
+@pytest.fixture
+def stopped(monkeypatch, their_circuitbreaker):
+    """The wall clock of both libraries stands still."""
+
+    class Noon(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.datetime(2030, 1, 1, 12, tzinfo=tz)
+
+    for library in (their_circuitbreaker, ours):
+        monkeypatch.setattr(library, "datetime", Noon)
+
+
+@pytest.mark.usefixtures("stopped")
+def test_a_refusal_tells_what_circuitbreakers_tells_whenever_it_is_read(their_circuitbreaker, registry, clock):
+    texts = []
+    for library, more in ((their_circuitbreaker, {}), (ours, {"registry": registry})):
+        breaker = library.CircuitBreaker(failure_threshold=2, recovery_timeout=30, name="billing", **more)
+        said = [str(library.CircuitBreakerError(breaker)), str(library.CircuitBreakerError(breaker, "more"))]
+        function = breaker(Side._plain)
+        for _ in range(2):
+            with pytest.raises(OSError, match="down"):
+                function(OSError("down"))
+        with pytest.raises(library.CircuitBreakerError) as refused:
+            function(None)
+        assert refused.value._circuit_breaker is breaker
+        said += [str(refused.value), repr(breaker.open_until)]
+        clock.advance(9.5)
+        said.append(str(refused.value))
+        breaker.reset()
+        said.append(str(refused.value))
+        clock.advance(40.5)
+        said += [str(refused.value), str(breaker.open_remaining)]
+        texts.append(said)
+    assert texts[0] == texts[1]
+    assert ('Circuit "billing" OPEN until 2030-01-01 12:00:30+00:00 (2 failures, 30 sec remaining) '
+            "(last_failure: OSError('down'))") == texts[1][2]
+
+
+def test_a_test_may_raise_a_refusal_of_no_breaker(registry):
+    breaker = unittest.mock.Mock(open_remaining=5, failure_count=1, last_failure=None, open_until="noon")
+    breaker.name = "mocked"
+    error = ours.CircuitBreakerError(breaker)
+    assert 'Circuit "mocked" OPEN until noon (1 failures, 5 sec remaining) (last_failure: None)' == str(error)
+    assert isinstance(pickle.loads(pickle.dumps(error)), ours.CircuitBreakerError)
+    assert error.retry_after is None
+
+
+def test_a_monitor_that_was_emptied_or_given_another_mapping_works_on(their_circuitbreaker, registry, monkeypatch):
+    for library, more in ((their_circuitbreaker, {}), (ours, {"registry": registry})):
+        monitor = library.CircuitBreakerMonitor
+        before = library.CircuitBreaker(name="before", **more)(Side._plain)
+        monkeypatch.setattr(monitor, "circuit_breakers", {})
+        assert (True, [], [], None) == (monitor.all_closed(), [*monitor.get_circuits()], [*monitor.get_open()],
+                                        monitor.get("before"))
+        kept = library.CircuitBreaker(name="kept", failure_threshold=1, **more)
+        with pytest.raises(OSError, match="down"):
+            kept(Side._plain)(OSError("down"))
+        other = library.CircuitBreaker(name="other", **more)
+        monitor.register(other)
+        assert {"kept": kept, "other": other} == monitor.circuit_breakers
+        assert (False, [kept], [other], kept) == (monitor.all_closed(), [*monitor.get_open()], [*monitor.get_closed()],
+                                                  monitor.get("kept"))
+        assert [kept, other] == [*monitor.get_circuits()]
+        monitor.circuit_breakers.clear()
+        assert monitor.all_closed()
+        assert "answer" == before(None)
+
+
+def test_mistaken_exceptions_are_refused_in_circuitbreakers_words(their_circuitbreaker, registry):
+    for wrong in ("OSError", b"OSError", 5, int, [int]):
+        if wrong != [int]:  # circuitbreaker fails at the first failure
+            with pytest.raises(ValueError, match="expected_exception") as theirs:
+                their_circuitbreaker.CircuitBreaker(expected_exception=wrong)
+        with pytest.raises(ValueError, match="expected_exception") as mine:
+            ours.CircuitBreaker(expected_exception=wrong, registry=registry)
+        said = str(theirs.value).partition(".")[0]
+        assert said == str(mine.value)[:len(said)]
+    for nothing in ((), [], ""):
+        for library, more in ((their_circuitbreaker, {}), (ours, {"registry": registry})):
+            assert library.CircuitBreaker(expected_exception=nothing, **more).is_failure(OSError, None)
+
+
+def test_the_public_functions_of_circuitbreaker_are_there(their_circuitbreaker):
+    for library in (their_circuitbreaker, ours):
+        for says in (library.in_exception_list(OSError, KeyError), library.build_failure_predicate([OSError, KeyError])):
+            assert [True, True, False] == [says(kind, None) for kind in (ConnectionError, KeyError, ValueError)]
+        assert library.build_failure_predicate(EXPECTED["function"]) is EXPECTED["function"]
+    public = {name for name, value in vars(their_circuitbreaker).items()
+              if getattr(value, "__module__", None) == "circuitbreaker" or name.startswith("STATE_")}
+    assert public <= set(dir(ours))
+    for name in ("CircuitBreaker", "CircuitBreakerMonitor"):
+        assert {each for each in vars(getattr(their_circuitbreaker, name)) if each[0] != "_"} <= set(dir(getattr(ours, name)))
+
+
+def test_a_circuit_forced_open_is_open_for_as_long_as_it_is(registry, clock):
+    breaker = ours.CircuitBreaker(recovery_timeout=5, registry=registry)
+    breaker.resilience.force_open()
+    clock.advance(7)
+    assert (True, False) == (breaker.opened, breaker.closed)
+    with pytest.raises(ours.CircuitBreakerError, match=r"OPEN until .* \(0 failures, -2 sec remaining\)"):
+        breaker.call(int)
+
+
+async def test_a_subclass_or_a_test_whose_own_opened_says_so_has_calls_refused_and_nothing_counted(their_circuitbreaker, registry):
+    for library, more in ((their_circuitbreaker, {}), (ours, {"registry": registry})):
+
+        class Switched(library.CircuitBreaker):
+            off = False
+
+            @property
+            def opened(self):
+                return self.off or super().opened
+
+        breaker, silent = (Switched(fallback_function=each, name="switched", **more) for each in (Side._instead, None))
+        function, other = breaker(Side._plain), silent(Side._coroutine)
+        assert ("answer", "answer") == (function(None), await other(None))
+        Switched.off = True
+        assert "instead" == function(None)
+        with pytest.raises(library.CircuitBreakerError):
+            await other(None)
+        Switched.off = False
+        assert ("answer", "answer") == (function(None), await other(None))
+        assert breaker.closed
+    assert 0 == breaker.resilience.snapshot().counts["short_circuited"]
+    assert ["switched", "switched-2"] == sorted(command.key for command in registry)

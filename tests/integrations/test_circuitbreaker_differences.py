@@ -210,15 +210,6 @@ def test_zero_is_a_number(both, clock):
         assert (state, remaining) == (breaker.state, breaker.open_remaining)
 
 
-def test_what_remains_of_a_wait_is_never_negative_and_nothing_while_closed(both, clock):
-    theirs, mine = both(failure_threshold=1, recovery_timeout=5)
-    assert (5, 0) == (theirs.open_remaining, mine.open_remaining)
-    for breaker in (theirs, mine):
-        trip(breaker, 1)
-    clock.advance(7)
-    assert (-2, 0) == (theirs.open_remaining, mine.open_remaining)
-
-
 def test_namesakes_are_all_in_the_monitor(their_circuitbreaker, registry):
     for library, more, expected in ((their_circuitbreaker, {}, 1), (ours, {"registry": registry}, 2)):
         kept = []

@@ -152,8 +152,7 @@ def test_a_breaker_begins_in_the_state_of_its_storage(state, their_pybreaker, re
 
 
 def test_the_names_and_signatures_are_pybreakers(their_pybreaker):
-    left_out = {"CircuitRedisStorage"}
-    assert set(their_pybreaker.__all__) - left_out <= set(ours.__all__)
+    assert set(their_pybreaker.__all__) <= set(ours.__all__)
     for name, value in vars(their_pybreaker.CircuitBreaker).items():
         if not name.startswith("_"):
             assert hasattr(ours.CircuitBreaker, name), name
@@ -167,6 +166,57 @@ def test_the_names_and_signatures_are_pybreakers(their_pybreaker):
         {name: each.default for name, each in mine.items()}
     assert {name for name in vars(their_pybreaker.CircuitBreakerListener) if name[0] != "_"} == \
         {name for name in vars(ours.CircuitBreakerListener) if name[0] != "_"}
+
+
+def test_a_state_is_of_the_class_of_its_name_for_listeners_too_and_stays_one_object(their_pybreaker, registry):
+    for library, more in ((their_pybreaker, {}), (ours, {"registry": registry})):
+        told, listener = [], library.CircuitBreakerListener()
+        listener.state_change = lambda cb, old, new, told=told: told.append((type(old), type(new)))
+        breaker = library.CircuitBreaker(listeners=[listener], **more)
+        closed, opened, half_open = library.CircuitClosedState, library.CircuitOpenState, library.CircuitHalfOpenState
+        for change, kind in ((breaker.open, opened), (breaker.half_open, half_open), (breaker.close, closed)):
+            change()
+            assert type(breaker.state) is kind
+            assert breaker.state is breaker.state
+            assert isinstance(breaker.state, library.CircuitBreakerState)
+        assert [(closed, opened), (opened, half_open), (half_open, closed)] == told
+        assert ("open", "half-open") == (opened(breaker).name, half_open(breaker, None).name)
+        opened(breaker, breaker.state, notify=True)
+        assert (closed, opened) == told[-1]
+        assert "closed" == breaker.current_state
+
+
+async def test_a_state_calls_through_its_breaker_as_long_as_there_is_one(registry):
+    breaker = ours.CircuitBreaker(registry=registry)
+
+    async def fetch():
+        return 5
+
+    state = breaker.state
+    assert (0, 5) == (state.call(int), await state.call_async(fetch))
+    assert "<state 'closed'>" == repr(state)
+    breaker.open()
+    with pytest.raises(ours.CircuitBreakerError):
+        state.call(int)
+    del breaker
+    with pytest.raises(ReferenceError, match="keep the breaker"):
+        state.call(int)
+
+
+def test_errors_begin_with_pybreakers_words(their_pybreaker, registry, clock):
+    texts = []
+    for library, more in ((their_pybreaker, {}), (ours, {"registry": registry})):
+        breaker, said = library.CircuitBreaker(fail_max=1, reset_timeout=5, **more), []
+        for wait in (0, 0, 5):
+            clock.advance(wait)
+            with pytest.raises(library.CircuitBreakerError) as raised:
+                breaker.call(Side._function, OSError("down"))
+            said.append(str(raised.value))
+        texts.append(said)
+    (threshold, elapsed, trial), mine = texts
+    assert [threshold, trial] == [mine[0], mine[2]]
+    assert f"{elapsed} (pybreaker: the circuit is open since 0 s: 1 call failed, last OSError('down') 0 s ago; retry in 5 s)" \
+        == mine[1]
 
 
 def test_a_decorated_function_looks_like_itself_and_binds_to_its_instance(registry):

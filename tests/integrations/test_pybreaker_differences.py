@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from resilience import BadRequestError, ConfigError, Registry
+from resilience import BadRequestError, Registry
 from resilience.integrations import pybreaker as ours
 from resilience.testing import ManualClock, RecordedEvents, disabled
 from tests.seeds import over_seeds
@@ -203,8 +203,8 @@ def test_setting_the_state_changes_it(their_pybreaker, registry):
     for state in ("half-open", "closed"):
         mine.state = state
         assert state == mine.state.name
-    assert mine.state == ours.CircuitBreakerState("closed")
-    assert len({mine.state, ours.CircuitBreakerState("closed")}) == 1
+    assert mine.state == ours.CircuitClosedState(mine)
+    assert len({mine.state, ours.CircuitBreakerState(mine, "closed")}) == 1
 
 
 def test_a_listener_that_raises_harms_no_call_and_is_logged(their_pybreaker, registry, caplog):
@@ -237,13 +237,6 @@ def test_a_bad_request_is_nobodys_failure(registry):
     with pytest.raises(BadRequestError):
         breaker.call(work)
     assert ("closed", 0) == (breaker.current_state, breaker.fail_counter)
-
-
-def test_a_storage_is_for_one_breaker_and_in_memory(registry):
-    storage = ours.CircuitMemoryStorage("closed")
-    ours.CircuitBreaker(state_storage=storage, registry=registry)
-    with pytest.raises(ConfigError, match="not shared between breakers"):
-        ours.CircuitBreaker(state_storage=storage, registry=registry)
 
 
 def test_namesakes_have_commands_of_their_own(registry):
