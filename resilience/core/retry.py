@@ -35,6 +35,7 @@ from .checks import (
     wrong_kind,
 )
 from .exception_groups import holds, matches
+from .references import FUNCTION, as_function, function_or_none, in_file
 
 
 def budget_or_none(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -82,6 +83,10 @@ class Retry:
             all the same.
         hold: Of a generator: how many of its first items are held back until all of them have come. Until its consumer
             has an item a stream can be tried again; 0: until the first comes.
+        hold_bytes: The same in bytes: its first items are held back until they have so many, or ``hold`` have come if
+            that is sooner. An item counts as one byte at least; 0: however many.
+        hold_size: Function that is given an item and returns its bytes, for ``hold_bytes``; None: items are text, which
+            counts as UTF-8, or bytes.
     """
 
     attempts: int = attrs.field(default=3, validator=number(least=2, most=1000, whole=True))
@@ -104,11 +109,29 @@ class Retry:
     busy_price: float = attrs.field(default=1.0, validator=number(least=0, most=100))
     nested: Literal["once", "retry"] = attrs.field(default="once", validator=one_of("once", "retry"))
     hold: int = attrs.field(default=0, validator=number(least=0, most=100_000, whole=True))
+    hold_bytes: int = attrs.field(default=0, validator=number(least=0, most=2**30, whole=True))
+    hold_size: Callable[[Any], float] | None = attrs.field(
+        default=None, converter=as_function, validator=function_or_none, eq=by_identity,
+        metadata=in_file(str | None, FUNCTION))
 
     def __attrs_post_init__(self) -> None:
         if self.base > self.max_delay:
             raise ConfigError(f"base must be at most max_delay ({plain_number(self.max_delay)}), not "
                               f"{plain_number(self.base)}", "base")
+
+    @property
+    def most_held(self) -> int:
+        """How many first items may be held back, at most; 0: none are."""
+        return min(filter(None, (self.hold, self.hold_bytes)), default=0)
+
+    def has_held_enough(self, items: int, size: int) -> bool:
+        """Return whether first items are passed on.
+
+        Args:
+            items: How many are held back.
+            size: Their bytes.
+        """
+        return not self.most_held or items >= self.hold > 0 or size >= self.hold_bytes > 0
 
     def wanted(self, error: BaseException) -> bool:
         """Return whether a call that raised *error* is repeated.

@@ -217,6 +217,8 @@ class RetryArguments(CommandOptions, total=False):
     busy_price: float
     nested: Literal["once", "retry"]
     hold: int
+    hold_bytes: int
+    hold_size: Callable[[Any], float] | None
 
 
 class StreamTimeoutArguments(CommandOptions, total=False):

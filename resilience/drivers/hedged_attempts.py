@@ -149,7 +149,7 @@ class TaskRace:
         taken: Grip = []
         try:
             self._take(taken)
-            rival = self._loop.create_task(self._attempt(taken))
+            rival = self._begin(taken)
             rival.add_done_callback(lambda task: self._ended(task, taken))
         except BulkheadFullError:
             starter.refund()
@@ -163,6 +163,9 @@ class TaskRace:
         if then is not None:
             self._timer = self._loop.call_later(then, self._launch, then)
         starter.began(n, after, now)
+
+    def _begin(self, taken: Grip) -> asyncio.Task[Any]:
+        return self._loop.create_task(self._attempt(taken))
 
     async def _attempt(self, taken: Grip) -> Any:
         try:
@@ -182,7 +185,7 @@ class TaskRace:
 
     def _release(self, taken: Grip) -> None:
         if taken:
-            _release(taken)
+            release(taken)
             self._starter.freed()
 
     def _best(self) -> asyncio.Task[Any] | None:
@@ -206,7 +209,7 @@ class TaskRace:
                 del cancelled  # no cycle through this frame
 
 
-def _release(taken: Grip) -> None:
+def release(taken: Grip) -> None:
     """Give the slot back, once."""
     if taken:
         sack = taken[0]

@@ -39,24 +39,24 @@ class StreamWatch:
         cancelling: What its ``cancelling()`` was when it began to wait.
         since: When it did, on the loop's clock.
         limit: Seconds that it may wait.
-        idle: What an item makes of ``limit`` where that is all there is to do.
-        counts: It is not all.
-        armed: When the timer fires; infinite: there is none.
-        is_awry: The step under way was cancelled by us, or runs under a deadline of its caller.
+        is_steady: Of the next item there is nothing to note but that nobody waits for it any more.
+        is_slack: The timer may have to be set for the next wait.
         loop: The event loop.
     """
 
-    __slots__ = ("_cut", "_end", "_fired", "_key", "_meter", "_own", "_refused", "_tell", "_timer", "armed",
-                 "cancelling", "counts", "idle", "is_awry", "limit", "loop", "since", "task")
+    __slots__ = ("_armed", "_counts", "_cut", "_end", "_fired", "_idle", "_is_awry", "_key", "_meter", "_own",
+                 "_refused", "_tell", "_timer", "cancelling", "is_slack", "is_steady", "limit", "loop", "since", "task")
 
     def __init__(self, key: str, policy: StreamTimeout) -> None:
         self._key, self._meter = key, StreamMeter(policy)
         self.loop = asyncio.get_running_loop()
         self.task: asyncio.Task[Any] | None = None
-        self.since, self.armed, self.cancelling = 0.0, inf, 0
-        self.limit, self.idle, self.counts = self._meter.limit, self._meter.idle, self._meter.counts
+        self.since, self.cancelling = 0.0, 0
+        self._armed = inf  # when the timer fires; infinite: there is none
+        self.limit, self._idle, self._counts = self._meter.limit, self._meter.idle, self._meter.counts
         self._own, self._tell = 0.0, self._meter.arrived
-        self.is_awry = False
+        self.is_steady, self.is_slack = False, True
+        self._is_awry = False  # this step was cancelled by us, or runs under a deadline of its caller
         self._timer: asyncio.TimerHandle | None = None
         self._fired: Callable[[int], CallTimeoutError] | None = None  # makes the error; None: we cancelled nothing
         self._cut: asyncio.TimerHandle | None = None  # ends this step when its caller's deadline passes
@@ -74,31 +74,27 @@ class StreamWatch:
             raise RuntimeError(f"{self._key}: a timeout needs an asyncio task to cancel")
         self.cancelling = task.cancelling()
         self.since = self.loop.time()
-        if self.since + self.limit < self.armed:
+        if self.is_slack:
             self.arm()
         if in_use:
             self.hasten()
 
     def arrived(self, item: Any) -> None:
         """The *item* came that was waited for."""
-        if self.is_awry:
-            self.recover()
+        if self._is_awry:
+            self._recover()
         self.task = None
-        if self.counts:
-            self.count(item)
+        if self._counts:
+            now = self.loop.time()
+            self._own = own = self._own + now - self.since
+            self.limit = limit = self._tell(item, own)
+            if limit <= 0.0 or now + limit < self._armed:
+                self.is_slack = True
         else:
-            self.limit = self.idle
-
-    def count(self, item: Any) -> None:
-        """Of arrived(), where the meter is to hear of it."""
-        self._own = own = self._own + self.loop.time() - self.since
-        self.limit = limit = self._tell(item, own)
-        if limit <= 0.0 and self._timer is not None:  # so that the next wait() looks again
-            self._timer.cancel()
-            self.armed = inf
+            self.limit, self.is_steady, self.is_slack = self._idle, True, True
 
     def arm(self) -> None:
-        """Set the timer for the end of this wait.
+        """Set the timer for the end of this wait, if it would fire later.
 
         Raises:
             StreamTimeoutError: That has come already.
@@ -107,9 +103,11 @@ class StreamWatch:
             self.task = None
             self._refused = self._late(0)
             raise self._refused
-        if self._timer is not None:
-            self._timer.cancel()
-        self._set(self.since + self.limit)
+        due, self.is_slack = self.since + self.limit, False
+        if due < self._armed:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._set(due)
 
     def hasten(self) -> None:
         """Put this wait under the deadline of its caller, if that has one.
@@ -125,15 +123,15 @@ class StreamWatch:
             self.task = None
             self._refused = deadline_error(self._key, 0.0)
             raise self._refused
-        self.is_awry = True
+        self._is_awry, self.is_steady = True, False
         if left < self.limit:
             self._cut = self.loop.call_later(left, self._cut_short, left)
         else:
             self._end = end.sooner(self.limit)
 
-    def recover(self) -> None:
+    def _recover(self) -> None:
         """The step has ended by itself: take our cancellation back, and what hasten() did."""
-        self.is_awry = False
+        self._is_awry = False
         if self._cut is not None:
             self._cut.cancel()
             self._cut = None
@@ -147,8 +145,8 @@ class StreamWatch:
 
     def end(self) -> None:
         """The stream has ended by itself."""
-        if self.is_awry:
-            self.recover()
+        if self._is_awry:
+            self._recover()
         self.task = None
         if self._timer is not None:
             self._timer.cancel()
@@ -172,11 +170,11 @@ class StreamWatch:
 
     def _set(self, due: float) -> None:
         self._timer = self.loop.call_at(due, self._look)
-        self.armed = due
+        self._armed = due
 
     def _look(self) -> None:
-        due, self.armed = self.armed, inf
-        self._timer = None
+        due, self._armed = self._armed, inf
+        self._timer, self.is_slack = None, True
         if self.task is None or self._fired is not None:  # with the consumer, which sets the timer anew
             return
         if self.since + self.limit > due:
@@ -189,7 +187,7 @@ class StreamWatch:
 
     def _late_after(self, turns: int) -> None:
         """End the stream as late, but give an item that lies in a socket some *turns* of the loop to arrive first."""
-        if self.task is None or self._fired is not None or self.armed < inf \
+        if self.task is None or self._fired is not None or self._armed < inf \
                 or self.since + self.limit > self.loop.time():  # it has arrived
             return
         if turns:
@@ -203,7 +201,7 @@ class StreamWatch:
 
     def _fire(self, make: Callable[[int], CallTimeoutError]) -> None:
         assert self.task is not None
-        self._fired, self.is_awry = make, True
+        self._fired, self._is_awry, self.is_steady = make, True, False
         self.task.cancel()
 
     def _late(self, items: int) -> StreamTimeoutError:

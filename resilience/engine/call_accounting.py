@@ -42,6 +42,8 @@ from ..core.stalls import NO_STALLS, Stalls
 from ..drivers.admission_waiter import AdmissionWaiter
 from ..drivers.deadline_context import deadline_expired
 from ..drivers.hedged_attempts import JobRace
+from ..drivers.hedged_generators import HedgedGenerator
+from ..drivers.hedged_streams import HedgedStream, StreamAttempt
 from ..drivers.workers import Job, ThreadIsolation
 from ..errors import (
     BadRequestError,
@@ -83,7 +85,9 @@ _RETRY, _FAILOVER = int(Event.RETRY), int(Event.FAILOVER)
 # What stands between a wrapper and its function on a worker, or a gate's callback.
 for _each in (ThreadIsolation.wait, Job.outcome, Job.run, JobRace.result, RateLimiter.reserve, RateLimiter.book,
               CostAccount.book, units_of, AdmissionWaiter.take, AdmissionWaiter.wait, AdmissionWaiter.wait_async,
-              AdmissionWaiter.level, AdmissionWaiter.tenant, AdmissionWaiter.admit, ThreadIsolation.submit):
+              AdmissionWaiter.level, AdmissionWaiter.tenant, AdmissionWaiter.admit, ThreadIsolation.submit,
+              HedgedGenerator.__next__, HedgedGenerator._first, HedgedGenerator.send, HedgedGenerator.throw,
+              HedgedGenerator._step, HedgedGenerator._given, HedgedStream._first, StreamAttempt._ask):
     transparent_frame(_each)
 _NO_TIME_LEFT, _RATE_LIMITED = int(Event.NO_TIME_LEFT), int(Event.RATE_LIMITED)
 _RAN = frozenset(EVENT_OF.values()) - {EVENT_OF[REJECTED]}

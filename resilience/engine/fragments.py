@@ -14,6 +14,9 @@ from .wrapper_spec import Flavour, WrapperSpec
 # Without keyword arguments an empty dict would be merged into another one: 25 ns.
 FN: Final = "fn(*args, **kwargs) if kwargs else fn(*args)"
 
+#: The latency of a stream is its own time until so many items; from then on no item costs a look at the clock.
+TIMED_ITEMS: Final = 10
+
 # However a stream ends, the function's own generator has ended, or is closed, before anything is given back.
 _GENERATOR: Final = """\
 {begin}source = {source}
@@ -21,19 +24,16 @@ try:
     item = next(source)
     while True:
 {arrive}{judge}        items += 1
-        paused = clock()
-        try:
+{pause}        try:
             sent = yield item
         except GeneratorExit:
             raise
         except BaseException as injected:
-            started += clock() - paused
-            thrown = injected
+{resume}            thrown = injected
             item = source.throw(injected)
             thrown = None
         else:
-            started += clock() - paused
-            item = next(source) if sent is None else source.send(sent)
+{resume}            item = next(source) if sent is None else source.send(sent)
 except StopIteration as end:
     result = end.value
 except BaseException:
@@ -49,18 +49,15 @@ try:
 {first_wait}    async for item in source:
         while True:
 {arrive}{judge}            items += 1
-            paused = clock()
-            try:
+{pause}            try:
                 sent = yield item
             except GeneratorExit:
                 raise
             except BaseException as injected:
-                started += clock() - paused
-                thrown = injected
+{resume}                thrown = injected
                 step = source.athrow(injected)
             else:
-                started += clock() - paused
-                if sent is None:
+{resume}                if sent is None:
 {wait}                    break
                 step = source.asend(sent)
 {step_wait}            item = await step
@@ -71,6 +68,20 @@ except BaseException:
     if not source.ag_running:
         await source.aclose()
     raise{end}"""
+
+# What the consumer takes is not the stream's own time.
+_PAUSE: Final = "paused = clock()"
+_RESUME: Final = "started += clock() - paused"
+_PAUSE_TIMED: Final = f"""\
+if items <= {TIMED_ITEMS}:
+    {_PAUSE}"""
+_RESUME_TIMED: Final = f"""\
+if items < {TIMED_ITEMS}:
+    {_RESUME}"""
+#: Of a stream that has ended: leave out what came after the timed items.
+UNTIMED: Final = f"""\
+if items >= {TIMED_ITEMS}:
+    started += now - paused"""
 
 _GAUGED: Final = """\
 if watch is not None:
@@ -85,20 +96,17 @@ if watch is not None:
 # StreamWatch.arrived and StreamWatch.wait, but that the latter's task is there: the first wait is not written out.
 _ARRIVED_INLINE: Final = """\
 if watch is not None:
-    if watch.is_awry:
-        watch.recover()
-    watch.task = None
-    if watch.counts:
-        watch.count(item)
+    if watch.is_steady:
+        watch.task = None
     else:
-        watch.limit = watch.idle"""
+        watch.arrived(item)"""
 _WAIT_INLINE: Final = """\
 if watch is not None:
     watch.task = task = current_task(loop)
     watch.cancelling = task.cancelling()
-    watch.since = since = loop.time()
+    watch.since = loop.time()
     task = None
-    if since + watch.limit < watch.armed:
+    if watch.is_slack:
         watch.arm()
     if IN_USE:
         watch.hasten()"""
@@ -163,13 +171,21 @@ def _generator(spec: WrapperSpec) -> str:
     depth = 3 if is_async else 2
     judge = _block(_JUDGE_ITEM, depth) if spec.judges == "items" else ""
     end = _RAISE_FAILED if judge else ""
+    is_timed = times_first_items(spec)
+    pause = _block(_PAUSE_TIMED if is_timed else _PAUSE, depth)
+    resume = _block(_RESUME_TIMED if is_timed else _RESUME, depth + 1)
     if not is_async:
-        return _GENERATOR.format(begin=begin, source=source, judge=judge, end=end,
+        return _GENERATOR.format(begin=begin, source=source, judge=judge, end=end, pause=pause, resume=resume,
                                  arrive=_block(_GAUGED, depth) if clocks else "")
     arrived, wait = {"": ("", ""), "plain": (_ARRIVED, _WAIT), "inline": (_ARRIVED_INLINE, _WAIT_INLINE)}[clocks]
     return _ASYNC_GENERATOR.format(
-        begin=begin, source=source, judge=judge, end=end, arrive=_block(arrived, depth),
+        begin=begin, source=source, judge=judge, end=end, pause=pause, resume=resume, arrive=_block(arrived, depth),
         first_wait=_block(_WAIT, 1) if clocks else "", wait=_block(wait, 5), step_wait=_block(wait, 3))
+
+
+def times_first_items(spec: WrapperSpec) -> bool:
+    """Whether the text times a stream's first items only: the clocks of a plain generator need the time of all."""
+    return spec.flavour.is_generator and (spec.flavour.is_async or not spec.clocks)
 
 
 def _block(text: str, depth: int) -> str:

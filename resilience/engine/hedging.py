@@ -10,6 +10,7 @@ while the circuit is not closed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -22,6 +23,8 @@ from ..core.hedge import Racer
 from ..core.outcome import Event
 from ..drivers.deadline_context import in_use, shortened
 from ..drivers.hedged_attempts import JobRace, Patience, TaskRace
+from ..drivers.hedged_generators import HedgedGenerator
+from ..drivers.hedged_streams import HedgedStream, StreamRace
 from ..drivers.workers import Job
 from ..metrics.recorder import Recorder
 from .callables import transparent_frame
@@ -102,6 +105,32 @@ class Hedging:
             if race.rivals:
                 await race.won()
             return result
+
+        return hedged
+
+    def over_generator(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """What is called in place of the generator function *fn*."""
+        begin, clock, slots, key = self._begin, self._clock, self._slots, self._key
+
+        @transparent_frame
+        def hedged(*args: Any, **kwargs: Any) -> Any:
+            after = begin(clock())
+            if after is None:
+                return fn(*args, **kwargs)
+            return HedgedGenerator(self, slots.take, slots.take_anyway, clock, key, partial(fn, *args, **kwargs), after)
+
+        return hedged
+
+    def over_async_generator(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """What is called in place of the async generator function *fn*."""
+        begin, clock, take = self._begin, self._clock, self._slots.take
+
+        @transparent_frame
+        def hedged(*args: Any, **kwargs: Any) -> Any:
+            after = begin(clock())
+            if after is None:
+                return fn(*args, **kwargs)
+            return HedgedStream(fn(*args, **kwargs), partial(StreamRace, self, take, clock, fn, args, kwargs, after))
 
         return hedged
 

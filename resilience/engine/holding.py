@@ -1,4 +1,4 @@
-"""Holding: the first items of a stream, kept back until there are enough of them to go on with.
+"""Holding: the first items of a stream, kept back until there are enough of them, or of their bytes, to go on with.
 
 What stands here goes between a generator's wrapper and the function's generator. As long as it has passed nothing on, a
 failure is one before the first item to all policies above, so that the retry starts the stream over and the items that
@@ -14,6 +14,8 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
+from ..core.callbacks import call_back
+from ..core.item_size import item_size
 from .callables import transparent_frame
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ class Holding:
     """What stands around the generators of one function.
 
     Args:
-        held: The retry policy in force, which says how many items.
+        held: The retry policy in force, which says how many items, or bytes.
         judging: The command's failure rules; None: there are none.
         raises_item: Whether an item that is judged failed ends the stream, given the error and how many items the
             consumer has.
@@ -51,18 +53,25 @@ class Holding:
                 del verdict
 
     @transparent_frame
+    def _size(self, item: Any) -> int:
+        """The bytes of *item*, if anybody counts them."""
+        policy = self._held.policy
+        return call_back(item_size, (item, policy.hold_size), None) if policy.hold_bytes else 0
+
+    @transparent_frame
     def hold(self, source: Generator[Any, Any, Any], watch: None) -> Generator[Any, Any, Any]:
         """The items of *source*, the first of them held back."""
         items: list[Any] = []
-        has_ended, result = False, None
+        size, has_ended, result = 0, False, None
         try:
-            while not has_ended and len(items) < self._held.policy.hold:
+            while not has_ended and not self._held.policy.has_held_enough(len(items), size):
                 try:
                     item = next(source)
                 except StopIteration as end:
                     has_ended, result = True, end.value
                 else:
                     self._check(item)
+                    size += self._size(item)
                     items.append(item)
             yield from items
             items.clear()
@@ -73,10 +82,12 @@ class Holding:
     @transparent_frame
     async def _collected(self, source: AsyncGeneratorType[Any, Any], watch: StreamWatch | None) -> list[Any]:
         items: list[Any] = []
+        size = 0
         async for item in source:
             self._check(item)
+            size += self._size(item)
             items.append(item)
-            if len(items) >= self._held.policy.hold:
+            if self._held.policy.has_held_enough(len(items), size):
                 break
             if watch is not None:
                 watch.arrived(item)

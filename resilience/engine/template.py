@@ -20,8 +20,9 @@ Without a fallback the first gate is asked outside the ``try``, so that a refusa
 raised once and passes by.
 
 A generator holds its permits until it is exhausted, closed or fails. The time
-its consumer takes is not its own: ``started`` is moved on by it. An exception
-that the consumer threw in, and that comes out again, is not its failure.
+its consumer takes is not its own: ``started`` is moved on by it, and by all that
+comes after its first items (TIMED_ITEMS). An exception that
+the consumer threw in, and that comes out again, is not its failure.
 """
 
 from __future__ import annotations
@@ -46,9 +47,11 @@ from .fragments import (
     PASS_ON,
     RAISE_LATE,
     RESCUE,
+    UNTIMED,
     UNWANTED,
     call,
     in_time,
+    times_first_items,
 )
 from .kit import GateText, Weigh
 from .wrapper_spec import Flavour, WrapperSpec
@@ -165,6 +168,7 @@ def _execution(spec: WrapperSpec) -> str:
         *_each(gates, "leave", 1),
         _indent(_without_slot(spec)) if held else "",
         "    now = clock()",
+        _indent(UNTIMED) if times_first_items(spec) else "",
         _indent(_late(spec)),
         f"    outcome = {outcome}",
         "    thrown = None" if flavour.is_generator else "",
@@ -176,6 +180,7 @@ def _execution(spec: WrapperSpec) -> str:
         *_each(gates, "leave" if held else "leave_last", 0),
         next((gate.give_back for gate in gates if gate.takes_slot), "sack.append(None)") if held else "",
         "now = clock()",
+        UNTIMED if times_first_items(spec) else "",
         LEAVE if spec.deadline else "if watch is not None:\n    watch.end()" if _has_timers(spec) else "",
         *_settled(spec, str(SUCCESS), failed=False),
     )

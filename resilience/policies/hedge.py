@@ -15,11 +15,9 @@ from ..errors import ConfigError
 
 
 def _suits(hedge: Hedge, declaration: Any, flavour: Flavour, key: str) -> None:
-    if flavour in (Flavour.THREAD, Flavour.ASYNC):
-        return
-    why = "what a generator has yielded cannot be taken back" if flavour.is_generator else \
-        "two attempts at once of a plain function take two threads; add isolation='thread' or a timeout"
-    raise ConfigError(f"{key}: a hedge is for coroutine functions and isolated ones: {why}", "hedge")
+    if flavour is Flavour.SYNC:
+        raise ConfigError(f"{key}: two attempts at once of a plain function take two threads; add isolation='thread' "
+                          "or a timeout", "hedge")
 
 
 def _worst_case(hedge: Hedge, below: WorstCase) -> WorstCase:
@@ -50,7 +48,9 @@ def _install(site: Site, hedge: Hedge, held: HedgePolicy) -> None:
     if site.flavour is Flavour.THREAD:
         site.names["wait"] = hedging.wait
     else:
-        site.called = hedging.over(site.called)
+        over = {Flavour.ASYNC: hedging.over, Flavour.GENERATOR: hedging.over_generator,
+                Flavour.ASYNC_GENERATOR: hedging.over_async_generator}[site.flavour]
+        site.called = over(site.called)
 
 
 HEDGE: Final = Kit(

@@ -23,13 +23,14 @@ def _suits(retry: Retry, declaration: Any, flavour: Flavour, key: str) -> None:
     if flavour.is_generator and retry.on_result is not None:
         raise ConfigError(f"{key}: what a generator returns comes after its items, when it cannot be tried again; "
                           "judge its first items by failures=FailureRules(items=...)", "on_result")
-    if retry.hold and not flavour.is_generator:
-        raise ConfigError(f"{key}: hold is for generators and async generators, whose first items it holds back",
-                          "hold")
+    if retry.most_held and not flavour.is_generator:
+        field = "hold" if retry.hold else "hold_bytes"
+        raise ConfigError(f"{key}: {field} is for generators and async generators, whose first items it holds back",
+                          field)
 
 
 def _worst_case(retry: Retry, below: WorstCase) -> WorstCase:
-    items = max(retry.hold, 1)
+    items = max(retry.most_held, 1)
     attempt = (below.seconds - below.waits) * items if below.until is None else below.until(items)
     limit = retry.total_limit(None if attempt == inf else attempt, below.waits)
     return below.repeated(retry.attempts, retry.longest_pauses(), limit)
@@ -47,8 +48,9 @@ def _change(held: RetryPolicy, retry: Retry | None, old: Any, runtime: CommandRu
 
 
 def _cannot_change(held: RetryPolicy, retry: Retry) -> str | None:
-    return "it was decorated without hold, which stands in the way of each item; decorate it with hold=..." \
-        if retry.hold and not held.can_hold else None
+    field = "hold" if retry.hold else "hold_bytes"
+    return f"it was decorated without {field}, which stands in the way of each item; decorate it with {field}=..." \
+        if retry.most_held and not held.can_hold else None
 
 
 def _timeout(site: Site, held: RetryPolicy) -> float | None:
@@ -65,7 +67,7 @@ def _timeout(site: Site, held: RetryPolicy) -> float | None:
         clocks = runtime.named("stream_timeout").policy
     elif flavour.is_async and seconds is not None:
         clocks = for_each_item(seconds)
-    longest = inf if clocks is None else clocks.longest(max(held.policy.hold, 1))
+    longest = inf if clocks is None else clocks.longest(max(held.policy.most_held, 1))
     return None if longest == inf else longest
 
 
@@ -86,7 +88,7 @@ def _install(site: Site, retry: Retry, held: RetryPolicy) -> None:
     retrying = Retrying(held, key=runtime.key, group=runtime.group, clock=runtime.clock, random=services.random,
                         recorder=runtime.recorder, emitter=services.emitter, accounting=site.accounting,
                         timeout=functools.partial(_timeout, site, held), waits=_waits(site, retry))
-    if retry.hold:
+    if retry.most_held:
         held.can_hold = True
         holding = Holding(held, site.names.get("judging"), site.names.get("raises_item"))
         site.names["hold"] = holding.hold_async if site.flavour.is_async else holding.hold
@@ -111,7 +113,7 @@ RETRY: Final = Kit(
                  "again",
     },
     no_op={"on": (), "on_result": None},
-    compiled_in=("hold",),
+    compiled_in=("hold", "hold_bytes"),
     suits=_suits,
     start=_start,
     change=_change,

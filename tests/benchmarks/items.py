@@ -1,7 +1,7 @@
 """What each guard adds to one item of a generator, over the bare generator, beside nopanic, in one process.
 
-nopanic keeps no statistics; ours are on, and with them the two looks at the clock that tell the function's time from
-its consumer's. The generators never wait, so this is all overhead.
+nopanic keeps no statistics; ours are on, and with them, for the first items, the looks at the clock that tell the
+function's time from its consumer's. The generators never wait, so this is all overhead.
 """
 
 from __future__ import annotations

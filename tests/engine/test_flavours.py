@@ -221,6 +221,35 @@ def test_the_consumers_time_is_not_the_generators(registry, clock):
     assert pytest.approx(0.5, rel=0.01) == rows.resilience.snapshot().latency.p100
 
 
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("items", [9, 10, 11, 30])
+async def test_the_latency_of_a_stream_is_its_own_time_until_its_tenth_item(registry, clock, items, is_async, fails):
+    def rows():
+        for i in range(items):
+            clock.advance(1.0)
+            yield i
+        clock.advance(1.0)
+        if fails:
+            raise OSError
+
+    async def async_rows():
+        for item in rows():
+            yield item
+
+    guarded = command(key="k", registry=registry, timeout=None)(async_rows if is_async else rows)
+    with contextlib.suppress(OSError):
+        if is_async:
+            async for _ in guarded():
+                clock.advance(100.0)
+        else:
+            for _ in guarded():
+                clock.advance(100.0)
+
+    assert pytest.approx(10.0, rel=0.01) == guarded.resilience.snapshot().latency.p100
+    assert (items, int(fails)) == (counts(guarded)["emit"], counts(guarded).get("failure", 0))
+
+
 async def test_an_async_generator_forwards_send_throw_and_close(registry):
     cleaned = []
 

@@ -642,18 +642,6 @@ def test_a_plain_function_without_threads_is_refused(registry, settings, fn):
     assert 0 == len(registry)
 
 
-def test_a_generator_is_refused(registry):
-    def generator():
-        yield
-
-    async def async_generator():
-        yield
-
-    for fn in (generator, async_generator):
-        with pytest.raises(ConfigError, match="yielded"):
-            hedge(idempotent=True, registry=registry)(fn)
-
-
 @pytest.mark.parametrize("outer", [Timeout(1.0), Bulkhead(1), CircuitBreaker(), Retry()])
 def test_nothing_but_chaos_may_stand_below_it(registry, outer):
     with pytest.raises(ConfigError, match=f"{type(outer).__name__} must stand above Hedge"):

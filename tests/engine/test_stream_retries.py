@@ -34,10 +34,25 @@ def attempt_of(rng):
     return items, rng.random() < 0.6
 
 
-def oracle(attempts, most, hold, judges):
+def size_of(item):
+    return 3 if item == BAD else item
+
+
+def first(items, hold, hold_bytes):
+    """How many of the first *items* the consumer gets at once; too many to count if there are not enough."""
+    ends = [max(1, hold)] if hold or not hold_bytes else []
+    size = 0
+    for number, item in enumerate(items, 1):
+        size += max(1, size_of(item))
+        if hold_bytes and size >= hold_bytes:
+            ends.append(number)
+    return min(ends, default=999)
+
+
+def oracle(attempts, most, hold, hold_bytes, judges):
     """The consumer's items, the end, and how many attempts there were."""
     for number, (items, fails) in enumerate(attempts, 1):
-        enough = max(1, hold)
+        enough = first(items, hold, hold_bytes)
         good = items.index(BAD) if judges and BAD in items else len(items)
         can_pass = min(good, enough)
         if can_pass >= enough or (good == len(items) and not fails):  # the consumer has an item, or the stream has ended
@@ -54,10 +69,12 @@ def oracle(attempts, most, hold, judges):
 def test_any_stream_is_tried_again_until_its_consumer_has_an_item_as_an_oracle_says(seed):
     rng = random.Random(seed)
     most, hold, judges = rng.randrange(2, 5), rng.choice([0, 0, 1, 2, 4]), rng.random() < 0.5
+    hold_bytes = rng.choice([0, 0, 1, 5, 12])
     attempts = [attempt_of(rng) for _ in range(most)]
-    expected = oracle(attempts, most, hold, judges)
+    expected = oracle(attempts, most, hold, hold_bytes, judges)
     settings = {
-        "retry": Retry(attempts=most, base=0.0, budget=None, hold=hold), "breaker": None, "max_concurrent": 1,
+        "retry": Retry(attempts=most, base=0.0, budget=None, hold=hold, hold_bytes=hold_bytes, hold_size=size_of),
+        "breaker": None, "max_concurrent": 1,
         "failures": FailureRules(items=lambda item: item == BAD) if judges else None,
         **({"stream_timeout": StreamTimeout(total=50.0, min_rate=0.001)} if rng.random() < 0.5 else {"timeout": None})}
     for run in (run_sync, run_async):
@@ -265,6 +282,71 @@ def test_a_fallback_answers_for_a_stream_when_no_attempt_had_an_item(registry):
     assert_counts(rows, failure=3, retry=2, fallback_success=1)
 
 
+def stream_of(registry, is_async, items, **settings):
+    """A function that yields *items*, and reads them all; how many had been made when the first came is noted."""
+    made, at_first = [], []
+
+    def rows():
+        for item in items:
+            made.append(item)
+            yield item
+
+    async def async_rows():
+        for item in rows():
+            yield item
+
+    guarded = command(key="k", registry=registry, timeout=None, **settings)(async_rows if is_async else rows)
+
+    def seen(found):
+        if not found:
+            at_first.append(len(made))
+        return found
+
+    async def read():
+        found = []
+        if is_async:
+            async for item in guarded():
+                seen(found).append(item)
+        else:
+            for item in guarded():
+                seen(found).append(item)
+        assert list(items) == found
+        return at_first[0]
+
+    return guarded, read
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize(("items", "retry", "held"), [
+    (["ab"] * 9, Retry(hold_bytes=5), 3),
+    (["\u00e9\ud800"] * 9, Retry(hold_bytes=11), 3),
+    ([b"abc", bytearray(3), memoryview(bytes(4)).cast("I")] * 3, Retry(hold_bytes=10), 3),
+    ([""] * 9, Retry(hold_bytes=4), 4),
+    (["ab"] * 9, Retry(hold=2, hold_bytes=5), 2),
+    (["ab"] * 9, Retry(hold=8, hold_bytes=5), 3),
+    ([0.0, 2.5, -7.0, 9.0], Retry(hold_bytes=5, hold_size=lambda item: item), 3),
+    (["ab"] * 3, Retry(hold_bytes=100), 3),
+    (["a" * 1000, "b"], Retry(hold_bytes=1), 1)], ids=str)
+async def test_first_items_are_held_back_until_they_have_enough_bytes_or_are_enough(registry, items, retry, held, is_async):
+    guarded, read = stream_of(registry, is_async, items, retry=retry)
+    assert held == await read()
+    assert_counts(guarded, success=1, emit=len(items))
+    assert_idle(guarded)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize(("item", "size", "error"), [
+    ({}, None, TypeError), ("ab", lambda item: None, TypeError), ("ab", lambda item: {}["no"], KeyError),
+    ("ab", lambda item: float("nan"), ValueError)])
+async def test_an_item_whose_size_nobody_knows_ends_the_stream_as_the_callers_mistake(registry, item, size, error, is_async):
+    guarded, read = stream_of(registry, is_async, [item], retry=Retry(base=0.0, hold_bytes=5, hold_size=size),
+                              max_concurrent=1)
+    with pytest.raises(error):
+        await read()
+    assert_counts(guarded, bad_request=1, failure=0, retry=0)
+    assert_idle(guarded)
+
+
 @pytest.mark.parametrize(("settings", "attempt"), [
     ({"timeout": 2.0}, 2.0), ({"timeout": 2.0, "hold": 3}, 6.0), ({}, 10.0),
     ({"stream_timeout": StreamTimeout(first_item=30.0, between_items=2.0)}, 30.0),
@@ -295,11 +377,13 @@ def test_the_total_bound_of_a_retry_knows_how_long_the_first_items_may_take(regi
 
 
 def test_hold_is_for_streams_and_for_those_that_were_decorated_with_it(registry):
-    with pytest.raises(ConfigError, match="hold is for generators"):
-        command(registry=registry, retry=Retry(hold=1))(len)
+    for field in ("hold", "hold_bytes"):
+        with pytest.raises(ConfigError, match=f"{field} is for generators"):
+            command(registry=registry, retry=Retry(**{field: 1}))(len)
     rows, _ = flaky(registry, 0, retry=Retry())
-    with pytest.raises(ConfigError, match="decorated without hold"):
-        rows.resilience.configure(retry=Retry(hold=1))
+    for field in ("hold", "hold_bytes"):
+        with pytest.raises(ConfigError, match=f"decorated without {field},"):
+            rows.resilience.configure(retry=Retry(**{field: 1}))
 
 
 def drive(coroutine):
