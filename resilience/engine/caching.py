@@ -33,7 +33,6 @@ from ..drivers.background_calls import BackgroundCalls
 from ..drivers.deadline_context import in_use, remaining, waited_in_vain
 from ..drivers.request import current_request
 from ..drivers.single_flight import Flight, running_loop
-from ..errors import RejectedError
 from .cache_keys import CacheKeys
 from .compiled_text import CompiledText, in_flavour
 from .fallback_result import marking, marking_async, unmarked
@@ -349,7 +348,7 @@ class Caching:
                 background.begin_task(refresh, asyncio.get_running_loop(), answers, entry, epoch, args, kwargs)
             else:
                 background.begin(refresh, answers, entry, epoch, args, kwargs)
-        except RejectedError as error:
+        except Exception as error:  # noqa: BLE001 - no thread, no room: the caller has an answer, and gets that
             self._tell_of_failure(error)
 
     def _refresh_began(self) -> None:
