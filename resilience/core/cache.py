@@ -109,8 +109,8 @@ class Entry:
     def go_by(self, policy: Cache) -> None:
         """Let the answer be good for as long as *policy* says, from when it came."""
         self.lasts = lasts = inf if policy.ttl is None else self.since + policy.ttl
-        self.until = lasts if self.error is None and policy.copy is None else -inf
-        self.put_off(lasts - policy.refresh_ahead if policy.refresh_ahead else inf)
+        self.due = due = lasts - policy.refresh_ahead if policy.refresh_ahead else inf
+        self.until = -inf if self.error is not None or policy.copy is not None else due if due < lasts else lasts
 
     def put_off(self, due: float) -> None:
         """Let no hit refresh it before *due*."""
@@ -238,7 +238,7 @@ class Store:
     def _sweep(self, now: float, gone: list[Entry]) -> None:
         for _ in range(_LOOKS):
             entry = self._oldest()
-            if now < entry.dies(self._policy):
+            if now < entry.lasts or now < entry.dies(self._policy):
                 return
             self._drop(entry, gone)
             if not self._order:  # the new one too, if the clock is too coarse for its ttl

@@ -109,9 +109,13 @@ class KeptAnswers:
             self.store.drop(flight.key, epoch, instead_of)
             flight.succeed(None)
             return
+        if self._held.policy.copy is None:
+            self.store.put(flight.key, result, self._clock(), epoch, None, instead_of)
+            flight.succeed(result)
+            return
         kept = self.copied(result)
-        self.store.put(flight.key, kept, self._clock(), epoch, instead_of=instead_of)
-        flight.succeed(result if self._held.policy.copy is None else SharedAnswer(kept))
+        self.store.put(flight.key, kept, self._clock(), epoch, None, instead_of)
+        flight.succeed(SharedAnswer(kept))
 
     def failed(self, flight: Flight, error: Exception, epoch: int) -> None:
         """Keep what an execution raised, if it is to be, and let those have it who wait for it."""
