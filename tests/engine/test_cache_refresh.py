@@ -21,8 +21,10 @@ from resilience import (
     Retry,
     ThreadPoolClosedError,
     Timeout,
+    collapse,
     command,
     deadline,
+    request_context,
     retried_by,
 )
 from resilience.core.outcome import EVENT_NAMES
@@ -651,4 +653,65 @@ def test_a_function_that_is_dropped_is_not_held_by_its_refreshes(registry, clock
 
     gone = refreshed()
     until(lambda: gc.collect() >= 0 and gone() is None)
+    registry.close()
+
+
+def test_what_is_collapsed_below_a_cache_is_refreshed_and_answered_for_too():
+    async def main():
+        loop, batches = asyncio.get_running_loop(), []
+
+        @collapse(window=0.5)
+        @command(registry=Registry(clock=loop.time), key="batch", timeout=None)
+        async def prices(skus):
+            batches.append(sorted(skus))
+            if len(batches) > 2:
+                raise OSError
+            return {sku: (sku, len(batches)) for sku in skus}
+
+        price = Pipeline(Cache(ttl=10.0, refresh_ahead=5.0, stale_if_error=60.0), registry=Registry(clock=loop.time),
+                         key="k")(prices)
+        await asyncio.gather(price("a"), price("b"))
+        await asyncio.sleep(6.0)
+        assert [("a", 1), ("b", 1)] == await asyncio.gather(price("a"), price("b"))
+        await asyncio.sleep(1.0)
+        assert [("a", 2), ("b", 2)] == await asyncio.gather(price("a"), price("b"))
+        await asyncio.sleep(20.0)
+        assert [("a", 2), ("b", 2)] == await asyncio.gather(price("a"), price("b"))
+        assert [["a", "b"]] * 3 == batches
+        assert_counts(price, failure=2, stale_responses=2)
+
+    virtual_time(main())
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_each_request_and_each_key_refresh_their_own(clock, kind):
+    registry, runs = Registry(clock=clock), []
+
+    def plain(sku):
+        runs.append(sku)
+        return len(runs)
+
+    async def coroutine(sku):
+        return plain(sku)
+
+    guarded = Pipeline(Cache(ttl=10.0, refresh_ahead=5.0, scope="request"),
+                       registry=registry)(plain if kind == "def" else coroutine)
+
+    async def main():
+        call = guarded if kind == "async def" else lambda sku: asyncio.sleep(0, guarded(sku))
+        with request_context():
+            assert 1 == await call("a")
+            clock.advance(5.0)
+            assert 1 == await call("a")
+            while len(runs) < 2:
+                await asyncio.sleep(0)
+            if kind == "def":
+                until(lambda: idle(guarded))
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert 2 == await call("a")
+        with request_context():
+            assert 3 == await call("a")
+
+    asyncio.run(main())
     registry.close()
