@@ -112,7 +112,7 @@ def test_a_snapshot_has_what_the_page_lists():
     assert (1, 0, 0.0, 0, 1) == (snapshot.requests, snapshot.errors, snapshot.error_rate, snapshot.in_flight,
                                  snapshot.max_in_flight)
     listed = re.search(r"snake case: (.*?)\.\n", PAGE.read_text(encoding="utf-8"), re.DOTALL).group(1)
-    grown = {"throttled", "retry", "shadow_rejected", "chaos", "rate_limited", "no_time_left", "hedge", "busy", "retry_left_to_caller", "failover"}  # what is counted besides: the contract may grow
+    grown = {"throttled", "retry", "shadow_rejected", "chaos", "rate_limited", "no_time_left", "hedge", "busy", "retry_left_to_caller", "failover", "stale_responses", "refresh", "refresh_failure"}  # what is counted besides: the contract may grow
     assert set(re.findall(r"\w+", listed)) | grown == set(snapshot.counts)
     for name in ("mean", "p0", "p25", "p50", "p75", "p90", "p95", "p99", "p995", "p100"):
         assert isinstance(getattr(snapshot.latency, name), float)

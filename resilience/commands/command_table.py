@@ -46,10 +46,9 @@ class CommandTable:
         self.commands: dict[str, Command] = {}
         self.keyspaces: OrderedDict[Keyspace, None] = OrderedDict()
         self.declared: Callable[[Command, Collection[str]], None] | None = None
-        self.cleanups: list[Callable[[], object]] = []
+        self.cleanups = self.services.cleanups
         self._pools: dict[str, WorkerPool] = {}
         self._pool_settings: dict[str, ThreadPool] = {}
-        self._is_closed = False
         self._collapses: weakref.WeakValueDictionary[str, BatchStatistics] = weakref.WeakValueDictionary()
         self._derived = DerivedKeys()
         self._saved: tuple[dict[str, Mapping[str, Any]], float, float] = ({}, 0.0, 0.0)  # see restore()
@@ -200,7 +199,7 @@ class CommandTable:
             if pool is None:
                 size, queue = (None, 0) if settings is None else (settings.size, settings.max_queue)
                 pool = self._pools[group] = WorkerPool(group, size=size, max_queue=queue, cleanups=self.cleanups)
-                if self._is_closed:
+                if self.services.is_closed:
                     pool.close()
             return pool
 
@@ -237,19 +236,16 @@ class CommandTable:
     def close(self) -> None:
         """See Registry.close()."""
         with self.lock:
-            self._is_closed = True
+            self.services.close()
             for pool in self._pools.values():
                 pool.close()
 
     def renew(self) -> None:
         """Start over in a forked child: fresh locks, pools and statistics."""
-        self.services.lock = threading.RLock()
+        self.services.renew()
         self.emitter.renew()
         for pool in self._pools.values():
             pool.renew()
-        self.services.active_until.clear()
-        for budget in self.services.budgets.values():
-            budget.renew(self.services.clock())
         for keyspace in tuple(self.keyspaces):
             keyspace.renew()
         for command in self.commands.copy().values():

@@ -14,6 +14,12 @@ so a new ``ttl`` is written into all of them. One that has expired is used no mo
 it comes to be among the least recently used; there each new answer looks at a few,
 and the expired ones go. So they and their keys live no longer than new answers take
 to come: there is no thread for this, and whoever wants them gone sooner clears.
+
+With ``stale_if_error`` an expired value stays for as long as it may still answer for a call
+that fails; ``find`` gives it, and ``get`` does not. With ``refresh_ahead`` an entry knows from
+when on a hit is to refresh it. Whoever claims that puts the next time off, by a share of what
+was to be ahead, and owes nothing: an attempt that fails, is refused or is lost needs no
+giving back, and of the next hits one tries again.
 """
 
 from __future__ import annotations
@@ -26,9 +32,13 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from ..errors import ConfigError
 from .checks import as_classes, by_identity, callable_or_none, flag, number, one_of, ordinary_exceptions, strict
+from .references import FUNCTION, as_function, function_or_none, in_file
 
 _LOOKS: Final = 2  # more than the one that comes: so the expired ones are caught up with
+_ATTEMPTS: Final = 10  # to refresh an answer, at most, until it expires
+_YEAR_S: Final = 31_536_000
 
 
 @strict
@@ -49,15 +59,34 @@ class Cache:
             call uncached. Without it, calls are equal if their arguments are.
         cache_none: Whether a result of None is kept too.
         cache_exceptions: Classes of exceptions that are kept like results and raised again.
+        stale_if_error: Seconds after its expiry for which a result is still returned if the call that is to replace it
+            fails or is refused; 0: none. A function must be decorated with it: it cannot be put on later.
+        refresh_ahead: Seconds before the expiry of a result from when on a call that gets it also starts a refresh in
+            the background; 0: none. Less than ``ttl``.
+        copy: Function that is given a result and returns a copy of it, such as ``copy.deepcopy``. It is applied to what
+            is kept and to what is returned from the cache, so that callers may modify what they get. None: all callers
+            get the same object.
     """
 
-    ttl: float | None = attrs.field(default=60.0, validator=number(above=0, most=31_536_000, optional=True))
+    ttl: float | None = attrs.field(default=60.0, validator=number(above=0, most=_YEAR_S, optional=True))
     max_size: int = attrs.field(default=1024, validator=number(least=1, most=10_000_000, whole=True))
     scope: Literal["shared", "request"] = attrs.field(default="shared", validator=one_of("shared", "request"))
     by: Callable[..., Hashable] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
     cache_none: bool = attrs.field(default=False, validator=flag)
     cache_exceptions: tuple[type[Exception], ...] = attrs.field(
         default=(), converter=as_classes, validator=ordinary_exceptions)
+    stale_if_error: float = attrs.field(default=0.0, validator=number(least=0, most=_YEAR_S))
+    refresh_ahead: float = attrs.field(default=0.0, validator=number(least=0, most=_YEAR_S))
+    copy: Callable[[Any], Any] | None = attrs.field(
+        default=None, converter=as_function, validator=function_or_none, eq=by_identity,
+        metadata=in_file(str | None, FUNCTION))
+
+    def __attrs_post_init__(self) -> None:
+        if self.refresh_ahead and (self.ttl is None or self.refresh_ahead >= self.ttl):
+            lives = "nothing expires without a ttl" if self.ttl is None else \
+                f"each result would be refreshed as soon as it came, for its ttl is {self.ttl!r}"
+            raise ConfigError(f"refresh_ahead must be less than ttl, not {self.refresh_ahead!r}: {lives}",
+                              "refresh_ahead")
 
 
 class Entry:
@@ -66,19 +95,32 @@ class Entry:
     Attributes:
         since: When it came.
         lasts: Until when it is good.
-        until: The same for a value; an exception's is past, so that who looks for values alone passes it by.
+        due: From when on a hit is to refresh it; infinite: never.
+        until: Until when its value can be returned without a further look; past for an exception, and where callers
+            get copies.
     """
 
-    __slots__ = ("error", "key", "lasts", "since", "until", "value")
+    __slots__ = ("due", "error", "key", "lasts", "since", "until", "value")
 
-    def __init__(self, key: Hashable, value: Any, error: Exception | None, since: float, ttl: float | None) -> None:
+    def __init__(self, key: Hashable, value: Any, error: Exception | None, since: float, policy: Cache) -> None:
         self.key, self.value, self.error, self.since = key, value, error, since
-        self.last(ttl)
+        self.go_by(policy)
 
-    def last(self, ttl: float | None) -> None:
-        """Let the answer be good for so many seconds from when it came; None: for ever."""
-        self.lasts = inf if ttl is None else self.since + ttl
-        self.until = self.lasts if self.error is None else -inf
+    def go_by(self, policy: Cache) -> None:
+        """Let the answer be good for as long as *policy* says, from when it came."""
+        self.lasts = lasts = inf if policy.ttl is None else self.since + policy.ttl
+        self.due = due = lasts - policy.refresh_ahead if policy.refresh_ahead else inf
+        self.until = -inf if self.error is not None or policy.copy is not None else due if due < lasts else lasts
+
+    def put_off(self, due: float) -> None:
+        """Let no hit refresh it before *due*."""
+        self.due = due
+        if self.until != -inf:
+            self.until = min(self.lasts, due)
+
+    def dies(self, policy: Cache) -> float:
+        """When it is of no more use."""
+        return self.lasts if self.error is not None else self.lasts + policy.stale_if_error
 
 
 class Store:
@@ -106,24 +148,43 @@ class Store:
     def get(self, key: Hashable, now: float) -> Entry | None:
         """Return the entry that is good for *key*, and note that it was used; None: there is none."""
         entry = self.find(key)
-        if entry is None or now >= entry.lasts:
-            return None
-        try:
-            self.touch(entry)
-        except KeyError:
-            pass
-        return entry
+        return None if entry is None or now >= entry.lasts else self._used(entry)
 
-    def put(self, key: Hashable, value: Any, now: float, epoch: int, error: Exception | None = None) -> None:
-        """Keep *value*, or *error*, if nothing was cleared since *epoch*."""
+    def stale(self, key: Hashable, now: float) -> Entry | None:
+        """Return the entry that may answer for a call of *key* that has failed, and note that; None: there is none.
+
+        It may have come while that call was under way, and be good.
+        """
+        entry, policy = self.find(key), self._policy
+        if entry is None or entry.error is not None or not policy.stale_if_error or now >= entry.dies(policy):
+            return None
+        return self._used(entry)
+
+    def claim(self, entry: Entry, now: float) -> bool:
+        """Whether the caller is to refresh *entry*. If so, nobody else is for a while, and there is nothing to undo."""
+        with self._lock:
+            if now < entry.due:
+                return False
+            entry.put_off(now + self._policy.refresh_ahead / _ATTEMPTS)
+            return True
+
+    def put(self, key: Hashable, value: Any, now: float, epoch: int, error: Exception | None = None,
+            instead_of: Entry | None = None) -> None:
+        """Keep *value*, or *error*, if nothing was cleared since *epoch*.
+
+        What came of a refresh is kept *instead_of* the entry that was refreshed, and only if that is still there: else
+        somebody else has an answer that may be newer.
+        """
         gone = []  # what is thrown out dies after the lock is free: its end may be user's code
         old = self.find(key)
         with self._lock:
             if epoch != self.epoch:
                 return
-            entry = Entry(key, value, error, now, self._policy.ttl)
+            entry = Entry(key, value, error, now, self._policy)
             if old is None or self._entries.get(old.key) is not old:
                 old = self._entries.get(key)
+            if instead_of is not None and instead_of is not old:
+                return
             if old is not None:
                 entry.key = old.key  # the dict keeps the first of two equal keys
             self._order[entry] = None  # first: whatever interrupts us, what is in the dict has its place here
@@ -133,6 +194,16 @@ class Store:
                 self._order.pop(old, None)
             self._sweep(now, gone)
             self._shrink(gone)
+
+    def drop(self, key: Hashable, epoch: int, entry: Entry | None = None) -> None:
+        """Forget the answer for *key*, or this *entry* alone: the target has said something else, which is not kept."""
+        gone: list[Entry] = []
+        old = self.find(key)
+        if old is None or (entry is not None and entry is not old):
+            return
+        with self._lock:
+            if epoch == self.epoch and self._entries.get(old.key) is old:
+                self._drop(old, gone)
 
     def clear(self) -> None:
         """Remove all answers; what is being executed now will not be kept."""
@@ -149,7 +220,7 @@ class Store:
         with self._lock:
             self._policy = policy
             for entry in list(self._order):  # one step; touch() needs no lock
-                entry.last(policy.ttl)
+                entry.go_by(policy)
             self._shrink(gone)
 
     def renew(self) -> None:
@@ -157,10 +228,17 @@ class Store:
         self._lock = threading.RLock()
         self.clear()
 
+    def _used(self, entry: Entry) -> Entry:
+        try:
+            self.touch(entry)
+        except KeyError:  # thrown out just now
+            pass
+        return entry
+
     def _sweep(self, now: float, gone: list[Entry]) -> None:
         for _ in range(_LOOKS):
             entry = self._oldest()
-            if now < entry.lasts:
+            if now < entry.lasts or now < entry.dies(self._policy):
                 return
             self._drop(entry, gone)
             if not self._order:  # the new one too, if the clock is too coarse for its ttl

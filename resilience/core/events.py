@@ -149,6 +149,16 @@ class CallFailedOver:
 
 
 @attrs.frozen
+class RefreshFailed:
+    """A cache was to renew an answer ahead of its expiry; nothing came of it but this *error*."""
+
+    key: str
+    group: str
+    error: BaseException = attrs.field(eq=by_identity, repr=_shown)
+    at: float
+
+
+@attrs.frozen
 class LocalStall:
     """This process, or an event loop of it, did not run for so many *seconds*; calls under way are excused."""
 

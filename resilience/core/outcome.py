@@ -67,6 +67,9 @@ class Event(enum.IntEnum):
     BUSY = 24
     RETRY_LEFT_TO_CALLER = 25
     FAILOVER = 26
+    STALE_RESPONSES = 27
+    REFRESH = 28
+    REFRESH_FAILURE = 29
 
 
 _own_events: list[str] = []

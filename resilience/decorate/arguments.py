@@ -135,6 +135,9 @@ class CacheArguments(CommandOptions, total=False):
     by: Callable[..., Hashable] | None
     cache_none: bool
     cache_exceptions: _Exceptions
+    stale_if_error: float
+    refresh_ahead: float
+    copy: Callable[[Any], Any] | None
 
 
 class ChaosArguments(CommandOptions, total=False):

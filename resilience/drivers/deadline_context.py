@@ -98,6 +98,11 @@ def give_back(end: Deadline) -> None:
         _current.set(end.outer)
 
 
+def detach() -> None:
+    """Let no deadline be in force here: what is called from now on is not its caller's."""
+    _current.set(None)
+
+
 def run_under(end: Deadline | None, step: Callable[..., _T], *args: Any) -> _T:
     """Call *step* with *end* in force, and with what was in force before after it; None: call it as it is.
 

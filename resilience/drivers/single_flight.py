@@ -175,6 +175,11 @@ class Flight:
                 trip.awaited.pop(mark, None)
 
 
+def detach() -> None:
+    """Let what is called here belong to no flight: none waits for it."""
+    _aboard.set(())
+
+
 def _leads_to(start: WaitScope, goals: tuple[WaitScope, ...]) -> bool:
     """Whether *start* is one of *goals*, or waits for one, by way of others perhaps."""
     reached, seen = [start], {start}
@@ -219,6 +224,11 @@ class Flights:
 
     def __len__(self) -> int:
         return len(self._leading)
+
+    def is_led(self, key: Hashable) -> bool:
+        """Whether there is a flight for *key*."""
+        known = self._leading.get(key)
+        return known is not None and not _has_ended(known)
 
     def lead_or_follow(self, flight: Flight) -> Flight | None:
         """Lead (None), unless somebody else leads already (return their flight). leave() must be called in any case."""

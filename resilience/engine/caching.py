@@ -1,16 +1,20 @@
 """Caching: the layer above a compiled wrapper, which answers without it if it can.
 
 It stands above the wrapper's text, not in it: a hit must cost next to nothing, and
-all that the text does serves an execution. The fallback is in the text, below this
-layer, though its answers must not be kept: so it hands them up in a mark (FallbackResult),
-and they pass through. Each function has a store of its own, since functions that
-share a command need not answer the same.
+all that the text does serves an execution. What fails there, and a fallback or an expired
+answer may answer for, is handed up to this layer (Unanswered), which knows more: an expired
+answer goes first, and what the fallback says must not be kept. Each function has a store
+of its own, since functions that share a command need not answer the same.
 
 What is not there at the first look takes the slow way: find the store (of the
 request, if that is the scope), lead an execution or follow one that is under way,
 keep what comes of it. Followers and hits are counted as ``responses_from_cache`` and
-as nothing else; a follower who is cancelled counts as cancelled. Both ways are texts, which
+as nothing else; a follower who is cancelled counts as cancelled. A hit that finds its answer due for a
+refresh takes the slow way too: it begins one in the background, which is a leader like any
+other, so that whoever comes when the answer has expired follows it. All ways are texts, which
 threads and tasks share; what they decide is decided by methods.
+
+A refresh that fails answers for nobody: who follows it leads then, with a fallback and a deadline of their own.
 """
 
 from __future__ import annotations
@@ -22,20 +26,27 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Final
 
 from ..core.cache import Cache, Entry
+from ..core.events import RefreshFailed
 from ..core.exception_copy import copy_for_raise
 from ..core.outcome import Event
+from ..drivers.background_calls import BackgroundCalls
 from ..drivers.deadline_context import in_use, remaining, waited_in_vain
 from ..drivers.request import current_request
 from ..drivers.single_flight import Flight, running_loop
-from ..metrics.recorder import Recorder
 from .cache_keys import CacheKeys
 from .compiled_text import CompiledText, in_flavour
 from .fallback_result import marking, marking_async, unmarked
-from .kept_answers import CachePolicy, KeptAnswers
+from .kept_answers import CachePolicy, KeptAnswers, SharedAnswer
+from .site import Site
+from .unanswered import Unanswered, hand_up, hand_up_async
 from .wrapper_spec import Flavour
 
 _CACHED: Final = (int(Event.RESPONSES_FROM_CACHE),)
 _CANCELLED: Final = (int(Event.CANCELLED),)
+_STALE: Final = (int(Event.STALE_RESPONSES),)
+_REFRESH: Final = (int(Event.REFRESH),)
+_REFRESH_FAILURE: Final = (int(Event.REFRESH_FAILURE),)
+_MISTAKE: Final = (int(Event.BAD_REQUEST), int(Event.EXCEPTIONS_THROWN))
 
 _FIRST_LOOK: Final = """\
 {async_}def cached(*args, **kwargs):
@@ -63,8 +74,12 @@ _SLOW_WAY: Final = """\
 {async_}def answer(key, args, kwargs):
     answers, epoch, home = answers_for(key)
     if answers is None:
-        return unmarked({await_}call(*args, **kwargs))
-    if (found := answers.store.get(key, clock())) is not None:
+        result = {await_}call(*args, **kwargs)
+        return unmarked({await_}rescue(result, None, key, args, kwargs)) if type(result) is Unanswered else result
+    now = clock()
+    if (found := answers.store.get(key, now)) is not None:
+        if now >= found.due:
+            refresh_ahead(refresh, answers, found, epoch, args, kwargs)
         {give}
     flight = Flight(key, home)
     try:
@@ -83,6 +98,8 @@ _SLOW_WAY: Final = """\
                 {give}
             try:
                 result = {await_}call(*args, **kwargs)
+                if type(result) is Unanswered:
+                    result = {await_}rescue(result, answers, key, args, kwargs)
             except Exception as error:
                 answers.failed(flight, error, epoch)
                 raise
@@ -95,6 +112,43 @@ _SLOW_WAY: Final = """\
             raise
         finally:
             del flight, found  # they know what is raised, and that knows this frame
+"""
+
+# Of a call that failed: what answers for it, marked. The error is the one that is being handled while a fallback runs.
+_RESCUE: Final = """\
+{async_}def rescue(unanswered, answers, key, args, kwargs):
+    try:
+        raise unanswered.take()
+    except BaseException as error:
+        stale = None if answers is None else stale_answer(answers, key, error)
+        if stale is not None:
+            return stale
+        if not falls_back(error):
+            raise
+        return {await_}fall_back(error, args, kwargs)
+"""
+
+_REFRESH_TEXT: Final = """\
+{async_}def refresh(answers, entry, epoch, args, kwargs):
+    flight = Flight(entry.key, running_loop() if is_async else None)
+    try:
+        with flight:
+            if answers.flights.lead_or_follow(flight) is not None:
+                return
+            began()
+            try:
+                result = {await_}call(*args, **kwargs)
+                if type(result) is Unanswered:
+                    raise result.take()
+                answers.returned(flight, result, epoch, entry)
+            except Exception as error:
+                refresh_failed(answers, entry, epoch, error)
+    finally:
+        try:
+            answers.flights.leave(flight)
+        except BaseException:  # an interrupt, and those who follow wait
+            answers.flights.leave(flight)
+            raise
 """
 
 _WAIT: Final = {
@@ -115,12 +169,14 @@ class Caches:
 
     Attributes:
         held: What is in force.
+        background: Refreshes run there.
+        can_be_stale: A function was compiled so that an expired answer may answer for its failed calls.
     """
 
-    __slots__ = ("_each", "held")
+    __slots__ = ("_each", "background", "can_be_stale", "held")
 
-    def __init__(self, policy: Cache) -> None:
-        self.held = CachePolicy(policy)
+    def __init__(self, policy: Cache, background: BackgroundCalls) -> None:
+        self.held, self.background, self.can_be_stale = CachePolicy(policy), background, False
         self._each: tuple[weakref.ref[Caching], ...] = ()
 
     def __iter__(self) -> Iterator[Caching]:
@@ -148,6 +204,7 @@ class Caches:
 
     def renew(self) -> None:
         """Start over in a forked child, empty."""
+        self.background.renew()
         for caching in self:
             caching.renew()
 
@@ -159,13 +216,16 @@ class Caching:
         fall_back: What the wrapper is to call instead of the function's own fall_back; None: it has none.
     """
 
-    def __init__(self, caches: Caches, keys: CacheKeys, *, clock: Callable[[], float], recorder: Recorder,
-                 fall_back: Callable[..., Any] | None, is_async: bool) -> None:
-        self._held, self._keys, self._clock, self._recorder = caches.held, keys, clock, recorder
-        self._hit = recorder.tally_cached()
-        self._is_async, self._unmarked_fall_back = is_async, fall_back
-        self.fall_back = None if fall_back is None else marking_async(fall_back) if is_async else marking(fall_back)
-        self._shared = KeptAnswers(caches.held, clock)
+    def __init__(self, caches: Caches, keys: CacheKeys, site: Site) -> None:
+        runtime, own = site.runtime, site.fall_back
+        self._held, self._background, self._keys, self._clock = caches.held, caches.background, keys, runtime.clock
+        self._recorder, self._runtime, self._accounting = runtime.recorder, runtime, site.accounting
+        self._hit = runtime.recorder.tally_cached()
+        self._is_async, self._own_fall_back = site.flavour.is_async, own
+        self.fall_back: Callable[..., Any] | None = None
+        if own is not None or site.may_be_stale:
+            self.fall_back = hand_up_async if self._is_async else hand_up
+        self._shared = KeptAnswers(caches.held, self._clock)
         self._mark = object()  # a request's answers are kept for it under this
 
     def __len__(self) -> int:
@@ -193,11 +253,18 @@ class Caching:
 
     def over(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """The function that is called in place of *call*, the compiled wrapper."""
-        first_look, slow_way = _texts(Flavour.ASYNC if self._is_async else Flavour.SYNC)
+        first_look, slow_way, rescue, refresh = _texts(Flavour.ASYNC if self._is_async else Flavour.SYNC)
+        own = self._own_fall_back
         answer = slow_way.bind({
             "call": call, "clock": self._clock, "answers_for": self._answers_for, "given": self._given,
             "cancelled": self._cancelled, "time_left": self._time_left, "unless_in_vain": self._unless_in_vain,
-            "unmarked": unmarked, "Flight": Flight})
+            "unmarked": unmarked, "Unanswered": Unanswered, "Flight": Flight, "refresh_ahead": self._refresh_ahead,
+            "rescue": rescue.bind({
+                "stale_answer": self._stale_answer, "falls_back": self._falls_back,
+                "fall_back": own and (marking_async if self._is_async else marking)(own)}),
+            "refresh": refresh.bind({
+                "call": call, "is_async": self._is_async, "running_loop": running_loop, "Unanswered": Unanswered,
+                "Flight": Flight, "began": self._refresh_began, "refresh_failed": self._refresh_failed})})
         store = self._shared.store
         cached: Callable[..., Any] = first_look.bind({
             "answer": answer, "keys": self._keys, "special": not self._keys.plain, "find": store.find,
@@ -225,17 +292,79 @@ class Caching:
 
         An exception is raised, or the fallback answers for one that was kept, as it did before.
         """
-        self._recorder.count(_CACHED, self._clock())
+        events, error, answer = _CACHED, found.error, None
         if isinstance(found, Flight):
-            if found.error is not None:
-                raise copy_for_raise(found.error, found.trace)
-            return found.answer
-        if found.error is None:
-            return found.value
-        error = copy_for_raise(found.error, None)
-        if found.value and self._unmarked_fall_back is not None:
-            return self._unmarked_fall_back(error, args, kwargs)
+            answer = found.answer
+            if type(answer) is SharedAnswer:
+                events = _STALE if answer.is_stale else _CACHED
+                answer = self._copied(answer.value)
+        elif error is None:
+            answer = self._copied(found.value)
+        self._recorder.count(events, self._clock())
+        if error is None:
+            return answer
+        if isinstance(found, Flight):
+            raise copy_for_raise(error, found.trace)
+        error = copy_for_raise(error, None)
+        if found.value and self._own_fall_back is not None:
+            return self._own_fall_back(error, args, kwargs)
         raise error
+
+    def _copied(self, value: Any) -> Any:
+        """A copy for one more caller. What the user's function raises is the caller's mistake, and counted so."""
+        try:
+            return self._shared.copied(value)
+        except Exception:
+            self._recorder.count(_MISTAKE, self._clock())
+            raise
+
+    def _stale_answer(self, answers: KeptAnswers, key: Hashable, error: BaseException) -> SharedAnswer | None:
+        """What answers for a call that failed with *error*, if it may be answered for by an expired answer."""
+        if not self._accounting.hands_up:
+            return None
+        stale = answers.stale(key, error)
+        if stale is not None:
+            self._recorder.count(_STALE, self._clock())
+        return stale
+
+    def _falls_back(self, error: BaseException) -> bool:
+        """Whether the fallback answers for a call that failed with *error*; if not, that is counted."""
+        accounting = self._accounting
+        if self._own_fall_back is not None and accounting.falls_back(error):
+            return True
+        accounting.stayed(error, self._clock())
+        return False
+
+    # -- refresh
+
+    def _refresh_ahead(self, refresh: Callable[..., Any], answers: KeptAnswers, entry: Entry, epoch: int,
+                       args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Begin to refresh an *entry* that is due, unless somebody else has; it answers all the same."""
+        if not answers.store.claim(entry, self._clock()) or answers.flights.is_led(entry.key):
+            return
+        background = self._background
+        try:
+            if self._is_async:
+                background.begin_task(refresh, asyncio.get_running_loop(), answers, entry, epoch, args, kwargs)
+            else:
+                background.begin(refresh, answers, entry, epoch, args, kwargs)
+        except Exception as error:  # noqa: BLE001 - no thread, no room: the caller has an answer, and gets that
+            self._tell_of_failure(error)
+
+    def _refresh_began(self) -> None:
+        self._recorder.count(_REFRESH, self._clock())
+
+    def _refresh_failed(self, answers: KeptAnswers, entry: Entry, epoch: int, error: Exception) -> None:
+        """A refresh ended with *error*: that is kept if it is an answer, and told of if not."""
+        if not answers.refresh_raised(entry, error, epoch, falls_back=self._accounting.falls_back(error)):
+            self._tell_of_failure(error)
+
+    def _tell_of_failure(self, error: BaseException) -> None:
+        now, runtime = self._clock(), self._runtime
+        self._recorder.count(_REFRESH_FAILURE, now)
+        emitter = runtime.services.emitter
+        if emitter.wanted(RefreshFailed):
+            emitter.emit(RefreshFailed(runtime.key, runtime.group, error, now))
 
     # Methods, for picklers that send a wrapper by value leave those behind, and send functions with all that they use.
 
@@ -255,9 +384,11 @@ class Caching:
 
 
 @functools.cache
-def _texts(flavour: Flavour) -> tuple[CompiledText, CompiledText]:
-    """The first look, and the slow way."""
-    first_look = in_flavour(_FIRST_LOOK, flavour, count=f"recorder.count({_CACHED}, now)")
-    slow_way = in_flavour(_SLOW_WAY, flavour, give=_GIVE[flavour], wait=_WAIT[flavour])
-    return (CompiledText(first_look, f"cache of {flavour.value}"),
-            CompiledText(slow_way, f"cache miss of {flavour.value}"))
+def _texts(flavour: Flavour) -> tuple[CompiledText, CompiledText, CompiledText, CompiledText]:
+    """The first look, the slow way, what answers for a failed call, and the refresh."""
+    name = flavour.value
+    return (CompiledText(in_flavour(_FIRST_LOOK, flavour, count=f"recorder.count({_CACHED}, now)"), f"cache of {name}"),
+            CompiledText(in_flavour(_SLOW_WAY, flavour, give=_GIVE[flavour], wait=_WAIT[flavour]),
+                         f"cache miss of {name}"),
+            CompiledText(in_flavour(_RESCUE, flavour), f"cache rescue of {name}"),
+            CompiledText(in_flavour(_REFRESH_TEXT, flavour), f"cache refresh of {name}"))

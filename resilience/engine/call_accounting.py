@@ -106,11 +106,13 @@ class CallAccounting:
         judging: Its command's failure rules; None: there are none.
         moves_on: What fails goes to the loop of a failover, which may have another target for it.
         broke_off: Of a target of a failover: told of a stream that failed after its first item, since when, and now.
+        hands_up: What fails goes to the cache above, which may have an expired answer for it.
         fallback_function: What answers for its failed calls; unset if nothing does.
     """
 
     __slots__ = ("_clock", "_emitter", "_failures", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots",
-                 "_special", "_stalls", "_wants_error", "broke_off", "fallback_function", "judging", "moves_on")
+                 "_special", "_stalls", "_wants_error", "broke_off", "fallback_function", "hands_up", "judging",
+                 "moves_on")
     judging: Judging | None
     fallback_function: Callable[..., Any]
     _slots: Slots | None
@@ -121,7 +123,7 @@ class CallAccounting:
         self._key, self._group, self._clock = key, group, clock
         self._recorder, self._emitter, self._failures = recorder, emitter, failures
         self._fallback, self.judging, self._stalls = fallback, None, stalls
-        self.moves_on = False
+        self.moves_on = self.hands_up = False
         self.broke_off: Callable[[BaseException, int, float, float], None] | None = None
         self._wants_error = fallback is not None and fallback.wants_error()
         self._slots = None
@@ -278,6 +280,9 @@ class CallAccounting:
             return True
         if items and self.broke_off is not None and event in _RAN:
             self.broke_off(error, event, started, now)
+        if self.hands_up:
+            self._count((event,), event, started, now)
+            return True
         fallback = self._fallback
         if fallback is None or items or not (issubclass(type(error), fallback.on) or matches(error, fallback.on)):
             passed_on = self.judging is not None and self.judging.passes_on(error)
@@ -289,8 +294,12 @@ class CallAccounting:
 
     def may_answer(self, error: BaseException) -> bool:
         """Whether the fallback, or another target, answers for a call that fails with *error*."""
+        return self.moves_on or self.falls_back(error)
+
+    def falls_back(self, error: BaseException) -> bool:
+        """Whether the fallback answers for a call that fails with *error*."""
         fallback = self._fallback
-        return self.moves_on or (fallback is not None and matches(error, fallback.on))
+        return fallback is not None and matches(error, fallback.on)
 
     def excuses(self, started: float, now: float) -> bool:
         """Whether a call that ran from *started* to *now* lost so much of it to a stall that its end says nothing."""
@@ -305,7 +314,7 @@ class CallAccounting:
         self._recorder.count((_FAILOVER,), now)
 
     def stayed(self, error: BaseException, now: float) -> bool:
-        """Count that the failover has no other target for a call that ended with *error*; whether that is a result."""
+        """Count that nothing answers for a call that ended with *error* and was handed on; whether that is a result."""
         passed_on = self.judging is not None and self.judging.passes_on(error)
         if not passed_on:
             self._recorder.count((_MISSING, _THROWN), now)

@@ -73,10 +73,12 @@ def spec_of(site: Site) -> WrapperSpec:
     names = [site.flavour.value, *([] if _written_out else ["plain"])]
     for kit in site.chain:
         names += [kit.name, texts[kit.name].label] if kit.name in texts and texts[kit.name].label else [kit.name]
+    if site.fall_back is not None and not site.has("fallback"):
+        names.append("stale")
     return WrapperSpec(
         flavour=site.flavour, gates=tuple(texts.values()), label=" ".join(names),
         deadline=site.flavour is Flavour.ASYNC and site.has("timeout"), clocks=_clocks(site),
-        fallback=site.has("fallback"), retry=retry is not None,
+        fallback=site.fall_back is not None, retry=retry is not None,
         failover="first" if site.is_first_target else "target" if site.has("failover") else "",
         retry_results=retry is not None and retry.on_result is not None,
         marks=retry is not None and (site.flavour in (Flavour.ASYNC, Flavour.THREAD) or site.leaves_thread()),

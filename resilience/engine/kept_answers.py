@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from ..core.cache import Cache, Entry, Store
+from ..core.callbacks import call_back
 from ..core.exception_copy import copy_without_traceback
 from ..core.exception_groups import holds, is_a, matches
 from ..drivers.deadline_context import in_haste
@@ -25,6 +26,21 @@ class CachePolicy:
     """The caching policy in force for a command. configure() replaces it."""
 
     policy: Cache
+
+
+class SharedAnswer:
+    """An answer that is not its first caller's alone: others may get it too, each a copy if the policy says so.
+
+    Attributes:
+        value: The answer.
+        is_stale: It had expired, and stands in for a call that failed.
+        is_for_all: Whoever waits for that call gets it too: it did not fail for want of its caller's time.
+    """
+
+    __slots__ = ("is_for_all", "is_stale", "value")
+
+    def __init__(self, value: Any, *, is_stale: bool = False, is_for_all: bool = True) -> None:
+        self.value, self.is_stale, self.is_for_all = value, is_stale, is_for_all
 
 
 class KeptAnswers:
@@ -48,8 +64,24 @@ class KeptAnswers:
             return self.store.get(flight.key, self._clock())  # it may have come before we boarded
         return leader if leader.home is flight.home else None
 
+    def copied(self, value: Any) -> Any:
+        """A copy of *value*, if callers are to have copies; None needs none. Raises what the user's function does."""
+        copy = self._held.policy.copy
+        return value if copy is None or value is None else call_back(copy, (value,), None)
+
+    def stale(self, key: Hashable, error: BaseException) -> SharedAnswer | None:
+        """What may answer for a call of *key* that failed with *error*; None: nothing, or the error is an answer."""
+        if self._is_answer(error):
+            return None
+        entry = self.store.stale(key, self._clock())
+        return None if entry is None else SharedAnswer(entry.value, is_stale=True, is_for_all=not in_haste(error))
+
     def came(self, flight: Flight, result: Any, epoch: int) -> Any:
         """Keep what an execution returned, if it is to be, and let those have it who wait for it."""
+        if type(result) is SharedAnswer:
+            if result.is_for_all:
+                flight.succeed(result)
+            return self.copied(result.value)
         if type(result) is FallbackResult:
             if in_haste(result.error):
                 return unmarked(result)  # nobody else's answer
@@ -58,10 +90,32 @@ class KeptAnswers:
                 flight.fail(result.failure)
                 raise result.failure
             result = result.answer
-        elif result is not None or self._held.policy.cache_none:
-            self.store.put(flight.key, result, self._clock(), epoch)
-        flight.succeed(result)
+            flight.succeed(result)
+        else:
+            try:
+                self.returned(flight, result, epoch)
+            except Exception as mistake:  # of the user's copy
+                flight.fail(mistake)
+                raise
         return result
+
+    def returned(self, flight: Flight, result: Any, epoch: int, instead_of: Entry | None = None) -> None:
+        """Keep what the function returned, if it is to be, or else at least not what it returned before.
+
+        Raises:
+            Exception: What ``copy`` raised.
+        """
+        if result is None and not self._held.policy.cache_none:
+            self.store.drop(flight.key, epoch, instead_of)
+            flight.succeed(None)
+            return
+        if self._held.policy.copy is None:
+            self.store.put(flight.key, result, self._clock(), epoch, None, instead_of)
+            flight.succeed(result)
+            return
+        kept = self.copied(result)
+        self.store.put(flight.key, kept, self._clock(), epoch, None, instead_of)
+        flight.succeed(SharedAnswer(kept))
 
     def failed(self, flight: Flight, error: Exception, epoch: int) -> None:
         """Keep what an execution raised, if it is to be, and let those have it who wait for it."""
@@ -70,10 +124,19 @@ class KeptAnswers:
         self._keep(flight.key, error, epoch, fallback_ended=False)
         flight.fail(error)
 
-    def _keep(self, key: Hashable, error: Any, epoch: int, *, fallback_ended: bool) -> None:
-        """Keep an *error* that is to be, unless it is a refusal: that was the moment's, and no answer."""
+    def refresh_raised(self, entry: Entry, error: Exception, epoch: int, *, falls_back: bool) -> bool:
+        """Keep what a refresh of *entry* raised, if it is to be; whether it is."""
+        return self._keep(entry.key, error, epoch, fallback_ended=falls_back, instead_of=entry)
+
+    def _keep(self, key: Hashable, error: Any, epoch: int, *, fallback_ended: bool,
+              instead_of: Entry | None = None) -> bool:
+        """Keep an *error* that is to be; whether it is."""
+        keepsake = copy_without_traceback(error) if self._is_answer(error) else None
+        if keepsake is not None:
+            self.store.put(key, fallback_ended, self._clock(), epoch, keepsake, instead_of)
+        return keepsake is not None
+
+    def _is_answer(self, error: BaseException) -> bool:
+        """Whether an *error* is to be kept. A refusal is not: that was the moment's."""
         kinds = self._held.policy.cache_exceptions
-        if kinds and is_a(error, Exception) and matches(error, kinds) and not holds(error, RejectedError):
-            keepsake = copy_without_traceback(error)
-            if keepsake is not None:
-                self.store.put(key, fallback_ended, self._clock(), epoch, keepsake)
+        return bool(kinds) and is_a(error, Exception) and matches(error, kinds) and not holds(error, RejectedError)

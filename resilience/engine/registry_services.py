@@ -13,8 +13,10 @@ import attrs
 from ..core.budget import Budget, RetryBudget
 from ..core.events import LocalStall
 from ..core.stalls import NO_STALLS, Stalls
+from ..drivers.background_calls import background_pool
 from ..drivers.local_stalls import system_stalls, tell_of_stalls
 from ..drivers.system_clock import monotonic
+from ..drivers.workers import WorkerPool
 from .emitter import Emitter
 
 
@@ -55,7 +57,10 @@ class RegistryServices:
     lock: threading.RLock
     budgets: dict[str, Budget] = attrs.field(factory=dict)
     departed: deque[str] = attrs.field(factory=deque)  # keys of commands of which a function was dropped
+    cleanups: list[Callable[[], object]] = attrs.field(factory=list)  # called on a worker thread after each call
+    background: WorkerPool | None = None  # runs calls that nobody waits for; see background_pool()
     stalls: Stalls = attrs.field(init=False)  # times that calls lost by no fault of their targets
+    is_closed: bool = False
     _told: object = attrs.field(init=False, default=None)
     active_until: dict[str | None, float] = attrs.field(factory=dict)  # until when chaos reigns, by key; None: for all
 
@@ -64,6 +69,30 @@ class RegistryServices:
         if self.stalls is system_stalls:
             emitter = self.emitter
             self._told = tell_of_stalls(lambda seconds, at: emitter.emit(LocalStall(seconds, at)))
+
+    def background_pool(self) -> WorkerPool:
+        """The threads for calls that nobody waits for."""
+        with self.lock:
+            if self.background is None:
+                self.background = background_pool(self.cleanups)
+                if self.is_closed:
+                    self.background.close()
+            return self.background
+
+    def close(self) -> None:
+        """Let idle threads end, and begin no more calls that nobody waits for. The caller holds the lock."""
+        self.is_closed = True
+        if self.background is not None:
+            self.background.close()
+
+    def renew(self) -> None:
+        """Start over in a forked child."""
+        self.lock = threading.RLock()
+        if self.background is not None:
+            self.background.renew()
+        self.active_until.clear()
+        for budget in self.budgets.values():
+            budget.renew(self.clock())
 
     def budget(self, group: str, config: RetryBudget | None) -> Budget | None:
         """The retry budget of a group: the one that was said last. The caller holds the lock."""

@@ -64,4 +64,9 @@ class Site:
     @property
     def answers(self) -> bool:
         """Whether somebody above the gates may answer for a refusal, or ask again: it is not counted yet, then."""
-        return self.fall_back is not None or self.has("retry") or self.has("failover")
+        return self.fall_back is not None or self.may_be_stale or self.has("retry") or self.has("failover")
+
+    @property
+    def may_be_stale(self) -> bool:
+        """Whether a cache may answer for its failed calls."""
+        return any(kit.name == "cache" and policy.stale_if_error > 0 for kit, policy in self.chain.items())

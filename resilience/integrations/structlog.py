@@ -36,6 +36,7 @@ from ..core.events import (
     CallRetried,
     CommandConfigured,
     CommandRemoved,
+    RefreshFailed,
     State,
     StateChanged,
 )
@@ -72,6 +73,7 @@ _CALLS: Final[dict[type, tuple[str, str, Callable[[Any], dict[str, Any]]]]] = {
     CallFailedOver: ("call_failed_over", "info", lambda event: {
         "event_counted": event.event, "error": type(event.error).__qualname__, "next": event.next_key}),
     CallFellBack: ("call_fell_back", "info", lambda event: {"event_counted": event.event}),
+    RefreshFailed: ("refresh_failed", "warning", lambda event: {"error": type(event.error).__qualname__}),
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import attrs
 
 from ..core.cache import Cache
+from ..drivers.background_calls import BackgroundCalls
 from ..engine.cache_keys import CacheKeys
 from ..engine.caching import Caches, Caching
 from ..engine.command_runtime import CommandRuntime
@@ -25,13 +26,18 @@ def _suits(cache: Cache, declaration: Any, flavour: Flavour, key: str) -> None:
 
 
 def _start(cache: Cache, runtime: CommandRuntime) -> Caches:
-    return Caches(cache)
+    return Caches(cache, BackgroundCalls(runtime.key, runtime.services.background_pool))
 
 
 def _change(caches: Caches, cache: Cache | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
     if cache is not None:
         caches.configure(cache)
     return None
+
+
+def _cannot_change(caches: Caches, cache: Cache) -> str | None:
+    return "it was decorated without stale_if_error, and its calls do not hand their failures to the cache; decorate " \
+           "it with stale_if_error=..." if cache.stale_if_error and not caches.can_be_stale else None
 
 
 def _forget(caches: Caches, now: float) -> None:
@@ -45,9 +51,10 @@ def _renew(caches: Caches, now: float) -> None:
 def _install(site: Site, cache: Cache, caches: Caches) -> None:
     runtime = site.runtime
     with runtime.services.lock:
-        caching = Caching(caches, CacheKeys(site.fn, cache.by, site.apart), clock=runtime.clock,
-                          recorder=runtime.recorder, fall_back=site.fall_back, is_async=site.flavour.is_async)
+        caching = Caching(caches, CacheKeys(site.fn, cache.by, site.apart), site)
         caches.add(caching)
+        if site.may_be_stale:
+            caches.can_be_stale = site.accounting.hands_up = True
     site.fall_back = caching.fall_back
     site.layers.append(caching.over)
 
@@ -63,13 +70,18 @@ CACHE: Final = Kit(
     about="Answers equal calls without executing them.",
     above=dict.fromkeys(_BELOW, "an answer that is there already would have to pass it"),
     kept=("by",),
-    no_op={"ttl": 5e-324},  # what is kept has expired when it comes
+    compiled_in=("stale_if_error",),
+    no_op={"ttl": 5e-324, "stale_if_error": 0.0, "refresh_ahead": 0.0},  # what is kept has expired when it comes
     suits=_suits,
     start=_start,
     change=_change,
+    cannot_change=_cannot_change,
     forget=_forget,
     renew=_renew,
     install=_install,
     worst_case=_worst_case,
-    events=(Telling("responses_from_cache", "Calls that were answered without an execution of their own."),),
+    events=(Telling("responses_from_cache", "Calls that were answered without an execution of their own."),
+            Telling("stale_responses", "Calls that failed, or waited for one that did, and got an expired answer."),
+            Telling("refresh", "Executions in the background that were to renew an answer before it expires."),
+            Telling("refresh_failure", "Refreshes that brought no new answer, or could not begin.")),
 )

@@ -24,7 +24,7 @@ def field(page: Page, key: str, name: str) -> Locator:
 def test_a_circuit_shows_its_key_group_state_and_numbers(stream: StreamServer, open_page: OpenPage) -> None:
     counts = {"success": 34, "failure": 30, "timeout": 20, "short_circuited": 5, "semaphore_rejected": 3,
               "thread_pool_rejected": 2, "bad_request": 7, "fallback_success": 11, "fallback_failure": 12,
-              "fallback_rejection": 13, "fallback_missing": 14, "cancelled": 15, "responses_from_cache": 16,
+              "fallback_rejection": 13, "fallback_missing": 14, "cancelled": 15, "responses_from_cache": 16, "stale_responses": 18,
               "exceptions_thrown": 17, "throttled": 1, "rate_limited": 2, "no_time_left": 3}  # fmt: skip
     transition = {"term": 3, "from": "closed", "to": "open", "trigger": "failure_rate", "age_s": 4.0}
     stream.messages = [
@@ -39,7 +39,7 @@ def test_a_circuit_shows_its_key_group_state_and_numbers(stream: StreamServer, o
         "refused": "16", "semaphore_rejected": "3", "thread_pool_rejected": "2", "throttled": "1", "rate_limited": "2",
         "no_time_left": "3",
         "fallback_success": "11", "fallback_failure": "12", "fallback_rejection": "13", "fallback_missing": "14",
-        "cancelled": "15", "responses_from_cache": "16", "exceptions_thrown": "17", "error_rate": "66.0%",
+        "cancelled": "15", "responses_from_cache": "16", "stale_responses": "18", "exceptions_thrown": "17", "error_rate": "66.0%",
         "rate": "10.0", "requests": "100", "errors": "66", "p50": "9.0 ms", "mean": "10 ms", "p90": "16 ms",
         "p95": "20 ms", "p99": "31 ms", "p995": "42 ms", "in_flight": "2", "max_in_flight": "5",
         "max_concurrent": "20", "state": "open", "retry_after": "3.3 s",

@@ -35,7 +35,8 @@ def is_loaded(data):
     tables_of([document])
     return not [mistake for mistake in document.mistakes if not any(
         word in mistake.message for word in ("could never open", "means nothing without", "must be at least open_for",
-                                             "must be less than half_open_calls", "has the same key", "cannot be found"))]
+                                             "must be less than half_open_calls", "has the same key", "cannot be found",
+                                             "must be less than ttl"))]
 
 
 def test_the_schema_is_a_schema():

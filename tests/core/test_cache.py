@@ -12,61 +12,173 @@ from tests.interrupts import interrupted
 from tests.seeds import over_seeds
 
 
+class Answer:
+    """One that is kept, as the model sees it."""
+
+    def __init__(self, key, value, at, error=None):
+        self.key, self.value, self.at, self.error, self.tried = key, value, at, error, None
+
+
 class Model:
     """Answers in a list, least recently used first; slow, and plainly right."""
 
-    def __init__(self, ttl, size):
-        self.ttl, self.size, self.kept = ttl, size, []  # [key, value, when it came]
+    def __init__(self, policy):
+        self.policy, self.kept = policy, []
 
-    def good(self, answer, now):
-        return self.ttl is None or now < answer[2] + self.ttl
+    def age_left(self, answer, now):
+        return math.inf if self.policy.ttl is None else answer.at + self.policy.ttl - now
+
+    def is_dead(self, answer, now):
+        stale = 0.0 if answer.error else self.policy.stale_if_error
+        return self.age_left(answer, now) + stale <= 0
+
+    def find(self, key):
+        return next((answer for answer in self.kept if answer.key == key), None)
+
+    def used(self, answer):
+        self.kept.remove(answer)
+        self.kept.append(answer)
+        return answer
 
     def get(self, key, now):
-        for answer in self.kept:
-            if answer[0] == key and self.good(answer, now):
-                self.kept.remove(answer)
-                self.kept.append(answer)
-                return answer[1]
-        return "nothing"
+        answer = self.find(key)
+        return None if answer is None or self.age_left(answer, now) <= 0 else self.used(answer)
 
-    def put(self, key, value, now):
-        self.kept = [answer for answer in self.kept if answer[0] != key]
-        self.kept.append([key, value, now])
-        for _ in range(2):  # the expired among the least recently used
-            if not self.good(self.kept[0], now):
+    def stale(self, key, now):
+        answer = self.find(key)
+        if answer is None or answer.error or not self.policy.stale_if_error or self.is_dead(answer, now):
+            return None
+        return self.used(answer)
+
+    def is_due(self, answer, now):
+        """In the last part of its life, and not just after somebody has tried."""
+        ahead = self.policy.refresh_ahead
+        if not ahead:
+            return False
+        pause = 0.0 if answer.tried is None else answer.tried + ahead / 10
+        return self.age_left(answer, now) <= ahead and now >= pause
+
+    def put(self, answer, instead_of=None):
+        there = self.find(answer.key)
+        if instead_of is not None and there is not instead_of:
+            return
+        self.drop(answer.key)
+        self.kept.append(answer)
+        for _ in range(2):  # what is of no use any more, among the least recently used
+            if self.is_dead(self.kept[0], answer.at):
                 del self.kept[0]
             else:
                 break
-        del self.kept[: -self.size]
+        del self.kept[: -self.policy.max_size]
+
+    def drop(self, key, only=None):
+        self.kept = [answer for answer in self.kept if answer.key != key or (only is not None and answer is not only)]
 
 
-@over_seeds(150)
+def some_policy(rng):
+    ttl = rng.choice([None, 0.5, 1.0, 4.0])
+    return Cache(ttl=ttl, max_size=rng.randrange(1, 8), stale_if_error=rng.choice([0.0, 0.25, 2.0]),
+                 refresh_ahead=0.0 if ttl is None else rng.choice([0.0, ttl / 4, ttl / 2]))
+
+
+@over_seeds(300)
 def test_any_history_answers_as_a_plain_list_does(seed):
     rng, now = random.Random(seed), 0.0
-    policy = Cache(ttl=rng.choice([None, 1.0, 5.0]), max_size=rng.randrange(1, 8))
-    store, model = Store(policy), Model(policy.ttl, policy.max_size)
-    epochs = [store.epoch]
+    policy = some_policy(rng)
+    store, model = Store(policy), Model(policy)
+    epochs, pairs = [store.epoch], {}  # every entry that ever was, by the model's answer for it
+
+    def same(entry, answer):
+        assert (entry is None) == (answer is None)
+        assert entry is None or pairs[answer] is entry
+
+    def put(epoch, error, only):
+        answer = Answer(key, step, now, error)
+        entry = None if only is None else pairs.get(only)
+        store.put(key, step, now, epoch, error, entry)
+        if epoch == store.epoch:
+            model.put(answer, only)
+            if answer in model.kept:
+                pairs[answer] = store.find(key)
+
     for step in range(400):
-        now += rng.choice([0.0, 0.0, rng.expovariate(2.0)])
+        now += rng.choice([0.0, 0.0, 0.125, 0.25 * rng.randrange(8)])  # sums without rounding
         key, dice = (rng.randrange(10),), rng.random()
-        if dice < 0.45:
-            found = store.get(key, now)
-            assert model.get(key, now) == ("nothing" if found is None else found.value)
+        if dice < 0.25:
+            same(store.get(key, now), model.get(key, now))
+        elif dice < 0.4:
+            same(store.stale(key, now), model.stale(key, now))
+        elif dice < 0.5 and pairs:
+            answer = rng.choice(list(pairs))  # thrown out long ago, perhaps
+            if answer in model.kept:
+                claimed = store.claim(pairs[answer], now)
+                assert claimed == model.is_due(answer, now)
+                if claimed:
+                    answer.tried = now
+        elif dice < 0.8:
+            put(rng.choice(epochs), KeyError() if rng.random() < 0.2 else None, None)
+        elif dice < 0.87 and pairs:
+            only = rng.choice(list(pairs))
+            key = only.key
+            put(store.epoch, None, only)
         elif dice < 0.9:
-            epoch = rng.choice(epochs)
-            store.put(key, step, now, epoch)
-            if epoch == store.epoch:
-                model.put(key, step, now)
+            only = rng.choice([None, *pairs])
+            key = key if only is None else only.key
+            store.drop(key, store.epoch, None if only is None else pairs[only])
+            model.drop(key, only)
         elif dice < 0.95:
-            policy = Cache(ttl=rng.choice([None, 0.5, 5.0]), max_size=rng.randrange(1, 8))
+            policy = some_policy(rng)
             store.configure(policy)
-            model.ttl, model.size = policy.ttl, policy.max_size
-            del model.kept[: -model.size]
+            model.policy = policy
+            for answer in model.kept:
+                answer.tried = None
+            del model.kept[: -policy.max_size]
         else:
             store.clear()
             model.kept.clear()
             epochs.append(store.epoch)
         assert len(model.kept) == len(store) <= policy.max_size
+        for answer in model.kept:  # what the first look goes by
+            entry = pairs[answer]
+            assert answer.value == entry.value
+            if now < entry.until:
+                assert answer.error is None
+                assert model.age_left(answer, now) > 0
+                assert not model.is_due(answer, now)
+
+
+def test_of_an_expired_answer_only_the_failed_call_hears_and_only_within_its_time():
+    store = Store(Cache(ttl=5.0, stale_if_error=2.0))
+    store.put(("a",), 1, 0.0, store.epoch)
+    assert (None, 1) == (store.get(("a",), 5.0), store.stale(("a",), 5.0).value)
+    assert 1 == store.stale(("a",), 6.9).value
+    assert None is store.stale(("a",), 7.0)
+
+
+def test_an_expired_answer_goes_when_it_may_not_even_stand_in_any_more():
+    store = Store(Cache(ttl=5.0, stale_if_error=2.0))
+    store.put(("a",), 1, 0.0, store.epoch)
+    store.put(("b",), 1, 6.9, store.epoch)
+    assert 2 == len(store)
+    store.put(("c",), 1, 7.0, store.epoch)
+    assert [("b",), ("c",)] == list(store._entries)
+
+
+def test_a_refresh_is_tried_ten_times_at_most_however_many_hits_there_are():
+    store = Store(Cache(ttl=100.0, refresh_ahead=10.0))
+    store.put(("a",), 1, 0.0, store.epoch)
+    entry = store.find(("a",))
+    claims = [now / 64 for now in range(6400) if store.claim(entry, now / 64)]
+    assert (90.0, 10) == (claims[0], len(claims))
+
+
+def test_what_is_kept_stays_bounded_and_the_expired_ones_go_among_a_hundred_thousand_keys():
+    store = Store(Cache(ttl=1.0, stale_if_error=4.0, refresh_ahead=0.5, max_size=20_000))
+    most = 0
+    for key in range(100_000):
+        store.put((key,), key, key / 1024, store.epoch)
+        most = max(most, len(store))
+    assert most == len(store) == 5 * 1024  # five seconds' worth: one of life, four of standing in
 
 
 @pytest.mark.parametrize("end", [Store.clear, Store.renew])
@@ -213,6 +325,9 @@ def test_an_answer_that_another_thread_replaced_meanwhile_is_not_what_is_thrown_
     ({"max_size": 1.5}, "max_size"), ({"max_size": 10_000_001}, "max_size"), ({"scope": "global"}, "scope"),
     ({"by": 3}, "by"), ({"cache_none": 1}, "cache_none"), ({"cache_exceptions": (BaseException,)}, "cache_exceptions"),
     ({"cache_exceptions": KeyError("a")}, "cache_exceptions"), ({"time": 1}, "time"),
+    ({"stale_if_error": -1}, "stale_if_error"), ({"stale_if_error": None}, "stale_if_error"),
+    ({"refresh_ahead": math.inf}, "refresh_ahead"), ({"refresh_ahead": 60.0}, "refresh_ahead"),
+    ({"ttl": None, "refresh_ahead": 1.0}, "refresh_ahead"), ({"copy": 1}, "copy"), ({"copy": "copy:nothing"}, "copy"),
 ])
 def test_nonsense_is_refused_by_name(settings, name):
     with pytest.raises(ConfigError, match=name) as caught:

@@ -34,7 +34,8 @@ DEFAULTS = [
         "ramp": 0.0, "ramp_shares": (0.1, 0.25, 0.5), "count_rejections": False}),
     (RetryBudget(), {"ratio": 0.2, "per_second": 10.0, "window": 10.0}),
     (Bulkhead(), {"max_concurrent": 10, "max_wait": 0.0, "max_queue": 1000, "fair_by": None}),
-    (Cache(), {"ttl": 60.0, "max_size": 1024, "scope": "shared", "by": None, "cache_none": False, "cache_exceptions": ()}),
+    (Cache(), {"ttl": 60.0, "max_size": 1024, "scope": "shared", "by": None, "cache_none": False, "cache_exceptions": (),
+               "stale_if_error": 0.0, "refresh_ahead": 0.0, "copy": None}),
     (Chaos(), {"latency_rate": 0.0, "latency": 0.0, "error_rate": 0.0, "error": ChaosError, "wrong_rate": 0.0, "wrong": None}),
     (Fallback(function=len), {"function": len, "on": (Exception,), "max_concurrent": 10}),
     (Hedge(idempotent=True), {

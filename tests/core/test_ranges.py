@@ -54,7 +54,9 @@ RANGES = [
         "max_queue": "a whole number at least 1 and at most 1000000"}),
     (Cache, [], {
         "ttl": "a number above 0 and at most 31536000 or None",
-        "max_size": "a whole number at least 1 and at most 10000000"}),
+        "max_size": "a whole number at least 1 and at most 10000000",
+        "stale_if_error": "a number at least 0 and at most 31536000",
+        "refresh_ahead": "a number at least 0 and at most 31536000"}),
     (Chaos, [], {
         "latency_rate": "a number at least 0 and at most 1", "latency": "a number at least 0 and at most 3600",
         "error_rate": "a number at least 0 and at most 1", "wrong_rate": "a number at least 0 and at most 1"}),

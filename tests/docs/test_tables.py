@@ -46,6 +46,7 @@ from resilience.events import (
     CommandAdded,
     CommandConfigured,
     CommandRemoved,
+    RefreshFailed,
     ShadowRejected,
     Trigger,
 )
@@ -129,7 +130,7 @@ def test_every_counted_event_is_in_its_table_in_order():
 
 @pytest.mark.parametrize("event", [
     StateChanged, CallFailed, CallFailedOver, CallRejected, CallRetried, CallHedged, CallFellBack, ShadowRejected,
-    ChaosInjected, CommandAdded, CommandRemoved, CommandConfigured])
+    ChaosInjected, CommandAdded, CommandRemoved, CommandConfigured, RefreshFailed])
 def test_the_attributes_of_an_event_are_in_its_table(event):
     table = rows(section("reference/events.md", f"## {event.__name__}"))
     assert [field.name for field in attrs.fields(event)] == [name for row in table for name in row[0].split(", ")]

@@ -89,6 +89,8 @@ CHAINS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "sync throttle": (plain, (Throttle(),)),
     "sync adaptive limit": (plain, (CircuitBreaker(), AdaptiveLimit())),
     "sync cache chaos": (plain, (Cache(), CircuitBreaker(), Chaos(error_rate=0.1))),
+    "sync cache stale": (plain, (Cache(stale_if_error=60.0), CircuitBreaker())),
+    "async cache stale": (coroutine, (Cache(stale_if_error=60.0), Retry(), Timeout(1.0))),
     "sync family": (plain, (FALLBACK, Cache(), Retry(attempts=3), CircuitBreaker(), Throttle(), RateLimit(10),
                             Bulkhead(10))),
     "thread timeout": (plain, (Timeout(1.0),)),
@@ -134,7 +136,7 @@ def texts() -> dict[str, str]:
     for flavour in (Flavour.SYNC, Flavour.ASYNC, Flavour.GENERATOR, Flavour.ASYNC_GENERATOR):
         makers = {"fallback of": fallback_runner._text, "chaos of": chaos_injection._text}
         if not flavour.is_generator:
-            makers |= {"cache of": caching._texts, "cache miss of": caching._texts}
+            makers |= dict.fromkeys(("cache of", "cache miss of", "cache rescue of", "cache refresh of"), caching._texts)
         for what, make in makers.items():
             make(flavour)
             found[f"{what} {flavour.value}".replace(" ", "_")] = "".join(

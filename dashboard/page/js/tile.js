@@ -18,6 +18,7 @@ const SPARK = { width: 240, height: 56 };
 const LATENCY_FIELDS = ["p50", "mean", "p90", "p95", "p99", "p995"];
 const COUNT_FIELDS = [
   "success", "failure", "timeout", "bad_request", "exceptions_thrown", "cancelled", "responses_from_cache",
+  "stale_responses",
   "fallback_success", "fallback_failure", "fallback_rejection", "fallback_missing", ...REFUSALS,
 ];
 const COURSES = Object.freeze({ forced: "until_released", call: "waits_for_call" });

@@ -14,6 +14,7 @@ export const EVENTS = Object.freeze([
   "success", "failure", "timeout", "short_circuited", "semaphore_rejected", "thread_pool_rejected", "bad_request",
   "fallback_success", "fallback_failure", "fallback_rejection", "fallback_missing", "exceptions_thrown", "cancelled",
   "responses_from_cache", "collapsed", "emit", "fallback_emit", "throttled", "rate_limited", "no_time_left",
+  "stale_responses",
 ]);
 export const REFUSALS = Object.freeze([
   "short_circuited", "semaphore_rejected", "thread_pool_rejected", "throttled", "rate_limited", "no_time_left",
