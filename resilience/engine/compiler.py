@@ -75,7 +75,7 @@ def spec_of(site: Site) -> WrapperSpec:
         names += [kit.name, texts[kit.name].label] if kit.name in texts and texts[kit.name].label else [kit.name]
     return WrapperSpec(
         flavour=site.flavour, gates=tuple(texts.values()), label=" ".join(names),
-        deadline=site.flavour is Flavour.ASYNC and site.has("timeout"), clocks=_clocks(site),
+        deadline=site.flavour in (Flavour.ASYNC, Flavour.ASYNC_BLOCK) and site.has("timeout"), clocks=_clocks(site),
         fallback=site.has("fallback"), retry=retry is not None,
         failover="first" if site.is_first_target else "target" if site.has("failover") else "",
         retry_results=retry is not None and retry.on_result is not None,
