@@ -196,14 +196,21 @@ class Block:
         self._open[frame] = call
 
     def _taken(self, frame: FrameType) -> BlockCall:
-        """The call that is left now, which is kept no longer."""
-        call = self._open.pop(frame, None)  # in one step, so that nobody else gets it too
-        while call is None:
-            frame = self._elsewhere()
-            call = self._open.pop(frame, None)
-        if call._outer is not None:
-            self._open[frame] = call._outer
-        return call
+        """The call that is left now, which is kept no longer.
+
+        Nothing is called between reading and writing, so that no interrupt and no other thread comes in there.
+        """
+        while True:
+            try:
+                call = self._open[frame]
+                if call._outer is None:
+                    del self._open[frame]
+                else:
+                    self._open[frame] = call._outer
+            except KeyError:
+                frame = self._elsewhere()
+            else:
+                return call
 
     def _elsewhere(self) -> FrameType:
         """The frame that has most likely entered the call that is left now, from a frame that has not entered any.
