@@ -1,4 +1,4 @@
-"""Blocks under random histories: against a plain oracle, and in storms of threads and tasks with interrupts."""
+"""Blocks under random histories: against a plain oracle, and in storms of threads and tasks."""
 
 import asyncio
 import contextlib
@@ -7,8 +7,6 @@ import random
 import sys
 import threading
 from collections import Counter
-
-import pytest
 
 from resilience import (
     BadRequestError,
@@ -259,33 +257,3 @@ async def storm_of_tasks(dice):
         Event.SUCCESS, Event.FAILURE, Event.TIMEOUT, Event.SHORT_CIRCUITED, Event.SEMAPHORE_REJECTED,
         Event.BAD_REQUEST, Event.CANCELLED, Event.RATE_LIMITED, Event.NO_TIME_LEFT)), totals
     assert totals[Event.TIMEOUT] == sum(isinstance(each, CallTimeoutError) for each in results)
-
-
-@pytest.mark.parametrize("interrupts", [200])
-def test_interrupts_by_a_signal_lose_no_slot_of_calls(interrupts):
-    signal = pytest.importorskip("signal")
-    if not hasattr(signal, "setitimer"):
-        pytest.skip("no timers by signals here")
-    guarded = block("k", registry=Registry(), timeout=None, max_concurrent=1,
-                    breaker=CircuitBreaker(min_calls=10**6, sustained_failures=None))
-
-    def strike(*_):
-        raise KeyboardInterrupt
-
-    def work():
-        while True:
-            with guarded():
-                pass
-
-    former = signal.signal(signal.SIGALRM, strike)
-    try:
-        for number in range(interrupts):
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 0.0005 + number * 1e-7)
-                work()
-            except KeyboardInterrupt:
-                pass
-            assert 0 == guarded.resilience.in_flight, number
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, former)
