@@ -39,9 +39,10 @@ from .core.thread_pool import ThreadPool
 from .core.throttle import Throttle
 from .core.timeout import Timeout
 from .core.verdict import Ending, FailedResultError, Verdict
+from .decorate.block import Block, BlockCall
 from .decorate.class_guard import guard_class
 from .decorate.collapse import collapse
-from .decorate.commands import Pipeline, command
+from .decorate.commands import Pipeline, block, command
 from .decorate.policy_decorators import (
     adaptive_limit,
     bulkhead,
@@ -96,6 +97,8 @@ __all__ = [
     "AdaptiveLimit",
     "BadRequestError",
     "BatchAnswerError",
+    "Block",
+    "BlockCall",
     "Bulkhead",
     "BulkheadFullError",
     "Cache",
@@ -150,6 +153,7 @@ __all__ = [
     "Timeout",
     "Verdict",
     "adaptive_limit",
+    "block",
     "bulkhead",
     "cache",
     "chaos",

@@ -41,17 +41,22 @@ _Exceptions = type[Exception] | tuple[type[Exception], ...]
 _Rule = HttpStatus | type[Exception] | Judge
 
 
-class CommandOptions(TypedDict, total=False):
-    """What any decorator may say of the command itself, beside its ``key``."""
+class _Options(TypedDict, total=False):
+    """What may be said of any command, beside its ``key``."""
 
     group: str | None
+    ignore: _Exceptions
+    shadow: bool | str | Iterable[str]
+    registry: Registry | None
+
+
+class CommandOptions(_Options, total=False):
+    """What any decorator may say of the command itself, beside its ``key``."""
+
     max_keys: int
     idle: float
     isolation: Isolation
-    ignore: _Exceptions
     pool: ThreadPool | None
-    shadow: bool | str | Iterable[str]
-    registry: Registry | None
 
 
 class PolicyOptions(CommandOptions, total=False):
@@ -60,23 +65,28 @@ class PolicyOptions(CommandOptions, total=False):
     key: str | None
 
 
-class CommandArguments(CommandOptions, total=False):
-    """The settings of ``command``, beside its ``key`` and its failover."""
+class BlockArguments(_Options, total=False):
+    """The settings of ``block``, beside its ``key``."""
 
     timeout: float | None
     max_concurrent: int | Bulkhead | None
     breaker: CircuitBreaker | None
-    cache: Cache | None
-    retry: Retry | None
     throttle: Throttle | None
     rate_limit: RateLimit | None
     adaptive_limit: AdaptiveLimit | None
-    stream_timeout: StreamTimeout | None
-    hedge: Hedge | None
     chaos: Chaos | None
     failures: FailureRules | _Rule | Iterable[_Rule] | None
-    fallback: Fallback | Callable[..., Any] | None
     policies: Iterable[Policy]
+
+
+class CommandArguments(CommandOptions, BlockArguments, total=False):
+    """The settings of ``command``, beside its ``key`` and its failover."""
+
+    cache: Cache | None
+    retry: Retry | None
+    stream_timeout: StreamTimeout | None
+    hedge: Hedge | None
+    fallback: Fallback | Callable[..., Any] | None
 
 
 class CircuitBreakerArguments(CommandOptions, total=False):

@@ -1,4 +1,4 @@
-"""``command``, Hystrix in one decorator, and ``Pipeline``, policies as a value.
+"""``command``, Hystrix in one decorator, ``block``, the same for ``with``, and ``Pipeline``, policies as a value.
 
 Type checkers see the original signature and result, and the ``resilience``
 attribute. The work is done in decoration.py.
@@ -7,10 +7,11 @@ attribute. The work is done in decoration.py.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from types import FunctionType
-from typing import Any, Final, ParamSpec, TypeVar, overload
+from typing import Any, Final, ParamSpec, TypeVar, Unpack, overload
 
 import attrs
 
@@ -20,7 +21,8 @@ from ..core.sharing import shared
 from ..engine.kit import Kit
 from ..errors import ConfigError
 from ..policies.order import in_order, kit_named, kit_of, kits
-from .arguments import CommandDecorator, Policy
+from .arguments import BlockArguments, CommandDecorator, Policy
+from .block import Block
 from .declaration import Declaration
 from .decoration import guard
 from .policy_decorators import OPTIONS
@@ -83,12 +85,39 @@ def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
         ConfigError: A setting is out of range, unknown, or contradicts another; the message names it.
         TypeError: What is decorated is not callable.
     """
-    options = {name: settings.pop(name) for name in OPTIONS if name in settings}
-    policies, usual = _policies(settings)
-    declaration = Declaration(policies=policies, whole=True, usual=usual, **options)
+    declaration = _declaration(settings)
     if fn is not UNSET:
         return guard(fn, declaration, "@command")
     return lambda function: guard(function, declaration, "@command")
+
+
+def block(key: str, /, **settings: Unpack[BlockArguments]) -> Block:
+    """Guard the code in ``with`` and ``async with`` statements, which is no function, as ``command`` guards functions.
+
+    The defaults are those of ``command``: a breaker, ten calls at once, and one second for an ``async with``. The code
+    in a ``with`` cannot be interrupted and has no timeout. Functions and blocks with the same key share one command.
+
+    Args:
+        key: Name of the command.
+        **settings: As for resilience.command: group, timeout, max_concurrent, breaker, throttle, rate_limit,
+            adaptive_limit, chaos, failures, policies, ignore, shadow and registry. Policies that run code again,
+            elsewhere or not at all (retry, hedge, failover, fallback, cache) and thread isolation are for functions.
+
+    Returns:
+        A Block: one value, to be entered as often as wanted, from any thread or task.
+
+    Raises:
+        ConfigError: A setting is out of range, unknown, contradicts another, or is none for a block; the message names
+            it.
+    """
+    return Block(_declaration({"key": key, **settings}), sys._getframe(1))
+
+
+def _declaration(settings: dict[str, Any]) -> Declaration:
+    """What *settings* of ``command`` or ``block`` say."""
+    options = {name: settings.pop(name) for name in OPTIONS if name in settings}
+    policies, usual = _policies(settings)
+    return Declaration(policies=policies, whole=True, usual=usual, **options)
 
 
 def _policies(settings: dict[str, Any]) -> tuple[tuple[Any, ...], frozenset[str]]:
@@ -204,6 +233,20 @@ class Pipeline:
             TypeError: *fn* is nothing that can be called.
         """
         return guard(fn, self._plan, "Pipeline")
+
+    def block(self, key: str | None = None) -> Block:
+        """The pipeline for the code in ``with`` and ``async with`` statements; see resilience.block.
+
+        Args:
+            key: Name of the command, if the pipeline has no key.
+
+        Raises:
+            ConfigError: There is no key, or there are two; or a policy is none for a block.
+        """
+        if key is not None and self._plan.key is not None:
+            raise ConfigError(f"key: the pipeline has {self._plan.key!r}, and the block asks for {key!r}", "key")
+        plan = self._plan if key is None else attrs.evolve(self._plan, key=key)
+        return Block(plan, sys._getframe(1))
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call *fn* once through the pipeline. The result of a coroutine function is to be awaited.

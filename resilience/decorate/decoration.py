@@ -48,6 +48,12 @@ _IN_CONSUMERS_THREAD: Final[Mapping[str, str]] = {
     "timeout": "a generator runs in its consumer's thread, where no timeout can reach it; use timeout=None"}
 _IN_CALLERS_THREAD: Final[Mapping[str, str]] = {
     "timeout": "in semaphore isolation a plain function runs in its caller's thread, where no timeout can reach it"}
+_IN_ENTERING_THREAD: Final[Mapping[str, str]] = {
+    "timeout": "a with block runs in the thread that enters it, where no timeout can reach it; use async with, or "
+               "timeout=None with a deadline() around the block, which bounds what is called in it"}
+#: Flavours that no timeout can reach, and what to use besides.
+_BEYOND_REACH: Final[Mapping[Flavour, tuple[Mapping[str, str], str]]] = {
+    Flavour.GENERATOR: (_IN_CONSUMERS_THREAD, ", or an async generator"), Flavour.BLOCK: (_IN_ENTERING_THREAD, "")}
 _WITHOUT_TIMEOUT: Final[Mapping[str, str]] = {"timeout": "it has no timeout policy to configure"}
 _DECORATED_WITHOUT: Final[Mapping[str, str]] = {
     "timeout": "it was decorated without a timeout, so it runs in its caller's thread, where none can reach it; "
@@ -97,6 +103,23 @@ def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True)
     if entry.is_new:
         table.announce(entry.command)
     return wrapper
+
+
+def guard_alike(fn: Any, guarded: Any) -> Any:
+    """Guard *fn* as what is *guarded* already, by the same command: a block has two flavours.
+
+    Raises:
+        ConfigError: A setting of the command cannot be in force for *fn*.
+    """
+    known: Guard = getattr(guarded, GUARD)
+    internals = internals_of(known.command)
+    with table_of(known.registry).lock:
+        flavour, cannot = _flavour(fn, known.declaration, known.command.key)
+        for name, why in cannot.items():  # said by a file, or by the handle
+            if getattr(internals.settings, name) not in (None, getattr(internals.declared, name)):
+                raise ConfigError(f"{known.command.key}: {why}", name)
+        return _wrap(fn, known.declaration, _Entry(known.registry, known.command, False, [], (), flavour, cannot,
+                                                   known.accounting, None))
 
 
 class _Entry(NamedTuple):
@@ -370,10 +393,11 @@ def _flavour(fn: Callable[..., Any], declaration: Declaration, key: str) -> tupl
         raise ConfigError(f"{key}: isolation='thread' is for plain functions; {own.value} functions run where "
                           "they are awaited or iterated", "isolation")
     declaration.check_suited(flavour, key)
-    if flavour is Flavour.GENERATOR:
+    if flavour in _BEYOND_REACH:
+        cannot, instead = _BEYOND_REACH[flavour]
         if declaration.asks_for_timeout():
-            raise ConfigError(f"{key}: {_IN_CONSUMERS_THREAD['timeout']}, or an async generator", "timeout")
-        return flavour, _IN_CONSUMERS_THREAD
+            raise ConfigError(f"{key}: {cannot['timeout']}{instead}", "timeout")
+        return flavour, cannot
     if flavour.is_async:
         return flavour, _ALL_CAN if timeout is not None else _WITHOUT_TIMEOUT
     if flavour is Flavour.THREAD:

@@ -19,6 +19,8 @@ import wrapt
 
 from .wrapper_spec import Flavour
 
+#: Where a function that stands for the block of a ``with`` statement keeps its Flavour.
+FLAVOUR = "__resilience_flavour__"
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 #: Where a wrapper keeps its Guard; functools.wraps copies it along, hence Guard.wrapper.
@@ -70,6 +72,9 @@ def check_guardable(fn: object, what: str) -> None:
 
 def flavour_of(fn: Callable[..., Any]) -> Flavour:
     """How calling *fn* runs."""
+    said = getattr(fn, FLAVOUR, None)
+    if isinstance(said, Flavour):
+        return said
     for target in (fn, getattr(fn, "__call__", None)):  # noqa: B004 - an object's own __call__, not whether it has one
         if target is None:
             continue

@@ -126,7 +126,8 @@ class _HarmedSource:
 
 @functools.cache
 def _text(flavour: Flavour) -> CompiledText:
-    call = f"({'yield from ' if flavour is Flavour.GENERATOR else '{await_}'}fn(*args, **kwargs))"
+    yields = flavour in (Flavour.GENERATOR, Flavour.BLOCK)
+    call = f"({'yield from ' if yields else '{await_}'}fn(*args, **kwargs))"
     calm = f"return {call}"
     harmed = f"result = {call}\nreturn result if harm.wrong is None else call_back(harm.wrong, (result,), None)"
     text = in_flavour(_TEXT, flavour, calm=calm, harmed=calm if flavour.is_generator else harmed)

@@ -77,7 +77,7 @@ def spec_of(site: Site) -> WrapperSpec:
         names.append("stale")
     return WrapperSpec(
         flavour=site.flavour, gates=tuple(texts.values()), label=" ".join(names),
-        deadline=site.flavour is Flavour.ASYNC and site.has("timeout"), clocks=_clocks(site),
+        deadline=site.flavour in (Flavour.ASYNC, Flavour.ASYNC_BLOCK) and site.has("timeout"), clocks=_clocks(site),
         fallback=site.fall_back is not None, retry=retry is not None,
         failover="first" if site.is_first_target else "target" if site.has("failover") else "",
         retry_results=retry is not None and retry.on_result is not None,

@@ -15,6 +15,7 @@ from ..core.outcome import SUCCESS
 from ..core.rate_cost import FREE, Booking, units
 from ..core.rate_limiter import RateLimiter
 from ..core.rate_line import COME
+from .block_body import UNSAID
 
 _log = logging.getLogger("resilience")
 
@@ -47,7 +48,7 @@ class CostAccount:
         true_cost = self.limiter.config.true_cost
         if outcome in FREE:
             self._settle(booking, 0.0, now)
-        elif outcome == SUCCESS and true_cost is not None:
+        elif outcome == SUCCESS and true_cost is not None and result is not UNSAID:
             try:
                 true = units(true_cost(result), "true_cost", self._key)
             except Exception as mistake:  # noqa: BLE001 - the user's code may raise anything

@@ -154,7 +154,9 @@ def call(spec: WrapperSpec) -> str:
         return f"result = wait(job){judge}"
     if spec.flavour.is_generator:
         return _generator(spec)
-    if spec.flavour is Flavour.ASYNC:
+    if spec.flavour is Flavour.BLOCK:
+        return f"result = yield from ({FN}){judge}"
+    if spec.flavour in (Flavour.ASYNC, Flavour.ASYNC_BLOCK):
         watched = "watch = enter()\n" if spec.deadline else ""
         return f"{watched}result = await ({FN}){judge}"
     return f"result = {FN}{judge}"
@@ -289,7 +291,8 @@ if not items:
 PASS_ON: Final = {
     flavour: f"if judging.passes_on(error):\n    {answer}\n" for flavour, answer in {
         Flavour.SYNC: "return error.result", Flavour.THREAD: "return error.result",
-        Flavour.ASYNC: "return error.result", Flavour.GENERATOR: f"{_FIRST_ITEM} result",
+        Flavour.ASYNC: "return error.result", Flavour.BLOCK: "return error.result",
+        Flavour.ASYNC_BLOCK: "return error.result", Flavour.GENERATOR: f"{_FIRST_ITEM} result",
         Flavour.ASYNC_GENERATOR: _FIRST_ITEM}.items()}
 
 # As in RESCUE, but what the consumer sends and throws reaches the other target too.

@@ -25,6 +25,7 @@ from ..core.outcome import FAILURE, IGNORED
 from ..core.retry_after import asked_for
 from ..core.verdict import OUTCOME_OF, Ending, FailedResultError, Verdict
 from ..drivers.system_clock import wall_clock
+from .block_body import UNSAID
 from .callables import transparent_frame
 from .wrapper_spec import Flavour
 
@@ -134,7 +135,7 @@ class Judging:
         return self.rules is not None and self.rules.raise_failures
 
     def over(self, fn: Callable[..., Any], flavour: Flavour) -> Callable[..., Any]:
-        """What a race of several attempts calls in place of *fn*: it raises what is judged failed."""
+        """What a race of several attempts, or a block, calls in place of *fn*: it raises what is judged failed."""
 
         def judged(*args: Any, **kwargs: Any) -> Any:
             return self._or_raise(fn(*args, **kwargs))
@@ -142,11 +143,16 @@ class Judging:
         async def judged_async(*args: Any, **kwargs: Any) -> Any:
             return self._or_raise(await fn(*args, **kwargs))
 
+        def judged_block(*args: Any, **kwargs: Any) -> Any:
+            return self._or_raise((yield from fn(*args, **kwargs)))
+
+        if flavour is Flavour.BLOCK:
+            return transparent_frame(judged_block)
         return transparent_frame(judged_async if flavour.is_async else judged)
 
     @transparent_frame
     def _or_raise(self, result: Any) -> Any:
-        error = self.result(result)
+        error = None if result is UNSAID else self.result(result)
         if error is None:
             return result
         try:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ..core.checks import wrong_kind
+from ..errors import ConfigError
 from .worst_case import WorstCase
 from .wrapper_spec import Flavour
 
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 
 #: What is left to do outside of the registry's lock after a change: a circuit's listeners are called there.
 Afterwards = Callable[[], None]
+
+
+def refuse_block(setting: str, flavour: Flavour, key: str, why: str) -> None:
+    """Raise ConfigError, for the reason *why*, if what is guarded is the block of a ``with`` statement."""
+    if flavour.is_block:
+        raise ConfigError(f"{key}: a with block cannot have {setting}=: {why}. Put the code into a "
+                          "function, and decorate that", setting)
 
 
 def _stays(machine: Any, now: float) -> None:

@@ -19,16 +19,23 @@ class Flavour(enum.Enum):
     ASYNC = "async"
     GENERATOR = "generator"
     ASYNC_GENERATOR = "async generator"
+    BLOCK = "block"  # of a with statement: its wrapper is a generator that stops once, where the block runs
+    ASYNC_BLOCK = "async block"  # of an async with statement: a coroutine that does
 
     @property
     def is_async(self) -> bool:
         """Whether its wrapper is an ``async def``."""
-        return self in (Flavour.ASYNC, Flavour.ASYNC_GENERATOR)
+        return self in (Flavour.ASYNC, Flavour.ASYNC_GENERATOR, Flavour.ASYNC_BLOCK)
 
     @property
     def is_generator(self) -> bool:
-        """Whether its wrapper yields."""
+        """Whether its wrapper yields items."""
         return self in (Flavour.GENERATOR, Flavour.ASYNC_GENERATOR)
+
+    @property
+    def is_block(self) -> bool:
+        """Whether it is no function, but the block of a ``with`` statement; see engine.block_body."""
+        return self in (Flavour.BLOCK, Flavour.ASYNC_BLOCK)
 
 
 @attrs.frozen

@@ -9,11 +9,17 @@ import attrs
 from ..core.failover import Failover, Rest
 from ..engine.command_runtime import CommandRuntime
 from ..engine.failing_over import MovesOn, TargetFailover
-from ..engine.kit import Afterwards, Kit, Telling
+from ..engine.kit import Afterwards, Kit, Telling, refuse_block
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
+from ..engine.wrapper_spec import Flavour
 
 _BELOW: Final = ("breaker", "throttle", "rate_limit", "max_concurrent", "adaptive_limit", "timeout", "stream_timeout")
+
+
+def _suits(failover: Failover, declaration: Any, flavour: Flavour, key: str) -> None:
+    refuse_block("failover", flavour, key, "a failover runs the code again at another target, and Python runs a block "
+                                           "once")
 
 
 def _budget(failover: Failover, runtime: CommandRuntime) -> Any:
@@ -68,6 +74,7 @@ FAILOVER: Final = Kit(
     policy=Failover,
     about="Calls the first of several targets that can answer; each is a command of its own.",
     above=dict.fromkeys(_BELOW, "each target has its own, so that one which is down does not speak for the others"),
+    suits=_suits,
     kept=("targets", "argument"),
     start=_start,
     change=_change,

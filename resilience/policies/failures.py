@@ -50,7 +50,7 @@ def _install(site: Site, rules: FailureRules, judging: Judging) -> None:
         site.judges = "items"
         if getattr(site.fn, BEGINS_WITH_HEAD, False):
             site.names["judging"] = HeadJudging(judging)
-    elif site.has("hedge"):
+    elif site.has("hedge") or site.flavour.is_block:
         site.judges, site.called = "beneath", judging.over(site.called, site.flavour)
     else:
         site.judges = "results"

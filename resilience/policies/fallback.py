@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
 from ..core.fallback import Fallback
-from ..engine.kit import Kit, Telling
+from ..engine.kit import Kit, Telling, refuse_block
 from ..engine.worst_case import WorstCase
+from ..engine.wrapper_spec import Flavour
+
+
+def _suits(fallback: Fallback, declaration: Any, flavour: Flavour, key: str) -> None:
+    refuse_block("fallback", flavour, key, "a fallback answers in place of the code, and a block that is refused "
+                                           "hands nothing on; you may catch the error around it")
 
 
 def _worst_case(fallback: Fallback, below: WorstCase) -> WorstCase:
@@ -33,6 +39,7 @@ FALLBACK: Final = Kit(
     principal="function",
     setting=False,
     live=False,
+    suits=_suits,
     worst_case=_worst_case,
     events=(Telling("fallback_success", "Calls that a fallback answered."),
             Telling("fallback_failure", "Calls whose fallback failed too."),

@@ -7,7 +7,7 @@ from typing import Any, Final
 from ..core.hedge import Hedge, Racer
 from ..engine.command_runtime import CommandRuntime
 from ..engine.hedging import HedgePolicy, Hedging
-from ..engine.kit import Afterwards, Kit, Telling
+from ..engine.kit import Afterwards, Kit, Telling, refuse_block
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
@@ -15,6 +15,7 @@ from ..errors import ConfigError
 
 
 def _suits(hedge: Hedge, declaration: Any, flavour: Flavour, key: str) -> None:
+    refuse_block("hedge", flavour, key, "a hedge runs the code a second time, and Python runs a block once")
     if flavour is Flavour.SYNC:
         raise ConfigError(f"{key}: two attempts at once of a plain function take two threads; add isolation='thread' "
                           "or a timeout", "hedge")

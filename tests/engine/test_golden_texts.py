@@ -115,12 +115,17 @@ CHAINS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "async generator family": (async_generator, (FALLBACK, CircuitBreaker(), Throttle(), RateLimit(10), Bulkhead(10),
                                                  Timeout(1.0))),
 }
+BLOCKS: dict[str, tuple[Any, ...]] = {
+    "breaker bulkhead failures": (CircuitBreaker(), Bulkhead(10), http_status_rules()),
+    "family": (CircuitBreaker(), Throttle(), RateLimit(10, cost=len, true_cost=len), Bulkhead(10, max_wait=1.0)),
+}
 BY_KEY = {"sync": plain, "async": coroutine, "generator": generator, "async generator": async_generator}
 
 
 def text_of(wrapper: Any) -> str:
     """The text that *wrapper* was compiled from."""
-    while wrapper.__code__.co_filename.startswith("<resilience cache "):  # it stands above what is asked for
+    while not wrapper.__code__.co_filename.startswith("<resilience ") or \
+            wrapper.__code__.co_filename.startswith("<resilience cache "):  # it stands above what is asked for
         wrapper = next(cell.cell_contents for cell in wrapper.__closure__
                        if "<resilience" in getattr(getattr(cell.cell_contents, "__code__", None), "co_filename", ""))
     return "".join(linecache.getlines(wrapper.__code__.co_filename))
@@ -133,14 +138,21 @@ def texts() -> dict[str, str]:
         found[name.replace(" ", "_")] = text_of(Pipeline(*policies, key=name, registry=Registry())(fn))
     for name, fn in BY_KEY.items():
         found[f"by_key_{name.replace(' ', '_')}"] = text_of(command(key=lambda x=0: "key", registry=Registry())(fn))
-    for flavour in (Flavour.SYNC, Flavour.ASYNC, Flavour.GENERATOR, Flavour.ASYNC_GENERATOR):
-        makers = {"fallback of": fallback_runner._text, "chaos of": chaos_injection._text}
-        if not flavour.is_generator:
+    for flavour in (Flavour.SYNC, Flavour.ASYNC, Flavour.GENERATOR, Flavour.ASYNC_GENERATOR, Flavour.BLOCK,
+                    Flavour.ASYNC_BLOCK):
+        makers = {"chaos of": chaos_injection._text}
+        if not flavour.is_block:
+            makers["fallback of"] = fallback_runner._text
+        if not (flavour.is_generator or flavour.is_block):
             makers |= dict.fromkeys(("cache of", "cache miss of", "cache rescue of", "cache refresh of"), caching._texts)
         for what, make in makers.items():
             make(flavour)
             found[f"{what} {flavour.value}".replace(" ", "_")] = "".join(
                 linecache.getlines(f"<resilience {what} {flavour.value}>"))
+    for name, policies in BLOCKS.items():
+        made = Pipeline(*policies, key=name, registry=Registry()).block()
+        found[f"block {name}".replace(" ", "_")] = text_of(made._wrapper())
+        found[f"async block {name}".replace(" ", "_")] = text_of(made._async_wrapper)
     found["command_sync"] = text_of(command(registry=Registry(), isolation="semaphore")(plain))
     found["command_async"] = text_of(command(registry=Registry())(coroutine))
     return found

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequenc
 from typing import Any, assert_type
 
 from resilience import (
+    Block,
+    BlockCall,
     Bulkhead,
     CircuitBreaker,
     Command,
@@ -14,10 +16,12 @@ from resilience import (
     Fallback,
     KeyedCommands,
     Pipeline,
+    Retry,
     Snapshot,
     State,
     StateChanged,
     Timeout,
+    block,
     bulkhead,
     circuit_breaker,
     collapse,
@@ -294,3 +298,26 @@ class Warehouse:
 def a_guarded_class_stays_itself() -> None:
     assert_type(guard_class(Shelf, timeout=1.0), type[Shelf])
     assert_type(Warehouse().size(1), int)
+
+
+payments = block("payments", timeout=2.0, max_concurrent=Bulkhead(3), breaker=CircuitBreaker(), ignore=KeyError)
+block("payments", retry=Retry())  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+block("payments", isolation="thread")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def a_block_is_entered() -> int:
+    assert_type(payments, Block)
+    assert_type(payments.resilience, Command)
+    assert_type(Pipeline(Bulkhead(3), key="payments").block(), Block)
+    with payments as call:
+        assert_type(call, BlockCall)
+        call.result = 1
+    with payments("tenant", priority=1) as call:
+        return 1  # nothing is swallowed: a checker knows that nobody comes below
+
+
+async def an_async_block_is_entered() -> int:
+    async with payments as call:
+        assert_type(call, BlockCall)
+    async with payments() as call:
+        return 1
