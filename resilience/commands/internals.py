@@ -62,6 +62,7 @@ class CommandInternals:
 
     Attributes:
         runtime: The machines.
+        idle: Of a key of a keyed function: seconds without a call after which it goes; None: it is none.
         template: The name of the function that it is one of many commands of; None: it is the only one.
         derived_from: The name of its function, if its key was derived from that; it goes when the function does, then.
         settings: What is in force.
@@ -79,6 +80,7 @@ class CommandInternals:
         "declared",
         "derived_from",
         "elsewhere",
+        "idle",
         "runtime",
         "settings",
         "stated",
@@ -89,6 +91,7 @@ class CommandInternals:
     def __init__(self, key: str, group: str, services: RegistryServices, template: str | None,
                  derived_from: str | None) -> None:
         self.template, self.derived_from = template, derived_from
+        self.idle: float | None = None
         self.settings = self.declared = Settings()
         self.stated: frozenset[str] = frozenset()
         self.elsewhere: frozenset[str] = frozenset()
