@@ -35,7 +35,8 @@ class CommandTable:
     Attributes:
         services: What the registry lends its commands.
         commands: All of them, by key; changes under the lock.
-        keyspaces: The functions with a callable for a key that have commands here; changes under the lock.
+        keyspaces: The functions with a callable for a key that have commands here; changes under the lock. A
+            function that nobody has any more goes, and its commands follow when they are idle; see sweep().
         declared: Called after each decoration with the command and the names of the settings that it said anew,
             outside the lock and before the command is announced; None: nobody wants to know.
         cleanups: Called on the worker thread after each isolated call.
@@ -44,13 +45,14 @@ class CommandTable:
     def __init__(self, clock: Callable[[], float], random: Callable[[], float]) -> None:
         self.services = RegistryServices(clock, random, Emitter(), threading.RLock())
         self.commands: dict[str, Command] = {}
-        self.keyspaces: OrderedDict[Keyspace, None] = OrderedDict()
+        self.keyspaces: OrderedDict[weakref.ref[Keyspace], None] = OrderedDict()
         self.declared: Callable[[Command, Collection[str]], None] | None = None
         self.cleanups = self.services.cleanups
         self._pools: dict[str, WorkerPool] = {}
         self._pool_settings: dict[str, ThreadPool] = {}
         self._collapses: weakref.WeakValueDictionary[str, BatchStatistics] = weakref.WeakValueDictionary()
         self._derived = DerivedKeys()
+        self._orphans: dict[str, float] = {}  # keys of commands whose keyed functions are gone, and since when
         self._saved: tuple[dict[str, Mapping[str, Any]], float, float] = ({}, 0.0, 0.0)  # see restore()
 
     @property
@@ -73,7 +75,7 @@ class CommandTable:
             if command is not None:
                 self.drop(command)
                 gone.append(command)
-                for keyspace in tuple(self.keyspaces):
+                for keyspace in self.living_keyspaces():
                     keyspace.forget(command, gone)
         self.removed(gone)
         return command is not None
@@ -128,25 +130,57 @@ class CommandTable:
             self.emitter.emit(CommandRemoved(command.key, command.group, self.services.clock()))
 
     def sweep(self) -> None:
-        """Let go of idle keys, and of commands that nobody named and whose functions are gone.
+        """Let go of idle keys, and of commands whose functions are gone: at once if nobody named them, else when idle.
 
         Not if the reader is at work under the lock, for listeners hear of it.
         """
         departed = self.services.departed
-        if not (self.keyspaces or departed) or self._is_locked_here():
+        if not (self.keyspaces or departed or self._orphans) or self._is_locked_here():
             return
         gone: list[Command] = []
         try:
             with self.lock:
+                now = self.services.clock()
                 while departed:
-                    command = self.commands.get(departed.popleft())
-                    if command is not None and _is_abandoned(command):
-                        self.drop(command)
-                        gone.append(command)
-                for keyspace in tuple(self.keyspaces):
-                    keyspace.sweep(self.services.clock(), gone)
+                    self._depart(departed.popleft(), now, gone)
+                self._forget_idle_orphans(now, gone)
+                for keyspace in self.living_keyspaces():
+                    keyspace.sweep(now, gone)
         finally:
             self.removed(gone)
+
+    def living_keyspaces(self) -> list[Keyspace]:
+        """The keyed functions that somebody has still; the others are forgotten. The caller holds the lock."""
+        living = []
+        for reference in tuple(self.keyspaces):
+            keyspace = reference()
+            if keyspace is None:
+                del self.keyspaces[reference]
+            else:
+                living.append(keyspace)
+        return living
+
+    def _depart(self, key: str, now: float, gone: list[Command]) -> None:
+        """A function of the command with this *key* is gone."""
+        command = self.commands.get(key)
+        if command is None or internals_of(command).functions:
+            return
+        if internals_of(command).derived_from is not None:  # nobody named it
+            self.drop(command)
+            gone.append(command)
+        elif internals_of(command).idle is not None:  # a keyed function named it; the next of the factory may, too
+            self._orphans[key] = now
+
+    def _forget_idle_orphans(self, now: float, gone: list[Command]) -> None:
+        for key, since in tuple(self._orphans.items()):
+            command = self.commands.get(key)
+            internals = None if command is None else internals_of(command)
+            if command is None or internals is None or internals.functions or internals.idle is None:
+                del self._orphans[key]
+            elif not command.in_flight and now - max(since, internals.needed_until) >= internals.idle:
+                del self._orphans[key]
+                self.drop(command)
+                gone.append(command)
 
     def _is_locked_here(self) -> bool:
         """Whether this very thread holds the lock: a Condition says so by raising, if it is to wake somebody."""
@@ -246,13 +280,7 @@ class CommandTable:
         self.emitter.renew()
         for pool in self._pools.values():
             pool.renew()
-        for keyspace in tuple(self.keyspaces):
+        for keyspace in self.living_keyspaces():
             keyspace.renew()
         for command in self.commands.copy().values():
             internals_of(command).renew()
-
-
-def _is_abandoned(command: Command) -> bool:
-    """Whether nobody named it, and its functions are gone."""
-    internals = internals_of(command)
-    return internals.derived_from is not None and not internals.functions

@@ -63,6 +63,7 @@ class CommandInternals:
 
     Attributes:
         runtime: The machines.
+        idle: Of a key of a keyed function: seconds without a call after which it goes; None: it is none.
         templates: What it is called together with others, the most general first: the name of the function that it is
             one of many commands of, and the key whose target it is; empty: it is the only one.
         derived_from: The name of its function, if its key was derived from that; it goes when the function does, then.
@@ -81,6 +82,7 @@ class CommandInternals:
         "declared",
         "derived_from",
         "elsewhere",
+        "idle",
         "runtime",
         "settings",
         "stated",
@@ -91,6 +93,7 @@ class CommandInternals:
     def __init__(self, key: str, group: str, services: RegistryServices, templates: tuple[str, ...],
                  derived_from: str | None) -> None:
         self.templates, self.derived_from = templates, derived_from
+        self.idle: float | None = None
         self.settings = self.declared = Settings()
         self.stated: frozenset[str] = frozenset()
         self.elsewhere: frozenset[str] = frozenset()

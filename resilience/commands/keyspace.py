@@ -71,7 +71,7 @@ class Made(NamedTuple):
 class TablePort(Protocol):
     """What a keyspace needs of the table of its registry."""
 
-    keyspaces: OrderedDict[Keyspace, None]
+    keyspaces: OrderedDict[weakref.ref[Keyspace], None]
     commands: dict[str, Command]
     services: RegistryServices
 
@@ -162,6 +162,7 @@ class Keyspace:
         self.overflow = f"{template.key}[overflow]"
         self.table: dict[str, KeyEntry] = {}
         self._cells: OrderedDict[str, KeyEntry] = OrderedDict()
+        self._reference = weakref.ref(self)  # the table keeps no function alive
         self.orders = NO_SHARED_SETTINGS
         self.names: Mapping[str, str] = {}
 
@@ -276,13 +277,19 @@ class Keyspace:
     def _enter(self, key: str, now: float, gone: list[Command]) -> KeyEntry:
         for other in list(islice(self.home.keyspaces, _LOOK_IDLE)):
             self.home.keyspaces.move_to_end(other)
-            other.tidy(now, gone)
+            keyspace = other()
+            if keyspace is None:
+                del self.home.keyspaces[other]
+            else:
+                keyspace.tidy(now, gone)
         if not self._make_room(now, gone):
             key = self.overflow
             if key in self._cells:
                 return self._cells[key]
         cell = KeyEntry(key, self._make(key), now)
-        self.home.keyspaces[self] = None
+        for command in cell.commands:
+            internals_of(command).idle = DEFAULT_IDLE_S if self.idle == inf else self.idle
+        self.home.keyspaces[self._reference] = None
         return self._cells.setdefault(key, cell)  # a signal handler may have been here too
 
     def _finish(self, cell: KeyEntry) -> None:
@@ -368,4 +375,4 @@ class Keyspace:
             del self.table[cell.key]
         gone += [command for command, call in cell.parts if self.home.dismiss(command, call)]
         if not self._cells:
-            self.home.keyspaces.pop(self, None)
+            self.home.keyspaces.pop(self._reference, None)
