@@ -36,6 +36,7 @@ class CommandTable:
         services: What the registry lends its commands.
         commands: All of them, by key; changes under the lock.
         keyspaces: The functions with a callable for a key that have commands here; changes under the lock.
+        fixed_keyspaces: The functions with a failover whose key is fixed; they go when nobody has them.
         declared: Called after each decoration with the command and the names of the settings that it said anew,
             outside the lock and before the command is announced; None: nobody wants to know.
         cleanups: Called on the worker thread after each isolated call.
@@ -45,6 +46,7 @@ class CommandTable:
         self.services = RegistryServices(clock, random, Emitter(), threading.RLock())
         self.commands: dict[str, Command] = {}
         self.keyspaces: OrderedDict[Keyspace, None] = OrderedDict()
+        self.fixed_keyspaces: weakref.WeakSet[Keyspace] = weakref.WeakSet()
         self.declared: Callable[[Command, Collection[str]], None] | None = None
         self.cleanups: list[Callable[[], object]] = []
         self._pools: dict[str, WorkerPool] = {}
@@ -174,6 +176,10 @@ class CommandTable:
         saved, elapsed, at = self._saved
         if command.key in saved and command.settings.breaker is not None:
             command.restore(saved.pop(command.key), elapsed=elapsed + self.services.clock() - at)
+
+    def all_keyspaces(self) -> list[Keyspace]:
+        """The functions that have several commands here."""
+        return [*self.keyspaces.copy(), *self.fixed_keyspaces]
 
     # -- pools and collapsers
 

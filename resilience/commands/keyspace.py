@@ -72,6 +72,7 @@ class TablePort(Protocol):
     """What a keyspace needs of the table of its registry."""
 
     keyspaces: OrderedDict[Keyspace, None]
+    fixed_keyspaces: weakref.WeakSet[Keyspace]
     commands: dict[str, Command]
     services: RegistryServices
 
@@ -254,9 +255,9 @@ class Keyspace:
     def forget(self, command: Command, gone: list[Command]) -> None:
         """The command was removed from the registry: its key begins anew. The caller holds the lock.
 
-        What a fixed key has is there from the decoration on, and so stays.
+        Nobody asks one whose key is fixed: what that has is there from the decoration on, and so stays.
         """
-        for name in () if self.is_fixed else internals_of(command).names:
+        for name in internals_of(command).names:
             cell = self._cells.get(name)
             if cell is not None and command in cell.commands:
                 cell.gone = True
@@ -282,7 +283,10 @@ class Keyspace:
             if key in self._cells:
                 return self._cells[key]
         cell = KeyEntry(key, self._make(key), now)
-        self.home.keyspaces[self] = None
+        if self.is_fixed:
+            self.home.fixed_keyspaces.add(self)
+        else:
+            self.home.keyspaces[self] = None
         return self._cells.setdefault(key, cell)  # a signal handler may have been here too
 
     def _finish(self, cell: KeyEntry) -> None:

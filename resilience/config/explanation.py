@@ -136,7 +136,7 @@ def _explained(key: str, registry: Registry) -> Explanation:
     with table_of(registry).lock:
         overlay = overlay_of(registry)
         command, tables, guards = registry.get(key), overlay.tables, _guards(overlay, key)
-        several = next((each for each in table_of(registry).keyspaces if each.template.key == key), None)
+        several = next((each for each in table_of(registry).all_keyspaces() if each.template.key == key), None)
         if command is None and several is not None and several.wrapper() is not None:
             return _explained_keyed(KeyedCommands(several))
         if command is None and not guards and key not in tables.commands:

@@ -61,7 +61,7 @@ def _exchange(registry: Registry, old: _Clock, new: _Clock) -> None:
         seen: dict[int, Any] = {}
         weakly: list[Any] = [wrapper for command in table.commands.values()
                              for wrapper in internals_of(command).functions]
-        for keyspace in tuple(table.keyspaces):
+        for keyspace in table.all_keyspaces():
             weakly += keyspace, keyspace.wrapper()
         todo: list[Any] = [table, *weakly]
         while todo:

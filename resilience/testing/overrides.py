@@ -129,13 +129,13 @@ def restored(registry: Registry = default_registry) -> Iterator[None]:
     before = {handle: _Settings.of(handle) for handle in registry}
     table = table_of(registry)
     listeners = table.emitter.listeners
-    orders = {keyspace: keyspace.orders for keyspace in tuple(table.keyspaces)}
+    orders = {keyspace: keyspace.orders for keyspace in table.all_keyspaces()}
     put_back = _Environment.of(registry).restore
     try:
         yield
     finally:
         put_back(registry)
-        for keyspace in {**orders, **table.keyspaces}:
+        for keyspace in {*orders, *table.all_keyspaces()}:
             keyspace.orders = orders.get(keyspace, NO_SHARED_SETTINGS)
         table.emitter.put_back(listeners)
         for handle in registry:
