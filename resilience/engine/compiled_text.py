@@ -16,7 +16,8 @@ from typing import Any, Final
 from ..drivers.deadline_context import wrapper_globals
 from .wrapper_spec import Flavour
 
-_ANNOTATIONS: Final = "__annotate__"  # since Python 3.14 these of a module have a scope of their own beside its functions
+#: Since Python 3.14 the annotations of a module have a scope of their own beside its functions.
+_ANNOTATIONS: Final = "__annotate__"
 
 
 class CompiledText:

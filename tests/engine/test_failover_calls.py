@@ -519,3 +519,19 @@ def test_calls_from_many_threads_at_once_give_everything_back():
     flip.set()
     assert fetch(1) == "a"
     assert fetch(1) == "a"
+
+
+def test_functions_that_nobody_has_any_more_go_though_their_targets_commands_stay(registry):
+    gone = []
+    for _ in range(3):
+        def fetch(*, region="eu"):
+            return region
+
+        guarded = command(key="fetch", timeout=None, failover=REGIONS, retry=Retry(attempts=2), registry=registry)(fetch)
+        assert guarded() == "eu"
+        gone += [weakref.ref(fetch), weakref.ref(guarded)]
+        del fetch, guarded
+    gc.collect()
+
+    assert [each() for each in gone] == [None] * 6
+    assert [handle.key for handle in registry] == ["fetch[eu]", "fetch[us]", "fetch"]
