@@ -215,17 +215,17 @@ class Block:
     def _elsewhere(self) -> FrameType:
         """The frame that has most likely entered the call that is left now, from a frame that has not entered any.
 
-        That of the latest call of this task or thread, else of any other. Statements under way are not left so.
+        That of the latest call of this task or thread, else of any other. Statements that are under way in this very
+        stack are not left so.
 
         Raises:
             RuntimeError: No call is open.
         """
         under_way, here = set(), _here()
-        for top in sys._current_frames().values():
-            frame: FrameType | None = top
-            while frame is not None:
-                under_way.add(frame)
-                frame = frame.f_back
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:  # only here: to ask for what is below a frame of another thread can hang CPython 3.11
+            under_way.add(frame)
+            frame = frame.f_back
         found = sorted(self._open.copy().items(),
                        key=lambda each: (each[0] not in under_way, each[1]._where == here))  # stable: the latest last
         if not found:

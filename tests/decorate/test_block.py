@@ -353,29 +353,23 @@ def test_stacks_of_several_threads_leave_each_their_own(registry):
     assert {} == guarded._open
 
 
-def test_a_block_may_be_left_in_another_thread_while_others_are_under_way(registry):
+def test_a_block_may_be_left_in_another_thread_also_from_within_itself(registry):
     guarded = made(registry, max_concurrent=3)
-    inside, leave = threading.Barrier(2, timeout=10.0), threading.Event()
 
-    def statement():
+    def close(stack):
         with guarded:
-            inside.wait()
-            leave.wait()
+            assert 2 == guarded.resilience.in_flight
+            stack.close()
+            assert 1 == guarded.resilience.in_flight
 
     stack = contextlib.ExitStack()
     mine = stack.enter_context(guarded)
-    other = threading.Thread(target=statement)
-    other.start()
-    inside.wait()
-    closer = threading.Thread(target=stack.close)
+    closer = threading.Thread(target=close, args=(stack,))
     closer.start()
-    closer.join()
-    assert 1 == guarded.resilience.in_flight
+    closer.join(10.0)
     assert mine not in guarded._open.values()
-    leave.set()
-    other.join()
+    assert {"success": 2} == counts(guarded)
     assert_idle(guarded)
-    assert {} == guarded._open
 
 
 async def test_an_async_block_may_be_left_in_another_task(registry):
@@ -499,26 +493,22 @@ def test_an_interrupt_anywhere_leaves_every_slot_free(fails):
                 raise OSError
 
     for point in interrupted(work):
-        gc.collect()
         assert 0 == guarded.resilience.in_flight, point
 
 
-def test_an_interrupt_in_a_plain_with_loses_a_slot_at_most_where_python_gives_nobody_a_chance():
+def test_an_interrupt_in_a_with_of_the_block_itself_loses_a_slot_only_before_its_exit_has_found_the_call():
     guarded = block("k", registry=Registry(), timeout=None, max_concurrent=1000, breaker=None)
 
     def work():
         with guarded:
-            with guarded:
-                pass
+            pass
 
     lost = 0
     for _ in interrupted(work):
-        gc.collect()
-        lost += bool(guarded._open)
+        lost += len(guarded._open)
         guarded._open.clear()
-        gc.collect()
         assert 0 == guarded.resilience.in_flight
-    assert lost <= 4, "at the first instruction of __exit__, before it has done anything"
+    assert 1 <= lost <= 3, "at the start of __exit__, of sys._getframe, and of _taken"
 
 
 # -- timeouts
