@@ -23,7 +23,6 @@ from resilience import (
     Timeout,
     command,
     configure,
-    hedge,
 )
 from resilience.core.outcome import Event
 from resilience.events import CallHedged
