@@ -141,7 +141,7 @@ class FailoverParts:
         site.accounting.judging = judging
         site.targets, site.judges = tuple(target.site for target in targets), "beneath"
         site.names.update(judging=judging, raises_item=_always)
-        if site.has("hedge"):
+        if site.has("hedge") and not site.flavour.is_generator:
             site.layers.append(functools.partial(with_attempts, flavour=site.flavour))
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
 from contextvars import copy_context
 from typing import Any, Final
 
@@ -138,14 +139,16 @@ class HedgedGenerator:
         key: Names the threads.
         make: Makes a generator.
         after: Seconds until the second attempt.
+        racing: What is around the race.
     """
 
-    __slots__ = ("_after", "_alive", "_answers", "_clock", "_due", "_key", "_make", "_n", "_primary", "_starter",
-                 "_take", "_take_anyway", "_winner")
+    __slots__ = ("_after", "_alive", "_answers", "_clock", "_due", "_key", "_make", "_n", "_primary", "_racing",
+                 "_starter", "_take", "_take_anyway", "_winner")
 
     def __init__(self, starter: Starter, take: Callable[[Grip], object], take_anyway: Callable[[Grip], object],
                  clock: Callable[[], float], key: str, make: Callable[[], Generator[Any, Any, Any]],
-                 after: float) -> None:
+                 after: float, racing: Callable[[], AbstractContextManager[object]]) -> None:
+        self._racing = racing
         self._starter, self._take, self._take_anyway, self._clock = starter, take, take_anyway, clock
         self._key, self._make = key, make
         self._answers: queue.SimpleQueue[tuple[GeneratorAttempt, str, Any]] = queue.SimpleQueue()
@@ -219,6 +222,10 @@ class HedgedGenerator:
             del value  # no cycle through this frame
 
     def _first(self) -> Any:
+        with self._racing():
+            return self._raced()
+
+    def _raced(self) -> Any:
         self._primary = self._begin(None)
         self._due = waited_clock() + (self._after or 0.0)
         failure = None

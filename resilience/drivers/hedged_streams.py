@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from ..core.exception_groups import is_interrupt, matches
@@ -212,11 +213,14 @@ class HedgedStream:
     Args:
         source: The generator of the first attempt.
         race: Begins the race, in the consumer's task.
+        racing: What is around it.
     """
 
-    __slots__ = ("_begin", "_race", "_source")
+    __slots__ = ("_begin", "_race", "_racing", "_source")
 
-    def __init__(self, source: AsyncGenerator[Any, Any], race: Callable[[], StreamRace]) -> None:
+    def __init__(self, source: AsyncGenerator[Any, Any], race: Callable[[], StreamRace],
+                 racing: Callable[[], AbstractContextManager[object]]) -> None:
+        self._racing = racing
         self._source: Any = source  # that of the attempt that goes on
         self._begin: Callable[[], StreamRace] | None = race  # None: the first item was asked for
         self._race: StreamRace | None = None  # undecided
@@ -248,6 +252,10 @@ class HedgedStream:
             await self._source.aclose()
 
     async def _first(self) -> Any:
+        with self._racing():
+            return await self._raced()
+
+    async def _raced(self) -> Any:
         begin, self._begin = self._begin, None
         assert begin is not None
         self._race = race = begin()

@@ -87,7 +87,8 @@ for _each in (ThreadIsolation.wait, Job.outcome, Job.run, JobRace.result, RateLi
               CostAccount.book, units_of, AdmissionWaiter.take, AdmissionWaiter.wait, AdmissionWaiter.wait_async,
               AdmissionWaiter.level, AdmissionWaiter.tenant, AdmissionWaiter.admit, ThreadIsolation.submit,
               HedgedGenerator.__next__, HedgedGenerator._first, HedgedGenerator.send, HedgedGenerator.throw,
-              HedgedGenerator._step, HedgedGenerator._given, HedgedStream._first, StreamAttempt._ask):
+              HedgedGenerator._step, HedgedGenerator._given, HedgedGenerator._raced,
+              HedgedStream._first, HedgedStream._raced, StreamAttempt._ask):
     transparent_frame(_each)
 _NO_TIME_LEFT, _RATE_LIMITED = int(Event.NO_TIME_LEFT), int(Event.RATE_LIMITED)
 _RAN = frozenset(EVENT_OF.values()) - {EVENT_OF[REJECTED]}

@@ -16,7 +16,8 @@ above (a fallback, a cache, a retry) is to hear of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar, Token
 from math import inf
 from typing import Any, Final
@@ -292,6 +293,16 @@ class _Attempts:
         return _in_use_by_attempts.set([])
 
     def end(self, token: Token[list[int] | None]) -> None:
+        _in_use_by_attempts.reset(token)
+
+
+@contextlib.contextmanager
+def shared_attempts() -> Iterator[None]:
+    """As long as the attempts of a hedged stream race for its first item: each is to go to another target."""
+    token = _in_use_by_attempts.set([])
+    try:
+        yield
+    finally:
         _in_use_by_attempts.reset(token)
 
 

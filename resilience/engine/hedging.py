@@ -10,6 +10,7 @@ while the circuit is not closed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Final
 
@@ -46,11 +47,26 @@ class Hedging:
     """The hedges of one function. Every method may be called from any thread."""
 
     def __init__(self, held: HedgePolicy, *, key: str, group: str, clock: Callable[[], float], slots: Slots,
-                 circuit: Circuit | None, recorder: Recorder, emitter: Emitter, deposits: bool) -> None:
-        """Make one; *deposits* says whether calls count towards the budget here, for no retry above does it."""
+                 circuit: Circuit | None, recorder: Recorder, emitter: Emitter, deposits: bool,
+                 racing: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+        """Make one.
+
+        Args:
+            held: The policy and budget in force.
+            key: The command's.
+            group: The command's.
+            clock: The registry's.
+            slots: The command's.
+            circuit: The command's; None: it has none.
+            recorder: The command's.
+            emitter: The registry's.
+            deposits: Whether calls count towards the budget here, for no retry above does it.
+            racing: What is around the attempts of a stream until its first item.
+        """
         self._held, self._key, self._group, self._clock = held, key, group, clock
         self._slots, self._circuit = slots, circuit
         self._recorder, self._emitter, self._deposits = recorder, emitter, deposits
+        self._racing = racing
 
     # -- what races ask
 
@@ -110,27 +126,29 @@ class Hedging:
 
     def over_generator(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """What is called in place of the generator function *fn*."""
-        begin, clock, slots, key = self._begin, self._clock, self._slots, self._key
+        begin, clock, slots, key, racing = self._begin, self._clock, self._slots, self._key, self._racing
 
         @transparent_frame
         def hedged(*args: Any, **kwargs: Any) -> Any:
             after = begin(clock())
             if after is None:
                 return fn(*args, **kwargs)
-            return HedgedGenerator(self, slots.take, slots.take_anyway, clock, key, partial(fn, *args, **kwargs), after)
+            return HedgedGenerator(self, slots.take, slots.take_anyway, clock, key, partial(fn, *args, **kwargs), after,
+                                   racing)
 
         return hedged
 
     def over_async_generator(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """What is called in place of the async generator function *fn*."""
-        begin, clock, take = self._begin, self._clock, self._slots.take
+        begin, clock, take, racing = self._begin, self._clock, self._slots.take, self._racing
 
         @transparent_frame
         def hedged(*args: Any, **kwargs: Any) -> Any:
             after = begin(clock())
             if after is None:
                 return fn(*args, **kwargs)
-            return HedgedStream(fn(*args, **kwargs), partial(StreamRace, self, take, clock, fn, args, kwargs, after))
+            return HedgedStream(fn(*args, **kwargs), partial(StreamRace, self, take, clock, fn, args, kwargs, after),
+                                racing)
 
         return hedged
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, Final
 
 from ..core.hedge import Hedge, Racer
 from ..engine.command_runtime import CommandRuntime
+from ..engine.failing_over import shared_attempts
 from ..engine.hedging import HedgePolicy, Hedging
 from ..engine.kit import Afterwards, Kit, Telling, refuse_block
 from ..engine.site import Site
@@ -45,7 +47,7 @@ def _install(site: Site, hedge: Hedge, held: HedgePolicy) -> None:
     runtime = site.runtime
     hedging = Hedging(held, key=runtime.key, group=runtime.group, clock=runtime.clock, slots=runtime.slots,
                       circuit=runtime.circuit, recorder=runtime.recorder, emitter=runtime.services.emitter,
-                      deposits=not site.has("retry"))
+                      deposits=not site.has("retry"), racing=shared_attempts if site.targets else nullcontext)
     if site.flavour is Flavour.THREAD:
         site.names["wait"] = hedging.wait
     else:

@@ -14,6 +14,7 @@ from resilience import (
     CallTimeoutError,
     Chaos,
     CircuitBreaker,
+    Failover,
     FailureRules,
     Hedge,
     Pipeline,
@@ -378,6 +379,25 @@ def test_each_attempt_of_a_stream_meets_chaos():
     virtual_time(main())
 
 
+def test_the_second_attempt_of_a_hedged_stream_goes_to_another_target():
+    async def main():
+        asked = []
+
+        @command(key="rows", registry=on_loop(), timeout=60.0, hedge=after(),
+                 failover=Failover(("eu", "us"), argument="region"))
+        async def rows(*, region="eu"):
+            asked.append(region)
+            await asyncio.sleep(30.0 if region == "eu" else 0.5)
+            yield region
+            yield region
+
+        assert ["us", "us"] == [item async for item in rows()]
+        assert ["eu", "us"] == asked
+        assert [0, 0, 0] == [each.in_flight for each in rows.resilience]
+
+    virtual_time(main())
+
+
 def test_a_dropped_stream_closes_a_further_attempt():
     async def main():
         guarded, fn = won_by_the_second(max_concurrent=2)
@@ -428,7 +448,7 @@ def test_an_interrupt_anywhere_loses_no_slot_of_a_stream(first):
         assert [1, 2] == [item async for item in guarded()]
 
     points = 0
-    for points in interrupted(lambda: virtual_time(consume()), every=3):  # noqa: B007 - counted
+    for points in interrupted(lambda: virtual_time(consume()), every=5):  # noqa: B007 - counted
         gc.collect()
         assert 0 == guarded.resilience.in_flight
         guarded.resilience.reset()
@@ -593,6 +613,24 @@ def test_without_a_slot_a_generator_goes_on_alone_and_pays_nothing(gates):
     assert_idle(guarded)
 
 
+def test_the_second_attempt_of_a_hedged_generator_goes_to_another_target(registry):
+    asked, gate = [], threading.Event()
+
+    @command(key="rows", registry=registry, timeout=None, hedge=after(0.002),
+             failover=Failover(("eu", "us"), argument="region"))
+    def rows(*, region="eu"):
+        asked.append(region)
+        if region == "eu":
+            gate.wait(30)
+        yield region
+        yield region
+
+    assert ["us", "us"] == list(rows())
+    assert ["eu", "us"] == asked
+    gate.set()
+    until(lambda: [0, 0, 0] == [each.in_flight for each in rows.resilience])
+
+
 def test_arguments_that_do_not_fit_a_hedged_stream_are_the_callers_mistake(registry):
     @command(key="k", registry=registry, timeout=None, hedge=after(60.0))
     def rows(x):
@@ -669,8 +707,7 @@ def test_an_interrupt_anywhere_loses_no_slot_of_a_hedged_generator(first):
         closed.clear()
         assert [1, 2] == list(guarded())
 
-    for points in interrupted(consume):  # noqa: B007 - counted
-        gc.collect()
+    for points in interrupted(consume, every=2):  # noqa: B007 - counted
         until(lambda: guarded.resilience.in_flight == 0 and len(closed) == len(runs))
         guarded.resilience.reset()
     assert points > 50
