@@ -46,8 +46,8 @@ def block_body(flavour: Flavour, *, name: str, module: str, place: tuple[str, in
     Args:
         flavour: Of ``with`` or of ``async with``.
         name: What it is called in explanations.
-        module: Where the block was declared, as file and line, for the same readers.
-        place: File and line of that.
+        module: The module that declares the block.
+        place: File and line of the declaration, for the same readers.
     """
     code = _stop.__code__.replace(co_filename=place[0], co_firstlineno=place[1], co_name=name, co_qualname=name)
     body: Any = types.FunctionType(code, {"ENTERED": ENTERED, "__name__": module}, name)

@@ -80,6 +80,7 @@ def test_a_kits_text_is_its_own_for_the_policy_or_one_of_two_ways():
 
 
 def test_which_flavours_await_and_which_yield():
-    assert {Flavour.ASYNC, Flavour.ASYNC_GENERATOR} == {each for each in Flavour if each.is_async}
+    assert {Flavour.ASYNC, Flavour.ASYNC_GENERATOR, Flavour.ASYNC_BLOCK} == {each for each in Flavour if each.is_async}
     assert {Flavour.GENERATOR, Flavour.ASYNC_GENERATOR} == {each for each in Flavour if each.is_generator}
+    assert {Flavour.BLOCK, Flavour.ASYNC_BLOCK} == {each for each in Flavour if each.is_block}
     assert {True, False} == {each.is_async for each in Flavour} == {each.is_generator for each in Flavour}
