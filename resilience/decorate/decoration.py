@@ -177,22 +177,31 @@ def _with_several(fn: Callable[..., Any], declaration: Declaration, below: Guard
             return _of_targets(parts.of_key(key), table, apart)
         return _of_key(fn, attrs.evolve(declaration, key=key, templates=(name,)), table, apart)
 
-    keyspace = Keyspace(
-        rehearsal.command, table, make,
-        max_keys=DEFAULT_MAX_KEYS if declaration.max_keys is None else declaration.max_keys,
-        idle=inf if by is None else DEFAULT_IDLE_S if declaration.idle is None else declaration.idle)
-    if by is None:
+    max_keys, idle = (DEFAULT_MAX_KEYS, DEFAULT_IDLE_S) if by is not None else (1, inf)
+    keyspace = Keyspace(rehearsal.command, table, make,
+                        max_keys=max_keys if declaration.max_keys is None else declaration.max_keys,
+                        idle=idle if declaration.idle is None else declaration.idle)
+    if by is not None:
+        guarded, accounting = dispatcher(keyspace, by, rehearsal.flavour), rehearsal.accounting
+    else:
         assert parts is not None
         keyspace.names = parts.names
-        guarded: Any = keyspace.admit(name).call
-        accounting: CallAccounting = getattr(guarded, GUARD).accounting
-    else:
-        guarded, accounting = dispatcher(keyspace, by, rehearsal.flavour), rehearsal.accounting
+        guarded = _admitted(keyspace, name)
+        accounting = getattr(guarded, GUARD).accounting
     wrapper: Any = wrap_like(guarded, fn)
-    guarded.resilience = KeyedCommands(keyspace)
+    guarded.resilience = KeyedCommands(keyspace)  # type: ignore[attr-defined]
     keyspace.wrapper = weakref.ref(wrapper)
     setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, declaration, rehearsal.command, registry, accounting))
     return wrapper
+
+
+def _admitted(keyspace: Keyspace, key: str) -> Callable[..., Any]:
+    """The wrapper of a *key* that is there from the decoration on; a decoration that fails leaves no trace."""
+    try:
+        return keyspace.admit(key).call
+    except BaseException:
+        keyspace.clear()
+        raise
 
 
 def _of_key(fn: Callable[..., Any], declaration: Declaration, table: CommandTable,
