@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import random
 import sys
 import threading
@@ -35,6 +36,7 @@ from resilience.core.outcome import EVENT_NAMES
 from resilience.testing import ManualClock, assert_counts, disabled, virtual_time
 from tests.drivers.until import until
 from tests.forked import forked
+from tests.interrupts import interrupted
 from tests.seeds import over_seeds
 
 KINDS = ["def", "async def", "thread"]
@@ -484,3 +486,26 @@ def test_a_function_that_moves_to_worker_threads_keeps_its_expired_answers(regis
     assert "a" == price("a")
     assert runs[0] is not runs[1]
     registry.close()
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # struck before its first step
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a loop that was struck
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_an_interrupt_anywhere_of_a_call_that_is_answered_for_leaves_no_slot_taken_and_nobody_waiting(registry, clock, kind):
+    fn = target(kind, registry, Fallback(lambda key: "fallback"), Cache(ttl=10.0, stale_if_error=5.0), Bulkhead(3))
+    fn.call("a")
+    clock.advance(10.0)
+    fn.answer = OSError()
+    caching = next(iter(fn.guarded.resilience._runtime.named("cache")))
+    call = fn.call if kind == "def" else lambda key: virtual_time(fn.guarded(key))
+    points = 0
+    for points in interrupted(lambda: (call("a"), call("b")), every=5 if kind == "def" else 7):  # noqa: B007
+        if kind != "def":
+            gc.collect()
+        assert (0, 0) == (len(caching._shared.flights), fn.guarded.resilience.in_flight)
+        fn.guarded.resilience.reset()
+        fn.answer = "fresh"
+        fn.call("a")
+        clock.advance(10.0)
+        fn.answer = OSError()
+    assert points > 10

@@ -102,7 +102,7 @@ export const TABLE = Object.freeze({
   exceptions_thrown: ["thrown to caller", "예외 전파"],
   cancelled: ["cancelled", "취소"],
   responses_from_cache: ["from cache", "캐시 응답"],
-  stale_responses: ["expired, from cache", "만료된 캐시 응답"],
+  stale_responses: ["expired, from cache", "만료 응답"],
   refused: ["refused", "거부"],
   short_circuited: ["circuit open", "서킷 열림"],
   semaphore_rejected: ["bulkhead full", "벌크헤드 포화"],
