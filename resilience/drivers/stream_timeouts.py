@@ -40,22 +40,22 @@ class StreamWatch:
         since: When it did, on the loop's clock.
         limit: Seconds that it may wait.
         is_steady: Of the next item there is nothing to note but that nobody waits for it any more.
-        is_slack: The timer may have to be set for the next wait.
+        armed: When the timer fires; infinite: there is none.
         loop: The event loop.
     """
 
-    __slots__ = ("_armed", "_counts", "_cut", "_end", "_fired", "_idle", "_is_awry", "_key", "_meter", "_own",
-                 "_refused", "_tell", "_timer", "cancelling", "is_slack", "is_steady", "limit", "loop", "since", "task")
+    __slots__ = ("_counts", "_cut", "_end", "_fired", "_idle", "_is_awry", "_key", "_meter", "_own",
+                 "_refused", "_tell", "_timer", "armed", "cancelling", "is_steady", "limit", "loop", "since", "task")
 
     def __init__(self, key: str, policy: StreamTimeout) -> None:
         self._key, self._meter = key, StreamMeter(policy)
         self.loop = asyncio.get_running_loop()
         self.task: asyncio.Task[Any] | None = None
         self.since, self.cancelling = 0.0, 0
-        self._armed = inf  # when the timer fires; infinite: there is none
+        self.armed = inf
         self.limit, self._idle, self._counts = self._meter.limit, self._meter.idle, self._meter.counts
         self._own, self._tell = 0.0, self._meter.arrived
-        self.is_steady, self.is_slack = False, True
+        self.is_steady = False
         self._is_awry = False  # this step was cancelled by us, or runs under a deadline of its caller
         self._timer: asyncio.TimerHandle | None = None
         self._fired: Callable[[int], CallTimeoutError] | None = None  # makes the error; None: we cancelled nothing
@@ -74,7 +74,7 @@ class StreamWatch:
             raise RuntimeError(f"{self._key}: a timeout needs an asyncio task to cancel")
         self.cancelling = task.cancelling()
         self.since = self.loop.time()
-        if self.is_slack:
+        if self.since + self.limit < self.armed:
             self.arm()
         if in_use:
             self.hasten()
@@ -85,16 +85,16 @@ class StreamWatch:
             self._recover()
         self.task = None
         if self._counts:
-            now = self.loop.time()
-            self._own = own = self._own + now - self.since
+            self._own = own = self._own + self.loop.time() - self.since
             self.limit = limit = self._tell(item, own)
-            if limit <= 0.0 or now + limit < self._armed:
-                self.is_slack = True
+            if limit <= 0.0 and self._timer is not None:  # so that the next wait() looks again
+                self._timer.cancel()
+                self.armed = inf
         else:
-            self.limit, self.is_steady, self.is_slack = self._idle, True, True
+            self.limit, self.is_steady = self._idle, True
 
     def arm(self) -> None:
-        """Set the timer for the end of this wait, if it would fire later.
+        """Set the timer for the end of this wait.
 
         Raises:
             StreamTimeoutError: That has come already.
@@ -103,11 +103,9 @@ class StreamWatch:
             self.task = None
             self._refused = self._late(0)
             raise self._refused
-        due, self.is_slack = self.since + self.limit, False
-        if due < self._armed:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._set(due)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._set(self.since + self.limit)
 
     def hasten(self) -> None:
         """Put this wait under the deadline of its caller, if that has one.
@@ -170,11 +168,11 @@ class StreamWatch:
 
     def _set(self, due: float) -> None:
         self._timer = self.loop.call_at(due, self._look)
-        self._armed = due
+        self.armed = due
 
     def _look(self) -> None:
-        due, self._armed = self._armed, inf
-        self._timer, self.is_slack = None, True
+        due, self.armed = self.armed, inf
+        self._timer = None
         if self.task is None or self._fired is not None:  # with the consumer, which sets the timer anew
             return
         if self.since + self.limit > due:
@@ -187,7 +185,7 @@ class StreamWatch:
 
     def _late_after(self, turns: int) -> None:
         """End the stream as late, but give an item that lies in a socket some *turns* of the loop to arrive first."""
-        if self.task is None or self._fired is not None or self._armed < inf \
+        if self.task is None or self._fired is not None or self.armed < inf \
                 or self.since + self.limit > self.loop.time():  # it has arrived
             return
         if turns:

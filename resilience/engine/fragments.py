@@ -104,9 +104,9 @@ _WAIT_INLINE: Final = """\
 if watch is not None:
     watch.task = task = current_task(loop)
     watch.cancelling = task.cancelling()
-    watch.since = loop.time()
+    watch.since = since = loop.time()
     task = None
-    if watch.is_slack:
+    if since + watch.limit < watch.armed:
         watch.arm()
     if IN_USE:
         watch.hasten()"""
