@@ -66,6 +66,7 @@ class Declaration:
         templates: Of one of many commands of a function: what it is called together with others, the most general
             first.
         target: Of one of a failover's targets: its name.
+        is_derived: The key was made of the function's name, and is nobody's wish to share.
         whole: Made by ``command``, which says something about every setting.
         usual: Names of the policies that nobody asked for, but are there by default.
     """
@@ -84,6 +85,7 @@ class Declaration:
     raise_as: type[Exception] | None = attrs.field(default=None, validator=_vendor)
     templates: tuple[str, ...] = ()
     target: str | None = None
+    is_derived: bool = False
     whole: bool = False
     usual: frozenset[str] = frozenset()
 

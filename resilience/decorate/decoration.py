@@ -187,6 +187,9 @@ def _with_several(fn: Callable[..., Any], declaration: Declaration, below: Guard
         assert parts is not None
         keyspace.names = parts.names
         guarded = _admitted(keyspace, name)
+        targets = parts.failover.targets
+        own = [command.key for command in keyspace.commands()[-len(targets):]]  # if the names were taken, not theirs
+        keyspace.names = dict(zip(targets, own, strict=True))
         accounting = getattr(guarded, GUARD).accounting
     wrapper: Any = wrap_like(guarded, fn)
     guarded.resilience = KeyedCommands(keyspace)  # type: ignore[attr-defined]
@@ -292,6 +295,9 @@ def _enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None
     module, qualname = name_of(fn)
     assert not callable(declaration.key)
     name, group = f"{module}.{qualname}", declaration.group or module
+    is_derived = declaration.key is None or declaration.is_derived
+    if declaration.is_derived and declaration.key is not None:
+        name = declaration.key
     key = declaration.key or (name if below is None or below.declaration.key is not None else below.command.key)
     flavour, cannot = _flavour(fn, declaration, key)
     registry = default_registry if declaration.registry is None else declaration.registry
@@ -305,11 +311,11 @@ def _enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None
         if known is None and declaration.key is None and key != name:  # the lower one's was removed
             key, known = name, table.commands.get(name)
         redefined = known is not None and is_redefinition(known, fn, declaration, below)
-        if known is not None and declaration.key is None and not redefined and not is_above(fn, known):
+        if known is not None and is_derived and not redefined and not is_above(fn, known):
             known, key = None, table.derive_key(name)  # nobody said that the two are to share a command
         command = known if known is not None else table.command(
-            key, group, declaration.templates or ((name,) if declaration.key is None and key != name else ()),
-            None if declaration.key else name)
+            key, group, (*declaration.templates, *((name,) if is_derived and key != name else ())),
+            name if is_derived else None)
         try:
             agree(command, declaration, group, settings, stated, redefined)
             check_apart(fn, declaration, key, lambda found: found.command is command)

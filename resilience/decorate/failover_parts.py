@@ -77,6 +77,11 @@ class FailoverParts:
         return attrs.evolve(self, name=key)
 
     @property
+    def is_derived(self) -> bool:
+        """Whether nobody named the function's commands."""
+        return self.declaration.key is None
+
+    @property
     def names(self) -> Mapping[str, str]:
         """Keys of the targets' commands, by target."""
         return {target: target_key(self.name, target) for target in self.failover.targets}
@@ -95,7 +100,8 @@ class FailoverParts:
         """What is said about one *target*."""
         everywhere = () if self.function is None else (self.function, target_key(self.function, target))
         return attrs.evolve(self.declaration, policies=self.below, key=self.names[target], max_keys=None, idle=None,
-                            raise_as=None, templates=(*everywhere, self.name), target=target)
+                            raise_as=None, templates=(*everywhere, self.name), target=target,
+                            is_derived=self.is_derived)
 
     def first(self) -> Declaration:
         """What is said about the wrapper of the first target, which callers call if nothing stands above it."""
@@ -112,7 +118,7 @@ class FailoverParts:
                 policies = tuple(sorted((*policies, both), key=lambda policy: kits().index(kit_of(policy))))
         return Declaration(policies=policies, key=self.name, group=said.group, registry=said.registry,
                            isolation=isolation, ignore=said.ignore, raise_as=said.raise_as,
-                           templates=() if self.function is None else (self.function,))
+                           templates=() if self.function is None else (self.function,), is_derived=self.is_derived)
 
     def target(self, name: str, call: Callable[..., Any], site: Site) -> Target:
         """The target of this *name*, whose wrapper *call* was compiled of the *site*."""

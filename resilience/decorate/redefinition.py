@@ -21,7 +21,7 @@ def is_redefinition(command: Command, fn: Callable[..., Any], declaration: Decla
     name = name_of(fn)
     others = [each for each in internals_of(command).functions if below is None or each is not _function_of(below)]
     if not others:
-        return declaration.key is None and internals_of(command).was_guarded
+        return (declaration.key is None or declaration.is_derived) and internals_of(command).was_guarded
     if name[1].rpartition(".")[2] == "_":  # what functools.singledispatch registers: all in use at once
         return False
     if "<locals>" in name[1] or any(name_of(each) != name or each.__wrapped__ is fn for each in others):  # type: ignore[attr-defined]
