@@ -2,7 +2,7 @@
 
 | where | who |
 |---|---|
-| ``retry_after`` of an exception or answer, seconds or a timedelta | this library, discord.py, python-telegram-bot |
+| ``retry_after`` of an exception or answer: seconds, timedelta, datetime | this library, discord.py, telegram |
 | header of the exception's ``response``, or of the answer | requests, httpx, openai, anthropic |
 | header of the exception itself | aiohttp, urllib |
 | ``response["ResponseMetadata"]["HTTPHeaders"]`` of the exception | botocore |
@@ -57,7 +57,7 @@ def _asked_for(what: Any, wall: Callable[[], float] | None) -> float | None:
     try:
         own = getattr(what, "retry_after", None)
         if own is not None:
-            return _seconds(own.total_seconds() if hasattr(own, "total_seconds") else own)
+            return _own(own, wall)
         for headers in headers_of(what):
             if headers is not None and (asked := _in_headers(headers, wall)) is not None:
                 return asked
@@ -66,30 +66,45 @@ def _asked_for(what: Any, wall: Callable[[], float] | None) -> float | None:
     return None
 
 
+def _own(asked: Any, wall: Callable[[], float] | None) -> float | None:
+    """What an attribute asks for."""
+    if hasattr(asked, "timestamp"):
+        return None if wall is None else max(0.0, asked.timestamp() - wall())
+    return _seconds(asked.total_seconds() if hasattr(asked, "total_seconds") else asked)
+
+
 def _in_headers(headers: Any, wall: Callable[[], float] | None) -> float | None:
+    if isinstance(headers, (dict, list, tuple)):
+        headers = _by_name(headers)
     for name in _MILLISECONDS:
         value = headers.get(name)
         if value is not None and (asked := _seconds(value)) is not None:
             return asked / 1000.0
-    value = _header(headers, "Retry-After")
+    value = headers.get("retry-after")
     if value is None:
         return None
     asked = _seconds(value)
     if asked is not None or not isinstance(value, str):
         return asked
-    sent = _header(headers, "Date")
+    sent = headers.get("date")
     if isinstance(sent, str):
         return max(0.0, _date(value) - _date(sent))
     return None if wall is None else max(0.0, _date(value) - wall())
 
 
-def _header(headers: Any, name: str) -> Any:
-    """A header's value; a plain dict has it as it came, or in small letters."""
-    value = headers.get(name)
-    return headers.get(name.lower()) if value is None else value
+def _by_name(headers: Any) -> dict[str, Any]:
+    """Headers in small letters; what is no mapping of a client's own has them as they came, and perhaps as bytes."""
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return {_text(name).lower(): _text(value) for name, value in reversed(list(pairs))}  # the first of several counts
+
+
+def _text(value: Any) -> Any:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 def _seconds(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
     try:
         seconds = float(value)
     except (TypeError, ValueError):

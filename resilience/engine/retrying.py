@@ -191,7 +191,7 @@ class Retrying:
             outer = above[0] if above else on_the_stack(1 if self._is_wrapper else 0)
             if outer is not None:
                 self._recorder.count(_LEFT_TO_CALLER, now)
-                return None, f"left to the retry of {outer}, which repeats this call"
+                return None, f"left to the retry of {outer}, which decides whether to repeat this call"
         asked = None if error is None else asked_for(error, wall_clock)
         delay, bound = policy.next(attempt, pause, elapsed, self._random(), asked, busy=busy, timeout=self._timeout(),
                                    waits=self._waits)

@@ -22,6 +22,9 @@ def _suits(rules: FailureRules, declaration: Any, flavour: Flavour, key: str) ->
         raise ConfigError(f"{key}: on_result of the retry and failures both say which results are bad, and only the "
                           "latter is heard by breaker and statistics; say it in failures=FailureRules(results=...)",
                           "on_result")
+    if rules.halts and declaration is not None and declaration.whole and declaration.named("breaker") is None:
+        raise ConfigError(f"{key}: halts=True opens the circuit for as long as a busy target asks, and breaker=None "
+                          "says that there is none; drop one of the two", "halts")
 
 
 def _start(rules: FailureRules, runtime: CommandRuntime) -> Judging:

@@ -46,7 +46,19 @@ def of_grpc(headers):
     return error
 
 
-PLACES = [on_response, on_itself, of_botocore, of_urllib, of_grpc, Response]
+def in_capitals(headers):
+    return on_itself({name.upper(): value for name, value in headers.items()})
+
+
+def in_pairs(headers):
+    return on_itself([*headers.items(), *((name, "99") for name in headers)])
+
+
+def in_bytes(headers):
+    return on_response(tuple((name.encode(), value.encode()) for name, value in headers.items()))
+
+
+PLACES = [on_response, on_itself, of_botocore, of_urllib, of_grpc, Response, in_capitals, in_pairs, in_bytes]
 DATE = {"Date": "Sat, 28 Nov 2026 20:59:53 GMT", "Retry-After": "Sat, 28 Nov 2026 21:00:00 GMT"}
 
 
@@ -69,11 +81,19 @@ def test_a_date_without_the_answers_own_is_compared_with_the_time_here():
 
 
 @pytest.mark.parametrize(("value", "seconds"), [
-    (7, 7.0), (0.5, 0.5), ("7", 7.0), (datetime.timedelta(seconds=7), 7.0), (None, None), (-1, None), ("soon", None)])
+    (7, 7.0), (0.5, 0.5), ("7", 7.0), (datetime.timedelta(seconds=7), 7.0), (None, None), (-1, None), ("soon", None), (True, None),
+    (datetime.datetime(2026, 11, 28, 21, tzinfo=datetime.UTC), None)])
 def test_what_is_read_from_an_attribute(value, seconds):
     error = OSError()
     error.retry_after = value
     assert seconds == asked_for(error)
+
+
+def test_an_attribute_may_say_until_when():
+    error = OSError()
+    error.retry_after = datetime.datetime(2026, 11, 28, 21, tzinfo=datetime.UTC)
+    now = error.retry_after.timestamp()
+    assert (7.0, 0.0) == (asked_for(error, lambda: now - 7.0), asked_for(error, lambda: now + 7.0))
 
 
 def test_of_a_group_the_longest_counts():

@@ -63,7 +63,7 @@ def test_three_layers_make_as_many_requests_as_the_outermost_says(registry, flav
     with pytest.raises(OSError, match="down") as caught:
         run(call)
     assert ["outer", "outer"] == calls
-    assert "inner: left to the retry of outer, which repeats this call" in caught.value.__notes__
+    assert "inner: left to the retry of outer, which decides whether to repeat this call" in caught.value.__notes__
     for key, left in (("inner", 2), ("middle", 2), ("outer", 0)):
         assert left == registry[key].snapshot().counts["retry_left_to_caller"]
     assert retried_by() is None

@@ -43,7 +43,7 @@ def test_the_real_openai_client_in_three_layers_makes_as_many_requests_as_the_ou
         with pytest.raises(openai.InternalServerError) as caught:
             call()
     assert 2 == len(answering.requests)
-    assert "client: left to the retry of job, which repeats this call" in caught.value.__notes__
+    assert "client: left to the retry of job, which decides whether to repeat this call" in caught.value.__notes__
 
 
 def test_the_asynchronous_one_does_so_in_tasks_that_the_layers_start(answering, monkeypatch, shared):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from resilience import CircuitBreaker, Fallback, Failover, Pipeline, Registry, Retry, configure, failover
+from resilience import CircuitBreaker, Failover, Fallback, Pipeline, Registry, Retry, configure, failover
 from resilience.testing import ManualClock
 
 BREAKER = CircuitBreaker(consecutive=2, failure_rate=None)
