@@ -334,3 +334,9 @@ def test_nonsense_is_refused_by_name(settings, name):
     with pytest.raises(ConfigError, match=name) as caught:
         Cache(**settings)
     assert name == caught.value.option
+
+
+@pytest.mark.parametrize(("ttl", "why"), [(None, "nothing expires without a ttl"), (5.0, "its ttl is 5.0")])
+def test_a_refresh_that_could_never_be_or_would_always_be_due_is_refused_with_the_reason(ttl, why):
+    with pytest.raises(ConfigError, match=f"refresh_ahead must be less than ttl, not 5.0: .*{why}"):
+        Cache(ttl=ttl, refresh_ahead=5.0)
