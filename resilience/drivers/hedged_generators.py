@@ -23,6 +23,7 @@ from contextlib import AbstractContextManager
 from contextvars import copy_context
 from typing import Any, Final
 
+from ..core.exception_copy import traceback_of, with_traceback
 from ..errors import BulkheadFullError
 from .hedged_attempts import Grip, Starter, release
 from .system_clock import waited_clock
@@ -71,15 +72,15 @@ class GeneratorAttempt:
         """
         if self.is_left:
             return
-        if self._start:
-            try:
-                del self._start[-1]
-            except IndexError:
-                pass
-            else:
-                self.release()
-                self.is_left = True
-                return
+        try:
+            del self._start[-1]
+        except IndexError:
+            pass
+        else:  # its thread will never begin
+            del self._end[-1]
+            self.release()
+            self.is_left = True
+            return
         try:
             if not self.taken:
                 take_anyway(self.taken)
@@ -116,8 +117,8 @@ class GeneratorAttempt:
             end = _CLOSED
             source.close()
         except BaseException as error:  # noqa: BLE001 - the consumer gets it, whatever it is
-            trace = error.__traceback__  # without our frame, which would hold what holds the error
-            raised = error.with_traceback(trace and trace.tb_next)
+            trace = traceback_of(error)  # without our frame, which would hold what holds the error
+            raised = with_traceback(error, trace and trace.tb_next)
         finally:
             try:
                 del self._end[-1]

@@ -19,6 +19,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+from ..core.exception_copy import traceback_of, with_traceback
 from ..core.exception_groups import is_interrupt, matches
 from .hedged_attempts import Grip, Starter, TaskRace
 
@@ -123,8 +124,8 @@ class StreamAttempt:
     def _fail(self, error: BaseException) -> None:
         """Hand *error* to who waits for the last step, if anybody does, without our frame, which holds them."""
         if not self._answer.done():
-            trace = error.__traceback__
-            self._answer.set_exception(error.with_traceback(trace and trace.tb_next))
+            trace = traceback_of(error)
+            self._answer.set_exception(with_traceback(error, trace and trace.tb_next))
             self._answer.exception()  # nobody may look any more
 
 
