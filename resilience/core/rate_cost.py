@@ -39,11 +39,6 @@ class CostCheck(Check):
         """Whether *value* is one of them."""
         return callable(value) or IN_FILE.accepts(value)
 
-    @property
-    def json_schema(self) -> dict[str, Any]:
-        """The keywords for the number, which is all that a file can say."""
-        return IN_FILE.json_schema
-
 
 def same_cost(value: Any) -> Any:
     """What two costs have in common if they are the same; for attrs to compare by."""
