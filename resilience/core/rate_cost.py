@@ -43,11 +43,6 @@ class CostCheck(Check):
         """What to write instead of a coroutine function or a generator."""
         return GIVE_PLAIN if callable(value) else ""
 
-    @property
-    def json_schema(self) -> dict[str, Any]:
-        """The keywords for the number, which is all that a file can say."""
-        return IN_FILE.json_schema
-
 
 def same_cost(value: Any) -> Any:
     """What two costs have in common if they are the same; for attrs to compare by."""

@@ -345,3 +345,33 @@ def test_a_class_without_room_for_both_is_refused():
     for vendor in (Slotted, UnicodeDecodeError, int, "KeyError", GeneratorExit):
         with pytest.raises(ConfigError):
             check_vendor(vendor, "raise_as")
+
+
+def test_an_error_of_a_users_own_class_without_room_for_the_vendors_stays_as_it_is():
+    class Unreadable(RejectedError, UnicodeError):
+        __slots__ = ("where",)
+
+    error = Unreadable("key")
+    assert as_vendor_error(error, OSError) is error
+
+
+def test_a_vendor_that_makes_its_instances_in_its_own_way_is_not_asked_to():
+    class Numbered(Exception):
+        def __new__(cls, *, number):
+            return super().__new__(cls)
+
+    twin = as_vendor_error(CircuitOpenError("key", 1.5), Numbered)
+    assert isinstance(twin, Numbered)
+    assert (twin.key, twin.retry_after) == ("key", 1.5)
+
+
+def test_of_the_classes_that_were_made_those_of_the_last_512_pairs_are_used_again():
+    vendors = [type(f"Vendor{number}", (Exception,), {}) for number in range(513)]
+    error = ChaosError("harm")
+
+    made = [type(as_vendor_error(error, vendor)) for vendor in vendors[:512]]
+    assert type(as_vendor_error(error, vendors[0])) is made[0]
+    as_vendor_error(error, vendors[512])
+
+    assert type(as_vendor_error(error, vendors[0])) is made[0]
+    assert type(as_vendor_error(error, vendors[1])) is not made[1]

@@ -10,12 +10,14 @@ from resilience.core.budget import RetryBudget
 from resilience.core.bulkhead import Bulkhead
 from resilience.core.cache import Cache
 from resilience.core.chaos import Chaos
+from resilience.core.failover import Failover
 from resilience.core.failure_rules import FailureRules
 from resilience.core.fallback import Fallback
 from resilience.core.hedge import Hedge
 from resilience.core.http_status import http_status
 from resilience.core.rate_limit import RateLimit
 from resilience.core.retry import Retry
+from resilience.core.stream_timeout import StreamTimeout
 from resilience.core.thread_pool import ThreadPool
 from resilience.core.throttle import Throttle
 from resilience.core.timeout import Timeout
@@ -37,6 +39,8 @@ DEFAULTS = [
     (Cache(), {"ttl": 60.0, "max_size": 1024, "scope": "shared", "by": None, "cache_none": False, "cache_exceptions": (),
                "stale_if_error": 0.0, "refresh_ahead": 0.0, "copy": None}),
     (Chaos(), {"latency_rate": 0.0, "latency": 0.0, "error_rate": 0.0, "error": ChaosError, "wrong_rate": 0.0, "wrong": None}),
+    (Failover(("a", "b")), {"targets": ("a", "b"), "argument": "target", "weights": None, "grace": 30.0, "max_wait": None,
+                            "budget": RetryBudget()}),
     (Fallback(function=len), {"function": len, "on": (Exception,), "max_concurrent": 10}),
     (Hedge(idempotent=True), {
         "idempotent": True, "delay": None, "percentile": 95.0, "min_calls": 100, "attempts": 2, "budget": RetryBudget()}),
@@ -50,6 +54,8 @@ DEFAULTS = [
     (FailureRules(), {"judge": None, "exceptions": None, "results": None, "items": None, "status": None, "busy": (),
                       "caller_faults": (), "refused": (), "halts": False, "raise_failures": False}),
     (http_status(), {"failed": ("5xx",), "busy": (429,), "busy_when_asked": (503,), "caller_fault": ()}),
+    (StreamTimeout(total=1.0), {"first_item": None, "between_items": None, "total": 1.0, "min_rate": None, "window": 10.0,
+                                "progress": None}),
     (ThreadPool(), {"size": 10, "max_queue": 0}),
     (Throttle(), {"k": 2.0, "window": 120.0, "max_rejection_rate": 0.9, "min_calls": 10, "count_failures": True}),
     (Timeout(), {"timeout": 1.0}),

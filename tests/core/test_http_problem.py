@@ -60,6 +60,14 @@ def test_a_wait_without_an_end_or_a_sense_is_not_told(wait):
     assert http_problem(RejectedError(KEY, wait)).retry_after_s is None
 
 
+def test_of_equally_grave_parts_of_a_group_the_first_is_told():
+    problem = http_problem(ExceptionGroup("both", [
+        RateLimitedError("a", 1.0), BulkheadFullError("b"), CircuitOpenError("c", 9.0)]), "Billing")
+    assert problem.command == "b"
+    assert problem.detail == "Billing has too many requests under way"
+    assert problem.retry_after_s == 9
+
+
 @over_seeds(200)
 def test_a_group_is_answered_by_its_gravest_part_and_with_the_longest_wait(seed):
     rng = random.Random(seed)

@@ -12,10 +12,12 @@ from resilience.core.cache import Cache
 from resilience.core.chaos import Chaos
 from resilience.core.checks import NumberCheck
 from resilience.core.circuit_checkpoint import CircuitCheckpoint
+from resilience.core.failover import Failover
 from resilience.core.fallback import Fallback
 from resilience.core.hedge import Hedge
 from resilience.core.rate_limit import RateLimit
 from resilience.core.retry import Retry
+from resilience.core.stream_timeout import StreamTimeout
 from resilience.core.thread_pool import ThreadPool
 from resilience.core.throttle import Throttle
 from resilience.core.timeout import Timeout
@@ -60,6 +62,8 @@ RANGES = [
     (Chaos, [], {
         "latency_rate": "a number at least 0 and at most 1", "latency": "a number at least 0 and at most 3600",
         "error_rate": "a number at least 0 and at most 1", "wrong_rate": "a number at least 0 and at most 1"}),
+    (Failover, ["targets"], {
+        "grace": "a number above 0 and at most 86400", "max_wait": "a number at least 0 and at most 86400 or None"}),
     (Fallback, ["function"], {
         "max_concurrent": "a whole number at least 1 and at most 1000000"}),
     (Hedge, [], {
@@ -79,6 +83,12 @@ RANGES = [
         "busy_max_delay": "a number above 0 and at most 86400 or None", "price": "a number at least 0 and at most 100",
         "busy_price": "a number at least 0 and at most 100",
         "hold": "a whole number at least 0 and at most 100000"}),
+    (StreamTimeout, [], {
+        "first_item": "a number above 0 and at most 86400 or None",
+        "between_items": "a number above 0 and at most 86400 or None",
+        "total": "a number above 0 and at most 86400 or None",
+        "min_rate": "a number above 0 and at most 1e+12 or None",
+        "window": "a number above 0 and at most 86400"}),
     (ThreadPool, ["size"], {
         "size": "a whole number at least 1 and at most 10000",
         "max_queue": "a whole number at least 0 and at most 1000000"}),

@@ -1,11 +1,13 @@
 """A rate limit by cost beside a plain bucket that is filled drop by drop, and what must hold of it."""
 
 import random
+import sys
 
 import attrs
 import pytest
 
 from resilience.core.outcome import BUSY, CANCELLED, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
+from resilience.core.rate_cost import units
 from resilience.core.rate_limit import RateLimit
 from resilience.core.rate_limiter import RateLimiter
 from resilience.engine.cost_account import CostAccount
@@ -234,6 +236,13 @@ def test_a_true_cost_that_raises_is_logged_once_and_the_estimate_stands(caplog):
 def test_a_cost_that_is_no_number_of_units_is_the_callers_mistake(said):
     with pytest.raises(TypeError, match=r"k: cost must return a number of units, 0 or more, not "):
         account(RateLimit(10, cost=lambda: said)).book(0.0, (), {})
+
+
+def test_the_greatest_number_of_units_is_the_greatest_float():
+    assert units(sys.float_info.max, "cost", "k") == sys.float_info.max
+    assert units(10 ** 300, "cost", "k") == 1e300
+    with pytest.raises(TypeError, match=r"^k: cost must return a number of units"):
+        units(10 ** 400, "cost", "k")
 
 
 @pytest.mark.parametrize("said", ["10", None, -1, float("nan"), True])

@@ -82,6 +82,7 @@ def test_of_several_that_run_out_at_once_the_first_of_the_table_is_named():
 @pytest.mark.parametrize(("fields", "option"), [
     ({}, "first_item"), ({"window": 5.0}, "first_item"), ({"first_item": 0}, "first_item"),
     ({"between_items": -1.0}, "between_items"), ({"total": 1e9}, "total"), ({"min_rate": 0}, "min_rate"),
+    ({"min_rate": 1e12 + 0.5}, "min_rate"),
     ({"total": 1.0, "window": 0}, "window"), ({"total": 1.0, "progress": 5}, "progress"),
     ({"total": 1.0, "progress": "nowhere:at_all"}, "progress")])
 def test_a_stream_timeout_says_what_is_wrong_with_it(fields, option):
@@ -92,3 +93,20 @@ def test_a_stream_timeout_says_what_is_wrong_with_it(fields, option):
 
 def test_progress_may_be_named():
     assert StreamTimeout(total=1.0, progress="builtins:len").progress is len
+
+
+@pytest.mark.parametrize(("fields", "items", "longest"), [
+    ({"total": 9.0}, 1, 9.0), ({"between_items": 2.0}, 1, 2.0), ({"between_items": 2.0}, 2, 4.0),
+    ({"between_items": 2.0}, 3, 6.0), ({"first_item": 10.0, "between_items": 2.0}, 3, 14.0),
+    ({"first_item": 10.0}, 1, 10.0), ({"first_item": 10.0}, 2, inf),
+    ({"first_item": 10.0, "between_items": 2.0, "total": 11.0}, 3, 11.0),
+    ({"first_item": 10.0, "between_items": 2.0, "total": 100.0}, 2, 12.0), ({"min_rate": 1.0}, 1, inf)])
+def test_how_long_so_many_items_may_take(fields, items, longest):
+    assert StreamTimeout(**fields).longest(items) == longest
+
+
+def test_what_comes_as_a_window_of_too_little_ends_is_too_late():
+    meter = StreamMeter(StreamTimeout(min_rate=1.0, window=10.0, progress=float))
+    assert meter.arrived(1, 0.0) == 10.0
+    assert meter.arrived(20, 10.0) == 0.0
+    assert meter.ran_out(2) == ("min_rate", 10.0)

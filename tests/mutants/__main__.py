@@ -9,8 +9,9 @@ when a test has changed, a killed one when its module has, all with ``--again``.
 
 The tests are collected once. Each mutant has a fork of that process, where the code of the changed
 function is put in the place of the old one; of the tests that reach the function, it runs until one fails.
-What is no function's body (a constant, a default, a class attribute) is changed before
-the library is imported, in a process of its own, and all tests of the table run; that is slower.
+What is no function's body (a constant, a default, a class attribute) is reached by all tests of the table: it
+is changed before the library is imported, in a process of its own, and they all run; that is slower. So is what
+survives in a function that has done work by the time the tests are collected.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ HERE = Path(__file__).parent
 RESULTS = ROOT / "build" / "mutants.json"
 ENGINE = ("template", "compiler", "kit", "wrapper_spec", "emitter", "fragments")
 MEMORY = 4 << 30  # bytes that a mutant may take
+SURVIVED = "survived"
+EARLY = "survived, but its function ran before the tests"
 SLOWER = 3  # times the usual seconds of the processor a mutant may take, and two more; then it counts as noticed
 
 
@@ -106,6 +109,7 @@ class Module:
         self.digest = _digest([Path(name)])
         files = [path for test in self.tests for path in ([Path(test)] if test.endswith(".py") else Path(test).rglob("*.py"))]
         self.tests_digest = _digest(files)
+        self.usual = RESULTS.with_name(f"mutants-{Path(name).stem}-{self.digest}-{self.tests_digest}.json")
 
     def still_true(self, before: dict[str, Any]) -> dict[str, str]:
         """Of what was found before, what is not outdated."""
@@ -118,12 +122,22 @@ class Module:
         """Try those that are not known; which mutant, and what became of it."""
         wanted = [(at, mutant) for at, mutant in enumerate(self.mutants)
                   if at % every == 0 and mutant.key not in found and mutant.key not in self.equivalent]
-        quick = [pair for pair in wanted if pair[1].function is not None]
-        if quick:
-            yield from _stream(lambda tell: _collect(self.tests, Warm(self, quick, end, patience, tell)))
+        slow = {mutant.key for _, mutant in wanted if mutant.function is None}
+        if wanted:
+            quick = [pair for pair in wanted if pair[1].key not in slow]
+            for key, verdict in _stream(lambda tell: _collect(self.tests, Warm(self, quick, end, patience, tell))):
+                if verdict == EARLY:
+                    slow.add(key)
+                else:
+                    yield key, verdict
         for at, mutant in wanted:
-            if mutant.function is None and time.monotonic() < end:
-                yield mutant.key, _in_fork(lambda at=at: self._import_and_run(at), 60.0)
+            if mutant.key in slow and time.monotonic() < end:
+                usual = json.loads(self.usual.read_text())
+                chosen = _quickest(sorted(set(usual["took"]) - set(usual["failed"]), key=usual["took"].get), usual["took"], patience)
+                limit = 20 + SLOWER * sum(map(usual["took"].get, chosen))
+                left_out = [test for test in usual["took"] if test not in chosen]
+                yield mutant.key, _in_fork(lambda at=at, left_out=left_out, limit=limit:
+                                           self._import_and_run(at, left_out, limit), 10 * limit)
 
     def code(self, at: int) -> types.CodeType:
         """The module with its *at*-th mutation, compiled."""
@@ -132,11 +146,13 @@ class Module:
             mutations(tree)[at].apply()
         return compile(ast.fix_missing_locations(tree), str(ROOT / self.name), "exec", dont_inherit=True)
 
-    def _import_and_run(self, at: int) -> str:
+    def _import_and_run(self, at: int, left_out: list[str], limit: float) -> str:
+        _limit(limit)
         sys.meta_path.insert(0, _Finder(self.name.removesuffix(".py").replace("/", "."), self.code(at)))
         outcome = _FirstFailure()
-        status = pytest.main([*self.tests, *PYTEST, "-x"], plugins=[outcome])
-        return "survived" if status == 0 else f"killed: {outcome.failed or 'on import'}"
+        status = pytest.main([*self.tests, *PYTEST, "-x", *(f"--deselect={test}" for test in left_out),
+                              "--assert=plain"], plugins=[outcome])  # else pytest imports the library, a plugin of its own, itself
+        return SURVIVED if status == 0 else f"killed: {outcome.failed or 'on import'}"
 
     def tell(self, found: dict[str, str]) -> int:
         """Print what there is to say; the number of survivors that nobody has explained."""
@@ -211,13 +227,28 @@ class Warm:
     def __init__(self, module: Module, mutants: list[tuple[int, Mutation]], end: float, patience: float,
                  tell: Callable[[str, str], None]) -> None:
         self._module, self._mutants, self._end, self._tell = module, mutants, end, tell
+        self._file = str(ROOT / module.name)
         self._patience = patience
         self._items: list[pytest.Item] = []
         self._there: dict[tuple[str, int], list[types.FunctionType]] = {}
+        self._outer = dict(_outermost(module.code(-1)))
+        self._seen: set[tuple[str, int]] = set()
+        sys.setprofile(self._profile)
+
+    def _profile(self, frame: types.FrameType, event: str, arg: object) -> None:
+        if event == "call" and frame.f_code.co_filename == self._file:
+            self._seen.add((frame.f_code.co_qualname, frame.f_code.co_firstlineno))
+
+    def _reached(self) -> set[tuple[str, int]]:
+        """The outermost functions of the module that have run since it was asked last."""
+        reached = {self._outer[key] for key in list(self._seen) if key in self._outer}
+        self._seen.clear()
+        return reached
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        self._items = session.items
+        sys.setprofile(None)
+        self._items, early = session.items, self._reached()
         usual = self._usual()
         reach = {tuple(json.loads(key)): tests for key, tests in usual["reach"].items()}
         took, bad = usual["took"], set(usual["failed"])
@@ -234,60 +265,51 @@ class Warm:
             if last in tests:
                 tests.remove(last)
                 tests.insert(0, last)
-            tests = [test for test, total in zip(tests, accumulate(map(took.__getitem__, tests)), strict=True)
-                     if total <= self._patience]
+            tests = _quickest(tests, took, self._patience)
             limit = 2 + SLOWER * sum(took[test] for test in tests)
-            verdict = _in_fork(lambda at=at, tests=tests, limit=limit: self._try(at, tests, limit), 10 * limit) if tests else "survived: not reached"
+            verdict = _in_fork(lambda at=at, tests=tests, limit=limit: self._try(at, tests, limit), 10 * limit) if tests else SURVIVED
+            if verdict == SURVIVED and (name, line) in early:
+                verdict = EARLY
             if verdict.startswith("killed: "):
                 last = verdict.removeprefix("killed: ")
             self._tell(mutant.key, verdict)
         return True
 
     def _usual(self) -> dict[str, Any]:
-        kept = RESULTS.with_name(f"mutants-{Path(self._module.name).stem}-{self._module.digest}-{self._module.tests_digest}.json")
+        kept = self._module.usual
         if not kept.exists():
             kept.parent.mkdir(exist_ok=True)
-            kept.write_text(_in_fork(self._baseline, 600.0))
+            kept.write_text(_in_fork(self._baseline, 3600.0))
         usual: dict[str, Any] = json.loads(kept.read_text())
         return usual
 
     def _baseline(self) -> str:
         """Run all tests once: how long each takes, which functions of the module it reaches, which fail."""
-        file, reach = str(ROOT / self._module.name), defaultdict(set)
-        took, failed = {}, []
-        outer = {code: key for code, key in _outermost(self._module.code(-1))}
-        here: set[tuple[str, int]] = set()
-
-        def profile(frame: types.FrameType, event: str, arg: object) -> None:
-            if event == "call" and frame.f_code.co_filename == file:
-                here.add((frame.f_code.co_qualname, frame.f_code.co_firstlineno))
-
+        reach, took, failed = defaultdict(set), {}, []
         for item in self._items:
-            here.clear()
-            threading.setprofile(profile)
-            sys.setprofile(profile)
+            self._reached()
+            threading.setprofile(self._profile)
+            sys.setprofile(self._profile)
             begun = time.process_time()
             fine = _passes(item, None)
             sys.setprofile(None)
             took[item.nodeid] = time.process_time() - begun
             if not fine:
                 failed.append(item.nodeid)
-            for key in list(here):
-                if key in outer:
-                    reach[json.dumps(outer[key])].add(item.nodeid)
+            for key in self._reached():
+                reach[json.dumps(key)].add(item.nodeid)
         if failed:
             sys.stderr.write(f"these fail without a change, and are left out: {failed}\n")
         return json.dumps({"reach": {key: sorted(tests) for key, tests in reach.items()}, "took": took, "failed": failed})
 
     def _try(self, at: int, tests: list[str], limit: float) -> str:
-        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit),) * 2)
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        _limit(limit)
         self._put(self._module.code(at))
         by_name = {item.nodeid: item for item in self._items}
         for test in tests:
             if not _passes(by_name[test], None):
                 return f"killed: {test}"
-        return "survived"
+        return SURVIVED
 
     def _functions(self) -> dict[tuple[str, int], list[types.FunctionType]]:
         """Those of the module that there are now."""
@@ -323,6 +345,17 @@ def _outermost(code: types.CodeType, outer: tuple[str, int] | None = None) -> It
             if mine is not None:
                 yield key, mine
             yield from _outermost(const, mine)
+
+
+def _quickest(tests: list[str], took: dict[str, float], patience: float) -> list[str]:
+    """The first of *tests* that take so many seconds together."""
+    return [test for test, total in zip(tests, accumulate(took[test] for test in tests), strict=True) if total <= patience]
+
+
+def _limit(seconds: float) -> None:
+    """Let this process take no more seconds of the processor than these."""
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds),) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 def _passes(item: pytest.Item, after: pytest.Item | None) -> bool:
