@@ -80,7 +80,7 @@ _SHORT_CIRCUITED = int(Event.SHORT_CIRCUITED)
 _BAD_REQUEST, _CANCELLED = int(Event.BAD_REQUEST), int(Event.CANCELLED)
 _THROWN, _MISSING = int(Event.EXCEPTIONS_THROWN), int(Event.FALLBACK_MISSING)
 _FALLBACK_SUCCESS, _FALLBACK_FAILURE = int(Event.FALLBACK_SUCCESS), int(Event.FALLBACK_FAILURE)
-_FALLBACK_REJECTION, _EMIT, _FALLBACK_EMIT = int(Event.FALLBACK_REJECTION), int(Event.EMIT), int(Event.FALLBACK_EMIT)
+_FALLBACK_REJECTION, _FALLBACK_EMIT = int(Event.FALLBACK_REJECTION), int(Event.FALLBACK_EMIT)
 _RETRY, _FAILOVER = int(Event.RETRY), int(Event.FAILOVER)
 # What stands between a wrapper and its function on a worker, or a gate's callback.
 for _each in (ThreadIsolation.wait, Job.outcome, Job.run, JobRace.result, RateLimiter.reserve, RateLimiter.book,
@@ -366,7 +366,7 @@ class CallAccounting:
     def emitted(self, items: int) -> None:
         """A generator yielded so many *items*."""
         if items:
-            self._recorder.count((_EMIT,), self._clock(), items)
+            self._recorder.emitted(items, self._clock())
 
     def renew(self) -> None:
         """Start over in a forked child."""

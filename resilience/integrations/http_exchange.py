@@ -156,11 +156,12 @@ class Exchanges:
 
     def begin(self, request: Any, *args: Any) -> tuple[Any, Generator[Any, Any, Any]]:
         """Send a request, again if the retry says so, and return the response and what guards its body."""
-        attempts = self._retries.attempts(request)
+        attempts = self._retries.attempts(request) if self._retries.are_on else None
+        if attempts is None:
+            exchange = self.guarded(request, *args)
+            return next(exchange).take(), exchange
         while True:
             exchange = self.guarded(request, *args)
-            if attempts is None:
-                return next(exchange).take(), exchange
             try:
                 response = next(exchange).take()
             except Exception as error:
@@ -175,11 +176,12 @@ class Exchanges:
 
     async def begin_async(self, request: Any, *args: Any) -> tuple[Any, AsyncGenerator[Any, Any]]:
         """As begin(), for asynchronous clients."""
-        attempts = self._retries.attempts(request)
+        attempts = self._retries.attempts(request) if self._retries.are_on else None
+        if attempts is None:
+            exchange = self.guarded(request, *args)
+            return (await exchange.__anext__()).take(), exchange
         while True:
             exchange = self.guarded(request, *args)
-            if attempts is None:
-                return (await exchange.__anext__()).take(), exchange
             try:
                 response = (await exchange.__anext__()).take()
             except Exception as error:
@@ -218,14 +220,18 @@ def _several(value: Any) -> tuple[Any, ...]:
 
 def leave(exchange: Generator[Any, Any, Any]) -> None:
     """End an exchange whose body nobody wants any more: the answer had come, so it is good if its head was."""
-    with contextlib.suppress(StopIteration):
+    try:
         exchange.send(LEAVE)
+    except StopIteration:
+        pass
 
 
 async def leave_async(exchange: AsyncGenerator[Any, Any]) -> None:
     """As leave(), for asynchronous clients."""
-    with contextlib.suppress(StopAsyncIteration):
+    try:
         await exchange.asend(LEAVE)
+    except StopAsyncIteration:
+        pass
 
 
 # -- bodies that the client reads by itself

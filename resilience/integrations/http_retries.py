@@ -25,7 +25,11 @@ _REFUSED: Final = int(Event.SEMAPHORE_REJECTED)
 
 
 class RequestRetries:
-    """The retry of one adapter. Safe from any thread."""
+    """The retry of one adapter. Safe from any thread.
+
+    Attributes:
+        are_on: Whether a request may be sent again.
+    """
 
     def __init__(self, retry: Retry | None, may_repeat: Callable[[Any], bool], group: str,
                  ignore: tuple[type[Exception], ...], registry: Registry) -> None:
@@ -43,6 +47,7 @@ class RequestRetries:
         self._clock = registry.clock
         services = self._services = table_of(registry).services
         with services.lock:
+            self.are_on = retry is not None
             self._policy = None if retry is None else RetryPolicy(retry, services.budget(group, retry.budget))
 
     def attempts(self, request: Any) -> Attempts | None:

@@ -40,7 +40,8 @@ def client_of(httpx: Any) -> ClientTerms:
 
 def _host(request: Any) -> str:
     url = request.url
-    return url.host if url.port is None else f"{url.host}:{url.port}"
+    port = url.port
+    return url.host if port is None else f"{url.host}:{port}"
 
 
 # -- synchronous

@@ -41,6 +41,7 @@ _ALL: Final = len(EVENT_NAMES)
 _ERRORS: Final = (int(Event.FAILURE), int(Event.TIMEOUT), int(Event.BUSY),
                   *(EVENT_NAMES.index(name) for name in REFUSALS))
 _CACHED: Final = (int(Event.RESPONSES_FROM_CACHE),)
+_EMIT: Final = (int(Event.EMIT),)
 _REFUSED: Final = (int(Event.SHORT_CIRCUITED), int(Event.FALLBACK_MISSING), int(Event.EXCEPTIONS_THROWN))
 
 
@@ -68,13 +69,14 @@ class Recorder:
         own_events: Names and numbers of the events of users' policies.
     """
 
-    __slots__ = ("_cached", "_counts", "_guard", "_histogram", "_past", "_peaks", "_refusals", "_take_peak",
+    __slots__ = ("_cached", "_counts", "_emitted", "_guard", "_histogram", "_past", "_peaks", "_refusals", "_take_peak",
                  "bump_refused", "edge", "own_events", "pending")
 
     def __init__(self, *, now: float, take_peak: Callable[[], int] = lambda: 0) -> None:
         self._take_peak = take_peak
         self.pending = array("f")  # seconds; wrappers hold on to it: emptied, never replaced
         self._cached: Tally | None = None  # as do caches
+        self._emitted: list[int] = []  # items of streams that have ended, yet to be counted
         self.own_events: tuple[tuple[str, int], ...] = ()
         self._guard = Guard()
         self._start(now)
@@ -96,7 +98,7 @@ class Recorder:
         self._peaks = array("i", (0,))  # per slice, oldest first
         self._refusals = Tally()
         self.bump_refused = self._refusals.bump  # for a caller that has looked at ``edge``
-        del self.pending[:]
+        del self.pending[:], self._emitted[:]
         if self._cached is not None:
             self._cached.take()
         self.edge = self._counts.edge
@@ -124,6 +126,15 @@ class Recorder:
             self.count(_REFUSED, now)
         else:
             self.bump_refused()
+
+    def emitted(self, items: int, now: float) -> None:
+        """Count the *items* of one stream."""
+        if now >= self.edge:
+            self.count(_EMIT, now, items)
+            return
+        self._emitted.append(items)
+        if len(self._emitted) >= BATCH:
+            self.drain()
 
     def tally_cached(self) -> Callable[[], object]:
         """What counts an answer from the cache, for a caller that has looked at ``edge``."""
@@ -243,6 +254,10 @@ class Recorder:
                 totals[event] += fresh
         if self._cached is not None and (fresh := self._cached.take()):
             self._add(_CACHED, fresh)
+        if self._emitted:
+            items = self._emitted[:]
+            del self._emitted[: len(items)]  # as below
+            self._add(_EMIT, sum(items))
         if pending:
             batch = pending[:]
             del pending[: len(batch)]  # what is appended meanwhile stays
