@@ -414,7 +414,7 @@ def test_an_error_is_kept_alive_by_nobody():
         try:
             with pytest.raises(Failed):
                 await guarded()
-            return sum(isinstance(each, Failed) for each in gc.get_objects())
+            return sum(type(each) is Failed for each in gc.get_objects())
         finally:
             gc.enable()
 

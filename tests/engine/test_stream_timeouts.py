@@ -24,7 +24,7 @@ from resilience import (
     deadline,
     stream_timeout,
 )
-from resilience.testing import ManualClock, assert_counts, assert_idle, virtual_time
+from resilience.testing import ManualClock, VirtualTimeLoop, assert_counts, assert_idle, virtual_time
 from tests.seeds import over_seeds
 
 
@@ -273,6 +273,34 @@ def test_a_stream_that_never_waits_is_ended_at_the_next_item(registry):
     error = virtual_time(error_of(rows()))
     assert ("total", 4) == (error.clock, error.items)
     assert_idle(rows)
+
+
+def test_a_stream_times_out_though_its_loops_clock_was_set_back(registry):
+    @command(key="k", registry=registry, stream_timeout=StreamTimeout(between_items=1.0))
+    async def rows():
+        for item in range(5):
+            yield item
+        await asyncio.sleep(100.0)
+
+    class SettableLoop(VirtualTimeLoop):
+        def set(self, now):
+            self._now = now
+
+    async def main():
+        stream = rows()
+        loop.set(1e6)
+        assert [0, 1, 2] == [await anext(stream) for _ in range(3)]
+        loop.set(0.0)
+        with pytest.raises(StreamTimeoutError):
+            async for _ in stream:
+                pass
+        assert pytest.approx(1.0) == loop.time()
+
+    loop = SettableLoop()
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
 
 
 def test_the_consumer_may_take_a_year(registry):
