@@ -50,7 +50,7 @@ DEFAULTS = [
         "attempts": 3, "base": 0.1, "factor": 2.0, "max_delay": 10.0, "jitter": "full", "on": (Exception,), "unless": (),
         "on_result": None, "time_limit": None, "respect_retry_after": True, "retry_rejections": False,
         "budget": RetryBudget(), "busy_base": 1.0, "busy_max_delay": None, "price": 1.0, "busy_price": 1.0, "nested": "once",
-        "hold": 0}),
+        "hold": 0, "hold_bytes": 0, "hold_size": None}),
     (FailureRules(), {"judge": None, "exceptions": None, "results": None, "items": None, "status": None, "busy": (),
                       "caller_faults": (), "refused": (), "halts": False, "raise_failures": False}),
     (http_status(), {"failed": ("5xx",), "busy": (429,), "busy_when_asked": (503,), "caller_fault": ()}),

@@ -82,7 +82,8 @@ RANGES = [
         "time_limit": "a number above 0 and at most 86400 or None", "busy_base": "a number at least 0 and at most 3600",
         "busy_max_delay": "a number above 0 and at most 86400 or None", "price": "a number at least 0 and at most 100",
         "busy_price": "a number at least 0 and at most 100",
-        "hold": "a whole number at least 0 and at most 100000"}),
+        "hold": "a whole number at least 0 and at most 100000",
+        "hold_bytes": "a whole number at least 0 and at most 1073741824"}),
     (StreamTimeout, [], {
         "first_item": "a number above 0 and at most 86400 or None",
         "between_items": "a number above 0 and at most 86400 or None",
