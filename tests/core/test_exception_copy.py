@@ -4,6 +4,7 @@ import copy
 
 import pytest
 
+from resilience.core import exception_copy
 from resilience.core.exception_copy import copy_for_raise, copy_without_traceback, traceback_of, with_traceback
 
 
@@ -128,8 +129,15 @@ def test_a_group_to_raise_has_the_very_parts():
 
 @pytest.fixture
 def written_in_c(monkeypatch):
-    """Let the size of each class that is none of Python's own say that there is more to it than one sees."""
-    monkeypatch.setattr("resilience.core.exception_copy._POINTER", 7)
+    """Let each class that is none of Python's own have state that nobody sees, as one written in C may."""
+    handed_over = exception_copy._handed_over
+
+    def not_by_us(error, parts):
+        if type(error).__module__ != "builtins":
+            raise TypeError(f"{type(error).__name__} is not written in Python")
+        return handed_over(error, parts)
+
+    monkeypatch.setattr(exception_copy, "_handed_over", not_by_us)
 
 
 @pytest.mark.usefixtures("written_in_c")

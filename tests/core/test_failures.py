@@ -1,5 +1,6 @@
 """What is kept of a failure: words and numbers, whatever the exception is, and never the exception."""
 
+import errno
 import gc
 import sys
 import threading
@@ -67,7 +68,7 @@ class Nameless(Exception, metaclass=Unnamed):
 
 @pytest.mark.parametrize(("error", "kind", "message"), [
     (ConnectionError("no route to 10.1.2.3"), "ConnectionError", "no route to 10.1.2.3"),
-    (OSError(111, "Connection refused"), "ConnectionRefusedError", "[Errno 111] Connection refused"),
+    (OSError(errno.ECONNREFUSED, "refused"), "ConnectionRefusedError", f"[Errno {errno.ECONNREFUSED}] refused"),
     (KeyError("sku-7"), "KeyError", "sku-7"),
     (ValueError(), "ValueError", ""),
     (ValueError(7), "ValueError", "7"),
