@@ -1,0 +1,163 @@
+"""Entry: a function's place in a registry, and its wrapper.
+
+enter() checks everything that a declaration says before it changes the command, or makes one; wrap() compiles what
+callers call. Whoever calls both holds the lock of the table between them, or is the only one who knows of the command.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ..commands.command import Command, internals_of
+from ..drivers.workers import WorkerPool
+from ..engine.call_accounting import CallAccounting
+from ..engine.callables import GUARD, name_of, wrap_like
+from ..engine.command_runtime import CommandRuntime
+from ..engine.compiler import compiled
+from ..engine.error_translation import translated
+from ..engine.fallback_runner import fallback_runner
+from ..engine.kit import Afterwards
+from ..engine.site import Site
+from ..engine.wrapper_spec import Flavour
+from ..registry import Registry, default_registry, table_of
+from .agreement import agree
+from .declaration import Declaration
+from .failover_parts import called_at
+from .redefinition import is_redefinition
+from .running import running_of
+from .wrapper_stack import Guard, check_apart, is_above, key_beneath
+
+
+class Entry(NamedTuple):
+    """A function's place in a registry."""
+
+    registry: Registry
+    command: Command
+    is_new: bool
+    afterwards: list[Afterwards]
+    news: tuple[str, ...]
+    flavour: Flavour
+    cannot: Mapping[str, str]
+    accounting: CallAccounting
+    fall_back: Callable[..., Any] | None
+
+
+def enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None) -> Entry:
+    """Check everything, then change the command, or make it."""
+    module, qualname = name_of(fn)
+    assert not callable(declaration.key)
+    name, group = f"{module}.{qualname}", declaration.group or module
+    is_derived = declaration.key is None or declaration.is_derived
+    if declaration.is_derived and declaration.key is not None:
+        name = declaration.key
+    key = declaration.key or (name if below is None or below.declaration.key is not None else below.command.key)
+    flavour, cannot = running_of(fn, declaration, key)
+    registry = default_registry if declaration.registry is None else declaration.registry
+    table = table_of(registry)
+    settings, stated = declaration.settings(flavour)
+    fallback = declaration.named("fallback")
+    with table.lock:
+        if declaration.key is None and below is None:
+            key = key_beneath(fn, table, name)
+        known = table.commands.get(key)
+        if known is None and declaration.key is None and key != name:  # the lower one's was removed
+            key, known = name, table.commands.get(name)
+        redefined = known is not None and is_redefinition(known, fn, declaration, below)
+        if known is not None and is_derived and not redefined and not is_above(fn, known):
+            known, key = None, table.derive_key(name)  # nobody said that the two are to share a command
+        command = known if known is not None else table.command(
+            key, group, (*declaration.templates, *((name,) if is_derived and key != name else ())),
+            name if is_derived else None)
+        try:
+            agree(command, declaration, group, settings, stated, redefined)
+            check_apart(fn, declaration, key, lambda found: found.command is command)
+            internals = internals_of(command)
+            accounting = internals.accounting(fallback=fallback, ignore=declaration.ignore)
+            fall_back = None if fallback is None else fallback_runner(fallback, accounting, flavour, fn)
+            pool: Callable[[], WorkerPool] | None = None
+            if flavour is Flavour.THREAD or declaration.may_move(flavour):
+                table.check_pool(command.group, declaration.pool, key)
+                pool = functools.partial(table.pool, command.group, declaration.pool, key)
+            if flavour is not Flavour.THREAD and pool is not None:
+                internals.runtime.reserve, pool = pool, None
+            afterwards, news = internals.adopt(settings, stated, pool)
+        except BaseException:
+            if known is None:
+                table.forgo(command)
+            raise
+        if known is None and not table.add(command):  # a signal handler or a finalizer was here too
+            return enter(fn, declaration, below)
+    return Entry(registry, command, known is None, afterwards, news, flavour, cannot, accounting, fall_back)
+
+
+def wrap(fn: Callable[..., Any], declaration: Declaration, entry: Entry,
+          apart: Callable[..., str] | None = None, prepare: Callable[[Site], object] | None = None) -> Any:
+    """Compile the wrapper, and make it look like *fn*; to a cache, what *apart* says of a call is one more argument."""
+    command = entry.command
+    site = _site(fn, declaration, entry, apart)
+    if prepare is not None:
+        prepare(site)
+    if declaration.may_move(entry.flavour):
+        guarded = compiled(site, lambda here: _movable(
+            here, functools.partial(_compile_moved, fn, declaration, entry, apart, site.fall_back, prepare),
+            internals_of(command).runtime))
+    else:
+        guarded = compiled(site)
+    if declaration.raise_as is not None:
+        guarded = translated(guarded, entry.flavour, declaration.raise_as)
+    wrapper: Any = wrap_like(guarded, fn)
+    guarded.resilience = command  # after wrap_like(), which may have copied another's
+    setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, declaration, command, entry.registry, entry.accounting))
+    with table_of(entry.registry).lock:
+        internals_of(command).guards(guarded, entry.cannot)
+    return wrapper
+
+
+def _site(fn: Callable[..., Any], declaration: Declaration, entry: Entry,
+          apart: Callable[..., str] | None) -> Site:
+    return Site(fn=fn, flavour=entry.flavour, chain=declaration.chain(), runtime=internals_of(entry.command).runtime,
+                accounting=entry.accounting, fall_back=entry.fall_back, apart=apart,
+                called=called_at(fn, declaration))
+
+
+def _movable(here: Any, compile_there: Callable[[], Any], runtime: CommandRuntime) -> Any:
+    """A wrapper that runs in its caller's thread until a file or the command's handle says a timeout."""
+    there: list[Any] = []
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if runtime.is_moved:
+            if not there:
+                there.append(compile_there())  # whoever else does so as well: one is as good as the other
+            return there[0](*args, **kwargs)
+        return here(*args, **kwargs)
+
+    return guarded
+
+
+def _compile_moved(fn: Callable[..., Any], declaration: Declaration, entry: Entry,
+                   apart: Callable[..., str] | None, fall_back: Callable[..., Any] | None,
+                   prepare: Callable[[Site], object] | None) -> Any:
+    """The wrapper for worker threads, below the layers of the other: what a cache keeps is kept wherever calls run."""
+    site = _site(fn, declaration, entry._replace(flavour=Flavour.THREAD, fall_back=fall_back), apart)
+    if prepare is not None:
+        prepare(site)
+    site.is_beneath_layers = site.is_beneath_layers or site.has("cache")
+    site.chain = {kit: policy for kit, policy in site.chain.items() if kit.name != "cache"}
+    return compiled(site)
+
+
+def bring_into_force(entry: Entry) -> None:
+    """What the function says is in force; let the circuit and the configuration know, outside the lock."""
+    internals_of(entry.command).finish(entry.afterwards)
+    declared = table_of(entry.registry).declared
+    if declared is not None:
+        declared(entry.command, entry.news)
+
+
+def forsake(below: Guard) -> None:
+    """The command that a lower decorator of this stack made, before a higher one gave another key or registry."""
+    if len(internals_of(below.command).functions) <= 1 and below.registry.get(below.command.key) is below.command:
+        below.registry.remove(below.command.key)
