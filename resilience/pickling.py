@@ -37,6 +37,7 @@ from .commands.command import Command, internals_of
 from .commands.dispatch import CALLS
 from .commands.keyed_commands import KeyedCommands, keyspace_of
 from .core.batch import Collapse
+from .decorate.block import Block, BlockCall, BlockPlace
 from .decorate.collapse import BATCHED, Batched, collapse
 from .decorate.commands import Pipeline
 from .decorate.declaration import Declaration
@@ -214,8 +215,16 @@ def _guarded(fn: Callable[..., Any], declaration: Declaration, command: Command 
     if command is None:
         home = _fresh(registry) if _is_unique(declaration) else registry
         return guard(fn, attrs.evolve(declaration, registry=home), "a copy")
-    home = _homes.get(command, registry)
-    return guard(fn, attrs.evolve(declaration, key=command.key, group=command.group, registry=home), "a copy")
+    return guard(fn, _of_command(declaration, command, registry), "a copy")
+
+
+def _block(place: BlockPlace, declaration: Declaration, command: Command, registry: Registry) -> Block:
+    return Block(_of_command(declaration, command, registry), place)
+
+
+def _of_command(declaration: Declaration, command: Command, registry: Registry) -> Declaration:
+    """*declaration* for a copy, which joins the *command*."""
+    return attrs.evolve(declaration, key=command.key, group=command.group, registry=_homes.get(command, registry))
 
 
 def _is_unique(declaration: Declaration) -> bool:
@@ -272,6 +281,10 @@ def _reduce_guard(own: Guard) -> tuple[Any, ...]:
 
 def _reduce_callable(proxy: Any) -> tuple[Any, ...]:
     return _guarded, _parts(getattr(proxy._self_guarded, GUARD))
+
+
+def _reduce_block(block: Block) -> tuple[Any, ...]:
+    return _block, (block._place, *_parts(getattr(block, GUARD))[1:])
 
 
 def _reduce_command(command: Command) -> tuple[Any, ...]:
@@ -338,9 +351,9 @@ def _reduce_part(part: object) -> tuple[Any, ...]:
 
 
 _REDUCTIONS: Final[dict[type[Any], Callable[[Any], Any]]] = {
-    Batched: _reduce_batched, CopiedBatched: _reduce_batched, Command: _reduce_command, Guard: _reduce_guard,
-    CopiedGuard: _reduce_guard, GuardedCallable: _reduce_callable, KeyedCommands: _reduce_handles,
-    Pipeline: _reduce_pipeline, Registry: _reduce_registry,
+    Batched: _reduce_batched, Block: _reduce_block, CopiedBatched: _reduce_batched, Command: _reduce_command,
+    Guard: _reduce_guard, CopiedGuard: _reduce_guard, GuardedCallable: _reduce_callable,
+    KeyedCommands: _reduce_handles, Pipeline: _reduce_pipeline, Registry: _reduce_registry,
 }
 #: Where the classes are defined whose objects stand in closures.
 _ENGINE: Final = tuple(f"{__package__}.{name}" for name in (
@@ -365,7 +378,7 @@ def _reduce_variable(variable: ContextVar[Any]) -> tuple[Any, ...]:
 
 for _kind in (Declaration, Settings, Collapse, *(kit.policy for kit in KITS)):
     copyreg.pickle(_kind, _reduce_value)
-for _kind in (Left, Link, *_engine_classes()):
+for _kind in (BlockCall, Left, Link, *_engine_classes()):
     copyreg.pickle(_kind, _reduce_part)
 copyreg.pickle(ContextVar, _reduce_variable)
 for _kind, _reduction in _REDUCTIONS.items():
