@@ -37,6 +37,7 @@ from .commands.command import Command, internals_of
 from .commands.dispatch import CALLS
 from .commands.keyed_commands import KeyedCommands, keyspace_of
 from .core.batch import Collapse
+from .core.failover import target_key
 from .decorate.block import Block, BlockCall, BlockPlace
 from .decorate.collapse import BATCHED, Batched, collapse
 from .decorate.commands import Pipeline
@@ -214,7 +215,10 @@ def _guard(shell: Any, fn: Callable[..., Any], declaration: Declaration, command
 def _guarded(fn: Callable[..., Any], declaration: Declaration, command: Command | None, registry: Registry) -> Any:
     if command is None:
         home = _fresh(registry) if _is_unique(declaration) else registry
-        return guard(fn, attrs.evolve(declaration, registry=home), "a copy")
+        try:
+            return guard(fn, attrs.evolve(declaration, registry=home), "a copy")
+        except ConfigError:  # a function here says otherwise about the command of one of its targets
+            return guard(fn, attrs.evolve(declaration, registry=_fresh(registry)), "a copy")
     return guard(fn, _of_command(declaration, command, registry), "a copy")
 
 
@@ -268,8 +272,17 @@ def _pipeline(declaration: Declaration) -> Pipeline:
 
 def _parts(own: Guard) -> tuple[Any, ...]:
     has_several = callable(own.declaration.key) or own.declaration.named("failover") is not None
-    command = None if has_several else own.command
-    return own.fn, own.declaration, command, own.registry
+    if not has_several:
+        return own.fn, own.declaration, own.command, own.registry
+    named = {} if own.declaration.key is not None else {"key": _derived_key(own)}
+    return own.fn, attrs.evolve(own.declaration, **named), None, own.registry
+
+
+def _derived_key(own: Guard) -> str:
+    """What a failover that nobody named is called: its copies share commands, two closures of a factory do not."""
+    keyspace = keyspace_of(_handles(own))
+    name, (target, key) = keyspace.template.key, next(iter(keyspace.names.items()))
+    return name + key.removeprefix(target_key(name, target))
 
 
 def _reduce_guard(own: Guard) -> tuple[Any, ...]:
