@@ -274,8 +274,8 @@ def _parts(own: Guard) -> tuple[Any, ...]:
     has_several = callable(own.declaration.key) or own.declaration.named("failover") is not None
     if not has_several:
         return own.fn, own.declaration, own.command, own.registry
-    named = {} if own.declaration.key is not None else {"key": _derived_key(own)}
-    return own.fn, attrs.evolve(own.declaration, **named), None, own.registry
+    key = _derived_key(own) if own.declaration.key is None else own.declaration.key
+    return own.fn, attrs.evolve(own.declaration, key=key), None, own.registry
 
 
 def _derived_key(own: Guard) -> str:
