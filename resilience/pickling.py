@@ -37,6 +37,8 @@ from .commands.command import Command, internals_of
 from .commands.dispatch import CALLS
 from .commands.keyed_commands import KeyedCommands, keyspace_of
 from .core.batch import Collapse
+from .core.failover import target_key
+from .decorate.block import Block, BlockCall, BlockPlace
 from .decorate.collapse import BATCHED, Batched, collapse
 from .decorate.commands import Pipeline
 from .decorate.declaration import Declaration
@@ -213,9 +215,20 @@ def _guard(shell: Any, fn: Callable[..., Any], declaration: Declaration, command
 def _guarded(fn: Callable[..., Any], declaration: Declaration, command: Command | None, registry: Registry) -> Any:
     if command is None:
         home = _fresh(registry) if _is_unique(declaration) else registry
-        return guard(fn, attrs.evolve(declaration, registry=home), "a copy")
-    home = _homes.get(command, registry)
-    return guard(fn, attrs.evolve(declaration, key=command.key, group=command.group, registry=home), "a copy")
+        try:
+            return guard(fn, attrs.evolve(declaration, registry=home), "a copy")
+        except ConfigError:  # a function here says otherwise about the command of one of its targets
+            return guard(fn, attrs.evolve(declaration, registry=_fresh(registry)), "a copy")
+    return guard(fn, _of_command(declaration, command, registry), "a copy")
+
+
+def _block(place: BlockPlace, declaration: Declaration, command: Command, registry: Registry) -> Block:
+    return Block(_of_command(declaration, command, registry), place)
+
+
+def _of_command(declaration: Declaration, command: Command, registry: Registry) -> Declaration:
+    """*declaration* for a copy, which joins the *command*."""
+    return attrs.evolve(declaration, key=command.key, group=command.group, registry=_homes.get(command, registry))
 
 
 def _is_unique(declaration: Declaration) -> bool:
@@ -259,8 +272,17 @@ def _pipeline(declaration: Declaration) -> Pipeline:
 
 def _parts(own: Guard) -> tuple[Any, ...]:
     has_several = callable(own.declaration.key) or own.declaration.named("failover") is not None
-    command = None if has_several else own.command
-    return own.fn, own.declaration, command, own.registry
+    if not has_several:
+        return own.fn, own.declaration, own.command, own.registry
+    key = _derived_key(own) if own.declaration.key is None else own.declaration.key
+    return own.fn, attrs.evolve(own.declaration, key=key), None, own.registry
+
+
+def _derived_key(own: Guard) -> str:
+    """What a failover that nobody named is called: its copies share commands, two closures of a factory do not."""
+    keyspace = keyspace_of(_handles(own))
+    name, (target, key) = keyspace.template.key, next(iter(keyspace.names.items()))
+    return name + key.removeprefix(target_key(name, target))
 
 
 def _reduce_guard(own: Guard) -> tuple[Any, ...]:
@@ -272,6 +294,10 @@ def _reduce_guard(own: Guard) -> tuple[Any, ...]:
 
 def _reduce_callable(proxy: Any) -> tuple[Any, ...]:
     return _guarded, _parts(getattr(proxy._self_guarded, GUARD))
+
+
+def _reduce_block(block: Block) -> tuple[Any, ...]:
+    return _block, (block._place, *_parts(getattr(block, GUARD))[1:])
 
 
 def _reduce_command(command: Command) -> tuple[Any, ...]:
@@ -338,9 +364,9 @@ def _reduce_part(part: object) -> tuple[Any, ...]:
 
 
 _REDUCTIONS: Final[dict[type[Any], Callable[[Any], Any]]] = {
-    Batched: _reduce_batched, CopiedBatched: _reduce_batched, Command: _reduce_command, Guard: _reduce_guard,
-    CopiedGuard: _reduce_guard, GuardedCallable: _reduce_callable, KeyedCommands: _reduce_handles,
-    Pipeline: _reduce_pipeline, Registry: _reduce_registry,
+    Batched: _reduce_batched, Block: _reduce_block, CopiedBatched: _reduce_batched, Command: _reduce_command,
+    Guard: _reduce_guard, CopiedGuard: _reduce_guard, GuardedCallable: _reduce_callable,
+    KeyedCommands: _reduce_handles, Pipeline: _reduce_pipeline, Registry: _reduce_registry,
 }
 #: Where the classes are defined whose objects stand in closures.
 _ENGINE: Final = tuple(f"{__package__}.{name}" for name in (
@@ -365,7 +391,7 @@ def _reduce_variable(variable: ContextVar[Any]) -> tuple[Any, ...]:
 
 for _kind in (Declaration, Settings, Collapse, *(kit.policy for kit in KITS)):
     copyreg.pickle(_kind, _reduce_value)
-for _kind in (Left, Link, *_engine_classes()):
+for _kind in (BlockCall, Left, Link, *_engine_classes()):
     copyreg.pickle(_kind, _reduce_part)
 copyreg.pickle(ContextVar, _reduce_variable)
 for _kind, _reduction in _REDUCTIONS.items():

@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Coroutine
 from types import FrameType, TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..commands.command import Command
 from ..engine.block_body import UNSAID, block_body, entered
@@ -34,6 +34,19 @@ _CANNOT: Final = {
     "max_keys": "it has one command",
     "idle": "it has one command",
 }
+
+
+class BlockPlace(NamedTuple):
+    """Where a block is declared."""
+
+    module: str
+    file: str
+    line: int
+
+    @classmethod
+    def of(cls, frame: FrameType) -> BlockPlace:
+        """The place where *frame* is now."""
+        return cls(frame.f_globals.get("__name__") or "builtins", frame.f_code.co_filename, frame.f_lineno)
 
 
 class BlockCall:
@@ -123,10 +136,9 @@ class Block:
                  "_sync_wrapper", "resilience")
     resilience: Command
 
-    def __init__(self, declaration: Declaration, declared_in: FrameType) -> None:
+    def __init__(self, declaration: Declaration, place: BlockPlace) -> None:
         self._check(declaration)
-        self._declaration, self._name = declaration, str(declaration.key)
-        self._place = (declared_in.f_code.co_filename, declared_in.f_lineno), declared_in.f_globals.get("__name__")
+        self._declaration, self._name, self._place = declaration, str(declaration.key), place
         self._open: dict[FrameType, BlockCall] = {}
         self._sync_wrapper: Any = None
         self._async_wrapper = guard(self._body(Flavour.ASYNC_BLOCK), declaration, "block")
@@ -135,6 +147,12 @@ class Block:
 
     def __repr__(self) -> str:
         return f"<block {self._name!r}>"
+
+    def __copy__(self) -> Block:
+        return self  # as functions are
+
+    def __deepcopy__(self, memo: object) -> Block:
+        return self
 
     def __call__(self, *args: Any, **kwargs: Any) -> BlockCall:
         """A call of its own for one ``with`` or ``async with`` statement.
@@ -247,8 +265,8 @@ class Block:
         declaration.check_suited(Flavour.ASYNC_BLOCK, str(declaration.key))
 
     def _body(self, flavour: Flavour) -> Any:
-        place, module = self._place
-        return block_body(flavour, name=f"block({self._name!r})", module=module or "builtins", place=place)
+        place = self._place
+        return block_body(flavour, name=f"block({self._name!r})", module=place.module, place=(place.file, place.line))
 
     def _wrapper(self) -> Any:
         """The wrapper of ``with``, made when the first one is entered: a timeout is only wrong then."""

@@ -22,7 +22,7 @@ from ..engine.kit import Kit
 from ..errors import ConfigError
 from ..policies.order import in_order, kit_named, kit_of, kits
 from .arguments import BlockArguments, CommandDecorator, Policy
-from .block import Block
+from .block import Block, BlockPlace
 from .declaration import Declaration
 from .decoration import guard
 from .policy_decorators import OPTIONS
@@ -110,7 +110,7 @@ def block(key: str, /, **settings: Unpack[BlockArguments]) -> Block:
         ConfigError: A setting is out of range, unknown, contradicts another, or is none for a block; the message names
             it.
     """
-    return Block(_declaration({"key": key, **settings}), sys._getframe(1))
+    return Block(_declaration({"key": key, **settings}), BlockPlace.of(sys._getframe(1)))
 
 
 def _declaration(settings: dict[str, Any]) -> Declaration:
@@ -246,7 +246,7 @@ class Pipeline:
         if key is not None and self._plan.key is not None:
             raise ConfigError(f"key: the pipeline has {self._plan.key!r}, and the block asks for {key!r}", "key")
         plan = self._plan if key is None else attrs.evolve(self._plan, key=key)
-        return Block(plan, sys._getframe(1))
+        return Block(plan, BlockPlace.of(sys._getframe(1)))
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call *fn* once through the pipeline. The result of a coroutine function is to be awaited.

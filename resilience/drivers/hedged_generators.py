@@ -16,6 +16,7 @@ between a caller and a worker (drivers.workers), this is settled by taking the o
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Generator
@@ -143,8 +144,8 @@ class HedgedGenerator:
         racing: What is around the race.
     """
 
-    __slots__ = ("_after", "_alive", "_answers", "_clock", "_due", "_key", "_make", "_n", "_primary", "_racing",
-                 "_starter", "_take", "_take_anyway", "_winner")
+    __slots__ = ("_after", "_alive", "_answers", "_clock", "_due", "_key", "_make", "_n", "_primary", "_process",
+                 "_racing", "_starter", "_take", "_take_anyway", "_winner")
 
     def __init__(self, starter: Starter, take: Callable[[Grip], object], take_anyway: Callable[[Grip], object],
                  clock: Callable[[], float], key: str, make: Callable[[], Generator[Any, Any, Any]],
@@ -158,6 +159,7 @@ class HedgedGenerator:
         self._alive: list[GeneratorAttempt] = []  # attempts that race
         self._after: float | None = after  # None: no further attempt begins
         self._n, self._due = 1, 0.0
+        self._process = 0  # that of the threads; 0: there are none
 
     def __iter__(self) -> HedgedGenerator:
         return self
@@ -176,6 +178,8 @@ class HedgedGenerator:
     def close(self) -> None:
         """Close the generator; one that is in a step is left to its thread."""
         winner, self._winner = self._winner, None
+        if self._is_inherited():
+            return
         error = None
         try:
             self._leave_all(winner)
@@ -199,9 +203,16 @@ class HedgedGenerator:
         winner = self._winner
         if winner is None:
             raise StopIteration
+        if self._is_inherited():
+            raise RuntimeError(f"{self._key}: this hedged generator runs on a thread of the parent process, which a "
+                               "fork leaves behind; begin another one in the child")
         winner.ask(step, *args)
         del args
         return self._given(winner, *self._came_of(winner))
+
+    def _is_inherited(self) -> bool:
+        """Whether this is a forked child, and the threads are its parent's: nobody would answer."""
+        return self._process not in (0, os.getpid())
 
     def _came_of(self, attempt: GeneratorAttempt) -> tuple[str, Any]:
         """Wait for what comes of the step of an *attempt*; those that were left are heard no more."""
@@ -227,6 +238,7 @@ class HedgedGenerator:
             return self._raced()
 
     def _raced(self) -> Any:
+        self._process = os.getpid()
         self._primary = self._begin(None)
         self._due = waited_clock() + (self._after or 0.0)
         failure = None
