@@ -96,6 +96,14 @@ def test_whoever_waits_for_a_lowered_rate_waits_one_of_its_longer_intervals():
     assert [100.0 + 1 / 7, 100.0 + 2 / 7] == pytest.approx([limiter.reserve(100.0).at for _ in range(2)])
 
 
+def test_a_call_that_was_begun_counts_as_one_when_the_rate_falls_again():
+    limiter = RateLimiter(RateLimit(10, per=1.0, burst=1, max_wait=10.0, adaptive=True), key="k", now=0.0)
+    limiter.settle(BUSY, 0.0, 0.0)
+    assert limiter.reserve(100.0) is None
+    limiter.settle(BUSY, 100.0, 100.0)
+    assert 100.0 + 1 / 4.9 == pytest.approx(limiter.reserve(100.0).at)
+
+
 def ask(limiter, now):
     try:
         return limiter.reserve(now) is None

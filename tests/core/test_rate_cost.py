@@ -313,6 +313,13 @@ def test_a_cost_is_a_number_or_callable(said):
         RateLimit(10, cost=said)
 
 
+@pytest.mark.parametrize(("settings", "has_cost"), [
+    ({}, False), ({"cost": 1.0}, False), ({"cost": 2}, True), ({"cost": 0}, True), ({"cost": len}, True), ({"true_cost": len}, True)])
+def test_calls_of_a_limit_have_a_cost_if_they_do_not_all_cost_one(settings, has_cost):
+    limit = RateLimit(10, **settings)
+    assert (limit.has_cost, limit.is_written_out) == (has_cost, not has_cost)
+
+
 def test_limits_with_the_same_cost_are_equal():
     assert RateLimit(10, cost=5000.0) == RateLimit(10, cost=float("5000"))
     assert RateLimit(10, cost=len) == RateLimit(10, cost=len) != RateLimit(10, cost=max)
