@@ -55,7 +55,7 @@ _LOOKS: Final = 8  # keys to look at for an idle one: a bound for one call's wor
 def _rate(config: RateLimit, share: float) -> Rate:
     """The rate of a *share* of what *config* says."""
     burst = config.burst or config.calls
-    return Rate(config.emission_interval / share, burst if share == 1.0 else max(1, int(burst * share)))
+    return Rate(config.emission_interval / share, max(1, int(burst * share)))
 
 
 class RateLimiter:
@@ -158,8 +158,6 @@ class RateLimiter:
             woken = pace.pass_on(now, self.emission_interval, self._ahead)
             pace.move(units * self.emission_interval, now)
             woken += pace.pass_on(now, self.emission_interval, self._ahead)
-            if pace.first is None:
-                self._lines.pop(pace, None)
         if woken:
             self._wake(woken, now)
 

@@ -82,6 +82,35 @@ def test_what_an_operator_says_counts_beside_what_was_learnt():
     assert 100 == pytest.approx(passed(limiter, 6.0, 1.0, 0.0001), abs=1)
 
 
+@pytest.mark.parametrize(("burst", "at_once"), [(10, 7), (9, 6), (2, 1), (1, 1)])
+def test_a_burst_shrinks_with_the_share_to_one_call_at_the_least(burst, at_once):
+    limiter = RateLimiter(RateLimit(10, per=1.0, burst=burst, adaptive=True), key="k", now=0.0)
+    limiter.settle(BUSY, 0.0, 0.0)
+    assert at_once == sum(ask(limiter, 100.0) for _ in range(20))
+
+
+def test_whoever_waits_for_a_lowered_rate_waits_one_of_its_longer_intervals():
+    limiter = RateLimiter(RateLimit(10, per=1.0, burst=1, max_wait=10.0, adaptive=True), key="k", now=0.0)
+    limiter.settle(BUSY, 0.0, 0.0)
+    assert limiter.reserve(100.0) is None
+    assert [100.0 + 1 / 7, 100.0 + 2 / 7] == pytest.approx([limiter.reserve(100.0).at for _ in range(2)])
+
+
+def test_a_call_that_was_begun_counts_as_one_when_the_rate_falls_again():
+    limiter = RateLimiter(RateLimit(10, per=1.0, burst=1, max_wait=10.0, adaptive=True), key="k", now=0.0)
+    limiter.settle(BUSY, 0.0, 0.0)
+    assert limiter.reserve(100.0) is None
+    limiter.settle(BUSY, 100.0, 100.0)
+    assert 100.0 + 1 / 4.9 == pytest.approx(limiter.reserve(100.0).at)
+
+
+def ask(limiter, now):
+    try:
+        return limiter.reserve(now) is None
+    except RateLimitedError:
+        return False
+
+
 @pytest.mark.parametrize("forget", ["clear", "renew"])
 def test_what_was_learnt_is_forgotten_with_the_rest(forget):
     limiter = RateLimiter(RateLimit(10, adaptive=True, burst=1), key="k", now=0.0)

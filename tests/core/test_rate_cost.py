@@ -212,6 +212,68 @@ def test_each_key_pays_for_itself_and_a_debt_finds_a_key_that_was_forgotten_mean
         costs.book(100.0, ("red",), {})
 
 
+@pytest.mark.parametrize("forget", ["clear", "renew"])
+def test_what_was_booked_before_all_was_forgotten_is_not_corrected(forget):
+    costs = account(RateLimit(10, per=10.0, cost=10, true_cost=float))
+    booking = costs.book(0.0, (), {})
+    getattr(costs.limiter, forget)(0.0)
+    costs.charge(booking, SUCCESS, 500, 0.0)
+    assert costs.book(0.0, (), {}).turn is None
+
+
+def test_a_call_that_began_before_there_were_keys_makes_none():
+    config = RateLimit(10, per=10.0, cost=1, true_cost=float)
+    costs = account(config)
+    booking = costs.book(0.0, (), {})
+    costs.limiter.configure(attrs.evolve(config, by=lambda tenant: tenant), 0.0)
+    costs.charge(booking, SUCCESS, 5, 0.0)
+    assert costs.limiter.keys == 0
+
+
+def test_a_debt_of_half_a_unit_finds_a_key_that_was_forgotten_and_a_refund_does_not():
+    costs = account(RateLimit(1, per=10.0, by=lambda tenant: tenant, cost=1, true_cost=float, max_keys=1))
+    red = costs.book(0.0, ("red",), {})
+    blue = costs.book(20.0, ("blue",), {})
+    costs.charge(red, SUCCESS, 1.5, 30.0)
+    with pytest.raises(RateLimitedError) as refused:
+        costs.book(30.0, ("red",), {})
+    assert refused.value.retry_after == pytest.approx(5.0)
+    costs.charge(blue, SUCCESS, 0.0, 30.0)
+    with pytest.raises(RateLimitedError):
+        costs.book(30.0, ("red",), {})
+
+
+def test_what_a_call_took_counts_under_the_limit_that_is_in_force_though_its_key_was_not_looked_at_since():
+    config = RateLimit(10, per=10.0, by=lambda tenant: tenant, cost=10, true_cost=float)
+    costs = account(config)
+    for number in range(8):
+        costs.book(0.0, (number,), {})
+    red = costs.book(0.0, ("red",), {})
+    costs.limiter.configure(attrs.evolve(config, calls=20, burst=10), 0.0)
+    costs.charge(red, SUCCESS, 20, 0.0)  # ten units more, of half a second each
+    with pytest.raises(RateLimitedError) as refused:
+        costs.book(0.0, ("red",), {})
+    assert refused.value.retry_after == pytest.approx(10.0)
+
+
+def test_in_shadow_mode_a_call_that_would_have_waited_books_what_it_costs():
+    costs = account(RateLimit(10, per=20.0, cost=10, max_wait=100.0))
+    costs.limiter.shadow = lambda: None
+    assert [None, None] == [costs.book(0.0, (), {}).turn for _ in range(2)]
+    costs.limiter.shadow = None
+    assert costs.book(0.0, (), {}).turn.at == pytest.approx(40.0)
+
+
+def test_whoever_comes_behind_one_that_is_refused_for_a_debt_goes_at_once_if_its_turn_has_come():
+    costs, woken = account(RateLimit(10, per=10.0, cost=lambda units: units, true_cost=float, max_wait=25.0)), []
+    running, first, second = (costs.book(0.0, (units,), {}) for units in (10, 10, 1))
+    second.turn.wake = lambda: woken.append(second)
+    costs.charge(running, SUCCESS, 30, 5.0)
+    with pytest.raises(RateLimitedError):
+        costs.limiter.look(first.turn, 21.0)
+    assert [second] == woken
+
+
 def test_a_live_change_keeps_what_is_owed_beyond_the_burst():
     config = RateLimit(10, per=10.0, cost=10, true_cost=float)
     costs = account(config)
@@ -249,6 +311,13 @@ def test_the_greatest_number_of_units_is_the_greatest_float():
 def test_a_cost_is_a_number_or_callable(said):
     with pytest.raises(ConfigError, match=r"cost must be callable, or a number at least 0 and at most 1000000000, not "):
         RateLimit(10, cost=said)
+
+
+@pytest.mark.parametrize(("settings", "has_cost"), [
+    ({}, False), ({"cost": 1.0}, False), ({"cost": 2}, True), ({"cost": 0}, True), ({"cost": len}, True), ({"true_cost": len}, True)])
+def test_calls_of_a_limit_have_a_cost_if_they_do_not_all_cost_one(settings, has_cost):
+    limit = RateLimit(10, **settings)
+    assert (limit.has_cost, limit.is_written_out) == (has_cost, not has_cost)
 
 
 def test_limits_with_the_same_cost_are_equal():
