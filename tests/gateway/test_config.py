@@ -122,7 +122,7 @@ service = "a"
 
 def test_what_is_refused_is_what_suits_no_exchange_and_what_an_entry_of_guards_says_beyond_a_command() -> None:
     made = {"hedge": Hedge(idempotent=True), "cache": Cache(ttl=1.0)}
-    unsuited = {"retry", "failover", "stream_timeout"}  # of a stream; the gateway's has one item, for a body that is sent once
+    unsuited = {"retry", "failover", "hedge", "stream_timeout"}  # of streams; the gateway has one item, for a body that is sent once
     for kit in setting_kits():
         if kit.suits is not None and kit.name not in unsuited:
             try:

@@ -125,6 +125,8 @@ class AsyncStage(Stage):
     def see_many(self, users, limit=None):
         async def main():
             seen = await asyncio.gather(*(self.reads(limit) for _ in range(users)))
+            if users > 1:  # cancelled at any point, httpcore may keep a connection (its issue 1093)
+                await self.program["client"].aclose()
             for vendor in (self.primary, self.backup):
                 await asyncio.to_thread(vendor.until_left)
             return seen
