@@ -315,6 +315,8 @@ def _reduce_command(command: Command) -> tuple[Any, ...]:
 
 def _reduce_handles(handles: KeyedCommands) -> tuple[Any, ...]:
     wrapper: Any = keyspace_of(handles).wrapper()
+    if wrapper is None:
+        raise TypeError(f"{handles!r} cannot be pickled or copied: their function is gone, which a copy is made of")
     if isinstance(wrapper, GuardedCallable) or _by_name(wrapper):
         return getattr, (wrapper, "resilience")
     return _handles, (getattr(wrapper, GUARD),)

@@ -98,7 +98,8 @@ class Registry:
 
         It is for what a library keeps for each thread, such as Django's ``close_old_connections`` or the ``remove`` of
         SQLAlchemy's ``scoped_session``. The call's slot is free, and its caller gets the result, when it has ended.
-        What it raises is logged and changes nothing. Calls that run in their caller's thread are none of its concern.
+        The threads of a hedged generator call it when the generator is closed. What it raises is logged and changes
+        nothing. Calls that run in their caller's thread are none of its concern.
 
         Args:
             clean_up: Called without arguments, in the context of the call.

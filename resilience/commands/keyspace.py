@@ -162,7 +162,7 @@ class Keyspace:
         self.overflow = f"{template.key}[overflow]"
         self.table: dict[str, KeyEntry] = {}
         self._cells: OrderedDict[str, KeyEntry] = OrderedDict()
-        self._reference = weakref.ref(self)  # the table keeps no function alive
+        self._reference: weakref.ref[Keyspace] = weakref.ref(self)  # the table keeps no function alive
         self.orders = NO_SHARED_SETTINGS
         self.names: Mapping[str, str] = {}
 

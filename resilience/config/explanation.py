@@ -119,7 +119,7 @@ def explain(target: str | Command | Callable[..., Any], *, registry: Registry = 
         registry: Where the command is, of a key; a guarded function knows its own, and so does the handle of one.
 
     Raises:
-        KeyError: There is no such command, and no configuration speaks of one.
+        KeyError: There is no such command, and no configuration speaks of one; or a keyed function is gone.
         TypeError: It is neither.
     """
     if isinstance(target, str):
@@ -161,6 +161,8 @@ def _explained_keyed(handle: KeyedCommands) -> Explanation:
     """What all commands of a keyed function have in common: declared, said by a file, and by their handle."""
     keyspace = keyspace_of(handle)
     wrapper: Any = keyspace.wrapper()
+    if wrapper is None:
+        raise KeyError(f"the function {handle.key!r} is gone, and only its handle is left; explain one of its commands")
     function = getattr(wrapper, "_self_guarded", wrapper)
     registry: Registry = getattr(function, GUARD).registry
     with table_of(registry).lock:

@@ -100,11 +100,11 @@ class BlockCall:
         steps = self._steps
         if steps is None:
             raise RuntimeError(f"{self._block!r}: this call is left, but was never entered")
+        trace = None if error is None else error.__traceback__
         try:
             if error is None:
                 steps.send(self.result)
             else:
-                trace = error.__traceback__
                 steps.throw(error)
         except StopIteration:
             return

@@ -27,6 +27,7 @@ from typing import Any, Final
 from ..core.exception_copy import traceback_of, with_traceback
 from ..errors import BulkheadFullError
 from .hedged_attempts import Grip, Starter, release
+from .pools import cleaned
 from .system_clock import waited_clock
 
 _ITEM: Final = "item"
@@ -44,14 +45,15 @@ class GeneratorAttempt:
         is_left: Its thread closes it by itself, and gives its slot back then.
     """
 
-    __slots__ = ("_answers", "_context", "_end", "_freed", "_make", "_requests", "_start", "is_asked", "is_left",
-                 "taken")
+    __slots__ = ("_answers", "_cleanups", "_context", "_end", "_freed", "_make", "_requests", "_start", "is_asked",
+                 "is_left", "taken")
 
     def __init__(self, make: Callable[[], Generator[Any, Any, Any]],
-                 answers: queue.SimpleQueue[tuple[GeneratorAttempt, str, Any]], freed: Callable[[], object]) -> None:
+                 answers: queue.SimpleQueue[tuple[GeneratorAttempt, str, Any]], freed: Callable[[], object],
+                 cleanups: list[Callable[[], object]]) -> None:
         self.taken: Grip = []
         self.is_asked, self.is_left = True, False
-        self._make, self._answers, self._freed = make, answers, freed
+        self._make, self._answers, self._freed, self._cleanups = make, answers, freed, cleanups
         self._context = copy_context()
         self._requests: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
         self._start, self._end = [None], [None]
@@ -121,6 +123,8 @@ class GeneratorAttempt:
             trace = traceback_of(error)  # without our frame, which would hold what holds the error
             raised = with_traceback(error, trace and trace.tb_next)
         finally:
+            if self._cleanups:
+                cleaned(self._cleanups, copy_context())
             try:
                 del self._end[-1]
             except IndexError:
@@ -142,15 +146,17 @@ class HedgedGenerator:
         make: Makes a generator.
         after: Seconds until the second attempt.
         racing: What is around the race.
+        cleanups: What each thread does when its generator is closed, before its slot is free.
     """
 
-    __slots__ = ("_after", "_alive", "_answers", "_clock", "_due", "_key", "_make", "_n", "_primary", "_process",
-                 "_racing", "_starter", "_take", "_take_anyway", "_winner")
+    __slots__ = ("_after", "_alive", "_answers", "_cleanups", "_clock", "_due", "_key", "_make", "_n", "_primary",
+                 "_process", "_racing", "_starter", "_take", "_take_anyway", "_winner")
 
     def __init__(self, starter: Starter, take: Callable[[Grip], object], take_anyway: Callable[[Grip], object],
                  clock: Callable[[], float], key: str, make: Callable[[], Generator[Any, Any, Any]],
-                 after: float, racing: Callable[[], AbstractContextManager[object]]) -> None:
-        self._racing = racing
+                 after: float, racing: Callable[[], AbstractContextManager[object]],
+                 cleanups: list[Callable[[], object]]) -> None:
+        self._racing, self._cleanups = racing, cleanups
         self._starter, self._take, self._take_anyway, self._clock = starter, take, take_anyway, clock
         self._key, self._make = key, make
         self._answers: queue.SimpleQueue[tuple[GeneratorAttempt, str, Any]] = queue.SimpleQueue()
@@ -275,7 +281,7 @@ class HedgedGenerator:
         return None
 
     def _begin(self, take: Callable[[Grip], object] | None) -> GeneratorAttempt:
-        attempt = GeneratorAttempt(self._make, self._answers, self._starter.freed)
+        attempt = GeneratorAttempt(self._make, self._answers, self._starter.freed, self._cleanups)
         self._alive.append(attempt)
         try:
             if take is not None:

@@ -170,13 +170,13 @@ class Caches:
     Attributes:
         held: What is in force.
         background: Refreshes run there.
-        can_be_stale: A function was compiled so that an expired answer may answer for its failed calls.
+        can_be_stale: A function was, or will be, compiled so that an expired answer may answer for its failed calls.
     """
 
     __slots__ = ("_each", "background", "can_be_stale", "held")
 
     def __init__(self, policy: Cache, background: BackgroundCalls) -> None:
-        self.held, self.background, self.can_be_stale = CachePolicy(policy), background, False
+        self.held, self.background, self.can_be_stale = CachePolicy(policy), background, policy.stale_if_error > 0
         self._each: tuple[weakref.ref[Caching], ...] = ()
 
     def __iter__(self) -> Iterator[Caching]:

@@ -48,7 +48,8 @@ class Hedging:
 
     def __init__(self, held: HedgePolicy, *, key: str, group: str, clock: Callable[[], float], slots: Slots,
                  circuit: Circuit | None, recorder: Recorder, emitter: Emitter, deposits: bool,
-                 racing: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+                 racing: Callable[[], AbstractContextManager[object]] = nullcontext,
+                 cleanups: list[Callable[[], object]]) -> None:
         """Make one.
 
         Args:
@@ -62,11 +63,12 @@ class Hedging:
             emitter: The registry's.
             deposits: Whether calls count towards the budget here, for no retry above does it.
             racing: What is around the attempts of a stream until its first item.
+            cleanups: What a thread that runs a generator does at its end.
         """
         self._held, self._key, self._group, self._clock = held, key, group, clock
         self._slots, self._circuit = slots, circuit
         self._recorder, self._emitter, self._deposits = recorder, emitter, deposits
-        self._racing = racing
+        self._racing, self._cleanups = racing, cleanups
 
     # -- what races ask
 
@@ -127,6 +129,7 @@ class Hedging:
     def over_generator(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """What is called in place of the generator function *fn*."""
         begin, clock, slots, key, racing = self._begin, self._clock, self._slots, self._key, self._racing
+        cleanups = self._cleanups
 
         @transparent_frame
         def hedged(*args: Any, **kwargs: Any) -> Any:
@@ -134,7 +137,7 @@ class Hedging:
             if after is None:
                 return fn(*args, **kwargs)
             return HedgedGenerator(self, slots.take, slots.take_anyway, clock, key, partial(fn, *args, **kwargs), after,
-                                   racing)
+                                   racing, cleanups)
 
         return hedged
 

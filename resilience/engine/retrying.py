@@ -70,7 +70,7 @@ class RetryPolicy:
     Attributes:
         policy: The policy.
         budget: Its group's.
-        can_hold: Whether one of its functions was compiled to hold items back.
+        can_hold: Whether one of its functions was, or will be, compiled to hold items back.
     """
 
     policy: Retry

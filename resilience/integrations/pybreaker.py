@@ -295,6 +295,7 @@ class CircuitBreaker(StoredBreaker):
             except Exception:  # noqa: BLE001 - somebody else's
                 _log.exception("a listener of %s raised at %s", self.resilience.key, event)
 
+
 def _without(values: tuple[_T, ...], value: _T) -> tuple[_T, ...]:
     left = list(values)
     left.remove(value)

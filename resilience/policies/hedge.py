@@ -47,7 +47,8 @@ def _install(site: Site, hedge: Hedge, held: HedgePolicy) -> None:
     runtime = site.runtime
     hedging = Hedging(held, key=runtime.key, group=runtime.group, clock=runtime.clock, slots=runtime.slots,
                       circuit=runtime.circuit, recorder=runtime.recorder, emitter=runtime.services.emitter,
-                      deposits=not site.has("retry"), racing=shared_attempts if site.targets else nullcontext)
+                      deposits=not site.has("retry"), racing=shared_attempts if site.targets else nullcontext,
+                      cleanups=runtime.services.cleanups)
     if site.flavour is Flavour.THREAD:
         site.names["wait"] = hedging.wait
     else:

@@ -38,7 +38,7 @@ def _worst_case(retry: Retry, below: WorstCase) -> WorstCase:
 
 
 def _start(retry: Retry, runtime: CommandRuntime) -> RetryPolicy:
-    return RetryPolicy(retry, runtime.services.budget(runtime.group, retry.budget))
+    return RetryPolicy(retry, runtime.services.budget(runtime.group, retry.budget), can_hold=retry.most_held > 0)
 
 
 def _change(held: RetryPolicy, retry: Retry | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
