@@ -17,7 +17,8 @@ from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 
-_BELOW: Final = ("retry", "breaker", "throttle", "rate_limit", "max_concurrent", "adaptive_limit", "timeout", "hedge")
+_BELOW: Final = ("retry", "failover", "breaker", "throttle", "rate_limit", "max_concurrent", "adaptive_limit",
+                 "timeout", "hedge")
 
 
 def _suits(cache: Cache, declaration: Any, flavour: Flavour, key: str) -> None:

@@ -12,8 +12,8 @@ from ..engine.site import Site
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 
-_ABOVE: Final = ("fallback", "cache", "retry", "breaker", "throttle", "rate_limit", "max_concurrent", "adaptive_limit",
-                 "timeout", "hedge")
+_ABOVE: Final = ("fallback", "cache", "retry", "failover", "breaker", "throttle", "rate_limit", "max_concurrent",
+                 "adaptive_limit", "timeout", "stream_timeout", "hedge")
 
 
 def _suits(rules: FailureRules, declaration: Any, flavour: Flavour, key: str) -> None:

@@ -28,6 +28,7 @@ FALLBACK: Final = Kit(
     above={
         "cache": "the cache would keep the fallback's answers",
         "retry": "the retry would see the fallback's answers and never a failure",
+        "failover": "the failover would take the fallback's answer for that of a target",
         "breaker": "the breaker would count the fallback's answers and never see a failure",
         "throttle": "the fallback could not answer for what the throttle refuses",
         "rate_limit": "the fallback could not answer for what the rate limit refuses",

@@ -54,6 +54,8 @@ KITS: Final = (FALLBACK, CACHE, RETRY, FAILOVER, BREAKER, THROTTLE, RATE_LIMIT, 
                STREAM_TIMEOUT, HEDGE, FAILURES, CHAOS)
 #: Why nothing may stand below chaos.
 _CHAOS_LAST: Final = "chaos is to look like the target's own faults, which it would not see"
+#: Of a user's policy that says nothing of the other.
+_ITS_PLACE: Final = "that is the place it has been given"
 
 _kits: tuple[Kit, ...] = KITS
 _by_policy: dict[type[Any], Kit] = {kit.policy: kit for kit in KITS}
@@ -147,7 +149,8 @@ def in_order(policies: Sequence[Any]) -> None:
 
 def why_above(outer: Kit, inner: Kit) -> str:
     """Why the one policy must stand above the other."""
-    return inner.below.get(outer.name) or outer.above.get(inner.name) or _CHAOS_LAST
+    reasons = (inner.below.get(outer.name), *(outer.above.get(name) for name in (inner.name, *inner.instead_of)))
+    return next(filter(None, reasons), _CHAOS_LAST if inner is CHAOS else _ITS_PLACE)
 
 
 def _called(kit: Kit) -> str:

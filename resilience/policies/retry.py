@@ -103,6 +103,7 @@ RETRY: Final = Kit(
     policy=Retry,
     about="Tries a failed call again, after a delay and within a budget.",
     above={
+        "failover": "the pauses and attempts at one target would be in the way of the next",
         "breaker": "the breaker would see one failure for all attempts, and the retry would go on against an open "
                    "circuit",
         "throttle": "the throttle would see one call for all attempts",

@@ -69,6 +69,7 @@ STREAM_TIMEOUT: Final = Kit(
     about="Ends a stream that takes too long: until its first item, between items, as a whole, or by its rate.",
     instead_of={"timeout": "a stream timeout says how long each wait for an item may take, so there is none besides; "
                            "use between_items in the place of timeout"},
+    above={"hedge": "each attempt would have the whole stream timeout"},
     can_be_off=True,
     suits=_suits,
     start=_start,

@@ -3,6 +3,7 @@
 import random
 from math import inf
 
+import attrs
 import pytest
 
 from resilience import ConfigError, Failover, RetryBudget
@@ -94,6 +95,45 @@ def test_a_target_that_asks_for_a_pause_is_left_out_as_long_but_no_longer_than_t
     rest.pause(86_400.0, 10.0)
     assert rest.ask(39.9) is None
     assert rest.ask(40.0) is not None
+
+
+def test_in_a_forked_child_it_is_available_though_the_fork_came_amid_a_step():
+    rest, seen = Rest(Failover(THREE, grace=30.0)), []
+    rest.stop(0.0)
+
+    def step():
+        rest.renew()
+        seen.append(rest.state)
+
+    rest._guard.do(step)
+    assert seen == [RestState.AVAILABLE]
+    assert rest.calm
+
+
+def test_a_call_that_finds_a_target_available_again_as_it_would_probe_it_is_one_like_all_others():
+    rest = Rest(Failover(THREE, grace=30.0))
+    rest.stop(0.0)
+
+    class Meanwhile:
+        def ask(self, work, *arguments):
+            rest._guard = guard
+            rest.clear()
+            return guard.ask(work, *arguments)
+
+    guard, rest._guard = rest._guard, Meanwhile()
+    permit = rest.ask(30.0)
+    assert permit.state is RestState.AVAILABLE
+    rest.settle(permit, False, 31.0)
+    assert rest.state is RestState.AVAILABLE
+
+
+def test_with_weights_each_call_is_to_be_asked_about_from_the_change_on():
+    rest = Rest(Failover(THREE))
+    assert rest.calm
+    rest.configure(Failover(THREE, weights=(1, 1, 1)))
+    assert not rest.calm
+    rest.configure(Failover(THREE))
+    assert rest.calm
 
 
 def test_the_table_of_transitions_is_what_a_target_does():
@@ -345,6 +385,35 @@ def test_each_target_that_runs_the_function_after_a_failure_is_paid_for_once_and
         assert 10 - spent(budget) == paid, steps
 
 
+def test_before_the_first_call_there_is_no_target_and_nothing_to_settle_or_to_give_back():
+    budget = Budget(RetryBudget(ratio=0.0, per_second=1.0, window=10.0), 0.0)
+    assert budget.withdraw(0.0)
+    course = Course(rests(Failover(THREE)), budget)
+    assert course.target is None
+    course.left(0.0)
+    course.give_back()
+    assert spent(budget) == 9
+
+
+def test_nothing_but_the_end_of_the_targets_is_in_the_way_when_the_last_fails_after_others_refused():
+    budget = Budget(RetryBudget(ratio=0.0, per_second=0.0), 0.0)
+    course = begun(rests(Failover(("eu", "us"))), budget=budget)
+    course.after_refusal(False, None, 0.0, 0.0, 1.0)
+    course.after_failure(False, None, 0.0, 0.0, 1.0)
+    assert (course.target, course.bound) == (None, "")
+
+
+def test_if_all_targets_are_to_be_avoided_they_are_asked_in_order_all_the_same():
+    of = rests(Failover(THREE, grace=30.0))
+    of[EU].stop(0.0)
+    assert begun(of, 30.0, avoid=(EU, US, ASIA)).target == EU
+    assert of[EU].state is RestState.PROBING
+
+
+def test_what_rounding_leaves_over_goes_to_the_target_with_the_largest_share():
+    assert begun(rests(Failover(THREE, weights=(3, 0.2, 0.7))), u=1.0 - 2.0 ** -53).target == EU
+
+
 @pytest.mark.parametrize(("max_wait", "left", "bound"), [
     (0.0, None, ""), (1.0, None, "max_wait (1 s) is too short to wait for one"), (None, None, ""),
     (None, 1.0, "the caller's deadline leaves no time to wait for one")])
@@ -479,6 +548,7 @@ def test_random_histories_of_overlapping_calls_are_those_of_the_plain_rules():
     ({"targets": ("eu", "")}, "targets"), ({"targets": ("eu", "us"), "argument": "not a name"}, "argument"),
     ({"targets": ("eu", "us"), "argument": "class"}, "argument"), ({"targets": ("eu", "us"), "grace": 0}, "grace"),
     ({"targets": ("eu", "us"), "weights": (1,)}, "weights"), ({"targets": ("eu", "us"), "weights": (0, 0)}, "weights"),
+    ({"targets": tuple(f"t{n}" for n in range(101))}, "targets"), ({"targets": ("eu", "us"), "weights": (1, inf)}, "weights"),
     ({"targets": ("eu", "us"), "weights": (-1, 2)}, "weights"), ({"targets": ("eu", "us"), "max_wait": -1}, "max_wait"),
     ({"targets": ("eu", "us"), "budget": 3}, "budget"), ({"targets": ("eu", "us"), "grce": 3}, "grce")])
 def test_a_setting_that_cannot_be_is_named(wrong, option):
@@ -486,3 +556,14 @@ def test_a_setting_that_cannot_be_is_named(wrong, option):
         Failover(**wrong)
 
     assert caught.value.option == option
+
+
+def test_there_may_be_a_hundred_targets():
+    assert len(Failover(tuple(f"t{n}" for n in range(100))).targets) == 100
+
+
+def test_the_schema_says_of_targets_and_weights_what_a_schema_can_say():
+    fields = attrs.fields(Failover)
+    assert fields.targets.validator.json_schema == {
+        "minItems": 2, "maxItems": 100, "uniqueItems": True, "items": {"minLength": 1}}
+    assert fields.weights.validator.json_schema == {"items": {"minimum": 0}, "contains": {"exclusiveMinimum": 0}}

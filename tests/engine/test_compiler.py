@@ -4,8 +4,18 @@ import linecache
 
 import pytest
 
-from resilience import CircuitBreaker, Fallback, NoTimeLeftError, Pipeline, Retry, Timeout, deadline
-from resilience.engine import compiled_text
+from resilience import (
+    Cache,
+    CircuitBreaker,
+    FailureRules,
+    Fallback,
+    NoTimeLeftError,
+    Pipeline,
+    Retry,
+    Timeout,
+    deadline,
+)
+from resilience.engine import compiled_text, compiler
 from resilience.engine.compiled_text import CompiledText
 from resilience.engine.compiler import plain_way
 
@@ -54,6 +64,33 @@ def test_the_file_of_a_wrapper_is_called_after_its_policies(registry, policies, 
     assert file == call.__code__.co_filename
 
 
+def plain():
+    """A function."""
+
+
+async def awaited():
+    """A coroutine function."""
+
+
+def items():
+    """A generator function."""
+    yield
+
+
+@pytest.mark.written_out
+@pytest.mark.parametrize(("function", "policies", "label"), [
+    (items, (Retry(hold=1),), "generator retry holds"), (items, (Retry(),), "generator retry"),
+    (awaited, (Retry(),), "async retry"),
+    (plain, (Retry(), FailureRules(status=503)), "sync retry failures results inline"),
+    (plain, (Cache(), FailureRules(status=503)), "sync cache failures results inline raised")])
+def test_two_texts_of_the_same_policies_have_names_of_their_own(monkeypatch, registry, function, policies, label):
+    labels = []
+    monkeypatch.setattr(compiler, "CompiledText", lambda text, label: labels.append(label) or CompiledText(text, label))
+    monkeypatch.setattr(compiler, "_text", compiler._text.__wrapped__)
+    Pipeline(*policies, key="k", registry=registry)(function)
+    assert [label] == labels
+
+
 @pytest.mark.written_out
 def test_a_wrapper_is_compiled_the_plain_way_within_the_block_alone(registry):
     def named(key):
@@ -68,12 +105,6 @@ def test_a_wrapper_is_compiled_the_plain_way_within_the_block_alone(registry):
 
 
 def test_a_timeout_is_a_matter_of_the_event_loop_for_what_is_awaited_only(registry):
-    async def awaited():
-        """A coroutine function."""
-
-    def plain():
-        """A function for a thread."""
-
     pipeline = Pipeline(Timeout(1.0), registry=registry)
     code = [pipeline(fn).__code__ for fn in (awaited, plain)]
 

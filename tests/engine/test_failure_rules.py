@@ -18,6 +18,7 @@ from resilience import (
     ConfigError,
     Ending,
     FailedResultError,
+    Failover,
     FailureRules,
     Fallback,
     Hedge,
@@ -232,6 +233,22 @@ def test_a_cache_keeps_no_result_that_is_judged_failed(registry, flavour, timeou
     _, run, ended = guarded(flavour, iter(["503", "429", "200", "503"]), key="k", registry=registry, timeout=timeout,
                             failures=http_status(), cache=Cache(ttl=60))
     assert ["503", "429", "200", "200", "200"] == [name_of_end(run, ended) for _ in range(5)]
+
+
+def test_a_cache_keeps_no_failed_result_that_a_fallback_for_other_errors_leaves_alone(registry):
+    _, run, ended = guarded("sync", iter(["503", "200", "503"]), key="k", registry=registry, timeout=None,
+                            failures=http_status(), cache=Cache(ttl=60), fallback=Fallback(lambda: "fallback", on=LookupError))
+    assert ["503", "200", "200"] == [name_of_end(run, ended) for _ in range(3)]
+
+
+def test_a_cache_keeps_no_failed_result_of_the_last_target_of_a_failover(registry):
+    plan = iter([503, 503, 200])
+
+    @Pipeline(Cache(ttl=60), Failover(("a", "b")), FailureRules(results=lambda result: result == 503), registry=registry)
+    def call(*, target):
+        return next(plan)
+
+    assert [503, 200, 200] == [call() for _ in range(3)]
 
 
 def test_a_cache_keeps_no_failed_result_of_a_call_that_was_moved_to_a_thread_later(registry):

@@ -33,6 +33,9 @@ def test_a_row_that_says_little_says_what_is_usual():
     assert {False} == {text.sees_call for text in (WRITTEN_OUT, PLAIN)}
     spec = WrapperSpec(Flavour.SYNC, (), "sync")
     assert (False, False, False, False) == (spec.deadline, spec.fallback, spec.retry, spec.retry_results)
+    assert (False, False, False) == (spec.marks, spec.holds, spec.returns_failures)
+    assert ("", "", "") == (spec.clocks, spec.judges, spec.failover)
+    assert KIT.detail(Gate()) == ""
 
 
 def test_a_policy_that_says_nothing_of_it_applies_everywhere_and_makes_no_call_longer():
@@ -55,6 +58,11 @@ def test_the_setting_that_stands_for_a_policy_is_one_plain_value_if_the_others_a
     (SHORT, Former(5), Former(5))])
 def test_a_setting_means_a_policy(kit, setting, policy):
     assert policy == kit.meant(setting)
+
+
+def test_a_kit_may_read_what_a_user_writes():
+    reading = attrs.evolve(KIT, reads=lambda setting: Gate(len(setting)))
+    assert [Gate(3), None, Gate(7)] == [reading.meant(setting) for setting in ("abc", None, Gate(7))]
 
 
 @pytest.mark.parametrize(("kit", "setting"), [(KIT, 5), (KIT, Gate), (KIT, False), (SHORT, Gate)])

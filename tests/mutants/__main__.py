@@ -47,7 +47,7 @@ from tests.mutants.mutations import Mutation, mutations
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 RESULTS = ROOT / "build" / "mutants.json"
-ENGINE = ("template", "compiler", "kit", "wrapper_spec", "emitter", "fragments")
+ENGINE = ("template", "compiler", "compiled_text", "kit", "wrapper_spec", "emitter", "fragments")
 MEMORY = 4 << 30  # bytes that a mutant may take
 SURVIVED = "survived"
 EARLY = "survived, but its function ran before the tests"
