@@ -29,7 +29,8 @@ import attrs
 
 from .. import command, default_registry
 from ..commands.command import Command
-from ..commands.keyed_commands import KeyedCommands
+from ..commands.dispatch import opener
+from ..commands.keyed_commands import KeyedCommands, keyspace_of
 from ..core.failure_rules import ExceptionRule, FailureRules
 from ..core.http_status import http_status
 from ..core.retry import Retry
@@ -128,6 +129,8 @@ class Exchanges:
             exceptions=(Exception,) if rules.exceptions is None else rules.exceptions)
         self.guarded: Callable[..., Any] = command(key=self._key, failures=rules, **settings)(exchange)
         self.resilience: Command | KeyedCommands = vars(self.guarded)["resilience"]
+        handle = self.resilience
+        self._open = self.guarded if isinstance(handle, Command) else opener(keyspace_of(handle), key)
         self._retries = RequestRetries(
             retry, self._may_repeat, group, tuple(_several(settings.get("ignore", ()))), registry)
 
@@ -158,14 +161,18 @@ class Exchanges:
         """Send a request, again if the retry says so, and return the response and what guards its body."""
         attempts = self._retries.attempts(request) if self._retries.are_on else None
         if attempts is None:
-            exchange = self.guarded(request, *args)
-            return next(exchange).take(), exchange
+            exchange = self._open(request, *args)
+            try:
+                return next(exchange).take(), exchange
+            finally:
+                del exchange  # the traceback of an error would keep it, and so its key
         while True:
-            exchange = self.guarded(request, *args)
+            exchange = self._open(request, *args)
             try:
                 response = next(exchange).take()
             except Exception as error:
                 if (pause := attempts.pause(self.command_of(request, args), error)) is None:
+                    del exchange
                     raise
             else:
                 if (pause := attempts.pause(self.command_of(request, args), response)) is None:
@@ -178,14 +185,18 @@ class Exchanges:
         """As begin(), for asynchronous clients."""
         attempts = self._retries.attempts(request) if self._retries.are_on else None
         if attempts is None:
-            exchange = self.guarded(request, *args)
-            return (await exchange.__anext__()).take(), exchange
+            exchange = self._open(request, *args)
+            try:
+                return (await exchange.__anext__()).take(), exchange
+            finally:
+                del exchange
         while True:
-            exchange = self.guarded(request, *args)
+            exchange = self._open(request, *args)
             try:
                 response = (await exchange.__anext__()).take()
             except Exception as error:
                 if (pause := attempts.pause(self.command_of(request, args), error)) is None:
+                    del exchange
                     raise
             else:
                 if (pause := attempts.pause(self.command_of(request, args), response)) is None:

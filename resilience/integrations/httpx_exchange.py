@@ -50,17 +50,22 @@ class SyncBody:
     """The body of a response: reading on goes through the guarded exchange."""
 
     def __init__(self, exchanges: Exchanges, exchange: Generator[Any, Any, Any], request: Any) -> None:
-        self._exchanges, self._exchange, self._request = exchanges, exchange, request
+        self._exchanges, self._request = exchanges, request
+        self._exchange: Generator[Any, Any, Any] | None = exchange  # None: it has ended, and its key is let go
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._exchange
+            yield from self._exchange or ()
         except OURS as error:
             raise self._exchanges.raised_as(error, self._request) from error.__cause__
+        finally:
+            self._exchange = None
 
     def close(self) -> None:
         """End the exchange; what was not read is not wanted."""
-        leave(self._exchange)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            leave(exchange)
 
 
 def _sync_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exchanges:
@@ -153,25 +158,35 @@ class AsyncBody:
     """The body of a response: reading on goes through the guarded exchange."""
 
     def __init__(self, exchanges: Exchanges, exchange: AsyncGenerator[Any, Any], request: Any) -> None:
-        self._exchanges, self._exchange, self._request = exchanges, exchange, request
-        self._has_ended = False
+        self._exchanges, self._request = exchanges, request
+        self._exchange: AsyncGenerator[Any, Any] | None = exchange  # None: it has ended, and its key is let go
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
+        exchange = self._exchange
+        if exchange is None:
+            raise StopAsyncIteration
         try:
-            return await self._exchange.__anext__()  # type: ignore[no-any-return]
-        except StopAsyncIteration:
-            self._has_ended = True
+            return await exchange.__anext__()  # type: ignore[no-any-return]
+        except BaseException as error:
+            if not exchange.ag_running:  # type: ignore[attr-defined]  # else another task reads it
+                self._exchange = None
+            if isinstance(error, OURS):
+                raise self._exchanges.raised_as(error, self._request) from error.__cause__
             raise
-        except OURS as error:
-            raise self._exchanges.raised_as(error, self._request) from error.__cause__
+        finally:
+            del exchange
 
     async def aclose(self) -> None:
         """End the exchange; what was not read is not wanted."""
-        if not self._has_ended:
-            await leave_async(self._exchange)
+        exchange = self._exchange
+        if exchange is not None:
+            try:
+                await leave_async(exchange)
+            finally:
+                self._exchange = None
 
 
 def _async_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exchanges:
