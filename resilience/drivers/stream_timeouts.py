@@ -6,6 +6,10 @@ it fires, it looks whether the step that is under way has waited for long enough
 have. So a timer costs a stream whose items come in time about one look for each such time, and none while the consumer
 has the item. All of it is on the loop's clock, as in async_timeouts.
 
+Most streams end before that. So the first time is waited for by a FIFO, as in async_timeouts: one timer for all waits
+of a loop that are as long. A stream gets a timer of its own where that has no order: when a wait goes on that was not
+the first, when its clocks make each wait as long as they please, and when the loop's clock has gone back.
+
 Steps need not run in one task, since a consumer may ask for each item from another. That one is cancelled which waits.
 As there, only a cancellation that we sent becomes a StreamTimeoutError, an outer one stays a cancellation, and a timer
 that comes late lets items that have arrived reach their stream first.
@@ -18,15 +22,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import weakref
 from asyncio import current_task
 from collections.abc import Callable
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from ..core.exception_groups import matches
 from ..core.stream_timeout import StreamMeter, StreamTimeout
 from ..errors import CallTimeoutError, DeadlineExceededError, StreamTimeoutError
-from .async_timeouts import GRACE
+from .async_timeouts import GRACE, Fifo, Fifos, Watch, fifo_of
 from .deadline_context import Deadline, current, deadline_error, give_back, in_use
 from .local_stalls import came_late
 
@@ -44,7 +49,7 @@ class StreamWatch:
         loop: The event loop.
     """
 
-    __slots__ = ("_counts", "_cut", "_end", "_fired", "_idle", "_is_awry", "_key", "_meter", "_own",
+    __slots__ = ("_counts", "_cut", "_end", "_fired", "_idle", "_is_awry", "_key", "_meter", "_own", "_place",
                  "_refused", "_tell", "_timer", "armed", "cancelling", "is_steady", "limit", "loop", "since", "task")
 
     def __init__(self, key: str, policy: StreamTimeout) -> None:
@@ -58,6 +63,7 @@ class StreamWatch:
         self.is_steady = False
         self._is_awry = False  # this step was cancelled by us, or runs under a deadline of its caller
         self._timer: asyncio.TimerHandle | None = None
+        self._place: Watch | None = None  # in a FIFO, which has the timer
         self._fired: Callable[[int], CallTimeoutError] | None = None  # makes the error; None: we cancelled nothing
         self._cut: asyncio.TimerHandle | None = None  # ends this step when its caller's deadline passes
         self._end: Deadline | None = None  # of the step, for those it calls
@@ -103,9 +109,20 @@ class StreamWatch:
             self.task = None
             self._refused = self._late(0)
             raise self._refused
-        if self._timer is not None:
-            self._timer.cancel()
-        self._set(self.since + self.limit)
+        self._disarm()
+        due = self.since + self.limit
+        if self._counts:  # what time is left is different each time
+            self._set(due)
+            return
+        waits = fifo_of(_waits, self.loop, self.limit, _Waits)
+        if due < waits.last:
+            if waits.last < inf:  # the loop's clock has gone back
+                self._set(due)
+                return
+            waits.arm(self.loop, due)
+        self._place = place = [self, waits, due]
+        waits.append(place)
+        self.armed = due
 
     def hasten(self) -> None:
         """Put this wait under the deadline of its caller, if that has one.
@@ -146,6 +163,12 @@ class StreamWatch:
         if self._is_awry:
             self._recover()
         self.task = None
+        self._disarm()
+
+    def _disarm(self) -> None:
+        if self._place is not None:
+            self._place[0] = None
+            self._place = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -167,13 +190,14 @@ class StreamWatch:
         return None
 
     def _set(self, due: float) -> None:
-        self._timer = self.loop.call_at(due, self._look)
+        self._timer = self.loop.call_at(due, self.look)
         self.armed = due
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """The time has come that the timer was set for."""
         due, self.armed = self.armed, inf
         self._timer = None
-        if self.task is None or self._fired is not None:  # with the consumer, which sets the timer anew
+        if self.task is None or self._fired is not None or due == inf:  # with the consumer, which sets the timer anew
             return
         if self.since + self.limit > due:
             self._set(self.since + self.limit)
@@ -211,6 +235,42 @@ def _cut(key: str, waited: float, items: int) -> DeadlineExceededError:
     error = deadline_error(key, waited)
     error.items = items
     return error
+
+
+class _Waits(Fifo):
+    """The waits of a loop that end the same time after they began, in that order: one timer for all of them.
+
+    A place in it is a Watch: the StreamWatch (None: it waits for the timer no more), the FIFO, and when the wait ends.
+    """
+
+    __slots__ = ()
+
+    def append(self, place: Watch) -> None:
+        """Wake the stream of a *place* when its wait ends, which is not before ``last``; the timer is set."""
+        places = self.watches
+        while places and places[0][0] is None:
+            places.popleft()
+        if len(places) >= self.full:
+            self.sweep()
+        places.append(place)
+        self.last = place[2]
+
+    def due(self, loop: asyncio.AbstractEventLoop, timed: float, turns: int = 0) -> None:
+        """Tell the streams whose time has come; set the timer for the next."""
+        now, places = loop.time(), self.watches
+        self.last = inf  # so that an interrupt in here is made good by the next stream
+        while places:
+            watch, _, due = places[0]
+            if watch is not None:
+                if due > now:
+                    self.arm(loop, due)
+                    self.last = places[-1][2]
+                    return
+                watch.look()
+            places.popleft()
+
+
+_waits: Final[Fifos[_Waits]] = weakref.WeakKeyDictionary()
 
 
 class StreamGauge:
