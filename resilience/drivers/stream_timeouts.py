@@ -49,17 +49,17 @@ class StreamWatch:
         loop: The event loop.
     """
 
-    __slots__ = ("_counts", "_cut", "_end", "_fired", "_idle", "_is_awry", "_key", "_meter", "_own", "_place",
-                 "_refused", "_tell", "_timer", "armed", "cancelling", "is_steady", "limit", "loop", "since", "task")
+    __slots__ = ("_cut", "_end", "_fired", "_is_awry", "_key", "_meter", "_own", "_place", "_refused", "_timer",
+                 "armed", "cancelling", "is_steady", "limit", "loop", "since", "task")
 
-    def __init__(self, key: str, policy: StreamTimeout) -> None:
-        self._key, self._meter = key, StreamMeter(policy)
+    def __init__(self, key: str, meter: StreamMeter) -> None:
+        self._key, self._meter = key, meter
         self.loop = asyncio.get_running_loop()
         self.task: asyncio.Task[Any] | None = None
         self.since, self.cancelling = 0.0, 0
         self.armed = inf
-        self.limit, self._idle, self._counts = self._meter.limit, self._meter.idle, self._meter.counts
-        self._own, self._tell = 0.0, self._meter.arrived
+        self.limit = meter.limit
+        self._own = 0.0
         self.is_steady = False
         self._is_awry = False  # this step was cancelled by us, or runs under a deadline of its caller
         self._timer: asyncio.TimerHandle | None = None
@@ -90,14 +90,14 @@ class StreamWatch:
         if self._is_awry:
             self._recover()
         self.task = None
-        if self._counts:
+        if self._meter.counts:
             self._own = own = self._own + self.loop.time() - self.since
-            self.limit = limit = self._tell(item, own)
+            self.limit = limit = self._meter.arrived(item, own)
             if limit <= 0.0 and self._timer is not None:  # so that the next wait() looks again
                 self._timer.cancel()
                 self.armed = inf
         else:
-            self.limit, self.is_steady = self._idle, True
+            self.limit, self.is_steady = self._meter.idle, True
 
     def arm(self) -> None:
         """Set the timer for the end of this wait.
@@ -111,7 +111,7 @@ class StreamWatch:
             raise self._refused
         self._disarm()
         due = self.since + self.limit
-        if self._counts:  # what time is left is different each time
+        if self._meter.counts:  # what time is left is different each time
             self._set(due)
             return
         waits = fifo_of(_waits, self.loop, self.limit, _Waits)
@@ -309,7 +309,7 @@ class StreamTimeouts:
 
     def watch(self) -> StreamWatch | None:
         """The clocks of an async generator that begins."""
-        return None if self.policy is None else StreamWatch(self._key, self.policy)
+        return None if self.policy is None else StreamWatch(self._key, StreamMeter(self.policy))
 
     def gauge(self) -> StreamGauge | None:
         """The clocks of a generator that begins."""
@@ -320,3 +320,9 @@ class StreamTimeouts:
 def for_each_item(seconds: float) -> StreamTimeout:
     """What a timeout of so many *seconds* means to an async generator: it bounds the wait for each item."""
     return StreamTimeout(between_items=seconds)
+
+
+@functools.lru_cache(maxsize=64)
+def meter_of_each_item(seconds: float) -> StreamMeter:
+    """The meter of that, which all streams share: it notes nothing."""
+    return StreamMeter(for_each_item(seconds))

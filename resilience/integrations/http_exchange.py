@@ -90,6 +90,8 @@ class Exchanges:
     Attributes:
         resilience: The handle of the commands.
         clock: The registry's.
+        open: Given a request, and what else the exchange is given: the generator of its guarded exchange.
+        has_retry: Whether begin() does more than to take the answer out of that.
     """
 
     def __init__(self, exchange: Callable[..., Any], client: ClientTerms, name: str, settings: dict[str, Any]) -> None:
@@ -130,9 +132,11 @@ class Exchanges:
         self.guarded: Callable[..., Any] = command(key=self._key, failures=rules, **settings)(exchange)
         self.resilience: Command | KeyedCommands = vars(self.guarded)["resilience"]
         handle = self.resilience
-        self._open = self.guarded if isinstance(handle, Command) else opener(keyspace_of(handle), key)
+        self.open: Callable[..., Any] = (
+            self.guarded if isinstance(handle, Command) else opener(keyspace_of(handle), key))
         self._retries = RequestRetries(
             retry, self._may_repeat, group, tuple(_several(settings.get("ignore", ()))), registry)
+        self.has_retry = self._retries.are_on
 
     def command_of(self, request: Any, args: tuple[Any, ...]) -> Command:
         """The command that a request is guarded by."""
@@ -159,15 +163,15 @@ class Exchanges:
 
     def begin(self, request: Any, *args: Any) -> tuple[Any, Generator[Any, Any, Any]]:
         """Send a request, again if the retry says so, and return the response and what guards its body."""
-        attempts = self._retries.attempts(request) if self._retries.are_on else None
+        attempts = self._retries.attempts(request) if self.has_retry else None
         if attempts is None:
-            exchange = self._open(request, *args)
+            exchange = self.open(request, *args)
             try:
                 return next(exchange).take(), exchange
             finally:
                 del exchange  # the traceback of an error would keep it, and so its key
         while True:
-            exchange = self._open(request, *args)
+            exchange = self.open(request, *args)
             try:
                 response = next(exchange).take()
             except Exception as error:
@@ -183,15 +187,15 @@ class Exchanges:
 
     async def begin_async(self, request: Any, *args: Any) -> tuple[Any, AsyncGenerator[Any, Any]]:
         """As begin(), for asynchronous clients."""
-        attempts = self._retries.attempts(request) if self._retries.are_on else None
+        attempts = self._retries.attempts(request) if self.has_retry else None
         if attempts is None:
-            exchange = self._open(request, *args)
+            exchange = self.open(request, *args)
             try:
                 return (await exchange.__anext__()).take(), exchange
             finally:
                 del exchange
         while True:
-            exchange = self._open(request, *args)
+            exchange = self.open(request, *args)
             try:
                 response = (await exchange.__anext__()).take()
             except Exception as error:
