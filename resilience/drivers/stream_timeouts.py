@@ -26,7 +26,7 @@ import weakref
 from asyncio import current_task
 from collections.abc import Callable
 from math import inf
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from ..core.exception_groups import matches
 from ..core.stream_timeout import StreamMeter, StreamTimeout
@@ -109,12 +109,16 @@ class StreamWatch:
             self.task = None
             self._refused = self._late(0)
             raise self._refused
-        self._disarm()
-        due = self.since + self.limit
+        if self._place is not None or self._timer is not None:
+            self._disarm()
+        limit = self.limit
+        due = self.since + limit
         if self._meter.counts:  # what time is left is different each time
             self._set(due)
             return
-        waits = fifo_of(_waits, self.loop, self.limit, _Waits)
+        waits = _Waits.latest
+        if waits is None or waits.timeout != limit or waits.loop() is not self.loop:
+            waits = _Waits.latest = fifo_of(_waits, self.loop, limit, _Waits)
         if due < waits.last:
             if waits.last < inf:  # the loop's clock has gone back
                 self._set(due)
@@ -163,7 +167,10 @@ class StreamWatch:
         if self._is_awry:
             self._recover()
         self.task = None
-        self._disarm()
+        if self._timer is not None:
+            self._disarm()
+        elif self._place is not None:
+            self._place[0] = None
 
     def _disarm(self) -> None:
         if self._place is not None:
@@ -241,9 +248,13 @@ class _Waits(Fifo):
     """The waits of a loop that end the same time after they began, in that order: one timer for all of them.
 
     A place in it is a Watch: the StreamWatch (None: it waits for the timer no more), the FIFO, and when the wait ends.
+
+    Attributes:
+        latest: The one used last, by any stream; nearly always the right one.
     """
 
     __slots__ = ()
+    latest: ClassVar[_Waits | None] = None
 
     def append(self, place: Watch) -> None:
         """Wake the stream of a *place* when its wait ends, which is not before ``last``; the timer is set."""
