@@ -9,6 +9,7 @@ exception could follow (core.bulkhead), so that none is left behind.
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -77,14 +78,39 @@ def _text(flavour: Flavour) -> CompiledText:
 
 def dispatcher(keyspace: Keyspace, by: Callable[..., str], flavour: Flavour) -> Callable[..., Any]:
     """A function that runs each call under the command of its key, ``by(*args, **kwargs)``."""
-
-    def spelt(key: object) -> str:
-        """A key that is no plain str: a StrEnum's member, or a mistake."""
-        if isinstance(key, str):
-            return str.__str__(key)
-        raise TypeError(f"the key of a call of {keyspace.template.key} must be a str, not {key!r}")
-
     guarded: Callable[..., Any] = _text(flavour).bind({
-        "by": by, "spelt": spelt, "find": keyspace.table.get, "admit": keyspace.admit, "clock": keyspace.clock,
-        "MISSING": MISSING, "TOKEN": TOKEN})
+        "by": by, "spelt": functools.partial(_spelt, keyspace), "find": keyspace.table.get, "admit": keyspace.admit,
+        "clock": keyspace.clock, "MISSING": MISSING, "TOKEN": TOKEN})
     return guarded
+
+
+def opener(keyspace: Keyspace, by: Callable[[Any], str]) -> Callable[..., Any]:
+    """A function that opens a guarded stream under the command of its key, ``by(first argument)``.
+
+    It returns the generator of the cell's wrapper itself, so that items do not pass through one more frame. The key is
+    looked for at once, not with the first item; its cell stays while that generator is alive, even if it has ended.
+    """
+    find, admit, clock = keyspace.table.get, keyspace.admit, keyspace.clock
+
+    def opened(*args: Any) -> Any:
+        key = by(args[0])
+        if key.__class__ is not str:
+            key = _spelt(keyspace, key)
+        cell = find(key) or admit(key)
+        while True:
+            stream = cell.call(*args)
+            streams = cell.streams
+            streams.add(weakref.ref(stream, streams.discard))
+            if not cell.gone:
+                cell.used = clock()
+                return stream
+            cell = admit(key)
+
+    return opened
+
+
+def _spelt(keyspace: Keyspace, key: object) -> str:
+    """A key that is no plain str: a StrEnum's member, or a mistake."""
+    if isinstance(key, str):
+        return str.__str__(key)
+    raise TypeError(f"the key of a call of {keyspace.template.key} must be a str, not {key!r}")

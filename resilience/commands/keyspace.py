@@ -11,7 +11,9 @@ between two attempts, say): ``pins`` is a list of tokens, as a bulkhead's sack. 
 lets a cell go marks it ``gone`` first and looks for pins after; who calls pins first
 and looks for the mark after. So one of the two sees the other: either the cell
 stays, or the caller comes to admit() for another one. Nobody runs on a forgotten
-command, and no permit or count is lost.
+command, and no permit or count is lost. A stream that is no frame of a dispatcher's
+(commands.dispatch.opener) pins it by being alive: ``streams`` are weak references, each
+of which leaves the set when its generator is no more.
 
 Two things make a cell go. *Idle*: it was not called for ``idle`` seconds. *Room*: a
 new key comes, and there are ``max_keys``; of the next few cells the one that was not
@@ -89,6 +91,7 @@ class KeyEntry:
         call: The compiled wrapper.
         commands: The key's.
         pins: One token for each call that is under way.
+        streams: A weak reference to each generator that was opened and is alive.
         gone: It is being let go: look for another.
         used: When the last call began; later, if something has kept the cell since.
         ready: What is said about all keys is in force for this one too.
@@ -96,12 +99,13 @@ class KeyEntry:
         news: Made's announce, until somebody takes it.
     """
 
-    __slots__ = ("bring", "call", "gone", "key", "news", "parts", "pins", "ready", "used")
+    __slots__ = ("bring", "call", "gone", "key", "news", "parts", "pins", "ready", "streams", "used")
 
     def __init__(self, key: str, made: Made, now: float) -> None:
         self.key, self.parts, self.call = key, made.parts, made.call
         self.bring, self.news = made.bring, [made.announce]
         self.pins: list[None] = []
+        self.streams: set[weakref.ref[Any]] = set()
         self.gone = self.ready = False
         self.used = now
 
@@ -109,6 +113,11 @@ class KeyEntry:
     def commands(self) -> list[Command]:
         """The key's commands."""
         return [command for command, _ in self.parts]
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether a call is under way."""
+        return bool(self.pins or self.streams)
 
 
 class _Nobody(KeyEntry):
@@ -266,7 +275,7 @@ class Keyspace:
     def renew(self) -> None:
         """Start over in a forked child, where none of the other threads' calls goes on."""
         for cell in self._cells.values():
-            cell.pins, cell.gone = [], False
+            cell.pins, cell.streams, cell.gone = [], set(), False
 
     def tidy(self, now: float, gone: list[Command]) -> None:
         """Look at the next few cells for idle ones. The caller holds the lock."""
@@ -340,13 +349,13 @@ class Keyspace:
         return len(self._cells) - (self.overflow in self._cells) >= self.max_keys
 
     def _is_idle(self, cell: KeyEntry, now: float) -> bool:
-        if cell.pins:
+        if cell.is_pinned:
             cell.used = max(cell.used, now)
             return False
         return now - cell.used >= self.idle and now - self._needed_until(cell) >= self.idle
 
     def _is_spare(self, cell: KeyEntry) -> bool:
-        return not cell.pins and cell.ready and cell.key != self.overflow and self._needed_until(cell) == -inf
+        return not cell.is_pinned and cell.ready and cell.key != self.overflow and self._needed_until(cell) == -inf
 
     def _needed_until(self, cell: KeyEntry) -> float:
         """Until when the cell knows something that a new one would not."""
@@ -361,7 +370,7 @@ class Keyspace:
     def _let_go(self, cell: KeyEntry, gone: list[Command]) -> bool:
         """Drop a cell, unless a call is under way; first the mark, then the look for pins."""
         cell.gone = True
-        is_used = cell.pins or any(command.in_flight for command in cell.commands)
+        is_used = cell.is_pinned or any(command.in_flight for command in cell.commands)
         if is_used or not cell.gone:  # a signal handler wanted it meanwhile
             cell.gone = False
             return False

@@ -25,8 +25,9 @@ import asyncio
 import weakref
 from asyncio import current_task
 from collections import deque
+from collections.abc import Callable
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ..core.exception_groups import matches
 from ..errors import CallTimeoutError
@@ -44,7 +45,7 @@ GRACE: Final = 16
 _WITHIN: Final = "not fired, but within a caller's deadline"
 
 
-class _Fifo:
+class Fifo:
     """The watches of one loop and one timeout, in the order of their deadlines.
 
     Attributes:
@@ -131,7 +132,27 @@ def _fire(watch: Watch) -> None:
         task.cancel()
 
 
-_fifos: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, _Fifo]] = weakref.WeakKeyDictionary()
+_AnyFifo = TypeVar("_AnyFifo", bound=Fifo)
+Fifos = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, _AnyFifo]]
+_fifos: Final[Fifos[Fifo]] = weakref.WeakKeyDictionary()
+
+
+def fifo_of(fifos: Fifos[_AnyFifo], loop: asyncio.AbstractEventLoop, timeout: float,
+            make: Callable[[asyncio.AbstractEventLoop, float], _AnyFifo]) -> _AnyFifo:
+    """The FIFO of a *loop* and a *timeout* among those that there are, or a new one."""
+    of_loop = fifos.get(loop)
+    if of_loop is None:
+        of_loop = fifos.setdefault(loop, {})
+    fifo = of_loop.get(timeout)
+    if fifo is None:
+        for idle in [t for t, f in of_loop.items() if f.last == inf]:
+            del of_loop[idle]
+        for ref in fifos.keyrefs():  # a closed loop's tasks hold it, and our watches them
+            old = ref()
+            if old is not None and old.is_closed():
+                fifos.pop(old, None)
+        fifo = of_loop[timeout] = make(loop, timeout)
+    return fifo
 
 
 class AsyncTimeout:
@@ -147,7 +168,7 @@ class AsyncTimeout:
     def __init__(self, key: str, timeout: float | None) -> None:
         self._key = key
         self.timeout = timeout
-        self._fifo: _Fifo | None = None  # the one used last; nearly always the right one
+        self._fifo: Fifo | None = None  # the one used last; nearly always the right one
 
     def enter(self) -> Watch | None:
         """Begin to watch the current task. Pass the result to leave() or timed_out(), exactly once.
@@ -214,27 +235,17 @@ class AsyncTimeout:
         within.timer = task.get_loop().call_later(within.timeout, _fire, watch)
         return watch
 
-    def _armed(self, fifo: _Fifo, loop: asyncio.AbstractEventLoop, deadline: float) -> _Fifo:
+    def _armed(self, fifo: Fifo, loop: asyncio.AbstractEventLoop, deadline: float) -> Fifo:
         """The FIFO for a watch that is out of the order of *fifo*, or would be the first there; its timer is set."""
         if fifo.last < inf:  # the loop's clock has gone back
             fifo = self._join(loop, fifo.timeout)
             if deadline < fifo.last < inf:  # and this is the first to see it
                 fifo.sweep()
-                fifo = _fifos[loop][fifo.timeout] = self._fifo = _Fifo(loop, fifo.timeout)
+                fifo = _fifos[loop][fifo.timeout] = self._fifo = Fifo(loop, fifo.timeout)
         if fifo.last == inf:
             fifo.arm(loop, deadline)
         return fifo
 
-    def _join(self, loop: asyncio.AbstractEventLoop, timeout: float) -> _Fifo:
-        fifos = _fifos.setdefault(loop, {})
-        fifo = fifos.get(timeout)
-        if fifo is None:
-            for idle in [t for t, f in fifos.items() if f.last == inf]:
-                del fifos[idle]
-            for ref in _fifos.keyrefs():  # a closed loop's tasks hold it, and our watches them
-                old = ref()
-                if old is not None and old.is_closed():
-                    _fifos.pop(old, None)
-            fifo = fifos[timeout] = _Fifo(loop, timeout)
-        self._fifo = fifo
+    def _join(self, loop: asyncio.AbstractEventLoop, timeout: float) -> Fifo:
+        fifo = self._fifo = fifo_of(_fifos, loop, timeout, Fifo)
         return fifo

@@ -6,6 +6,10 @@ it fires, it looks whether the step that is under way has waited for long enough
 have. So a timer costs a stream whose items come in time about one look for each such time, and none while the consumer
 has the item. All of it is on the loop's clock, as in async_timeouts.
 
+Most streams end before that. So the first time is waited for by a FIFO, as in async_timeouts: one timer for all waits
+of a loop that are as long. A stream gets a timer of its own where that has no order: when a wait goes on that was not
+the first, when its clocks make each wait as long as they please, and when the loop's clock has gone back.
+
 Steps need not run in one task, since a consumer may ask for each item from another. That one is cancelled which waits.
 As there, only a cancellation that we sent becomes a StreamTimeoutError, an outer one stays a cancellation, and a timer
 that comes late lets items that have arrived reach their stream first.
@@ -18,15 +22,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import weakref
 from asyncio import current_task
 from collections.abc import Callable
 from math import inf
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from ..core.exception_groups import matches
 from ..core.stream_timeout import StreamMeter, StreamTimeout
 from ..errors import CallTimeoutError, DeadlineExceededError, StreamTimeoutError
-from .async_timeouts import GRACE
+from .async_timeouts import GRACE, Fifo, Fifos, Watch, fifo_of
 from .deadline_context import Deadline, current, deadline_error, give_back, in_use
 from .local_stalls import came_late
 
@@ -44,20 +49,21 @@ class StreamWatch:
         loop: The event loop.
     """
 
-    __slots__ = ("_counts", "_cut", "_end", "_fired", "_idle", "_is_awry", "_key", "_meter", "_own",
-                 "_refused", "_tell", "_timer", "armed", "cancelling", "is_steady", "limit", "loop", "since", "task")
+    __slots__ = ("_cut", "_end", "_fired", "_is_awry", "_key", "_meter", "_own", "_place", "_refused", "_timer",
+                 "armed", "cancelling", "is_steady", "limit", "loop", "since", "task")
 
-    def __init__(self, key: str, policy: StreamTimeout) -> None:
-        self._key, self._meter = key, StreamMeter(policy)
+    def __init__(self, key: str, meter: StreamMeter) -> None:
+        self._key, self._meter = key, meter
         self.loop = asyncio.get_running_loop()
         self.task: asyncio.Task[Any] | None = None
         self.since, self.cancelling = 0.0, 0
         self.armed = inf
-        self.limit, self._idle, self._counts = self._meter.limit, self._meter.idle, self._meter.counts
-        self._own, self._tell = 0.0, self._meter.arrived
+        self.limit = meter.limit
+        self._own = 0.0
         self.is_steady = False
         self._is_awry = False  # this step was cancelled by us, or runs under a deadline of its caller
         self._timer: asyncio.TimerHandle | None = None
+        self._place: Watch | None = None  # in a FIFO, which has the timer
         self._fired: Callable[[int], CallTimeoutError] | None = None  # makes the error; None: we cancelled nothing
         self._cut: asyncio.TimerHandle | None = None  # ends this step when its caller's deadline passes
         self._end: Deadline | None = None  # of the step, for those it calls
@@ -84,14 +90,14 @@ class StreamWatch:
         if self._is_awry:
             self._recover()
         self.task = None
-        if self._counts:
+        if self._meter.counts:
             self._own = own = self._own + self.loop.time() - self.since
-            self.limit = limit = self._tell(item, own)
+            self.limit = limit = self._meter.arrived(item, own)
             if limit <= 0.0 and self._timer is not None:  # so that the next wait() looks again
                 self._timer.cancel()
                 self.armed = inf
         else:
-            self.limit, self.is_steady = self._idle, True
+            self.limit, self.is_steady = self._meter.idle, True
 
     def arm(self) -> None:
         """Set the timer for the end of this wait.
@@ -103,9 +109,24 @@ class StreamWatch:
             self.task = None
             self._refused = self._late(0)
             raise self._refused
-        if self._timer is not None:
-            self._timer.cancel()
-        self._set(self.since + self.limit)
+        if self._place is not None or self._timer is not None:
+            self._disarm()
+        limit = self.limit
+        due = self.since + limit
+        if self._meter.counts:  # what time is left is different each time
+            self._set(due)
+            return
+        waits = _Waits.latest
+        if waits is None or waits.timeout != limit or waits.loop() is not self.loop:
+            waits = _Waits.latest = fifo_of(_waits, self.loop, limit, _Waits)
+        if due < waits.last:
+            if waits.last < inf:  # the loop's clock has gone back
+                self._set(due)
+                return
+            waits.arm(self.loop, due)
+        self._place = place = [self, waits, due]
+        waits.append(place)
+        self.armed = due
 
     def hasten(self) -> None:
         """Put this wait under the deadline of its caller, if that has one.
@@ -147,6 +168,15 @@ class StreamWatch:
             self._recover()
         self.task = None
         if self._timer is not None:
+            self._disarm()
+        elif self._place is not None:
+            self._place[0] = None
+
+    def _disarm(self) -> None:
+        if self._place is not None:
+            self._place[0] = None
+            self._place = None
+        if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
@@ -167,13 +197,14 @@ class StreamWatch:
         return None
 
     def _set(self, due: float) -> None:
-        self._timer = self.loop.call_at(due, self._look)
+        self._timer = self.loop.call_at(due, self.look)
         self.armed = due
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """The time has come that the timer was set for."""
         due, self.armed = self.armed, inf
         self._timer = None
-        if self.task is None or self._fired is not None:  # with the consumer, which sets the timer anew
+        if self.task is None or self._fired is not None or due == inf:  # with the consumer, which sets the timer anew
             return
         if self.since + self.limit > due:
             self._set(self.since + self.limit)
@@ -213,6 +244,46 @@ def _cut(key: str, waited: float, items: int) -> DeadlineExceededError:
     return error
 
 
+class _Waits(Fifo):
+    """The waits of a loop that end the same time after they began, in that order: one timer for all of them.
+
+    A place in it is a Watch: the StreamWatch (None: it waits for the timer no more), the FIFO, and when the wait ends.
+
+    Attributes:
+        latest: The one used last, by any stream; nearly always the right one.
+    """
+
+    __slots__ = ()
+    latest: ClassVar[_Waits | None] = None
+
+    def append(self, place: Watch) -> None:
+        """Wake the stream of a *place* when its wait ends, which is not before ``last``; the timer is set."""
+        places = self.watches
+        while places and places[0][0] is None:
+            places.popleft()
+        if len(places) >= self.full:
+            self.sweep()
+        places.append(place)
+        self.last = place[2]
+
+    def due(self, loop: asyncio.AbstractEventLoop, timed: float, turns: int = 0) -> None:
+        """Tell the streams whose time has come; set the timer for the next."""
+        now, places = loop.time(), self.watches
+        self.last = inf  # so that an interrupt in here is made good by the next stream
+        while places:
+            watch, _, due = places[0]
+            if watch is not None:
+                if due > now:
+                    self.arm(loop, due)
+                    self.last = places[-1][2]
+                    return
+                watch.look()
+            places.popleft()
+
+
+_waits: Final[Fifos[_Waits]] = weakref.WeakKeyDictionary()
+
+
 class StreamGauge:
     """The clocks of one generator, asked when an item comes."""
 
@@ -249,7 +320,7 @@ class StreamTimeouts:
 
     def watch(self) -> StreamWatch | None:
         """The clocks of an async generator that begins."""
-        return None if self.policy is None else StreamWatch(self._key, self.policy)
+        return None if self.policy is None else StreamWatch(self._key, StreamMeter(self.policy))
 
     def gauge(self) -> StreamGauge | None:
         """The clocks of a generator that begins."""
@@ -260,3 +331,9 @@ class StreamTimeouts:
 def for_each_item(seconds: float) -> StreamTimeout:
     """What a timeout of so many *seconds* means to an async generator: it bounds the wait for each item."""
     return StreamTimeout(between_items=seconds)
+
+
+@functools.lru_cache(maxsize=64)
+def meter_of_each_item(seconds: float) -> StreamMeter:
+    """The meter of that, which all streams share: it notes nothing."""
+    return StreamMeter(for_each_item(seconds))

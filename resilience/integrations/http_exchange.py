@@ -29,7 +29,8 @@ import attrs
 
 from .. import command, default_registry
 from ..commands.command import Command
-from ..commands.keyed_commands import KeyedCommands
+from ..commands.dispatch import opener
+from ..commands.keyed_commands import KeyedCommands, keyspace_of
 from ..core.failure_rules import ExceptionRule, FailureRules
 from ..core.http_status import http_status
 from ..core.retry import Retry
@@ -89,6 +90,8 @@ class Exchanges:
     Attributes:
         resilience: The handle of the commands.
         clock: The registry's.
+        open: Given a request, and what else the exchange is given: the generator of its guarded exchange.
+        has_retry: Whether begin() does more than to take the answer out of that.
     """
 
     def __init__(self, exchange: Callable[..., Any], client: ClientTerms, name: str, settings: dict[str, Any]) -> None:
@@ -128,8 +131,12 @@ class Exchanges:
             exceptions=(Exception,) if rules.exceptions is None else rules.exceptions)
         self.guarded: Callable[..., Any] = command(key=self._key, failures=rules, **settings)(exchange)
         self.resilience: Command | KeyedCommands = vars(self.guarded)["resilience"]
+        handle = self.resilience
+        self.open: Callable[..., Any] = (
+            self.guarded if isinstance(handle, Command) else opener(keyspace_of(handle), key))
         self._retries = RequestRetries(
             retry, self._may_repeat, group, tuple(_several(settings.get("ignore", ()))), registry)
+        self.has_retry = self._retries.are_on
 
     def command_of(self, request: Any, args: tuple[Any, ...]) -> Command:
         """The command that a request is guarded by."""
@@ -156,16 +163,20 @@ class Exchanges:
 
     def begin(self, request: Any, *args: Any) -> tuple[Any, Generator[Any, Any, Any]]:
         """Send a request, again if the retry says so, and return the response and what guards its body."""
-        attempts = self._retries.attempts(request) if self._retries.are_on else None
+        attempts = self._retries.attempts(request) if self.has_retry else None
         if attempts is None:
-            exchange = self.guarded(request, *args)
-            return next(exchange).take(), exchange
+            exchange = self.open(request, *args)
+            try:
+                return next(exchange).take(), exchange
+            finally:
+                del exchange  # the traceback of an error would keep it, and so its key
         while True:
-            exchange = self.guarded(request, *args)
+            exchange = self.open(request, *args)
             try:
                 response = next(exchange).take()
             except Exception as error:
                 if (pause := attempts.pause(self.command_of(request, args), error)) is None:
+                    del exchange
                     raise
             else:
                 if (pause := attempts.pause(self.command_of(request, args), response)) is None:
@@ -176,16 +187,20 @@ class Exchanges:
 
     async def begin_async(self, request: Any, *args: Any) -> tuple[Any, AsyncGenerator[Any, Any]]:
         """As begin(), for asynchronous clients."""
-        attempts = self._retries.attempts(request) if self._retries.are_on else None
+        attempts = self._retries.attempts(request) if self.has_retry else None
         if attempts is None:
-            exchange = self.guarded(request, *args)
-            return (await exchange.__anext__()).take(), exchange
+            exchange = self.open(request, *args)
+            try:
+                return (await exchange.__anext__()).take(), exchange
+            finally:
+                del exchange
         while True:
-            exchange = self.guarded(request, *args)
+            exchange = self.open(request, *args)
             try:
                 response = (await exchange.__anext__()).take()
             except Exception as error:
                 if (pause := attempts.pause(self.command_of(request, args), error)) is None:
+                    del exchange
                     raise
             else:
                 if (pause := attempts.pause(self.command_of(request, args), response)) is None:

@@ -15,7 +15,11 @@ With HTTP/2, which sends several requests on one connection, there is no gate: o
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import types
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from math import inf
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -50,17 +54,22 @@ class SyncBody:
     """The body of a response: reading on goes through the guarded exchange."""
 
     def __init__(self, exchanges: Exchanges, exchange: Generator[Any, Any, Any], request: Any) -> None:
-        self._exchanges, self._exchange, self._request = exchanges, exchange, request
+        self._exchanges, self._request = exchanges, request
+        self._exchange: Generator[Any, Any, Any] | None = exchange  # None: it has ended, and its key is let go
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._exchange
+            yield from self._exchange or ()
         except OURS as error:
             raise self._exchanges.raised_as(error, self._request) from error.__cause__
+        finally:
+            self._exchange = None
 
     def close(self) -> None:
         """End the exchange; what was not read is not wanted."""
-        leave(self._exchange)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            leave(exchange)
 
 
 def _sync_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exchanges:
@@ -127,12 +136,19 @@ class SyncTransport(Generic[Transport]):
             request: What to send.
         """
         exchanges = self._exchanges
+        exchange: Any = None
         try:
-            response, exchange = exchanges.begin(request)
+            if exchanges.has_retry:
+                response, exchange = exchanges.begin(request)
+            else:
+                exchange = exchanges.open(request)
+                response = next(exchange).take()
+            response.stream = self._body(exchanges, exchange, request)
+            return response
         except OURS as error:
             raise exchanges.raised_as(error, request) from error.__cause__
-        response.stream = self._body(exchanges, exchange, request)
-        return response
+        finally:
+            exchange = None  # the traceback of an error would keep it, and so its key
 
     def __enter__(self) -> Self:
         self._inner.__enter__()
@@ -153,25 +169,35 @@ class AsyncBody:
     """The body of a response: reading on goes through the guarded exchange."""
 
     def __init__(self, exchanges: Exchanges, exchange: AsyncGenerator[Any, Any], request: Any) -> None:
-        self._exchanges, self._exchange, self._request = exchanges, exchange, request
-        self._has_ended = False
+        self._exchanges, self._request = exchanges, request
+        self._exchange: AsyncGenerator[Any, Any] | None = exchange  # None: it has ended, and its key is let go
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
+        exchange = self._exchange
+        if exchange is None:
+            raise StopAsyncIteration
         try:
-            return await self._exchange.__anext__()  # type: ignore[no-any-return]
-        except StopAsyncIteration:
-            self._has_ended = True
+            return await exchange.__anext__()  # type: ignore[no-any-return]
+        except BaseException as error:
+            if not exchange.ag_running:  # type: ignore[attr-defined]  # else another task reads it
+                self._exchange = None
+            if isinstance(error, OURS):
+                raise self._exchanges.raised_as(error, self._request) from error.__cause__
             raise
-        except OURS as error:
-            raise self._exchanges.raised_as(error, self._request) from error.__cause__
+        finally:
+            del exchange
 
     async def aclose(self) -> None:
         """End the exchange; what was not read is not wanted."""
-        if not self._has_ended:
-            await leave_async(self._exchange)
+        exchange = self._exchange
+        if exchange is not None:
+            try:
+                await leave_async(exchange)
+            finally:
+                self._exchange = None
 
 
 def _async_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exchanges:
@@ -180,32 +206,31 @@ def _async_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exch
 
     async def exchange(request: Any) -> AsyncGenerator[Any, Any]:
         exchanges.send_deadline(request)
-        await gate.enter(request)
+        held: list[asyncio.CancelledError] = []
+        if not gate.is_passed():
+            await gate.enter(request)
         try:
-            sending = Unbroken(inner.handle_async_request(request))
-            head = Head(await sending)
+            head = Head(await unbroken(inner.handle_async_request(request), held))
             stream = head.answer.stream
             try:
-                if sending.held is not None:
-                    raise sending.held
+                if held:
+                    raise held.pop()
                 if (yield head) is LEAVE:
                     return
                 body = stream.__aiter__()
                 while True:
-                    reading = Unbroken(body.__anext__())
                     try:
-                        chunk = await reading
+                        chunk = await unbroken(body.__anext__(), held)
                     except StopAsyncIteration:
                         break
-                    if reading.held is not None:
-                        raise reading.held
+                    if held:
+                        raise held.pop()
                     if (yield chunk) is LEAVE:
                         return
             finally:
-                closing = Unbroken(stream.aclose())
-                await closing
-                if closing.held is not None:
-                    raise closing.held
+                await unbroken(stream.aclose(), held)
+                if held:
+                    raise held.pop()
         finally:
             gate.leave()
 
@@ -247,12 +272,19 @@ class AsyncTransport(Generic[Transport]):
             request: What to send.
         """
         exchanges = self._exchanges
+        exchange: Any = None
         try:
-            response, exchange = await exchanges.begin_async(request)
+            if exchanges.has_retry:
+                response, exchange = await exchanges.begin_async(request)
+            else:
+                exchange = exchanges.open(request)
+                response = (await exchange.__anext__()).take()
+            response.stream = self._body(exchanges, exchange, request)
+            return response
         except OURS as error:
             raise exchanges.raised_as(error, request) from error.__cause__
-        response.stream = self._body(exchanges, exchange, request)
-        return response
+        finally:
+            exchange = None
 
     async def __aenter__(self) -> Self:
         await self._inner.__aenter__()
@@ -272,27 +304,42 @@ class PoolGate:
 
     def __init__(self, inner: Any, pool_timeout: type[Exception]) -> None:
         most = _connections_of(inner)
-        self._free = None if most is None else asyncio.Semaphore(most)
+        self._free = inf if most is None else most
+        self._waiting: deque[asyncio.Future[None]] = deque()  # there is one only while nothing is free
         self._pool_timeout = pool_timeout
+
+    def is_passed(self) -> bool:
+        """Take a connection if one is free; else the request has to enter()."""
+        if self._free > 0:
+            self._free -= 1
+            return True
+        return False
 
     async def enter(self, request: Any) -> None:
         """Wait until a connection is free, as long as the client's own pool timeout says."""
-        free = self._free
-        if free is None:
-            return
-        if not free.locked():
-            await free.acquire()
-            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
         try:
             async with asyncio.timeout((request.extensions.get("timeout") or {}).get("pool")):
-                await free.acquire()
-        except TimeoutError:
-            raise self._pool_timeout("all connections of the pool are in use") from None
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():  # it was given a connection in the same moment
+                self.leave()
+            else:
+                with contextlib.suppress(ValueError):  # leave() was here
+                    self._waiting.remove(turn)
+            if isinstance(error, TimeoutError):
+                raise self._pool_timeout("all connections of the pool are in use") from None
+            raise
 
     def leave(self) -> None:
-        """The request has ended, and its response is closed."""
-        if self._free is not None:
-            self._free.release()
+        """The request has ended, and its response is closed: its connection is the next one's in the queue."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
 
 
 def _connections_of(inner: Any) -> int | None:
@@ -302,41 +349,36 @@ def _connections_of(inner: Any) -> int | None:
     return most if isinstance(most, int) and not getattr(pool, "_http2", True) else None
 
 
-class Unbroken:
-    """Awaitable that runs another one, and holds a cancellation back while that one waits for nothing.
+@types.coroutine
+def unbroken(inner: Any, held: list[asyncio.CancelledError]) -> Generator[Any, None, Any]:
+    """Await *inner*, and hold a cancellation back while that waits for nothing.
 
     A second cancellation is not held back: anyio repeats its own until it is heard.
 
-    Attributes:
-        held: What is to be raised once the other one has returned; None: nothing was held back.
+    Args:
+        inner: What is awaited.
+        held: The cancellation that was held back is put here, and stays here if *inner* ended without another wait;
+            the caller is to raise it then.
     """
-
-    __slots__ = ("_inner", "held")
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-        self.held: asyncio.CancelledError | None = None
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        send, throw = self._inner.send, self._inner.throw
-        error: BaseException | None = None
-        while True:
-            try:
-                awaited = send(None) if error is None else throw(error)
-            except StopIteration as end:
-                return end.value
-            error = None
-            try:
-                if awaited is None or self.held is None:
-                    yield awaited
-                else:
-                    error, self.held = self.held, None
-                    awaited.cancel()  # as Task.cancel() does
-                    awaited._asyncio_future_blocking = False
-            except asyncio.CancelledError as cancelled:
-                if awaited is None and self.held is None:
-                    self.held = cancelled
-                else:
-                    error = cancelled
-            except BaseException as thrown:  # noqa: BLE001 - all of it goes on to the inner one
-                error = thrown
+    send, throw = inner.send, inner.throw
+    error: BaseException | None = None
+    while True:
+        try:
+            awaited = send(None) if error is None else throw(error)
+        except StopIteration as end:
+            return end.value
+        error = None
+        try:
+            if awaited is None or not held:
+                yield awaited
+            else:
+                error = held.pop()
+                awaited.cancel()  # as Task.cancel() does
+                awaited._asyncio_future_blocking = False
+        except asyncio.CancelledError as cancelled:
+            if awaited is None and not held:
+                held.append(cancelled)
+            else:
+                error = cancelled
+        except BaseException as thrown:  # noqa: BLE001 - all of it goes on to the inner one
+            error = thrown

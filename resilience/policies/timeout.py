@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..core.timeout import Timeout
 from ..drivers.async_timeouts import AsyncTimeout
-from ..drivers.stream_timeouts import StreamWatch, for_each_item
+from ..drivers.stream_timeouts import StreamWatch, meter_of_each_item
 from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.site import Site
@@ -36,7 +36,7 @@ def _install(site: Site, timeout: Timeout, deadlines: AsyncTimeout) -> None:
     if site.flavour is Flavour.ASYNC_GENERATOR:
         key = site.runtime.key
         site.names.update(current_task=current_task, begin=lambda: None if deadlines.timeout is None else
-                          StreamWatch(key, for_each_item(deadlines.timeout)))
+                          StreamWatch(key, meter_of_each_item(deadlines.timeout)))
         return
     site.names.update(enter=deadlines.enter, leave=deadlines.leave, timed_out=deadlines.timed_out)
 

@@ -32,6 +32,7 @@ from resilience import (
     throttle,
     timeout,
 )
+from resilience.commands.dispatch import opener
 from resilience.commands.keyspace import Keyspace
 from resilience.events import CommandAdded, CommandConfigured, CommandRemoved
 from resilience.testing import forced_open, restored, virtual_time
@@ -400,6 +401,47 @@ async def test_an_async_generator_takes_what_is_sent_and_thrown_and_is_pinned_to
     assert 1 == pins(get)
     await half_way.aclose()
     assert (0, 0, 1) == (pins(get), registry["a"].in_flight, registry["a"].snapshot().counts["cancelled"])
+
+
+def test_an_opened_stream_pins_its_key_while_its_generator_is_alive(registry, clock):
+    get = command(key=host_of, registry=registry, max_keys=1, idle=9.0)(_generated)
+    keyspace = get.resilience._keyspace
+    open_stream = opener(keyspace, lambda host: host)
+
+    ended, closed, dropped = open_stream("a"), open_stream("a"), open_stream("a")
+    for stream in (closed, dropped):
+        next(stream)
+    clock.advance(99.0)
+    assert ["a"] == keys(registry)
+    open_stream("b")  # there is no room for it
+    assert 3 == len(keyspace.table["a"].streams)
+
+    assert [0, 1, 2] == list(ended)
+    closed.close()
+    del ended, closed, dropped, stream
+    assert (False, 0) == (keyspace.table["a"].is_pinned, registry["a"].in_flight)
+    clock.advance(9.0)
+    assert [] == keys(registry)
+
+
+def test_a_stream_that_is_opened_just_as_its_key_goes_runs_under_the_next_one(registry):
+    class Streams(set):
+        """What is between the look into the table and the pin: another thread's turn."""
+
+        def add(self, stream):
+            get.resilience.clear()
+            super().add(stream)
+
+    get = command(key=host_of, registry=registry)(_generated)
+    open_stream = opener(get.resilience._keyspace, lambda host: host)
+    list(open_stream("a"))
+    gone = get.resilience._keyspace.table["a"]
+    gone.streams = Streams()
+    stream = open_stream("a")
+
+    assert [0, 1, 2] == list(stream)
+    assert (True, set()) == (gone.gone, gone.streams)
+    assert gone.commands[0].snapshot().counts["success"] == registry["a"].snapshot().counts["success"] == 1
 
 
 async def test_a_cancelled_call_is_pinned_no_more(registry):

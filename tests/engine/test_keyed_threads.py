@@ -6,6 +6,8 @@ import threading
 import pytest
 
 from resilience import BulkheadFullError, Registry, circuit_breaker, command
+from resilience.commands.dispatch import opener
+from resilience.commands.keyed_commands import keyspace_of
 from resilience.commands.keyspace import MISSING
 from resilience.events import CommandAdded, CommandRemoved
 from tests.core.hammer import hammer
@@ -19,7 +21,7 @@ def host_of(host, *_):
 
 
 def pins(fn):
-    return sum(len(cell.pins) for cell in fn.resilience._keyspace._cells.values())
+    return sum(len(cell.pins) + len(cell.streams) for cell in fn.resilience._keyspace._cells.values())
 
 
 def test_first_calls_of_one_key_at_once_make_one_command():
@@ -193,7 +195,20 @@ FLAVOURS = {  # without a loop: asyncio's own code is not what is struck here
     "generator": (lambda host: (yield host), list),
     "async": (_coroutine, _stepped),
     "async generator": (_streamed, lambda items: _stepped(_collected(items))),
+    "generator, opened": (lambda host: (yield host), list),
+    "async generator, opened": (_streamed, lambda items: _stepped(_collected(items))),
 }
+
+
+class _Opened:
+    """A keyed function whose streams are opened."""
+
+    def __init__(self, fn):
+        self.resilience, self._fn = fn.resilience, fn
+        self._open = opener(keyspace_of(fn.resilience), lambda host: host)
+
+    def __call__(self, host):
+        return self._open(host)
 
 
 @SWALLOWED
@@ -203,6 +218,8 @@ def test_an_interrupt_at_any_point_leaves_no_pin_and_no_dead_key(flavour, clock)
     function, run = FLAVOURS[flavour]
     registry = Registry(clock=clock)
     get = command(key=host_of, registry=registry, timeout=None, max_keys=2, idle=50.0)(function)
+    if flavour.endswith("opened"):
+        get = _Opened(get)
     chance = random.Random(1)
 
     def work():

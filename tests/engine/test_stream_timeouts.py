@@ -24,6 +24,7 @@ from resilience import (
     deadline,
     stream_timeout,
 )
+from resilience.drivers.stream_timeouts import _waits
 from resilience.testing import ManualClock, VirtualTimeLoop, assert_counts, assert_idle, virtual_time
 from tests.seeds import over_seeds
 
@@ -301,6 +302,75 @@ def test_a_stream_times_out_though_its_loops_clock_was_set_back(registry):
         loop.run_until_complete(main())
     finally:
         loop.close()
+
+
+def test_streams_that_end_in_time_leave_one_timer_and_nothing_else_behind(registry):
+    @command(key="k", registry=registry, stream_timeout=StreamTimeout(between_items=30.0))
+    async def rows():
+        yield 1
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        for _ in range(2000):
+            assert [1] == [item async for item in rows()]
+        gc.collect()
+        assert len(loop._scheduled) <= 2
+        assert len(_waits[loop][30.0].watches) <= 1
+        await asyncio.sleep(31.0)
+        assert [] == list(_waits[loop][30.0].watches)
+
+    virtual_time(main())
+
+
+@over_seeds(30)
+def test_streams_side_by_side_time_out_each_in_its_own_time_whatever_the_loops_clock_does(seed):
+    rng, registry, wrong = random.Random(seed), Registry(), []
+
+    @command(key="k", registry=registry, stream_timeout=StreamTimeout(between_items=5.0), max_concurrent=None,
+             breaker=None)
+    async def rows(pauses):
+        for pause in pauses:
+            await asyncio.sleep(pause)
+            yield pause
+
+    class SettableLoop(VirtualTimeLoop):
+        def set_back(self, seconds):
+            self._now -= seconds
+
+    async def consume():
+        pauses = [rng.choice([0.0, 1.0, 3.0, 4.9, 5.5, 9.0]) for _ in range(rng.randrange(1, 5))]
+        waits = []
+        try:
+            stream = rows(pauses)
+            while True:
+                waits.append(loop.time())
+                await anext(stream)
+                if rng.random() < 0.3:
+                    await asyncio.sleep(rng.choice([0.5, 7.0]))
+        except StopAsyncIteration:
+            if max(pauses) > 5.0:
+                wrong.append(pauses)
+        except StreamTimeoutError as error:
+            late = loop.time() - waits[-1]
+            if max(pauses[:error.items + 1]) != pauses[error.items] or abs(late - 5.0) > 1e-6:
+                wrong.append((pauses, error.items, late))
+
+    async def main():
+        for _ in range(4):
+            streams = []
+            for _ in range(rng.randrange(1, 30)):
+                streams.append(asyncio.create_task(consume()))
+                await asyncio.sleep(rng.choice([0.0, 0.2, 2.0]))
+            await asyncio.gather(*streams)
+            if rng.random() < 0.5:
+                loop.set_back(rng.choice([1.0, 3.0, 1e6]))
+
+    loop = SettableLoop()
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
+    assert [] == wrong
 
 
 def test_the_consumer_may_take_a_year(registry):

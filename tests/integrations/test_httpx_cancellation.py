@@ -172,7 +172,7 @@ async def test_plain_httpx_loses_its_connection_when_it_is_cancelled_at_some_ste
 
         lost = [(await steps_that_lose_the_connection(server, make, warm))[1] for warm in (False, True)]
 
-        assert all(lost), "httpcore has mended issue 1093: Unbroken and PoolGate may go"
+        assert all(lost), "httpcore has mended issue 1093: unbroken() and PoolGate may go"
 
 
 async def test_the_gate_knows_how_many_connections_a_transport_has():
@@ -193,7 +193,7 @@ async def test_a_second_cancellation_is_not_held_back():
             await asyncio.sleep(0)
 
     async def run():
-        await our_httpx_exchange.Unbroken(checkpoint())
+        await our_httpx_exchange.unbroken(checkpoint(), [])
 
     task = asyncio.create_task(run())
     await asyncio.sleep(0)
@@ -215,9 +215,9 @@ async def test_a_cancellation_that_was_held_back_comes_with_the_next_wait_or_the
         reached.append("after the wait")
 
     async def run(then):
-        inner = our_httpx_exchange.Unbroken(two_turns(then))
-        await inner
-        return inner.held
+        held = []
+        await our_httpx_exchange.unbroken(two_turns(then), held)
+        raise held.pop()
 
     async def nothing():
         pass
