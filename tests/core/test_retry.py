@@ -170,3 +170,49 @@ def test_nonsense_is_refused_by_name(kind, settings, name):
         kind(**settings)
 
     assert name == refused.value.option
+
+
+def test_a_busy_target_has_a_longest_delay_of_its_own():
+    policy = Retry(max_delay=10.0, busy_max_delay=20.0)
+    assert (policy.cap(), policy.cap(busy=True)) == (10.0, 20.0)
+    assert Retry(max_delay=10.0).cap(busy=True) == 10.0
+
+
+@pytest.mark.parametrize(("settings", "timeout", "waits", "limit"), [
+    ({"attempts": 4, "max_delay": 2.0}, None, 0.0, 46.0), ({"attempts": 3, "max_delay": 4.0}, 0.5, 1.5, 14.0),
+    ({"attempts": 3, "max_delay": 2.0, "busy_max_delay": 20.0}, None, 0.0, 100.0),
+    ({"attempts": 3, "max_delay": 20.0, "busy_max_delay": 2.0}, 1.0, 0.0, 43.0),
+    ({"time_limit": 7.0}, 0.5, 3.0, 7.0)])
+def test_all_attempts_and_delays_bound_a_retry_that_has_no_time_limit(settings, timeout, waits, limit):
+    assert Retry(**settings).total_limit(timeout, waits) == limit
+
+
+def test_an_attempt_of_which_nothing_is_said_does_not_wait_for_its_turn():
+    policy = Retry(attempts=2, base=1.0, max_delay=1.0, jitter="none")
+    assert policy.total_limit(1.0) == 3.0
+    assert policy.next(1, 0.0, 2.0, 0.5, timeout=1.0) == (1.0, "")
+    assert policy.next(1, 0.0, 2.5, 0.5, timeout=1.0)[0] is None
+
+
+@pytest.mark.parametrize(("respects", "seconds"), [(True, 40.0), (False, 12.0)])
+def test_the_longest_pauses_may_be_those_of_a_busy_target(respects, seconds):
+    policy = Retry(attempts=3, base=1.0, factor=2.0, max_delay=10.0, jitter="none", busy_base=4.0, busy_max_delay=20.0,
+                   respect_retry_after=respects)
+    assert policy.longest_pauses() == seconds
+    quick = Retry(attempts=3, base=4.0, factor=2.0, jitter="none", busy_base=1.0, respect_retry_after=False)
+    assert quick.longest_pauses() == 12.0
+
+
+@pytest.mark.parametrize(("settings", "busy", "name"), [
+    ({}, True, "max_delay (10 s)"), ({"busy_max_delay": 20.0}, False, "max_delay (10 s)"),
+    ({"busy_max_delay": 20.0}, True, "busy_max_delay (20 s)")])
+def test_a_wait_that_is_too_long_is_told_with_the_setting_that_bounds_it(settings, busy, name):
+    delay, why = Retry(max_delay=10.0, **settings).next(1, 0.0, 0.0, 0.5, 30.0, busy=busy)
+    assert delay is None
+    assert f"longer than {name}" in why
+
+
+@pytest.mark.parametrize(("price", "times"), [(1.0, 10), (2.0, 5), (0.5, 20), (0.1013, 100)])
+def test_a_retry_takes_its_price_out_of_the_budget(price, times):
+    budget = Budget(RetryBudget(ratio=0.0, per_second=1.0, window=10.0), 0.0)
+    assert [True] * times + [False] == [budget.withdraw(0.0, price) for _ in range(times + 1)]
