@@ -84,7 +84,7 @@ def dispatcher(keyspace: Keyspace, by: Callable[..., str], flavour: Flavour) -> 
     return guarded
 
 
-def opener(keyspace: Keyspace, by: Callable[[Any], str]) -> Callable[..., Any]:
+def opener(keyspace: Keyspace, by: Callable[[Any], Any]) -> Callable[..., Any]:
     """A function that opens a guarded stream under the command of its key, ``by(first argument)``.
 
     It returns the generator of the cell's wrapper itself, so that items do not pass through one more frame. The key is

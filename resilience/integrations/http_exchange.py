@@ -110,7 +110,7 @@ class Exchanges:
             if settings.get(option) is not None:
                 raise ConfigError(f"{option}: {name} cannot have one; {hint}", option)
         self._client = client
-        key = settings.pop("key", None) or client.host
+        key: Any = settings.pop("key", None) or client.host
         self._key: Any = (lambda request, *_: key(request)) if callable(key) else key
         self._is_idempotent = settings.pop("idempotent", None) or self._by_method
         if not callable(self._is_idempotent):
@@ -270,6 +270,8 @@ class Hold:
             except BaseException as ended:
                 if ended is not error:  # which the reader gets from the client
                     raise
+            finally:
+                del exchange  # the traceback of the error would keep it, and so its key
 
     def _taken(self) -> Any:
         try:
@@ -298,15 +300,17 @@ _ending: Final[set[asyncio.Task[None]]] = set()  # a loop alone would let them b
 
 
 def _end_soon(loop: asyncio.AbstractEventLoop, exchange: Any, word: object) -> None:
-    async def end() -> None:
+    async def end(exchange: Any) -> None:
         with contextlib.suppress(StopAsyncIteration):
             try:
                 await exchange.asend(word)
             except BaseException as ended:
                 if ended is not word:
                     raise
+            finally:
+                del exchange
 
-    task = loop.create_task(end())
+    task = loop.create_task(end(exchange))
     _ending.add(task)
     task.add_done_callback(_ending.discard)
 

@@ -1,5 +1,6 @@
 """Guarded HTTP clients: the same scenarios with each real client against a real server."""
 
+import gc
 import pickle
 import random
 import socket
@@ -28,6 +29,7 @@ from resilience import (
     deadline,
     http_status,
 )
+from resilience.commands.keyed_commands import keyspace_of
 from resilience.integrations import urllib3 as our_urllib3
 from tests.integrations.http_clients import (
     CLIENTS,
@@ -170,6 +172,45 @@ def test_the_slot_is_held_until_the_response_is_closed_which_is_no_failure(make,
 
     assert in_flight(client) == 0
     assert counts_of(client) == {"success": 1, "semaphore_rejected": 1}
+
+
+def has_key_in_use(client):
+    gc.collect()
+    client.turn()
+    return any(cell.is_pinned for cell in keyspace_of(client.guard.resilience).table.values())
+
+
+@pytest.mark.parametrize("ending", ["read", "closed", "dropped"])
+def test_a_key_is_in_use_until_its_response_has_ended_and_no_longer(make, server, ending):
+    client = make()
+
+    response = client.open(f"{server.url}/200/wait")
+    assert has_key_in_use(client)
+    server.go.set()
+    if ending == "read" or isinstance(client, Aiohttp):  # which keeps a response until its body has come
+        client.read(response)
+    elif ending == "closed":
+        client.close(response)
+    else:
+        del response
+
+    assert not has_key_in_use(client)
+
+
+@pytest.mark.parametrize("path", ["/200/cut", "refused"])
+def test_an_error_that_is_kept_keeps_no_key_in_use(make, server, path):
+    client = make()
+    url = f"{server.url}{path}"
+    if path == "refused":
+        with serving() as gone:
+            url = f"{gone.url}/200"
+
+    with pytest.raises(client.family) as kept:
+        client.request("GET", url)
+
+    assert kept.value is not None
+    assert counts_of(client) == {"failure": 1}
+    assert not has_key_in_use(client)
 
 
 def test_a_response_that_is_dropped_unclosed_gives_its_slot_back(make, server):

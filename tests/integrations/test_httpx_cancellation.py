@@ -185,6 +185,37 @@ async def test_the_gate_knows_how_many_connections_a_transport_has():
     assert our_httpx_exchange._connections_of(httpx.MockTransport(lambda request: httpx.Response(200))) is None
 
 
+async def test_a_connection_that_is_given_to_a_request_in_the_moment_of_its_cancellation_goes_to_the_next():
+    async with httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1)) as transport:
+        gate = our_httpx_exchange.PoolGate(transport, httpx.PoolTimeout)
+        request = httpx.Request("GET", "http://localhost/")
+        assert gate.is_passed()
+        gone, first, second = (asyncio.create_task(gate.enter(request)) for _ in range(3))
+        await asyncio.sleep(0)
+        gone.cancel()
+        gate.leave()
+        first.cancel()
+        await second
+        assert not gate.is_passed()
+        gate.leave()
+
+        assert [True, True] == [task.cancelled() for task in (gone, first)]
+        assert [True, False] == [gate.is_passed(), gate.is_passed()]
+
+
+async def test_a_request_that_waits_for_a_connection_in_vain_leaves_nothing_at_the_gate():
+    async with httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1)) as transport:
+        gate = our_httpx_exchange.PoolGate(transport, httpx.PoolTimeout)
+        request = httpx.Request("GET", "http://localhost/", extensions={"timeout": {"pool": 0.0}})
+        assert gate.is_passed()
+        with pytest.raises(httpx.PoolTimeout):
+            await gate.enter(request)
+
+        assert not gate._waiting
+        gate.leave()
+        assert gate.is_passed()
+
+
 async def test_a_second_cancellation_is_not_held_back():
     """anyio repeats its own until it is heard; a checkpoint that waits for it must not wait for ever."""
 
