@@ -156,6 +156,7 @@ def _default_registry() -> Registry:
 def _command(registry: Registry, key: str, group: str, templates: tuple[str, ...], declared: Settings,
              settings: Settings, stated: frozenset[str]) -> Command:
     """The command of this key, if it was declared so; else one of the same settings."""
+    stated = frozenset(name for name in stated if hasattr(declared, name))  # not policies of the sender's own
     with table_of(registry).lock:
         known = registry.get(key)
         if known is not None and (known.group, *_said(known)) == (group, declared, stated):
