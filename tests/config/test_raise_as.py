@@ -125,7 +125,7 @@ def test_a_plain_function_refuses_with_an_error_that_is_both(guarded):
         vendor.Client().fetch()
     assert isinstance(caught.value, CircuitOpenError)
     assert (handle.key, 7) == (caught.value.key, caught.value.code)
-    assert f"{handle.key}: the circuit has been open" in str(caught.value)
+    assert f"{handle.key}: the circuit is open" in str(caught.value)
     assert handle.key in "".join(traceback.format_exception(caught.value))
 
 

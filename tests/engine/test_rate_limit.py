@@ -108,7 +108,7 @@ def test_an_open_circuit_uses_nothing_up(registry):
 
     work.resilience.force_open()
     for _ in range(5):
-        with pytest.raises(Exception, match="circuit has been open"):
+        with pytest.raises(Exception, match="circuit is open"):
             work()
     work.resilience.release()
     assert 7 == work()

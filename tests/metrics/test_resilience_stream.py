@@ -37,7 +37,7 @@ def test_a_message_says_what_the_snapshot_says(registry, clock):
         except OSError:
             pass
     for _ in range(3):
-        with pytest.raises(Exception, match="circuit has been open"):
+        with pytest.raises(Exception, match="circuit is open"):
             call(False)
     clock.advance(1.5)
     (message,) = tick(registry)
