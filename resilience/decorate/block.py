@@ -14,7 +14,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Coroutine
-from types import FrameType, TracebackType
+from types import FrameType, FunctionType, TracebackType
 from typing import Any, Final, NamedTuple
 
 from ..commands.command import Command
@@ -160,7 +160,13 @@ class Block:
         Args:
             *args: What policies look at that ask about a call's arguments, such as the ``by`` of a rate limit.
             **kwargs: The same by name.
+
+        Raises:
+            TypeError: It is used as a decorator.
         """
+        if len(args) == 1 and isinstance(args[0], FunctionType):
+            raise TypeError(f"{self!r} is for with statements, and decorates no function; decorate {args[0].__name__} "
+                            "with @command(...)")
         return BlockCall(self, args, kwargs)
 
     def __enter__(self) -> BlockCall:
