@@ -27,6 +27,15 @@ def begun(of, now=0.0, u=0.0, budget=None, avoid=()):
 
 # -- the rest of one target
 
+def test_a_target_that_asks_for_no_pause_is_not_left_out_and_one_that_asks_for_a_little_is():
+    rest = Rest(Failover(THREE, grace=30.0))
+    rest.pause(0.0, 10.0)
+    assert (False, True) == (rest.is_left_out, rest.calm)
+    rest.pause(0.5, 10.0)
+    assert (True, False, None) == (rest.is_left_out, rest.calm, rest.ask(10.4))
+    assert rest.ask(10.5) is not None
+
+
 
 def test_a_target_that_is_down_rests_for_the_grace_time_and_then_one_call_probes_it():
     rest = Rest(Failover(THREE, grace=30.0))

@@ -216,3 +216,17 @@ def test_a_wait_that_is_too_long_is_told_with_the_setting_that_bounds_it(setting
 def test_a_retry_takes_its_price_out_of_the_budget(price, times):
     budget = Budget(RetryBudget(ratio=0.0, per_second=1.0, window=10.0), 0.0)
     assert [True] * times + [False] == [budget.withdraw(0.0, price) for _ in range(times + 1)]
+
+
+@pytest.mark.parametrize(("hold", "hold_bytes", "most"), [(0, 0, 0), (3, 0, 3), (0, 50, 50), (3, 50, 3), (50, 3, 3), (1, 0, 1)])
+def test_how_many_first_items_may_be_held_back(hold, hold_bytes, most):
+    assert most == Retry(hold=hold, hold_bytes=hold_bytes).most_held
+
+
+@pytest.mark.parametrize(("hold", "hold_bytes", "items", "size", "enough"), [
+    (0, 0, 0, 0, True), (0, 0, 1, 9, True), (3, 0, 2, 99, False), (3, 0, 3, 0, True), (3, 0, 4, 0, True), (0, 50, 9, 49, False),
+    (0, 50, 0, 50, True), (0, 50, 0, 51, True), (3, 50, 2, 49, False), (3, 50, 3, 0, True), (3, 50, 0, 50, True),
+    (1, 0, 0, 0, False), (0, 1, 0, 0, False), (1, 1, 0, 0, False), (1, 0, 1, 0, True), (0, 1, 0, 1, True), (1, 2, 1, 0, True),
+    (2, 1, 0, 1, True)])
+def test_when_first_items_are_passed_on(hold, hold_bytes, items, size, enough):
+    assert enough is Retry(hold=hold, hold_bytes=hold_bytes).has_held_enough(items, size)
