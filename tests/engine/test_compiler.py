@@ -82,7 +82,10 @@ def items():
     (items, (Retry(hold=1),), "generator retry holds"), (items, (Retry(),), "generator retry"),
     (awaited, (Retry(),), "async retry"),
     (plain, (Retry(), FailureRules(status=503)), "sync retry failures results inline"),
-    (plain, (Cache(), FailureRules(status=503)), "sync cache failures results inline raised")])
+    (plain, (Cache(), FailureRules(status=503)), "sync cache failures results inline raised"),
+    (plain, (Cache(), CircuitBreaker()), "sync cache breaker"),
+    (plain, (Cache(stale_if_error=1.0), CircuitBreaker()), "sync cache breaker stale"),
+    (plain, (Fallback(plain), Cache(stale_if_error=1.0)), "sync fallback cache")])
 def test_two_texts_of_the_same_policies_have_names_of_their_own(monkeypatch, registry, function, policies, label):
     labels = []
     monkeypatch.setattr(compiler, "CompiledText", lambda text, label: labels.append(label) or CompiledText(text, label))

@@ -455,7 +455,7 @@ def _with_one_connection(kind, registry):
         async def session():
             await client.client.close()
             return aiohttp.ClientSession(middlewares=(client.guard,), connector=aiohttp.TCPConnector(limit=1),
-                                         timeout=aiohttp.ClientTimeout(connect=0.05))
+                                         timeout=aiohttp.ClientTimeout(connect=0.5))
 
         client.client = client.run(session())
         return client

@@ -46,7 +46,7 @@ def test_threads_that_decorate_at_once_get_commands_of_their_own(registry, monke
             pass
         return wrap_like(guarded, fn)
 
-    monkeypatch.setattr("resilience.decorate.decoration.wrap_like", slow)
+    monkeypatch.setattr("resilience.decorate.entry.wrap_like", slow)
     threads = [threading.Thread(target=lambda: calls.append(made(registry))) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -132,7 +132,7 @@ def test_a_wrapper_that_cannot_be_made_leaves_no_command(registry, monkeypatch):
         raise RuntimeError("no wrapper")
 
     with monkeypatch.context() as patch:
-        patch.setattr("resilience.decorate.decoration.wrap_like", broken)
+        patch.setattr("resilience.decorate.entry.wrap_like", broken)
         with pytest.raises(RuntimeError, match="no wrapper"):
             made(registry)
 
