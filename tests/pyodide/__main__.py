@@ -18,7 +18,8 @@ BUILD = ROOT / "build" / "pyodide"
 PYODIDE = "pyodide@314"  # the version of Python that it is, without the dot
 WHEELS = ["aiorwlock", "attrs", "cattrs", "cloudpickle", "iniconfig", "packaging", "pluggy", "prometheus-client", "pygments",
           "pytest", "pytest-asyncio", "typing_extensions", "wrapt"]
-TESTS = ["tests/core", "tests/issues/test_api_annotations_were_evaluated.py",
+TESTS = ["tests/core", "tests/engine/test_golden_texts.py", "tests/engine/test_compiler.py", "tests/engine/test_kit.py",
+         "tests/engine/test_registry.py", "tests/engine/test_handles.py", "tests/issues/test_api_annotations_were_evaluated.py",
          "tests/issues/test_api_guarded_functions_could_not_be_sent_by_value.py"]
 
 
