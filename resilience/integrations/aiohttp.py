@@ -40,7 +40,7 @@ def _waited_for_pool(error: Exception) -> bool:
         for frame, _ in traceback.walk_tb(cause.__traceback__):
             if frame.f_code.co_name == "_wait_for_available_connection":
                 return True
-        cause = cause.__cause__
+        cause = cause.__cause__ or cause.__context__  # asyncio.timeout() names no cause before Python 3.11.3
     return False
 
 
