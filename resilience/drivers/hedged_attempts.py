@@ -228,22 +228,57 @@ class Patience(NamedTuple):
         return (deadline_error if self.cut else CallTimeoutError)(key, self.seconds or 0.0)
 
 
+class Schedule:
+    """When a race begins its next attempt, if its caller waits in a thread. Of that thread.
+
+    Attributes:
+        due: When it is time for that, on the clock of waits; None: there is to be none.
+    """
+
+    __slots__ = ("_after", "_clock", "_n", "_starter", "due")
+
+    def __init__(self, starter: Starter, clock: Callable[[], float], after: float, due: float) -> None:
+        """The first attempt has begun; the next is *due* then, *after* seconds."""
+        self._starter, self._clock, self._after, self._n = starter, clock, after, 1
+        self.due: float | None = due
+
+    def stop(self) -> None:
+        """Begin no further attempt."""
+        self.due = None
+
+    def launch(self, begin: Callable[[], object]) -> None:
+        """It is time: *begin* a further attempt now, if that is allowed and there is room for it."""
+        now, starter = self._clock(), self._starter
+        self.due = None
+        if not starter.afford(now):
+            return
+        try:
+            begin()
+        except BulkheadFullError:
+            starter.refund()
+            return
+        self._n += 1
+        after, then = self._after, starter.launch_after(self._n, now)
+        if then is not None:
+            self._after, self.due = then, waited_clock() + then
+        starter.began(self._n, after, now)
+
+
 class JobRace:
     """The race of one isolated call, whose first attempt has been out for *after* seconds; of one thread."""
 
-    __slots__ = ("_after", "_alive", "_clock", "_due", "_ends", "_failed", "_first", "_isolation", "_n", "_over",
-                 "_patience", "_starter")
+    __slots__ = ("_alive", "_clock", "_ends", "_failed", "_first", "_isolation", "_over", "_patience",
+                 "_schedule")
 
     def __init__(self, starter: Starter, isolation: ThreadIsolation, clock: Callable[[], float], first: Job,
                  after: float, patience: Patience) -> None:
-        self._starter, self._isolation, self._clock = starter, isolation, clock
-        self._first, self._n = first, 1  # attempts that have begun
+        self._isolation, self._clock, self._first = isolation, clock, first
         self._alive = [first]  # attempts that have neither ended nor been left
         self._failed: list[Job] = []
-        self._after: float | None = after
-        self._due = waited_clock()  # when the next may begin, unless there is to be none
+        now = waited_clock()
+        self._schedule = Schedule(starter, clock, after, now)
         self._patience = patience
-        self._over = None if patience.seconds is None else self._due - after + patience.seconds
+        self._over = None if patience.seconds is None else now - after + patience.seconds
         self._ends: queue.SimpleQueue[Job] = queue.SimpleQueue()
         first.tell(self._ends.put)
 
@@ -256,8 +291,9 @@ class JobRace:
         """
         try:
             while self._alive:
-                if self._after is not None and waited_clock() >= self._due:
-                    self._launch(self._after)
+                due = self._schedule.due
+                if due is not None and waited_clock() >= due:
+                    self._schedule.launch(self._begin)
                 job = self._next()
                 if job is None:
                     continue
@@ -265,7 +301,7 @@ class JobRace:
                 if job.error is None:
                     return job.outcome()
                 self._failed.append(job)
-                self._after = None
+                self._schedule.stop()
         finally:
             for each in self._alive:
                 each.leave()
@@ -275,8 +311,7 @@ class JobRace:
 
     def _next(self) -> Job | None:
         """The next attempt to end; None: the time of something has come, or it ended twice."""
-        left = [each - waited_clock() for each in (self._due if self._after is not None else None, self._over)
-                if each is not None]
+        left = [each - waited_clock() for each in (self._schedule.due, self._over) if each is not None]
         try:
             job = self._ends.get(timeout=max(0.0, min(left)) if left else None)
         except queue.Empty:
@@ -286,20 +321,7 @@ class JobRace:
             return None
         return job if job in self._alive else None
 
-    def _launch(self, after: float) -> None:
-        """Begin a further attempt, if that is allowed now."""
-        now, starter = self._clock(), self._starter
-        self._after = None
-        if not starter.afford(now):
-            return
-        try:
-            job = self._isolation.again(self._first, now)
-        except BulkheadFullError:
-            starter.refund()
-            return
+    def _begin(self) -> None:
+        job = self._isolation.again(self._first, self._clock())
         self._alive.append(job)
         job.tell(self._ends.put)
-        self._n += 1
-        self._after = starter.launch_after(self._n, now)
-        self._due = waited_clock() + (self._after or 0.0)
-        starter.began(self._n, after, now)

@@ -25,8 +25,8 @@ from contextvars import copy_context
 from typing import Any, Final
 
 from ..core.exception_copy import traceback_of, with_traceback
-from ..errors import BulkheadFullError
-from .hedged_attempts import Grip, Starter, release
+from ..errors import ThreadUnavailableError
+from .hedged_attempts import Grip, Schedule, Starter, release
 from .pools import cleaned
 from .system_clock import waited_clock
 
@@ -59,9 +59,17 @@ class GeneratorAttempt:
         self._start, self._end = [None], [None]
 
     def begin(self, key: str) -> None:
-        """Start the thread, and the first step."""
-        threading.Thread(target=self._context.run, args=(self._run,), name=f"resilience hedges {key}",
-                         daemon=True).start()
+        """Start the thread, and the first step.
+
+        Raises:
+            ThreadUnavailableError: The system gives no thread.
+        """
+        thread = threading.Thread(target=self._context.run, args=(self._run,), name=f"resilience hedges {key}",
+                                  daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise ThreadUnavailableError(key, None, str(error)) from error
 
     def ask(self, step: str, *args: Any) -> None:
         """Ask for a step, or to be closed."""
@@ -149,8 +157,9 @@ class HedgedGenerator:
         cleanups: What each thread does when its generator is closed, before its slot is free.
     """
 
-    __slots__ = ("_after", "_alive", "_answers", "_cleanups", "_clock", "_due", "_key", "_make", "_n", "_primary",
-                 "_process", "_racing", "_starter", "_take", "_take_anyway", "_winner")
+    __slots__ = ("_after", "_alive", "_answers", "_cleanups", "_clock", "_key", "_make", "_primary", "_process",
+                 "_racing", "_schedule", "_starter", "_take", "_take_anyway", "_winner")
+    _schedule: Schedule  # of the race
 
     def __init__(self, starter: Starter, take: Callable[[Grip], object], take_anyway: Callable[[Grip], object],
                  clock: Callable[[], float], key: str, make: Callable[[], Generator[Any, Any, Any]],
@@ -163,8 +172,7 @@ class HedgedGenerator:
         self._primary: GeneratorAttempt | None = None
         self._winner: GeneratorAttempt | None = None
         self._alive: list[GeneratorAttempt] = []  # attempts that race
-        self._after: float | None = after  # None: no further attempt begins
-        self._n, self._due = 1, 0.0
+        self._after = after
         self._process = 0  # that of the threads; 0: there are none
 
     def __iter__(self) -> HedgedGenerator:
@@ -246,7 +254,7 @@ class HedgedGenerator:
     def _raced(self) -> Any:
         self._process = os.getpid()
         self._primary = self._begin(None)
-        self._due = waited_clock() + (self._after or 0.0)
+        self._schedule = Schedule(self._starter, self._clock, self._after, waited_clock() + self._after)
         failure = None
         while self._alive:
             answer = self._next()
@@ -258,7 +266,7 @@ class HedgedGenerator:
                 self._won(attempt)
                 return self._given(attempt, kind, value)
             self._alive.remove(attempt)
-            self._after = None
+            self._schedule.stop()
             if attempt is self._primary:
                 failure = value
             del answer, value
@@ -269,15 +277,16 @@ class HedgedGenerator:
 
     def _next(self) -> tuple[GeneratorAttempt, str, Any] | None:
         """What came of the next attempt to have anything; None: it was time for another one."""
-        if self._after is None:
+        due = self._schedule.due
+        if due is None:
             return self._answers.get()
-        left = self._due - waited_clock()
+        left = due - waited_clock()
         if left > 0.0:
             try:
                 return self._answers.get(timeout=left)
             except queue.Empty:
                 return None
-        self._launch(self._after)
+        self._schedule.launch(lambda: self._begin(self._take))
         return None
 
     def _begin(self, take: Callable[[Grip], object] | None) -> GeneratorAttempt:
@@ -292,22 +301,6 @@ class HedgedGenerator:
             self._alive.remove(attempt)
             raise
         return attempt
-
-    def _launch(self, after: float) -> None:
-        """Begin a further attempt, if that is allowed now."""
-        now, starter = self._clock(), self._starter
-        self._after = None
-        if not starter.afford(now):
-            return
-        try:
-            self._begin(self._take)
-        except (BulkheadFullError, RuntimeError):  # there is no slot, or no thread to be had
-            starter.refund()
-            return
-        self._n += 1
-        self._after = starter.launch_after(self._n, now)
-        self._due = waited_clock() + (self._after or 0.0)
-        starter.began(self._n, after, now)
 
     def _won(self, winner: GeneratorAttempt) -> None:
         """Go on with *winner* alone, by the slot of the call; see above for those of the others."""

@@ -54,6 +54,7 @@ from ..errors import (
     FallbackRejectedError,
     NoTimeLeftError,
     ResilienceError,
+    ThreadUnavailableError,
 )
 from ..metrics.recorder import Recorder
 from .callables import TRANSPARENT_FRAMES, is_transparent, transparent_frame
@@ -95,7 +96,8 @@ _RAN = frozenset(EVENT_OF.values()) - {EVENT_OF[REJECTED]}
 _ILL = frozenset((FAILURE, TIMEOUT))
 #: What every function ignores, and what may be no failure; one tuple for all functions that ignore no more.
 _IGNORED: tuple[type[Exception], ...] = (BadRequestError,)
-_SPECIAL = (BaseExceptionGroup, CallTimeoutError, NoTimeLeftError, concurrent.futures.CancelledError, *_IGNORED)
+_SPECIAL = (BaseExceptionGroup, CallTimeoutError, NoTimeLeftError, ThreadUnavailableError,
+            concurrent.futures.CancelledError, *_IGNORED)
 #: Of several that a group's parts amount to, what the group does: the first of these.
 _GRAVEST = (FAILURE, TIMEOUT, BUSY, CUT_SHORT, CANCELLED, REJECTED, IGNORED)
 
@@ -184,6 +186,8 @@ class CallAccounting:
             return CANCELLED
         if is_a(error, CallTimeoutError) and _key_of(error) == self._key:
             return CUT_SHORT if is_a(error, DeadlineExceededError) else TIMEOUT
+        if is_a(error, ThreadUnavailableError) and _key_of(error) == self._key:
+            return REJECTED  # of a hedged generator, which takes a thread with its first step
         if deadline_expired(error):
             return CUT_SHORT  # of a call inside, by the deadline of our own caller
         return IGNORED if is_a(error, self._ignore) else self._by_rules(error)
