@@ -135,6 +135,9 @@ class Declaration:
     def check_suited(self, flavour: Flavour, key: str) -> None:
         """Raise ConfigError if a policy is not for functions that run so."""
         for kit, policy in self.chain().items():
+            if flavour.is_block and kit.no_block:
+                raise ConfigError(f"{key}: a with block cannot have {kit.name}=: {kit.no_block}. Put the code into a "
+                                  "function, and decorate that", kit.name)
             if kit.suits is not None:
                 kit.suits(policy, self, flavour, key)
 

@@ -217,23 +217,21 @@ if late is not None:
     finally:
         del late"""
 
-# Budget.deposit.
-DEPOSIT: Final = """\
-budget = retries.budget
-if budget is not None:
-    if begun < budget.edge:
-        budget.bump()
-    else:
-        budget.deposit(begun)"""
 
-# The same for the budget of a failover.
-DEPOSIT_FAILOVER: Final = """\
-budget = failovers.budget
+
+def _deposit(held: str, now: str) -> str:
+    """Budget.deposit, in the budget of what is *held*, of a call that begins *now*."""
+    return f"""\
+budget = {held}.budget
 if budget is not None:
-    if started < budget.edge:
+    if {now} < budget.edge:
         budget.bump()
     else:
-        budget.deposit(started)"""
+        budget.deposit({now})"""
+
+
+DEPOSIT: Final = _deposit("retries", "begun")
+DEPOSIT_FAILOVER: Final = _deposit("failovers", "started")
 
 # What failed at one target of a failover goes to the loop around it, with the event that it was counted as.
 MOVE_ON: Final = "raise moves_on(error, event, started)"

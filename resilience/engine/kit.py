@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ..core.checks import wrong_kind
-from ..errors import ConfigError
 from .worst_case import WorstCase
 from .wrapper_spec import Flavour
 
@@ -33,13 +32,6 @@ if TYPE_CHECKING:
 
 #: What is left to do outside of the registry's lock after a change: a circuit's listeners are called there.
 Afterwards = Callable[[], None]
-
-
-def refuse_block(setting: str, flavour: Flavour, key: str, why: str) -> None:
-    """Raise ConfigError, for the reason *why*, if what is guarded is the block of a ``with`` statement."""
-    if flavour.is_block:
-        raise ConfigError(f"{key}: a with block cannot have {setting}=: {why}. Put the code into a "
-                          "function, and decorate that", setting)
 
 
 def _stays(machine: Any, now: float) -> None:
@@ -157,6 +149,7 @@ class Kit:
         can_be_shadow: Whether it may only count what it would refuse.
         suits: Raises ConfigError if it is not for such a function; given the policy, the function's Declaration,
             its flavour and its key.
+        no_block: Why the code in a ``with`` statement cannot have it; "": it can.
         in_force: What is in force for functions of a flavour: the policy, or None where it cannot reach them.
         text: What it does to a call, the fast way; None for one that is no gate.
         plain: The same by calling the machine's methods.
@@ -200,6 +193,7 @@ class Kit:
     usual: Any = None
     can_be_shadow: bool = False
     suits: Callable[[Any, Any, Flavour, str], None] | None = None
+    no_block: str = ""
     in_force: Callable[[Any, Flavour], Any] = _everywhere
     text: GateText | None = None
     plain: GateText | None = None

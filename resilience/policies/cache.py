@@ -11,7 +11,7 @@ from ..drivers.background_calls import BackgroundCalls
 from ..engine.cache_keys import CacheKeys
 from ..engine.caching import Caches, Caching
 from ..engine.command_runtime import CommandRuntime
-from ..engine.kit import Afterwards, Kit, Telling, refuse_block
+from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
@@ -22,8 +22,6 @@ _BELOW: Final = ("retry", "failover", "breaker", "throttle", "rate_limit", "max_
 
 
 def _suits(cache: Cache, declaration: Any, flavour: Flavour, key: str) -> None:
-    refuse_block("cache", flavour, key, "a cache answers without running the code, and Python runs a block that it has "
-                                        "entered")
     if flavour.is_generator:
         raise ConfigError(f"{key}: a generator has no result to keep; cache what it calls, or return a list", "cache")
 
@@ -71,6 +69,7 @@ CACHE: Final = Kit(
     name="cache",
     policy=Cache,
     about="Answers equal calls without executing them.",
+    no_block="a cache answers without running the code, and Python runs a block that it has entered",
     above=dict.fromkeys(_BELOW, "an answer that is there already would have to pass it"),
     kept=("by",),
     compiled_in=("stale_if_error",),

@@ -9,17 +9,11 @@ import attrs
 from ..core.failover import Failover, Rest
 from ..engine.command_runtime import CommandRuntime
 from ..engine.failing_over import MovesOn, TargetFailover
-from ..engine.kit import Afterwards, Kit, Telling, refuse_block
+from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
-from ..engine.wrapper_spec import Flavour
 
 _BELOW: Final = ("breaker", "throttle", "rate_limit", "max_concurrent", "adaptive_limit", "timeout", "stream_timeout")
-
-
-def _suits(failover: Failover, declaration: Any, flavour: Flavour, key: str) -> None:
-    refuse_block("failover", flavour, key, "a failover runs the code again at another target, and Python runs a block "
-                                           "once")
 
 
 def _budget(failover: Failover, runtime: CommandRuntime) -> Any:
@@ -75,9 +69,9 @@ FAILOVER: Final = Kit(
     name="failover",
     policy=Failover,
     about="Calls the first of several targets that can answer; each is a command of its own.",
+    no_block="a failover runs the code again at another target, and Python runs a block once",
     above={**dict.fromkeys(_BELOW, "each target has its own, so that one which is down does not speak for the others"),
            "hedge": "a hedge is written at the bottom; its attempts go to different targets all the same"},
-    suits=_suits,
     kept=("targets", "argument"),
     start=_start,
     change=_change,

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from ..core.fallback import Fallback
-from ..engine.kit import Kit, Telling, refuse_block
+from ..engine.kit import Kit, Telling
 from ..engine.worst_case import WorstCase
-from ..engine.wrapper_spec import Flavour
-
-
-def _suits(fallback: Fallback, declaration: Any, flavour: Flavour, key: str) -> None:
-    refuse_block("fallback", flavour, key, "a fallback answers in place of the code, and a block that is refused "
-                                           "hands nothing on; you may catch the error around it")
 
 
 def _worst_case(fallback: Fallback, below: WorstCase) -> WorstCase:
@@ -25,6 +19,8 @@ FALLBACK: Final = Kit(
     name="fallback",
     policy=Fallback,
     about="Answers instead of an error.",
+    no_block="a fallback answers in place of the code, and a block that is refused hands nothing on; you may "
+             "catch the error around it",
     above={
         "cache": "the cache would keep the fallback's answers",
         "retry": "the retry would see the fallback's answers and never a failure",
@@ -40,7 +36,6 @@ FALLBACK: Final = Kit(
     principal="function",
     setting=False,
     live=False,
-    suits=_suits,
     worst_case=_worst_case,
     events=(Telling("fallback_success", "Calls that a fallback answered."),
             Telling("fallback_failure", "Calls whose fallback failed too."),

@@ -9,7 +9,7 @@ from ..core.hedge import Hedge, Racer
 from ..engine.command_runtime import CommandRuntime
 from ..engine.failing_over import shared_attempts
 from ..engine.hedging import HedgePolicy, Hedging
-from ..engine.kit import Afterwards, Kit, Telling, refuse_block
+from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
@@ -17,7 +17,6 @@ from ..errors import ConfigError
 
 
 def _suits(hedge: Hedge, declaration: Any, flavour: Flavour, key: str) -> None:
-    refuse_block("hedge", flavour, key, "a hedge runs the code a second time, and Python runs a block once")
     if flavour is Flavour.SYNC:
         raise ConfigError(f"{key}: two attempts at once of a plain function take two threads; add isolation='thread' "
                           "or a timeout", "hedge")
@@ -61,6 +60,7 @@ HEDGE: Final = Kit(
     name="hedge",
     policy=Hedge,
     about="Begins a second attempt beside one that is slow, and takes the first success.",
+    no_block="a hedge runs the code a second time, and Python runs a block once",
     needs_threads=True,
     no_op={"delay": 3600.0},
     suits=_suits,

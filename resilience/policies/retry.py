@@ -11,7 +11,7 @@ from ..drivers.retry_layers import layer
 from ..drivers.stream_timeouts import for_each_item
 from ..engine.command_runtime import CommandRuntime
 from ..engine.holding import Holding
-from ..engine.kit import Afterwards, Kit, Telling, refuse_block
+from ..engine.kit import Afterwards, Kit, Telling
 from ..engine.retrying import Retrying, RetryPolicy
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
@@ -20,7 +20,6 @@ from ..errors import ConfigError
 
 
 def _suits(retry: Retry, declaration: Any, flavour: Flavour, key: str) -> None:
-    refuse_block("retry", flavour, key, "a retry runs the code again, and Python runs a block once")
     if flavour.is_generator and retry.on_result is not None:
         raise ConfigError(f"{key}: what a generator returns comes after its items, when it cannot be tried again; "
                           "judge its first items by failures=FailureRules(items=...)", "on_result")
@@ -102,6 +101,7 @@ RETRY: Final = Kit(
     name="retry",
     policy=Retry,
     about="Tries a failed call again, after a delay and within a budget.",
+    no_block="a retry runs the code again, and Python runs a block once",
     above={
         "failover": "the pauses and attempts at one target would be in the way of the next",
         "breaker": "the breaker would see one failure for all attempts, and the retry would go on against an open "

@@ -10,7 +10,7 @@ import attrs
 from ..core.stream_timeout import StreamTimeout
 from ..drivers.stream_timeouts import StreamTimeouts
 from ..engine.command_runtime import CommandRuntime
-from ..engine.kit import Afterwards, Kit, refuse_block
+from ..engine.kit import Afterwards, Kit
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
@@ -21,7 +21,6 @@ _WHY: Final = "the wait for an item of a generator runs in its consumer's thread
 
 
 def _suits(policy: StreamTimeout, declaration: Any, flavour: Flavour, key: str) -> None:
-    refuse_block("stream_timeout", flavour, key, "a stream timeout looks at items, and a block yields none to it")
     if not flavour.is_generator:
         raise ConfigError(f"{key}: a stream timeout is for generators and async generators; use timeout=",
                           "stream_timeout")
@@ -67,6 +66,7 @@ STREAM_TIMEOUT: Final = Kit(
     policy=StreamTimeout,
     noun="stream timeout",
     about="Ends a stream that takes too long: until its first item, between items, as a whole, or by its rate.",
+    no_block="a stream timeout looks at items, and a block yields none to it",
     instead_of={"timeout": "a stream timeout says how long each wait for an item may take, so there is none besides; "
                            "use between_items in the place of timeout"},
     above={"hedge": "each attempt would have the whole stream timeout"},
