@@ -34,8 +34,8 @@ from typing import Any, Final
 import attrs
 
 from .commands.command import Command, internals_of
-from .commands.dispatch import CALLS
 from .commands.keyed_commands import KeyedCommands, keyspace_of
+from .commands.shell import link
 from .core.batch import Collapse
 from .core.failover import target_key
 from .decorate.block import Block, BlockCall, BlockPlace
@@ -45,9 +45,7 @@ from .decorate.declaration import Declaration
 from .decorate.decoration import guard
 from .decorate.wrapper_stack import Guard
 from .drivers.retry_layers import layer
-from .engine.callables import GUARD, GuardedCallable, flavour_of
-from .engine.compiled_text import CompiledText, in_flavour
-from .engine.wrapper_spec import Flavour
+from .engine.callables import GUARD, GuardedCallable
 from .errors import ConfigError
 from .policies.order import KITS, kit_of
 from .policies.settings import Settings, live_settings
@@ -56,15 +54,6 @@ from .registry import Registry, default_registry, registries, table_of
 #: The picklers that send functions by value, of whatever package: joblib.externals.cloudpickle, ray.cloudpickle, ...
 _BY_VALUE: Final = re.compile(r"\bcloudpickle\b|\bdill\b")
 _REGISTERED: Final = "list_registry_pickle_by_value"
-_MARK: Final = "the link"
-_TEXT: Final = """\
-{async_}def guarded(*args, **kwargs):
-    cell = "the link"
-    if 0:
-        {cells}
-    {call}
-    {return_result}
-"""
 
 _homes: weakref.WeakKeyDictionary[Command, Registry] = weakref.WeakKeyDictionary()
 
@@ -99,43 +88,6 @@ class CopiedBatched(Batched):
     """The Batched of a shell, which keeps its wrapper."""
 
     made: Callable[..., Any]
-
-
-class Link:
-    """Where a shell finds its wrapper; among its code's constants, for everything else of it is the pickler's.
-
-    Weakly, for the garbage collector does not look into code: a wrapper that calls itself would never go.
-    """
-
-    __slots__ = ("_made",)
-
-    def __init__(self, wrapper: Callable[..., Any]) -> None:
-        self._made = weakref.ref(wrapper)
-
-    @property
-    def call(self) -> Any:
-        """The wrapper."""
-        return self._made()
-
-
-@functools.cache
-def _forwarder(flavour: Flavour, cells: int) -> types.CodeType:
-    """The code of a function of this *flavour* that has so many *cells*, and hands its calls on."""
-    names = f"({''.join(f'cell_{number}, ' for number in range(cells))})"
-    text = CompiledText(in_flavour(_TEXT, flavour, call=CALLS[flavour], cells=names),
-                        f"copy of {flavour.value} with {cells} cells")
-    shell: Any = text.bind(dict.fromkeys(text.wanted))
-    code: types.CodeType = shell.__code__
-    return code
-
-
-def _link(shell: Any, wrapper: Callable[..., Any]) -> None:
-    """Let *shell* hand every call on to *wrapper*."""
-    code = _forwarder(flavour_of(wrapper), len(shell.__code__.co_freevars))
-    link = Link(wrapper)
-    shell.__code__ = code.replace(
-        co_consts=tuple(link if constant == _MARK else constant for constant in code.co_consts),
-        co_name=shell.__code__.co_name, co_qualname=shell.__code__.co_qualname)
 
 
 # -- the other side
@@ -204,7 +156,7 @@ def _guard(shell: Any, fn: Callable[..., Any], declaration: Declaration, command
     if isinstance(found, Guard) and found.wrapper() is shell:
         return found  # it was sent by its name
     wrapper = _guarded(fn, declaration, command, registry)
-    _link(shell, wrapper)
+    link(shell, wrapper)
     if command is None:
         keyspace_of(wrapper.resilience).wrapper = weakref.ref(shell)
     former: Guard = getattr(wrapper, GUARD)
@@ -257,7 +209,7 @@ def _batched(shell: Any, fn: Callable[..., Any], config: Any) -> Batched:
     if isinstance(found, Batched) and found.single() is shell:
         return found
     single: Any = collapse(**attrs.asdict(config, recurse=False))(fn)
-    _link(shell, single)
+    link(shell, single)
     own = CopiedBatched(weakref.ref(shell), fn, config)
     own.made = single
     return own
@@ -394,7 +346,7 @@ def _reduce_variable(variable: ContextVar[Any]) -> tuple[Any, ...]:
 
 for _kind in (Declaration, Settings, Collapse, *(kit.policy for kit in KITS)):
     copyreg.pickle(_kind, _reduce_value)
-for _kind in (BlockCall, Left, Link, *_engine_classes()):
+for _kind in (BlockCall, Left, *_engine_classes()):
     copyreg.pickle(_kind, _reduce_part)
 copyreg.pickle(ContextVar, _reduce_variable)
 for _kind, _reduction in _REDUCTIONS.items():

@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final
 
-from ..core.checks import nearest, same_word
+from ..core.callable_identity import same_word
+from ..core.checks import nearest
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.failover import RestState
 from ..core.outcome import Event

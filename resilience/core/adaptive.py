@@ -31,7 +31,8 @@ import attrs
 from ..errors import BulkheadFullError, ConfigError
 from .admission_queue import FAIR_AFTER, LEVELS, AdmissionQueue, Ticket, level_of
 from .bulkhead import TOKEN, Bulkhead, Slots
-from .checks import by_identity, callable_or_none, flag, number, one_of, strict
+from .callable_identity import by_identity
+from .checks import callable_or_none, flag, number, one_of, strict
 from .limit_estimator import ALGORITHMS, LimitEstimator, Reading
 from .outcome import BUSY, CUT_SHORT, SUCCESS, TIMEOUT
 from .reentrance import Guard

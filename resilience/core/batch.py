@@ -26,7 +26,8 @@ from typing import Any, Generic, Literal, TypeVar
 
 import attrs
 
-from .checks import by_identity, callable_or_none, number, one_of, strict
+from .callable_identity import by_identity
+from .checks import callable_or_none, number, one_of, strict
 
 MOST_WINDOW_S = 60.0
 MOST_ITEMS = 100_000

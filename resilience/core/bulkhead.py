@@ -34,7 +34,8 @@ from typing import Final
 import attrs
 
 from ..errors import BulkheadFullError
-from .checks import by_identity, callable_or_none, number, strict
+from .callable_identity import by_identity
+from .checks import callable_or_none, number, strict
 
 
 @strict

@@ -33,7 +33,8 @@ from typing import Any, Final, Literal
 import attrs
 
 from ..errors import ConfigError
-from .checks import as_classes, by_identity, callable_or_none, flag, number, one_of, ordinary_exceptions, strict
+from .callable_identity import by_identity
+from .checks import as_classes, callable_or_none, flag, number, one_of, ordinary_exceptions, strict
 from .references import FUNCTION, as_function, function_or_none, in_file
 
 _LOOKS: Final = 2  # more than the one that comes: so the expired ones are caught up with

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import attrs
 
 from ..errors import ChaosError, ConfigError
+from .callable_identity import by_identity
 from .callbacks import GIVE_PLAIN, is_plain
-from .checks import by_identity, callable_or_none, number, strict
+from .checks import callable_or_none, number, strict
 
 
 class Harm(NamedTuple):

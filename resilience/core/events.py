@@ -12,7 +12,7 @@ import enum
 import attrs
 
 from .. import errors
-from .checks import by_identity
+from .callable_identity import by_identity
 
 
 def _shown(error: BaseException | None) -> str:

@@ -19,8 +19,9 @@ from typing import Any, Final
 import attrs
 
 from ..errors import ConfigError
+from .callable_identity import by_identity
 from .callbacks import GIVE_PLAIN, is_plain
-from .checks import by_identity, flag, strict
+from .checks import flag, strict
 from .http_status import HttpStatus, as_codes, codes_of, is_code
 from .references import (
     EXCEPTIONS,

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import attrs
 
-from .checks import as_classes, by_identity, number, ordinary_exceptions, strict
+from .callable_identity import by_identity
+from .checks import as_classes, number, ordinary_exceptions, strict
 from .parameters import signature_of
 
 DEFAULT_FALLBACK_CONCURRENCY: Final = 10  # Hystrix: fallback.isolation.semaphore.maxConcurrentRequests

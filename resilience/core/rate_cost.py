@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import attrs
 
+from .callable_identity import by_identity
 from .callbacks import GIVE_PLAIN, call_back, is_plain
-from .checks import Check, by_identity, number
+from .checks import Check, number
 from .outcome import BUSY, REJECTED
 from .rate_line import CellRateState, Reservation
 

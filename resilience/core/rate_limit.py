@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 
-from .checks import by_identity, callable_or_none, flag, number, strict
+from .callable_identity import by_identity
+from .checks import callable_or_none, flag, number, strict
 from .rate_cost import IN_FILE, Cost, CostCheck, same_cost
 
 

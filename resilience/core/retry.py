@@ -23,9 +23,9 @@ import attrs
 
 from ..errors import BadRequestError, ConfigError, RejectedError, plain_number, seconds_text
 from .budget import RetryBudget
+from .callable_identity import by_identity
 from .checks import (
     as_classes,
-    by_identity,
     callable_or_none,
     flag,
     number,

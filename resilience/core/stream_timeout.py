@@ -27,8 +27,9 @@ from typing import Any, Final
 import attrs
 
 from ..errors import ConfigError
+from .callable_identity import by_identity
 from .callbacks import call_back
-from .checks import by_identity, number, strict
+from .checks import number, strict
 from .references import FUNCTION, as_function, function_or_none, in_file
 
 _DAY_S: Final = 86_400.0

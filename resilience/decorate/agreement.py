@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from ..commands.command import Command, internals_of
-from ..core.checks import same_word
+from ..core.callable_identity import same_word
 from ..engine.callables import flavour_of
 from ..errors import ConfigError
 from ..policies.settings import Settings

@@ -15,7 +15,8 @@ from typing import Any, Final, ParamSpec, TypeVar, Unpack, overload
 
 import attrs
 
-from ..core.checks import by_identity, unknown_option
+from ..core.callable_identity import by_identity
+from ..core.checks import unknown_option
 from ..core.setting_names import as_written, renamed
 from ..core.sharing import shared
 from ..engine.kit import Kit

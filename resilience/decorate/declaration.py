@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import attrs
 
-from ..core.checks import as_classes, number, ordinary_exceptions, same_word, text, wrong_kind
+from ..core.callable_identity import same_word
+from ..core.checks import as_classes, number, ordinary_exceptions, text, wrong_kind
 from ..core.thread_pool import ThreadPool
 from ..core.vendor_errors import check_vendor
 from ..engine.callables import flavour_of

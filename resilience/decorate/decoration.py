@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..commands.command import internals_of
-from ..core.checks import same_word
+from ..core.callable_identity import same_word
 from ..engine.callables import GUARD, check_guardable
 from ..errors import ConfigError
 from ..policies.order import in_order

@@ -76,7 +76,8 @@ def enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None)
             check_apart(fn, declaration, key, lambda found: found.command is command)
             internals = internals_of(command)
             accounting = internals.accounting(fallback=fallback, ignore=declaration.ignore)
-            fall_back = None if fallback is None else fallback_runner(fallback, accounting, flavour, fn)
+            account = accounting.fallback
+            fall_back = None if account is None else fallback_runner(fallback, account, flavour, fn)
             pool: Callable[[], WorkerPool] | None = None
             if flavour is Flavour.THREAD or declaration.may_move(flavour):
                 table.check_pool(command.group, declaration.pool, key)

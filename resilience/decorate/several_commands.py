@@ -14,7 +14,7 @@ from ..commands.command_table import CommandTable
 from ..commands.dispatch import dispatcher
 from ..commands.keyed_commands import KeyedCommands, keyspace_of
 from ..commands.keyspace import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS, Keyspace, Made
-from ..core.checks import same_word
+from ..core.callable_identity import same_word
 from ..engine.callables import GUARD, name_of, transparent_frame, wrap_like
 from ..engine.site import Site
 from ..engine.wrapper_spec import Flavour

@@ -14,12 +14,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..core.bulkhead import Bulkhead, Slots
 from ..core.callbacks import came_of_callback
 from ..core.circuit import Circuit
-from ..core.events import CallFailed, CallFellBack, CallRejected
+from ..core.events import CallFailed, CallRejected
 from ..core.exception_copy import traceback_of
-from ..core.exception_groups import holds, is_a, is_group, is_interrupt, matches, parts
+from ..core.exception_groups import holds, is_a, is_group, is_interrupt, parts
 from ..core.failures import Failures
 from ..core.fallback import Fallback
 from ..core.outcome import (
@@ -47,11 +46,9 @@ from ..drivers.hedged_streams import HedgedStream, StreamAttempt
 from ..drivers.workers import Job, ThreadIsolation
 from ..errors import (
     BadRequestError,
-    BulkheadFullError,
     CallTimeoutError,
     CircuitOpenError,
     DeadlineExceededError,
-    FallbackRejectedError,
     NoTimeLeftError,
     ResilienceError,
     ThreadUnavailableError,
@@ -60,6 +57,7 @@ from ..metrics.recorder import Recorder
 from .callables import TRANSPARENT_FRAMES, is_transparent, transparent_frame
 from .cost_account import CostAccount
 from .emitter import Emitter
+from .fallback_account import FallbackAccount
 from .judging import Judging
 
 #: The event under which each Outcome of a call that ran is counted.
@@ -80,8 +78,6 @@ _IN_STALL: dict[int, int] = {FAILURE: FAILED_IN_STALL, TIMEOUT: TIMED_OUT_IN_STA
 _SHORT_CIRCUITED = int(Event.SHORT_CIRCUITED)
 _BAD_REQUEST, _CANCELLED = int(Event.BAD_REQUEST), int(Event.CANCELLED)
 _THROWN, _MISSING = int(Event.EXCEPTIONS_THROWN), int(Event.FALLBACK_MISSING)
-_FALLBACK_SUCCESS, _FALLBACK_FAILURE = int(Event.FALLBACK_SUCCESS), int(Event.FALLBACK_FAILURE)
-_FALLBACK_REJECTION, _FALLBACK_EMIT = int(Event.FALLBACK_REJECTION), int(Event.FALLBACK_EMIT)
 _RETRY, _FAILOVER = int(Event.RETRY), int(Event.FAILOVER)
 # What stands between a wrapper and its function on a worker, or a gate's callback.
 for _each in (ThreadIsolation.wait, Job.outcome, Job.run, JobRace.result, RateLimiter.reserve, RateLimiter.book,
@@ -110,29 +106,23 @@ class CallAccounting:
         moves_on: What fails goes to the loop of a failover, which may have another target for it.
         broke_off: Of a target of a failover: told of a stream that failed after its first item, since when, and now.
         hands_up: What fails goes to the cache above, which may have an expired answer for it.
-        fallback_function: What answers for its failed calls; unset if nothing does.
+        fallback: What answers for its failed calls; None: nothing does.
     """
 
-    __slots__ = ("_clock", "_emitter", "_failures", "_fallback", "_group", "_ignore", "_key", "_recorder", "_slots",
-                 "_special", "_stalls", "_wants_error", "broke_off", "fallback_function", "hands_up", "judging",
-                 "moves_on")
+    __slots__ = ("_clock", "_emitter", "_failures", "_group", "_ignore", "_key", "_recorder", "_special", "_stalls",
+                 "broke_off", "fallback", "hands_up", "judging", "moves_on")
     judging: Judging | None
-    fallback_function: Callable[..., Any]
-    _slots: Slots | None
 
     def __init__(self, *, key: str, group: str, clock: Callable[[], float], recorder: Recorder, emitter: Emitter,
                  failures: Failures, fallback: Fallback | None, ignore: tuple[type[Exception], ...],
                  stalls: Stalls = NO_STALLS) -> None:
         self._key, self._group, self._clock = key, group, clock
         self._recorder, self._emitter, self._failures = recorder, emitter, failures
-        self._fallback, self.judging, self._stalls = fallback, None, stalls
+        self.judging, self._stalls = None, stalls
         self.moves_on = self.hands_up = False
         self.broke_off: Callable[[BaseException, int, float, float], None] | None = None
-        self._wants_error = fallback is not None and fallback.wants_error()
-        self._slots = None
-        if fallback is not None:
-            self._slots = Slots(Bulkhead(fallback.max_concurrent), key=key)
-            self.fallback_function = fallback.function
+        self.fallback = None if fallback is None else FallbackAccount(
+            fallback, key=key, group=group, clock=clock, recorder=recorder, emitter=emitter)
         self._ignore: tuple[type[Exception], ...] = (*_IGNORED, *ignore) if ignore else _IGNORED
         self._special: tuple[type[BaseException], ...] = (*_SPECIAL, *ignore) if ignore else _SPECIAL
 
@@ -288,8 +278,8 @@ class CallAccounting:
         if self.hands_up:
             self._count((event,), event, started, now)
             return True
-        fallback = self._fallback
-        if fallback is None or items or not (issubclass(type(error), fallback.on) or matches(error, fallback.on)):
+        fallback = self.fallback
+        if fallback is None or items or not fallback.answers_for(error):
             passed_on = self.judging is not None and self.judging.passes_on(error)
             left = is_interrupt(error)  # of a stream that was judged by an item before its consumer left it
             self._count((event,) if passed_on or left else (event, _MISSING, _THROWN), event, started, now)
@@ -303,8 +293,7 @@ class CallAccounting:
 
     def falls_back(self, error: BaseException) -> bool:
         """Whether the fallback answers for a call that fails with *error*."""
-        fallback = self._fallback
-        return fallback is not None and matches(error, fallback.on)
+        return self.fallback is not None and self.fallback.answers_for(error)
 
     def excuses(self, started: float, now: float) -> bool:
         """Whether a call that ran from *started* to *now* lost so much of it to a stall that its end says nothing."""
@@ -331,42 +320,6 @@ class CallAccounting:
             self._note_refusal(error, event, now)
         self._count((event, _RETRY), event, started, now)
 
-    def begin_fallback(self, error: BaseException, taken: list[list[None]]) -> None:
-        """Take a fallback's slot, noted in *taken* as by Slots.take(); fallback_ended() must follow, raised or not.
-
-        Raises:
-            FallbackRejectedError: Too many run already.
-        """
-        assert self._slots is not None
-        try:
-            self._slots.take(taken)
-        except BulkheadFullError:
-            self._recorder.count((_FALLBACK_REJECTION, _THROWN), self._clock())
-            raise FallbackRejectedError(self._key) from error
-
-    def arguments(self, error: BaseException, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The keyword arguments for the fallback."""
-        return {**kwargs, "error": error} if self._wants_error else kwargs
-
-    def fallback_ended(self, error: BaseException | None, taken: list[list[None]], emitted: int = 0) -> None:
-        """Count how the fallback ended: with its answer (None) or an *error*, after *emitted* items of a generator.
-
-        Its slot has been given back already. With an empty *taken* it never began.
-        """
-        now = self._clock()
-        if not taken and error is not None and not is_interrupt(error):
-            return  # refused, and counted so
-        if emitted:
-            self._recorder.count((_FALLBACK_EMIT,), now, emitted)
-        if error is None:
-            self._recorder.count((_FALLBACK_SUCCESS,), now)
-            self._tell_of_fallback(_FALLBACK_SUCCESS, now)
-        elif is_interrupt(error) or is_a(error, concurrent.futures.CancelledError):
-            self._recorder.count((_CANCELLED,), now)
-        else:
-            self._recorder.count((_FALLBACK_FAILURE, _THROWN), now)
-            self._tell_of_fallback(_FALLBACK_FAILURE, now)
-
     def emitted(self, items: int) -> None:
         """A generator yielded so many *items*."""
         if items:
@@ -374,8 +327,8 @@ class CallAccounting:
 
     def renew(self) -> None:
         """Start over in a forked child."""
-        if self._slots is not None:
-            self._slots.renew()
+        if self.fallback is not None:
+            self.fallback.renew()
 
     def _note_refusal(self, error: BaseException, event: int, now: float) -> None:
         """Note an inner policy's refusal if the breaker counts those as failures."""
@@ -397,10 +350,6 @@ class CallAccounting:
         self._note_refusal(error, event, now)
         if emitter.wanted(CallRejected):
             emitter.emit(CallRejected(self._key, self._group, name, error, now))
-
-    def _tell_of_fallback(self, event: int, now: float) -> None:
-        if self._emitter.wanted(CallFellBack):
-            self._emitter.emit(CallFellBack(self._key, self._group, event_name(event), now))
 
 
 def _key_of(error: BaseException) -> Any:

@@ -16,28 +16,28 @@ from ..core.bulkhead import TOKEN
 from ..core.fallback import Fallback, takes_error
 from ..core.parameters import can_share_a_call, parameters_called
 from ..errors import ConfigError
-from .call_accounting import CallAccounting
 from .callables import flavour_of, name_of
 from .compiled_text import CompiledText, in_flavour
+from .fallback_account import FallbackAccount
 from .wrapper_spec import Flavour
 
 _TEXT: Final = """\
-{async_}def fall_back(accounting, error, args, kwargs):
+{async_}def fall_back(account, error, args, kwargs):
     taken, items = [], 0
     try:
-        accounting.begin_fallback(error, taken)
+        account.begin(error, taken)
         {answer}
     except BaseException as failure:
         if taken:
             taken[0] += TOKEN
-        accounting.fallback_ended(failure, taken, items)
+        account.ended(failure, taken, items)
         raise
     taken[0] += TOKEN
-    accounting.fallback_ended(None, taken, items)
+    account.ended(None, taken, items)
     {return_result}
 """
 
-_SYNC: Final = "result = accounting.fallback_function(*args, **accounting.arguments(error, kwargs))"
+_SYNC: Final = "result = account.function(*args, **account.arguments(error, kwargs))"
 
 _ANSWERS: Final = {
     Flavour.SYNC: _SYNC,
@@ -69,7 +69,7 @@ finally:
 }
 
 
-def fallback_runner(fallback: Fallback, accounting: CallAccounting, flavour: Flavour,
+def fallback_runner(fallback: Fallback, account: FallbackAccount, flavour: Flavour,
                     fn: Callable[..., Any]) -> Callable[..., Any]:
     """The function that answers for a failed call of *fn*: ``fall_back(error, args, kwargs)``.
 
@@ -85,7 +85,7 @@ def fallback_runner(fallback: Fallback, accounting: CallAccounting, flavour: Fla
         raise ConfigError(f"the fallback {function!r} is asynchronous but the function is not: nobody would await it",
                           "fallback")
     _check_arguments(fallback, fn)
-    return types.MethodType(_runner(flavour), accounting)  # a quarter of what a closure takes
+    return types.MethodType(_runner(flavour), account)  # a quarter of what a closure takes
 
 
 def _check_arguments(fallback: Fallback, fn: Callable[..., Any]) -> None:

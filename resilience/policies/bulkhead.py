@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from ..core.bulkhead import Bulkhead
-from ..core.checks import by_identity
+from ..core.callable_identity import by_identity
 from ..core.outcome import CANCELLED, Event
 from ..core.queued_slots import QueuedSlots
 from ..drivers.admission_waiter import AdmissionWaiter

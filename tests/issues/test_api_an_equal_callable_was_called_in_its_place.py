@@ -27,7 +27,7 @@ from resilience import (
 )
 from resilience.commands.internals import CommandInternals
 from resilience.core.batch import Collapse
-from resilience.core.checks import by_identity
+from resilience.core.callable_identity import by_identity
 from resilience.core.events import CallFailed
 
 
