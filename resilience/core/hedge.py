@@ -65,14 +65,25 @@ class Hedge:
     attempts: int = attrs.field(default=2, validator=number(least=2, most=10, whole=True))
     budget: RetryBudget | None = attrs.field(factory=RetryBudget, validator=budget_or_none)
 
+    def longest(self, seconds: float) -> float:
+        """Return how many seconds a call takes at most whose attempts take so many *seconds* each at most.
+
+        An attempt is joined by the next one while it is under way, so without a ``delay`` at its end at the latest.
+        """
+        later = seconds if self.delay is None else min(self.delay, seconds)
+        return seconds + (self.attempts - 1) * later
+
 
 class Racer:
     """The machine of a Hedge. Every method may be called from any thread; nothing is locked.
 
     Two threads may look at the percentile at once, and both find what is true.
+
+    Attributes:
+        config: The Hedge in force.
     """
 
-    __slots__ = ("_after", "_bins", "_config", "_look_at")
+    __slots__ = ("_after", "_bins", "_look_at", "config")
     _after: float | None  # as of the last look
 
     def __init__(self, config: Hedge, *, bins: Callable[[float], Mapping[int, int]]) -> None:
@@ -82,7 +93,7 @@ class Racer:
 
     def configure(self, config: Hedge) -> None:
         """Go by *config* from now on."""
-        self._config = config
+        self.config = config
         self.renew()
 
     def renew(self) -> None:
@@ -91,7 +102,7 @@ class Racer:
 
     def launch_after(self, n: int, now: float) -> float | None:
         """How long after the *n*-th attempt began the next may begin, seconds; None: there is to be none."""
-        config = self._config
+        config = self.config
         if n >= config.attempts:
             return None
         if config.delay is not None:

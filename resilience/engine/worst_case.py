@@ -19,6 +19,7 @@ class WorstCase:
     Attributes:
         seconds: The longest time that the caller waits; infinite if nothing bounds it.
         waits: How many of these it may wait for its turn before the function is called.
+        race: Where several attempts may run at once: how long they take together if each takes so many seconds.
         attempts: How often the function is called at most.
         unbounded: Why nothing bounds the time; empty if something does.
         last_begins: Seconds after which no further attempt begins; infinite if there is only one.
@@ -33,6 +34,7 @@ class WorstCase:
     last_begins: float = inf
     until: Callable[[int], float] | None = None
     waits: float = 0.0
+    race: Callable[[float], float] | None = None
 
     def bounded(self, seconds: float) -> WorstCase:
         """The same if somebody gives up after so many *seconds*."""
@@ -52,9 +54,9 @@ class WorstCase:
         """The same if *what* may take time besides."""
         return attrs.evolve(self, besides=(*self.besides, what))
 
-    def raced(self, attempts: int) -> WorstCase:
-        """The same if so many *attempts* may run at once."""
-        return attrs.evolve(self, attempts=self.attempts * attempts)
+    def raced(self, attempts: int, race: Callable[[float], float]) -> WorstCase:
+        """The same if so many *attempts* may run at once; see ``race``. What bounds the call bounds all of them."""
+        return attrs.evolve(self, attempts=self.attempts * attempts, race=race)
 
     def __str__(self) -> str:
         time = f"unbounded: {self.unbounded or 'a wait without an end'}" if self.seconds == inf \

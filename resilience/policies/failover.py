@@ -50,12 +50,14 @@ def _detail(failover: Failover) -> str:
 
 
 def _worst_case(failover: Failover, below: WorstCase) -> WorstCase:
-    times, until = len(failover.targets), below.until
+    times, until, race = len(failover.targets), below.until, below.race
     worst = attrs.evolve(below.repeated(times), waits=below.waits * times)
     if until is not None:  # a stream goes on to another target until its first item
         worst = attrs.evolve(worst, until=lambda items: (times - 1) * until(1) + until(items))
-    if below.attempts > 1:  # of a hedge, which stands above: each attempt goes round the targets, begun later
-        worst = worst.besides_also("the delays after which a hedge begins further attempts")
+    if race is not None:  # of a hedge, which stands above: each of its attempts goes round the targets
+        rounds = worst.until
+        worst = attrs.evolve(worst, race=None, seconds=race(worst.seconds),
+                             until=None if rounds is None else lambda items: race(rounds(items)))
     if failover.max_wait is None:
         return worst.besides_also("a wait within the caller's deadline while every target refuses")
     return worst.after(failover.max_wait)

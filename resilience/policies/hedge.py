@@ -23,7 +23,7 @@ def _suits(hedge: Hedge, declaration: Any, flavour: Flavour, key: str) -> None:
 
 
 def _worst_case(hedge: Hedge, below: WorstCase) -> WorstCase:
-    return below.raced(hedge.attempts)
+    return below.raced(hedge.attempts, hedge.longest)
 
 
 def _start(hedge: Hedge, runtime: CommandRuntime) -> HedgePolicy:

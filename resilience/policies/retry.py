@@ -54,10 +54,15 @@ def _cannot_change(held: RetryPolicy, retry: Retry) -> str | None:
 
 
 def _timeout(site: Site, held: RetryPolicy) -> float | None:
-    """Seconds that an attempt may take; None: nothing ends it. Above a failover it may go to all targets."""
+    """Seconds that an attempt may take; None: nothing ends it. Above a failover it may go to all targets.
+
+    A hedge that stands there with it may begin to go round them several times.
+    """
     if site.targets:
         each = [_timeout(target, held) for target in site.targets]
-        return None if None in each else sum(filter(None, each))
+        hedge = site.runtime.named("hedge")
+        total = sum(filter(None, each))
+        return None if None in each else total if hedge is None else hedge.racer.config.longest(total)
     runtime, flavour = site.runtime, site.flavour
     seconds: float | None = runtime.named("timeout").timeout
     if not flavour.is_generator:

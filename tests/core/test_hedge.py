@@ -111,3 +111,10 @@ def test_nonsense_is_refused_by_name(settings, name):
     with pytest.raises(ConfigError, match=name) as caught:
         Hedge(**settings)
     assert name == caught.value.option
+
+
+@pytest.mark.parametrize(("delay", "attempts", "seconds", "longest"), [
+    (0.5, 2, 2.0, 2.5), (0.5, 4, 2.0, 3.5), (5.0, 2, 2.0, 4.0), (None, 3, 2.0, 6.0), (0.5, 2, 0.25, 0.5),
+    (0.5, 2, math.inf, math.inf), (None, 2, math.inf, math.inf), (0.5, 3, 0.0, 0.0)])
+def test_how_long_a_call_takes_whose_attempts_may_run_at_once(delay, attempts, seconds, longest):
+    assert longest == Hedge(idempotent=True, delay=delay, attempts=attempts).longest(seconds)
