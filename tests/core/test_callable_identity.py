@@ -30,6 +30,15 @@ class Equal:
         return 7
 
 
+class EqualToAll(Equal):
+    """Is equal to whatever there is, and can be called."""
+
+    def __eq__(self, other):
+        return True
+
+    __hash__ = None
+
+
 SHOP, OTHER, EQUAL = Shop(), Shop(), Equal()
 
 
@@ -56,6 +65,7 @@ def test_two_callables_are_the_same_if_they_are_or_if_their_parts_are(one, other
 
 @pytest.mark.parametrize(("one", "other", "same"), [
     ("a", "a", True), ("a", "b", False), (1, 1.0, True), (EQUAL, Equal(), False), (EQUAL, EQUAL, True), ("a", len, False),
-    (len, "a", False), (SHOP.order, SHOP.order, True), ([], (), False)])
+    (len, "a", False), (SHOP.order, SHOP.order, True), ([], (), False),
+    (EqualToAll(), "a", False), ("a", EqualToAll(), False)])
 def test_two_words_are_the_same_if_they_are_equal_or_callables_and_the_same(one, other, same):
     assert same is same_word(one, other)

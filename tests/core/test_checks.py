@@ -11,6 +11,7 @@ import pytest
 from resilience import ConfigError
 from resilience.config.constraints import constraints
 from resilience.core.adaptive import AdaptiveLimit
+from resilience.core.callbacks import GIVE_PLAIN
 from resilience.core.checks import (
     NumberCheck,
     as_classes,
@@ -19,6 +20,7 @@ from resilience.core.checks import (
     flag,
     nearest,
     number,
+    one_of,
     ordinary_exceptions,
     rising_shares,
     settings_for,
@@ -240,6 +242,25 @@ def test_a_value_is_shown_as_the_caller_of_a_check_wants_it():
     assert "must be True or False, not yes" == flag.mistake("yes", shown="yes")
     assert "must be True or False, not ''" == flag.mistake("")
     assert "must be True or False, not " == flag.mistake("yes", shown="")
+
+
+CHOICE = one_of("full", "equal", "none")
+
+
+@pytest.mark.parametrize(("value", "mistake"), [
+    ("full", None), ("none", None), ("ful", "must be one of full, equal, none, not 'ful'; did you mean full?"),
+    ("zzz", "must be one of full, equal, none, not 'zzz'"), (None, "must be one of full, equal, none, not None"),
+    (7, "must be one of full, equal, none, not 7"), (("full",), "must be one of full, equal, none, not ('full',)")])
+def test_one_of_a_few_words_is_taken_and_the_nearest_is_named(value, mistake):
+    assert mistake == CHOICE.mistake(value)
+
+
+def test_what_would_have_to_be_awaited_is_answered_with_what_to_give_instead():
+    async def later():
+        """A coroutine function."""
+
+    assert callable_or_none.mistake(later).endswith(f"; {GIVE_PLAIN}")
+    assert callable_or_none.mistake(7) == "must be callable or None, not 7"
 
 
 def test_none_is_welcome_only_where_a_check_says_so():
