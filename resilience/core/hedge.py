@@ -69,6 +69,9 @@ class Hedge:
         """Return how many seconds a call takes at most whose attempts take so many *seconds* each at most.
 
         An attempt is joined by the next one while it is under way, so without a ``delay`` at its end at the latest.
+
+        Args:
+            seconds: The longest time that one attempt takes, in seconds.
         """
         later = seconds if self.delay is None else min(self.delay, seconds)
         return seconds + (self.attempts - 1) * later

@@ -38,6 +38,11 @@ class FallbackAccount:
         self.function, self._on, self._wants_error = fallback.function, fallback.on, fallback.wants_error()
         self._slots = Slots(Bulkhead(fallback.max_concurrent), key=key)
 
+    @property
+    def in_flight(self) -> int:
+        """How many fallbacks run at the moment."""
+        return self._slots.in_flight
+
     def answers_for(self, error: BaseException) -> bool:
         """Whether the fallback answers for a call that fails with *error*."""
         return issubclass(type(error), self._on) or matches(error, self._on)
