@@ -1,0 +1,10 @@
+"""Gateway configuration: the TOML file of one gateway as validated values."""
+
+from .addresses import address
+from .file import GatewayConfig, load
+from .listeners import ENCODED, AdminSettings, GatewaySettings
+from .routes import METHODS, RouteConfig
+from .services import DEFAULT_MAX_BODY, ServiceConfig
+
+__all__ = ["DEFAULT_MAX_BODY", "ENCODED", "METHODS", "AdminSettings", "GatewayConfig", "GatewaySettings", "RouteConfig",
+           "ServiceConfig", "address", "load"]

@@ -1,0 +1,82 @@
+"""The gateway's file as a whole.
+
+load() reads everything before it complains, so that ``resilience check`` can list
+all mistakes of a file at once. What only the whole configuration can show (a
+route to a service that is not there, two routes for one request) is found by
+conflicts(), which also guards a GatewayConfig made in code.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Final
+
+import attrs
+
+from ...config import Document
+from ...config.hints import unknown
+from ...errors import ConfigError
+from .addresses import is_shared
+from .listeners import AdminSettings, GatewaySettings
+from .routes import RouteConfig, conflicts
+from .services import ServiceConfig, read_service
+
+_TABLES: Final = ("gateway", "admin", "services", "routes")
+_log = logging.getLogger("resilience")
+
+
+@attrs.frozen(kw_only=True)
+class GatewayConfig:
+    """All of a gateway's configuration.
+
+    Attributes:
+        gateway: How it listens.
+        admin: None: no admin listener.
+        services: By name.
+        routes: In the order of the file, which means nothing: the most specific wins.
+    """
+
+    gateway: GatewaySettings = attrs.field(factory=GatewaySettings)
+    admin: AdminSettings | None = None
+    services: dict[str, ServiceConfig] = attrs.field(factory=dict)
+    routes: tuple[RouteConfig, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        for path, message in conflicts(dict(enumerate(self.routes)), list(self.services)):
+            raise ConfigError(message, str(path[-1]))
+
+
+def load(path: str | os.PathLike[str]) -> GatewayConfig:
+    """Read and check a gateway's TOML file.
+
+    Args:
+        path: Path of the file.
+
+    Raises:
+        ConfigFileError: The file has mistakes; all of them are listed, each with file, line and key.
+    """
+    document = Document.read(path)
+    for name in document.data:
+        if name not in _TABLES:
+            document.mistake((name,), unknown(name, _TABLES, what="table"))
+    gateway = document.structure(GatewaySettings, "gateway")
+    admin = document.structure(AdminSettings, "admin") if "admin" in document.data else None
+    if gateway is not None and admin is not None and is_shared(gateway.bind, admin.bind):
+        document.mistake(("admin", "bind"), f"{admin.bind} is what the gateway itself listens on")
+    names = list(document.table("services"))
+    services = {name: read_service(document, name) for name in names}
+    routes = {index: route for index in range(len(document.tables("routes")))
+              if (route := document.structure(RouteConfig, "routes", index)) is not None}
+    if not names and "services" not in document.data:
+        document.mistake((), "no services: a gateway needs at least one [services.NAME] table")
+    if "routes" not in document.data:
+        document.mistake((), "no routes: a gateway needs at least one [[routes]] table")
+    for where, message in conflicts(routes, names):
+        document.mistake(where, message)
+    for hint in document.hints():
+        _log.warning("%s", hint)
+    document.finish()
+    return GatewayConfig(
+        gateway=gateway or GatewaySettings(), admin=admin, routes=tuple(routes.values()),
+        services={name: service for name, service in services.items() if service is not None})

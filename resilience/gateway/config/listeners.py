@@ -1,0 +1,45 @@
+"""Listeners of the gateway: the ``[gateway]`` and ``[admin]`` tables."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from ...core.checks import number
+from .addresses import bind_mistake, network_mistake
+from .checks import checked, one_of
+
+ENCODED: Final = ("%2f", "%5c", "%25")
+
+
+@attrs.frozen(kw_only=True)
+class GatewaySettings:
+    """The ``[gateway]`` table.
+
+    Attributes:
+        bind: host:port to listen on.
+        trusted_proxies: Peers whose X-Forwarded-* headers are believed and extended; those of others are replaced.
+        allow_encoded: Percent-encodings allowed in paths although upstreams may read them differently.
+        client_timeout: Longest wait for a client to send or take the next piece of a body, seconds.
+        upload_timeout: Longest wait for a client in all while it sends one body, seconds; None (``false``): no bound.
+    """
+
+    bind: str = attrs.field(default="127.0.0.1:8080", validator=checked(bind_mistake))
+    trusted_proxies: tuple[str, ...] = attrs.field(default=(), validator=checked(network_mistake, each=True))
+    allow_encoded: tuple[str, ...] = attrs.field(
+        default=(), validator=checked(one_of(ENCODED, "an encoding to allow"), each=True))
+    client_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
+    upload_timeout: float | None = attrs.field(  # Node's requestTimeout
+        default=300.0, validator=number(above=0, most=86_400.0, optional=True))
+
+
+@attrs.frozen(kw_only=True)
+class AdminSettings:
+    """The ``[admin]`` table: where dashboard and telemetry are served.
+
+    Attributes:
+        bind: host:port; keep it off public interfaces.
+    """
+
+    bind: str = attrs.field(default="127.0.0.1:8090", validator=checked(bind_mistake))
