@@ -19,10 +19,6 @@ Receive = Callable[[], Awaitable[Any]]
 LOOK_EVERY_S: Final = 0.1
 
 
-class ClientGoneError(Exception):
-    """The client left, or stopped taking."""
-
-
 class Flight:
     """One request under way.
 

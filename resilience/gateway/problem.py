@@ -6,7 +6,6 @@ Refusals and timeouts are answered by the table in core.http_problem; the rest i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ..core.http_problem import http_problem, problem_body
 from ..errors import ChaosError
@@ -35,12 +34,6 @@ class Problem(Exception):
         if self.close:
             headers.append((b"connection", b"close"))
         return headers, body
-
-    def messages(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The ASGI messages that answer with it."""
-        headers, body = self.response()
-        start = {"type": "http.response.start", "status": self.status, "headers": headers}
-        return start, {"type": "http.response.body", "body": body, "more_body": False}
 
 
 def problem_of(error: BaseException, service: str) -> Problem:

@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from ..drivers.async_timeouts import AsyncTimeout
-from .disconnect import Receive
+from .inbound import BodyBrokenError
 from .problem import Problem, too_large
 
 _T = TypeVar("_T")
@@ -37,12 +37,12 @@ class Intake:
 
     __slots__ = ("_left", "_max_body", "_patience", "_receive", "_waiting_s")
 
-    def __init__(self, receive: Receive, patience: AsyncTimeout, upload_timeout: float | None,
-                 max_body: int | None) -> None:
+    def __init__(self, receive: Callable[[], Awaitable[tuple[bytes, bool]]], patience: AsyncTimeout,
+                 upload_timeout: float | None, max_body: int | None) -> None:
         """Nothing is read yet.
 
         Args:
-            receive: The server's.
+            receive: Inbound.receive().
             patience: Bounds the wait for one piece.
             upload_timeout: Bounds the wait for all of them, seconds; None: nothing does.
             max_body: Bytes; None: any number.
@@ -59,11 +59,10 @@ class Intake:
         """
         clock = asyncio.get_running_loop().time
         began = clock()
-        message = await within(self._patience, self._receive(), _late)
-        if message["type"] != "http.request":
-            # It left, or what it sent is no body: servers say the same of both, and one who left takes no harm.
-            raise Problem(400, "the body broke off, or its chunks are malformed", close=True)
-        body, more = message.get("body", b""), message.get("more_body", False)
+        try:
+            body, more = await within(self._patience, self._receive(), _late)
+        except BodyBrokenError:  # perhaps since the client left, who takes no harm from an answer
+            raise Problem(400, "the body broke off, or its chunks are malformed", close=True) from None
         if self._waiting_s is not None:
             self._waiting_s -= clock() - began
             if more and self._waiting_s <= 0:

@@ -1,4 +1,4 @@
-"""Admission: from an ASGI scope to what is sent upstream, or a Problem. Pure.
+"""Admission: from the head of a request to what is sent upstream, or a Problem. Pure.
 
 Framing first, then the path, then the route, then the headers: nothing is decided
 on a request that two parties could read differently.
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
 
 import attrs
 
 from .config import GatewayConfig
 from .framing import framing_of
 from .headers import Origin, set_apart, to_upstream
+from .inbound import RequestHead
 from .problem import Problem, too_large
 from .routing import MethodNotAllowedError, NoRouteError, Router, ambiguity, query_is_legal, stripped
 from .service import Service
@@ -44,24 +44,26 @@ class Admission:
             self._router.add(route.path, route.accepted(), target, route.host)
         self._allowed = frozenset(each.encode() for each in config.gateway.allow_encoded)
         self._trusted = [ipaddress.ip_network(each) for each in config.gateway.trusted_proxies]
-        self._origins: dict[tuple[str, bytes, str, Any, str], Origin] = {}
+        self._origins: dict[tuple[str, bytes, str, int, str], Origin] = {}
 
-    def admit(self, scope: Mapping[str, Any]) -> tuple[Service, Request]:
+    def admit(self, head: RequestHead) -> tuple[Service, Request]:
         """What to send to which service.
 
         Raises:
             Problem: The request is not to be forwarded.
         """
-        headers = set_apart(scope["headers"])
-        framing = framing_of(headers.special, scope["http_version"])
-        method = scope["method"]
-        path = self._path(scope)
+        headers = set_apart(head.headers)
+        framing = framing_of(headers.special, head.version)
+        method, path = head.method, head.path
+        mistake = ambiguity(path, self._allowed)
+        if mistake is not None:
+            raise Problem(400, mistake, close=True)
         route = self._route(method, path, framing.host)
         if route.strip:
             path = stripped(path, route.strip)
             if path.startswith(b"//"):
                 raise Problem(400, "the path would begin with two slashes", close=True)
-        query = scope.get("query_string")
+        query = head.query
         if query:
             if not query_is_legal(query):
                 raise Problem(400, "the query has characters that must be percent-encoded", close=True)
@@ -71,18 +73,8 @@ class Admission:
             raise too_large(service.max_body)
         return service, Request(
             method=method, target=path, host=framing.host if service.preserve_host else None,
-            headers=to_upstream(headers, self._origin(scope, framing.host), PSEUDONYM), length=framing.length,
+            headers=to_upstream(headers, self._origin(head, framing.host), PSEUDONYM), length=framing.length,
             body=b"" if framing.length == 0 else None)
-
-    def _path(self, scope: Mapping[str, Any]) -> bytes:
-        path: bytes = scope.get("raw_path") or quote(scope["path"], safe="/%:@!$&'()*+,;=~-._").encode()
-        root = scope.get("root_path")
-        if root and path.startswith(root.encode()):
-            path = path[len(root.encode()) :]
-        mistake = ambiguity(path, self._allowed)
-        if mistake is not None:
-            raise Problem(400, mistake, close=True)
-        return path
 
     def _route(self, method: str, path: bytes, host: bytes) -> _Route:
         try:
@@ -93,13 +85,12 @@ class Admission:
             allow = (b"allow", ", ".join(error.allow).encode())
             raise Problem(405, f"this path has no {method}", headers=[allow]) from None
 
-    def _origin(self, scope: Mapping[str, Any], host: bytes) -> Origin:
-        client, server = scope.get("client"), scope.get("server")
-        seen = (client[0] if client else "unknown", host, scope["scheme"], server[1] if server else 0,
-                scope["http_version"])
+    def _origin(self, head: RequestHead, host: bytes) -> Origin:
+        client, server = head.client, head.server
+        seen = (client[0] if client else "unknown", host, head.scheme, server[1] if server else 0, head.version)
         return self._origins.get(seen) or self._learn(seen)
 
-    def _learn(self, seen: tuple[str, bytes, str, Any, str]) -> Origin:
+    def _learn(self, seen: tuple[str, bytes, str, int, str]) -> Origin:
         peer, host, scheme, port, version = seen
         origin = Origin(client=peer.encode(), scheme=scheme.encode(), host=host, port=str(port).encode(),
                         version=_VERSIONS.get(version, b"1.1"), trusted=_within(peer, self._trusted))

@@ -30,7 +30,7 @@ from granian.server.embed import Server
 
 from ..registry import Registry, default_registry
 from .config import GatewayConfig, address
-from .proxy import Gateway
+from .gateway import Gateway
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 MakeAdmin = Callable[[Registry], App]

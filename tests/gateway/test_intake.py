@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import Any
 
 import pytest
 
 from resilience.drivers.async_timeouts import AsyncTimeout
+from resilience.gateway.inbound import BodyBrokenError
 from resilience.gateway.problem import Problem
 from resilience.gateway.request_body import Intake
 from resilience.testing import virtual_time
@@ -19,12 +19,12 @@ def client(pieces: list[tuple[float, bytes]], *, leaves: bool = False):  # type:
     """A receive() that gives each piece so many seconds after it was asked for it."""
     left = list(pieces)
 
-    async def receive() -> dict[str, Any]:
+    async def receive() -> tuple[bytes, bool]:
         if leaves and not left:
-            return {"type": "http.disconnect"}
+            raise BodyBrokenError
         pause, body = left.pop(0)
         await asyncio.sleep(pause)
-        return {"type": "http.request", "body": body, "more_body": bool(left) or leaves}
+        return body, bool(left) or leaves
 
     return receive
 

@@ -1,0 +1,86 @@
+"""ASGI: what a server says of a request, for the gateway, and the way back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from .disconnect import Disconnects, Flight, Receive
+from .inbound import BodyBrokenError, ClientGoneError, RequestHead
+from .upstream import Header
+
+Send = Callable[[Any], Awaitable[None]]
+
+_SAFE: Final = "/%:@!$&'()*+,;=~-._"
+
+
+class AsgiInbound:
+    """A request that an ASGI server has; see inbound.Inbound."""
+
+    __slots__ = ("_disconnects", "_flight", "_receive", "_send", "head")
+
+    def __init__(self, scope: Any, receive: Receive, send: Send, disconnects: Disconnects) -> None:
+        self._receive, self._send, self._disconnects = receive, send, disconnects
+        self._flight: Flight | None = None
+        path: bytes = scope.get("raw_path") or quote(scope["path"], safe=_SAFE).encode()
+        root = scope.get("root_path")
+        if root and path.startswith(root.encode()):
+            path = path[len(root.encode()) :]
+        self.head = RequestHead(scope["method"], path, scope.get("query_string") or b"", scope["http_version"],
+                                scope["scheme"], scope["headers"], scope.get("client"), scope.get("server"))
+
+    async def receive(self) -> tuple[bytes, bool]:
+        """See Inbound."""
+        message = await self._receive()
+        if message["type"] != "http.request":  # servers say the same of clients that left and of malformed chunks
+            raise BodyBrokenError
+        return message.get("body", b""), message.get("more_body", False)
+
+    def body_is_over(self) -> None:
+        """See Inbound."""
+        if self._flight is None:
+            self._flight = self._disconnects.enter(self._receive)
+
+    async def served_by(self, serve: Callable[[AsgiInbound], Awaitable[None]]) -> None:
+        """Let *serve* answer, and end quietly if it is cancelled since the client left."""
+        try:
+            await serve(self)
+        except ClientGoneError:
+            return
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._flight is None or not self._flight.gone or task is None or task.uncancel():
+                raise
+        finally:
+            if self._flight is not None:
+                self._disconnects.leave(self._flight)
+
+    async def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        """See Inbound."""
+        await self.start(status, headers)
+        await self.end(body)
+
+    async def start(self, status: int, headers: Sequence[Header]) -> None:
+        """See Inbound."""
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, piece: bytes) -> None:
+        """See Inbound."""
+        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def end(self, piece: bytes) -> None:
+        """See Inbound."""
+        await self._send({"type": "http.response.body", "body": piece, "more_body": False})
+
+
+async def live(receive: Receive, send: Send, close: Callable[[], None]) -> None:
+    """Speak the lifespan protocol; *close* at its end."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.shutdown":
+            close()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,76 @@
+"""A client's request as the server sees it, whichever server that is.
+
+The gateway knows no more of its servers than this: the ASGI adapter (asgi.py) and the gateway's own front stand
+behind it. A server calls ``Gateway.serve()`` with one Inbound per request, in one task, which it cancels when the
+client leaves: an exchange that is cut counts as cancelled, and is nobody's failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from .upstream import Header
+
+
+class ClientGoneError(Exception):
+    """The client left, or stopped taking."""
+
+
+class BodyBrokenError(Exception):
+    """The request's body broke off, or its chunks are malformed."""
+
+
+class RequestHead:
+    """The head of a client's request. Not to be changed.
+
+    Attributes:
+        method: As sent; methods are case-sensitive.
+        path: The raw path, byte for byte, without the query; below *root*.
+        query: The raw query, without its question mark.
+        version: Of HTTP: "1.0", "1.1", "2".
+        scheme: "http" or "https", as the client's connection is.
+        headers: Names in lower case, in the order in which they came.
+        client: Address and port of the peer; None: unknown, as for a Unix socket.
+        server: Address and port of the gateway's own socket; None: unknown.
+    """
+
+    __slots__ = ("client", "headers", "method", "path", "query", "scheme", "server", "version")
+
+    def __init__(self, method: str, path: bytes, query: bytes, version: str, scheme: str, headers: Sequence[Header],
+                 client: tuple[str, int] | None, server: tuple[str, int] | None) -> None:
+        self.method, self.path, self.query, self.version = method, path, query, version
+        self.scheme, self.headers, self.client, self.server = scheme, headers, client, server
+
+
+class Inbound(Protocol):
+    """One request of a client, and the way back. Of one task.
+
+    Attributes:
+        head: The request's head.
+    """
+
+    head: RequestHead
+
+    async def receive(self) -> tuple[bytes, bool]:
+        """Wait for the next piece of the request's body; return it, and whether there is more.
+
+        Raises:
+            BodyBrokenError: There is no next piece.
+        """
+        ...
+
+    def body_is_over(self) -> None:
+        """Nothing more of the request's body is wanted. From now on, a client that leaves cancels the task."""
+
+    async def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        """Send a whole response: *headers* say how long *body* is, if anything does."""
+
+    async def start(self, status: int, headers: Sequence[Header]) -> None:
+        """Begin a response whose body is to be streamed: write() and end() follow."""
+
+    async def write(self, piece: bytes) -> None:
+        """Send a piece of the response's body; returns when there is room for another."""
+
+    async def end(self, piece: bytes) -> None:
+        """Send the last piece of the body, which may be empty."""
