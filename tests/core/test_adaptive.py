@@ -9,7 +9,8 @@ import pytest
 
 from resilience.core.adaptive import PATIENCE, RING, AdaptiveLimit, AdaptiveLimiter
 from resilience.core.limit_estimator import TRANSITIONS, LimitEstimator, Phase, Reading, aimd, gradient, vegas
-from resilience.core.outcome import CANCELLED, CUT_SHORT, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
+from resilience.core.outcome import BUSY, CANCELLED, CUT_SHORT, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
+from resilience.core.stalls import Stalls
 from resilience.errors import BulkheadFullError, ConfigError
 from tests.core.hammer import hammer
 from tests.seeds import over_seeds
@@ -151,6 +152,32 @@ def test_failures_say_something_only_if_they_are_counted(count_failures):
 
     assert (80 if count_failures else 160) == machine.limit
     assert pytest.approx(0.05) == machine.estimator.rtt_s  # a fast failure is no fast call
+
+
+def test_busy_answers_count_as_lost_and_say_nothing_of_how_long_work_takes():
+    machine = limiter(probe_every=1000)
+    windows(machine, 4, 0.05)
+    now = machine._until
+    for _ in range(RING):
+        machine.settle(machine.acquire(now), BUSY, now - 0.0001, now)
+
+    assert 80 == machine.limit
+    assert pytest.approx(0.05) == machine.estimator.rtt_s
+
+
+@pytest.mark.parametrize(("stalled_s", "limit"), [(0.0, 80), (0.1, 80), (0.2, 80), (0.25, 160), (0.8, 160)])
+def test_a_call_that_lost_a_quarter_of_its_time_to_a_stall_says_nothing(stalled_s, limit):
+    stalls = Stalls()
+    machine = AdaptiveLimiter(AdaptiveLimit(probe_every=1000), key="k", now=0.0, stalls=stalls)
+    windows(machine, 4, 0.05)
+    now = machine._until
+    stalls.note(now - 1.5, now - 1.0 + stalled_s)
+    for _ in range(RING):
+        machine.settle(machine.acquire(now), TIMEOUT, now - 1.0, now)
+    end = machine._until
+    machine.settle(machine.acquire(end), CANCELLED, end, end)
+
+    assert limit == machine.limit
 
 
 def test_a_slow_call_counts_as_lost():
