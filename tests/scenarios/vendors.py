@@ -153,7 +153,8 @@ def silent(seconds, begin=HEAD, events=0):
     def fault(vendor, connection):
         connection.sendall(begin)
         vendor.until_taken(events)
-        vendor.pass_time(seconds)
+        if seconds:
+            vendor.pass_time(seconds)
         while connection.recv(4096):
             pass
     return fault
