@@ -1,8 +1,10 @@
 """By which frames an exception is known that a callback of a policy raised."""
 
+import functools
+
 import pytest
 
-from resilience.core.callbacks import call_back, came_of_callback
+from resilience.core.callbacks import call_back, came_of_callback, is_plain
 
 
 def fails(*args, **kwargs):
@@ -52,3 +54,36 @@ def test_what_was_never_raised_or_only_by_the_catcher_came_of_no_callback():
         mine = error
 
     assert [False, False] == [came_of_callback(error, ()) for error in (OSError("down"), mine)]
+
+
+async def awaited():
+    """Give nothing."""
+
+
+async def awaited_and_iterated():
+    yield 1
+
+
+def iterated():
+    yield 1
+
+
+class Awaited:
+    async def __call__(self):
+        """Give nothing."""
+
+
+class Hostile:
+    def __getattr__(self, name):
+        raise OSError(name)
+
+    def __call__(self):
+        """Give nothing."""
+
+
+@pytest.mark.parametrize(("callback", "plain"), [
+    (awaited, False), (awaited_and_iterated, False), (iterated, False), (Awaited(), False),
+    (functools.partial(awaited), False), (Awaited().__call__, False), (fails, True), (len, True), (Hostile(), True),
+    (functools.partial(fails), True), (Awaited, True), ("no function", True)], ids=lambda each: type(each).__name__)
+def test_what_must_be_awaited_or_iterated_is_no_plain_callback(callback, plain):
+    assert is_plain(callback) is plain

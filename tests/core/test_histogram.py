@@ -146,6 +146,18 @@ def test_more_than_sixteen_bits_of_one_duration_are_all_counted(many):
     assert 2 * many + 1 == sum(histogram.lifetime().buckets)
 
 
+@pytest.mark.parametrize("many", [255, 256, 65_536])
+def test_a_faster_call_later_leaves_a_closed_slices_many_counts_in_their_bins(many):
+    histogram = RollingHistogram(window=10.0, slices=10, now=0.0)
+    histogram.add_many(array("f", [0.01]) * many, 0.0)
+    histogram.add(0.0001, 1.5)
+    histogram.add(0.00001, 3.0)
+
+    found = histogram.latency(3.0)
+    assert (many + 2, pytest.approx(0.01, rel=0.01)) == (found.count, found.p50)
+    assert pytest.approx(0.00001, rel=0.01) == found.p0
+
+
 def test_histograms_merge_by_adding_their_bins():
     rng = random.Random(3)
     parts = [[rng.lognormvariate(-3, 1) for _ in range(n)] for n in (10, 500, 3000)]

@@ -309,3 +309,74 @@ def test_a_bulkhead_that_lets_calls_wait_from_some_moment_on_has_the_queue_befor
     slots = queued(max_wait=0.0)
     slots.reconfigure(Bulkhead(1, max_wait=2.0), 0.0)
     assert (1000, slots.crowd) == (slots.queue.size, slots.queue.crowd)
+
+
+def named(name, woken):
+    return Ticket([], 0, lambda: woken.append(name), key=name)
+
+
+def served(slots, names):
+    """Who has a slot after who, of waiters of these *names* who came in this order."""
+    woken, permit = [], slots.acquire(0.0)
+    for name in names:
+        slots.enqueue(named(name, woken), 0.0)
+    for _ in names:
+        slots.settle(permit, SUCCESS, 0.0, 1.0)
+    return "".join(woken)
+
+
+def owner():
+    """Say whose a call is; nothing here calls it."""
+
+
+@pytest.mark.parametrize("fair", [False, True])
+def test_tenants_take_turns_only_where_something_tells_them_apart(fair):
+    assert ("abab" if fair else "aabb") == served(queued(fair_by=owner if fair else None), "aabb")
+
+    compiled = queued(max_wait=0.0)
+    compiled.let_wait(owner if fair else None)
+    compiled.reconfigure(Bulkhead(1, max_wait=2.0, fair_by=None if fair else owner), 0.0)
+    assert compiled.lets_wait is True
+    assert ("abab" if fair else "aabb") == served(compiled, "aabb")  # as its functions were declared
+
+    changed = queued(max_wait=0.0)
+    changed.reconfigure(Bulkhead(1, max_wait=2.0, fair_by=owner if fair else None), 0.0)
+    assert ("abab" if fair else "aabb") == served(changed, "aabb")
+
+
+def test_a_tenant_that_fills_the_queue_loses_its_last_place_to_another_and_is_told():
+    slots, woken = queued(fair_by=owner, max_queue=2), []
+    permit = slots.acquire(0.0)
+    first, last, other = named("a", woken), named("a", woken), named("b", woken)
+    slots.enqueue(first, 0.0)
+    slots.enqueue(last, 0.0)
+    slots.enqueue(other, 0.0)
+
+    assert (["a"], True, False, True) == (woken, first.waiting, last.waiting, other.waiting)
+    slots.settle(permit, SUCCESS, 0.0, 1.0)
+    assert [permit] == first.taken
+
+
+def test_where_wrappers_can_wait_the_queue_is_there_before_anybody_waits_in_a_forked_child_too():
+    slots = queued(max_wait=0.0)
+    assert () == slots.crowd
+    slots.let_wait()
+    crowd = slots.crowd
+    assert slots.queue.crowd is crowd
+    slots.renew()
+    assert slots.crowd is not crowd
+    assert slots.queue.crowd is slots.crowd
+
+    plain = queued(max_wait=0.0)
+    plain.renew()
+    assert () == plain.crowd
+    assert plain._queue is None
+    waits = queued()
+    waits.renew()
+    assert waits._queue is not None
+
+    waits.acquire(0.0)
+    waits.enqueue(waiter(), 0.0)
+    waits.reconfigure(Bulkhead(1), 0.0)
+    waits.renew()
+    assert () == waits.crowd  # and not what told of those who waited in the parent
