@@ -89,7 +89,7 @@ class Forwarder:
         exchange = await _step(service, calls)
         if exchange.failure is not None:
             raise problem_of(await _verdict(calls) or exchange.failure, service.name)
-        headers = to_client(exchange.headers, _VIA)
+        headers = to_client(exchange.headers, _VIA, exchange.status)
         if exchange.complete:
             await inbound.respond(exchange.status, headers, exchange.take())
         else:

@@ -78,8 +78,8 @@ class Gateway:
             ClientGoneError: The client stopped taking its answer.
         """
         try:
-            service, request = self._admission.admit(inbound.head)
-            await self._forwarder.forward(service, request, inbound)
+            admitted = self._admission.admit(inbound.head)
+            await self._forwarder.forward(admitted.route.service, admitted.request, inbound)
         except Problem as problem:
             # The frames of its history keep the server's receive() alive, and granian a connection that should close.
             problem.__traceback__ = problem.__context__ = None
