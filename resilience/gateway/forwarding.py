@@ -27,6 +27,7 @@ from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import ResilienceError
 from .headers import to_client
 from .inbound import ClientGoneError, Inbound
+from .mirroring import Mirror
 from .problem import Problem, problem_of
 from .request_body import SMALL_BODY_BYTES, Intake, within
 from .request_mapping import PSEUDONYM
@@ -44,8 +45,15 @@ class Forwarder:
         self._patience = AsyncTimeout("client", client_timeout)
         self._upload_timeout = upload_timeout
 
-    async def forward(self, service: Service, request: Request, inbound: Inbound) -> None:
+    async def forward(self, service: Service, request: Request, inbound: Inbound, *,
+                      mirror: Mirror | None = None) -> None:
         """Send *request* to *service*, and its answer back.
+
+        Args:
+            service: Answers.
+            request: With its body, or without if that is yet to come.
+            inbound: Brings the body, and takes the answer.
+            mirror: Gets a copy, if the body is small enough to be taken in first; None: nobody does.
 
         Raises:
             Problem: There is none to send back, and nothing was sent.
@@ -56,6 +64,8 @@ class Forwarder:
             intake = Intake(inbound.receive, self._patience, self._upload_timeout, service.max_body)
             if request.length is not None and request.length <= SMALL_BODY_BYTES:
                 request, intake = await _taken_in(request, request.length, intake), None
+        if mirror is not None and request.body is not None:
+            mirror.copy(request)
         calls = service.call(request)
         try:
             if intake is not None:

@@ -79,7 +79,8 @@ class Gateway:
         """
         try:
             admitted = self._admission.admit(inbound.head)
-            await self._forwarder.forward(admitted.route.service, admitted.request, inbound)
+            route = admitted.route
+            await self._forwarder.forward(route.service, admitted.request, inbound, mirror=route.mirror)
         except Problem as problem:
             # The frames of its history keep the server's receive() alive, and granian a connection that should close.
             problem.__traceback__ = problem.__context__ = None

@@ -79,12 +79,12 @@ class Admission:
         Args:
             config: Its routes are in use from now on.
             services: By name.
-            random: Draws for weights: a number from 0 to 1, 1 excluded.
+            random: Draws for weights and mirrors: a number from 0 to 1, 1 excluded.
         """
         self._clients = Clients(config.gateway.trusted_proxies)
         self._router: Router[Route | Split] = Router()
         for settings, name in zip(config.routes, names_of(config.routes), strict=True):
-            weighted = Route.each_of(settings, name, services)
+            weighted = Route.each_of(settings, name, services, random)
             target = next(iter(weighted)) if len(weighted) == 1 else \
                 Split(weighted, name, settings.sticky, self._clients.address, random)
             predicates = settings.predicates

@@ -12,6 +12,7 @@ import attrs
 
 from .config import RouteConfig
 from .inbound import RequestHead
+from .mirroring import Mirror
 from .patterns import Pattern, Rewrite
 from .predicates import Address, cookie_values, header_values
 from .service import Service
@@ -30,7 +31,7 @@ class Route:
         filters: What its requests and responses pass through.
         pattern: Of its path.
         rewrite: What it does to a path; None: nothing.
-        mirror: The service that gets copies of its requests; None: none does.
+        mirror: Copies its requests; None: nobody does.
     """
 
     name: str
@@ -39,13 +40,15 @@ class Route:
     filters: tuple[Any, ...]
     pattern: Pattern
     rewrite: Rewrite | None
-    mirror: Service | None
+    mirror: Mirror | None
 
     @classmethod
-    def each_of(cls, settings: RouteConfig, name: str, services: Mapping[str, Service]) -> dict[Route, float]:
-        """The routes to the services that *settings* name, and their weights."""
-        pattern, rewrite = Pattern.parse(settings.path), settings.rewriting()
-        mirror = None if settings.mirror is None else services[settings.mirror.service]
+    def each_of(cls, settings: RouteConfig, name: str, services: Mapping[str, Service],
+                random: Callable[[], float]) -> dict[Route, float]:
+        """The routes to the services that *settings* name, and their weights; *random* draws for their mirror."""
+        pattern, rewrite, wanted = Pattern.parse(settings.path), settings.rewriting(), settings.mirror
+        mirror = None if wanted is None else Mirror(
+            services[wanted.service], wanted.share, wanted.max_concurrent, random)
         return {cls(name, services[service], settings, (), pattern, rewrite, mirror): weight
                 for service, weight in settings.weights.items()}
 
