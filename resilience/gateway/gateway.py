@@ -20,7 +20,7 @@ from .forwarding import Forwarder
 from .http1 import Http1Client
 from .inbound import Inbound
 from .problem import Problem
-from .request_mapping import Admission, trusted
+from .request_mapping import Admission, Clients
 from .service import Service
 from .upstream import UpstreamClient
 
@@ -54,7 +54,8 @@ class Gateway:
         self._disconnects = Disconnects()
         self._forwarder = Forwarder(
             client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout)
-        self._steps = steps_of(config, self.services, self.registry, self._client, trusted(config.gateway))
+        self._steps = steps_of(config, self.services, self.registry, self._client,
+                               Clients(config.gateway.trusted_proxies).is_trusted)
         self._runner = FilterRunner(self._forwarder, self.services, self._steps, config.gateway.error_endpoint)
         self._admission = Admission(config, self.services, self._chain_of)
 
@@ -88,11 +89,11 @@ class Gateway:
         """
         try:
             admitted = self._admission.admit(inbound.head)
-            chain = admitted.route.filters
-            if chain is None:
-                await self._forwarder.forward(admitted.route.service, admitted.request, inbound)
+            route = admitted.route
+            if route.filters is None:
+                await self._forwarder.forward(route.service, admitted.request, inbound, mirror=route.mirror)
             else:
-                await self._runner.serve(chain, admitted, inbound)
+                await self._runner.serve(route.filters, admitted, inbound)
         except Problem as problem:
             # The frames of its history keep the server's receive() alive, and granian a connection that should close.
             problem.__traceback__ = problem.__context__ = None

@@ -70,7 +70,11 @@ class GatewayConfig:
         return attrs.evolve(self, filters=found) if len(found) > len(self.filters) else self
 
     def filters_of(self, route: RouteConfig) -> tuple[str, ...]:
-        """The names of the filters that run on a *route*, in no order."""
+        """The names of the filters that run on a route, in no order.
+
+        Args:
+            route: One of this configuration.
+        """
         return filters_in(self.gateway, route, self.filters)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from resilience import Registry
-from resilience.gateway.config import FilterConfig
+from resilience.gateway.config import FilterConfig, RouteConfig
 from resilience.gateway.filters.chain import FilterRunner, chain_of, step_of
 from resilience.gateway.forwarding import AnswerBody, Forwarder
 from resilience.gateway.inbound import RequestHead
-from resilience.gateway.request_mapping import Admitted, Route
+from resilience.gateway.patterns import Pattern
+from resilience.gateway.request_mapping import Admitted
+from resilience.gateway.routes import Route
 from resilience.gateway.upstream import Request
 
 
@@ -53,7 +55,7 @@ class Answering(Forwarder):
         self.problem = problem
         self.requests = []
 
-    async def forward(self, service, request, inbound, outbound=None):
+    async def forward(self, service, request, inbound, outbound=None, *, mirror=None):
         self.requests.append((service.name, request))
         if self.problem is not None:
             raise self.problem
@@ -91,8 +93,9 @@ class Bench:
         client = Client(head, [body] if body else [])
         request = Request(method=method, target=path + (b"?" + query if query else b""), host=None, headers=list(headers),
                           length=length, body=None if body else b"")
-        route = Route("route", NoService(), b"", self.chain)
-        await self.runner.serve(self.chain, Admitted(route, request, path, b"gw", {}), client)
+        settings = RouteConfig(path="/*", service="up")
+        route = Route("route", NoService(), settings, self.chain, Pattern.parse("/*"), None, None)
+        await self.runner.serve(self.chain, Admitted(route, request, {}, path, b"gw"), client)
         return client
 
     @property
