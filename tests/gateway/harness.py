@@ -26,7 +26,6 @@ import sys
 from resilience.asgi import telemetry
 from resilience.gateway import server
 from resilience.gateway.config import load
-server.HEADER_READ_TIMEOUT_S = float(sys.argv[3])
 server.run(load(sys.argv[1]), make_admin=telemetry, workers=int(sys.argv[2]), ready=lambda: print("ready", flush=True))
 """
 
@@ -181,18 +180,18 @@ class Upstream:
 
 
 class Gateway:
-    """The gateway under test, as a subprocess on granian."""
+    """The gateway under test, as a subprocess."""
 
     def __init__(self, directory: Path, config: str, *, workers: int = 1, head_timeout: float = 10.0) -> None:
         self.port = free_port(following=workers)
         self.admin = self.port + 1
         file = directory / f"gateway-{self.port}.toml"
-        head = f'[gateway]\nbind = "127.0.0.1:{self.port}"\n'
+        head = (f'[gateway]\nbind = "127.0.0.1:{self.port}"\nhead_timeout = {head_timeout}\n'
+                f'keep_alive_timeout = {head_timeout}\n')
         table, _, rest = config.partition("\n[services")
         file.write_text(f'{head}{table}\n[admin]\nbind = "127.0.0.1:{self.admin}"\n[services{rest}')
         self.process = subprocess.Popen(
-            [sys.executable, "-X", "dev", "-W", "default", "-c", SERVE, str(file), str(workers),
-             str(head_timeout)],
+            [sys.executable, "-X", "dev", "-W", "default", "-c", SERVE, str(file), str(workers)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

@@ -7,6 +7,7 @@ from typing import Final
 import attrs
 
 from ...core.checks import number
+from ..front.limits import Limits
 from .addresses import bind_mistake, network_mistake
 from .checks import checked, one_of
 
@@ -23,6 +24,9 @@ class GatewaySettings:
         allow_encoded: Percent-encodings allowed in paths although upstreams may read them differently.
         client_timeout: Longest wait for a client to send or take the next piece of a body, seconds.
         upload_timeout: Longest wait for a client in all while it sends one body, seconds; None (``false``): no bound.
+        head_timeout: Longest time for a whole request head to arrive, seconds.
+        keep_alive_timeout: Longest time that a connection may be idle between two requests, seconds.
+        drain_timeout: How long requests under way may go on after SIGTERM, seconds.
     """
 
     bind: str = attrs.field(default="127.0.0.1:8080", validator=checked(bind_mistake))
@@ -32,6 +36,14 @@ class GatewaySettings:
     client_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
     upload_timeout: float | None = attrs.field(  # Node's requestTimeout
         default=300.0, validator=number(above=0, most=86_400.0, optional=True))
+    head_timeout: float = attrs.field(default=10.0, validator=number(above=0, most=3600.0))
+    keep_alive_timeout: float = attrs.field(default=75.0, validator=number(above=0, most=86_400.0))  # nginx's
+    drain_timeout: float = attrs.field(default=5.0, validator=number(least=0, most=3600.0))
+
+    def limits(self) -> Limits:
+        """What clients may ask for."""
+        return Limits(head_timeout=self.head_timeout, keep_alive_timeout=self.keep_alive_timeout,
+                      client_timeout=self.client_timeout)
 
 
 @attrs.frozen(kw_only=True)
