@@ -281,7 +281,10 @@ def everything(client: socket.socket, until: bytes | None = None) -> bytes:
 
 
 def parsed(reply: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the first final response, without the interim ones before it."""
     head, _, body = reply.partition(b"\r\n\r\n")
+    while head.startswith(b"HTTP/1.1 1") and not head.startswith(b"HTTP/1.1 101"):
+        head, _, body = body.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
     return int(lines[0].split(" ")[1]), headers, body

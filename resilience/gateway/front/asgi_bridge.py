@@ -87,8 +87,8 @@ class _Answer:
 
 def _scope(inbound: Inbound) -> dict[str, Any]:
     head = inbound.head
+    path = unquote_to_bytes(head.path).decode("utf-8", "replace")
     return {
-        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": head.version, "method": head.method,
-        "scheme": head.scheme, "path": unquote_to_bytes(head.path).decode("utf-8", "replace"), "raw_path": head.path,
-        "query_string": head.query, "root_path": "", "headers": list(head.headers), "client": head.client,
-        "server": head.server}
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": head.version,
+        "method": head.method, "scheme": head.scheme, "path": path, "raw_path": head.path, "query_string": head.query,
+        "root_path": "", "headers": list(head.headers), "client": head.client, "server": head.server}

@@ -5,13 +5,14 @@ Requests that come meanwhile wait in a queue, and when many do, or a body is not
 
 Who ends what:
 
-    the client leaves          the task is cancelled, once nothing more is wanted of the request; until then, receive() says so
-    the client half-closes     it is answered. Whether it has left altogether shows only when something is sent to it, so
-                               one that waits is sent "100 Continue" after PROBE_S; a stream that is silent ends instead
-    an answer breaks off       the connection is cut, so that nobody takes it for complete
-    something is not HTTP      answered, then nothing more is read; what still comes is thrown away for a while (RFC 9112, 9.6)
-    a deadline passes          the front's one timer calls expire(); no request has a timer of its own
-    the front drains           idle connections are closed, the others say close with their answer, and in the end are cut
+    the client leaves         the task is cancelled, once nothing more is wanted of it; before, receive() raises
+    the client half-closes    it is answered. Whether it has left altogether shows only when something is sent to it, so
+                              one that waits is sent "100 Continue" after PROBE_S; a silent stream ends instead
+    an answer breaks off      the connection is cut, so that nobody takes it for complete
+    something is no HTTP      answered; then nothing more is read, and what still comes is thrown away (RFC 9112, 9.6)
+    a deadline passes         the front's one timer calls expire(); no request has a timer of its own
+    the front drains          idle connections are closed, the others say close with their answers, and are cut at last
+    protocols are switched    the transport belongs to the tunnel (tunnel.py), which ends it
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
-from ..inbound import BodyBrokenError, ClientGoneError, RequestHead
+from ..inbound import BodyBrokenError, ClientGoneError, HopRequest, RequestHead
 from ..problem import Problem
+from ..trailers import trailer_lines
+from ..tunnel import TunnelEnd
 from ..upstream import Header
 from .answer import CONTINUE, LAST_CHUNK, AnswerHead, InvalidAnswerError, interim_bytes, refusal_answer
 from .parser import Incoming, Refusal, RequestParser
@@ -44,38 +47,13 @@ class Connection(asyncio.Protocol):
     """A client's connection. See Inbound for what serves its requests."""
 
     __slots__ = (
-        "_address",
-        "_answered",
-        "_body_is_over",
-        "_bodyless",
-        "_can_half_close",
-        "_chunked",
-        "_closing",
-        "_counted",
-        "_cut",
-        "_eof",
-        "_front",
-        "_gone",
-        "_head",
-        "_last",
-        "_left",
-        "_lingers",
-        "_parser",
-        "_paused",
-        "_queue",
-        "_request",
-        "_served",
-        "_started",
-        "_task",
-        "_transport",
-        "_waiter",
-        "_writable",
-        "_writes",
-        "deadline",
-        "head",
-    )
+        "_address", "_answered", "_body_is_over", "_bodyless", "_can_half_close", "_chunked", "_closing", "_counted",
+        "_cut", "_eof", "_front", "_gone", "_head", "_last", "_left", "_lingers", "_parser", "_paused", "_queue",
+        "_request", "_served", "_started", "_switched", "_task", "_transport", "_waiter", "_writable", "_writes",
+        "deadline", "head", "hop")
 
     head: RequestHead
+    hop: HopRequest | None
 
     def __init__(self, front: Front) -> None:
         self._front = front
@@ -85,8 +63,9 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
-        self._gone = self._eof = self._paused = self._last = self._closing = self._lingers = self._cut = self._counted = False
-        self._started = self._answered = self._body_is_over = self._chunked = self._bodyless = False
+        self._gone = self._eof = self._paused = self._last = self._closing = self._lingers = self._cut = False
+        self._counted = self._started = self._answered = self._body_is_over = self._chunked = self._bodyless = False
+        self._switched = False
         self._head = b""  # of the answer, until something of its body goes with it
         self._left: int | None = None
         self._writes = self._served = 0
@@ -281,13 +260,16 @@ class Connection(asyncio.Protocol):
                     break
         finally:
             if self._cut and not self._gone and not self._started and self._request is not None:
-                self._write_whole(*refusal_answer(Refusal(503, "the gateway is shutting down"), close=True), "1.1", is_head=False)
+                stopping = Refusal(503, "the gateway is shutting down")
+                self._write_whole(*refusal_answer(stopping, close=True), "1.1", is_head=False)
                 self._answered = True
             self._end()
 
     def _end(self) -> None:
         request, self._request = self._request, None
-        if request is not None and not self._answered:
+        if self._switched:
+            self.connection_lost(None)  # the tunnel had the transport since, and has closed it
+        elif request is not None and not self._answered:
             self._abort()
         elif self._queue or self._parser.refusal is not None or (request is not None and not request.complete):
             self._linger()
@@ -322,7 +304,7 @@ class Connection(asyncio.Protocol):
         request = self._request = self._queue.popleft()
         if self._paused:
             self._flow()
-        self.head = request.head
+        self.head, self.hop = request.head, request.hop
         self._started = self._answered = self._body_is_over = self._bodyless = False
         self._writes = 0
         self._served += 1
@@ -361,6 +343,11 @@ class Connection(asyncio.Protocol):
 
     # -- Inbound
 
+    @property
+    def trailers(self) -> Sequence[Header]:
+        """See Inbound."""
+        return () if self._request is None else self._request.trailers
+
     async def receive(self) -> tuple[bytes, bool]:
         """See Inbound."""
         request = self._request
@@ -395,6 +382,18 @@ class Connection(asyncio.Protocol):
         """See Inbound."""
         if not self._started and not self._gone and self.head.version == "1.1":
             self._transport.write(interim_bytes(status, headers))
+
+    def switch(self, headers: Sequence[Header]) -> TunnelEnd:
+        """See Inbound."""
+        leftover = self._parser.leftover
+        if self._gone or leftover is None:
+            raise ClientGoneError
+        head = AnswerHead(101, headers, self._front.date()).bytes(b"connection: upgrade\r\n")
+        self._started = self._last = self._switched = True
+        self.deadline = inf
+        self._transport.pause_reading()
+        self._transport.write(head)
+        return TunnelEnd(self._transport, leftover, self._eof)
 
     async def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """See Inbound."""
@@ -451,9 +450,12 @@ class Connection(asyncio.Protocol):
         if self._gone:
             raise ClientGoneError
 
-    async def end(self, piece: bytes) -> None:
+    async def end(self, piece: bytes, trailers: Sequence[Header] = ()) -> None:
         """See Inbound."""
-        self._send(piece, LAST_CHUNK if self._chunked else b"")
+        last = LAST_CHUNK if self._chunked else b""
+        if trailers and self._chunked and self.hop is not None and self.hop.takes_trailers:
+            last = b"0\r\n%b\r\n" % trailer_lines(trailers)
+        self._send(piece, last)
         if self._left and not self._bodyless:  # shorter than it was said to be
             raise ClientGoneError
         self._answered = True

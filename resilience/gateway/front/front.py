@@ -31,7 +31,8 @@ class Front:
 
     def __init__(self, serve: Serve, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self.serve, self.limits, self.loop = serve, limits, loop
-        self.peers = Peers(max_connections=limits.client_connections, rate=limits.client_rate, burst=limits.client_burst)
+        self.peers = Peers(
+            max_connections=limits.client_connections, rate=limits.client_rate, burst=limits.client_burst)
         self.draining = False
         self._connections: set[Connection] = set()
         self._sweeping = False

@@ -32,7 +32,8 @@ class Listener:
             OSError: The address is taken, or not of this machine.
         """
         host, port = address(bind)
-        server = await front.loop.create_server(lambda: Connection(front), host, port, backlog=BACKLOG, reuse_port=shared or None)
+        server = await front.loop.create_server(
+            lambda: Connection(front), host, port, backlog=BACKLOG, reuse_port=shared or None)
         for each in server.sockets:
             if each.family != socket.AF_UNIX:
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it

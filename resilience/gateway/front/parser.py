@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol
 
 import httptools
 
-from ..inbound import RequestHead
+from ..inbound import HopRequest, RequestHead
 from ..upstream import Header
 
 MAX_TARGET_BYTES: Final = 16 * 1024
@@ -42,18 +42,15 @@ _NAMES: Final = {name: name.decode() for name in _PARSED}
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} ").match
 _ABSOLUTE: Final = re.compile(rb"http://([^/?#@\\]*)(?=[/?]|\Z)", re.I).match
 _WATCHED: Final = frozenset({b"expect", b"te", b"upgrade"})
-_NEVER_TRAILERS: Final = frozenset({
-    b"transfer-encoding", b"content-length", b"host", b"trailer", b"te", b"connection", b"keep-alive", b"upgrade", b"expect",
-    b"authorization", b"proxy-authorization", b"proxy-authenticate", b"www-authenticate", b"cookie", b"set-cookie",
-    b"content-encoding", b"content-type", b"content-range", b"cache-control", b"max-forwards", b"range", b"via",
-    b"forwarded", b"x-real-ip", b"proxy-connection", b"date", b"expires", b"age", b"vary", b"location", b"retry-after"})
 
 
-def allowed_trailers(trailers: list[Header]) -> list[Header]:
-    """Those of *trailers* that may pass: none that frame, route, authenticate or say how to read the body (RFC 9110, 6.5.1)."""
-    return [trailer for trailer in trailers
-            if trailer[0] not in _NEVER_TRAILERS and not trailer[0].startswith((b"x-forwarded-", b"if-", b"access-control-"))
-            and b"_" not in trailer[0]]
+def _tokens(value: bytes) -> list[bytes]:
+    return [each.strip() for each in value.lower().split(b",")]
+
+
+def _weight(body: Incoming) -> int:
+    """Bytes that were well spent on a *body*."""
+    return body.buffered + _PER_CHUNK * len(body.pieces)
 
 
 class Refusal:
@@ -82,15 +79,14 @@ class Incoming:
         pieces: Of the body, that nobody took yet.
         buffered: Bytes in these.
         expects_continue: Whether the client waits for "100 Continue" before it sends its body.
-        takes_trailers: Whether it said "TE: trailers".
-        upgrade: The protocol that it would like to switch to, in lower case; b"": none.
+        hop: What the client asks of its connection; None: nothing.
         trailers: That came after a chunked body.
         refusal: What to answer instead of serving it; None: serve it.
     """
 
-    complete = broken = expects_continue = takes_trailers = ended = False
+    complete = broken = expects_continue = ended = False
     buffered = 0
-    upgrade = b""
+    hop: HopRequest | None = None
     refusal: Refusal | None = None
 
     def __init__(self, head: RequestHead, keep_alive: bool) -> None:
@@ -118,9 +114,10 @@ class RequestParser:
         leftover: Bytes behind a request that would like to switch protocols; None: there is no such request.
     """
 
-    __slots__ = ("_completed", "_excess", "_fed", "_head_bytes", "_headers", "_max_head_bytes", "_max_headers", "_method",
-                 "_parser", "_receiver", "_trailer_bytes", "_url", "_watched", "client", "incoming", "leftover", "pending",
-                 "refusal", "scheme", "server")
+    __slots__ = (
+        "_completed", "_excess", "_fed", "_head_bytes", "_headers", "_max_head_bytes", "_max_headers", "_method",
+        "_parser", "_receiver", "_trailer_bytes", "_url", "_watched", "client", "incoming", "leftover", "pending",
+        "refusal", "scheme", "server")
 
     def __init__(self, receiver: Receiver, *, max_head_bytes: int, max_headers: int) -> None:
         self._receiver, self._max_head_bytes, self._max_headers = receiver, max_head_bytes, max_headers
@@ -166,36 +163,39 @@ class RequestParser:
             return
         self._completed = False
         self._fed = len(data)
-        body, before = self.incoming, 0
-        if body is not None:
-            before = body.buffered + _PER_CHUNK * len(body.pieces)
-        at_boundary = body is None and not self.has_begun
+        body = self.incoming
+        before = 0 if body is None else _weight(body)
+        is_first = body is None and not self.has_begun
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as error:
             self.leftover = data[error.args[0]:]
-            return
         except httptools.HttpParserError as error:
-            if self.refusal is not None:
-                return
-            if at_boundary and not self._completed and self._disguised(data):
-                return
+            self._fail(error, data if is_first and not self._completed else b"")
+        else:
+            self._bound(body, before)
+
+    def _fail(self, error: httptools.HttpParserError, data: bytes) -> None:
+        """Refuse what llhttp, or one of its callbacks, has refused, unless *data* begins with a method of its own."""
+        if self.refusal is None and not self._disguised(data):
             unknown = isinstance(error, httptools.HttpParserInvalidMethodError)
             self.refusal = (Refusal(501, "the request's method is not known here") if unknown
                             else Refusal(400, "the request is not valid HTTP/1.1"))
-            return
+
+    def _bound(self, body: Incoming | None, before: int) -> None:
+        """Refuse a head, or what is around the chunks of a *body*, that grows without end."""
         if self.incoming is None:
             if not self._completed:
-                self._head_bytes += len(data)
+                self._head_bytes += self._fed
                 if self._head_bytes > self._max_head_bytes:
                     self._too_large()
         elif self.incoming is body and body is not None:
-            self._excess = max(0, self._excess + len(data) - (body.buffered + _PER_CHUNK * len(body.pieces) - before))
+            self._excess = max(0, self._excess + self._fed - (_weight(body) - before))
             if self._excess > MAX_CHUNK_EXCESS:
                 self.refusal = Refusal(400, "the chunks have more around them than in them")
 
     def _disguised(self, data: bytes) -> bool:
-        """Parse a request whose method llhttp does not know as if it had another; whether that is why it was refused."""
+        """Parse a request whose method llhttp does not know as if it had another; whether that was what is wrong."""
         token = _TOKEN(data)
         if token is None or token.group()[:-1] in _PARSED or self._method:
             return False
@@ -243,7 +243,7 @@ class RequestParser:
         """The head is complete."""
         parser, headers, url = self._parser, self._headers, self._url
         version: str = parser.get_http_version()
-        if version != "1.1" and version != "1.0":
+        if version not in ("1.1", "1.0"):
             self._refuse(400 if version == "0.9" else 505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
         self._completed = True
         if self._head_bytes + self._fed > self._max_head_bytes:
@@ -258,8 +258,8 @@ class RequestParser:
             url = self._origin_form(url, version)
         path, _, query = url.partition(b"?")
         method: bytes = parser.get_method()
-        head = RequestHead(self._method or _NAMES.get(method) or method.decode(), path, query, version, self.scheme, headers,
-                           self.client, self.server)
+        head = RequestHead(self._method or _NAMES.get(method) or method.decode(), path, query, version, self.scheme,
+                           headers, self.client, self.server)
         if head.method == "CONNECT":
             self._refuse(400, "this is no proxy that opens tunnels")
         self.incoming = incoming = Incoming(head, parser.should_keep_alive())
@@ -273,14 +273,19 @@ class RequestParser:
             raise ValueError
 
     def _look(self, incoming: Incoming) -> None:
+        """Look at what few requests have."""
+        self._watched = False
+        upgrade: list[bytes] = []
+        takes_trailers = False
         for name, value in incoming.head.headers:
             if name == b"expect":
                 incoming.expects_continue = value.lower() == b"100-continue" and incoming.head.version == "1.1"
             elif name == b"te":
-                incoming.takes_trailers = b"trailers" in [each.strip() for each in value.lower().split(b",")]
-            elif name == b"upgrade" and self._parser.should_upgrade():
-                incoming.upgrade = value.lower()
-        self._watched = False
+                takes_trailers = incoming.head.version == "1.1" and b"trailers" in _tokens(value)
+            elif name == b"upgrade" and incoming.head.version == "1.1" and self._parser.should_upgrade():
+                upgrade += _tokens(value)
+        if upgrade or takes_trailers:
+            incoming.hop = HopRequest(upgrade, takes_trailers)
 
     def _origin_form(self, url: bytes, version: str) -> bytes:
         """Path and query of a target in absolute form, whose authority takes the place of Host (RFC 9112, 3.2.2)."""
