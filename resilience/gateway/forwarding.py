@@ -5,6 +5,7 @@ streams back piece by piece; no more is read from either side than the other has
 
     for the client's next piece            client_timeout      408, or the connection is cut
     for all pieces of the client's body    upload_timeout      408
+    for the pace of these pieces           upload_rate         408
     for room in the client's connection    client_timeout      the connection is cut
     for the upstream to answer             command.timeout     504
     for the upstream's next piece          idle_timeout        the connection is cut
@@ -43,9 +44,9 @@ _logger = logging.getLogger(__name__)
 class Forwarder:
     """Forwards requests to services, with one bound on every client's pace. For one event loop."""
 
-    def __init__(self, *, client_timeout: float, upload_timeout: float | None) -> None:
+    def __init__(self, *, client_timeout: float, upload_timeout: float | None, upload_rate: float | None) -> None:
         self._patience = AsyncTimeout("client", client_timeout)
-        self._upload_timeout = upload_timeout
+        self._upload_timeout, self._upload_rate = upload_timeout, upload_rate
 
     async def forward(self, service: Service, request: Request, inbound: Inbound) -> None:
         """Send *request* to *service*, and its answer back.
@@ -59,7 +60,8 @@ class Forwarder:
             _ask(request, inbound.hop, service)
         intake = None
         if request.body is None:
-            intake = Intake(inbound.receive, self._patience, self._upload_timeout, service.max_body)
+            intake = Intake(inbound.receive, self._patience, self._upload_timeout, service.max_body,
+                            self._upload_rate)
             if request.length is not None and request.length <= SMALL_BODY_BYTES:
                 request, intake = await _taken_in(request, request.length, intake), None
         calls = service.call(request)

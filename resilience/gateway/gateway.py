@@ -49,7 +49,8 @@ class Gateway:
         self._admission = Admission(config, self.services)
         self._disconnects = Disconnects()
         self._forwarder = Forwarder(
-            client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout)
+            client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout,
+            upload_rate=config.gateway.upload_rate)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, registry: Registry | None = None) -> Gateway:

@@ -7,8 +7,8 @@ client leaves: an exchange that is cut counts as cancelled, and is nobody's fail
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from .tunnel import TunnelEnd
 from .upstream import Header
@@ -34,14 +34,17 @@ class RequestHead:
         headers: Names in lower case, in the order in which they came.
         client: Address and port of the peer; None: unknown, as for a Unix socket.
         server: Address and port of the gateway's own socket; None: unknown.
+        certificate: The client's, verified, as ``ssl.SSLSocket.getpeercert()`` tells it; None: there is none.
     """
 
-    __slots__ = ("client", "headers", "method", "path", "query", "scheme", "server", "version")
+    __slots__ = ("certificate", "client", "headers", "method", "path", "query", "scheme", "server", "version")
 
     def __init__(self, method: str, path: bytes, query: bytes, version: str, scheme: str, headers: Sequence[Header],
-                 client: tuple[str, int] | None, server: tuple[str, int] | None) -> None:
+                 client: tuple[str, int] | None, server: tuple[str, int] | None,
+                 certificate: Mapping[str, Any] | None = None) -> None:
         self.method, self.path, self.query, self.version = method, path, query, version
         self.scheme, self.headers, self.client, self.server = scheme, headers, client, server
+        self.certificate = certificate
 
 
 class HopRequest:

@@ -29,8 +29,7 @@ from ..registry import Registry, default_registry
 from .config import GatewayConfig, GatewaySettings, address
 from .front.asgi_bridge import App, AsgiBridge
 from .front.front import Front, Serve
-from .front.limits import Limits
-from .front.listener import Listener
+from .front.listener import Listener, bound
 from .gateway import Gateway
 
 MakeAdmin = Callable[[Registry], App]
@@ -87,14 +86,14 @@ class _Served:
 
     serve: Serve
     bind: str
-    limits: Limits
+    settings: GatewaySettings
     stop: Callable[[], None] = lambda: None
 
     @classmethod
     def app(cls, app: App, bind: str) -> _Served:
         """An ASGI application."""
         bridge = AsgiBridge(app)
-        return cls(bridge.serve, bind, Limits(), bridge.stop)
+        return cls(bridge.serve, bind, GatewaySettings(), bridge.stop)
 
 
 async def serve(gateway: Gateway, *, admin: App | None = None, admin_address: str | None = None,
@@ -112,7 +111,7 @@ async def serve(gateway: Gateway, *, admin: App | None = None, admin_address: st
         ServeError: A port is taken.
     """
     settings = gateway.config.gateway
-    served = [_Served(gateway.serve, settings.bind, settings.limits())]
+    served = [_Served(gateway.serve, settings.bind, settings)]
     bind = admin_address or admin_bind(gateway.config, 0)
     if admin is not None and bind is not None:
         served.append(_Served.app(admin, bind))
@@ -129,11 +128,13 @@ async def _listen(served: Sequence[_Served], ready: Callable[[], None] | None, d
     with _signals_set(stop):
         try:
             for each in served:
-                front = Front(each.serve, each.limits, loop)
+                listener = Listener(Front(each.serve, each.settings, loop))
                 try:
-                    listeners.append(await Listener.open(front, each.bind, shared=shared))
+                    sockets = bound(each.bind, shared=shared)
                 except OSError as error:
                     raise ServeError(f"cannot listen on {each.bind}: {error.strerror or error}") from None
+                listeners.append(listener)
+                await listener.listen(sockets)
             if ready is not None:
                 loop.call_soon(ready)
             await stop.wait()

@@ -1,10 +1,11 @@
 """Gateway configuration: the TOML file of one gateway as validated values."""
 
+from ..front.tls import CertificateSettings, TlsSettings
 from .addresses import address
 from .file import GatewayConfig, load
 from .listeners import ENCODED, AdminSettings, GatewaySettings
 from .routes import METHODS, RouteConfig
 from .services import DEFAULT_MAX_BODY, ServiceConfig
 
-__all__ = ["DEFAULT_MAX_BODY", "ENCODED", "METHODS", "AdminSettings", "GatewayConfig", "GatewaySettings", "RouteConfig",
-           "ServiceConfig", "address", "load"]
+__all__ = ["DEFAULT_MAX_BODY", "ENCODED", "METHODS", "AdminSettings", "CertificateSettings", "GatewayConfig",
+           "GatewaySettings", "RouteConfig", "ServiceConfig", "TlsSettings", "address", "load"]

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
+from ..config.addresses import within
 from ..inbound import BodyBrokenError, ClientGoneError, HopRequest, RequestHead
 from ..problem import Problem
 from ..trailers import trailer_lines
@@ -31,6 +32,7 @@ from ..tunnel import TunnelEnd
 from ..upstream import Header
 from .answer import CONTINUE, LAST_CHUNK, AnswerHead, InvalidAnswerError, interim_bytes, refusal_answer
 from .parser import Incoming, Refusal, RequestParser
+from .proxy_protocol import Proxied
 
 if TYPE_CHECKING:
     from .front import Front
@@ -48,16 +50,17 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_address", "_answered", "_body_is_over", "_bodyless", "_can_half_close", "_chunked", "_closing", "_counted",
-        "_cut", "_eof", "_front", "_gone", "_head", "_last", "_left", "_lingers", "_parser", "_paused", "_queue",
-        "_request", "_served", "_started", "_switched", "_task", "_transport", "_waiter", "_writable", "_writes",
-        "deadline", "head", "hop")
+        "_cut", "_eof", "_front", "_gone", "_head", "_last", "_left", "_lingers", "_parser", "_paused", "_proxied",
+        "_queue", "_request", "_served", "_started", "_switched", "_task", "_transport", "_waiter", "_writable",
+        "_writes", "deadline", "head", "hop")
 
     head: RequestHead
     hop: HopRequest | None
 
-    def __init__(self, front: Front) -> None:
-        self._front = front
-        self._parser = RequestParser(self, max_head_bytes=front.limits.head_bytes, max_headers=front.limits.headers)
+    def __init__(self, front: Front, proxied: Proxied | None = None) -> None:
+        self._front, self._proxied = front, proxied
+        self._parser = RequestParser(
+            self, max_head_bytes=front.settings.head_bytes, max_headers=front.settings.max_headers)
         self._queue: deque[Incoming] = deque()
         self._request: Incoming | None = None
         self._task: asyncio.Task[None] | None = None
@@ -69,6 +72,9 @@ class Connection(asyncio.Protocol):
         self._head = b""  # of the answer, until something of its body goes with it
         self._left: int | None = None
         self._writes = self._served = 0
+        self._transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made()
+        self._can_half_close = True
+        self._address = ""
         self.deadline = inf
 
     # -- the server's side
@@ -127,28 +133,45 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         parser, front = self._parser, self._front
         client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        if self._proxied is not None:
+            client, server = self._proxied.client, self._proxied.server
         parser.client = client[:2] if isinstance(client, tuple) else None
         parser.server = server[:2] if isinstance(server, tuple) else None
-        self._can_half_close = True
-        if transport.get_extra_info("ssl_object") is not None:
-            parser.scheme, self._can_half_close = "https", False
-        self._address = parser.client[0] if parser.client else ""
-        self.deadline = front.loop.time() + front.limits.head_timeout
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            parser.scheme, parser.certificate = "https", tls.getpeercert() or None
+            self._can_half_close = False
+        self.deadline = front.loop.time() + front.settings.head_timeout
         if not front.enter(self):
             self._abort()
-        elif not front.peers.enter(self._address):
+        elif not self._counted and not self.count(parser.client[0] if parser.client else ""):
             parser.refusal = Refusal(429, "this address has too many connections", 1)
             self._refuse()
-        else:
-            self._counted = True
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it has its transport, and will give back itself what it counts for."""
+        return self._transport is not None
+
+    def count(self, address: str) -> bool:
+        """Count it for this *address*; False: that has too many connections. Trusted proxies are not counted."""
+        if within(address, self._front.trusted):
+            return True
+        self._address = address
+        self._counted = self._front.peers.enter(address)
+        return self._counted
+
+    def discount(self) -> None:
+        """Give back what it counts for."""
+        if self._counted:
+            self._counted = False
+            self._front.peers.leave(self._address)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._gone = True
         self._front.leave(self)
-        if self._counted:
-            self._counted = False
-            self._front.peers.leave(self._address)
+        self.discount()
         self._parser.close()
         writable, self._writable = self._writable, None
         if writable is not None and not writable.done():
@@ -191,8 +214,8 @@ class Connection(asyncio.Protocol):
 
     def _head_begins(self) -> None:
         """Bound the time of a head from its first byte on; of the first head, from when the connection was made."""
-        if self._task is not None and self.deadline > self._front.loop.time() + self._front.limits.head_timeout:
-            self.deadline = self._front.loop.time() + self._front.limits.head_timeout
+        if self._task is not None and self.deadline > self._front.loop.time() + self._front.settings.head_timeout:
+            self.deadline = self._front.loop.time() + self._front.settings.head_timeout
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
@@ -222,7 +245,7 @@ class Connection(asyncio.Protocol):
     def on_request(self, request: Incoming) -> None:
         """See Receiver."""
         front = self._front
-        wait = front.peers.wait(self._address, front.loop.time())
+        wait = front.peers.wait(self._address, front.loop.time()) if front.peers.has_rate and self._address else 0
         if wait:
             request.refusal = Refusal(429, "this address sends too many requests", wait)
         self._queue.append(request)
@@ -280,7 +303,7 @@ class Connection(asyncio.Protocol):
         """Wait until there is a request to serve; whether there ever will be."""
         front = self._front
         if self._writable is not None:
-            self.deadline = front.loop.time() + front.limits.client_timeout
+            self.deadline = front.loop.time() + front.settings.client_timeout
             await self._writable
         if not self._queue:
             if self._eof or self._gone:
@@ -291,7 +314,7 @@ class Connection(asyncio.Protocol):
             if front.draining:
                 return False
             self.deadline = front.loop.time() + (
-                front.limits.head_timeout if self._parser.has_begun else front.limits.keep_alive_timeout)
+                front.settings.head_timeout if self._parser.has_begun else front.settings.keep_alive_timeout)
             while not self._queue:
                 await self._wait()
                 if self._gone or self._closing:
@@ -419,7 +442,7 @@ class Connection(asyncio.Protocol):
         """What is said of the connection, which decides about it, too."""
         request = self._request
         if (answer.close or request is None or not request.keep_alive or not request.complete or self._front.draining
-                or self._last or self._served == self._front.limits.requests):
+                or self._last or self._served == self._front.settings.connection_requests):
             self._last = True
             return b"connection: close\r\n"
         return b"" if version == "1.1" else b"connection: keep-alive\r\n"
@@ -487,7 +510,7 @@ class Connection(asyncio.Protocol):
         """Close it once what was written is sent, or after a while."""
         self._closing = True
         if not self._gone:
-            self.deadline = self._front.loop.time() + self._front.limits.client_timeout
+            self.deadline = self._front.loop.time() + self._front.settings.client_timeout
             self._transport.close()
         self._wake()
 

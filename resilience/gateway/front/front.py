@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import Final
 
+from ..config.addresses import networks
+from ..config.listeners import GatewaySettings
 from ..inbound import Inbound
 from .connection import Connection
-from .limits import Limits
 from .peers import Peers
 
 Serve = Callable[[Inbound], Awaitable[None]]
@@ -24,15 +25,17 @@ class Front:
 
     Attributes:
         serve: Answers one request; see Inbound.
-        limits: What clients may ask for.
-        peers: Who they are.
+        settings: Of the listener.
+        peers: Its clients.
+        trusted: Networks of proxies, whose connections and requests are not counted as those of one client.
         draining: Whether no more requests are wanted.
     """
 
-    def __init__(self, serve: Serve, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
-        self.serve, self.limits, self.loop = serve, limits, loop
+    def __init__(self, serve: Serve, settings: GatewaySettings, loop: asyncio.AbstractEventLoop) -> None:
+        self.serve, self.settings, self.loop = serve, settings, loop
         self.peers = Peers(
-            max_connections=limits.client_connections, rate=limits.client_rate, burst=limits.client_burst)
+            max_connections=settings.client_connections, rate=settings.client_rate, burst=settings.client_burst)
+        self.trusted = networks(settings.trusted_proxies)
         self.draining = False
         self._connections: set[Connection] = set()
         self._sweeping = False
@@ -50,7 +53,7 @@ class Front:
         if not self._sweeping:
             self._sweeping = True
             self.loop.call_later(SWEEP_EVERY_S, self._sweep)
-        return len(self._connections) <= self.limits.connections and not self.draining
+        return len(self._connections) <= self.settings.max_connections and not self.draining
 
     def leave(self, connection: Connection) -> None:
         """A connection has ended."""

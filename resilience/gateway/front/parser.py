@@ -17,6 +17,7 @@ An error ends the connection: what follows it is never read.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 import httptools
@@ -109,6 +110,7 @@ class RequestParser:
         scheme: "http" or "https", as the connection is.
         client: Address and port of the peer.
         server: Address and port of our own socket.
+        certificate: See RequestHead.
         incoming: The request whose body is being read; None: a head is, or nothing.
         refusal: Why no more is read; None: nothing is wrong.
         leftover: Bytes behind a request that would like to switch protocols; None: there is no such request.
@@ -116,14 +118,15 @@ class RequestParser:
 
     __slots__ = (
         "_completed", "_excess", "_fed", "_head_bytes", "_headers", "_max_head_bytes", "_max_headers", "_method",
-        "_parser", "_receiver", "_trailer_bytes", "_url", "_watched", "client", "incoming", "leftover", "pending",
-        "refusal", "scheme", "server")
+        "_parser", "_receiver", "_trailer_bytes", "_url", "_watched", "certificate", "client", "incoming", "leftover",
+        "pending", "refusal", "scheme", "server")
 
     def __init__(self, receiver: Receiver, *, max_head_bytes: int, max_headers: int) -> None:
         self._receiver, self._max_head_bytes, self._max_headers = receiver, max_head_bytes, max_headers
         self.scheme = "http"
         self.client: tuple[str, int] | None = None
         self.server: tuple[str, int] | None = None
+        self.certificate: Mapping[str, Any] | None = None
         self.refusal: Refusal | None = None
         self.pending = 0
         self._fed = 0
@@ -259,7 +262,7 @@ class RequestParser:
         path, _, query = url.partition(b"?")
         method: bytes = parser.get_method()
         head = RequestHead(self._method or _NAMES.get(method) or method.decode(), path, query, version, self.scheme,
-                           headers, self.client, self.server)
+                           headers, self.client, self.server, self.certificate)
         if head.method == "CONNECT":
             self._refuse(400, "this is no proxy that opens tunnels")
         self.incoming = incoming = Incoming(head, parser.should_keep_alive())

@@ -27,6 +27,11 @@ class Peers:
         self._connections: dict[str, int] = {}
         self._due: dict[str, float] = {}  # GCRA: when the last request would have come, had all come evenly
 
+    @property
+    def has_rate(self) -> bool:
+        """Whether wait() may say anything but 0."""
+        return self._rate is not None
+
     def enter(self, address: str) -> bool:
         """Whether another connection of this *address* may be had."""
         if self._max_connections is None:
