@@ -53,7 +53,8 @@ class Gateway:
                          for name, service in config.services.items()}
         self._disconnects = Disconnects()
         self._forwarder = Forwarder(
-            client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout)
+            client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout,
+            upload_rate=config.gateway.upload_rate)
         self._steps = steps_of(config, self.services, self.registry, self._client,
                                Clients(config.gateway.trusted_proxies).is_trusted)
         self._runner = FilterRunner(self._forwarder, self.services, self._steps, config.gateway.error_endpoint)

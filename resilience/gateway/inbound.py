@@ -12,6 +12,7 @@ from typing import Protocol
 
 import attrs
 
+from .tunnel import TunnelEnd
 from .upstream import Header
 
 
@@ -64,14 +65,36 @@ class RequestHead:
         self.certificate = certificate
 
 
+class HopRequest:
+    """What a client asks of its own connection, beside the request. Few do.
+
+    Attributes:
+        upgrade: Protocols that it would like to switch to, in lower case.
+        takes_trailers: Whether it understands trailers.
+    """
+
+    __slots__ = ("takes_trailers", "upgrade")
+
+    def __init__(self, upgrade: Sequence[bytes], takes_trailers: bool) -> None:
+        self.upgrade, self.takes_trailers = upgrade, takes_trailers
+
+
 class Inbound(Protocol):
     """One request of a client, and the way back. Of one task.
 
     Attributes:
         head: The request's head.
+        hop: What the client asks of its connection; None: nothing, or the server cannot give it.
+        trailers: That came after the body, once that is complete.
     """
 
     head: RequestHead
+    hop: HopRequest | None
+
+    @property
+    def trailers(self) -> Sequence[Header]:
+        """See above."""
+        ...
 
     async def receive(self) -> tuple[bytes, bool]:
         """Wait for the next piece of the request's body; return it, and whether there is more.
@@ -84,6 +107,17 @@ class Inbound(Protocol):
     def body_is_over(self) -> None:
         """Nothing more of the request's body is wanted. From now on, a client that leaves cancels the task."""
 
+    def interim(self, status: int, headers: Sequence[Header]) -> None:
+        """Send an interim response (1xx) before the response, if the client and the server can have one."""
+
+    def switch(self, headers: Sequence[Header]) -> TunnelEnd:
+        """Answer 101 and give the connection away: what comes from now on belongs to the tunnel.
+
+        Raises:
+            ClientGoneError: The client left.
+        """
+        ...
+
     async def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """Send a whole response: *headers* say how long *body* is, if anything does."""
 
@@ -93,5 +127,5 @@ class Inbound(Protocol):
     async def write(self, piece: bytes) -> None:
         """Send a piece of the response's body; returns when there is room for another."""
 
-    async def end(self, piece: bytes) -> None:
-        """Send the last piece of the body, which may be empty."""
+    async def end(self, piece: bytes, trailers: Sequence[Header] = ()) -> None:
+        """Send the last piece of the body, which may be empty, and *trailers*, if the client takes any."""

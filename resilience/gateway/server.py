@@ -1,4 +1,4 @@
-"""Serving a gateway on granian, with its admin application in the same process.
+"""Serving a gateway on its own front, with its admin application in the same process.
 
 Both listeners run in one event loop, so what the admin application shows is the
 registry that the gateway's calls go through. More workers are more such
@@ -20,27 +20,24 @@ import multiprocessing.connection
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server.embed import Server
+import attrs
 
 from ..registry import Registry, default_registry
-from .config import GatewayConfig, address
+from .config import GatewayConfig, GatewaySettings, address
+from .front.asgi_bridge import App, AsgiBridge
+from .front.front import Front, Serve
+from .front.listener import Listener, bound
 from .gateway import Gateway
 
-App = Callable[[Any, Any, Any], Awaitable[None]]
 MakeAdmin = Callable[[Registry], App]
 
-HEADER_READ_TIMEOUT_S: Final = 10.0  # slow headers hold a connection no longer
-MAX_HEAD_BYTES: Final = 64 * 1024
-BACKLOG: Final = 1024
-DRAIN_S: Final = 5.0
 #: A request leaves no cycles behind; the collector need not look after every 700 new objects.
 _GC_THRESHOLDS: Final = (20_000, 20, 20)
+#: What a worker may take beyond its time to drain before it is killed.
+_LONGER_S: Final = 3.0
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _logger = logging.getLogger(__name__)
 
@@ -52,7 +49,7 @@ class ServeError(Exception):
 def check_free(bind: str) -> None:
     """Make sure that nobody listens on *bind*.
 
-    granian's listeners share their port, and would share it with a stranger's too.
+    The listeners of several workers share their port, and would share it with a stranger's too.
 
     Raises:
         ServeError: It is taken, or no address of this machine.
@@ -83,17 +80,24 @@ def admin_bind(config: GatewayConfig, worker: int) -> str | None:
     return f"[{host}]:{port + worker}" if ":" in host else f"{host}:{port + worker}"
 
 
-def _server(app: App, bind: str) -> Server:
-    host, port = address(bind)
-    return Server(
-        app, address=host, port=port, interface=Interfaces.ASGI, http=HTTPModes.http1, websockets=False,
-        backlog=BACKLOG, log_level=LogLevels.error,
-        http1_settings=HTTP1Settings(
-            header_read_timeout=int(HEADER_READ_TIMEOUT_S * 1000), max_buffer_size=MAX_HEAD_BYTES))
+@attrs.frozen
+class _Served:
+    """What is served on one address, and what to do when that is to end."""
+
+    serve: Serve
+    bind: str
+    settings: GatewaySettings
+    stop: Callable[[], None] = lambda: None
+
+    @classmethod
+    def app(cls, app: App, bind: str) -> _Served:
+        """An ASGI application."""
+        bridge = AsgiBridge(app)
+        return cls(bridge.serve, bind, GatewaySettings(), bridge.stop)
 
 
 async def serve(gateway: Gateway, *, admin: App | None = None, admin_address: str | None = None,
-                ready: Callable[[], None] | None = None) -> None:
+                ready: Callable[[], None] | None = None, shared: bool = False) -> None:
     """Serve until SIGINT or SIGTERM, in the running event loop of the main thread.
 
     Args:
@@ -101,55 +105,44 @@ async def serve(gateway: Gateway, *, admin: App | None = None, admin_address: st
         admin: The application for the admin listener; None: no such listener.
         admin_address: host:port for it; None: as configured.
         ready: Called once both listen.
+        shared: Whether other processes listen on the gateway's port, too.
 
     Raises:
         ServeError: A port is taken.
     """
-    stop = asyncio.Event()
-    listeners: list[tuple[App, str]] = [(gateway, gateway.config.gateway.bind)]
+    settings = gateway.config.gateway
+    served = [_Served(gateway.serve, settings.bind, settings)]
     bind = admin_address or admin_bind(gateway.config, 0)
     if admin is not None and bind is not None:
-        listeners.append((_hung_up(admin, stop), bind))
-    await _listen(listeners, stop, ready)
+        served.append(_Served.app(admin, bind))
+    try:
+        await _listen(served, ready, settings.drain_timeout, shared=shared)
+    finally:
+        gateway.close()
 
 
-def _hung_up(app: App, stop: asyncio.Event) -> App:
-    """*app*, whose clients all hang up on *stop*: its streams have no other end."""
-
-    async def until_stopped(scope: Any, receive: Any, send: Any) -> None:
-        async def receive_or_stop() -> Any:
-            message = asyncio.ensure_future(receive())
-            stopped = asyncio.ensure_future(stop.wait())
-            try:
-                await asyncio.wait((message, stopped), return_when=asyncio.FIRST_COMPLETED)
-                return message.result() if message.done() else {"type": "http.disconnect"}
-            finally:
-                message.cancel()
-                stopped.cancel()
-
-        await app(scope, receive_or_stop if scope["type"] == "http" else receive, send)
-
-    return until_stopped
-
-
-async def _listen(listeners: list[tuple[App, str]], stop: asyncio.Event, ready: Callable[[], None] | None) -> None:
-    servers = [_server(app, where) for app, where in listeners]
-    tasks = [asyncio.ensure_future(server.serve()) for server in servers]
+async def _listen(served: Sequence[_Served], ready: Callable[[], None] | None, drain_s: float, *,
+                  shared: bool = False) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    listeners: list[Listener] = []
     with _signals_set(stop):
-        if ready is not None:
-            asyncio.get_running_loop().call_soon(ready)
-        stopping = asyncio.ensure_future(stop.wait())
-        await asyncio.wait((stopping, *tasks), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        for server in servers:
-            server.stop()  # type: ignore[no-untyped-call]
-        done, late = await asyncio.wait(tasks, timeout=DRAIN_S)
-        if late:  # connections that did not end: granian's callbacks will find their futures cancelled
-            asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-        for task in late:
-            task.cancel()
-    for task in done:
-        task.result()
+        try:
+            for each in served:
+                listener = Listener(Front(each.serve, each.settings, loop))
+                try:
+                    sockets = bound(each.bind, shared=shared)
+                except OSError as error:
+                    raise ServeError(f"cannot listen on {each.bind}: {error.strerror or error}") from None
+                listeners.append(listener)
+                await listener.listen(sockets)
+            if ready is not None:
+                loop.call_soon(ready)
+            await stop.wait()
+        finally:
+            for listener, each in zip(listeners, served, strict=False):
+                listener.stop()
+                each.stop()
+            await asyncio.gather(*(listener.front.drain(drain_s) for listener in listeners))
 
 
 @contextlib.contextmanager
@@ -192,7 +185,7 @@ def run(config: GatewayConfig, *, make_admin: MakeAdmin | None = None, workers: 
         if bind is not None:
             check_free(bind)
     if workers == 1:
-        _work(config, make_admin, 0, registry, ready)
+        _work(config, make_admin, 0, registry, ready, shared=False)
     else:
         _supervise(config, make_admin, workers, ready)
 
@@ -206,8 +199,7 @@ def run_app(app: App, bind: str, *, ready: Callable[[], None] | None = None) -> 
     check_free(bind)
 
     async def main() -> None:
-        stop = asyncio.Event()
-        await _listen([(_hung_up(app, stop), bind)], stop, ready)
+        await _listen([_Served.app(app, bind)], ready, GatewaySettings().drain_timeout)
 
     gc.collect()
     gc.freeze()  # what is there now stays, and need not be looked at again
@@ -217,7 +209,7 @@ def run_app(app: App, bind: str, *, ready: Callable[[], None] | None = None) -> 
 
 
 def _work(config: GatewayConfig, make_admin: MakeAdmin | None, worker: int, registry: Registry | None = None,
-          ready: Callable[[], None] | None = None) -> None:
+          ready: Callable[[], None] | None = None, *, shared: bool = True) -> None:
     _log_to_stderr()
     registry = default_registry if registry is None else registry
     gateway = Gateway(config, registry=registry)
@@ -226,7 +218,7 @@ def _work(config: GatewayConfig, make_admin: MakeAdmin | None, worker: int, regi
     gc.freeze()  # what is there now stays, and need not be looked at again
     gc.set_threshold(*_GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
-        runner.run(serve(gateway, admin=admin, admin_address=admin_bind(config, worker), ready=ready))
+        runner.run(serve(gateway, admin=admin, admin_address=admin_bind(config, worker), ready=ready, shared=shared))
 
 
 def _log_to_stderr() -> None:
@@ -267,7 +259,7 @@ def _supervise(config: GatewayConfig, make_admin: MakeAdmin | None, workers: int
         died = [process.name for process in processes if process.exitcode] if not stopping else []
         stop()
         for process in processes:
-            process.join(DRAIN_S)
+            process.join(config.gateway.drain_timeout + _LONGER_S)
             if process.is_alive():
                 process.kill()
                 process.join()

@@ -26,7 +26,6 @@ import sys
 from resilience.asgi import telemetry
 from resilience.gateway import server
 from resilience.gateway.config import load
-server.HEADER_READ_TIMEOUT_S = float(sys.argv[3])
 server.run(load(sys.argv[1]), make_admin=telemetry, workers=int(sys.argv[2]), ready=lambda: print("ready", flush=True))
 """
 
@@ -181,18 +180,18 @@ class Upstream:
 
 
 class Gateway:
-    """The gateway under test, as a subprocess on granian."""
+    """The gateway under test, as a subprocess."""
 
     def __init__(self, directory: Path, config: str, *, workers: int = 1, head_timeout: float = 10.0) -> None:
         self.port = free_port(following=workers)
         self.admin = self.port + 1
         file = directory / f"gateway-{self.port}.toml"
-        head = f'[gateway]\nbind = "127.0.0.1:{self.port}"\n'
+        head = (f'[gateway]\nbind = "127.0.0.1:{self.port}"\nhead_timeout = {head_timeout}\n'
+                f'keep_alive_timeout = {head_timeout}\n')
         table, _, rest = config.partition("\n[services")
         file.write_text(f'{head}{table}\n[admin]\nbind = "127.0.0.1:{self.admin}"\n[services{rest}')
         self.process = subprocess.Popen(
-            [sys.executable, "-X", "dev", "-W", "default", "-c", SERVE, str(file), str(workers),
-             str(head_timeout)],
+            [sys.executable, "-X", "dev", "-W", "default", "-c", SERVE, str(file), str(workers)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -282,7 +281,10 @@ def everything(client: socket.socket, until: bytes | None = None) -> bytes:
 
 
 def parsed(reply: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the first final response, without the interim ones before it."""
     head, _, body = reply.partition(b"\r\n\r\n")
+    while head.startswith(b"HTTP/1.1 1") and not head.startswith(b"HTTP/1.1 101"):
+        head, _, body = body.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
     return int(lines[0].split(" ")[1]), headers, body

@@ -1,11 +1,12 @@
 """Gateway configuration: the TOML file of one gateway as validated values."""
 
+from ..front.tls import CertificateSettings, TlsSettings
 from .addresses import address
 from .file import GatewayConfig, load
 from .filters import FilterConfig, FilterTable
 from .listeners import ENCODED, AdminSettings, GatewaySettings
-from .routes import METHODS, RouteConfig
+from .routes import RouteConfig
 from .services import DEFAULT_MAX_BODY, ServiceConfig
 
-__all__ = ["DEFAULT_MAX_BODY", "ENCODED", "METHODS", "AdminSettings", "FilterConfig", "FilterTable",
-           "GatewayConfig", "GatewaySettings", "RouteConfig", "ServiceConfig", "address", "load"]
+__all__ = ["DEFAULT_MAX_BODY", "ENCODED", "AdminSettings", "CertificateSettings", "FilterConfig", "FilterTable",
+           "GatewayConfig", "GatewaySettings", "RouteConfig", "ServiceConfig", "TlsSettings", "address", "load"]

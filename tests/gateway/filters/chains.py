@@ -29,7 +29,11 @@ class Client:
 
     def __init__(self, head, pieces=()):
         self.head, self.pieces = head, list(pieces)
-        self.answer = None
+        self.answer = self.hop = None
+        self.trailers = ()
+
+    def interim(self, status, headers):
+        """Drop it."""
 
     async def receive(self):
         piece = self.pieces.pop(0) if self.pieces else b""
@@ -51,7 +55,7 @@ class Answering(Forwarder):
     """A forwarder whose service answers at once: 200 "up", or what is set."""
 
     def __init__(self, problem=None):
-        super().__init__(client_timeout=5.0, upload_timeout=None)
+        super().__init__(client_timeout=5.0, upload_timeout=None, upload_rate=None)
         self.problem = problem
         self.requests = []
 
