@@ -312,7 +312,7 @@ class Connection(asyncio.Protocol):
         doubtful = bool(codings) and version == "1.0"  # which has none (RFC 9112, 6.1)
         self.status = status
         self.answered = True
-        self._persistent = not doubtful and self._parser.should_keep_alive()  # llhttp has forgotten by the end of the message
+        self._persistent = not doubtful and self._parser.should_keep_alive()  # llhttp forgets it with the message
         if self._request.method == "HEAD" or status in (204, 304):
             self.complete = True
             self._until_close = False

@@ -99,7 +99,8 @@ def test_whatever_an_upstream_answers_the_server_can_send_what_the_gateway_makes
         upstream.on(f"/other/{name}", b"HTTP/1.1 " + answer)
         reply = served.raw(get(f"/other/{name}", method=method))
         found[name] = parsed(reply)[0] if reply else "nothing"
-        assert 1 == reply.lower().count(b"\r\ndate: ") and 1 >= reply.lower().count(b"\r\nserver: "), reply
+        assert 1 == reply.lower().count(b"\r\ndate: "), reply
+        assert 1 >= reply.lower().count(b"\r\nserver: "), reply
     assert {name: status for name, (_, status) in ANSWERS.items()} == found
     assert "Traceback" not in served.log.read_text()
 

@@ -3,8 +3,8 @@
 from .addresses import address
 from .file import GatewayConfig, load
 from .listeners import ENCODED, AdminSettings, GatewaySettings
-from .routes import METHODS, RouteConfig
+from .routes import METHODS, MirrorConfig, RouteConfig
 from .services import DEFAULT_MAX_BODY, ServiceConfig
 
-__all__ = ["DEFAULT_MAX_BODY", "ENCODED", "METHODS", "AdminSettings", "GatewayConfig", "GatewaySettings", "RouteConfig",
-           "ServiceConfig", "address", "load"]
+__all__ = ["DEFAULT_MAX_BODY", "ENCODED", "METHODS", "AdminSettings", "GatewayConfig", "GatewaySettings", "MirrorConfig",
+           "RouteConfig", "ServiceConfig", "address", "load"]
