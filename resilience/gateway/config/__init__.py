@@ -6,5 +6,5 @@ from .listeners import ENCODED, AdminSettings, GatewaySettings
 from .routes import METHODS, MirrorConfig, RouteConfig
 from .services import DEFAULT_MAX_BODY, ServiceConfig
 
-__all__ = ["DEFAULT_MAX_BODY", "ENCODED", "METHODS", "AdminSettings", "GatewayConfig", "GatewaySettings", "MirrorConfig",
-           "RouteConfig", "ServiceConfig", "address", "load"]
+__all__ = ["DEFAULT_MAX_BODY", "ENCODED", "METHODS", "AdminSettings", "GatewayConfig", "GatewaySettings",
+           "MirrorConfig", "RouteConfig", "ServiceConfig", "address", "load"]
