@@ -5,8 +5,9 @@ from .addresses import address
 from .file import GatewayConfig, load
 from .filters import FilterConfig, FilterTable
 from .listeners import ENCODED, AdminSettings, GatewaySettings
-from .routes import RouteConfig
+from .routes import MirrorConfig, RouteConfig
 from .services import DEFAULT_MAX_BODY, ServiceConfig
 
 __all__ = ["DEFAULT_MAX_BODY", "ENCODED", "AdminSettings", "CertificateSettings", "FilterConfig", "FilterTable",
-           "GatewayConfig", "GatewaySettings", "RouteConfig", "ServiceConfig", "TlsSettings", "address", "load"]
+           "GatewayConfig", "GatewaySettings", "MirrorConfig", "RouteConfig", "ServiceConfig", "TlsSettings", "address",
+           "load"]
