@@ -24,7 +24,7 @@ from .routes import RouteConfig
 
 _PACKAGE: Final = __name__.rpartition(".config")[0] + ".filters"
 #: The gateway's own, by the word that ``use`` has for them.
-BUILT_IN: Final[Mapping[str, str]] = {}
+BUILT_IN: Final[Mapping[str, str]] = {"access": "access:Access", "api_keys": "api_keys:ApiKeys", "jwt": "jwt:Jwt"}
 _Mistakes = Iterator[tuple[tuple[str | int, ...], str]]
 
 
