@@ -53,7 +53,8 @@ class GatewayConfig:
     def __attrs_post_init__(self) -> None:
         for path, message in conflicts(dict(enumerate(self.routes)), list(self.services)):
             raise ConfigError(message, str(path[-1]))
-        for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters):
+        for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters,
+                                              list(self.services)):
             raise ConfigError(message, str(path[-1]))
 
     @property
@@ -130,7 +131,7 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
         document.mistake((), "no routes: a gateway needs at least one [[routes]] table")
     for where, message in conflicts(routes, names):
         document.mistake(where, message)
-    for where, message in filter_conflicts(gateway or GatewaySettings(), routes, filters):
+    for where, message in filter_conflicts(gateway or GatewaySettings(), routes, filters, names):
         document.mistake(where, message)
     for hint in document.hints():
         _log.warning("%s", hint)

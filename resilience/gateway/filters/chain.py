@@ -39,7 +39,7 @@ from ..inbound import Inbound
 from ..problem import Problem, too_large
 from ..request_mapping import Admitted
 from ..service import Service
-from ..upstream import Header, Request
+from ..upstream import Header, Request, UpstreamError
 from .context import FilterContext, FilterRequest, FilterResponse, Refusal
 from .declare import FilterKind
 from .identity import stated
@@ -76,7 +76,7 @@ class Step:
 
     def __attrs_post_init__(self) -> None:
         said = self.config.declaration
-        self.name, self.when, self.body, self.always = self.config.name, said.when, said.body, said.always
+        self.name, self.when, self.body, self.always = self.config.name, said.when, self.config.body, said.always
 
     @property
     def fails_closed(self) -> bool:
@@ -213,7 +213,7 @@ class FilterRunner:
         now = perf_counter()
         if now - step.logged >= _LOG_EVERY_S:
             step.logged = now
-            is_plain = isinstance(error, ResilienceError) or error.__traceback__ is None
+            is_plain = isinstance(error, (ResilienceError, UpstreamError)) or error.__traceback__ is None
             _logger.error("the filter %s failed: %s", step.name, error, exc_info=None if is_plain else error)
         error.__traceback__ = error.__context__ = None  # its frames hold the context, which holds it
         context.errors.append((step.name, error))
@@ -290,6 +290,8 @@ class FilterRunner:
         return await self._error_response(context, context.refusal)
 
     async def _error_response(self, context: FilterContext, refusal: Refusal) -> FilterResponse:
+        if refusal.response is not None:
+            return refusal.response
         step = self._endpoints.get(context.error_endpoint or "")
         if step is not None:
             _forget_answer(context)

@@ -47,12 +47,15 @@ class Refusal:
         detail: One sentence for the client.
         headers: Beside those of the body.
         close: Whether the connection is closed after it.
+        response: What is sent as it is; None: the error endpoint, or the gateway, makes it.
     """
 
-    __slots__ = ("close", "detail", "headers", "status")
+    __slots__ = ("close", "detail", "headers", "response", "status")
 
-    def __init__(self, status: int, detail: str, headers: Sequence[Header] = (), close: bool = False) -> None:
+    def __init__(self, status: int, detail: str, headers: Sequence[Header] = (), close: bool = False,
+                 response: FilterResponse | None = None) -> None:
         self.status, self.detail, self.headers, self.close = status, detail, headers, close
+        self.response = response
 
 
 class FilterRequest:
