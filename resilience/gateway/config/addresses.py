@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import re
 import socket
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
+
+from .. import predicates
 
 _HOST: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
                           r"(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*")
@@ -73,13 +74,7 @@ def networks(texts: Iterable[str]) -> list[Network]:
 
 def within(peer: str, of: Sequence[Network]) -> bool:
     """Whether the address of a *peer* is in one of these networks; one that is no address is in none."""
-    if of:
-        with contextlib.suppress(ValueError):
-            address = ipaddress.ip_address(peer)
-            if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-                address = address.ipv4_mapped
-            return any(address in network for network in of)
-    return False
+    return bool(of) and predicates.within(predicates.address_of(peer), of)
 
 
 def bind_mistake(value: Any) -> str | None:

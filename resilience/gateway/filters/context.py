@@ -47,12 +47,15 @@ class Refusal:
         detail: One sentence for the client.
         headers: Beside those of the body.
         close: Whether the connection is closed after it.
+        response: What is sent as it is; None: the error endpoint, or the gateway, makes it.
     """
 
-    __slots__ = ("close", "detail", "headers", "status")
+    __slots__ = ("close", "detail", "headers", "response", "status")
 
-    def __init__(self, status: int, detail: str, headers: Sequence[Header] = (), close: bool = False) -> None:
+    def __init__(self, status: int, detail: str, headers: Sequence[Header] = (), close: bool = False,
+                 response: FilterResponse | None = None) -> None:
         self.status, self.detail, self.headers, self.close = status, detail, headers, close
+        self.response = response
 
 
 class FilterRequest:
@@ -128,6 +131,7 @@ class FilterContext:
         endpoint: Name of the endpoint filter that answers; None: the service does. An inbound filter may set another.
         error_endpoint: Name of the endpoint filter that answers for refusals and failures; None: the gateway does.
         identity: Who sent the request; None: nobody knows, or has asked.
+        challenges: What authentication filters would have sent in WWW-Authenticate.
         attributes: For the filters' own use.
         errors: Which filters have failed, in order, as (name, exception).
         refusal: The error response that is to be sent; None: none.
@@ -135,7 +139,7 @@ class FilterContext:
         stopped: Whether stop() was called.
     """
 
-    __slots__ = ("_attributes", "endpoint", "error_endpoint", "errors", "identity", "refusal", "request",
+    __slots__ = ("_attributes", "challenges", "endpoint", "error_endpoint", "errors", "identity", "refusal", "request",
                  "response", "route", "service", "static", "stopped")
 
     def __init__(self, request: FilterRequest, route: str, service: str, endpoint: str | None,
@@ -147,6 +151,7 @@ class FilterContext:
         self.errors: list[tuple[str, BaseException]] = []
         self.refusal: Refusal | None = None
         self.stopped = False
+        self.challenges: list[str] = []
         self.static: FilterResponse | None = None
         self._attributes: dict[str, Any] | None = None
 

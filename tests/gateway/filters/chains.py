@@ -24,6 +24,13 @@ class NoService:
         self.name = name
 
 
+def admitted(chain, request, path=b"/x"):
+    """A request on a route with these filters."""
+    settings = RouteConfig(path="/*", service="up")
+    route = Route("route", NoService(), settings, chain, Pattern.parse("/*"), None, None)
+    return Admitted(route, request, {}, path, b"gw")
+
+
 class Client:
     """An Inbound that sends *pieces* and notes the answer."""
 
@@ -97,9 +104,7 @@ class Bench:
         client = Client(head, [body] if body else [])
         request = Request(method=method, target=path + (b"?" + query if query else b""), host=None, headers=list(headers),
                           length=length, body=None if body else b"")
-        settings = RouteConfig(path="/*", service="up")
-        route = Route("route", NoService(), settings, self.chain, Pattern.parse("/*"), None, None)
-        await self.runner.serve(self.chain, Admitted(route, request, {}, path, b"gw"), client)
+        await self.runner.serve(self.chain, admitted(self.chain, request, path), client)
         return client
 
     @property
