@@ -55,7 +55,8 @@ class Serving:
         self.clients: list[Client] = []
 
     async def client(self, data: bytes = b"", **how: Any) -> Client:
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.port, **how))
+        where = {} if "sock" in how else {"host": "127.0.0.1", "port": self.port}
+        client = Client(*await asyncio.open_connection(**where, **how))
         self.clients.append(client)
         return client.send(data)
 
@@ -76,8 +77,7 @@ async def serving(serve: Serve, **settings: Any) -> AsyncIterator[Serving]:
     try:
         yield made
     finally:
-        listener.stop()
-        await front.drain(0.0)
+        await listener.drain(0.0)
         for client in made.clients:
             client.writer.close()
         assert (0, 0) == (front.connections, front.peers.connections)

@@ -397,8 +397,7 @@ async def test_more_connections_than_may_be_are_closed_at_once() -> None:
 
 
 async def drained(front: Serving, time_s: float) -> None:
-    front.listener.stop()
-    await front.front.drain(time_s)
+    await front.listener.drain(time_s)
 
 
 async def test_a_drain_closes_what_is_idle_and_lets_the_rest_end_and_say_close() -> None:
