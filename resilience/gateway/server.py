@@ -142,7 +142,7 @@ async def _listen(served: Sequence[_Served], ready: Callable[[], None] | None, d
             for listener, each in zip(listeners, served, strict=False):
                 listener.stop()
                 each.stop()
-            await asyncio.gather(*(listener.front.drain(drain_s) for listener in listeners))
+            await asyncio.gather(*(listener.drain(drain_s) for listener in listeners))
 
 
 @contextlib.contextmanager

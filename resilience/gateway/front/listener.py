@@ -100,6 +100,12 @@ class Listener:
         for each in self._sockets:
             each.close()
 
+    async def drain(self, time_s: float) -> None:
+        """Take no more connections in, and let requests under way end for *time_s* seconds."""
+        self.stop()
+        await asyncio.gather(*self._accepting, *self._arriving, return_exceptions=True)
+        await self.front.drain(time_s)
+
     async def _accept(self, listening: socket.socket) -> None:
         loop = self.front.loop
         while True:
