@@ -6,7 +6,6 @@ closes its connection. What it does not look at is looked at here:
 
     the request line     a version that HTTP/1.1 does not answer    505; 400 for HTTP/0.9
                          longer than MAX_TARGET_BYTES               414
-                         a target in absolute form                  its authority is the Host; other schemes 400
     the head             more bytes, or more headers, than may be   431
     chunks               extensions and trailers without end        400
     the method           a token that llhttp does not know passes, unless it comes behind another request: 501

@@ -28,7 +28,7 @@ ASK = b"GET /x HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n"
 async def who(inbound: Inbound) -> None:
     """Answer with what the gateway is told of the connection."""
     head = inbound.head
-    subject = "" if head.certificate is None else dict(pair for part in head.certificate["subject"] for pair in part)["commonName"]
+    subject = "" if head.certificate is None else head.certificate.subject.removeprefix("CN=")
     client = head.client or ("", 0)
     inbound.body_is_over()
     await inbound.respond(200, [], f"{head.scheme} {client[0]} {client[1]} {(head.server or ('', 0))[1]} {subject}.".encode())
