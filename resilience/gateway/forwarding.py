@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
-from typing import Final
+from collections.abc import Awaitable
+from typing import Final, TypeVar
 
 from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import ResilienceError
+from .attempts import Attempts, HeldAnswer, Resumed
 from .headers import to_client
 from .inbound import ClientGoneError, Inbound
 from .problem import Problem, problem_of
@@ -33,6 +34,7 @@ from .request_mapping import PSEUDONYM
 from .service import Service
 from .upstream import Exchange, InvalidRequestError, Request, UpstreamError, UpstreamStalledError
 
+_Answer = TypeVar("_Answer", bound="Exchange | HeldAnswer | Resumed")
 _VIA: Final = b"1.1 " + PSEUDONYM
 _logger = logging.getLogger(__name__)
 
@@ -56,18 +58,18 @@ class Forwarder:
             intake = Intake(inbound.receive, self._patience, self._upload_timeout, service.max_body)
             if request.length is not None and request.length <= SMALL_BODY_BYTES:
                 request, intake = await _taken_in(request, request.length, intake), None
-        calls = service.call(request)
+        attempts = service.attempts(request)
         try:
             if intake is not None:
-                await self._upload(service, calls, intake)
-            await self._download(service, calls, inbound)
+                await self._upload(service, attempts, intake)
+            await self._download(service, attempts, inbound)
         except BaseException:
-            await calls.aclose()
+            await attempts.close()
             raise
 
-    async def _upload(self, service: Service, calls: AsyncGenerator[Exchange, None], intake: Intake) -> None:
+    async def _upload(self, service: Service, attempts: Attempts, intake: Intake) -> None:
         """Stream the request's body; stop when the upstream answers before its end."""
-        exchange = await _step(service, calls)
+        exchange = await _step(service, attempts.opened())
         answered = asyncio.ensure_future(exchange.answering())
         try:
             while not exchange.answered:
@@ -84,20 +86,20 @@ class Forwarder:
         finally:
             answered.cancel()
 
-    async def _download(self, service: Service, calls: AsyncGenerator[Exchange, None], inbound: Inbound) -> None:
+    async def _download(self, service: Service, attempts: Attempts, inbound: Inbound) -> None:
         inbound.body_is_over()
-        exchange = await _step(service, calls)
+        exchange = await _step(service, attempts.answered())
         if exchange.failure is not None:
-            raise problem_of(await _verdict(calls) or exchange.failure, service.name)
+            raise problem_of(await attempts.settled() or exchange.failure, service.name)
         headers = to_client(exchange.headers, _VIA)
-        if exchange.complete:
+        if isinstance(exchange, HeldAnswer) or exchange.complete:
             await inbound.respond(exchange.status, headers, exchange.take())
         else:
             await inbound.start(exchange.status, headers)
             await self._stream(service, exchange, inbound)
-        await _verdict(calls)
+        await attempts.settled()
 
-    async def _stream(self, service: Service, exchange: Exchange, inbound: Inbound) -> None:
+    async def _stream(self, service: Service, exchange: Exchange | Resumed, inbound: Inbound) -> None:
         """Send the body as it comes. Without its end if it breaks off."""
         try:
             # The first piece, though it may be empty, makes ASGI servers send the head now.
@@ -137,14 +139,14 @@ def _stalled() -> UpstreamStalledError:
     return UpstreamStalledError("the upstream stopped in the middle of its answer")
 
 
-async def _step(service: Service, calls: AsyncGenerator[Exchange, None]) -> Exchange:
-    """Let the guarded exchange go on.
+async def _step(service: Service, step: Awaitable[_Answer]) -> _Answer:
+    """Let the attempts go on.
 
     Raises:
-        Problem: It was refused, or failed.
+        Problem: They were refused, or failed.
     """
     try:
-        return await calls.__anext__()
+        return await step
     except InvalidRequestError as error:
         raise Problem(400, f"{error}", close=True) from None
     except (ResilienceError, UpstreamError) as error:
@@ -152,14 +154,3 @@ async def _step(service: Service, calls: AsyncGenerator[Exchange, None]) -> Exch
     except Exception:
         _logger.exception("the exchange with %s failed in the gateway", service.name)
         raise Problem(500, "the gateway failed") from None
-
-
-async def _verdict(calls: AsyncGenerator[Exchange, None]) -> UpstreamError | None:
-    """Let the guarded exchange end, and be counted."""
-    try:
-        await calls.__anext__()
-    except StopAsyncIteration:
-        return None
-    except UpstreamError as error:
-        return error
-    return None

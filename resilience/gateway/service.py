@@ -1,4 +1,4 @@
-"""Services: one command around every exchange with one set of endpoints.
+"""Services: the endpoints of one, and a guarded exchange with each.
 
 The guarded function is an async generator, since the engine then holds the permit
 until the exchange is over, but times and counts only what is the upstream's doing:
@@ -8,44 +8,158 @@ the same exchange: once, when the request's body is to be streamed in, and once
 more when the answer's head is there. The last step is for the verdict: an answer that
 broke off or stalled is a failure of the upstream; one with a status that the service's failure rules
 name is raised for them to judge, although the client has had every byte of it.
+
+Each endpoint has a command of its own, in the group of the service, or all share the service's (``command.per``). In
+the first case the command under the service's name shows their sum (service_total.py).
 """
 
 from __future__ import annotations
 
 import functools
+import logging
+import socket
 import ssl
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 
+from ..core.budget import Budget
+from ..core.failover import RestTerm
+from ..core.verdict import Verdict
 from ..drivers.async_timeouts import AsyncTimeout
-from ..registry import Registry
-from .balancer import BALANCERS
+from ..registry import Registry, table_of
+from .attempts import Attempts
+from .balancing import BalancerOptions, EndpointSet, balancer
+from .balancing.course import Ending
+from .balancing.subsets import subset
 from .config import ServiceConfig
-from .service_command import Exchanging, guarded, judged
-from .upstream import Endpoint, Exchange, Request, UpstreamClient, UpstreamStatusError
+from .config.endpoints import EndpointConfig
+from .request_keys import key_reader
+from .served_endpoint import ServedEndpoint
+from .service_command import Exchanging, Sending, guarded, is_per_endpoint, statuses, without_per
+from .service_total import ServiceTotal
+from .trouble import reason_of
+from .upstream import Endpoint, Exchange, LocalLimitError, Request, UpstreamClient, UpstreamStatusError
+
+_log = logging.getLogger("resilience")
+#: The same reason is not logged again for an endpoint before so many seconds have passed.
+SAY_AGAIN_S = 60.0
 
 
 class Service:
-    """A service of the gateway.
+    """A service of the gateway. Of one event loop.
 
     Attributes:
         name: As configured; the key of its command.
+        config: As configured.
         preserve_host: Whether the client's Host header is sent on.
         max_body: Bytes of a request's body that are let through; None: any number.
         idle: Bounds the wait for the next piece of a body.
-        call: The guarded exchange.
+        endpoints: Where its requests go.
+        is_per_endpoint: Whether each endpoint has a command of its own.
+        budget: Of what is sent again; None: no limit.
+        clock: The registry's.
+        random: The registry's.
     """
 
-    __slots__ = ("call", "idle", "max_body", "name", "preserve_host")
-
     def __init__(self, name: str, config: ServiceConfig, client: UpstreamClient, registry: Registry) -> None:
-        self.name = name
+        self.name, self.config = name, config
         self.preserve_host = config.preserve_host
         self.max_body = config.max_body
         self.idle = AsyncTimeout(name, config.idle_timeout)
-        tls = functools.cache(functools.partial(_verifying, config.ca_file))
-        balancer = BALANCERS[config.balancer]([Endpoint.parse(url, tls) for url in config.endpoints])
-        exchange = _exchanging(client, balancer.next, config.connect_timeout, judged(config.command))
-        self.call = guarded(exchange, config.command, key=name, registry=registry)
+        self.clock, self.random = registry.clock, table_of(registry).services.random
+        self._client, self._registry = client, registry
+        self._settings = without_per(config.command)
+        self._statuses = statuses(self._settings)
+        self._verdicts, self._judge = self._statuses.verdicts(), self._statuses.judge()
+        self._tls = functools.cache(functools.partial(_verifying, config.ca_file))
+        self.is_per_endpoint = is_per_endpoint(config.command, len(config.endpoints))
+        self._total = ServiceTotal(name, self._settings, registry) if self.is_per_endpoint else None
+        self._adopt_retry()
+        states = [self._served(each) for each in self._used(config.endpoints)]
+        options = config.balancing
+        chosen = balancer(config.balancer, BalancerOptions(
+            load_factor=options.load_factor, max_in_flight=options.max_in_flight, zone=options.zone,
+            sticky=options.sticky is not None))
+        self.wants_times, self.is_keyed = chosen.wants_times, chosen.wants_key
+        self.key_of = key_reader(options.hash_by, options.sticky)
+        self.endpoints = EndpointSet(states, chosen, config.ejection, options.slow_start, self.clock())
+        if self._total is not None:
+            self._total.adopt([each.key for each in states])
+
+    def attempts(self, request: Request) -> Attempts:
+        """The way of one request over the endpoints; they must be closed."""
+        return Attempts(self, request)
+
+    def verdict_of(self, error: UpstreamStatusError) -> Verdict:
+        """What the service's failure rules say of an answer's status."""
+        return self._judge(error, error.status, self._verdicts) if error.status in self._verdicts else Verdict.GOOD
+
+    def failed(self, endpoint: ServedEndpoint, permit: RestTerm | None, ending: Ending, asked: float | None,
+               error: Exception) -> None:
+        """An attempt at *endpoint* has failed."""
+        now, ejector = self.clock(), self.endpoints.ejector
+        if ending is Ending.REFUSED or isinstance(error, LocalLimitError):
+            ejector.left(endpoint, permit, now)
+            return
+        if ending is Ending.BUSY:
+            ejector.left(endpoint, permit, now)
+            if asked:
+                ejector.pause(endpoint, asked, now)
+        elif isinstance(error, UpstreamStatusError) and self.verdict_of(error) is not Verdict.FAILED:
+            ejector.left(endpoint, permit, now)
+            return
+        else:
+            was_left_out = endpoint.rest.is_left_out
+            ejector.failed(endpoint, permit, now)
+            if endpoint.rest.is_left_out and not was_left_out:
+                _log.warning("%s: %s is left out for %.3g s after %d failures in a row", self.name, endpoint.name,
+                             endpoint.rest.until - now, endpoint.failures)
+            self._say(endpoint, reason_of(error), now)
+        if not endpoint.is_calm:
+            self.endpoints.changed()
+
+    def recovered(self, endpoint: ServedEndpoint, permit: RestTerm | None) -> None:
+        """An attempt at *endpoint* has succeeded, after a failure or as a probe."""
+        now = self.clock()
+        was_left_out = not endpoint.rest.calm
+        self.endpoints.ejector.succeeded(endpoint, permit, now)
+        if was_left_out and endpoint.rest.calm:
+            _log.info("%s: %s is back", self.name, endpoint.name)
+            self.endpoints.came(endpoint, now)
+            self.endpoints.changed()
+
+    # -- within
+
+    def _adopt_retry(self) -> None:
+        retry = self.config.retry
+        self.repeatable = retry is not None and retry.repeatable
+        self.repeats_here = retry is not None and retry.per_endpoint > 1
+        self.retried = frozenset[int]() if retry is None or retry.attempts < 2 else retry.codes
+        self.delays = None if retry is None else retry.delays
+        self.budget = None if retry is None or retry.budget is None else Budget(retry.budget, self.clock())
+
+    def _used(self, endpoints: tuple[EndpointConfig, ...]) -> list[EndpointConfig]:
+        size = self.config.balancing.subset
+        if size is None or size >= len(endpoints):
+            return list(endpoints)
+        names = subset([each.name for each in endpoints], size, socket.gethostname())
+        return [each for each in endpoints if each.name in names]
+
+    def _served(self, config: EndpointConfig) -> ServedEndpoint:
+        key = f"{self.name}@{config.name}" if self.is_per_endpoint else self.name
+        group = {"group": self.name} if self.is_per_endpoint else {}
+        served = ServedEndpoint(config, Endpoint.parse(config.url, self._tls), key)
+        exchange = _exchanging(self._client, served.endpoint, self.config.connect_timeout, frozenset(self._verdicts))
+        served.call = guarded(exchange, self._settings, key=key, registry=self._registry, **group)
+        return served
+
+    def _say(self, endpoint: ServedEndpoint, reason: str, now: float) -> None:
+        """Log why an endpoint failed, once for each change."""
+        said = endpoint.troubles.get(reason)
+        if said is None or now - said >= SAY_AGAIN_S:
+            if len(endpoint.troubles) >= 16:
+                endpoint.troubles.clear()
+            endpoint.troubles[reason] = now
+            _log.warning("%s: %s failed: %s", self.name, endpoint.name, reason)
 
 
 def _verifying(ca_file: str | None) -> ssl.SSLContext:
@@ -54,12 +168,13 @@ def _verifying(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-def _exchanging(client: UpstreamClient, pick: Callable[[], Endpoint], connect_timeout: float,
+def _exchanging(client: UpstreamClient, endpoint: Endpoint, connect_timeout: float,
                 statuses: frozenset[int]) -> Exchanging:
     send = client.send
 
-    async def exchange(request: Request) -> AsyncGenerator[Exchange, None]:
-        exchange = await send(pick(), request, connect_timeout=connect_timeout)
+    async def exchange(request: Request, sending: Sending) -> AsyncGenerator[Exchange, None]:
+        exchange = await send(endpoint, request, connect_timeout=connect_timeout)
+        sending.sent = True
         try:
             if request.body is None:
                 yield exchange

@@ -24,6 +24,10 @@ class UpstreamUnreachableError(UpstreamError):
     """No connection could be made."""
 
 
+class LocalLimitError(UpstreamUnreachableError):
+    """No connection could be made, since the gateway itself has no more files or ports: not the upstream's fault."""
+
+
 class UpstreamStalledError(UpstreamError):
     """The upstream stopped sending, or taking, in the middle of a body."""
 
@@ -56,16 +60,18 @@ class Endpoint:
         tls: How it is verified; None: it speaks plain HTTP. Part of its identity, so that a connection which
             one service's authorities vouch for is never used for a service that trusts others.
         authority: What stands in the Host header.
+        base: A path that is put before that of each request; without a slash at its end.
     """
 
     host: str
     port: int
     tls: ssl.SSLContext | None
     authority: bytes
+    base: bytes = b""
 
     @classmethod
     def parse(cls, url: str, tls: Callable[[], ssl.SSLContext] = ssl.create_default_context) -> Endpoint:
-        """From a URL of scheme, host and port.
+        """From a URL of scheme, host and port, and perhaps a base path.
 
         Args:
             url: As configured.
@@ -74,7 +80,8 @@ class Endpoint:
         parts = urlsplit(url)
         assert parts.hostname is not None
         context = tls() if parts.scheme == "https" else None
-        return cls(parts.hostname, parts.port or (443 if context else 80), context, parts.netloc.encode())
+        return cls(parts.hostname, parts.port or (443 if context else 80), context, parts.netloc.encode(),
+                   parts.path.rstrip("/").encode())
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import attrs
 
 from ...config import Document
 from ...core.checks import flag, number
+from ...errors import ConfigError
 from .. import service_command
-from ..balancer import BALANCERS
-from .checks import checked, filled, one_of
+from ..balancing import BALANCERS, KEYED, Ejection
+from ..balancing.course import Repetition
+from .balancing import BalancingConfig
+from .checks import checked, one_of
+from .endpoints import EndpointConfig, as_endpoints, endpoints_given, url_mistake
 
 DEFAULT_MAX_BODY: Final = 100 * 1024 * 1024
-
-
-def _endpoint_mistake(value: Any) -> str | None:
-    wanted = "an endpoint must be an http:// or https:// URL of scheme, host and port"
-    try:
-        url = urlsplit(value)
-        port = url.port
-    except (ValueError, AttributeError, TypeError):
-        return wanted
-    if url.scheme not in ("http", "https") or not url.hostname or port == 0 or not value.isascii():
-        return wanted
-    if any(ord(c) <= 32 or c in '\\"<>^`{|}' for c in value):
-        return wanted
-    if url.username is not None or url.password is not None or url.query or url.fragment or url.path not in ("", "/"):
-        return f"{wanted}, and nothing else"
-    return None
 
 
 def _authorities_mistake(value: Any) -> str | None:
@@ -52,8 +39,11 @@ class ServiceConfig:
     """A ``[services.NAME]`` table.
 
     Attributes:
-        endpoints: URLs of scheme, host and port.
-        balancer: How to choose among them: "round_robin".
+        endpoints: URLs of scheme, host and port, or tables.
+        balancer: How to choose among them: "round_robin", "least_request", "first" and so on.
+        balancing: What the balancer goes by.
+        ejection: When an endpoint that fails is left out; None (``false``): never.
+        retry: What becomes of a request that was sent and failed; None (``false``): the client gets the failure.
         preserve_host: Send the client's Host header on, instead of the endpoint's own name.
         connect_timeout: Longest wait for a connection, seconds.
         idle_timeout: Longest wait for the next piece of an answer's body, or for room to send one, seconds.
@@ -62,9 +52,11 @@ class ServiceConfig:
         command: Settings of the command around every call, by name; see service_command.
     """
 
-    endpoints: tuple[str, ...] = attrs.field(
-        validator=attrs.validators.and_(filled, checked(_endpoint_mistake, each=True)))
+    endpoints: tuple[EndpointConfig, ...] = attrs.field(converter=as_endpoints, validator=endpoints_given)
     balancer: str = attrs.field(default="round_robin", validator=checked(one_of(tuple(BALANCERS), "balancer")))
+    balancing: BalancingConfig = attrs.field(factory=BalancingConfig)
+    ejection: Ejection | None = attrs.field(factory=Ejection)
+    retry: Repetition | None = attrs.field(factory=Repetition)
     preserve_host: bool = attrs.field(default=False, validator=flag)
     connect_timeout: float = attrs.field(default=2.0, validator=number(above=0, most=3600.0))  # Ribbon's
     idle_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
@@ -72,6 +64,10 @@ class ServiceConfig:
         default=DEFAULT_MAX_BODY, validator=number(least=0, most=1 << 50, whole=True, optional=True))
     ca_file: str | None = attrs.field(default=None, validator=checked(_authorities_mistake, optional=True))
     command: Mapping[str, Any] = attrs.field(factory=dict, validator=service_command.suited)
+
+    def __attrs_post_init__(self) -> None:
+        if self.balancer in KEYED and self.balancing.hash_by is None:
+            raise ConfigError(f"balancer {self.balancer} needs balancing.hash_by, such as \"header:x-user\"", "balancer")
 
 
 def read_service(document: Document, name: str) -> ServiceConfig | None:
@@ -82,4 +78,23 @@ def read_service(document: Document, name: str) -> ServiceConfig | None:
         table = {key: value for key, value in table.items() if key != "command"}
         if len(document.mistakes) == known:
             table["command"] = command
+        if isinstance(table.get("endpoints"), list):
+            table["endpoints"] = _read_endpoints(document, name, table["endpoints"])
     return document.structure(ServiceConfig, "services", name, given=table)
+
+
+def _read_endpoints(document: Document, name: str, given: Sequence[Any]) -> list[Any]:
+    """The endpoints of a service, URLs or tables; what is wrong with a table is noted."""
+    read: list[Any] = []
+    for index, each in enumerate(given):
+        if isinstance(each, Mapping):
+            found = document.structure(EndpointConfig, "services", name, "endpoints", index)
+            if found is None:
+                found = EndpointConfig(url=f"http://mistaken:{index + 1}")  # so that the rest is read as well
+            read.append(found)
+        elif url_mistake(each) is not None:
+            document.mistake(("services", name, "endpoints"), f"{url_mistake(each)}, not {each!r}")
+            read.append(EndpointConfig(url=f"http://mistaken:{index + 1}"))
+        else:
+            read.append(EndpointConfig(url=each))
+    return read

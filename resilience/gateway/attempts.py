@@ -1,0 +1,361 @@
+"""Attempts: one client's request on its way over the endpoints of a service, until an answer may be passed on.
+
+The pure part is balancing.course: what follows a failed attempt. This is its driver: it picks endpoints, lets their
+guarded exchanges run, tells the ejector how they ended, and waits.
+
+An answer is the client's from the moment when the forwarder has it. One with a status to retry is held back first: up
+to HELD_BYTES of its body are read, so that it can be given after all if the attempts that follow bring nothing better.
+A longer one is passed on as it is.
+
+Whoever makes Attempts must close() them, however they end: the permit of the exchange under way, and its place in
+the endpoint's count of requests in flight, go back there, whether the client left, or the task was cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any, Final
+
+from ..core.failover import RestTerm
+from ..core.retry_after import asked_for
+from ..core.verdict import Verdict
+from ..errors import (
+    CallTimeoutError,
+    DeadlineExceededError,
+    NoTimeLeftError,
+    RejectedError,
+    ResilienceError,
+)
+from .balancing.course import IDEMPOTENT, Course, Ending, Move
+from .request_body import within
+from .served_endpoint import ServedEndpoint
+from .upstream import (
+    Exchange,
+    Header,
+    LocalLimitError,
+    Request,
+    UpstreamError,
+    UpstreamStalledError,
+    UpstreamStatusError,
+    UpstreamUnreachableError,
+)
+
+if TYPE_CHECKING:
+    from .service import Service
+
+#: So much of an answer's body is kept while it is seen whether another endpoint has a better one.
+HELD_BYTES: Final = 64 * 1024
+#: What speaks of an endpoint's or a service's state, and not of a mistake in the gateway.
+FAILURES: Final = (UpstreamError, ResilienceError)
+
+
+class HeldAnswer:
+    """An answer that has come whole, and whose exchange is over. For the forwarder it is as good as an Exchange."""
+
+    __slots__ = ("_body", "headers", "status")
+    answered = complete = True
+    failure = None
+
+    def __init__(self, status: int, headers: list[Header], body: bytes) -> None:
+        self.status, self.headers, self._body = status, headers, body
+
+    def take(self) -> bytes:
+        """The body, once."""
+        body, self._body = self._body, b""
+        return body
+
+
+class Resumed:
+    """An answer that turned out too long to be held back: what was read of it, and then the rest."""
+
+    __slots__ = ("_begun", "_exchange")
+
+    def __init__(self, exchange: Exchange | Resumed, begun: bytes) -> None:
+        self._exchange, self._begun = exchange, begun
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._exchange, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in Resumed.__slots__:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._exchange, name, value)
+
+    def take(self) -> bytes:
+        """See Exchange."""
+        begun, self._begun = self._begun, b""
+        return begun + self._exchange.take()
+
+
+class Attempts:
+    """One request's attempts. Of one task.
+
+    Attributes:
+        endpoint: Where the last attempt went; None: there was none yet.
+        sent: Whether the attempt under way was sent.
+    """
+
+    __slots__ = ("_began", "_calls", "_course", "_held", "_key", "_permit", "_refusal", "_request", "_service",
+                 "_told", "_trouble", "endpoint", "sent")
+
+    def __init__(self, service: Service, request: Request) -> None:
+        self._service, self._request = service, request
+        self._key = service.key_of(request) if service.is_keyed else None
+        self.endpoint: ServedEndpoint | None = None
+        self.sent = False
+        self._calls: AsyncGenerator[Exchange, None] | None = None
+        self._permit: RestTerm | None = None
+        self._course: Course | None = None
+        self._held: HeldAnswer | None = None
+        self._trouble: Exception | None = None
+        self._refusal: RejectedError | None = None
+        self._began = 0.0
+
+    # -- the way to an answer
+
+    async def opened(self) -> Exchange:
+        """Attempt until the body of the request can be streamed to an endpoint.
+
+        Raises:
+            UpstreamError, ResilienceError: There is none that takes it.
+        """
+        return await self._reached()
+
+    async def answered(self) -> Exchange | Resumed | HeldAnswer:
+        """Attempt until there is an answer to pass on.
+
+        Raises:
+            UpstreamError, ResilienceError: There is none.
+        """
+        if self._request.body is None:
+            assert self._calls is not None
+            try:
+                exchange = await self._calls.__anext__()
+            except FAILURES as error:
+                self._account(error)
+                raise
+            self._timed()
+            return exchange
+        try:
+            answer = await self._reached()
+            while answer.status in self._service.retried and self._may_go_on():
+                longer = await self._hold(answer)
+                if longer is not None:
+                    return longer
+                if not await self._goes_on_after(answer.status):
+                    break
+                answer = await self._reached(is_begun=True)
+            else:
+                self._timed()
+                return answer
+        except FAILURES:
+            if self._held is None:
+                raise
+        if self._held is None:
+            raise self._most_telling(UpstreamError("no answer"))
+        return self._held
+
+    async def settled(self) -> UpstreamError | None:
+        """The answer was passed on: let the exchange end, and be counted; why it failed after all."""
+        if self._calls is None:
+            return None
+        error = await self._verdict()
+        if error is None:
+            self._well()
+        else:
+            self._account(error)
+        return error
+
+    async def close(self) -> None:
+        """Give back what is held, whatever was under way."""
+        calls, self._calls = self._calls, None
+        try:
+            if calls is not None:
+                await calls.aclose()
+        finally:
+            self._left()
+            if self._course is not None:
+                self._course.stop()
+
+    # -- within
+
+    async def _reached(self, is_begun: bool = False) -> Exchange:
+        """Attempt until an exchange has got as far as its next step."""
+        if not is_begun:
+            self._begin(None)
+        while True:
+            assert self._calls is not None
+            try:
+                return await self._calls.__anext__()
+            except FAILURES as error:
+                if not await self._goes_on(*self._follows(*self._account(error), error)):
+                    raise self._most_telling(error) from None
+
+    async def _goes_on_after(self, status: int) -> bool:
+        """The answer with this *status* is held back, or broke off meanwhile: go on to the next attempt, if there is to
+        be one.
+        """
+        error = await self._verdict()
+        self._calls = None
+        if error is not None:
+            return await self._goes_on(*self._follows(*self._account(error), error))
+        self._well()
+        return await self._goes_on(*self._follows(Ending.STATUS, None, UpstreamStatusError(status)))
+
+    def _begin(self, same: ServedEndpoint | None) -> bool:
+        """Begin an attempt; False: nobody is left to ask."""
+        service = self._service
+        if same is None:
+            now = self._began = service.clock()
+            tried = () if self._course is None else self._course.tried
+            chosen = service.endpoints.choose(now, service.random(), self._key, tried)  # type: ignore[arg-type]
+            if chosen is None:
+                return False
+            endpoint, self._permit = chosen
+        else:
+            endpoint, self._permit = same, None
+        request = endpoint.changed(self._request) if endpoint.is_changing else self._request
+        self.sent = False
+        self._calls = endpoint.call(request, self)
+        self.endpoint = endpoint
+        self._told = False
+        endpoint.in_flight += 1
+        return True
+
+    async def _goes_on(self, move: Move, delay: float) -> bool:
+        """Go on to the next attempt, if there is to be one."""
+        if move is Move.STOP:
+            return False
+        if delay:
+            await asyncio.sleep(delay)
+        return self._begin(self.endpoint if move is Move.SAME else None)
+
+    def _may_go_on(self) -> bool:
+        """Whether an answer with a status to retry may be followed by another attempt."""
+        course = self._way()
+        return course.could_repeat() and (self._service.repeats_here or self._has_other(course))
+
+    def _has_other(self, course: Course) -> bool:
+        endpoint, tried = self.endpoint, course.tried
+        return any(state is not endpoint and state not in tried for state in self._service.endpoints.states)
+
+    def _way(self) -> Course:
+        course = self._course
+        if course is None:
+            service = self._service
+            may_repeat = service.repeatable or self._request.method in IDEMPOTENT
+            course = self._course = Course(service.config.retry, service.delays, service.budget,
+                                           may_repeat and self._request.body is not None)
+        return course
+
+    def _timed(self) -> None:
+        service = self._service
+        if service.wants_times and self.endpoint is not None:
+            now = service.clock()
+            self.endpoint.time(now - self._began, now)
+
+    async def _hold(self, exchange: Exchange | Resumed) -> Resumed | None:
+        """Keep an answer, if it is short; else what is to be passed on."""
+        pieces: list[bytes] = []
+        try:
+            while True:
+                pieces.append(exchange.take())
+                if sum(map(len, pieces)) > HELD_BYTES:
+                    return Resumed(exchange, b"".join(pieces))
+                if exchange.complete:
+                    self._held = HeldAnswer(exchange.status, exchange.headers, b"".join(pieces))
+                    return None
+                await within(self._service.idle, exchange.more(), lambda: UpstreamStalledError("stopped in its answer"))
+        except UpstreamError as error:
+            exchange.failure = error
+            return None
+
+    async def _verdict(self) -> UpstreamError | None:
+        assert self._calls is not None
+        try:
+            await self._calls.__anext__()
+        except StopAsyncIteration:
+            return None
+        except UpstreamError as error:
+            return error
+        return None
+
+    # -- how it ended
+
+    def _left(self) -> None:
+        """The attempt is over, and says nothing of its endpoint unless that was told already."""
+        endpoint = self.endpoint
+        if endpoint is not None and not self._told:
+            self._told = True
+            endpoint.in_flight -= 1
+            if self._permit is not None:
+                self._service.endpoints.ejector.left(endpoint, self._permit, self._service.clock())
+
+    def _well(self) -> None:
+        endpoint = self.endpoint
+        assert endpoint is not None
+        self._told = True
+        endpoint.in_flight -= 1
+        if endpoint.failures or self._permit is not None:
+            self._service.recovered(endpoint, self._permit)
+        else:
+            endpoint.good += 1
+
+    def _account(self, error: Exception) -> tuple[Ending, float | None]:
+        """The attempt under way has failed: tell it whom it concerns; how it ended, and what the endpoint asks for."""
+        endpoint, service = self.endpoint, self._service
+        assert endpoint is not None
+        ending, asked = self._ending(error)
+        if not self._told:
+            self._told = True
+            endpoint.in_flight -= 1
+            service.failed(endpoint, self._permit, ending, asked, error)
+        if ending is Ending.REFUSED:
+            assert isinstance(error, RejectedError)
+            if self._refusal is None or (error.retry_after or 0.0) < (self._refusal.retry_after or 0.0):
+                self._refusal = error
+        elif self._trouble is None or self._is_sent(error):
+            self._trouble = error
+        return ending, asked
+
+    def _follows(self, ending: Ending, asked: float | None, error: Exception) -> tuple[Move, float]:
+        """What follows an attempt that ended so."""
+        service, course = self._service, self._way()
+        assert self.endpoint is not None
+        if isinstance(error, (NoTimeLeftError, DeadlineExceededError, LocalLimitError)) or (
+                ending is Ending.REFUSED and not service.is_per_endpoint):  # they share the command that refused
+            return Move.STOP, 0.0
+        move, delay = course.after(
+            ending, self.endpoint, asked, self._has_other(course), service.clock(), service.random())
+        if move is Move.STOP:
+            course.stop()
+        return move, delay
+
+    def _ending(self, error: Exception) -> tuple[Ending, float | None]:
+        if isinstance(error, RejectedError):
+            return Ending.REFUSED, None
+        if isinstance(error, CallTimeoutError):
+            return (Ending.LATE if self.sent else Ending.UNSENT), None
+        if isinstance(error, UpstreamStatusError):
+            if self._service.verdict_of(error) is Verdict.BUSY:
+                return Ending.BUSY, asked_for(error)
+            return Ending.STATUS, None
+        if isinstance(error, UpstreamUnreachableError) and not self.sent:
+            return Ending.UNSENT, None
+        return Ending.BROKEN, None
+
+    @staticmethod
+    def _is_sent(error: Exception) -> bool:
+        return not isinstance(error, UpstreamUnreachableError)
+
+    def _most_telling(self, last: Exception) -> Exception:
+        """What the client is told of: a failure of what was sent, else the refusal that ends soonest, else what was
+        last.
+        """
+        trouble, refusal = self._trouble, self._refusal
+        if trouble is not None and (refusal is None or self._is_sent(trouble)):
+            return trouble
+        return refusal if refusal is not None else last
+

@@ -1,0 +1,84 @@
+"""ServedEndpoint: one endpoint of a service, with the command around its exchanges and what its requests are changed
+to.
+
+What the file says of secrets (``env:NAME``, ``file:PATH``) is looked up here, when the service is made, and shown
+nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from .balancing import EndpointState
+from .config.endpoints import EndpointConfig, secret, steps_of
+from .service_command import Exchanging
+from .upstream import Endpoint, InvalidRequestError, Request
+
+_JSON: Final = (b"application/json", b"+json")
+
+
+class ServedEndpoint(EndpointState):
+    """One endpoint of a service. Of one event loop.
+
+    Attributes:
+        config: As configured.
+        endpoint: Where it is.
+        call: The guarded exchange with it.
+        key: Of its command.
+        troubles: When each of the reasons why it failed was logged last.
+        is_changing: Whether requests are changed for it.
+        needs_body: Whether it has values to set in the body of a request.
+    """
+
+    __slots__ = ("_headers", "_json", "_replaced", "call", "config", "endpoint", "is_changing", "key", "needs_body",
+                 "troubles")
+
+    def __init__(self, config: EndpointConfig, endpoint: Endpoint, key: str) -> None:
+        super().__init__(config.name, weight=config.weight, zone=config.zone, priority=config.priority)
+        self.config, self.endpoint, self.key = config, endpoint, key
+        self.call: Exchanging
+        self.troubles: dict[str, float] = {}
+        self._headers = [(name.lower().encode(), secret(value).encode()) for name, value in config.headers.items()]
+        self._replaced = frozenset(name for name, _ in self._headers)
+        self._json = [(steps_of(pointer), secret(value) if isinstance(value, str) else value)
+                      for pointer, value in config.json.items()]
+        self.needs_body = bool(self._json)
+        self.is_changing = bool(self._headers or self._json or endpoint.base)
+
+    def changed(self, request: Request) -> Request:
+        """The request as this endpoint gets it.
+
+        Raises:
+            InvalidRequestError: Values are to be set in its body, which is not JSON.
+        """
+        headers, body, length = request.headers, request.body, request.length
+        if self._replaced:
+            headers = [*(header for header in headers if header[0] not in self._replaced), *self._headers]
+        if self._json and body:
+            body = self._set_in(body, headers)
+            length = len(body)
+        target = self.endpoint.base + request.target if request.target[:1] == b"/" else request.target
+        return Request(method=request.method, target=target, host=request.host, headers=headers, length=length, body=body)
+
+    def _set_in(self, body: bytes, headers: Any) -> bytes:
+        kind = next((value for name, value in headers if name == b"content-type"), b"").partition(b";")[0].strip().lower()
+        if not kind.endswith(_JSON):
+            return body
+        try:
+            content = json.loads(body)
+        except (ValueError, RecursionError):
+            raise InvalidRequestError("the body is not the JSON that its Content-Type says") from None
+        for steps, value in self._json:
+            _put(content, steps, value)
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def _put(content: Any, steps: tuple[str, ...], value: Any) -> None:
+    """Set one member; members on the way are made, and what is no object is left as it is."""
+    for step in steps[:-1]:
+        if not isinstance(content, dict):
+            return
+        content = content.setdefault(step, {})
+    if isinstance(content, dict):
+        content[steps[-1]] = value
