@@ -97,8 +97,7 @@ class Attempts:
         sent: Whether the attempt under way was sent.
     """
 
-    __slots__ = ("_began", "_calls", "_course", "_held", "_key", "_permit", "_refusal", "_request", "_service",
-                 "_told", "_trouble", "endpoint", "sent")
+    __slots__ = ("_began", "_calls", "_detour", "_key", "_permit", "_request", "_service", "_told", "endpoint", "sent")
 
     def __init__(self, service: Service, request: Request) -> None:
         self._service, self._request = service, request
@@ -106,12 +105,7 @@ class Attempts:
         self.endpoint: ServedEndpoint | None = None
         self.sent = False
         self._calls: AsyncGenerator[Exchange, None] | None = None
-        self._permit: RestTerm | None = None
-        self._course: Course | None = None
-        self._held: HeldAnswer | None = None
-        self._trouble: Exception | None = None
-        self._refusal: RejectedError | None = None
-        self._began = 0.0
+        self._detour: Detour | None = None
 
     # -- the way to an answer
 
@@ -121,7 +115,10 @@ class Attempts:
         Raises:
             UpstreamError, ResilienceError: There is none that takes it.
         """
-        return await self._reached()
+        try:
+            return await self._begin(None).__anext__()
+        except FAILURES as error:
+            return await self._elsewhere(error)
 
     async def answered(self) -> Exchange | Resumed | HeldAnswer:
         """Attempt until there is an answer to pass on.
@@ -129,44 +126,34 @@ class Attempts:
         Raises:
             UpstreamError, ResilienceError: There is none.
         """
-        if self._request.body is None:
-            assert self._calls is not None
-            try:
-                exchange = await self._calls.__anext__()
-            except FAILURES as error:
+        calls = self._calls
+        try:
+            answer = await (self._begin(None) if calls is None else calls).__anext__()
+        except FAILURES as error:
+            if calls is not None:  # of the body that was streamed to it nothing is left
                 self._account(error)
                 raise
+            answer = await self._elsewhere(error)
+        service = self._service
+        if answer.status in service.retried and calls is None:
+            return await self._weighed(answer)
+        if service.wants_times:
             self._timed()
-            return exchange
-        try:
-            answer = await self._reached()
-            while answer.status in self._service.retried and self._may_go_on():
-                longer = await self._hold(answer)
-                if longer is not None:
-                    return longer
-                if not await self._goes_on_after(answer.status):
-                    break
-                answer = await self._reached(is_begun=True)
-            else:
-                self._timed()
-                return answer
-        except FAILURES:
-            if self._held is None:
-                raise
-        if self._held is None:
-            raise self._most_telling(UpstreamError("no answer"))
-        return self._held
+        return answer
 
     async def settled(self) -> UpstreamError | None:
         """The answer was passed on: let the exchange end, and be counted; why it failed after all."""
-        if self._calls is None:
+        calls = self._calls
+        if calls is None:
             return None
-        error = await self._verdict()
-        if error is None:
+        try:
+            await calls.__anext__()
+        except StopAsyncIteration:
             self._well()
-        else:
+        except UpstreamError as error:
             self._account(error)
-        return error
+            return error
+        return None
 
     async def close(self) -> None:
         """Give back what is held, whatever was under way."""
@@ -176,87 +163,115 @@ class Attempts:
                 await calls.aclose()
         finally:
             self._left()
-            if self._course is not None:
-                self._course.stop()
+            if self._detour is not None:
+                self._detour.course.stop()
 
     # -- within
 
-    async def _reached(self, is_begun: bool = False) -> Exchange:
-        """Attempt until an exchange has got as far as its next step."""
-        if not is_begun:
-            self._begin(None)
-        while True:
-            assert self._calls is not None
-            try:
-                return await self._calls.__anext__()
-            except FAILURES as error:
-                if not await self._goes_on(*self._follows(*self._account(error), error)):
-                    raise self._most_telling(error) from None
+    def _begin(self, same: ServedEndpoint | None) -> AsyncGenerator[Exchange, None]:
+        """Begin an attempt: at the *same* endpoint as before, or at one that was not asked yet.
 
-    async def _goes_on_after(self, status: int) -> bool:
-        """The answer with this *status* is held back, or broke off meanwhile: go on to the next attempt, if there is to
-        be one.
+        Raises:
+            NobodyLeftError: All were asked.
         """
-        error = await self._verdict()
-        self._calls = None
-        if error is not None:
-            return await self._goes_on(*self._follows(*self._account(error), error))
-        self._well()
-        return await self._goes_on(*self._follows(Ending.STATUS, None, UpstreamStatusError(status)))
-
-    def _begin(self, same: ServedEndpoint | None) -> bool:
-        """Begin an attempt; False: nobody is left to ask."""
         service = self._service
         if same is None:
-            now = self._began = service.clock()
-            tried = () if self._course is None else self._course.tried
-            chosen = service.endpoints.choose(now, service.random(), self._key, tried)  # type: ignore[arg-type]
+            tried = () if self._detour is None else self._detour.course.tried
+            chosen = service.endpoints.choose(service.clock(), service.random(), self._key, tried)  # type: ignore[arg-type]
             if chosen is None:
-                return False
+                raise NobodyLeftError if tried else UpstreamUnreachableError("the service has no endpoints")
             endpoint, self._permit = chosen
         else:
             endpoint, self._permit = same, None
+        if service.wants_times:
+            self._began = service.clock()
         request = endpoint.changed(self._request) if endpoint.is_changing else self._request
         self.sent = False
-        self._calls = endpoint.call(request, self)
         self.endpoint = endpoint
+        self._calls = calls = endpoint.call(request, self)
         self._told = False
         endpoint.in_flight += 1
-        return True
+        return calls
 
-    async def _goes_on(self, move: Move, delay: float) -> bool:
-        """Go on to the next attempt, if there is to be one."""
+    async def _elsewhere(self, error: Exception) -> Exchange:
+        """An attempt has failed: go on until an exchange has got as far as its next step."""
+        while True:
+            move, delay = self._follows(*self._account(error), error)
+            try:
+                return await (await self._next(move, delay)).__anext__()
+            except NobodyLeftError:
+                raise self._way().most_telling(error) from None
+            except FAILURES as another:
+                error = another
+
+    async def _next(self, move: Move, delay: float) -> AsyncGenerator[Exchange, None]:
+        """Begin the next attempt, if there is to be one."""
         if move is Move.STOP:
-            return False
+            raise NobodyLeftError
         if delay:
             await asyncio.sleep(delay)
         return self._begin(self.endpoint if move is Move.SAME else None)
 
-    def _may_go_on(self) -> bool:
+    async def _weighed(self, answer: Exchange) -> Exchange | Resumed | HeldAnswer:
+        """An answer has a status to retry: the one that is to be passed on, of all that can be had."""
+        detour = self._way()
+        while answer.status in self._service.retried and self._may_go_on(detour):
+            longer = await self._hold(answer, detour)
+            if longer is not None:
+                return longer
+            error = await self._kept_back(answer.status)
+            try:
+                calls = await self._next(*self._follows(*self._account(error), error))
+                answer = await calls.__anext__()
+            except NobodyLeftError:
+                if detour.held is None:
+                    raise detour.most_telling(error) from None
+                return detour.held
+            except FAILURES as another:
+                try:
+                    answer = await self._elsewhere(another)
+                except FAILURES:
+                    if detour.held is None:
+                        raise
+                    return detour.held
+        if self._service.wants_times:
+            self._timed()
+        return answer
+
+    async def _kept_back(self, status: int) -> UpstreamError:
+        """The exchange with an answer that is not passed on, or that broke off, ends; what is to be said of it."""
+        calls, self._calls = self._calls, None
+        assert calls is not None
+        try:
+            await calls.__anext__()
+        except UpstreamError as error:
+            return error
+        except StopAsyncIteration:
+            self._well()
+        return UpstreamStatusError(status)
+
+    def _may_go_on(self, detour: Detour) -> bool:
         """Whether an answer with a status to retry may be followed by another attempt."""
-        course = self._way()
-        return course.could_repeat() and (self._service.repeats_here or self._has_other(course))
+        return detour.course.could_repeat() and (self._service.repeats_here or self._has_other(detour.course))
 
     def _has_other(self, course: Course) -> bool:
         endpoint, tried = self.endpoint, course.tried
         return any(state is not endpoint and state not in tried for state in self._service.endpoints.states)
 
-    def _way(self) -> Course:
-        course = self._course
-        if course is None:
-            service = self._service
-            may_repeat = service.repeatable or self._request.method in IDEMPOTENT
-            course = self._course = Course(service.config.retry, service.delays, service.budget,
-                                           may_repeat and self._request.body is not None)
-        return course
+    def _way(self) -> Detour:
+        detour = self._detour
+        if detour is None:
+            service, request = self._service, self._request
+            may_repeat = request.body is not None and (service.repeatable or request.method in IDEMPOTENT)
+            detour = self._detour = Detour(Course(service.config.retry, service.delays, service.budget, may_repeat))
+        return detour
 
     def _timed(self) -> None:
-        service = self._service
-        if service.wants_times and self.endpoint is not None:
-            now = service.clock()
-            self.endpoint.time(now - self._began, now)
+        assert self.endpoint is not None
+        now = self._service.clock()
+        self.endpoint.time(now - self._began, now)
 
-    async def _hold(self, exchange: Exchange | Resumed) -> Resumed | None:
+    async def _hold(self, exchange: Exchange, detour: Detour) -> Resumed | None:
         """Keep an answer, if it is short; else what is to be passed on."""
         pieces: list[bytes] = []
         try:
@@ -265,22 +280,12 @@ class Attempts:
                 if sum(map(len, pieces)) > HELD_BYTES:
                     return Resumed(exchange, b"".join(pieces))
                 if exchange.complete:
-                    self._held = HeldAnswer(exchange.status, exchange.headers, b"".join(pieces))
+                    detour.held = HeldAnswer(exchange.status, exchange.headers, b"".join(pieces))
                     return None
                 await within(self._service.idle, exchange.more(), lambda: UpstreamStalledError("stopped in its answer"))
         except UpstreamError as error:
             exchange.failure = error
             return None
-
-    async def _verdict(self) -> UpstreamError | None:
-        assert self._calls is not None
-        try:
-            await self._calls.__anext__()
-        except StopAsyncIteration:
-            return None
-        except UpstreamError as error:
-            return error
-        return None
 
     # -- how it ended
 
@@ -296,6 +301,8 @@ class Attempts:
     def _well(self) -> None:
         endpoint = self.endpoint
         assert endpoint is not None
+        if self._told:
+            return
         self._told = True
         endpoint.in_flight -= 1
         if endpoint.failures or self._permit is not None:
@@ -305,24 +312,19 @@ class Attempts:
 
     def _account(self, error: Exception) -> tuple[Ending, float | None]:
         """The attempt under way has failed: tell it whom it concerns; how it ended, and what the endpoint asks for."""
-        endpoint, service = self.endpoint, self._service
+        endpoint = self.endpoint
         assert endpoint is not None
         ending, asked = self._ending(error)
         if not self._told:
             self._told = True
             endpoint.in_flight -= 1
-            service.failed(endpoint, self._permit, ending, asked, error)
-        if ending is Ending.REFUSED:
-            assert isinstance(error, RejectedError)
-            if self._refusal is None or (error.retry_after or 0.0) < (self._refusal.retry_after or 0.0):
-                self._refusal = error
-        elif self._trouble is None or self._is_sent(error):
-            self._trouble = error
+            self._service.failed(endpoint, self._permit, ending, asked, error)
+        self._way().note(ending, error)
         return ending, asked
 
     def _follows(self, ending: Ending, asked: float | None, error: Exception) -> tuple[Move, float]:
         """What follows an attempt that ended so."""
-        service, course = self._service, self._way()
+        service, course = self._service, self._way().course
         assert self.endpoint is not None
         if isinstance(error, (NoTimeLeftError, DeadlineExceededError, LocalLimitError)) or (
                 ending is Ending.REFUSED and not service.is_per_endpoint):  # they share the command that refused
@@ -346,16 +348,41 @@ class Attempts:
             return Ending.UNSENT, None
         return Ending.BROKEN, None
 
-    @staticmethod
-    def _is_sent(error: Exception) -> bool:
-        return not isinstance(error, UpstreamUnreachableError)
 
-    def _most_telling(self, last: Exception) -> Exception:
+class Detour:
+    """What one request has met since its first attempt failed.
+
+    Attributes:
+        course: What is to follow.
+        held: The last answer that was held back.
+    """
+
+    __slots__ = ("_refusal", "_trouble", "course", "held")
+
+    def __init__(self, course: Course) -> None:
+        self.course = course
+        self.held: HeldAnswer | None = None
+        self._trouble: Exception | None = None
+        self._refusal: RejectedError | None = None
+
+    def note(self, ending: Ending, error: Exception) -> None:
+        """An attempt has failed."""
+        if ending is not Ending.REFUSED:
+            if self._trouble is None or not isinstance(error, UpstreamUnreachableError):
+                self._trouble = error
+        elif isinstance(error, RejectedError) and (
+                self._refusal is None or (error.retry_after or 0.0) < (self._refusal.retry_after or 0.0)):
+            self._refusal = error
+
+    def most_telling(self, last: Exception) -> Exception:
         """What the client is told of: a failure of what was sent, else the refusal that ends soonest, else what was
         last.
         """
         trouble, refusal = self._trouble, self._refusal
-        if trouble is not None and (refusal is None or self._is_sent(trouble)):
+        if trouble is not None and (refusal is None or not isinstance(trouble, UpstreamUnreachableError)):
             return trouble
-        return refusal if refusal is not None else last
+        return last if refusal is None else refusal
 
+
+class NobodyLeftError(Exception):
+    """There is to be no further attempt."""

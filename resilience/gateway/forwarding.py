@@ -23,13 +23,15 @@ import logging
 from collections.abc import Awaitable
 from typing import Final, TypeVar
 
+import attrs
+
 from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import ResilienceError
 from .attempts import Attempts, HeldAnswer, Resumed
 from .headers import to_client
 from .inbound import ClientGoneError, Inbound
 from .problem import Problem, problem_of
-from .request_body import SMALL_BODY_BYTES, Intake, within
+from .request_body import SMALL_BODY_BYTES, BegunIntake, Intake, is_too_slow, within
 from .request_mapping import PSEUDONYM
 from .service import Service
 from .upstream import Exchange, InvalidRequestError, Request, UpstreamError, UpstreamStalledError
@@ -53,21 +55,25 @@ class Forwarder:
             Problem: There is none to send back, and nothing was sent.
             ClientGoneError: The client stopped taking it.
         """
-        intake = None
+        intake: Intake | BegunIntake | None = None
         if request.body is None:
-            intake = Intake(inbound.receive, self._patience, self._upload_timeout, service.max_body)
-            if request.length is not None and request.length <= SMALL_BODY_BYTES:
+            intake = Intake(inbound.receive, self._patience, self._upload_timeout, service.max_body,
+                            service.config.min_upload_rate)
+            if request.length is not None and request.length <= service.takes_in:
                 request, intake = await _taken_in(request, request.length, intake), None
+            elif service.takes_in > SMALL_BODY_BYTES or service.uploads.are_full:
+                request, intake = await _taken_in_if_short(request, intake, service.takes_in)
         attempts = service.attempts(request)
         try:
             if intake is not None:
-                await self._upload(service, attempts, intake)
+                with service.uploads.one():
+                    await self._upload(service, attempts, intake)
             await self._download(service, attempts, inbound)
         except BaseException:
             await attempts.close()
             raise
 
-    async def _upload(self, service: Service, attempts: Attempts, intake: Intake) -> None:
+    async def _upload(self, service: Service, attempts: Attempts, intake: Intake | BegunIntake) -> None:
         """Stream the request's body; stop when the upstream answers before its end."""
         exchange = await _step(service, attempts.opened())
         answered = asyncio.ensure_future(exchange.answering())
@@ -101,23 +107,60 @@ class Forwarder:
 
     async def _stream(self, service: Service, exchange: Exchange | Resumed, inbound: Inbound) -> None:
         """Send the body as it comes. Without its end if it breaks off."""
+        pace = None if service.config.min_rate is None else _Pace(service.config.min_rate)
         try:
             # The first piece, though it may be empty, makes ASGI servers send the head now.
             await within(self._patience, inbound.write(exchange.take()), ClientGoneError)
             while not exchange.complete:
-                await within(service.idle, exchange.more(), _stalled)
+                if pace is None:
+                    await within(service.idle, exchange.more(), _stalled)
+                else:
+                    await pace.kept(within(service.idle, exchange.more(), _stalled))
                 if not exchange.complete:
-                    await within(self._patience, inbound.write(exchange.take()), ClientGoneError)
+                    piece = exchange.take()
+                    if pace is not None:
+                        pace.size += len(piece)
+                    await within(self._patience, inbound.write(piece), ClientGoneError)
         except UpstreamError as error:
             exchange.failure = error
             return
         await within(self._patience, inbound.end(exchange.take()), ClientGoneError)
 
 
+class _Pace:
+    """Watches that an upstream sends as fast as it must; only the time spent waiting for it counts."""
+
+    def __init__(self, min_rate: float) -> None:
+        self._min_rate, self._waited_s, self.size = min_rate, 0.0, 0
+
+    async def kept(self, more: Awaitable[None]) -> None:
+        """Wait for *more*.
+
+        Raises:
+            UpstreamStalledError: It is too slow.
+        """
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        await more
+        self._waited_s += clock() - began
+        if is_too_slow(self.size, self._waited_s, self._min_rate):
+            raise UpstreamStalledError("the upstream sends its answer too slowly")
+
+
 async def _taken_in(request: Request, length: int, intake: Intake) -> Request:
     """The request with its small body."""
     return Request(method=request.method, target=request.target, host=request.host, headers=request.headers,
                    length=length, body=await intake.whole(length))
+
+
+async def _taken_in_if_short(request: Request, intake: Intake, most: int) -> tuple[Request, BegunIntake | None]:
+    """The request with its body, if that is over within *most* bytes; else what has come of it, and the rest."""
+    begun, more = await intake.begun(most)
+    if more or len(begun) > most:
+        return request, BegunIntake(begun, more, intake)
+    if request.length is not None and request.length != len(begun):
+        raise Problem(400, "the body is not as long as its Content-Length", close=True)
+    return attrs.evolve(request, body=begun), None
 
 
 async def _sent(service: Service, exchange: Exchange, piece: bytes, more: bool) -> bool:

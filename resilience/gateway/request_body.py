@@ -2,10 +2,11 @@
 
 A body that is streamed holds a permit of its service until it has ended, so
 neither a client that stops, nor one that sends a byte whenever its patience
-nearly ran out, nor one that never ends may keep that permit. Three bounds:
+nearly ran out, nor one that never ends may keep that permit. Four bounds:
 
     for the next piece    client_timeout    408
     for all pieces        upload_timeout    408
+    for their rate        min_upload_rate   408
     for their bytes       max_body          413
 
 A body that breaks off, or whose chunks are malformed, is 400.
@@ -19,7 +20,8 @@ and costs no second timer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, TypeVar
 
 from ..drivers.async_timeouts import AsyncTimeout
@@ -30,15 +32,17 @@ _T = TypeVar("_T")
 
 #: A body up to this size is taken in before the service is called, so that a slow client holds no permit.
 SMALL_BODY_BYTES: Final = 64 * 1024
+#: Seconds of waiting after which a minimum rate is looked at: those of Apache's mod_reqtimeout ("body=20,MinRate=500").
+RATE_AFTER_S: Final = 20.0
 
 
 class Intake:
     """The pieces of one request's body. Of one task."""
 
-    __slots__ = ("_left", "_max_body", "_patience", "_receive", "_waiting_s")
+    __slots__ = ("_left", "_max_body", "_min_rate", "_patience", "_read", "_receive", "_waited_s", "_waiting_s")
 
     def __init__(self, receive: Callable[[], Awaitable[tuple[bytes, bool]]], patience: AsyncTimeout,
-                 upload_timeout: float | None, max_body: int | None) -> None:
+                 upload_timeout: float | None, max_body: int | None, min_rate: float | None = None) -> None:
         """Nothing is read yet.
 
         Args:
@@ -46,10 +50,13 @@ class Intake:
             patience: Bounds the wait for one piece.
             upload_timeout: Bounds the wait for all of them, seconds; None: nothing does.
             max_body: Bytes; None: any number.
+            min_rate: Bytes a second that it must send in the mean; None: any.
         """
+        self._min_rate = min_rate
         self._receive, self._patience = receive, patience
         self._waiting_s = upload_timeout
         self._max_body = self._left = max_body
+        self._read, self._waited_s = 0, 0.0
 
     async def piece(self) -> tuple[bytes, bool]:
         """The next piece, and whether there is more.
@@ -63,8 +70,13 @@ class Intake:
             body, more = await within(self._patience, self._receive(), _late)
         except BodyBrokenError:  # perhaps since the client left, who takes no harm from an answer
             raise Problem(400, "the body broke off, or its chunks are malformed", close=True) from None
+        waited = clock() - began
+        self._waited_s += waited
+        self._read += len(body)
+        if more and self._min_rate is not None and is_too_slow(self._read, self._waited_s, self._min_rate):
+            raise _late()
         if self._waiting_s is not None:
-            self._waiting_s -= clock() - began
+            self._waiting_s -= waited
             if more and self._waiting_s <= 0:
                 raise _late()
         if self._left is not None and self._max_body is not None:
@@ -72,6 +84,19 @@ class Intake:
             if self._left < 0:
                 raise too_large(self._max_body)
         return body, more
+
+    async def begun(self, most: int) -> tuple[bytes, bool]:
+        """The body as far as *most* bytes, or a piece more, and whether there is more of it.
+
+        Raises:
+            Problem: 400, 408 or 413.
+        """
+        pieces, size, more = [], 0, True
+        while more and size <= most:
+            piece, more = await self.piece()
+            pieces.append(piece)
+            size += len(piece)
+        return b"".join(pieces), more
 
     async def whole(self, length: int) -> bytes:
         """All of a small body.
@@ -88,6 +113,60 @@ class Intake:
         if len(body) != length:
             raise Problem(400, "the body is not as long as its Content-Length", close=True)
         return body
+
+
+class BegunIntake:
+    """A body of which something was taken in already: that, and then the rest."""
+
+    __slots__ = ("_begun", "_intake", "_more")
+
+    def __init__(self, begun: bytes, more: bool, intake: Intake) -> None:
+        self._begun: bytes | None = begun
+        self._more, self._intake = more, intake
+
+    async def piece(self) -> tuple[bytes, bool]:
+        """See Intake."""
+        begun, self._begun = self._begun, None
+        return await self._intake.piece() if begun is None else (begun, self._more)
+
+
+class Uploads:
+    """How many bodies of one service are streamed at once: no more than a share of what it may have under way.
+
+    While a client sends its body the exchange holds a permit of the service, and the client has its own pace. So
+    all clients together that send slowly must leave permits to those that do not. Of one event loop.
+    """
+
+    __slots__ = ("_most", "_under_way")
+
+    def __init__(self, most: float) -> None:
+        self._most, self._under_way = most, 0
+
+    @property
+    def are_full(self) -> bool:
+        """Whether another body cannot be streamed now."""
+        return self._under_way >= self._most
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """Stream one.
+
+        Raises:
+            Problem: 503: there are too many.
+        """
+        if self.are_full:
+            raise Problem(503, "too many requests with large bodies are under way", headers=[(b"retry-after", b"1")],
+                          close=True)
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+
+def is_too_slow(size: int, waited_s: float, min_rate: float) -> bool:
+    """Whether so many bytes in so many seconds of waiting are less than *min_rate* bytes a second."""
+    return waited_s > RATE_AFTER_S and size < min_rate * waited_s
 
 
 def _late() -> Problem:

@@ -20,6 +20,7 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncGenerator
+from math import inf
 
 from ..core.budget import Budget
 from ..core.failover import RestTerm
@@ -32,9 +33,10 @@ from .balancing.course import Ending
 from .balancing.subsets import subset
 from .config import ServiceConfig
 from .config.endpoints import EndpointConfig
+from .request_body import SMALL_BODY_BYTES, Uploads
 from .request_keys import key_reader
 from .served_endpoint import ServedEndpoint
-from .service_command import Exchanging, Sending, guarded, is_per_endpoint, statuses, without_per
+from .service_command import Exchanging, Sending, guarded, is_per_endpoint, limit_of, statuses, without_per
 from .service_total import ServiceTotal
 from .trouble import reason_of
 from .upstream import Endpoint, Exchange, LocalLimitError, Request, UpstreamClient, UpstreamStatusError
@@ -42,6 +44,8 @@ from .upstream import Endpoint, Exchange, LocalLimitError, Request, UpstreamClie
 _log = logging.getLogger("resilience")
 #: The same reason is not logged again for an endpoint before so many seconds have passed.
 SAY_AGAIN_S = 60.0
+#: Share of the permits of a service that clients may hold while they send their bodies.
+UPLOADS = 0.5
 
 
 class Service:
@@ -55,6 +59,8 @@ class Service:
         idle: Bounds the wait for the next piece of a body.
         endpoints: Where its requests go.
         is_per_endpoint: Whether each endpoint has a command of its own.
+        takes_in: Bytes of a request's body that are taken in before an endpoint is asked.
+        uploads: How many bodies are streamed at once.
         budget: Of what is sent again; None: no limit.
         clock: The registry's.
         random: The registry's.
@@ -74,6 +80,8 @@ class Service:
         self.is_per_endpoint = is_per_endpoint(config.command, len(config.endpoints))
         self._total = ServiceTotal(name, self._settings, registry) if self.is_per_endpoint else None
         self._adopt_retry()
+        limit = limit_of(self._settings)
+        self.uploads = Uploads(max(1.0, UPLOADS * limit * (len(config.endpoints) if self.is_per_endpoint else 1)))
         states = [self._served(each) for each in self._used(config.endpoints)]
         options = config.balancing
         chosen = balancer(config.balancer, BalancerOptions(
@@ -81,7 +89,8 @@ class Service:
             sticky=options.sticky is not None))
         self.wants_times, self.is_keyed = chosen.wants_times, chosen.wants_key
         self.key_of = key_reader(options.hash_by, options.sticky)
-        self.endpoints = EndpointSet(states, chosen, config.ejection, options.slow_start, self.clock())
+        self.endpoints = EndpointSet(states, chosen, config.ejection, options.slow_start, self.clock(),
+                                     limit if self.is_per_endpoint else inf)
         if self._total is not None:
             self._total.adopt([each.key for each in states])
 
@@ -131,6 +140,7 @@ class Service:
 
     def _adopt_retry(self) -> None:
         retry = self.config.retry
+        self.takes_in = SMALL_BODY_BYTES if retry is None else max(SMALL_BODY_BYTES, retry.replay_body)
         self.repeatable = retry is not None and retry.repeatable
         self.repeats_here = retry is not None and retry.per_endpoint > 1
         self.retried = frozenset[int]() if retry is None or retry.attempts < 2 else retry.codes

@@ -8,6 +8,7 @@ registry of its own, so that the engine's own rules hold for the file, too.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
+from math import inf
 from typing import Any, Final, Protocol
 
 import attrs
@@ -17,6 +18,7 @@ from ..config.document import Document
 from ..config.layers import LIBRARY
 from ..config.mistakes import shown
 from ..config.structure import mistakes_in
+from ..core.bulkhead import Bulkhead
 from ..core.checks import unknown_option
 from ..core.failure_rules import FailureRules
 from ..core.http_status import HttpStatus
@@ -48,7 +50,7 @@ PER: Final = ("service", "endpoint")
 #: What a service has that says nothing, where it is not what every command has.
 #: 501 and 505 are about the request.
 USUAL: Final[Mapping[str, Any]] = {
-    "max_concurrent": 100, "failures": FailureRules(status=HttpStatus((500, 502, 503, 504)))}
+    "max_concurrent": Bulkhead(100, max_wait=0.5), "failures": FailureRules(status=HttpStatus((500, 502, 503, 504)))}
 _EVENT_LOOP: Final = "the gateway calls its services on its event loop and has no worker threads"
 #: What commands have elsewhere and a service cannot have, with the reason.
 REFUSED: Final[Mapping[str, str]] = {
@@ -115,6 +117,15 @@ def suited(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         elif name not in settings():
             raise unknown_option(name, accepted(), attribute.name)
     guarded(no_exchange, without_per(value), registry=Registry())
+
+
+def limit_of(said: Mapping[str, Any]) -> float:
+    """How many exchanges of one command may be under way at once; infinite: nobody knows."""
+    if said.get("adaptive_limit") is not None:
+        return inf
+    limit = said.get("max_concurrent", USUAL["max_concurrent"])
+    limit = limit.max_concurrent if isinstance(limit, Bulkhead) else limit
+    return inf if limit is None else float(limit)
 
 
 def without_per(said: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -6,8 +6,9 @@ Who may be asked is decided in this order:
 1. those that are available: healthy by their active checks, and not at rest (ejection.py). One whose rest is over
    gets the next request, as its probe, whatever the balancer says;
 2. if these are less than the panic share: all that are healthy by their active checks or, without any, all;
-3. of these, the ones with the lowest priority number;
-4. the balancer picks one of them.
+3. of these, the ones that are not full, if there are any;
+4. of these, the ones with the lowest priority number;
+5. the balancer picks one of them.
 
 Endpoints that the request was at already are left out of all of it. If nobody else is left, one at rest is asked
 as the last resort: an answer may come, and a refusal is certain. While all are calm, which is nearly always, a pick
@@ -17,6 +18,7 @@ costs two look-ups.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from math import inf
 from typing import Generic
 
 from ...core.failover import RestState, RestTerm
@@ -32,12 +34,13 @@ class EndpointSet(Generic[S]):
         states: All of them.
         ejector: Is told how requests have ended.
         balancer: Picks among those that are available.
+        limit: Requests in flight with which an endpoint is full: it gets no more while another is not.
     """
 
-    __slots__ = ("_candidates", "_is_calm", "_panic", "_slow_start", "balancer", "ejector", "states")
+    __slots__ = ("_candidates", "_is_calm", "_panic", "_slow_start", "balancer", "ejector", "limit", "states")
 
     def __init__(self, states: Sequence[S], balancer: Balancer, ejection: Ejection | None, slow_start: SlowStart | None,
-                 now: float) -> None:
+                 now: float, limit: float = inf) -> None:
         """A set.
 
         Args:
@@ -46,6 +49,7 @@ class EndpointSet(Generic[S]):
             ejection: When one is left out that fails; None: never.
             slow_start: How an endpoint comes back; None: at once.
             now: The time, seconds.
+            limit: Requests in flight with which an endpoint is full.
 
         Raises:
             ValueError: There is no endpoint.
@@ -57,6 +61,7 @@ class EndpointSet(Generic[S]):
         self.ejector = Ejector(ejection, self.states, now)
         self._panic = 0.0 if ejection is None else ejection.panic
         self._slow_start = slow_start
+        self.limit = limit
         balancer.adopt(self.states)
         self._candidates: Sequence[S] = ()
         self.changed()
@@ -91,10 +96,26 @@ class EndpointSet(Generic[S]):
             tried: Where it was already.
         """
         if self._is_calm and not tried:
-            return self.balancer.pick(self._candidates, now, u, key), None
+            state = self.balancer.pick(self._candidates, now, u, key)
+            if state.in_flight < self.limit:
+                return state, None
         left = [state for state in self.states if state not in tried]
         if not left:
             return None
+        available, probe = self._ask(left, now)
+        if probe is not None:
+            return probe
+        if not tried:
+            self.changed()
+        if len(available) < self._panic * len(left):
+            available = [state for state in left if state.is_healthy] or left
+        if not available:
+            return min(left, key=lambda state: (not state.is_healthy, state.rest.until)), None
+        free = [state for state in available if state.in_flight < self.limit]
+        return self.balancer.pick(_preferred(free or available), now, u, key), None
+
+    def _ask(self, left: Sequence[S], now: float) -> tuple[list[S], tuple[S, RestTerm] | None]:
+        """Those of the endpoints *left* that are available, and one that is to be probed, if there is any."""
         available = []
         for state in left:
             if state.since is not None and self._slow_start is not None:
@@ -105,15 +126,9 @@ class EndpointSet(Generic[S]):
                 available.append(state)
             elif (permit := state.rest.ask(now)) is not None:
                 if permit.state is RestState.PROBING:
-                    return state, permit
+                    return available, (state, permit)
                 available.append(state)
-        if not tried:
-            self.changed()
-        if len(available) < self._panic * len(left):
-            available = [state for state in left if state.is_healthy] or left
-        if not available:
-            return min(left, key=lambda state: (not state.is_healthy, state.rest.until)), None
-        return self.balancer.pick(_preferred(available), now, u, key), None
+        return available, None
 
 
 def _preferred(states: Sequence[S]) -> Sequence[S]:

@@ -47,6 +47,8 @@ class ServiceConfig:
         preserve_host: Send the client's Host header on, instead of the endpoint's own name.
         connect_timeout: Longest wait for a connection, seconds.
         idle_timeout: Longest wait for the next piece of an answer's body, or for room to send one, seconds.
+        min_rate: Bytes a second that an answer's body must come with in the mean, after 20 s; None (``false``): any.
+        min_upload_rate: The same of a request's body; None (``false``): any.
         max_body: Bytes of a request's body that are let through; None (``false``): any number.
         ca_file: Certificates in PEM of the authorities that https endpoints are verified by; None: the system's.
         command: Settings of the command around every call, by name; see service_command.
@@ -60,6 +62,9 @@ class ServiceConfig:
     preserve_host: bool = attrs.field(default=False, validator=flag)
     connect_timeout: float = attrs.field(default=2.0, validator=number(above=0, most=3600.0))  # Ribbon's
     idle_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
+    min_rate: float | None = attrs.field(default=None, validator=number(above=0, most=1e12, optional=True))
+    min_upload_rate: float | None = attrs.field(  # Apache's mod_reqtimeout
+        default=500.0, validator=number(above=0, most=1e12, optional=True))
     max_body: int | None = attrs.field(
         default=DEFAULT_MAX_BODY, validator=number(least=0, most=1 << 50, whole=True, optional=True))
     ca_file: str | None = attrs.field(default=None, validator=checked(_authorities_mistake, optional=True))
