@@ -17,7 +17,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, Final
 
-from ..core.failover import RestTerm
 from ..core.retry_after import asked_for
 from ..core.verdict import Verdict
 from ..errors import (
@@ -375,9 +374,7 @@ class Detour:
             self._refusal = error
 
     def most_telling(self, last: Exception) -> Exception:
-        """What the client is told of: a failure of what was sent, else the refusal that ends soonest, else what was
-        last.
-        """
+        """What the client is told: a failure of what was sent, else the refusal that ends soonest, else the last."""
         trouble, refusal = self._trouble, self._refusal
         if trouble is not None and (refusal is None or not isinstance(trouble, UpstreamUnreachableError)):
             return trouble

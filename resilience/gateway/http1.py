@@ -115,7 +115,7 @@ class Http1Client:
                 idle.pop().abort()
 
     def _close_idle(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close what was idle for too long; the last one used is the next one taken, so the others are never looked at."""
+        """Close what was idle for too long: the last one used is taken first, so nobody looks at the others."""
         now, self._timer = loop.time(), None
         for endpoint, idle in tuple(self._idle.items()):
             while idle and not 0.0 <= now - idle[0].idle_since < KEEP_IDLE_S:

@@ -25,7 +25,7 @@ def key_reader(hash_by: str | None, sticky: str | None) -> Callable[[Request], b
         "path": lambda request: request.target.partition(b"?")[0],
         "client": lambda request: (header(request, b"x-forwarded-for") or b"").partition(b",")[0].strip() or None,
     }
-    return readers.get(kind, lambda request: None)
+    return readers.get(kind, lambda _: None)
 
 
 def header(request: Request, name: bytes) -> bytes | None:

@@ -1,5 +1,4 @@
-"""ServedEndpoint: one endpoint of a service, with the command around its exchanges and what its requests are changed
-to.
+"""ServedEndpoint: one endpoint of a service, with the command around its exchanges.
 
 What the file says of secrets (``env:NAME``, ``file:PATH``) is looked up here, when the service is made, and shown
 nowhere.
@@ -59,11 +58,12 @@ class ServedEndpoint(EndpointState):
             body = self._set_in(body, headers)
             length = len(body)
         target = self.endpoint.base + request.target if request.target[:1] == b"/" else request.target
-        return Request(method=request.method, target=target, host=request.host, headers=headers, length=length, body=body)
+        return Request(method=request.method, target=target, host=request.host, headers=headers, length=length,
+                       body=body)
 
     def _set_in(self, body: bytes, headers: Any) -> bytes:
-        kind = next((value for name, value in headers if name == b"content-type"), b"").partition(b";")[0].strip().lower()
-        if not kind.endswith(_JSON):
+        kind = next((value for name, value in headers if name == b"content-type"), b"")
+        if not kind.partition(b";")[0].strip().lower().endswith(_JSON):
             return body
         try:
             content = json.loads(body)

@@ -101,7 +101,8 @@ class _TotalRecorder(Recorder):
         """Keep the lifetime totals of an endpoint that leaves."""
         counts, lifetime = recorder.totals()
         self._departed = _sum(self._departed, counts)
-        self._seconds = Lifetime(_sum(self._seconds.buckets, lifetime.buckets), self._seconds.seconds + lifetime.seconds)
+        seconds = self._seconds.seconds + lifetime.seconds
+        self._seconds = Lifetime(_sum(self._seconds.buckets, lifetime.buckets), seconds)
 
     def read(self, now: float) -> Reading:
         readings = [part.__recorder__.read(now) for part in self._total.parts]

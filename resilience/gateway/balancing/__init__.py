@@ -1,6 +1,4 @@
-"""Balancing: which endpoint of a service takes a request, and which are left out. Pure machines, told the time and the
-random number.
-"""
+"""Balancing: which endpoint of a service takes a request, and which are left out. Pure."""
 
 from .balancer import Balancer
 from .by_name import BALANCERS, KEYED, BalancerOptions, balancer

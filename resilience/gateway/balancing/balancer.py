@@ -1,6 +1,6 @@
 """Balancer: which of a service's available endpoints takes a request.
 
-A balancer is pure: it is told the time, one random number and the request's key, and asks the endpoints' states. It
+A balancer is pure: it is told one random number and the request's key, and asks the endpoints' states. It
 never waits, and it is never asked without a candidate: which endpoints may be asked at all is decided elsewhere
 (endpoint_set.py).
 """
@@ -29,13 +29,12 @@ class Balancer(Protocol):
     def adopt(self, states: Sequence[EndpointState]) -> None:
         """These are all endpoints of the service from now on, available or not."""
 
-    def pick(self, candidates: Sequence[S], now: float, u: float, key: bytes | None) -> S:
+    def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """One of the *candidates*, which are not empty.
 
         Args:
             candidates: The endpoints that are available. The same object only if it has the same endpoints in it, with
                 the same shares.
-            now: The time, seconds.
             u: A random number in [0, 1).
             key: What the request is hashed by; None: it has nothing of the kind.
         """

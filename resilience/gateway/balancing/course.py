@@ -5,12 +5,13 @@
 | was refused by the endpoint's own command | the next endpoint at once, for nothing |
 | was not sent: there was no connection | the next endpoint at once, for nothing, whatever the method |
 | was not answered in time | the next at once |
-| broke off, was answered with nonsense, or with a status to retry | the same after a delay, up to ``per_endpoint`` times; then the next |
+| broke off, or was answered with nonsense or a status to retry | the same after a delay, then the next |
 | found the endpoint busy | the next at once; if there is none, the same after what it asks for, up to ``max_delay`` |
 
-The last three have been sent. They are repeated only if that does no harm (the method is idempotent, or the service is
-``repeatable``), ``attempts`` times at most, and each takes a token of the budget. A token that was taken for an attempt
-which was then not sent serves for the one after it, and goes back if there is none.
+The same endpoint is asked ``per_endpoint`` times. The last three have been sent. They are repeated only if that does no
+harm (the method is idempotent, or the service is ``repeatable``), ``attempts`` times at most, and each takes a token of
+the budget. A token that was taken for an attempt which was then not sent serves for the one after it, and goes back if
+there is none.
 """
 
 from __future__ import annotations
@@ -166,7 +167,8 @@ class Course:
     def _delay_here(self, ending: Ending, asked: float | None, has_other: bool, u: float) -> float | None:
         """Seconds after which the same endpoint is asked again; None: it is not."""
         repetition, delays = self._repetition, self._delays
-        assert repetition is not None and delays is not None
+        assert repetition is not None
+        assert delays is not None
         if ending is Ending.BUSY:
             return None if has_other or asked is None or asked > repetition.max_delay else asked
         if self._here >= repetition.per_endpoint or ending is Ending.LATE:

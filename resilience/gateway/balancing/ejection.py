@@ -44,7 +44,8 @@ class Ejection:
         panic: If less than this share of the endpoints is available, all get requests.
     """
 
-    consecutive: int | None = attrs.field(default=5, validator=number(least=1, most=1_000_000, whole=True, optional=True))
+    consecutive: int | None = attrs.field(
+        default=5, validator=number(least=1, most=1_000_000, whole=True, optional=True))
     distance: float | None = attrs.field(default=0.2, validator=number(above=0, most=1, optional=True))
     deviations: float = attrs.field(default=1.9, validator=number(least=0, most=100))
     min_calls: int = attrs.field(default=50, validator=number(least=1, most=1_000_000, whole=True))

@@ -1,7 +1,6 @@
-"""EndpointSet: the endpoints of one service, and which of them a request goes to. Pure: told the time and the random
-number.
+"""EndpointSet: the endpoints of one service, and which of them a request goes to.
 
-Who may be asked is decided in this order:
+Pure: it is told the time and the random number. Who may be asked is decided in this order:
 
 1. those that are available: healthy by their active checks, and not at rest (ejection.py). One whose rest is over
    gets the next request, as its probe, whatever the balancer says;
@@ -95,11 +94,12 @@ class EndpointSet(Generic[S]):
             key: What the request is hashed by.
             tried: Where it was already.
         """
+        state = None
         if self._is_calm and not tried:
-            state = self.balancer.pick(self._candidates, now, u, key)
+            state = self.balancer.pick(self._candidates, u, key)
             if state.in_flight < self.limit:
                 return state, None
-        left = [state for state in self.states if state not in tried]
+        left = [each for each in self.states if each not in tried]
         if not left:
             return None
         available, probe = self._ask(left, now)
@@ -108,11 +108,13 @@ class EndpointSet(Generic[S]):
         if not tried:
             self.changed()
         if len(available) < self._panic * len(left):
-            available = [state for state in left if state.is_healthy] or left
+            available = [each for each in left if each.is_healthy] or left
         if not available:
-            return min(left, key=lambda state: (not state.is_healthy, state.rest.until)), None
-        free = [state for state in available if state.in_flight < self.limit]
-        return self.balancer.pick(_preferred(free or available), now, u, key), None
+            return min(left, key=lambda each: (not each.is_healthy, each.rest.until)), None
+        free = [each for each in available if each.in_flight < self.limit]
+        if state is not None and not free:
+            return state, None
+        return self.balancer.pick(_preferred(free or available), u, key), None
 
     def _ask(self, left: Sequence[S], now: float) -> tuple[list[S], tuple[S, RestTerm] | None]:
         """Those of the endpoints *left* that are available, and one that is to be probed, if there is any."""

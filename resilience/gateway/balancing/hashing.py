@@ -38,7 +38,7 @@ class _Hashing:
     def __init__(self, load_factor: float | None = None) -> None:
         self._factor = load_factor
 
-    def pick(self, candidates: Sequence[S], now: float, u: float, key: bytes | None) -> S:
+    def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
         if key is None:
             return drawn(candidates, u)
@@ -117,9 +117,7 @@ def _permutation(name: str, size: int) -> Iterator[int]:
 
 
 class Rendezvous(_Hashing):
-    """Each endpoint draws a number for each key, and the highest wins (Thaler and Ravishankar, 1998); weights as by
-    Schindelhauer.
-    """
+    """Each endpoint draws a number for each key, and the highest wins (Thaler and Ravishankar, 1998)."""
 
     def adopt(self, states: Sequence[EndpointState]) -> None:
         """See Balancer."""

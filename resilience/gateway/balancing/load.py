@@ -1,5 +1,4 @@
-"""Balancers that go by load: least request, peak EWMA, best available, availability filtering, weighted response time.
-Pure.
+"""Balancers that go by load: least request, peak EWMA, best available, availability filtering and others. Pure.
 
 Least request and peak EWMA compare two that chance has chosen ("the power of two choices"): all who look for the least
 loaded one at the same time would find the same.
@@ -23,20 +22,21 @@ _UNKNOWN_S: Final = 1e-6
 class LeastRequest(Unkeyed):
     """Of two by chance, the one with fewer requests in flight for its share."""
 
-    def pick(self, candidates: Sequence[S], now: float, u: float, key: bytes | None) -> S:
+    def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
         one, other = two_drawn(candidates, u)
         return other if (other.in_flight + 1) * one.share < (one.in_flight + 1) * other.share else one
 
 
 class PeakEwma(Unkeyed):
-    """Of two by chance, the one that would answer sooner: its moving average of times, which heeds peaks, by requests
-    in flight.
+    """Of two by chance, the one that would answer sooner.
+
+    That is told by its moving average of times, which heeds peaks, and its requests in flight.
     """
 
     wants_times = True
 
-    def pick(self, candidates: Sequence[S], now: float, u: float, key: bytes | None) -> S:
+    def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
         one, other = two_drawn(candidates, u)
         return other if _cost(other) * one.share < _cost(one) * other.share else one
@@ -49,7 +49,7 @@ def _cost(state: EndpointState) -> float:
 class BestAvailable(Unkeyed):
     """The one with the fewest requests in flight; of several, the first in the file (Ribbon's BestAvailableRule)."""
 
-    def pick(self, candidates: Sequence[S], now: float, u: float, key: bytes | None) -> S:
+    def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
         return min(candidates, key=lambda state: state.in_flight)
 
@@ -61,13 +61,13 @@ class AvailabilityFiltering(RoundRobin):
         super().__init__()
         self._most = max_in_flight
 
-    def pick(self, candidates: Sequence[S], now: float, u: float, key: bytes | None) -> S:
+    def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
         most = self._most
         if most is None:
-            return super().pick(candidates, now, u, key)
+            return super().pick(candidates, u, key)
         for _ in range(min(_PROBES, len(candidates))):
-            state = super().pick(candidates, now, u, key)
+            state = super().pick(candidates, u, key)
             if state.in_flight < most:
                 return state
         return next((state for state in candidates if state.in_flight < most), state)
@@ -85,11 +85,11 @@ class WeightedResponseTime(Unkeyed):
     def __init__(self) -> None:
         self._turns = RoundRobin()
 
-    def pick(self, candidates: Sequence[S], now: float, u: float, key: bytes | None) -> S:
+    def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
         means = [state.seconds / state.answers for state in candidates if state.answers]
         if not means or len(candidates) == 1:
-            return self._turns.pick(candidates, now, u, key)
+            return self._turns.pick(candidates, u, key)
         fastest = min(means)
         times = [state.seconds / state.answers if state.answers else fastest for state in candidates]
         whole = sum(times)

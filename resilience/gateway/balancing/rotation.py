@@ -9,8 +9,9 @@ from .endpoint_state import EndpointState
 
 
 class RoundRobin(Unkeyed):
-    """Each endpoint in turn. With different shares the turns are spread smoothly, as nginx does: a, a, b, a and not a,
-    a, a, b.
+    """Each endpoint in turn.
+
+    With different shares the turns are spread smoothly, as nginx does: a, a, b, a and not a, a, a, b.
     """
 
     def __init__(self) -> None:
@@ -23,7 +24,7 @@ class RoundRobin(Unkeyed):
         """See Balancer."""
         self._credit = {state: credit for state, credit in self._credit.items() if state in states}
 
-    def pick(self, candidates: Sequence[S], now: float, u: float, key: bytes | None) -> S:
+    def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
         if candidates is not self._seen:
             self._seen = candidates
@@ -43,8 +44,7 @@ class RoundRobin(Unkeyed):
 
 
 class Retry(RoundRobin):
-    """Ribbon's RetryRule: in turn, and an endpoint that is not available is passed over at once, instead of being asked
-    for up to 500 ms.
+    """Ribbon's RetryRule: in turn, and an endpoint that is not available is passed over.
 
     That is what every balancer here does, since none is given an endpoint that is not available. It has its name for
     those who come with it.
@@ -54,7 +54,7 @@ class Retry(RoundRobin):
 class Random(Unkeyed):
     """Any endpoint, by its share."""
 
-    def pick(self, candidates: Sequence[S], now: float, u: float, key: bytes | None) -> S:
+    def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
         return drawn(candidates, u)
 
@@ -62,6 +62,6 @@ class Random(Unkeyed):
 class First(Unkeyed):
     """The first available in the order of the file: a primary, then its backups."""
 
-    def pick(self, candidates: Sequence[S], now: float, u: float, key: bytes | None) -> S:
+    def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
         return candidates[0]

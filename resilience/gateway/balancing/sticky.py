@@ -29,11 +29,11 @@ class Sticky:
         self._names = {token_of(state.name): state.name for state in states}
         self._otherwise.adopt(states)
 
-    def pick(self, candidates: Sequence[S], now: float, u: float, key: bytes | None) -> S:
+    def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
         name = None if key is None else self._names.get(key)
         if name is not None:
             for state in candidates:
                 if state.name == name:
                     return state
-        return self._otherwise.pick(candidates, now, u, None)
+        return self._otherwise.pick(candidates, u, None)

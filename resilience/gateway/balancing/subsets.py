@@ -1,6 +1,4 @@
-"""Subsets: of very many endpoints, each gateway uses a few, so that not every gateway holds connections to all.
-Pure.
-"""
+"""Subsets: of very many endpoints, each gateway uses a few, not all gateways hold connections to all. Pure."""
 
 from __future__ import annotations
 

@@ -1,13 +1,9 @@
-"""Zone avoidance: no requests to a zone that is down, and fewer to the one with the most load (Ribbon's
-ZoneAvoidanceRule). Pure.
+"""Zone avoidance: no requests to a zone that is down, fewer to the one with the most load. Pure.
 
-| a zone | is |
-|---|---|
-| of whose endpoints none is available | left out |
-| with the most load per endpoint, if that is 0.2 requests in flight or more, or another was left out | left out, if any other is left; of several by chance |
-
-Within the zones that are left it goes in turn. ``zone`` says in which one the gateway stands: that is preferred while
-it is not left out.
+As Ribbon's ZoneAvoidanceRule: a zone of whose endpoints none is available is left out. So is the one with the most load
+per endpoint, if that is 0.2 requests in flight or more or another was left out, and if any other remains; of several by
+chance. Within the zones that remain it goes in turn. ``zone`` says in which one the gateway stands: that is preferred
+while it is not left out.
 """
 
 from __future__ import annotations
@@ -38,7 +34,7 @@ class ZoneAvoidance:
         self._zones = frozenset(state.zone for state in states)
         self._turns.clear()
 
-    def pick(self, candidates: Sequence[S], now: float, u: float, key: bytes | None) -> S:
+    def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
         zones: dict[str, list[S]] = {}
         for state in candidates:
@@ -47,7 +43,7 @@ class ZoneAvoidance:
         if self._zone in left:
             left = frozenset({self._zone})
         turns = self._turns.setdefault(left, RoundRobin())
-        return turns.pick([state for state in candidates if state.zone in left], now, u, key)
+        return turns.pick([state for state in candidates if state.zone in left], u, key)
 
     def _left(self, zones: Mapping[str, Sequence[EndpointState]], u: float) -> frozenset[str]:
         if len(zones) == 1:
@@ -56,11 +52,10 @@ class ZoneAvoidance:
         most = max(loads.values())
         if most < _LOAD and len(zones) == len(self._zones):
             return frozenset(zones)
-        worst = [zone for zone in zones if loads[zone] >= most - 1e-6]
-        endpoints = [len(zones[zone]) for zone in worst]
-        at = u * sum(endpoints)
-        for zone, count in zip(worst, endpoints, strict=True):  # by chance, by the number of its endpoints
-            at -= count
+        worst = sorted(zone for zone in zones if loads[zone] >= most - 1e-6)
+        at = u * sum(len(zones[zone]) for zone in worst)
+        for zone in worst:  # by chance, by the number of its endpoints
+            at -= len(zones[zone])
             if at < 0.0:
-                break
-        return frozenset(zones) - {zone}
+                return frozenset(zones) - {zone}
+        return frozenset(zones) - {worst[-1]}

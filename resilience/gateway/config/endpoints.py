@@ -41,8 +41,7 @@ def url_mistake(value: Any) -> str | None:
 
 
 def secret(value: str) -> str:
-    """What a value stands for: ``env:NAME`` for an environment variable, ``file:PATH`` for a file's content, else
-    itself.
+    """What a value stands for: an environment variable (``env:NAME``), a file's content (``file:PATH``), or itself.
 
     Raises:
         ConfigError: There is no such variable or file. The message has the reference, and never what it stands for.

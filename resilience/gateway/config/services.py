@@ -72,7 +72,8 @@ class ServiceConfig:
 
     def __attrs_post_init__(self) -> None:
         if self.balancer in KEYED and self.balancing.hash_by is None:
-            raise ConfigError(f"balancer {self.balancer} needs balancing.hash_by, such as \"header:x-user\"", "balancer")
+            raise ConfigError(
+                f'balancer {self.balancer} needs balancing.hash_by, such as "header:x-user"', "balancer")
 
 
 def read_service(document: Document, name: str) -> ServiceConfig | None:
