@@ -92,17 +92,18 @@ class Attempts:
     """One request's attempts. Of one task.
 
     Attributes:
-        endpoint: Where the last attempt went; None: there was none yet.
+        endpoint: Where the last attempt went.
         sent: Whether the attempt under way was sent.
     """
 
     __slots__ = ("_began", "_calls", "_detour", "_key", "_permit", "_request", "_service", "_told", "endpoint", "sent")
+    endpoint: ServedEndpoint
 
     def __init__(self, service: Service, request: Request) -> None:
         self._service, self._request = service, request
         self._key = service.key_of(request) if service.is_keyed else None
-        self.endpoint: ServedEndpoint | None = None
         self.sent = False
+        self._told = True
         self._calls: AsyncGenerator[Exchange, None] | None = None
         self._detour: Detour | None = None
 
@@ -114,8 +115,9 @@ class Attempts:
         Raises:
             UpstreamError, ResilienceError: There is none that takes it.
         """
+        calls = self._begin(None)
         try:
-            return await self._begin(None).__anext__()
+            return await calls.__anext__()
         except FAILURES as error:
             return await self._elsewhere(error)
 
@@ -125,16 +127,18 @@ class Attempts:
         Raises:
             UpstreamError, ResilienceError: There is none.
         """
-        calls = self._calls
+        is_streamed, calls = True, self._calls
+        if calls is None:
+            is_streamed, calls = False, self._begin(None)
         try:
-            answer = await (self._begin(None) if calls is None else calls).__anext__()
+            answer = await calls.__anext__()
         except FAILURES as error:
-            if calls is not None:  # of the body that was streamed to it nothing is left
+            if is_streamed:  # of the body nothing is left
                 self._account(error)
                 raise
             answer = await self._elsewhere(error)
         service = self._service
-        if answer.status in service.retried and calls is None:
+        if answer.status in service.retried and not is_streamed:
             return await self._weighed(answer)
         if service.wants_times:
             self._timed()
@@ -176,7 +180,7 @@ class Attempts:
         service = self._service
         if same is None:
             tried = () if self._detour is None else self._detour.course.tried
-            chosen = service.endpoints.choose(service.clock(), service.random(), self._key, tried)  # type: ignore[arg-type]
+            chosen = service.endpoints.choose(service.clock(), service.random(), self._key, tried)
             if chosen is None:
                 raise NobodyLeftError if tried else UpstreamUnreachableError("the service has no endpoints")
             endpoint, self._permit = chosen
@@ -266,7 +270,6 @@ class Attempts:
         return detour
 
     def _timed(self) -> None:
-        assert self.endpoint is not None
         now = self._service.clock()
         self.endpoint.time(now - self._began, now)
 
@@ -290,16 +293,15 @@ class Attempts:
 
     def _left(self) -> None:
         """The attempt is over, and says nothing of its endpoint unless that was told already."""
-        endpoint = self.endpoint
-        if endpoint is not None and not self._told:
+        if not self._told:
             self._told = True
+            endpoint = self.endpoint
             endpoint.in_flight -= 1
             if self._permit is not None:
                 self._service.endpoints.ejector.left(endpoint, self._permit, self._service.clock())
 
     def _well(self) -> None:
         endpoint = self.endpoint
-        assert endpoint is not None
         if self._told:
             return
         self._told = True
@@ -312,7 +314,6 @@ class Attempts:
     def _account(self, error: Exception) -> tuple[Ending, float | None]:
         """The attempt under way has failed: tell it whom it concerns; how it ended, and what the endpoint asks for."""
         endpoint = self.endpoint
-        assert endpoint is not None
         ending, asked = self._ending(error)
         if not self._told:
             self._told = True
@@ -324,7 +325,6 @@ class Attempts:
     def _follows(self, ending: Ending, asked: float | None, error: Exception) -> tuple[Move, float]:
         """What follows an attempt that ended so."""
         service, course = self._service, self._way().course
-        assert self.endpoint is not None
         if isinstance(error, (NoTimeLeftError, DeadlineExceededError, LocalLimitError)) or (
                 ending is Ending.REFUSED and not service.is_per_endpoint):  # they share the command that refused
             return Move.STOP, 0.0

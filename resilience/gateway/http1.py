@@ -105,6 +105,11 @@ class Http1Client:
             except ValueError:
                 pass
 
+    def let_go(self, endpoint: Endpoint) -> None:
+        """Close the idle connections to an endpoint; those that carry an exchange are closed in time, as others are."""
+        for connection in self._idle.pop(endpoint, ()):
+            connection.abort()
+
     def close(self) -> None:
         """Close idle connections; exchanges under way end as they will."""
         if self._timer is not None:

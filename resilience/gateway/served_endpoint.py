@@ -25,25 +25,42 @@ class ServedEndpoint(EndpointState):
         endpoint: Where it is.
         call: The guarded exchange with it.
         key: Of its command.
+        connect_timeout: Longest wait for a connection, seconds.
+        statuses: Of answers that are raised for the failure rules to judge.
         troubles: When each of the reasons why it failed was logged last.
         is_changing: Whether requests are changed for it.
         needs_body: Whether it has values to set in the body of a request.
     """
 
-    __slots__ = ("_headers", "_json", "_replaced", "call", "config", "endpoint", "is_changing", "key", "needs_body",
-                 "troubles")
+    __slots__ = ("_headers", "_json", "_replaced", "call", "config", "connect_timeout", "endpoint", "is_changing",
+                 "key", "needs_body", "statuses", "troubles")
+    call: Exchanging
+    key: str
 
-    def __init__(self, config: EndpointConfig, endpoint: Endpoint, key: str) -> None:
+    def __init__(self, config: EndpointConfig, endpoint: Endpoint) -> None:
         super().__init__(config.name, weight=config.weight, zone=config.zone, priority=config.priority)
-        self.config, self.endpoint, self.key = config, endpoint, key
-        self.call: Exchanging
+        self.endpoint = endpoint
+        self.connect_timeout = 2.0
+        self.statuses: frozenset[int] = frozenset()
         self.troubles: dict[str, float] = {}
-        self._headers = [(name.lower().encode(), secret(value).encode()) for name, value in config.headers.items()]
-        self._replaced = frozenset(name for name, _ in self._headers)
-        self._json = [(steps_of(pointer), secret(value) if isinstance(value, str) else value)
-                      for pointer, value in config.json.items()]
-        self.needs_body = bool(self._json)
-        self.is_changing = bool(self._headers or self._json or endpoint.base)
+        self.configure(config)
+
+    def configure(self, config: EndpointConfig) -> None:
+        """Go by another configuration with the same URL.
+
+        Raises:
+            ConfigError: A secret is not there.
+        """
+        headers = [(name.lower().encode(), secret(value).encode()) for name, value in config.headers.items()]
+        values = [(steps_of(pointer), secret(value) if isinstance(value, str) else value)
+                  for pointer, value in config.json.items()]
+        self.config, self._headers, self._json = config, headers, values
+        self._replaced = frozenset(name for name, _ in headers)
+        self.zone, self.priority = config.zone, config.priority
+        if self.weight != config.weight:
+            self.weight = self.share = config.weight
+        self.needs_body = bool(values)
+        self.is_changing = bool(headers or values or self.endpoint.base)
 
     def changed(self, request: Request) -> Request:
         """The request as this endpoint gets it.

@@ -10,7 +10,7 @@ broke off or stalled is a failure of the upstream; one with a status that the se
 name is raised for them to judge, although the client has had every byte of it.
 
 Each endpoint has a command of its own, in the group of the service, or all share the service's (``command.per``). In
-the first case the command under the service's name shows their sum (service_total.py).
+the first case the command under the service's name shows their sum (service_commands.py, service_total.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import functools
 import logging
 import socket
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from math import inf
 
 from ..core.budget import Budget
@@ -28,7 +28,7 @@ from ..core.verdict import Verdict
 from ..drivers.async_timeouts import AsyncTimeout
 from ..registry import Registry, table_of
 from .attempts import Attempts
-from .balancing import BalancerOptions, EndpointSet, balancer
+from .balancing import Balancer, BalancerOptions, EndpointSet, balancer
 from .balancing.course import Ending
 from .balancing.subsets import subset
 from .config import ServiceConfig
@@ -36,8 +36,8 @@ from .config.endpoints import EndpointConfig
 from .request_body import SMALL_BODY_BYTES, Uploads
 from .request_keys import key_reader
 from .served_endpoint import ServedEndpoint
-from .service_command import Exchanging, Sending, guarded, is_per_endpoint, limit_of, statuses, without_per
-from .service_total import ServiceTotal
+from .service_command import Exchanging, Sending, is_per_endpoint, limit_of, statuses, without_per
+from .service_commands import ServiceCommands
 from .trouble import reason_of
 from .upstream import Endpoint, Exchange, LocalLimitError, Request, UpstreamClient, UpstreamStatusError
 
@@ -66,33 +66,91 @@ class Service:
         random: The registry's.
     """
 
-    def __init__(self, name: str, config: ServiceConfig, client: UpstreamClient, registry: Registry) -> None:
+    endpoints: EndpointSet[ServedEndpoint]
+    key_of: Callable[[Request], bytes | None]
+    is_keyed: bool
+    wants_times: bool
+    _commands: ServiceCommands
+    _tls: Callable[[], ssl.SSLContext]
+
+    def __init__(self, name: str, config: ServiceConfig, client: UpstreamClient, registry: Registry,
+                 previous: Service | None = None) -> None:
+        """Make the commands of a service; nothing is connected to yet.
+
+        Args:
+            name: As configured.
+            config: As configured.
+            client: Sends requests.
+            registry: Where its commands are.
+            previous: The service that this one takes the place of, with what it knows of endpoints that stay.
+
+        Raises:
+            ConfigError: The registry has a command of the same name that says otherwise, or a secret is not there.
+        """
         self.name, self.config = name, config
         self.preserve_host = config.preserve_host
         self.max_body = config.max_body
         self.idle = AsyncTimeout(name, config.idle_timeout)
         self.clock, self.random = registry.clock, table_of(registry).services.random
         self._client, self._registry = client, registry
-        self._settings = without_per(config.command)
-        self._statuses = statuses(self._settings)
-        self._verdicts, self._judge = self._statuses.verdicts(), self._statuses.judge()
-        self._tls = functools.cache(functools.partial(_verifying, config.ca_file))
         self.is_per_endpoint = is_per_endpoint(config.command, len(config.endpoints))
-        self._total = ServiceTotal(name, self._settings, registry) if self.is_per_endpoint else None
+        self._commands = ServiceCommands(
+            name, without_per(config.command), _exchanging(client), registry, is_per_endpoint=self.is_per_endpoint,
+            previous=None if previous is None else previous._commands)
+        rule = statuses(self._commands.settings)
+        self._verdicts, self._judge = rule.verdicts(), rule.judge()
         self._adopt_retry()
-        limit = limit_of(self._settings)
+        limit = limit_of(self._commands.settings)
         self.uploads = Uploads(max(1.0, UPLOADS * limit * (len(config.endpoints) if self.is_per_endpoint else 1)))
-        states = [self._served(each) for each in self._used(config.endpoints)]
         options = config.balancing
         chosen = balancer(config.balancer, BalancerOptions(
             load_factor=options.load_factor, max_in_flight=options.max_in_flight, zone=options.zone,
             sticky=options.sticky is not None))
         self.wants_times, self.is_keyed = chosen.wants_times, chosen.wants_key
         self.key_of = key_reader(options.hash_by, options.sticky)
-        self.endpoints = EndpointSet(states, chosen, config.ejection, options.slow_start, self.clock(),
-                                     limit if self.is_per_endpoint else inf)
-        if self._total is not None:
-            self._total.adopt([each.key for each in states])
+        self._limit = limit if self.is_per_endpoint else inf
+        same_tls = previous is not None and previous.config.ca_file == config.ca_file
+        self._tls = previous._tls if previous is not None and same_tls else functools.cache(
+            functools.partial(_verifying, config.ca_file))
+        known = previous.endpoints.states if previous is not None and same_tls else ()
+        self._adopt_endpoints(config.endpoints, chosen, {each.config.url: each for each in known})
+        if previous is not None:
+            self._drop(previous.endpoints.states)
+
+    def updated(self, config: ServiceConfig) -> Service:
+        """The service by another configuration, which takes the place of this one.
+
+        Endpoints that stay keep their connections, their commands with circuits and statistics, and what is known of
+        them. Requests under way end as they began. Requests to endpoints that are gone end, too, and no others begin.
+
+        Args:
+            config: The configuration. It has been checked: nothing of it can fail but a secret that is not there.
+
+        Raises:
+            ConfigError: A secret is not there; this service goes on as it was.
+        """
+        for each in config.endpoints:
+            each.check_secrets()
+        return Service(self.name, config, self._client, self._registry, self)
+
+    def set_endpoints(self, configs: Sequence[EndpointConfig]) -> None:
+        """Have these endpoints from now on, as discovery finds them: what stays is kept, what is gone drains.
+
+        Args:
+            configs: The endpoints; none: requests get 502 until there are some.
+
+        Raises:
+            ConfigError: A secret is not there; the endpoints stay as they were.
+        """
+        before = self.endpoints.states
+        self._adopt_endpoints(tuple(configs), self.endpoints.balancer, {each.config.url: each for each in before})
+        self._drop(before)
+
+    def close(self) -> None:
+        """The service is no more: forget its commands, and close its idle connections."""
+        self._commands.close()
+        for each in self.endpoints.states:
+            self._client.let_go(each.endpoint)
 
     def attempts(self, request: Request) -> Attempts:
         """The way of one request over the endpoints; they must be closed."""
@@ -147,20 +205,38 @@ class Service:
         self.delays = None if retry is None else retry.delays
         self.budget = None if retry is None or retry.budget is None else Budget(retry.budget, self.clock())
 
+    def _adopt_endpoints(self, configs: tuple[EndpointConfig, ...], chosen: Balancer,
+                         known: Mapping[str, ServedEndpoint]) -> None:
+        now, states, fresh = self.clock(), [], []
+        for config in self._used(configs):
+            state = known.get(config.url)
+            if state is None:
+                state = ServedEndpoint(config, Endpoint.parse(config.url, self._tls))
+                fresh.append(state)
+            else:
+                state.configure(config)
+            state.connect_timeout, state.statuses = self.config.connect_timeout, frozenset(self._verdicts)
+            states.append(state)
+        for state in states:
+            state.key, state.call = self._commands.key_of(state.name), self._commands.call(state.name)
+        self._commands.adopt([state.name for state in states])
+        balancing = self.config.balancing
+        self.endpoints = EndpointSet(states, chosen, self.config.ejection, balancing.slow_start, now, self._limit)
+        for state in fresh if known else ():
+            self.endpoints.came(state, now)
+
+    def _drop(self, before: Sequence[ServedEndpoint]) -> None:
+        """Close the idle connections of endpoints that are gone; what is under way ends by itself."""
+        for each in before:
+            if each not in self.endpoints.states:
+                self._client.let_go(each.endpoint)
+
     def _used(self, endpoints: tuple[EndpointConfig, ...]) -> list[EndpointConfig]:
         size = self.config.balancing.subset
         if size is None or size >= len(endpoints):
             return list(endpoints)
         names = subset([each.name for each in endpoints], size, socket.gethostname())
         return [each for each in endpoints if each.name in names]
-
-    def _served(self, config: EndpointConfig) -> ServedEndpoint:
-        key = f"{self.name}@{config.name}" if self.is_per_endpoint else self.name
-        group = {"group": self.name} if self.is_per_endpoint else {}
-        served = ServedEndpoint(config, Endpoint.parse(config.url, self._tls), key)
-        exchange = _exchanging(self._client, served.endpoint, self.config.connect_timeout, frozenset(self._verdicts))
-        served.call = guarded(exchange, self._settings, key=key, registry=self._registry, **group)
-        return served
 
     def _say(self, endpoint: ServedEndpoint, reason: str, now: float) -> None:
         """Log why an endpoint failed, once for each change."""
@@ -178,12 +254,12 @@ def _verifying(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-def _exchanging(client: UpstreamClient, endpoint: Endpoint, connect_timeout: float,
-                statuses: frozenset[int]) -> Exchanging:
+def _exchanging(client: UpstreamClient) -> Exchanging:
     send = client.send
 
     async def exchange(request: Request, sending: Sending) -> AsyncGenerator[Exchange, None]:
-        exchange = await send(endpoint, request, connect_timeout=connect_timeout)
+        served = sending.endpoint
+        exchange = await send(served.endpoint, request, connect_timeout=served.connect_timeout)
         sending.sent = True
         try:
             if request.body is None:
@@ -192,7 +268,7 @@ def _exchanging(client: UpstreamClient, endpoint: Endpoint, connect_timeout: flo
             yield exchange
             if exchange.failure is not None:
                 raise exchange.failure
-            if exchange.status in statuses:
+            if exchange.status in served.statuses:
                 raise UpstreamStatusError(exchange.status, exchange.headers)
         finally:
             exchange.release()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from math import inf
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
@@ -29,18 +29,23 @@ from ..policies.order import kit_named, setting_kits
 from ..registry import Registry
 from .upstream import Exchange, InvalidRequestError, LocalLimitError, Request
 
+if TYPE_CHECKING:
+    from .served_endpoint import ServedEndpoint
+
 #: What makes one exchange: it is given the request, and what is to be told when it has been sent.
 Exchanging = Callable[[Request, "Sending"], AsyncGenerator[Exchange, None]]
 
 
 
 class Sending(Protocol):
-    """Is told when a request is sent.
+    """One attempt to send a request.
 
     Attributes:
+        endpoint: Where it goes.
         sent: Whether any byte of it may have reached the endpoint.
     """
 
+    endpoint: ServedEndpoint
     sent: bool
 
 
@@ -126,6 +131,11 @@ def limit_of(said: Mapping[str, Any]) -> float:
     limit = said.get("max_concurrent", USUAL["max_concurrent"])
     limit = limit.max_concurrent if isinstance(limit, Bulkhead) else limit
     return inf if limit is None else float(limit)
+
+
+def default_of(name: str) -> Any:
+    """What a setting is of which a service says nothing."""
+    return USUAL[name] if name in USUAL else getattr(default_settings(), name)
 
 
 def without_per(said: Mapping[str, Any]) -> Mapping[str, Any]:

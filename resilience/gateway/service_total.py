@@ -77,6 +77,14 @@ class ServiceTotal:
                 self._recorder.fold(gone.__recorder__)
         self._parts = parts
 
+    def renewed(self, settings: Mapping[str, Any]) -> ServiceTotal:
+        """The total by other settings, when its command was removed; what departed endpoints counted stays."""
+        self.close()
+        total = ServiceTotal(self.command.key, settings, self._registry)
+        total._recorder.take_over(self._recorder)
+        total._parts = self._parts
+        return total
+
     def close(self) -> None:
         """The service is no more."""
         self._end()
@@ -103,6 +111,10 @@ class _TotalRecorder(Recorder):
         self._departed = _sum(self._departed, counts)
         seconds = self._seconds.seconds + lifetime.seconds
         self._seconds = Lifetime(_sum(self._seconds.buckets, lifetime.buckets), seconds)
+
+    def take_over(self, other: _TotalRecorder) -> None:
+        """Keep what another one has kept."""
+        self._departed, self._seconds = other._departed, other._seconds
 
     def read(self, now: float) -> Reading:
         readings = [part.__recorder__.read(now) for part in self._total.parts]

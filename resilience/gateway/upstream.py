@@ -152,5 +152,8 @@ class UpstreamClient(Protocol):
         """Connect, and send the request's head and such body as it has."""
         ...
 
+    def let_go(self, endpoint: Endpoint) -> None:
+        """Close the idle connections to an endpoint that gets no more requests."""
+
     def close(self) -> None:
         """Close idle connections; exchanges under way end as they will."""

@@ -23,6 +23,7 @@ from typing import Generic
 from ...core.failover import RestState, RestTerm
 from .balancer import Balancer, S
 from .ejection import Ejection, Ejector
+from .endpoint_state import EndpointState
 from .slow_start import SlowStart
 
 
@@ -43,25 +44,21 @@ class EndpointSet(Generic[S]):
         """A set.
 
         Args:
-            states: At least one.
+            states: None: nothing can be chosen.
             balancer: Picks among those that are available.
             ejection: When one is left out that fails; None: never.
             slow_start: How an endpoint comes back; None: at once.
             now: The time, seconds.
             limit: Requests in flight with which an endpoint is full.
-
-        Raises:
-            ValueError: There is no endpoint.
         """
-        if not states:
-            raise ValueError("a balancer needs at least one endpoint")
         self.states = tuple(states)
         self.balancer = balancer
         self.ejector = Ejector(ejection, self.states, now)
         self._panic = 0.0 if ejection is None else ejection.panic
         self._slow_start = slow_start
         self.limit = limit
-        balancer.adopt(self.states)
+        if states:
+            balancer.adopt(self.states)
         self._candidates: Sequence[S] = ()
         self.changed()
 
@@ -73,7 +70,7 @@ class EndpointSet(Generic[S]):
 
     def changed(self) -> None:
         """An endpoint was ejected, or its checks say otherwise: look before the next request."""
-        self._is_calm = all(state.is_calm for state in self.states)
+        self._is_calm = bool(self.states) and all(state.is_calm for state in self.states)
         if self._is_calm:
             self._candidates = _preferred(self.states)
 
@@ -84,7 +81,7 @@ class EndpointSet(Generic[S]):
             self._slow_start.warm(state, now)
             self._is_calm = False
 
-    def choose(self, now: float, u: float, key: bytes | None = None, tried: Collection[S] = ()) -> (
+    def choose(self, now: float, u: float, key: bytes | None = None, tried: Collection[EndpointState] = ()) -> (
             tuple[S, RestTerm | None] | None):
         """Where a request goes, and the permit of a probe, which the ejector is to be told; None: nobody is left.
 

@@ -118,6 +118,12 @@ class EndpointConfig:
     headers: Mapping[str, str] = attrs.field(factory=dict, validator=_headers)
     json: Mapping[str, Any] = attrs.field(factory=dict, validator=_json)
 
+    def check_secrets(self) -> None:
+        """Raise ConfigError, which does not show it, if a secret is not there."""
+        for value in (*self.headers.values(), *self.json.values()):
+            if isinstance(value, str):
+                secret(value)
+
     @property
     def name(self) -> str:
         """What it is called in statistics: host and port, and the base path if it has one."""

@@ -235,5 +235,7 @@ def test_what_makes_no_sense_is_refused() -> None:
     for wrong in ({"consecutive": 0}, {"max_share": 2.0}, {"rest": 0.0}, {"panic": -1.0}):
         with pytest.raises(ConfigError):
             Ejection(**wrong)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="at least one"):
-        a_set(0)
+
+
+def test_of_no_endpoints_none_is_chosen() -> None:
+    assert a_set(0).choose(0.0, 0.5) is None
