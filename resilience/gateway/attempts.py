@@ -27,6 +27,7 @@ from ..errors import (
     ResilienceError,
 )
 from .balancing.course import IDEMPOTENT, Course, Ending, Move
+from .first_event import first_event, is_event_stream
 from .request_body import within
 from .served_endpoint import ServedEndpoint
 from .upstream import (
@@ -35,6 +36,7 @@ from .upstream import (
     LocalLimitError,
     Request,
     UpstreamError,
+    UpstreamLateError,
     UpstreamStalledError,
     UpstreamStatusError,
     UpstreamUnreachableError,
@@ -52,26 +54,26 @@ FAILURES: Final = (UpstreamError, ResilienceError)
 class HeldAnswer:
     """An answer that has come whole, and whose exchange is over. For the forwarder it is as good as an Exchange."""
 
-    __slots__ = ("_body", "headers", "status")
+    __slots__ = ("begun", "failure", "headers", "status")
     answered = complete = True
-    failure = None
 
     def __init__(self, status: int, headers: list[Header], body: bytes) -> None:
-        self.status, self.headers, self._body = status, headers, body
+        self.status, self.headers, self.begun = status, headers, body
+        self.failure: UpstreamError | None = None
 
     def take(self) -> bytes:
         """The body, once."""
-        body, self._body = self._body, b""
+        body, self.begun = self.begun, b""
         return body
 
 
 class Resumed:
     """An answer that turned out too long to be held back: what was read of it, and then the rest."""
 
-    __slots__ = ("_begun", "_exchange")
+    __slots__ = ("_exchange", "begun")
 
     def __init__(self, exchange: Exchange | Resumed, begun: bytes) -> None:
-        self._exchange, self._begun = exchange, begun
+        self._exchange, self.begun = exchange, begun
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._exchange, name)
@@ -84,7 +86,7 @@ class Resumed:
 
     def take(self) -> bytes:
         """See Exchange."""
-        begun, self._begun = self._begun, b""
+        begun, self.begun = self.begun, b""
         return begun + self._exchange.take()
 
 
@@ -94,15 +96,18 @@ class Attempts:
     Attributes:
         endpoint: Where the last attempt went.
         sent: Whether the attempt under way was sent.
+        counts: What a rule says that its answer counts as; None: no rule says anything.
     """
 
-    __slots__ = ("_began", "_calls", "_detour", "_key", "_permit", "_request", "_service", "_told", "endpoint", "sent")
+    __slots__ = ("_began", "_calls", "_detour", "_key", "_permit", "_request", "_service", "_told", "counts",
+                 "endpoint", "sent")
     endpoint: ServedEndpoint
 
     def __init__(self, service: Service, request: Request) -> None:
         self._service, self._request = service, request
         self._key = service.key_of(request) if service.is_keyed else None
         self.sent = False
+        self.counts: str | None = None
         self._told = True
         self._calls: AsyncGenerator[Exchange, None] | None = None
         self._detour: Detour | None = None
@@ -138,7 +143,7 @@ class Attempts:
                 raise
             answer = await self._elsewhere(error)
         service = self._service
-        if answer.status in service.retried and not is_streamed:
+        if service.waits_for_item or answer.status in service.looks_at:
             return await self._weighed(answer)
         if service.wants_times:
             self._timed()
@@ -190,6 +195,7 @@ class Attempts:
             self._began = service.clock()
         request = endpoint.changed(self._request) if endpoint.is_changing else self._request
         self.sent = False
+        self.counts = None
         self.endpoint = endpoint
         self._calls = calls = endpoint.call(request, self)
         self._told = False
@@ -216,30 +222,68 @@ class Attempts:
         return self._begin(self.endpoint if move is Move.SAME else None)
 
     async def _weighed(self, answer: Exchange) -> Exchange | Resumed | HeldAnswer:
-        """An answer has a status to retry: the one that is to be passed on, of all that can be had."""
+        """Look at an answer before it is passed on, and at those that follow it: the one that is passed on."""
         detour = self._way()
-        while answer.status in self._service.retried and self._may_go_on(detour):
-            longer = await self._hold(answer, detour)
-            if longer is not None:
-                return longer
-            error = await self._kept_back(answer.status)
+        while True:
+            found = await self._looked_at(answer, detour)
+            if found is not None:
+                if self._service.wants_times:
+                    self._timed()
+                return found
             try:
-                calls = await self._next(*self._follows(*self._account(error), error))
-                answer = await calls.__anext__()
-            except NobodyLeftError:
+                answer = await self._after(answer, detour)
+            except FAILURES:
                 if detour.held is None:
-                    raise detour.most_telling(error) from None
+                    raise
                 return detour.held
-            except FAILURES as another:
-                try:
-                    answer = await self._elsewhere(another)
-                except FAILURES:
-                    if detour.held is None:
-                        raise
-                    return detour.held
-        if self._service.wants_times:
-            self._timed()
-        return answer
+
+    async def _looked_at(self, answer: Exchange, detour: Detour) -> Exchange | Resumed | HeldAnswer | None:
+        """What is to be passed on; None: another attempt is to follow, if there can be one."""
+        service, status, rule = self._service, answer.status, None
+        detour.then = None
+        found: Resumed | HeldAnswer | None
+        if status in service.looks_at:
+            found = await self._read(answer)
+            if found is None:
+                return None
+            rule = service.rules.of_body(status, found.begun)
+        elif service.waits_for_item:
+            found = await self._first_item(answer)
+            if found is None:
+                return None
+            event = first_event(found.begun, answer.complete) if is_event_stream(answer.headers) else None
+            rule = None if event is None else service.rules.of_event(status, event)
+        else:
+            return answer
+        if rule is not None:
+            self.counts, detour.then = rule.counts, rule.then
+            goes_on = rule.then != "answer"
+        else:
+            goes_on = status in service.retried
+        if not goes_on or not self._may_go_on(detour) or (isinstance(found, Resumed) and not answer.complete
+                                                          and rule is None):
+            return found
+        detour.held = found if isinstance(found, HeldAnswer) else None
+        return None
+
+    async def _after(self, answer: Exchange, detour: Detour) -> Exchange:
+        """The answer is not passed on: let its exchange end, and go on to the next.
+
+        Raises:
+            UpstreamError, ResilienceError: There is none.
+        """
+        error = await self._kept_back(answer.status)
+        ending, asked = self._account(error)
+        if detour.then is not None:  # a rule says so, and not the status
+            ending = Ending.LATE if detour.then == "next" else Ending.STATUS
+        try:
+            calls = await self._next(*self._follows(ending, asked, error))
+        except NobodyLeftError:
+            raise detour.most_telling(error) from None
+        try:
+            return await calls.__anext__()
+        except FAILURES as another:
+            return await self._elsewhere(another)
 
     async def _kept_back(self, status: int) -> UpstreamError:
         """The exchange with an answer that is not passed on, or that broke off, ends; what is to be said of it."""
@@ -273,21 +317,39 @@ class Attempts:
         now = self._service.clock()
         self.endpoint.time(now - self._began, now)
 
-    async def _hold(self, exchange: Exchange, detour: Detour) -> Resumed | None:
-        """Keep an answer, if it is short; else what is to be passed on."""
-        pieces: list[bytes] = []
+    async def _read(self, exchange: Exchange) -> Resumed | HeldAnswer | None:
+        """The answer whole, or, if it is long, its beginning; None: it broke off meanwhile."""
+        begun = b""
         try:
             while True:
-                pieces.append(exchange.take())
-                if sum(map(len, pieces)) > HELD_BYTES:
-                    return Resumed(exchange, b"".join(pieces))
-                if exchange.complete:
-                    detour.held = HeldAnswer(exchange.status, exchange.headers, b"".join(pieces))
-                    return None
+                begun += exchange.take()
+                if exchange.complete and len(begun) <= HELD_BYTES:
+                    return HeldAnswer(exchange.status, exchange.headers, begun)
+                if len(begun) > HELD_BYTES:
+                    return Resumed(exchange, begun)
                 await within(self._service.idle, exchange.more(), lambda: UpstreamStalledError("stopped in its answer"))
         except UpstreamError as error:
             exchange.failure = error
             return None
+
+    async def _first_item(self, exchange: Exchange) -> Resumed | None:
+        """The answer, when its first item has come; None: it did not come, or not in time."""
+        is_stream, bound = is_event_stream(exchange.headers), self._service.first_item or self._service.idle
+        found = Resumed(exchange, exchange.take())
+        try:
+            await within(bound, self._item(exchange, found, is_stream), lambda: UpstreamLateError("no first item"))
+        except UpstreamError as error:
+            exchange.failure = error
+            return None
+        return found
+
+    @staticmethod
+    async def _item(exchange: Exchange, found: Resumed, is_stream: bool) -> None:
+        while not exchange.complete and len(found.begun) <= HELD_BYTES:
+            if first_event(found.begun) is not None if is_stream else found.begun:
+                return
+            await exchange.more()
+            found.begun += exchange.take()
 
     # -- how it ended
 
@@ -345,6 +407,8 @@ class Attempts:
             return Ending.STATUS, None
         if isinstance(error, UpstreamUnreachableError) and not self.sent:
             return Ending.UNSENT, None
+        if isinstance(error, UpstreamStalledError):
+            return Ending.LATE, None
         return Ending.BROKEN, None
 
 
@@ -354,13 +418,15 @@ class Detour:
     Attributes:
         course: What is to follow.
         held: The last answer that was held back.
+        then: What a rule says is to follow the last one; None: no rule says anything.
     """
 
-    __slots__ = ("_refusal", "_trouble", "course", "held")
+    __slots__ = ("_refusal", "_trouble", "course", "held", "then")
 
     def __init__(self, course: Course) -> None:
         self.course = course
         self.held: HeldAnswer | None = None
+        self.then: str | None = None
         self._trouble: Exception | None = None
         self._refusal: RejectedError | None = None
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from .answer_rules import steps_of
 from .balancing import EndpointState
-from .config.endpoints import EndpointConfig, secret, steps_of
+from .config.endpoints import EndpointConfig, secret
 from .service_command import Exchanging
 from .upstream import Endpoint, InvalidRequestError, Request
 

@@ -27,6 +27,7 @@ from ..core.failover import RestTerm
 from ..core.verdict import Verdict
 from ..drivers.async_timeouts import AsyncTimeout
 from ..registry import Registry, table_of
+from .answer_rules import AnswerRules
 from .attempts import Attempts
 from .balancing import Balancer, BalancerOptions, EndpointSet, balancer
 from .balancing.course import Ending
@@ -39,7 +40,16 @@ from .served_endpoint import ServedEndpoint
 from .service_command import Exchanging, Sending, is_per_endpoint, limit_of, statuses, without_per
 from .service_commands import ServiceCommands
 from .trouble import reason_of
-from .upstream import Endpoint, Exchange, LocalLimitError, Request, UpstreamClient, UpstreamStatusError
+from .upstream import (
+    Endpoint,
+    Exchange,
+    IgnoredAnswerError,
+    LocalLimitError,
+    Request,
+    UpstreamClient,
+    UpstreamError,
+    UpstreamStatusError,
+)
 
 _log = logging.getLogger("resilience")
 #: The same reason is not logged again for an endpoint before so many seconds have passed.
@@ -61,6 +71,10 @@ class Service:
         is_per_endpoint: Whether each endpoint has a command of its own.
         takes_in: Bytes of a request's body that are taken in before an endpoint is asked.
         uploads: How many bodies are streamed at once.
+        rules: What answers count as by their bodies.
+        first_item: Bounds the wait for the first item of an answer; None: nobody waits for it.
+        looks_at: Statuses of answers that are looked at before they are passed on.
+        waits_for_item: Whether an answer is passed on only when its first item is there.
         budget: Of what is sent again; None: no limit.
         clock: The registry's.
         random: The registry's.
@@ -107,6 +121,10 @@ class Service:
             load_factor=options.load_factor, max_in_flight=options.max_in_flight, zone=options.zone,
             sticky=options.sticky is not None))
         self.wants_times, self.is_keyed = chosen.wants_times, chosen.wants_key
+        self.rules = AnswerRules(config.rules)
+        self.first_item = None if config.first_item is None else AsyncTimeout(name, config.first_item)
+        self.looks_at = self.retried | self.rules.statuses
+        self.waits_for_item = self.first_item is not None or self.rules.has_events
         self.key_of = key_reader(options.hash_by, options.sticky)
         self._limit = limit if self.is_per_endpoint else inf
         same_tls = previous is not None and previous.config.ca_file == config.ca_file
@@ -164,7 +182,7 @@ class Service:
                error: Exception) -> None:
         """An attempt at *endpoint* has failed."""
         now, ejector = self.clock(), self.endpoints.ejector
-        if ending is Ending.REFUSED or isinstance(error, LocalLimitError):
+        if ending is Ending.REFUSED or isinstance(error, (LocalLimitError, IgnoredAnswerError)):
             ejector.left(endpoint, permit, now)
             return
         if ending is Ending.BUSY:
@@ -268,7 +286,12 @@ def _exchanging(client: UpstreamClient) -> Exchanging:
             yield exchange
             if exchange.failure is not None:
                 raise exchange.failure
-            if exchange.status in served.statuses:
+            if sending.counts is not None:
+                if sending.counts == "failure":
+                    raise UpstreamError("the answer is a failure, as a rule of the service says")
+                if sending.counts == "ignored":
+                    raise IgnoredAnswerError("the answer counts as nothing, as a rule of the service says")
+            elif exchange.status in served.statuses:
                 raise UpstreamStatusError(exchange.status, exchange.headers)
         finally:
             exchange.release()

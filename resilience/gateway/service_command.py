@@ -27,7 +27,7 @@ from ..errors import ConfigError
 from ..policies.failures import FAILURES
 from ..policies.order import kit_named, setting_kits
 from ..registry import Registry
-from .upstream import Exchange, InvalidRequestError, LocalLimitError, Request
+from .upstream import Exchange, IgnoredAnswerError, InvalidRequestError, LocalLimitError, Request
 
 if TYPE_CHECKING:
     from .served_endpoint import ServedEndpoint
@@ -43,13 +43,17 @@ class Sending(Protocol):
     Attributes:
         endpoint: Where it goes.
         sent: Whether any byte of it may have reached the endpoint.
+        counts: What a rule says that its answer counts as; None: no rule says anything.
     """
 
     endpoint: ServedEndpoint
     sent: bool
+    counts: str | None
 
 
 GROUP: Final = "gateway"
+#: What says nothing of an endpoint.
+_IGNORED: Final = (InvalidRequestError, LocalLimitError, IgnoredAnswerError)
 #: For whom there is a command: the service, or each of its endpoints.
 PER: Final = ("service", "endpoint")
 #: What a service has that says nothing, where it is not what every command has.
@@ -94,7 +98,7 @@ def guarded(exchange: Exchanging, said: Mapping[str, Any], **options: Any) -> Ex
     replaced = {name for kit in setting_kits() if said.get(kit.name) is not None for name in kit.instead_of}
     usual = {name: value for name, value in USUAL.items() if name not in replaced}
     guard: Callable[[Exchanging], Exchanging] = command(
-        **{"group": GROUP, **usual, **said, **options}, ignore=(InvalidRequestError, LocalLimitError))
+        **{"group": GROUP, **usual, **said, **options}, ignore=_IGNORED)
     return guard(exchange)
 
 

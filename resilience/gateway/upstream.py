@@ -32,6 +32,10 @@ class UpstreamStalledError(UpstreamError):
     """The upstream stopped sending, or taking, in the middle of a body."""
 
 
+class UpstreamLateError(UpstreamStalledError):
+    """The upstream sent the head of an answer, and nothing of its body in time."""
+
+
 class UpstreamStatusError(UpstreamError):
     """The upstream answered with a status that the service's failure rules name. The client has had its answer.
 
@@ -44,6 +48,10 @@ class UpstreamStatusError(UpstreamError):
         super().__init__(status)
         self.status = status
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(tuple(headers))}
+
+
+class IgnoredAnswerError(UpstreamError):
+    """The upstream gave an answer that counts as nothing, as a rule of the service says. The client may have had it."""
 
 
 class InvalidRequestError(Exception):

@@ -82,11 +82,6 @@ def pointer_mistake(value: Any) -> str | None:
     return None
 
 
-def steps_of(pointer: str) -> tuple[str, ...]:
-    """The names in a JSON pointer."""
-    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
-
-
 def _json(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{attribute.name} must be values by JSON pointer, not {value!r}", attribute.name)

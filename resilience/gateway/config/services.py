@@ -12,6 +12,7 @@ from ...config import Document
 from ...core.checks import flag, number
 from ...errors import ConfigError
 from .. import service_command
+from ..answer_rules import AnswerRule
 from ..balancing import BALANCERS, KEYED, Ejection
 from ..balancing.course import Repetition
 from .balancing import BalancingConfig
@@ -44,6 +45,10 @@ class ServiceConfig:
         balancing: What the balancer goes by.
         ejection: When an endpoint that fails is left out; None (``false``): never.
         retry: What becomes of a request that was sent and failed; None (``false``): the client gets the failure.
+        rules: What answers count as by their bodies, and what follows.
+        first_item: Longest wait for the first byte of an answer's body, of an event stream for the first event with
+            data, seconds. Until then nothing is passed on, so that another endpoint may answer. None: the head is
+            passed on at once.
         preserve_host: Send the client's Host header on, instead of the endpoint's own name.
         connect_timeout: Longest wait for a connection, seconds.
         idle_timeout: Longest wait for the next piece of an answer's body, or for room to send one, seconds.
@@ -59,6 +64,8 @@ class ServiceConfig:
     balancing: BalancingConfig = attrs.field(factory=BalancingConfig)
     ejection: Ejection | None = attrs.field(factory=Ejection)
     retry: Repetition | None = attrs.field(factory=Repetition)
+    rules: tuple[AnswerRule, ...] = ()
+    first_item: float | None = attrs.field(default=None, validator=number(above=0, most=86_400.0, optional=True))
     preserve_host: bool = attrs.field(default=False, validator=flag)
     connect_timeout: float = attrs.field(default=2.0, validator=number(above=0, most=3600.0))  # Ribbon's
     idle_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
