@@ -14,11 +14,12 @@ the endpoint's count of requests in flight, go back there, whether the client le
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.retry_after import asked_for
 from ..core.verdict import Verdict
+from ..drivers.deadline_context import DEADLINE_HEADER, deadline_headers
 from ..errors import (
     CallTimeoutError,
     DeadlineExceededError,
@@ -26,6 +27,7 @@ from ..errors import (
     RejectedError,
     ResilienceError,
 )
+from .balancing import EndpointState
 from .balancing.course import IDEMPOTENT, Course, Ending, Move
 from .first_event import first_event, is_event_stream
 from .request_body import within
@@ -67,6 +69,15 @@ class HeldAnswer:
         return body
 
 
+def with_deadline(request: Request) -> Request:
+    """The request, telling how much time is left of its deadline, if it has one."""
+    told = [(name.encode(), value.encode()) for name, value in deadline_headers().items()]
+    names = {name for name, _ in told} or {DEADLINE_HEADER.encode()}
+    headers = [*(header for header in request.headers if header[0] not in names), *told]
+    return Request(method=request.method, target=request.target, host=request.host, headers=headers,
+                   length=request.length, body=request.body)
+
+
 class Resumed:
     """An answer that turned out too long to be held back: what was read of it, and then the rest."""
 
@@ -103,7 +114,14 @@ class Attempts:
                  "endpoint", "sent")
     endpoint: ServedEndpoint
 
-    def __init__(self, service: Service, request: Request) -> None:
+    def __init__(self, service: Service, request: Request, avoid: Sequence[ServedEndpoint] = ()) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            service: Whose endpoints are asked.
+            request: With its body, or to be streamed.
+            avoid: Endpoints that are not asked; at least one must be left.
+        """
         self._service, self._request = service, request
         self._key = service.key_of(request) if service.is_keyed else None
         self.sent = False
@@ -111,6 +129,8 @@ class Attempts:
         self._told = True
         self._calls: AsyncGenerator[Exchange, None] | None = None
         self._detour: Detour | None = None
+        if avoid:
+            self._way().course.tried.update(avoid)
 
     # -- the way to an answer
 
@@ -184,8 +204,14 @@ class Attempts:
         """
         service = self._service
         if same is None:
-            tried = () if self._detour is None else self._detour.course.tried
-            chosen = service.endpoints.choose(service.clock(), service.random(), self._key, tried)
+            now, budget = service.clock(), service.budget
+            if self._detour is not None:
+                tried: Collection[EndpointState] = self._detour.course.tried
+            else:
+                tried = ()
+                if budget is not None:
+                    budget.deposit(now)
+            chosen = service.endpoints.choose(now, service.random(), self._key, tried)
             if chosen is None:
                 raise NobodyLeftError if tried else UpstreamUnreachableError("the service has no endpoints")
             endpoint, self._permit = chosen
@@ -194,6 +220,8 @@ class Attempts:
         if service.wants_times:
             self._began = service.clock()
         request = endpoint.changed(self._request) if endpoint.is_changing else self._request
+        if service.config.pass_deadline:
+            request = with_deadline(request)
         self.sent = False
         self.counts = None
         self.endpoint = endpoint
@@ -336,8 +364,12 @@ class Attempts:
         """The answer, when its first item has come; None: it did not come, or not in time."""
         is_stream, bound = is_event_stream(exchange.headers), self._service.first_item or self._service.idle
         found = Resumed(exchange, exchange.take())
+        hold, idle = self._service.config.hold, self._service.idle
         try:
             await within(bound, self._item(exchange, found, is_stream), lambda: UpstreamLateError("no first item"))
+            while not exchange.complete and len(found.begun) < hold:
+                await within(idle, exchange.more(), lambda: UpstreamStalledError("stopped in its answer"))
+                found.begun += exchange.take()
         except UpstreamError as error:
             exchange.failure = error
             return None

@@ -28,7 +28,9 @@ import attrs
 from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import ResilienceError
 from .attempts import Attempts, HeldAnswer, Resumed
+from .fallbacks import Fallbacks
 from .headers import to_client
+from .hedging import HedgedAttempts
 from .inbound import ClientGoneError, Inbound
 from .problem import Problem, problem_of
 from .request_body import SMALL_BODY_BYTES, BegunIntake, Intake, is_too_slow, within
@@ -63,17 +65,45 @@ class Forwarder:
                 request, intake = await _taken_in(request, request.length, intake), None
             elif service.takes_in > SMALL_BODY_BYTES or service.uploads.are_full:
                 request, intake = await _taken_in_if_short(request, intake, service.takes_in)
+        try:
+            if service.has_deadline:
+                with service.bounded(request):
+                    await self._exchange(service, request, intake, inbound)
+            else:
+                await self._exchange(service, request, intake, inbound)
+        except Problem as problem:
+            if service.fallbacks is None or problem.status < 500:
+                raise
+            await self._fall_back(service, request, problem, inbound)
+
+    async def _fall_back(self, service: Service, request: Request, problem: Problem, inbound: Inbound) -> None:
+        """Answer in the place of a service that failed; nothing was passed on yet."""
+        fallbacks = service.fallbacks
+        assert fallbacks is not None
+        found = fallbacks.kept(request, service.clock())
+        if found is None and service.fallback_service is not None and request.body is not None:
+            await self.forward(service.fallback_service, request, inbound)
+            return
+        found = found or fallbacks.static()
+        if found is None:
+            raise problem
+        status, headers, body = found
+        await inbound.respond(status, headers, b"" if request.method == "HEAD" else body)
+
+    async def _exchange(self, service: Service, request: Request, intake: Intake | BegunIntake | None,
+                        inbound: Inbound) -> None:
         attempts = service.attempts(request)
         try:
             if intake is not None:
                 with service.uploads.one():
                     await self._upload(service, attempts, intake)
-            await self._download(service, attempts, inbound)
+            await self._download(service, request, attempts, inbound)
         except BaseException:
             await attempts.close()
             raise
 
-    async def _upload(self, service: Service, attempts: Attempts, intake: Intake | BegunIntake) -> None:
+    async def _upload(self, service: Service, attempts: Attempts | HedgedAttempts,
+                      intake: Intake | BegunIntake) -> None:
         """Stream the request's body; stop when the upstream answers before its end."""
         exchange = await _step(service, attempts.opened())
         answered = asyncio.ensure_future(exchange.answering())
@@ -92,18 +122,47 @@ class Forwarder:
         finally:
             answered.cancel()
 
-    async def _download(self, service: Service, attempts: Attempts, inbound: Inbound) -> None:
+    async def _download(self, service: Service, request: Request, attempts: Attempts | HedgedAttempts,
+                        inbound: Inbound) -> None:
         inbound.body_is_over()
-        exchange = await _step(service, attempts.answered())
-        if exchange.failure is not None:
-            raise problem_of(await attempts.settled() or exchange.failure, service.name)
-        headers = to_client(exchange.headers, _VIA)
-        if isinstance(exchange, HeldAnswer) or exchange.complete:
-            await inbound.respond(exchange.status, headers, exchange.take())
+        answer = await _step(service, attempts.answered())
+        fallbacks = service.fallbacks
+        if fallbacks is not None:
+            answer = await self._replaceable(service, fallbacks, request, answer, attempts)
+        if answer.failure is not None:
+            raise problem_of(await attempts.settled() or answer.failure, service.name)
+        headers = to_client(answer.headers, _VIA)
+        if service.config.balancing.sticky is not None:
+            headers = [*headers, *service.cookie(request, attempts)]
+        if isinstance(answer, HeldAnswer) or answer.complete:
+            body = answer.take()
+            if fallbacks is not None and fallbacks.answers is not None:
+                fallbacks.answers.keep(request, answer.status, headers, body, service.clock())
+            await inbound.respond(answer.status, headers, body)
         else:
-            await inbound.start(exchange.status, headers)
-            await self._stream(service, exchange, inbound)
+            await inbound.start(answer.status, headers)
+            await self._stream(service, answer, inbound)
         await attempts.settled()
+
+    @staticmethod
+    async def _replaceable(service: Service, fallbacks: Fallbacks, request: Request,
+                           answer: Exchange | Resumed | HeldAnswer, attempts: Attempts | HedgedAttempts) -> (
+            Exchange | Resumed | HeldAnswer):
+        """The answer; whole, if it is to be kept. Raises a Problem for one that is replaced by a fallback."""
+        if fallbacks.could_replace(request, answer.status, service.clock()):
+            await attempts.settled()
+            raise Problem(answer.status, f"{service.name} failed")
+        kept = fallbacks.answers
+        if kept is None or isinstance(answer, HeldAnswer) or not kept.wants(request, answer.status, answer.headers):
+            return answer
+        whole = Resumed(answer, answer.take())
+        try:
+            while not answer.complete:
+                await within(service.idle, answer.more(), _stalled)
+                whole.begun += answer.take()
+        except UpstreamError as error:
+            answer.failure = error
+        return whole
 
     async def _stream(self, service: Service, exchange: Exchange | Resumed, inbound: Inbound) -> None:
         """Send the body as it comes. Without its end if it breaks off."""

@@ -17,7 +17,7 @@ from .http1 import Http1Client
 from .inbound import Inbound
 from .problem import Problem
 from .request_mapping import Admission
-from .service import Service
+from .services import services_of
 from .upstream import UpstreamClient
 
 
@@ -44,8 +44,7 @@ class Gateway:
         self.config = config
         self.registry = default_registry if registry is None else registry
         self._client = Http1Client() if client is None else client
-        self.services = {name: Service(name, service, self._client, self.registry)
-                         for name, service in config.services.items()}
+        self.services = services_of(config.services, self._client, self.registry)
         self._admission = Admission(config, self.services)
         self._disconnects = Disconnects()
         self._forwarder = Forwarder(
@@ -66,6 +65,8 @@ class Gateway:
 
     def close(self) -> None:
         """Close idle upstream connections; a server's lifespan does. Requests under way end as they will."""
+        for service in self.services.values():
+            service.stop()
         self._client.close()
 
     async def serve(self, inbound: Inbound) -> None:

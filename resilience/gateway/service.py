@@ -26,16 +26,21 @@ from ..core.budget import Budget
 from ..core.failover import RestTerm
 from ..core.verdict import Verdict
 from ..drivers.async_timeouts import AsyncTimeout
+from ..drivers.deadline_context import DEADLINE_HEADER, deadline
 from ..registry import Registry, table_of
 from .answer_rules import AnswerRules
 from .attempts import Attempts
 from .balancing import Balancer, BalancerOptions, EndpointSet, balancer
-from .balancing.course import Ending
+from .balancing.course import IDEMPOTENT, Ending
+from .balancing.sticky import token_of
 from .balancing.subsets import subset
+from .checker import Checker
 from .config import ServiceConfig
 from .config.endpoints import EndpointConfig
+from .fallbacks import Fallbacks
+from .hedging import HedgedAttempts
 from .request_body import SMALL_BODY_BYTES, Uploads
-from .request_keys import key_reader
+from .request_keys import cookie, header, key_reader
 from .served_endpoint import ServedEndpoint
 from .service_command import Exchanging, Sending, is_per_endpoint, limit_of, statuses, without_per
 from .service_commands import ServiceCommands
@@ -43,6 +48,7 @@ from .trouble import reason_of
 from .upstream import (
     Endpoint,
     Exchange,
+    Header,
     IgnoredAnswerError,
     LocalLimitError,
     Request,
@@ -84,6 +90,7 @@ class Service:
     key_of: Callable[[Request], bytes | None]
     is_keyed: bool
     wants_times: bool
+    _checker: Checker | None
     _commands: ServiceCommands
     _tls: Callable[[], ssl.SSLContext]
 
@@ -124,7 +131,12 @@ class Service:
         self.rules = AnswerRules(config.rules)
         self.first_item = None if config.first_item is None else AsyncTimeout(name, config.first_item)
         self.looks_at = self.retried | self.rules.statuses
-        self.waits_for_item = self.first_item is not None or self.rules.has_events
+        self.waits_for_item = self.first_item is not None or self.rules.has_events or config.hold > 0
+        self.fallbacks = None if config.fallback is None else Fallbacks(config.fallback)
+        if self.fallbacks is not None and previous is not None and previous.config.fallback == config.fallback:
+            self.fallbacks = previous.fallbacks
+        self.fallback_service: Service | None = None
+        self.has_deadline = config.deadline is not None or config.pass_deadline
         self.key_of = key_reader(options.hash_by, options.sticky)
         self._limit = limit if self.is_per_endpoint else inf
         same_tls = previous is not None and previous.config.ca_file == config.ca_file
@@ -132,7 +144,9 @@ class Service:
             functools.partial(_verifying, config.ca_file))
         known = previous.endpoints.states if previous is not None and same_tls else ()
         self._adopt_endpoints(config.endpoints, chosen, {each.config.url: each for each in known})
+        self._checker = None if config.checks is None else Checker(config.checks, self, client, self.random)
         if previous is not None:
+            previous.stop()
             self._drop(previous.endpoints.states)
 
     def updated(self, config: ServiceConfig) -> Service:
@@ -166,13 +180,46 @@ class Service:
 
     def close(self) -> None:
         """The service is no more: forget its commands, and close its idle connections."""
+        self.stop()
         self._commands.close()
         for each in self.endpoints.states:
             self._client.let_go(each.endpoint)
 
-    def attempts(self, request: Request) -> Attempts:
+    def attempts(self, request: Request) -> Attempts | HedgedAttempts:
         """The way of one request over the endpoints; they must be closed."""
+        if self._checker is not None:
+            self._checker.start()
+        hedge = self.config.hedge
+        if hedge is not None and request.body is not None and (self.repeatable or request.method in IDEMPOTENT):
+            return HedgedAttempts(self, request, hedge)
         return Attempts(self, request)
+
+    def bounded(self, request: Request) -> deadline:
+        """The deadline of one request."""
+        told = header(request, DEADLINE_HEADER.encode()) if self.config.pass_deadline else None
+        return deadline.from_header(told, most=self.config.deadline)
+
+    def cookie(self, request: Request, attempts: Attempts | HedgedAttempts) -> list[Header]:
+        """What lets a client come back to the endpoint that has answered, unless it says so already."""
+        name, token = f"{self.config.balancing.sticky}".encode(), token_of(attempts.endpoint.name)
+        if cookie(request, name) == token:
+            return []
+        return [(b"set-cookie", b"%b=%b; Path=/; HttpOnly; SameSite=Lax" % (name, token))]
+
+    def served(self) -> Sequence[ServedEndpoint]:
+        """All endpoints, as they are now."""
+        return self.endpoints.states
+
+    def health_changed(self, endpoint: ServedEndpoint) -> None:
+        """The checks of an endpoint have found that it is healthy, or that it is not."""
+        if endpoint.is_healthy:
+            self.endpoints.came(endpoint, self.clock())
+        self.endpoints.changed()
+
+    def stop(self) -> None:
+        """End what goes on in the background."""
+        if self._checker is not None:
+            self._checker.stop()
 
     def verdict_of(self, error: UpstreamStatusError) -> Verdict:
         """What the service's failure rules say of an answer's status."""
@@ -233,6 +280,8 @@ class Service:
                 fresh.append(state)
             else:
                 state.configure(config)
+                if self.config.checks is None:
+                    state.is_healthy = True
             state.connect_timeout, state.statuses = self.config.connect_timeout, frozenset(self._verdicts)
             states.append(state)
         for state in states:

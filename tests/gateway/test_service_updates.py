@@ -3,83 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import attrs
 import pytest
 
-from resilience import CircuitBreaker, ConfigError, Registry, State
+from resilience import CircuitBreaker, ConfigError, RateLimit, State
 from resilience.gateway.config import ServiceConfig
 from resilience.gateway.config.endpoints import EndpointConfig
-from resilience.gateway.service import Service
-from resilience.gateway.upstream import Endpoint, Header, Request, UpstreamError, UpstreamUnreachableError
+from resilience.gateway.upstream import UpstreamError, UpstreamUnreachableError
 
-ONE, TWO, THREE = (f"http://10.0.0.{number}:80" for number in (1, 2, 3))
-
-
-class Answer:
-    """A whole answer."""
-
-    headers: list[Header] = []
-    answered = complete = True
-
-    def __init__(self, status: int) -> None:
-        self.status, self.failure = status, None
-
-    async def head(self) -> None: ...
-    async def answering(self) -> None: ...
-    async def more(self) -> None: ...
-    async def write(self, chunk: bytes) -> None: ...
-    def end(self) -> None: ...
-    def release(self) -> None: ...
-    def take(self) -> bytes:
-        return b""
-
-
-class Client:
-    """Answers as told by host, and keeps which hosts were asked, and let go of."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.gone: list[str] = []
-        self.does: Mapping[str, Callable[[], Any]] = {}
-
-    async def send(self, endpoint: Endpoint, request: Request, *, connect_timeout: float) -> Answer:
-        self.asked.append(endpoint.host)
-        found = self.does.get(endpoint.host, lambda: 200)()
-        if asyncio.iscoroutine(found):
-            found = await found
-        if isinstance(found, Exception):
-            raise found
-        return Answer(found)
-
-    def let_go(self, endpoint: Endpoint) -> None:
-        self.gone.append(endpoint.host)
-
-    def close(self) -> None: ...
-
-
-def a_request(method: str = "GET") -> Request:
-    return Request(method=method, target=b"/x", host=None, headers=[])
-
-
-async def ask(service: Service, method: str = "GET") -> int | str:
-    attempts = service.attempts(a_request(method))
-    try:
-        answer = await attempts.answered()
-        await attempts.settled()
-    except Exception as error:  # noqa: BLE001 - what became of it is what the tests look at
-        return type(error).__name__
-    else:
-        return answer.status
-    finally:
-        await attempts.close()
-
-
-def a_service(*urls: str, **said: Any) -> tuple[Service, Client, Registry]:
-    client, registry = Client(), Registry()
-    return Service("s", ServiceConfig(endpoints=urls, **said), client, registry), client, registry
+from .stub_service import ONE, THREE, TWO, a_service, ask
 
 
 async def test_an_endpoint_that_stays_keeps_its_command_and_what_is_known_of_it() -> None:
@@ -163,11 +96,7 @@ async def test_the_command_of_the_service_is_the_sum_and_passes_on_what_is_said_
 
 
 async def test_one_command_for_all_if_that_is_said_or_there_is_a_rate_limit() -> None:
-    for said in ({"per": "service"}, {"rate_limit": {"calls": 100, "period": 1.0}}):
-        if "rate_limit" in said:
-            from resilience import RateLimit
-
-            said = {"rate_limit": RateLimit(100, per=1.0)}
+    for said in ({"per": "service"}, {"rate_limit": RateLimit(100, per=1.0)}):
         service, _, registry = a_service(ONE, TWO, command=said)
         for _ in range(4):
             await ask(service)

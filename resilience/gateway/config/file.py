@@ -20,7 +20,7 @@ from ...errors import ConfigError
 from .addresses import is_shared
 from .listeners import AdminSettings, GatewaySettings
 from .routes import RouteConfig, conflicts
-from .services import ServiceConfig, read_service
+from .services import ServiceConfig, lost_fallbacks, read_service
 
 _TABLES: Final = ("gateway", "admin", "services", "routes")
 _log = logging.getLogger("resilience")
@@ -43,7 +43,8 @@ class GatewayConfig:
     routes: tuple[RouteConfig, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        for path, message in conflicts(dict(enumerate(self.routes)), list(self.services)):
+        for path, message in (*conflicts(dict(enumerate(self.routes)), list(self.services)),
+                              *lost_fallbacks(self.services)):
             raise ConfigError(message, str(path[-1]))
 
 
@@ -73,6 +74,8 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
     if "routes" not in document.data:
         document.mistake((), "no routes: a gateway needs at least one [[routes]] table")
     for where, message in conflicts(routes, names):
+        document.mistake(where, message)
+    for where, message in lost_fallbacks(services, names):
         document.mistake(where, message)
     for hint in document.hints():
         _log.warning("%s", hint)

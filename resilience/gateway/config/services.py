@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -15,9 +15,11 @@ from .. import service_command
 from ..answer_rules import AnswerRule
 from ..balancing import BALANCERS, KEYED, Ejection
 from ..balancing.course import Repetition
+from ..balancing.health import HealthChecks
 from .balancing import BalancingConfig
 from .checks import checked, one_of
 from .endpoints import EndpointConfig, as_endpoints, endpoints_given, url_mistake
+from .fallbacks import FallbackConfig
 
 DEFAULT_MAX_BODY: Final = 100 * 1024 * 1024
 
@@ -49,6 +51,13 @@ class ServiceConfig:
         first_item: Longest wait for the first byte of an answer's body, of an event stream for the first event with
             data, seconds. Until then nothing is passed on, so that another endpoint may answer. None: the head is
             passed on at once.
+        hold: Bytes of an answer's body that are held back, so that another endpoint may answer if it breaks off before.
+        deadline: Longest time for a request in all, every attempt and the answer's body included, seconds; None: any.
+        pass_deadline: Heed what the client says of its own deadline (x-envoy-expected-rq-timeout-ms), and tell the
+            endpoints how much of it is left.
+        hedge: Seconds without an answer after which another endpoint is asked as well; None: none is.
+        checks: Requests of the gateway's own that find out which endpoints are healthy; None: there are none.
+        fallback: What clients get in the place of a failure; None: the failure.
         preserve_host: Send the client's Host header on, instead of the endpoint's own name.
         connect_timeout: Longest wait for a connection, seconds.
         idle_timeout: Longest wait for the next piece of an answer's body, or for room to send one, seconds.
@@ -66,6 +75,12 @@ class ServiceConfig:
     retry: Repetition | None = attrs.field(factory=Repetition)
     rules: tuple[AnswerRule, ...] = ()
     first_item: float | None = attrs.field(default=None, validator=number(above=0, most=86_400.0, optional=True))
+    hold: int = attrs.field(default=0, validator=number(least=0, most=64 << 20, whole=True))
+    deadline: float | None = attrs.field(default=None, validator=number(above=0, most=86_400.0, optional=True))
+    pass_deadline: bool = attrs.field(default=False, validator=flag)
+    hedge: float | None = attrs.field(default=None, validator=number(above=0, most=3600.0, optional=True))
+    checks: HealthChecks | None = None
+    fallback: FallbackConfig | None = None
     preserve_host: bool = attrs.field(default=False, validator=flag)
     connect_timeout: float = attrs.field(default=2.0, validator=number(above=0, most=3600.0))  # Ribbon's
     idle_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
@@ -94,6 +109,24 @@ def read_service(document: Document, name: str) -> ServiceConfig | None:
         if isinstance(table.get("endpoints"), list):
             table["endpoints"] = _read_endpoints(document, name, table["endpoints"])
     return document.structure(ServiceConfig, "services", name, given=table)
+
+
+def lost_fallbacks(services: Mapping[str, ServiceConfig | None], names: Sequence[str] | None = None) -> (
+        Iterator[tuple[tuple[str, ...], str]]):
+    """What is wrong with fallbacks to other services, as (path, message): there is none, or it leads back to itself."""
+    for name, service in services.items():
+        seen, at = {name}, service
+        while at is not None and at.fallback is not None and at.fallback.service is not None:
+            other = at.fallback.service
+            if other not in (names or services):
+                if at is service:
+                    yield ("services", name, "fallback", "service"), f"unknown service {other!r}"
+                break
+            if other in seen:
+                yield ("services", name, "fallback", "service"), f"the fallback leads back to {other}"
+                break
+            seen.add(other)
+            at = services.get(other)
 
 
 def _read_endpoints(document: Document, name: str, given: Sequence[Any]) -> list[Any]:
