@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..engine.callables import transparent_frame
@@ -17,6 +17,9 @@ from ..engine.compiled_text import CompiledText, in_flavour
 from ..engine.failing_over import FailingOver, Journey, MovesOn
 from ..engine.wrapper_spec import Flavour
 from .dispatch import CALLS
+
+if TYPE_CHECKING:
+    from ..core.failover import Failover
 
 _TEXT: Final = """\
 {async_}def guarded(journey, args, kwargs):
@@ -68,7 +71,8 @@ class FailoverLoop:
     __slots__ = ("_argument", "_failing_over", "_loop")
 
     def __init__(self, failing_over: FailingOver, flavour: Flavour) -> None:
-        self._failing_over, self._argument = failing_over, failing_over.rests[0].config.argument
+        self._failing_over = failing_over
+        self._argument = cast("Failover", failing_over.rests[0].config).argument
         self._loop: Callable[[Journey, Any, Any], Any] = transparent_frame(_text(flavour).bind({
             "MovesOn": MovesOn, "sleep": self._sleep_async if flavour.is_async else self._sleep}))
 

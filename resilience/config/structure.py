@@ -121,6 +121,8 @@ def _class_hook(converter: cattrs.Converter, wanted: type[Any]) -> Callable[[Any
         wanted, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True, **hooks)
 
     def structure(value: Any, _: Any) -> Any:
+        if isinstance(value, wanted):  # somebody has read it already
+            return value
         if not isinstance(value, Mapping):
             raise ConfigError(f"must be a table, not {shown(value)}")
         return read(value, wanted)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import enum
 import keyword
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import attrs
 
@@ -134,6 +134,25 @@ class RestTerm:
         self.state, self.until, self.since = state, until, since
 
 
+class RestPolicy(Protocol):
+    """What a Rest goes by: a Failover, or another policy that leaves targets out for a time."""
+
+    @property
+    def grace(self) -> float:
+        """Seconds for which a target that is down is left out, before one call tries it again."""
+        ...
+
+    @property
+    def weights(self) -> tuple[float, ...] | None:
+        """Shares of the calls; None: every call goes to the first available target."""
+        ...
+
+    @property
+    def max_wait(self) -> float | None:
+        """Longest time, in seconds, that a call waits while every target refuses it."""
+        ...
+
+
 class Rest:
     """Whether one target of a failover is left out. Every method may be called from any thread.
 
@@ -145,7 +164,7 @@ class Rest:
     __slots__ = ("_busy_until", "_guard", "_term", "calm", "config")
     _term: RestTerm
 
-    def __init__(self, config: Failover) -> None:
+    def __init__(self, config: RestPolicy) -> None:
         self._guard = Guard()
         self.config = config
         self.clear()
@@ -165,7 +184,7 @@ class Rest:
         """When it may be tried again; in the past if it is available."""
         return max(self._term.until, self._busy_until)
 
-    def configure(self, config: Failover) -> None:
+    def configure(self, config: RestPolicy) -> None:
         """Go by *config* from now on; a rest that has begun keeps its end."""
         self._guard.do(self._adopt, config)
 
@@ -217,7 +236,7 @@ class Rest:
 
     # -- under the lock
 
-    def _adopt(self, config: Failover) -> None:
+    def _adopt(self, config: RestPolicy) -> None:
         self.config = config
         self._be_calm()
 

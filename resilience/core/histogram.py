@@ -28,7 +28,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, zip_longest
 from operator import add
 from typing import Final, TypeAlias
@@ -113,6 +113,16 @@ class Latency:
 
 _QUANTILES: Final = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 1.0)
 EMPTY: Final = Latency(0, *(0.0,) * 10)
+
+
+def latency_of(bins: Mapping[int, int], mean: float) -> Latency:
+    """What several histograms say together, of their *bins* added up and the *mean* of all durations, seconds."""
+    places = sorted(bins)
+    running = list(accumulate(bins[place] for place in places))
+    if not running:
+        return EMPTY
+    values = [_VALUES[places[bisect_left(running, max(1, math.ceil(q * running[-1])))]] for q in _QUANTILES]
+    return Latency(running[-1], mean, *values)
 
 
 #: Counters of a slice that is closed.

@@ -99,8 +99,11 @@ class Connection(asyncio.Protocol):
         self._left = request.length
         self._sent = request.body is not None
         assert self._transport is not None
-        self._transport.write(head + request.body if request.body else head)
-        if request.body:
+        body = request.body
+        if body is not None and request.length is None:
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+        self._transport.write(head + body if body else head)
+        if body:
             self._left = 0
 
     async def write(self, chunk: bytes) -> None:

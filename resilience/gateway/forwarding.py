@@ -21,23 +21,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import attrs
 
 from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import ResilienceError
+from .attempts import Answer, Attempts, HeldAnswer, Resumed
+from .fallbacks import Fallbacks
 from .headers import to_client
+from .hedging import HedgedAttempts
 from .inbound import ClientGoneError, HopRequest, Inbound
 from .mirroring import Mirror
 from .problem import Problem, problem_of
-from .request_body import SMALL_BODY_BYTES, Intake, within
+from .request_body import SMALL_BODY_BYTES, BegunIntake, Intake, is_too_slow, within
 from .request_mapping import PSEUDONYM
 from .service import Service
 from .tunnel import Tunnel
 from .upstream import Exchange, Header, InvalidRequestError, Request, UpstreamError, UpstreamStalledError
 
+_Answer = TypeVar("_Answer", bound=Answer)
 _VIA: Final = b"1.1 " + PSEUDONYM
 _logger = logging.getLogger(__name__)
 
@@ -47,7 +51,7 @@ class AnswerBody:
 
     __slots__ = ("_exchange", "_idle", "taken")
 
-    def __init__(self, exchange: Exchange, idle: AsyncTimeout) -> None:
+    def __init__(self, exchange: Answer, idle: AsyncTimeout) -> None:
         self._exchange, self._idle = exchange, idle
         self.taken = b""
 
@@ -95,30 +99,71 @@ class Forwarder:
         request.interim = inbound.interim
         if inbound.hop is not None:
             _ask(request, inbound.hop, service)
-        intake = None
+        intake: Intake | BegunIntake | None = None
         if request.body is None:
-            intake = self.intake(inbound, service.max_body)
-            if request.length is not None and request.length <= SMALL_BODY_BYTES:
-                request, intake = await _taken_in(request, request.length, intake), None
+            request, intake = await self._begun(service, request, inbound)
         if mirror is not None and request.body is not None:
             mirror.copy(request)
-        calls = service.call(request)
         try:
-            if intake is not None:
-                await self._upload(service, calls, intake, inbound)
-            await self._download(service, calls, inbound, outbound)
-        except BaseException:
-            await calls.aclose()
-            raise
+            if service.has_deadline:
+                with service.bounded(request):
+                    await self._exchange(service, request, intake, inbound, outbound)
+            else:
+                await self._exchange(service, request, intake, inbound, outbound)
+        except Problem as problem:
+            if service.fallbacks is None or problem.status < 500:
+                raise
+            await self._fall_back(service, request, problem, inbound, outbound)
+
+    async def _fall_back(self, service: Service, request: Request, problem: Problem, inbound: Inbound,
+                         outbound: Outbound | None) -> None:
+        """Answer in the place of a service that failed; nothing was passed on yet."""
+        fallbacks = service.fallbacks
+        assert fallbacks is not None
+        found = fallbacks.kept(request, service.clock())
+        if found is None and service.fallback_service is not None and request.body is not None:
+            await self.forward(service.fallback_service, request, inbound, outbound)
+            return
+        found = found or fallbacks.static()
+        if found is None:
+            raise problem
+        status, headers, body = found
+        if outbound is not None:
+            kept = AnswerBody(HeldAnswer(status, headers, body), service.idle)
+            status, headers, whole = await outbound(status, headers, kept)
+            body = body if whole is None else whole
+        await inbound.respond(status, headers, b"" if request.method == "HEAD" else body)
 
     def intake(self, inbound: Inbound, max_body: int | None) -> Intake:
         """The body of a request, of at most *max_body* bytes."""
         return Intake(inbound.receive, self._patience, self._upload_timeout, max_body, self._upload_rate)
 
-    async def _upload(self, service: Service, calls: AsyncGenerator[Exchange, None], intake: Intake,
-                      inbound: Inbound) -> None:
+    async def _begun(self, service: Service, request: Request, inbound: Inbound) -> (
+            tuple[Request, Intake | BegunIntake | None]):
+        """The request with its body, if that is small; else as it is, and what its body is to be read from."""
+        intake = self.intake(inbound, service.max_body)
+        if request.length is not None and request.length <= service.takes_in:
+            return attrs.evolve(request, body=await intake.whole(request.length)), None
+        if service.takes_in > SMALL_BODY_BYTES or service.uploads.are_full:
+            return await _taken_in_if_short(request, intake, service.takes_in)
+        return request, intake
+
+    async def _exchange(self, service: Service, request: Request, intake: Intake | BegunIntake | None,
+                        inbound: Inbound, outbound: Outbound | None) -> None:
+        attempts = service.attempts(request)
+        try:
+            if intake is not None:
+                with service.uploads.one():
+                    await self._upload(service, attempts, intake, inbound)
+            await self._download(service, request, attempts, inbound, outbound)
+        except BaseException:
+            await attempts.close()
+            raise
+
+    async def _upload(self, service: Service, attempts: Attempts | HedgedAttempts,
+                      intake: Intake | BegunIntake, inbound: Inbound) -> None:
         """Stream the request's body; stop when the upstream answers before its end."""
-        exchange = await _step(service, calls)
+        exchange = await _step(service, attempts.opened())
         answered = asyncio.ensure_future(exchange.answering())
         try:
             while not exchange.answered:
@@ -135,57 +180,118 @@ class Forwarder:
         finally:
             answered.cancel()
 
-    async def _download(self, service: Service, calls: AsyncGenerator[Exchange, None], inbound: Inbound,
-                        outbound: Outbound | None) -> None:
+    async def _download(self, service: Service, request: Request, attempts: Attempts | HedgedAttempts,
+                        inbound: Inbound, outbound: Outbound | None) -> None:
         inbound.body_is_over()
-        exchange = await _step(service, calls)
-        if exchange.failure is not None:
-            raise problem_of(await _verdict(calls) or exchange.failure, service.name)
-        if exchange.status == 101:
-            await self._tunnel(service, calls, exchange, inbound)
+        answer: Answer = await _step(service, attempts.answered())
+        fallbacks = service.fallbacks
+        if fallbacks is not None:
+            answer = await self._replaceable(service, fallbacks, request, answer, attempts)
+        if answer.failure is not None:
+            raise problem_of(await attempts.settled() or answer.failure, service.name)
+        if answer.status == 101:
+            await self._tunnel(service, attempts, answer, inbound)
             return
-        status, headers, begun, whole = exchange.status, to_client(exchange.headers, _VIA, exchange.status), b"", None
+        headers = to_client(answer.headers, _VIA, answer.status)
+        if service.config.balancing.sticky is not None:
+            headers = [*headers, *service.cookie(request, attempts)]
+        await self._pass_on(service, request, answer, headers, attempts, inbound, outbound)
+        await attempts.settled()
+
+    async def _pass_on(self, service: Service, request: Request, answer: Answer, headers: list[Header],
+                       attempts: Attempts | HedgedAttempts, inbound: Inbound, outbound: Outbound | None) -> None:
+        """Give the client an answer, as *outbound* changes it."""
+        kept = None if service.fallbacks is None else service.fallbacks.answers
+        if kept is not None and answer.complete:
+            answer = Resumed(answer, answer.take())
+            kept.keep(request, answer.status, headers, answer.begun, service.clock())
+        status, begun, whole = answer.status, b"", None
         if outbound is not None:
-            body = AnswerBody(exchange, service.idle)
+            body = AnswerBody(answer, service.idle)
             try:
                 status, headers, whole = await outbound(status, headers, body)
             except UpstreamError as error:
-                exchange.failure = error
-                raise problem_of(await _verdict(calls) or error, service.name) from None
+                answer.failure = error
+                raise problem_of(await attempts.settled() or error, service.name) from None
             begun = body.taken
         if whole is not None:
             await inbound.respond(status, headers, whole)
-        elif exchange.complete and not exchange.trailers:
-            await inbound.respond(status, headers, begun + exchange.take())
+        elif answer.complete and not answer.trailers:
+            await inbound.respond(status, headers, begun + answer.take())
         else:
             await inbound.start(status, headers)
-            await self._stream(service, exchange, inbound, begun)
-        await _verdict(calls)
+            await self._stream(service, answer, inbound, begun)
 
     @staticmethod
-    async def _tunnel(service: Service, calls: AsyncGenerator[Exchange, None], exchange: Exchange,
-                      inbound: Inbound) -> None:
+    async def _tunnel(service: Service, attempts: Attempts | HedgedAttempts, answer: Answer, inbound: Inbound) -> None:
         """Give both connections to a tunnel, which is in flight until it ends, and a success however it ends."""
-        upgrade = [header for header in exchange.headers if header[0] == b"upgrade"]
+        assert not isinstance(answer, HeldAnswer)
+        upgrade = [header for header in answer.headers if header[0] == b"upgrade"]
         try:
-            end = inbound.switch([*to_client(exchange.headers, _VIA, 101), *upgrade])
-            await Tunnel(end, exchange.detach(), service.tunnel_idle_s).run()
+            end = inbound.switch([*to_client(answer.headers, _VIA, 101), *upgrade])
+            await Tunnel(end, answer.detach(), service.tunnel_idle_s).run()
         finally:
-            await _verdict(calls)
+            await attempts.settled()
 
-    async def _stream(self, service: Service, exchange: Exchange, inbound: Inbound, begun: bytes) -> None:
+    @staticmethod
+    async def _replaceable(service: Service, fallbacks: Fallbacks, request: Request,
+                           answer: Answer, attempts: Attempts | HedgedAttempts) -> Answer:
+        """The answer; whole, if it is to be kept. Raises a Problem for one that is replaced by a fallback."""
+        if fallbacks.could_replace(request, answer.status, service.clock()):
+            await attempts.settled()
+            raise Problem(answer.status, f"{service.name} failed")
+        kept = fallbacks.answers
+        if kept is None or isinstance(answer, HeldAnswer) or not kept.wants(request, answer.status, answer.headers):
+            return answer
+        whole = Resumed(answer, answer.take())
+        try:
+            while not answer.complete:
+                await within(service.idle, answer.more(), _stalled)
+                whole.begun += answer.take()
+        except UpstreamError as error:
+            answer.failure = error
+        return whole
+
+    async def _stream(self, service: Service, exchange: Answer, inbound: Inbound, begun: bytes) -> None:
         """Send the body as it comes, after what has *begun* it. Without its end if it breaks off."""
+        pace = None if service.config.min_rate is None else _Pace(service.config.min_rate)
         try:
             # The first piece, though it may be empty, makes ASGI servers send the head now.
             await within(self._patience, inbound.write(begun + exchange.take()), ClientGoneError)
             while not exchange.complete:
-                await within(service.idle, exchange.more(), _stalled)
+                if pace is None:
+                    await within(service.idle, exchange.more(), _stalled)
+                else:
+                    await pace.kept(within(service.idle, exchange.more(), _stalled))
                 if not exchange.complete:
-                    await within(self._patience, inbound.write(exchange.take()), ClientGoneError)
+                    piece = exchange.take()
+                    if pace is not None:
+                        pace.size += len(piece)
+                    await within(self._patience, inbound.write(piece), ClientGoneError)
         except UpstreamError as error:
             exchange.failure = error
             return
         await within(self._patience, inbound.end(exchange.take(), exchange.trailers), ClientGoneError)
+
+
+class _Pace:
+    """Watches that an upstream sends as fast as it must; only the time spent waiting for it counts."""
+
+    def __init__(self, min_rate: float) -> None:
+        self._min_rate, self._waited_s, self.size = min_rate, 0.0, 0
+
+    async def kept(self, more: Awaitable[None]) -> None:
+        """Wait for *more*.
+
+        Raises:
+            UpstreamStalledError: It is too slow.
+        """
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        await more
+        self._waited_s += clock() - began
+        if is_too_slow(self.size, self._waited_s, self._min_rate):
+            raise UpstreamStalledError("the upstream sends its answer too slowly")
 
 
 def _ask(request: Request, hop: HopRequest, service: Service) -> None:
@@ -196,9 +302,14 @@ def _ask(request: Request, hop: HopRequest, service: Service) -> None:
         request.headers = [*request.headers, (b"connection", b"te"), (b"te", b"trailers")]
 
 
-async def _taken_in(request: Request, length: int, intake: Intake) -> Request:
-    """The request with its small body."""
-    return attrs.evolve(request, body=await intake.whole(length))
+async def _taken_in_if_short(request: Request, intake: Intake, most: int) -> tuple[Request, BegunIntake | None]:
+    """The request with its body, if that is over within *most* bytes; else what has come of it, and the rest."""
+    begun, more = await intake.begun(most)
+    if more or len(begun) > most:
+        return request, BegunIntake(begun, more, intake)
+    if request.length is not None and request.length != len(begun):
+        raise Problem(400, "the body is not as long as its Content-Length", close=True)
+    return attrs.evolve(request, body=begun), None
 
 
 async def _sent(service: Service, exchange: Exchange, inbound: Inbound, piece: bytes, more: bool) -> bool:
@@ -220,14 +331,14 @@ def _stalled() -> UpstreamStalledError:
     return UpstreamStalledError("the upstream stopped in the middle of its answer")
 
 
-async def _step(service: Service, calls: AsyncGenerator[Exchange, None]) -> Exchange:
-    """Let the guarded exchange go on.
+async def _step(service: Service, step: Awaitable[_Answer]) -> _Answer:
+    """Let the attempts go on.
 
     Raises:
-        Problem: It was refused, or failed.
+        Problem: They were refused, or failed.
     """
     try:
-        return await calls.__anext__()
+        return await step
     except InvalidRequestError as error:
         raise Problem(400, f"{error}", close=True) from None
     except (ResilienceError, UpstreamError) as error:
@@ -235,14 +346,3 @@ async def _step(service: Service, calls: AsyncGenerator[Exchange, None]) -> Exch
     except Exception:
         _logger.exception("the exchange with %s failed in the gateway", service.name)
         raise Problem(500, "the gateway failed") from None
-
-
-async def _verdict(calls: AsyncGenerator[Exchange, None]) -> UpstreamError | None:
-    """Let the guarded exchange end, and be counted."""
-    try:
-        await calls.__anext__()
-    except StopAsyncIteration:
-        return None
-    except UpstreamError as error:
-        return error
-    return None

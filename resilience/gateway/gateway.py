@@ -21,7 +21,7 @@ from .http1 import Http1Client
 from .inbound import Inbound
 from .problem import Problem
 from .request_mapping import Admission, Clients
-from .service import Service
+from .services import services_of
 from .upstream import UpstreamClient
 
 
@@ -49,8 +49,7 @@ class Gateway:
         self.config = config = config.with_filters(filters)
         self.registry = default_registry if registry is None else registry
         self._client = Http1Client() if client is None else client
-        self.services = {name: Service(name, service, self._client, self.registry)
-                         for name, service in config.services.items()}
+        self.services = services_of(config.services, self._client, self.registry)
         self._disconnects = Disconnects()
         self._forwarder = Forwarder(
             client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout,
@@ -83,6 +82,8 @@ class Gateway:
         """
         for step in self._steps.values():
             step.close()
+        for service in self.services.values():
+            service.stop()
         self._client.close()
 
     async def serve(self, inbound: Inbound) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..core.http_problem import http_problem, problem_body
 from ..errors import ChaosError
-from .upstream import Header, UpstreamError, UpstreamUnreachableError
+from .upstream import Header, UpstreamError, UpstreamLateError, UpstreamUnreachableError
 
 
 class Problem(Exception):
@@ -53,6 +53,8 @@ def problem_of(error: BaseException, service: str) -> Problem:
     if told is not None:
         wait = b"%d" % (told.retry_after_s or 1)
         return Problem(told.status, told.detail, headers=() if told.status == 504 else [(b"retry-after", wait)])
+    if isinstance(error, UpstreamLateError):
+        return Problem(504, f"{service} did not answer in time")
     if isinstance(error, UpstreamUnreachableError):
         return Problem(502, f"{service} cannot be reached")
     if isinstance(error, (UpstreamError, ChaosError)):  # chaos is to look like a fault of the service

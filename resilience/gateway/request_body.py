@@ -20,7 +20,8 @@ and costs no second timer. The pace is asked for after RATE_GRACE_S only.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, TypeVar
 
 from ..drivers.async_timeouts import AsyncTimeout
@@ -31,10 +32,8 @@ _T = TypeVar("_T")
 
 #: A body up to this size is taken in before the service is called, so that a slow client holds no permit.
 SMALL_BODY_BYTES: Final = 64 * 1024
-
-
-#: Seconds of waiting after which a body must have come at the least pace.
-RATE_GRACE_S: Final = 5.0
+#: Seconds of waiting after which a body must have come at the least pace: those of Kestrel's MinRequestBodyDataRate.
+RATE_AFTER_S: Final = 5.0
 
 
 class Intake:
@@ -83,7 +82,20 @@ class Intake:
     def _is_late(self) -> bool:
         waited = self._waited_s
         return ((self._upload_timeout is not None and waited >= self._upload_timeout)
-                or (self._rate is not None and waited > RATE_GRACE_S and self._came < waited * self._rate))
+                or (self._rate is not None and is_too_slow(self._came, waited, self._rate)))
+
+    async def begun(self, most: int) -> tuple[bytes, bool]:
+        """The body as far as *most* bytes, or a piece more, and whether there is more of it.
+
+        Raises:
+            Problem: 400, 408 or 413.
+        """
+        pieces, size, more = [], 0, True
+        while more and size <= most:
+            piece, more = await self.piece()
+            pieces.append(piece)
+            size += len(piece)
+        return b"".join(pieces), more
 
     async def whole(self, length: int) -> bytes:
         """All of a small body.
@@ -100,6 +112,60 @@ class Intake:
         if len(body) != length:
             raise Problem(400, "the body is not as long as its Content-Length", close=True)
         return body
+
+
+class BegunIntake:
+    """A body of which something was taken in already: that, and then the rest."""
+
+    __slots__ = ("_begun", "_intake", "_more")
+
+    def __init__(self, begun: bytes, more: bool, intake: Intake) -> None:
+        self._begun: bytes | None = begun
+        self._more, self._intake = more, intake
+
+    async def piece(self) -> tuple[bytes, bool]:
+        """See Intake."""
+        begun, self._begun = self._begun, None
+        return await self._intake.piece() if begun is None else (begun, self._more)
+
+
+class Uploads:
+    """How many bodies of one service are streamed at once: no more than a share of what it may have under way.
+
+    While a client sends its body the exchange holds a permit of the service, and the client has its own pace. So
+    all clients together that send slowly must leave permits to those that do not. Of one event loop.
+    """
+
+    __slots__ = ("_most", "_under_way")
+
+    def __init__(self, most: float) -> None:
+        self._most, self._under_way = most, 0
+
+    @property
+    def are_full(self) -> bool:
+        """Whether another body cannot be streamed now."""
+        return self._under_way >= self._most
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """Stream one.
+
+        Raises:
+            Problem: 503: there are too many.
+        """
+        if self.are_full:
+            raise Problem(503, "too many requests with large bodies are under way", headers=[(b"retry-after", b"1")],
+                          close=True)
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+
+def is_too_slow(size: int, waited_s: float, min_rate: float) -> bool:
+    """Whether so many bytes in so many seconds of waiting are less than *min_rate* bytes a second."""
+    return waited_s > RATE_AFTER_S and size < min_rate * waited_s
 
 
 def _late() -> Problem:

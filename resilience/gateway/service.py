@@ -1,4 +1,4 @@
-"""Services: one command around every exchange with one set of endpoints.
+"""Services: the endpoints of one, and a guarded exchange with each.
 
 The guarded function is an async generator, since the engine then holds the permit
 until the exchange is over, but times and counts only what is the upstream's doing:
@@ -8,48 +8,333 @@ the same exchange: once, when the request's body is to be streamed in, and once
 more when the answer's head is there. The last step is for the verdict: an answer that
 broke off or stalled is a failure of the upstream; one with a status that the service's failure rules
 name is raised for them to judge, although the client has had every byte of it.
+
+Each endpoint has a command of its own, in the group of the service, or all share the service's (``command.per``). In
+the first case the command under the service's name shows their sum (service_commands.py, service_total.py).
 """
 
 from __future__ import annotations
 
 import functools
+import logging
+import socket
 import ssl
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from math import inf
 
+from ..core.budget import Budget
+from ..core.failover import RestTerm
+from ..core.verdict import Verdict
 from ..drivers.async_timeouts import AsyncTimeout
-from ..registry import Registry
-from .balancer import BALANCERS
+from ..drivers.deadline_context import DEADLINE_HEADER, deadline
+from ..registry import Registry, table_of
+from .answer_rules import AnswerRules
+from .attempts import Answer, Attempts
+from .balancing import Balancer, BalancerOptions, EndpointSet, balancer
+from .balancing.course import IDEMPOTENT, Ending
+from .balancing.sticky import token_of
+from .balancing.subsets import subset
+from .checker import Checker
 from .config import ServiceConfig
-from .service_command import Exchanging, guarded, judged
-from .upstream import Endpoint, Exchange, Request, UpstreamClient, UpstreamStatusError
+from .config.endpoints import EndpointConfig
+from .fallbacks import Fallbacks
+from .hedging import HedgedAttempts
+from .request_body import SMALL_BODY_BYTES, Uploads
+from .request_keys import cookie, header, key_reader
+from .served_endpoint import ServedEndpoint
+from .service_command import Exchanging, Sending, is_per_endpoint, limit_of, statuses, without_per
+from .service_commands import ServiceCommands
+from .trouble import reason_of
+from .upstream import (
+    Endpoint,
+    Exchange,
+    Header,
+    IgnoredAnswerError,
+    LocalLimitError,
+    Request,
+    UpstreamClient,
+    UpstreamError,
+    UpstreamStatusError,
+)
+
+_log = logging.getLogger("resilience")
+#: The same reason is not logged again for an endpoint before so many seconds have passed.
+SAY_AGAIN_S = 60.0
+#: Share of the permits of a service that clients may hold while they send their bodies.
+UPLOADS = 0.5
 
 
 class Service:
-    """A service of the gateway.
+    """A service of the gateway. Of one event loop.
 
     Attributes:
         name: As configured; the key of its command.
+        config: As configured.
         preserve_host: Whether the client's Host header is sent on.
         max_body: Bytes of a request's body that are let through; None: any number.
         idle: Bounds the wait for the next piece of a body.
         upgrades: Protocols that may be switched to, in lower case.
         tunnel_idle_s: Longest time in a tunnel without a byte.
-        call: The guarded exchange.
+        endpoints: Where its requests go.
+        is_per_endpoint: Whether each endpoint has a command of its own.
+        takes_in: Bytes of a request's body that are taken in before an endpoint is asked.
+        uploads: How many bodies are streamed at once.
+        rules: What answers count as by their bodies.
+        first_item: Bounds the wait for the first item of an answer; None: nobody waits for it.
+        looks_at: Statuses of answers that are looked at before they are passed on.
+        waits_for_item: Whether an answer is passed on only when its first item is there.
+        budget: Of what is sent again; None: no limit.
+        clock: The registry's.
+        random: The registry's.
     """
 
-    __slots__ = ("call", "idle", "max_body", "name", "preserve_host", "tunnel_idle_s", "upgrades")
+    endpoints: EndpointSet[ServedEndpoint]
+    key_of: Callable[[Request], bytes | None]
+    is_keyed: bool
+    wants_times: bool
+    _checker: Checker | None
+    _commands: ServiceCommands
+    _tls: Callable[[], ssl.SSLContext]
 
-    def __init__(self, name: str, config: ServiceConfig, client: UpstreamClient, registry: Registry) -> None:
-        self.name = name
+    def __init__(self, name: str, config: ServiceConfig, client: UpstreamClient, registry: Registry,
+                 previous: Service | None = None) -> None:
+        """Make the commands of a service; nothing is connected to yet.
+
+        Args:
+            name: As configured.
+            config: As configured.
+            client: Sends requests.
+            registry: Where its commands are.
+            previous: The service that this one takes the place of, with what it knows of endpoints that stay.
+
+        Raises:
+            ConfigError: The registry has a command of the same name that says otherwise, or a secret is not there.
+        """
+        self.name, self.config = name, config
         self.preserve_host = config.preserve_host
         self.max_body = config.max_body
         self.idle = AsyncTimeout(name, config.idle_timeout)
         self.upgrades = frozenset(each.lower().encode() for each in config.upgrades)
         self.tunnel_idle_s = config.tunnel_idle_timeout
-        tls = functools.cache(functools.partial(_verifying, config.ca_file))
-        balancer = BALANCERS[config.balancer]([Endpoint.parse(url, tls) for url in config.endpoints])
-        exchange = _exchanging(client, balancer.next, config.connect_timeout, judged(config.command))
-        self.call = guarded(exchange, config.command, key=name, registry=registry)
+        self.clock, self.random = registry.clock, table_of(registry).services.random
+        self._client, self._registry = client, registry
+        self.is_per_endpoint = is_per_endpoint(config.command, len(config.endpoints))
+        self._commands = ServiceCommands(
+            name, without_per(config.command), _exchanging(client), registry, is_per_endpoint=self.is_per_endpoint,
+            previous=None if previous is None else previous._commands)
+        rule = statuses(self._commands.settings)
+        self._verdicts, self._judge = rule.verdicts(), rule.judge()
+        self._adopt_retry()
+        limit = limit_of(self._commands.settings)
+        self.uploads = Uploads(max(1.0, UPLOADS * limit * (len(config.endpoints) if self.is_per_endpoint else 1)))
+        options = config.balancing
+        chosen = balancer(config.balancer, BalancerOptions(
+            load_factor=options.load_factor, max_in_flight=options.max_in_flight, zone=options.zone,
+            sticky=options.sticky is not None))
+        self.wants_times, self.is_keyed = chosen.wants_times, chosen.wants_key
+        self.rules = AnswerRules(config.rules)
+        self.first_item = None if config.first_item is None else AsyncTimeout(name, config.first_item)
+        self.looks_at = self.retried | self.rules.statuses
+        self.waits_for_item = self.first_item is not None or self.rules.has_events or config.hold > 0
+        self.fallbacks = None if config.fallback is None else Fallbacks(config.fallback)
+        if self.fallbacks is not None and previous is not None and previous.config.fallback == config.fallback:
+            self.fallbacks = previous.fallbacks
+        self.fallback_service: Service | None = None
+        self.has_deadline = config.deadline is not None or config.pass_deadline
+        self.key_of = key_reader(options.hash_by, options.sticky)
+        self._limit = limit if self.is_per_endpoint else inf
+        same_tls = previous is not None and previous.config.ca_file == config.ca_file
+        self._tls = previous._tls if previous is not None and same_tls else functools.cache(
+            functools.partial(_verifying, config.ca_file))
+        known = previous.endpoints.states if previous is not None and same_tls else ()
+        self._adopt_endpoints(config.endpoints, chosen, {each.config.url: each for each in known})
+        self._checker = None if config.checks is None else Checker(config.checks, self, client, self.random)
+        if previous is not None:
+            previous.stop()
+            self._drop(previous.endpoints.states)
+
+    def updated(self, config: ServiceConfig) -> Service:
+        """The service by another configuration, which takes the place of this one.
+
+        Endpoints that stay keep their connections, their commands with circuits and statistics, and what is known of
+        them. Requests under way end as they began. Requests to endpoints that are gone end, too, and no others begin.
+
+        Args:
+            config: The configuration. It has been checked: nothing of it can fail but a secret that is not there.
+
+        Raises:
+            ConfigError: A secret is not there; this service goes on as it was.
+        """
+        for each in config.endpoints:
+            each.check_secrets()
+        return Service(self.name, config, self._client, self._registry, self)
+
+    def set_endpoints(self, configs: Sequence[EndpointConfig]) -> None:
+        """Have these endpoints from now on, as discovery finds them: what stays is kept, what is gone drains.
+
+        Args:
+            configs: The endpoints; none: requests get 502 until there are some.
+
+        Raises:
+            ConfigError: A secret is not there; the endpoints stay as they were.
+        """
+        before = self.endpoints.states
+        self._adopt_endpoints(tuple(configs), self.endpoints.balancer, {each.config.url: each for each in before})
+        self._drop(before)
+
+    def close(self) -> None:
+        """The service is no more: forget its commands, and close its idle connections."""
+        self.stop()
+        self._commands.close()
+        for each in self.endpoints.states:
+            self._client.let_go(each.endpoint)
+
+    def attempts(self, request: Request) -> Attempts | HedgedAttempts:
+        """The way of one request over the endpoints; they must be closed."""
+        if self._checker is not None:
+            self._checker.start()
+        hedge = self.config.hedge
+        if hedge is not None and request.body is not None and (self.repeatable or request.method in IDEMPOTENT):
+            return HedgedAttempts(self, request, hedge)
+        return Attempts(self, request)
+
+    async def call(self, request: Request) -> AsyncGenerator[Answer, None]:
+        """Give the answer to a request that the gateway itself makes, and at the next step count how it ended.
+
+        Args:
+            request: With its body.
+
+        Raises:
+            UpstreamError, ResilienceError: There is none, or it broke off.
+        """
+        attempts = self.attempts(request)
+        try:
+            yield await attempts.answered()
+            failure = await attempts.settled()
+            if failure is not None:
+                raise failure
+        finally:
+            await attempts.close()
+
+    def bounded(self, request: Request) -> deadline:
+        """The deadline of one request."""
+        told = header(request, DEADLINE_HEADER.encode()) if self.config.pass_deadline else None
+        return deadline.from_header(told, most=self.config.deadline)
+
+    def cookie(self, request: Request, attempts: Attempts | HedgedAttempts) -> list[Header]:
+        """What lets a client come back to the endpoint that has answered, unless it says so already."""
+        name, token = f"{self.config.balancing.sticky}".encode(), token_of(attempts.endpoint.name)
+        if cookie(request, name) == token:
+            return []
+        return [(b"set-cookie", b"%b=%b; Path=/; HttpOnly; SameSite=Lax" % (name, token))]
+
+    def served(self) -> Sequence[ServedEndpoint]:
+        """All endpoints, as they are now."""
+        return self.endpoints.states
+
+    def health_changed(self, endpoint: ServedEndpoint) -> None:
+        """The checks of an endpoint have found that it is healthy, or that it is not."""
+        if endpoint.is_healthy:
+            self.endpoints.came(endpoint, self.clock())
+        self.endpoints.changed()
+
+    def stop(self) -> None:
+        """End what goes on in the background."""
+        if self._checker is not None:
+            self._checker.stop()
+
+    def verdict_of(self, error: UpstreamStatusError) -> Verdict:
+        """What the service's failure rules say of an answer's status."""
+        return self._judge(error, error.status, self._verdicts) if error.status in self._verdicts else Verdict.GOOD
+
+    def failed(self, endpoint: ServedEndpoint, permit: RestTerm | None, ending: Ending, asked: float | None,
+               error: Exception) -> None:
+        """An attempt at *endpoint* has failed."""
+        now, ejector = self.clock(), self.endpoints.ejector
+        if ending is Ending.REFUSED or isinstance(error, (LocalLimitError, IgnoredAnswerError)):
+            ejector.left(endpoint, permit, now)
+            return
+        if ending is Ending.BUSY:
+            ejector.left(endpoint, permit, now)
+            if asked:
+                ejector.pause(endpoint, asked, now)
+        elif isinstance(error, UpstreamStatusError) and self.verdict_of(error) is not Verdict.FAILED:
+            ejector.left(endpoint, permit, now)
+            return
+        else:
+            was_left_out = endpoint.rest.is_left_out
+            ejector.failed(endpoint, permit, now)
+            if endpoint.rest.is_left_out and not was_left_out:
+                _log.warning("%s: %s is left out for %.3g s after %d failures in a row", self.name, endpoint.name,
+                             endpoint.rest.until - now, endpoint.failures)
+            self._say(endpoint, reason_of(error), now)
+        if not endpoint.is_calm:
+            self.endpoints.changed()
+
+    def recovered(self, endpoint: ServedEndpoint, permit: RestTerm | None) -> None:
+        """An attempt at *endpoint* has succeeded, after a failure or as a probe."""
+        now = self.clock()
+        was_left_out = not endpoint.rest.calm
+        self.endpoints.ejector.succeeded(endpoint, permit, now)
+        if was_left_out and endpoint.rest.calm:
+            _log.info("%s: %s is back", self.name, endpoint.name)
+            self.endpoints.came(endpoint, now)
+            self.endpoints.changed()
+
+    # -- within
+
+    def _adopt_retry(self) -> None:
+        retry = self.config.retry
+        self.takes_in = SMALL_BODY_BYTES if retry is None else max(SMALL_BODY_BYTES, retry.replay_body)
+        self.repeatable = retry is not None and retry.repeatable
+        self.repeats_here = retry is not None and retry.per_endpoint > 1
+        self.retried = frozenset[int]() if retry is None or retry.attempts < 2 else retry.codes
+        self.delays = None if retry is None else retry.delays
+        self.budget = None if retry is None or retry.budget is None else Budget(retry.budget, self.clock())
+
+    def _adopt_endpoints(self, configs: tuple[EndpointConfig, ...], chosen: Balancer,
+                         known: Mapping[str, ServedEndpoint]) -> None:
+        now, states, fresh = self.clock(), [], []
+        for config in self._used(configs):
+            state = known.get(config.url)
+            if state is None:
+                state = ServedEndpoint(config, Endpoint.parse(config.url, self._tls))
+                fresh.append(state)
+            else:
+                state.configure(config)
+                if self.config.checks is None:
+                    state.is_healthy = True
+            state.connect_timeout, state.statuses = self.config.connect_timeout, frozenset(self._verdicts)
+            states.append(state)
+        for state in states:
+            state.key, state.call = self._commands.key_of(state.name), self._commands.call(state.name)
+        self._commands.adopt([state.name for state in states])
+        balancing = self.config.balancing
+        self.endpoints = EndpointSet(states, chosen, self.config.ejection, balancing.slow_start, now, self._limit)
+        for state in fresh if known else ():
+            self.endpoints.came(state, now)
+
+    def _drop(self, before: Sequence[ServedEndpoint]) -> None:
+        """Close the idle connections of endpoints that are gone; what is under way ends by itself."""
+        for each in before:
+            if each not in self.endpoints.states:
+                self._client.let_go(each.endpoint)
+
+    def _used(self, endpoints: tuple[EndpointConfig, ...]) -> list[EndpointConfig]:
+        size = self.config.balancing.subset
+        if size is None or size >= len(endpoints):
+            return list(endpoints)
+        names = subset([each.name for each in endpoints], size, socket.gethostname())
+        return [each for each in endpoints if each.name in names]
+
+    def _say(self, endpoint: ServedEndpoint, reason: str, now: float) -> None:
+        """Log why an endpoint failed, once for each change."""
+        said = endpoint.troubles.get(reason)
+        if said is None or now - said >= SAY_AGAIN_S:
+            if len(endpoint.troubles) >= 16:
+                endpoint.troubles.clear()
+            endpoint.troubles[reason] = now
+            _log.warning("%s: %s failed: %s", self.name, endpoint.name, reason)
 
 
 def _verifying(ca_file: str | None) -> ssl.SSLContext:
@@ -58,12 +343,13 @@ def _verifying(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-def _exchanging(client: UpstreamClient, pick: Callable[[], Endpoint], connect_timeout: float,
-                statuses: frozenset[int]) -> Exchanging:
+def _exchanging(client: UpstreamClient) -> Exchanging:
     send = client.send
 
-    async def exchange(request: Request) -> AsyncGenerator[Exchange, None]:
-        exchange = await send(pick(), request, connect_timeout=connect_timeout)
+    async def exchange(request: Request, sending: Sending) -> AsyncGenerator[Exchange, None]:
+        served = sending.endpoint
+        exchange = await send(served.endpoint, request, connect_timeout=served.connect_timeout)
+        sending.sent = True
         try:
             if request.body is None:
                 yield exchange
@@ -71,7 +357,12 @@ def _exchanging(client: UpstreamClient, pick: Callable[[], Endpoint], connect_ti
             yield exchange
             if exchange.failure is not None:
                 raise exchange.failure
-            if exchange.status in statuses:
+            if sending.counts is not None:
+                if sending.counts == "failure":
+                    raise UpstreamError("the answer is a failure, as a rule of the service says")
+                if sending.counts == "ignored":
+                    raise IgnoredAnswerError("the answer counts as nothing, as a rule of the service says")
+            elif exchange.status in served.statuses:
                 raise UpstreamStatusError(exchange.status, exchange.headers)
         finally:
             exchange.release()

@@ -8,14 +8,17 @@ registry of its own, so that the engine's own rules hold for the file, too.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Any, Final
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
 from ..config.commands import Setting, default_settings, layer_at, layer_of, policy_of, settings
 from ..config.document import Document
 from ..config.layers import LIBRARY
+from ..config.mistakes import shown
 from ..config.structure import mistakes_in
+from ..core.bulkhead import Bulkhead
 from ..core.checks import unknown_option
 from ..core.failure_rules import FailureRules
 from ..core.http_status import HttpStatus
@@ -24,20 +27,44 @@ from ..errors import ConfigError
 from ..policies.failures import FAILURES
 from ..policies.order import kit_named, setting_kits
 from ..registry import Registry
-from .upstream import Exchange, InvalidRequestError, Request
+from .upstream import Exchange, IgnoredAnswerError, InvalidRequestError, LocalLimitError, Request
 
-Exchanging = Callable[[Request], AsyncGenerator[Exchange, None]]
+if TYPE_CHECKING:
+    from .served_endpoint import ServedEndpoint
+
+#: What makes one exchange: it is given the request, and what is to be told when it has been sent.
+Exchanging = Callable[[Request, "Sending"], AsyncGenerator[Exchange, None]]
+
+
+
+class Sending(Protocol):
+    """One attempt to send a request.
+
+    Attributes:
+        endpoint: Where it goes.
+        sent: Whether any byte of it may have reached the endpoint.
+        counts: What a rule says that its answer counts as; None: no rule says anything.
+    """
+
+    endpoint: ServedEndpoint
+    sent: bool
+    counts: str | None
+
 
 GROUP: Final = "gateway"
+#: What says nothing of an endpoint.
+_IGNORED: Final = (InvalidRequestError, LocalLimitError, IgnoredAnswerError)
+#: For whom there is a command: the service, or each of its endpoints.
+PER: Final = ("service", "endpoint")
 #: What a service has that says nothing, where it is not what every command has.
 #: 501 and 505 are about the request.
 USUAL: Final[Mapping[str, Any]] = {
-    "max_concurrent": 100, "failures": FailureRules(status=HttpStatus((500, 502, 503, 504)))}
+    "max_concurrent": Bulkhead(100, max_wait=0.5), "failures": FailureRules(status=HttpStatus((500, 502, 503, 504)))}
 _EVENT_LOOP: Final = "the gateway calls its services on its event loop and has no worker threads"
 #: What commands have elsewhere and a service cannot have, with the reason.
 REFUSED: Final[Mapping[str, str]] = {
-    "retry": "the gateway passes a request's body on as it arrives and cannot send it again; let the client retry",
-    "failover": "the gateway balances among the instances of a service, and sends no request's body twice",
+    "retry": "a request is repeated at another endpoint; say how in the table retry of the service",
+    "failover": "a service has endpoints instead of targets, and goes on to another one by itself",
     "hedge": "the gateway passes a request's body on as it arrives and cannot send it twice",
     "cache": "the gateway passes a response's body on as it arrives and keeps none; put a caching proxy in front of it",
     "stream_timeout": "a service answers once, with the headers of a response; use timeout for the wait for these, and "
@@ -63,7 +90,7 @@ def guarded(exchange: Exchanging, said: Mapping[str, Any], **options: Any) -> Ex
     Args:
         exchange: Makes one exchange.
         said: The settings, by name.
-        **options: ``key`` and ``registry``, as for resilience.command.
+        **options: ``key``, ``group`` and ``registry``, as for resilience.command.
 
     Raises:
         ConfigError: A setting is out of range or contradicts another.
@@ -71,14 +98,14 @@ def guarded(exchange: Exchanging, said: Mapping[str, Any], **options: Any) -> Ex
     replaced = {name for kit in setting_kits() if said.get(kit.name) is not None for name in kit.instead_of}
     usual = {name: value for name, value in USUAL.items() if name not in replaced}
     guard: Callable[[Exchanging], Exchanging] = command(
-        **{**usual, **said}, group=GROUP, ignore=(InvalidRequestError,), **options)
+        **{"group": GROUP, **usual, **said, **options}, ignore=_IGNORED)
     return guard(exchange)
 
 
-def judged(said: Mapping[str, Any]) -> frozenset[int]:
-    """The statuses of which the failure rules among the settings say anything."""
+def statuses(said: Mapping[str, Any]) -> HttpStatus:
+    """What the failure rules among the settings say of statuses."""
     rules = FAILURES.meant({**USUAL, **said}["failures"])
-    return frozenset() if rules is None or rules.statuses is None else frozenset(rules.statuses.verdicts())
+    return HttpStatus((), (), ()) if rules is None or rules.statuses is None else rules.statuses
 
 
 def suited(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -93,12 +120,44 @@ def suited(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     for name in value:
         if name in REFUSED:
             raise ConfigError(REFUSED[name], name)
-        if name not in settings():
+        if name == "per":
+            if value[name] not in PER:
+                raise ConfigError(f"per must be one of {', '.join(PER)}, not {value[name]!r}", "per")
+        elif name not in settings():
             raise unknown_option(name, accepted(), attribute.name)
-    guarded(_no_exchange, value, registry=Registry())
+    guarded(no_exchange, without_per(value), registry=Registry())
 
 
-async def _no_exchange(request: Request) -> AsyncGenerator[Exchange, None]:
+def limit_of(said: Mapping[str, Any]) -> float:
+    """How many exchanges of one command may be under way at once; infinite: nobody knows."""
+    if said.get("adaptive_limit") is not None:
+        return inf
+    limit = said.get("max_concurrent", USUAL["max_concurrent"])
+    limit = limit.max_concurrent if isinstance(limit, Bulkhead) else limit
+    return inf if limit is None else float(limit)
+
+
+def default_of(name: str) -> Any:
+    """What a setting is of which a service says nothing."""
+    return USUAL[name] if name in USUAL else getattr(default_settings(), name)
+
+
+def without_per(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of the command itself."""
+    return {name: value for name, value in said.items() if name != "per"}
+
+
+def is_per_endpoint(said: Mapping[str, Any], endpoints: int) -> bool:
+    """Whether each endpoint has a command of its own.
+
+    By default, if there are several, so that a sick one does not close the service; but not with a rate limit, which is
+    meant for all of them.
+    """
+    per = said.get("per")
+    return endpoints > 1 and said.get("rate_limit") is None if per is None else per == "endpoint"
+
+
+async def no_exchange(request: Request, sending: Sending) -> AsyncGenerator[Exchange, None]:
     """Stand in for an exchange, and be never called."""
     none: tuple[Exchange, ...] = ()
     for each in none:
@@ -107,10 +166,16 @@ async def _no_exchange(request: Request) -> AsyncGenerator[Exchange, None]:
 
 def read(document: Document, *path: str) -> dict[str, Any]:
     """The settings in the table at *path*, by name; what is wrong is noted in *document*, and left out."""
+    table = document.at(*path)
+    per = table.get("per") if isinstance(table, Mapping) else None
+    if per is not None:
+        if per not in PER:
+            document.mistake((*path, "per"), f"must be one of {', '.join(PER)}, not {shown(per)}")
+        del table["per"]  # the rest are settings of the command itself
     layer = layer_at(document, path, accepted(), REFUSED)
     leaves = {**layer_of(default_settings().changed(**USUAL), LIBRARY), **layer}
     wrong = [f"{mistake.key}." for mistake in document.mistakes]
-    found = {}
+    found: dict[str, Any] = {} if per is None else {"per": per}
     for name in dict.fromkeys(leaf.partition(".")[0] for leaf in layer):
         kit, value, key = kit_named(name), leaves[name].value, document.place((*path, name)).key
         if any(each.startswith(f"{key}.") for each in wrong):

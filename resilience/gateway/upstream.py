@@ -26,8 +26,16 @@ class UpstreamUnreachableError(UpstreamError):
     """No connection could be made."""
 
 
+class LocalLimitError(UpstreamUnreachableError):
+    """No connection could be made, since the gateway itself has no more files or ports: not the upstream's fault."""
+
+
 class UpstreamStalledError(UpstreamError):
     """The upstream stopped sending, or taking, in the middle of a body."""
+
+
+class UpstreamLateError(UpstreamStalledError):
+    """The upstream sent the head of an answer, and nothing of its body in time."""
 
 
 class UpstreamStatusError(UpstreamError):
@@ -44,6 +52,10 @@ class UpstreamStatusError(UpstreamError):
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(tuple(headers))}
 
 
+class IgnoredAnswerError(UpstreamError):
+    """The upstream gave an answer that counts as nothing, as a rule of the service says. The client may have had it."""
+
+
 class InvalidRequestError(Exception):
     """The request cannot be put on the wire as it is: the client's fault."""
 
@@ -58,16 +70,18 @@ class Endpoint:
         tls: How it is verified; None: it speaks plain HTTP. Part of its identity, so that a connection which
             one service's authorities vouch for is never used for a service that trusts others.
         authority: What stands in the Host header.
+        base: A path that is put before that of each request; without a slash at its end.
     """
 
     host: str
     port: int
     tls: ssl.SSLContext | None
     authority: bytes
+    base: bytes = b""
 
     @classmethod
     def parse(cls, url: str, tls: Callable[[], ssl.SSLContext] = ssl.create_default_context) -> Endpoint:
-        """From a URL of scheme, host and port.
+        """From a URL of scheme, host and port, and perhaps a base path.
 
         Args:
             url: As configured.
@@ -76,7 +90,8 @@ class Endpoint:
         parts = urlsplit(url)
         assert parts.hostname is not None
         context = tls() if parts.scheme == "https" else None
-        return cls(parts.hostname, parts.port or (443 if context else 80), context, parts.netloc.encode())
+        return cls(parts.hostname, parts.port or (443 if context else 80), context, parts.netloc.encode(),
+                   parts.path.rstrip("/").encode())
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -160,6 +175,9 @@ class UpstreamClient(Protocol):
     async def send(self, endpoint: Endpoint, request: Request, *, connect_timeout: float) -> Exchange:
         """Connect, and send the request's head and such body as it has."""
         ...
+
+    def let_go(self, endpoint: Endpoint) -> None:
+        """Close the idle connections to an endpoint that gets no more requests."""
 
     def close(self) -> None:
         """Close idle connections; exchanges under way end as they will."""

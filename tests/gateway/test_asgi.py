@@ -162,7 +162,7 @@ def test_a_policy_of_a_user_s_own_guards_a_service_too(upstream: Upstream) -> No
 
 
 @pytest.mark.parametrize(("command", "message"), [
-    ({"retry": Retry()}, "cannot send it again"), ({"timeut": 1.0}, "did you mean timeout"), ({"timeout": -1.0}, "timeout"),
+    ({"retry": Retry()}, "in the table retry"), ({"timeut": 1.0}, "did you mean timeout"), ({"timeout": -1.0}, "timeout"),
     ({"max_concurrent": 3, "adaptive_limit": AdaptiveLimit()}, "both say how many"), (7, "settings by name")])
 def test_settings_that_no_service_can_have_are_refused_in_code_too(command: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -79,7 +79,7 @@ def test_the_file_of_the_contract_is_read(tmp_path: Path) -> None:
         admin=AdminSettings(bind="127.0.0.1:8090"),
         services={"inventory": ServiceConfig(
             endpoints=("http://127.0.0.1:9001", "http://127.0.0.1:9002"),
-            command={"timeout": 0.5, "max_concurrent": 100,
+            command={"timeout": 0.5, "max_concurrent": Bulkhead(100, max_wait=0.5),
                      "breaker": CircuitBreaker(failure_rate=0.5, min_calls=20, open_for=5.0)})},
         routes=(RouteConfig(path="/inventory/*", methods=("GET", "POST"), service="inventory",
                             strip_prefix="/inventory"),))
@@ -156,7 +156,7 @@ service = "a"
     assert [
         (4, "services.a.command.rate_limit", "rate_limit needs calls"),
         (5, "services.a.command.retry",
-         "the gateway passes a request's body on as it arrives and cannot send it again; let the client retry"),
+         "a request is repeated at another endpoint; say how in the table retry of the service"),
         (6, "services.a.command.fallback",
          "the gateway answers for a service with an error response (RFC 9457); there is no function to call"),
         (7, "services.a.command.throtle", "unknown setting; did you mean throttle?"),
@@ -235,7 +235,9 @@ service = "inventory"
          "must be a number above 0 and at most 1, or false, not 7; this is a share from 0 to 1: did you mean 0.07?"),
         (9, "services.inventory.command.breaker.min_cals", "unknown setting; did you mean min_calls?"),
         (10, "services.orders.endpoints", "is missing"),
-        (11, "services.orders.balancer", "must be round_robin, not 'magic'"),
+        (11, "services.orders.balancer", "must be one of round_robin, random, first, least_request, peak_ewma, "
+         "weighted_response_time, availability_filtering, best_available, zone_avoidance, retry, ring_hash, maglev, "
+         "rendezvous, not 'magic'"),
         (14, "routes[0].service", "unknown service 'inventry'; did you mean inventory?"),
         (16, "routes[1].path", "must begin with a slash, not 'b'"),
         (20, "routes[2].methods", "a method must be a token, such as GET or PROPFIND, not 'FE TCH'"),

@@ -10,7 +10,7 @@ import pytest
 from resilience.drivers.async_timeouts import AsyncTimeout
 from resilience.gateway.inbound import BodyBrokenError
 from resilience.gateway.problem import Problem
-from resilience.gateway.request_body import RATE_GRACE_S, Intake
+from resilience.gateway.request_body import RATE_AFTER_S, Intake
 from resilience.testing import virtual_time
 from tests.seeds import over_seeds
 
@@ -102,7 +102,7 @@ def plain_count(pieces: list[tuple[float, bytes]], patience: float, total: float
     for index, (pause, body) in enumerate(pieces):
         waited += min(pause, patience)
         is_last = index == len(pieces) - 1
-        too_slow = rate is not None and waited > RATE_GRACE_S and len(came) + len(body) < waited * rate
+        too_slow = rate is not None and waited > RATE_AFTER_S and len(came) + len(body) < waited * rate
         if pause > patience or (not is_last and (too_slow or (total is not None and waited >= total))):
             return came, 408
         if most is not None and len(came) + len(body) > most:

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from resilience import BulkheadFullError, CallTimeoutError, CircuitOpenError, RateLimitedError
-from resilience.gateway.balancer import RoundRobin
 from resilience.gateway.problem import Problem, problem_of
 from resilience.gateway.upstream import UpstreamError, UpstreamUnreachableError
 
@@ -29,13 +28,3 @@ def test_a_problem_is_rfc_9457_json_of_the_length_it_says() -> None:
     assert json.loads(body) == {"type": "about:blank", "title": "Not Found", "status": 404, "detail": 'no "route"'}
     assert headers == [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body)),
                        (b"x-a", b"1"), (b"connection", b"close")]
-
-
-def test_round_robin_takes_each_endpoint_in_turn() -> None:
-    balancer = RoundRobin("abc")
-    assert "abcabca" == "".join(balancer.next() for _ in range(7))
-
-
-def test_a_balancer_without_endpoints_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        RoundRobin([])

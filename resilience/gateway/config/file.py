@@ -23,7 +23,7 @@ from .filters import FilterConfig, filter_conflicts, filters_in, read_filters
 from .identity import IdentityHeaders
 from .listeners import AdminSettings, GatewaySettings
 from .routes import RouteConfig, conflicts
-from .services import ServiceConfig, read_service
+from .services import ServiceConfig, lost_fallbacks, read_service
 
 _TABLES: Final = ("gateway", "admin", "filters", "identity", "services", "routes")
 _log = logging.getLogger("resilience")
@@ -51,7 +51,8 @@ class GatewayConfig:
     routes: tuple[RouteConfig, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        for path, message in conflicts(dict(enumerate(self.routes)), list(self.services)):
+        for path, message in (*conflicts(dict(enumerate(self.routes)), list(self.services)),
+                              *lost_fallbacks(self.services)):
             raise ConfigError(message, str(path[-1]))
         for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters,
                                               list(self.services)):
@@ -132,6 +133,8 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
     for where, message in conflicts(routes, names):
         document.mistake(where, message)
     for where, message in filter_conflicts(gateway or GatewaySettings(), routes, filters, names):
+        document.mistake(where, message)
+    for where, message in lost_fallbacks(services, names):
         document.mistake(where, message)
     for hint in document.hints():
         _log.warning("%s", hint)

@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import attrs
 
 from ...config import Document
 from ...core.checks import flag, number
+from ...errors import ConfigError
 from .. import service_command
-from ..balancer import BALANCERS
-from .checks import checked, filled, one_of
+from ..answer_rules import AnswerRule
+from ..balancing import BALANCERS, KEYED, Ejection
+from ..balancing.course import Repetition
+from ..balancing.health import HealthChecks
+from .balancing import BalancingConfig
+from .checks import checked, one_of
+from .endpoints import EndpointConfig, as_endpoints, endpoints_given, url_mistake
+from .fallbacks import FallbackConfig
 
 DEFAULT_MAX_BODY: Final = 100 * 1024 * 1024
 _PROTOCOL: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")
-
-
-def _endpoint_mistake(value: Any) -> str | None:
-    wanted = "an endpoint must be an http:// or https:// URL of scheme, host and port"
-    try:
-        url = urlsplit(value)
-        port = url.port
-    except (ValueError, AttributeError, TypeError):
-        return wanted
-    if url.scheme not in ("http", "https") or not url.hostname or port == 0 or not value.isascii():
-        return wanted
-    if any(ord(c) <= 32 or c in '\\"<>^`{|}' for c in value):
-        return wanted
-    if url.username is not None or url.password is not None or url.query or url.fragment or url.path not in ("", "/"):
-        return f"{wanted}, and nothing else"
-    return None
 
 
 def _protocol_mistake(value: Any) -> str | None:
@@ -62,11 +52,27 @@ class ServiceConfig:
     """A ``[services.NAME]`` table.
 
     Attributes:
-        endpoints: URLs of scheme, host and port.
-        balancer: How to choose among them: "round_robin".
+        endpoints: URLs of scheme, host and port, or tables.
+        balancer: How to choose among them: "round_robin", "least_request", "first" and so on.
+        balancing: What the balancer goes by.
+        ejection: When an endpoint that fails is left out; None (``false``): never.
+        retry: What becomes of a request that was sent and failed; None (``false``): the client gets the failure.
+        rules: What answers count as by their bodies, and what follows.
+        first_item: Longest wait for the first byte of an answer's body, of an event stream for the first event with
+            data, seconds. Until then nothing is passed on, so that another endpoint may answer. None: the head is
+            passed on at once.
+        hold: Bytes of an answer's body that are held back, so that another endpoint may answer if it breaks off before.
+        deadline: Longest time for a request in all, every attempt and the answer's body included, seconds; None: any.
+        pass_deadline: Heed what the client says of its own deadline (x-envoy-expected-rq-timeout-ms), and tell the
+            endpoints how much of it is left.
+        hedge: Seconds without an answer after which another endpoint is asked as well; None: none is.
+        checks: Requests of the gateway's own that find out which endpoints are healthy; None: there are none.
+        fallback: What clients get in the place of a failure; None: the failure.
         preserve_host: Send the client's Host header on, instead of the endpoint's own name.
         connect_timeout: Longest wait for a connection, seconds.
         idle_timeout: Longest wait for the next piece of an answer's body, or for room to send one, seconds.
+        min_rate: Bytes a second that an answer's body must come with in the mean, after 20 s; None (``false``): any.
+        min_upload_rate: The same of a request's body; None (``false``): any.
         max_body: Bytes of a request's body that are let through; None (``false``): any number.
         ca_file: Certificates in PEM of the authorities that https endpoints are verified by; None: the system's.
         upgrades: Protocols that a client and the service may switch to (101), in a tunnel that nobody reads.
@@ -74,12 +80,23 @@ class ServiceConfig:
         command: Settings of the command around every call, by name; see service_command.
     """
 
-    endpoints: tuple[str, ...] = attrs.field(
-        validator=attrs.validators.and_(filled, checked(_endpoint_mistake, each=True)))
+    endpoints: tuple[EndpointConfig, ...] = attrs.field(converter=as_endpoints, validator=endpoints_given)
     balancer: str = attrs.field(default="round_robin", validator=checked(one_of(tuple(BALANCERS), "balancer")))
+    balancing: BalancingConfig = attrs.field(factory=BalancingConfig)
+    ejection: Ejection | None = attrs.field(factory=Ejection)
+    retry: Repetition | None = attrs.field(factory=Repetition)
+    rules: tuple[AnswerRule, ...] = ()
+    first_item: float | None = attrs.field(default=None, validator=number(above=0, most=86_400.0, optional=True))
+    hold: int = attrs.field(default=0, validator=number(least=0, most=64 << 20, whole=True))
+    deadline: float | None = attrs.field(default=None, validator=number(above=0, most=86_400.0, optional=True))
+    pass_deadline: bool = attrs.field(default=False, validator=flag)
+    hedge: float | None = attrs.field(default=None, validator=number(above=0, most=3600.0, optional=True))
+    checks: HealthChecks | None = None
+    fallback: FallbackConfig | None = None
     preserve_host: bool = attrs.field(default=False, validator=flag)
     connect_timeout: float = attrs.field(default=2.0, validator=number(above=0, most=3600.0))  # Ribbon's
     idle_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
+    min_rate: float | None = attrs.field(default=None, validator=number(above=0, most=1e12, optional=True))
     max_body: int | None = attrs.field(
         default=DEFAULT_MAX_BODY, validator=number(least=0, most=1 << 50, whole=True, optional=True))
     ca_file: str | None = attrs.field(default=None, validator=checked(_authorities_mistake, optional=True))
@@ -87,6 +104,11 @@ class ServiceConfig:
         default=("websocket",), validator=checked(_protocol_mistake, each=True))
     tunnel_idle_timeout: float = attrs.field(default=300.0, validator=number(above=0, most=86_400.0))  # Envoy's
     command: Mapping[str, Any] = attrs.field(factory=dict, validator=service_command.suited)
+
+    def __attrs_post_init__(self) -> None:
+        if self.balancer in KEYED and self.balancing.hash_by is None:
+            raise ConfigError(
+                f'balancer {self.balancer} needs balancing.hash_by, such as "header:x-user"', "balancer")
 
 
 def read_service(document: Document, name: str) -> ServiceConfig | None:
@@ -97,4 +119,41 @@ def read_service(document: Document, name: str) -> ServiceConfig | None:
         table = {key: value for key, value in table.items() if key != "command"}
         if len(document.mistakes) == known:
             table["command"] = command
+        if isinstance(table.get("endpoints"), list):
+            table["endpoints"] = _read_endpoints(document, name, table["endpoints"])
     return document.structure(ServiceConfig, "services", name, given=table)
+
+
+def lost_fallbacks(services: Mapping[str, ServiceConfig | None], names: Sequence[str] | None = None) -> (
+        Iterator[tuple[tuple[str, ...], str]]):
+    """What is wrong with fallbacks to other services, as (path, message): there is none, or it leads back to itself."""
+    for name, service in services.items():
+        seen, at = {name}, service
+        while at is not None and at.fallback is not None and at.fallback.service is not None:
+            other = at.fallback.service
+            if other not in (names or services):
+                if at is service:
+                    yield ("services", name, "fallback", "service"), f"unknown service {other!r}"
+                break
+            if other in seen:
+                yield ("services", name, "fallback", "service"), f"the fallback leads back to {other}"
+                break
+            seen.add(other)
+            at = services.get(other)
+
+
+def _read_endpoints(document: Document, name: str, given: Sequence[Any]) -> list[Any]:
+    """The endpoints of a service, URLs or tables; what is wrong with a table is noted."""
+    read: list[Any] = []
+    for index, each in enumerate(given):
+        if isinstance(each, Mapping):
+            found = document.structure(EndpointConfig, "services", name, "endpoints", index)
+            if found is None:
+                found = EndpointConfig(url=f"http://mistaken:{index + 1}")  # so that the rest is read as well
+            read.append(found)
+        elif url_mistake(each) is not None:
+            document.mistake(("services", name, "endpoints"), f"{url_mistake(each)}, not {each!r}")
+            read.append(EndpointConfig(url=f"http://mistaken:{index + 1}"))
+        else:
+            read.append(EndpointConfig(url=each))
+    return read

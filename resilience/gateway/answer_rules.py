@@ -1,0 +1,118 @@
+"""Answer rules: what an answer's body, or the first event of a stream, counts as, and what follows. Pure.
+
+A status alone does not say enough: a vendor's 429 may mean "slow down" or "your quota is used up", and an event stream
+with status 200 may begin with an event that says that there will be none. The rules are asked in their order; the first
+that fits decides.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+import attrs
+
+from ..core.http_status import as_codes, codes_of
+from ..errors import ConfigError
+from .first_event import FirstEvent
+
+_NOTHING: Final = object()
+
+
+def steps_of(pointer: str) -> tuple[str, ...]:
+    """The names in a JSON pointer (RFC 6901)."""
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+
+
+def _as_codes(value: Any) -> Any:
+    return None if value is None else as_codes(value)
+
+
+def _statuses(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None:
+        codes_of(attribute.name, value)
+
+
+def _pointers(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    for pointer in value or ():
+        if not isinstance(pointer, str) or not pointer.startswith("/"):
+            raise ConfigError(f"{attribute.name} must be values by JSON pointer, such as /error/code, not {pointer!r}",
+                              attribute.name)
+
+
+@attrs.frozen(kw_only=True)
+class AnswerRule:
+    """One of the ``rules`` of a service.
+
+    Attributes:
+        status: Statuses of the answers that it is about; None: any, if it has an event.
+        json: Values by JSON pointer that the body, or the data of the first event, must have; None: whatever it has.
+        event: Type of the first event of an event stream; None: it is about bodies.
+        then: What follows: "next" endpoint, "same" one again, or "answer": it is passed on.
+        counts: What it counts as: "failure", "success", "ignored"; None: what its status counts as.
+    """
+
+    status: tuple[int | str, ...] | None = attrs.field(
+        default=None, converter=_as_codes, validator=_statuses,
+        metadata={"one_is_enough": True})
+    json: Mapping[str, Any] | None = attrs.field(default=None, validator=_pointers)
+    event: str | None = None
+    then: Literal["next", "same", "answer"] = "next"
+    counts: Literal["failure", "success", "ignored"] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.status is None and self.event is None:
+            raise ConfigError("a rule needs a status or an event", "status")
+
+
+class AnswerRules:
+    """The rules of one service."""
+
+    def __init__(self, rules: Sequence[AnswerRule]) -> None:
+        self._rules = [(rule, None if rule.status is None else codes_of("status", rule.status),
+                        [(steps_of(pointer), value) for pointer, value in (rule.json or {}).items()]) for rule in rules]
+        self.statuses = frozenset[int]().union(
+            *(codes for rule, codes, _ in self._rules if codes is not None and rule.event is None))
+        self.has_events = any(rule.event is not None for rule, _, _ in self._rules)
+
+    def of_body(self, status: int, body: bytes) -> AnswerRule | None:
+        """The rule that an answer falls under, by its status and the beginning of its body."""
+        return self._first(status, body, None)
+
+    def of_event(self, status: int, event: FirstEvent) -> AnswerRule | None:
+        """The rule that a stream falls under, by its first event."""
+        return self._first(status, event.data, event.name)
+
+    def _first(self, status: int, text: bytes, event: str | None) -> AnswerRule | None:
+        content: Any = _NOTHING
+        for rule, codes, values in self._rules:
+            if rule.event != event or (codes is not None and status not in codes):
+                continue
+            if values and content is _NOTHING:
+                content = _parsed(text)
+            if all(_equal(_at(content, steps), value) for steps, value in values):
+                return rule
+        return None
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _at(content: Any, steps: tuple[str, ...]) -> Any:
+    for step in steps:
+        if isinstance(content, dict) and step in content:
+            content = content[step]
+        elif isinstance(content, list) and step.isascii() and step.isdigit() and int(step) < len(content):
+            content = content[int(step)]
+        else:
+            return _NOTHING
+    return content
+
+
+def _equal(found: Any, wanted: Any) -> bool:
+    return found is not _NOTHING and type(found) is type(wanted) and bool(found == wanted)

@@ -1,0 +1,491 @@
+"""Attempts: one client's request on its way over the endpoints of a service, until an answer may be passed on.
+
+The pure part is balancing.course: what follows a failed attempt. This is its driver: it picks endpoints, lets their
+guarded exchanges run, tells the ejector how they ended, and waits.
+
+An answer is the client's from the moment when the forwarder has it. One with a status to retry is held back first: up
+to HELD_BYTES of its body are read, so that it can be given after all if the attempts that follow bring nothing better.
+A longer one is passed on as it is.
+
+Whoever makes Attempts must close() them, however they end: the permit of the exchange under way, and its place in
+the endpoint's count of requests in flight, go back there, whether the client left, or the task was cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from ..core.retry_after import asked_for
+from ..core.verdict import Verdict
+from ..drivers.deadline_context import DEADLINE_HEADER, deadline_headers
+from ..errors import (
+    CallTimeoutError,
+    DeadlineExceededError,
+    NoTimeLeftError,
+    RejectedError,
+    ResilienceError,
+)
+from .balancing import EndpointState
+from .balancing.course import IDEMPOTENT, Course, Ending, Move
+from .first_event import first_event, is_event_stream
+from .request_body import within
+from .served_endpoint import ServedEndpoint
+from .upstream import (
+    Exchange,
+    Header,
+    LocalLimitError,
+    Request,
+    UpstreamError,
+    UpstreamLateError,
+    UpstreamStalledError,
+    UpstreamStatusError,
+    UpstreamUnreachableError,
+)
+
+if TYPE_CHECKING:
+    from .service import Service
+
+#: So much of an answer's body is kept while it is seen whether another endpoint has a better one.
+HELD_BYTES: Final = 64 * 1024
+#: What speaks of an endpoint's or a service's state, and not of a mistake in the gateway.
+FAILURES: Final = (UpstreamError, ResilienceError)
+
+
+class HeldAnswer:
+    """An answer that has come whole, and whose exchange is over. For the forwarder it is as good as an Exchange."""
+
+    __slots__ = ("begun", "failure", "headers", "status", "trailers")
+    answered = complete = True
+
+    def __init__(self, status: int, headers: list[Header], body: bytes, trailers: Sequence[Header] = ()) -> None:
+        self.status, self.headers, self.begun, self.trailers = status, headers, body, trailers
+        self.failure: UpstreamError | None = None
+
+    def take(self) -> bytes:
+        """The body, once."""
+        body, self.begun = self.begun, b""
+        return body
+
+    async def more(self) -> None:
+        """See Exchange; there is no more."""
+
+
+def with_deadline(request: Request) -> Request:
+    """The request, telling how much time is left of its deadline, if it has one."""
+    told = [(name.encode(), value.encode()) for name, value in deadline_headers().items()]
+    names = {name for name, _ in told} or {DEADLINE_HEADER.encode()}
+    headers = [*(header for header in request.headers if header[0] not in names), *told]
+    return attrs.evolve(request, headers=headers)
+
+
+class Resumed:
+    """An answer that turned out too long to be held back: what was read of it, and then the rest."""
+
+    __slots__ = ("_exchange", "begun")
+
+    def __init__(self, exchange: Exchange | Resumed | HeldAnswer, begun: bytes) -> None:
+        self._exchange, self.begun = exchange, begun
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._exchange, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in Resumed.__slots__:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._exchange, name, value)
+
+    def take(self) -> bytes:
+        """See Exchange."""
+        begun, self.begun = self.begun, b""
+        return begun + self._exchange.take()
+
+
+#: What the forwarder takes for an answer.
+Answer = Exchange | HeldAnswer | Resumed
+
+
+class Attempts:
+    """One request's attempts. Of one task.
+
+    Attributes:
+        endpoint: Where the last attempt went.
+        sent: Whether the attempt under way was sent.
+        counts: What a rule says that its answer counts as; None: no rule says anything.
+    """
+
+    __slots__ = ("_began", "_calls", "_detour", "_key", "_permit", "_request", "_service", "_told", "counts",
+                 "endpoint", "sent")
+    endpoint: ServedEndpoint
+
+    def __init__(self, service: Service, request: Request, avoid: Sequence[ServedEndpoint] = ()) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            service: Whose endpoints are asked.
+            request: With its body, or to be streamed.
+            avoid: Endpoints that are not asked; at least one must be left.
+        """
+        self._service, self._request = service, request
+        self._key = service.key_of(request) if service.is_keyed else None
+        self.sent = False
+        self.counts: str | None = None
+        self._told = True
+        self._calls: AsyncGenerator[Exchange, None] | None = None
+        self._detour: Detour | None = None
+        if avoid:
+            self._way().course.tried.update(avoid)
+
+    # -- the way to an answer
+
+    async def opened(self) -> Exchange:
+        """Attempt until the body of the request can be streamed to an endpoint.
+
+        Raises:
+            UpstreamError, ResilienceError: There is none that takes it.
+        """
+        calls = self._begin(None)
+        try:
+            return await calls.__anext__()
+        except FAILURES as error:
+            return await self._elsewhere(error)
+
+    async def answered(self) -> Answer:
+        """Attempt until there is an answer to pass on.
+
+        Raises:
+            UpstreamError, ResilienceError: There is none.
+        """
+        is_streamed, calls = True, self._calls
+        if calls is None:
+            is_streamed, calls = False, self._begin(None)
+        try:
+            answer = await calls.__anext__()
+        except FAILURES as error:
+            if is_streamed:  # of the body nothing is left
+                self._account(error)
+                raise
+            answer = await self._elsewhere(error)
+        service = self._service
+        if service.waits_for_item or answer.status in service.looks_at:
+            return await self._weighed(answer)
+        if service.wants_times:
+            self._timed()
+        return answer
+
+    async def settled(self) -> UpstreamError | None:
+        """The answer was passed on: let the exchange end, and be counted; why it failed after all."""
+        calls = self._calls
+        if calls is None:
+            return None
+        try:
+            await calls.__anext__()
+        except StopAsyncIteration:
+            self._well()
+        except UpstreamError as error:
+            self._account(error)
+            return error
+        return None
+
+    async def close(self) -> None:
+        """Give back what is held, whatever was under way."""
+        calls, self._calls = self._calls, None
+        try:
+            if calls is not None:
+                await calls.aclose()
+        finally:
+            self._left()
+            if self._detour is not None:
+                self._detour.course.stop()
+
+    # -- within
+
+    def _begin(self, same: ServedEndpoint | None) -> AsyncGenerator[Exchange, None]:
+        """Begin an attempt: at the *same* endpoint as before, or at one that was not asked yet.
+
+        Raises:
+            NobodyLeftError: All were asked.
+        """
+        service = self._service
+        if same is None:
+            now, budget = service.clock(), service.budget
+            if self._detour is not None:
+                tried: Collection[EndpointState] = self._detour.course.tried
+            else:
+                tried = ()
+                if budget is not None:
+                    budget.deposit(now)
+            chosen = service.endpoints.choose(now, service.random(), self._key, tried)
+            if chosen is None:
+                raise NobodyLeftError if tried else UpstreamUnreachableError("the service has no endpoints")
+            endpoint, self._permit = chosen
+        else:
+            endpoint, self._permit = same, None
+        if service.wants_times:
+            self._began = service.clock()
+        request = endpoint.changed(self._request) if endpoint.is_changing else self._request
+        if service.config.pass_deadline:
+            request = with_deadline(request)
+        self.sent = False
+        self.counts = None
+        self.endpoint = endpoint
+        self._calls = calls = endpoint.call(request, self)
+        self._told = False
+        endpoint.in_flight += 1
+        return calls
+
+    async def _elsewhere(self, error: Exception) -> Exchange:
+        """An attempt has failed: go on until an exchange has got as far as its next step."""
+        while True:
+            move, delay = self._follows(*self._account(error), error)
+            try:
+                return await (await self._next(move, delay)).__anext__()
+            except NobodyLeftError:
+                raise self._way().most_telling(error) from None
+            except FAILURES as another:
+                error = another
+
+    async def _next(self, move: Move, delay: float) -> AsyncGenerator[Exchange, None]:
+        """Begin the next attempt, if there is to be one."""
+        if move is Move.STOP:
+            raise NobodyLeftError
+        if delay:
+            await asyncio.sleep(delay)
+        return self._begin(self.endpoint if move is Move.SAME else None)
+
+    async def _weighed(self, answer: Exchange) -> Answer:
+        """Look at an answer before it is passed on, and at those that follow it: the one that is passed on."""
+        detour = self._way()
+        while True:
+            found = await self._looked_at(answer, detour)
+            if found is not None:
+                if self._service.wants_times:
+                    self._timed()
+                return found
+            try:
+                answer = await self._after(answer, detour)
+            except FAILURES:
+                if detour.held is None:
+                    raise
+                return detour.held
+
+    async def _looked_at(self, answer: Exchange, detour: Detour) -> Answer | None:
+        """What is to be passed on; None: another attempt is to follow, if there can be one."""
+        service, status, rule = self._service, answer.status, None
+        detour.then = None
+        found: Resumed | HeldAnswer | None
+        if status in service.looks_at:
+            found = await self._read(answer)
+            if found is None:
+                return None
+            rule = service.rules.of_body(status, found.begun)
+        elif service.waits_for_item and status != 101:
+            found = await self._first_item(answer)
+            if found is None:
+                return None
+            event = first_event(found.begun, answer.complete) if is_event_stream(answer.headers) else None
+            rule = None if event is None else service.rules.of_event(status, event)
+        else:
+            return answer
+        if rule is not None:
+            self.counts, detour.then = rule.counts, rule.then
+            goes_on = rule.then != "answer"
+        else:
+            goes_on = status in service.retried
+        if not goes_on or not self._may_go_on(detour) or (isinstance(found, Resumed) and not answer.complete
+                                                          and rule is None):
+            return found
+        detour.held = found if isinstance(found, HeldAnswer) else None
+        return None
+
+    async def _after(self, answer: Exchange, detour: Detour) -> Exchange:
+        """The answer is not passed on: let its exchange end, and go on to the next.
+
+        Raises:
+            UpstreamError, ResilienceError: There is none.
+        """
+        error = await self._kept_back(answer.status)
+        ending, asked = self._account(error)
+        if detour.then is not None:  # a rule says so, and not the status
+            ending = Ending.LATE if detour.then == "next" else Ending.STATUS
+        try:
+            calls = await self._next(*self._follows(ending, asked, error))
+        except NobodyLeftError:
+            raise detour.most_telling(error) from None
+        try:
+            return await calls.__anext__()
+        except FAILURES as another:
+            return await self._elsewhere(another)
+
+    async def _kept_back(self, status: int) -> UpstreamError:
+        """The exchange with an answer that is not passed on, or that broke off, ends; what is to be said of it."""
+        calls, self._calls = self._calls, None
+        assert calls is not None
+        try:
+            await calls.__anext__()
+        except UpstreamError as error:
+            return error
+        except StopAsyncIteration:
+            self._well()
+        return UpstreamStatusError(status)
+
+    def _may_go_on(self, detour: Detour) -> bool:
+        """Whether an answer with a status to retry may be followed by another attempt."""
+        return detour.course.could_repeat() and (self._service.repeats_here or self._has_other(detour.course))
+
+    def _has_other(self, course: Course) -> bool:
+        endpoint, tried = self.endpoint, course.tried
+        return any(state is not endpoint and state not in tried for state in self._service.endpoints.states)
+
+    def _way(self) -> Detour:
+        detour = self._detour
+        if detour is None:
+            service, request = self._service, self._request
+            may_repeat = request.body is not None and (service.repeatable or request.method in IDEMPOTENT)
+            detour = self._detour = Detour(Course(service.config.retry, service.delays, service.budget, may_repeat))
+        return detour
+
+    def _timed(self) -> None:
+        now = self._service.clock()
+        self.endpoint.time(now - self._began, now)
+
+    async def _read(self, exchange: Exchange) -> Resumed | HeldAnswer | None:
+        """The answer whole, or, if it is long, its beginning; None: it broke off meanwhile."""
+        begun = b""
+        try:
+            while True:
+                begun += exchange.take()
+                if exchange.complete and len(begun) <= HELD_BYTES:
+                    return HeldAnswer(exchange.status, exchange.headers, begun, exchange.trailers)
+                if len(begun) > HELD_BYTES:
+                    return Resumed(exchange, begun)
+                await within(self._service.idle, exchange.more(), lambda: UpstreamStalledError("stopped in its answer"))
+        except UpstreamError as error:
+            exchange.failure = error
+            return None
+
+    async def _first_item(self, exchange: Exchange) -> Resumed | None:
+        """The answer, when its first item has come; None: it did not come, or not in time."""
+        is_stream, bound = is_event_stream(exchange.headers), self._service.first_item or self._service.idle
+        found = Resumed(exchange, exchange.take())
+        hold, idle = self._service.config.hold, self._service.idle
+        try:
+            await within(bound, self._item(exchange, found, is_stream), lambda: UpstreamLateError("no first item"))
+            while not exchange.complete and len(found.begun) < hold:
+                await within(idle, exchange.more(), lambda: UpstreamStalledError("stopped in its answer"))
+                found.begun += exchange.take()
+        except UpstreamError as error:
+            exchange.failure = error
+            return None
+        return found
+
+    @staticmethod
+    async def _item(exchange: Exchange, found: Resumed, is_stream: bool) -> None:
+        while not exchange.complete and len(found.begun) <= HELD_BYTES:
+            if first_event(found.begun) is not None if is_stream else found.begun:
+                return
+            await exchange.more()
+            found.begun += exchange.take()
+
+    # -- how it ended
+
+    def _left(self) -> None:
+        """The attempt is over, and says nothing of its endpoint unless that was told already."""
+        if not self._told:
+            self._told = True
+            endpoint = self.endpoint
+            endpoint.in_flight -= 1
+            if self._permit is not None:
+                self._service.endpoints.ejector.left(endpoint, self._permit, self._service.clock())
+
+    def _well(self) -> None:
+        endpoint = self.endpoint
+        if self._told:
+            return
+        self._told = True
+        endpoint.in_flight -= 1
+        if endpoint.failures or self._permit is not None:
+            self._service.recovered(endpoint, self._permit)
+        else:
+            endpoint.good += 1
+
+    def _account(self, error: Exception) -> tuple[Ending, float | None]:
+        """The attempt under way has failed: tell it whom it concerns; how it ended, and what the endpoint asks for."""
+        endpoint = self.endpoint
+        ending, asked = self._ending(error)
+        if not self._told:
+            self._told = True
+            endpoint.in_flight -= 1
+            self._service.failed(endpoint, self._permit, ending, asked, error)
+        self._way().note(ending, error)
+        return ending, asked
+
+    def _follows(self, ending: Ending, asked: float | None, error: Exception) -> tuple[Move, float]:
+        """What follows an attempt that ended so."""
+        service, course = self._service, self._way().course
+        if isinstance(error, (NoTimeLeftError, DeadlineExceededError, LocalLimitError)) or (
+                ending is Ending.REFUSED and not service.is_per_endpoint):  # they share the command that refused
+            return Move.STOP, 0.0
+        move, delay = course.after(
+            ending, self.endpoint, asked, self._has_other(course), service.clock(), service.random())
+        if move is Move.STOP:
+            course.stop()
+        return move, delay
+
+    def _ending(self, error: Exception) -> tuple[Ending, float | None]:
+        if isinstance(error, RejectedError):
+            return Ending.REFUSED, None
+        if isinstance(error, CallTimeoutError):
+            return (Ending.LATE if self.sent else Ending.UNSENT), None
+        if isinstance(error, UpstreamStatusError):
+            if self._service.verdict_of(error) is Verdict.BUSY:
+                return Ending.BUSY, asked_for(error)
+            return Ending.STATUS, None
+        if isinstance(error, UpstreamUnreachableError) and not self.sent:
+            return Ending.UNSENT, None
+        if isinstance(error, UpstreamStalledError):
+            return Ending.LATE, None
+        return Ending.BROKEN, None
+
+
+class Detour:
+    """What one request has met since its first attempt failed.
+
+    Attributes:
+        course: What is to follow.
+        held: The last answer that was held back.
+        then: What a rule says is to follow the last one; None: no rule says anything.
+    """
+
+    __slots__ = ("_refusal", "_trouble", "course", "held", "then")
+
+    def __init__(self, course: Course) -> None:
+        self.course = course
+        self.held: HeldAnswer | None = None
+        self.then: str | None = None
+        self._trouble: Exception | None = None
+        self._refusal: RejectedError | None = None
+
+    def note(self, ending: Ending, error: Exception) -> None:
+        """An attempt has failed."""
+        if ending is not Ending.REFUSED:
+            if self._trouble is None or not isinstance(error, UpstreamUnreachableError):
+                self._trouble = error
+        elif isinstance(error, RejectedError) and (
+                self._refusal is None or (error.retry_after or 0.0) < (self._refusal.retry_after or 0.0)):
+            self._refusal = error
+
+    def most_telling(self, last: Exception) -> Exception:
+        """What the client is told: a failure of what was sent, else the refusal that ends soonest, else the last."""
+        trouble, refusal = self._trouble, self._refusal
+        if trouble is not None and (refusal is None or not isinstance(trouble, UpstreamUnreachableError)):
+            return trouble
+        return last if refusal is None else refusal
+
+
+class NobodyLeftError(Exception):
+    """There is to be no further attempt."""

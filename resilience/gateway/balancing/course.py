@@ -1,0 +1,176 @@
+"""Course: one request's way over the endpoints of a service, after a first attempt has failed. Pure.
+
+| an attempt | and then |
+|---|---|
+| was refused by the endpoint's own command | the next endpoint at once, for nothing |
+| was not sent: there was no connection | the next endpoint at once, for nothing, whatever the method |
+| was not answered in time | the next at once |
+| broke off, or was answered with nonsense or a status to retry | the same after a delay, then the next |
+| found the endpoint busy | the next at once; if there is none, the same after what it asks for, up to ``max_delay`` |
+
+The same endpoint is asked ``per_endpoint`` times. The last three have been sent. They are repeated only if that does no
+harm (the method is idempotent, or the service is ``repeatable``), ``attempts`` times at most, and each takes a token of
+the budget. A token that was taken for an attempt which was then not sent serves for the one after it, and goes back if
+there is none.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final
+
+import attrs
+
+from ...core.budget import Budget, RetryBudget
+from ...core.checks import flag, number
+from ...core.http_status import as_codes, codes_of
+from ...core.retry import Retry, budget_or_none
+from ...errors import ConfigError
+from .endpoint_state import EndpointState
+
+#: Methods that may be sent twice (RFC 9110, section 9.2.2).
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+
+def _codes(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    codes_of(attribute.name, value)
+
+
+@attrs.frozen(kw_only=True)
+class Repetition:
+    """The ``[services.NAME.retry]`` table: what becomes of a request that was sent, and failed.
+
+    Attributes:
+        attempts: How often one request is sent, at most; 1: never again.
+        per_endpoint: How often to the same endpoint before the next.
+        statuses: Answers after which it is sent again.
+        repeatable: Whether requests with methods that are not idempotent may be sent twice.
+        base: Delay before the same endpoint is asked again, seconds, before jitter; it doubles each time.
+        max_delay: The longest delay, and the longest that a busy endpoint's Retry-After is waited for, seconds.
+        budget: Limits them in proportion to all requests of the service; None (``false``): no limit.
+        replay_body: Bytes of a request's body that are kept so that it can be sent again.
+    """
+
+    attempts: int = attrs.field(default=3, validator=number(least=1, most=100, whole=True))
+    per_endpoint: int = attrs.field(default=1, validator=number(least=1, most=100, whole=True))
+    statuses: tuple[int | str, ...] = attrs.field(default=(502, 503, 504), converter=as_codes, validator=_codes)
+    repeatable: bool = attrs.field(default=False, validator=flag)
+    base: float = attrs.field(default=0.05, validator=number(least=0, most=3600))
+    max_delay: float = attrs.field(default=1.0, validator=number(above=0, most=3600))
+    budget: RetryBudget | None = attrs.field(factory=RetryBudget, validator=budget_or_none)
+    replay_body: int = attrs.field(default=64 * 1024, validator=number(least=0, most=1 << 30, whole=True))
+
+    def __attrs_post_init__(self) -> None:
+        if self.base > self.max_delay:
+            raise ConfigError(f"base must be at most max_delay ({self.max_delay:g}), not {self.base:g}", "base")
+
+    @property
+    def codes(self) -> frozenset[int]:
+        """The statuses as numbers."""
+        return codes_of("statuses", self.statuses)
+
+    @property
+    def delays(self) -> Retry:
+        """What says how long to wait before the same endpoint is asked again."""
+        return Retry(attempts=1000, base=self.base, max_delay=self.max_delay, time_limit=86_400.0, budget=None)
+
+
+class Ending(enum.Enum):
+    """How an attempt has failed."""
+
+    REFUSED = "refused"
+    UNSENT = "unsent"
+    LATE = "late"
+    BROKEN = "broken"
+    STATUS = "status"
+    BUSY = "busy"
+
+
+class Move(enum.Enum):
+    """What follows."""
+
+    NEXT = "next"
+    SAME = "same"
+    STOP = "stop"
+
+
+class Course:
+    """One request's way. Of one task.
+
+    Attributes:
+        tried: The endpoints that are not asked again.
+        sent: How many attempts were sent.
+    """
+
+    __slots__ = ("_budget", "_delays", "_here", "_is_paid", "_repetition", "may_repeat", "sent", "tried")
+
+    def __init__(self, repetition: Repetition | None, delays: Retry | None, budget: Budget | None,
+                 may_repeat: bool) -> None:
+        """Nothing has happened yet.
+
+        Args:
+            repetition: None: what was sent is never sent again.
+            delays: Of the repetition.
+            budget: Of the service; None: no limit.
+            may_repeat: Whether sending it twice does no harm.
+        """
+        self._repetition, self._delays, self._budget = repetition, delays, budget
+        self.may_repeat = may_repeat and repetition is not None
+        self.tried: set[EndpointState] = set()
+        self.sent = self._here = 0
+        self._is_paid = False
+
+    def could_repeat(self) -> bool:
+        """Whether an attempt that was sent may be followed by another, as far as is known before its end."""
+        return self.may_repeat and self._repetition is not None and self.sent + 1 < self._repetition.attempts
+
+    def after(self, ending: Ending, state: EndpointState, asked: float | None, has_other: bool, now: float,
+              u: float) -> tuple[Move, float]:
+        """What follows an attempt that failed, and after how many seconds.
+
+        Args:
+            ending: How it failed.
+            state: Of its endpoint.
+            asked: Seconds for which the endpoint asks to be left alone; None: it does not ask.
+            has_other: Whether there are endpoints that were not asked yet.
+            now: The time, seconds.
+            u: A random number in [0, 1).
+        """
+        if ending in (Ending.REFUSED, Ending.UNSENT):
+            return self._next(state, has_other)
+        self.sent += 1
+        self._here += 1
+        self._is_paid = False
+        repetition = self._repetition
+        if repetition is None or not self.may_repeat or self.sent >= repetition.attempts:
+            return Move.STOP, 0.0
+        delay = self._delay_here(ending, asked, has_other, u)
+        if delay is None and not has_other:
+            return Move.STOP, 0.0
+        if self._budget is not None:
+            if not self._budget.withdraw(now):
+                return Move.STOP, 0.0
+            self._is_paid = True
+        return self._next(state, has_other) if delay is None else (Move.SAME, delay)
+
+    def stop(self) -> None:
+        """There will be no further attempt: what was paid for one goes back."""
+        if self._is_paid and self._budget is not None:
+            self._is_paid = False
+            self._budget.refund()
+
+    def _next(self, state: EndpointState, has_other: bool) -> tuple[Move, float]:
+        self.tried.add(state)
+        self._here = 0
+        return (Move.NEXT if has_other else Move.STOP), 0.0
+
+    def _delay_here(self, ending: Ending, asked: float | None, has_other: bool, u: float) -> float | None:
+        """Seconds after which the same endpoint is asked again; None: it is not."""
+        repetition, delays = self._repetition, self._delays
+        assert repetition is not None
+        assert delays is not None
+        if ending is Ending.BUSY:
+            return None if has_other or asked is None or asked > repetition.max_delay else asked
+        if self._here >= repetition.per_endpoint or ending is Ending.LATE:
+            return None
+        return delays.after(self._here, 0.0, 0.0, u)

@@ -1,0 +1,136 @@
+"""EndpointSet: the endpoints of one service, and which of them a request goes to.
+
+Pure: it is told the time and the random number. Who may be asked is decided in this order:
+
+1. those that are available: healthy by their active checks, and not at rest (ejection.py). One whose rest is over
+   gets the next request, as its probe, whatever the balancer says;
+2. if these are less than the panic share: all that are healthy by their active checks or, without any, all;
+3. of these, the ones that are not full, if there are any;
+4. of these, the ones with the lowest priority number;
+5. the balancer picks one of them.
+
+Endpoints that the request was at already are left out of all of it. If nobody else is left, one at rest is asked
+as the last resort: an answer may come, and a refusal is certain. While all are calm, which is nearly always, a pick
+costs two look-ups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from math import inf
+from typing import Generic
+
+from ...core.failover import RestState, RestTerm
+from .balancer import Balancer, S
+from .ejection import Ejection, Ejector
+from .endpoint_state import EndpointState
+from .slow_start import SlowStart
+
+
+class EndpointSet(Generic[S]):
+    """The endpoints of one service. Of one event loop.
+
+    Attributes:
+        states: All of them.
+        ejector: Is told how requests have ended.
+        balancer: Picks among those that are available.
+        limit: Requests in flight with which an endpoint is full: it gets no more while another is not.
+    """
+
+    __slots__ = ("_candidates", "_is_calm", "_panic", "_slow_start", "balancer", "ejector", "limit", "states")
+
+    def __init__(self, states: Sequence[S], balancer: Balancer, ejection: Ejection | None, slow_start: SlowStart | None,
+                 now: float, limit: float = inf) -> None:
+        """A set.
+
+        Args:
+            states: None: nothing can be chosen.
+            balancer: Picks among those that are available.
+            ejection: When one is left out that fails; None: never.
+            slow_start: How an endpoint comes back; None: at once.
+            now: The time, seconds.
+            limit: Requests in flight with which an endpoint is full.
+        """
+        self.states = tuple(states)
+        self.balancer = balancer
+        self.ejector = Ejector(ejection, self.states, now)
+        self._panic = 0.0 if ejection is None else ejection.panic
+        self._slow_start = slow_start
+        self.limit = limit
+        if states:
+            balancer.adopt(self.states)
+        self._candidates: Sequence[S] = ()
+        self.changed()
+
+    @property
+    def available(self) -> tuple[S, ...]:
+        """Those that may be asked without a second thought."""
+        return tuple(state for state in self.states
+                     if state.is_healthy and state.rest.state is RestState.AVAILABLE)
+
+    def changed(self) -> None:
+        """An endpoint was ejected, or its checks say otherwise: look before the next request."""
+        self._is_calm = bool(self.states) and all(state.is_calm for state in self.states)
+        if self._is_calm:
+            self._candidates = _preferred(self.states)
+
+    def came(self, state: S, now: float) -> None:
+        """An endpoint is new, or back after it was unhealthy: it starts slowly, if the service's do."""
+        if self._slow_start is not None:
+            state.since = now
+            self._slow_start.warm(state, now)
+            self._is_calm = False
+
+    def choose(self, now: float, u: float, key: bytes | None = None, tried: Collection[EndpointState] = ()) -> (
+            tuple[S, RestTerm | None] | None):
+        """Where a request goes, and the permit of a probe, which the ejector is to be told; None: nobody is left.
+
+        Args:
+            now: The time, seconds.
+            u: A random number in [0, 1).
+            key: What the request is hashed by.
+            tried: Where it was already.
+        """
+        state = None
+        if self._is_calm and not tried:
+            state = self.balancer.pick(self._candidates, u, key)
+            if state.in_flight < self.limit:
+                return state, None
+        left = [each for each in self.states if each not in tried]
+        if not left:
+            return None
+        available, probe = self._ask(left, now)
+        if probe is not None:
+            return probe
+        if not tried:
+            self.changed()
+        if len(available) < self._panic * len(left):
+            available = [each for each in left if each.is_healthy] or left
+        if not available:
+            return min(left, key=lambda each: (not each.is_healthy, each.rest.until)), None
+        free = [each for each in available if each.in_flight < self.limit]
+        if state is not None and not free:
+            return state, None
+        return self.balancer.pick(_preferred(free or available), u, key), None
+
+    def _ask(self, left: Sequence[S], now: float) -> tuple[list[S], tuple[S, RestTerm] | None]:
+        """Those of the endpoints *left* that are available, and one that is to be probed, if there is any."""
+        available = []
+        for state in left:
+            if state.since is not None and self._slow_start is not None:
+                self._slow_start.warm(state, now)
+            if not state.is_healthy:
+                continue
+            if state.rest.calm:
+                available.append(state)
+            elif (permit := state.rest.ask(now)) is not None:
+                if permit.state is RestState.PROBING:
+                    return available, (state, permit)
+                available.append(state)
+        return available, None
+
+
+def _preferred(states: Sequence[S]) -> Sequence[S]:
+    """Those with the lowest priority number."""
+    least = min(state.priority for state in states)
+    return tuple(state for state in states if state.priority == least)

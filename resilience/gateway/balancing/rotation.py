@@ -1,0 +1,67 @@
+"""Balancers that go in turn, by chance, or by the order of the file: round robin, random, first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .balancer import S, Unkeyed, drawn
+from .endpoint_state import EndpointState
+
+
+class RoundRobin(Unkeyed):
+    """Each endpoint in turn.
+
+    With different shares the turns are spread smoothly, as nginx does: a, a, b, a and not a, a, a, b.
+    """
+
+    def __init__(self) -> None:
+        self._turn = -1
+        self._seen: Sequence[EndpointState] = ()
+        self._is_even = True
+        self._credit: dict[EndpointState, float] = {}
+
+    def adopt(self, states: Sequence[EndpointState]) -> None:
+        """See Balancer."""
+        self._credit = {state: credit for state, credit in self._credit.items() if state in states}
+
+    def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
+        """See Balancer."""
+        if candidates is not self._seen:
+            self._seen = candidates
+            self._is_even = len({state.share for state in candidates}) == 1
+        if self._is_even:
+            self._turn = turn = (self._turn + 1) % len(candidates)
+            return candidates[turn]
+        return self._smoothly(candidates)
+
+    def _smoothly(self, candidates: Sequence[S]) -> S:
+        known = self._credit
+        credit: dict[EndpointState, float] = {state: known.get(state, 0.0) + state.share for state in candidates}
+        best = max(candidates, key=credit.__getitem__)
+        credit[best] -= sum(state.share for state in candidates)
+        known.update(credit)
+        return best
+
+
+class Retry(RoundRobin):
+    """Ribbon's RetryRule: in turn, and an endpoint that is not available is passed over.
+
+    That is what every balancer here does, since none is given an endpoint that is not available. It has its name for
+    those who come with it.
+    """
+
+
+class Random(Unkeyed):
+    """Any endpoint, by its share."""
+
+    def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
+        """See Balancer."""
+        return drawn(candidates, u)
+
+
+class First(Unkeyed):
+    """The first available in the order of the file: a primary, then its backups."""
+
+    def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
+        """See Balancer."""
+        return candidates[0]

@@ -1,0 +1,150 @@
+"""Endpoints of a service: ``endpoints = [...]`` and the ``[[services.NAME.endpoints]]`` tables."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import attrs
+
+from ...core.checks import number
+from ...errors import ConfigError
+from .checks import checked
+
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OURS: Final = ("host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "keep-alive",
+                "proxy-connection", "expect")
+_MOST_SECRET_BYTES: Final = 64 * 1024
+
+
+def url_mistake(value: Any) -> str | None:
+    """What is wrong with the URL of an endpoint; None if nothing is."""
+    wanted = "an endpoint must be an http:// or https:// URL of scheme, host and port"
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except (ValueError, AttributeError, TypeError):
+        return wanted
+    if url.scheme not in ("http", "https") or not url.hostname or port == 0 or not value.isascii():
+        return wanted
+    if any(ord(c) <= 32 or c in '\\"<>^`{|}' for c in value):
+        return wanted
+    if url.username is not None or url.password is not None or "?" in value or "#" in value:
+        return f"{wanted}, and nothing else"
+    if any(segment in (".", "..") for segment in url.path.split("/")) or "//" in url.path:
+        return f"{wanted}, and a base path without dot segments and empty ones"
+    return None
+
+
+def secret(value: str) -> str:
+    """What a value stands for: an environment variable (``env:NAME``), a file's content (``file:PATH``), or itself.
+
+    Raises:
+        ConfigError: There is no such variable or file. The message has the reference, and never what it stands for.
+    """
+    kind, _, name = value.partition(":")
+    if kind == "env":
+        found = os.environ.get(name)
+        if found is None:
+            raise ConfigError(f"{value}: there is no environment variable {name!r}")
+        return found
+    if kind == "file":
+        try:
+            with Path(name).open("rb") as file:
+                return file.read(_MOST_SECRET_BYTES).decode().strip()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{value}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})") from None
+    return value
+
+
+def _headers(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{attribute.name} must be values by name, not {value!r}", attribute.name)
+    for name, content in value.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ConfigError(f"{attribute.name}: {name!r} is no name of a header", attribute.name)
+        if name.lower() in _OURS:
+            raise ConfigError(f"{attribute.name}: {name} is set by the gateway itself", attribute.name)
+        if not isinstance(content, str):
+            raise ConfigError(f"{attribute.name}: {name} must be a string", attribute.name)
+        if any(c in secret(content) for c in "\r\n\0"):
+            raise ConfigError(f"{attribute.name}: {name} has a line break or NUL in it", attribute.name)
+
+
+def pointer_mistake(value: Any) -> str | None:
+    """What is wrong with a JSON pointer (RFC 6901) to a member; None if nothing is."""
+    if not isinstance(value, str) or not value.startswith("/") or re.search(r"~(?![01])", value):
+        return "must be JSON pointers (RFC 6901), such as /model"
+    return None
+
+
+def _json(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{attribute.name} must be values by JSON pointer, not {value!r}", attribute.name)
+    for pointer, content in value.items():
+        mistake = pointer_mistake(pointer)
+        if mistake is not None:
+            raise ConfigError(f"{attribute.name} {mistake}, not {pointer!r}", attribute.name)
+        if isinstance(content, str):
+            secret(content)
+
+
+@attrs.frozen(kw_only=True)
+class EndpointConfig:
+    """A ``[[services.NAME.endpoints]]`` table.
+
+    Attributes:
+        url: Scheme, host, port, and perhaps a base path that is put before the path of each request.
+        weight: Its share of the requests in proportion to those of the others; 0: only if no other is available.
+        zone: Where it stands, for zone avoidance.
+        priority: It gets requests only while no endpoint with a lower number is available.
+        headers: Set in each request to it, instead of the client's own; env:NAME and file:PATH stand for secrets.
+        json: Values set in the JSON body of each request to it, by JSON pointer; likewise.
+    """
+
+    url: str = attrs.field(validator=checked(url_mistake))
+    weight: float = attrs.field(default=1.0, validator=number(least=0, most=1_000_000))
+    zone: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    priority: int = attrs.field(default=0, validator=number(least=0, most=1000, whole=True))
+    headers: Mapping[str, str] = attrs.field(factory=dict, validator=_headers)
+    json: Mapping[str, Any] = attrs.field(factory=dict, validator=_json)
+
+    def check_secrets(self) -> None:
+        """Raise ConfigError, which does not show it, if a secret is not there."""
+        for value in (*self.headers.values(), *self.json.values()):
+            if isinstance(value, str):
+                secret(value)
+
+    @property
+    def name(self) -> str:
+        """What it is called in statistics: host and port, and the base path if it has one."""
+        parts = urlsplit(self.url)
+        port = "" if parts.port is None else f":{parts.port}"
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return f"{host}{port or (':443' if parts.scheme == 'https' else ':80')}{parts.path.rstrip('/')}"
+
+
+def as_endpoints(value: Any) -> Any:
+    """A converter: a URL is as good as a table of it."""
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        return value
+    return tuple(EndpointConfig(url=each) if isinstance(each, str) else each for each in value)
+
+
+def endpoints_given(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Check, as a validator of attrs, that these are endpoints, and each of them once."""
+    if not isinstance(value, tuple) or not value:
+        raise ConfigError(f"{attribute.name} needs at least one", attribute.name)
+    seen: set[str] = set()
+    for each in value:
+        if not isinstance(each, EndpointConfig):
+            raise ConfigError(f"{attribute.name} must be URLs or tables, not {each!r}", attribute.name)
+        if each.name in seen:
+            raise ConfigError(f"{attribute.name}: {each.name} is there twice; give it a weight instead", attribute.name)
+        seen.add(each.name)
+    if not any(each.weight for each in value):
+        raise ConfigError(f"{attribute.name}: all weights are 0", attribute.name)

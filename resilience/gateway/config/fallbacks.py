@@ -1,0 +1,52 @@
+"""Fallbacks of a service: the ``[services.NAME.fallback]`` table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from ...core.checks import number
+from ...core.http_status import as_codes, codes_of
+from ...errors import ConfigError
+
+
+def _codes(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    codes_of(attribute.name, value)
+
+
+def _headers(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, Mapping) or not all(
+            isinstance(each, str) and not set(each) & set("\r\n\0") for pair in value.items() for each in pair):
+        raise ConfigError(f"{attribute.name} must be strings by name, without line breaks", attribute.name)
+
+
+@attrs.frozen(kw_only=True)
+class FallbackConfig:
+    """What clients get in the place of a failure: the last good answer, that of another service, or always the same.
+
+    Attributes:
+        stale: Seconds for which a good answer is kept to be given again; None: none is kept.
+        service: Name of another service that is asked then.
+        status: Of the answer that is always the same.
+        headers: Of that answer.
+        body: Of that answer; None: there is none of the kind.
+        on: Statuses of answers that are as good as a failure.
+    """
+
+    stale: float | None = attrs.field(default=None, validator=number(above=0, most=86_400 * 365, optional=True))
+    service: str | None = None
+    status: int = attrs.field(default=200, validator=number(least=200, most=599, whole=True))
+    headers: Mapping[str, str] = attrs.field(factory=dict, validator=_headers)
+    body: str | None = None
+    on: tuple[int | str, ...] = attrs.field(default=(500, 502, 503, 504), converter=as_codes, validator=_codes)
+
+    def __attrs_post_init__(self) -> None:
+        if self.stale is None and self.service is None and self.body is None:
+            raise ConfigError("a fallback needs stale, service or body", "fallback")
+
+    @property
+    def codes(self) -> frozenset[int]:
+        """The statuses as numbers."""
+        return codes_of("on", self.on)

@@ -1,0 +1,54 @@
+"""Fallbacks: what clients get in the place of a failure of a service.
+
+That is the last good answer, another service's, or always the same; they are tried in this order. A fallback answers
+when no endpoint has, and in the place of an answer whose status is as good as a failure. What has been passed on in
+part cannot be replaced any more. An answer that was kept says how old it is (``Age``).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .config.fallbacks import FallbackConfig
+from .last_answers import LastAnswers
+from .upstream import Header, Request
+
+_FRAMING: Final = (b"content-length", b"transfer-encoding", b"connection", b"age")
+
+
+class Fallbacks:
+    """The fallbacks of one service. Of one event loop.
+
+    Attributes:
+        service: Name of the service that is asked then; None: none is.
+        codes: Statuses that are as good as a failure.
+        answers: The last good answers; None: none are kept.
+    """
+
+    def __init__(self, config: FallbackConfig) -> None:
+        self._config = config
+        self.service, self.codes = config.service, config.codes
+        self.answers = None if config.stale is None else LastAnswers(config.stale)
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in config.headers.items()]
+
+    def could_replace(self, request: Request, status: int, now: float) -> bool:
+        """Whether there is something to give in the place of an answer with this *status*."""
+        return status in self.codes and (
+            self._config.body is not None or (self.service is not None and request.body is not None)
+            or (self.answers is not None and self.answers.find(request, now) is not None))
+
+    def kept(self, request: Request, now: float) -> tuple[int, list[Header], bytes] | None:
+        """The last good answer to this request."""
+        found = None if self.answers is None else self.answers.find(request, now)
+        if found is None:
+            return None
+        headers = [header for header in found.headers if header[0] not in _FRAMING]
+        return 200, [*headers, (b"age", b"%d" % (now - found.at)), (b"content-length", b"%d" % len(found.body))], \
+            found.body
+
+    def static(self) -> tuple[int, list[Header], bytes] | None:
+        """The answer that is always the same."""
+        if self._config.body is None:
+            return None
+        body = self._config.body.encode()
+        return self._config.status, [*self._headers, (b"content-length", b"%d" % len(body))], body

@@ -1,0 +1,92 @@
+"""HedgedAttempts: if the first endpoint is slow to answer, a second one is asked as well, and the first answer counts.
+
+Only requests that may be sent twice are hedged, and each second one takes a token of the service's budget. The slower
+attempt is cut, which says nothing of its endpoint. For the forwarder this is as good as Attempts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from .attempts import Attempts, HeldAnswer, Resumed
+from .served_endpoint import ServedEndpoint
+from .upstream import Exchange, Request, UpstreamError
+
+if TYPE_CHECKING:
+    from .service import Service
+
+_Answer = Exchange | Resumed | HeldAnswer
+#: Statuses that are no answer as long as another attempt is under way.
+_BAD: Final = frozenset(range(500, 600))
+
+
+class HedgedAttempts:
+    """Two ways of one request. Of one task; close() them in the end, whatever happens."""
+
+    def __init__(self, service: Service, request: Request, delay: float) -> None:
+        self._service, self._request, self._delay = service, request, delay
+        self._first = self._winner = Attempts(service, request)
+        self._others: list[tuple[Attempts, asyncio.Task[_Answer]]] = []
+
+    @property
+    def endpoint(self) -> ServedEndpoint:
+        """Where the answer came from."""
+        return self._winner.endpoint
+
+    async def opened(self) -> Exchange:
+        """See Attempts; a request whose body is streamed is not hedged."""
+        return await self._first.opened()
+
+    async def answered(self) -> _Answer:
+        """See Attempts."""
+        ways = {self._begun(self._first): self._first}
+        done, _ = await asyncio.wait(ways, timeout=self._delay)
+        if not done and self._may_hedge():
+            second = Attempts(self._service, self._request, (self._first.endpoint,))
+            ways[self._begun(second)] = second
+        while True:
+            done, rest = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            for task in sorted(done, key=lambda each: ways[each] is not self._first):
+                if rest and (task.exception() is not None or task.result().status in _BAD):
+                    continue  # the other may have a better one
+                self._winner = ways[task]
+                self._others = [other for other in self._others if other[0] is not self._winner]
+                await self._drop_others()
+                return task.result()
+            if rest:
+                await asyncio.wait(rest, return_when=asyncio.FIRST_COMPLETED)
+
+    async def settled(self) -> UpstreamError | None:
+        """See Attempts."""
+        return await self._winner.settled()
+
+    async def close(self) -> None:
+        """See Attempts."""
+        try:
+            await self._drop_others()
+        finally:
+            await self._winner.close()
+
+    def _begun(self, attempts: Attempts) -> asyncio.Task[_Answer]:
+        task = asyncio.ensure_future(attempts.answered())
+        self._others.append((attempts, task))
+        return task
+
+    def _may_hedge(self) -> bool:
+        service = self._service
+        return len(service.endpoints.states) > 1 and (
+            service.budget is None or service.budget.withdraw(service.clock()))
+
+    async def _drop_others(self) -> None:
+        """Cut what is under way of the attempts that are not passed on."""
+        while self._others:
+            attempts, task = self._others.pop()
+            task.cancel()
+            try:
+                await asyncio.wait((task,))
+            finally:
+                if task.done() and not task.cancelled():
+                    task.exception()  # it was seen
+                await attempts.close()
+

@@ -1,0 +1,110 @@
+"""LastAnswers: good answers that are kept to be given again when a service fails (RFC 5861, stale-if-error). Pure.
+
+This is no cache: while the service answers, each request goes there. What is kept is what a shared cache might keep
+(RFC 9111, section 3): answers with status 200 to GET requests without Authorization, that do not say ``no-store``,
+``private``, ``no-cache`` or ``must-revalidate``, set no cookie, and vary by nothing but the encoding. A shorter
+``stale-if-error`` of their own is heeded. Bounded in bytes; the one used least recently goes first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from typing import Final
+
+import attrs
+
+from .upstream import Header, Request
+
+MOST_BYTES: Final = 16 * 1024 * 1024
+MOST_BODY_BYTES: Final = 256 * 1024
+_FORBIDDING: Final = re.compile(rb"no-store|private|no-cache|must-revalidate|proxy-revalidate|s-maxage=0\b")
+_STALE_IF_ERROR: Final = re.compile(rb"stale-if-error=\"?(\d{1,9})")
+_VARYING: Final = frozenset({b"accept-encoding", b"origin"})
+
+
+@attrs.frozen
+class LastAnswer:
+    """One answer.
+
+    Attributes:
+        headers: Of it, with its framing.
+        body: Of it.
+        at: When it came.
+        stale: For how long it may be given again, seconds.
+    """
+
+    headers: list[Header]
+    body: bytes
+    at: float
+    stale: float
+
+
+class LastAnswers:
+    """The last good answers of one service. Of one event loop."""
+
+    def __init__(self, stale: float) -> None:
+        self._stale = stale
+        self._answers: OrderedDict[tuple[bytes, ...], LastAnswer] = OrderedDict()
+        self._size = 0
+
+    @staticmethod
+    def could_keep(request: Request) -> bool:
+        """Whether an answer to this request might be kept."""
+        return request.method == "GET" and not any(
+            name in (b"authorization", b"range") or (name == b"cache-control" and b"no-store" in value.lower())
+            for name, value in request.headers)
+
+    def wants(self, request: Request, status: int, headers: list[Header]) -> bool:
+        """Whether the body of an answer is worth waiting for: it may be kept, and is said to be short enough."""
+        length = next((value for name, value in headers if name == b"content-length"), b"")
+        return status == 200 and length.isdigit() and int(length) <= MOST_BODY_BYTES and self.could_keep(request)
+
+    def keep(self, request: Request, status: int, headers: list[Header], body: bytes, now: float) -> None:
+        """Keep an answer, if it may be kept."""
+        if status != 200 or len(body) > MOST_BODY_BYTES or not self.could_keep(request):
+            return
+        stale = self._stale
+        for name, value in headers:
+            if name == b"set-cookie" or (name == b"vary" and not _named(value) <= _VARYING):
+                return
+            if name == b"cache-control":
+                if _FORBIDDING.search(value.lower()):
+                    return
+                own = _STALE_IF_ERROR.search(value.lower())
+                stale = stale if own is None else min(stale, float(own[1]))
+        self._forget(_key(request))
+        self._answers[_key(request)] = LastAnswer(headers, body, now, stale)
+        self._size += _size(headers, body)
+        while self._size > MOST_BYTES:
+            self._forget(next(iter(self._answers)))
+
+    def find(self, request: Request, now: float) -> LastAnswer | None:
+        """An answer that may be given to this request."""
+        key = _key(request)
+        found = self._answers.get(key) if self.could_keep(request) else None
+        if found is None:
+            return None
+        if now - found.at > found.stale:
+            self._forget(key)
+            return None
+        self._answers.move_to_end(key)
+        return found
+
+    def _forget(self, key: tuple[bytes, ...]) -> None:
+        gone = self._answers.pop(key, None)
+        if gone is not None:
+            self._size -= _size(gone.headers, gone.body)
+
+
+def _key(request: Request) -> tuple[bytes, ...]:
+    varying = [value for name, value in request.headers if name in _VARYING or name == b"x-forwarded-host"]
+    return request.target, request.host or b"", *varying
+
+
+def _named(value: bytes) -> set[bytes]:
+    return {each.strip().lower() for each in value.split(b",")}
+
+
+def _size(headers: list[Header], body: bytes) -> int:
+    return len(body) + sum(len(name) + len(value) + 100 for name, value in headers) + 500

@@ -1,0 +1,52 @@
+"""Keys of requests: what hash balancers and sticky sessions go by. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .upstream import Request
+
+
+def key_reader(hash_by: str | None, sticky: str | None) -> Callable[[Request], bytes | None]:
+    """What reads the key of a request; None: it has none.
+
+    Args:
+        hash_by: header:NAME, cookie:NAME, query:NAME, path, client or None.
+        sticky: Name of the cookie of a sticky session, which then decides alone; None: there are none.
+    """
+    if sticky is not None:
+        return lambda request: cookie(request, sticky.encode())
+    kind, _, name = (hash_by or "").partition(":")
+    wanted = name.encode()
+    readers: dict[str, Callable[[Request], bytes | None]] = {
+        "header": lambda request: header(request, wanted.lower()),
+        "cookie": lambda request: cookie(request, wanted),
+        "query": lambda request: _query(request, wanted),
+        "path": lambda request: request.target.partition(b"?")[0],
+        "client": lambda request: (header(request, b"x-forwarded-for") or b"").partition(b",")[0].strip() or None,
+    }
+    return readers.get(kind, lambda _: None)
+
+
+def header(request: Request, name: bytes) -> bytes | None:
+    """The first header of this name, which is in lower case."""
+    return next((value for known, value in request.headers if known == name), None)
+
+
+def cookie(request: Request, name: bytes) -> bytes | None:
+    """The first cookie of this name."""
+    for known, value in request.headers:
+        if known == b"cookie":
+            for pair in value.split(b";"):
+                its, found, content = pair.strip().partition(b"=")
+                if found and its == name:
+                    return content.strip(b'"')
+    return None
+
+
+def _query(request: Request, name: bytes) -> bytes | None:
+    for pair in request.target.partition(b"?")[2].split(b"&"):
+        its, _, content = pair.partition(b"=")
+        if its == name:
+            return content
+    return None

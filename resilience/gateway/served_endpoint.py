@@ -1,0 +1,103 @@
+"""ServedEndpoint: one endpoint of a service, with the command around its exchanges.
+
+What the file says of secrets (``env:NAME``, ``file:PATH``) is looked up here, when the service is made, and shown
+nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import attrs
+
+from .answer_rules import steps_of
+from .balancing import EndpointState
+from .config.endpoints import EndpointConfig, secret
+from .service_command import Exchanging
+from .upstream import Endpoint, InvalidRequestError, Request
+
+_JSON: Final = (b"application/json", b"+json")
+
+
+class ServedEndpoint(EndpointState):
+    """One endpoint of a service. Of one event loop.
+
+    Attributes:
+        config: As configured.
+        endpoint: Where it is.
+        call: The guarded exchange with it.
+        key: Of its command.
+        connect_timeout: Longest wait for a connection, seconds.
+        statuses: Of answers that are raised for the failure rules to judge.
+        troubles: When each of the reasons why it failed was logged last.
+        is_changing: Whether requests are changed for it.
+        needs_body: Whether it has values to set in the body of a request.
+    """
+
+    __slots__ = ("_headers", "_json", "_replaced", "call", "config", "connect_timeout", "endpoint", "is_changing",
+                 "key", "needs_body", "statuses", "troubles")
+    call: Exchanging
+    key: str
+
+    def __init__(self, config: EndpointConfig, endpoint: Endpoint) -> None:
+        super().__init__(config.name, weight=config.weight, zone=config.zone, priority=config.priority)
+        self.endpoint = endpoint
+        self.connect_timeout = 2.0
+        self.statuses: frozenset[int] = frozenset()
+        self.troubles: dict[str, float] = {}
+        self.configure(config)
+
+    def configure(self, config: EndpointConfig) -> None:
+        """Go by another configuration with the same URL.
+
+        Raises:
+            ConfigError: A secret is not there.
+        """
+        headers = [(name.lower().encode(), secret(value).encode()) for name, value in config.headers.items()]
+        values = [(steps_of(pointer), secret(value) if isinstance(value, str) else value)
+                  for pointer, value in config.json.items()]
+        self.config, self._headers, self._json = config, headers, values
+        self._replaced = frozenset(name for name, _ in headers)
+        self.zone, self.priority = config.zone, config.priority
+        if self.weight != config.weight:
+            self.weight = self.share = config.weight
+        self.needs_body = bool(values)
+        self.is_changing = bool(headers or values or self.endpoint.base)
+
+    def changed(self, request: Request) -> Request:
+        """The request as this endpoint gets it.
+
+        Raises:
+            InvalidRequestError: Values are to be set in its body, which is not JSON.
+        """
+        headers, body, length = request.headers, request.body, request.length
+        if self._replaced:
+            headers = [*(header for header in headers if header[0] not in self._replaced), *self._headers]
+        if self._json and body:
+            body = self._set_in(body, headers)
+            length = len(body)
+        target = self.endpoint.base + request.target if request.target[:1] == b"/" else request.target
+        return attrs.evolve(request, target=target, headers=headers, length=length, body=body)
+
+    def _set_in(self, body: bytes, headers: Any) -> bytes:
+        kind = next((value for name, value in headers if name == b"content-type"), b"")
+        if not kind.partition(b";")[0].strip().lower().endswith(_JSON):
+            return body
+        try:
+            content = json.loads(body)
+        except (ValueError, RecursionError):
+            raise InvalidRequestError("the body is not the JSON that its Content-Type says") from None
+        for steps, value in self._json:
+            _put(content, steps, value)
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def _put(content: Any, steps: tuple[str, ...], value: Any) -> None:
+    """Set one member; members on the way are made, and what is no object is left as it is."""
+    for step in steps[:-1]:
+        if not isinstance(content, dict):
+            return
+        content = content.setdefault(step, {})
+    if isinstance(content, dict):
+        content[steps[-1]] = value

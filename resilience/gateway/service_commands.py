@@ -1,0 +1,106 @@
+"""ServiceCommands: the commands of one service, which outlive a change of its configuration.
+
+A command goes on, with its circuit and statistics, wherever its settings may change while calls go on
+(Command.configure). Where they may not, as when it gets a policy that it never had, another takes its place: the state
+of the circuit is handed over, and the counts begin anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ..errors import ConfigError
+from ..registry import Registry
+from .service_command import Exchanging, default_of, guarded
+from .service_total import ServiceTotal
+
+
+class ServiceCommands:
+    """The commands of one service. Of one event loop.
+
+    Attributes:
+        settings: Of each of them, by name.
+    """
+
+    def __init__(self, name: str, settings: Mapping[str, Any], exchange: Exchanging, registry: Registry, *,
+                 is_per_endpoint: bool, previous: ServiceCommands | None) -> None:
+        """Take over the commands of the service as it was before; others are made when they are asked for.
+
+        Args:
+            name: Of the service.
+            settings: Of each command, by name.
+            exchange: Makes one exchange.
+            registry: Where the commands are.
+            is_per_endpoint: Whether each endpoint has one.
+            previous: Those of the service as it was configured before.
+
+        Raises:
+            ConfigError: The registry has a command of the same name that says otherwise.
+        """
+        self._name, self.settings, self._exchange, self._registry = name, settings, exchange, registry
+        self._is_per_endpoint = is_per_endpoint
+        self._calls: dict[str, Exchanging] = {}
+        self._total: ServiceTotal | None = None
+        if previous is not None and previous._is_per_endpoint is not is_per_endpoint:
+            previous.close()
+        elif previous is not None:
+            self._calls, self._total = previous._calls, previous._total
+            if previous.settings != settings:
+                self._change(previous.settings)
+        if is_per_endpoint and self._total is None:
+            self._total = ServiceTotal(name, settings, registry)
+
+    def key_of(self, endpoint: str) -> str:
+        """The key of the command for the *endpoint* of this name."""
+        return f"{self._name}@{endpoint}" if self._is_per_endpoint else self._name
+
+    def call(self, endpoint: str) -> Exchanging:
+        """The guarded exchange with the *endpoint* of this name."""
+        key = self.key_of(endpoint)
+        if key not in self._calls:
+            self._calls[key] = self._guarded(key)
+        return self._calls[key]
+
+    def adopt(self, endpoints: Collection[str]) -> None:
+        """The service has the *endpoints* of these names from now on: forget the commands of others."""
+        keys = [self.key_of(each) for each in endpoints]
+        if self._total is not None:
+            self._total.adopt(keys)
+        if self._is_per_endpoint:
+            for gone in self._calls.keys() - set(keys):
+                del self._calls[gone]
+                self._registry.remove(gone)
+
+    def close(self) -> None:
+        """Forget all of them; calls under way end as they will."""
+        if self._total is not None:
+            self._total.close()
+        for key in (self._name, *self._calls):
+            self._registry.remove(key)
+        self._calls = {}
+
+    def _guarded(self, key: str) -> Exchanging:
+        group = {"group": self._name} if self._is_per_endpoint else {}
+        return guarded(self._exchange, self.settings, key=key, registry=self._registry, **group)
+
+    def _change(self, before: Mapping[str, Any]) -> None:
+        """Bring other settings into force."""
+        changes = {name: self.settings.get(name, default_of(name)) for name in {*before, *self.settings}
+                   if name not in before or name not in self.settings or before[name] != self.settings[name]}
+        for key in (*self._calls, *((self._name,) if self._total is not None else ())):
+            command = self._registry.get(key)
+            try:
+                if command is not None:
+                    command.configure(**changes)
+                    continue
+                saved = None
+            except ConfigError:
+                saved = command.save() if command is not None and command.settings.breaker is not None else None
+            self._registry.remove(key)
+            if key in self._calls:
+                self._calls[key] = self._guarded(key)
+                if saved is not None and self._registry[key].settings.breaker is not None:
+                    self._registry[key].restore(saved)
+            elif self._total is not None:
+                self._total = self._total.renewed(self.settings)

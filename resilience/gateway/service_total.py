@@ -1,0 +1,223 @@
+"""ServiceTotal: the command under a service's name, where each endpoint has a command of its own: their sum.
+
+Nothing is counted twice: the command has a recorder, slots and a circuit that have nothing of their own, and add up
+those of the endpoints when somebody reads. So requests pay nothing for it. What endpoints counted that are not there
+any more stays in the lifetime totals, which must never fall.
+
+| of the sum | is |
+|---|---|
+| counts, calls in flight, limit | the sum |
+| latency | that of all calls together |
+| state | that of the healthiest endpoint: the service is open when all of them are |
+
+What an operator says to it goes to all endpoints: force_open(), release(), reset(), configure().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from typing import Any, Final, cast
+
+from ..commands.command import Command, internals_of
+from ..core.bulkhead import Bulkhead, Slots
+from ..core.circuit import Circuit
+from ..core.circuit_checkpoint import CircuitCheckpoint
+from ..core.events import CommandConfigured, State, Trigger
+from ..core.histogram import Latency, Lifetime, latency_of
+from ..core.terms import Term
+from ..metrics.history import PastRates
+from ..metrics.recorder import Reading, Recorder
+from ..registry import Registry
+from .service_command import guarded, no_exchange
+
+_HEALTHIEST_FIRST: Final = (State.FORCED_CLOSED, State.CLOSED, State.DISABLED, State.HALF_OPEN, State.OPEN,
+                            State.FORCED_OPEN)
+
+
+class ServiceTotal:
+    """The command of a service whose endpoints have commands of their own.
+
+    Attributes:
+        command: Its handle.
+    """
+
+    def __init__(self, name: str, settings: Mapping[str, Any], registry: Registry) -> None:
+        """Declare the command.
+
+        Args:
+            name: Of the service.
+            settings: Of its command.
+            registry: Where the commands are.
+
+        Raises:
+            ConfigError: The registry has a command of the same name that says otherwise.
+        """
+        self._registry = registry
+        self._parts: tuple[Command, ...] = ()
+        self._call = guarded(no_exchange, settings, key=name, registry=registry)  # the command lives as long as it does
+        self.command = registry[name]
+        runtime = internals_of(self.command).runtime
+        runtime.recorder = self._recorder = _TotalRecorder(self, registry.clock())
+        runtime.slots = _TotalSlots(self, name)
+        if runtime.circuit is not None:
+            runtime.circuit = cast("Circuit", _TotalCircuit(self))
+        self._end = registry.subscribe(CommandConfigured, self._pass_on)
+
+    @property
+    def parts(self) -> tuple[Command, ...]:
+        """The commands of the endpoints."""
+        return self._parts
+
+    def adopt(self, keys: Sequence[str]) -> None:
+        """These are the commands of the endpoints from now on."""
+        parts = tuple(self._registry[key] for key in keys)
+        for gone in self._parts:
+            if gone not in parts:
+                self._recorder.fold(gone.__recorder__)
+        self._parts = parts
+
+    def renewed(self, settings: Mapping[str, Any]) -> ServiceTotal:
+        """The total by other settings, when its command was removed; what departed endpoints counted stays."""
+        self.close()
+        total = ServiceTotal(self.command.key, settings, self._registry)
+        total._recorder.take_over(self._recorder)
+        total._parts = self._parts
+        return total
+
+    def close(self) -> None:
+        """The service is no more."""
+        self._end()
+
+    def _pass_on(self, event: CommandConfigured) -> None:
+        if event.key == self.command.key:
+            settings = self.command.settings
+            for part in self._parts:
+                part.configure(**{name: getattr(settings, name) for name in event.changes})
+
+
+class _TotalRecorder(Recorder):
+    __slots__ = ("_departed", "_seconds", "_total")
+
+    def __init__(self, total: ServiceTotal, now: float) -> None:
+        super().__init__(now=now)
+        self._total = total
+        self._departed: list[int] = []
+        self._seconds = Lifetime([], 0.0)
+
+    def fold(self, recorder: Recorder) -> None:
+        """Keep the lifetime totals of an endpoint that leaves."""
+        counts, lifetime = recorder.totals()
+        self._departed = _sum(self._departed, counts)
+        seconds = self._seconds.seconds + lifetime.seconds
+        self._seconds = Lifetime(_sum(self._seconds.buckets, lifetime.buckets), seconds)
+
+    def take_over(self, other: _TotalRecorder) -> None:
+        """Keep what another one has kept."""
+        self._departed, self._seconds = other._departed, other._seconds
+
+    def read(self, now: float) -> Reading:
+        readings = [part.__recorder__.read(now) for part in self._total.parts]
+        bins: dict[int, int] = {}
+        for part in self._total.parts:
+            for index, count in part.__recorder__.bins(now).items():
+                bins[index] = bins.get(index, 0) + count
+        calls = sum(each.latency.count for each in readings)
+        seconds = sum(each.latency.count * each.latency.mean for each in readings)
+        latency: Latency = latency_of(bins, seconds / calls if calls else 0.0)
+        return Reading(_sum(super().read(now).counts, *(each.counts for each in readings)),
+                       sum(each.max_in_flight for each in readings), latency)
+
+    def totals(self) -> tuple[list[int], Lifetime]:
+        counts, lifetime = super().totals()
+        totals = [part.__recorder__.totals() for part in self._total.parts]
+        lifetimes = [lifetime, self._seconds, *(each for _, each in totals)]
+        return (_sum(counts, self._departed, *(each for each, _ in totals)),
+                Lifetime(_sum(*(each.buckets for each in lifetimes)), sum(each.seconds for each in lifetimes)))
+
+    def past(self, now: float) -> PastRates:
+        pasts = [part.__recorder__.past(now) for part in self._total.parts]
+        return PastRates(_sum_from_the_end(each.requests for each in pasts),
+                         _sum_from_the_end(each.errors for each in pasts),
+                         min((each.age for each in pasts if each.requests), default=0))
+
+    def bins(self, now: float) -> dict[int, int]:
+        whole: dict[int, int] = {}
+        for part in self._total.parts:
+            for index, count in part.__recorder__.bins(now).items():
+                whole[index] = whole.get(index, 0) + count
+        return whole
+
+    def clear(self) -> None:
+        super().clear()
+        for part in self._total.parts:
+            part.__recorder__.clear()
+
+
+def _sum(*columns: Sequence[int]) -> list[int]:
+    return [sum(row) for row in zip_longest(*columns, fillvalue=0)]
+
+
+def _sum_from_the_end(columns: Any) -> list[int]:
+    return _sum(*(each[::-1] for each in columns))[::-1]
+
+
+class _TotalSlots(Slots):
+    __slots__ = ("_total",)
+
+    def __init__(self, total: ServiceTotal, key: str) -> None:
+        super().__init__(Bulkhead(None), key=key)
+        self._total = total
+
+    @property
+    def limit(self) -> int | None:
+        limits = [internals_of(part).runtime.slots.limit for part in self._total.parts]
+        known = [each for each in limits if each is not None]
+        return sum(known) if len(known) == len(limits) and known else None
+
+    @property
+    def in_flight(self) -> int:
+        return sum(part.in_flight for part in self._total.parts)
+
+
+class _TotalCircuit:
+    """As much of a Circuit as a handle needs."""
+
+    def __init__(self, total: ServiceTotal) -> None:
+        self._total = total
+
+    @property
+    def _circuits(self) -> list[Circuit]:
+        circuits = [internals_of(part).runtime.circuit for part in self._total.parts]
+        return [each for each in circuits if each is not None]
+
+    @property
+    def _healthiest(self) -> Circuit:
+        return min(self._circuits, key=lambda circuit: (_HEALTHIEST_FIRST.index(circuit.state), circuit.term.until))
+
+    @property
+    def state(self) -> State:
+        return self._healthiest.state if self._circuits else State.DISABLED
+
+    @property
+    def term(self) -> Term:
+        return self._healthiest.term
+
+    @property
+    def opened_at(self) -> float | None:
+        return self._healthiest.opened_at
+
+    def retry_after(self, now: float) -> float | None:
+        return self._healthiest.retry_after(now)
+
+    def steer(self, trigger: Trigger, now: float) -> None:
+        for circuit in self._circuits:
+            circuit.steer(trigger, now)
+
+    def save(self, now: float) -> CircuitCheckpoint:
+        return self._healthiest.save(now)
+
+    def restore(self, saved: CircuitCheckpoint, elapsed: float, now: float) -> None:
+        for circuit in self._circuits:
+            circuit.restore(saved, elapsed, now)
+
