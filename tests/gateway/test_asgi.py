@@ -57,6 +57,13 @@ async def test_mounted_it_routes_what_is_below_its_mount(upstream: Upstream) -> 
     assert 1 == upstream.count("/api/mounted")
 
 
+async def test_a_mount_is_taken_off_however_it_is_spelt_and_by_whole_segments(upstream: Upstream) -> None:
+    found = [(await ask(app_for(upstream), raw_path=path, root_path=root))[0] for path, root in [
+        (b"/%6dount/api/spelt", "/mount"), (b"/a%20b/c/api/spelt", "/a b/c"), (b"/mount/api/spelt", "/mount/"), (b"/mountx/api/spelt", "/mount"),
+        (b"/mount", "/mount"), (b"/api/spelt", "/mount")]]
+    assert ([200, 200, 200, 404, 404, 200], 4) == (found, upstream.count("/api/spelt"))
+
+
 async def test_a_websocket_is_refused(upstream: Upstream) -> None:
     sent = []
 
