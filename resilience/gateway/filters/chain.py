@@ -21,6 +21,7 @@ A chain is put together once, when the configuration is read. Each filter is a c
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 from collections.abc import Callable, Mapping
@@ -258,15 +259,10 @@ class FilterRunner:
         if self._identity is not None and context.identity is not None:
             context.request.headers.lines.extend(stated(self._identity, context.identity))
 
-        async def outbound(status: int, headers: list[Header], body: AnswerBody) -> tuple[
-                int, list[Header], bytes | None]:
-            context.response = FilterResponse(status, headers, None, is_ours=False)
-            await self._filtered(chain, context, body)
-            return _sendable(context, context.response)
-
+        outbound = functools.partial(self._changed, chain, context) if chain.outbound else None
         try:
-            await self._forwarder.forward(
-                service, _outgoing(context.request, request, service), inbound, outbound if chain.outbound else None)
+            outgoing = _outgoing(context.request, request, service)
+            await self._forwarder.forward(service, outgoing, inbound, outbound)
         except Problem as problem:
             context.response = None
             _note(context, problem)
@@ -303,6 +299,13 @@ class FilterRunner:
         return FilterResponse(refusal.status, headers, problem_body(refusal.status, refusal.detail), is_ours=True)
 
     # -- the response
+
+    async def _changed(self, chain: Chain, context: FilterContext, status: int, headers: list[Header],
+                       body: AnswerBody) -> tuple[int, list[Header], bytes | None]:
+        """What is sent in the place of a service's answer; see forwarding.Outbound."""
+        context.response = FilterResponse(status, headers, None, is_ours=False)
+        await self._filtered(chain, context, body)
+        return _sendable(context, context.response)
 
     async def _filtered(self, chain: Chain, context: FilterContext, body: AnswerBody | None) -> None:
         """Let the outbound filters change the response; if one refuses, its error response, too."""
@@ -347,7 +350,10 @@ def _note(context: FilterContext, problem: Problem) -> None:
 
 def _outgoing(wanted: FilterRequest, request: Request, service: Service) -> Request:
     """The request as the filters have left it."""
-    target, _, _ = request.target.partition(b"?")
+    target, _, query = request.target.partition(b"?")
+    if wanted.body is request.body and wanted.headers.lines is request.headers and not service.preserve_host \
+            and request.host is None and wanted.query == query.decode("latin-1"):
+        return request  # but for its headers, which are the same list
     if wanted.query:
         target += b"?" + wanted.query.encode("latin-1")
     length = request.length if wanted.body is None else len(wanted.body)
