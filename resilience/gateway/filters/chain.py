@@ -137,6 +137,10 @@ class Chain:
     endpoint: str | None
 
 
+#: Of a route without filters whose errors are answered by an endpoint.
+NO_FILTERS: Final = Chain((), (), None)
+
+
 def chain_of(steps: list[Step]) -> Chain | None:
     """The chain of a route with these filters; None if all of them are switched off."""
     steps = sorted((step for step in steps if step.config.enabled), key=lambda step: (step.config.order, step.name))
@@ -216,7 +220,7 @@ class FilterRunner:
             step.logged = now
             is_plain = isinstance(error, (ResilienceError, UpstreamError)) or error.__traceback__ is None
             _logger.error("the filter %s failed: %s", step.name, error, exc_info=None if is_plain else error)
-        error.__traceback__ = error.__context__ = None  # its frames hold the context, which holds it
+        error.__traceback__ = error.__context__ = error.__cause__ = None  # frames hold the context, which holds it
         context.errors.append((step.name, error))
         if step.fails_closed:
             if isinstance(error, ResilienceError):

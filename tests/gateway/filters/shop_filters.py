@@ -17,7 +17,7 @@ class _Tag:
             context.request.headers.add("x-tag", self.value)
 
 
-Tag = inbound_filter(_Tag)
+Tag = _Tag = inbound_filter(_Tag)
 
 
 @inbound_filter(time_limit=0.05)

@@ -12,6 +12,7 @@ from resilience.config import ConfigFileError
 from resilience.errors import ConfigError
 from resilience.gateway import Gateway, endpoint_filter, inbound_filter
 from resilience.gateway.config import load
+from resilience.gateway.inbound import RequestHead
 from tests.gateway.harness import Upstream, eventually, parsed, problem, running
 
 SHOP = "tests.gateway.filters.shop_filters"
@@ -165,7 +166,12 @@ SERVICE = '[services.up]\nendpoints = ["http://127.0.0.1:1"]\n[[routes]]\npath =
     ('[gateway]\nfilter_modules = ["no.such"]', "gateway.filter_modules[0]", "cannot be imported"),
     ('[gateway]\nfilter_modules = ["tests.seeds"]', "gateway.filter_modules[0]", "no filter of its own"),
     ('[gateway]\nfilter_modules = ["tests.gateway.filters.every_route"]\n[filters.everywhere]\n'
-     f'use = "{SHOP}:stamp"', "filters.everywhere", "rename"),
+     f'use = "{SHOP}:stamp"', "filters.everywhere.use", "rename"),
+    ('[gateway]\nfilter_modules = ["tests.gateway.filters.every_route"]\n[filters.everywhere]\nordr = 1',
+     "filters.everywhere.ordr", "did you mean order?"),
+    (f'[gateway]\nfilter_modules = ["{SHOP}"]', "gateway.filter_modules[0]", "without settings"),
+    ('[gateway]\nfilter_modules = ["tests.gateway.filters.every_route", "tests.gateway.filters.every_route"]',
+     "gateway.filter_modules[1]", "two filters"),
 ])
 def test_a_mistake_about_filters_names_file_line_key_and_what_is_near(tmp_path, text, key, words):
     with pytest.raises(ConfigFileError) as caught:
@@ -175,6 +181,24 @@ def test_a_mistake_about_filters_names_file_line_key_and_what_is_near(tmp_path, 
     assert mistake.key == key
     assert words in mistake.message
     assert mistake.line <= len(text.splitlines())
+
+
+def test_a_filter_of_a_module_can_be_switched_off_and_given_settings_in_the_file(tmp_path):
+    modules = '[gateway]\nfilter_modules = ["tests.gateway.filters.every_route"]\n[filters.everywhere]\n'
+    config = load_text(tmp_path, f"{modules}enabled = false\norder = 7\n{SERVICE}")
+    [each] = config.filters.values()
+    assert (each.enabled, each.order, each.everywhere) == (False, 7, True)
+    assert Gateway(config, registry=Registry())._admission.admit(
+        RequestHead("GET", b"/", b"", "1.1", "http", [(b"host", b"gw")], None, None)).route.filters is None
+
+    tag = f'[gateway]\nfilter_modules = ["{SHOP}"]\n[filters._Tag]\nvalue = "x"\n'
+    assert load_text(tmp_path, f"{tag}{SERVICE}").filters["_Tag"].target.value == "x"
+
+
+def test_an_error_endpoint_answers_for_routes_without_filters_too(tmp_path, upstream):
+    errors = f'error_endpoint = "hello"\n[services.up]\nendpoints = ["http://127.0.0.1:1"]\n[filters.hello]\nuse = "{SHOP}:hello"\n'
+    with running(tmp_path, errors + '[[routes]]\npath = "/*"\nservice = "up"\n') as gateway:
+        assert gateway.get("/down")[2] == b"hello /down"
 
 
 def test_routes_name_filters_that_there_are(tmp_path):
