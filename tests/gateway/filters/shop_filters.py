@@ -25,6 +25,11 @@ async def hangs(context):
     await asyncio.Event().wait()
 
 
+@outbound_filter(time_limit=30.0)
+async def waits(context):
+    await asyncio.Event().wait()
+
+
 @endpoint_filter
 async def hello(context):
     context.answer(200, f"hello {context.request.path}")

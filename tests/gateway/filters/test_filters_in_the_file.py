@@ -3,6 +3,7 @@
 import asyncio
 import pickle
 import socket
+import threading
 
 import httpx
 import pytest
@@ -13,10 +14,11 @@ from resilience.errors import ConfigError
 from resilience.gateway import Gateway, endpoint_filter, inbound_filter
 from resilience.gateway.config import load
 from resilience.gateway.inbound import RequestHead
-from tests.gateway.harness import Upstream, eventually, parsed, problem, running
+from tests.gateway.harness import Upstream, eventually, everything, parsed, problem, running
 
 SHOP = "tests.gateway.filters.shop_filters"
 CONFIG = f"""
+client_timeout = 0.5
 filters = ["stamp"]
 filter_modules = ["tests.gateway.filters.every_route"]
 [services.up]
@@ -40,6 +42,12 @@ use = "{SHOP}:stamp"
 use = "{SHOP}:shout"
 [filters.reverse]
 use = "{SHOP}:reverse"
+[filters.waits]
+use = "{SHOP}:waits"
+[[routes]]
+path = "/waits"
+service = "up"
+filters = ["waits"]
 [[routes]]
 path = "/*"
 service = "up"
@@ -118,6 +126,43 @@ def test_bodies_are_taken_in_for_filters_that_need_them_both_ways(gateway, upstr
     large = b"POST /shout/large HTTP/1.1\r\nHost: gw\r\nContent-Length: 101\r\n\r\n"
     assert problem(parsed(gateway.raw(large)))["status"] == 413
     assert upstream.count("/shout/large") == 0
+
+
+def test_a_response_streams_through_filters_that_need_no_body(gateway, upstream):
+    go_on = threading.Event()
+
+    def events(call):
+        call.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        go_on.wait(10)
+        call.send(b"4\r\nlast\r\n0\r\n\r\n")
+
+    upstream.on("/events", events)
+    with gateway.connect() as client:
+        client.sendall(b"GET /events HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n")
+        begun = everything(client, b"first")
+        assert b"x-stamp: 200 False" in begun
+        go_on.set()
+        assert b"last" in everything(client)
+
+
+def test_a_client_that_leaves_while_a_filter_waits_takes_no_permit_along(gateway, upstream):
+    before = gateway.metric("cancelled", "filter.waits")
+    with gateway.connect() as client:
+        client.sendall(b"GET /waits HTTP/1.1\r\nHost: gw\r\n\r\n")
+        upstream.called("/waits")
+        eventually(lambda: gateway.busy().keys() >= {"up", "filter.waits"}, "the filter waiting, within the service's permit")
+
+    eventually(lambda: not gateway.busy(), "every permit back")
+    assert gateway.metric("cancelled", "filter.waits") == before + 1
+    assert gateway.metric("failure", "filter.waits") == gateway.metric("timeout", "filter.waits") == 0
+
+
+def test_a_client_that_is_slow_with_a_body_is_not_the_failure_of_the_filter_that_needs_it(gateway, upstream):
+    reply = gateway.raw(b"POST /shout/slow HTTP/1.1\r\nHost: gw\r\nContent-Length: 10\r\n\r\nhalf")
+
+    assert problem(parsed(reply))["status"] == 408
+    assert gateway.metric("failure", "filter.reverse") == gateway.metric("timeout", "filter.reverse") == 0
+    assert upstream.count("/shout/slow") == 0
 
 
 def test_a_response_larger_than_its_filter_takes_passes_as_it_is(gateway, upstream):
@@ -201,6 +246,23 @@ def test_an_error_endpoint_answers_for_routes_without_filters_too(tmp_path, upst
         assert gateway.get("/down")[2] == b"hello /down"
 
 
+def test_identity_headers_are_taken_from_clients_as_soon_as_the_table_says_their_names(tmp_path):
+    forged = [(b"host", b"gw"), (b"x-user", b"root"), (b"x_user", b"root"), (b"x-consumer", b"root"), (b"x-forwarded-user", b"root")]
+
+    def sent(text, peer="127.0.0.1"):
+        app = Gateway(load_text(tmp_path, f"{text}{SERVICE}"), registry=Registry())
+        head = RequestHead("GET", b"/", b"", "1.1", "http", forged, (peer, 1), None)
+        return [name for name, value in app._admission.admit(head).request.headers if value == b"root"]
+
+    assert sent("") == [b"x-user", b"x_user", b"x-consumer"]
+    assert sent("[identity]\n") == [b"x-user", b"x_user"]
+    assert sent('[identity]\nconsumer = "X-User"\n') == [b"x-consumer"]
+    trusted = '[gateway]\ntrusted_proxies = ["127.0.0.1"]\n[identity]\nconsumer = "X-Forwarded-User"\ntenant = false\n'
+    assert sent(trusted) == [b"x-user", b"x_user", b"x-consumer"]
+    with pytest.raises(ConfigFileError, match="no meaning of its own"):
+        sent('[identity]\nconsumer = "Authorization"\n')
+
+
 def test_routes_name_filters_that_there_are(tmp_path):
     hello = f'use = "{SHOP}:hello"'
     with pytest.raises(ConfigFileError) as caught:
@@ -213,7 +275,7 @@ def test_routes_name_filters_that_there_are(tmp_path):
 
 def test_a_configuration_with_filters_can_be_sent_to_workers(tmp_path, monkeypatch):
     monkeypatch.setenv("SIGNING", "s" * 32)
-    text = CONFIG.format(url="http://127.0.0.1:1").replace("\nfilters = [", "\n[gateway]\nfilters = [", 1)
+    text = CONFIG.format(url="http://127.0.0.1:1").replace("\nclient_timeout", "\n[gateway]\nclient_timeout", 1)
     config = load_text(tmp_path, text + '[filters.sign]\nuse = "hmac"\n[[filters.sign.keys]]\nid = "a"\n'
                                         'secret = "env:SIGNING"\nconsumer = "a"\n')
 
