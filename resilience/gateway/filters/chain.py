@@ -43,7 +43,7 @@ from ..service import Service
 from ..upstream import Header, Request, UpstreamError
 from .context import FilterContext, FilterRequest, FilterResponse, Refusal
 from .declare import FilterKind
-from .identity import stated
+from .identity import state
 
 GROUP: Final = "filters"
 #: Calls of one filter that wait at once; Zuul's.
@@ -261,7 +261,7 @@ class FilterRunner:
             context.refuse(500, f"there is no service {context.service}")
             return False
         if self._identity is not None and context.identity is not None:
-            context.request.headers.lines.extend(stated(self._identity, context.identity))
+            state(context.request.headers, self._identity, context.identity)
 
         outbound = functools.partial(self._changed, chain, context) if chain.outbound else None
         try:
