@@ -3,12 +3,12 @@
 from ..front.tls import CertificateSettings, TlsSettings
 from .addresses import address
 from .file import GatewayConfig, load
-from .filters import FilterConfig, FilterTable
+from .filters import BUILT_IN, FilterConfig, FilterTable
 from .identity import IdentityHeaders
 from .listeners import ENCODED, AdminSettings, GatewaySettings
 from .routes import MirrorConfig, RouteConfig
 from .services import DEFAULT_MAX_BODY, ServiceConfig
 
-__all__ = ["DEFAULT_MAX_BODY", "ENCODED", "AdminSettings", "CertificateSettings", "FilterConfig", "FilterTable",
-           "GatewayConfig", "GatewaySettings", "IdentityHeaders", "MirrorConfig", "RouteConfig", "ServiceConfig",
-           "TlsSettings", "address", "load"]
+__all__ = ["BUILT_IN", "DEFAULT_MAX_BODY", "ENCODED", "AdminSettings", "CertificateSettings", "FilterConfig",
+           "FilterTable", "GatewayConfig", "GatewaySettings", "IdentityHeaders", "MirrorConfig", "RouteConfig",
+           "ServiceConfig", "TlsSettings", "address", "load"]
