@@ -15,6 +15,9 @@ from .disconnect import Disconnects, Receive
 from .forwarding import Forwarder
 from .http1 import Http1Client
 from .inbound import Inbound
+from .limits.client_address import ClientAddresses
+from .logs.observer import observer_of
+from .logs.request_statistics import statistics_of
 from .problem import Problem
 from .request_mapping import Admission
 from .service import Service
@@ -27,6 +30,7 @@ class Gateway:
     Attributes:
         config: What it was made from.
         registry: Where its commands are, one per service, under the services' names.
+        observer: What it tells of its requests; None: nothing.
     """
 
     def __init__(self, config: GatewayConfig, *, registry: Registry | None = None,
@@ -48,6 +52,8 @@ class Gateway:
                          for name, service in config.services.items()}
         self._admission = Admission(config, self.services)
         self._disconnects = Disconnects()
+        self.observer = observer_of(config.access_log, config.tracing, ClientAddresses(config.gateway.trusted_proxies),
+                                    statistics_of(self.registry) if config.gateway.statistics else None)
         self._forwarder = Forwarder(
             client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout)
 
@@ -67,6 +73,8 @@ class Gateway:
     def close(self) -> None:
         """Close idle upstream connections; a server's lifespan does. Requests under way end as they will."""
         self._client.close()
+        if self.observer is not None:
+            self.observer.close()
 
     async def serve(self, inbound: Inbound) -> None:
         """Answer one request.
@@ -77,13 +85,23 @@ class Gateway:
         Raises:
             ClientGoneError: The client stopped taking its answer.
         """
+        observer, passage = self.observer, None
+        if observer is not None:
+            inbound = passage = observer.begin(inbound)
         try:
             service, request = self._admission.admit(inbound.head)
+            if observer is not None and passage is not None:
+                observer.routed(passage, None, service.name, request)
             await self._forwarder.forward(service, request, inbound)
         except Problem as problem:
             # The frames of its history keep the server's receive() alive, and granian a connection that should close.
             problem.__traceback__ = problem.__context__ = None
+            if passage is not None:
+                passage.refused = problem.reason
             await inbound.respond(problem.status, *problem.response())
+        finally:
+            if observer is not None and passage is not None:
+                observer.end(passage)
 
     async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:
         """ASGI."""

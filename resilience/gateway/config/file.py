@@ -19,10 +19,11 @@ from ...config.hints import unknown
 from ...errors import ConfigError
 from .addresses import is_shared
 from .listeners import AdminSettings, GatewaySettings
+from .observing import AccessLogSettings, TracingSettings
 from .routes import RouteConfig, conflicts
 from .services import ServiceConfig, read_service
 
-_TABLES: Final = ("gateway", "admin", "services", "routes")
+_TABLES: Final = ("gateway", "admin", "access_log", "tracing", "services", "routes")
 _log = logging.getLogger("resilience")
 
 
@@ -33,12 +34,16 @@ class GatewayConfig:
     Attributes:
         gateway: How it listens.
         admin: None: no admin listener.
+        access_log: None: there is none.
+        tracing: None: what a request says of its trace passes through unchanged.
         services: By name.
         routes: In the order of the file, which means nothing: the most specific wins.
     """
 
     gateway: GatewaySettings = attrs.field(factory=GatewaySettings)
     admin: AdminSettings | None = None
+    access_log: AccessLogSettings | None = None
+    tracing: TracingSettings | None = None
     services: dict[str, ServiceConfig] = attrs.field(factory=dict)
     routes: tuple[RouteConfig, ...] = ()
 
@@ -62,6 +67,8 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
             document.mistake((name,), unknown(name, _TABLES, what="table"))
     gateway = document.structure(GatewaySettings, "gateway")
     admin = document.structure(AdminSettings, "admin") if "admin" in document.data else None
+    access_log = document.structure(AccessLogSettings, "access_log") if "access_log" in document.data else None
+    tracing = document.structure(TracingSettings, "tracing") if "tracing" in document.data else None
     if gateway is not None and admin is not None and is_shared(gateway.bind, admin.bind):
         document.mistake(("admin", "bind"), f"{admin.bind} is what the gateway itself listens on")
     names = list(document.table("services"))
@@ -78,5 +85,6 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
         _log.warning("%s", hint)
     document.finish()
     return GatewayConfig(
-        gateway=gateway or GatewaySettings(), admin=admin, routes=tuple(routes.values()),
+        gateway=gateway or GatewaySettings(), admin=admin, access_log=access_log, tracing=tracing,
+        routes=tuple(routes.values()),
         services={name: service for name, service in services.items() if service is not None})

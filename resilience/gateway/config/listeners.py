@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from ...core.checks import number
+from ...core.checks import flag, number
 from .addresses import bind_mistake, network_mistake
 from .checks import checked, one_of
 
@@ -23,6 +23,7 @@ class GatewaySettings:
         allow_encoded: Percent-encodings allowed in paths although upstreams may read them differently.
         client_timeout: Longest wait for a client to send or take the next piece of a body, seconds.
         upload_timeout: Longest wait for a client in all while it sends one body, seconds; None (``false``): no bound.
+        statistics: Whether requests are counted by route, service and consumer, for Prometheus.
     """
 
     bind: str = attrs.field(default="127.0.0.1:8080", validator=checked(bind_mistake))
@@ -32,6 +33,7 @@ class GatewaySettings:
     client_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
     upload_timeout: float | None = attrs.field(  # Node's requestTimeout
         default=300.0, validator=number(above=0, most=86_400.0, optional=True))
+    statistics: bool = attrs.field(default=True, validator=flag)
 
 
 @attrs.frozen(kw_only=True)
