@@ -2,10 +2,12 @@
 
 from .addresses import address
 from .file import GatewayConfig, load
+from .filters import FilterConfig, FilterTable
 from .listeners import ENCODED, AdminSettings, GatewaySettings
 from .observing import AccessLogSettings, TracingSettings
 from .routes import METHODS, RouteConfig
 from .services import DEFAULT_MAX_BODY, ServiceConfig
 
-__all__ = ["DEFAULT_MAX_BODY", "ENCODED", "METHODS", "AccessLogSettings", "AdminSettings", "GatewayConfig",
-           "GatewaySettings", "RouteConfig", "ServiceConfig", "TracingSettings", "address", "load"]
+__all__ = ["DEFAULT_MAX_BODY", "ENCODED", "METHODS", "AccessLogSettings", "AdminSettings", "FilterConfig",
+           "FilterTable", "GatewayConfig", "GatewaySettings", "RouteConfig", "ServiceConfig", "TracingSettings",
+           "address", "load"]

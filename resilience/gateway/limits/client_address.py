@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ..inbound import RequestHead
@@ -30,16 +30,9 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 class ClientAddresses:
     """Finds the clients of requests. Immutable, but for what it remembers; for one thread."""
 
-    def __init__(self, trusted: Iterable[str]) -> None:
-        """Remember which peers are *trusted*: addresses and networks."""
-        networks = [ipaddress.ip_network(each) for each in trusted]
-
-        @functools.lru_cache(maxsize=4096)
-        def is_trusted(peer: str) -> bool:
-            address = _parsed(peer)
-            return address is not None and any(address in network for network in networks)
-
-        self.is_trusted = is_trusted
+    def __init__(self, is_trusted: Callable[[str], bool]) -> None:
+        """Ask *is_trusted* whether an address is that of a trusted proxy; what it says is remembered."""
+        self.is_trusted = functools.lru_cache(maxsize=4096)(is_trusted)
 
     def client_of(self, head: RequestHead) -> str:
         """The address of the client that sent a request with this *head*."""

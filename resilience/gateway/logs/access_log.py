@@ -1,7 +1,7 @@
 """Access log: which requests are logged, and what is kept of each until its line is written.
 
-What a request holds (its connection, its headers, a path of any length) is not kept: what waits to be written has copies
-of bounded length of what its line will say. The line itself is made in the writer's thread.
+What a request holds (its connection, its headers, a path of any length) is not kept: what waits to be written has
+copies of bounded length of what its line will say. The line itself is made in the writer's thread.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Entries of the access log: how a request that is over is written, as JSON, or in the Common or Combined Log Format. Pure.
+r"""Entries of the access log: how a request that is over is written, as JSON, or in the Common or Combined Log Format.
 
 Whatever a client sends is data: it cannot end a line, close a string, or speak to a terminal. JSON is all ASCII, with
-everything else escaped. The two formats of NCSA escape as Apache httpd does: ``\\"`` and ``\\\\``, the usual
-letters for tabs and ends of line, and ``\\xhh`` for every other byte that is not printable ASCII. No field is longer
-than MAX_FIELD bytes, and a cut one ends in dots.
+everything else escaped. The two formats of NCSA escape as Apache httpd does: ``\"`` and ``\\``, the usual letters for
+tabs and ends of line, and ``\xhh`` for every other byte that is not printable ASCII. No field is longer than MAX_FIELD
+bytes, and a cut one ends in dots.
 """
 
 from __future__ import annotations

@@ -196,7 +196,7 @@ class LogWriter:
     def _line_of(self, record: Any) -> str:
         try:
             return self._line(record)
-        except Exception:
+        except Exception:  # noqa: BLE001 - one entry must not end the log
             _log.exception("an entry of the access log could not be written out")
             return ""
 

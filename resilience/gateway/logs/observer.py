@@ -140,9 +140,9 @@ class Observer:
 
 
 def observer_of(access_log: AccessLogSettings | None, tracing: TracingSettings | None, addresses: ClientAddresses,
-                statistics: RequestStatistics | None) -> Observer | None:
-    """The observer that a configuration asks for; None if it asks for none."""
-    if access_log is None and tracing is None and statistics is None:
+                statistics: RequestStatistics | None, *, is_needed: bool = False) -> Observer | None:
+    """The observer that a configuration asks for; None if it asks for none, and none is needed otherwise."""
+    if access_log is None and tracing is None and statistics is None and not is_needed:
         return None
     return Observer(
         addresses, statistics=statistics,

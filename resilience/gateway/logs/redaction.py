@@ -16,8 +16,8 @@ _SEPARATORS: Final = re.compile(rb"([&;])")
 #: Names of query parameters that commonly carry secrets.
 SECRET_PARAMETERS: Final = (
     "access_token", "api_key", "apikey", "auth", "client_secret", "code", "id_token", "jwt", "key", "passwd",
-    "password", "refresh_token", "secret", "session", "sig", "signature", "token", "x-amz-credential", "x-amz-security-token",
-    "x-amz-signature", "x-goog-signature")
+    "password", "refresh_token", "secret", "session", "sig", "signature", "token", "x-amz-credential",
+    "x-amz-security-token", "x-amz-signature", "x-goog-signature")
 #: Headers that are never logged.
 NEVER_LOGGED: Final = frozenset({
     "authorization", "cookie", "set-cookie", "proxy-authorization", "x-api-key", "api-key", "x-auth-token",

@@ -1,0 +1,34 @@
+"""Steps of a gateway: each of its filters, made ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ...registry import Registry
+from ..config import GatewayConfig
+from ..service import Service
+from ..upstream import UpstreamClient
+from .chain import Step, step_of
+from .declare import FilterHost
+
+
+def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: Registry, client: UpstreamClient,
+             is_trusted: Callable[[str], bool]) -> dict[str, Step]:
+    """The steps of a gateway's filters, by name.
+
+    Args:
+        config: Of the gateway.
+        services: By name.
+        registry: Where the gateway's commands are.
+        client: The gateway's.
+        is_trusted: Whether a peer's address is that of a trusted proxy.
+
+    Raises:
+        ConfigError: The registry has a command of the same name that says otherwise.
+    """
+    found = {}
+    for each in config.filters.values():
+        bind = getattr(each.target, "bind", None)
+        host = FilterHost(name=each.name, services=services, registry=registry, client=client, is_trusted=is_trusted)
+        found[each.name] = step_of(each, each.target if bind is None else bind(host), registry)
+    return found
