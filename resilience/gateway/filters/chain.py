@@ -174,6 +174,7 @@ class FilterRunner:
             await self._pass(chain, context, admitted, inbound)
         finally:
             inbound.service = context.service
+            inbound.identity = context.identity
             inbound.consumer = None if context.identity is None else context.identity.consumer
             inbound.refused = None if context.refusal is None else context.refusal.reason
 

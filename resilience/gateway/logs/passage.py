@@ -50,11 +50,12 @@ class Passage:
         endpoint: Where the service answered.
         attempts: How often the service was asked.
         consumer: Who asks, as the gateway found out.
+        identity: The same, with all that is known of it; see filters.context.Identity.
         client: The client's address, as far as it can be trusted.
         trace: The trace that it belongs to.
         request_id: What it is called.
         answer_headers: Added to whichever answer it gets.
-        reader: Reads the answer as it passes.
+        readers: Read the answer as it passes.
         endings: Called when it is over, whatever ended it.
         span: Of OpenTelemetry; see spans.
         ended: When it was over, seconds since the epoch.
@@ -71,11 +72,12 @@ class Passage:
     service: str | None = None
     endpoint: str | None = None
     consumer: str | None = None
+    identity: Any = None
     client: str | None = None
     request_id: str | None = None
     trace: Trace | None = None
     answer_headers: Sequence[Header] = ()
-    reader: AnswerReader | None = None
+    readers: Sequence[AnswerReader] = ()
     endings: Sequence[Callable[[Passage], object]] = ()
     span: Any = None
     ended = duration_s = 0.0
@@ -129,6 +131,10 @@ class Passage:
         """Let the answer have these, whichever it will be."""
         self.answer_headers = (*self.answer_headers, *headers)
 
+    def add_reader(self, reader: AnswerReader) -> None:
+        """Let *reader* read the answer as it passes."""
+        self.readers = (*self.readers, reader)
+
     def add_ending(self, ending: Callable[[Passage], object]) -> None:
         """Call *ending* when the request is over."""
         self.endings = (*self.endings, ending)
@@ -137,7 +143,7 @@ class Passage:
         """Keep nothing of the request but this *head*: it is over."""
         self.head = head
         del self._inbound
-        self.reader, self.endings, self.answer_headers = None, (), ()
+        self.readers, self.endings, self.answer_headers, self.identity = (), (), (), None
 
     @property
     def upstream_s(self) -> float | None:
@@ -148,12 +154,12 @@ class Passage:
 
     def _begun(self, status: int, headers: Sequence[Header]) -> Sequence[Header]:
         self.status, self.head_at = status, self._clock()
-        if self.reader is not None:
-            self.reader.head(status, headers)
+        for reader in self.readers:
+            reader.head(status, headers)
         return [*headers, *self.answer_headers] if self.answer_headers else headers
 
     def _passes(self, piece: bytes) -> None:
         if piece:
             self.sent += len(piece)
-            if self.reader is not None:
-                self.reader.piece(piece)
+            for reader in self.readers:
+                reader.piece(piece)
