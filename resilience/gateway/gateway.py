@@ -20,6 +20,7 @@ from .forwarding import Forwarder
 from .http1 import Http1Client
 from .inbound import Inbound
 from .limits.client_address import ClientAddresses
+from .limits.door import door_of
 from .logs.observer import observer_of
 from .logs.request_statistics import statistics_of
 from .problem import Problem
@@ -59,7 +60,9 @@ class Gateway:
         is_trusted = trusted(config.gateway)
         self.observer = observer_of(config.access_log, config.tracing, ClientAddresses(is_trusted),
                                     statistics_of(self.registry) if config.gateway.statistics else None,
-                                    is_needed=bool(config.filters))
+                                    is_needed=bool(config.filters) or config.shedding is not None)
+        self._door = None if config.shedding is None else door_of(
+            self.registry, "gateway", config.shedding, ClientAddresses(is_trusted))
         self._forwarder = Forwarder(
             client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout)
         self._steps = steps_of(config, self.services, self.registry, self._client, is_trusted)
@@ -104,6 +107,9 @@ class Gateway:
             route = admitted.route
             if observer is not None and passage is not None:
                 observer.routed(passage, route.name, route.service.name, admitted.request)
+                if self._door is not None and (answer := await self._door.enter(passage)) is not None:
+                    await inbound.respond(*answer)
+                    return
             if route.filters is None:
                 await self._forwarder.forward(route.service, admitted.request, inbound)
             else:

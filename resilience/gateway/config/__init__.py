@@ -7,7 +7,8 @@ from .listeners import ENCODED, AdminSettings, GatewaySettings
 from .observing import AccessLogSettings, TracingSettings
 from .routes import METHODS, RouteConfig
 from .services import DEFAULT_MAX_BODY, ServiceConfig
+from .shedding import SheddingSettings
 
 __all__ = ["DEFAULT_MAX_BODY", "ENCODED", "METHODS", "AccessLogSettings", "AdminSettings", "FilterConfig",
-           "FilterTable", "GatewayConfig", "GatewaySettings", "RouteConfig", "ServiceConfig", "TracingSettings",
-           "address", "load"]
+           "FilterTable", "GatewayConfig", "GatewaySettings", "RouteConfig", "ServiceConfig", "SheddingSettings",
+           "TracingSettings", "address", "load"]

@@ -24,8 +24,9 @@ from .listeners import AdminSettings, GatewaySettings
 from .observing import AccessLogSettings, TracingSettings
 from .routes import RouteConfig, conflicts
 from .services import ServiceConfig, read_service
+from .shedding import SheddingSettings
 
-_TABLES: Final = ("gateway", "admin", "filters", "access_log", "tracing", "services", "routes")
+_TABLES: Final = ("gateway", "admin", "filters", "access_log", "tracing", "shedding", "services", "routes")
 _log = logging.getLogger("resilience")
 
 
@@ -37,6 +38,7 @@ class GatewayConfig:
         gateway: How it listens.
         admin: None: no admin listener.
         access_log: None: there is none.
+        shedding: None: nothing is shed at the door.
         tracing: None: what a request says of its trace passes through unchanged.
         filters: By name; those of the modules that gateway.filter_modules names are among them.
         services: By name.
@@ -47,6 +49,7 @@ class GatewayConfig:
     admin: AdminSettings | None = None
     access_log: AccessLogSettings | None = None
     tracing: TracingSettings | None = None
+    shedding: SheddingSettings | None = None
     filters: dict[str, FilterConfig] = attrs.field(factory=dict)
     services: dict[str, ServiceConfig] = attrs.field(factory=dict)
     routes: tuple[RouteConfig, ...] = ()
@@ -95,6 +98,7 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
     gateway = document.structure(GatewaySettings, "gateway")
     admin = document.structure(AdminSettings, "admin") if "admin" in document.data else None
     access_log = document.structure(AccessLogSettings, "access_log") if "access_log" in document.data else None
+    shedding = document.structure(SheddingSettings, "shedding") if "shedding" in document.data else None
     tracing = document.structure(TracingSettings, "tracing") if "tracing" in document.data else None
     if gateway is not None and admin is not None and is_shared(gateway.bind, admin.bind):
         document.mistake(("admin", "bind"), f"{admin.bind} is what the gateway itself listens on")
@@ -116,6 +120,7 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
     document.finish()
     return GatewayConfig(
         gateway=gateway or GatewaySettings(), admin=admin, access_log=access_log, tracing=tracing,
+        shedding=shedding,
         routes=tuple(routes.values()),
         filters={name: each for name, each in filters.items() if each is not None},
         services={name: service for name, service in services.items() if service is not None})

@@ -26,6 +26,7 @@ _PACKAGE: Final = __name__.rpartition(".config")[0] + ".filters"
 #: The gateway's own, by the word that ``use`` has for them.
 BUILT_IN: Final[Mapping[str, str]] = {
     "rate_limit": "rate_limit:RateLimitFilter",
+    "shed": "shed:ShedFilter",
 }
 _Mistakes = Iterator[tuple[tuple[str | int, ...], str]]
 

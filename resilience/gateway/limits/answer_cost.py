@@ -2,9 +2,9 @@
 
 A cost stands in a header, or in the JSON of the body, at one or more pointers (RFC 6901) whose numbers are added. An
 answer of server-sent events is read event by event, and for each pointer the last event counts in which it has a
-number, as model vendors send their ``usage``. Nothing is held up: the pieces are looked at, and at most so much of them is kept
-as a JSON body or an event may have. What is larger, is coded (gzip), or is no JSON says nothing, and the estimate
-stands.
+number, as model vendors send their ``usage``. Nothing is held up: the pieces are looked at, and at most so much of them
+is kept as a JSON body or an event may have. What is larger, is coded (gzip), or is no JSON says nothing, and the
+estimate stands.
 """
 
 from __future__ import annotations

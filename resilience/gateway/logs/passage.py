@@ -11,7 +11,7 @@ An attribute that nobody has set is the class's: most of them stay so, and a req
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from typing import Any, Final, Protocol
 
 from ..inbound import Inbound, RequestHead
@@ -58,6 +58,9 @@ class Passage:
         readers: Read the answer as it passes.
         endings: Called when it is over, whatever ended it.
         span: Of OpenTelemetry; see spans.
+        level: How important it is; 0 is the most.
+        tenant: Whose it is, where tenants take turns.
+        entered_at: When the door let it in.
         ended: When it was over, seconds since the epoch.
         duration_s: From the request's head to the answer's end.
         logged: Headers of the request that are logged.
@@ -80,6 +83,9 @@ class Passage:
     readers: Sequence[AnswerReader] = ()
     endings: Sequence[Callable[[Passage], object]] = ()
     span: Any = None
+    level = 0
+    tenant: Hashable = None
+    entered_at = 0.0
     ended = duration_s = 0.0
     logged: Sequence[tuple[str, bytes]] = ()
 
