@@ -18,9 +18,9 @@ _PRIORITY = number(least=0, most=9, whole=True)
 
 def _levels(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     for name, level in dict(value).items():
-        mistake = _PRIORITY.mistake(level)
-        if mistake is not None:
-            raise ConfigError(f"{attribute.name}: the priority of {name} {mistake}", attribute.name)
+        if not _PRIORITY.accepts(level):
+            raise ConfigError(f"{attribute.name} must be priorities from 0 to 9, not {level!r} for {name}",
+                              attribute.name)
 
 
 @attrs.frozen(kw_only=True)

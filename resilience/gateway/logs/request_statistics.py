@@ -47,14 +47,24 @@ class _Route:
         self.bytes_in = self.bytes_out = 0
 
 
+class _Consumer:
+    """The requests of one consumer by class of status; how many it had, those included that were counted elsewhere."""
+
+    __slots__ = ("statuses", "weight")
+
+    def __init__(self, weight: int) -> None:
+        self.statuses: dict[int, int] = {}
+        self.weight = weight
+
+
 class RequestStatistics:
     """Counts requests. For one thread; collect() may be called from any."""
 
     def __init__(self, max_consumers: int = MAX_CONSUMERS) -> None:
         self._routes: dict[tuple[str | None, str | None], _Route] = {}
         self._max_consumers = max_consumers
-        self._consumers: dict[str, dict[int, int]] = {}
-        self._others: dict[int, int] = {}
+        self._consumers: dict[str, _Consumer] = {}
+        self._others = _Consumer(0)
         self._candidates: dict[str, int] = {}
 
     def count(self, passage: Passage) -> None:
@@ -72,33 +82,37 @@ class RequestStatistics:
         if passage.consumer is not None:
             self._count_consumer(passage.consumer, kind)
 
-    def _count_consumer(self, consumer: str, kind: int) -> None:
-        counts = self._consumers.get(consumer)
-        if counts is None and len(self._consumers) < self._max_consumers and consumer != OTHER:
-            counts = self._consumers[consumer] = {}
-        if counts is None:
-            counts = self._others
-            self._nominate(consumer)
-        counts[kind] = counts.get(kind, 0) + 1
+    def _count_consumer(self, name: str, kind: int) -> None:
+        consumer = self._consumers.get(name)
+        if consumer is None and name != OTHER:
+            if len(self._consumers) < self._max_consumers:
+                consumer = self._consumers[name] = _Consumer(0)
+            else:
+                consumer = self._nominated(name)
+        if consumer is None:
+            consumer = self._others
+        consumer.weight += 1
+        consumer.statuses[kind] = consumer.statuses.get(kind, 0) + 1
 
-    def _nominate(self, consumer: str) -> None:
-        """Count one of the others; give it a series of its own if it has outgrown another's."""
+    def _nominated(self, name: str) -> _Consumer | None:
+        """One of the others asks; give it a series of its own if it has outgrown another's."""
         candidates = self._candidates
-        if consumer not in candidates and len(candidates) >= _CANDIDATES:
+        if name not in candidates and len(candidates) >= _CANDIDATES:
             # The space saving algorithm (Metwally and others, 2005): whoever came least often makes room, and leaves
             # its count as an upper bound of what was missed.
             least = min(candidates, key=candidates.__getitem__)
-            candidates[consumer] = candidates.pop(least)
-        seen = candidates[consumer] = candidates.get(consumer, 0) + 1
-        if seen & (seen - 1) or not self._consumers or consumer == OTHER:  # looked at when it has doubled
-            return
-        loser = min(self._consumers, key=lambda name: sum(self._consumers[name].values()))
-        if sum(self._consumers[loser].values()) >= seen:
-            return
-        for kind, count in self._consumers.pop(loser).items():
-            self._others[kind] = self._others.get(kind, 0) + count
-        del candidates[consumer]
-        self._consumers[consumer] = {}
+            candidates[name] = candidates.pop(least)
+        seen = candidates[name] = candidates.get(name, 0) + 1
+        if seen & (seen - 1):  # looked at when it has doubled
+            return None
+        loser = min(self._consumers, key=lambda each: self._consumers[each].weight)
+        if self._consumers[loser].weight >= seen:
+            return None
+        for kind, count in self._consumers.pop(loser).statuses.items():
+            self._others.statuses[kind] = self._others.statuses.get(kind, 0) + count
+        del candidates[name]
+        winner = self._consumers[name] = _Consumer(seen)
+        return winner
 
     def collect(self) -> Iterator[Metric]:
         """The metrics at this moment."""
@@ -124,9 +138,9 @@ class RequestStatistics:
     def _of_consumers(self) -> Metric:
         family = CounterMetricFamily(
             "resilience_gateway_consumer_requests", "Requests by who asked.", labels=("consumer", "status"))
-        for consumer, counts in [*self._consumers.items(), (OTHER, self._others)]:
-            for kind, count in sorted(counts.items()):
-                family.add_metric([as_utf8(consumer), _CLASSES.get(kind, OTHER)], count)
+        for name, consumer in [*self._consumers.items(), (OTHER, self._others)]:
+            for kind, count in sorted(consumer.statuses.items()):
+                family.add_metric([as_utf8(name), _CLASSES.get(kind, OTHER)], count)
         return family
 
 
