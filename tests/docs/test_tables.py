@@ -52,6 +52,7 @@ from resilience.events import (
 )
 from resilience.gateway import config as gateway_config
 from resilience.gateway import service_command
+from resilience.gateway.filters.rate_limit import RateLimitFilter
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector
 from resilience.policies.fallback import FALLBACK
@@ -247,9 +248,13 @@ def test_every_option_of_the_command_line_is_in_its_tables():
 @pytest.mark.parametrize(("heading", "cls"), [
     ("## gateway", gateway_config.GatewaySettings),
     ("## admin", gateway_config.AdminSettings),
+    ("## access_log", gateway_config.AccessLogSettings),
+    ("## tracing", gateway_config.TracingSettings),
+    ("## shedding", gateway_config.SheddingSettings),
     ("## services.NAME", gateway_config.ServiceConfig),
     ("## routes", gateway_config.RouteConfig),
     ("## filters.NAME", gateway_config.FilterTable),
+    ('## filters.NAME with use = "rate_limit"', RateLimitFilter),
 ])
 def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
     documented = documented_defaults("reference/gateway-file.md", heading)
