@@ -66,7 +66,8 @@ class Gateway:
         self._forwarder = Forwarder(
             client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout)
         self._steps = steps_of(config, self.services, self.registry, self._client, is_trusted)
-        self._runner = FilterRunner(self._forwarder, self.services, self._steps, config.gateway.error_endpoint)
+        self._runner = FilterRunner(self._forwarder, self.services, self._steps, config.gateway.error_endpoint,
+                                    config.identity_headers)
         self._admission = Admission(config, self.services, self._chain_of)
 
     @classmethod
@@ -85,7 +86,12 @@ class Gateway:
         return cls(load(path), registry=registry, filters=filters)
 
     def close(self) -> None:
-        """Close idle upstream connections; a server's lifespan does. Requests under way end as they will."""
+        """Close idle upstream connections, and what filters do in the background; a server's lifespan does.
+
+        Requests under way end as they will.
+        """
+        for step in self._steps.values():
+            step.close()
         self._client.close()
         if self.observer is not None:
             self.observer.close()

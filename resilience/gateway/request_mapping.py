@@ -14,7 +14,7 @@ import attrs
 
 from .config import GatewayConfig, GatewaySettings, RouteConfig
 from .framing import framing_of
-from .headers import Origin, set_apart, to_upstream
+from .headers import Origin, folded, set_apart, to_upstream, without
 from .inbound import RequestHead
 from .problem import Problem, too_large
 from .routing import MethodNotAllowedError, NoRouteError, Router, ambiguity, query_is_legal, stripped
@@ -76,6 +76,8 @@ class Admission:
             self._router.add(route.path, route.accepted(), target, route.host)
         self._allowed = frozenset(each.encode() for each in config.gateway.allow_encoded)
         self._is_trusted = trusted(config.gateway)
+        self._own = frozenset(folded(each.encode()) for each in config.own_headers)
+        self._proxies = self._own | {folded(each.encode()) for each in config.proxies_headers}
         self._origins: dict[tuple[str, bytes, str, int, str], Origin] = {}
 
     def admit(self, head: RequestHead) -> Admitted:
@@ -103,9 +105,13 @@ class Admission:
         service = route.service
         if framing.length and service.max_body is not None and framing.length > service.max_body:
             raise too_large(service.max_body)
+        origin = self._origin(head, framing.host)
+        if self._proxies:
+            names = self._own if origin.trusted else self._proxies
+            headers.plain, headers.special = without(headers.plain, names), without(headers.special, names)
         request = Request(
             method=method, target=path, host=framing.host if service.preserve_host else None,
-            headers=to_upstream(headers, self._origin(head, framing.host), PSEUDONYM), length=framing.length,
+            headers=to_upstream(headers, origin, PSEUDONYM), length=framing.length,
             body=b"" if framing.length == 0 else None)
         return Admitted(route, request, matched, framing.host, _NO_PARAMETERS)
 

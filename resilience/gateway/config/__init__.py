@@ -3,6 +3,7 @@
 from .addresses import address
 from .file import GatewayConfig, load
 from .filters import FilterConfig, FilterTable
+from .identity import IdentityHeaders
 from .listeners import ENCODED, AdminSettings, GatewaySettings
 from .observing import AccessLogSettings, TracingSettings
 from .routes import METHODS, RouteConfig
@@ -10,5 +11,5 @@ from .services import DEFAULT_MAX_BODY, ServiceConfig
 from .shedding import SheddingSettings
 
 __all__ = ["DEFAULT_MAX_BODY", "ENCODED", "METHODS", "AccessLogSettings", "AdminSettings", "FilterConfig",
-           "FilterTable", "GatewayConfig", "GatewaySettings", "RouteConfig", "ServiceConfig", "SheddingSettings",
-           "TracingSettings", "address", "load"]
+           "FilterTable", "GatewayConfig", "GatewaySettings", "IdentityHeaders", "RouteConfig", "ServiceConfig",
+           "SheddingSettings", "TracingSettings", "address", "load"]

@@ -20,13 +20,14 @@ from ...config.hints import unknown
 from ...errors import ConfigError
 from .addresses import is_shared
 from .filters import FilterConfig, filter_conflicts, filters_in, read_filters
+from .identity import IdentityHeaders
 from .listeners import AdminSettings, GatewaySettings
 from .observing import AccessLogSettings, TracingSettings
 from .routes import RouteConfig, conflicts
 from .services import ServiceConfig, read_service
 from .shedding import SheddingSettings
 
-_TABLES: Final = ("gateway", "admin", "filters", "access_log", "tracing", "shedding", "services", "routes")
+_TABLES: Final = ("gateway", "admin", "filters", "identity", "access_log", "tracing", "shedding", "services", "routes")
 _log = logging.getLogger("resilience")
 
 
@@ -41,6 +42,8 @@ class GatewayConfig:
         shedding: None: nothing is shed at the door.
         tracing: None: what a request says of its trace passes through unchanged.
         filters: By name; those of the modules that gateway.filter_modules names are among them.
+        identity: Headers that tell upstreams who sent a request; None: none do. The same without a table as with an
+            empty one, if any filter authenticates.
         services: By name.
         routes: In the order of the file, which means nothing: the most specific wins.
     """
@@ -51,14 +54,35 @@ class GatewayConfig:
     tracing: TracingSettings | None = None
     shedding: SheddingSettings | None = None
     filters: dict[str, FilterConfig] = attrs.field(factory=dict)
+    identity: IdentityHeaders | None = None
     services: dict[str, ServiceConfig] = attrs.field(factory=dict)
     routes: tuple[RouteConfig, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         for path, message in conflicts(dict(enumerate(self.routes)), list(self.services)):
             raise ConfigError(message, str(path[-1]))
-        for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters):
+        for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters,
+                                              list(self.services)):
             raise ConfigError(message, str(path[-1]))
+
+    @property
+    def own_headers(self) -> frozenset[str]:
+        """Names, in lower case, of headers that the gateway alone sets, and takes from every client's request."""
+        identity = self.identity_headers
+        names = {name for each in self.filters.values() for name in getattr(each.target, "own_headers", ())}
+        return frozenset(name.lower() for name in names | set(identity.names if identity is not None else ()))
+
+    @property
+    def proxies_headers(self) -> frozenset[str]:
+        """Names, in lower case, of headers of filters that only trusted proxies may send."""
+        return frozenset(name.lower() for each in self.filters.values()
+                         for name in getattr(each.target, "proxies_headers", ()))
+
+    @property
+    def identity_headers(self) -> IdentityHeaders | None:
+        """What tells upstreams who sent a request; None: nothing does."""
+        is_known = any(getattr(each.target, "authenticates", False) for each in self.filters.values())
+        return IdentityHeaders() if self.identity is None and is_known else self.identity
 
     def with_filters(self, filters: Iterable[Any]) -> GatewayConfig:
         """The same, with filters of code that run on every route.
@@ -78,7 +102,11 @@ class GatewayConfig:
         return attrs.evolve(self, filters=found) if len(found) > len(self.filters) else self
 
     def filters_of(self, route: RouteConfig) -> tuple[str, ...]:
-        """The names of the filters that run on a *route*, in no order."""
+        """The names of the filters that run on a route, in no order.
+
+        Args:
+            route: One of routes.
+        """
         return filters_in(self.gateway, route, self.filters)
 
 
@@ -103,6 +131,7 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
     if gateway is not None and admin is not None and is_shared(gateway.bind, admin.bind):
         document.mistake(("admin", "bind"), f"{admin.bind} is what the gateway itself listens on")
     filters = read_filters(document, gateway or GatewaySettings())
+    identity = document.structure(IdentityHeaders, "identity") if "identity" in document.data else None
     names = list(document.table("services"))
     services = {name: read_service(document, name) for name in names}
     routes = {index: route for index in range(len(document.tables("routes")))
@@ -113,14 +142,14 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
         document.mistake((), "no routes: a gateway needs at least one [[routes]] table")
     for where, message in conflicts(routes, names):
         document.mistake(where, message)
-    for where, message in filter_conflicts(gateway or GatewaySettings(), routes, filters):
+    for where, message in filter_conflicts(gateway or GatewaySettings(), routes, filters, names):
         document.mistake(where, message)
     for hint in document.hints():
         _log.warning("%s", hint)
     document.finish()
     return GatewayConfig(
         gateway=gateway or GatewaySettings(), admin=admin, access_log=access_log, tracing=tracing,
-        shedding=shedding,
+        shedding=shedding, identity=identity,
         routes=tuple(routes.values()),
         filters={name: each for name, each in filters.items() if each is not None},
         services={name: service for name, service in services.items() if service is not None})

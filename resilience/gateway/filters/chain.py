@@ -33,16 +33,17 @@ from ...core.http_problem import problem_body
 from ...decorate.commands import command
 from ...errors import CallTimeoutError, ResilienceError
 from ...registry import Registry
-from ..config import FilterConfig
+from ..config import FilterConfig, IdentityHeaders
 from ..forwarding import AnswerBody, Forwarder
 from ..inbound import Inbound
 from ..logs.passage import Passage
 from ..problem import Problem, too_large
 from ..request_mapping import Admitted
 from ..service import Service
-from ..upstream import Header, Request
+from ..upstream import Header, Request, UpstreamError
 from .context import FilterContext, FilterRequest, FilterResponse, Refusal
 from .declare import FilterKind
+from .identity import stated
 
 GROUP: Final = "filters"
 #: Calls of one filter that wait at once; Zuul's.
@@ -60,12 +61,14 @@ class Step:
         config: What was said of it.
         run: The guarded function.
         waits: Whether what it returns is to be awaited.
+        close: Ends what it does in the background.
         logged: When a failure of it was logged last.
     """
 
     config: FilterConfig
     run: Callable[[FilterContext], Any]
     waits: bool
+    close: Callable[[], object]
     logged: float = -_LOG_EVERY_S
     name: str = attrs.field(init=False)
     when: Callable[[FilterContext], bool] | None = attrs.field(init=False)
@@ -74,7 +77,7 @@ class Step:
 
     def __attrs_post_init__(self) -> None:
         said = self.config.declaration
-        self.name, self.when, self.body, self.always = self.config.name, said.when, said.body, said.always
+        self.name, self.when, self.body, self.always = self.config.name, said.when, self.config.body, said.always
 
     @property
     def fails_closed(self) -> bool:
@@ -94,12 +97,13 @@ def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry
         ConfigError: The registry has a command of the same name that says otherwise.
     """
     key, limit = f"filter.{config.name}", config.time_limit
+    close: Callable[[], object] = getattr(call, "close", _nothing)
     usual: dict[str, Any] = {"key": key, "group": GROUP, "breaker": None, "registry": registry}
     if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None)):  # noqa: B004
         async def awaited(context: FilterContext) -> None:
             await call(context)
 
-        return Step(config, command(timeout=limit, max_concurrent=MAX_CONCURRENT, **usual)(awaited), True)
+        return Step(config, command(timeout=limit, max_concurrent=MAX_CONCURRENT, **usual)(awaited), True, close)
 
     def timed(context: FilterContext) -> None:
         began = perf_counter()
@@ -111,7 +115,11 @@ def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry
         if perf_counter() - began > limit:  # nobody can end it, but it has failed
             raise CallTimeoutError(key, limit)
 
-    return Step(config, command(timeout=None, max_concurrent=None, **usual)(timed), False)
+    return Step(config, command(timeout=None, max_concurrent=None, **usual)(timed), False, close)
+
+
+def _nothing() -> None:
+    """What most filters do when they are closed."""
 
 
 @attrs.frozen(eq=False)
@@ -143,7 +151,7 @@ class FilterRunner:
     """Runs chains. For one event loop."""
 
     def __init__(self, forwarder: Forwarder, services: Mapping[str, Service], steps: Mapping[str, Step],
-                 error_endpoint: str | None) -> None:
+                 error_endpoint: str | None, identity: IdentityHeaders | None = None) -> None:
         """A runner; nothing runs yet.
 
         Args:
@@ -151,11 +159,12 @@ class FilterRunner:
             services: By name.
             steps: All filters, by name; the endpoints among them can be chosen.
             error_endpoint: The one that answers for refusals and failures; None: the gateway does.
+            identity: Headers that tell upstreams who sent a request; None: none do.
         """
         self._forwarder, self._services = forwarder, services
         self._endpoints = {name: step for name, step in steps.items()
                            if step.config.enabled and step.config.declaration.kind is FilterKind.ENDPOINT}
-        self._error_endpoint = error_endpoint
+        self._error_endpoint, self._identity = error_endpoint, identity
 
     async def serve(self, chain: Chain, admitted: Admitted, inbound: Inbound) -> None:
         """Answer an admitted request.
@@ -218,7 +227,7 @@ class FilterRunner:
         now = perf_counter()
         if now - step.logged >= _LOG_EVERY_S:
             step.logged = now
-            is_plain = isinstance(error, ResilienceError) or error.__traceback__ is None
+            is_plain = isinstance(error, (ResilienceError, UpstreamError)) or error.__traceback__ is None
             _logger.error("the filter %s failed: %s", step.name, error, exc_info=None if is_plain else error)
         error.__traceback__ = error.__context__ = None  # its frames hold the context, which holds it
         context.errors.append((step.name, error))
@@ -260,6 +269,8 @@ class FilterRunner:
         if service is None:
             context.refuse(500, f"there is no service {context.service}")
             return False
+        if self._identity is not None and context.identity is not None:
+            context.request.headers.lines.extend(stated(self._identity, context.identity))
 
         async def outbound(status: int, headers: list[Header], body: AnswerBody) -> tuple[
                 int, list[Header], bytes | None]:
@@ -293,6 +304,8 @@ class FilterRunner:
         return await self._error_response(context, context.refusal)
 
     async def _error_response(self, context: FilterContext, refusal: Refusal) -> FilterResponse:
+        if refusal.response is not None:
+            return refusal.response
         step = self._endpoints.get(context.error_endpoint or "")
         if step is not None:
             _forget_answer(context)
@@ -344,7 +357,7 @@ def _forget_answer(context: FilterContext) -> None:
 
 def _note(context: FilterContext, problem: Problem) -> None:
     context.refusal = context.refusal or Refusal(
-        problem.status, problem.detail, problem.headers, problem.close, problem.reason)
+        problem.status, problem.detail, problem.headers, problem.close, reason=problem.reason)
 
 
 def _outgoing(wanted: FilterRequest, request: Request, service: Service) -> Request:

@@ -49,15 +49,16 @@ class Refusal:
         detail: One sentence for the client.
         headers: Beside those of the body.
         close: Whether the connection is closed after it.
+        response: What is sent as it is; None: the error endpoint, or the gateway, makes it.
         reason: One word for logs.
     """
 
-    __slots__ = ("close", "detail", "headers", "reason", "status")
+    __slots__ = ("close", "detail", "headers", "reason", "response", "status")
 
     def __init__(self, status: int, detail: str, headers: Sequence[Header] = (), close: bool = False,
-                 reason: str | None = None) -> None:
+                 response: FilterResponse | None = None, reason: str | None = None) -> None:
         self.status, self.detail, self.headers, self.close = status, detail, headers, close
-        self.reason = reason_of(status) if reason is None else reason
+        self.response, self.reason = response, reason_of(status) if reason is None else reason
 
 
 class FilterRequest:
@@ -133,6 +134,7 @@ class FilterContext:
         endpoint: Name of the endpoint filter that answers; None: the service does. An inbound filter may set another.
         error_endpoint: Name of the endpoint filter that answers for refusals and failures; None: the gateway does.
         identity: Who sent the request; None: nobody knows, or has asked.
+        challenges: What authentication filters would have sent in WWW-Authenticate.
         attributes: For the filters' own use.
         errors: Which filters have failed, in order, as (name, exception).
         refusal: The error response that is to be sent; None: none.
@@ -141,8 +143,8 @@ class FilterContext:
         passage: What is noted of the request, for logs and limits; None: nothing is.
     """
 
-    __slots__ = ("_attributes", "endpoint", "error_endpoint", "errors", "identity", "passage", "refusal", "request",
-                 "response", "route", "service", "static", "stopped")
+    __slots__ = ("_attributes", "challenges", "endpoint", "error_endpoint", "errors", "identity", "passage", "refusal",
+                 "request", "response", "route", "service", "static", "stopped")
 
     def __init__(self, request: FilterRequest, route: str, service: str, endpoint: str | None,
                  error_endpoint: str | None) -> None:
@@ -154,6 +156,7 @@ class FilterContext:
         self.refusal: Refusal | None = None
         self.stopped = False
         self.passage: Passage | None = None
+        self.challenges: list[str] = []
         self.static: FilterResponse | None = None
         self._attributes: dict[str, Any] | None = None
 

@@ -41,7 +41,7 @@ def _as_name(name: str) -> str:
     return "".join(mark if " " <= mark <= "~" else "?" for mark in name)
 
 
-@inbound_filter(name="rate_limit", order=ORDER, time_limit=_MAX_WAIT_S, fail_closed=True)
+@inbound_filter(name="rate_limit", order=ORDER, time_limit=_MAX_WAIT_S, fail_closed=True, always=True)
 @attrs.frozen(kw_only=True, slots=False)
 class RateLimitFilter:
     """A ``[filters.NAME]`` table with ``use = "rate_limit"``.

@@ -17,7 +17,7 @@ from .declare import FilterHost, inbound_filter
 ORDER = 15
 
 
-@inbound_filter(name="shed", order=ORDER, time_limit=60.0, fail_closed=True)
+@inbound_filter(name="shed", order=ORDER, time_limit=60.0, fail_closed=True, always=True)
 @attrs.frozen(kw_only=True)
 class ShedFilter(SheddingSettings):
     """A ``[filters.NAME]`` table with ``use = "shed"``; its other keys are those of ``[shedding]``."""
