@@ -127,11 +127,22 @@ class Passage:
         self._passes(piece)
         return self._inbound.write(piece)
 
-    def end(self, piece: bytes) -> Coroutine[Any, Any, None]:
+    def end(self, piece: bytes, *trailers: Any) -> Coroutine[Any, Any, None]:
         """See Inbound."""
         self._passes(piece)
         self.complete = True
-        return self._inbound.end(piece)
+        return self._inbound.end(piece, *trailers)
+
+    def switch(self, headers: Sequence[Header]) -> Any:
+        """The connection becomes a tunnel, whose bytes are not counted: answer 101."""
+        headers = self._begun(101, headers)
+        self.complete = True
+        return self.__getattr__("switch")(headers)
+
+    def asked(self, endpoint: str) -> None:
+        """The service is asked at this *endpoint*."""
+        self.endpoint = endpoint
+        self.attempts += 1
 
     def add_answer_headers(self, *headers: Header) -> None:
         """Let the answer have these, whichever it will be."""
