@@ -39,7 +39,12 @@ _further: weakref.WeakKeyDictionary[Sources, list[Callable[[], Iterable[Metric]]
 
 
 def export_further(registry: Sources, collect: Callable[[], Iterable[Metric]]) -> None:
-    """Let whoever exports the commands of *registry* export what *collect* returns, too, with names of its own."""
+    """Let whoever exports the commands of *registry* export further metrics, too.
+
+    Args:
+        registry: Whose commands are exported.
+        collect: Returns the metrics, whose names no others have; called at each scrape.
+    """
     _further.setdefault(registry, []).append(collect)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import attrs
 
 from ...core.checks import flag, number, one_of
 from ...core.limit_estimator import ALGORITHMS
 from ...errors import ConfigError
-from ..limits.caller_keys import word_mistake
+from ..limits.caller_keys import IDENTITY_WORDS, word_mistake
 from ..limits.priorities import source_mistake
 from .checks import checked
 
@@ -28,6 +28,7 @@ class SheddingSettings:
     """The ``[shedding]`` table.
 
     Attributes:
+        knows_identities: Whether it is asked after authentication.
         scope: Whether each "service" has a limit of its own, or all requests of the "gateway" share one.
         adaptive: Whether there is an adaptive limit; without it only the lag decides.
         algorithm: How the limit is estimated; see the adaptive limit.
@@ -46,6 +47,8 @@ class SheddingSettings:
         tenant: What tells tenants apart, who take turns: "identity", "tenant", "api_key", "address", "route",
             "service", "header:NAME"; empty: nothing.
     """
+
+    knows_identities: ClassVar[bool] = False
 
     scope: str = attrs.field(default="service", validator=one_of("service", "gateway"))
     adaptive: bool = attrs.field(default=True, validator=flag)
@@ -67,3 +70,8 @@ class SheddingSettings:
         if not self.min_limit <= self.initial <= self.max_limit:
             raise ConfigError(f"initial must be from min_limit ({self.min_limit}) to max_limit ({self.max_limit}), "
                               f"not {self.initial}", "initial")
+        for key, words in (("priority", self.priority), ("tenant", self.tenant)):
+            unknown = [word for word in words if word in IDENTITY_WORDS or word.startswith("claim:")]
+            if unknown and not self.knows_identities:
+                raise ConfigError(f"{unknown[0]} is known after authentication only: use the filter shed "
+                                  f'([filters.NAME] use = "shed")', key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import ClassVar, Final
 
 import attrs
 
@@ -14,13 +15,15 @@ from .context import FilterContext
 from .declare import FilterHost, inbound_filter
 
 #: After authentication (10), before all else.
-ORDER = 15
+ORDER: Final = 15
 
 
 @inbound_filter(name="shed", order=ORDER, time_limit=60.0, fail_closed=True, always=True)
 @attrs.frozen(kw_only=True)
 class ShedFilter(SheddingSettings):
     """A ``[filters.NAME]`` table with ``use = "shed"``; its other keys are those of ``[shedding]``."""
+
+    knows_identities: ClassVar[bool] = True
 
     def bind(self, host: FilterHost) -> Callable[[FilterContext], Awaitable[None]]:
         """Make the function that is called for each exchange."""

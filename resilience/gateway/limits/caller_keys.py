@@ -22,7 +22,8 @@ from typing import Any, Final, Protocol
 from ..inbound import RequestHead
 from .client_address import UNKNOWN, ClientAddresses, network_of
 
-WORDS: Final = ("identity", "tenant", "api_key", "address", "route", "service")
+IDENTITY_WORDS: Final = ("identity", "tenant", "api_key")
+WORDS: Final = (*IDENTITY_WORDS, "address", "route", "service")
 _HEADER: Final = re.compile(r"header:([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64})").fullmatch
 _MAX_VALUE: Final = 256  # characters of a header's value
 

@@ -11,7 +11,7 @@ An attribute that nobody has set is the class's: most of them stay so, and a req
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, Protocol
 
 from ..inbound import Inbound, RequestHead
@@ -111,23 +111,23 @@ class Passage:
         self.waited_at = self._clock()
         self._inbound.body_is_over()
 
-    def respond(self, status: int, headers: Sequence[Header], body: bytes) -> Coroutine[Any, Any, None]:
+    def respond(self, status: int, headers: Sequence[Header], body: bytes) -> Any:
         """See Inbound."""
         headers = self._begun(status, headers)
         self._passes(body)
         self.complete = True
         return self._inbound.respond(status, headers, body)
 
-    def start(self, status: int, headers: Sequence[Header]) -> Coroutine[Any, Any, None]:
+    def start(self, status: int, headers: Sequence[Header]) -> Any:
         """See Inbound."""
         return self._inbound.start(status, self._begun(status, headers))
 
-    def write(self, piece: bytes) -> Coroutine[Any, Any, None]:
+    def write(self, piece: bytes) -> Any:
         """See Inbound."""
         self._passes(piece)
         return self._inbound.write(piece)
 
-    def end(self, piece: bytes, *trailers: Any) -> Coroutine[Any, Any, None]:
+    def end(self, piece: bytes, *trailers: Any) -> Any:
         """See Inbound."""
         self._passes(piece)
         self.complete = True

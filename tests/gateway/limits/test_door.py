@@ -6,7 +6,7 @@ import random
 import pytest
 
 from resilience.core.outcome import BUSY, CANCELLED, FAILURE, REJECTED, SUCCESS, TIMEOUT
-from resilience.gateway.config import SheddingSettings
+from resilience.gateway.filters.shed import ShedFilter
 from resilience.gateway.inbound import RequestHead
 from resilience.gateway.limits.client_address import ClientAddresses
 from resilience.gateway.limits.door import Door, outcome_of
@@ -22,7 +22,7 @@ class Inbound:
 
 
 def door(clock=lambda: 0.0, **settings):
-    return Door(SheddingSettings(**settings), ClientAddresses(lambda peer: peer.startswith("10.")), clock=clock)
+    return Door(ShedFilter(**settings), ClientAddresses(lambda peer: peer.startswith("10.")), clock=clock)
 
 
 def passage(route="/x", service="up", clock=lambda: 0.0, **inbound):

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from resilience.gateway.filters.api_keys import digest
 from tests.gateway.harness import Upstream, eventually, parsed, problem, running
 
 CONFIG = """
@@ -39,6 +40,33 @@ cost = 100
 cost_pointer = ["/max_tokens"]
 answer_pointer = ["/usage/in", "/usage/out"]
 unit = "tokens"
+[filters.keys]
+use = "api_keys"
+[[filters.keys.keys]]
+id = "a1"
+sha256 = "{ada}"
+consumer = "ada"
+[[filters.keys.keys]]
+id = "a2"
+sha256 = "{ada2}"
+consumer = "ada"
+[[filters.keys.keys]]
+id = "b"
+sha256 = "{bob}"
+consumer = "bob"
+[filters.per_user]
+use = "rate_limit"
+rate = 1
+per = 86400.0
+by = ["identity", "route"]
+[[routes]]
+path = "/mine/*"
+service = "up"
+filters = ["keys", "per_user"]
+[[routes]]
+path = "/yours/*"
+service = "up"
+filters = ["keys", "per_user"]
 [[routes]]
 path = "/address/*"
 service = "up"
@@ -70,7 +98,8 @@ def upstream():
 
 @pytest.fixture(scope="module")
 def gateway(upstream, tmp_path_factory):
-    with running(tmp_path_factory.mktemp("limits"), CONFIG.format(url=upstream.url)) as made:
+    with running(tmp_path_factory.mktemp("limits"), CONFIG.format(
+            url=upstream.url, ada=digest("a1.x"), ada2=digest("a2.x"), bob=digest("b.x"))) as made:
         yield made
 
 
@@ -160,3 +189,15 @@ def test_what_no_service_was_asked_for_takes_no_tokens(gateway, upstream):
     upstream.on("/tokens/gone", lambda call: call.reset())
     assert gateway.get("/tokens/gone", headers=via("198.51.100.88"))[0] == 502  # it was asked: the estimate stands
     assert left(gateway.get("/tokens/2", headers=via("198.51.100.88"))[1], "tokens") == 700
+
+
+def test_each_user_has_a_limit_on_each_route_whichever_key_they_use(gateway):
+    def ask(key, path="/mine/1"):
+        return gateway.get(path, headers=f"X-API-Key: {key}\r\n")[0]
+
+    assert (ask("a1.x"), ask("a1.x"), ask("a2.x")) == (200, 429, 429)
+    assert (ask("b.x"), ask("b.x")) == (200, 429)
+    assert (ask("a2.x", "/yours/1"), ask("a1.x", "/yours/1")) == (200, 429)
+    assert ask("b.wrong", "/yours/1") == 401
+    text = gateway.admin_get("/metrics")
+    assert 'resilience_gateway_consumer_requests_total{consumer="ada",status="4xx"} 3.0' in text

@@ -159,6 +159,7 @@ def test_a_pipe_that_nobody_reads_holds_up_no_request(upstream, tmp_path):
     ('[tracing]\ntrust = "some"', "tracing.trust: must be one of none, proxies, all"),
     ('[shedding]\npriority = ["cookie:x"]', "shedding.priority: must be route, header:NAME or claim:NAME"),
     ("[shedding]\nroute_priority = { a = 10 }", "shedding.route_priority: must be priorities from 0 to 9, not 10 for a"),
+    ('[shedding]\ntenant = ["identity"]', "shedding.tenant: identity is known after authentication only"),
     ("[shedding]\ninitial = 2000", "shedding.initial: must be from min_limit"),
     ('[filters.l]\nuse = "rate_limit"\nrate = 5\nby = ["cookie"]', "filters.l.by: must be identity, tenant"),
     ('[filters.l]\nuse = "rate_limit"\nrate = 5\nby = []', "filters.l.by: by needs at least one"),
