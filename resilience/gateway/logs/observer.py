@@ -46,6 +46,7 @@ class Tracer:
         for header in passage.head.headers:
             if header[0] in names:
                 found.append(header)
+        passage.states_trace = bool(found)
         if found and not self._trusts(passage.head):
             found = []
         trace: Trace | None = None
@@ -68,7 +69,8 @@ class Tracer:
         trace, names = passage.trace, self._names
         if trace is None:
             return
-        headers = [header for header in request.headers if header[0] not in names]
+        headers = [header for header in request.headers if header[0] not in names] if passage.states_trace \
+            else list(request.headers)
         headers += trace.headers()
         if self._id_name is not None and passage.request_id is not None:
             headers.append((self._id_name, passage.request_id.encode()))

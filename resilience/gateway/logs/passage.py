@@ -53,6 +53,7 @@ class Passage:
         identity: The same, with all that is known of it; see filters.context.Identity.
         client: The client's address, as far as it can be trusted.
         trace: The trace that it belongs to.
+        states_trace: Whether its headers say anything of a trace or an id.
         request_id: What it is called.
         answer_headers: Added to whichever answer it gets.
         readers: Read the answer as it passes.
@@ -79,6 +80,7 @@ class Passage:
     client: str | None = None
     request_id: str | None = None
     trace: Trace | None = None
+    states_trace = False
     answer_headers: Sequence[Header] = ()
     readers: Sequence[AnswerReader] = ()
     endings: Sequence[Callable[[Passage], object]] = ()
@@ -94,11 +96,22 @@ class Passage:
         self.head: RequestHead = inbound.head
         self.began = clock()
 
-    def __getattr__(self, name: str) -> Any:
-        """What a server's Inbound has beside the protocol."""
-        if name == "_inbound":  # it is over
-            raise AttributeError(name)
-        return getattr(self._inbound, name)
+    # What only some servers have. Not by __getattr__, which would slow down every other attribute.
+
+    @property
+    def hop(self) -> Any:
+        """What the client asks of its own connection; None: nothing, or the server does not say."""
+        return getattr(self._inbound, "hop", None)
+
+    @property
+    def trailers(self) -> Any:
+        """What came after the request's body."""
+        return getattr(self._inbound, "trailers", ())
+
+    @property
+    def interim(self) -> Any:
+        """Sends an interim response (1xx), where the server can."""
+        return getattr(self._inbound, "interim", None)
 
     async def receive(self) -> tuple[bytes, bool]:
         """See Inbound."""
@@ -113,8 +126,11 @@ class Passage:
 
     def respond(self, status: int, headers: Sequence[Header], body: bytes) -> Any:
         """See Inbound."""
-        headers = self._begun(status, headers)
-        self._passes(body)
+        if self.readers or self.answer_headers:
+            headers = self._begun(status, headers)
+            self._passes(body)
+        else:  # the same in short
+            self.status, self.head_at, self.sent = status, self._clock(), len(body)
         self.complete = True
         return self._inbound.respond(status, headers, body)
 
@@ -137,7 +153,8 @@ class Passage:
         """The connection becomes a tunnel, whose bytes are not counted: answer 101."""
         headers = self._begun(101, headers)
         self.complete = True
-        return self.__getattr__("switch")(headers)
+        inbound: Any = self._inbound
+        return inbound.switch(headers)
 
     def asked(self, endpoint: str) -> None:
         """The service is asked at this *endpoint*."""
