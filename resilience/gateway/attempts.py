@@ -233,6 +233,8 @@ class Attempts:
         self.sent = False
         self.counts = None
         self.endpoint = endpoint
+        if request.asked is not None:
+            request.asked(endpoint.name)
         self._calls = calls = endpoint.call(request, self)
         self._told = False
         endpoint.in_flight += 1

@@ -19,6 +19,10 @@ from .filters.steps import steps_of
 from .forwarding import Forwarder
 from .http1 import Http1Client
 from .inbound import Inbound
+from .limits.client_address import ClientAddresses
+from .limits.door import door_of
+from .logs.observer import observer_of
+from .logs.request_statistics import statistics_of
 from .problem import Problem
 from .request_mapping import Admission, Clients
 from .services import services_of
@@ -31,6 +35,7 @@ class Gateway:
     Attributes:
         config: What it was made from.
         registry: Where its commands are, one per service, under the services' names.
+        observer: What it tells of its requests; None: nothing.
     """
 
     def __init__(self, config: GatewayConfig, *, registry: Registry | None = None,
@@ -51,11 +56,16 @@ class Gateway:
         self._client = Http1Client() if client is None else client
         self.services = services_of(config.services, self._client, self.registry)
         self._disconnects = Disconnects()
+        is_trusted = Clients(config.gateway.trusted_proxies).is_trusted
+        self.observer = observer_of(config.access_log, config.tracing, ClientAddresses(is_trusted),
+                                    statistics_of(self.registry) if config.gateway.statistics else None,
+                                    is_needed=bool(config.filters) or config.shedding is not None)
+        self._door = None if config.shedding is None else door_of(
+            self.registry, "gateway", config.shedding, ClientAddresses(is_trusted))
         self._forwarder = Forwarder(
             client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout,
             upload_rate=config.gateway.upload_rate)
-        self._steps = steps_of(config, self.services, self.registry, self._client,
-                               Clients(config.gateway.trusted_proxies).is_trusted)
+        self._steps = steps_of(config, self.services, self.registry, self._client, is_trusted)
         self._runner = FilterRunner(self._forwarder, self.services, self._steps, config.gateway.error_endpoint,
                                     config.identity_headers)
         self._admission = Admission(config, self.services, self._chain_of)
@@ -85,6 +95,8 @@ class Gateway:
         for service in self.services.values():
             service.stop()
         self._client.close()
+        if self.observer is not None:
+            self.observer.close()
 
     async def serve(self, inbound: Inbound) -> None:
         """Answer one request.
@@ -95,9 +107,18 @@ class Gateway:
         Raises:
             ClientGoneError: The client stopped taking its answer.
         """
+        observer, passage = self.observer, None
+        if observer is not None:
+            inbound = passage = observer.begin(inbound)
         try:
             admitted = self._admission.admit(inbound.head)
             route = admitted.route
+            if observer is not None and passage is not None:
+                observer.routed(passage, route.name, route.service.name, admitted.request)
+                admitted.request.asked = passage.asked
+                if self._door is not None and (answer := await self._door.enter(passage)) is not None:
+                    await inbound.respond(*answer)
+                    return
             if route.filters is None:
                 await self._forwarder.forward(route.service, admitted.request, inbound, mirror=route.mirror)
             else:
@@ -105,7 +126,12 @@ class Gateway:
         except Problem as problem:
             # The frames of its history keep the server's receive() alive, and granian a connection that should close.
             problem.__traceback__ = problem.__context__ = None
+            if passage is not None:
+                passage.refused = problem.reason
             await inbound.respond(problem.status, *problem.response())
+        finally:
+            if observer is not None and passage is not None:
+                observer.end(passage)
 
     def _chain_of(self, route: RouteConfig) -> Chain | None:
         chain = chain_of([self._steps[name] for name in self.config.filters_of(route)])

@@ -89,7 +89,11 @@ class Inbound(Protocol):
     """
 
     head: RequestHead
-    hop: HopRequest | None
+
+    @property
+    def hop(self) -> HopRequest | None:
+        """See above."""
+        ...
 
     @property
     def trailers(self) -> Sequence[Header]:

@@ -5,11 +5,20 @@ Refusals and timeouts are answered by the table in core.http_problem; the rest i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from ..core.http_problem import http_problem, problem_body
-from ..errors import ChaosError
+from ..errors import BulkheadFullError, ChaosError, CircuitOpenError, RateLimitedError, ThrottledError
 from .upstream import Header, UpstreamError, UpstreamLateError, UpstreamUnreachableError
+
+#: Why the gateway answers by itself, for logs and statistics, where only the status is known.
+_REASONS: Final[Mapping[int, str]] = {
+    400: "bad_request", 401: "unauthenticated", 403: "forbidden", 404: "no_route", 405: "method_not_allowed",
+    408: "slow_body", 413: "body_too_large", 417: "bad_expectation", 429: "rate_limited", 500: "gateway_failed",
+    502: "invalid_answer", 503: "refused", 504: "timeout"}
+_REFUSALS: Final = ((CircuitOpenError, "circuit_open"), (BulkheadFullError, "full"), (RateLimitedError, "rate_limited"),
+                    (ThrottledError, "throttled"), (UpstreamUnreachableError, "unreachable"))
 
 
 class Problem(Exception):
@@ -20,11 +29,14 @@ class Problem(Exception):
         detail: One sentence for the client.
         headers: Beside those of the body.
         close: Close the connection after it: what follows on it cannot be trusted.
+        reason: One word for logs and statistics.
     """
 
-    def __init__(self, status: int, detail: str, *, headers: Sequence[Header] = (), close: bool = False) -> None:
+    def __init__(self, status: int, detail: str, *, headers: Sequence[Header] = (), close: bool = False,
+                 reason: str | None = None) -> None:
         super().__init__(status, detail)
         self.status, self.detail, self.headers, self.close = status, detail, headers, close
+        self.reason = reason_of(status) if reason is None else reason
 
     def response(self) -> tuple[list[Header], bytes]:
         """Headers and body."""
@@ -47,16 +59,23 @@ class ServerOptions(Problem):
         return [(b"content-length", b"0")], b""
 
 
+def reason_of(status: int) -> str:
+    """One word for why the gateway answers with *status* by itself."""
+    return _REASONS.get(status, "refused")
+
+
 def problem_of(error: BaseException, service: str) -> Problem:
     """What a client is told when the call of *service* ended with *error*."""
+    reason = next((word for kind, word in _REFUSALS if isinstance(error, kind)), None)
     told = http_problem(error, service)
     if told is not None:
         wait = b"%d" % (told.retry_after_s or 1)
-        return Problem(told.status, told.detail, headers=() if told.status == 504 else [(b"retry-after", wait)])
+        return Problem(told.status, told.detail, headers=() if told.status == 504 else [(b"retry-after", wait)],
+                       reason=reason)
     if isinstance(error, UpstreamLateError):
-        return Problem(504, f"{service} did not answer in time")
+        return Problem(504, f"{service} did not answer in time", reason="timeout")
     if isinstance(error, UpstreamUnreachableError):
-        return Problem(502, f"{service} cannot be reached")
+        return Problem(502, f"{service} cannot be reached", reason=reason)
     if isinstance(error, (UpstreamError, ChaosError)):  # chaos is to look like a fault of the service
         return Problem(502, f"{service} gave no valid answer")
     return Problem(500, "the gateway failed")

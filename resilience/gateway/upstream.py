@@ -107,6 +107,7 @@ class Request:
         body: The body, if it is there already; None: it is to be written to the exchange.
         upgrade: Protocols to switch to, if the upstream likes; it then answers 101, and detach() gives the connection.
         interim: Called with each interim response (1xx) that is the client's business; must not raise.
+        asked: Called with the name of each endpoint that is asked; must not raise.
     """
 
     method: str
@@ -117,6 +118,7 @@ class Request:
     body: bytes | None = b""
     upgrade: Sequence[bytes] = ()
     interim: Callable[[int, Sequence[Header]], None] | None = None
+    asked: Callable[[str], None] | None = None
 
 
 class Exchange(Protocol):

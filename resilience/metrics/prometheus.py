@@ -7,6 +7,7 @@ width (core.histogram), so a bucket's bound is exact to that.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Final
@@ -34,6 +35,18 @@ _COLLAPSE: Final = {
     "shared": "Calls that shared the place of an equal one.",
 }
 
+_further: weakref.WeakKeyDictionary[Sources, list[Callable[[], Iterable[Metric]]]] = weakref.WeakKeyDictionary()
+
+
+def export_further(registry: Sources, collect: Callable[[], Iterable[Metric]]) -> None:
+    """Let whoever exports the commands of *registry* export further metrics, too.
+
+    Args:
+        registry: Whose commands are exported.
+        collect: Returns the metrics, whose names no others have; called at each scrape.
+    """
+    _further.setdefault(registry, []).append(collect)
+
 
 class Collector(_Collector):
     """Exports a registry's commands; ``prometheus_client.REGISTRY.register(Collector(registry))``.
@@ -60,6 +73,8 @@ class Collector(_Collector):
         for collapses in self._registry.collapsers().values():
             _observe_collapses(families, [as_utf8(collapses.name)], collapses, now)
         yield from families.values()
+        for collect in _further.get(self._registry, ()):
+            yield from collect()
 
     @staticmethod
     def _families() -> dict[str, Metric]:

@@ -58,6 +58,7 @@ from resilience.gateway.filters.client_certificate import CertificateIdentity, C
 from resilience.gateway.filters.forward_auth import ForwardAuth
 from resilience.gateway.filters.hmac_signature import HmacKey, HmacSignature
 from resilience.gateway.filters.jwt import Jwt
+from resilience.gateway.filters.rate_limit import RateLimitFilter
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector
 from resilience.policies.fallback import FALLBACK
@@ -255,6 +256,9 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## gateway.tls", gateway_config.TlsSettings),
     ("## gateway.tls.certificates", gateway_config.CertificateSettings),
     ("## admin", gateway_config.AdminSettings),
+    ("## access_log", gateway_config.AccessLogSettings),
+    ("## tracing", gateway_config.TracingSettings),
+    ("## shedding", gateway_config.SheddingSettings),
     ("## services.NAME", gateway_config.ServiceConfig),
     ("## routes", gateway_config.RouteConfig),
     ("## routes.mirror", gateway_config.MirrorConfig),
@@ -266,6 +270,7 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## filters: forward_auth", ForwardAuth),
     ("## filters: hmac", HmacSignature),
     ("## filters: jwt", Jwt),
+    ("## filters: rate_limit", RateLimitFilter),
 ])
 def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
     text = section("reference/gateway-file.md", heading).partition("\n### ")[0]

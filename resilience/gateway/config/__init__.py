@@ -6,9 +6,11 @@ from .file import GatewayConfig, load
 from .filters import BUILT_IN, FilterConfig, FilterTable
 from .identity import IdentityHeaders
 from .listeners import ENCODED, AdminSettings, GatewaySettings
+from .observing import AccessLogSettings, TracingSettings
 from .routes import MirrorConfig, RouteConfig
 from .services import DEFAULT_MAX_BODY, ServiceConfig
+from .shedding import SheddingSettings
 
-__all__ = ["BUILT_IN", "DEFAULT_MAX_BODY", "ENCODED", "AdminSettings", "CertificateSettings", "FilterConfig",
-           "FilterTable", "GatewayConfig", "GatewaySettings", "IdentityHeaders", "MirrorConfig", "RouteConfig",
-           "ServiceConfig", "TlsSettings", "address", "load"]
+__all__ = ["BUILT_IN", "DEFAULT_MAX_BODY", "ENCODED", "AccessLogSettings", "AdminSettings", "CertificateSettings",
+           "FilterConfig", "FilterTable", "GatewayConfig", "GatewaySettings", "IdentityHeaders", "MirrorConfig",
+           "RouteConfig", "ServiceConfig", "SheddingSettings", "TlsSettings", "TracingSettings", "address", "load"]

@@ -22,10 +22,12 @@ from .addresses import is_shared
 from .filters import FilterConfig, filter_conflicts, filters_in, read_filters
 from .identity import IdentityHeaders
 from .listeners import AdminSettings, GatewaySettings
+from .observing import AccessLogSettings, TracingSettings
 from .routes import RouteConfig, conflicts
 from .services import ServiceConfig, lost_fallbacks, read_service
+from .shedding import SheddingSettings
 
-_TABLES: Final = ("gateway", "admin", "filters", "identity", "services", "routes")
+_TABLES: Final = ("gateway", "admin", "filters", "identity", "access_log", "tracing", "shedding", "services", "routes")
 _log = logging.getLogger("resilience")
 
 
@@ -36,6 +38,9 @@ class GatewayConfig:
     Attributes:
         gateway: How it listens.
         admin: None: no admin listener.
+        access_log: None: there is none.
+        shedding: None: nothing is shed at the door.
+        tracing: None: what a request says of its trace passes through unchanged.
         filters: By name; those of the modules that gateway.filter_modules names are among them.
         identity: Headers that tell upstreams who sent a request; None: none do. The same without a table as with an
             empty one, if any filter authenticates.
@@ -45,6 +50,9 @@ class GatewayConfig:
 
     gateway: GatewaySettings = attrs.field(factory=GatewaySettings)
     admin: AdminSettings | None = None
+    access_log: AccessLogSettings | None = None
+    tracing: TracingSettings | None = None
+    shedding: SheddingSettings | None = None
     filters: dict[str, FilterConfig] = attrs.field(factory=dict)
     identity: IdentityHeaders | None = None
     services: dict[str, ServiceConfig] = attrs.field(factory=dict)
@@ -118,6 +126,9 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
             document.mistake((name,), unknown(name, _TABLES, what="table"))
     gateway = document.structure(GatewaySettings, "gateway")
     admin = document.structure(AdminSettings, "admin") if "admin" in document.data else None
+    access_log = document.structure(AccessLogSettings, "access_log") if "access_log" in document.data else None
+    shedding = document.structure(SheddingSettings, "shedding") if "shedding" in document.data else None
+    tracing = document.structure(TracingSettings, "tracing") if "tracing" in document.data else None
     if gateway is not None and admin is not None and is_shared(gateway.bind, admin.bind):
         document.mistake(("admin", "bind"), f"{admin.bind} is what the gateway itself listens on")
     filters = read_filters(document, gateway or GatewaySettings())
@@ -140,6 +151,8 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
         _log.warning("%s", hint)
     document.finish()
     return GatewayConfig(
-        gateway=gateway or GatewaySettings(), admin=admin, routes=tuple(routes.values()),
-        identity=identity, filters={name: each for name, each in filters.items() if each is not None},
+        gateway=gateway or GatewaySettings(), admin=admin, access_log=access_log, tracing=tracing,
+        shedding=shedding, identity=identity,
+        routes=tuple(routes.values()),
+        filters={name: each for name, each in filters.items() if each is not None},
         services={name: service for name, service in services.items() if service is not None})

@@ -27,7 +27,8 @@ _PACKAGE: Final = __name__.rpartition(".config")[0] + ".filters"
 BUILT_IN: Final[Mapping[str, str]] = {
     "access": "access:Access", "api_keys": "api_keys:ApiKeys",
     "client_certificate": "client_certificate:ClientCertificates", "forward_auth": "forward_auth:ForwardAuth",
-    "hmac": "hmac_signature:HmacSignature", "jwt": "jwt:Jwt"}
+    "hmac": "hmac_signature:HmacSignature", "jwt": "jwt:Jwt",
+    "rate_limit": "rate_limit:RateLimitFilter", "shed": "shed:ShedFilter"}
 _Mistakes = Iterator[tuple[tuple[str | int, ...], str]]
 
 

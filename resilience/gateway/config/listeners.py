@@ -40,6 +40,7 @@ class GatewaySettings:
         client_connections: At a time, of one address; None (``false``): any number.
         client_rate: Requests a second of one address in the long run; None (``false``): any number.
         client_burst: Requests of one address at once.
+        statistics: Whether requests are counted by route, service and consumer, for Prometheus.
         filters: Names of filters that run on every route.
         filter_modules: Modules whose decorated filters run on every route.
         error_endpoint: Name of the endpoint filter that answers for refusals and failures; None: the gateway does.
@@ -68,6 +69,7 @@ class GatewaySettings:
     client_burst: int = attrs.field(default=100, validator=number(least=1, most=1_000_000, whole=True))
     tls: TlsSettings | None = None
     proxy_protocol: bool = attrs.field(default=False, validator=flag)
+    statistics: bool = attrs.field(default=True, validator=flag)
     filters: tuple[str, ...] = ()
     filter_modules: tuple[str, ...] = ()
     error_endpoint: str | None = attrs.field(default=None, validator=text(optional=True))

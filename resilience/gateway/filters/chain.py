@@ -37,6 +37,7 @@ from ...registry import Registry
 from ..config import FilterConfig, IdentityHeaders
 from ..forwarding import AnswerBody, Forwarder
 from ..inbound import Inbound
+from ..logs.passage import Passage
 from ..problem import Problem, too_large
 from ..request_mapping import Admitted
 from ..service import Service
@@ -179,6 +180,19 @@ class FilterRunner:
         route = admitted.route
         request = FilterRequest(inbound.head, admitted.request, admitted.path, admitted.host, admitted.parameters)
         context = FilterContext(request, route.name, route.service.name, chain.endpoint, self._error_endpoint)
+        if not isinstance(inbound, Passage):
+            await self._pass(chain, context, admitted, inbound)
+            return
+        context.passage = inbound
+        try:
+            await self._pass(chain, context, admitted, inbound)
+        finally:
+            inbound.service = context.service
+            inbound.identity = context.identity
+            inbound.consumer = None if context.identity is None else context.identity.consumer
+            inbound.refused = None if context.refusal is None else context.refusal.reason
+
+    async def _pass(self, chain: Chain, context: FilterContext, admitted: Admitted, inbound: Inbound) -> None:
         for step in chain.inbound:
             if context.refusal is not None:
                 break
@@ -349,7 +363,8 @@ def _forget_answer(context: FilterContext) -> None:
 
 
 def _note(context: FilterContext, problem: Problem) -> None:
-    context.refusal = context.refusal or Refusal(problem.status, problem.detail, problem.headers, problem.close)
+    context.refusal = context.refusal or Refusal(
+        problem.status, problem.detail, problem.headers, problem.close, reason=problem.reason)
 
 
 def _outgoing(wanted: FilterRequest, request: Request, service: Service) -> Request:
@@ -361,8 +376,8 @@ def _outgoing(wanted: FilterRequest, request: Request, service: Service) -> Requ
     if wanted.query:
         target += b"?" + wanted.query.encode("latin-1")
     length = request.length if wanted.body is None else len(wanted.body)
-    return Request(method=request.method, target=target, headers=wanted.headers.lines, length=length, body=wanted.body,
-                   host=wanted.host.encode("latin-1") if service.preserve_host else None)
+    return attrs.evolve(request, target=target, headers=wanted.headers.lines, length=length, body=wanted.body,
+                        host=wanted.host.encode("latin-1") if service.preserve_host else None)
 
 
 def _sendable(context: FilterContext, response: FilterResponse) -> tuple[int, list[Header], bytes | None]:

@@ -13,7 +13,9 @@ from typing import Any
 import attrs
 
 from ..inbound import RequestHead
+from ..logs.passage import Passage
 from ..paths import query_is_legal
+from ..problem import reason_of
 from ..upstream import Header, Request
 from .fields import Fields, header
 
@@ -48,14 +50,15 @@ class Refusal:
         headers: Beside those of the body.
         close: Whether the connection is closed after it.
         response: What is sent as it is; None: the error endpoint, or the gateway, makes it.
+        reason: One word for logs.
     """
 
-    __slots__ = ("close", "detail", "headers", "response", "status")
+    __slots__ = ("close", "detail", "headers", "reason", "response", "status")
 
     def __init__(self, status: int, detail: str, headers: Sequence[Header] = (), close: bool = False,
-                 response: FilterResponse | None = None) -> None:
+                 response: FilterResponse | None = None, reason: str | None = None) -> None:
         self.status, self.detail, self.headers, self.close = status, detail, headers, close
-        self.response = response
+        self.response, self.reason = response, reason_of(status) if reason is None else reason
 
 
 class FilterRequest:
@@ -137,10 +140,11 @@ class FilterContext:
         refusal: The error response that is to be sent; None: none.
         static: What answer() was given last; None: nothing.
         stopped: Whether stop() was called.
+        passage: What is noted of the request, for logs and limits; None: nothing is.
     """
 
-    __slots__ = ("_attributes", "challenges", "endpoint", "error_endpoint", "errors", "identity", "refusal", "request",
-                 "response", "route", "service", "static", "stopped")
+    __slots__ = ("_attributes", "challenges", "endpoint", "error_endpoint", "errors", "identity", "passage", "refusal",
+                 "request", "response", "route", "service", "static", "stopped")
 
     def __init__(self, request: FilterRequest, route: str, service: str, endpoint: str | None,
                  error_endpoint: str | None) -> None:
@@ -151,6 +155,7 @@ class FilterContext:
         self.errors: list[tuple[str, BaseException]] = []
         self.refusal: Refusal | None = None
         self.stopped = False
+        self.passage: Passage | None = None
         self.challenges: list[str] = []
         self.static: FilterResponse | None = None
         self._attributes: dict[str, Any] | None = None

@@ -1,0 +1,178 @@
+"""The filter ``rate_limit``: how often a caller may ask, and how much its requests may take."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+
+from ...core.checks import flag, number, text
+from ...core.rate_cost import Booking
+from ...errors import ConfigError, RateLimitedError
+from ..config.checks import checked, filled
+from ..config.observing import header_mistake
+from ..limits.answer_cost import AnswerCost, parsed, units_at, units_in
+from ..limits.caller_keys import CallerKeys, word_mistake
+from ..limits.client_address import ClientAddresses
+from ..limits.rate_fields import limit_field, policy_field
+from ..limits.request_limit import MAX_KEYS, RequestLimit, limit_named, policy_of
+from ..logs.passage import Passage
+from .context import FilterContext
+from .declare import FilterHost, declaration_of, inbound_filter
+
+#: After authentication (10) and authorization (20).
+ORDER: Final = 30
+_MAX_WAIT_S: Final = 3600.0
+_MAX_REQUEST_BODY: Final = 1 << 20
+#: Why a request took nothing, although it was admitted: it never reached a service.
+_FREE: Final = ("circuit_open", "full", "throttled", "rate_limited", "unreachable", "no_endpoint", "shed")
+_POINTER: Final = re.compile(r"(?:/(?:[^/~]|~[01])*)+").fullmatch
+
+
+def _pointer_mistake(value: Any) -> str | None:
+    return None if isinstance(value, str) and _POINTER(value) else "must be JSON pointers, such as /usage/total_tokens"
+
+
+def _as_name(name: str) -> str:
+    return "".join(mark if " " <= mark <= "~" else "?" for mark in name)
+
+
+@inbound_filter(name="rate_limit", order=ORDER, time_limit=_MAX_WAIT_S, fail_closed=True, always=True)
+@attrs.frozen(kw_only=True, slots=False)
+class RateLimitFilter:
+    """A ``[filters.NAME]`` table with ``use = "rate_limit"``.
+
+    Attributes:
+        rate: Number of requests, or of units if they have a cost, that a caller may have in ``per`` seconds.
+        per: Length of that period, seconds.
+        burst: How many of them may come at once after a pause; None: as many as ``rate``.
+        by: What tells callers apart: "identity", "tenant", "api_key", "address", "route", "service", "header:NAME".
+        wait: Longest time that a request may wait for its turn, seconds; 0: it is refused.
+        max_waiting: Number of requests that may wait at once.
+        cost: Units that a request takes, as estimated before it.
+        cost_header: Header of the request that gives the estimate instead.
+        cost_pointer: JSON pointers into the request's body whose numbers, added, give the estimate instead.
+        answer_header: Header of the answer that says what the request really took.
+        answer_pointer: JSON pointers into the answer's body, or its last event with a number there; their sum is what
+            the request really took.
+        unit: What is counted, for clients; None: requests.
+        max_keys: Callers that are told apart at once; those beyond share one limit.
+        fields: Whether answers have the fields RateLimit and RateLimit-Policy.
+    """
+
+    rate: int = attrs.field(validator=number(least=1, most=1_000_000_000, whole=True))
+    per: float = attrs.field(default=1.0, validator=number(least=0.001, most=86_400))
+    burst: int | None = attrs.field(
+        default=None, validator=number(least=1, most=1_000_000_000, whole=True, optional=True))
+    by: tuple[str, ...] = attrs.field(
+        default=("identity",), validator=attrs.validators.and_(filled, checked(word_mistake, each=True)))
+    wait: float = attrs.field(default=0.0, validator=number(least=0, most=_MAX_WAIT_S))
+    max_waiting: int = attrs.field(default=1000, validator=number(least=1, most=1_000_000, whole=True))
+    cost: float = attrs.field(default=1.0, validator=number(least=0, most=1_000_000_000))
+    cost_header: str | None = attrs.field(default=None, validator=checked(header_mistake, optional=True))
+    cost_pointer: tuple[str, ...] = attrs.field(default=(), validator=checked(_pointer_mistake, each=True))
+    answer_header: str | None = attrs.field(default=None, validator=checked(header_mistake, optional=True))
+    answer_pointer: tuple[str, ...] = attrs.field(default=(), validator=checked(_pointer_mistake, each=True))
+    unit: str | None = attrs.field(default=None, validator=text(optional=True))
+    max_keys: int = attrs.field(default=MAX_KEYS, validator=number(least=1, most=1_000_000, whole=True))
+    fields: bool = attrs.field(default=True, validator=flag)
+
+    def __attrs_post_init__(self) -> None:
+        if self.cost_header is not None and self.cost_pointer:
+            raise ConfigError("there is one estimate: leave out cost_header or cost_pointer", "cost_pointer")
+        if self.cost_pointer:  # such a filter, and no other, needs the request's body
+            declared = declaration_of(type(self))
+            assert declared is not None
+            self.__dict__["__gateway_filter__"] = attrs.evolve(declared, body=_MAX_REQUEST_BODY)
+
+    @property
+    def settles(self) -> bool:
+        """Whether an answer says what its request really took."""
+        return self.answer_header is not None or bool(self.answer_pointer)
+
+    def bind(self, host: FilterHost) -> Callable[[FilterContext], Any]:
+        """Make the function that is called for each exchange."""
+        policy = policy_of(self.rate, self.per, burst=self.burst, max_wait=self.wait, max_keys=self.max_keys,
+                           settles=self.settles)
+        limit = limit_named(host.name, host.registry, policy, self.max_waiting)
+        bound = _BoundLimit(self, _as_name(host.name), limit, ClientAddresses(host.is_trusted))
+        return bound.waits if self.wait else bound.refuses
+
+
+class _BoundLimit:
+    """The filter of one gateway. For one event loop."""
+
+    def __init__(self, settings: RateLimitFilter, name: str, limit: RequestLimit, addresses: ClientAddresses) -> None:
+        self._settings, self._name, self._limit = settings, name, limit
+        self._key_of = CallerKeys(settings.by, addresses)
+        burst = settings.burst or settings.rate
+        self._policy = policy_field(name, burst, burst * settings.per / settings.rate, settings.unit)
+
+    def refuses(self, context: FilterContext) -> None:
+        """Let a request through, or refuse it."""
+        passage = context.passage
+        try:
+            booking = self._limit.book(self._key(context, passage), self._estimate(context))
+        except RateLimitedError as error:
+            self._refuse(context, passage, error)
+        else:
+            self._admit(context, passage, booking)
+
+    async def waits(self, context: FilterContext) -> None:
+        """Let a request through in its turn, or refuse it."""
+        passage = context.passage
+        try:
+            booking = self._limit.book(self._key(context, passage), self._estimate(context))
+            await self._limit.wait(booking)
+        except RateLimitedError as error:
+            self._refuse(context, passage, error)
+        else:
+            self._admit(context, passage, booking)
+
+    def _key(self, context: FilterContext, passage: Passage | None) -> Any:
+        if passage is None:
+            raise RuntimeError("a rate limit needs to know where a request comes from")
+        passage.identity = context.identity
+        return self._key_of(passage)
+
+    def _estimate(self, context: FilterContext) -> float:
+        settings = self._settings
+        said: float | None = None
+        if settings.cost_header is not None:
+            said = units_in(context.request.headers.get(settings.cost_header))
+        elif settings.cost_pointer:
+            said = units_at(parsed(context.request.body or b""), settings.cost_pointer)
+        return settings.cost if said is None else said
+
+    def _refuse(self, context: FilterContext, passage: Passage | None, error: RateLimitedError) -> None:
+        wait_s = max(1, math.ceil(error.retry_after or 0.0))
+        context.refuse(429, f"the limit {self._name} is reached", [("Retry-After", str(wait_s))])
+        self._tell(passage, 0.0, wait_s)
+
+    def _admit(self, context: FilterContext, passage: Passage | None, booking: Booking) -> None:
+        self._tell(passage, *self._limit.left(booking))
+        settings = self._settings
+        if passage is None or not settings.settles:
+            return
+        reader = AnswerCost(settings.answer_header, settings.answer_pointer)
+        passage.add_reader(reader)
+        passage.add_ending(functools.partial(self._settle, booking, reader))
+        if settings.answer_pointer:
+            context.request.headers["Accept-Encoding"] = "identity"  # nobody can read what is compressed
+
+    def _settle(self, booking: Booking, reader: AnswerCost, passage: Passage) -> None:
+        if passage.refused is not None:
+            if passage.refused in _FREE:
+                self._limit.refund(booking)
+            return
+        units = reader.units
+        if units is not None:
+            self._limit.settle(booking, units)
+
+    def _tell(self, passage: Passage | None, left: float, wait_s: float) -> None:
+        if passage is not None and self._settings.fields:
+            passage.add_answer_headers(self._policy, limit_field(self._name, left, wait_s))

@@ -1,0 +1,43 @@
+"""The filter ``shed``: the door behind authentication, where identities are known."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, Final
+
+import attrs
+
+from ...errors import ConfigError
+from ..config.shedding import SheddingSettings
+from ..limits.client_address import ClientAddresses
+from ..limits.door import SHED, door_of
+from .context import FilterContext
+from .declare import FilterHost, inbound_filter
+
+#: After authentication (10), before all else.
+ORDER: Final = 15
+
+
+@inbound_filter(name="shed", order=ORDER, time_limit=60.0, fail_closed=True, always=True)
+@attrs.frozen(kw_only=True)
+class ShedFilter(SheddingSettings):
+    """A ``[filters.NAME]`` table with ``use = "shed"``; its other keys are those of ``[shedding]``."""
+
+    knows_identities: ClassVar[bool] = True
+
+    def bind(self, host: FilterHost) -> Callable[[FilterContext], Awaitable[None]]:
+        """Make the function that is called for each exchange."""
+        door = door_of(host.registry, f"filters.{host.name}", self, ClientAddresses(host.is_trusted))
+
+        async def shed(context: FilterContext) -> None:
+            passage = context.passage
+            if passage is None:
+                raise ConfigError("a door needs to know where a request comes from")
+            passage.identity, passage.service = context.identity, context.service
+            answer = await door.enter(passage)
+            if answer is not None:
+                context.refuse(answer[0], "there is too much to do; try again later", [("Retry-After", "1")])
+                assert context.refusal is not None
+                context.refusal.reason = SHED
+
+        return shed

@@ -1,0 +1,145 @@
+"""Answer costs: what a request really took, read from its answer as it passes. Pure.
+
+A cost stands in a header, or in the JSON of the body, at one or more pointers (RFC 6901) whose numbers are added. An
+answer of server-sent events is read event by event, and for each pointer the last event counts in which it has a
+number, as model vendors send their ``usage``. Nothing is held up: the pieces are looked at, and at most so much of them
+is kept as a JSON body or an event may have. What is larger, is coded (gzip), or is no JSON says nothing, and the
+estimate stands.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ..upstream import Header
+
+#: Bytes of a body that are kept to be read.
+MAX_JSON: Final = 1 << 20
+#: Bytes of one event.
+MAX_EVENT: Final = 1 << 16
+_MOST: Final = 1e15  # units: what is beyond is no cost
+_NUMBER: Final = re.compile(rb"\d{1,15}(?:\.\d{1,15})?")
+_LINE_END: Final = re.compile(rb"\r\n|\n|\r")
+
+
+def at_pointer(value: Any, pointer: str) -> Any:
+    """What stands at a JSON *pointer*; None if nothing does."""
+    for step in pointer.split("/")[1:]:
+        key = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict):
+            value = value.get(key)
+        elif isinstance(value, list) and key.isascii() and key.isdigit() and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            return None
+    return value
+
+
+def units_at(value: Any, pointers: Sequence[str]) -> float | None:
+    """The sum of the numbers that stand at *pointers*; None if there is none."""
+    found = [each for each in (at_pointer(value, pointer) for pointer in pointers) if _is_cost(each)]
+    return float(sum(found)) if found else None
+
+
+def units_in(text: str | bytes | None) -> float | None:
+    """The number that a header says; None if it says none."""
+    if text is None:
+        return None
+    raw = text.encode("latin-1", "replace") if isinstance(text, str) else text
+    return float(raw) if _NUMBER.fullmatch(raw.strip(b" \t")) else None
+
+
+def parsed(text: bytes) -> Any:
+    """The value of a JSON *text*; None if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_cost(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _MOST
+
+
+class AnswerCost:
+    """Reads the cost of one answer. Of one task; see logs.passage.AnswerReader."""
+
+    __slots__ = ("_data", "_events", "_header", "_last", "_marks", "_pointers", "_rest", "_stated")
+
+    def __init__(self, header: str | None, pointers: Sequence[str]) -> None:
+        """Read nothing yet.
+
+        Args:
+            header: Name of the header that says it, which goes before the body.
+            pointers: Where in the body's JSON, or in that of an event, it stands.
+        """
+        self._header = None if header is None else header.lower().encode()
+        self._pointers = pointers
+        self._stated: float | None = None
+        self._events = False
+        self._data: bytearray | None = None  # of the body, or of the event that is not over; None: not read
+        self._rest = b""  # a line that is not over
+        self._marks: dict[str, re.Pattern[bytes]] = {}
+        self._last: dict[str, float] = {}
+
+    @property
+    def units(self) -> float | None:
+        """What the answer says that it cost; None: nothing."""
+        if self._stated is not None:
+            return self._stated
+        if self._events:
+            return sum(self._last.values()) if self._last else None
+        return units_at(parsed(bytes(self._data)), self._pointers) if self._data else None
+
+    def head(self, status: int, headers: Sequence[Header]) -> None:
+        """See AnswerReader."""
+        known = dict(reversed(headers))  # the first of each name
+        if self._header is not None:
+            self._stated = units_in(known.get(self._header))
+        if not self._pointers or known.get(b"content-encoding", b"identity").lower() != b"identity":
+            return
+        kind = known.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        self._events = kind == b"text/event-stream"
+        if self._events:
+            self._marks = {pointer: re.compile(rb'"%b"\s*:\s*[0-9]' % re.escape(pointer.rpartition("/")[2].encode()))
+                           for pointer in self._pointers}
+        if self._events or kind == b"application/json" or kind.endswith(b"+json"):
+            self._data = bytearray()
+
+    def piece(self, data: bytes) -> None:
+        """See AnswerReader."""
+        kept = self._data
+        if kept is None:
+            return
+        if not self._events:
+            kept += data
+            if len(kept) > MAX_JSON:
+                self._data = None
+            return
+        text = self._rest + data
+        half = text.endswith(b"\r")  # of an end of line, perhaps
+        *lines, self._rest = _LINE_END.split(text[:-1] if half else text)
+        if half:
+            self._rest += b"\r"
+        for line in lines:
+            if not line:
+                self._event(bytes(kept))
+                kept.clear()
+            elif line.startswith(b"data:") and len(kept) <= MAX_EVENT:
+                kept += line[5:] + b"\n"
+        if len(self._rest) > MAX_EVENT:
+            self._data = None
+
+    def _event(self, data: bytes) -> None:
+        if len(data) > MAX_EVENT:
+            return
+        wanted = [pointer for pointer, mark in self._marks.items() if mark.search(data)]
+        if wanted:
+            value = parsed(data)
+            for pointer in wanted:
+                found = at_pointer(value, pointer)
+                if _is_cost(found):
+                    self._last[pointer] = float(found)

@@ -1,0 +1,91 @@
+"""Client addresses: who a request comes from, however many proxies it passed. Pure.
+
+The peer of the connection is what the gateway itself sees. If it is a trusted proxy, ``X-Forwarded-For`` says who its
+client was: the list is read from its end, each trusted proxy vouches for the element before it, and the first that is
+not a trusted proxy is the client. What stands before that one may be invented and is not looked at. So a
+client can neither choose its address nor, by a longer list, have another one.
+
+A client has one IPv4 address, but of IPv6 a whole /64 (RFC 6177), out of which it may take another address for each
+request. Limits count such a network as one.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ..inbound import RequestHead
+
+#: Of a client without an address, such as one behind a Unix socket.
+UNKNOWN: Final = "unknown"
+_FORWARDED_FOR: Final = b"x-forwarded-for"
+#: Proxies in a row that are believed; a list that is longer is not read further.
+_MOST_HOPS: Final = 32
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class ClientAddresses:
+    """Finds the clients of requests. Immutable, but for what it remembers; for one thread."""
+
+    def __init__(self, is_trusted: Callable[[str], bool]) -> None:
+        """Ask *is_trusted* whether an address is that of a trusted proxy; what it says is remembered."""
+        self.is_trusted = functools.lru_cache(maxsize=4096)(is_trusted)
+
+    def client_of(self, head: RequestHead) -> str:
+        """The address of the client that sent a request with this *head*."""
+        peer = head.client
+        if peer is None:
+            return UNKNOWN
+        if not self.is_trusted(peer[0]):
+            return peer[0]
+        stated = [value for name, value in head.headers if name == _FORWARDED_FOR]
+        return self._beyond(peer[0], stated) if stated else peer[0]
+
+    def peer_is_trusted(self, head: RequestHead) -> bool:
+        """Whether a request with this *head* comes from a trusted proxy."""
+        return head.client is not None and self.is_trusted(head.client[0])
+
+    def _beyond(self, client: str, stated: Sequence[bytes]) -> str:
+        for element in b",".join(stated).rsplit(b",", _MOST_HOPS)[:0:-1] + _first(stated):
+            address = _parsed(_without_port(element.strip(b" \t").decode("latin-1")))
+            if address is None:
+                return client  # what the last proxy says of its client is no address: it is as near as one can get
+            client = str(address)
+            if not self.is_trusted(client):
+                return client
+        return client
+
+
+def _first(stated: Sequence[bytes]) -> list[bytes]:
+    """The first element of a list that was read from its end, unless it is longer than that."""
+    joined = b",".join(stated)
+    return [joined.split(b",", 1)[0]] if joined.count(b",") < _MOST_HOPS else []
+
+
+@functools.lru_cache(maxsize=4096)
+def network_of(address: str) -> str:
+    """What counts as one client: an IPv4 address, the /64 of an IPv6 address, or what else the *address* is."""
+    parsed = _parsed(address)
+    if parsed is None:
+        return address
+    if parsed.version == 6:
+        return f"{ipaddress.IPv6Address(int(parsed) >> 64 << 64)}/64"
+    return str(parsed)
+
+
+def _parsed(text: str) -> _Address | None:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])  # the zone is of the gateway's own machine
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped if mapped is not None else address
+
+
+def _without_port(element: str) -> str:
+    if element.startswith("["):
+        return element[1:].partition("]")[0]
+    return element.partition(":")[0] if element.count(":") == 1 else element

@@ -1,0 +1,212 @@
+"""The door: load is shed before anything is spent on it, by importance and by tenant.
+
+Two things turn requests away, each for what it alone can see:
+
+- an *adaptive limit* for each service (core.adaptive), which measures how long the service takes to answer and finds
+  out how many requests at once it bears. A short queue stands before it. A service that is slow or hangs fills its own
+  limit and nobody else's;
+- the *lag* of the event loop, which is the gateway's own load (limits.lag_shedder).
+
+In both the most important requests go first, and tenants take turns. What is turned away gets a prepared answer: no
+exception, no formatting, no upstream.
+
+The time that counts is the upstream's, from the end of the request's body to the head of its answer: neither a slow
+client nor a long stream makes a service look slow. The permit is held until the answer is over, and whatever ends
+the request gives it back, since that is the request's ending.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import weakref
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from time import perf_counter
+from typing import Final
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from ...core.adaptive import AdaptiveLimit, AdaptiveLimiter
+from ...core.admission_queue import level_of
+from ...core.bulkhead import TOKEN
+from ...core.http_problem import problem_body
+from ...core.outcome import BUSY, CANCELLED, FAILURE, REJECTED, SUCCESS, TIMEOUT
+from ...drivers.admission_waiter import AdmissionWaiter
+from ...errors import BulkheadFullError
+from ...metrics.exports import as_utf8
+from ...metrics.prometheus import export_further
+from ...registry import Registry
+from ..config.shedding import SheddingSettings
+from ..logs.passage import Passage
+from ..upstream import Header
+from .caller_keys import CallerKeys
+from .client_address import ClientAddresses
+from .lag_shedder import LagShedder
+from .loop_lag import LoopLag
+from .priorities import Priorities
+
+Answer = tuple[int, Sequence[Header], bytes]
+
+#: Why a request was turned away.
+SHED: Final = "shed"
+ALL: Final = "all"
+_BODY: Final = problem_body(503, "there is too much to do; try again later")
+_ANSWER: Final[Answer] = (503, [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(_BODY)),
+                                (b"retry-after", b"1")], _BODY)
+_UNTOLD: Final = ("circuit_open", "full", "throttled", "rate_limited", "no_endpoint", SHED)
+
+
+def _entered_as(passage: Passage) -> int:
+    return passage.level
+
+
+def _tenant_of(passage: Passage) -> Hashable:
+    return passage.tenant
+
+
+class _Gate:
+    """The adaptive limit of one service, or of all."""
+
+    __slots__ = ("limiter", "name", "shed", "waiter")
+
+    def __init__(self, name: str, settings: SheddingSettings, clock: Callable[[], float]) -> None:
+        policy = AdaptiveLimit(
+            algorithm=settings.algorithm, initial=settings.initial, min_limit=settings.min_limit,
+            max_limit=settings.max_limit, tolerance=settings.tolerance, reserved=settings.reserved,
+            max_queue=settings.max_queue, max_queue_for=settings.max_queue_for, priorities=_entered_as,
+            fair_by=_tenant_of if settings.tenant and settings.max_queue else None)
+        self.name = name
+        self.limiter = AdaptiveLimiter(policy, key=name, now=clock())
+        self.waiter = AdmissionWaiter(self.limiter, key=name, clock=clock, priorities=policy.priorities,
+                                      fair_by=policy.fair_by)
+        self.shed: Counter[tuple[int, str]] = Counter()  # by level and cause
+
+
+class Door:
+    """The door of a gateway. For one event loop."""
+
+    def __init__(self, settings: SheddingSettings, addresses: ClientAddresses, *,
+                 clock: Callable[[], float] = perf_counter, chance: Callable[[], float] = random.random) -> None:
+        """Nobody is in yet.
+
+        Args:
+            settings: What is shed, and by what.
+            addresses: Finds clients, and knows trusted peers.
+            clock: Monotonic seconds; the one of the passages.
+            chance: Returns random numbers in [0, 1).
+        """
+        self.settings, self._clock, self._chance = settings, clock, chance
+        self._gates: dict[str, _Gate] = {}
+        self._level_of = Priorities(settings.priority, settings.route_priority, settings.default_priority, addresses)
+        self._tenant_of = CallerKeys(settings.tenant, addresses) if settings.tenant else None
+        self.shedder = None if settings.lag is None else LagShedder(settings.lag, clock())
+        self._lag = None if self.shedder is None else LoopLag(self.shedder.sample, clock)
+
+    async def enter(self, passage: Passage) -> Answer | None:
+        """Let a request in, now or after a short wait; else return what to answer."""
+        level = passage.level = level_of(self._level_of(passage))
+        if self._tenant_of is not None:
+            passage.tenant = self._tenant_of(passage)
+        gate = self._gate(passage.service or "")
+        if self.shedder is not None and self._lag is not None:
+            self._lag.touch()
+            if not self.shedder.admits(level, passage.tenant, self._chance()):
+                return self._turned_away(gate, passage, "lag")
+        if not self.settings.adaptive:
+            return None
+        taken: list[list[None]] = []
+        passage.add_ending(functools.partial(self._leave, gate, taken))  # first: a permit has an owner at all times
+        try:
+            if not gate.waiter.take(taken, (passage,), {}):
+                await gate.waiter.wait_async(taken, (passage,), {})
+        except BulkheadFullError:
+            return self._turned_away(gate, passage, "limit")
+        passage.entered_at = self._clock()
+        return None
+
+    def observe(self, families: Mapping[str, Metric], name: str) -> None:
+        """Add to the metrics what this door has to say, under its *name*."""
+        for gate in list(self._gates.values()):
+            labels = [name, as_utf8(gate.name)]
+            for (level, cause), count in sorted(gate.shed.items()):
+                families["shed"].add_metric([*labels, str(level), cause], count)  # type: ignore[attr-defined]
+            if self.settings.adaptive:
+                for family, value in (("limit", gate.limiter.limit), ("admitted", gate.limiter.in_flight),
+                                      ("waiting", gate.limiter.waiting)):
+                    families[family].add_metric(labels, value)  # type: ignore[attr-defined]
+        if self.shedder is not None:
+            families["lag"].add_metric([name], self.shedder.lag_s)  # type: ignore[attr-defined]
+
+    def _gate(self, service: str) -> _Gate:
+        name = service if self.settings.scope == "service" else ALL
+        gate = self._gates.get(name)
+        if gate is None:
+            gate = self._gates[name] = _Gate(name, self.settings, self._clock)
+        return gate
+
+    def _turned_away(self, gate: _Gate, passage: Passage, cause: str) -> Answer:
+        gate.shed[passage.level, cause] += 1
+        passage.refused = SHED
+        return _ANSWER
+
+    def _leave(self, gate: _Gate, taken: list[list[None]], passage: Passage) -> None:
+        """A request is over: give its permit back, and report how long the upstream took."""
+        if not taken:
+            return
+        limiter, now = gate.limiter, self._clock()
+        permit = taken.pop()
+        permit += TOKEN
+        outcome, took_s = outcome_of(passage)
+        limiter.report(outcome, now - took_s, now)
+
+
+def outcome_of(passage: Passage) -> tuple[int, float]:
+    """What a request that is over says of its service, and how long that took, seconds."""
+    since, refused = passage.waited_at, passage.refused
+    until = passage.head_at
+    took_s = 0.0 if since is None or until is None else max(0.0, until - max(since, passage.entered_at))
+    if refused is None:
+        if since is None or until is None:
+            return CANCELLED, took_s
+        if passage.status == 504:
+            return TIMEOUT, took_s
+        return (BUSY if passage.status == 503 else SUCCESS), took_s
+    if refused in _UNTOLD or since is None:
+        return REJECTED, took_s
+    return (TIMEOUT if refused == "timeout" else FAILURE), took_s
+
+
+_known: weakref.WeakKeyDictionary[Registry, dict[str, Door]] = weakref.WeakKeyDictionary()
+
+
+def door_of(registry: Registry, name: str, settings: SheddingSettings, addresses: ClientAddresses) -> Door:
+    """The door with this *name* of the gateways with this *registry*: the same one, as long as the settings are.
+
+    So a changed file does not forget what the limits have learnt, or who is in.
+    """
+    doors = _known.get(registry)
+    if doors is None:
+        doors = _known[registry] = {}
+        export_further(registry, functools.partial(_collect, doors))
+    door = doors.get(name)
+    if door is None or door.settings != settings:
+        door = doors[name] = Door(settings, addresses)
+    return door
+
+
+def _collect(doors: Mapping[str, Door]) -> list[Metric]:
+    labels = ("door", "service")
+    families: dict[str, Metric] = {
+        "shed": CounterMetricFamily("resilience_gateway_shed", "Requests that were turned away at the door.",
+                                    labels=(*labels, "priority", "cause")),
+        "limit": GaugeMetricFamily("resilience_gateway_limit", "Requests that are let in at once.", labels=labels),
+        "admitted": GaugeMetricFamily("resilience_gateway_admitted", "Requests that are in.", labels=labels),
+        "waiting": GaugeMetricFamily("resilience_gateway_waiting", "Requests that wait at the door.", labels=labels),
+        "lag": GaugeMetricFamily("resilience_gateway_loop_lag_seconds", "How late the event loop comes round.",
+                                 labels=("door",)),
+    }
+    for name, door in list(doors.items()):
+        door.observe(families, as_utf8(name))
+    return list(families.values())

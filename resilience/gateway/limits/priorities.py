@@ -1,0 +1,67 @@
+"""Priorities: how important a request is, 0 (the most) to 9. Pure.
+
+The first of the sources that says anything decides:
+
+    header:NAME   a header, but only of a trusted proxy: others would all be important
+    claim:NAME    a claim of the identity, where an authentication filter has run before
+    route         what ``route_priority`` says of the route
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from ...core.admission_queue import LEVELS
+from ..logs.passage import Passage
+from .client_address import ClientAddresses
+
+_SOURCE: Final = re.compile(r"(header|claim):([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64})").fullmatch
+_LEVEL: Final = re.compile(rb"[0-9]").fullmatch
+
+
+def source_mistake(value: Any) -> str | None:
+    """What is wrong with a source of priorities; None if nothing is."""
+    if value == "route" or (isinstance(value, str) and _SOURCE(value)):
+        return None
+    return "must be route, header:NAME or claim:NAME"
+
+
+class Priorities:
+    """Says how important requests are. Immutable."""
+
+    def __init__(self, sources: Sequence[str], by_route: Mapping[str, int], default: int,
+                 addresses: ClientAddresses) -> None:
+        self._by_route, self._default, self._addresses = dict(by_route), default, addresses
+        self._sources = [self._source(each) for each in sources]
+
+    def __call__(self, passage: Passage) -> int:
+        """The priority of a request."""
+        for source in self._sources:
+            level = source(passage)
+            if level is not None:
+                return level
+        return self._default
+
+    def _source(self, source: str) -> Callable[[Passage], int | None]:
+        found = _SOURCE(source)
+        if found is None:
+            return lambda passage: self._by_route.get(passage.route or "")
+        name = found[2]
+        if found[1] == "claim":
+            return lambda passage: _of_claim(passage.identity, name)
+        header = name.lower().encode()
+
+        def of_header(passage: Passage) -> int | None:
+            values = [value for each, value in passage.head.headers if each == header]
+            if len(values) != 1 or not self._addresses.peer_is_trusted(passage.head) or not _LEVEL(values[0]):
+                return None
+            return int(values[0])
+
+        return of_header
+
+
+def _of_claim(identity: Any, name: str) -> int | None:
+    value = None if identity is None else identity.claims.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LEVELS else None

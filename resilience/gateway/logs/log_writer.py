@@ -1,0 +1,257 @@
+"""Log writer: lines go to a file or a stream from a thread of their own, so that nobody waits for them.
+
+Whoever logs puts a record into a queue of bounded length and goes on; a record that finds no room is dropped and
+counted. The thread formats and writes what is there, and then sleeps for a moment, so that a busy gateway wakes it a
+few times a second rather than once a request. It is started by the first record.
+
+A full disk, a pipe that nobody reads, a descriptor that is closed: the thread waits or fails, the queue fills, records
+are dropped. What went wrong is told once, by the logger ``resilience``, and once more when it is over, with the number
+of lines that are missing.
+
+A file is opened anew when it was moved or removed, as logrotate does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+#: Records that may wait to be written.
+MAX_QUEUE: Final = 10_000
+#: Seconds between two looks into the queue, while there is traffic.
+PAUSE_S: Final = 0.05
+#: Records of one write: as little as half a megabyte.
+_BATCH: Final = 1000
+#: Seconds after which a failed sink is tried again, and within which a moved file is noticed.
+LOOK_S: Final = 1.0
+_log = logging.getLogger("resilience")
+
+
+class Sink(Protocol):
+    """Where lines go. Of one thread."""
+
+    def write(self, data: bytes) -> None:
+        """Write all of *data*; raises OSError if it cannot."""
+
+    def close(self) -> None:
+        """Nothing more will be written."""
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of *data*, also to a descriptor that does not block."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            select.select((), (descriptor,), (), LOOK_S)
+
+
+class StreamSink:
+    """A descriptor that is open already, such as standard error; a copy of it is kept."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._own: int | None = None
+        self._missing: OSError | None = None
+        try:
+            self._own = os.dup(descriptor)  # or, once it is closed, its number could be that of a client's connection
+        except OSError as error:
+            self._missing = error
+
+    def write(self, data: bytes) -> None:
+        """See Sink."""
+        if self._own is None:
+            raise self._missing or OSError("closed")
+        write_all(self._own, data)
+
+    def close(self) -> None:
+        """See Sink."""
+        if self._own is not None:
+            os.close(self._own)
+            self._own = None
+
+
+class FileSink:
+    """A file, to which every process appends. It is opened when the first line is written."""
+
+    def __init__(self, path: str | os.PathLike[str], clock: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._clock = Path(path), clock
+        self._descriptor: int | None = None
+        self._looked_at = 0.0
+
+    def write(self, data: bytes) -> None:
+        """See Sink."""
+        now = self._clock()
+        if self._descriptor is not None and now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            if self._was_moved(self._descriptor):
+                self.close()
+        if self._descriptor is None:
+            self._descriptor = os.open(
+                self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o640)
+            self._looked_at = now
+        write_all(self._descriptor, data)
+
+    def reopen(self) -> None:
+        """Look at the next write whether the file was moved."""
+        self._looked_at = -LOOK_S
+
+    def close(self) -> None:
+        """See Sink."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+    def _was_moved(self, descriptor: int) -> bool:
+        try:
+            there, ours = self._path.stat(), os.fstat(descriptor)
+        except OSError:
+            return True
+        return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
+
+
+class LogWriter:
+    """Writes records from a thread of its own. put() may be called from any thread.
+
+    Attributes:
+        written: Lines that were handed to the sink.
+        dropped: Records that found no room.
+        failed: Lines that the sink did not take.
+    """
+
+    def __init__(self, line: Callable[[Any], str], sink: Sink, *, max_queue: int = MAX_QUEUE,
+                 pause: Callable[[float], object] = time.sleep) -> None:
+        """Start nothing yet.
+
+        Args:
+            line: Makes the line of a record; it is called in the thread.
+            sink: Where the lines go.
+            max_queue: Records that may wait.
+            pause: Passes the time between two looks into the queue.
+        """
+        self._line, self._sink, self._most, self._pause = line, sink, max_queue, pause
+        self._queue: deque[Any] = deque()
+        self.written = self.dropped = self.failed = 0
+        self._told = 0  # lines missing when it was last said
+        self._trouble: str | None = None
+        self._renew()
+        _writers.add(self)
+
+    def put(self, record: Any) -> None:
+        """Let *record* be written, if there is room."""
+        queue = self._queue
+        if len(queue) >= self._most:
+            self.dropped += 1
+            return
+        queue.append(record)
+        if self._idle:
+            self._wake()
+
+    def reopen(self) -> None:
+        """Look for the file that has the log's name now, if it is one."""
+        if isinstance(self._sink, FileSink):
+            self._sink.reopen()
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Write what waits, for so many seconds at most, and end the thread."""
+        self._closing = True
+        thread = self._thread
+        if thread is not None:
+            self._woken.set()
+            thread.join(timeout)
+        elif not self._queue:
+            self._sink.close()
+
+    def drain(self) -> bool:
+        """Write what waits, up to a batch; for the thread. Return whether there was anything."""
+        queue = self._queue
+        lines: list[str] = []
+        with contextlib.suppress(IndexError):
+            while len(lines) < _BATCH:
+                lines.append(self._line_of(queue.popleft()))
+        if not lines:
+            return False
+        try:
+            self._sink.write("".join(lines).encode("utf-8", "backslashreplace"))
+        except (OSError, ValueError) as error:
+            self.failed += len(lines)
+            self._tell(error)
+            if not self._closing:
+                self._pause(LOOK_S)
+        else:
+            self.written += len(lines)
+            self._recover()
+        return True
+
+    def _line_of(self, record: Any) -> str:
+        try:
+            return self._line(record)
+        except Exception:  # noqa: BLE001 - one entry must not end the log
+            _log.exception("an entry of the access log could not be written out")
+            return ""
+
+    def _tell(self, error: Exception) -> None:
+        trouble = getattr(error, "strerror", None) or str(error)
+        if trouble != self._trouble:
+            self._trouble = trouble
+            _log.error("the access log cannot be written: %s; its lines are dropped until it can be", trouble)
+
+    def _recover(self) -> None:
+        missing = self.dropped + self.failed
+        if self._trouble is not None or missing > self._told:
+            _log.warning("%d lines are missing in the access log", missing - self._told)
+            self._trouble, self._told = None, missing
+
+    def _renew(self) -> None:
+        """Have no thread, as in a forked child."""
+        self._thread: threading.Thread | None = None
+        self._woken = threading.Event()
+        self._starting = threading.Lock()
+        self._idle, self._closing = True, False
+
+    def _wake(self) -> None:
+        self._idle = False
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None and not self._closing:
+                    self._thread = threading.Thread(target=self._run, name="resilience-access-log", daemon=True)
+                    self._thread.start()
+        self._woken.set()
+
+    def _run(self) -> None:
+        while True:
+            self._woken.wait()
+            self._woken.clear()
+            while self.drain():
+                if not self._closing and len(self._queue) < _BATCH:
+                    self._pause(PAUSE_S)
+            if self._closing:
+                self._sink.close()
+                return
+            self._idle = True
+            if self._queue:  # one that came before the line above
+                self._idle = False
+                self._woken.set()
+
+
+_writers: weakref.WeakSet[LogWriter] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for writer in list(_writers):
+        writer._queue.clear()  # the parent writes them
+        writer._renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

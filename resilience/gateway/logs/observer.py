@@ -1,0 +1,152 @@
+"""Observer: looks at every request when it comes and when it has ended, for access log, statistics and traces.
+
+A gateway without any of these has no observer, and pays for none. One that has tells it three things: that a request
+came (begin()), which route it takes (routed()), and that it is over (end()).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import secrets
+import string
+import time
+from collections.abc import Callable
+from typing import Final
+
+from ..config.observing import AccessLogSettings, TracingSettings
+from ..inbound import Inbound, RequestHead
+from ..limits.client_address import ClientAddresses
+from ..upstream import Header, Request
+from .access_log import AccessLog
+from .passage import Passage
+from .request_statistics import RequestStatistics
+from .spans import Spans
+from .trace_context import TRACEPARENT, TRACESTATE, Trace, begun, continued
+
+_ID_MARKS: Final = frozenset((string.ascii_letters + string.digits + "-_.:+/=@").encode())
+#: Characters of a request's id that is kept.
+MAX_ID: Final = 128
+
+
+class Tracer:
+    """Says which trace and which id a request has. For one thread."""
+
+    def __init__(self, settings: TracingSettings, addresses: ClientAddresses,
+                 bits: Callable[[int], int] = random.Random(secrets.randbits(128)).getrandbits,  # noqa: B008, S311
+                 chance: Callable[[], float] = random.random) -> None:
+        self._settings, self._addresses, self._bits, self._chance = settings, addresses, bits, chance
+        self._id_name = settings.request_id.lower().encode() if settings.request_id else None
+        self._names = frozenset(name for name in (self._id_name, TRACEPARENT, TRACESTATE) if name is not None)
+        self._spans = Spans() if settings.opentelemetry else None
+
+    def begin(self, passage: Passage) -> None:
+        """Find the trace and the id of a request that came."""
+        names, found = self._names, list[Header]()
+        for header in passage.head.headers:
+            if header[0] in names:
+                found.append(header)
+        passage.states_trace = bool(found)
+        if found and not self._trusts(passage.head):
+            found = []
+        trace: Trace | None = None
+        if found:
+            trace = continued([value for name, value in found if name == TRACEPARENT],
+                              [value for name, value in found if name == TRACESTATE], self._bits)
+        if trace is None:
+            trace = begun(self._bits, sampled=self._settings.sample >= 1.0 or self._chance() < self._settings.sample)
+        if self._spans is not None:
+            trace = self._spans.begin(passage, trace)
+        passage.trace = trace
+        if self._id_name is not None:
+            given = [value for name, value in found if name == self._id_name]
+            kept = given[0] if len(given) == 1 and id_is_fit(given[0]) else trace.trace_id.encode()
+            passage.request_id = kept.decode("ascii")
+            passage.add_answer_headers((self._id_name, kept))
+
+    def to_upstream(self, passage: Passage, request: Request) -> None:
+        """Let *request* carry the trace and the id."""
+        trace, names = passage.trace, self._names
+        if trace is None:
+            return
+        headers = [header for header in request.headers if header[0] not in names] if passage.states_trace \
+            else list(request.headers)
+        headers += trace.headers()
+        if self._id_name is not None and passage.request_id is not None:
+            headers.append((self._id_name, passage.request_id.encode()))
+        request.headers = headers
+
+    def end(self, passage: Passage) -> None:
+        """A request is over."""
+        if self._spans is not None:
+            self._spans.end(passage)
+
+    def _trusts(self, head: RequestHead) -> bool:
+        trust = self._settings.trust
+        return trust == "all" or (trust == "proxies" and self._addresses.peer_is_trusted(head))
+
+
+def id_is_fit(value: bytes) -> bool:
+    """Whether a request's id is short, and of characters that mean nothing anywhere."""
+    return 0 < len(value) <= MAX_ID and _ID_MARKS.issuperset(value)
+
+
+class Observer:
+    """What a gateway tells of its requests. For one event loop.
+
+    Attributes:
+        statistics: Of requests; None: they are not kept.
+        access_log: None: there is none.
+    """
+
+    def __init__(self, addresses: ClientAddresses, *, statistics: RequestStatistics | None = None,
+                 access_log: AccessLog | None = None, tracer: Tracer | None = None,
+                 clock: Callable[[], float] = time.perf_counter, wall: Callable[[], float] = time.time) -> None:
+        self._addresses, self._tracer, self._clock, self._wall = addresses, tracer, clock, wall
+        self.statistics, self.access_log = statistics, access_log
+
+    def begin(self, inbound: Inbound) -> Passage:
+        """A request came: serve what this returns instead of *inbound*."""
+        passage = Passage(inbound, self._clock)
+        if self._tracer is not None:
+            self._tracer.begin(passage)
+        return passage
+
+    def routed(self, passage: Passage, route: str | None, service: str, request: Request) -> None:
+        """A request takes this *route* to this *service*."""
+        passage.route, passage.service = route, service
+        if self._tracer is not None:
+            self._tracer.to_upstream(passage, request)
+
+    def end(self, passage: Passage) -> None:
+        """A request is over, however it ended."""
+        passage.duration_s = self._clock() - passage.began
+        for ending in passage.endings:
+            ending(passage)
+        if self.statistics is not None:
+            self.statistics.count(passage)
+        if self._tracer is not None:
+            self._tracer.end(passage)
+        log = self.access_log
+        if log is not None and log.wants(passage):
+            passage.ended = self._wall()
+            if passage.client is None:
+                passage.client = self._addresses.client_of(passage.head)
+            log.put(passage)
+
+    def close(self) -> None:
+        """Write what waits to be written."""
+        if self.access_log is not None:
+            with contextlib.suppress(Exception):
+                self.access_log.close()
+
+
+def observer_of(access_log: AccessLogSettings | None, tracing: TracingSettings | None, addresses: ClientAddresses,
+                statistics: RequestStatistics | None, *, is_needed: bool = False) -> Observer | None:
+    """The observer that a configuration asks for; None if it asks for none, and none is needed otherwise."""
+    if access_log is None and tracing is None and statistics is None and not is_needed:
+        return None
+    return Observer(
+        addresses, statistics=statistics,
+        access_log=None if access_log is None else AccessLog(access_log),
+        tracer=None if tracing is None else Tracer(tracing, addresses))

@@ -1,0 +1,156 @@
+"""Request statistics: how many requests each route, service and consumer had, how they ended, and how long they took.
+
+They are counted for ever, as Prometheus wants it. Routes and services come from the configuration, so their number is
+bounded. Consumers do not: the MAX_CONSUMERS that ask most have series of their own, and all others are counted
+together, as "other". Who asks more than the least of those with a series takes its place, and what that one
+had is added to the others; so no sum ever falls.
+"""
+
+from __future__ import annotations
+
+import weakref
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Final
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+
+from ...core.histogram import LE_BOUNDS
+from ...metrics.exports import as_utf8
+from ...metrics.prometheus import export_further
+from ...registry import Registry
+from .passage import Passage
+
+#: Consumers with a series of their own.
+MAX_CONSUMERS: Final = 100
+OTHER: Final = "other"
+#: Of a request that no route has.
+NO_ROUTE: Final = "none"
+#: Others that are counted apart, to know who has outgrown one with a series.
+_CANDIDATES: Final = 1000
+#: By the first digit of the status; 0: none was sent, since the client left.
+_CLASSES: Final = {0: "client_gone", 1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
+_BOUNDS: Final = [*(f"{bound:g}" for bound in LE_BOUNDS), "+Inf"]
+
+
+class _Route:
+    """The requests of one route to one service, by class of status; how long they took."""
+
+    __slots__ = ("buckets", "bytes_in", "bytes_out", "seconds", "statuses")
+
+    def __init__(self) -> None:
+        self.statuses: dict[int, int] = {}
+        self.buckets = [0] * (len(LE_BOUNDS) + 1)
+        self.seconds = 0.0
+        self.bytes_in = self.bytes_out = 0
+
+
+class _Consumer:
+    """The requests of one consumer by class of status; how many it had, those included that were counted elsewhere."""
+
+    __slots__ = ("statuses", "weight")
+
+    def __init__(self, weight: int) -> None:
+        self.statuses: dict[int, int] = {}
+        self.weight = weight
+
+
+class RequestStatistics:
+    """Counts requests. For one thread; collect() may be called from any."""
+
+    def __init__(self, max_consumers: int = MAX_CONSUMERS) -> None:
+        self._routes: dict[tuple[str | None, str | None], _Route] = {}
+        self._max_consumers = max_consumers
+        self._consumers: dict[str, _Consumer] = {}
+        self._others = _Consumer(0)
+        self._candidates: dict[str, int] = {}
+
+    def count(self, passage: Passage) -> None:
+        """Count one request that has ended."""
+        key, kind, duration_s = (passage.route, passage.service), passage.status // 100, passage.duration_s
+        try:
+            route = self._routes[key]
+        except KeyError:
+            route = self._routes[key] = _Route()
+        route.statuses[kind] = route.statuses.get(kind, 0) + 1
+        route.buckets[bisect_left(LE_BOUNDS, duration_s)] += 1
+        route.seconds += duration_s
+        route.bytes_in += passage.received
+        route.bytes_out += passage.sent
+        if passage.consumer is not None:
+            self._count_consumer(passage.consumer, kind)
+
+    def _count_consumer(self, name: str, kind: int) -> None:
+        consumer = self._consumers.get(name)
+        if consumer is None and name != OTHER:
+            if len(self._consumers) < self._max_consumers:
+                consumer = self._consumers[name] = _Consumer(0)
+            else:
+                consumer = self._nominated(name)
+        if consumer is None:
+            consumer = self._others
+        consumer.weight += 1
+        consumer.statuses[kind] = consumer.statuses.get(kind, 0) + 1
+
+    def _nominated(self, name: str) -> _Consumer | None:
+        """One of the others asks; give it a series of its own if it has outgrown another's."""
+        candidates = self._candidates
+        if name not in candidates and len(candidates) >= _CANDIDATES:
+            # The space saving algorithm (Metwally and others, 2005): whoever came least often makes room, and leaves
+            # its count as an upper bound of what was missed.
+            least = min(candidates, key=candidates.__getitem__)
+            candidates[name] = candidates.pop(least)
+        seen = candidates[name] = candidates.get(name, 0) + 1
+        if seen & (seen - 1):  # looked at when it has doubled
+            return None
+        loser = min(self._consumers, key=lambda each: self._consumers[each].weight)
+        if self._consumers[loser].weight >= seen:
+            return None
+        for kind, count in self._consumers.pop(loser).statuses.items():
+            self._others.statuses[kind] = self._others.statuses.get(kind, 0) + count
+        del candidates[name]
+        winner = self._consumers[name] = _Consumer(seen)
+        return winner
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics at this moment."""
+        requests = CounterMetricFamily(
+            "resilience_gateway_requests", "Requests by how they were answered.", labels=("route", "service", "status"))
+        durations = HistogramMetricFamily(
+            "resilience_gateway_request_duration_seconds", "From a request's head to its answer's end.",
+            labels=("route", "service"))
+        received = CounterMetricFamily(
+            "resilience_gateway_request_bytes", "Bytes of requests' bodies.", labels=("route", "service"))
+        sent = CounterMetricFamily(
+            "resilience_gateway_response_bytes", "Bytes of answers' bodies.", labels=("route", "service"))
+        for (name, service), route in list(self._routes.items()):
+            labels = [as_utf8(name or NO_ROUTE), as_utf8(service or "")]
+            for kind, count in sorted(route.statuses.items()):
+                requests.add_metric([*labels, _CLASSES.get(kind, OTHER)], count)
+            buckets = list(zip(_BOUNDS, accumulate(list(route.buckets)), strict=True))
+            durations.add_metric(labels, buckets, route.seconds)
+            received.add_metric(labels, route.bytes_in)
+            sent.add_metric(labels, route.bytes_out)
+        yield from (requests, durations, received, sent, self._of_consumers())
+
+    def _of_consumers(self) -> Metric:
+        family = CounterMetricFamily(
+            "resilience_gateway_consumer_requests", "Requests by who asked.", labels=("consumer", "status"))
+        for name, consumer in [*self._consumers.items(), (OTHER, self._others)]:
+            for kind, count in sorted(consumer.statuses.items()):
+                family.add_metric([as_utf8(name), _CLASSES.get(kind, OTHER)], count)
+        return family
+
+
+_known: weakref.WeakKeyDictionary[Registry, RequestStatistics] = weakref.WeakKeyDictionary()
+
+
+def statistics_of(registry: Registry) -> RequestStatistics:
+    """The statistics of the gateways with this *registry*; they outlive a gateway that a changed file replaces."""
+    statistics = _known.get(registry)
+    if statistics is None:
+        statistics = _known[registry] = RequestStatistics()
+        export_further(registry, statistics.collect)
+    return statistics
