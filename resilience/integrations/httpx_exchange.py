@@ -25,9 +25,11 @@ from typing import Any, Generic, Self, TypeVar
 
 from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
+from ..drivers.deadline_context import in_use
 from ..engine.judging import Head
 from ..errors import ConfigError
 from .http_exchange import LEAVE, OURS, ClientTerms, Exchanges, leave, leave_async
+from .httpx_sending import Sending
 
 Transport = TypeVar("Transport")
 
@@ -79,18 +81,25 @@ def _sync_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Excha
         raise ConfigError(f"timeout: {name} runs in its caller's thread, where no timeout can reach it; use "
                           "the client's own, Client(timeout=...), or an AsyncClient", "timeout")
 
+    sending = Sending(inner, library, "handle_request")
+    send, received, theirs = sending.send, sending.received, sending.errors
+
     def exchange(request: Any) -> Generator[Any, Any, None]:
-        exchanges.send_deadline(request)
-        head = Head(inner.handle_request(request))
-        stream = head.answer.stream
+        if in_use:
+            exchanges.send_deadline(request)
         try:
-            if (yield head) is LEAVE:
-                return
-            for chunk in stream:
-                if (yield chunk) is LEAVE:
+            head = Head(received(send(request)))
+            stream = head.answer.stream
+            try:
+                if (yield head) is LEAVE:
                     return
-        finally:
-            stream.close()
+                for chunk in stream:
+                    if (yield chunk) is LEAVE:
+                        return
+            finally:
+                stream.close()
+        except theirs as error:
+            raise sending.translated(error) from error
 
     exchanges = Exchanges(exchange, client_of(library), name, settings)
     return exchanges
@@ -204,13 +213,17 @@ def _async_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exch
     """The guarded exchanges of an asynchronous transport around *inner*."""
     gate = PoolGate(inner, library.PoolTimeout)
 
+    sending = Sending(inner, library, "handle_async_request")
+    send, received, theirs = sending.send, sending.received, sending.errors
+
     async def exchange(request: Any) -> AsyncGenerator[Any, Any]:
-        exchanges.send_deadline(request)
+        if in_use:
+            exchanges.send_deadline(request)
         held: list[asyncio.CancelledError] = []
         if not gate.is_passed():
             await gate.enter(request)
         try:
-            head = Head(await unbroken(inner.handle_async_request(request), held))
+            head = Head(received(await unbroken(send(request), held)))
             stream = head.answer.stream
             try:
                 if held:
@@ -231,6 +244,8 @@ def _async_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exch
                 await unbroken(stream.aclose(), held)
                 if held:
                     raise held.pop()
+        except theirs as error:
+            raise sending.translated(error) from error
         finally:
             gate.leave()
 
