@@ -25,7 +25,6 @@ from typing import Any, Generic, Self, TypeVar
 
 from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
-from ..drivers.deadline_context import in_use
 from ..engine.judging import Head
 from ..errors import ConfigError
 from .http_exchange import LEAVE, OURS, ClientTerms, Exchanges, leave, leave_async
@@ -85,8 +84,7 @@ def _sync_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Excha
     send, received, theirs = sending.send, sending.received, sending.errors
 
     def exchange(request: Any) -> Generator[Any, Any, None]:
-        if in_use:
-            exchanges.send_deadline(request)
+        exchanges.send_deadline(request)
         try:
             head = Head(received(send(request)))
             stream = head.answer.stream
@@ -212,16 +210,13 @@ class AsyncBody:
 def _async_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exchanges:
     """The guarded exchanges of an asynchronous transport around *inner*."""
     gate = PoolGate(inner, library.PoolTimeout)
-
     sending = Sending(inner, library, "handle_async_request")
     send, received, theirs = sending.send, sending.received, sending.errors
 
     async def exchange(request: Any) -> AsyncGenerator[Any, Any]:
-        if in_use:
-            exchanges.send_deadline(request)
+        exchanges.send_deadline(request)
         held: list[asyncio.CancelledError] = []
-        if not gate.is_passed():
-            await gate.enter(request)
+        gate.is_passed() or await gate.enter(request)
         try:
             head = Head(received(await unbroken(send(request), held)))
             stream = head.answer.stream
@@ -330,8 +325,8 @@ class PoolGate:
             return True
         return False
 
-    async def enter(self, request: Any) -> None:
-        """Wait until a connection is free, as long as the client's own pool timeout says."""
+    async def enter(self, request: Any) -> bool:
+        """Wait until a connection is free, as long as the client's own pool timeout says; then it is_passed()."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
@@ -346,6 +341,7 @@ class PoolGate:
             if isinstance(error, TimeoutError):
                 raise self._pool_timeout("all connections of the pool are in use") from None
             raise
+        return True
 
     def leave(self) -> None:
         """The request has ended, and its response is closed: its connection is the next one's in the queue."""

@@ -27,10 +27,15 @@ _HANDLES: Final = frozenset((
     "Request", "method", "URL", "url", "raw_scheme", "raw_host", "port", "raw_path", "headers", "raw", "stream",
     "extensions", "map_httpcore_exceptions", "_pool", "Response", "status"))
 _ASSERTS: Final = frozenset(("isinstance", "typing", "Iterable", "AsyncIterable", "SyncByteStream", "AsyncByteStream"))
-#: What Request.__init__() of httpcore names.
-_MAKES: Final = frozenset((
-    "method", "url", "headers", "stream", "extensions", "enforce_bytes", "enforce_url", "enforce_headers",
-    "enforce_stream", "URL", "scheme", "host", "port"))
+#: What httpcore's classes name where they are initialized.
+_INITIALIZES: Final = {
+    "Request": frozenset((
+        "method", "url", "headers", "stream", "extensions", "enforce_bytes", "enforce_url", "enforce_headers",
+        "enforce_stream", "URL", "scheme", "host", "port")),
+    "URL": frozenset((
+        "urllib", "parse", "urlparse", "enforce_bytes", "scheme", "hostname", "host", "port", "path", "query",
+        "target")),
+}
 
 
 class Sending:
@@ -56,8 +61,7 @@ class Sending:
         if core is not None:
             self._theirs = {getattr(core, name): getattr(library, name) for name in ERRORS}
         self.errors = tuple(self._theirs)
-        self.send: Callable[[Any], Any] = (
-            (lambda request: getattr(inner, method)(request)) if core is None else _past(inner, library, method, core))
+        self.send = _through(inner, method) if core is None else _past(inner, library, method, core)
 
     def received(self, answer: Any) -> Any:
         """The response that *answer* is, or contains."""
@@ -71,13 +75,21 @@ class Sending:
         return next(theirs[each] for each in type(error).__mro__ if each in theirs)(str(error))
 
 
+def _through(inner: Any, method: str) -> Callable[[Any], Any]:
+    """What sends a request through the transport *inner*, whose *method* may be replaced at any time."""
+    def send(request: Any) -> Any:
+        return getattr(inner, method)(request)
+
+    return send
+
+
 def _past(inner: Any, library: Any, method: str, core: Any) -> Callable[[Any], Any]:
     """What sends a request to the pool of the transport *inner*, as long as nobody has replaced its *method*."""
     transport = type(inner)
     own = getattr(transport, method)
     replaced = vars(inner)
     stream_class = library.AsyncByteStream if "async" in method else library.SyncByteStream
-    url_class, request_class = core.URL, _request_class(core)
+    request_class, url_class = _classes(core)
 
     def send(request: Any) -> Any:
         stream, extensions = request.stream, request.extensions
@@ -89,22 +101,25 @@ def _past(inner: Any, library: Any, method: str, core: Any) -> Callable[[Any], A
                 or not isinstance(stream, stream_class) or "target" in extensions):
             return getattr(inner, method)(request)
         url = request.url
-        return getattr(inner._pool, method)(request_class(
-            verb, url_class(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            request.headers.raw, stream, extensions))
+        url = url_class(url.raw_scheme, url.raw_host, url.port, url.raw_path)
+        return getattr(inner._pool, method)(request_class(verb, url, request.headers.raw, stream, extensions))
 
     return send
 
 
-def _request_class(core: Any) -> Any:
-    """A class of requests of httpcore whose parts are as they have to be; ``target`` is no extension of theirs."""
+def _classes(core: Any) -> tuple[Any, Any]:
+    """Classes of requests and of addresses of httpcore whose parts are as they have to be."""
 
     class Request(core.Request):  # type: ignore[misc]
         def __init__(self, method: bytes, url: Any, headers: Any, stream: Any, extensions: Any) -> None:
             self.method, self.url, self.headers = method, url, headers
             self.stream, self.extensions = stream, extensions
 
-    return Request
+    class URL(core.URL):  # type: ignore[misc]
+        def __init__(self, scheme: bytes, host: bytes, port: int | None, target: bytes) -> None:
+            self.scheme, self.host, self.port, self.target = scheme, host, port, target
+
+    return Request, URL
 
 
 def _core_of(inner: Any, library: Any, method: str) -> Any:
@@ -115,7 +130,8 @@ def _core_of(inner: Any, library: Any, method: str) -> Any:
     if type(inner) is not transport or core is None or not hasattr(inner, "_pool"):
         return None
     handles = _names(own) - _ASSERTS - {core.__name__, method, "ResponseStream", "AsyncResponseStream"}
-    if handles != _HANDLES or _names(vars(core.Request).get("__init__")) != _MAKES:
+    if handles != _HANDLES or any(
+            _names(vars(getattr(core, name)).get("__init__")) != names for name, names in _INITIALIZES.items()):
         return None
     return core if all(hasattr(module, name) for name in ERRORS for module in (core, library)) else None
 
