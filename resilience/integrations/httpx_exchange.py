@@ -216,7 +216,7 @@ def _async_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exch
     async def exchange(request: Any) -> AsyncGenerator[Any, Any]:
         exchanges.send_deadline(request)
         held: list[asyncio.CancelledError] = []
-        gate.is_passed() or await gate.enter(request)
+        _ = gate.is_passed() or await gate.enter(request)
         try:
             head = Head(received(await unbroken(send(request), held)))
             stream = head.answer.stream
