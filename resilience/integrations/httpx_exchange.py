@@ -28,6 +28,7 @@ from ..commands.keyed_commands import KeyedCommands
 from ..engine.judging import Head
 from ..errors import ConfigError
 from .http_exchange import LEAVE, OURS, ClientTerms, Exchanges, leave, leave_async
+from .httpx_sending import Sending
 
 Transport = TypeVar("Transport")
 
@@ -79,18 +80,24 @@ def _sync_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Excha
         raise ConfigError(f"timeout: {name} runs in its caller's thread, where no timeout can reach it; use "
                           "the client's own, Client(timeout=...), or an AsyncClient", "timeout")
 
+    sending = Sending(inner, library, "handle_request")
+    send, received, theirs = sending.send, sending.received, sending.errors
+
     def exchange(request: Any) -> Generator[Any, Any, None]:
         exchanges.send_deadline(request)
-        head = Head(inner.handle_request(request))
-        stream = head.answer.stream
         try:
-            if (yield head) is LEAVE:
-                return
-            for chunk in stream:
-                if (yield chunk) is LEAVE:
+            head = Head(received(send(request)))
+            stream = head.answer.stream
+            try:
+                if (yield head) is LEAVE:
                     return
-        finally:
-            stream.close()
+                for chunk in stream:
+                    if (yield chunk) is LEAVE:
+                        return
+            finally:
+                stream.close()
+        except theirs as error:
+            raise sending.translated(error) from error
 
     exchanges = Exchanges(exchange, client_of(library), name, settings)
     return exchanges
@@ -203,14 +210,15 @@ class AsyncBody:
 def _async_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exchanges:
     """The guarded exchanges of an asynchronous transport around *inner*."""
     gate = PoolGate(inner, library.PoolTimeout)
+    sending = Sending(inner, library, "handle_async_request")
+    send, received, theirs = sending.send, sending.received, sending.errors
 
     async def exchange(request: Any) -> AsyncGenerator[Any, Any]:
         exchanges.send_deadline(request)
         held: list[asyncio.CancelledError] = []
-        if not gate.is_passed():
-            await gate.enter(request)
+        _ = gate.is_passed() or await gate.enter(request)
         try:
-            head = Head(await unbroken(inner.handle_async_request(request), held))
+            head = Head(received(await unbroken(send(request), held)))
             stream = head.answer.stream
             try:
                 if held:
@@ -231,6 +239,8 @@ def _async_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exch
                 await unbroken(stream.aclose(), held)
                 if held:
                     raise held.pop()
+        except theirs as error:
+            raise sending.translated(error) from error
         finally:
             gate.leave()
 
@@ -315,8 +325,8 @@ class PoolGate:
             return True
         return False
 
-    async def enter(self, request: Any) -> None:
-        """Wait until a connection is free, as long as the client's own pool timeout says."""
+    async def enter(self, request: Any) -> bool:
+        """Wait until a connection is free, as long as the client's own pool timeout says; then it is_passed()."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
@@ -331,6 +341,7 @@ class PoolGate:
             if isinstance(error, TimeoutError):
                 raise self._pool_timeout("all connections of the pool are in use") from None
             raise
+        return True
 
     def leave(self) -> None:
         """The request has ended, and its response is closed: its connection is the next one's in the queue."""
