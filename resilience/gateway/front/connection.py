@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_address", "_answered", "_body_is_over", "_bodyless", "_can_half_close", "_chunked", "_closing", "_counted",
-        "_cut", "_eof", "_front", "_gone", "_head", "_last", "_left", "_lingers", "_parser", "_paused", "_proxied",
+        "_cut", "_eof", "_front", "_gone", "_head", "_last", "_left", "_lingers", "_parser", "_paused", "_probed", "_proxied",
         "_queue", "_request", "_served", "_started", "_switched", "_task", "_transport", "_waiter", "_writable",
         "_writes", "deadline", "head", "hop")
 
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._gone = self._eof = self._paused = self._last = self._closing = self._lingers = self._cut = False
         self._counted = self._started = self._answered = self._body_is_over = self._chunked = self._bodyless = False
-        self._switched = False
+        self._switched = self._probed = False
         self._head = b""  # of the answer, until something of its body goes with it
         self._left: int | None = None
         self._writes = self._served = 0
@@ -115,7 +115,9 @@ class Connection(asyncio.Protocol):
 
     def _probe(self, now: float) -> None:
         """The client has sent all that it will; find out whether it still reads."""
-        self.deadline = now + PROBE_AGAIN_S
+        # A client that is gone answers the first probe by a reset, which only the next one meets.
+        self.deadline = now + (PROBE_AGAIN_S if self._probed else 0.0)
+        self._probed = True
         if self._request is None:
             self._abort()
         elif self._writable is not None:  # it has something to take, and a bound for that
@@ -196,6 +198,7 @@ class Connection(asyncio.Protocol):
         if self.is_idle:
             return False
         self.deadline = self._front.loop.time() + PROBE_S
+        self._probed = False
         return True
 
     def data_received(self, data: bytes) -> None:
