@@ -207,10 +207,12 @@ class Connection(asyncio.Protocol):
             self._wake()
         if parser.refusal is not None:
             self._refuse()
-            return
-        if self.is_idle and parser.has_begun and not self._paused:
-            self._head_begins()
-        self._flow()
+        elif parser.has_begun:
+            if self._request is None and not self._queue:
+                self._head_begins()
+            self._flow()
+        elif self._paused or len(self._queue) > MAX_WAITING or parser.leftover is not None:
+            self._flow()
 
     def _head_begins(self) -> None:
         """Bound the time of a head from its first byte on; of the first head, from when the connection was made."""
