@@ -307,8 +307,10 @@ class Connection(asyncio.Protocol):
         if self._writable is not None:
             self.deadline = front.loop.time() + front.settings.client_timeout
             await self._writable
+        if self._gone:
+            return False
         if not self._queue:
-            if self._eof or self._gone:
+            if self._eof:
                 return False
             if self._parser.refusal is not None:
                 self._answer_refusal()
