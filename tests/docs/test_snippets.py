@@ -12,6 +12,7 @@ import asyncio
 import functools
 import inspect
 import re
+import shutil
 import sys
 import time
 import types
@@ -118,6 +119,9 @@ def run_page(path, namespace, tmp_path, monkeypatch, capsys):
 def test_the_toml_snippets_of_a_page_are_without_a_mistake(path, tmp_path, monkeypatch, request, namespace):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "vendor_billing.py").touch()  # the module that the how-to guards
+    for name in ("shop.pem", "shop.key", "other.pem", "other.key", "clients-ca.pem"):
+        shutil.copy(DOCS.parent / "tests" / "dashboard" / "localhost.pem", tmp_path / name)
+    monkeypatch.chdir(tmp_path)
     for fence in fences(path):
         if (module := module_of(fence)) is not None:
             (tmp_path / module).write_text(fence.text, encoding="utf-8")

@@ -179,6 +179,55 @@ class Upstream:
                 data = call.rest
 
 
+EMBED = """
+import sys
+from granian.constants import Interfaces
+from granian.server.embed import Server
+import asyncio
+from resilience.gateway import Gateway
+async def main():
+    server = Server(Gateway.from_file(sys.argv[1]), address="127.0.0.1", port=int(sys.argv[2]), interface=Interfaces.ASGI)
+    await server.serve()
+asyncio.run(main())
+"""
+
+
+class Embedded:
+    """The gateway as an ASGI application, on granian, as a subprocess."""
+
+    def __init__(self, directory: Path, config: str) -> None:
+        self.port = free_port()
+        file = directory / f"embedded-{self.port}.toml"
+        file.write_text(config)
+        self.process = subprocess.Popen([sys.executable, "-c", EMBED, str(file), str(self.port)], cwd=Path(__file__).parents[2])
+        eventually(lambda: listens(self.port), "the server listening")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), DEADLINE_S)
+
+    def raw(self, data: bytes) -> bytes:
+        """Send bytes; everything that comes back, until the connection ends."""
+        with self.connect() as client:
+            client.sendall(data)
+            return everything(client)
+
+    def get(self, path: str) -> tuple[int, dict[str, str], bytes]:
+        """One request on a connection of its own: status, headers (lower case), body; reads to the end."""
+        return parsed(self.raw(f"GET {path} HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n".encode("latin-1")))
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
 class Gateway:
     """The gateway under test, as a subprocess."""
 
@@ -205,12 +254,7 @@ class Gateway:
             raise
 
     def _listens(self) -> bool:
-        for port in (self.port, self.admin):
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-            except OSError:
-                return False
-        return True
+        return all(listens(port) for port in (self.port, self.admin))
 
     def stop(self) -> tuple[int, str]:
         """End it; its exit status and what it wrote to stderr."""

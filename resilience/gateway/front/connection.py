@@ -51,9 +51,9 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_address", "_answered", "_body_is_over", "_bodyless", "_can_half_close", "_chunked", "_closing", "_counted",
-        "_cut", "_eof", "_front", "_gone", "_head", "_last", "_left", "_lingers", "_parser", "_paused", "_probed", "_proxied",
-        "_queue", "_request", "_served", "_started", "_switched", "_task", "_transport", "_waiter", "_writable",
-        "_writes", "deadline", "head", "hop")
+        "_cut", "_eof", "_front", "_gone", "_head", "_last", "_left", "_lingers", "_parser", "_paused", "_probed",
+        "_proxied", "_queue", "_request", "_served", "_started", "_switched", "_task", "_transport", "_waiter",
+        "_writable", "_writes", "deadline", "head", "hop")
 
     head: RequestHead
     hop: HopRequest | None
@@ -211,10 +211,12 @@ class Connection(asyncio.Protocol):
             self._wake()
         if parser.refusal is not None:
             self._refuse()
-            return
-        if self.is_idle and parser.has_begun and not self._paused:
-            self._head_begins()
-        self._flow()
+        elif parser.has_begun:
+            if self._request is None and not self._queue:
+                self._head_begins()
+            self._flow()
+        elif self._paused or len(self._queue) > MAX_WAITING or parser.leftover is not None:
+            self._flow()
 
     def _head_begins(self) -> None:
         """Bound the time of a head from its first byte on; of the first head, from when the connection was made."""
@@ -309,8 +311,10 @@ class Connection(asyncio.Protocol):
         if self._writable is not None:
             self.deadline = front.loop.time() + front.settings.client_timeout
             await self._writable
+        if self._gone:
+            return False
         if not self._queue:
-            if self._eof or self._gone:
+            if self._eof:
                 return False
             if self._parser.refusal is not None:
                 self._answer_refusal()

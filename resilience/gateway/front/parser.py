@@ -110,13 +110,14 @@ class RequestParser:
         certificate: See RequestHead.
         incoming: The request whose body is being read; None: a head is, or nothing.
         refusal: Why no more is read; None: nothing is wrong.
+        has_begun: Whether something has come of a request that is not complete.
         leftover: Bytes behind a request that would like to switch protocols; None: there is no such request.
     """
 
     __slots__ = (
         "_completed", "_excess", "_fed", "_head_bytes", "_headers", "_max_head_bytes", "_max_headers", "_method",
-        "_parser", "_receiver", "_trailer_bytes", "_url", "_watched", "certificate", "client", "incoming", "leftover",
-        "pending", "refusal", "scheme", "server")
+        "_parser", "_receiver", "_trailer_bytes", "_url", "_watched", "certificate", "client", "has_begun", "incoming",
+        "leftover", "pending", "refusal", "scheme", "server")
 
     def __init__(self, receiver: Receiver, *, max_head_bytes: int, max_headers: int) -> None:
         self._receiver, self._max_head_bytes, self._max_headers = receiver, max_head_bytes, max_headers
@@ -135,13 +136,8 @@ class RequestParser:
         self.leftover: bytes | None = None
         self._url, self._method = b"", ""
         self._headers: list[Header] = []
-        self._watched = self._completed = False
+        self._watched = self._completed = self.has_begun = False
         self._head_bytes = self._excess = self._trailer_bytes = 0
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether something has come of a head that is not complete."""
-        return self.incoming is None and bool(self._head_bytes or self._url or self._headers)
 
     def close(self) -> None:
         """No more will be read. The parser holds its owner, and lets go of it here."""
@@ -165,7 +161,7 @@ class RequestParser:
         self._fed = len(data)
         body = self.incoming
         before = 0 if body is None else _weight(body)
-        is_first = body is None and not self.has_begun
+        is_first = not self.has_begun
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as error:
@@ -173,7 +169,8 @@ class RequestParser:
         except httptools.HttpParserError as error:
             self._fail(error, data if is_first and not self._completed else b"")
         else:
-            self._bound(body, before)
+            if self.has_begun:
+                self._bound(body, before)
 
     def _fail(self, error: httptools.HttpParserError, data: bytes) -> None:
         """Refuse what llhttp, or one of its callbacks, has refused, unless *data* begins with a method of its own."""
@@ -216,6 +213,10 @@ class RequestParser:
         raise ValueError
 
     # -- llhttp calls these
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self.has_begun = True
 
     def on_url(self, url: bytes) -> None:
         """A piece of the target."""
@@ -298,6 +299,7 @@ class RequestParser:
         if incoming is not None:
             incoming.complete = True
         self.incoming = None
+        self.has_begun = False
         self._url, self._method = b"", ""
         self._headers = []
         self._head_bytes = self._excess = self._trailer_bytes = 0
