@@ -1,0 +1,1 @@
+"""Composition: one route asks several services and merges their answers."""
