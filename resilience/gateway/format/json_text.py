@@ -5,7 +5,8 @@ beyond the range of a double, half of a surrogate pair, anything but UTF-8, a by
 is refused before it is parsed: text that is nested too deep for parsers that recurse, and text of too many values,
 which cost a hundred times what their bytes do. Both are counted by whole passes over the bytes, in C.
 
-Integers are kept exactly; other numbers are doubles (RFC 8259, section 6), and are written again in their shortest form.
+Integers are kept exactly; other numbers are doubles (RFC 8259, section 6), and are written again in their shortest
+form.
 """
 
 from __future__ import annotations

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import enum
 import itertools
 import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-#: What stands at a place where nothing stands; None is JSON's null.
-MISSING: Final = object()
+
+class Missing(enum.Enum):
+    """What stands at a place where nothing stands; None is JSON's null."""
+
+    MISSING = "missing"
+
+
+MISSING: Final = Missing.MISSING
 
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}").fullmatch
 _BROKEN: Final = re.compile(r"~(?![01])").search
