@@ -19,7 +19,7 @@ from .errors import ConfigError
 from .registry import Registry, default_registry
 
 #: Also in gateway.config, whose package cannot be imported without the gateway extra.
-_GATEWAY_TABLES: Final = ("gateway", "admin", "services", "routes")
+_GATEWAY_TABLES: Final = ("gateway", "admin", "filters", "services", "routes")
 
 _App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
@@ -103,6 +103,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _gateway(options: argparse.Namespace) -> int:
     from .gateway import config, server
 
+    sys.path.append("")  # filters are found where the gateway is started
     settings = config.load(options.config)
 
     def ready() -> None:
@@ -140,6 +141,7 @@ def _check(options: argparse.Namespace) -> int:
     else:
         from .gateway import config
 
+        sys.path.append("")  # as does the gateway, for filters
         settings = config.load(options.config)
         print(f"{options.config}: fine ({len(settings.services)} services, {len(settings.routes)} routes)")
     return 0

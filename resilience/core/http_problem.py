@@ -20,7 +20,7 @@ from __future__ import annotations
 import http
 import json
 import math
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -76,13 +76,13 @@ class HttpProblem:
         return problem_body(self.status, self.detail, **({"command": self.command} if show_command else {}))
 
 
-def problem_body(status: int, detail: str, **more: str) -> bytes:
+def problem_body(status: int, detail: str, **more: Any) -> bytes:
     """A body of type ``application/problem+json``.
 
     Args:
         status: HTTP status.
         detail: One sentence for the client.
-        **more: Members of our own.
+        **more: Members of our own; JSON.
     """
     title = http.HTTPStatus(status).phrase
     return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail, **more}).encode()

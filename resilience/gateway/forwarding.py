@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final
 
 from ..drivers.async_timeouts import AsyncTimeout
@@ -31,10 +31,38 @@ from .problem import Problem, problem_of
 from .request_body import SMALL_BODY_BYTES, Intake, within
 from .request_mapping import PSEUDONYM
 from .service import Service
-from .upstream import Exchange, InvalidRequestError, Request, UpstreamError, UpstreamStalledError
+from .upstream import Exchange, Header, InvalidRequestError, Request, UpstreamError, UpstreamStalledError
 
 _VIA: Final = b"1.1 " + PSEUDONYM
 _logger = logging.getLogger(__name__)
+
+
+class AnswerBody:
+    """The body of an upstream's answer, before any of it was sent on. Of one task."""
+
+    __slots__ = ("_exchange", "_idle", "taken")
+
+    def __init__(self, exchange: Exchange, idle: AsyncTimeout) -> None:
+        self._exchange, self._idle = exchange, idle
+        self.taken = b""
+
+    async def whole(self, limit: int) -> bytes | None:
+        """Wait for all of it; None if there are more than *limit* bytes.
+
+        Raises:
+            UpstreamError: It breaks off, or stalls.
+        """
+        exchange = self._exchange
+        self.taken += exchange.take()
+        while not exchange.complete and len(self.taken) <= limit:
+            await within(self._idle, exchange.more(), _stalled)
+            self.taken += exchange.take()
+        return self.taken if exchange.complete and len(self.taken) <= limit else None
+
+
+#: Changes an answer before its head is sent: gets status, headers and body; returns status, headers, and the body to
+#: send in its place, if any.
+Outbound = Callable[[int, list[Header], AnswerBody], Awaitable[tuple[int, list[Header], bytes | None]]]
 
 
 class Forwarder:
@@ -44,8 +72,9 @@ class Forwarder:
         self._patience = AsyncTimeout("client", client_timeout)
         self._upload_timeout = upload_timeout
 
-    async def forward(self, service: Service, request: Request, inbound: Inbound) -> None:
-        """Send *request* to *service*, and its answer back.
+    async def forward(self, service: Service, request: Request, inbound: Inbound,
+                      outbound: Outbound | None = None) -> None:
+        """Send *request* to *service*, and its answer back, as *outbound* changes it.
 
         Raises:
             Problem: There is none to send back, and nothing was sent.
@@ -53,17 +82,21 @@ class Forwarder:
         """
         intake = None
         if request.body is None:
-            intake = Intake(inbound.receive, self._patience, self._upload_timeout, service.max_body)
+            intake = self.intake(inbound, service.max_body)
             if request.length is not None and request.length <= SMALL_BODY_BYTES:
                 request, intake = await _taken_in(request, request.length, intake), None
         calls = service.call(request)
         try:
             if intake is not None:
                 await self._upload(service, calls, intake)
-            await self._download(service, calls, inbound)
+            await self._download(service, calls, inbound, outbound)
         except BaseException:
             await calls.aclose()
             raise
+
+    def intake(self, inbound: Inbound, max_body: int | None) -> Intake:
+        """The body of a request, of at most *max_body* bytes."""
+        return Intake(inbound.receive, self._patience, self._upload_timeout, max_body)
 
     async def _upload(self, service: Service, calls: AsyncGenerator[Exchange, None], intake: Intake) -> None:
         """Stream the request's body; stop when the upstream answers before its end."""
@@ -84,24 +117,35 @@ class Forwarder:
         finally:
             answered.cancel()
 
-    async def _download(self, service: Service, calls: AsyncGenerator[Exchange, None], inbound: Inbound) -> None:
+    async def _download(self, service: Service, calls: AsyncGenerator[Exchange, None], inbound: Inbound,
+                        outbound: Outbound | None) -> None:
         inbound.body_is_over()
         exchange = await _step(service, calls)
         if exchange.failure is not None:
             raise problem_of(await _verdict(calls) or exchange.failure, service.name)
-        headers = to_client(exchange.headers, _VIA)
-        if exchange.complete:
-            await inbound.respond(exchange.status, headers, exchange.take())
+        status, headers, begun, whole = exchange.status, to_client(exchange.headers, _VIA), b"", None
+        if outbound is not None:
+            body = AnswerBody(exchange, service.idle)
+            try:
+                status, headers, whole = await outbound(status, headers, body)
+            except UpstreamError as error:
+                exchange.failure = error
+                raise problem_of(await _verdict(calls) or error, service.name) from None
+            begun = body.taken
+        if whole is not None:
+            await inbound.respond(status, headers, whole)
+        elif exchange.complete:
+            await inbound.respond(status, headers, begun + exchange.take())
         else:
-            await inbound.start(exchange.status, headers)
-            await self._stream(service, exchange, inbound)
+            await inbound.start(status, headers)
+            await self._stream(service, exchange, inbound, begun)
         await _verdict(calls)
 
-    async def _stream(self, service: Service, exchange: Exchange, inbound: Inbound) -> None:
-        """Send the body as it comes. Without its end if it breaks off."""
+    async def _stream(self, service: Service, exchange: Exchange, inbound: Inbound, begun: bytes) -> None:
+        """Send the body as it comes, after what has *begun* it. Without its end if it breaks off."""
         try:
             # The first piece, though it may be empty, makes ASGI servers send the head now.
-            await within(self._patience, inbound.write(exchange.take()), ClientGoneError)
+            await within(self._patience, inbound.write(begun + exchange.take()), ClientGoneError)
             while not exchange.complete:
                 await within(service.idle, exchange.more(), _stalled)
                 if not exchange.complete:

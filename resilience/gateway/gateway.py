@@ -1,22 +1,26 @@
 """The gateway: requests are admitted (request_mapping.py), and forwarded to services (forwarding.py).
 
-It is an ASGI 3 application, and what the gateway's own front serves; both call ``serve()``.
+What a route has of filters (filters/chain.py) stands between the two.
+The gateway is an ASGI 3 application, and what the gateway's own front serves; both call ``serve()``.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from ..registry import Registry, default_registry
 from .asgi import AsgiInbound, live
-from .config import GatewayConfig, load
+from .config import GatewayConfig, RouteConfig, load
 from .disconnect import Disconnects, Receive
+from .filters.chain import Chain, FilterRunner, chain_of
+from .filters.steps import steps_of
 from .forwarding import Forwarder
 from .http1 import Http1Client
 from .inbound import Inbound
 from .problem import Problem
-from .request_mapping import Admission
+from .request_mapping import Admission, trusted
 from .service import Service
 from .upstream import UpstreamClient
 
@@ -30,39 +34,44 @@ class Gateway:
     """
 
     def __init__(self, config: GatewayConfig, *, registry: Registry | None = None,
-                 client: UpstreamClient | None = None) -> None:
+                 client: UpstreamClient | None = None, filters: Iterable[Any] = ()) -> None:
         """A gateway; connects to nothing yet.
 
         Args:
             config: See the configuration's own modules.
             registry: None: resilience.default_registry.
             client: Another HTTP client than the one of http1.py.
+            filters: Decorated functions, and instances of decorated classes, that run on every route.
 
         Raises:
-            ConfigError: The registry has a command of the same name that says otherwise.
+            ConfigError: The registry has a command of the same name that says otherwise, or two filters one name.
         """
-        self.config = config
+        self.config = config = config.with_filters(filters)
         self.registry = default_registry if registry is None else registry
         self._client = Http1Client() if client is None else client
         self.services = {name: Service(name, service, self._client, self.registry)
                          for name, service in config.services.items()}
-        self._admission = Admission(config, self.services)
         self._disconnects = Disconnects()
         self._forwarder = Forwarder(
             client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout)
+        self._steps = steps_of(config, self.services, self.registry, self._client, trusted(config.gateway))
+        self._runner = FilterRunner(self._forwarder, self.services, self._steps, config.gateway.error_endpoint)
+        self._admission = Admission(config, self.services, self._chain_of)
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str], *, registry: Registry | None = None) -> Gateway:
+    def from_file(cls, path: str | os.PathLike[str], *, registry: Registry | None = None,
+                  filters: Iterable[Any] = ()) -> Gateway:
         """Make a gateway from a TOML file.
 
         Args:
             path: Path of the file.
             registry: Where the gateway's commands are kept; None: in a registry of its own.
+            filters: As for Gateway().
 
         Raises:
             ConfigFileError: The file has mistakes; all of them are listed.
         """
-        return cls(load(path), registry=registry)
+        return cls(load(path), registry=registry, filters=filters)
 
     def close(self) -> None:
         """Close idle upstream connections; a server's lifespan does. Requests under way end as they will."""
@@ -78,12 +87,19 @@ class Gateway:
             ClientGoneError: The client stopped taking its answer.
         """
         try:
-            service, request = self._admission.admit(inbound.head)
-            await self._forwarder.forward(service, request, inbound)
+            admitted = self._admission.admit(inbound.head)
+            chain = admitted.route.filters
+            if chain is None:
+                await self._forwarder.forward(admitted.route.service, admitted.request, inbound)
+            else:
+                await self._runner.serve(chain, admitted, inbound)
         except Problem as problem:
             # The frames of its history keep the server's receive() alive, and granian a connection that should close.
             problem.__traceback__ = problem.__context__ = None
             await inbound.respond(problem.status, *problem.response())
+
+    def _chain_of(self, route: RouteConfig) -> Chain | None:
+        return chain_of([self._steps[name] for name in self.config.filters_of(route)])
 
     async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:
         """ASGI."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import attrs
+
 from .upstream import Header
 
 
@@ -19,6 +21,21 @@ class ClientGoneError(Exception):
 
 class BodyBrokenError(Exception):
     """The request's body broke off, or its chunks are malformed."""
+
+
+@attrs.frozen(kw_only=True)
+class ClientCertificate:
+    """A client's certificate, which the server has verified.
+
+    Attributes:
+        subject: Its distinguished name as RFC 4514 writes it, such as "CN=billing,O=Shop".
+        names: Its alternative names, such as "DNS:billing.internal" or "URI:spiffe://shop/billing".
+        fingerprint: SHA-256 of its DER encoding, 64 hexadecimal digits in lower case.
+    """
+
+    subject: str
+    names: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
 class RequestHead:
@@ -33,14 +50,17 @@ class RequestHead:
         headers: Names in lower case, in the order in which they came.
         client: Address and port of the peer; None: unknown, as for a Unix socket.
         server: Address and port of the gateway's own socket; None: unknown.
+        certificate: The client's, of its TLS connection with the server itself; None: none, or none was verified.
     """
 
-    __slots__ = ("client", "headers", "method", "path", "query", "scheme", "server", "version")
+    __slots__ = ("certificate", "client", "headers", "method", "path", "query", "scheme", "server", "version")
 
     def __init__(self, method: str, path: bytes, query: bytes, version: str, scheme: str, headers: Sequence[Header],
-                 client: tuple[str, int] | None, server: tuple[str, int] | None) -> None:
+                 client: tuple[str, int] | None, server: tuple[str, int] | None,
+                 certificate: ClientCertificate | None = None) -> None:
         self.method, self.path, self.query, self.version = method, path, query, version
         self.scheme, self.headers, self.client, self.server = scheme, headers, client, server
+        self.certificate = certificate
 
 
 class Inbound(Protocol):

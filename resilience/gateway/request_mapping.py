@@ -7,12 +7,12 @@ on a request that two parties could read differently.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 import attrs
 
-from .config import GatewayConfig
+from .config import GatewayConfig, GatewaySettings, RouteConfig
 from .framing import framing_of
 from .headers import Origin, set_apart, to_upstream
 from .inbound import RequestHead
@@ -29,25 +29,57 @@ _MAX_HOST: Final = 256  # bytes, of those
 
 
 @attrs.frozen
-class _Route:
+class Route:
+    """Where admitted requests go.
+
+    Attributes:
+        name: For people and filters.
+        service: Answers.
+        strip: What is taken off the path's front.
+        filters: Its chain of filters; None: it has none.
+    """
+
+    name: str
     service: Service
     strip: bytes
+    filters: Any = None
+
+
+class Admitted:
+    """A request that is to be forwarded.
+
+    Attributes:
+        route: Where to.
+        request: What to send.
+        path: What was matched, without the query.
+        host: The Host header.
+        parameters: Parts of the path, by name.
+    """
+
+    __slots__ = ("host", "parameters", "path", "request", "route")
+
+    def __init__(self, route: Route, request: Request, path: bytes, host: bytes, parameters: Mapping[str, str]) -> None:
+        self.route, self.request, self.path, self.host, self.parameters = route, request, path, host, parameters
+
+
+_NO_PARAMETERS: Final[Mapping[str, str]] = {}
 
 
 class Admission:
     """Admits requests as one configuration says. Filled once, then only read."""
 
-    def __init__(self, config: GatewayConfig, services: Mapping[str, Service]) -> None:
-        self._router: Router[_Route] = Router()
+    def __init__(self, config: GatewayConfig, services: Mapping[str, Service],
+                 chain_of: Callable[[RouteConfig], Any] = lambda _: None) -> None:
+        self._router: Router[Route] = Router()
         for route in config.routes:
-            target = _Route(services[route.service], (route.strip_prefix or "").encode())
+            target = Route(route.path, services[route.service], (route.strip_prefix or "").encode(), chain_of(route))
             self._router.add(route.path, route.accepted(), target, route.host)
         self._allowed = frozenset(each.encode() for each in config.gateway.allow_encoded)
-        self._trusted = [ipaddress.ip_network(each) for each in config.gateway.trusted_proxies]
+        self._is_trusted = trusted(config.gateway)
         self._origins: dict[tuple[str, bytes, str, int, str], Origin] = {}
 
-    def admit(self, head: RequestHead) -> tuple[Service, Request]:
-        """What to send to which service.
+    def admit(self, head: RequestHead) -> Admitted:
+        """What to send where.
 
         Raises:
             Problem: The request is not to be forwarded.
@@ -58,7 +90,7 @@ class Admission:
         mistake = ambiguity(path, self._allowed)
         if mistake is not None:
             raise Problem(400, mistake, close=True)
-        route = self._route(method, path, framing.host)
+        route, matched = self._route(method, path, framing.host), path
         if route.strip:
             path = stripped(path, route.strip)
             if path.startswith(b"//"):
@@ -71,12 +103,13 @@ class Admission:
         service = route.service
         if framing.length and service.max_body is not None and framing.length > service.max_body:
             raise too_large(service.max_body)
-        return service, Request(
+        request = Request(
             method=method, target=path, host=framing.host if service.preserve_host else None,
             headers=to_upstream(headers, self._origin(head, framing.host), PSEUDONYM), length=framing.length,
             body=b"" if framing.length == 0 else None)
+        return Admitted(route, request, matched, framing.host, _NO_PARAMETERS)
 
-    def _route(self, method: str, path: bytes, host: bytes) -> _Route:
+    def _route(self, method: str, path: bytes, host: bytes) -> Route:
         try:
             return self._router.find(method, path, host)
         except NoRouteError:
@@ -93,7 +126,7 @@ class Admission:
     def _learn(self, seen: tuple[str, bytes, str, int, str]) -> Origin:
         peer, host, scheme, port, version = seen
         origin = Origin(client=peer.encode(), scheme=scheme.encode(), host=host, port=str(port).encode(),
-                        version=_VERSIONS.get(version, b"1.1"), trusted=_within(peer, self._trusted))
+                        version=_VERSIONS.get(version, b"1.1"), trusted=self._is_trusted(peer))
         if len(self._origins) >= _MAX_ORIGINS:
             self._origins.clear()
         if len(host) <= _MAX_HOST:
@@ -101,7 +134,14 @@ class Admission:
         return origin
 
 
-def _within(peer: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+def trusted(settings: GatewaySettings) -> Callable[[str], bool]:
+    """A function that says of a peer's address whether it is that of a trusted proxy."""
+    networks = [ipaddress.ip_network(each) for each in settings.trusted_proxies]
+    return lambda peer: within_networks(peer, networks)
+
+
+def within_networks(peer: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    """Whether the address of a *peer*, which may be none, is in one of the *networks*."""
     try:
         address = ipaddress.ip_address(peer)
     except ValueError:  # a Unix socket's peer has no address

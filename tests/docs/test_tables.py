@@ -249,6 +249,7 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## admin", gateway_config.AdminSettings),
     ("## services.NAME", gateway_config.ServiceConfig),
     ("## routes", gateway_config.RouteConfig),
+    ("## filters.NAME", gateway_config.FilterTable),
 ])
 def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
     documented = documented_defaults("reference/gateway-file.md", heading)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 import attrs
 
@@ -18,11 +19,12 @@ from ...config import Document
 from ...config.hints import unknown
 from ...errors import ConfigError
 from .addresses import is_shared
+from .filters import FilterConfig, filter_conflicts, filters_in, read_filters
 from .listeners import AdminSettings, GatewaySettings
 from .routes import RouteConfig, conflicts
 from .services import ServiceConfig, read_service
 
-_TABLES: Final = ("gateway", "admin", "services", "routes")
+_TABLES: Final = ("gateway", "admin", "filters", "services", "routes")
 _log = logging.getLogger("resilience")
 
 
@@ -33,18 +35,43 @@ class GatewayConfig:
     Attributes:
         gateway: How it listens.
         admin: None: no admin listener.
+        filters: By name; those of the modules that gateway.filter_modules names are among them.
         services: By name.
         routes: In the order of the file, which means nothing: the most specific wins.
     """
 
     gateway: GatewaySettings = attrs.field(factory=GatewaySettings)
     admin: AdminSettings | None = None
+    filters: dict[str, FilterConfig] = attrs.field(factory=dict)
     services: dict[str, ServiceConfig] = attrs.field(factory=dict)
     routes: tuple[RouteConfig, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         for path, message in conflicts(dict(enumerate(self.routes)), list(self.services)):
             raise ConfigError(message, str(path[-1]))
+        for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters):
+            raise ConfigError(message, str(path[-1]))
+
+    def with_filters(self, filters: Iterable[Any]) -> GatewayConfig:
+        """The same, with filters of code that run on every route.
+
+        Args:
+            filters: Decorated functions, and instances of decorated classes.
+
+        Raises:
+            ConfigError: One is no filter, or has the name of another.
+        """
+        found = dict(self.filters)
+        for each in filters:
+            made = FilterConfig.of(each, everywhere=True)
+            if made.name in found:
+                raise ConfigError(f"there are two filters {made.name}; give one another name", "filters")
+            found[made.name] = made
+        return attrs.evolve(self, filters=found) if len(found) > len(self.filters) else self
+
+    def filters_of(self, route: RouteConfig) -> tuple[str, ...]:
+        """The names of the filters that run on a *route*, in no order."""
+        return filters_in(self.gateway, route, self.filters)
 
 
 def load(path: str | os.PathLike[str]) -> GatewayConfig:
@@ -64,6 +91,7 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
     admin = document.structure(AdminSettings, "admin") if "admin" in document.data else None
     if gateway is not None and admin is not None and is_shared(gateway.bind, admin.bind):
         document.mistake(("admin", "bind"), f"{admin.bind} is what the gateway itself listens on")
+    filters = read_filters(document, gateway or GatewaySettings())
     names = list(document.table("services"))
     services = {name: read_service(document, name) for name in names}
     routes = {index: route for index in range(len(document.tables("routes")))
@@ -74,9 +102,12 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
         document.mistake((), "no routes: a gateway needs at least one [[routes]] table")
     for where, message in conflicts(routes, names):
         document.mistake(where, message)
+    for where, message in filter_conflicts(gateway or GatewaySettings(), routes, filters):
+        document.mistake(where, message)
     for hint in document.hints():
         _log.warning("%s", hint)
     document.finish()
     return GatewayConfig(
         gateway=gateway or GatewaySettings(), admin=admin, routes=tuple(routes.values()),
+        filters={name: each for name, each in filters.items() if each is not None},
         services={name: service for name, service in services.items() if service is not None})

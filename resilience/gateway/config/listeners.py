@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from ...core.checks import number
+from ...core.checks import number, text
 from .addresses import bind_mistake, network_mistake
 from .checks import checked, one_of
 
@@ -23,6 +23,9 @@ class GatewaySettings:
         allow_encoded: Percent-encodings allowed in paths although upstreams may read them differently.
         client_timeout: Longest wait for a client to send or take the next piece of a body, seconds.
         upload_timeout: Longest wait for a client in all while it sends one body, seconds; None (``false``): no bound.
+        filters: Names of filters that run on every route.
+        filter_modules: Modules whose decorated filters run on every route.
+        error_endpoint: Name of the endpoint filter that answers for refusals and failures; None: the gateway does.
     """
 
     bind: str = attrs.field(default="127.0.0.1:8080", validator=checked(bind_mistake))
@@ -32,6 +35,9 @@ class GatewaySettings:
     client_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
     upload_timeout: float | None = attrs.field(  # Node's requestTimeout
         default=300.0, validator=number(above=0, most=86_400.0, optional=True))
+    filters: tuple[str, ...] = ()
+    filter_modules: tuple[str, ...] = ()
+    error_endpoint: str | None = attrs.field(default=None, validator=text(optional=True))
 
 
 @attrs.frozen(kw_only=True)

@@ -25,6 +25,8 @@ class RouteConfig:
         methods: None: all. GET brings HEAD along.
         host: Only for this host; None: for any that has no route of its own.
         strip_prefix: What to take off the path's front before it is forwarded.
+        filters: Names of the filters that run on this route, beside those that run on every one.
+        skip_filters: Names of those that run on every route, and not on this one.
     """
 
     path: str = attrs.field(validator=checked(path_mistake))
@@ -34,6 +36,8 @@ class RouteConfig:
             attrs.validators.and_(filled, checked(one_of(METHODS, "a method"), each=True))))
     host: str | None = attrs.field(default=None, validator=checked(host_mistake, optional=True))
     strip_prefix: str | None = attrs.field(default=None, validator=text(optional=True))
+    filters: tuple[str, ...] = ()
+    skip_filters: tuple[str, ...] = ()
 
     @property
     def stem(self) -> str:

@@ -37,7 +37,8 @@ _BESIDE: Final = {
 }
 _NOT_ALONE: Final = frozenset({"unevaluatedProperties", "unevaluatedItems", "then", "else", "minContains",
                                "maxContains", "$defs", "$id", "$anchor", "$dynamicAnchor", "$schema", "$comment",
-                               "title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly"})
+                               "title", "description", "default", "examples", "example", "deprecated", "readOnly",
+                               "writeOnly"})
 _WANTED: Final = {
     "type": "must be of type {}", "enum": "must be one of {}", "const": "must be {}", "format": "must be a valid {}",
     "minimum": "must be at least {}", "maximum": "must be at most {}", "exclusiveMinimum": "must be more than {}",

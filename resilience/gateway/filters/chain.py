@@ -1,0 +1,363 @@
+"""Chains: the filters of one route in their order, and what becomes of one exchange between them.
+
+The rules are Zuul 2's:
+
+    inbound     one after the other, by order and name, until one refuses; then the rest is skipped
+    endpoint    exactly one: the error endpoint after a refusal, else what answer() was given, else the one that is
+                named, else the service
+    outbound    one after the other, over every response, also one of the gateway's own
+
+A filter is skipped after stop(), unless it is declared with ``always``, and if its ``when`` says so. A filter that
+fails or is late does not end the exchange: its error is noted, and the next one runs, unless it is declared to fail
+closed, as all that authenticate and authorise are; then the error is answered. An endpoint that fails is answered for
+by the error endpoint.
+
+Every response that is sent has passed all outbound filters: an error response that takes the place of another, since an
+outbound filter has refused, passes them from the first one on.
+
+A chain is put together once, when the configuration is read. Each filter is a command of the registry, in the group
+"filters", which bounds its time and counts.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any, Final
+
+import attrs
+
+from ...core.http_problem import problem_body
+from ...decorate.commands import command
+from ...errors import CallTimeoutError, ResilienceError
+from ...registry import Registry
+from ..config import FilterConfig
+from ..forwarding import AnswerBody, Forwarder
+from ..inbound import Inbound
+from ..problem import Problem, too_large
+from ..request_mapping import Admitted
+from ..service import Service
+from ..upstream import Header, Request
+from .context import FilterContext, FilterRequest, FilterResponse, Refusal
+from .declare import FilterDeclaration, FilterKind
+
+GROUP: Final = "filters"
+#: Calls of one filter that wait at once; Zuul's.
+MAX_CONCURRENT: Final = 4000
+_LOG_EVERY_S: Final = 10.0
+_WITHOUT_BODY: Final = (204, 304)
+_logger = logging.getLogger(__name__)
+
+
+@attrs.define(eq=False)
+class Step:
+    """One filter of a gateway, ready to run.
+
+    Attributes:
+        config: What was said of it.
+        run: The guarded function.
+        waits: Whether what it returns is to be awaited.
+        said: When it runs and what it needs.
+        others: Further filters that its table stands for.
+        logged: When a failure of it was logged last.
+    """
+
+    config: FilterConfig
+    run: Callable[[FilterContext], Any]
+    waits: bool
+    said: FilterDeclaration
+    others: tuple[Step, ...] = ()
+    logged: float = -_LOG_EVERY_S
+    name: str = attrs.field(init=False)
+    when: Callable[[FilterContext], bool] | None = attrs.field(init=False)
+    body: int | None = attrs.field(init=False)
+    always: bool = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        said = self.said
+        self.name, self.when, self.body, self.always = self.config.name, said.when, said.body, said.always
+
+    @property
+    def fails_closed(self) -> bool:
+        """Whether its failure is answered with an error."""
+        return self.said.fail_closed or self.said.kind is FilterKind.ENDPOINT
+
+
+def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry: Registry,
+            said: FilterDeclaration | None = None) -> Step:
+    """A filter as a command.
+
+    Args:
+        config: What was said of it.
+        call: The function, or what its settings made.
+        registry: Where the command is kept.
+        said: Of one part of it; None: it is not made of parts.
+
+    Raises:
+        ConfigError: The registry has a command of the same name that says otherwise.
+    """
+    key, limit = f"filter.{config.name}{'' if said is None else f'.{said.name}'}", config.time_limit
+    said = config.declaration if said is None else said
+    usual: dict[str, Any] = {"key": key, "group": GROUP, "breaker": None, "registry": registry}
+    if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None)):  # noqa: B004
+        async def awaited(context: FilterContext) -> None:
+            await call(context)
+
+        return Step(config, command(timeout=limit, max_concurrent=MAX_CONCURRENT, **usual)(awaited), True, said)
+
+    def timed(context: FilterContext) -> None:
+        began = perf_counter()
+        result = call(context)
+        if result is not None and inspect.isawaitable(result):
+            if inspect.iscoroutine(result):
+                result.close()
+            raise TypeError(f"the filter {config.name} is no coroutine function, and returns something to await")
+        if perf_counter() - began > limit:  # nobody can end it, but it has failed
+            raise CallTimeoutError(key, limit)
+
+    return Step(config, command(timeout=None, max_concurrent=None, **usual)(timed), False, said)
+
+
+@attrs.frozen(eq=False)
+class Chain:
+    """The filters of one route.
+
+    Attributes:
+        inbound: In their order.
+        outbound: In their order.
+        endpoint: Name of the filter that answers; None: the route's service.
+    """
+
+    inbound: tuple[Step, ...]
+    outbound: tuple[Step, ...]
+    endpoint: str | None
+
+
+def chain_of(steps: list[Step]) -> Chain | None:
+    """The chain of a route with these filters; None if all of them are switched off."""
+    steps = [each for step in steps if step.config.enabled for each in (step, *step.others)]
+    steps = sorted(steps, key=lambda step: (step.config.order, step.name))
+    if not steps:
+        return None
+    by_kind = {kind: tuple(step for step in steps if step.said.kind is kind) for kind in FilterKind}
+    endpoints = by_kind[FilterKind.ENDPOINT]
+    return Chain(by_kind[FilterKind.INBOUND], by_kind[FilterKind.OUTBOUND], endpoints[0].name if endpoints else None)
+
+
+class FilterRunner:
+    """Runs chains. For one event loop."""
+
+    def __init__(self, forwarder: Forwarder, services: Mapping[str, Service], steps: Mapping[str, Step],
+                 error_endpoint: str | None) -> None:
+        """A runner; nothing runs yet.
+
+        Args:
+            forwarder: Forwards to services.
+            services: By name.
+            steps: All filters, by name; the endpoints among them can be chosen.
+            error_endpoint: The one that answers for refusals and failures; None: the gateway does.
+        """
+        self._forwarder, self._services = forwarder, services
+        self._endpoints = {name: step for name, step in steps.items()
+                           if step.config.enabled and step.said.kind is FilterKind.ENDPOINT}
+        self._error_endpoint = error_endpoint
+
+    async def serve(self, chain: Chain, admitted: Admitted, inbound: Inbound) -> None:
+        """Answer an admitted request.
+
+        Raises:
+            ClientGoneError: The client stopped taking its answer.
+        """
+        route = admitted.route
+        request = FilterRequest(inbound.head, admitted.request, admitted.path, admitted.host, admitted.parameters)
+        context = FilterContext(request, route.name, route.service.name, chain.endpoint, self._error_endpoint)
+        for step in chain.inbound:
+            if context.refusal is not None:
+                break
+            if not self._is_skipped(step, context) \
+                    and (step.body is None or await self._taken_in(step, context, inbound)):
+                await self._run(step, context)
+        if context.refusal is None and context.static is None and context.endpoint is None \
+                and await self._is_forwarded(chain, context, admitted.request, inbound):
+            return
+        context.response = await self._local(context, inbound)
+        await self._filtered(chain, context, None)
+        status, headers, body = _sendable(context, context.response)
+        await inbound.respond(status, headers, body or b"")
+
+    # -- one filter
+
+    def _is_skipped(self, step: Step, context: FilterContext) -> bool:
+        if context.stopped and not step.always:
+            return True
+        if step.when is None:
+            return False
+        try:
+            return not step.when(context)
+        except Exception as error:  # noqa: BLE001 - a filter's failure is not the exchange's
+            self._failed(step, context, error)
+            return True
+
+    async def _run(self, step: Step, context: FilterContext) -> None:
+        try:
+            result = step.run(context)
+            if step.waits:
+                await result
+        except Exception as error:  # noqa: BLE001 - a filter's failure is not the exchange's
+            self._failed(step, context, error)
+
+    def _failed(self, step: Step, context: FilterContext, error: Exception) -> None:
+        now = perf_counter()
+        if now - step.logged >= _LOG_EVERY_S:
+            step.logged = now
+            is_plain = isinstance(error, ResilienceError) or error.__traceback__ is None
+            _logger.error("the filter %s failed: %s", step.name, error, exc_info=None if is_plain else error)
+        error.__traceback__ = error.__context__ = None  # its frames hold the context, which holds it
+        context.errors.append((step.name, error))
+        if step.fails_closed:
+            if isinstance(error, ResilienceError):
+                context.refuse(503, f"the filter {step.name} did not answer in time")
+            else:
+                context.refuse(500, f"the filter {step.name} failed")
+
+    async def _taken_in(self, step: Step, context: FilterContext, inbound: Inbound) -> bool:
+        """Whether the request's body is there for an inbound filter; if not, the client is to blame, and refused."""
+        request, limit, service = context.request, step.body or 0, self._services.get(context.service)
+        if service is not None and service.max_body is not None:
+            limit = min(limit, service.max_body)
+        try:
+            if request.body is None:
+                if request.length is not None and request.length > limit:
+                    raise too_large(limit)
+                intake, pieces, more = self._forwarder.intake(inbound, limit), [], True
+                while more:
+                    piece, more = await intake.piece()
+                    pieces.append(piece)
+                body = b"".join(pieces)
+                if request.length not in (None, len(body)):
+                    raise Problem(400, "the body is not as long as its Content-Length", close=True)
+                request.body = body
+            elif len(request.body) > limit:
+                raise too_large(limit)
+        except Problem as problem:
+            _note(context, problem)
+            return False
+        return True
+
+    # -- the endpoint
+
+    async def _is_forwarded(self, chain: Chain, context: FilterContext, request: Request, inbound: Inbound) -> bool:
+        """Whether the service has answered, and the client has its answer; else there is a refusal to be answered."""
+        service = self._services.get(context.service)
+        if service is None:
+            context.refuse(500, f"there is no service {context.service}")
+            return False
+
+        async def outbound(status: int, headers: list[Header], body: AnswerBody) -> tuple[
+                int, list[Header], bytes | None]:
+            context.response = FilterResponse(status, headers, None, is_ours=False)
+            await self._filtered(chain, context, body)
+            return _sendable(context, context.response)
+
+        try:
+            await self._forwarder.forward(
+                service, _outgoing(context.request, request, service), inbound, outbound if chain.outbound else None)
+        except Problem as problem:
+            context.response = None
+            _note(context, problem)
+            return False
+        return True
+
+    async def _local(self, context: FilterContext, inbound: Inbound) -> FilterResponse:
+        """The response of the gateway's own."""
+        if context.refusal is None and context.static is None:
+            step = self._endpoints.get(context.endpoint or "")
+            if step is None:
+                context.refuse(500, "the route's endpoint is missing")
+                _logger.error("there is no endpoint %s", context.endpoint)
+            elif step.body is None or await self._taken_in(step, context, inbound):
+                await self._run(step, context)
+                if context.static is None:
+                    context.refuse(500, f"the endpoint {step.name} gave no answer")
+        if context.refusal is None:
+            assert context.static is not None
+            return context.static
+        return await self._error_response(context, context.refusal)
+
+    async def _error_response(self, context: FilterContext, refusal: Refusal) -> FilterResponse:
+        step = self._endpoints.get(context.error_endpoint or "")
+        if step is not None:
+            _forget_answer(context)
+            failures = len(context.errors)
+            await self._run(step, context)
+            if context.static is not None and len(context.errors) == failures:
+                return context.static
+        headers = [(b"content-type", b"application/problem+json"), *refusal.headers]
+        return FilterResponse(refusal.status, headers, problem_body(refusal.status, refusal.detail, **refusal.members),
+                              is_ours=True)
+
+    # -- the response
+
+    async def _filtered(self, chain: Chain, context: FilterContext, body: AnswerBody | None) -> None:
+        """Let the outbound filters change the response; if one refuses, its error response, too."""
+        if not chain.outbound:
+            return
+        refusal = await self._outbound(chain, context, body, once=False)
+        if refusal is not None:
+            context.response = await self._error_response(context, refusal)
+            await self._outbound(chain, context, None, once=True)
+            context.refusal = refusal  # what is refused by now cannot be refused once more
+
+    async def _outbound(self, chain: Chain, context: FilterContext, body: AnswerBody | None, *,
+                        once: bool) -> Refusal | None:
+        """Run the outbound filters; unless *once* is true, until one refuses, whose refusal is returned."""
+        before = context.refusal
+        for step in chain.outbound:
+            if not self._is_skipped(step, context):
+                if step.body is None or await _has_body(context.response, body, step.body):
+                    await self._run(step, context)
+                else:
+                    self._failed(step, context, ValueError(f"the response's body is larger than {step.body} bytes"))
+            if not once and context.refusal is not before:
+                return context.refusal
+        return None
+
+
+async def _has_body(response: FilterResponse | None, body: AnswerBody | None, limit: int) -> bool:
+    """Whether the response's body is there for an outbound filter, and no larger than it takes."""
+    assert response is not None
+    if response.body is None and body is not None:
+        response.body = response.original = await body.whole(limit)
+    return response.body is not None and len(response.body) <= limit
+
+
+def _forget_answer(context: FilterContext) -> None:
+    context.static = context.response = None
+
+
+def _note(context: FilterContext, problem: Problem) -> None:
+    context.refusal = context.refusal or Refusal(problem.status, problem.detail, problem.headers, problem.close)
+
+
+def _outgoing(wanted: FilterRequest, request: Request, service: Service) -> Request:
+    """The request as the filters have left it."""
+    target, _, _ = request.target.partition(b"?")
+    if wanted.query:
+        target += b"?" + wanted.query.encode("latin-1")
+    length = request.length if wanted.body is None else len(wanted.body)
+    return Request(method=request.method, target=target, headers=wanted.headers.lines, length=length, body=wanted.body,
+                   host=wanted.host.encode("latin-1") if service.preserve_host else None)
+
+
+def _sendable(context: FilterContext, response: FilterResponse) -> tuple[int, list[Header], bytes | None]:
+    """Status, headers and body as they are sent; no body: it streams past."""
+    status, lines, body = response.status, response.headers.lines, response.body
+    if status in _WITHOUT_BODY and (response.is_ours or body or status != response.original_status):
+        lines, body = [line for line in lines if line[0] != b"content-length"], b""
+    elif body is not None and body is not response.original:
+        lines = [*(line for line in lines if line[0] != b"content-length"), (b"content-length", b"%d" % len(body))]
+    if context.refusal is not None and context.refusal.close:
+        lines = [*lines, (b"connection", b"close")]
+    return status, lines, body

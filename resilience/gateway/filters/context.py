@@ -1,0 +1,215 @@
+"""Context: one exchange, as its filters see it.
+
+What a filter reads is what the upstream would get: the path that was matched, and headers from which the gateway has
+taken what concerns one connection, and claims that the client may not make. So no filter decides about a spelling
+that nobody else sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from ..inbound import RequestHead
+from ..routing import query_is_legal
+from ..upstream import Header, Request
+from .fields import Fields, header
+
+
+@attrs.frozen(kw_only=True)
+class Identity:
+    """Who sent a request, as an authentication filter found out.
+
+    Attributes:
+        consumer: Name of the user or program.
+        scopes: What it may do, as OAuth's scopes are.
+        roles: What it is.
+        tenant: Whom it belongs to; None: nobody was named.
+        method: How it was found out, such as "jwt" or "api_key".
+        claims: What else is known of it, such as the claims of its token. Not to be changed.
+    """
+
+    consumer: str
+    scopes: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
+    tenant: str | None = None
+    method: str = ""
+    claims: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+
+class Refusal:
+    """An error response that is to be sent.
+
+    Attributes:
+        status: HTTP status.
+        detail: One sentence for the client.
+        headers: Beside those of the body.
+        close: Whether the connection is closed after it.
+        members: Further members of the body.
+    """
+
+    __slots__ = ("close", "detail", "headers", "members", "status")
+
+    def __init__(self, status: int, detail: str, headers: Sequence[Header] = (), close: bool = False,
+                 members: Mapping[str, Any] = MappingProxyType({})) -> None:
+        self.status, self.detail, self.headers, self.close, self.members = status, detail, headers, close, members
+
+
+class FilterRequest:
+    """The request on its way to the upstream.
+
+    Attributes:
+        method: As sent.
+        path: The path that was matched to a route, percent-encoded as it came.
+        query: Without its question mark; what is set here goes upstream. Setting it raises ValueError for characters
+            that must be percent-encoded.
+        host: The Host header.
+        scheme: "http" or "https", as the client's connection is.
+        headers: What goes upstream; may be changed.
+        peer: Address of the other end of the client's connection; None: unknown, as for a Unix socket.
+        certificate: The client's certificate, which the server has verified; None: none.
+        parameters: Parts of the path that the route has names for.
+        length: Bytes of the body; None: unknown, it is chunked.
+        body: The whole body, if a filter has asked for it; None: it streams past. What is set here goes upstream.
+    """
+
+    __slots__ = ("_query", "body", "certificate", "headers", "host", "length", "method", "parameters", "path", "peer",
+                 "scheme")
+
+    def __init__(self, head: RequestHead, request: Request, path: bytes, host: bytes,
+                 parameters: Mapping[str, str]) -> None:
+        self.method, self.scheme, self.certificate = head.method, head.scheme, head.certificate
+        self.path, self._query, self.host = path.decode("latin-1"), head.query.decode("latin-1"), host.decode("latin-1")
+        self.headers = Fields(list(request.headers))
+        self.peer = head.client[0] if head.client else None
+        self.parameters, self.length, self.body = parameters, request.length, request.body
+
+    @property
+    def query(self) -> str:
+        """The raw query, without its question mark."""
+        return self._query
+
+    @query.setter
+    def query(self, query: str) -> None:
+        if not query_is_legal(query.encode("latin-1")):
+            raise ValueError(f"the query {query!r} has characters that must be percent-encoded")
+        self._query = query
+
+
+class FilterResponse:
+    """The response on its way to the client.
+
+    Attributes:
+        status: HTTP status; may be changed.
+        headers: May be changed.
+        body: The whole body, if the gateway itself answers, or a filter has asked for it; None: it streams past.
+            What is set here is sent. It is coded as the header Content-Encoding says.
+        is_ours: Whether the gateway answers, and no upstream.
+        original: The body as the upstream has sent it, if it was taken in.
+        original_status: The status as it was.
+    """
+
+    __slots__ = ("body", "headers", "is_ours", "original", "original_status", "status")
+
+    def __init__(self, status: int, headers: list[Header], body: bytes | None, *, is_ours: bool) -> None:
+        self.status, self.headers, self.body, self.is_ours = status, Fields(headers), body, is_ours
+        self.original: bytes | None = None
+        self.original_status = status
+
+
+class FilterContext:
+    """One exchange. Of one task, and of no use after it.
+
+    Attributes:
+        request: What the client wants.
+        response: What it gets; None before the endpoint has answered.
+        route: Name of the route.
+        service: Name of the service that the request goes to; an inbound filter may set another.
+        endpoint: Name of the endpoint filter that answers; None: the service does. An inbound filter may set another.
+        error_endpoint: Name of the endpoint filter that answers for refusals and failures; None: the gateway does.
+        identity: Who sent the request; None: nobody knows, or has asked.
+        attributes: For the filters' own use.
+        errors: Which filters have failed, in order, as (name, exception).
+        refusal: The error response that is to be sent; None: none.
+        static: What answer() was given last; None: nothing.
+        stopped: Whether stop() was called.
+    """
+
+    __slots__ = ("_attributes", "endpoint", "error_endpoint", "errors", "identity", "refusal", "request",
+                 "response", "route", "service", "static", "stopped")
+
+    def __init__(self, request: FilterRequest, route: str, service: str, endpoint: str | None,
+                 error_endpoint: str | None) -> None:
+        self.request, self.route, self.service = request, route, service
+        self.endpoint, self.error_endpoint = endpoint, error_endpoint
+        self.response: FilterResponse | None = None
+        self.identity: Identity | None = None
+        self.errors: list[tuple[str, BaseException]] = []
+        self.refusal: Refusal | None = None
+        self.stopped = False
+        self.static: FilterResponse | None = None
+        self._attributes: dict[str, Any] | None = None
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """A dictionary for the filters' own use."""
+        if self._attributes is None:
+            self._attributes = {}
+        return self._attributes
+
+    @property
+    def error(self) -> BaseException | None:
+        """The exception of the filter that failed last; None: none has."""
+        return self.errors[-1][1] if self.errors else None
+
+    def answer(self, status: int, body: bytes | str = b"", headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+               ) -> None:
+        """Answer this instead of what the endpoint would. Inbound filters that follow run all the same; see stop().
+
+        Args:
+            status: HTTP status, from 200 to 599.
+            body: Text is sent as UTF-8.
+            headers: Beside Content-Length.
+
+        Raises:
+            ValueError: There is no such status, or a header is none.
+            RuntimeError: There is a response already; outbound filters change that.
+        """
+        if self.response is not None:
+            raise RuntimeError("there is a response already: an outbound filter changes context.response, or refuses")
+        if not isinstance(status, int) or not 200 <= status <= 599:
+            raise ValueError(f"a status must be a whole number from 200 to 599, not {status!r}")
+        lines = [header(name, value) for name, value in
+                 (headers.items() if isinstance(headers, Mapping) else headers)]
+        content = body.encode() if isinstance(body, str) else body
+        self.static = FilterResponse(status, lines, content, is_ours=True)
+
+    def refuse(self, status: int, detail: str, headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+               **members: Any) -> None:
+        """Answer with an error response. Inbound filters that follow are skipped; outbound filters run.
+
+        The first refusal counts, and it stands above every answer(). One of an outbound filter takes the place of the
+        response.
+
+        Args:
+            status: HTTP status, from 400 to 599.
+            detail: One sentence for the client.
+            headers: Beside those of the body.
+            **members: Of the body, beside those of RFC 9457; JSON.
+
+        Raises:
+            ValueError: There is no such status, or a header is none.
+        """
+        if not isinstance(status, int) or not 400 <= status <= 599:
+            raise ValueError(f"the status of an error must be a whole number from 400 to 599, not {status!r}")
+        lines = [header(name, value) for name, value in
+                 (headers.items() if isinstance(headers, Mapping) else headers)]
+        if self.refusal is None or self.response is not None:
+            self.refusal = Refusal(status, detail, lines, members=members)
+
+    def stop(self) -> None:
+        """Skip all filters that follow, outbound ones too, but for those that are declared with ``always``."""
+        self.stopped = True
