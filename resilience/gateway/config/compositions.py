@@ -15,11 +15,12 @@ from ..composition.plan import cycle_in
 from ..composition.target import Target
 from ..format.pointer import MISSING, pointer_mistake
 from .checks import checked, one_of, unknown_name
+from .routes import RouteConfig
 
 MAX_PARTS: Final = 32
 #: A key of a dictionary of RFC 9651.
 _PART: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}").fullmatch
-Mistakes = Iterator[tuple[tuple[str, ...], str]]
+Mistakes = Iterator[tuple[tuple[str | int, ...], str]]
 
 
 @attrs.frozen(kw_only=True)
@@ -70,17 +71,24 @@ class CompositionConfig:
 
     parts: dict[str, PartConfig] = attrs.field()
     merge: str = attrs.field(default="object", validator=checked(one_of(tuple(WANTED), "merge")))
-    timeout: float = attrs.field(default=2.0, validator=number(above=0, most=86_400.0))
+    timeout: float = attrs.field(default=2.0, validator=number(above=0, most=600.0))
 
 
-def composition_conflicts(compositions: Mapping[str, CompositionConfig], services: Sequence[str]) -> Mistakes:
-    """What is wrong inside *compositions*, or with what they say of *services*, as (path, message)."""
+def composition_conflicts(compositions: Mapping[str, CompositionConfig], services: Sequence[str],
+                          routes: Mapping[int, RouteConfig]) -> Mistakes:
+    """What is wrong inside *compositions*, or between them and *services* or *routes*, as (path, message)."""
     for name, composition in compositions.items():
         for path, message in _conflicts(composition, services):
             yield ("compositions", name, *path), message
+        for route in routes.values():
+            if route.compose == name:
+                for part in composition.parts:
+                    for each in sorted(composition.parts[part].target.parameters - route.parameters):
+                        yield ("compositions", name, "parts", part, "path"), \
+                            f"the path {route.path} of a route has no parameter {{{each}}}"
 
 
-def _conflicts(composition: CompositionConfig, services: Sequence[str]) -> Mistakes:
+def _conflicts(composition: CompositionConfig, services: Sequence[str]) -> Iterator[tuple[tuple[str, ...], str]]:
     parts, wanted = composition.parts, WANTED[composition.merge]
     if not 1 <= len(parts) <= MAX_PARTS:
         yield ("parts",), f"needs 1 to {MAX_PARTS} parts"

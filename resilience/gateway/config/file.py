@@ -19,12 +19,13 @@ from ...config import Document
 from ...config.hints import unknown
 from ...errors import ConfigError
 from .addresses import is_shared
+from .compositions import CompositionConfig, composition_conflicts
 from .filters import FilterConfig, filter_conflicts, filters_in, read_filters
 from .listeners import AdminSettings, GatewaySettings
 from .routes import RouteConfig, conflicts
 from .services import ServiceConfig, read_service
 
-_TABLES: Final = ("gateway", "admin", "filters", "services", "routes")
+_TABLES: Final = ("gateway", "admin", "filters", "services", "compositions", "routes")
 _log = logging.getLogger("resilience")
 
 
@@ -37,6 +38,7 @@ class GatewayConfig:
         admin: None: no admin listener.
         filters: By name; those of the modules that gateway.filter_modules names are among them.
         services: By name.
+        compositions: By name.
         routes: In the order of the file, which means nothing: the most specific wins.
     """
 
@@ -44,10 +46,13 @@ class GatewayConfig:
     admin: AdminSettings | None = None
     filters: dict[str, FilterConfig] = attrs.field(factory=dict)
     services: dict[str, ServiceConfig] = attrs.field(factory=dict)
+    compositions: dict[str, CompositionConfig] = attrs.field(factory=dict)
     routes: tuple[RouteConfig, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        for path, message in conflicts(dict(enumerate(self.routes)), list(self.services)):
+        routes = dict(enumerate(self.routes))
+        for path, message in (*conflicts(routes, list(self.services), list(self.compositions)),
+                              *composition_conflicts(self.compositions, list(self.services), routes)):
             raise ConfigError(message, str(path[-1]))
         for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters):
             raise ConfigError(message, str(path[-1]))
@@ -94,13 +99,17 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
     filters = read_filters(document, gateway or GatewaySettings())
     names = list(document.table("services"))
     services = {name: read_service(document, name) for name in names}
+    compositions = {name: document.structure(CompositionConfig, "compositions", name)
+                    for name in document.table("compositions")}
     routes = {index: route for index in range(len(document.tables("routes")))
               if (route := document.structure(RouteConfig, "routes", index)) is not None}
     if not names and "services" not in document.data:
         document.mistake((), "no services: a gateway needs at least one [services.NAME] table")
     if "routes" not in document.data:
         document.mistake((), "no routes: a gateway needs at least one [[routes]] table")
-    for where, message in conflicts(routes, names):
+    composed = {name: each for name, each in compositions.items() if each is not None}
+    for where, message in (*conflicts(routes, names, list(compositions)),
+                           *composition_conflicts(composed, names, routes)):
         document.mistake(where, message)
     for where, message in filter_conflicts(gateway or GatewaySettings(), routes, filters):
         document.mistake(where, message)
@@ -108,6 +117,6 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
         _log.warning("%s", hint)
     document.finish()
     return GatewayConfig(
-        gateway=gateway or GatewaySettings(), admin=admin, routes=tuple(routes.values()),
+        gateway=gateway or GatewaySettings(), admin=admin, routes=tuple(routes.values()), compositions=composed,
         filters={name: each for name, each in filters.items() if each is not None},
         services={name: service for name, service in services.items() if service is not None})
