@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from .disconnect import Disconnects, Flight, Receive
 from .inbound import BodyBrokenError, ClientGoneError, RequestHead
@@ -13,21 +13,23 @@ from .upstream import Header
 
 Send = Callable[[Any], Awaitable[None]]
 
+_ADDED_BY_SERVERS: Final = (b"date", b"server")
 _SAFE: Final = "/%:@!$&'()*+,;=~-._"
 
 
 class AsgiInbound:
     """A request that an ASGI server has; see inbound.Inbound."""
 
-    __slots__ = ("_disconnects", "_flight", "_receive", "_send", "head")
+    __slots__ = ("_adds", "_disconnects", "_flight", "_receive", "_send", "head")
 
     def __init__(self, scope: Any, receive: Receive, send: Send, disconnects: Disconnects) -> None:
         self._receive, self._send, self._disconnects = receive, send, disconnects
         self._flight: Flight | None = None
         path: bytes = scope.get("raw_path") or quote(scope["path"], safe=_SAFE).encode()
-        root = scope.get("root_path")
-        if root and path.startswith(root.encode()):
-            path = path[len(root.encode()) :]
+        if scope.get("root_path"):
+            path = _below(path, scope["root_path"])
+        # Servers add a Date and a Server of their own, whatever there is. granian does not; it alone sends files.
+        self._adds = () if "http.response.pathsend" in scope.get("extensions", ()) else _ADDED_BY_SERVERS
         self.head = RequestHead(scope["method"], path, scope.get("query_string") or b"", scope["http_version"],
                                 scope["scheme"], scope["headers"], scope.get("client"), scope.get("server"))
 
@@ -64,6 +66,8 @@ class AsgiInbound:
 
     async def start(self, status: int, headers: Sequence[Header]) -> None:
         """See Inbound."""
+        if self._adds:
+            headers = [header for header in headers if header[0] not in self._adds]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, piece: bytes) -> None:
@@ -73,6 +77,14 @@ class AsgiInbound:
     async def end(self, piece: bytes) -> None:
         """See Inbound."""
         await self._send({"type": "http.response.body", "body": piece, "more_body": False})
+
+
+def _below(path: bytes, root: str) -> bytes:
+    """The raw *path* below *root*, where the gateway is mounted, however the client has spelt that; else the whole."""
+    segments, depth = path.split(b"/"), root.rstrip("/").count("/") + 1
+    if unquote_to_bytes(b"/".join(segments[:depth])) != root.rstrip("/").encode():
+        return path
+    return b"/" + b"/".join(segments[depth:])
 
 
 async def live(receive: Receive, send: Send, close: Callable[[], None]) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 HIGH_WATER: Final = 128 * 1024
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_TRAILERS: Final = 100
+_CONTROLS: Final = bytes([*range(9), *range(10, 32), 127])  # all but the tab
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
@@ -38,7 +39,7 @@ def head_bytes(endpoint: Endpoint, request: Request) -> bytes:
     """The request's head, as it goes over the wire.
 
     Raises:
-        InvalidRequestError: A header would break out of its line.
+        InvalidRequestError: A header would break out of its line, or has a character that none may have.
     """
     lines = [b"%b %b HTTP/1.1\r\nhost: %b" % (
         request.method.encode(), request.target, request.host or endpoint.authority)]
@@ -49,8 +50,8 @@ def head_bytes(endpoint: Endpoint, request: Request) -> bytes:
     elif length or request.method in ("POST", "PUT", "PATCH"):
         lines.append(b"content-length: %d" % length)
     head = b"\r\n".join(lines)
-    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
-        raise InvalidRequestError("a header has a line break or NUL in it")
+    if len(head) - len(head.translate(None, _CONTROLS)) != 2 * len(lines):  # the breaks between them, and no others
+        raise InvalidRequestError("a header has a line break or another control character in it")
     return head + b"\r\n\r\n"
 
 
@@ -300,8 +301,11 @@ class Connection(asyncio.Protocol):
             self._interim = self._until_close = True
             self.headers.clear()
             return
-        if status > 999 or len(self.headers) > 1000:
+        if status > 599 or len(self.headers) > 1000:  # RFC 9110, 15: higher ones are invalid, and servers have no line
             raise ValueError
+        codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+        if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
+            raise ValueError  # nobody would undo the others
         self.status = status
         self.answered = True
         self._persistent = self._parser.should_keep_alive()  # llhttp has forgotten by the end of the message

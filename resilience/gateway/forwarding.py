@@ -27,6 +27,7 @@ from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import ResilienceError
 from .headers import to_client
 from .inbound import ClientGoneError, Inbound
+from .mirroring import Mirror
 from .problem import Problem, problem_of
 from .request_body import SMALL_BODY_BYTES, Intake, within
 from .request_mapping import PSEUDONYM
@@ -72,9 +73,16 @@ class Forwarder:
         self._patience = AsyncTimeout("client", client_timeout)
         self._upload_timeout = upload_timeout
 
-    async def forward(self, service: Service, request: Request, inbound: Inbound,
-                      outbound: Outbound | None = None) -> None:
+    async def forward(self, service: Service, request: Request, inbound: Inbound, outbound: Outbound | None = None, *,
+                      mirror: Mirror | None = None) -> None:
         """Send *request* to *service*, and its answer back, as *outbound* changes it.
+
+        Args:
+            service: Answers.
+            request: With its body, or without if that is yet to come.
+            inbound: Brings the body, and takes the answer.
+            outbound: Changes the answer before its head is sent; None: it is sent as it is.
+            mirror: Gets a copy, if the body is small enough to be taken in first; None: nobody does.
 
         Raises:
             Problem: There is none to send back, and nothing was sent.
@@ -85,6 +93,8 @@ class Forwarder:
             intake = self.intake(inbound, service.max_body)
             if request.length is not None and request.length <= SMALL_BODY_BYTES:
                 request, intake = await _taken_in(request, request.length, intake), None
+        if mirror is not None and request.body is not None:
+            mirror.copy(request)
         calls = service.call(request)
         try:
             if intake is not None:
@@ -123,7 +133,8 @@ class Forwarder:
         exchange = await _step(service, calls)
         if exchange.failure is not None:
             raise problem_of(await _verdict(calls) or exchange.failure, service.name)
-        status, headers, begun, whole = exchange.status, to_client(exchange.headers, _VIA), b"", None
+        status, begun, whole = exchange.status, b"", None
+        headers = to_client(exchange.headers, _VIA, status)
         if outbound is not None:
             body = AnswerBody(exchange, service.idle)
             try:

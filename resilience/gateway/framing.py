@@ -1,7 +1,7 @@
 """Framing guard: refuse what two parsers could cut into messages differently.
 
 Servers differ in what they let pass. Whatever is still visible here of a
-doubtful length or target is answered with 400 and the connection is closed: the
+doubtful length, host or version is answered with 400 or 505 and the connection is closed: the
 bytes after such a message cannot be trusted. Pure.
 
 It looks at the *special* headers only (see headers.py): those that frame, name
@@ -11,20 +11,22 @@ the target, or concern one connection.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from .problem import Problem
-from .routing import host_is_legal
 from .upstream import Header
 
-_SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding"})
-_LONGEST_LENGTH = 18  # digits; more than any body and less than a 64-bit integer
+#: The versions of HTTP that are served, as servers say them, and how they stand in Via.
+VERSIONS: Final = {"1": b"1.0", "1.0": b"1.0", "1.1": b"1.1", "2": b"2", "3": b"3"}
+_SINGLE: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
+_LONGEST_LENGTH: Final = 18  # digits; more than any body and less than a 64-bit integer
 
 
 class Framing:
     """How a request's body is delimited.
 
     Attributes:
-        host: The one Host header.
+        host: The one Host header; empty: HTTP/1.0 without one.
         length: The body's length; None: unknown, it is chunked.
     """
 
@@ -42,16 +44,15 @@ def framing_of(special: Sequence[Header], version: str) -> Framing:
         version: As in the ASGI scope: "1.0", "1.1", "2".
 
     Raises:
-        Problem: 400 or 417, closing, for anything doubtful.
+        Problem: 400, 417 or 505, closing, for anything doubtful.
     """
-    if len(special) == 1 and special[0][0] == b"host":  # what most requests have
-        host = special[0][1]
-        if not host_is_legal(host):
-            raise _refused("no valid Host")
-        return Framing(host, 0)
+    if version not in VERSIONS:  # a text line "HTTP/2.0" too: HTTP/2 has no such line
+        raise Problem(505, "the gateway speaks HTTP/1.0, 1.1 and 2", close=True)
+    if len(special) == 1 and special[0][0] == b"host" and special[0][1]:  # what most requests have
+        return Framing(special[0][1], 0)
     found = _single(special)
     host, length, coding = found.get(b"host", b""), found.get(b"content-length"), found.get(b"transfer-encoding")
-    if not host_is_legal(host):
+    if not host and VERSIONS[version] != b"1.0":
         raise _refused("no valid Host")
     if coding is None:
         return Framing(host, 0 if length is None else _length(length))

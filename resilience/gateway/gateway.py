@@ -12,6 +12,7 @@ from typing import Any
 
 from ..registry import Registry, default_registry
 from .asgi import AsgiInbound, live
+from .composition.composer import endpoints
 from .config import GatewayConfig, RouteConfig, load
 from .disconnect import Disconnects, Receive
 from .filters.chain import Chain, FilterRunner, chain_of
@@ -20,7 +21,7 @@ from .forwarding import Forwarder
 from .http1 import Http1Client
 from .inbound import Inbound
 from .problem import Problem
-from .request_mapping import Admission, trusted
+from .request_mapping import Admission, Clients
 from .service import Service
 from .upstream import UpstreamClient
 
@@ -54,8 +55,11 @@ class Gateway:
         self._disconnects = Disconnects()
         self._forwarder = Forwarder(
             client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout)
-        self._steps = steps_of(config, self.services, self.registry, self._client, trusted(config.gateway))
-        self._runner = FilterRunner(self._forwarder, self.services, self._steps, config.gateway.error_endpoint)
+        self._steps = steps_of(config, self.services, self.registry, self._client,
+                               Clients(config.gateway.trusted_proxies).is_trusted)
+        self._composed = endpoints(config, self.services, self.registry)
+        steps = {**self._steps, **{step.name: step for step in self._composed.values()}}
+        self._runner = FilterRunner(self._forwarder, self.services, steps, config.gateway.error_endpoint)
         self._admission = Admission(config, self.services, self._chain_of)
 
     @classmethod
@@ -88,18 +92,20 @@ class Gateway:
         """
         try:
             admitted = self._admission.admit(inbound.head)
-            chain = admitted.route.filters
-            if chain is None:
-                await self._forwarder.forward(admitted.route.service, admitted.request, inbound)
+            route = admitted.route
+            if route.filters is None:
+                await self._forwarder.forward(route.service, admitted.request, inbound, mirror=route.mirror)
             else:
-                await self._runner.serve(chain, admitted, inbound)
+                await self._runner.serve(route.filters, admitted, inbound)
         except Problem as problem:
             # The frames of its history keep the server's receive() alive, and granian a connection that should close.
             problem.__traceback__ = problem.__context__ = None
             await inbound.respond(problem.status, *problem.response())
 
     def _chain_of(self, route: RouteConfig) -> Chain | None:
-        return chain_of([self._steps[name] for name in self.config.filters_of(route)])
+        names = [name for name in self.config.filters_of(route) if name in self._steps]  # else all of it is off
+        composed = [] if route.compose is None else [self._composed[route.compose]]
+        return chain_of([*(self._steps[name] for name in names), *composed])
 
     async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:
         """ASGI."""

@@ -18,6 +18,7 @@ from typing import Final
 
 import attrs
 
+from .problem import Problem
 from .upstream import Header
 
 #: Never forwarded; RFC 9110 7.6.1, RFC 9113 8.2.2, and "Proxy", which CGI takes for HTTP_PROXY.
@@ -29,8 +30,10 @@ HOP_BY_HOP: Final = frozenset({
 _FRAMING: Final = frozenset({b"host", b"content-length"})
 #: Claims about where a request came from, or about its target; only a trusted proxy may make them.
 CLAIMS: Final = frozenset({
-    b"forwarded", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip", b"cf-connecting-ip",
-    b"x-original-url", b"x-rewrite-url", b"x-original-host", b"x-host",
+    b"forwarded", b"forwarded-for", b"x-forwarded", b"x-real-ip", b"x-client-ip", b"client-ip", b"x-remote-ip",
+    b"x-remote-addr", b"x-originating-ip", b"x-cluster-client-ip", b"true-client-ip", b"cf-connecting-ip",
+    b"fastly-client-ip", b"x-original-forwarded-for", b"x-envoy-external-address", b"x-original-url", b"x-original-uri",
+    b"x-original-method", b"x-rewrite-url", b"x-original-host", b"x-host", b"remote-user", b"x-remote-user",
 })
 _CLAIM_PREFIX: Final = b"x-forwarded-"
 _FORWARDED_FOR: Final = b"x-forwarded-for"
@@ -38,7 +41,13 @@ _SPECIAL: Final = HOP_BY_HOP | _FRAMING | CLAIMS | {b"via"}
 #: What nearly every Connection header says.
 _NAMES_NOTHING: Final = (b"keep-alive", b"close", b"Keep-Alive", b"Close")
 #: What a Connection header cannot name away: framing is ours, and Via is everybody's.
+_BODILESS: Final = (204, 304)
 _NOT_NOMINABLE: Final = _FRAMING | {b"via"}
+#: What most names consist of, and what any may (RFC 9110, 5.6.2), in lower case as servers must give them.
+_USUAL: Final = b"abcdefghijklmnopqrstuvwxyz0123456789-"
+_TOKEN: Final = _USUAL + b"!#$%&'*+.^_`|~"
+#: What CGI-like upstreams make of a name: they cannot tell a hyphen from an underscore, and some from no mark at all.
+_FOLDED: Final = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
 
 
 @attrs.define
@@ -49,16 +58,25 @@ class Sorted:
     special: list[Header]
 
 
-def set_apart(headers: Iterable[Header]) -> Sorted:
-    """Sort request *headers*, names in lower case. Aliases of special names, with underscores, are dropped."""
+def set_apart(headers: Sequence[Header]) -> Sorted:
+    """Sort request *headers*, names in lower case. Aliases of special names, with other marks for hyphens, are dropped.
+
+    Raises:
+        Problem: 400, closing: a name is none, and the server has let it pass.
+    """
     plain: list[Header] = []
     special: list[Header] = []
+    odd = b"".join([header[0] for header in headers]).translate(None, _USUAL)
+    if odd and odd.translate(None, _TOKEN):
+        raise Problem(400, "the request has a header whose name is none", close=True)
     for header in headers:
         name = header[0]
         if name in _SPECIAL or name.startswith(_CLAIM_PREFIX):
             special.append(header)
-        elif b"_" not in name or not _is_special(name.replace(b"_", b"-")):
+        elif not odd or not _is_special(name.translate(_FOLDED)):
             plain.append(header)
+        if not name:
+            raise Problem(400, "the request has a header without a name", close=True)
     return Sorted(plain, special)
 
 
@@ -67,8 +85,9 @@ def _is_special(name: bytes) -> bool:
 
 
 def _claims_of(origin: Origin) -> tuple[Header, ...]:
-    return ((_FORWARDED_FOR, origin.client), (b"x-forwarded-proto", origin.scheme),
-            (b"x-forwarded-host", origin.host), (b"x-forwarded-port", origin.port))
+    host = ((b"x-forwarded-host", origin.host),) if origin.host else ()
+    return ((_FORWARDED_FOR, origin.client), (b"x-forwarded-proto", origin.scheme), *host,
+            (b"x-forwarded-port", origin.port))
 
 
 @attrs.frozen(kw_only=True)
@@ -78,7 +97,7 @@ class Origin:
     Attributes:
         client: Address of the peer.
         scheme: b"http" or b"https".
-        host: Its Host header.
+        host: The host that it is for, and perhaps the port; empty: it named none.
         port: Of the gateway's own socket.
         version: Of HTTP, for Via: b"1.1".
         trusted: Whether the peer is a trusted proxy.
@@ -104,7 +123,7 @@ def to_upstream(headers: Sorted, origin: Origin, via: bytes) -> list[Header]:
         via: The gateway's name in Via.
     """
     result, special = headers.plain, headers.special
-    if len(special) > 1 or special[0][0] != b"host":
+    if len(special) != 1 or special[0][0] != b"host":
         named = _nominated(special)
         if named:
             result = [header for header in result if header[0] not in named]
@@ -130,12 +149,14 @@ def _extended(special: Sequence[Header], named: frozenset[bytes], origin: Origin
     return kept
 
 
-def to_client(headers: Sequence[Header], via: bytes) -> list[Header]:
+def to_client(headers: Sequence[Header], via: bytes, status: int = 200) -> list[Header]:
     """The headers to send back, from those of an upstream's answer, names in lower case.
 
     Args:
         headers: Of the answer.
         via: The whole element to add to Via: version and name.
+        status: Of the answer. One with status 204 or 304 has no body, and loses its length: the former must not have
+            one (RFC 9110, 8.6), and servers wait in vain for what the latter may announce.
     """
     result: list[Header] = []
     nominating = False
@@ -148,6 +169,8 @@ def to_client(headers: Sequence[Header], via: bytes) -> list[Header]:
     if nominating:
         named = _nominated(headers)
         result = [header for header in result if header[0] not in named]
+    if status in _BODILESS:
+        result = [header for header in result if header[0] != b"content-length"]
     result.append((b"via", via))
     return result
 

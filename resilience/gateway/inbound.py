@@ -43,7 +43,8 @@ class RequestHead:
 
     Attributes:
         method: As sent; methods are case-sensitive.
-        path: The raw path, byte for byte, without the query; below *root*.
+        path: The request target, byte for byte, without the query: a path (below the gateway's mount, if there is one),
+            a URL if the client sent the absolute form, or "*".
         query: The raw query, without its question mark.
         version: Of HTTP: "1.0", "1.1", "2".
         scheme: "http" or "https", as the client's connection is.

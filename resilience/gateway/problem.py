@@ -36,6 +36,17 @@ class Problem(Exception):
         return headers, body
 
 
+class ServerOptions(Problem):
+    """The answer to ``OPTIONS *``, which asks whether the server is there (RFC 9110, 9.3.7), and has no body."""
+
+    def __init__(self) -> None:
+        super().__init__(200, "the gateway is there")
+
+    def response(self) -> tuple[list[Header], bytes]:
+        """Headers and body."""
+        return [(b"content-length", b"0")], b""
+
+
 def problem_of(error: BaseException, service: str) -> Problem:
     """What a client is told when the call of *service* ended with *error*."""
     told = http_problem(error, service)

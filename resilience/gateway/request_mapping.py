@@ -1,59 +1,45 @@
 """Admission: from the head of a request to what is sent upstream, or a Problem. Pure.
 
-Framing first, then the path, then the route, then the headers: nothing is decided
+Framing first, then host and path in their canonical forms, then the route, then the headers: nothing is decided
 on a request that two parties could read differently.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping
+import random as random_numbers
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import attrs
-
-from .config import GatewayConfig, GatewaySettings, RouteConfig
-from .framing import framing_of
+from .authority import NOBODY, Authority, AuthorityError, absolute, authority
+from .config import GatewayConfig, RouteConfig
+from .config.routes import names_of
+from .framing import VERSIONS, framing_of
 from .headers import Origin, set_apart, to_upstream
 from .inbound import RequestHead
-from .problem import Problem, too_large
-from .routing import MethodNotAllowedError, NoRouteError, Router, ambiguity, query_is_legal, stripped
+from .paths import Path, PathError, canonical, query_is_legal
+from .predicates import Address, Network, address_of, header_values, is_token, within
+from .problem import Problem, ServerOptions, too_large
+from .routes import Route, Split
+from .routing import Entry, MethodNotAllowedError, NoRouteError, Router
 from .service import Service
 from .upstream import Request
 
 #: The gateway's name in Via.
 PSEUDONYM: Final = b"resilience"
-_VERSIONS: Final = {"1": b"1.0", "1.0": b"1.0", "1.1": b"1.1", "2": b"2"}
-_MAX_ORIGINS: Final = 4096  # remembered
+_MAX_KNOWN: Final = 4096  # origins, authorities and methods remembered
 _MAX_HOST: Final = 256  # bytes, of those
-
-
-@attrs.frozen
-class Route:
-    """Where admitted requests go.
-
-    Attributes:
-        name: For people and filters.
-        service: Answers.
-        strip: What is taken off the path's front.
-        filters: Its chain of filters; None: it has none.
-    """
-
-    name: str
-    service: Service
-    strip: bytes
-    filters: Any = None
 
 
 class Admitted:
     """A request that is to be forwarded.
 
     Attributes:
-        route: Where to.
-        request: What to send.
-        path: What was matched, without the query.
-        host: The Host header.
-        parameters: Parts of the path, by name.
+        route: Its route, and with it the service.
+        request: What to send there.
+        path: What was matched, in its canonical form and without the query.
+        host: The Host header, in its canonical form.
+        parameters: The values of the parameters in the route's path, decoded.
     """
 
     __slots__ = ("host", "parameters", "path", "request", "route")
@@ -62,61 +48,150 @@ class Admitted:
         self.route, self.request, self.path, self.host, self.parameters = route, request, path, host, parameters
 
 
-_NO_PARAMETERS: Final[Mapping[str, str]] = {}
+class Clients:
+    """Who a request comes from, as far as trusted proxies tell. Filled once, then only read."""
+
+    def __init__(self, trusted: tuple[str, ...]) -> None:
+        self._trusted: tuple[Network, ...] = tuple(ipaddress.ip_network(each) for each in trusted)
+
+    def is_trusted(self, peer: str) -> bool:
+        """Whether a peer is a trusted proxy."""
+        return within(address_of(peer), self._trusted)
+
+    def address(self, head: RequestHead) -> Address | None:
+        """The client's address: the peer's, or the last in X-Forwarded-For that is no trusted proxy's."""
+        found = None if head.client is None else address_of(head.client[0])
+        if not within(found, self._trusted):
+            return found
+        said = b",".join(header_values(head, b"x-forwarded-for")).decode("latin-1").split(",")
+        for text in reversed([each.strip() for each in said if each.strip()]):
+            found = address_of(text)
+            if not within(found, self._trusted):
+                return found
+        return found
 
 
 class Admission:
     """Admits requests as one configuration says. Filled once, then only read."""
 
     def __init__(self, config: GatewayConfig, services: Mapping[str, Service],
-                 chain_of: Callable[[RouteConfig], Any] = lambda _: None) -> None:
-        self._router: Router[Route] = Router()
-        for route in config.routes:
-            target = Route(route.path, services[route.service], (route.strip_prefix or "").encode(), chain_of(route))
-            self._router.add(route.path, route.accepted(), target, route.host)
+                 chain_of: Callable[[RouteConfig], Any] = lambda _: None, *,
+                 random: Callable[[], float] = random_numbers.random) -> None:
+        """From a configuration that was checked.
+
+        Args:
+            config: Its routes are in use from now on.
+            services: By name.
+            chain_of: Makes the filters of a route; None: it has none.
+            random: Draws for weights and mirrors: a number from 0 to 1, 1 excluded.
+        """
+        self._clients = Clients(config.gateway.trusted_proxies)
+        self._router: Router[Route | Split] = Router()
+        for settings, name in zip(config.routes, names_of(config.routes), strict=True):
+            weighted = Route.each_of(settings, name, services, random,
+                                     weights=config.weights_of(settings), filters=chain_of(settings))
+            target = next(iter(weighted)) if len(weighted) == 1 else \
+                Split(weighted, name, settings.sticky, self._clients.address, random)
+            predicates = settings.predicates
+            self._router.add(next(iter(weighted)).pattern, Entry(
+                target, predicates.methods, predicates.checks(self._clients.address), settings.priority,
+                predicates.count), settings.host)
         self._allowed = frozenset(each.encode() for each in config.gateway.allow_encoded)
-        self._is_trusted = trusted(config.gateway)
+        self._authorities: dict[bytes, Authority] = {b"": NOBODY}
+        self._methods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"}
         self._origins: dict[tuple[str, bytes, str, int, str], Origin] = {}
 
     def admit(self, head: RequestHead) -> Admitted:
-        """What to send where.
+        """What to send to which service.
 
         Raises:
-            Problem: The request is not to be forwarded.
+            Problem: The request is not to be forwarded, but answered so.
         """
         headers = set_apart(head.headers)
         framing = framing_of(headers.special, head.version)
-        method, path = head.method, head.path
-        mistake = ambiguity(path, self._allowed)
-        if mistake is not None:
-            raise Problem(400, mistake, close=True)
-        route, matched = self._route(method, path, framing.host), path
-        if route.strip:
-            path = stripped(path, route.strip)
-            if path.startswith(b"//"):
-                raise Problem(400, "the path would begin with two slashes", close=True)
+        if head.method not in self._methods:
+            self._check_method(head.method)
+        host, target = self._authorities.get(framing.host) or self._authority(framing.host), head.path
+        if not target.startswith(b"/"):
+            host, target = self._other_form(head, host)
+        try:
+            path = canonical(target, self._allowed)
+            route = self._route(head, path, host)
+            raw = path.raw if route.rewrite is None else route.rewrite.apply(path.raw)
+        except PathError as error:
+            raise Problem(400, f"{error}", close=True) from None
         query = head.query
         if query:
             if not query_is_legal(query):
                 raise Problem(400, "the query has characters that must be percent-encoded", close=True)
-            path += b"?" + query
+            raw += b"?" + query
         service = route.service
         if framing.length and service.max_body is not None and framing.length > service.max_body:
             raise too_large(service.max_body)
         request = Request(
-            method=method, target=path, host=framing.host if service.preserve_host else None,
-            headers=to_upstream(headers, self._origin(head, framing.host), PSEUDONYM), length=framing.length,
+            method=head.method, target=raw, host=host.text or None if service.preserve_host else None,
+            headers=to_upstream(headers, self._origin(head, host.text), PSEUDONYM), length=framing.length,
             body=b"" if framing.length == 0 else None)
-        return Admitted(route, request, matched, framing.host, _NO_PARAMETERS)
+        parameters = route.pattern.parameters(path.name) if route.pattern.names else {}
+        return Admitted(route, request, path.raw, host.text or b"", parameters)
 
-    def _route(self, method: str, path: bytes, host: bytes) -> Route:
+    def _route(self, head: RequestHead, path: Path, host: Authority) -> Route:
+        """The route of a request, which every reading of its path must lead to."""
         try:
-            return self._router.find(method, path, host)
+            found = self._router.find(path.name, host.name, head)
         except NoRouteError:
             raise Problem(404, "there is no route for this path") from None
         except MethodNotAllowedError as error:
             allow = (b"allow", ", ".join(error.allow).encode())
-            raise Problem(405, f"this path has no {method}", headers=[allow]) from None
+            raise Problem(405, f"this path has no {head.method}", headers=[allow]) from None
+        for reading in path.readings() if path.doubtful else ():
+            try:
+                same = self._router.find(reading, host.name, head) is found
+            except (NoRouteError, MethodNotAllowedError):
+                same = False
+            if not same:
+                raise Problem(400, "the path can be read as that of another route", close=True)
+        return found.choose(head) if isinstance(found, Split) else found
+
+    def _check_method(self, method: str) -> None:
+        """Look at a method that was not seen before."""
+        if method == "CONNECT":
+            raise Problem(501, "the gateway opens no tunnels", close=True)
+        if not is_token(method):
+            raise Problem(400, "the request has a method that is no token", close=True)
+        if len(self._methods) < _MAX_KNOWN and len(method) <= _MAX_HOST:
+            self._methods.add(method)
+
+    def _authority(self, host: bytes) -> Authority:
+        """Look at a host that was not seen before."""
+        try:
+            found = authority(host)
+        except AuthorityError as error:
+            raise Problem(400, f"the request has {error}", close=True) from None
+        if len(self._authorities) >= _MAX_KNOWN:
+            self._authorities = {b"": NOBODY}
+        if len(host) <= _MAX_HOST:
+            self._authorities[host] = found
+        return found
+
+    def _other_form(self, head: RequestHead, host: Authority) -> tuple[Authority, bytes]:
+        """Authority and path of a request target that is no path (RFC 9112, 3.2).
+
+        Raises:
+            Problem: It is the answer to OPTIONS *, or refuses what is no target of a gateway's.
+        """
+        if head.path == b"*" and head.method == "OPTIONS" and not head.query:
+            raise ServerOptions
+        try:
+            named = absolute(head.path)
+            if named is None:
+                return host, head.path
+            host = authority(named[0])
+        except AuthorityError as error:
+            raise Problem(400, f"the request has {error}", close=True) from None
+        if not named[1] and head.method == "OPTIONS" and not head.query:
+            raise ServerOptions
+        return host, named[1] or b"/"
 
     def _origin(self, head: RequestHead, host: bytes) -> Origin:
         client, server = head.client, head.server
@@ -126,26 +201,9 @@ class Admission:
     def _learn(self, seen: tuple[str, bytes, str, int, str]) -> Origin:
         peer, host, scheme, port, version = seen
         origin = Origin(client=peer.encode(), scheme=scheme.encode(), host=host, port=str(port).encode(),
-                        version=_VERSIONS.get(version, b"1.1"), trusted=self._is_trusted(peer))
-        if len(self._origins) >= _MAX_ORIGINS:
+                        version=VERSIONS[version], trusted=self._clients.is_trusted(peer))
+        if len(self._origins) >= _MAX_KNOWN:
             self._origins.clear()
         if len(host) <= _MAX_HOST:
             self._origins[seen] = origin
         return origin
-
-
-def trusted(settings: GatewaySettings) -> Callable[[str], bool]:
-    """A function that says of a peer's address whether it is that of a trusted proxy."""
-    networks = [ipaddress.ip_network(each) for each in settings.trusted_proxies]
-    return lambda peer: within_networks(peer, networks)
-
-
-def within_networks(peer: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
-    """Whether the address of a *peer*, which may be none, is in one of the *networks*."""
-    try:
-        address = ipaddress.ip_address(peer)
-    except ValueError:  # a Unix socket's peer has no address
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return any(address in network for network in networks)

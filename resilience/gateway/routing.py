@@ -1,108 +1,34 @@
-"""Routing: from method, host and raw path to a route, by dictionary look-ups.
+"""Routing: from host, path, method and predicates to a route, by dictionary look-ups.
 
-One raw path is matched, rewritten and forwarded, byte for byte: what the gateway
-decided about is what the upstream sees. A path that upstreams could read in more
-than one way (an encoded slash, a dot segment, a double encoding) is refused
-before it is matched, so that no two parties can see different paths in it.
+Candidates are tried from the most to the least specific; the first that takes the request wins:
 
-A table maps exact paths to nodes and, for ``/inventory/*``, stems to nodes; a stem
-matches itself and everything below it. Candidates are tried from the most to the
-least specific: this host before any host, the exact path before a stem, a longer
-stem before a shorter one; the first that has the method wins. The cost does not
-grow with the number of routes, only with the depth of the deepest stem.
+1. a route for this very host, then one for the longest ``*.domain`` that it is in, then one for any host;
+2. the paths of these, compared segment by segment from the left: a literal segment before a parameter (of kind int,
+   then uuid, then word, then of none), a parameter before a wildcard, the end of the path before a wildcard;
+3. of the routes with the same path, the one of the highest priority, then the one with the most predicates.
+
+Routes that this leaves undecided, for a request that both take, are a mistake of the configuration (config/routes.py).
+
+A path without parameters is one look-up in a dictionary of whole paths; the others stand in a tree of segments, of
+which each node is visited once at most. So the cost does not grow with the number of routes, but for those that
+have the same host and path, which are tried in turn.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import attrs
 
+from .authority import authority
+from .inbound import RequestHead
+from .patterns import KINDS, Parameter, Pattern
+from .predicates import Check
+
 T = TypeVar("T")
 
-#: RFC 3986 pchar without "%"; a segment must not begin with a dot to pass without a closer look.
-_PCHAR: Final = rb"A-Za-z0-9_~!$&'()*+,;=:@\-"
-_PLAIN: Final = re.compile(rb"/(?:[%b][%b.]*/)*(?:[%b][%b.]*)?" % (_PCHAR, _PCHAR, _PCHAR, _PCHAR)).fullmatch
-_LEGAL: Final = re.compile(rb"(?:[%b./]|%%[0-9A-Fa-f]{2})*" % _PCHAR).fullmatch
-_DOTS: Final = re.compile(rb"/(?:\.|%2[eE]){1,2}(?:;[^/]*)?(?=/|\Z)").search  # "..;x" is ".." to Tomcat
-#: RFC 3986 query, and the marks that browsers leave as they are.
-_QUERY: Final = re.compile(rb"[%b./?%%\[\]|^`{}\"<>\\]*" % _PCHAR).fullmatch
-_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?").fullmatch
-
-#: Encodings that some upstream decodes before it splits the path, and some does not.
-_AMBIGUOUS: Final = (b"%2f", b"%5c", b"%25")
-
-
-def path_mistake(pattern: Any) -> str | None:
-    """What is wrong with a route's path; None if nothing is."""
-    if not isinstance(pattern, str) or not pattern.startswith("/"):
-        return "path must begin with a slash"
-    stem = pattern[:-2] if pattern.endswith("/*") else pattern
-    if "*" in stem:
-        return "path may have a wildcard only as /* at its end"
-    raw = stem.encode()
-    if stem and (ambiguity(raw) is not None or b"//" in raw):
-        return "path must be a plain path: no %2f, %5c, %25, %00, dot segments, empty segments, spaces or query"
-    return None
-
-
-def host_mistake(host: Any) -> str | None:
-    """What is wrong with a route's host; None if nothing is."""
-    if isinstance(host, str) and host.isascii() and _HOST(host.encode()) and not re.search(r":\d*$", host):
-        return None
-    return "host must be a host name or address without a port"
-
-
-def ambiguity(path: bytes, allowed: Iterable[bytes] = ()) -> str | None:
-    """Why a raw path must not be forwarded; None if it may.
-
-    Args:
-        path: As it stands in the request line, without the query.
-        allowed: Of ``%2f``, ``%5c`` and ``%25``, those to let pass; lower case.
-    """
-    if _PLAIN(path):
-        return None
-    if not path.startswith(b"/"):
-        return "the path must begin with a slash"
-    if path.startswith(b"//"):
-        return "a path that begins with two slashes can be read as a host name"
-    if b"\\" in path:
-        return "the path has a backslash"
-    if not _LEGAL(path):
-        return "the path has characters that must be percent-encoded, or a broken percent-encoding"
-    return _encoded_ambiguity(path.lower(), allowed)
-
-
-def _encoded_ambiguity(path: bytes, allowed: Iterable[bytes]) -> str | None:
-    if re.search(rb"%[01][0-9a-f]|%7f", path):
-        return "the path has an encoded control character"
-    for encoded in _AMBIGUOUS:
-        if encoded in path and encoded not in allowed:
-            return f"the path has {encoded.decode()}, which servers read differently"
-    read = path.replace(b"%2f", b"/").replace(b"%5c", b"/")  # as the most eager of servers would
-    if _DOTS(read):
-        return "the path has a dot segment"
-    if read.startswith(b"//"):
-        return "a path that begins with two slashes can be read as a host name"
-    return None
-
-
-def query_is_legal(query: bytes) -> bool:
-    """Whether a raw query has only characters that are safe to forward as they are."""
-    return _QUERY(query) is not None
-
-
-def host_is_legal(host: bytes) -> bool:
-    """Whether a Host header is a host name or address, with or without a port, and nothing else."""
-    return _HOST(host) is not None
-
-
-def host_name(host: bytes) -> bytes:
-    """A Host header without its port, in lower case."""
-    name, colon, port = host.rpartition(b":")
-    return (name if colon and not port.endswith(b"]") else host).lower()
+_ORDER: Final = tuple(KINDS)
 
 
 class MethodNotAllowedError(Exception):
@@ -118,37 +44,112 @@ class MethodNotAllowedError(Exception):
 
 
 class NoRouteError(Exception):
-    """No route has the path."""
+    """No route takes the request."""
+
+
+@attrs.frozen
+class Entry(Generic[T]):
+    """A route among those of the same host and path.
+
+    Attributes:
+        target: What the router finds.
+        methods: None: any.
+        checks: Its predicates, but for the method.
+        priority: The higher is tried first.
+        count: How many predicates it has; with the same priority, the more, the earlier it is tried.
+    """
+
+    target: T
+    methods: frozenset[str] | None = None
+    checks: tuple[Check, ...] = ()
+    priority: int = 0
+    count: int = 0
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Sorts entries in the order in which they are tried."""
+        return -self.priority, -self.count
+
+
+Entries = list[Entry[T]]
+
+
+@attrs.define
+class _Node(Generic[T]):
+    """The routes whose paths begin with the same segments."""
+
+    literals: dict[bytes, _Node[T]] = attrs.field(factory=dict)
+    parameters: dict[str, _Node[T]] = attrs.field(factory=dict)  # by kind, in the order of KINDS
+    here: Entries[T] = attrs.field(factory=list)
+    below: Entries[T] = attrs.field(factory=list)
+
+    def after(self, segment: bytes | Parameter) -> _Node[T]:
+        if not isinstance(segment, Parameter):
+            return self.literals.setdefault(segment, _Node())
+        node = self.parameters.setdefault(segment.kind, _Node())
+        self.parameters = {kind: self.parameters[kind] for kind in _ORDER if kind in self.parameters}
+        return node
 
 
 @attrs.define
 class _Table(Generic[T]):
     """The routes of one host."""
 
-    exact: dict[bytes, dict[str, T]] = attrs.field(factory=dict)
-    stems: dict[bytes, dict[str, T]] = attrs.field(factory=dict)
-    depth: int = 0  # slashes in the longest stem
+    exact: dict[bytes, Entries[T]] = attrs.field(factory=dict)
+    root: _Node[T] = attrs.field(factory=_Node)
+    depth: int = 0  # segments of the longest pattern in the tree
 
-    def candidates(self, path: bytes) -> list[dict[str, T]]:
-        """What has the path, the most specific first."""
-        node = self.exact.get(path)
-        found = [] if node is None else [node]
-        stems, depth = self.stems, self.depth
-        if not stems:
-            return found
-        below: list[dict[str, T]] = []
-        node = stems.get(b"")
-        if node is not None:
-            below.append(node)
-        end = 0
-        while depth and end >= 0:
-            depth -= 1
-            end = path.find(b"/", end + 1)
-            node = stems.get(path if end < 0 else path[:end])
-            if node is not None:
-                below.append(node)
-        below.reverse()
-        return found + below
+    def add(self, pattern: Pattern, entry: Entry[T]) -> None:
+        whole = pattern.exact
+        if whole is not None:
+            entries = self.exact.setdefault(whole, [])
+        else:
+            node = self.root
+            for segment in pattern.segments:
+                node = node.after(segment)
+            entries = node.below if pattern.wildcard else node.here
+            self.depth = max(self.depth, len(pattern.segments))
+        entries.append(entry)
+        entries.sort(key=lambda each: each.rank)
+
+    def find(self, path: bytes, head: RequestHead, others: set[str]) -> T | None:
+        entries = self.exact.get(path)
+        if entries is not None:
+            found = _first(entries, head, others)
+            if found is not None:
+                return found
+        return _walk(self.root, path.split(b"/", self.depth + 1), 1, head, others)
+
+
+def _first(entries: Entries[T], head: RequestHead, others: set[str]) -> T | None:
+    """The first that takes the request. *others*: the methods of those that do not for its method alone."""
+    for entry in entries:
+        for check in entry.checks:
+            if not check(head):
+                break
+        else:
+            if entry.methods is None or head.method in entry.methods:
+                return entry.target
+            others.update(entry.methods)
+    return None
+
+
+def _walk(node: _Node[T], segments: list[bytes], position: int, head: RequestHead, others: set[str]) -> T | None:
+    if position == len(segments):
+        found = _first(node.here, head, others) if node.here else None
+    else:
+        segment = segments[position]
+        child = node.literals.get(segment)
+        found = None if child is None else _walk(child, segments, position + 1, head, others)
+        if found is None and node.parameters and segment and b"%" not in segment and b";" not in segment:
+            for kind, child in node.parameters.items():
+                if KINDS[kind](segment):
+                    found = _walk(child, segments, position + 1, head, others)
+                    if found is not None:
+                        return found
+    if found is None and node.below:
+        return _first(node.below, head, others)
+    return found
 
 
 class Router(Generic[T]):
@@ -157,48 +158,53 @@ class Router(Generic[T]):
     def __init__(self) -> None:
         self._any = _Table[T]()
         self._hosts: dict[bytes, _Table[T]] = {}
+        self._domains: dict[bytes, _Table[T]] = {}
 
-    def add(self, path: str, methods: Iterable[str], target: T, host: str | None = None) -> None:
-        """Lead *methods* of *path*, which may end in ``/*``, to *target*."""
-        table = self._any if host is None else self._hosts.setdefault(host.lower().encode(), _Table[T]())
-        if path.endswith("/*"):
-            stem = path[:-2].encode()
-            node = table.stems.setdefault(stem, {})
-            table.depth = max(table.depth, stem.count(b"/"))
+    def add(self, pattern: Pattern, entry: Entry[T], host: str | None = None) -> None:
+        """Lead what *pattern* takes, and *entry*, to the entry's target; *host* may begin with ``*.``."""
+        if host is None:
+            table = self._any
+        elif host.startswith("*."):
+            table = self._domains.setdefault(authority(host[2:].encode()).name, _Table())
         else:
-            node = table.exact.setdefault(path.encode(), {})
-        for method in methods:
-            node[method] = target
+            table = self._hosts.setdefault(authority(host.encode()).name, _Table())
+        table.add(pattern, entry)
 
-    def find(self, method: str, path: bytes, host: bytes) -> T:
+    def find(self, path: bytes, host: bytes, head: RequestHead) -> T:
         """The target for a request.
 
         Args:
-            method: In capitals.
-            path: Raw, and not ambiguous.
-            host: The Host header.
+            path: The name of its path; see paths.Path.
+            host: The name of its host; see authority.Authority.
+            head: For methods and predicates.
 
         Raises:
             MethodNotAllowedError: The path has routes, but not for this method.
-            NoRouteError: No route has the path.
+            NoRouteError: No route takes it.
         """
         others: set[str] = set()
-        if self._hosts:
-            table = self._hosts.get(host_name(host))
-            if table is not None:
-                for node in table.candidates(path):
-                    if method in node:
-                        return node[method]
-                    others.update(node)
-        for node in self._any.candidates(path):
-            if method in node:
-                return node[method]
-            others.update(node)
+        for table in self._tables(host):
+            found = table.find(path, head, others)
+            if found is not None:
+                return found
         if others:
             raise MethodNotAllowedError(tuple(sorted(others)))
         raise NoRouteError
 
-
-def stripped(path: bytes, prefix: bytes) -> bytes:
-    """*path* without *prefix*, which it begins with, by whole segments."""
-    return path[len(prefix) :] or b"/"
+    def _tables(self, host: bytes) -> Iterable[_Table[T]]:
+        """Those for a host, the most specific first."""
+        if not self._hosts and not self._domains:
+            return (self._any,)
+        found = []
+        table = self._hosts.get(host)
+        if table is not None:
+            found.append(table)
+        domains = self._domains
+        at = host.find(b".") if domains else -1
+        while at >= 0:
+            table = domains.get(host[at + 1 :])
+            if table is not None:
+                found.append(table)
+            at = host.find(b".", at + 1)
+        found.append(self._any)
+        return found

@@ -24,7 +24,7 @@ def test_a_request_reaches_the_upstream_with_the_headers_that_a_proxy_owes_it(
 
 
 @pytest.mark.parametrize("target", [
-    "/b//c;d%20e?q=%41", "/x?it's", "/x?a=1?b", "/~!$&'()*+,;=:@-._", "/%7b%7B%c3", "/.well-known/x", "/x?[]|^",
+    "/b//c;d%20e?q=%41", "/x?it's", "/x?a=1?b", "/~!$&'()*+,;=:@-._", "/%7B%C3%5B", "/e[1]", "/.well-known/x", "/x?[]|^",
     "/x/", "/x?%zz%"])
 def test_targets_are_forwarded_byte_for_byte(gateway: Gateway, upstream: Upstream, target: str) -> None:
     assert 200 == gateway.get(target)[0]
@@ -104,14 +104,14 @@ def test_an_upstream_that_is_not_there_is_502(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize(("host", "service"), [
     ("only.example", "host"), ("ONLY.Example:8443", "host"), ("only.example:", "host"),
-    ("other.example", "up"), ("sub.only.example", "up"), ("only.example.", "up"), ("only.exampl", "up")])
+    ("only.example.", "host"), ("only.example.:80", "host"), ("other.example", "up"), ("sub.only.example", "up"), ("only.exampl", "up")])
 def test_a_route_of_a_host_is_for_that_host_only(
         gateway: Gateway, upstream: Upstream, host: str, service: str) -> None:
     """The service "host" sends the client's Host on, and so can be told from "up"."""
     path = f"/of-a-host/{host.replace(':', '-')}"
     reply = gateway.raw(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
     assert 200 == parsed(reply)[0]
-    expected = host if service == "host" else f"127.0.0.1:{upstream.port}"
+    expected = host.lower().rstrip(":").replace(".:", ":").rstrip(".") if service == "host" else f"127.0.0.1:{upstream.port}"
     assert [expected.encode()] == upstream.called(path).header(b"host")
 
 

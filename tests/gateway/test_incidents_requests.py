@@ -42,8 +42,10 @@ def post(path: str, headers: bytes, body: bytes, version: bytes = b"1.1") -> byt
     ("no Host", b"GET /bad HTTP/1.1\r\n\r\n"),
     ("Host with a path", b"GET /bad HTTP/1.1\r\nHost: gw/x\r\n\r\n"),
     ("HTTP/2.0 in a request line", b"GET /bad HTTP/2.0\r\nHost: gw\r\n\r\n"),
-    ("CONNECT", b"CONNECT bad:80 HTTP/1.1\r\nHost: bad:80\r\n\r\n"),
-    ("OPTIONS *", b"OPTIONS * HTTP/1.1\r\nHost: gw\r\n\r\n"),
+    ("GET *", b"GET * HTTP/1.1\r\nHost: gw\r\n\r\n"),
+    ("path parameters before what is routed by", b"GET /strip;v=1/bad HTTP/1.1\r\nHost: gw\r\n\r\n"),
+    ("encoded path parameters", b"GET /strip%3Bv=1/bad HTTP/1.1\r\nHost: gw\r\n\r\n"),
+    ("overlong encoding", b"GET /strip/%c0%ae%c0%ae/bad HTTP/1.1\r\nHost: gw\r\n\r\n"),
     ("CVE-2025-66490: encoded slash", b"GET /bad%2fadmin HTTP/1.1\r\nHost: gw\r\n\r\n"),
     ("encoded backslash", b"GET /bad%5cadmin HTTP/1.1\r\nHost: gw\r\n\r\n"),
     ("encoded NUL", b"GET /bad%00 HTTP/1.1\r\nHost: gw\r\n\r\n"),
@@ -67,6 +69,29 @@ def test_a_malformed_request_is_400_and_closed_and_never_forwarded(
     assert 200 == gateway.get(f"/fence/{mark}")[0]
     assert [f"/fence/{mark}"] == [call.target for call in upstream.calls if mark.encode() in call.head]
     assert 0 == upstream.count("*")
+
+
+def test_options_for_the_whole_server_is_answered_and_not_forwarded(gateway: Gateway, upstream: Upstream) -> None:
+    reply = gateway.raw(b"OPTIONS * HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n")
+    assert (200, b"", 0) == (*parsed(reply)[::2], upstream.count("*"))
+
+
+def test_a_tunnel_is_not_implemented(gateway: Gateway, upstream: Upstream) -> None:
+    reply = gateway.raw(b"CONNECT tunnel:80 HTTP/1.1\r\nHost: tunnel:80\r\n\r\n" + SMUGGLED)
+    assert (501, 1) == (parsed(reply)[0], reply.count(b"HTTP/1.1 "))
+    assert 0 == upstream.count("tunnel:80") == upstream.count("/smuggled")
+
+
+def test_http_1_0_without_a_host_is_served(gateway: Gateway, upstream: Upstream) -> None:
+    """What HAProxy's check sends."""
+    assert 200 == parsed(gateway.raw(b"OPTIONS /check HTTP/1.0\r\n\r\n"))[0]
+    assert [] == upstream.called("/check").header(b"x-forwarded-host")
+
+
+@pytest.mark.parametrize("method", ["PROPFIND", "QUERY", "PURGE", "REPORT", "MKCOL", "M-SEARCH"])
+def test_any_method_is_forwarded(gateway: Gateway, upstream: Upstream, method: str) -> None:
+    assert 200 == gateway.get(f"/method/{method}", method=method)[0]
+    assert upstream.called(f"/method/{method}").head.startswith(method.encode())
 
 
 def test_cl_and_te_together_are_read_as_chunked_reframed_and_closed(gateway: Gateway, upstream: Upstream) -> None:

@@ -19,7 +19,12 @@ from typing import Any, Final
 import attrs
 
 from ...errors import CallTimeoutError, CircuitOpenError, DeadlineExceededError, RejectedError, ResilienceError
+from ...registry import Registry
+from ..config import FilterConfig, GatewayConfig
 from ..config.compositions import CompositionConfig, PartConfig
+from ..filters.chain import Step, step_of
+from ..filters.context import FilterContext
+from ..filters.declare import endpoint_filter
 from ..format.content import BrokenCodingError, TooLargeError, UnknownCodingError, decoded, is_json, media_type
 from ..format.json_text import MalformedJsonError, TooManyValuesError, parse, serialize
 from ..format.pointer import MISSING, found, parsed
@@ -39,6 +44,8 @@ from .merging import NO_STORE, caching, merged, states_field, suits
 from .plan import OK, SKIPPED, Outcome, Progress
 from .target import NoValueError, UnfitValueError, first_values
 
+#: A composition ends by itself; its command, which is there for the statistics, waits longer.
+_GRACE_S: Final = 5.0
 #: The field with the states of the parts, a dictionary of RFC 9651.
 PARTS_FIELD: Final = b"parts-status"
 #: Headers of the client that are about the merged answer, or about a body that the parts do not get.
@@ -48,6 +55,25 @@ _NOT_FOR_PARTS: Final = frozenset({
     b"content-language", b"content-location",
 })
 _FOR_PARTS: Final = ((b"accept", b"application/json"), (b"accept-encoding", b"identity"))
+
+
+def endpoints(config: GatewayConfig, services: Mapping[str, Service], registry: Registry) -> dict[str, Step]:
+    """The endpoints that answer by the compositions of a gateway, by the compositions' names.
+
+    Args:
+        config: Of the gateway.
+        services: By name.
+        registry: Where the gateway's commands are.
+
+    Raises:
+        ConfigError: The registry has a command of the same name that says otherwise.
+    """
+    made = {}
+    for name, composition in config.compositions.items():
+        composer = Composer(composition, services)
+        settings = FilterConfig.of(composer, name=f"composition.{name}", time_limit=composition.timeout + _GRACE_S)
+        made[name] = step_of(settings, composer, registry)
+    return made
 
 
 @attrs.frozen
@@ -84,8 +110,9 @@ class _Answer:
     headers: Sequence[Header]
 
 
+@endpoint_filter(name="compose")
 class Composer:
-    """Answers by one composition. For one event loop."""
+    """Answers by one composition, as the endpoint of its routes. For one event loop."""
 
     def __init__(self, config: CompositionConfig, services: Mapping[str, Service]) -> None:
         """Nobody is asked yet.
@@ -97,6 +124,19 @@ class Composer:
         self._config = config
         self._services = {name: services[part.service] for name, part in config.parts.items()}
         self._needs = {name: part.needs for name, part in config.parts.items()}
+
+    async def __call__(self, context: FilterContext) -> None:
+        """Answer one request."""
+        request = context.request
+        try:
+            composed = await self.compose(request.headers.lines, request.host.encode("latin-1"), request.parameters,
+                                          request.query.encode("latin-1"))
+        except Problem as problem:
+            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in problem.headers]
+            context.refuse(problem.status, problem.detail, headers)
+            return
+        context.answer(200, composed.body, [(name.decode("latin-1"), value.decode("latin-1"))
+                                            for name, value in composed.headers])
 
     async def compose(self, headers: Sequence[Header], host: bytes | None, parameters: Mapping[str, str],
                       query: bytes) -> Composed:
@@ -172,7 +212,8 @@ class _Run:
         part = self._config.parts[name]
         if isinstance(error, UnfitValueError) and not part.target.parts:
             raise Problem(400, f"a parameter cannot stand in a path: {error}")
-        self._fail(name, _PartError(SKIPPED, Problem(502, f"{name} could not be asked: a value for it is missing")))
+        why = "is missing" if isinstance(error, NoValueError) else "cannot stand in a path"
+        self._fail(name, _PartError(SKIPPED, Problem(502, f"{name} could not be asked: a value for it {why}")))
 
     def _settle(self, name: str, task: asyncio.Task[_Answer]) -> None:
         error = task.exception()

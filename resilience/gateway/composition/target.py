@@ -8,7 +8,7 @@
 
 Whatever a value is, the target keeps its shape: a value is percent-encoded, stands inside one segment of the path or
 one parameter of the query, and is refused where it could be read as something else: an empty segment, a dot
-segment, an encoded slash, backslash or percent sign.
+segment, an encoded slash, backslash, percent sign or semicolon.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import attrs
 
 from ...errors import ConfigError
 from ..format.pointer import MISSING, found, parsed, pointer_mistake
-from ..routing import ambiguity, query_is_legal
+from ..paths import PathError, canonical, query_is_legal
 
 #: Longest target that is sent, bytes.
 MAX_TARGET: Final = 8192
@@ -81,7 +81,7 @@ class Target:
         for index, half in enumerate(_halves(text)):
             pieces = tuple(_value(piece) if odd % 2 else piece for odd, piece in enumerate(_PLACE.split(half)))
             plain = "".join("x" if isinstance(piece, _Value) else piece for piece in pieces)
-            legal = query_is_legal(plain.encode()) if index else not ambiguity(plain.encode()) and "//" not in plain
+            legal = query_is_legal(plain.encode()) if index else _path_mistake(plain) is None
             if "{" in plain or "}" in plain or not legal:
                 raise ConfigError("must be a plain path, perhaps with a query, with values such as {id}, {?page} or "
                                   f"{{part:/pointer}}, not {text!r}")
@@ -114,7 +114,7 @@ class Target:
             UnfitValueError: One of them does not fit in.
         """
         path = "".join(_encoded(piece, parameters, query, answers) for piece in self.path)
-        mistake = ambiguity(path.encode())
+        mistake = _path_mistake(path)
         if mistake is not None or _shape(path) != self.shape:
             raise UnfitValueError(mistake or "the path has an empty segment")
         if self.query:
@@ -131,6 +131,15 @@ def first_values(query: bytes) -> dict[str, str]:
         name, _, value = part.partition("=")
         found.setdefault(unquote_plus(name), unquote_plus(value))
     return found
+
+
+def _path_mistake(path: str) -> str | None:
+    """Why a path must not be sent; None if it may."""
+    try:
+        is_doubtful = canonical(path.encode()).doubtful
+    except PathError as error:
+        return f"{error}"
+    return "the path could be read in several ways" if is_doubtful else None
 
 
 def _shape(path: str) -> tuple[bool, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -73,6 +73,15 @@ class GatewayConfig:
                 raise ConfigError(f"there are two filters {made.name}; give one another name", "filters")
             found[made.name] = made
         return attrs.evolve(self, filters=found) if len(found) > len(self.filters) else self
+
+    def weights_of(self, route: RouteConfig) -> Mapping[str, float]:
+        """The services that take a *route*'s requests, and their weights; for a composition, that of its first part.
+
+        A composition asks services itself; its first one stands for them where a request needs one, as for max_body.
+        """
+        if route.compose is None:
+            return route.weights
+        return {next(iter(self.compositions[route.compose].parts.values())).service: 1.0}
 
     def filters_of(self, route: RouteConfig) -> tuple[str, ...]:
         """The names of the filters that run on a *route*, in no order."""

@@ -213,6 +213,8 @@ def filter_conflicts(gateway: GatewaySettings, routes: Mapping[int, RouteConfig]
         yield from _unknown(where, route.filters, filters)
         yield from _unknown(("routes", index, "skip_filters"), route.skip_filters, filters)
         endpoints = [name for _, name in _endpoints(where, route.filters, filters)]
+        if route.compose is not None:
+            endpoints.append(f"the composition {route.compose}")
         if len(endpoints) > 1:
             yield where, f"a route has one endpoint, and {' and '.join(endpoints)} are several"
 

@@ -180,7 +180,7 @@ class FilterRunner:
                     and (step.body is None or await self._taken_in(step, context, inbound)):
                 await self._run(step, context)
         if context.refusal is None and context.static is None and context.endpoint is None \
-                and await self._is_forwarded(chain, context, admitted.request, inbound):
+                and await self._is_forwarded(chain, context, admitted, inbound):
             return
         context.response = await self._local(context, inbound)
         await self._filtered(chain, context, None)
@@ -248,7 +248,7 @@ class FilterRunner:
 
     # -- the endpoint
 
-    async def _is_forwarded(self, chain: Chain, context: FilterContext, request: Request, inbound: Inbound) -> bool:
+    async def _is_forwarded(self, chain: Chain, context: FilterContext, admitted: Admitted, inbound: Inbound) -> bool:
         """Whether the service has answered, and the client has its answer; else there is a refusal to be answered."""
         service = self._services.get(context.service)
         if service is None:
@@ -263,7 +263,8 @@ class FilterRunner:
 
         try:
             await self._forwarder.forward(
-                service, _outgoing(context.request, request, service), inbound, outbound if chain.outbound else None)
+                service, _outgoing(context.request, admitted.request, service), inbound,
+                outbound if chain.outbound else None, mirror=admitted.route.mirror)
         except Problem as problem:
             context.response = None
             _note(context, problem)

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from ..inbound import RequestHead
-from ..routing import query_is_legal
+from ..paths import query_is_legal
 from ..upstream import Header, Request
 from .fields import Fields, header
 

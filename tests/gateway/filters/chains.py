@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from resilience import Registry
 from resilience.gateway.config import FilterConfig
 from resilience.gateway.filters.chain import FilterRunner, chain_of, step_of
 from resilience.gateway.forwarding import AnswerBody, Forwarder
 from resilience.gateway.inbound import RequestHead
-from resilience.gateway.request_mapping import Admitted, Route
+from resilience.gateway.request_mapping import Admitted
 from resilience.gateway.upstream import Request
 
 
@@ -53,7 +55,7 @@ class Answering(Forwarder):
         self.problem = problem
         self.requests = []
 
-    async def forward(self, service, request, inbound, outbound=None):
+    async def forward(self, service, request, inbound, outbound=None, *, mirror=None):
         self.requests.append((service.name, request))
         if self.problem is not None:
             raise self.problem
@@ -91,7 +93,7 @@ class Bench:
         client = Client(head, [body] if body else [])
         request = Request(method=method, target=path + (b"?" + query if query else b""), host=None, headers=list(headers),
                           length=length, body=None if body else b"")
-        route = Route("route", NoService(), b"", self.chain)
+        route = SimpleNamespace(name="route", service=NoService(), filters=self.chain, mirror=None)
         await self.runner.serve(self.chain, Admitted(route, request, path, b"gw", {}), client)
         return client
 

@@ -1,0 +1,103 @@
+"""Routes: what the router finds for a request, and the service that one with several services chooses. Pure."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from .config import RouteConfig
+from .inbound import RequestHead
+from .mirroring import Mirror
+from .patterns import Pattern, Rewrite
+from .predicates import Address, cookie_values, header_values
+from .service import Service
+
+SourceOf = Callable[[RequestHead], Address | None]
+
+
+@attrs.frozen(eq=False)
+class Route:
+    """A route, and the service that takes its requests; one with several services is one Route for each of them.
+
+    Attributes:
+        name: What statistics and logs call it.
+        service: Takes its requests.
+        settings: What the file says.
+        filters: The chain that its requests and responses pass through; None: there is none.
+        pattern: Of its path.
+        rewrite: What it does to a path; None: nothing.
+        mirror: Copies its requests; None: nobody does.
+    """
+
+    name: str
+    service: Service
+    settings: RouteConfig
+    filters: Any
+    pattern: Pattern
+    rewrite: Rewrite | None
+    mirror: Mirror | None
+
+    @classmethod
+    def each_of(cls, settings: RouteConfig, name: str, services: Mapping[str, Service],
+                random: Callable[[], float], *, weights: Mapping[str, float], filters: Any) -> dict[Route, float]:
+        """The routes to the services that have *weights*, and these; *random* draws for their mirror."""
+        pattern, rewrite, wanted = Pattern.parse(settings.path), settings.rewriting(), settings.mirror
+        mirror = None if wanted is None else Mirror(
+            services[wanted.service], wanted.share, wanted.max_concurrent, random)
+        return {cls(name, services[service], settings, filters, pattern, rewrite, mirror): weight
+                for service, weight in weights.items()}
+
+
+class Split:
+    """Chooses among the services of one route, by weight.
+
+    A request with a sticky key always gets the same service while the weights stay, in every process; if they change,
+    no more clients move than must.
+    """
+
+    def __init__(self, routes: Mapping[Route, float], name: str, sticky: str | None, source: SourceOf,
+                 random: Callable[[], float]) -> None:
+        """A choice that is random for requests without a key.
+
+        Args:
+            routes: And their weights.
+            name: Of the route: clients fall differently for each.
+            sticky: "address", "header:NAME", "cookie:NAME" or None.
+            source: Says what a client's address is.
+            random: A number from 0 to 1, 1 excluded.
+        """
+        total = sum(routes.values())
+        there = [(route, weight) for route, weight in routes.items() if weight]
+        self._routes = [route for route, _ in there]
+        self._ends = [end / total for end in itertools.accumulate(weight for _, weight in there)][:-1]
+        self._salt, self._random = name.encode(), random
+        self._key = None if sticky is None else _key_of(sticky, source)
+
+    def choose(self, head: RequestHead) -> Route:
+        """The route for a request."""
+        key = None if self._key is None else self._key(head)
+        if key is None:
+            point = self._random()
+        else:
+            digest = hashlib.blake2b(key, digest_size=8, key=hashlib.blake2b(self._salt, digest_size=16).digest())
+            point = int.from_bytes(digest.digest(), "big") / _POINTS
+        return self._routes[bisect.bisect_right(self._ends, point)]
+
+
+_POINTS: Final = 1 << 64
+
+
+def _key_of(sticky: str, source: SourceOf) -> Callable[[RequestHead], bytes | None]:
+    kind, _, name = sticky.partition(":")
+    if kind == "address":
+        return lambda head: None if (address := source(head)) is None else address.packed
+    if kind == "header":
+        header = name.lower().encode()
+        return lambda head: next(header_values(head, header), None)
+    cookie = name.encode()
+    return lambda head: next(cookie_values(head, cookie), None)

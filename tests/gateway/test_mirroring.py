@@ -1,0 +1,130 @@
+"""Copies of requests to another service: bounded, and nothing that the client could notice."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from resilience import Registry
+from resilience.gateway import Gateway, GatewayConfig
+from resilience.gateway.config import RouteConfig, ServiceConfig
+from resilience.gateway.config.routes import MirrorConfig
+
+from .harness import Call, Upstream, eventually
+from .test_asgi import ask
+
+
+def app_for(upstream: Upstream, shadow: str, registry: Registry, **mirror: Any) -> Gateway:
+    services = {"up": ServiceConfig(endpoints=(upstream.url,)),
+                "shadow": ServiceConfig(endpoints=(shadow,), idle_timeout=0.2, command={"timeout": 0.2})}
+    routes = (RouteConfig(path="/api/*", service="up", mirror=MirrorConfig(service="shadow", **mirror)),)
+    return Gateway(GatewayConfig(services=services, routes=routes), registry=registry)
+
+
+@pytest.fixture
+def shadow() -> Any:
+    made = Upstream()
+    yield made
+    made.close()
+
+
+async def copies_ended(app: Gateway, registry: Registry) -> None:
+    mirrors = [route.mirror for route in app._admission._router._any.root.literals[b"api"].below for route in [route.target]]
+    await asyncio.wait_for(asyncio.gather(*[task for mirror in mirrors for task in mirror._tasks]), 10)
+    app.close()
+    assert 0 == registry["shadow"].snapshot().in_flight
+
+
+async def test_a_copy_goes_to_the_other_service_with_body_and_headers(upstream: Upstream, shadow: Upstream) -> None:
+    registry = Registry()
+    app = app_for(upstream, shadow.url, registry)
+    seen: list[bytes] = []
+    shadow.on("/api/copied", lambda call: (seen.append(call.body()), call.send(b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nsomething")))
+    headers = [(b"host", b"gw"), (b"content-length", b"5"), (b"x-a", b"1"), (b"x-a", b"2")]
+    assert (200, b"ok") == (await ask(app, [b"hello"], raw_path=b"/api/copied", method="POST", headers=headers))[::2]
+    await copies_ended(app, registry)
+    assert ([b"hello"], [b"1", b"2"]) == (seen, shadow.called("/api/copied").header(b"x-a"))
+    assert 1 == registry["shadow"].snapshot().counts["failure"]
+
+
+@pytest.mark.parametrize("answer", [
+    None, b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc", b"HTTP/1.1 200 OK\r\n\r\nuntil the end"])
+async def test_whatever_becomes_of_a_copy_the_client_has_its_answer(upstream: Upstream, shadow: Upstream, answer: bytes | None) -> None:
+    registry = Registry()
+    app = app_for(upstream, shadow.url, registry)
+    shadow.on("/api/x", (lambda call: call.until_closed()) if answer is None else answer)
+    assert (200, b"ok") == (await ask(app))[::2]
+    await copies_ended(app, registry)
+
+
+async def test_a_service_that_is_not_there_harms_nobody(upstream: Upstream) -> None:
+    registry = Registry()
+    app = app_for(upstream, "http://127.0.0.1:1", registry)
+    assert (200, b"ok") == (await ask(app))[::2]
+    await copies_ended(app, registry)
+
+
+async def test_a_long_answer_to_a_copy_is_cut_off(upstream: Upstream, shadow: Upstream) -> None:
+    registry, cut = Registry(), threading.Event()
+    app = app_for(upstream, shadow.url, registry)
+
+    def flood(call: Call) -> None:
+        try:
+            call.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (1 << 30))
+            for _ in range(1 << 10):
+                call.send(bytes(1 << 20))
+        except OSError:
+            cut.set()
+
+    shadow.on("/api/x", flood)
+    assert 200 == (await ask(app))[0]
+    await copies_ended(app, registry)
+    await asyncio.to_thread(cut.wait, 10)
+    assert cut.is_set()
+
+
+async def test_copies_are_bounded_in_number(upstream: Upstream, shadow: Upstream) -> None:
+    registry = Registry()
+    app = app_for(upstream, shadow.url, registry, max_concurrent=2)
+    shadow.on("/api/x", lambda call: call.until_closed())
+    assert [200] * 5 == [(await ask(app))[0] for _ in range(5)]
+    [entry] = app._admission._router._any.root.literals[b"api"].below
+    assert (2, 3) == (len(entry.target.mirror._tasks), entry.target.mirror.left_out)
+    await copies_ended(app, registry)
+    assert 2 == shadow.count("/api/x")
+
+
+async def test_bodies_that_are_streamed_are_not_copied(upstream: Upstream, shadow: Upstream) -> None:
+    registry = Registry()
+    app = app_for(upstream, shadow.url, registry)
+    await ask(app, [b"a" * 70_000], method="POST", headers=[(b"host", b"gw"), (b"content-length", b"70000")])
+    await ask(app, [b"abc"], method="POST", headers=[(b"host", b"gw"), (b"transfer-encoding", b"chunked")])
+    assert (200, b"ok") == (await ask(app, raw_path=b"/api/after"))[::2]
+    await copies_ended(app, registry)
+    assert ["/api/after"] == [call.target for call in shadow.calls]
+
+
+async def test_a_share_of_the_requests_is_copied(upstream: Upstream, shadow: Upstream) -> None:
+    registry = Registry()
+    app = app_for(upstream, shadow.url, registry, share=0.5)
+    for _ in range(40):
+        await ask(app)
+    await copies_ended(app, registry)
+    assert 5 <= shadow.count("/api/x") <= 35
+
+
+async def test_the_copy_of_a_request_goes_on_when_its_client_leaves(upstream: Upstream, shadow: Upstream) -> None:
+    registry = Registry()
+    app, held = app_for(upstream, shadow.url, registry), threading.Event()
+    upstream.on("/api/left", lambda call: held.wait(10))
+    task = asyncio.ensure_future(ask(app, raw_path=b"/api/left"))
+    await asyncio.to_thread(lambda: eventually(lambda: shadow.count("/api/left")))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    held.set()
+    await copies_ended(app, registry)
+    assert 1 == registry["shadow"].snapshot().counts["success"]
