@@ -40,7 +40,7 @@ from ..problem import Problem, too_large
 from ..request_mapping import Admitted
 from ..service import Service
 from ..upstream import Header, Request
-from .context import FilterContext, FilterRequest, FilterResponse, Refusal
+from .context import FilterContext, FilterError, FilterRequest, FilterResponse, Refusal
 from .declare import FilterDeclaration, FilterKind
 
 GROUP: Final = "filters"
@@ -212,7 +212,7 @@ class FilterRunner:
         now = perf_counter()
         if now - step.logged >= _LOG_EVERY_S:
             step.logged = now
-            is_plain = isinstance(error, ResilienceError) or error.__traceback__ is None
+            is_plain = isinstance(error, (ResilienceError, FilterError)) or error.__traceback__ is None
             _logger.error("the filter %s failed: %s", step.name, error, exc_info=None if is_plain else error)
         error.__traceback__ = error.__context__ = None  # its frames hold the context, which holds it
         context.errors.append((step.name, error))

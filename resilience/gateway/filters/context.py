@@ -19,6 +19,10 @@ from ..upstream import Header, Request
 from .fields import Fields, header
 
 
+class FilterError(Exception):
+    """A failure that a filter expects, and whose message says all that there is to say: no traceback is logged."""
+
+
 @attrs.frozen(kw_only=True)
 class Identity:
     """Who sent a request, as an authentication filter found out.

@@ -21,7 +21,7 @@ import attrs
 
 from ...core.checks import number
 from ..config.checks import checked, one_of
-from ..filters.context import FilterContext
+from ..filters.context import FilterContext, FilterError
 from ..filters.declare import FilterDeclaration, FilterKind, FilterPart
 from ..filters.fields import Fields
 from ..upstream import Header
@@ -41,7 +41,7 @@ _KNOWN_CODINGS: Final = "gzip, deflate"
 _MAX_BODY: Final = 256 * 1024
 
 
-class FormatError(ValueError):
+class FormatError(FilterError):
     """A message does not fit what is said of its format. The message says where, and never what stands there."""
 
 
