@@ -19,7 +19,7 @@ from .errors import ConfigError
 from .registry import Registry, default_registry
 
 #: Also in gateway.config, whose package cannot be imported without the gateway extra.
-_GATEWAY_TABLES: Final = ("gateway", "admin", "filters", "services", "routes")
+_GATEWAY_TABLES: Final = ("gateway", "admin", "filters", "identity", "services", "routes")
 
 _App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 

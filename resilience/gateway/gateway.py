@@ -59,7 +59,8 @@ class Gateway:
                                Clients(config.gateway.trusted_proxies).is_trusted)
         self._composed = endpoints(config, self.services, self.registry)
         steps = {**self._steps, **{step.name: step for step in self._composed.values()}}
-        self._runner = FilterRunner(self._forwarder, self.services, steps, config.gateway.error_endpoint)
+        self._runner = FilterRunner(self._forwarder, self.services, steps, config.gateway.error_endpoint,
+                                    config.identity_headers)
         self._admission = Admission(config, self.services, self._chain_of)
 
     @classmethod
@@ -78,7 +79,12 @@ class Gateway:
         return cls(load(path), registry=registry, filters=filters)
 
     def close(self) -> None:
-        """Close idle upstream connections; a server's lifespan does. Requests under way end as they will."""
+        """Close idle upstream connections, and what filters do in the background; a server's lifespan does.
+
+        Requests under way end as they will.
+        """
+        for step in self._steps.values():
+            step.close()
         self._client.close()
 
     async def serve(self, inbound: Inbound) -> None:

@@ -38,6 +38,8 @@ CLAIMS: Final = frozenset({
 _CLAIM_PREFIX: Final = b"x-forwarded-"
 _FORWARDED_FOR: Final = b"x-forwarded-for"
 _SPECIAL: Final = HOP_BY_HOP | _FRAMING | CLAIMS | {b"via"}
+#: CGI-like upstreams read "x_consumer", and some even "x.consumer", as "x-consumer".
+_FOLDED: Final = bytes(each if chr(each).isalnum() and each < 128 else 45 for each in range(256))
 #: What nearly every Connection header says.
 _NAMES_NOTHING: Final = (b"keep-alive", b"close", b"Keep-Alive", b"Close")
 #: What a Connection header cannot name away: framing is ours, and Via is everybody's.
@@ -46,8 +48,6 @@ _NOT_NOMINABLE: Final = _FRAMING | {b"via"}
 #: What most names consist of, and what any may (RFC 9110, 5.6.2), in lower case as servers must give them.
 _USUAL: Final = b"abcdefghijklmnopqrstuvwxyz0123456789-"
 _TOKEN: Final = _USUAL + b"!#$%&'*+.^_`|~"
-#: What CGI-like upstreams make of a name: they cannot tell a hyphen from an underscore, and some from no mark at all.
-_FOLDED: Final = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
 
 
 @attrs.define
@@ -78,6 +78,16 @@ def set_apart(headers: Sequence[Header]) -> Sorted:
         if not name:
             raise Problem(400, "the request has a header without a name", close=True)
     return Sorted(plain, special)
+
+
+def folded(name: bytes) -> bytes:
+    """A header's *name* as the most eager of upstreams reads it: every mark is the same."""
+    return name.translate(_FOLDED)
+
+
+def without(headers: Sequence[Header], names: frozenset[bytes]) -> list[Header]:
+    """The *headers* but for those of these *names*, which are folded, and their aliases."""
+    return [header for header in headers if header[0].translate(_FOLDED) not in names]
 
 
 def _is_special(name: bytes) -> bool:

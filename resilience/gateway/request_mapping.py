@@ -15,7 +15,7 @@ from .authority import NOBODY, Authority, AuthorityError, absolute, authority
 from .config import GatewayConfig, RouteConfig
 from .config.routes import names_of
 from .framing import VERSIONS, framing_of
-from .headers import Origin, set_apart, to_upstream
+from .headers import Origin, folded, set_apart, to_upstream, without
 from .inbound import RequestHead
 from .paths import Path, PathError, canonical, query_is_legal
 from .predicates import Address, Network, address_of, header_values, is_token, within
@@ -99,6 +99,8 @@ class Admission:
         self._allowed = frozenset(each.encode() for each in config.gateway.allow_encoded)
         self._authorities: dict[bytes, Authority] = {b"": NOBODY}
         self._methods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"}
+        self._own = frozenset(folded(each.encode()) for each in config.own_headers)
+        self._proxies = self._own | {folded(each.encode()) for each in config.proxies_headers}
         self._origins: dict[tuple[str, bytes, str, int, str], Origin] = {}
 
     def admit(self, head: RequestHead) -> Admitted:
@@ -128,9 +130,13 @@ class Admission:
         service = route.service
         if framing.length and service.max_body is not None and framing.length > service.max_body:
             raise too_large(service.max_body)
+        origin = self._origin(head, host.text)
+        if self._proxies:
+            names = self._own if origin.trusted else self._proxies
+            headers.plain, headers.special = without(headers.plain, names), without(headers.special, names)
         request = Request(
             method=head.method, target=raw, host=host.text or None if service.preserve_host else None,
-            headers=to_upstream(headers, self._origin(head, host.text), PSEUDONYM), length=framing.length,
+            headers=to_upstream(headers, origin, PSEUDONYM), length=framing.length,
             body=b"" if framing.length == 0 else None)
         parameters = route.pattern.parameters(path.name) if route.pattern.names else {}
         return Admitted(route, request, path.raw, host.text or b"", parameters)

@@ -3,9 +3,10 @@
 from .addresses import address
 from .file import GatewayConfig, load
 from .filters import FilterConfig, FilterTable
+from .identity import IdentityHeaders
 from .listeners import ENCODED, AdminSettings, GatewaySettings
 from .routes import METHODS, RouteConfig
 from .services import DEFAULT_MAX_BODY, ServiceConfig
 
 __all__ = ["DEFAULT_MAX_BODY", "ENCODED", "METHODS", "AdminSettings", "FilterConfig", "FilterTable",
-           "GatewayConfig", "GatewaySettings", "RouteConfig", "ServiceConfig", "address", "load"]
+           "GatewayConfig", "GatewaySettings", "IdentityHeaders", "RouteConfig", "ServiceConfig", "address", "load"]

@@ -21,11 +21,12 @@ from ...errors import ConfigError
 from .addresses import is_shared
 from .compositions import CompositionConfig, composition_conflicts
 from .filters import FilterConfig, filter_conflicts, filters_in, read_filters
+from .identity import IdentityHeaders
 from .listeners import AdminSettings, GatewaySettings
 from .routes import RouteConfig, conflicts
 from .services import ServiceConfig, read_service
 
-_TABLES: Final = ("gateway", "admin", "filters", "services", "compositions", "routes")
+_TABLES: Final = ("gateway", "admin", "filters", "identity", "services", "compositions", "routes")
 _log = logging.getLogger("resilience")
 
 
@@ -37,6 +38,8 @@ class GatewayConfig:
         gateway: How it listens.
         admin: None: no admin listener.
         filters: By name; those of the modules that gateway.filter_modules names are among them.
+        identity: Headers that tell upstreams who sent a request; None: none do. The same without a table as with an
+            empty one, if any filter authenticates.
         services: By name.
         compositions: By name.
         routes: In the order of the file, which means nothing: the most specific wins.
@@ -45,6 +48,7 @@ class GatewayConfig:
     gateway: GatewaySettings = attrs.field(factory=GatewaySettings)
     admin: AdminSettings | None = None
     filters: dict[str, FilterConfig] = attrs.field(factory=dict)
+    identity: IdentityHeaders | None = None
     services: dict[str, ServiceConfig] = attrs.field(factory=dict)
     compositions: dict[str, CompositionConfig] = attrs.field(factory=dict)
     routes: tuple[RouteConfig, ...] = ()
@@ -56,6 +60,25 @@ class GatewayConfig:
             raise ConfigError(message, str(path[-1]))
         for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters):
             raise ConfigError(message, str(path[-1]))
+
+    @property
+    def own_headers(self) -> frozenset[str]:
+        """Names, in lower case, of headers that the gateway alone sets, and takes from every client's request."""
+        identity = self.identity_headers
+        names = {name for each in self.filters.values() for name in getattr(each.target, "own_headers", ())}
+        return frozenset(name.lower() for name in names | set(identity.names if identity is not None else ()))
+
+    @property
+    def proxies_headers(self) -> frozenset[str]:
+        """Names, in lower case, of headers of filters that only trusted proxies may send."""
+        return frozenset(name.lower() for each in self.filters.values()
+                         for name in getattr(each.target, "proxies_headers", ()))
+
+    @property
+    def identity_headers(self) -> IdentityHeaders | None:
+        """What tells upstreams who sent a request; None: nothing does."""
+        is_known = any(getattr(each.target, "authenticates", False) for each in self.filters.values())
+        return IdentityHeaders() if self.identity is None and is_known else self.identity
 
     def with_filters(self, filters: Iterable[Any]) -> GatewayConfig:
         """The same, with filters of code that run on every route.
@@ -84,7 +107,11 @@ class GatewayConfig:
         return {next(iter(self.compositions[route.compose].parts.values())).service: 1.0}
 
     def filters_of(self, route: RouteConfig) -> tuple[str, ...]:
-        """The names of the filters that run on a *route*, in no order."""
+        """The names of the filters that run on a route, in no order.
+
+        Args:
+            route: One of routes.
+        """
         return filters_in(self.gateway, route, self.filters)
 
 
@@ -106,6 +133,7 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
     if gateway is not None and admin is not None and is_shared(gateway.bind, admin.bind):
         document.mistake(("admin", "bind"), f"{admin.bind} is what the gateway itself listens on")
     filters = read_filters(document, gateway or GatewaySettings())
+    identity = document.structure(IdentityHeaders, "identity") if "identity" in document.data else None
     names = list(document.table("services"))
     services = {name: read_service(document, name) for name in names}
     compositions = {name: document.structure(CompositionConfig, "compositions", name)
@@ -127,5 +155,5 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
     document.finish()
     return GatewayConfig(
         gateway=gateway or GatewaySettings(), admin=admin, routes=tuple(routes.values()), compositions=composed,
-        filters={name: each for name, each in filters.items() if each is not None},
+        identity=identity, filters={name: each for name, each in filters.items() if each is not None},
         services={name: service for name, service in services.items() if service is not None})

@@ -25,6 +25,7 @@ from .routes import RouteConfig
 _PACKAGE: Final = __name__.rpartition(".config")[0] + ".filters"
 #: The gateway's own, by the word that ``use`` has for them.
 BUILT_IN: Final[Mapping[str, str]] = {
+    "access": "access:Access", "api_keys": "api_keys:ApiKeys", "jwt": "jwt:Jwt",
     "json_schema": "resilience.gateway.format.schema_filter:JsonSchemaFilter",
     "openapi": "resilience.gateway.format.openapi_filter:OpenApiFilter",
     "headers": "resilience.gateway.format.header_filter:HeaderFilter",

@@ -33,7 +33,7 @@ from ...core.http_problem import problem_body
 from ...decorate.commands import command
 from ...errors import CallTimeoutError, ResilienceError
 from ...registry import Registry
-from ..config import FilterConfig
+from ..config import FilterConfig, IdentityHeaders
 from ..forwarding import AnswerBody, Forwarder
 from ..inbound import Inbound
 from ..problem import Problem, too_large
@@ -42,6 +42,7 @@ from ..service import Service
 from ..upstream import Header, Request
 from .context import FilterContext, FilterError, FilterRequest, FilterResponse, Refusal
 from .declare import FilterDeclaration, FilterKind
+from .identity import stated
 
 GROUP: Final = "filters"
 #: Calls of one filter that wait at once; Zuul's.
@@ -60,6 +61,7 @@ class Step:
         run: The guarded function.
         waits: Whether what it returns is to be awaited.
         said: When it runs and what it needs.
+        close: Ends what it does in the background.
         others: Further filters that its table stands for.
         logged: When a failure of it was logged last.
     """
@@ -68,6 +70,7 @@ class Step:
     run: Callable[[FilterContext], Any]
     waits: bool
     said: FilterDeclaration
+    close: Callable[[], object]
     others: tuple[Step, ...] = ()
     logged: float = -_LOG_EVERY_S
     name: str = attrs.field(init=False)
@@ -100,12 +103,14 @@ def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry
     """
     key, limit = f"filter.{config.name}{'' if said is None else f'.{said.name}'}", config.time_limit
     said = config.declaration if said is None else said
+    close: Callable[[], object] = getattr(call, "close", _nothing)
     usual: dict[str, Any] = {"key": key, "group": GROUP, "breaker": None, "registry": registry}
     if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None)):  # noqa: B004
         async def awaited(context: FilterContext) -> None:
             await call(context)
 
-        return Step(config, command(timeout=limit, max_concurrent=MAX_CONCURRENT, **usual)(awaited), True, said)
+        return Step(config, command(timeout=limit, max_concurrent=MAX_CONCURRENT, **usual)(awaited), True, said,
+                    close)
 
     def timed(context: FilterContext) -> None:
         began = perf_counter()
@@ -117,7 +122,11 @@ def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry
         if perf_counter() - began > limit:  # nobody can end it, but it has failed
             raise CallTimeoutError(key, limit)
 
-    return Step(config, command(timeout=None, max_concurrent=None, **usual)(timed), False, said)
+    return Step(config, command(timeout=None, max_concurrent=None, **usual)(timed), False, said, close)
+
+
+def _nothing() -> None:
+    """What most filters do when they are closed."""
 
 
 @attrs.frozen(eq=False)
@@ -150,7 +159,7 @@ class FilterRunner:
     """Runs chains. For one event loop."""
 
     def __init__(self, forwarder: Forwarder, services: Mapping[str, Service], steps: Mapping[str, Step],
-                 error_endpoint: str | None) -> None:
+                 error_endpoint: str | None, identity: IdentityHeaders | None = None) -> None:
         """A runner; nothing runs yet.
 
         Args:
@@ -158,11 +167,12 @@ class FilterRunner:
             services: By name.
             steps: All filters, by name; the endpoints among them can be chosen.
             error_endpoint: The one that answers for refusals and failures; None: the gateway does.
+            identity: Headers that tell upstreams who sent a request; None: none do.
         """
         self._forwarder, self._services = forwarder, services
         self._endpoints = {name: step for name, step in steps.items()
                            if step.config.enabled and step.said.kind is FilterKind.ENDPOINT}
-        self._error_endpoint = error_endpoint
+        self._error_endpoint, self._identity = error_endpoint, identity
 
     async def serve(self, chain: Chain, admitted: Admitted, inbound: Inbound) -> None:
         """Answer an admitted request.
@@ -179,6 +189,8 @@ class FilterRunner:
             if not self._is_skipped(step, context) \
                     and (step.body is None or await self._taken_in(step, context, inbound)):
                 await self._run(step, context)
+        if self._identity is not None and context.identity is not None:  # endpoints may call services, too
+            request.headers.lines.extend(stated(self._identity, context.identity))
         if context.refusal is None and context.static is None and context.endpoint is None \
                 and await self._is_forwarded(chain, context, admitted, inbound):
             return

@@ -135,6 +135,7 @@ class FilterContext:
         endpoint: Name of the endpoint filter that answers; None: the service does. An inbound filter may set another.
         error_endpoint: Name of the endpoint filter that answers for refusals and failures; None: the gateway does.
         identity: Who sent the request; None: nobody knows, or has asked.
+        challenges: What authentication filters would have sent in WWW-Authenticate.
         attributes: For the filters' own use.
         errors: Which filters have failed, in order, as (name, exception).
         refusal: The error response that is to be sent; None: none.
@@ -142,7 +143,7 @@ class FilterContext:
         stopped: Whether stop() was called.
     """
 
-    __slots__ = ("_attributes", "endpoint", "error_endpoint", "errors", "identity", "refusal", "request",
+    __slots__ = ("_attributes", "challenges", "endpoint", "error_endpoint", "errors", "identity", "refusal", "request",
                  "response", "route", "service", "static", "stopped")
 
     def __init__(self, request: FilterRequest, route: str, service: str, endpoint: str | None,
@@ -154,6 +155,7 @@ class FilterContext:
         self.errors: list[tuple[str, BaseException]] = []
         self.refusal: Refusal | None = None
         self.stopped = False
+        self.challenges: list[str] = []
         self.static: FilterResponse | None = None
         self._attributes: dict[str, Any] | None = None
 

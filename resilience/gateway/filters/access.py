@@ -1,0 +1,102 @@
+"""Authorization: what a consumer must have, and where a request must come from, on a route.
+
+Every kind that is set must hold. Without any, an identity is enough.
+
+Where a request comes from is the last address that no trusted proxy has added: what stands before it in
+X-Forwarded-For may be anybody's invention.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+
+import attrs
+
+from ..config.addresses import network_mistake
+from ..config.checks import checked
+from ..predicates import address_of, within
+from .context import FilterContext, Identity
+from .declare import FilterHost, inbound_filter
+from .identity import quoted, unauthenticated
+
+
+@inbound_filter(name="access", order=20, fail_closed=True, always=True)
+@attrs.frozen(kw_only=True)
+class Access:
+    """The settings of an ``access`` filter.
+
+    Attributes:
+        scopes: The consumer must have all of these.
+        roles: The consumer must have one of these.
+        consumers: The consumer must be one of these.
+        tenants: The consumer must belong to one of these.
+        addresses: The request must come from one of these addresses or networks.
+        denied_addresses: The request must come from none of these.
+        anonymous: Whether nobody in particular may pass; only addresses count then.
+    """
+
+    scopes: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    consumers: tuple[str, ...] = ()
+    tenants: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = attrs.field(default=(), validator=checked(network_mistake, each=True))
+    denied_addresses: tuple[str, ...] = attrs.field(default=(), validator=checked(network_mistake, each=True))
+    anonymous: bool = False
+
+    def bind(self, host: FilterHost) -> Callable[[FilterContext], None]:
+        """The filter, which is a plain function."""
+        allowed = [ipaddress.ip_network(each) for each in self.addresses]
+        denied = [ipaddress.ip_network(each) for each in self.denied_addresses]
+
+        def access(context: FilterContext) -> None:
+            if allowed or denied:
+                address = client_address(context, host.is_trusted)
+                if not _is_address(address) or within(address_of(address), denied) \
+                        or (allowed and not within(address_of(address), allowed)):
+                    context.refuse(403, "this cannot be reached from your address")
+                    return
+            if self.anonymous:
+                return
+            if context.identity is None:
+                unauthenticated(context, "this needs credentials")
+            else:
+                self._authorise(context, context.identity)
+
+        return access
+
+    def _authorise(self, context: FilterContext, identity: Identity) -> None:
+        if self.scopes and not identity.scopes.issuperset(self.scopes):
+            wanted = " ".join(quoted(each) for each in self.scopes)
+            challenge = f'Bearer error="insufficient_scope", scope="{wanted}"'
+            context.refuse(403, "your credentials lack a scope that this needs", {"www-authenticate": challenge})
+        elif self.roles and identity.roles.isdisjoint(self.roles):
+            context.refuse(403, "your credentials have no role that this needs")
+        elif self.consumers and identity.consumer not in self.consumers:
+            context.refuse(403, "this is not for you")
+        elif self.tenants and identity.tenant not in self.tenants:
+            context.refuse(403, "this is not for your tenant")
+
+
+def _is_address(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
+
+
+def client_address(context: FilterContext, is_trusted: Callable[[str], bool]) -> str:
+    """Where the request of a *context* comes from; empty if nobody knows.
+
+    Args:
+        context: Of the request, whose X-Forwarded-For the gateway has completed.
+        is_trusted: Whether a peer is a trusted proxy, who says truly who its own peer was.
+    """
+    hops = [hop.strip() for hop in (context.request.headers.get("x-forwarded-for") or "").split(",")]
+    peer = context.request.peer or ""
+    for hop in [peer, *reversed(hops[:-1])]:
+        peer = hop
+        if not is_trusted(hop):
+            break
+    return peer

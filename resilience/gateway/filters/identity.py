@@ -1,0 +1,66 @@
+"""Identity of clients: how authentication filters refuse, and how upstreams are told who sent a request.
+
+What the gateway says of an identity cannot be read as more than it is: characters that separate, and those that are
+not visible ASCII, are percent-encoded in each item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import quote
+
+from ..config.identity import IdentityHeaders
+from ..upstream import Header
+from .context import FilterContext, Identity
+
+_SAFE: Final = "!#$&'()*+-./:<=>?@[]^_`{|}~"
+
+
+def quoted(value: str) -> str:
+    """A *value* in visible ASCII, without spaces and commas."""
+    return quote(value, safe=_SAFE, errors="replace")
+
+
+def stated(headers: IdentityHeaders, identity: Identity) -> list[Header]:
+    """The headers that tell upstreams of an *identity*."""
+    found: list[tuple[str | None, str]] = [
+        (headers.consumer, quoted(identity.consumer)),
+        (headers.scopes, _joined(identity.scopes, " ")),
+        (headers.roles, _joined(identity.roles, ",")),
+        (headers.tenant, "" if identity.tenant is None else quoted(identity.tenant))]
+    return [(name.lower().encode(), value.encode()) for name, value in found if name is not None and value]
+
+
+def _joined(values: Iterable[str], by: str) -> str:
+    return by.join(sorted(quoted(value) for value in values))
+
+
+def absent(context: FilterContext, challenge: str, *, optional: bool) -> None:
+    """There is no credential: refuse, or, if it is *optional*, note the *challenge* for a filter that asks for more."""
+    context.challenges.append(challenge)
+    if not optional:
+        unauthenticated(context, "this needs credentials")
+
+
+def invalid(context: FilterContext, challenge: str, detail: str) -> None:
+    """Refuse a credential that is not valid."""
+    context.challenges.append(challenge)
+    unauthenticated(context, detail)
+
+
+def unauthenticated(context: FilterContext, detail: str) -> None:
+    """Refuse with 401 and every challenge so far."""
+    context.refuse(401, detail, [("www-authenticate", each) for each in context.challenges])
+
+
+def single(context: FilterContext, name: str) -> str | None:
+    """The one value of a header; None: there is none. Several are refused, since two parties could read two of them.
+
+    A caller looks at context.refusal after None.
+    """
+    values = context.request.headers.all(name)
+    if len(values) > 1:
+        context.refuse(400, f"the request has more than one {name.title()}")
+        return None
+    return values[0] if values else None
