@@ -44,6 +44,8 @@ from .merging import NO_STORE, caching, merged, states_field, suits
 from .plan import OK, SKIPPED, Outcome, Progress
 from .target import NoValueError, UnfitValueError, first_values
 
+#: Strings, numbers, arrays and objects in the answer of one part; services are not out to do harm, as clients may be.
+_MAX_VALUES: Final = 100_000
 #: A composition ends by itself; its command, which is there for the statistics, waits longer.
 _GRACE_S: Final = 5.0
 #: The field with the states of the parts, a dictionary of RFC 9651.
@@ -281,7 +283,7 @@ class _Run:
         try:
             if not is_json(media_type(headers)):
                 raise MalformedJsonError("it is not JSON")
-            value = found(parse(decoded(body, headers, part.max_body)), parsed(part.select))
+            value = found(parse(decoded(body, headers, part.max_body), max_values=_MAX_VALUES), parsed(part.select))
         except (MalformedJsonError, TooManyValuesError, TooLargeError, UnknownCodingError, BrokenCodingError):
             value = MISSING
         if value is MISSING or not suits(self._config.merge, value):

@@ -23,6 +23,13 @@ _PART: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}").fullmatch
 Mistakes = Iterator[tuple[tuple[str | int, ...], str]]
 
 
+def _target_of(part: PartConfig) -> Target:
+    try:
+        return Target.parse(part.path)
+    except ConfigError as error:
+        raise ConfigError(f"{error}", "path") from None
+
+
 @attrs.frozen(kw_only=True)
 class PartConfig:
     """A part of a composition.
@@ -44,14 +51,7 @@ class PartConfig:
     default: Any = MISSING
     select: str = attrs.field(default="", validator=checked(pointer_mistake))
     max_body: int = attrs.field(default=1024 * 1024, validator=number(least=1, most=1 << 24, whole=True))
-    target: Target = attrs.field(init=False)
-
-    @target.default
-    def _parsed(self) -> Target:
-        try:
-            return Target.parse(self.path)
-        except ConfigError as error:
-            raise ConfigError(f"{error}", "path") from None
+    target: Target = attrs.field(init=False, default=attrs.Factory(_target_of, takes_self=True))
 
     @property
     def needs(self) -> frozenset[str]:

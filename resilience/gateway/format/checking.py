@@ -9,6 +9,7 @@ off       not looked at                              not looked at
 A failure of the filter is counted by its command and logged, now and then, by the chain. What a client does wrong and
 is told of is no failure.
 
+A response with more than max_body bytes is passed on unchecked, in every mode, and is a failure of the filter.
 Only bodies that may be wrong are taken in: what is not JSON, and what nobody has a schema for, streams past.
 """
 
@@ -117,6 +118,20 @@ class Checks:
         where = "".join(f"; {fault.pointer or 'the whole'} {fault.detail}" for fault in wrong.faults[:1])
         message = "a request" if is_request else "a response"
         raise FormatError(f"{message} of route {context.route}: {wrong.detail}{where}")
+
+    def is_too_large(self, context: FilterContext) -> bool:
+        """Whether the response says that it is larger than what is checked."""
+        length = None if context.response is None else context.response.headers.get("content-length")
+        return length is not None and length.isdecimal() and int(length) > self.max_body
+
+    def note_unchecked(self, context: FilterContext) -> None:
+        """Count a response that is passed without a look at its body.
+
+        Raises:
+            FormatError: That is how.
+        """
+        raise FormatError(f"a response of route {context.route}: it is larger than {self.max_body} bytes, "
+                          "and was passed on unchecked")
 
     def body_fault(self, body: bytes, headers: Sequence[Header], schema: Schema) -> Fit | None:
         """What is wrong with a whole *body*; None if nothing is."""

@@ -68,10 +68,11 @@ class Documents:
         base, fragment = urldefrag(uri)
         if fragment and not fragment.startswith("/"):
             raise LookupError(fragment)  # an anchor
-        value = self.by_uri[base]
+        value: Any = self.by_uri[base]
         for step in unquote(fragment).split("/")[1:]:
             name = step.replace("~1", "/").replace("~0", "~")
-            value = value[int(name)] if isinstance(value, list) and name.isdecimal() else value[name]
+            key: Any = int(name) if isinstance(value, list) and name.isdecimal() else name
+            value = value[key]
         return value
 
     def resolved(self, uri: str) -> tuple[str, Any]:

@@ -157,6 +157,8 @@ class _Found:
     def check_response(self, context: FilterContext) -> None:
         """Check what does not need the body."""
         self._settings.deal_with(context, _OUT, self._response_fault(context))
+        if self._settings.is_too_large(context) and has_body(context) and self._response_schema(context) is not None:
+            self._settings.note_unchecked(context)
 
     def _response_fault(self, context: FilterContext) -> Fit | None:
         found, response = self._operation(context), context.response
@@ -177,7 +179,8 @@ class _Found:
 
     def has_checked_answer(self, context: FilterContext) -> bool:
         """Whether the response has a body that a schema is for."""
-        return self.is_checked(context) and has_body(context) and self._response_schema(context) is not None
+        return self.is_checked(context) and has_body(context) and not self._settings.is_too_large(context) \
+            and self._response_schema(context) is not None
 
     def _response_schema(self, context: FilterContext) -> Schema | None:
         found, response = self._operation(context), context.response

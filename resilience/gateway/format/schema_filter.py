@@ -95,6 +95,8 @@ class JsonSchemaFilter(Checks):
             assert context.response is not None
             if not medium_of(context.response.headers.lines):
                 self.deal_with(context, _OUT, Fit(415, "the body is not JSON"))
+            elif self.is_too_large(context):
+                self.note_unchecked(context)
 
         def check_body(context: FilterContext) -> None:
             assert context.response is not None
@@ -106,7 +108,7 @@ class JsonSchemaFilter(Checks):
                 and has_body(context)
 
         def is_readable(context: FilterContext) -> bool:
-            return is_checked(context) and context.response is not None \
+            return is_checked(context) and context.response is not None and not self.is_too_large(context) \
                 and medium_of(context.response.headers.lines) is not None
 
         return [self.part(_IN, "prepare", prepare, when=_always),

@@ -1,6 +1,7 @@
 """Compositions in a gateway of its own process: services on raw sockets, clients on raw sockets."""
 
 import gzip
+import hashlib
 import json
 import threading
 
@@ -10,6 +11,7 @@ from resilience.config import ConfigFileError
 from resilience.gateway.config import load
 from tests.gateway.harness import Upstream, eventually, free_port, problem, running
 
+SECRET = "app.0123456789abcdef"
 CONFIG = """
 [services.orders]
 endpoints = ["{url}"]
@@ -79,9 +81,18 @@ parts.next = {{ service = "orders", path = "/never/{{slow:/id}}", required = fal
 timeout = 0.2
 parts.slow = {{ service = "slow", path = "/never" }}
 
+[filters.app]
+use = "api_keys"
+optional = true
+keys = [{{ id = "app", sha256 = "{digest}", consumer = "ann" }}]
+[filters.site]
+use = "headers"
+response = {{ set = {{ X-Site = "shop" }} }}
+
 [[routes]]
 path = "/page/{{id}}"
 compose = "page"
+filters = ["app", "site"]
 [[routes]]
 path = "/flat/{{id}}"
 compose = "flat"
@@ -120,7 +131,7 @@ def upstream():
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, upstream):
-    with running(tmp_path_factory.mktemp("composed"), CONFIG.format(url=upstream.url, dead=free_port())) as made:
+    with running(tmp_path_factory.mktemp("composed"), CONFIG.format(url=upstream.url, dead=free_port(), digest=hashlib.sha256(SECRET.encode()).hexdigest())) as made:
         yield made
 
 
@@ -157,6 +168,18 @@ def test_parts_are_asked_at_once_as_far_as_they_do_not_need_each_other(gateway, 
     assert (call.header(b"accept"), call.header(b"accept-encoding")) == ([b"application/json"], [b"identity"])
     assert (call.header(b"if-none-match"), call.header(b"range"), call.header(b"x-forwarded-for")) == ([], [], [b"127.0.0.1"])
     assert upstream.count("/reviews?order=7&page=2") == 1
+
+
+def test_filters_stand_around_a_composition_and_the_parts_learn_who_asks(gateway, upstream):
+    order(upstream, 6)
+    upstream.on("/customers/c1", answer({}))
+    upstream.on("/reviews", answer([]))
+    upstream.calls.clear()
+    reply = gateway.get("/page/6", headers=f"X-API-Key: {SECRET}\r\nX-Consumer: forged\r\n")
+    assert (reply[0], reply[1]["x-site"]) == (200, "shop")
+    assert {call.target.split("?")[0]: call.header(b"x-consumer") for call in upstream.calls} == {
+        "/orders/6": [b"ann"], "/customers/c1": [b"ann"], "/reviews": [b"ann"]}
+    assert problem(gateway.get("/page/6", headers="X-API-Key: wrong\r\n"))["status"] == 401
 
 
 def test_a_head_request_gets_the_head_of_the_merged_answer(gateway, upstream):

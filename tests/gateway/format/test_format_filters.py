@@ -1,6 +1,7 @@
 """The filters of formats in a gateway of its own process: bodies over raw sockets, checked and changed."""
 
 import gzip
+import hashlib
 import json
 import zlib
 
@@ -12,6 +13,7 @@ from tests.gateway.format.test_openapi import SHOP
 from tests.gateway.harness import Upstream, eventually, parsed, problem, running
 
 ORDER = {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}, "note": {"type": "string"}}}
+SECRET = "app.0123456789abcdef"
 CONFIG = """
 [services.up]
 endpoints = ["{url}"]
@@ -45,9 +47,13 @@ base_path = "/api"
 use = "openapi"
 document = "{folder}/shop.yaml"
 unknown = "pass"
+[filters.app]
+use = "api_keys"
+optional = true
+keys = [{{ id = "app", sha256 = "{digest}", consumer = "ann", tenant = "acme", scopes = ["b", "a"] }}]
 [filters.heads]
 use = "headers"
-request = {{ remove = ["X-Secret"], set = {{ X-Id = "n-{{parameter.id}}", X-User = "{{identity.consumer}}", X-Route = "{{route}}" }}, add = {{ Accept-Language = "ko" }} }}
+request = {{ remove = ["X-Secret"], set = {{ X-Id = "n-{{parameter.id}}", X-User = "{{identity.consumer}}", X-Route = "{{route}}", X-Scope = "{{identity.scopes}}/{{identity.tenant}}" }}, add = {{ Accept-Language = "ko" }} }}
 response = {{ remove = ["X-Powered-By"], set = {{ X-Site = "shop {{{{1}}}}" }}, add = {{ Vary = "Origin" }} }}
 [filters.bodies]
 use = "json_body"
@@ -89,11 +95,11 @@ filters = ["shop-pass"]
 [[routes]]
 path = "/heads/{{id}}"
 service = "up"
-filters = ["heads"]
+filters = ["app", "heads"]
 [[routes]]
 path = "/bodies/{{id}}"
 service = "up"
-filters = ["bodies"]
+filters = ["app", "bodies"]
 [[routes]]
 path = "/errors/*"
 service = "up"
@@ -117,7 +123,7 @@ def gateway(tmp_path_factory, upstream):
     folder = tmp_path_factory.mktemp("formats")
     (folder / "order.json").write_text(json.dumps(ORDER))
     (folder / "shop.yaml").write_text(SHOP)
-    with running(folder, CONFIG.format(url=upstream.url, folder=folder)) as made:
+    with running(folder, CONFIG.format(url=upstream.url, folder=folder, digest=hashlib.sha256(SECRET.encode()).hexdigest())) as made:
         yield made
 
 
@@ -214,8 +220,12 @@ def test_a_response_that_does_not_fit_is_the_services_fault_and_counted(gateway,
 def test_errors_empty_answers_and_large_ones_are_passed(gateway, upstream):
     answer(upstream, "/order/error", BAD, status="404 Not Found")
     assert send(gateway, "/order/error", method="GET")[0] == 404
+    failed = failures(gateway, "order.response")
     answer(upstream, "/order/large", {"id": "x" * 5000})
     assert len(send(gateway, "/order/large", method="GET")[2]) > 5000
+    assert failures(gateway, "order.response") == failed + 1  # it was not checked
+    upstream.on("/order/large", b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b"[" * 5000)
+    assert b"[" * 5000 in send(gateway, "/order/large", method="GET")[2]
     upstream.on("/order/empty", b"HTTP/1.1 204 No Content\r\n\r\n")
     assert send(gateway, "/order/empty", method="GET")[0] == 204
     upstream.on("/order/head", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
@@ -304,6 +314,16 @@ def test_headers_are_removed_set_and_added_in_both_directions(gateway, upstream)
     assert [call.header(name) for name in (b"x-secret", b"x-id", b"x-user", b"x-route", b"accept-language")] == [
         [], [b"n-7"], [], [b"/heads/{id}"], [b"en", b"ko"]]
     assert ("x-powered-by" in reply[1], reply[1]["x-site"]) == (False, "shop {1}")
+
+
+def test_what_authentication_found_out_can_stand_in_headers_and_bodies(gateway, upstream):
+    answer(upstream, "/heads/8", {})
+    answer(upstream, "/bodies/8", {})
+    send(gateway, "/heads/8", method="GET", head=f"X-API-Key: {SECRET}\r\n")
+    call = upstream.called("/heads/8")
+    assert (call.header(b"x-user"), call.header(b"x-scope")) == ([b"ann"], [b"a b/acme"])
+    send(gateway, "/bodies/8", {"meta": {"by": "forged"}}, head=f"X-API-Key: {SECRET}\r\n")
+    assert json.loads(upstream.called("/bodies/8").got) == {"meta": {"by": "ann", "id": "8"}, "n": 3}
 
 
 def test_a_parameter_cannot_split_a_header(gateway, upstream):
