@@ -282,7 +282,7 @@ class Connection(asyncio.Protocol):
         """A header, or a trailer."""
         if not self.answered:
             name = name.lower()
-            self.headers.append((name, value))
+            self.headers.append((name, value.rstrip(b" \t")))  # no part of the value (RFC 9110, 5.5); llhttp leaves it
             if name in _FRAMING:
                 self._until_close = False
         else:
@@ -303,12 +303,16 @@ class Connection(asyncio.Protocol):
             return
         if status > 599 or len(self.headers) > 1000:  # RFC 9110, 15: higher ones are invalid, and servers have no line
             raise ValueError
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise ValueError
         codings = [value for name, value in self.headers if name == b"transfer-encoding"]
         if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
             raise ValueError  # nobody would undo the others
+        doubtful = bool(codings) and version == "1.0"  # which has none (RFC 9112, 6.1)
         self.status = status
         self.answered = True
-        self._persistent = self._parser.should_keep_alive()  # llhttp has forgotten by the end of the message
+        self._persistent = not doubtful and self._parser.should_keep_alive()  # llhttp forgets it with the message
         if self._request.method == "HEAD" or status in (204, 304):
             self.complete = True
             self._until_close = False

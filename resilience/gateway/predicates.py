@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -67,18 +67,11 @@ class Wanted:
 
     values: frozenset[bytes] | None
 
-    def takes(self, found: Iterable[bytes]) -> bool:
+    def takes(self, found: Collection[bytes]) -> bool:
         """Whether the values that a request has are those that are asked for."""
-        if self.values is None:
-            return any(True for _ in found)
-        if not self.values:
-            return not any(True for _ in found)
-        there = False
-        for each in found:
-            if each not in self.values:
-                return False
-            there = True
-        return there
+        if not found:
+            return self.values == frozenset()
+        return self.values is None or self.values.issuperset(found)
 
     def excludes(self, other: Wanted) -> bool:
         """Whether no request can be what both ask for."""
@@ -165,8 +158,10 @@ class Predicates:
 
 
 def _check(kind: str, name: bytes, wanted: Wanted) -> Check:
-    find = {"header": header_values, "query": query_values, "cookie": cookie_values}[kind]
-    return lambda head: wanted.takes(find(head, name))
+    if kind == "header":
+        return lambda head: wanted.takes([value for each, value in head.headers if each == name])
+    find = query_values if kind == "query" else cookie_values
+    return lambda head: wanted.takes(list(find(head, name)))
 
 
 def header_values(head: RequestHead, name: bytes) -> Iterator[bytes]:

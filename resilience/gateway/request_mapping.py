@@ -65,10 +65,17 @@ class Clients:
             return found
         said = b",".join(header_values(head, b"x-forwarded-for")).decode("latin-1").split(",")
         for text in reversed([each.strip() for each in said if each.strip()]):
-            found = address_of(text)
+            found = address_of(_without_port(text))
             if not within(found, self._trusted):
                 return found
         return found
+
+
+def _without_port(text: str) -> str:
+    """An address in X-Forwarded-For, to which some proxies add a port."""
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
 
 
 class Admission:

@@ -96,7 +96,7 @@ class _Table(Generic[T]):
     """The routes of one host."""
 
     exact: dict[bytes, Entries[T]] = attrs.field(factory=dict)
-    root: _Node[T] = attrs.field(factory=_Node)
+    root: _Node[T] = attrs.field(factory=lambda: _Node())  # noqa: PLW0108 - what it is a node of is known only so
     depth: int = 0  # segments of the longest pattern in the tree
 
     def add(self, pattern: Pattern, entry: Entry[T]) -> None:

@@ -52,6 +52,12 @@ from resilience.events import (
 )
 from resilience.gateway import config as gateway_config
 from resilience.gateway import service_command
+from resilience.gateway.composition.plan import STATES
+from resilience.gateway.format.body_filter import BodyChanges
+from resilience.gateway.format.error_filter import ErrorFilter
+from resilience.gateway.format.header_filter import HeaderChanges
+from resilience.gateway.format.openapi_filter import OpenApiFilter
+from resilience.gateway.format.schema_filter import JsonSchemaFilter
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector
 from resilience.policies.fallback import FALLBACK
@@ -250,16 +256,29 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## services.NAME", gateway_config.ServiceConfig),
     ("## routes", gateway_config.RouteConfig),
     ("## filters.NAME", gateway_config.FilterTable),
+    ("### json_schema", JsonSchemaFilter),
+    ("### openapi", OpenApiFilter),
+    ("### headers", HeaderChanges),
+    ("### json_body", BodyChanges),
+    ("### errors", ErrorFilter),
+    ("## compositions.NAME", gateway_config.CompositionConfig),
+    ("## compositions.NAME.parts.PART", gateway_config.PartConfig),
+    ("## routes.mirror", gateway_config.MirrorConfig),
 ])
 def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
     documented = documented_defaults("reference/gateway-file.md", heading)
-    assert {field.name for field in attrs.fields(cls)} == set(documented)
-    for field in attrs.fields(cls):
+    fields = [field for field in attrs.fields(cls) if field.init]
+    assert {field.name for field in fields} == set(documented)
+    for field in fields:
         shown = documented[field.name]
         if field.default is attrs.NOTHING:
             assert shown == "needed"
         elif isinstance(field.default, (str, int, float, bool)):
             assert field.default == literal_eval(shown.capitalize() if shown in ("true", "false") else shown)
+
+
+def test_the_states_of_the_parts_of_a_composition_are_all_in_their_table():
+    assert [*STATES] == [row[0] for row in rows(section("reference/gateway-file.md", "## States of parts"))]
 
 
 def test_the_settings_of_a_service_in_the_gateways_file_are_all_in_its_tables():

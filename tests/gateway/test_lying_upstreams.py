@@ -27,6 +27,16 @@ def idle(gateway: Gateway) -> bool:
     ("a folded header", b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n"),
     ("NUL in a header", b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n"),
     ("a space before the colon", b"HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n"),
+    ("a status that no server has a line for", b"HTTP/1.1 999 Denied\r\nContent-Length: 2\r\n\r\nno"),
+    ("a status just above the range", b"HTTP/1.1 600 No\r\nContent-Length: 2\r\n\r\nno"),
+    ("another version", b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+    ("a version before versions", b"HTTP/0.9 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+    ("a control character in a header", b"HTTP/1.1 200 OK\r\nX: a\x07b\r\nContent-Length: 0\r\n\r\n"),
+    ("a list of lengths", b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok"),
+    ("a coding that would be dropped", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    ("a coding on another line", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    ("a coding and no chunks", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok"),
+    ("chunks of chunks", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
     ("a head without end", b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 2_000_000),
     ("interim answers without end", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 50_000),
 ])
@@ -75,6 +85,14 @@ def test_a_body_that_breaks_off_is_never_ended_cleanly(
         assert not body.endswith(b"0\r\n\r\n")
     assert eventually(lambda: gateway.metric("failure") == before + 1, "the failure counted")
     assert idle(gateway)
+
+
+def test_chunks_in_an_answer_of_http_1_0_end_its_connection(gateway: Gateway, upstream: Upstream) -> None:
+    """RFC 9112, 6.1: its framing is doubtful; what follows it is not trusted."""
+    upstream.on("/chunks-1.0", lambda call: (call.send(
+        b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"), call.until_closed()))
+    assert b"ok" in gateway.get("/chunks-1.0")[2]
+    assert upstream.called("/chunks-1.0").closed.wait(5)
 
 
 def test_a_body_that_breaks_off_at_once_is_502(gateway: Gateway, upstream: Upstream) -> None:

@@ -147,12 +147,13 @@ def names_of(routes: Sequence[RouteConfig]) -> list[str]:
     derived = [f"{','.join(route.methods) + ' ' if route.methods else ''}{route.host or ''}{route.path}"
                for route in routes]
     taken = {route.name for route in routes if route.name is not None}
+    numbers: dict[str, int] = {}
     names = []
     for route, name in zip(routes, derived, strict=True):
-        found, number_ = route.name or name, 1
+        found = route.name or name
         while route.name is None and found in taken:
-            number_ += 1
-            found = f"{name} #{number_}"
+            numbers[name] = numbers.get(name, 1) + 1
+            found = f"{name} #{numbers[name]}"
         taken.add(found)
         names.append(found)
     return names

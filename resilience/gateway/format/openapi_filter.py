@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import attrs
 
+from ...core.checks import text
 from ...errors import ConfigError
 from ..config.checks import checked, one_of
 from ..filters.context import FilterContext
@@ -22,14 +23,12 @@ UNKNOWN: Final = ("refuse", "pass")
 _IN, _OUT = FilterKind.INBOUND, FilterKind.OUTBOUND
 
 
-def _document_mistake(file: Any) -> str | None:
+def _is_document(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Check, as a validator of attrs, that a file has an OpenAPI document."""
     try:
-        OpenApi(file)
+        OpenApi(value)
     except ConfigError as error:
-        return f"must be an OpenAPI document: {error}"
-    except TypeError:
-        return "must be a file with an OpenAPI document"
-    return None
+        raise ConfigError(f"must be an OpenAPI document: {error}", attribute.name) from None
 
 
 def _base_mistake(path: Any) -> str | None:
@@ -49,7 +48,7 @@ class OpenApiFilter(Checks):
         unknown: What is done about requests that the document does not describe: one of UNKNOWN.
     """
 
-    document: str = attrs.field(validator=checked(_document_mistake))
+    document: str = attrs.field(validator=attrs.validators.and_(text(), _is_document))
     base_path: str = attrs.field(default="", validator=checked(_base_mistake))
     unknown: str = attrs.field(default="refuse", validator=checked(one_of(UNKNOWN, "unknown")))
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import attrs
 
+from ...core.checks import text
 from ...errors import ConfigError
-from ..config.checks import checked
 from ..filters.context import FilterContext
 from ..filters.declare import FilterHost, FilterKind, FilterPart, inbound_filter
 from .checking import (
@@ -29,14 +29,13 @@ _WITH_BODY: Final = ("POST", "PUT", "PATCH")
 _IN, _OUT = FilterKind.INBOUND, FilterKind.OUTBOUND
 
 
-def _schema_mistake(file: Any) -> str | None:
-    try:
-        schema_of(file)
-    except ConfigError as error:
-        return f"must be a file with a JSON Schema: {error}"
-    except AttributeError:
-        return "must be a file with a JSON Schema"
-    return None
+def _is_schema(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Check, as a validator of attrs, that a file has a schema; None: there is no file."""
+    if value is not None:
+        try:
+            schema_of(value)
+        except ConfigError as error:
+            raise ConfigError(f"must be a file with a JSON Schema: {error}", attribute.name) from None
 
 
 @inbound_filter(name="json_schema", order=ORDER, fail_closed=True)
@@ -50,8 +49,8 @@ class JsonSchemaFilter(Checks):
         response: The same for responses with a status of 200 to 299.
     """
 
-    request: str | None = attrs.field(default=None, validator=checked(_schema_mistake, optional=True))
-    response: str | None = attrs.field(default=None, validator=checked(_schema_mistake, optional=True))
+    request: str | None = attrs.field(default=None, validator=[text(optional=True), _is_schema])
+    response: str | None = attrs.field(default=None, validator=[text(optional=True), _is_schema])
 
     def __attrs_post_init__(self) -> None:
         if self.request is None and self.response is None:
