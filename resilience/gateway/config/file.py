@@ -98,9 +98,12 @@ class GatewayConfig:
         return attrs.evolve(self, filters=found) if len(found) > len(self.filters) else self
 
     def weights_of(self, route: RouteConfig) -> Mapping[str, float]:
-        """The services that take a *route*'s requests, and their weights; for a composition, that of its first part.
+        """The services that take a route's requests, and their weights; for a composition, that of its first part.
 
         A composition asks services itself; its first one stands for them where a request needs one, as for max_body.
+
+        Args:
+            route: One of routes.
         """
         if route.compose is None:
             return route.weights
