@@ -53,6 +53,12 @@ from resilience.events import (
 from resilience.gateway import config as gateway_config
 from resilience.gateway import service_command
 from resilience.gateway.composition.plan import STATES
+from resilience.gateway.filters.access import Access
+from resilience.gateway.filters.api_keys import ApiKey, ApiKeys
+from resilience.gateway.filters.client_certificate import CertificateIdentity, ClientCertificates
+from resilience.gateway.filters.forward_auth import ForwardAuth
+from resilience.gateway.filters.hmac_signature import HmacKey, HmacSignature
+from resilience.gateway.filters.jwt import Jwt
 from resilience.gateway.format.body_filter import BodyChanges
 from resilience.gateway.format.error_filter import ErrorFilter
 from resilience.gateway.format.header_filter import HeaderChanges
@@ -256,29 +262,52 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## services.NAME", gateway_config.ServiceConfig),
     ("## routes", gateway_config.RouteConfig),
     ("## filters.NAME", gateway_config.FilterTable),
-    ("### json_schema", JsonSchemaFilter),
-    ("### openapi", OpenApiFilter),
-    ("### headers", HeaderChanges),
-    ("### json_body", BodyChanges),
-    ("### errors", ErrorFilter),
+    ("## filters: json_schema", JsonSchemaFilter),
+    ("## filters: openapi", OpenApiFilter),
+    ("## filters: headers", HeaderChanges),
+    ("## filters: json_body", BodyChanges),
+    ("## filters: errors", ErrorFilter),
     ("## compositions.NAME", gateway_config.CompositionConfig),
     ("## compositions.NAME.parts.PART", gateway_config.PartConfig),
     ("## routes.mirror", gateway_config.MirrorConfig),
+    ("## identity", gateway_config.IdentityHeaders),
+    ("## filters: access", Access),
+    ("## filters: api_keys", ApiKeys),
+    ("## filters: client_certificate", ClientCertificates),
+    ("## filters: forward_auth", ForwardAuth),
+    ("## filters: hmac", HmacSignature),
+    ("## filters: jwt", Jwt),
 ])
 def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
-    documented = documented_defaults("reference/gateway-file.md", heading)
+    text = section("reference/gateway-file.md", heading).partition("\n### ")[0]
+    documented = {row[0]: row[1] for row in rows(text)}
     fields = [field for field in attrs.fields(cls) if field.init]
     assert {field.name for field in fields} == set(documented)
     for field in fields:
         shown = documented[field.name]
         if field.default is attrs.NOTHING:
             assert shown == "needed"
+        elif isinstance(field.default, tuple):
+            assert shown in ("all", "any") or list(field.default) == json.loads(shown)
         elif isinstance(field.default, (str, int, float, bool)):
             assert field.default == literal_eval(shown.capitalize() if shown in ("true", "false") else shown)
 
 
 def test_the_states_of_the_parts_of_a_composition_are_all_in_their_table():
     assert [*STATES] == [row[0] for row in rows(section("reference/gateway-file.md", "## States of parts"))]
+
+
+@pytest.mark.parametrize(("heading", "cls"), [
+    ("### One key", ApiKey), ("### One signature key", HmacKey), ("### One certificate", CertificateIdentity)])
+def test_the_keys_of_one_entry_of_a_filter_are_in_their_table(heading, cls):
+    documented = documented_defaults("reference/gateway-file.md", heading)
+    assert [field.name for field in attrs.fields(cls)] == list(documented)
+    assert all((field.default is attrs.NOTHING) == (documented[field.name] == "needed") for field in attrs.fields(cls))
+
+
+def test_the_filters_of_the_gateway_are_all_in_their_table():
+    text = section("reference/gateway-file.md", "## Filters of the gateway")
+    assert {row[0].strip("[]").partition("]")[0] for row in rows(text)} == set(gateway_config.BUILT_IN)
 
 
 def test_the_settings_of_a_service_in_the_gateways_file_are_all_in_its_tables():

@@ -58,7 +58,8 @@ class GatewayConfig:
         for path, message in (*conflicts(routes, list(self.services), list(self.compositions)),
                               *composition_conflicts(self.compositions, list(self.services), routes)):
             raise ConfigError(message, str(path[-1]))
-        for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters):
+        for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters,
+                                              list(self.services)):
             raise ConfigError(message, str(path[-1]))
 
     @property
@@ -151,7 +152,7 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
     for where, message in (*conflicts(routes, names, list(compositions)),
                            *composition_conflicts(composed, names, routes)):
         document.mistake(where, message)
-    for where, message in filter_conflicts(gateway or GatewaySettings(), routes, filters):
+    for where, message in filter_conflicts(gateway or GatewaySettings(), routes, filters, names):
         document.mistake(where, message)
     for hint in document.hints():
         _log.warning("%s", hint)

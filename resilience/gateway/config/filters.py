@@ -25,7 +25,9 @@ from .routes import RouteConfig
 _PACKAGE: Final = __name__.rpartition(".config")[0] + ".filters"
 #: The gateway's own, by the word that ``use`` has for them.
 BUILT_IN: Final[Mapping[str, str]] = {
-    "access": "access:Access", "api_keys": "api_keys:ApiKeys", "jwt": "jwt:Jwt",
+    "access": "access:Access", "api_keys": "api_keys:ApiKeys",
+    "client_certificate": "client_certificate:ClientCertificates", "forward_auth": "forward_auth:ForwardAuth",
+    "hmac": "hmac_signature:HmacSignature", "jwt": "jwt:Jwt",
     "json_schema": "resilience.gateway.format.schema_filter:JsonSchemaFilter",
     "openapi": "resilience.gateway.format.openapi_filter:OpenApiFilter",
     "headers": "resilience.gateway.format.header_filter:HeaderFilter",
@@ -84,6 +86,12 @@ class FilterConfig:
         found = declaration_of(self.target)
         assert found is not None
         return found
+
+    @property
+    def body(self) -> int | None:
+        """Bytes of a body that it needs before it runs; None: it needs none."""
+        needed: int | None = getattr(self.target, "needs_body", self.declaration.body)
+        return needed
 
     @classmethod
     def of(cls, target: Any, *, name: str | None = None, **said: Any) -> FilterConfig:
@@ -199,8 +207,14 @@ def filters_in(gateway: GatewaySettings, route: RouteConfig, filters: Mapping[st
 
 
 def filter_conflicts(gateway: GatewaySettings, routes: Mapping[int, RouteConfig],
-                     filters: Mapping[str, FilterConfig | None]) -> _Mistakes:
-    """What is wrong between routes, by index, and filters, as (path, message)."""
+                     filters: Mapping[str, FilterConfig | None], services: Sequence[str]) -> _Mistakes:
+    """What is wrong between routes, by index, filters, and the names of *services*, as (path, message)."""
+    for name, config in filters.items():
+        for service in getattr(config and config.target, "needs_services", ()):
+            if service not in services:
+                near = nearest(service, services)
+                hint = f"; did you mean {near}?" if near else ""
+                yield ("filters", name, "service"), f"unknown service {service!r}{hint}"
     yield from _unknown(("gateway", "filters"), gateway.filters, filters)
     for where, name in _endpoints(("gateway", "filters"), gateway.filters, filters):
         yield where, f"{name} is an endpoint, which answers in the place of a service; name it on its routes"

@@ -21,6 +21,7 @@ A chain is put together once, when the configuration is read. Each filter is a c
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 from collections.abc import Callable, Mapping
@@ -39,7 +40,7 @@ from ..inbound import Inbound
 from ..problem import Problem, too_large
 from ..request_mapping import Admitted
 from ..service import Service
-from ..upstream import Header, Request
+from ..upstream import Header, Request, UpstreamError
 from .context import FilterContext, FilterError, FilterRequest, FilterResponse, Refusal
 from .declare import FilterDeclaration, FilterKind
 from .identity import stated
@@ -80,7 +81,8 @@ class Step:
 
     def __attrs_post_init__(self) -> None:
         said = self.said
-        self.name, self.when, self.body, self.always = self.config.name, said.when, said.body, said.always
+        body = self.config.body if said == self.config.declaration else said.body
+        self.name, self.when, self.body, self.always = self.config.name, said.when, body, said.always
 
     @property
     def fails_closed(self) -> bool:
@@ -224,7 +226,7 @@ class FilterRunner:
         now = perf_counter()
         if now - step.logged >= _LOG_EVERY_S:
             step.logged = now
-            is_plain = isinstance(error, (ResilienceError, FilterError)) or error.__traceback__ is None
+            is_plain = isinstance(error, (ResilienceError, UpstreamError, FilterError)) or error.__traceback__ is None
             _logger.error("the filter %s failed: %s", step.name, error, exc_info=None if is_plain else error)
         error.__traceback__ = error.__context__ = None  # its frames hold the context, which holds it
         context.errors.append((step.name, error))
@@ -267,16 +269,10 @@ class FilterRunner:
             context.refuse(500, f"there is no service {context.service}")
             return False
 
-        async def outbound(status: int, headers: list[Header], body: AnswerBody) -> tuple[
-                int, list[Header], bytes | None]:
-            context.response = FilterResponse(status, headers, None, is_ours=False)
-            await self._filtered(chain, context, body)
-            return _sendable(context, context.response)
-
+        outbound = functools.partial(self._changed, chain, context) if chain.outbound else None
         try:
-            await self._forwarder.forward(
-                service, _outgoing(context.request, admitted.request, service), inbound,
-                outbound if chain.outbound else None, mirror=admitted.route.mirror)
+            outgoing = _outgoing(context.request, admitted.request, service)
+            await self._forwarder.forward(service, outgoing, inbound, outbound, mirror=admitted.route.mirror)
         except Problem as problem:
             context.response = None
             _note(context, problem)
@@ -300,6 +296,8 @@ class FilterRunner:
         return await self._error_response(context, context.refusal)
 
     async def _error_response(self, context: FilterContext, refusal: Refusal) -> FilterResponse:
+        if refusal.response is not None:
+            return refusal.response
         step = self._endpoints.get(context.error_endpoint or "")
         if step is not None:
             _forget_answer(context)
@@ -312,6 +310,13 @@ class FilterRunner:
                               is_ours=True)
 
     # -- the response
+
+    async def _changed(self, chain: Chain, context: FilterContext, status: int, headers: list[Header],
+                       body: AnswerBody) -> tuple[int, list[Header], bytes | None]:
+        """What is sent in the place of a service's answer; see forwarding.Outbound."""
+        context.response = FilterResponse(status, headers, None, is_ours=False)
+        await self._filtered(chain, context, body)
+        return _sendable(context, context.response)
 
     async def _filtered(self, chain: Chain, context: FilterContext, body: AnswerBody | None) -> None:
         """Let the outbound filters change the response; if one refuses, its error response, too."""
@@ -356,7 +361,10 @@ def _note(context: FilterContext, problem: Problem) -> None:
 
 def _outgoing(wanted: FilterRequest, request: Request, service: Service) -> Request:
     """The request as the filters have left it."""
-    target, _, _ = request.target.partition(b"?")
+    target, _, query = request.target.partition(b"?")
+    if wanted.body is request.body and wanted.headers.lines is request.headers and not service.preserve_host \
+            and request.host is None and wanted.query == query.decode("latin-1"):
+        return request  # but for its headers, which are the same list
     if wanted.query:
         target += b"?" + wanted.query.encode("latin-1")
     length = request.length if wanted.body is None else len(wanted.body)

@@ -53,13 +53,15 @@ class Refusal:
         headers: Beside those of the body.
         close: Whether the connection is closed after it.
         members: Further members of the body.
+        response: What is sent as it is; None: the error endpoint, or the gateway, makes it.
     """
 
-    __slots__ = ("close", "detail", "headers", "members", "status")
+    __slots__ = ("close", "detail", "headers", "members", "response", "status")
 
     def __init__(self, status: int, detail: str, headers: Sequence[Header] = (), close: bool = False,
-                 members: Mapping[str, Any] = MappingProxyType({})) -> None:
+                 members: Mapping[str, Any] = MappingProxyType({}), response: FilterResponse | None = None) -> None:
         self.status, self.detail, self.headers, self.close, self.members = status, detail, headers, close, members
+        self.response = response
 
 
 class FilterRequest:
@@ -87,7 +89,7 @@ class FilterRequest:
                  parameters: Mapping[str, str]) -> None:
         self.method, self.scheme, self.certificate = head.method, head.scheme, head.certificate
         self.path, self._query, self.host = path.decode("latin-1"), head.query.decode("latin-1"), host.decode("latin-1")
-        self.headers = Fields(list(request.headers))
+        self.headers = Fields(request.headers if isinstance(request.headers, list) else list(request.headers))
         self.peer = head.client[0] if head.client else None
         self.parameters, self.length, self.body = parameters, request.length, request.body
 

@@ -19,9 +19,11 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import get_default_algorithms
 
+from ...errors import ResilienceError
 from ..config import ServiceConfig
+from ..problem import problem_of
 from ..service import Service
-from ..upstream import Request
+from ..upstream import Request, UpstreamError
 from .declare import FilterHost
 from .key_cache import Ask, KeyCache
 from .subrequest import asked
@@ -212,6 +214,8 @@ class RemoteKeys:
             self._cache.answered(keys_of(answer.body, self._pinned), asyncio.get_running_loop().time())
         except Exception as error:  # noqa: BLE001 - whatever is wrong, the last good keys stay
             self._cache.failed()
-            _logger.error("%s gives no keys: %s", self._url, error or type(error).__name__)
+            is_call = isinstance(error, (UpstreamError, ResilienceError, TimeoutError))
+            why = problem_of(error, "it").detail if is_call else error
+            _logger.error("%s gives no keys: %s", self._url, why)
         finally:
             self._flight = None

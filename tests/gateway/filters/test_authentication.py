@@ -242,5 +242,5 @@ def test_an_issuer_without_keys_shuts_the_door_and_does_not_open_it(tmp_path, up
         reply = parsed(gateway.raw(f"GET /known/shut HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n{bearer()}\r\n".encode()))
         assert problem(reply)["status"] == 503
         assert reply[1]["retry-after"] == "1"
-        assert "gives no keys" in gateway.stop()[1]
+        assert "gives no keys: it cannot be reached" in gateway.stop()[1]
     assert upstream.count("/known/shut") == 0

@@ -1,8 +1,16 @@
 """Filters that the gateway's file names, in a gateway of its own process, byte for byte."""
 
+import asyncio
+import pickle
+import socket
+
+import httpx
 import pytest
 
+from resilience import Registry
 from resilience.config import ConfigFileError
+from resilience.errors import ConfigError
+from resilience.gateway import Gateway, endpoint_filter, inbound_filter
 from resilience.gateway.config import load
 from tests.gateway.harness import Upstream, eventually, parsed, problem, running
 
@@ -177,3 +185,55 @@ def test_routes_name_filters_that_there_are(tmp_path):
     assert sorted((each.key, each.message.partition(";")[0]) for each in caught.value.mistakes) == sorted([
         ("routes[0].filters[2]", "unknown filter 'c'"), ("routes[0].skip_filters[0]", "unknown filter 'd'"),
         ("routes[0].filters", "a route has one endpoint, and a and b are several")])
+
+
+def test_a_configuration_with_filters_can_be_sent_to_workers(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGNING", "s" * 32)
+    text = CONFIG.format(url="http://127.0.0.1:1").replace("\nfilters = [", "\n[gateway]\nfilters = [", 1)
+    config = load_text(tmp_path, text + '[filters.sign]\nuse = "hmac"\n[[filters.sign.keys]]\nid = "a"\n'
+                                        'secret = "env:SIGNING"\nconsumer = "a"\n')
+
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+async def test_filters_of_code_run_on_every_route_of_an_embedded_gateway(upstream, tmp_path):
+    seen = []
+
+    @inbound_filter
+    async def note(context):
+        seen.append((context.route, context.service, context.request.scheme))
+
+    @endpoint_filter
+    def never(context):
+        seen.append("never")
+
+    service = SERVICE.replace("http://127.0.0.1:1", upstream.url)
+    config = load_text(tmp_path, service)
+    app = Gateway(config, registry=Registry(), filters=[note, never])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://gw") as client:
+        assert (await client.get("/embedded?a=%20b")).text == "ok"
+    app.close()
+
+    assert seen == [("/*", "up", "https")]
+    assert upstream.called("/embedded?a=%20b")
+    with pytest.raises(ConfigError, match="two filters"):
+        Gateway(config, registry=Registry(), filters=[note, note])
+    with pytest.raises(ConfigError, match="no filter"):
+        Gateway(config, registry=Registry(), filters=[print])
+
+
+async def test_a_closed_gateway_leaves_no_task_behind(tmp_path):
+    slow = socket.create_server(("127.0.0.1", 0))
+    login = f'[filters.login]\nuse = "jwt"\nissuer = false\naudience = false\njwks = "http://127.0.0.1:{slow.getsockname()[1]}/"\n'
+    app = Gateway(load_text(tmp_path, f"{login}{SERVICE}filters = ['login']\n"), registry=Registry())
+    before = asyncio.all_tasks()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://gw") as client:
+        token = "eyJhbGciOiJSUzI1NiJ9.e30.AAAA"
+        asking = asyncio.ensure_future(client.get("/x", headers={"Authorization": f"Bearer {token}"}))
+        while len(asyncio.all_tasks()) < len(before) + 2:
+            await asyncio.sleep(0)
+        app.close()
+        assert (await asking).status_code == 503
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+    slow.close()

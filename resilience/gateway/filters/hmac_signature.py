@@ -1,0 +1,224 @@
+"""HMAC signatures: HTTP Message Signatures (RFC 9421) with hmac-sha256, so that a secret never goes over the wire.
+
+What must be signed is the configuration's choice: a signature that leaves a part out is refused, however good it is.
+A body must be covered by Content-Digest (RFC 9530), which is compared with it. A signature is taken within a window of
+time, and once: those of the window are remembered, up to a number for each key, beyond which that key's requests
+are refused. Two equal requests within one second need a nonce, or are taken for a replay.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
+from typing import Any, Final
+
+import attrs
+from http_message_signatures.algorithms import HMAC_SHA256  # pyright: ignore[reportPrivateImportUsage]
+from http_message_signatures.exceptions import InvalidSignature
+from http_message_signatures.resolvers import HTTPSignatureKeyResolver
+from http_message_signatures.signatures import HTTPMessageVerifier
+
+from ...core.checks import flag, number, text
+from ...errors import ConfigError
+from ..config.checks import checked, filled
+from ..config.secrets import secret_of, secret_place
+from .context import FilterContext, FilterRequest, Identity
+from .declare import FilterHost, inbound_filter
+from .identity import absent, invalid, single
+
+_CHALLENGE: Final = "Signature"
+_COMPONENTS: Final = ("@method", "@authority", "@path", "@query")
+_MAX_FIELD: Final = 8192
+
+
+def _component_mistake(value: Any) -> str | None:
+    return None if isinstance(value, str) and value and value == value.lower() and '"' not in value else \
+        "a component must be a name of RFC 9421, such as @method or content-type"
+
+
+@attrs.frozen(kw_only=True)
+class HmacKey:
+    """One key.
+
+    Attributes:
+        id: What the signature's keyid says.
+        secret: Where the secret is: "env:NAME" or "file:PATH"; at least 32 bytes.
+        consumer: Whose it is.
+        scopes: What it may be used for.
+        roles: What its consumer is.
+        tenant: Whom its consumer belongs to.
+    """
+
+    id: str = attrs.field(validator=text())
+    secret: str = attrs.field(validator=secret_place)
+    consumer: str = attrs.field(validator=text())
+    scopes: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    tenant: str | None = attrs.field(default=None, validator=text(optional=True))
+
+    def __attrs_post_init__(self) -> None:
+        if len(secret_of(self.secret)) < 32:
+            raise ConfigError("the secret must have at least 32 bytes", "secret")
+
+
+def _distinct(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    ids = [key.id for key in value]
+    for each in ids:
+        if ids.count(each) > 1:
+            raise ConfigError(f"there are two keys {each}", attribute.name)
+
+
+@inbound_filter(name="hmac", order=10, fail_closed=True, always=True)
+@attrs.frozen(kw_only=True)
+class HmacSignature:
+    """The settings of an ``hmac`` filter.
+
+    Attributes:
+        keys: The keys.
+        components: What every signature must cover, beside the digest of a body.
+        window: Seconds that a signature is valid from its creation on.
+        leeway: Seconds that clocks may differ by.
+        tag: What the signature's tag must be; None: anything, and the request has one signature only.
+        max_body: Bytes of a body that is compared with its digest; a larger one is refused.
+        max_remembered: Signatures of one key that are remembered, so that none is taken twice.
+        optional: Whether a request without a signature passes, with nobody's identity.
+    """
+
+    authenticates = True
+
+    keys: tuple[HmacKey, ...] = attrs.field(validator=attrs.validators.and_(filled, _distinct))
+    components: tuple[str, ...] = attrs.field(default=_COMPONENTS, validator=checked(_component_mistake, each=True))
+    window: float = attrs.field(default=300.0, validator=number(least=1.0, most=3600.0))
+    leeway: float = attrs.field(default=5.0, validator=number(least=0, most=300.0))
+    tag: str | None = attrs.field(default=None, validator=text(optional=True))
+    max_body: int = attrs.field(default=1024 * 1024, validator=number(least=0, most=1 << 30, whole=True))
+    max_remembered: int = attrs.field(default=100_000, validator=number(least=1, most=10_000_000, whole=True))
+    optional: bool = attrs.field(default=False, validator=flag)
+
+    @property
+    def needs_body(self) -> int:
+        """Bytes of a body that are taken in before the filter runs."""
+        return self.max_body
+
+    def bind(self, host: FilterHost) -> Callable[[FilterContext], None]:
+        """The filter, which is a plain function with a memory."""
+        return Signed(self)
+
+
+class SeenSignatures:
+    """What was taken already, by hashes, within a window of time and up to a number. Pure: told the time."""
+
+    def __init__(self, window: float, most: int) -> None:
+        self._window, self._most = window, most
+        self._until: dict[bytes, float] = {}
+
+    def take(self, digest: bytes, now: float) -> bool | None:
+        """Take a signature; False: it was taken before; None: there is no room to remember it."""
+        until = self._until
+        while until:
+            oldest = next(iter(until))
+            if until[oldest] > now:
+                break
+            del until[oldest]
+        if digest in until:
+            return False
+        if len(until) >= self._most:
+            return None
+        until[digest] = now + self._window
+        return True
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+
+class _Fields:
+    """Header lines as the library of signatures reads them."""
+
+    def __init__(self, lines: Sequence[tuple[str, str]]) -> None:
+        self._lines = lines
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        return iter(self._lines)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self._lines)
+
+    def __contains__(self, name: str) -> bool:
+        return any(each == name.lower() for each, _ in self._lines)
+
+
+class _Message:
+    """A request as the library of signatures reads it."""
+
+    def __init__(self, request: FilterRequest) -> None:
+        self.method = request.method
+        query = f"?{request.query}" if request.query else ""
+        self.url = f"{request.scheme}://{request.host}{request.path}{query}"
+        lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.lines]
+        self.headers = _Fields([("host", request.host), *lines])
+
+
+class _Secrets(HTTPSignatureKeyResolver):
+    def __init__(self, keys: Sequence[HmacKey]) -> None:
+        self._secrets = {key.id: secret_of(key.secret) for key in keys}
+
+    def resolve_public_key(self, key_id: str) -> bytes:
+        secret = self._secrets.get(key_id)
+        if secret is None:
+            raise InvalidSignature("there is no such key")
+        return secret
+
+    def resolve_private_key(self, key_id: str) -> bytes:
+        raise InvalidSignature("nothing is signed here")
+
+
+class Signed:
+    """An ``hmac`` filter. For one event loop."""
+
+    def __init__(self, settings: HmacSignature, *, clock: Callable[[], float] = monotonic) -> None:
+        self._settings, self._clock = settings, clock
+        self._keys = {key.id: key for key in settings.keys}
+        self._verifier = HTTPMessageVerifier(signature_algorithm=HMAC_SHA256, key_resolver=_Secrets(settings.keys))
+        self._verifier.max_clock_skew = datetime.timedelta(seconds=settings.leeway)
+        kept_for = settings.window + 2 * settings.leeway  # it may come early, and late, by the leeway
+        self._seen = {key.id: SeenSignatures(kept_for, settings.max_remembered) for key in settings.keys}
+
+    def __call__(self, context: FilterContext) -> None:
+        signature, said = single(context, "signature"), single(context, "signature-input")
+        if context.refusal is not None:
+            return
+        if signature is None and said is None:
+            absent(context, _CHALLENGE, optional=self._settings.optional)
+            return
+        if signature is None or said is None or len(signature) + len(said) > _MAX_FIELD:
+            invalid(context, _CHALLENGE, "Signature and Signature-Input do not belong together")
+            return
+        key = self._verified(context)
+        if key is None:
+            return
+        taken = self._seen[key.id].take(hashlib.sha256(signature.encode()).digest(), self._clock())
+        if taken is None:
+            context.refuse(503, "there are too many signatures of this key", {"retry-after": "1"})
+        elif not taken:
+            invalid(context, _CHALLENGE, "the signature was used before; sign again, with a nonce")
+        else:
+            context.identity = Identity(consumer=key.consumer, scopes=frozenset(key.scopes), method="hmac",
+                                        roles=frozenset(key.roles), tenant=key.tenant, claims={"key": key.id})
+
+    def _verified(self, context: FilterContext) -> HmacKey | None:
+        """The key of a signature that holds; None: it does not, and was refused."""
+        settings = self._settings
+        body = context.request.body or b""
+        components = [*settings.components, *(["content-digest"] if body else [])]
+        try:
+            results = self._verifier.verify(
+                _Message(context.request), max_age=datetime.timedelta(seconds=settings.window), expect_tag=settings.tag,
+                require_components=components, body=body if body else None)
+            (result,) = results
+            return self._keys[str(result.parameters["keyid"])]
+        except Exception:  # noqa: BLE001 - whatever the request has made the library raise, it is not valid
+            covered = " ".join(components)
+            invalid(context, _CHALLENGE, f"the signature must be valid, fresh, by hmac-sha256, and cover {covered}")
+            return None
