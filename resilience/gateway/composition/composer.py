@@ -253,22 +253,14 @@ class _Run:
         service = self._services[name]
         request = Request(method="GET", target=target, host=self._host if service.preserve_host else None,
                           headers=self._headers)
-        calls = service.call(request)
         try:
-            exchange = await calls.__anext__()
-            body = b"" if exchange.failure is not None else await _body_of(service, exchange, part.max_body)
-            await _ended(calls)
-            if exchange.failure is not None:
-                raise exchange.failure
-            status, headers = exchange.status, exchange.headers
+            status, headers, body = await _exchanged(service, request, part.max_body)
         except InvalidRequestError as error:
             raise _PartError("failed", Problem(400, f"{error}")) from None
         except (ResilienceError, UpstreamError) as error:
             raise _PartError(_state_of(error), problem_of(error, service.name)) from None
         except TooLargeError:
             raise _PartError("failed", Problem(502, f"the answer of {name} is too large")) from None
-        finally:
-            await calls.aclose()
         if not 200 <= status < 300:
             shown = status if 400 <= status < 600 else 502
             raise _PartError("failed", Problem(shown, f"{name} answered with status {status}"))
@@ -298,6 +290,27 @@ class _Run:
         cached = caching([self._answered[name] for name in parts]) if is_whole else [(b"cache-control", NO_STORE)]
         headers = [(b"content-type", b"application/json"), (PARTS_FIELD, states_field(states)), *cached]
         return Composed(headers, serialize(merged(self._config.merge, values)))
+
+
+async def _exchanged(service: Service, request: Request, most: int) -> tuple[int, Sequence[Header], bytes]:
+    """Status, headers and body of a service's answer, asked through its command.
+
+    Raises:
+        InvalidRequestError: The request cannot be sent.
+        ResilienceError: The command refused the call, or ended it.
+        UpstreamError: There is no whole answer.
+        TooLargeError: The body has more than *most* bytes.
+    """
+    calls = service.call(request)
+    try:
+        exchange = await calls.__anext__()
+        body = b"" if exchange.failure is not None else await _body_of(service, exchange, most)
+        await _ended(calls)
+        if exchange.failure is not None:
+            raise exchange.failure
+        return exchange.status, exchange.headers, body
+    finally:
+        await calls.aclose()
 
 
 async def _body_of(service: Service, exchange: Exchange, most: int) -> bytes:

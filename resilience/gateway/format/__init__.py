@@ -1,6 +1,6 @@
 """Format: what requests and responses look like, checked and changed. All of it is pure but for the reading of files.
 
-=================  =====================================================================
+=================  =========================================================================================
 json_text          JSON text to values, strictly and within bounds, and back
 pointer            places in a JSON value (RFC 6901)
 content            media types and content codings of bodies
@@ -10,5 +10,8 @@ explanation        the places in a value that do not fit a schema
 parameters         the values that the texts of OpenAPI's parameters stand for
 path_templates     which template of an OpenAPI document a path fits
 openapi            OpenAPI 3.1: an operation's parameters, body and responses
-=================  =====================================================================
+values             texts with places for what is known of an exchange
+checking           what the filters that check have in common: modes, limits, what is done
+schema_filter      the filter ``json_schema``; likewise openapi_filter, header_filter, body_filter, error_filter
+=================  =========================================================================================
 """

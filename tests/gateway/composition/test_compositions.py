@@ -149,6 +149,14 @@ def states(reply):
     return reply[1]["parts-status"]
 
 
+def test_the_gateway_combines_data_that_several_services_hold(gateway, upstream):
+    order(upstream, 5)
+    upstream.on("/customers/c1", answer({"name": "Ann"}))
+    upstream.on("/reviews", answer([4, 5]))
+    assert json.loads(gateway.get("/page/5")[2]) == {
+        "order": {"id": 5, "customer_id": "c1"}, "customer": {"name": "Ann"}, "reviews": [4, 5]}
+
+
 def test_parts_are_asked_at_once_as_far_as_they_do_not_need_each_other(gateway, upstream):
     met = threading.Barrier(2)  # each of the two answers only when the other has been asked
 

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import pickle
 import zlib
 
 import pytest
@@ -155,6 +156,18 @@ def failures(gateway, name):
 
 
 GOOD, BAD = {"id": 1}, {"id": "x", "note": 5}
+
+
+def test_the_gateway_checks_the_format_of_requests_and_responses_and_keeps_it_consistent(gateway, upstream):
+    answer(upstream, "/order/role", GOOD)
+    assert send(gateway, "/order/role", GOOD)[0] == 200
+    told = [problem(send(gateway, "/order/role", BAD))]
+    answer(upstream, "/order/role", BAD)
+    told.append(problem(send(gateway, "/order/role", GOOD)))
+    answer(upstream, "/errors/role", b"<h1>Oops</h1>", status="500 No", media="text/html")
+    told.append(problem(send(gateway, "/errors/role", method="GET")))
+    assert [each["status"] for each in told] == [422, 502, 500]
+    assert all({"type", "title", "status", "detail"} <= set(each) for each in told)
 
 
 # -- json_schema
@@ -451,6 +464,16 @@ def test_a_mistake_in_a_filter_of_formats_is_named_with_its_place(tmp_path, text
     with pytest.raises(ConfigFileError) as caught:
         load(file)
     assert why in str(caught.value)
+
+
+def test_a_configuration_with_filters_of_formats_can_be_sent_to_workers(tmp_path):
+    (tmp_path / "order.json").write_text(json.dumps(ORDER))
+    (tmp_path / "shop.yaml").write_text(SHOP)
+    file = tmp_path / "gateway.toml"
+    text = CONFIG.format(url="http://127.0.0.1:1", folder=tmp_path, digest="0" * 64)
+    file.write_text(f'{text}\n[compositions.page.parts]\na = {{ service = "up", path = "/{{?q}}", required = false }}\n')
+    config = load(file)
+    assert pickle.loads(pickle.dumps(config)) == config
 
 
 def test_every_permit_is_back_in_the_end(gateway):
