@@ -21,7 +21,7 @@ import functools
 import http
 import json
 import math
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -88,13 +88,13 @@ def _row(kind: type[BaseException]) -> tuple[type[Exception], int, str] | None:
     return next((row for row in _TABLE if issubclass(kind, row[0])), None)
 
 
-def problem_body(status: int, detail: str, **more: str) -> bytes:
+def problem_body(status: int, detail: str, **more: Any) -> bytes:
     """A body of type ``application/problem+json``.
 
     Args:
         status: HTTP status.
         detail: One sentence for the client.
-        **more: Members of our own.
+        **more: Members of our own; JSON.
     """
     title = http.HTTPStatus(status).phrase
     return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail, **more}).encode()

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..registry import Registry, default_registry
 from .asgi import AsgiInbound, live
+from .composition.composer import endpoints
 from .config import GatewayConfig, RouteConfig, load
 from .disconnect import Disconnects, Receive
 from .filters.chain import NO_FILTERS, Chain, FilterRunner, chain_of
@@ -66,7 +67,9 @@ class Gateway:
             client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout,
             upload_rate=config.gateway.upload_rate)
         self._steps = steps_of(config, self.services, self.registry, self._client, is_trusted)
-        self._runner = FilterRunner(self._forwarder, self.services, self._steps, config.gateway.error_endpoint,
+        self._composed = endpoints(config, self.services, self.registry)
+        steps = {**self._steps, **{step.name: step for step in self._composed.values()}}
+        self._runner = FilterRunner(self._forwarder, self.services, steps, config.gateway.error_endpoint,
                                     config.identity_headers)
         self._admission = Admission(config, self.services, self._chain_of)
 
@@ -134,7 +137,9 @@ class Gateway:
                 observer.end(passage)
 
     def _chain_of(self, route: RouteConfig) -> Chain | None:
-        chain = chain_of([self._steps[name] for name in self.config.filters_of(route)])
+        names = [name for name in self.config.filters_of(route) if name in self._steps]  # else all of it is off
+        composed = [] if route.compose is None else [self._composed[route.compose]]
+        chain = chain_of([*(self._steps[name] for name in names), *composed])
         return NO_FILTERS if chain is None and self.config.gateway.error_endpoint is not None else chain
 
     async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:

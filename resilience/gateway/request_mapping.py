@@ -37,15 +37,15 @@ class Admitted:
     Attributes:
         route: Its route, and with it the service.
         request: What to send there.
+        path: What was matched, in its canonical form and without the query.
+        host: The Host header, in its canonical form.
         parameters: The values of the parameters in the route's path, decoded.
-        path: What was matched, in its canonical form, without the query.
-        host: The Host header, or what stood in its place.
     """
 
     __slots__ = ("host", "parameters", "path", "request", "route")
 
-    def __init__(self, route: Route, request: Request, parameters: Mapping[str, str], path: bytes, host: bytes) -> None:
-        self.route, self.request, self.parameters, self.path, self.host = route, request, parameters, path, host
+    def __init__(self, route: Route, request: Request, path: bytes, host: bytes, parameters: Mapping[str, str]) -> None:
+        self.route, self.request, self.path, self.host, self.parameters = route, request, path, host, parameters
 
 
 class Clients:
@@ -89,13 +89,14 @@ class Admission:
         Args:
             config: Its routes are in use from now on.
             services: By name.
-            chain_of: Makes the chain of filters of a route; None: it has none.
+            chain_of: Makes the filters of a route; None: it has none.
             random: Draws for weights and mirrors: a number from 0 to 1, 1 excluded.
         """
         self._clients = Clients(config.gateway.trusted_proxies)
         self._router: Router[Route | Split] = Router()
         for settings, name in zip(config.routes, names_of(config.routes), strict=True):
-            weighted = Route.each_of(settings, name, services, chain_of(settings), random)
+            weighted = Route.each_of(settings, name, services, random,
+                                     weights=config.weights_of(settings), filters=chain_of(settings))
             target = next(iter(weighted)) if len(weighted) == 1 else \
                 Split(weighted, name, settings.sticky, self._clients.address, random)
             predicates = settings.predicates
@@ -145,7 +146,7 @@ class Admission:
             headers=to_upstream(headers, origin, PSEUDONYM), length=framing.length,
             body=b"" if framing.length == 0 else None)
         parameters = route.pattern.parameters(path.name) if route.pattern.names else {}
-        return Admitted(route, request, parameters, path.raw, host.text)
+        return Admitted(route, request, path.raw, host.text or b"", parameters)
 
     def _route(self, head: RequestHead, path: Path, host: Authority) -> Route:
         """The route of a request, which every reading of its path must lead to."""

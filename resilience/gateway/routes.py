@@ -28,7 +28,7 @@ class Route:
         name: What statistics and logs call it.
         service: Takes its requests.
         settings: What the file says.
-        filters: Its chain of filters; None: it has none.
+        filters: The chain that its requests and responses pass through; None: there is none.
         pattern: Of its path.
         rewrite: What it does to a path; None: nothing.
         mirror: Copies its requests; None: nobody does.
@@ -43,14 +43,14 @@ class Route:
     mirror: Mirror | None
 
     @classmethod
-    def each_of(cls, settings: RouteConfig, name: str, services: Mapping[str, Service], filters: Any,
-                random: Callable[[], float]) -> dict[Route, float]:
-        """The routes to the services that *settings* name, and their weights; *random* draws for their mirror."""
+    def each_of(cls, settings: RouteConfig, name: str, services: Mapping[str, Service],
+                random: Callable[[], float], *, weights: Mapping[str, float], filters: Any) -> dict[Route, float]:
+        """The routes to the services that have *weights*, and these; *random* draws for their mirror."""
         pattern, rewrite, wanted = Pattern.parse(settings.path), settings.rewriting(), settings.mirror
         mirror = None if wanted is None else Mirror(
             services[wanted.service], wanted.share, wanted.max_concurrent, random)
         return {cls(name, services[service], settings, filters, pattern, rewrite, mirror): weight
-                for service, weight in settings.weights.items()}
+                for service, weight in weights.items()}
 
 
 class Split:

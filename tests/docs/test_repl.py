@@ -62,8 +62,8 @@ def test_the_blocks_of_a_page_pasted_line_by_line_print_what_the_page_says(path,
                 assert not wrong, f"{name_of(path)}:{fence.line}: {printed}"
             elif fence.language == "output":
                 assert in_order(fence.text.splitlines(), printed), f"{name_of(path)}:{fence.line}: {printed}"
-            elif fence.language == "toml":
-                (tmp_path / file_of(fence)).write_text(fence.text, encoding="utf-8")
+            elif fence.language in ("toml", "yaml"):
+                (tmp_path / (module_of(fence) or file_of(fence))).write_text(fence.text, encoding="utf-8")
 
 
 def mistake_at_the_prompt(block):

@@ -2,7 +2,7 @@
 
 The Python snippets of a page run in order in one namespace, with ``await`` at
 the top level; one that begins with a comment of its file's name is that module, for
-the others to import. An ``output`` block after a snippet is what it prints. A TOML
+the others to import; so is a YAML snippet that begins so. An ``output`` block after a snippet is what it prints. A TOML
 block is checked, and stands in ``gateway.toml`` for the snippets that follow, or
 in ``resilience.toml`` if it is none of a gateway.
 """
@@ -50,9 +50,9 @@ def file_of(fence):
 
 
 def module_of(fence):
-    """The name of the file that a Python block is, if it says so on its first line."""
-    found = re.match(r"# (\w+\.py)\n", fence.text)
-    return found[1] if found and fence.language == "python" else None
+    """The name of the file that a Python or YAML block is, if it says so on its first line."""
+    found = re.match(r"# (\w+\.(?:py|yaml))\n", fence.text)
+    return found[1] if found and fence.language in ("python", "yaml") else None
 
 
 def clear(registry):
@@ -117,6 +117,7 @@ def run_page(path, namespace, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("path", with_language("toml"), ids=name_of)
 def test_the_toml_snippets_of_a_page_are_without_a_mistake(path, tmp_path, monkeypatch, request, namespace):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "vendor_billing.py").touch()  # the module that the how-to guards
     for name in ("shop.pem", "shop.key", "other.pem", "other.key", "clients-ca.pem"):

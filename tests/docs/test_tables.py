@@ -52,6 +52,7 @@ from resilience.events import (
 )
 from resilience.gateway import config as gateway_config
 from resilience.gateway import service_command
+from resilience.gateway.composition.plan import STATES
 from resilience.gateway.filters.access import Access
 from resilience.gateway.filters.api_keys import ApiKey, ApiKeys
 from resilience.gateway.filters.client_certificate import CertificateIdentity, ClientCertificates
@@ -59,6 +60,11 @@ from resilience.gateway.filters.forward_auth import ForwardAuth
 from resilience.gateway.filters.hmac_signature import HmacKey, HmacSignature
 from resilience.gateway.filters.jwt import Jwt
 from resilience.gateway.filters.rate_limit import RateLimitFilter
+from resilience.gateway.format.body_filter import BodyChanges
+from resilience.gateway.format.error_filter import ErrorFilter
+from resilience.gateway.format.header_filter import HeaderChanges
+from resilience.gateway.format.openapi_filter import OpenApiFilter
+from resilience.gateway.format.schema_filter import JsonSchemaFilter
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector
 from resilience.policies.fallback import FALLBACK
@@ -261,8 +267,15 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## shedding", gateway_config.SheddingSettings),
     ("## services.NAME", gateway_config.ServiceConfig),
     ("## routes", gateway_config.RouteConfig),
-    ("## routes.mirror", gateway_config.MirrorConfig),
     ("## filters.NAME", gateway_config.FilterTable),
+    ("## filters: json_schema", JsonSchemaFilter),
+    ("## filters: openapi", OpenApiFilter),
+    ("## filters: headers", HeaderChanges),
+    ("## filters: json_body", BodyChanges),
+    ("## filters: errors", ErrorFilter),
+    ("## compositions.NAME", gateway_config.CompositionConfig),
+    ("## compositions.NAME.parts.PART", gateway_config.PartConfig),
+    ("## routes.mirror", gateway_config.MirrorConfig),
     ("## identity", gateway_config.IdentityHeaders),
     ("## filters: access", Access),
     ("## filters: api_keys", ApiKeys),
@@ -275,15 +288,20 @@ def test_every_option_of_the_command_line_is_in_its_tables():
 def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
     text = section("reference/gateway-file.md", heading).partition("\n### ")[0]
     documented = {row[0]: row[1] for row in rows(text)}
-    assert {field.name for field in attrs.fields(cls)} == set(documented)
-    for field in attrs.fields(cls):
+    fields = [field for field in attrs.fields(cls) if field.init]
+    assert {field.name for field in fields} == set(documented)
+    for field in fields:
         shown = documented[field.name]
         if field.default is attrs.NOTHING:
             assert shown == "needed"
         elif isinstance(field.default, tuple):
-            assert shown == "all" or list(field.default) == json.loads(shown)
+            assert shown in ("all", "any") or list(field.default) == json.loads(shown)
         elif isinstance(field.default, (str, int, float, bool)):
             assert field.default == literal_eval(shown.capitalize() if shown in ("true", "false") else shown)
+
+
+def test_the_states_of_the_parts_of_a_composition_are_all_in_their_table():
+    assert [*STATES] == [row[0] for row in rows(section("reference/gateway-file.md", "## States of parts"))]
 
 
 @pytest.mark.parametrize(("heading", "cls"), [

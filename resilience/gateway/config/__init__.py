@@ -2,6 +2,7 @@
 
 from ..front.tls import CertificateSettings, TlsSettings
 from .addresses import address
+from .compositions import CompositionConfig, PartConfig
 from .file import GatewayConfig, load
 from .filters import BUILT_IN, FilterConfig, FilterTable
 from .identity import IdentityHeaders
@@ -12,5 +13,6 @@ from .services import DEFAULT_MAX_BODY, ServiceConfig
 from .shedding import SheddingSettings
 
 __all__ = ["BUILT_IN", "DEFAULT_MAX_BODY", "ENCODED", "AccessLogSettings", "AdminSettings", "CertificateSettings",
-           "FilterConfig", "FilterTable", "GatewayConfig", "GatewaySettings", "IdentityHeaders", "MirrorConfig",
-           "RouteConfig", "ServiceConfig", "SheddingSettings", "TlsSettings", "TracingSettings", "address", "load"]
+           "CompositionConfig", "FilterConfig", "FilterTable", "GatewayConfig", "GatewaySettings", "IdentityHeaders",
+           "MirrorConfig", "PartConfig", "RouteConfig", "ServiceConfig", "SheddingSettings", "TlsSettings",
+           "TracingSettings", "address", "load"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,3 +37,10 @@ def filled(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """Check, as a validator of attrs, that a tuple is not empty."""
     if not isinstance(value, tuple) or not value:
         raise ConfigError(f"{attribute.name} needs at least one", attribute.name)
+
+
+def unknown_name(what: str, name: str, names: Sequence[str]) -> str:
+    """What is wrong with a *name* that is none of *names*, which are those of a kind of things."""
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}" if names else "there is none"
+    return f"unknown {what} {name!r}; {hint}"

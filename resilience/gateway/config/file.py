@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -19,6 +19,7 @@ from ...config import Document
 from ...config.hints import unknown
 from ...errors import ConfigError
 from .addresses import is_shared
+from .compositions import CompositionConfig, composition_conflicts
 from .filters import FilterConfig, filter_conflicts, filters_in, read_filters
 from .identity import IdentityHeaders
 from .listeners import AdminSettings, GatewaySettings
@@ -27,7 +28,8 @@ from .routes import RouteConfig, conflicts
 from .services import ServiceConfig, lost_fallbacks, read_service
 from .shedding import SheddingSettings
 
-_TABLES: Final = ("gateway", "admin", "filters", "identity", "access_log", "tracing", "shedding", "services", "routes")
+_TABLES: Final = ("gateway", "admin", "filters", "identity", "access_log", "tracing", "shedding", "services",
+                  "compositions", "routes")
 _log = logging.getLogger("resilience")
 
 
@@ -45,6 +47,7 @@ class GatewayConfig:
         identity: Headers that tell upstreams who sent a request; None: none do. The same without a table as with an
             empty one, if any filter authenticates.
         services: By name.
+        compositions: By name.
         routes: In the order of the file, which means nothing: the most specific wins.
     """
 
@@ -56,10 +59,13 @@ class GatewayConfig:
     filters: dict[str, FilterConfig] = attrs.field(factory=dict)
     identity: IdentityHeaders | None = None
     services: dict[str, ServiceConfig] = attrs.field(factory=dict)
+    compositions: dict[str, CompositionConfig] = attrs.field(factory=dict)
     routes: tuple[RouteConfig, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        for path, message in (*conflicts(dict(enumerate(self.routes)), list(self.services)),
+        routes = dict(enumerate(self.routes))
+        for path, message in (*conflicts(routes, list(self.services), list(self.compositions)),
+                              *composition_conflicts(self.compositions, list(self.services), routes),
                               *lost_fallbacks(self.services)):
             raise ConfigError(message, str(path[-1]))
         for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters,
@@ -102,6 +108,18 @@ class GatewayConfig:
             found[made.name] = made
         return attrs.evolve(self, filters=found) if len(found) > len(self.filters) else self
 
+    def weights_of(self, route: RouteConfig) -> Mapping[str, float]:
+        """The services that take a route's requests, and their weights; for a composition, that of its first part.
+
+        A composition asks services itself; its first one stands for them where a request needs one, as for max_body.
+
+        Args:
+            route: One of routes.
+        """
+        if route.compose is None:
+            return route.weights
+        return {next(iter(self.compositions[route.compose].parts.values())).service: 1.0}
+
     def filters_of(self, route: RouteConfig) -> tuple[str, ...]:
         """The names of the filters that run on a route, in no order.
 
@@ -135,13 +153,17 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
     identity = document.structure(IdentityHeaders, "identity") if "identity" in document.data else None
     names = list(document.table("services"))
     services = {name: read_service(document, name) for name in names}
+    compositions = {name: document.structure(CompositionConfig, "compositions", name)
+                    for name in document.table("compositions")}
     routes = {index: route for index in range(len(document.tables("routes")))
               if (route := document.structure(RouteConfig, "routes", index)) is not None}
     if not names and "services" not in document.data:
         document.mistake((), "no services: a gateway needs at least one [services.NAME] table")
     if "routes" not in document.data:
         document.mistake((), "no routes: a gateway needs at least one [[routes]] table")
-    for where, message in conflicts(routes, names):
+    composed = {name: each for name, each in compositions.items() if each is not None}
+    for where, message in (*conflicts(routes, names, list(compositions)),
+                           *composition_conflicts(composed, names, routes)):
         document.mistake(where, message)
     for where, message in filter_conflicts(gateway or GatewaySettings(), routes, filters, names):
         document.mistake(where, message)
@@ -152,7 +174,7 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
     document.finish()
     return GatewayConfig(
         gateway=gateway or GatewaySettings(), admin=admin, access_log=access_log, tracing=tracing,
-        shedding=shedding, identity=identity,
+        shedding=shedding, identity=identity, compositions=composed,
         routes=tuple(routes.values()),
         filters={name: each for name, each in filters.items() if each is not None},
         services={name: service for name, service in services.items() if service is not None})

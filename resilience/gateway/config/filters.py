@@ -28,7 +28,13 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "access": "access:Access", "api_keys": "api_keys:ApiKeys",
     "client_certificate": "client_certificate:ClientCertificates", "forward_auth": "forward_auth:ForwardAuth",
     "hmac": "hmac_signature:HmacSignature", "jwt": "jwt:Jwt",
-    "rate_limit": "rate_limit:RateLimitFilter", "shed": "shed:ShedFilter"}
+    "rate_limit": "rate_limit:RateLimitFilter", "shed": "shed:ShedFilter",
+    "json_schema": "resilience.gateway.format.schema_filter:JsonSchemaFilter",
+    "openapi": "resilience.gateway.format.openapi_filter:OpenApiFilter",
+    "headers": "resilience.gateway.format.header_filter:HeaderFilter",
+    "json_body": "resilience.gateway.format.body_filter:JsonBodyFilter",
+    "errors": "resilience.gateway.format.error_filter:ErrorFilter",
+}
 _Mistakes = Iterator[tuple[tuple[str | int, ...], str]]
 
 
@@ -198,7 +204,8 @@ def _named(document: Document, name: str, use: str) -> Any:
         document.mistake(where, f'unknown filter {use!r}; {hint}; a filter of your own is "module:name"')
         return None
     try:
-        thing = named(f"{_PACKAGE}.{reference}" if reference is not None else use)
+        is_short = reference is not None and "." not in reference
+        thing = named(f"{_PACKAGE}.{reference}" if is_short else reference or use)
     except TargetError as error:
         document.mistake(where, str(error))
         return None
@@ -239,6 +246,8 @@ def filter_conflicts(gateway: GatewaySettings, routes: Mapping[int, RouteConfig]
         yield from _unknown(where, route.filters, filters)
         yield from _unknown(("routes", index, "skip_filters"), route.skip_filters, filters)
         endpoints = [name for _, name in _endpoints(where, route.filters, filters)]
+        if route.compose is not None:
+            endpoints.append(f"the composition {route.compose}")
         if len(endpoints) > 1:
             yield where, f"a route has one endpoint, and {' and '.join(endpoints)} are several"
 

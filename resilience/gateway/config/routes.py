@@ -6,7 +6,6 @@ that order leaves open, and the routes that it never comes to.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -18,9 +17,11 @@ from ..authority import authority, host_mistake
 from ..patterns import Pattern, Rewrite
 from ..predicates import STANDARD_METHODS, Predicates, method_mistake, names_mistake, wanted_mistake
 from .addresses import network_mistake
-from .checks import checked, filled
+from .checks import checked, filled, unknown_name
 
 METHODS: Final = STANDARD_METHODS
+#: Compositions only read.
+COMPOSED_METHODS: Final = ("GET", "HEAD")
 Conflict = tuple[tuple[str | int, ...], str]
 
 
@@ -69,8 +70,9 @@ class RouteConfig:
     Attributes:
         name: What statistics and logs call it; None: named after what it takes.
         path: A path, perhaps with parameters, or with ``/*`` at its end that path and all below it.
-        service: Name of the service that answers; None: there are several.
+        service: Name of the service that answers; None: there are several, or a composition answers.
         services: Names of several services and their weights.
+        compose: Name of the composition that answers; None: a service does.
         sticky: What keeps a client with one of several services: "address", "header:NAME" or "cookie:NAME".
         methods: None: all. GET brings HEAD along.
         host: Only for this host, or for all below ``*.`` a domain; None: for any that has no route of its own.
@@ -89,6 +91,7 @@ class RouteConfig:
     path: str = attrs.field(validator=checked(_path_mistake))
     service: str | None = attrs.field(default=None, validator=text(optional=True))
     services: Mapping[str, float] | None = attrs.field(default=None, validator=checked(_weights_mistake, optional=True))
+    compose: str | None = attrs.field(default=None, validator=text(optional=True))
     sticky: str | None = attrs.field(default=None, validator=checked(_sticky_mistake, optional=True))
     name: str | None = attrs.field(default=None, validator=text(optional=True))
     methods: tuple[str, ...] | None = attrs.field(
@@ -119,8 +122,14 @@ class RouteConfig:
     @property
     def predicates(self) -> Predicates:
         """What it asks of a request, beside host and path."""
-        return Predicates.of(methods=self.methods, headers=self.headers, query=self.query, cookies=self.cookies,
+        methods = COMPOSED_METHODS if self.methods is None and self.compose is not None else self.methods
+        return Predicates.of(methods=methods, headers=self.headers, query=self.query, cookies=self.cookies,
                              sources=self.sources)
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """The names of the parameters in its path."""
+        return frozenset(name for name, _ in Pattern.parse(self.path).names)
 
     def rewriting(self) -> Rewrite | None:
         """What it does to a path; None: nothing.
@@ -150,12 +159,14 @@ def names_of(routes: Sequence[RouteConfig]) -> list[str]:
     return names
 
 
-def conflicts(routes: dict[int, RouteConfig], services: Sequence[str]) -> Iterator[Conflict]:
-    """What is wrong between *routes*, by index, and the names of *services*, as (path, message)."""
+def conflicts(routes: dict[int, RouteConfig], services: Sequence[str],
+              compositions: Sequence[str] = ()) -> Iterator[Conflict]:
+    """What is wrong between *routes*, by index, and the names of services and compositions, as (path, message)."""
     names: dict[str, int] = {}
     groups: dict[tuple[str | None, Pattern], list[tuple[int, RouteConfig, Predicates]]] = {}
     for index, route in routes.items():
-        for key, message in _mistakes_of(route, services):
+        of_route = _mistakes_of(route, services) if route.compose is None else _compose_mistakes(route, compositions)
+        for key, message in of_route:
             yield ("routes", index, *key), message
         if route.name is not None and names.setdefault(route.name, index) != index:
             yield ("routes", index, "name"), f"duplicate name: routes[{names[route.name]}] is called {route.name!r} too"
@@ -202,11 +213,12 @@ def _mistakes_of(route: RouteConfig, services: Sequence[str]) -> Iterator[tuple[
             "stands beside services; keep one of them"
     for name in route.weights:
         if name not in services:
-            yield (("service",) if route.services is None else ("services", name)), _unknown_service(name, services)
+            key = ("service",) if route.services is None else ("services", name)
+            yield key, unknown_name("service", name, services)
     if route.sticky is not None and route.services is None:
         yield ("sticky",), "is for routes with several services"
     if route.mirror is not None and route.mirror.service not in services:
-        yield ("mirror", "service"), _unknown_service(route.mirror.service, services)
+        yield ("mirror", "service"), unknown_name("service", route.mirror.service, services)
     if route.strip_prefix is not None:
         mistake = _strip_mistake(route)
         if mistake is not None:
@@ -218,10 +230,17 @@ def _mistakes_of(route: RouteConfig, services: Sequence[str]) -> Iterator[tuple[
             yield ("rewrite",), f"{error}"
 
 
-def _unknown_service(name: str, services: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, services, 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(services)}" if services else "there is none"
-    return f"unknown service {name!r}; {hint}"
+def _compose_mistakes(route: RouteConfig, compositions: Sequence[str]) -> Iterator[Conflict]:
+    """What is wrong with a route that a composition answers."""
+    assert route.compose is not None
+    if route.compose not in compositions:
+        yield ("compose",), unknown_name("composition", route.compose, compositions)
+    for index, method in enumerate(route.methods or ()):
+        if method not in COMPOSED_METHODS:
+            yield ("methods", index), f"a composition answers {' and '.join(COMPOSED_METHODS)}, not {method}"
+    for name in ("service", "services", "sticky", "strip_prefix", "rewrite", "mirror"):
+        if getattr(route, name) is not None:
+            yield (name,), "is for routes to a service; a composition says itself whom it asks for what"
 
 
 def _strip_mistake(route: RouteConfig) -> str | None:

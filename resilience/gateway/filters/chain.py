@@ -42,8 +42,8 @@ from ..problem import Problem, too_large
 from ..request_mapping import Admitted
 from ..service import Service
 from ..upstream import Header, Request, UpstreamError
-from .context import FilterContext, FilterRequest, FilterResponse, Refusal
-from .declare import FilterKind
+from .context import FilterContext, FilterError, FilterRequest, FilterResponse, Refusal
+from .declare import FilterDeclaration, FilterKind
 from .identity import state
 
 GROUP: Final = "filters"
@@ -62,14 +62,18 @@ class Step:
         config: What was said of it.
         run: The guarded function.
         waits: Whether what it returns is to be awaited.
+        said: When it runs and what it needs.
         close: Ends what it does in the background.
+        others: Further filters that its table stands for.
         logged: When a failure of it was logged last.
     """
 
     config: FilterConfig
     run: Callable[[FilterContext], Any]
     waits: bool
+    said: FilterDeclaration
     close: Callable[[], object]
+    others: tuple[Step, ...] = ()
     logged: float = -_LOG_EVERY_S
     name: str = attrs.field(init=False)
     when: Callable[[FilterContext], bool] | None = attrs.field(init=False)
@@ -77,34 +81,39 @@ class Step:
     always: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        said = self.config.declaration
-        self.name, self.when, self.body, self.always = self.config.name, said.when, self.config.body, said.always
+        said = self.said
+        body = self.config.body if said == self.config.declaration else said.body
+        self.name, self.when, self.body, self.always = self.config.name, said.when, body, said.always
 
     @property
     def fails_closed(self) -> bool:
         """Whether its failure is answered with an error."""
-        return self.config.declaration.fail_closed or self.config.declaration.kind is FilterKind.ENDPOINT
+        return self.said.fail_closed or self.said.kind is FilterKind.ENDPOINT
 
 
-def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry: Registry) -> Step:
+def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry: Registry,
+            said: FilterDeclaration | None = None) -> Step:
     """A filter as a command.
 
     Args:
         config: What was said of it.
         call: The function, or what its settings made.
         registry: Where the command is kept.
+        said: Of one part of it; None: it is not made of parts.
 
     Raises:
         ConfigError: The registry has a command of the same name that says otherwise.
     """
-    key, limit = f"filter.{config.name}", config.time_limit
+    key, limit = f"filter.{config.name}{'' if said is None else f'.{said.name}'}", config.time_limit
+    said = config.declaration if said is None else said
     close: Callable[[], object] = getattr(call, "close", _nothing)
     usual: dict[str, Any] = {"key": key, "group": GROUP, "breaker": None, "registry": registry}
     if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None)):  # noqa: B004
         async def awaited(context: FilterContext) -> None:
             await call(context)
 
-        return Step(config, command(timeout=limit, max_concurrent=MAX_CONCURRENT, **usual)(awaited), True, close)
+        return Step(config, command(timeout=limit, max_concurrent=MAX_CONCURRENT, **usual)(awaited), True, said,
+                    close)
 
     def timed(context: FilterContext) -> None:
         began = perf_counter()
@@ -116,7 +125,7 @@ def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry
         if perf_counter() - began > limit:  # nobody can end it, but it has failed
             raise CallTimeoutError(key, limit)
 
-    return Step(config, command(timeout=None, max_concurrent=None, **usual)(timed), False, close)
+    return Step(config, command(timeout=None, max_concurrent=None, **usual)(timed), False, said, close)
 
 
 def _nothing() -> None:
@@ -144,10 +153,11 @@ NO_FILTERS: Final = Chain((), (), None)
 
 def chain_of(steps: list[Step]) -> Chain | None:
     """The chain of a route with these filters; None if all of them are switched off."""
-    steps = sorted((step for step in steps if step.config.enabled), key=lambda step: (step.config.order, step.name))
+    steps = [each for step in steps if step.config.enabled for each in (step, *step.others)]
+    steps = sorted(steps, key=lambda step: (step.config.order, step.name))
     if not steps:
         return None
-    by_kind = {kind: tuple(step for step in steps if step.config.declaration.kind is kind) for kind in FilterKind}
+    by_kind = {kind: tuple(step for step in steps if step.said.kind is kind) for kind in FilterKind}
     endpoints = by_kind[FilterKind.ENDPOINT]
     return Chain(by_kind[FilterKind.INBOUND], by_kind[FilterKind.OUTBOUND], endpoints[0].name if endpoints else None)
 
@@ -168,7 +178,7 @@ class FilterRunner:
         """
         self._forwarder, self._services = forwarder, services
         self._endpoints = {name: step for name, step in steps.items()
-                           if step.config.enabled and step.config.declaration.kind is FilterKind.ENDPOINT}
+                           if step.config.enabled and step.said.kind is FilterKind.ENDPOINT}
         self._error_endpoint, self._identity = error_endpoint, identity
 
     async def serve(self, chain: Chain, admitted: Admitted, inbound: Inbound) -> None:
@@ -199,6 +209,8 @@ class FilterRunner:
             if not self._is_skipped(step, context) \
                     and (step.body is None or await self._taken_in(step, context, inbound)):
                 await self._run(step, context)
+        if self._identity is not None and context.identity is not None:  # endpoints may call services, too
+            state(context.request.headers, self._identity, context.identity)
         if context.refusal is None and context.static is None and context.endpoint is None \
                 and await self._is_forwarded(chain, context, admitted, inbound):
             return
@@ -232,7 +244,7 @@ class FilterRunner:
         now = perf_counter()
         if now - step.logged >= _LOG_EVERY_S:
             step.logged = now
-            is_plain = isinstance(error, (ResilienceError, UpstreamError)) or error.__traceback__ is None
+            is_plain = isinstance(error, (ResilienceError, UpstreamError, FilterError)) or error.__traceback__ is None
             _logger.error("the filter %s failed: %s", step.name, error, exc_info=None if is_plain else error)
         error.__traceback__ = error.__context__ = error.__cause__ = None  # frames hold the context, which holds it
         context.errors.append((step.name, error))
@@ -274,8 +286,6 @@ class FilterRunner:
         if service is None:
             context.refuse(500, f"there is no service {context.service}")
             return False
-        if self._identity is not None and context.identity is not None:
-            state(context.request.headers, self._identity, context.identity)
 
         outbound = functools.partial(self._changed, chain, context) if chain.outbound else None
         try:
@@ -314,7 +324,8 @@ class FilterRunner:
             if context.static is not None and len(context.errors) == failures:
                 return context.static
         headers = [(b"content-type", b"application/problem+json"), *refusal.headers]
-        return FilterResponse(refusal.status, headers, problem_body(refusal.status, refusal.detail), is_ours=True)
+        return FilterResponse(refusal.status, headers, problem_body(refusal.status, refusal.detail, **refusal.members),
+                              is_ours=True)
 
     # -- the response
 

@@ -8,6 +8,7 @@ that nobody else sees.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -18,6 +19,10 @@ from ..paths import query_is_legal
 from ..problem import reason_of
 from ..upstream import Header, Request
 from .fields import Fields, header
+
+
+class FilterError(Exception):
+    """A failure that a filter expects, and whose message says all that there is to say: no traceback is logged."""
 
 
 @attrs.frozen(kw_only=True)
@@ -49,15 +54,17 @@ class Refusal:
         detail: One sentence for the client.
         headers: Beside those of the body.
         close: Whether the connection is closed after it.
+        members: Further members of the body.
         response: What is sent as it is; None: the error endpoint, or the gateway, makes it.
         reason: One word for logs.
     """
 
-    __slots__ = ("close", "detail", "headers", "reason", "response", "status")
+    __slots__ = ("close", "detail", "headers", "members", "reason", "response", "status")
 
     def __init__(self, status: int, detail: str, headers: Sequence[Header] = (), close: bool = False,
-                 response: FilterResponse | None = None, reason: str | None = None) -> None:
-        self.status, self.detail, self.headers, self.close = status, detail, headers, close
+                 members: Mapping[str, Any] = MappingProxyType({}), response: FilterResponse | None = None,
+                 reason: str | None = None) -> None:
+        self.status, self.detail, self.headers, self.close, self.members = status, detail, headers, close, members
         self.response, self.reason = response, reason_of(status) if reason is None else reason
 
 
@@ -194,7 +201,8 @@ class FilterContext:
         content = body.encode() if isinstance(body, str) else body
         self.static = FilterResponse(status, lines, content, is_ours=True)
 
-    def refuse(self, status: int, detail: str, headers: Mapping[str, str] | Sequence[tuple[str, str]] = ()) -> None:
+    def refuse(self, status: int, detail: str, headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+               **members: Any) -> None:
         """Answer with an error response. Inbound filters that follow are skipped; outbound filters run.
 
         The first refusal counts, and it stands above every answer(). One of an outbound filter takes the place of the
@@ -204,6 +212,7 @@ class FilterContext:
             status: HTTP status, from 400 to 599.
             detail: One sentence for the client.
             headers: Beside those of the body.
+            **members: Of the body, beside those of RFC 9457; JSON.
 
         Raises:
             ValueError: There is no such status, or a header is none.
@@ -213,7 +222,7 @@ class FilterContext:
         lines = [header(name, value) for name, value in
                  (headers.items() if isinstance(headers, Mapping) else headers)]
         if self.refusal is None or self.response is not None:
-            self.refusal = Refusal(status, detail, lines)
+            self.refusal = Refusal(status, detail, lines, members=members)
 
     def stop(self) -> None:
         """Skip all filters that follow, outbound ones too, but for those that are declared with ``always``."""

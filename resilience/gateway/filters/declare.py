@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 import attrs
@@ -90,6 +90,27 @@ class FilterDeclaration:
     body: int | None = attrs.field(default=None, validator=number(least=0, most=1 << 30, whole=True, optional=True))
     fail_closed: bool = attrs.field(default=False, validator=flag)
     always: bool = attrs.field(default=False, validator=flag)
+
+
+@attrs.frozen(kw_only=True)
+class FilterPart:
+    """One of the filters that a class with settings is made of, if it has ``parts()``.
+
+    Attributes:
+        said: When it runs and what it needs; its name is added to that of the table, for statistics.
+        call: The function that is called for each exchange.
+    """
+
+    said: FilterDeclaration
+    call: Callable[[FilterContext], Any]
+
+
+class Compound(Protocol):
+    """Settings that make several filters, which share the place and the time limit of their table."""
+
+    def parts(self, host: FilterHost) -> Sequence[FilterPart]:
+        """Make the filters, once for each gateway; those of one kind run in this order."""
+        ...
 
 
 def declaration_of(thing: Any) -> FilterDeclaration | None:

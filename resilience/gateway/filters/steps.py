@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import attrs
+
 from ...registry import Registry
 from ..config import GatewayConfig
 from ..service import Service
@@ -30,5 +32,9 @@ def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: R
     for each in config.filters.values():
         bind = getattr(each.target, "bind", None)
         host = FilterHost(name=each.name, services=services, registry=registry, client=client, is_trusted=is_trusted)
-        found[each.name] = step_of(each, each.target if bind is None else bind(host), registry)
+        parts = getattr(each.target, "parts", None)
+        if parts is None:
+            found[each.name] = step_of(each, each.target if bind is None else bind(host), registry)
+        elif steps := [step_of(each, part.call, registry, part.said) for part in parts(host)]:
+            found[each.name] = attrs.evolve(steps[0], others=tuple(steps[1:]))
     return found
