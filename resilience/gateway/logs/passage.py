@@ -37,6 +37,7 @@ class Passage:
 
     Attributes:
         head: See Inbound.
+        hop: What the client asks of its own connection; None: nothing, or the server does not say.
         began: When it came, seconds on the observer's clock.
         waited_at: When the client's body was over, and the upstream's answer was waited for; None: it never was.
         head_at: When the answer's head came; None: it never did.
@@ -94,24 +95,20 @@ class Passage:
     def __init__(self, inbound: Inbound, clock: Callable[[], float]) -> None:
         self._inbound, self._clock = inbound, clock
         self.head: RequestHead = inbound.head
+        self.hop: Any = getattr(inbound, "hop", None)
         self.began = clock()
 
     # What only some servers have. Not by __getattr__, which would slow down every other attribute.
-
-    @property
-    def hop(self) -> Any:
-        """What the client asks of its own connection; None: nothing, or the server does not say."""
-        return getattr(self._inbound, "hop", None)
 
     @property
     def trailers(self) -> Any:
         """What came after the request's body."""
         return getattr(self._inbound, "trailers", ())
 
-    @property
-    def interim(self) -> Any:
-        """Sends an interim response (1xx), where the server can."""
-        return getattr(self._inbound, "interim", None)
+    def interim(self, status: int, headers: Sequence[Header]) -> None:
+        """Send an interim response (1xx), where the server can."""
+        inbound: Any = self._inbound
+        inbound.interim(status, headers)
 
     async def receive(self) -> tuple[bytes, bool]:
         """See Inbound."""

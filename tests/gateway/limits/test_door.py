@@ -231,3 +231,10 @@ def test_a_door_is_kept_as_long_as_its_settings_are():
     first = door_of(registry, "gateway", SheddingSettings(), known)
     assert door_of(registry, "gateway", SheddingSettings(), known) is first
     assert door_of(registry, "gateway", SheddingSettings(initial=5), known) is not first
+
+
+def test_a_stranger_s_claim_to_be_important_reaches_no_upstream():
+    made, headers = door(priority=("header:X-Priority",)), [(b"accept", b"*/*"), (b"x-priority", b"0")]
+    assert made.priorities.cleaned(passage(peer="192.0.2.1").head, headers) == [(b"accept", b"*/*")]
+    assert made.priorities.cleaned(passage(peer="10.0.0.1").head, headers) == headers
+    assert door().priorities.cleaned(passage(peer="192.0.2.1").head, headers) == headers
