@@ -53,6 +53,9 @@ from resilience.events import (
 from resilience.gateway import config as gateway_config
 from resilience.gateway import service_command
 from resilience.gateway.filters.rate_limit import RateLimitFilter
+from resilience.gateway.limits.client_address import ClientAddresses
+from resilience.gateway.limits.door import door_of
+from resilience.gateway.logs.request_statistics import statistics_of
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector
 from resilience.policies.fallback import FALLBACK
@@ -220,6 +223,8 @@ def test_the_fields_of_the_config_and_utilization_streams_are_in_their_tables(re
 
 def test_every_metric_is_in_the_table_with_its_type_and_labels(registry):
     single, exported = collapse(bulkhead(10, registry=registry)(lambda skus: skus)), {}
+    statistics_of(registry)
+    door_of(registry, "gateway", gateway_config.SheddingSettings(), ClientAddresses(bool))
     for family in Collector(registry).collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = {label for sample in family.samples for label in sample.labels}
