@@ -1,4 +1,4 @@
-"""The ``resilience`` command: demo, gateway, check and dashboard.
+"""The ``resilience`` command: demo, gateway, check, api-key and dashboard.
 
 Every long-running command prints the URLs to open, stops cleanly on SIGINT and
 SIGTERM, and exits non-zero with one clear line on a bad argument, a bad file or
@@ -8,6 +8,7 @@ a taken port. What needs the ``gateway`` extra is imported when it is used.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final, NoReturn
@@ -82,6 +83,16 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("config", metavar="CONFIG.toml", nargs="?", help="the file")
     check.add_argument("--schema", action="store_true", help="print the JSON Schema of the library's file")
 
+    key = add("api-key", _api_key, "make an API key for the gateway's api_keys filters",
+              "The key is shown once, on stderr; its entry for a keys file, which has its hash only, is printed.")
+    key.add_argument("id", metavar="ID", help="the beginning of the key, by which its entry is found")
+    key.add_argument("--consumer", metavar="NAME", help="whose key it is (default: the ID)")
+    key.add_argument("--scope", action="append", default=[], metavar="SCOPE",
+                     help="what it may be used for; may be given several times (default: none)")
+    key.add_argument("--role", action="append", default=[], metavar="ROLE",
+                     help="what the consumer is; may be given several times (default: none)")
+    key.add_argument("--tenant", metavar="NAME", help="whom the consumer belongs to (default: none)")
+
     board = add("dashboard", _dashboard, "watch the metrics streams of running services",
                 "The page shows every command of the streams. It has no login: whoever reaches the address sees it.")
     board.add_argument("--stream", action="append", required=True, metavar="URL",
@@ -150,6 +161,23 @@ def _check(options: argparse.Namespace) -> int:
 
 def _bracketed(names: Sequence[str]) -> str:
     return ", ".join(f"[{name}]" for name in names)
+
+
+def _api_key(options: argparse.Namespace) -> int:
+    from .gateway.filters import api_keys
+
+    mistake = api_keys.id_mistake(options.id)
+    if mistake is not None:
+        _fail(f"the ID {mistake}, not {options.id!r}")
+    key, digest = api_keys.new_key(options.id)
+    said = {"id": options.id, "sha256": digest, "consumer": options.consumer or options.id, "scopes": options.scope,
+            "roles": options.role, "tenant": options.tenant}
+    print("[[keys]]")
+    for name, value in said.items():
+        if value:
+            print(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    print(f"The key, which is shown only now: {key}", file=sys.stderr)
+    return 0
 
 
 def _dashboard(options: argparse.Namespace) -> int:

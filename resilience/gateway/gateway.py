@@ -14,7 +14,7 @@ from ..registry import Registry, default_registry
 from .asgi import AsgiInbound, live
 from .config import GatewayConfig, RouteConfig, load
 from .disconnect import Disconnects, Receive
-from .filters.chain import Chain, FilterRunner, chain_of
+from .filters.chain import NO_FILTERS, Chain, FilterRunner, chain_of
 from .filters.steps import steps_of
 from .forwarding import Forwarder
 from .http1 import Http1Client
@@ -134,7 +134,8 @@ class Gateway:
                 observer.end(passage)
 
     def _chain_of(self, route: RouteConfig) -> Chain | None:
-        return chain_of([self._steps[name] for name in self.config.filters_of(route)])
+        chain = chain_of([self._steps[name] for name in self.config.filters_of(route)])
+        return NO_FILTERS if chain is None and self.config.gateway.error_endpoint is not None else chain
 
     async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:
         """ASGI."""

@@ -143,7 +143,7 @@ class Admission:
 def trusted(settings: GatewaySettings) -> Callable[[str], bool]:
     """A function that says of a peer's address whether it is that of a trusted proxy."""
     networks = [ipaddress.ip_network(each) for each in settings.trusted_proxies]
-    return lambda peer: within_networks(peer, networks)
+    return (lambda peer: within_networks(peer, networks)) if networks else lambda _: False
 
 
 def within_networks(peer: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:

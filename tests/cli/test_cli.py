@@ -253,3 +253,23 @@ def test_the_demo_tells_its_story_and_ends_with_a_table():
         total, good = int(rows[healthy][1]), int(rows[healthy][2])
         assert total - good <= 1, "every answer but one under way at the end"
     assert int(rows["inventory"][4]) > 0, "503 while the circuit is open"
+
+
+def test_a_key_is_shown_once_and_its_entry_has_the_hash_alone(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "resilience", "api-key", "till-1", "--consumer", 'the "till"', "--scope", "a",
+                           "--scope", "b", "--tenant", "acme"], capture_output=True, text=True, check=True)
+    key = done.stderr.strip().rpartition(" ")[2]
+
+    assert key.startswith("till-1.")
+    assert key not in done.stdout
+    from resilience.gateway.filters.api_keys import digest, keys_of
+
+    [entry] = keys_of(done.stdout.encode(), "keys.toml")
+    assert (entry.id, entry.sha256, entry.consumer, entry.scopes, entry.tenant) == (
+        "till-1", digest(key), 'the "till"', ("a", "b"), "acme")
+
+
+def test_an_id_that_no_key_can_have_is_one_clear_line():
+    done = subprocess.run([sys.executable, "-m", "resilience", "api-key", "a.b"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "must be 1 to 64 letters" in done.stderr

@@ -52,6 +52,12 @@ from resilience.events import (
 )
 from resilience.gateway import config as gateway_config
 from resilience.gateway import service_command
+from resilience.gateway.filters.access import Access
+from resilience.gateway.filters.api_keys import ApiKey, ApiKeys
+from resilience.gateway.filters.client_certificate import CertificateIdentity, ClientCertificates
+from resilience.gateway.filters.forward_auth import ForwardAuth
+from resilience.gateway.filters.hmac_signature import HmacKey, HmacSignature
+from resilience.gateway.filters.jwt import Jwt
 from resilience.gateway.filters.rate_limit import RateLimitFilter
 from resilience.gateway.limits.client_address import ClientAddresses
 from resilience.gateway.limits.door import door_of
@@ -259,17 +265,40 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## services.NAME", gateway_config.ServiceConfig),
     ("## routes", gateway_config.RouteConfig),
     ("## filters.NAME", gateway_config.FilterTable),
-    ('## filters.NAME with use = "rate_limit"', RateLimitFilter),
+    ("## identity", gateway_config.IdentityHeaders),
+    ("## filters: access", Access),
+    ("## filters: api_keys", ApiKeys),
+    ("## filters: client_certificate", ClientCertificates),
+    ("## filters: forward_auth", ForwardAuth),
+    ("## filters: hmac", HmacSignature),
+    ("## filters: jwt", Jwt),
+    ("## filters: rate_limit", RateLimitFilter),
 ])
 def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
-    documented = documented_defaults("reference/gateway-file.md", heading)
+    text = section("reference/gateway-file.md", heading).partition("\n### ")[0]
+    documented = {row[0]: row[1] for row in rows(text)}
     assert {field.name for field in attrs.fields(cls)} == set(documented)
     for field in attrs.fields(cls):
         shown = documented[field.name]
         if field.default is attrs.NOTHING:
             assert shown == "needed"
+        elif isinstance(field.default, tuple):
+            assert shown == "all" or list(field.default) == json.loads(shown)
         elif isinstance(field.default, (str, int, float, bool)):
             assert field.default == literal_eval(shown.capitalize() if shown in ("true", "false") else shown)
+
+
+@pytest.mark.parametrize(("heading", "cls"), [
+    ("### One key", ApiKey), ("### One signature key", HmacKey), ("### One certificate", CertificateIdentity)])
+def test_the_keys_of_one_entry_of_a_filter_are_in_their_table(heading, cls):
+    documented = documented_defaults("reference/gateway-file.md", heading)
+    assert [field.name for field in attrs.fields(cls)] == list(documented)
+    assert all((field.default is attrs.NOTHING) == (documented[field.name] == "needed") for field in attrs.fields(cls))
+
+
+def test_the_filters_of_the_gateway_are_all_in_their_table():
+    text = section("reference/gateway-file.md", "## Filters of the gateway")
+    assert {row[0].strip("[]").partition("]")[0] for row in rows(text)} == set(gateway_config.BUILT_IN)
 
 
 def test_the_settings_of_a_service_in_the_gateways_file_are_all_in_its_tables():

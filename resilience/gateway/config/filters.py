@@ -111,17 +111,30 @@ class FilterConfig:
 def read_filters(document: Document, gateway: GatewaySettings) -> dict[str, FilterConfig | None]:
     """The filters of a *document* by name; None for one that has mistakes, which are noted."""
     found: dict[str, FilterConfig | None] = {}
+    tables = document.table("filters")
     for index, module in enumerate(gateway.filter_modules):
-        for each in _of_module(document, index, module):
-            found[each.name] = each
-    for name in document.table("filters"):
-        if name in found:
-            document.mistake(("filters", name), f"a module of filter_modules has a filter {name}, too; rename one")
-        found[name] = _read(document, name)
-    return found
+        for name, thing in _of_module(document, index, module):
+            where = ("gateway", "filter_modules", index)
+            if name in found:
+                document.mistake(where, f"there are two filters {name}; give one another name")
+            elif name in tables:  # which says more of it
+                found[name] = _read(document, name, f"{thing.__module__}:{thing.__qualname__}")
+            else:
+                found[name] = _made(document, where, thing)
+    return {**found, **{name: _read(document, name) for name in tables if name not in found}}
 
 
-def _of_module(document: Document, index: int, module: str) -> Iterator[FilterConfig]:
+def _made(document: Document, where: tuple[str | int, ...], thing: Any) -> FilterConfig | None:
+    try:
+        return FilterConfig.of(thing() if inspect.isclass(thing) else thing, everywhere=True)
+    except Exception as error:  # noqa: BLE001 - whatever a class of a user's does when it is made
+        document.mistake(where, f"{thing.__module__}.{thing.__qualname__} cannot be made without settings, so write a "
+                                f"[filters] table for it: {error}")
+        return None
+
+
+def _of_module(document: Document, index: int, module: str) -> Iterator[tuple[str, Any]]:
+    """The filters that a module has itself, by name."""
     try:
         things = vars(importlib.import_module(module))
     except Exception as error:  # noqa: BLE001 - whatever the module does when it is imported
@@ -135,16 +148,20 @@ def _of_module(document: Document, index: int, module: str) -> Iterator[FilterCo
         document.mistake(("gateway", "filter_modules", index), f"{module} has no filter of its own: decorate a "
                          "function with inbound_filter, endpoint_filter or outbound_filter of resilience.gateway")
     for each in own:
-        try:
-            yield FilterConfig.of(each() if inspect.isclass(each) else each, everywhere=True)
-        except Exception as error:  # noqa: BLE001 - whatever a class of a user's does when it is made
-            document.mistake(("gateway", "filter_modules", index), f"{module}.{each.__name__} cannot be made without "
-                             f"settings, so give it a table: {error}")
+        declared = declaration_of(each)
+        assert declared is not None
+        yield declared.name, each
 
 
-def _read(document: Document, name: str) -> FilterConfig | None:
+def _read(document: Document, name: str, use: str | None = None) -> FilterConfig | None:
+    """The filter of a table; *use* is what it is if a module that runs on every route has declared it."""
     where, known = ("filters", name), len(document.mistakes)
     table = document.at(*where)
+    if use is not None and isinstance(table, Mapping):
+        if "use" in table:
+            document.mistake((*where, "use"), f"{name} is {use}, of filter_modules; leave use out, or rename one")
+            return None
+        table = {"use": use, **table}
     common = [field.name for field in attrs.fields(FilterTable)]
     if not isinstance(table, Mapping):
         document.structure(FilterTable, *where)
@@ -168,7 +185,7 @@ def _read(document: Document, name: str) -> FilterConfig | None:
         return None
     return FilterConfig(
         name=name, target=target, order=declared.order if said.order is None else said.order, enabled=said.enabled,
-        time_limit=declared.time_limit if said.time_limit is None else said.time_limit)
+        time_limit=declared.time_limit if said.time_limit is None else said.time_limit, everywhere=use is not None)
 
 
 def _named(document: Document, name: str, use: str) -> Any:

@@ -8,8 +8,10 @@ X-Forwarded-For may be anybody's invention.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Callable
+from typing import Final
 
 import attrs
 
@@ -19,6 +21,8 @@ from ..request_mapping import within_networks
 from .context import FilterContext, Identity
 from .declare import FilterHost, inbound_filter
 from .identity import quoted, unauthenticated
+
+_ADDRESSES_KEPT: Final = 4096
 
 
 @inbound_filter(name="access", order=20, fail_closed=True, always=True)
@@ -49,13 +53,15 @@ class Access:
         allowed = [ipaddress.ip_network(each) for each in self.addresses]
         denied = [ipaddress.ip_network(each) for each in self.denied_addresses]
 
+        @functools.lru_cache(maxsize=_ADDRESSES_KEPT)
+        def is_permitted(address: str) -> bool:
+            return _is_address(address) and not within_networks(address, denied) \
+                and (not allowed or within_networks(address, allowed))
+
         def access(context: FilterContext) -> None:
-            if allowed or denied:
-                address = client_address(context, host.is_trusted)
-                if not _is_address(address) or within_networks(address, denied) \
-                        or (allowed and not within_networks(address, allowed)):
-                    context.refuse(403, "this cannot be reached from your address")
-                    return
+            if (allowed or denied) and not is_permitted(client_address(context, host.is_trusted)):
+                context.refuse(403, "this cannot be reached from your address")
+                return
             if self.anonymous:
                 return
             if context.identity is None:

@@ -21,6 +21,7 @@ A chain is put together once, when the configuration is read. Each filter is a c
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 from collections.abc import Callable, Mapping
@@ -43,7 +44,7 @@ from ..service import Service
 from ..upstream import Header, Request, UpstreamError
 from .context import FilterContext, FilterRequest, FilterResponse, Refusal
 from .declare import FilterKind
-from .identity import stated
+from .identity import state
 
 GROUP: Final = "filters"
 #: Calls of one filter that wait at once; Zuul's.
@@ -135,6 +136,10 @@ class Chain:
     inbound: tuple[Step, ...]
     outbound: tuple[Step, ...]
     endpoint: str | None
+
+
+#: Of a route without filters whose errors are answered by an endpoint.
+NO_FILTERS: Final = Chain((), (), None)
 
 
 def chain_of(steps: list[Step]) -> Chain | None:
@@ -229,7 +234,7 @@ class FilterRunner:
             step.logged = now
             is_plain = isinstance(error, (ResilienceError, UpstreamError)) or error.__traceback__ is None
             _logger.error("the filter %s failed: %s", step.name, error, exc_info=None if is_plain else error)
-        error.__traceback__ = error.__context__ = None  # its frames hold the context, which holds it
+        error.__traceback__ = error.__context__ = error.__cause__ = None  # frames hold the context, which holds it
         context.errors.append((step.name, error))
         if step.fails_closed:
             if isinstance(error, ResilienceError):
@@ -270,17 +275,12 @@ class FilterRunner:
             context.refuse(500, f"there is no service {context.service}")
             return False
         if self._identity is not None and context.identity is not None:
-            context.request.headers.lines.extend(stated(self._identity, context.identity))
+            state(context.request.headers, self._identity, context.identity)
 
-        async def outbound(status: int, headers: list[Header], body: AnswerBody) -> tuple[
-                int, list[Header], bytes | None]:
-            context.response = FilterResponse(status, headers, None, is_ours=False)
-            await self._filtered(chain, context, body)
-            return _sendable(context, context.response)
-
+        outbound = functools.partial(self._changed, chain, context) if chain.outbound else None
         try:
-            await self._forwarder.forward(
-                service, _outgoing(context.request, request, service), inbound, outbound if chain.outbound else None)
+            outgoing = _outgoing(context.request, request, service)
+            await self._forwarder.forward(service, outgoing, inbound, outbound)
         except Problem as problem:
             context.response = None
             _note(context, problem)
@@ -317,6 +317,13 @@ class FilterRunner:
         return FilterResponse(refusal.status, headers, problem_body(refusal.status, refusal.detail), is_ours=True)
 
     # -- the response
+
+    async def _changed(self, chain: Chain, context: FilterContext, status: int, headers: list[Header],
+                       body: AnswerBody) -> tuple[int, list[Header], bytes | None]:
+        """What is sent in the place of a service's answer; see forwarding.Outbound."""
+        context.response = FilterResponse(status, headers, None, is_ours=False)
+        await self._filtered(chain, context, body)
+        return _sendable(context, context.response)
 
     async def _filtered(self, chain: Chain, context: FilterContext, body: AnswerBody | None) -> None:
         """Let the outbound filters change the response; if one refuses, its error response, too."""
@@ -362,7 +369,10 @@ def _note(context: FilterContext, problem: Problem) -> None:
 
 def _outgoing(wanted: FilterRequest, request: Request, service: Service) -> Request:
     """The request as the filters have left it."""
-    target, _, _ = request.target.partition(b"?")
+    target, _, query = request.target.partition(b"?")
+    if wanted.body is request.body and wanted.headers.lines is request.headers and not service.preserve_host \
+            and request.host is None and wanted.query == query.decode("latin-1"):
+        return request  # but for its headers, which are the same list
     if wanted.query:
         target += b"?" + wanted.query.encode("latin-1")
     length = request.length if wanted.body is None else len(wanted.body)

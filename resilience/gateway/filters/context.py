@@ -86,7 +86,7 @@ class FilterRequest:
                  parameters: Mapping[str, str]) -> None:
         self.method, self.scheme, self.certificate = head.method, head.scheme, head.certificate
         self.path, self._query, self.host = path.decode("latin-1"), head.query.decode("latin-1"), host.decode("latin-1")
-        self.headers = Fields(list(request.headers))
+        self.headers = Fields(request.headers if isinstance(request.headers, list) else list(request.headers))
         self.peer = head.client[0] if head.client else None
         self.parameters, self.length, self.body = parameters, request.length, request.body
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from ..config.identity import IdentityHeaders
 from ..upstream import Header
 from .context import FilterContext, Identity
+from .fields import Fields
 
 _SAFE: Final = "!#$&'()*+-./:<=>?@[]^_`{|}~"
 
@@ -22,8 +23,14 @@ def quoted(value: str) -> str:
     return quote(value, safe=_SAFE, errors="replace")
 
 
-def stated(headers: IdentityHeaders, identity: Identity) -> list[Header]:
-    """The headers that tell upstreams of an *identity*."""
+def state(fields: Fields, headers: IdentityHeaders, identity: Identity) -> None:
+    """Set the headers that tell an upstream of an *identity*, in the place of what a filter may have set."""
+    own = {name.lower().encode() for name in headers.names}
+    fields.lines[:] = [line for line in fields.lines if line[0] not in own]
+    fields.lines.extend(_stated(headers, identity))
+
+
+def _stated(headers: IdentityHeaders, identity: Identity) -> list[Header]:
     found: list[tuple[str | None, str]] = [
         (headers.consumer, quoted(identity.consumer)),
         (headers.scopes, _joined(identity.scopes, " ")),

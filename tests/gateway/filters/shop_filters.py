@@ -17,11 +17,16 @@ class _Tag:
             context.request.headers.add("x-tag", self.value)
 
 
-Tag = inbound_filter(_Tag)
+Tag = _Tag = inbound_filter(_Tag)
 
 
 @inbound_filter(time_limit=0.05)
 async def hangs(context):
+    await asyncio.Event().wait()
+
+
+@outbound_filter(time_limit=30.0)
+async def waits(context):
     await asyncio.Event().wait()
 
 

@@ -1,13 +1,24 @@
 """Filters that the gateway's file names, in a gateway of its own process, byte for byte."""
 
+import asyncio
+import pickle
+import socket
+import threading
+
+import httpx
 import pytest
 
+from resilience import Registry
 from resilience.config import ConfigFileError
+from resilience.errors import ConfigError
+from resilience.gateway import Gateway, endpoint_filter, inbound_filter
 from resilience.gateway.config import load
-from tests.gateway.harness import Upstream, eventually, parsed, problem, running
+from resilience.gateway.inbound import RequestHead
+from tests.gateway.harness import Upstream, eventually, everything, parsed, problem, running
 
 SHOP = "tests.gateway.filters.shop_filters"
 CONFIG = f"""
+client_timeout = 0.5
 filters = ["stamp"]
 filter_modules = ["tests.gateway.filters.every_route"]
 [services.up]
@@ -31,6 +42,12 @@ use = "{SHOP}:stamp"
 use = "{SHOP}:shout"
 [filters.reverse]
 use = "{SHOP}:reverse"
+[filters.waits]
+use = "{SHOP}:waits"
+[[routes]]
+path = "/waits"
+service = "up"
+filters = ["waits"]
 [[routes]]
 path = "/*"
 service = "up"
@@ -111,6 +128,43 @@ def test_bodies_are_taken_in_for_filters_that_need_them_both_ways(gateway, upstr
     assert upstream.count("/shout/large") == 0
 
 
+def test_a_response_streams_through_filters_that_need_no_body(gateway, upstream):
+    go_on = threading.Event()
+
+    def events(call):
+        call.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        go_on.wait(10)
+        call.send(b"4\r\nlast\r\n0\r\n\r\n")
+
+    upstream.on("/events", events)
+    with gateway.connect() as client:
+        client.sendall(b"GET /events HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n")
+        begun = everything(client, b"first")
+        assert b"x-stamp: 200 False" in begun
+        go_on.set()
+        assert b"last" in everything(client)
+
+
+def test_a_client_that_leaves_while_a_filter_waits_takes_no_permit_along(gateway, upstream):
+    before = gateway.metric("cancelled", "filter.waits")
+    with gateway.connect() as client:
+        client.sendall(b"GET /waits HTTP/1.1\r\nHost: gw\r\n\r\n")
+        upstream.called("/waits")
+        eventually(lambda: gateway.busy().keys() >= {"up", "filter.waits"}, "the filter waiting, within the service's permit")
+
+    eventually(lambda: not gateway.busy(), "every permit back")
+    assert gateway.metric("cancelled", "filter.waits") == before + 1
+    assert gateway.metric("failure", "filter.waits") == gateway.metric("timeout", "filter.waits") == 0
+
+
+def test_a_client_that_is_slow_with_a_body_is_not_the_failure_of_the_filter_that_needs_it(gateway, upstream):
+    reply = gateway.raw(b"POST /shout/slow HTTP/1.1\r\nHost: gw\r\nContent-Length: 10\r\n\r\nhalf")
+
+    assert problem(parsed(reply))["status"] == 408
+    assert gateway.metric("failure", "filter.reverse") == gateway.metric("timeout", "filter.reverse") == 0
+    assert upstream.count("/shout/slow") == 0
+
+
 def test_a_response_larger_than_its_filter_takes_passes_as_it_is(gateway, upstream):
     body = b"x" * 5000
     upstream.on("/shout/large-answer", b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + body)
@@ -157,7 +211,12 @@ SERVICE = '[services.up]\nendpoints = ["http://127.0.0.1:1"]\n[[routes]]\npath =
     ('[gateway]\nfilter_modules = ["no.such"]', "gateway.filter_modules[0]", "cannot be imported"),
     ('[gateway]\nfilter_modules = ["tests.seeds"]', "gateway.filter_modules[0]", "no filter of its own"),
     ('[gateway]\nfilter_modules = ["tests.gateway.filters.every_route"]\n[filters.everywhere]\n'
-     f'use = "{SHOP}:stamp"', "filters.everywhere", "rename"),
+     f'use = "{SHOP}:stamp"', "filters.everywhere.use", "rename"),
+    ('[gateway]\nfilter_modules = ["tests.gateway.filters.every_route"]\n[filters.everywhere]\nordr = 1',
+     "filters.everywhere.ordr", "did you mean order?"),
+    (f'[gateway]\nfilter_modules = ["{SHOP}"]', "gateway.filter_modules[0]", "without settings"),
+    ('[gateway]\nfilter_modules = ["tests.gateway.filters.every_route", "tests.gateway.filters.every_route"]',
+     "gateway.filter_modules[1]", "two filters"),
 ])
 def test_a_mistake_about_filters_names_file_line_key_and_what_is_near(tmp_path, text, key, words):
     with pytest.raises(ConfigFileError) as caught:
@@ -169,6 +228,41 @@ def test_a_mistake_about_filters_names_file_line_key_and_what_is_near(tmp_path, 
     assert mistake.line <= len(text.splitlines())
 
 
+def test_a_filter_of_a_module_can_be_switched_off_and_given_settings_in_the_file(tmp_path):
+    modules = '[gateway]\nfilter_modules = ["tests.gateway.filters.every_route"]\n[filters.everywhere]\n'
+    config = load_text(tmp_path, f"{modules}enabled = false\norder = 7\n{SERVICE}")
+    [each] = config.filters.values()
+    assert (each.enabled, each.order, each.everywhere) == (False, 7, True)
+    assert Gateway(config, registry=Registry())._admission.admit(
+        RequestHead("GET", b"/", b"", "1.1", "http", [(b"host", b"gw")], None, None)).route.filters is None
+
+    tag = f'[gateway]\nfilter_modules = ["{SHOP}"]\n[filters._Tag]\nvalue = "x"\n'
+    assert load_text(tmp_path, f"{tag}{SERVICE}").filters["_Tag"].target.value == "x"
+
+
+def test_an_error_endpoint_answers_for_routes_without_filters_too(tmp_path, upstream):
+    errors = f'error_endpoint = "hello"\n[services.up]\nendpoints = ["http://127.0.0.1:1"]\n[filters.hello]\nuse = "{SHOP}:hello"\n'
+    with running(tmp_path, errors + '[[routes]]\npath = "/*"\nservice = "up"\n') as gateway:
+        assert gateway.get("/down")[2] == b"hello /down"
+
+
+def test_identity_headers_are_taken_from_clients_as_soon_as_the_table_says_their_names(tmp_path):
+    forged = [(b"host", b"gw"), (b"x-user", b"root"), (b"x_user", b"root"), (b"x-consumer", b"root"), (b"x-forwarded-user", b"root")]
+
+    def sent(text, peer="127.0.0.1"):
+        app = Gateway(load_text(tmp_path, f"{text}{SERVICE}"), registry=Registry())
+        head = RequestHead("GET", b"/", b"", "1.1", "http", forged, (peer, 1), None)
+        return [name for name, value in app._admission.admit(head).request.headers if value == b"root"]
+
+    assert sent("") == [b"x-user", b"x_user", b"x-consumer"]
+    assert sent("[identity]\n") == [b"x-user", b"x_user"]
+    assert sent('[identity]\nconsumer = "X-User"\n') == [b"x-consumer"]
+    trusted = '[gateway]\ntrusted_proxies = ["127.0.0.1"]\n[identity]\nconsumer = "X-Forwarded-User"\ntenant = false\n'
+    assert sent(trusted) == [b"x-user", b"x_user", b"x-consumer"]
+    with pytest.raises(ConfigFileError, match="no meaning of its own"):
+        sent('[identity]\nconsumer = "Authorization"\n')
+
+
 def test_routes_name_filters_that_there_are(tmp_path):
     hello = f'use = "{SHOP}:hello"'
     with pytest.raises(ConfigFileError) as caught:
@@ -177,3 +271,55 @@ def test_routes_name_filters_that_there_are(tmp_path):
     assert sorted((each.key, each.message.partition(";")[0]) for each in caught.value.mistakes) == sorted([
         ("routes[0].filters[2]", "unknown filter 'c'"), ("routes[0].skip_filters[0]", "unknown filter 'd'"),
         ("routes[0].filters", "a route has one endpoint, and a and b are several")])
+
+
+def test_a_configuration_with_filters_can_be_sent_to_workers(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGNING", "s" * 32)
+    text = CONFIG.format(url="http://127.0.0.1:1").replace("\nclient_timeout", "\n[gateway]\nclient_timeout", 1)
+    config = load_text(tmp_path, text + '[filters.sign]\nuse = "hmac"\n[[filters.sign.keys]]\nid = "a"\n'
+                                        'secret = "env:SIGNING"\nconsumer = "a"\n')
+
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+async def test_filters_of_code_run_on_every_route_of_an_embedded_gateway(upstream, tmp_path):
+    seen = []
+
+    @inbound_filter
+    async def note(context):
+        seen.append((context.route, context.service, context.request.scheme))
+
+    @endpoint_filter
+    def never(context):
+        seen.append("never")
+
+    service = SERVICE.replace("http://127.0.0.1:1", upstream.url)
+    config = load_text(tmp_path, service)
+    app = Gateway(config, registry=Registry(), filters=[note, never])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://gw") as client:
+        assert (await client.get("/embedded?a=%20b")).text == "ok"
+    app.close()
+
+    assert seen == [("/*", "up", "https")]
+    assert upstream.called("/embedded?a=%20b")
+    with pytest.raises(ConfigError, match="two filters"):
+        Gateway(config, registry=Registry(), filters=[note, note])
+    with pytest.raises(ConfigError, match="no filter"):
+        Gateway(config, registry=Registry(), filters=[print])
+
+
+async def test_a_closed_gateway_leaves_no_task_behind(tmp_path):
+    slow = socket.create_server(("127.0.0.1", 0))
+    login = f'[filters.login]\nuse = "jwt"\nissuer = false\naudience = false\njwks = "http://127.0.0.1:{slow.getsockname()[1]}/"\n'
+    app = Gateway(load_text(tmp_path, f"{login}{SERVICE}filters = ['login']\n"), registry=Registry())
+    before = asyncio.all_tasks()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://gw") as client:
+        token = "eyJhbGciOiJSUzI1NiJ9.e30.AAAA"
+        asking = asyncio.ensure_future(client.get("/x", headers={"Authorization": f"Bearer {token}"}))
+        while len(asyncio.all_tasks()) < len(before) + 2:
+            await asyncio.sleep(0)
+        app.close()
+        assert (await asking).status_code == 503
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+    slow.close()

@@ -12,6 +12,7 @@ from resilience.gateway.config import FilterConfig
 from resilience.gateway.filters.chain import chain_of, step_of
 from resilience.gateway.filters.hmac_signature import HmacKey, HmacSignature, SeenSignatures, Signed
 from tests.gateway.filters.chains import Bench
+from tests.gateway.harness import Upstream, parsed, running
 from tests.seeds import over_seeds
 
 SECRET = "s" * 32
@@ -211,3 +212,29 @@ def test_secrets_are_not_in_the_file_and_not_too_short(monkeypatch):
         HmacSignature(keys=(key, key))
     with pytest.raises(ConfigError):
         HmacSignature(keys=())
+
+
+def test_signed_requests_pass_over_the_wire_with_their_bodies(tmp_path, monkeypatch):
+    monkeypatch.setenv("BILLING", SECRET)
+    upstream = Upstream()
+    config = f"""
+[services.up]
+endpoints = ["{upstream.url}"]
+[filters.signed]
+use = "hmac"
+keys = [{{ id = "billing", secret = "env:BILLING", consumer = "the till" }}]
+[[routes]]
+path = "/*"
+service = "up"
+filters = ["signed"]
+"""
+    with running(tmp_path, config) as gateway:
+        sent = Sent("POST", "/pay", "n=%201", body=b"5 coins").sign()
+        head = "".join(f"{name}: {value}\r\n" for name, value in sent.headers.items())
+        for body, status in [(b"5 coins", 200), (b"5 coins", 401), (b"6 coins", 401)]:
+            raw = gateway.raw(f"POST /pay?n=%201 HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n{head}Content-Length: 7\r\n\r\n".encode() + body)
+            assert parsed(raw)[0] == status
+        call = upstream.called("/pay?n=%201")
+        assert call.header(b"x-consumer") == [b"the%20till"]
+        assert upstream.count("/pay?n=%201") == 1
+    upstream.close()
