@@ -119,9 +119,12 @@ class Gateway:
             if observer is not None and passage is not None:
                 observer.routed(passage, route.name, route.service.name, admitted.request)
                 admitted.request.asked = passage.asked
-                if self._door is not None and (answer := await self._door.enter(passage)) is not None:
-                    await inbound.respond(*answer)
-                    return
+                if self._door is not None:
+                    answer = await self._door.enter(passage)
+                    if answer is not None:
+                        await inbound.respond(*answer)
+                        return
+                    admitted.request.headers = self._door.priorities.cleaned(inbound.head, admitted.request.headers)
             if route.filters is None:
                 await self._forwarder.forward(route.service, admitted.request, inbound, mirror=route.mirror)
             else:

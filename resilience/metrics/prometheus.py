@@ -48,6 +48,39 @@ def export_further(registry: Sources, collect: Callable[[], Iterable[Metric]]) -
     _further.setdefault(registry, []).append(collect)
 
 
+def further_metrics(registry: Sources) -> Iterator[Metric]:
+    """What export_further() has been told of a registry, at this moment.
+
+    Args:
+        registry: Whose.
+    """
+    for collect in _further.get(registry, ()):
+        yield from collect()
+
+
+def summed(parts: Iterable[Iterable[Metric]]) -> list[Metric]:
+    """The metrics of several processes as one: what has the same name and labels is added up.
+
+    Args:
+        parts: Those of each process.
+    """
+    families: dict[str, Metric] = {}
+    values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+    for family in (family for part in parts for family in part):
+        families.setdefault(family.name, family)
+        known = values.setdefault(family.name, {})
+        for sample in family.samples:
+            key = sample.name, tuple(sample.labels.items())
+            known[key] = known.get(key, 0.0) + sample.value
+    whole = []
+    for name, family in families.items():
+        metric = Metric(name, family.documentation, family.type)
+        for (of, labels), value in values[name].items():
+            metric.add_sample(of, dict(labels), value)
+        whole.append(metric)
+    return whole
+
+
 class Collector(_Collector):
     """Exports a registry's commands; ``prometheus_client.REGISTRY.register(Collector(registry))``.
 
@@ -73,8 +106,7 @@ class Collector(_Collector):
         for collapses in self._registry.collapsers().values():
             _observe_collapses(families, [as_utf8(collapses.name)], collapses, now)
         yield from families.values()
-        for collect in _further.get(self._registry, ()):
-            yield from collect()
+        yield from further_metrics(self._registry)
 
     @staticmethod
     def _families() -> dict[str, Metric]:

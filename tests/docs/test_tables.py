@@ -65,6 +65,9 @@ from resilience.gateway.format.error_filter import ErrorFilter
 from resilience.gateway.format.header_filter import HeaderChanges
 from resilience.gateway.format.openapi_filter import OpenApiFilter
 from resilience.gateway.format.schema_filter import JsonSchemaFilter
+from resilience.gateway.limits.client_address import ClientAddresses
+from resilience.gateway.limits.door import door_of
+from resilience.gateway.logs.request_statistics import statistics_of
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector
 from resilience.policies.fallback import FALLBACK
@@ -232,6 +235,8 @@ def test_the_fields_of_the_config_and_utilization_streams_are_in_their_tables(re
 
 def test_every_metric_is_in_the_table_with_its_type_and_labels(registry):
     single, exported = collapse(bulkhead(10, registry=registry)(lambda skus: skus)), {}
+    statistics_of(registry)
+    door_of(registry, "gateway", gateway_config.SheddingSettings(), ClientAddresses(bool))
     for family in Collector(registry).collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = {label for sample in family.samples for label in sample.labels}

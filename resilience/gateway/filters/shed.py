@@ -35,6 +35,7 @@ class ShedFilter(SheddingSettings):
                 raise ConfigError("a door needs to know where a request comes from")
             passage.identity, passage.service = context.identity, context.service
             answer = await door.enter(passage)
+            context.request.headers.lines = list(door.priorities.cleaned(passage.head, context.request.headers.lines))
             if answer is not None:
                 context.refuse(answer[0], "there is too much to do; try again later", [("Retry-After", "1")])
                 assert context.refusal is not None

@@ -85,7 +85,13 @@ class _Gate:
 
 
 class Door:
-    """The door of a gateway. For one event loop."""
+    """The door of a gateway. For one event loop.
+
+    Attributes:
+        settings: What is shed, and by what.
+        priorities: Says how important requests are.
+        shedder: Sheds by the lag of the loop; None: nothing does.
+    """
 
     def __init__(self, settings: SheddingSettings, addresses: ClientAddresses, *,
                  clock: Callable[[], float] = perf_counter, chance: Callable[[], float] = random.random) -> None:
@@ -99,14 +105,14 @@ class Door:
         """
         self.settings, self._clock, self._chance = settings, clock, chance
         self._gates: dict[str, _Gate] = {}
-        self._level_of = Priorities(settings.priority, settings.route_priority, settings.default_priority, addresses)
+        self.priorities = Priorities(settings.priority, settings.route_priority, settings.default_priority, addresses)
         self._tenant_of = CallerKeys(settings.tenant, addresses) if settings.tenant else None
         self.shedder = None if settings.lag is None else LagShedder(settings.lag, clock())
         self._lag = None if self.shedder is None else LoopLag(self.shedder.sample, clock)
 
     async def enter(self, passage: Passage) -> Answer | None:
         """Let a request in, now or after a short wait; else return what to answer."""
-        level = passage.level = level_of(self._level_of(passage))
+        level = passage.level = level_of(self.priorities(passage))
         if self._tenant_of is not None:
             passage.tenant = self._tenant_of(passage)
         gate = self._gate(passage.service or "")

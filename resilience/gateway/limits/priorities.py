@@ -14,7 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ...core.admission_queue import LEVELS
+from ..inbound import RequestHead
 from ..logs.passage import Passage
+from ..upstream import Header
 from .client_address import ClientAddresses
 
 _SOURCE: Final = re.compile(r"(header|claim):([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64})").fullmatch
@@ -29,12 +31,17 @@ def source_mistake(value: Any) -> str | None:
 
 
 class Priorities:
-    """Says how important requests are. Immutable."""
+    """Says how important requests are. Immutable.
+
+    Attributes:
+        headers: Names of the headers that say it; those of strangers are not to reach an upstream, either.
+    """
 
     def __init__(self, sources: Sequence[str], by_route: Mapping[str, int], default: int,
                  addresses: ClientAddresses) -> None:
         self._by_route, self._default, self._addresses = dict(by_route), default, addresses
         self._sources = [self._source(each) for each in sources]
+        self.headers = frozenset(each[7:].lower().encode() for each in sources if each.startswith("header:"))
 
     def __call__(self, passage: Passage) -> int:
         """The priority of a request."""
@@ -43,6 +50,12 @@ class Priorities:
             if level is not None:
                 return level
         return self._default
+
+    def cleaned(self, head: RequestHead, headers: Sequence[Header]) -> Sequence[Header]:
+        """The *headers* for an upstream, without a stranger's claim to be important."""
+        if not self.headers or self._addresses.peer_is_trusted(head):
+            return headers
+        return [header for header in headers if header[0] not in self.headers]
 
     def _source(self, source: str) -> Callable[[Passage], int | None]:
         found = _SOURCE(source)

@@ -2,7 +2,8 @@
 
 Whoever logs puts a record into a queue of bounded length and goes on; a record that finds no room is dropped and
 counted. The thread formats and writes what is there, and then sleeps for a moment, so that a busy gateway wakes it a
-few times a second rather than once a request. It is started by the first record.
+few times a second rather than once a request. It is started by a record, and ends when there was none for a while:
+what is left of a gateway that a changed file has replaced is gone soon, also if nobody has closed it.
 
 A full disk, a pipe that nobody reads, a descriptor that is closed: the thread waits or fails, the queue fills, records
 are dropped. What went wrong is told once, by the logger ``resilience``, and once more when it is over, with the number
@@ -13,6 +14,7 @@ A file is opened anew when it was moved or removed, as logrotate does.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -29,6 +31,8 @@ from typing import Any, Final, Protocol
 MAX_QUEUE: Final = 10_000
 #: Seconds between two looks into the queue, while there is traffic.
 PAUSE_S: Final = 0.05
+#: Seconds without a record, after which the thread ends.
+IDLE_S: Final = 10.0
 #: Records of one write: as little as half a megabyte.
 _BATCH: Final = 1000
 #: Seconds after which a failed sink is tried again, and within which a moved file is noticed.
@@ -42,8 +46,8 @@ class Sink(Protocol):
     def write(self, data: bytes) -> None:
         """Write all of *data*; raises OSError if it cannot."""
 
-    def close(self) -> None:
-        """Nothing more will be written."""
+    def rest(self) -> None:
+        """Nothing will be written for a while."""
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -66,6 +70,8 @@ class StreamSink:
             self._own = os.dup(descriptor)  # or, once it is closed, its number could be that of a client's connection
         except OSError as error:
             self._missing = error
+        else:
+            weakref.finalize(self, os.close, self._own).atexit = False
 
     def write(self, data: bytes) -> None:
         """See Sink."""
@@ -73,11 +79,8 @@ class StreamSink:
             raise self._missing or OSError("closed")
         write_all(self._own, data)
 
-    def close(self) -> None:
+    def rest(self) -> None:
         """See Sink."""
-        if self._own is not None:
-            os.close(self._own)
-            self._own = None
 
 
 class FileSink:
@@ -94,7 +97,7 @@ class FileSink:
         if self._descriptor is not None and now - self._looked_at >= LOOK_S:
             self._looked_at = now
             if self._was_moved(self._descriptor):
-                self.close()
+                self.rest()
         if self._descriptor is None:
             self._descriptor = os.open(
                 self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o640)
@@ -105,7 +108,7 @@ class FileSink:
         """Look at the next write whether the file was moved."""
         self._looked_at = -LOOK_S
 
-    def close(self) -> None:
+    def rest(self) -> None:
         """See Sink."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
@@ -130,7 +133,7 @@ class LogWriter:
     """
 
     def __init__(self, line: Callable[[Any], str], sink: Sink, *, max_queue: int = MAX_QUEUE,
-                 pause: Callable[[float], object] = time.sleep) -> None:
+                 pause: Callable[[float], object] = time.sleep, idle_s: float = IDLE_S) -> None:
         """Start nothing yet.
 
         Args:
@@ -138,8 +141,9 @@ class LogWriter:
             sink: Where the lines go.
             max_queue: Records that may wait.
             pause: Passes the time between two looks into the queue.
+            idle_s: Seconds without a record after which the thread ends.
         """
-        self._line, self._sink, self._most, self._pause = line, sink, max_queue, pause
+        self._line, self._sink, self._most, self._pause, self._idle_s = line, sink, max_queue, pause, idle_s
         self._queue: deque[Any] = deque()
         self.written = self.dropped = self.failed = 0
         self._told = 0  # lines missing when it was last said
@@ -163,14 +167,12 @@ class LogWriter:
             self._sink.reopen()
 
     def close(self, timeout: float = 1.0) -> None:
-        """Write what waits, for so many seconds at most, and end the thread."""
-        self._closing = True
+        """Write what waits, for so many seconds at most. What comes later is written, too."""
         thread = self._thread
         if thread is not None:
+            self._closing = True
             self._woken.set()
             thread.join(timeout)
-        elif not self._queue:
-            self._sink.close()
 
     def drain(self) -> bool:
         """Write what waits, up to a batch; for the thread. Return whether there was anything."""
@@ -221,27 +223,35 @@ class LogWriter:
 
     def _wake(self) -> None:
         self._idle = False
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None and not self._closing:
-                    self._thread = threading.Thread(target=self._run, name="resilience-access-log", daemon=True)
-                    self._thread.start()
-        self._woken.set()
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="resilience-access-log", daemon=True)
+                self._thread.start()
+            self._woken.set()
 
     def _run(self) -> None:
-        while True:
-            self._woken.wait()
-            self._woken.clear()
+        while self._is_woken():
             while self.drain():
                 if not self._closing and len(self._queue) < _BATCH:
                     self._pause(PAUSE_S)
-            if self._closing:
-                self._sink.close()
-                return
             self._idle = True
             if self._queue:  # one that came before the line above
                 self._idle = False
                 self._woken.set()
+
+    def _is_woken(self) -> bool:
+        """Wait for a record; false: the thread is to end."""
+        if not self._closing and self._woken.wait(self._idle_s):
+            self._woken.clear()
+            return True
+        self._sink.rest()  # not under the lock, for which whoever logs may wait
+        with self._starting:
+            if self._queue or (self._woken.is_set() and not self._closing):
+                self._woken.clear()
+                return True
+            self._woken.clear()
+            self._thread, self._idle, self._closing = None, True, False
+            return False
 
 
 _writers: weakref.WeakSet[LogWriter] = weakref.WeakSet()
@@ -253,5 +263,11 @@ def _after_fork() -> None:
         writer._renew()
 
 
+def _at_exit() -> None:
+    for writer in list(_writers):
+        writer.close()
+
+
+atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

@@ -121,8 +121,8 @@ class Observer:
     def end(self, passage: Passage) -> None:
         """A request is over, however it ended."""
         passage.duration_s = self._clock() - passage.began
-        for ending in passage.endings:
-            ending(passage)
+        if passage.endings:
+            _end(passage)
         if self.statistics is not None:
             self.statistics.count(passage)
         if self._tracer is not None:
@@ -139,6 +139,15 @@ class Observer:
         if self.access_log is not None:
             with contextlib.suppress(Exception):
                 self.access_log.close()
+
+
+def _end(passage: Passage, at: int = 0) -> None:
+    """Call the endings of *passage*, from one on; each of them even if one before raises, as for an interrupt."""
+    if at < len(passage.endings):
+        try:
+            passage.endings[at](passage)
+        finally:
+            _end(passage, at + 1)
 
 
 def observer_of(access_log: AccessLogSettings | None, tracing: TracingSettings | None, addresses: ClientAddresses,

@@ -38,6 +38,7 @@ class Passage:
 
     Attributes:
         head: See Inbound.
+        hop: What the client asks of its own connection; None: nothing, or the server does not say.
         began: When it came, seconds on the observer's clock.
         waited_at: When the client's body was over, and the upstream's answer was waited for; None: it never was.
         head_at: When the answer's head came; None: it never did.
@@ -95,12 +96,8 @@ class Passage:
     def __init__(self, inbound: Inbound, clock: Callable[[], float]) -> None:
         self._inbound, self._clock = inbound, clock
         self.head: RequestHead = inbound.head
+        self.hop: HopRequest | None = inbound.hop
         self.began = clock()
-
-    @property
-    def hop(self) -> HopRequest | None:
-        """See Inbound."""
-        return self._inbound.hop
 
     @property
     def trailers(self) -> Sequence[Header]:

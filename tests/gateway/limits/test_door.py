@@ -5,11 +5,15 @@ import random
 
 import pytest
 
+from resilience import Registry
 from resilience.core.outcome import BUSY, CANCELLED, FAILURE, REJECTED, SUCCESS, TIMEOUT
+from resilience.gateway import Gateway
+from resilience.gateway.config import GatewayConfig, GatewaySettings, RouteConfig, ServiceConfig, SheddingSettings
 from resilience.gateway.filters.shed import ShedFilter
 from resilience.gateway.inbound import RequestHead
 from resilience.gateway.limits.client_address import ClientAddresses
-from resilience.gateway.limits.door import Door, outcome_of
+from resilience.gateway.limits.door import Door, door_of, outcome_of
+from resilience.gateway.logs.observer import Observer
 from resilience.gateway.logs.passage import Passage
 from tests.benchmarks.simulation import Adaptive, Change, Run, World, constant, exponential, lognormal
 
@@ -198,3 +202,39 @@ async def test_when_the_loop_lags_the_least_important_are_turned_away():
     assert len(refused) > 80
     assert (refused[0][0], dict(refused[0][1])[b"retry-after"]) == (503, b"1")
     made._lag.stop()
+
+
+def test_every_ending_of_a_request_is_called_though_one_before_raises():
+    observer, came, called = Observer(ClientAddresses(lambda peer: False)), passage(), []
+
+    def interrupted(_):
+        called.append("interrupted")
+        raise KeyboardInterrupt
+
+    for each in (interrupted, lambda _: called.append("permit"), interrupted, lambda _: called.append("last")):
+        came.add_ending(each)
+    with pytest.raises(KeyboardInterrupt):
+        observer.end(came)
+    assert called == ["interrupted", "permit", "interrupted", "last"]
+
+
+def test_a_gateway_of_which_nothing_is_asked_observes_nothing_and_has_no_door():
+    service = ServiceConfig(endpoints=("http://127.0.0.1:9",))
+    said = {"services": {"up": service}, "routes": (RouteConfig(path="/*", service="up"),)}
+    plain = Gateway(GatewayConfig(gateway=GatewaySettings(statistics=False), **said), registry=Registry())
+    assert (plain.observer, plain._door) == (None, None)
+    assert Gateway(GatewayConfig(**said), registry=Registry()).observer.access_log is None
+
+
+def test_a_door_is_kept_as_long_as_its_settings_are():
+    registry, known = Registry(), ClientAddresses(lambda peer: False)
+    first = door_of(registry, "gateway", SheddingSettings(), known)
+    assert door_of(registry, "gateway", SheddingSettings(), known) is first
+    assert door_of(registry, "gateway", SheddingSettings(initial=5), known) is not first
+
+
+def test_a_stranger_s_claim_to_be_important_reaches_no_upstream():
+    made, headers = door(priority=("header:X-Priority",)), [(b"accept", b"*/*"), (b"x-priority", b"0")]
+    assert made.priorities.cleaned(passage(peer="192.0.2.1").head, headers) == [(b"accept", b"*/*")]
+    assert made.priorities.cleaned(passage(peer="10.0.0.1").head, headers) == headers
+    assert door().priorities.cleaned(passage(peer="192.0.2.1").head, headers) == headers

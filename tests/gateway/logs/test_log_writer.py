@@ -14,7 +14,7 @@ class Gathers:
     """A sink that keeps what it gets, blocks while *gate* is closed, and fails with *error*."""
 
     def __init__(self):
-        self.lines, self.error, self.closed = [], None, False
+        self.lines, self.error, self.rests = [], None, 0
         self.gate = threading.Event()
         self.gate.set()
 
@@ -24,8 +24,8 @@ class Gathers:
             raise self.error
         self.lines += data.decode().splitlines()
 
-    def close(self):
-        self.closed = True
+    def rest(self):
+        self.rests += 1
 
 
 def writer(sink, **options):
@@ -42,7 +42,7 @@ def test_lines_are_written_in_their_order_by_a_thread_that_the_first_one_starts(
     made.put("late")
     made.close()
     assert sink.lines == [*map(str, range(5000)), "late"]
-    assert (made.written, made.dropped, sink.closed) == (5001, 0, True)
+    assert (made.written, made.dropped, sink.rests) == (5001, 0, 1)
 
 
 def test_a_sink_that_blocks_costs_entries_and_no_time_and_the_loss_is_told(caplog):
@@ -69,10 +69,11 @@ def test_a_sink_that_never_takes_anything_does_not_hold_up_the_end():
     sink.gate.clear()
     made.put(1)
     made.close(timeout=0.05)
-    assert made._thread.is_alive()
-    assert made._thread.daemon
+    thread = made._thread
+    assert thread.is_alive()
+    assert thread.daemon
     sink.gate.set()
-    made._thread.join()
+    thread.join()
 
 
 def test_trouble_is_told_once_and_once_more_when_it_is_over(caplog):
@@ -115,7 +116,7 @@ def test_a_file_that_is_moved_is_opened_anew_under_its_name(tmp_path):
     path.unlink()
     sink.reopen()
     sink.write(b"4\n")
-    sink.close()
+    sink.rest()
     assert ((tmp_path / "access.log.1").read_bytes(), path.read_bytes()) == (b"1\n2\n", b"4\n")
     assert path.stat().st_mode & 0o077 == 0o040 & ~_umask()
 
@@ -132,7 +133,7 @@ def test_a_directory_that_is_missing_is_trouble_until_it_is_there(tmp_path):
         sink.write(b"1\n")
     (tmp_path / "logs").mkdir()
     sink.write(b"2\n")
-    sink.close()
+    sink.rest()
     assert (tmp_path / "logs" / "access.log").read_bytes() == b"2\n"
 
 
@@ -141,8 +142,10 @@ def test_a_stream_is_kept_by_a_copy_so_that_its_number_can_be_given_to_another_f
     sink = StreamSink(write)
     os.close(write)
     sink.write(b"line\n")
-    sink.close()
+    sink.rest()
     assert os.read(read, 100) == b"line\n"
+    del sink
+    assert os.read(read, 100) == b""  # nobody has the other end any more
     os.close(read)
     with pytest.raises(OSError):
         StreamSink(write).write(b"x")
@@ -183,3 +186,35 @@ def test_a_forked_child_has_a_writer_of_its_own_and_leaves_the_parent_s_lines_to
     assert forked(child) == 0
     made.close()
     assert path.read_text().split() == ["parent", "child"]
+
+
+def test_the_thread_ends_when_nobody_logs_and_another_one_goes_on():
+    sink = Gathers()
+    made = writer(sink, idle_s=0.001)
+    for number in range(20):
+        made.put(number)
+        eventually(lambda: made._thread is None)
+    assert sink.lines == [*map(str, range(20))]
+    made.close()
+    made.put("after the end")
+    made.close()
+    assert sink.lines[-1] == "after the end"
+
+
+def test_nothing_is_lost_between_a_thread_that_ends_and_those_who_log():
+    sink = Gathers()
+    made = writer(sink, idle_s=0.0, max_queue=1_000_000)
+
+    def log(name):
+        for number in range(2000):
+            made.put(f"{name} {number}")
+
+    threads = [threading.Thread(target=log, args=(name,)) for name in "abc"]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    made.close()
+    eventually(lambda: len(sink.lines) == 6000)
+    for name in "abc":
+        assert [line for line in sink.lines if line[0] == name] == [f"{name} {number}" for number in range(2000)]

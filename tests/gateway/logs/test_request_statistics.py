@@ -1,9 +1,12 @@
 """Requests by route, service and consumer, as Prometheus reads them: beside plain counts, and bounded in labels."""
 
+import pickle
 import random
 from collections import Counter
 
-from resilience.gateway.logs.request_statistics import OTHER, RequestStatistics
+from resilience import Registry
+from resilience.gateway.logs.request_statistics import OTHER, RequestStatistics, statistics_of
+from resilience.metrics.prometheus import Collector, further_metrics, summed
 
 
 class Passage:
@@ -65,3 +68,29 @@ def test_the_consumers_that_ask_most_are_shown_and_no_sum_ever_falls():
         assert {"big 1", "big 2", "big 3"} <= shown
         assert all(sum(value for key, value in found.items() if key[0] == name) <= plain[name] for name in shown)
         assert len(statistics._candidates) <= 1000
+
+
+def test_the_counts_of_several_workers_travel_and_add_up():
+    workers = [RequestStatistics() for _ in range(3)]
+    for worker, statistics in enumerate(workers):
+        for _ in range(worker + 1):
+            statistics.count(passage(consumer="ada", duration_s=0.2))
+    workers[0].count(passage(route="/other"))
+    parts = [pickle.loads(pickle.dumps(list(statistics.collect()))) for statistics in workers]
+
+    found = {(sample.name, *sample.labels.values()): sample.value for metric in summed(parts) for sample in metric.samples}
+    assert found["resilience_gateway_requests_total", "/x", "up", "2xx"] == 6
+    assert found["resilience_gateway_requests_total", "/other", "up", "2xx"] == 1
+    assert found["resilience_gateway_request_duration_seconds_bucket", "/x", "up", "0.25"] == 6
+    assert found["resilience_gateway_request_duration_seconds_bucket", "/x", "up", "0.1"] == 0
+    assert abs(found["resilience_gateway_request_duration_seconds_sum", "/x", "up"] - 1.2) < 1e-9
+    assert found["resilience_gateway_consumer_requests_total", "ada", "2xx"] == 6
+
+
+def test_gateways_of_one_registry_count_together_and_the_registry_s_collector_exports_it():
+    registry = Registry()
+    statistics_of(registry).count(passage())
+    statistics_of(registry).count(passage())
+    assert statistics_of(Registry()) is not statistics_of(registry)
+    assert {metric.name for metric in further_metrics(registry)} <= {metric.name for metric in Collector(registry).collect()}
+    assert samples(statistics_of(registry), "resilience_gateway_requests_total")["/x", "up", "2xx"] == 2
