@@ -6,11 +6,16 @@ It is an ASGI 3 application, and what the gateway's own front serves; both call 
 from __future__ import annotations
 
 import os
+import weakref
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import attrs
 
 from ..registry import Registry, default_registry
 from .asgi import AsgiInbound, live
-from .config import GatewayConfig, load
+from .config import GatewayConfig, ServiceConfig, load
+from .config.changes import refuse_unchangeable
 from .disconnect import Disconnects, Receive
 from .forwarding import Forwarder
 from .http1 import Http1Client
@@ -18,14 +23,36 @@ from .inbound import Inbound
 from .problem import Problem
 from .request_mapping import Admission
 from .service import Service
-from .upstream import UpstreamClient
+from .upstream import Endpoint, UpstreamClient
 
 
-class Gateway:
-    """A gateway as an ASGI 3 application. For one event loop.
+@attrs.frozen(eq=False)
+class Generation:
+    """What one configuration amounts to. A request reads it once, and ends by it whatever is configured meanwhile.
 
     Attributes:
         config: What it was made from.
+        services: By name.
+        admission: Admits requests to them.
+        forwarder: Forwards what was admitted.
+    """
+
+    config: GatewayConfig
+    services: Mapping[str, Service]
+    admission: Admission
+    forwarder: Forwarder
+
+    @classmethod
+    def of(cls, config: GatewayConfig, services: Mapping[str, Service]) -> Generation:
+        """The generation of a configuration, and of the services that it names."""
+        return cls(config, services, Admission(config, services), Forwarder(
+            client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout))
+
+
+class Gateway:
+    """A gateway as an ASGI 3 application. For one event loop, whose thread is the one that reloads it.
+
+    Attributes:
         registry: Where its commands are, one per service, under the services' names.
     """
 
@@ -41,15 +68,12 @@ class Gateway:
         Raises:
             ConfigError: The registry has a command of the same name that says otherwise.
         """
-        self.config = config
         self.registry = default_registry if registry is None else registry
         self._client = Http1Client() if client is None else client
-        self.services = {name: Service(name, service, self._client, self.registry)
-                         for name, service in config.services.items()}
-        self._admission = Admission(config, self.services)
+        self._names: set[str] = set()  # of the services whose commands are its own
+        services = {name: self._made(name, service) for name, service in config.services.items()}
+        self._generation = Generation.of(config, services)
         self._disconnects = Disconnects()
-        self._forwarder = Forwarder(
-            client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, registry: Registry | None = None) -> Gateway:
@@ -64,6 +88,71 @@ class Gateway:
         """
         return cls(load(path), registry=registry)
 
+    @property
+    def config(self) -> GatewayConfig:
+        """The configuration in force."""
+        return self._generation.config
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The services in force, by name."""
+        return self._generation.services
+
+    def reload(self, config: GatewayConfig) -> None:
+        """Put another configuration in force, all or nothing. Requests under way end by the one that admitted them.
+
+        A service whose table is the same stays the same, with its connections. Of another one the command stays, with
+        its circuit, its statistics and what its limits have booked, unless its name is gone: then it is forgotten when
+        its last request has ended.
+
+        Args:
+            config: Takes the place of the one in force.
+
+        Raises:
+            ConfigError: It changes what cannot change before a restart, or cannot be in force. Nothing has changed then.
+        """
+        refuse_unchangeable(self.config, config)
+        old, services, touched = self._generation, dict[str, Service](), list[str]()
+        try:
+            for name, wanted in config.services.items():
+                if old.config.services.get(name) == wanted:
+                    services[name] = old.services[name]
+                else:
+                    touched.append(name)
+                    services[name] = self._made(name, wanted)
+            generation = Generation.of(config, services)
+        except BaseException:
+            for name in touched:
+                self._take_back(name, services.get(name))
+            raise
+        self._generation = generation
+        for name, service in old.services.items():
+            if services.get(name) is not service:  # whoever is served by it still keeps it alive
+                weakref.finalize(service, self._forget, service.keys, service.endpoints).atexit = False
+
+    def _made(self, name: str, config: ServiceConfig) -> Service:
+        """The service of this *name*, in place of one that is there, or is still ending."""
+        anew = name in self._names
+        self._names.add(name)
+        return Service(name, config, self._client, self.registry, anew=anew)
+
+    def _take_back(self, name: str, made: Service | None) -> None:
+        """Bring into force what the service of this *name* says now, whatever has been *made* in its place."""
+        known = self.config.services.get(name)
+        if known is not None:
+            self._made(name, known)
+        elif made is not None:
+            self._forget(made.keys, made.endpoints)
+
+    def _forget(self, keys: Iterable[str], endpoints: Iterable[Endpoint]) -> None:
+        """Let go of commands and connections of a service that is no more, but for those that another one has."""
+        services = self.services.values()
+        for key in {*keys}.difference(*(service.keys for service in services)):
+            self.registry.remove(key)
+            self._names.discard(key)
+        for endpoint in {*endpoints}.difference(*(service.endpoints for service in services)):
+            self._client.drop(endpoint)
+
     def close(self) -> None:
         """Close idle upstream connections; a server's lifespan does. Requests under way end as they will."""
         self._client.close()
@@ -77,9 +166,10 @@ class Gateway:
         Raises:
             ClientGoneError: The client stopped taking its answer.
         """
+        generation = self._generation
         try:
-            service, request = self._admission.admit(inbound.head)
-            await self._forwarder.forward(service, request, inbound)
+            service, request = generation.admission.admit(inbound.head)
+            await generation.forwarder.forward(service, request, inbound)
         except Problem as problem:
             # The frames of its history keep the server's receive() alive, and granian a connection that should close.
             problem.__traceback__ = problem.__context__ = None

@@ -88,6 +88,11 @@ class Http1Client:
             except ValueError:
                 pass
 
+    def drop(self, endpoint: Endpoint) -> None:
+        """Close the idle connections of an *endpoint* that no service has any more."""
+        for connection in self._idle.pop(endpoint, ()):
+            connection.abort()
+
     def close(self) -> None:
         """Close idle connections; exchanges under way end as they will."""
         for idle in self._idle.values():

@@ -28,24 +28,40 @@ class Service:
     """A service of the gateway.
 
     Attributes:
-        name: As configured; the key of its command.
+        name: As configured.
+        keys: Of its commands.
+        endpoints: Where it is listening.
         preserve_host: Whether the client's Host header is sent on.
         max_body: Bytes of a request's body that are let through; None: any number.
         idle: Bounds the wait for the next piece of a body.
         call: The guarded exchange.
     """
 
-    __slots__ = ("call", "idle", "max_body", "name", "preserve_host")
+    __slots__ = ("__weakref__", "call", "endpoints", "idle", "keys", "max_body", "name", "preserve_host")
 
-    def __init__(self, name: str, config: ServiceConfig, client: UpstreamClient, registry: Registry) -> None:
-        self.name = name
+    def __init__(self, name: str, config: ServiceConfig, client: UpstreamClient, registry: Registry, *,
+                 anew: bool = False) -> None:
+        """A service.
+
+        Args:
+            name: As configured.
+            config: Its table.
+            client: Sends its requests.
+            registry: Keeps its command.
+            anew: It takes the place of a service of this name: the command goes on as this one says.
+
+        Raises:
+            ConfigError: The registry has a command of the same name that says otherwise.
+        """
+        self.name, self.keys = name, (name,)
         self.preserve_host = config.preserve_host
         self.max_body = config.max_body
         self.idle = AsyncTimeout(name, config.idle_timeout)
         tls = functools.cache(functools.partial(_verifying, config.ca_file))
-        balancer = BALANCERS[config.balancer]([Endpoint.parse(url, tls) for url in config.endpoints])
+        self.endpoints = tuple(Endpoint.parse(url, tls) for url in config.endpoints)
+        balancer = BALANCERS[config.balancer](self.endpoints)
         exchange = _exchanging(client, balancer.next, config.connect_timeout, judged(config.command))
-        self.call = guarded(exchange, config.command, key=name, registry=registry)
+        self.call = guarded(exchange, config.command, key=name, registry=registry, anew=anew)
 
 
 def _verifying(ca_file: str | None) -> ssl.SSLContext:

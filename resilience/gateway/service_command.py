@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import attrs
 
+from ..commands.command import internals_of
 from ..config.commands import Setting, default_settings, layer_at, layer_of, policy_of, settings
 from ..config.document import Document
 from ..config.layers import LIBRARY
@@ -23,7 +24,7 @@ from ..decorate.commands import command
 from ..errors import ConfigError
 from ..policies.failures import FAILURES
 from ..policies.order import kit_named, setting_kits
-from ..registry import Registry
+from ..registry import Registry, table_of
 from .upstream import Exchange, InvalidRequestError, Request
 
 Exchanging = Callable[[Request], AsyncGenerator[Exchange, None]]
@@ -57,22 +58,35 @@ def accepted() -> Mapping[str, Setting]:
     return {name: setting for name, setting in settings().items() if name not in REFUSED}
 
 
-def guarded(exchange: Exchanging, said: Mapping[str, Any], **options: Any) -> Exchanging:
+def guarded(exchange: Exchanging, said: Mapping[str, Any], *, registry: Registry, key: str | None = None,
+            anew: bool = False) -> Exchanging:
     """Guard the exchanges of a service as its settings say.
 
     Args:
         exchange: Makes one exchange.
         said: The settings, by name.
-        **options: ``key`` and ``registry``, as for resilience.command.
+        registry: Keeps the command.
+        key: Of the command.
+        anew: The settings take the place of those that the registry's command with this key has. It keeps its circuit,
+            its statistics, and what its limits have booked: nothing is refilled.
 
     Raises:
-        ConfigError: A setting is out of range or contradicts another.
+        ConfigError: A setting is out of range or contradicts another; nothing has changed then.
     """
     replaced = {name for kit in setting_kits() if said.get(kit.name) is not None for name in kit.instead_of}
     usual = {name: value for name, value in USUAL.items() if name not in replaced}
     guard: Callable[[Exchanging], Exchanging] = command(
-        **{**usual, **said}, group=GROUP, ignore=(InvalidRequestError,), **options)
-    return guard(exchange)
+        **{**usual, **said}, group=GROUP, ignore=(InvalidRequestError,), key=key, registry=registry)
+    known = registry.get(key) if anew and key is not None else None
+    if known is None:
+        return guard(exchange)
+    with table_of(registry).lock:
+        restore = internals_of(known).retract()
+        try:
+            return guard(exchange)
+        except BaseException:
+            restore()
+            raise
 
 
 def judged(said: Mapping[str, Any]) -> frozenset[int]:

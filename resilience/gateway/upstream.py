@@ -145,5 +145,8 @@ class UpstreamClient(Protocol):
         """Connect, and send the request's head and such body as it has."""
         ...
 
+    def drop(self, endpoint: Endpoint) -> None:
+        """Close the idle connections of an *endpoint* that no service has any more."""
+
     def close(self) -> None:
         """Close idle connections; exchanges under way end as they will."""
