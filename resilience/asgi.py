@@ -3,7 +3,7 @@
 A stream's messages are encoded once per tick, however many listen, by a ticker
 that runs only while somebody does. A listener that reads too slowly misses
 ticks, it does not make them pile up. A tick of many commands is encoded in
-slices, between which the event loop serves others.
+slices, between which the event loop serves others; so are the pages.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, MutableMapping
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import Metric
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector as PrometheusCollector
 
 from .metrics import hystrix, stream
-from .metrics.prometheus import Collector
-from .registry import Registry, default_registry
+from .metrics.prometheus import Collector, exposition
+from .metrics.protocols import Sources
+from .registry import default_registry
+
+_T = TypeVar("_T")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -29,6 +33,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SLICE: Final = 32  # commands encoded before others get their turn: about a millisecond
+_TURN_S: Final = 0.0005
 _HYSTRIX_PING: Final = b"ping: \n\n"  # a field that EventSource ignores; Hystrix sends it so
 _PING: Final = b": ping\n\n"
 _STREAM_HEADERS: Final = [
@@ -97,6 +102,17 @@ class Ticker:
         return _encoded(self._opening())
 
 
+async def _in_turn(values: Iterator[_T]) -> AsyncGenerator[_T, None]:
+    """The *values*; after each half millisecond of making them others get their turn."""
+    now = asyncio.get_running_loop().time
+    until = now() + _TURN_S
+    for value in values:
+        yield value
+        if now() >= until:
+            await asyncio.sleep(0)
+            until = now() + _TURN_S
+
+
 async def _encoded(messages: Iterator[str]) -> AsyncGenerator[bytes, None]:
     """Events in slices, after each of which others get their turn."""
     some = []
@@ -113,10 +129,10 @@ async def _encoded(messages: Iterator[str]) -> AsyncGenerator[bytes, None]:
 class Telemetry:
     """The ASGI 3 application made by telemetry()."""
 
-    def __init__(self, registry: Registry, *, interval: float, config_interval: float, max_streams: int) -> None:
+    def __init__(self, registry: Sources, *, interval: float, config_interval: float, max_streams: int,
+                 collectors: Iterable[PrometheusCollector] = ()) -> None:
         self._registry = registry
-        self._prometheus = CollectorRegistry(auto_describe=False)
-        self._prometheus.register(Collector(registry))
+        self._collector, self._collectors = Collector(registry), tuple(collectors)
         hystrix_encoder, own_encoder = hystrix.Encoder(), stream.Encoder()
 
         def ticker(messages: Callable[[], Iterator[str]], every: float = interval,
@@ -189,15 +205,22 @@ class Telemetry:
     async def _metrics(self, scope: Scope, send: Send) -> None:
         accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), "")
         encode, content_type = choose_encoder(accept)
-        await _respond(send, scope, 200, content_type, encode(self._prometheus))
+        families: list[Metric] = []
+        async for family in _in_turn(self._collector.gathered()):
+            families += family
+        for collector in self._collectors:
+            families += collector.collect()
+        pieces = [piece async for piece in _in_turn(exposition(families, encode))]
+        await _respond(send, scope, 200, content_type, b"".join(pieces))
 
     async def _health(self, scope: Scope, send: Send) -> None:
-        circuits = Counter(command.state.value for command in self._registry)
+        circuits = Counter([snapshot.state.value async for snapshot in _in_turn(
+            command.snapshot() for command in self._registry)])
         await _respond(send, scope, 200, "application/json", json.dumps({"status": "ok", "circuits": circuits}))
 
 
-def telemetry(registry: Registry = default_registry, *, interval: float = 0.5, config_interval: float = 5.0,
-              max_streams: int = 5) -> Telemetry:
+def telemetry(registry: Sources = default_registry, *, interval: float = 0.5, config_interval: float = 5.0,
+              max_streams: int = 5, collectors: Iterable[PrometheusCollector] = ()) -> Telemetry:
     """An ASGI 3 application that serves a registry's telemetry; mount it anywhere.
 
     ``/hystrix.stream``, ``/hystrix/config.stream``, ``/hystrix/utilization.stream`` as Hystrix serves them,
@@ -208,8 +231,10 @@ def telemetry(registry: Registry = default_registry, *, interval: float = 0.5, c
         interval: Seconds between ticks of the streams.
         config_interval: Seconds between ticks of the config stream.
         max_streams: Connections to one stream at once; one more is answered 503, as Hystrix does.
+        collectors: Collectors of prometheus_client, whose metrics stand on ``/metrics`` too.
     """
-    return Telemetry(registry, interval=interval, config_interval=config_interval, max_streams=max_streams)
+    return Telemetry(registry, interval=interval, config_interval=config_interval, max_streams=max_streams,
+                     collectors=collectors)
 
 
 def _time_ms() -> int:

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
 
 from ._version import __version__
-from .asgi import telemetry
 from .core.checks import nearest
 from .errors import ConfigError
-from .registry import Registry, default_registry
 
 #: Also in gateway.config, whose package cannot be imported without the gateway extra.
-_GATEWAY_TABLES: Final = ("gateway", "admin", "services", "routes")
-
-_App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
+_GATEWAY_TABLES: Final = ("gateway", "admin", "process", "services", "routes")
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -34,21 +30,6 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
               "pip install 'resilience-commands[gateway]'")
     except (ConfigError, OSError, ValueError) as error:
         _fail(str(error))
-
-
-def admin_app(registry: Registry = default_registry) -> _App:
-    """What the admin port serves: the telemetry endpoints, and the dashboard at ``/``."""
-    from resilience_dashboard import app as dashboard  # pyright: ignore[reportMissingImports]
-
-    measured, page = telemetry(registry, max_streams=50), dashboard(["/resilience.stream"])
-
-    async def admin(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["path"] in measured.paths:
-            await measured(scope, receive, send)
-        else:
-            await page(scope, receive, send)
-
-    return admin
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     gateway = add("gateway", _gateway, "run the gateway that a file describes",
                   "It stops cleanly on SIGINT and SIGTERM.")
     gateway.add_argument("config", metavar="CONFIG.toml", help="the file")
-    gateway.add_argument("--workers", type=_count, default=1, metavar="N", help="processes (default: %(default)s)")
+    gateway.add_argument("--workers", type=_count, metavar="N", help="processes that serve requests (default: as the "
+                         "file says, or 1)")
 
     check = add("check", _check, "explain every mistake in a gateway's or a library's file",
                 "Each comes with file, line and key. The exit status is 0 if the file is fine, else 2.")
@@ -101,20 +83,21 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _gateway(options: argparse.Namespace) -> int:
-    from .gateway import config, server
+    from resilience_dashboard import app as dashboard  # pyright: ignore[reportMissingImports]
 
-    settings = config.load(options.config)
+    from .gateway import server
+    from .gateway.admin.application import AdminApplication
+    from .gateway.supervision import supervisor
 
-    def ready() -> None:
-        print(f"Gateway     http://{settings.gateway.bind}/", flush=True)
-        for worker in range(options.workers):
-            bind = server.admin_bind(settings, worker)
-            if bind is not None:
-                print(f"Dashboard   http://{bind}/  (streams: /hystrix.stream /resilience.stream, metrics: /metrics)",
-                      flush=True)
+    def ready(started: supervisor.Supervisor) -> None:
+        print(f"Gateway     http://{started.config.gateway.bind}/", flush=True)
+        if started.config.admin is not None:
+            print(f"Dashboard   http://{started.config.admin.bind}/  "
+                  "(streams: /hystrix.stream /resilience.stream, metrics: /metrics)", flush=True)
 
     try:
-        server.run(settings, make_admin=admin_app, workers=options.workers, ready=ready)
+        supervisor.run(options.config, workers=options.workers, ready=ready,
+                       make_admin=lambda started: AdminApplication(started, dashboard(["/resilience.stream"])))
     except server.ServeError as error:
         _fail(str(error), 1)
     return 0

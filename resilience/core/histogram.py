@@ -28,7 +28,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, zip_longest
 from operator import add
 from typing import Final, TypeAlias
@@ -113,6 +113,22 @@ class Latency:
 
 _QUANTILES: Final = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 1.0)
 EMPTY: Final = Latency(0, *(0.0,) * 10)
+
+
+def latency_of(bins: Mapping[int, int], seconds: float) -> Latency:
+    """Mean and percentiles of windows that were merged: exactly what one window with all of their values would show.
+
+    Args:
+        bins: How many values each bin has, as RollingHistogram.bins() counts them, summed up.
+        seconds: The sum of all values.
+    """
+    indices = sorted(bins)
+    running = list(accumulate(map(bins.__getitem__, indices)))
+    if not running:
+        return EMPTY
+    count = running[-1]
+    values = [_VALUES[indices[bisect_left(running, max(1, math.ceil(q * count)))]] for q in _QUANTILES]
+    return Latency(count, seconds / count, *values)
 
 
 #: Counters of a slice that is closed.

@@ -109,7 +109,7 @@ class Gateway:
             config: Takes the place of the one in force.
 
         Raises:
-            ConfigError: It changes what cannot change before a restart, or cannot be in force. Nothing has changed then.
+            ConfigError: It changes what cannot change before a restart, or cannot be in force; nothing has changed.
         """
         refuse_unchangeable(self.config, config)
         old, services, touched = self._generation, dict[str, Service](), list[str]()

@@ -1,12 +1,9 @@
-"""Serving a gateway on granian, with its admin application in the same process.
+"""Serving a gateway on granian: listeners in one event loop, which stop when they are told to.
 
-Both listeners run in one event loop, so what the admin application shows is the
-registry that the gateway's calls go through. More workers are more such
-processes: the kernel spreads connections over them, each has its own registry,
-and each its own admin port, counted up from the configured one.
+run() is a whole gateway in one process, its admin application included, without anybody who looks after it. What the
+command line runs is supervised instead (supervision/): workers that only serve, and a parent with the admin pages.
 
-A worker's end is in the hands of whoever runs it: SIGINT and SIGTERM let requests
-under way finish, for a while, and end the process with status 0.
+SIGINT and SIGTERM let requests under way finish, for a while, and end the process with status 0.
 """
 
 from __future__ import annotations
@@ -15,9 +12,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import multiprocessing
-import multiprocessing.connection
-import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -69,20 +63,6 @@ def check_free(bind: str) -> None:
         raise ServeError(f"cannot listen on {bind}: {error.strerror or error}") from None
 
 
-def admin_bind(config: GatewayConfig, worker: int) -> str | None:
-    """Where worker number *worker*, from 0, serves its admin application; None without one.
-
-    Raises:
-        ServeError: There are not so many ports.
-    """
-    if config.admin is None:
-        return None
-    host, port = address(config.admin.bind)
-    if port + worker > 65535:
-        raise ServeError(f"worker {worker + 1} has no admin port left above {config.admin.bind}")
-    return f"[{host}]:{port + worker}" if ":" in host else f"{host}:{port + worker}"
-
-
 def _server(app: App, bind: str) -> Server:
     host, port = address(bind)
     return Server(
@@ -92,14 +72,12 @@ def _server(app: App, bind: str) -> Server:
             header_read_timeout=int(HEADER_READ_TIMEOUT_S * 1000), max_buffer_size=MAX_HEAD_BYTES))
 
 
-async def serve(gateway: Gateway, *, admin: App | None = None, admin_address: str | None = None,
-                ready: Callable[[], None] | None = None) -> None:
+async def serve(gateway: Gateway, *, admin: App | None = None, ready: Callable[[], None] | None = None) -> None:
     """Serve until SIGINT or SIGTERM, in the running event loop of the main thread.
 
     Args:
         gateway: Listens as its configuration says.
-        admin: The application for the admin listener; None: no such listener.
-        admin_address: host:port for it; None: as configured.
+        admin: The application for the admin listener, if the configuration has one; None: no such listener.
         ready: Called once both listen.
 
     Raises:
@@ -107,13 +85,13 @@ async def serve(gateway: Gateway, *, admin: App | None = None, admin_address: st
     """
     stop = asyncio.Event()
     listeners: list[tuple[App, str]] = [(gateway, gateway.config.gateway.bind)]
-    bind = admin_address or admin_bind(gateway.config, 0)
-    if admin is not None and bind is not None:
-        listeners.append((_hung_up(admin, stop), bind))
-    await _listen(listeners, stop, ready)
+    if admin is not None and gateway.config.admin is not None:
+        listeners.append((hung_up(admin, stop), gateway.config.admin.bind))
+    with signals_set(stop):
+        await listen(listeners, stop, ready, gateway.config.process.drain)
 
 
-def _hung_up(app: App, stop: asyncio.Event) -> App:
+def hung_up(app: App, stop: asyncio.Event) -> App:
     """*app*, whose clients all hang up on *stop*: its streams have no other end."""
 
     async def until_stopped(scope: Any, receive: Any, send: Any) -> None:
@@ -132,28 +110,37 @@ def _hung_up(app: App, stop: asyncio.Event) -> App:
     return until_stopped
 
 
-async def _listen(listeners: list[tuple[App, str]], stop: asyncio.Event, ready: Callable[[], None] | None) -> None:
+async def listen(listeners: list[tuple[App, str]], stop: asyncio.Event, ready: Callable[[], None] | None = None,
+                 drain_s: float = DRAIN_S) -> None:
+    """Serve applications until *stop* is set.
+
+    Args:
+        listeners: Each application, with host:port.
+        stop: Ends it.
+        ready: Called once all listen.
+        drain_s: Seconds that requests under way have to end.
+    """
     servers = [_server(app, where) for app, where in listeners]
     tasks = [asyncio.ensure_future(server.serve()) for server in servers]
-    with _signals_set(stop):
-        if ready is not None:
-            asyncio.get_running_loop().call_soon(ready)
-        stopping = asyncio.ensure_future(stop.wait())
-        await asyncio.wait((stopping, *tasks), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        for server in servers:
-            server.stop()  # type: ignore[no-untyped-call]
-        done, late = await asyncio.wait(tasks, timeout=DRAIN_S)
-        if late:  # connections that did not end: granian's callbacks will find their futures cancelled
-            asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-        for task in late:
-            task.cancel()
+    if ready is not None:
+        asyncio.get_running_loop().call_soon(ready)
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((stopping, *tasks), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    for server in servers:
+        server.stop()  # type: ignore[no-untyped-call]
+    done, late = await asyncio.wait(tasks, timeout=drain_s)
+    if late:  # connections that did not end: granian's callbacks will find their futures cancelled
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    for task in late:
+        task.cancel()
     for task in done:
         task.result()
 
 
 @contextlib.contextmanager
-def _signals_set(stop: asyncio.Event) -> Iterator[None]:
+def signals_set(stop: asyncio.Event) -> Iterator[None]:
+    """Let SIGINT and SIGTERM set *stop* meanwhile."""
     loop = asyncio.get_running_loop()
     for each in _SIGNALS:
         loop.add_signal_handler(each, stop.set)
@@ -164,7 +151,8 @@ def _signals_set(stop: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(each)
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
+    """The fastest event loop that there is here."""
     try:
         import uvloop
     except ImportError:  # not on Windows
@@ -172,29 +160,29 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def run(config: GatewayConfig, *, make_admin: MakeAdmin | None = None, workers: int = 1,
-        registry: Registry | None = None, ready: Callable[[], None] | None = None) -> None:
-    """Serve a gateway until SIGINT or SIGTERM; the process's main job.
+def run(config: GatewayConfig, *, make_admin: MakeAdmin | None = None, registry: Registry | None = None,
+        ready: Callable[[], None] | None = None) -> None:
+    """Serve a gateway in this process until SIGINT or SIGTERM; the process's main job.
 
     Args:
         config: See config.load().
-        make_admin: Makes the admin application from the registry. With several workers it must be a module's function.
-        workers: Processes.
-        registry: For one worker; None: resilience.default_registry.
-        ready: Called once the gateway listens (or all workers were started).
+        make_admin: Makes the admin application from the registry.
+        registry: None: resilience.default_registry.
+        ready: Called once the gateway listens.
 
     Raises:
-        ServeError: A port is taken, or a worker died.
+        ServeError: A port is taken.
     """
     check_free(config.gateway.bind)
-    for worker in range(workers if make_admin is not None else 0):
-        bind = admin_bind(config, worker)
-        if bind is not None:
-            check_free(bind)
-    if workers == 1:
-        _work(config, make_admin, 0, registry, ready)
-    else:
-        _supervise(config, make_admin, workers, ready)
+    if make_admin is not None and config.admin is not None:
+        check_free(config.admin.bind)
+    log_to_stderr()
+    registry = default_registry if registry is None else registry
+    gateway = Gateway(config, registry=registry)
+    admin = None if make_admin is None else make_admin(registry)
+    settle_memory()
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(serve(gateway, admin=admin, ready=ready))
 
 
 def run_app(app: App, bind: str, *, ready: Callable[[], None] | None = None) -> None:
@@ -207,29 +195,22 @@ def run_app(app: App, bind: str, *, ready: Callable[[], None] | None = None) -> 
 
     async def main() -> None:
         stop = asyncio.Event()
-        await _listen([(_hung_up(app, stop), bind)], stop, ready)
+        with signals_set(stop):
+            await listen([(hung_up(app, stop), bind)], stop, ready)
 
-    gc.collect()
-    gc.freeze()  # what is there now stays, and need not be looked at again
-    gc.set_threshold(*_GC_THRESHOLDS)
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
+    settle_memory()
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(main())
 
 
-def _work(config: GatewayConfig, make_admin: MakeAdmin | None, worker: int, registry: Registry | None = None,
-          ready: Callable[[], None] | None = None) -> None:
-    _log_to_stderr()
-    registry = default_registry if registry is None else registry
-    gateway = Gateway(config, registry=registry)
-    admin = None if make_admin is None else make_admin(registry)
+def settle_memory() -> None:
+    """Tell the garbage collector that what is there now stays, and need not be looked at again."""
     gc.collect()
-    gc.freeze()  # what is there now stays, and need not be looked at again
+    gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
-        runner.run(serve(gateway, admin=admin, admin_address=admin_bind(config, worker), ready=ready))
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
     """Print what is logged, as Python does by itself where nobody has said otherwise, but for changes of circuits.
 
     A gateway tells those on its dashboard and streams; a service that flaps would fill its terminal with them.
@@ -240,39 +221,3 @@ def _log_to_stderr() -> None:
         handler.setLevel(logging.WARNING)
         handler.addFilter(lambda record: not hasattr(record, "circuit"))
         logger.addHandler(handler)
-
-
-def _supervise(config: GatewayConfig, make_admin: MakeAdmin | None, workers: int,
-               ready: Callable[[], None] | None) -> None:
-    """Start the workers, pass signals on, and end with the first of them that ends."""
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_work, args=(config, make_admin, i), name=f"gateway-{i + 1}")
-                 for i in range(workers)]
-    stopping = False
-
-    def stop(*_: object) -> None:
-        nonlocal stopping
-        stopping = True
-        for process in processes:
-            if process.pid is not None and process.is_alive():
-                os.kill(process.pid, signal.SIGTERM)
-
-    before = {each: signal.signal(each, stop) for each in _SIGNALS}
-    try:
-        for process in processes:
-            process.start()
-        if ready is not None:
-            ready()
-        multiprocessing.connection.wait([process.sentinel for process in processes])
-        died = [process.name for process in processes if process.exitcode] if not stopping else []
-        stop()
-        for process in processes:
-            process.join(DRAIN_S)
-            if process.is_alive():
-                process.kill()
-                process.join()
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-    if died:
-        raise ServeError(f"{', '.join(died)} died; the others were stopped")

@@ -7,10 +7,12 @@ width (core.histogram), so a bucket's bound is exact to that.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Final
 
+import attrs
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector as _Collector
@@ -27,6 +29,8 @@ _POOL: Final[Mapping[str, tuple[type[GaugeMetricFamily | CounterMetricFamily], s
     "max_jobs": (GaugeMetricFamily, "How many may run and wait at once.", lambda pool: pool.size + pool.max_queue),
     "completed": (CounterMetricFamily, "Calls that have ended on the pool.", lambda pool: pool.completed),
 }
+
+_SAMPLES: Final = 50  # encoded at once: less than half a millisecond
 
 _COLLAPSE: Final = {
     "items": "Items asked for in batches.",
@@ -51,15 +55,21 @@ class Collector(_Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The metrics at this moment."""
+        for some in self.gathered():
+            yield from some
+
+    def gathered(self) -> Iterator[list[Metric]]:
+        """The same for who has others to serve meanwhile: nothing for each command that is read, and all in the end."""
         families = self._families()
         for command in self._registry:
             _observe(families, command)
+            yield []
         for name, pool in self._registry.pools().items():
             _observe_pool(families, [as_utf8(name)], pool)
         now = self._registry.clock()
         for collapses in self._registry.collapsers().values():
             _observe_collapses(families, [as_utf8(collapses.name)], collapses, now)
-        yield from families.values()
+        yield list(families.values())
 
     @staticmethod
     def _families() -> dict[str, Metric]:
@@ -117,3 +127,33 @@ def _observe_collapses(families: dict[str, Metric], labels: list[str], collapses
     collapses.read(now)  # what is pending is reckoned
     for name, total in zip(_COLLAPSE, collapses.totals, strict=True):
         families[f"collapse_{name}"].add_metric(labels, total)  # type: ignore[attr-defined]
+
+
+@attrs.frozen
+class _Only(_Collector):
+    """Stands for a registry that has these metrics, to an encoder of prometheus_client."""
+
+    metrics: tuple[Metric, ...]
+
+    def collect(self) -> Iterator[Metric]:
+        """They."""
+        yield from self.metrics
+
+
+def exposition(families: Iterable[Metric], encode: Callable[[_Collector], bytes]) -> Iterator[bytes]:
+    """The text of metrics, some samples at a time: joined, it is what *encode* makes of all of them at once.
+
+    Args:
+        families: Metrics without ``_created`` samples, where they have many.
+        encode: One of prometheus_client's encoders.
+    """
+    end = encode(_Only(()))  # the last line of OpenMetrics
+    for family in families:
+        for first in range(0, max(1, len(family.samples)), _SAMPLES):
+            part = copy.copy(family)
+            part.samples = family.samples[first : first + _SAMPLES]
+            text = encode(_Only((part,))).removesuffix(end)
+            while first and text.startswith(b"# "):  # the head of the family was there already
+                text = text.partition(b"\n")[2]
+            yield text
+    yield end

@@ -19,10 +19,11 @@ from ...config.hints import unknown
 from ...errors import ConfigError
 from .addresses import is_shared
 from .listeners import AdminSettings, GatewaySettings
+from .process import ProcessSettings
 from .routes import RouteConfig, conflicts
 from .services import ServiceConfig, read_service
 
-_TABLES: Final = ("gateway", "admin", "services", "routes")
+_TABLES: Final = ("gateway", "admin", "process", "services", "routes")
 _log = logging.getLogger("resilience")
 
 
@@ -33,12 +34,14 @@ class GatewayConfig:
     Attributes:
         gateway: How it listens.
         admin: None: no admin listener.
+        process: How many processes serve it, and how they end.
         services: By name.
         routes: In the order of the file, which means nothing: the most specific wins.
     """
 
     gateway: GatewaySettings = attrs.field(factory=GatewaySettings)
     admin: AdminSettings | None = None
+    process: ProcessSettings = attrs.field(factory=ProcessSettings)
     services: dict[str, ServiceConfig] = attrs.field(factory=dict)
     routes: tuple[RouteConfig, ...] = ()
 
@@ -57,11 +60,32 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
         ConfigFileError: The file has mistakes; all of them are listed, each with file, line and key.
     """
     document = Document.read(path)
+    config = read(document)
+    log_hints(document)
+    return config
+
+
+def log_hints(document: Document) -> None:
+    """Log what a file may say, and most likely does not mean."""
+    for hint in document.hints():
+        _log.warning("%s", hint)
+
+
+def read(document: Document) -> GatewayConfig:
+    """Check a gateway's file that was read, or what stands for one.
+
+    Args:
+        document: The file; or the tables of one, which a program has made.
+
+    Raises:
+        ConfigFileError: It has mistakes; all of them are listed, each with file, line and key.
+    """
     for name in document.data:
         if name not in _TABLES:
             document.mistake((name,), unknown(name, _TABLES, what="table"))
     gateway = document.structure(GatewaySettings, "gateway")
     admin = document.structure(AdminSettings, "admin") if "admin" in document.data else None
+    process = document.structure(ProcessSettings, "process")
     if gateway is not None and admin is not None and is_shared(gateway.bind, admin.bind):
         document.mistake(("admin", "bind"), f"{admin.bind} is what the gateway itself listens on")
     names = list(document.table("services"))
@@ -74,9 +98,8 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
         document.mistake((), "no routes: a gateway needs at least one [[routes]] table")
     for where, message in conflicts(routes, names):
         document.mistake(where, message)
-    for hint in document.hints():
-        _log.warning("%s", hint)
     document.finish()
     return GatewayConfig(
-        gateway=gateway or GatewaySettings(), admin=admin, routes=tuple(routes.values()),
+        gateway=gateway or GatewaySettings(), admin=admin, process=process or ProcessSettings(),
+        routes=tuple(routes.values()),
         services={name: service for name, service in services.items() if service is not None})
