@@ -56,6 +56,9 @@ class Gateway:
         registry: Where its commands are, one per service, under the services' names.
     """
 
+    # No dict, which a server might copy to a wrapper (functools.wraps), and with it hold on to the first generation.
+    __slots__ = ("__weakref__", "_client", "_disconnects", "_generation", "_names", "registry")
+
     def __init__(self, config: GatewayConfig, *, registry: Registry | None = None,
                  client: UpstreamClient | None = None) -> None:
         """A gateway; connects to nothing yet.

@@ -88,7 +88,7 @@ async def serve(gateway: Gateway, *, admin: App | None = None, ready: Callable[[
     if admin is not None and gateway.config.admin is not None:
         listeners.append((hung_up(admin, stop), gateway.config.admin.bind))
     with signals_set(stop):
-        await listen(listeners, stop, ready, gateway.config.process.drain)
+        await listen(listeners, stop, ready, gateway.config.gateway.drain_timeout)
 
 
 def hung_up(app: App, stop: asyncio.Event) -> App:

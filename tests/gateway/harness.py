@@ -26,8 +26,8 @@ import sys
 from resilience.asgi import telemetry
 from resilience.gateway import server
 from resilience.gateway.config import load
-server.HEADER_READ_TIMEOUT_S = float(sys.argv[3])
-server.run(load(sys.argv[1]), make_admin=telemetry, workers=int(sys.argv[2]), ready=lambda: print("ready", flush=True))
+server.HEADER_READ_TIMEOUT_S = float(sys.argv[2])
+server.run(load(sys.argv[1]), make_admin=telemetry, ready=lambda: print("ready", flush=True))
 """
 
 
@@ -181,22 +181,23 @@ class Upstream:
 
 
 class Gateway:
-    """The gateway under test, as a subprocess on granian."""
+    """The gateway under test, as a subprocess; with *workers*, as the command line runs it: supervised."""
 
-    def __init__(self, directory: Path, config: str, *, workers: int = 1, head_timeout: float = 10.0) -> None:
-        self.port = free_port(following=workers)
+    def __init__(self, directory: Path, config: str, *, workers: int | None = None, head_timeout: float = 10.0) -> None:
+        self.port = free_port(following=1)
         self.admin = self.port + 1
-        file = directory / f"gateway-{self.port}.toml"
+        self.file = file = directory / f"gateway-{self.port}.toml"
         head = f'[gateway]\nbind = "127.0.0.1:{self.port}"\n'
         table, _, rest = config.partition("\n[services")
         file.write_text(f'{head}{table}\n[admin]\nbind = "127.0.0.1:{self.admin}"\n[services{rest}')
         self.process = subprocess.Popen(
-            [sys.executable, "-X", "dev", "-W", "default", "-c", SERVE, str(file), str(workers),
-             str(head_timeout)],
+            [sys.executable, "-X", "dev", "-W", "default",
+             *(["-c", SERVE, str(file), str(head_timeout)] if workers is None else
+               ["-m", "resilience", "gateway", str(file), "--workers", str(workers)])],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        if "ready" not in line:
+        if not line:
             raise AssertionError(f"the gateway did not start: {self.process.communicate()[1]}")
         try:
             eventually(self._listens, "the gateway listening")
@@ -264,6 +265,10 @@ class Gateway:
     def admin_get(self, path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=DEADLINE_S) as reply:
             return str(reply.read().decode())
+
+    def workers(self) -> list[int]:
+        """The processes of the workers of a supervised gateway."""
+        return list(map(int, Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()))
 
     def rss_kib(self) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()

@@ -23,6 +23,7 @@ class GatewaySettings:
         allow_encoded: Percent-encodings allowed in paths although upstreams may read them differently.
         client_timeout: Longest wait for a client to send or take the next piece of a body, seconds.
         upload_timeout: Longest wait for a client in all while it sends one body, seconds; None (``false``): no bound.
+        drain_timeout: How long requests under way may go on after SIGTERM, seconds.
     """
 
     bind: str = attrs.field(default="127.0.0.1:8080", validator=checked(bind_mistake))
@@ -32,6 +33,7 @@ class GatewaySettings:
     client_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
     upload_timeout: float | None = attrs.field(  # Node's requestTimeout
         default=300.0, validator=number(above=0, most=86_400.0, optional=True))
+    drain_timeout: float = attrs.field(default=5.0, validator=number(least=0, most=3600.0))
 
 
 @attrs.frozen(kw_only=True)

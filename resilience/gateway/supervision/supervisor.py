@@ -149,7 +149,7 @@ class Supervisor:
             worker.terminate()
         hurry = asyncio.ensure_future(self._hurry.wait())
         gone = asyncio.gather(*keepers)
-        await asyncio.wait((gone, hurry), timeout=self.config.process.drain + _GRACE_S,
+        await asyncio.wait((gone, hurry), timeout=self.config.gateway.drain_timeout + _GRACE_S,
                            return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
         for worker in self.workers.values():

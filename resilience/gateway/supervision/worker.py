@@ -62,18 +62,20 @@ async def _main(end: socket.socket) -> None:
         return
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    _end_with_supervisor(config.process.drain + _GRACE_S)
+    _end_with_supervisor(config.gateway.drain_timeout + _GRACE_S)
     server.settle_memory()
     answering = asyncio.ensure_future(Answers(channel, gateway).run())
     try:
         await server.listen([(gateway, config.gateway.bind)], stop, lambda: channel.tell((0, True, None)),
-                            config.process.drain)
+                            config.gateway.drain_timeout)
     except OSError as error:
         channel.tell((0, False, [str(error)]))
         await channel.drained()
     finally:
         answering.cancel()
+        await asyncio.wait([answering])
         gateway.close()
+        channel.close()
 
 
 def _end_with_supervisor(patience_s: float) -> None:
