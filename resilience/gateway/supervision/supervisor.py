@@ -46,7 +46,7 @@ MakeAdmin = Callable[["Supervisor"], server.App]
 #: Longest wait for a worker to take a configuration. Thousands of services take seconds to check.
 RELOAD_S: Final = 60.0
 #: Longest wait for a worker's statistics; what it said last is shown then.
-REPORT_S: Final = 2.0
+REPORT_S: Final = 1.0
 _ORDER_S: Final = 10.0
 _GRACE_S: Final = 2.0  # beyond the time that requests have to end, before a worker is killed
 _logger = logging.getLogger(__name__)
