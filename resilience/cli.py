@@ -55,13 +55,16 @@ def _parser() -> argparse.ArgumentParser:
     gateway = add("gateway", _gateway, "run the gateway that a file describes",
                   "It stops cleanly on SIGINT and SIGTERM.")
     gateway.add_argument("config", metavar="CONFIG.toml", help="the file")
+    gateway.add_argument("--print-config", action="store_true",
+                         help="print what is in force with this file, and where each value comes from, and end")
     gateway.add_argument("--workers", type=_count, metavar="N", help="processes that serve requests (default: as the "
                          "file says, or 1)")
 
     check = add("check", _check, "explain every mistake in a gateway's or a library's file",
                 "Each comes with file, line and key. The exit status is 0 if the file is fine, else 2.")
     check.add_argument("config", metavar="CONFIG.toml", nargs="?", help="the file")
-    check.add_argument("--schema", action="store_true", help="print the JSON Schema of the library's file")
+    check.add_argument("--schema", nargs="?", const="library", choices=("library", "gateway"), metavar="KIND",
+                       help="print the JSON Schema of the library's file, or of the gateway's")
 
     board = add("dashboard", _dashboard, "watch the metrics streams of running services",
                 "The page shows every command of the streams. It has no login: whoever reaches the address sees it.")
@@ -83,6 +86,9 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _gateway(options: argparse.Namespace) -> int:
+    if options.print_config:
+        return _print_config(options.config)
+
     from resilience_dashboard import app as dashboard  # pyright: ignore[reportMissingImports]
 
     from .gateway import server
@@ -103,12 +109,27 @@ def _gateway(options: argparse.Namespace) -> int:
     return 0
 
 
+def _print_config(file: str) -> int:
+    from .config import Document
+    from .gateway.config import effective, read
+
+    document = Document.read(file)
+    for line in effective.lines(read(document), document):
+        print(line)
+    return 0
+
+
 def _check(options: argparse.Namespace) -> int:
     from .config import Document, check, schema
     from .config.layers import TABLES
 
-    if options.schema:
-        print(schema.text(), end="")
+    if options.schema is not None:
+        if options.schema == "gateway":
+            from .gateway.config import schema as gateway_schema
+
+            print(gateway_schema.text(), end="")
+        else:
+            print(schema.text(), end="")
         return 0
     if options.config is None:
         _fail("check needs a file, or --schema")

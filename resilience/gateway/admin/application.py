@@ -8,9 +8,8 @@ page is made, and while a stream has a listener as often as its ticks, but for a
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -18,10 +17,11 @@ from prometheus_client.registry import Collector
 
 from ...asgi import App, Receive, Scope, Send, telemetry
 from ..supervision.supervisor import Supervisor
+from .answers import respond
+from .api import AdminApi
 
 _TICK_S: Final = 0.5
 _SHARE: Final = 0.1  # of the workers' time, at most, for a stream's statistics
-_JSON: Final = b"application/json"
 
 
 class WorkerCollector(Collector):
@@ -58,6 +58,7 @@ class AdminApplication:
     def __init__(self, supervisor: Supervisor, page: App) -> None:
         self._supervisor, self._page = supervisor, page
         self._telemetry = telemetry(supervisor.statistics, max_streams=50, collectors=[WorkerCollector(supervisor)])
+        self._api = AdminApi(supervisor)
         self._listeners = 0
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -66,6 +67,8 @@ class AdminApplication:
         path = scope["path"] if scope["type"] == "http" else ""
         if path == "/ready":
             await self._ready(send)
+        elif path == "/admin" or path.startswith("/admin/"):
+            await self._api(scope, receive, send)
         elif path in self._telemetry.paths:
             await self._measured(path, scope, receive, send)
         else:
@@ -102,13 +105,3 @@ class AdminApplication:
         why = "stopping" if supervisor.is_stopping else "ready" if up else "no worker listens"
         await respond(send, 200 if supervisor.is_ready else 503,
                       {"status": why, "workers": {"up": up, "wanted": supervisor.number_of_workers}})
-
-
-async def respond(send: Send, status: int, value: Any, headers: tuple[tuple[bytes, bytes], ...] = (),
-                  content_type: bytes = _JSON) -> None:
-    """Answer with a *value* as JSON."""
-    body = json.dumps(value, indent=2).encode() + b"\n"
-    await send({"type": "http.response.start", "status": status, "headers": [
-        (b"content-type", content_type), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store"),
-        *headers]})
-    await send({"type": "http.response.body", "body": body})

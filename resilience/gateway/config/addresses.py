@@ -7,6 +7,8 @@ import re
 import socket
 from typing import Any, Final
 
+from .checks import in_schema
+
 _HOST: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
                           r"(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*")
 
@@ -61,6 +63,7 @@ def _addresses(host: str) -> set[str]:
         return {host.lower()}
 
 
+@in_schema(pattern=r"^(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")
 def bind_mistake(value: Any) -> str | None:
     """What is wrong with an address to listen on; None if nothing is."""
     try:

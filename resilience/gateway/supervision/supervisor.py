@@ -270,24 +270,24 @@ class Supervisor:
         Raises:
             ConfigError: Nothing has changed; the message, or its mistakes, say why.
         """
-        document = await asyncio.to_thread(Document.read, self.file)
-        await self._put(document, is_change=False)
+        await self._put(lambda: Document.read(self.file), is_change=False)
 
-    async def change(self, data: dict[str, Any], what: str) -> None:
+    async def change(self, change: Callable[[dict[str, Any]], dict[str, Any]], what: str) -> None:
         """Put other tables in force, all or nothing, until the file is reloaded.
 
         Args:
-            data: The tables, as those of a file.
+            change: Makes them of those in force, which it leaves as they are; nobody else changes them meanwhile.
             what: Names them in messages.
 
         Raises:
             ConfigError: Nothing has changed.
         """
-        await self._put(Document.of(data, what), is_change=True)
+        await self._put(lambda: Document.of(change(self.data), what), is_change=True)
 
-    async def _put(self, document: Document, *, is_change: bool) -> None:
+    async def _put(self, make: Callable[[], Document], *, is_change: bool) -> None:
         async with self._lock.writer_lock:
             try:
+                document = await asyncio.to_thread(make)
                 config = await asyncio.to_thread(read, document)
                 refuse_unchangeable(self.config, config)
                 await self._distribute(document)
