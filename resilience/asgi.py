@@ -14,9 +14,9 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, MutableMapping
 from contextlib import aclosing
+from itertools import chain
 from typing import Any, Final, TypeVar
 
-from prometheus_client import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector as PrometheusCollector
 
@@ -32,8 +32,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_SLICE: Final = 32  # commands encoded before others get their turn: about a millisecond
-_TURN_S: Final = 0.0005
+_TURN_S: Final = 0.0005  # of encoding, before others get their turn
+_PIECES: Final = 32  # of a page sent at once, some 50 KiB
 _HYSTRIX_PING: Final = b"ping: \n\n"  # a field that EventSource ignores; Hystrix sends it so
 _PING: Final = b": ping\n\n"
 _STREAM_HEADERS: Final = [
@@ -115,13 +115,14 @@ async def _in_turn(values: Iterator[_T]) -> AsyncGenerator[_T, None]:
 
 async def _encoded(messages: Iterator[str]) -> AsyncGenerator[bytes, None]:
     """Events in slices, after each of which others get their turn."""
-    some = []
+    now = asyncio.get_running_loop().time
+    some, until = [], now() + _TURN_S
     for message in messages:
         some.append(f"data: {message}\n\n")
-        if len(some) == _SLICE:
+        if now() >= until:
             yield "".join(some).encode()
-            some = []
             await asyncio.sleep(0)
+            some, until = [], now() + _TURN_S
     if some:
         yield "".join(some).encode()
 
@@ -205,13 +206,15 @@ class Telemetry:
     async def _metrics(self, scope: Scope, send: Send) -> None:
         accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), "")
         encode, content_type = choose_encoder(accept)
-        families: list[Metric] = []
-        async for family in _in_turn(self._collector.gathered()):
-            families += family
-        for collector in self._collectors:
-            families += collector.collect()
-        pieces = [piece async for piece in _in_turn(exposition(families, encode))]
-        await _respond(send, scope, 200, content_type, b"".join(pieces))
+        parts = chain(self._collector.in_parts(), (collector.collect() for collector in self._collectors))
+        pieces = [piece async for piece in _in_turn(exposition(parts, encode)) if piece]
+        await send({"type": "http.response.start", "status": 200, "headers": [
+            (b"content-type", content_type.encode()), (b"content-length", b"%d" % sum(map(len, pieces)))]})
+        if scope["method"] != "HEAD":
+            async for body in _in_turn(b"".join(pieces[first : first + _PIECES])
+                                       for first in range(0, len(pieces), _PIECES)):
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     async def _health(self, scope: Scope, send: Send) -> None:
         circuits = Counter([snapshot.state.value async for snapshot in _in_turn(

@@ -7,7 +7,6 @@ width (core.histogram), so a bucket's bound is exact to that.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Final
@@ -29,8 +28,6 @@ _POOL: Final[Mapping[str, tuple[type[GaugeMetricFamily | CounterMetricFamily], s
     "max_jobs": (GaugeMetricFamily, "How many may run and wait at once.", lambda pool: pool.size + pool.max_queue),
     "completed": (CounterMetricFamily, "Calls that have ended on the pool.", lambda pool: pool.completed),
 }
-
-_SAMPLES: Final = 50  # encoded at once: less than half a millisecond
 
 _COLLAPSE: Final = {
     "items": "Items asked for in batches.",
@@ -55,21 +52,28 @@ class Collector(_Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The metrics at this moment."""
-        for some in self.gathered():
-            yield from some
-
-    def gathered(self) -> Iterator[list[Metric]]:
-        """The same for who has others to serve meanwhile: nothing for each command that is read, and all in the end."""
         families = self._families()
         for command in self._registry:
             _observe(families, command)
-            yield []
+        self._observe_the_rest(families)
+        yield from families.values()
+
+    def in_parts(self) -> Iterator[Iterable[Metric]]:
+        """The same for who has others to serve meanwhile: the metrics of one command after another."""
+        for command in self._registry:
+            families = self._families()
+            _observe(families, command)
+            yield families.values()
+        families = self._families()
+        self._observe_the_rest(families)
+        yield families.values()
+
+    def _observe_the_rest(self, families: dict[str, Metric]) -> None:
         for name, pool in self._registry.pools().items():
             _observe_pool(families, [as_utf8(name)], pool)
         now = self._registry.clock()
         for collapses in self._registry.collapsers().values():
             _observe_collapses(families, [as_utf8(collapses.name)], collapses, now)
-        yield list(families.values())
 
     @staticmethod
     def _families() -> dict[str, Metric]:
@@ -140,20 +144,27 @@ class _Only(_Collector):
         yield from self.metrics
 
 
-def exposition(families: Iterable[Metric], encode: Callable[[_Collector], bytes]) -> Iterator[bytes]:
-    """The text of metrics, some samples at a time: joined, it is what *encode* makes of all of them at once.
+def exposition(parts: Iterable[Iterable[Metric]], encode: Callable[[_Collector], bytes]) -> Iterator[bytes]:
+    """The text of metrics that come in parts: joined, it is what *encode* makes of all of them at once.
+
+    While the parts are read it yields nothing but b"", after little work each; then the text, in pieces.
 
     Args:
-        families: Metrics without ``_created`` samples, where they have many.
+        parts: A family may be in several of them, with other samples each time, but without ``_created`` ones.
         encode: One of prometheus_client's encoders.
     """
     end = encode(_Only(()))  # the last line of OpenMetrics
-    for family in families:
-        for first in range(0, max(1, len(family.samples)), _SAMPLES):
-            part = copy.copy(family)
-            part.samples = family.samples[first : first + _SAMPLES]
-            text = encode(_Only((part,))).removesuffix(end)
-            while first and text.startswith(b"# "):  # the head of the family was there already
+    texts: dict[str, list[bytes]] = {}
+    for part in parts:
+        for family in part:
+            known = texts.setdefault(family.name, [])
+            if known and not family.samples:
+                continue
+            text = encode(_Only((family,))).removesuffix(end)
+            while known and text.startswith(b"# "):  # the head of the family is there already
                 text = text.partition(b"\n")[2]
-            yield text
+            known.append(text)
+        yield b""
+    for known in texts.values():
+        yield from known
     yield end

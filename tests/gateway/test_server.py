@@ -16,7 +16,7 @@ from resilience.gateway import Gateway as App
 from resilience.gateway.config import AdminSettings, GatewayConfig, GatewaySettings
 from resilience.gateway.server import ServeError, check_free, run
 
-from .harness import Call, Upstream, eventually, everything, parsed, running
+from .harness import Call, Upstream, everything, parsed, running
 
 pytestmark = pytest.mark.process
 
