@@ -183,13 +183,14 @@ class Upstream:
 class Gateway:
     """The gateway under test, as a subprocess; with *workers*, as the command line runs it: supervised."""
 
-    def __init__(self, directory: Path, config: str, *, workers: int | None = None, head_timeout: float = 10.0) -> None:
+    def __init__(self, directory: Path, config: str, *, workers: int | None = None, head_timeout: float = 10.0,
+                 admin: str = "") -> None:
         self.port = free_port(following=1)
         self.admin = self.port + 1
         self.file = file = directory / f"gateway-{self.port}.toml"
         head = f'[gateway]\nbind = "127.0.0.1:{self.port}"\n'
         table, _, rest = config.partition("\n[services")
-        file.write_text(f'{head}{table}\n[admin]\nbind = "127.0.0.1:{self.admin}"\n[services{rest}')
+        file.write_text(f'{head}{table}\n[admin]\nbind = "127.0.0.1:{self.admin}"\n{admin}\n[services{rest}')
         self.process = subprocess.Popen(
             [sys.executable, "-X", "dev", "-W", "default",
              *(["-c", SERVE, str(file), str(head_timeout)] if workers is None else
