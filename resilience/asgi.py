@@ -13,6 +13,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, MutableMapping
+from concurrent.futures import Executor
 from contextlib import aclosing
 from itertools import chain
 from typing import Any, Final, TypeVar
@@ -131,8 +132,8 @@ class Telemetry:
     """The ASGI 3 application made by telemetry()."""
 
     def __init__(self, registry: Sources, *, interval: float, config_interval: float, max_streams: int,
-                 collectors: Iterable[PrometheusCollector] = ()) -> None:
-        self._registry = registry
+                 collectors: Iterable[PrometheusCollector] = (), executor: Executor | None = None) -> None:
+        self._registry, self._executor = registry, executor
         self._collector, self._collectors = Collector(registry), tuple(collectors)
         hystrix_encoder, own_encoder = hystrix.Encoder(), stream.Encoder()
 
@@ -207,7 +208,11 @@ class Telemetry:
         accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), "")
         encode, content_type = choose_encoder(accept)
         parts = chain(self._collector.in_parts(), (collector.collect() for collector in self._collectors))
-        pieces = [piece async for piece in _in_turn(exposition(parts, encode)) if piece]
+        text = exposition(parts, encode)
+        if self._executor is None:
+            pieces = [piece async for piece in _in_turn(text) if piece]
+        else:
+            pieces = await asyncio.get_running_loop().run_in_executor(self._executor, lambda: list(filter(None, text)))
         await send({"type": "http.response.start", "status": 200, "headers": [
             (b"content-type", content_type.encode()), (b"content-length", b"%d" % sum(map(len, pieces)))]})
         if scope["method"] != "HEAD":
@@ -223,7 +228,8 @@ class Telemetry:
 
 
 def telemetry(registry: Sources = default_registry, *, interval: float = 0.5, config_interval: float = 5.0,
-              max_streams: int = 5, collectors: Iterable[PrometheusCollector] = ()) -> Telemetry:
+              max_streams: int = 5, collectors: Iterable[PrometheusCollector] = (),
+              executor: Executor | None = None) -> Telemetry:
     """An ASGI 3 application that serves a registry's telemetry; mount it anywhere.
 
     ``/hystrix.stream``, ``/hystrix/config.stream``, ``/hystrix/utilization.stream`` as Hystrix serves them,
@@ -235,9 +241,10 @@ def telemetry(registry: Sources = default_registry, *, interval: float = 0.5, co
         config_interval: Seconds between ticks of the config stream.
         max_streams: Connections to one stream at once; one more is answered 503, as Hystrix does.
         collectors: Collectors of prometheus_client, whose metrics stand on ``/metrics`` too.
+        executor: Where the text of ``/metrics`` is made; None: in the event loop, in turn with whatever else it does.
     """
     return Telemetry(registry, interval=interval, config_interval=config_interval, max_streams=max_streams,
-                     collectors=collectors)
+                     collectors=collectors, executor=executor)
 
 
 def _time_ms() -> int:

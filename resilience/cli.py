@@ -142,9 +142,11 @@ def _check(options: argparse.Namespace) -> int:
         check(options.config)
         print(f"{options.config}: fine")
     else:
-        from .gateway import config
+        from .gateway import Gateway, config
+        from .registry import Registry
 
         settings = config.load(options.config)
+        Gateway(settings, registry=Registry())  # as a start would
         print(f"{options.config}: fine ({len(settings.services)} services, {len(settings.routes)} routes)")
     return 0
 

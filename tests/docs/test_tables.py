@@ -247,6 +247,7 @@ def test_every_option_of_the_command_line_is_in_its_tables():
 @pytest.mark.parametrize(("heading", "cls"), [
     ("## gateway", gateway_config.GatewaySettings),
     ("## admin", gateway_config.AdminSettings),
+    ("## process", gateway_config.ProcessSettings),
     ("## services.NAME", gateway_config.ServiceConfig),
     ("## routes", gateway_config.RouteConfig),
 ])

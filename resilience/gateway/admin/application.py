@@ -8,7 +8,12 @@ page is made, and while a stream has a listener as often as its ticks, but for a
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from prometheus_client import Metric
@@ -22,6 +27,13 @@ from .api import AdminApi
 
 _TICK_S: Final = 0.5
 _SHARE: Final = 0.1  # of the workers' time, at most, for a stream's statistics
+
+
+def _yield_to_others() -> None:
+    """Let this thread have only the time that nobody else wants, where the system can say so of a single thread."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
 
 
 class WorkerCollector(Collector):
@@ -57,7 +69,10 @@ class AdminApplication:
 
     def __init__(self, supervisor: Supervisor, page: App) -> None:
         self._supervisor, self._page = supervisor, page
-        self._telemetry = telemetry(supervisor.statistics, max_streams=50, collectors=[WorkerCollector(supervisor)])
+        # Text for thousands of commands takes a second of one core, which the workers may need.
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="resilience metrics", initializer=_yield_to_others)
+        self._telemetry = telemetry(supervisor.statistics, max_streams=50, collectors=[WorkerCollector(supervisor)],
+                                    executor=self._background)
         self._api = AdminApi(supervisor)
         self._listeners = 0
         self._refreshing: asyncio.Task[None] | None = None

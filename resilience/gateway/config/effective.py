@@ -11,6 +11,7 @@ import attrs
 
 from ...config import Document
 from ...core.http_status import HttpStatus
+from ...policies.order import setting_kits
 from ..service_command import USUAL
 from .file import GatewayConfig
 
@@ -70,8 +71,9 @@ def _origin(document: Document, path: tuple[str | int, ...]) -> str:
 def _command(said: Mapping[str, Any], document: Document, path: tuple[str | int, ...]) -> Iterator[str]:
     for name, value in said.items():
         yield f"command.{_key(name)} = {_toml(shown(_plain(value), name))}  # {_origin(document, (*path, name))}"
+    replaced = {name for kit in setting_kits() if said.get(kit.name, False) is not False for name in kit.instead_of}
     for name, value in USUAL.items():
-        if name not in said and not (name == "max_concurrent" and said.get("adaptive_limit")):
+        if name not in said and name not in replaced:
             yield f"command.{name} = {_toml(_plain(value))}  # default"
 
 

@@ -7,7 +7,7 @@ once are the sum of each worker's most, which is no less than the truth.
 
 Counters never fall: what a worker had counted when it was last asked is kept when it dies.
 
-For one event loop.
+Written by one event loop; read by any thread.
 """
 
 from __future__ import annotations
@@ -93,13 +93,13 @@ class MergedRecorder:
         """Counts per event, and durations, since for ever."""
         whole = Totals()
         whole.add(self._command.departed)
-        for totals in self._command.totals.values():
+        for totals in list(self._command.totals.values()):
             whole.add(totals)
         return whole.events, Lifetime(whole.buckets, whole.seconds)
 
     def past(self, now: float) -> PastRates:
         """Requests and errors of the last two minutes, to within a step: workers begin theirs at different moments."""
-        reports = [report["past"] for report in self._command.reports.values() if "past" in report]
+        reports = [report["past"] for report in list(self._command.reports.values()) if "past" in report]
         requests = _sums(*(requests[::-1] for requests, _, _ in reports))[::-1]
         errors = _sums(*(errors[::-1] for _, errors, _ in reports))[::-1]
         return PastRates(requests, errors, min((age for _, _, age in reports), default=0))
@@ -121,20 +121,21 @@ class MergedCommand:
         self.reports: dict[int, Report] = {}
         self.totals: dict[int, Totals] = {}
         self.departed = Totals()
+        self._last: Report = {}
         self.__recorder__: Any = MergedRecorder(self)
         self._settings: tuple[Mapping[str, Any], MergedSettings] | None = None
 
     @property
     def settings(self) -> MergedSettings:
         """What is in force; the same object until it changes."""
-        said = next(iter(self.reports.values()))["settings"]
+        said = self._last["settings"]
         if self._settings is None or self._settings[0] != said:
             self._settings = said, MergedSettings.of(said)
         return self._settings[1]
 
     def take(self, worker: int, report: Report) -> None:
         """Keep what a *worker* reports."""
-        self.reports[worker] = report
+        self.reports[worker] = self._last = report
         if "totals" in report:
             self.totals[worker] = Totals(report["totals"], report["buckets"], report["lifetime_s"])
             self.__recorder__.own_events = tuple((name, number) for name, number in report["own_events"])
@@ -148,7 +149,7 @@ class MergedCommand:
 
     def snapshot(self) -> Snapshot:
         """All workers at the moment of their last reports."""
-        return merged(self.key, self.group, list(self.reports.values()), self._clock())
+        return merged(self.key, self.group, list(self.reports.values()) or [self._last], self._clock())
 
 
 def merged(key: str, group: str, reports: Sequence[Report], now: float) -> Snapshot:
@@ -220,7 +221,7 @@ class MergedRegistry:
         return self._clock
 
     def __iter__(self) -> Iterator[Any]:
-        return iter([command for command in self._commands.values() if command.reports])
+        return iter([command for command in list(self._commands.values()) if command.reports])
 
     def get(self, key: str) -> MergedCommand | None:
         """The command with this key; None if no worker has one."""
