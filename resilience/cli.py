@@ -17,7 +17,7 @@ from .core.checks import nearest
 from .errors import ConfigError
 
 #: Also in gateway.config, whose package cannot be imported without the gateway extra.
-_GATEWAY_TABLES: Final = ("gateway", "admin", "process", "services", "routes")
+_GATEWAY_TABLES: Final = ("gateway", "private", "admin", "process", "services", "routes")
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -97,6 +97,8 @@ def _gateway(options: argparse.Namespace) -> int:
 
     def ready(started: supervisor.Supervisor) -> None:
         print(f"Gateway     http://{started.config.gateway.bind}/", flush=True)
+        if started.config.private is not None:
+            print(f"Private     http://{started.config.private.settings.bind}/", flush=True)
         if started.config.admin is not None:
             print(f"Dashboard   http://{started.config.admin.bind}/  "
                   "(streams: /hystrix.stream /resilience.stream, metrics: /metrics)", flush=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -27,26 +27,55 @@ from .upstream import Endpoint, UpstreamClient
 
 
 @attrs.frozen(eq=False)
+class Side:
+    """What stands behind one listener.
+
+    Attributes:
+        admission: Admits requests to services.
+        forwarder: Forwards what was admitted.
+    """
+
+    admission: Admission
+    forwarder: Forwarder
+
+    @classmethod
+    def of(cls, config: GatewayConfig, services: Mapping[str, Service]) -> Side:
+        """The side that *config* describes, if it is taken for the whole gateway."""
+        return cls(Admission(config, services), Forwarder(
+            client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout))
+
+    async def serve(self, inbound: Inbound) -> None:
+        """Answer one request; see Gateway.serve()."""
+        try:
+            service, request = self.admission.admit(inbound.head)
+            await self.forwarder.forward(service, request, inbound)
+        except Problem as problem:
+            # The frames of its history keep the server's receive() alive, and granian a connection that should close.
+            problem.__traceback__ = problem.__context__ = None
+            await inbound.respond(problem.status, *problem.response())
+
+
+@attrs.frozen(eq=False)
 class Generation:
     """What one configuration amounts to. A request reads it once, and ends by it whatever is configured meanwhile.
 
     Attributes:
         config: What it was made from.
         services: By name.
-        admission: Admits requests to them.
-        forwarder: Forwards what was admitted.
+        public: What everybody reaches.
+        private: What stands behind the listener of the ``[private]`` table; None: there is none.
     """
 
     config: GatewayConfig
     services: Mapping[str, Service]
-    admission: Admission
-    forwarder: Forwarder
+    public: Side
+    private: Side | None
 
     @classmethod
     def of(cls, config: GatewayConfig, services: Mapping[str, Service]) -> Generation:
         """The generation of a configuration, and of the services that it names."""
-        return cls(config, services, Admission(config, services), Forwarder(
-            client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout))
+        private = config.of_private_side()
+        return cls(config, services, Side.of(config, services), None if private is None else Side.of(private, services))
 
 
 class Gateway:
@@ -160,7 +189,7 @@ class Gateway:
         """Close idle upstream connections; a server's lifespan does. Requests under way end as they will."""
         self._client.close()
 
-    async def serve(self, inbound: Inbound) -> None:
+    def serve(self, inbound: Inbound) -> Coroutine[Any, Any, None]:
         """Answer one request.
 
         Args:
@@ -169,20 +198,34 @@ class Gateway:
         Raises:
             ClientGoneError: The client stopped taking its answer.
         """
-        generation = self._generation
-        try:
-            service, request = generation.admission.admit(inbound.head)
-            await generation.forwarder.forward(service, request, inbound)
-        except Problem as problem:
-            # The frames of its history keep the server's receive() alive, and granian a connection that should close.
-            problem.__traceback__ = problem.__context__ = None
-            await inbound.respond(problem.status, *problem.response())
+        return self._generation.public.serve(inbound)
+
+    def serve_private(self, inbound: Inbound) -> Coroutine[Any, Any, None]:
+        """Answer one request that came over the listener of the ``[private]`` table, which there must be.
+
+        Args:
+            inbound: The request, and the way back.
+
+        Raises:
+            ClientGoneError: The client stopped taking its answer.
+        """
+        side = self._generation.private
+        assert side is not None
+        return side.serve(inbound)
+
+    async def private(self, scope: Any, receive: Receive, send: Any) -> None:
+        """The private side as an ASGI 3 application."""
+        await self._answer(self.serve_private, scope, receive, send)
 
     async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:
         """ASGI."""
+        await self._answer(self.serve, scope, receive, send)
+
+    async def _answer(self, serve: Callable[[Inbound], Coroutine[Any, Any, None]], scope: Any, receive: Receive,
+                      send: Any) -> None:
         kind = scope["type"]
         if kind == "http":
-            await AsgiInbound(scope, receive, send, self._disconnects).served_by(self.serve)
+            await AsgiInbound(scope, receive, send, self._disconnects).served_by(serve)
         elif kind == "lifespan":
             await live(receive, send, self.close)
         elif kind == "websocket":

@@ -84,7 +84,7 @@ async def serve(gateway: Gateway, *, admin: App | None = None, ready: Callable[[
         ServeError: A port is taken.
     """
     stop = asyncio.Event()
-    listeners: list[tuple[App, str]] = [(gateway, gateway.config.gateway.bind)]
+    listeners = sides(gateway)
     if admin is not None and gateway.config.admin is not None:
         listeners.append((hung_up(admin, stop), gateway.config.admin.bind))
     with signals_set(stop):
@@ -108,6 +108,20 @@ def hung_up(app: App, stop: asyncio.Event) -> App:
         await app(scope, receive_or_stop if scope["type"] == "http" else receive, send)
 
     return until_stopped
+
+
+def sides(gateway: Gateway) -> list[tuple[App, str]]:
+    """What a gateway itself serves: each side with where it listens."""
+    private = gateway.config.private
+    listeners: list[tuple[App, str]] = [(gateway, gateway.config.gateway.bind)]
+    if private is not None:
+        listeners.append((gateway.private, private.settings.bind))
+    return listeners
+
+
+def binds(config: GatewayConfig) -> list[str]:
+    """Where a gateway itself will listen."""
+    return [config.gateway.bind, *(() if config.private is None else (config.private.settings.bind,))]
 
 
 async def listen(listeners: list[tuple[App, str]], stop: asyncio.Event, ready: Callable[[], None] | None = None,
@@ -173,7 +187,8 @@ def run(config: GatewayConfig, *, make_admin: MakeAdmin | None = None, registry:
     Raises:
         ServeError: A port is taken.
     """
-    check_free(config.gateway.bind)
+    for bind in binds(config):
+        check_free(bind)
     if make_admin is not None and config.admin is not None:
         check_free(config.admin.bind)
     log_to_stderr()

@@ -191,11 +191,14 @@ class Gateway:
         head = f'[gateway]\nbind = "127.0.0.1:{self.port}"\n'
         table, _, rest = config.partition("\n[services")
         file.write_text(f'{head}{table}\n[admin]\nbind = "127.0.0.1:{self.admin}"\n{admin}\n[services{rest}')
+        self.start([sys.executable, "-X", "dev", "-W", "default",
+                    *(["-c", SERVE, str(file), str(head_timeout)] if workers is None else
+                      ["-m", "resilience", "gateway", str(file), "--workers", str(workers)])])
+
+    def start(self, command: list[str]) -> None:
+        """Start it, and wait until it listens."""
         self.process = subprocess.Popen(
-            [sys.executable, "-X", "dev", "-W", "default",
-             *(["-c", SERVE, str(file), str(head_timeout)] if workers is None else
-               ["-m", "resilience", "gateway", str(file), "--workers", str(workers)])],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:

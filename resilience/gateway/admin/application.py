@@ -26,6 +26,7 @@ from .answers import respond
 from .api import AdminApi
 
 _TICK_S: Final = 0.5
+_PROBE_S: Final = 0.3
 _SHARE: Final = 0.1  # of the workers' time, at most, for a stream's statistics
 
 
@@ -92,7 +93,10 @@ class AdminApplication:
     async def _measured(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         if path == "/metrics":
             await self._supervisor.collect("lifetime")
-        elif path != "/health":
+        elif path == "/health":  # a probe waits for a second, as a rule
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._supervisor.collect("rolling"), _PROBE_S)
+        else:
             await self._supervisor.collect("recent" if path == "/resilience.stream" else "rolling")
         if not path.endswith(".stream"):
             await self._telemetry(scope, receive, send)

@@ -12,6 +12,7 @@ _SOCKETS: Final = "the sockets that the gateway listens on are opened when it st
 #: What cannot change, by its name in the file: how it is read, and the reason.
 _UNCHANGEABLE: Final[dict[str, tuple[Callable[[GatewayConfig], Any], str]]] = {
     "gateway.bind": (lambda config: config.gateway.bind, _SOCKETS),
+    "private.bind": (lambda config: None if config.private is None else config.private.settings.bind, _SOCKETS),
     "admin.bind": (lambda config: None if config.admin is None else config.admin.bind, _SOCKETS),
     "process.workers": (lambda config: config.process.workers, "the workers are started when the gateway is"),
 }

@@ -44,8 +44,12 @@ def lines(config: GatewayConfig, document: Document) -> Iterator[str]:
         yield from _table(f"[services.{_key(name)}]", service, document, ("services", name))
     for index, route in enumerate(config.routes):
         yield from _table("[[routes]]", route, document, ("routes", index))
+    if config.private is not None:
+        yield from _table("[private]", config.private.settings, document, ("private",))
+        for index, route in enumerate(config.private.routes):
+            yield from _table("[[private.routes]]", route, document, ("private", "routes", index))
     for name, value in document.data.items():
-        if name not in ("gateway", "admin", "process", "services", "routes"):
+        if name not in ("gateway", "private", "admin", "process", "services", "routes"):
             yield f"{_key(name)} = {_toml(shown(value, name))}  # {document.place((name,)).file}"
             yield ""
 

@@ -19,11 +19,12 @@ from ...config.hints import unknown
 from ...errors import ConfigError
 from .addresses import is_shared
 from .listeners import AdminSettings, GatewaySettings
+from .private import PrivateSide, read_private
 from .process import ProcessSettings
 from .routes import RouteConfig, conflicts
 from .services import ServiceConfig, read_service
 
-_TABLES: Final = ("gateway", "admin", "process", "services", "routes")
+_TABLES: Final = ("gateway", "private", "admin", "process", "services", "routes")
 _log = logging.getLogger("resilience")
 
 
@@ -33,6 +34,7 @@ class GatewayConfig:
 
     Attributes:
         gateway: How it listens.
+        private: The private side; None: there is none.
         admin: None: no admin listener.
         process: How many processes serve it, and how they end.
         services: By name.
@@ -40,14 +42,22 @@ class GatewayConfig:
     """
 
     gateway: GatewaySettings = attrs.field(factory=GatewaySettings)
+    private: PrivateSide | None = None
     admin: AdminSettings | None = None
     process: ProcessSettings = attrs.field(factory=ProcessSettings)
     services: dict[str, ServiceConfig] = attrs.field(factory=dict)
     routes: tuple[RouteConfig, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        for path, message in conflicts(dict(enumerate(self.routes)), list(self.services)):
-            raise ConfigError(message, str(path[-1]))
+        for routes in (self.routes, () if self.private is None else self.private.routes):
+            for path, message in conflicts(dict(enumerate(routes)), list(self.services)):
+                raise ConfigError(message, str(path[-1]))
+
+    def of_private_side(self) -> GatewayConfig | None:
+        """The private side as a gateway's whole configuration; None if there is none."""
+        if self.private is None:
+            return None
+        return attrs.evolve(self, gateway=self.private.settings, routes=self.private.routes, private=None)
 
 
 def load(path: str | os.PathLike[str]) -> GatewayConfig:
@@ -86,9 +96,16 @@ def read(document: Document) -> GatewayConfig:
     gateway = document.structure(GatewaySettings, "gateway")
     admin = document.structure(AdminSettings, "admin") if "admin" in document.data else None
     process = document.structure(ProcessSettings, "process")
-    if gateway is not None and admin is not None and is_shared(gateway.bind, admin.bind):
-        document.mistake(("admin", "bind"), f"{admin.bind} is what the gateway itself listens on")
     names = list(document.table("services"))
+    private = read_private(document, names)
+    taken: list[str] = []
+    listeners: tuple[tuple[str, GatewaySettings | AdminSettings | None], ...] = (
+        ("gateway", gateway), ("private", None if private is None else private.settings), ("admin", admin))
+    for table, listener in listeners:
+        if listener is not None:
+            if any(is_shared(listener.bind, each) for each in taken):
+                document.mistake((table, "bind"), f"{listener.bind} is what the gateway itself listens on")
+            taken.append(listener.bind)
     services = {name: read_service(document, name) for name in names}
     routes = {index: route for index in range(len(document.tables("routes")))
               if (route := document.structure(RouteConfig, "routes", index)) is not None}
@@ -100,6 +117,6 @@ def read(document: Document) -> GatewayConfig:
         document.mistake(where, message)
     document.finish()
     return GatewayConfig(
-        gateway=gateway or GatewaySettings(), admin=admin, process=process or ProcessSettings(),
+        gateway=gateway or GatewaySettings(), private=private, admin=admin, process=process or ProcessSettings(),
         routes=tuple(routes.values()),
         services={name: service for name, service in services.items() if service is not None})

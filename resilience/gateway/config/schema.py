@@ -32,17 +32,25 @@ def schema() -> dict[str, Any]:
         "required": ["services", "routes"],
         "properties": {
             **{name: {"$ref": f"#/definitions/{name}"} for name in _TABLES},
+            "private": {"$ref": "#/definitions/private"},
             "services": {"type": "object", "description": "By name.",
                          "additionalProperties": {"$ref": "#/definitions/service"}},
             "routes": {"type": "array", "items": {"$ref": "#/definitions/route"}},
         },
         "definitions": {
             **{name: class_schema(table) for name, table in _TABLES.items()},
+            "private": _private(),
             "service": service,
             "route": class_schema(RouteConfig),
             "command": table_schema(accepted()),
         },
     }
+
+
+def _private() -> dict[str, Any]:
+    found = class_schema(GatewaySettings)
+    routes = {"type": "array", "minItems": 1, "items": {"$ref": "#/definitions/route"}}
+    return {**found, "required": ["bind", "routes"], "properties": {**found["properties"], "routes": routes}}
 
 
 def text() -> str:

@@ -117,7 +117,8 @@ class Supervisor:
         Raises:
             ServeError: A port is taken, or a worker died when it was first started.
         """
-        server.check_free(self.config.gateway.bind)
+        for bind in server.binds(self.config):
+            server.check_free(bind)
         admin_stop, admin = asyncio.Event(), None
         if make_admin is not None and self.config.admin is not None:
             server.check_free(self.config.admin.bind)

@@ -66,7 +66,7 @@ async def _main(end: socket.socket) -> None:
     server.settle_memory()
     answering = asyncio.ensure_future(Answers(channel, gateway).run())
     try:
-        await server.listen([(gateway, config.gateway.bind)], stop, lambda: channel.tell((0, True, None)),
+        await server.listen(server.sides(gateway), stop, lambda: channel.tell((0, True, None)),
                             config.gateway.drain_timeout)
     except OSError as error:
         channel.tell((0, False, [str(error)]))
