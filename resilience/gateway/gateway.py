@@ -214,7 +214,13 @@ class Gateway:
         return side.serve(inbound)
 
     async def private(self, scope: Any, receive: Receive, send: Any) -> None:
-        """The private side as an ASGI 3 application."""
+        """The private side as an ASGI 3 application; see serve_private().
+
+        Args:
+            scope: ASGI's.
+            receive: ASGI's.
+            send: ASGI's.
+        """
         await self._answer(self.serve_private, scope, receive, send)
 
     async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:

@@ -239,8 +239,8 @@ service = "inventory"
         (11, "services.orders.balancer", "must be round_robin, not 'magic'"),
         (14, "routes[0].service", "unknown service 'inventry'; did you mean inventory?"),
         (16, "routes[1].path", "must begin with a slash, not 'b'"),
-        (20, "routes[2].methods", "must be some of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE, "
-                                  "not 'FETCH'; did you mean PATCH?"),
+        (20, "routes[2].methods", "a method must be one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE, "
+                                  "not 'FETCH'"),
         (25, "routes[3].strip_prefix", "'/e' is no prefix, by whole segments, of the path '/d/*'"),
         (27, "routes[4].path", "duplicate route: routes[0] has /a/* and such a method too"),
         (30, "servces", "unknown table; did you mean services?"),

@@ -122,6 +122,8 @@ def test_what_cannot_change_is_refused_with_the_reason() -> None:
     gateway = Gateway(config("http://127.0.0.1:9", "a"), registry=Registry())
     with pytest.raises(ConfigError, match=r"gateway\.bind cannot change from 127\.0\.0\.1:8080 to 127\.0\.0\.1:1.*restart"):
         gateway.reload(config("http://127.0.0.1:9", "b", bind="127.0.0.1:1"))
+    with pytest.raises(ConfigError, match=r"drain_timeout cannot change from 5\.0 to 6\.0"):
+        gateway.reload(config("http://127.0.0.1:9", "b", drain_timeout=6.0))
     assert ["a"] == list(gateway.services)
 
 

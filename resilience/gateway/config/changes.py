@@ -14,6 +14,8 @@ _UNCHANGEABLE: Final[dict[str, tuple[Callable[[GatewayConfig], Any], str]]] = {
     "gateway.bind": (lambda config: config.gateway.bind, _SOCKETS),
     "private.bind": (lambda config: None if config.private is None else config.private.settings.bind, _SOCKETS),
     "admin.bind": (lambda config: None if config.admin is None else config.admin.bind, _SOCKETS),
+    "gateway.drain_timeout": (lambda config: config.gateway.drain_timeout, "the workers are started with it"),
+    "process.watch": (lambda config: config.process.watch, "a watch begins when the gateway starts"),
     "process.workers": (lambda config: config.process.workers, "the workers are started when the gateway is"),
 }
 

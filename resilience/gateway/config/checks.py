@@ -41,7 +41,8 @@ def in_schema(**words: Any) -> Callable[[Check], Check]:
 def one_of(names: Sequence[str], what: str) -> Check:
     """A check that a value is one of *names*."""
     wanted = f"{what} must be {'one of ' if len(names) > 1 else ''}{', '.join(names)}"
-    return in_schema(enum=list(names))(lambda value: None if value in names else wanted)
+    # Not "enum", by which the loader would find a message of its own.
+    return in_schema(anyOf=[{"const": name} for name in names])(lambda value: None if value in names else wanted)
 
 
 def filled(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

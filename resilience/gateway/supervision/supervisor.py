@@ -234,8 +234,7 @@ class Supervisor:
             yield
             return
         loop = asyncio.get_running_loop()
-        told = _Told(functools.partial(
-            loop.call_soon_threadsafe, self.reload_soon, f"the file {self.file}, which has changed"))
+        told = _Told(lambda: loop.call_soon_threadsafe(self.reload_soon, f"the file {self.file}, which has changed"))
         watcher = Watcher(path, told)
         watcher.start()
         try:
