@@ -53,9 +53,26 @@ def up(gateway: Gateway) -> int:
 
 def test_a_killed_worker_is_replaced_while_the_others_serve(pair: Gateway) -> None:
     eventually(lambda: up(pair) == 2)
-    before = pair.workers()
+    before, stop, answers = pair.workers(), threading.Event(), list[int]()
+
+    def client() -> None:
+        while not stop.is_set():
+            try:
+                answers.append(pair.get("/load")[0])
+            except (OSError, IndexError, ValueError):  # the killed worker had it
+                answers.append(0)
+
+    clients = [threading.Thread(target=client) for _ in range(4)]
+    for each in clients:
+        each.start()
+    eventually(lambda: len(answers) > 40)
     os.kill(before[0], signal.SIGKILL)
     eventually(lambda: len(pair.workers()) == 2 and before[0] not in pair.workers() and up(pair) == 2, "a new worker")
+    stop.set()
+    for each in clients:
+        each.join()
+    assert {200, 0} >= set(answers)
+    assert answers.count(0) <= 2 * len(clients), "only what was under way in the killed worker"
     assert before[1] in pair.workers()
     assert 200 == eventually(lambda: pair.get("/after")[0])
     assert 1 <= int(float(re.search(r'^resilience_gateway_worker_restarts_total{worker="1"} (.*)$',  # type: ignore[union-attr]
