@@ -17,6 +17,7 @@ what goes wrong inside is nobody's business outside.
 
 from __future__ import annotations
 
+import functools
 import http
 import json
 import math
@@ -32,7 +33,7 @@ from ..errors import (
     RateLimitedError,
     RejectedError,
 )
-from .exception_groups import is_a, parts
+from .exception_groups import is_a, is_group, parts
 
 #: The first class that an exception is of decides; ``{}`` stands for who refuses.
 _TABLE: Final[tuple[tuple[type[Exception], int, str], ...]] = (
@@ -76,6 +77,17 @@ class HttpProblem:
         return problem_body(self.status, self.detail, **({"command": self.command} if show_command else {}))
 
 
+@functools.lru_cache(maxsize=1024)
+def prepared_body(status: int, detail: str) -> bytes:
+    """A problem_body() that is kept, for sentences of which there are few."""
+    return problem_body(status, detail)
+
+
+def _row(kind: type[BaseException]) -> tuple[type[Exception], int, str] | None:
+    """The row of the table for a class of exceptions that is no group."""
+    return next((row for row in _TABLE if issubclass(kind, row[0])), None)
+
+
 def problem_body(status: int, detail: str, **more: str) -> bytes:
     """A body of type ``application/problem+json``.
 
@@ -95,6 +107,9 @@ def http_problem(error: BaseException, subject: str = "The service") -> HttpProb
         error: The exception, or a group of them.
         subject: Who refuses, for the sentence.
     """
+    if not is_group(error):
+        found = _row(type(error))
+        return None if found is None else _answer(found[1], found[2].format(subject), [_wait(error)], error)
     gravest: tuple[int, int, str, BaseException] | None = None
     waits: list[float] = []
     for part in parts(error):
@@ -104,11 +119,19 @@ def http_problem(error: BaseException, subject: str = "The service") -> HttpProb
         rank = _GRAVEST_FIRST.index(row[1])
         if gravest is None or rank < gravest[0]:
             gravest = rank, row[1], row[2], part
-        asked = getattr(part, "retry_after", None)
-        if isinstance(asked, (int, float)) and 0 <= asked < math.inf:
-            waits.append(asked)
+        waits.append(_wait(part))
     if gravest is None:
         return None
     _, status, sentence, part = gravest
-    return HttpProblem(status, sentence.format(subject), max(1, math.ceil(max(waits))) if waits else None,
-                       str(getattr(part, "key", "")))
+    return _answer(status, sentence.format(subject), waits, part)
+
+
+def _wait(error: BaseException) -> float:
+    """For how many seconds *error* asks to wait; below 0: it does not say."""
+    asked = getattr(error, "retry_after", None)
+    return asked if isinstance(asked, (int, float)) and 0 <= asked < math.inf else -1.0
+
+
+def _answer(status: int, detail: str, waits: list[float], error: BaseException) -> HttpProblem:
+    wait = max(waits)
+    return HttpProblem(status, detail, max(1, math.ceil(wait)) if wait >= 0 else None, str(getattr(error, "key", "")))

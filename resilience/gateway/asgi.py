@@ -8,7 +8,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from .disconnect import Disconnects, Flight, Receive
-from .inbound import BodyBrokenError, ClientGoneError, RequestHead
+from .inbound import BodyBrokenError, ClientGoneError, HopRequest, RequestHead
+from .tunnel import TunnelEnd
 from .upstream import Header
 
 Send = Callable[[Any], Awaitable[None]]
@@ -17,13 +18,15 @@ _SAFE: Final = "/%:@!$&'()*+,;=~-._"
 
 
 class AsgiInbound:
-    """A request that an ASGI server has; see inbound.Inbound."""
+    """A request that an ASGI server has; see Inbound. ASGI has no upgrades, trailers and interim responses."""
 
-    __slots__ = ("_disconnects", "_flight", "_receive", "_send", "head")
+    __slots__ = ("_disconnects", "_flight", "_receive", "_send", "head", "hop", "trailers")
 
     def __init__(self, scope: Any, receive: Receive, send: Send, disconnects: Disconnects) -> None:
         self._receive, self._send, self._disconnects = receive, send, disconnects
         self._flight: Flight | None = None
+        self.hop: HopRequest | None = None
+        self.trailers: Sequence[Header] = ()
         path: bytes = scope.get("raw_path") or quote(scope["path"], safe=_SAFE).encode()
         root = scope.get("root_path")
         if root and path.startswith(root.encode()):
@@ -57,6 +60,13 @@ class AsgiInbound:
             if self._flight is not None:
                 self._disconnects.leave(self._flight)
 
+    def interim(self, status: int, headers: Sequence[Header]) -> None:
+        """See Inbound; nothing is sent."""
+
+    def switch(self, headers: Sequence[Header]) -> TunnelEnd:
+        """See Inbound; never called, since no upgrade was asked for."""
+        raise NotImplementedError
+
     async def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """See Inbound."""
         await self.start(status, headers)
@@ -70,7 +80,7 @@ class AsgiInbound:
         """See Inbound."""
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
 
-    async def end(self, piece: bytes) -> None:
+    async def end(self, piece: bytes, trailers: Sequence[Header] = ()) -> None:
         """See Inbound."""
         await self._send({"type": "http.response.body", "body": piece, "more_body": False})
 

@@ -18,10 +18,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 
+from .trailers import trailer_lines
+from .tunnel import TunnelEnd
 from .upstream import Endpoint, Header, InvalidRequestError, Request, UpstreamError
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 HIGH_WATER: Final = 128 * 1024
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_TRAILERS: Final = 100
+#: Interim responses to one request that are passed on.
+MAX_INTERIM: Final = 16
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
@@ -43,13 +48,16 @@ def head_bytes(endpoint: Endpoint, request: Request) -> bytes:
     lines = [b"%b %b HTTP/1.1\r\nhost: %b" % (
         request.method.encode(), request.target, request.host or endpoint.authority)]
     lines += [b"%b: %b" % header for header in request.headers]
+    if request.upgrade:
+        lines.append(b"connection: upgrade\r\nupgrade: " + b", ".join(request.upgrade))
     length = request.length
     if length is None:
         lines.append(b"transfer-encoding: chunked")
     elif length or request.method in ("POST", "PUT", "PATCH"):
         lines.append(b"content-length: %d" % length)
     head = b"\r\n".join(lines)
-    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+    breaks = len(lines) + bool(request.upgrade)
+    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
         raise InvalidRequestError("a header has a line break or NUL in it")
     return head + b"\r\n\r\n"
 
@@ -67,7 +75,7 @@ class Connection(asyncio.Protocol):
         self.reused = False
         self.closed = False
         self._writable: asyncio.Future[None] | None = None
-        self._busy = self._may_end = False
+        self._busy = self._may_end = self._ended = False
 
     # -- one exchange
 
@@ -81,7 +89,9 @@ class Connection(asyncio.Protocol):
         self.failure: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._chunks: list[bytes] = []
-        self._buffered = self._head_size = self._trailers = 0
+        self.trailers: list[Header] = []
+        self._buffered = self._head_size = self._trailer_size = self._interims = 0
+        self._switched: bytes | None = None  # to another protocol, with what came of it
         self._interim = self._surplus = self._paused = self._persistent = False
         self._until_close = True  # unless a header says otherwise
         self._busy = True
@@ -107,11 +117,11 @@ class Connection(asyncio.Protocol):
         if self._writable is not None:
             await self._writable
 
-    def end(self) -> None:
+    def end(self, trailers: Sequence[Header] = ()) -> None:
         """The body is complete."""
         if self._left is None:
             if self._transport is not None and not self.closed:
-                self._transport.write(b"0\r\n\r\n")
+                self._transport.write(b"0\r\n%b\r\n" % trailer_lines(trailers))
         elif self._left:
             raise InvalidRequestError("the body is shorter than its Content-Length")
         self._sent = True
@@ -151,6 +161,11 @@ class Connection(asyncio.Protocol):
             if self.failure is not None:
                 raise self.failure
             await self._wait()
+
+    def detach(self) -> TunnelEnd:
+        """See Exchange."""
+        assert self._transport is not None
+        return TunnelEnd(self._transport, self._switched or b"", self._ended)
 
     def release(self) -> None:
         """Keep the connection if it is clean, else cut it."""
@@ -227,24 +242,31 @@ class Connection(asyncio.Protocol):
         else:
             self._fail(UpstreamError("the connection was closed before the answer was complete"))
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool:
         """See asyncio.Protocol."""
+        self._ended = True
+        if self._switched is not None and self._may_end:
+            return True  # the tunnel is to pass it on
         tls = None if self._transport is None else self._transport.get_extra_info("ssl_object")
         if tls is not None:  # asyncio comes by here for a mere end of TCP, too; uvloop does not
             with contextlib.suppress(ssl.SSLError):
                 self._may_end = tls.read(1) == b""  # only after a close_notify
+        return False
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         if not self._busy:  # nobody asked
             self.abort()
             return
+        if self._switched is not None:
+            self._switched += data
+            return
         if not self.answered:
             self._head_size += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._nonsense("the answer switches protocols")
+        except httptools.HttpParserUpgrade as error:
+            self._switch(data[error.args[0]:])
         except Exception:  # noqa: BLE001 - httptools wraps what its callbacks raise, too
             self._surplus = True
             self._nonsense("the answer is not valid HTTP/1.1")
@@ -264,6 +286,17 @@ class Connection(asyncio.Protocol):
         writable, self._writable = self._writable, None
         if writable is not None and not writable.done():
             writable.set_result(None)
+
+    def _switch(self, rest: bytes) -> None:
+        """The upstream has switched protocols, as it was asked to. It waits until the tunnel is there."""
+        if self.status != 101:
+            self._nonsense("the answer switches protocols")
+            return
+        self._switched = rest
+        self.complete, self._until_close = True, False
+        if self._transport is not None:
+            self._transport.pause_reading()
+        self._wake()
 
     def _nonsense(self, what: str) -> None:
         self._fail(UpstreamError(what))
@@ -285,8 +318,9 @@ class Connection(asyncio.Protocol):
             if name in _FRAMING:
                 self._until_close = False
         else:
-            self._trailers += 1
-            if self._trailers > MAX_TRAILERS:
+            self.trailers.append((name.lower(), value))
+            self._trailer_size += len(name) + len(value)
+            if len(self.trailers) > MAX_TRAILERS or self._trailer_size > MAX_HEAD_BYTES:
                 raise ValueError
 
     def on_headers_complete(self) -> None:
@@ -295,10 +329,7 @@ class Connection(asyncio.Protocol):
             return
         status = self._parser.get_status_code()
         if status < 200:
-            if status < 100 or status == 101:
-                raise ValueError
-            self._interim = self._until_close = True
-            self.headers.clear()
+            self._on_interim(status)
             return
         if status > 999 or len(self.headers) > 1000:
             raise ValueError
@@ -309,6 +340,22 @@ class Connection(asyncio.Protocol):
             self.complete = True
             self._until_close = False
         self._wake()
+
+    def _on_interim(self, status: int) -> None:
+        if status == 101:
+            offered = self._request.upgrade
+            if not any(name == b"upgrade" and value.lower() in offered for name, value in self.headers):
+                raise ValueError
+            self.status, self.answered = status, True
+            return
+        if status < 100:
+            raise ValueError
+        self._interims += 1
+        tell = self._request.interim
+        if tell is not None and status != 100 and self._interims <= MAX_INTERIM:  # 100 is of this hop alone
+            tell(status, tuple(self.headers))
+        self._interim = self._until_close = True
+        self.headers.clear()
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
@@ -326,5 +373,7 @@ class Connection(asyncio.Protocol):
         if self._interim:
             self._interim = False
             return
+        if self.status == 101:
+            return  # llhttp says where the bytes of the other protocol begin
         self.complete = True
         self._wake()

@@ -42,7 +42,8 @@ class Side:
     def of(cls, config: GatewayConfig, services: Mapping[str, Service]) -> Side:
         """The side that *config* describes, if it is taken for the whole gateway."""
         return cls(Admission(config, services), Forwarder(
-            client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout))
+            client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout,
+            upload_rate=config.gateway.upload_rate))
 
     async def serve(self, inbound: Inbound) -> None:
         """Answer one request; see Gateway.serve()."""

@@ -7,9 +7,10 @@ client leaves: an exchange that is cut counts as cancelled, and is nobody's fail
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
+from .tunnel import TunnelEnd
 from .upstream import Header
 
 
@@ -33,14 +34,31 @@ class RequestHead:
         headers: Names in lower case, in the order in which they came.
         client: Address and port of the peer; None: unknown, as for a Unix socket.
         server: Address and port of the gateway's own socket; None: unknown.
+        certificate: The client's, verified, as ``ssl.SSLSocket.getpeercert()`` tells it; None: there is none.
     """
 
-    __slots__ = ("client", "headers", "method", "path", "query", "scheme", "server", "version")
+    __slots__ = ("certificate", "client", "headers", "method", "path", "query", "scheme", "server", "version")
 
     def __init__(self, method: str, path: bytes, query: bytes, version: str, scheme: str, headers: Sequence[Header],
-                 client: tuple[str, int] | None, server: tuple[str, int] | None) -> None:
+                 client: tuple[str, int] | None, server: tuple[str, int] | None,
+                 certificate: Mapping[str, Any] | None = None) -> None:
         self.method, self.path, self.query, self.version = method, path, query, version
         self.scheme, self.headers, self.client, self.server = scheme, headers, client, server
+        self.certificate = certificate
+
+
+class HopRequest:
+    """What a client asks of its own connection, beside the request. Few do.
+
+    Attributes:
+        upgrade: Protocols that it would like to switch to, in lower case.
+        takes_trailers: Whether it understands trailers.
+    """
+
+    __slots__ = ("takes_trailers", "upgrade")
+
+    def __init__(self, upgrade: Sequence[bytes], takes_trailers: bool) -> None:
+        self.upgrade, self.takes_trailers = upgrade, takes_trailers
 
 
 class Inbound(Protocol):
@@ -48,9 +66,17 @@ class Inbound(Protocol):
 
     Attributes:
         head: The request's head.
+        hop: What the client asks of its connection; None: nothing, or the server cannot give it.
+        trailers: That came after the body, once that is complete.
     """
 
     head: RequestHead
+    hop: HopRequest | None
+
+    @property
+    def trailers(self) -> Sequence[Header]:
+        """See above."""
+        ...
 
     async def receive(self) -> tuple[bytes, bool]:
         """Wait for the next piece of the request's body; return it, and whether there is more.
@@ -63,6 +89,17 @@ class Inbound(Protocol):
     def body_is_over(self) -> None:
         """Nothing more of the request's body is wanted. From now on, a client that leaves cancels the task."""
 
+    def interim(self, status: int, headers: Sequence[Header]) -> None:
+        """Send an interim response (1xx) before the response, if the client and the server can have one."""
+
+    def switch(self, headers: Sequence[Header]) -> TunnelEnd:
+        """Answer 101 and give the connection away: what comes from now on belongs to the tunnel.
+
+        Raises:
+            ClientGoneError: The client left.
+        """
+        ...
+
     async def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """Send a whole response: *headers* say how long *body* is, if anything does."""
 
@@ -72,5 +109,5 @@ class Inbound(Protocol):
     async def write(self, piece: bytes) -> None:
         """Send a piece of the response's body; returns when there is room for another."""
 
-    async def end(self, piece: bytes) -> None:
-        """Send the last piece of the body, which may be empty."""
+    async def end(self, piece: bytes, trailers: Sequence[Header] = ()) -> None:
+        """Send the last piece of the body, which may be empty, and *trailers*, if the client takes any."""

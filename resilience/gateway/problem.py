@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..core.http_problem import http_problem, problem_body
+from ..core.http_problem import http_problem, prepared_body
 from ..errors import ChaosError
 from .upstream import Header, UpstreamError, UpstreamUnreachableError
 
@@ -28,7 +28,7 @@ class Problem(Exception):
 
     def response(self) -> tuple[list[Header], bytes]:
         """Headers and body."""
-        body = problem_body(self.status, self.detail)
+        body = prepared_body(self.status, self.detail)
         length = b"%d" % len(body)
         headers = [(b"content-type", b"application/problem+json"), (b"content-length", length), *self.headers]
         if self.close:

@@ -2,18 +2,19 @@
 
 A body that is streamed holds a permit of its service until it has ended, so
 neither a client that stops, nor one that sends a byte whenever its patience
-nearly ran out, nor one that never ends may keep that permit. Three bounds:
+nearly ran out, nor one that never ends may keep that permit. Four bounds:
 
     for the next piece    client_timeout    408
     for all pieces        upload_timeout    408
+    for their pace        upload_rate       408
     for their bytes       max_body          413
 
 A body that breaks off, or whose chunks are malformed, is 400.
 
 Only the time spent waiting for the client is counted; what the upstream takes to
-swallow a piece is no fault of the client's. The bound for all pieces is looked at
-when one arrives, so a wait ends no later than upload_timeout + client_timeout,
-and costs no second timer.
+swallow a piece is no fault of the client's. The bounds for all pieces and for their pace
+are looked at when one arrives, so a wait ends no later than upload_timeout + client_timeout,
+and costs no second timer. The pace is asked for after RATE_GRACE_S only.
 """
 
 from __future__ import annotations
@@ -32,13 +33,17 @@ _T = TypeVar("_T")
 SMALL_BODY_BYTES: Final = 64 * 1024
 
 
+#: Seconds of waiting after which a body must have come at the least pace.
+RATE_GRACE_S: Final = 5.0
+
+
 class Intake:
     """The pieces of one request's body. Of one task."""
 
-    __slots__ = ("_left", "_max_body", "_patience", "_receive", "_waiting_s")
+    __slots__ = ("_came", "_left", "_max_body", "_patience", "_rate", "_receive", "_upload_timeout", "_waited_s")
 
     def __init__(self, receive: Callable[[], Awaitable[tuple[bytes, bool]]], patience: AsyncTimeout,
-                 upload_timeout: float | None, max_body: int | None) -> None:
+                 upload_timeout: float | None, max_body: int | None, rate: float | None = None) -> None:
         """Nothing is read yet.
 
         Args:
@@ -46,9 +51,11 @@ class Intake:
             patience: Bounds the wait for one piece.
             upload_timeout: Bounds the wait for all of them, seconds; None: nothing does.
             max_body: Bytes; None: any number.
+            rate: Bytes a second at the least; None: any.
         """
         self._receive, self._patience = receive, patience
-        self._waiting_s = upload_timeout
+        self._upload_timeout, self._rate = upload_timeout, rate
+        self._waited_s, self._came = 0.0, 0
         self._max_body = self._left = max_body
 
     async def piece(self) -> tuple[bytes, bool]:
@@ -63,15 +70,20 @@ class Intake:
             body, more = await within(self._patience, self._receive(), _late)
         except BodyBrokenError:  # perhaps since the client left, who takes no harm from an answer
             raise Problem(400, "the body broke off, or its chunks are malformed", close=True) from None
-        if self._waiting_s is not None:
-            self._waiting_s -= clock() - began
-            if more and self._waiting_s <= 0:
-                raise _late()
+        self._waited_s += clock() - began
+        self._came += len(body)
+        if more and self._is_late():
+            raise _late()
         if self._left is not None and self._max_body is not None:
             self._left -= len(body)
             if self._left < 0:
                 raise too_large(self._max_body)
         return body, more
+
+    def _is_late(self) -> bool:
+        waited = self._waited_s
+        return ((self._upload_timeout is not None and waited >= self._upload_timeout)
+                or (self._rate is not None and waited > RATE_GRACE_S and self._came < waited * self._rate))
 
     async def whole(self, length: int) -> bytes:
         """All of a small body.

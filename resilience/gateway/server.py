@@ -1,4 +1,4 @@
-"""Serving a gateway on granian: listeners in one event loop, which stop when they are told to.
+"""Serving a gateway on its own front: listeners in one event loop, which stop when they are told to.
 
 run() is a whole gateway in one process, its admin application included, without anybody who looks after it. What the
 command line runs is supervised instead (supervision/): workers that only serve, and a parent with the admin pages.
@@ -14,27 +14,24 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server.embed import Server
+import attrs
 
 from ..registry import Registry, default_registry
-from .config import GatewayConfig, address
+from .config import GatewayConfig, GatewaySettings, address
+from .front.asgi_bridge import App, AsgiBridge
+from .front.front import Front, Serve
+from .front.listener import Listener, bound
 from .gateway import Gateway
 
-App = Callable[[Any, Any, Any], Awaitable[None]]
 MakeAdmin = Callable[[Registry], App]
 
-HEADER_READ_TIMEOUT_S: Final = 10.0  # slow headers hold a connection no longer
-MAX_HEAD_BYTES: Final = 64 * 1024
-BACKLOG: Final = 1024
-DRAIN_S: Final = 5.0
 #: A request leaves no cycles behind; the collector need not look after every 700 new objects.
 _GC_THRESHOLDS: Final = (20_000, 20, 20)
+#: For what has no setting of its own.
+DRAIN_S: Final = 5.0
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _logger = logging.getLogger(__name__)
 
@@ -46,7 +43,7 @@ class ServeError(Exception):
 def check_free(bind: str) -> None:
     """Make sure that nobody listens on *bind*.
 
-    granian's listeners share their port, and would share it with a stranger's too.
+    The listeners of several workers share their port, and would share it with a stranger's too.
 
     Raises:
         ServeError: It is taken, or no address of this machine.
@@ -63,13 +60,34 @@ def check_free(bind: str) -> None:
         raise ServeError(f"cannot listen on {bind}: {error.strerror or error}") from None
 
 
-def _server(app: App, bind: str) -> Server:
-    host, port = address(bind)
-    return Server(
-        app, address=host, port=port, interface=Interfaces.ASGI, http=HTTPModes.http1, websockets=False,
-        backlog=BACKLOG, log_level=LogLevels.error,
-        http1_settings=HTTP1Settings(
-            header_read_timeout=int(HEADER_READ_TIMEOUT_S * 1000), max_buffer_size=MAX_HEAD_BYTES))
+@attrs.frozen
+class Served:
+    """What is served on one address, and what to do when that is to end."""
+
+    serve: Serve
+    bind: str
+    settings: GatewaySettings
+    stop: Callable[[], None] = lambda: None
+
+    @classmethod
+    def app(cls, app: App, bind: str) -> Served:
+        """An ASGI application."""
+        bridge = AsgiBridge(app)
+        return cls(bridge.serve, bind, GatewaySettings(), bridge.stop)
+
+
+def sides(gateway: Gateway) -> list[Served]:
+    """What a gateway itself serves."""
+    settings, private = gateway.config.gateway, gateway.config.private
+    found = [Served(gateway.serve, settings.bind, settings)]
+    if private is not None:
+        found.append(Served(gateway.serve_private, private.settings.bind, private.settings))
+    return found
+
+
+def binds(config: GatewayConfig) -> list[str]:
+    """Where a gateway itself will listen."""
+    return [config.gateway.bind, *(() if config.private is None else (config.private.settings.bind,))]
 
 
 async def serve(gateway: Gateway, *, admin: App | None = None, ready: Callable[[], None] | None = None) -> None:
@@ -83,78 +101,53 @@ async def serve(gateway: Gateway, *, admin: App | None = None, ready: Callable[[
     Raises:
         ServeError: A port is taken.
     """
-    stop = asyncio.Event()
-    listeners = sides(gateway)
+    stop, served = asyncio.Event(), sides(gateway)
     if admin is not None and gateway.config.admin is not None:
-        listeners.append((hung_up(admin, stop), gateway.config.admin.bind))
-    with signals_set(stop):
-        await listen(listeners, stop, ready, gateway.config.gateway.drain_timeout)
+        served.append(Served.app(admin, gateway.config.admin.bind))
+    try:
+        with signals_set(stop):
+            await listen(served, stop, ready, gateway.config.gateway.drain_timeout)
+    finally:
+        gateway.close()
 
 
-def hung_up(app: App, stop: asyncio.Event) -> App:
-    """*app*, whose clients all hang up on *stop*: its streams have no other end."""
-
-    async def until_stopped(scope: Any, receive: Any, send: Any) -> None:
-        async def receive_or_stop() -> Any:
-            message = asyncio.ensure_future(receive())
-            stopped = asyncio.ensure_future(stop.wait())
-            try:
-                await asyncio.wait((message, stopped), return_when=asyncio.FIRST_COMPLETED)
-                return message.result() if message.done() else {"type": "http.disconnect"}
-            finally:
-                message.cancel()
-                stopped.cancel()
-
-        await app(scope, receive_or_stop if scope["type"] == "http" else receive, send)
-
-    return until_stopped
-
-
-def sides(gateway: Gateway) -> list[tuple[App, str]]:
-    """What a gateway itself serves: each side with where it listens."""
-    private = gateway.config.private
-    listeners: list[tuple[App, str]] = [(gateway, gateway.config.gateway.bind)]
-    if private is not None:
-        listeners.append((gateway.private, private.settings.bind))
-    return listeners
-
-
-def binds(config: GatewayConfig) -> list[str]:
-    """Where a gateway itself will listen."""
-    return [config.gateway.bind, *(() if config.private is None else (config.private.settings.bind,))]
-
-
-async def listen(listeners: list[tuple[App, str]], stop: asyncio.Event, ready: Callable[[], None] | None = None,
-                 drain_s: float = DRAIN_S) -> None:
-    """Serve applications until *stop* is set.
+async def listen(served: Sequence[Served], stop: asyncio.Event, ready: Callable[[], None] | None = None,
+                 drain_s: float = DRAIN_S, *, shared: bool = False) -> None:
+    """Serve until *stop* is set.
 
     Args:
-        listeners: Each application, with host:port.
+        served: What, and where.
         stop: Ends it.
         ready: Called once all listen.
         drain_s: Seconds that requests under way have to end.
+        shared: Whether other processes listen on the same ports, too.
+
+    Raises:
+        ServeError: A port is taken.
     """
-    servers = [_server(app, where) for app, where in listeners]
-    tasks = [asyncio.ensure_future(server.serve()) for server in servers]
-    if ready is not None:
-        asyncio.get_running_loop().call_soon(ready)
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait((stopping, *tasks), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    for server in servers:
-        server.stop()  # type: ignore[no-untyped-call]
-    done, late = await asyncio.wait(tasks, timeout=drain_s)
-    if late:  # connections that did not end: granian's callbacks will find their futures cancelled
-        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    for task in late:
-        task.cancel()
-    for task in done:
-        task.result()
+    loop = asyncio.get_running_loop()
+    listeners: list[Listener] = []
+    try:
+        for each in served:
+            listener = Listener(Front(each.serve, each.settings, loop))
+            try:
+                sockets = bound(each.bind, shared=shared)
+            except OSError as error:
+                raise ServeError(f"cannot listen on {each.bind}: {error.strerror or error}") from None
+            listeners.append(listener)
+            await listener.listen(sockets)
+        if ready is not None:
+            loop.call_soon(ready)
+        await stop.wait()
+    finally:
+        for listener, each in zip(listeners, served, strict=False):
+            listener.stop()
+            each.stop()
+        await asyncio.gather(*(listener.drain(drain_s) for listener in listeners))
 
 
 @contextlib.contextmanager
 def signals_set(stop: asyncio.Event) -> Iterator[None]:
-    """Let SIGINT and SIGTERM set *stop* meanwhile."""
     loop = asyncio.get_running_loop()
     for each in _SIGNALS:
         loop.add_signal_handler(each, stop.set)
@@ -166,7 +159,6 @@ def signals_set(stop: asyncio.Event) -> Iterator[None]:
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
-    """The fastest event loop that there is here."""
     try:
         import uvloop
     except ImportError:  # not on Windows
@@ -187,10 +179,6 @@ def run(config: GatewayConfig, *, make_admin: MakeAdmin | None = None, registry:
     Raises:
         ServeError: A port is taken.
     """
-    for bind in binds(config):
-        check_free(bind)
-    if make_admin is not None and config.admin is not None:
-        check_free(config.admin.bind)
     log_to_stderr()
     registry = default_registry if registry is None else registry
     gateway = Gateway(config, registry=registry)
@@ -206,12 +194,11 @@ def run_app(app: App, bind: str, *, ready: Callable[[], None] | None = None) -> 
     Raises:
         ServeError: The port is taken.
     """
-    check_free(bind)
 
     async def main() -> None:
         stop = asyncio.Event()
         with signals_set(stop):
-            await listen([(hung_up(app, stop), bind)], stop, ready)
+            await listen([Served.app(app, bind)], stop, ready)
 
     settle_memory()
     with asyncio.Runner(loop_factory=new_loop) as runner:

@@ -34,10 +34,13 @@ class Service:
         preserve_host: Whether the client's Host header is sent on.
         max_body: Bytes of a request's body that are let through; None: any number.
         idle: Bounds the wait for the next piece of a body.
+        upgrades: Protocols that may be switched to, in lower case.
+        tunnel_idle_s: Longest time in a tunnel without a byte.
         call: The guarded exchange.
     """
 
-    __slots__ = ("__weakref__", "call", "endpoints", "idle", "keys", "max_body", "name", "preserve_host")
+    __slots__ = ("__weakref__", "call", "endpoints", "idle", "keys", "max_body", "name", "preserve_host", "tunnel_idle_s",
+                 "upgrades")
 
     def __init__(self, name: str, config: ServiceConfig, client: UpstreamClient, registry: Registry, *,
                  anew: bool = False) -> None:
@@ -57,6 +60,8 @@ class Service:
         self.preserve_host = config.preserve_host
         self.max_body = config.max_body
         self.idle = AsyncTimeout(name, config.idle_timeout)
+        self.upgrades = frozenset(each.lower().encode() for each in config.upgrades)
+        self.tunnel_idle_s = config.tunnel_idle_timeout
         tls = functools.cache(functools.partial(_verifying, config.ca_file))
         self.endpoints = tuple(Endpoint.parse(url, tls) for url in config.endpoints)
         balancer = BALANCERS[config.balancer](self.endpoints)

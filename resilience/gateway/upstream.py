@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from .tunnel import TunnelEnd
+
 Header = tuple[bytes, bytes]
 
 
@@ -88,6 +90,8 @@ class Request:
         headers: Names in lower case, without Host and framing.
         length: The body's length; None: unknown, send it chunked.
         body: The body, if it is there already; None: it is to be written to the exchange.
+        upgrade: Protocols to switch to, if the upstream likes; it then answers 101, and detach() gives the connection.
+        interim: Called with each interim response (1xx) that is the client's business; must not raise.
     """
 
     method: str
@@ -96,6 +100,8 @@ class Request:
     headers: Sequence[Header]
     length: int | None = 0
     body: bytes | None = b""
+    upgrade: Sequence[bytes] = ()
+    interim: Callable[[int, Sequence[Header]], None] | None = None
 
 
 class Exchange(Protocol):
@@ -107,6 +113,7 @@ class Exchange(Protocol):
         answered: Whether the head, or a failure, has arrived.
         complete: Whether the whole answer has arrived.
         failure: Why it never will; may be set from outside, too.
+        trailers: That came after the answer's body, names in lower case, once it is complete.
     """
 
     status: int
@@ -114,12 +121,17 @@ class Exchange(Protocol):
     answered: bool
     complete: bool
     failure: UpstreamError | None
+    @property
+    def trailers(self) -> Sequence[Header]:
+        """See above."""
+        ...
+
 
     async def write(self, chunk: bytes) -> None:
         """Send a piece of the request's body; returns when there is room for another."""
 
-    def end(self) -> None:
-        """The request's body is complete."""
+    def end(self, trailers: Sequence[Header] = ()) -> None:
+        """The request's body is complete. *trailers* go with it if it is chunked."""
 
     async def head(self) -> None:
         """Wait for the answer's head; raises ``failure`` if there is none."""
@@ -133,6 +145,10 @@ class Exchange(Protocol):
 
     async def more(self) -> None:
         """Wait until there is something to take, or the answer is complete."""
+
+    def detach(self) -> TunnelEnd:
+        """Give the connection of an exchange away whose status is 101. release() must be called all the same."""
+        ...
 
     def release(self) -> None:
         """Done: keep the connection if it is clean, else cut it."""

@@ -246,6 +246,8 @@ def test_every_option_of_the_command_line_is_in_its_tables():
 
 @pytest.mark.parametrize(("heading", "cls"), [
     ("## gateway", gateway_config.GatewaySettings),
+    ("## gateway.tls", gateway_config.TlsSettings),
+    ("## gateway.tls.certificates", gateway_config.CertificateSettings),
     ("## admin", gateway_config.AdminSettings),
     ("## process", gateway_config.ProcessSettings),
     ("## services.NAME", gateway_config.ServiceConfig),

@@ -26,7 +26,6 @@ import sys
 from resilience.asgi import telemetry
 from resilience.gateway import server
 from resilience.gateway.config import load
-server.HEADER_READ_TIMEOUT_S = float(sys.argv[2])
 server.run(load(sys.argv[1]), make_admin=telemetry, ready=lambda: print("ready", flush=True))
 """
 
@@ -188,11 +187,12 @@ class Gateway:
         self.port = free_port(following=1)
         self.admin = self.port + 1
         self.file = file = directory / f"gateway-{self.port}.toml"
-        head = f'[gateway]\nbind = "127.0.0.1:{self.port}"\n'
+        head = (f'[gateway]\nbind = "127.0.0.1:{self.port}"\nhead_timeout = {head_timeout}\n'
+                f'keep_alive_timeout = {head_timeout}\n')
         table, _, rest = config.partition("\n[services")
         file.write_text(f'{head}{table}\n[admin]\nbind = "127.0.0.1:{self.admin}"\n{admin}\n[services{rest}')
         self.start([sys.executable, "-X", "dev", "-W", "default",
-                    *(["-c", SERVE, str(file), str(head_timeout)] if workers is None else
+                    *(["-c", SERVE, str(file)] if workers is None else
                       ["-m", "resilience", "gateway", str(file), "--workers", str(workers)])])
 
     def start(self, command: list[str]) -> None:
@@ -291,7 +291,10 @@ def everything(client: socket.socket, until: bytes | None = None) -> bytes:
 
 
 def parsed(reply: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the first final response, without the interim ones before it."""
     head, _, body = reply.partition(b"\r\n\r\n")
+    while head.startswith(b"HTTP/1.1 1") and not head.startswith(b"HTTP/1.1 101"):
+        head, _, body = body.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
     return int(lines[0].split(" ")[1]), headers, body

@@ -10,7 +10,7 @@ import pytest
 from resilience.drivers.async_timeouts import AsyncTimeout
 from resilience.gateway.inbound import BodyBrokenError
 from resilience.gateway.problem import Problem
-from resilience.gateway.request_body import Intake
+from resilience.gateway.request_body import RATE_GRACE_S, Intake
 from resilience.testing import virtual_time
 from tests.seeds import over_seeds
 
@@ -85,22 +85,25 @@ def test_any_body_ends_as_a_plain_count_says(seed: int) -> None:
         patience = random_.choice([2.0, 10.0])
         total = random_.choice([None, 7.0, 40.0])
         most = random_.choice([None, 0, 5, 40])
+        rate = random_.choice([None, 0.5, 3.0])
         pieces = [(random_.choice([0.0, 0.25, 1.5, 3.0]), b"x" * random_.choice([0, 0, 1, 7]))
                   for _ in range(random_.randint(1, 20))]
 
         async def scenario() -> tuple[bytes, int]:
-            return await taken(Intake(client(pieces), AsyncTimeout("client", patience), total, most),
+            return await taken(Intake(client(pieces), AsyncTimeout("client", patience), total, most, rate),
                                rest=random_.choice([0.0, 5.0]))
 
-        assert plain_count(pieces, patience, total, most) == virtual_time(scenario())
+        assert plain_count(pieces, patience, total, most, rate) == virtual_time(scenario())
 
 
 def plain_count(pieces: list[tuple[float, bytes]], patience: float, total: float | None,
-                most: int | None) -> tuple[bytes, int]:
+                most: int | None, rate: float | None) -> tuple[bytes, int]:
     waited, came = 0.0, b""
     for index, (pause, body) in enumerate(pieces):
         waited += min(pause, patience)
-        if pause > patience or (total is not None and waited >= total and index < len(pieces) - 1):
+        is_last = index == len(pieces) - 1
+        too_slow = rate is not None and waited > RATE_GRACE_S and len(came) + len(body) < waited * rate
+        if pause > patience or (not is_last and (too_slow or (total is not None and waited >= total))):
             return came, 408
         if most is not None and len(came) + len(body) > most:
             return came, 413

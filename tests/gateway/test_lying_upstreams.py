@@ -114,7 +114,7 @@ def test_bytes_that_nobody_asked_for_cut_a_kept_connection(gateway: Gateway, ups
 def test_an_answer_without_length_ends_with_its_connection(gateway: Gateway, upstream: Upstream) -> None:
     upstream.on("/close", b"HTTP/1.1 200 OK\r\n\r\nuntil close")
     _, headers, body = gateway.get("/close")
-    assert ("chunked", b"B\r\nuntil close\r\n0\r\n\r\n") == (headers["transfer-encoding"], body)
+    assert ("chunked", b"b\r\nuntil close\r\n0\r\n\r\n") == (headers["transfer-encoding"], body)
 
 
 def test_a_hanging_upstream_is_504_within_the_timeout(gateway: Gateway, upstream: Upstream) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from resilience import Registry
 from resilience.gateway import Gateway as App
 from resilience.gateway.config import AdminSettings, GatewayConfig, GatewaySettings
 from resilience.gateway.server import ServeError, check_free, run
@@ -75,13 +74,9 @@ def test_the_admin_plane_is_not_on_the_gateways_port(tmp_path: Path, upstream: U
 
 def test_slow_heads_are_cut_off_after_seconds_not_minutes() -> None:
     """Slowloris (incident class 8). test_limits.py has it on the wire, in less time."""
-    from resilience.gateway.server import HEADER_READ_TIMEOUT_S, _server
-
-    server = _server(App(GatewayConfig(), registry=Registry()), "127.0.0.1:1")
-    assert HEADER_READ_TIMEOUT_S * 1000 == server.http1_settings.header_read_timeout
-    assert HEADER_READ_TIMEOUT_S <= 30
+    assert GatewaySettings().head_timeout <= 30
 
 
 def test_importing_the_gateway_needs_no_server() -> None:
-    code = "import sys; import resilience.gateway; sys.exit('granian' in sys.modules)"
+    code = "import sys; import resilience.gateway; sys.exit('uvloop' in sys.modules)"
     assert 0 == subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode

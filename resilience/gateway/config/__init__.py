@@ -1,5 +1,6 @@
 """Gateway configuration: the TOML file of one gateway as validated values."""
 
+from ..front.tls import CertificateSettings, TlsSettings
 from .addresses import address
 from .file import GatewayConfig, load, read
 from .listeners import ENCODED, AdminSettings, GatewaySettings
@@ -8,5 +9,6 @@ from .process import ProcessSettings
 from .routes import METHODS, RouteConfig
 from .services import DEFAULT_MAX_BODY, ServiceConfig
 
-__all__ = ["DEFAULT_MAX_BODY", "ENCODED", "METHODS", "AdminSettings", "GatewayConfig", "GatewaySettings",
-           "PrivateSide", "ProcessSettings", "RouteConfig", "ServiceConfig", "address", "load", "read"]
+__all__ = ["DEFAULT_MAX_BODY", "ENCODED", "METHODS", "AdminSettings", "CertificateSettings", "GatewayConfig",
+           "GatewaySettings", "PrivateSide", "ProcessSettings", "RouteConfig", "ServiceConfig", "TlsSettings", "address",
+           "load", "read"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import socket
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from .checks import in_schema
@@ -44,7 +46,7 @@ def _is_host(host: str) -> bool:
 
 
 def is_shared(one: str, other: str) -> bool:
-    """Whether a listener on *one* would take connections to *other*: granian's listeners share a port silently."""
+    """Whether a listener on *one* would take connections to *other*: the listeners of workers share a port silently."""
     (host, port), (other_host, other_port) = address(one), address(other)
     addresses, others = _addresses(host), _addresses(other_host)
     return port == other_port and (
@@ -61,6 +63,25 @@ def _addresses(host: str) -> set[str]:
         return {str(ipaddress.ip_address(host))}
     except ValueError:
         return {host.lower()}
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def networks(texts: Iterable[str]) -> list[Network]:
+    """What addresses and networks of peers stand for."""
+    return [ipaddress.ip_network(each) for each in texts]
+
+
+def within(peer: str, of: Sequence[Network]) -> bool:
+    """Whether the address of a *peer* is in one of these networks; one that is no address is in none."""
+    if of:
+        with contextlib.suppress(ValueError):
+            address = ipaddress.ip_address(peer)
+            if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+                address = address.ipv4_mapped
+            return any(address in network for network in of)
+    return False
 
 
 @in_schema(pattern=r"^(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")

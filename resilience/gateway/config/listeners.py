@@ -7,7 +7,9 @@ from typing import Final
 
 import attrs
 
-from ...core.checks import number
+from ...core.checks import flag, number
+from ...errors import ConfigError
+from ..front.tls import TlsSettings
 from .addresses import bind_mistake, network_mistake
 from .checks import checked, one_of
 from .tokens import tokens_checked
@@ -25,7 +27,21 @@ class GatewaySettings:
         allow_encoded: Percent-encodings allowed in paths although upstreams may read them differently.
         client_timeout: Longest wait for a client to send or take the next piece of a body, seconds.
         upload_timeout: Longest wait for a client in all while it sends one body, seconds; None (``false``): no bound.
+        tls: Certificates to serve HTTPS with; None: plain HTTP.
+        proxy_protocol: Whether connections of trusted proxies begin with a header of the PROXY protocol, which says
+            whose they are.
+        head_timeout: Longest time for a whole request head to arrive, seconds.
+        keep_alive_timeout: Longest time that a connection may be idle between two requests, seconds.
         drain_timeout: How long requests under way may go on after SIGTERM, seconds.
+        upload_rate: Bytes a second that a client must send of a body, on average, after a few seconds; None
+            (``false``): any.
+        head_bytes: Of a request's line and headers together.
+        max_headers: Of one request.
+        max_connections: At a time, of all clients together.
+        connection_requests: On one connection, which then closes; None (``false``): any number.
+        client_connections: At a time, of one address; None (``false``): any number.
+        client_rate: Requests a second of one address in the long run; None (``false``): any number.
+        client_burst: Requests of one address at once.
     """
 
     bind: str = attrs.field(default="127.0.0.1:8080", validator=checked(bind_mistake))
@@ -35,7 +51,27 @@ class GatewaySettings:
     client_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
     upload_timeout: float | None = attrs.field(  # Node's requestTimeout
         default=300.0, validator=number(above=0, most=86_400.0, optional=True))
+    head_timeout: float = attrs.field(default=10.0, validator=number(above=0, most=3600.0))
+    keep_alive_timeout: float = attrs.field(default=75.0, validator=number(above=0, most=86_400.0))  # nginx's
     drain_timeout: float = attrs.field(default=5.0, validator=number(least=0, most=3600.0))
+    upload_rate: float | None = attrs.field(  # Kestrel's MinRequestBodyDataRate
+        default=240.0, validator=number(above=0, most=1e9, optional=True))
+    head_bytes: int = attrs.field(default=65_536, validator=number(least=1024, most=1 << 24, whole=True))
+    max_headers: int = attrs.field(default=256, validator=number(least=1, most=10_000, whole=True))
+    max_connections: int = attrs.field(default=20_000, validator=number(least=1, most=10_000_000, whole=True))
+    connection_requests: int | None = attrs.field(
+        default=None, validator=number(least=1, most=1 << 50, whole=True, optional=True))
+    client_connections: int | None = attrs.field(
+        default=None, validator=number(least=1, most=10_000_000, whole=True, optional=True))
+    client_rate: float | None = attrs.field(default=None, validator=number(above=0, most=1e6, optional=True))
+    client_burst: int = attrs.field(default=100, validator=number(least=1, most=1_000_000, whole=True))
+    tls: TlsSettings | None = None
+    proxy_protocol: bool = attrs.field(default=False, validator=flag)
+
+    def __attrs_post_init__(self) -> None:
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ConfigError(
+                "proxy_protocol needs trusted_proxies: only these are asked for a header", "proxy_protocol")
 
 
 @attrs.frozen(kw_only=True)

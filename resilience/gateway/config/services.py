@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,6 +17,7 @@ from ..balancer import BALANCERS
 from .checks import checked, filled, one_of
 
 DEFAULT_MAX_BODY: Final = 100 * 1024 * 1024
+_PROTOCOL: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")
 
 
 def _endpoint_mistake(value: Any) -> str | None:
@@ -31,6 +33,14 @@ def _endpoint_mistake(value: Any) -> str | None:
         return wanted
     if url.username is not None or url.password is not None or url.query or url.fragment or url.path not in ("", "/"):
         return f"{wanted}, and nothing else"
+    return None
+
+
+def _protocol_mistake(value: Any) -> str | None:
+    if not isinstance(value, str) or not _PROTOCOL.fullmatch(value):
+        return "a protocol to switch to must be a name, such as websocket"
+    if value.lower() in ("h2c", "http", "http/1.1", "http/2.0"):
+        return "what is behind a switch to another version of HTTP would be out of the gateway's sight"
     return None
 
 
@@ -59,6 +69,8 @@ class ServiceConfig:
         idle_timeout: Longest wait for the next piece of an answer's body, or for room to send one, seconds.
         max_body: Bytes of a request's body that are let through; None (``false``): any number.
         ca_file: Certificates in PEM of the authorities that https endpoints are verified by; None: the system's.
+        upgrades: Protocols that a client and the service may switch to (101), in a tunnel that nobody reads.
+        tunnel_idle_timeout: Longest time in such a tunnel without a byte, seconds.
         command: Settings of the command around every call, by name; see service_command.
     """
 
@@ -71,6 +83,9 @@ class ServiceConfig:
     max_body: int | None = attrs.field(
         default=DEFAULT_MAX_BODY, validator=number(least=0, most=1 << 50, whole=True, optional=True))
     ca_file: str | None = attrs.field(default=None, validator=checked(_authorities_mistake, optional=True))
+    upgrades: tuple[str, ...] = attrs.field(
+        default=("websocket",), validator=checked(_protocol_mistake, each=True))
+    tunnel_idle_timeout: float = attrs.field(default=300.0, validator=number(above=0, most=86_400.0))  # Envoy's
     command: Mapping[str, Any] = attrs.field(factory=dict, validator=service_command.suited)
 
 

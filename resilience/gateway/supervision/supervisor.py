@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import aiorwlock
 
+from ...asgi import App
 from ...config import ConfigFileError, Document
 from ...config.watcher import Watcher, is_endless
 from ...errors import ConfigError
@@ -41,7 +42,7 @@ from .worker_process import (
     listed,
 )
 
-MakeAdmin = Callable[["Supervisor"], server.App]
+MakeAdmin = Callable[["Supervisor"], App]
 
 #: Longest wait for a worker to take a configuration. Thousands of services take seconds to check.
 RELOAD_S: Final = 60.0
@@ -123,7 +124,7 @@ class Supervisor:
         if make_admin is not None and self.config.admin is not None:
             server.check_free(self.config.admin.bind)
             admin = asyncio.ensure_future(server.listen(
-                [(server.hung_up(make_admin(self), admin_stop), self.config.admin.bind)], admin_stop))
+                [server.Served.app(make_admin(self), self.config.admin.bind)], admin_stop))
         self._ready = ready
         with self._signals(), self._watching():
             keepers = [asyncio.ensure_future(self._keep(number)) for number in self.restarts]

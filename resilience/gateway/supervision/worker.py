@@ -67,8 +67,8 @@ async def _main(end: socket.socket) -> None:
     answering = asyncio.ensure_future(Answers(channel, gateway).run())
     try:
         await server.listen(server.sides(gateway), stop, lambda: channel.tell((0, True, None)),
-                            config.gateway.drain_timeout)
-    except OSError as error:
+                            config.gateway.drain_timeout, shared=True)
+    except (OSError, server.ServeError) as error:
         channel.tell((0, False, [str(error)]))
         await channel.drained()
     finally:

@@ -1,0 +1,89 @@
+"""Answers: the head of a response as bytes, with framing of our own. Pure.
+
+What the headers say of framing and of the connection is read and left out; the connection writes it anew, from what
+it knows: the length, whether the client understands chunks, and whether the connection is kept.
+"""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Sequence
+from typing import Final
+
+from ..problem import Problem
+from ..upstream import Header
+from .parser import Refusal
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+_STATUS: Final = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in http.HTTPStatus}
+_OURS: Final = frozenset({b"content-length", b"connection", b"transfer-encoding", b"keep-alive", b"date"})
+
+
+class InvalidAnswerError(Exception):
+    """A header would break out of its line, or there is no such status."""
+
+
+class AnswerHead:
+    """The lines of a response's head, without framing.
+
+    Attributes:
+        lines: Status line and headers.
+        length: What Content-Length said; None: there was none.
+        close: Whether the connection is to be closed after it.
+    """
+
+    __slots__ = ("close", "length", "lines")
+
+    def __init__(self, status: int, headers: Sequence[Header], date: bytes) -> None:
+        """Read the *headers*, and add the *date* unless they have one.
+
+        Raises:
+            InvalidAnswerError: See there.
+        """
+        lines = [_STATUS.get(status) or _status_line(status)]
+        self.length: int | None = None
+        self.close = False
+        for name, value in headers:
+            if name not in _OURS:
+                lines.append(b"%b: %b\r\n" % (name, value))
+            elif name == b"date":
+                date = value
+            elif name == b"content-length":
+                self.length = int(value)
+            elif name == b"connection" and b"close" in value.lower():
+                self.close = True
+        lines.append(b"date: %b\r\n" % date)
+        self.lines = lines
+
+    def bytes(self, framing: bytes) -> bytes:
+        """The head, with these lines about *framing* and the connection at its end.
+
+        Raises:
+            InvalidAnswerError: A header would break out of its line.
+        """
+        lines = self.lines
+        head = b"".join(lines)
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+            raise InvalidAnswerError
+        return head + framing + b"\r\n"
+
+
+def _status_line(status: int) -> bytes:
+    if not 100 <= status <= 999:
+        raise InvalidAnswerError
+    return b"HTTP/1.1 %d \r\n" % status
+
+
+def interim_bytes(status: int, headers: Sequence[Header]) -> bytes:
+    """An interim response; empty if it cannot be written."""
+    lines = [_STATUS.get(status) or _status_line(status), *(b"%b: %b\r\n" % header for header in headers)]
+    head = b"".join(lines)
+    return head + b"\r\n" if head.count(b"\n") == head.count(b"\r") == len(lines) else b""
+
+
+def refusal_answer(refusal: Refusal, *, close: bool) -> tuple[int, list[Header], bytes]:
+    """Status, headers and body of the answer to what is refused."""
+    after = [(b"retry-after", b"%d" % refusal.retry_after_s)] if refusal.retry_after_s else []
+    headers, body = Problem(refusal.status, refusal.detail, headers=after, close=close).response()
+    return refusal.status, headers, body

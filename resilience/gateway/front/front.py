@@ -1,0 +1,96 @@
+"""The front: all connections of one listener, what they share, and the one timer that bounds their waits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import Final
+
+from ..config.addresses import networks
+from ..config.listeners import GatewaySettings
+from ..inbound import Inbound
+from .connection import Connection
+from .peers import Peers
+
+Serve = Callable[[Inbound], Awaitable[None]]
+
+#: Deadlines are looked at so often, all at once: looking at one costs less than setting a timer for it.
+SWEEP_EVERY_S: Final = 0.25
+
+
+class Front:
+    """The connections of one listener. For one event loop.
+
+    Attributes:
+        serve: Answers one request; see Inbound.
+        settings: Of the listener.
+        peers: Its clients.
+        trusted: Networks of proxies, whose connections and requests are not counted as those of one client.
+        draining: Whether no more requests are wanted.
+    """
+
+    def __init__(self, serve: Serve, settings: GatewaySettings, loop: asyncio.AbstractEventLoop) -> None:
+        self.serve, self.settings, self.loop = serve, settings, loop
+        self.peers = Peers(
+            max_connections=settings.client_connections, rate=settings.client_rate, burst=settings.client_burst)
+        self.trusted = networks(settings.trusted_proxies)
+        self.draining = False
+        self._connections: set[Connection] = set()
+        self._sweeping = False
+        self._date, self._date_at = b"", -1
+        self._empty: asyncio.Future[None] | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._connections)
+
+    def enter(self, connection: Connection) -> bool:
+        """Take a new connection in; whether it may stay. leave() must follow either way."""
+        self._connections.add(connection)
+        if not self._sweeping:
+            self._sweeping = True
+            self.loop.call_later(SWEEP_EVERY_S, self._sweep)
+        return len(self._connections) <= self.settings.max_connections and not self.draining
+
+    def leave(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self._connections.discard(connection)
+        if not self._connections and self._empty is not None and not self._empty.done():
+            self._empty.set_result(None)
+
+    def date(self) -> bytes:
+        """The value of a Date header."""
+        now = int(time.time())
+        if now != self._date_at:
+            self._date, self._date_at = formatdate(now, usegmt=True).encode(), now
+        return self._date
+
+    def _sweep(self) -> None:
+        now = self.loop.time()
+        for connection in [each for each in self._connections if each.deadline <= now]:
+            connection.expire(now)
+        if self._connections:
+            self.loop.call_later(SWEEP_EVERY_S, self._sweep)
+        else:
+            self._sweeping = False
+
+    async def drain(self, time_s: float) -> None:
+        """Let requests under way end for *time_s* seconds, and then cut what is left."""
+        self.draining = True
+        for connection in list(self._connections):
+            connection.drain()
+        await self._emptied(time_s)
+        for connection in list(self._connections):
+            connection.cut()
+        await self._emptied(1.0)
+        for connection in list(self._connections):
+            connection.cut()
+        await asyncio.sleep(0)
+
+    async def _emptied(self, time_s: float) -> None:
+        if self._connections:
+            self._empty = self.loop.create_future()
+            await asyncio.wait((self._empty,), timeout=time_s)

@@ -1,0 +1,325 @@
+"""Requests out of the bytes of one connection: llhttp (httptools), and what it lets pass refused on top. Pure.
+
+llhttp, as httptools sets it up, refuses bare line feeds and carriage returns, folded lines, control characters, a
+Content-Length beside a Transfer-Encoding or twice, sizes that are no plain numbers, and bytes after a request that
+closes its connection. What it does not look at is looked at here:
+
+    the request line     a version that HTTP/1.1 does not answer    505; 400 for HTTP/0.9
+                         longer than MAX_TARGET_BYTES               414
+                         a target in absolute form                  its authority is the Host; other schemes 400
+    the head             more bytes, or more headers, than may be   431
+    chunks               extensions and trailers without end        400
+    the method           a token that llhttp does not know passes, unless it comes behind another request: 501
+
+An error ends the connection: what follows it is never read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import httptools
+
+from ..inbound import HopRequest, RequestHead
+from ..upstream import Header
+
+MAX_TARGET_BYTES: Final = 16 * 1024
+MAX_TRAILERS: Final = 100
+#: Bytes of a chunked body that are no data, beyond _PER_CHUNK for each piece of data.
+MAX_CHUNK_EXCESS: Final = 16 * 1024
+_PER_CHUNK: Final = 32
+#: Requests that one read may bring beyond the one under way.
+MAX_PIPELINED: Final = 64
+
+#: What llhttp knows as methods of HTTP. Any other token is parsed in the disguise of a method with the same framing.
+_PARSED: Final = frozenset((
+    b"DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND REBIND "
+    b"UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK "
+    b"UNLINK SOURCE QUERY").split())
+_DISGUISE: Final = b"PUT"
+_NAMES: Final = {name: name.decode() for name in _PARSED}
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} ").match
+_ABSOLUTE: Final = re.compile(rb"http://([^/?#@\\]*)(?=[/?]|\Z)", re.I).match
+_WATCHED: Final = frozenset({b"expect", b"te", b"upgrade"})
+
+
+def _tokens(value: bytes) -> list[bytes]:
+    return [each.strip() for each in value.lower().split(b",")]
+
+
+def _weight(body: Incoming) -> int:
+    """Bytes that were well spent on a *body*."""
+    return body.buffered + _PER_CHUNK * len(body.pieces)
+
+
+class Refusal:
+    """Why no more is read of a connection, or a request is answered without being served.
+
+    Attributes:
+        status: HTTP status.
+        detail: One sentence for the client.
+        retry_after_s: Whole seconds after which the client may ask again; 0: not said.
+    """
+
+    __slots__ = ("detail", "retry_after_s", "status")
+
+    def __init__(self, status: int, detail: str, retry_after_s: int = 0) -> None:
+        self.status, self.detail, self.retry_after_s = status, detail, retry_after_s
+
+
+class Incoming:
+    """A request whose head was read, and what has come of its body.
+
+    Attributes:
+        head: See RequestHead.
+        keep_alive: Whether the client would like to keep the connection.
+        complete: Whether the whole body has come.
+        broken: Whether the rest of it never will.
+        pieces: Of the body, that nobody took yet.
+        buffered: Bytes in these.
+        expects_continue: Whether the client waits for "100 Continue" before it sends its body.
+        hop: What the client asks of its connection; None: nothing.
+        trailers: That came after a chunked body.
+        refusal: What to answer instead of serving it; None: serve it.
+    """
+
+    complete = broken = expects_continue = ended = False
+    buffered = 0
+    hop: HopRequest | None = None
+    refusal: Refusal | None = None
+
+    def __init__(self, head: RequestHead, keep_alive: bool) -> None:
+        self.head, self.keep_alive = head, keep_alive
+        self.pieces: list[bytes] = []
+        self.trailers: list[Header] = []
+
+
+class Receiver(Protocol):
+    """What a parser tells of the requests that it finds."""
+
+    def on_request(self, request: Incoming) -> None:
+        """The head of a request is complete; its body may follow."""
+
+
+class RequestParser:
+    """The requests of one connection.
+
+    Attributes:
+        scheme: "http" or "https", as the connection is.
+        client: Address and port of the peer.
+        server: Address and port of our own socket.
+        certificate: See RequestHead.
+        incoming: The request whose body is being read; None: a head is, or nothing.
+        refusal: Why no more is read; None: nothing is wrong.
+        has_begun: Whether something has come of a request that is not complete.
+        leftover: Bytes behind a request that would like to switch protocols; None: there is no such request.
+    """
+
+    __slots__ = (
+        "_completed", "_excess", "_fed", "_head_bytes", "_headers", "_max_head_bytes", "_max_headers", "_method",
+        "_parser", "_receiver", "_trailer_bytes", "_url", "_watched", "certificate", "client", "has_begun", "incoming",
+        "leftover", "pending", "refusal", "scheme", "server")
+
+    def __init__(self, receiver: Receiver, *, max_head_bytes: int, max_headers: int) -> None:
+        self._receiver, self._max_head_bytes, self._max_headers = receiver, max_head_bytes, max_headers
+        self.scheme = "http"
+        self.client: tuple[str, int] | None = None
+        self.server: tuple[str, int] | None = None
+        self.certificate: Mapping[str, Any] | None = None
+        self.refusal: Refusal | None = None
+        self.pending = 0
+        self._fed = 0
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self.incoming: Incoming | None = None
+        self.leftover: bytes | None = None
+        self._url, self._method = b"", ""
+        self._headers: list[Header] = []
+        self._watched = self._completed = self.has_begun = False
+        self._head_bytes = self._excess = self._trailer_bytes = 0
+
+    def close(self) -> None:
+        """No more will be read. The parser holds its owner, and lets go of it here."""
+        self._parser = None
+
+    def resume(self) -> None:
+        """Go on with what followed a request that did not switch protocols after all."""
+        rest = self.leftover or b""
+        self._start_over()
+        if rest:
+            self.feed(rest)
+
+    def feed(self, data: bytes) -> None:
+        """Read what has arrived."""
+        if self.refusal is not None or self._parser is None:
+            return
+        if self.leftover is not None:
+            self.leftover += data
+            return
+        self._completed = False
+        self._fed = len(data)
+        body = self.incoming
+        before = 0 if body is None else _weight(body)
+        is_first = not self.has_begun
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as error:
+            self.leftover = data[error.args[0]:]
+        except httptools.HttpParserError as error:
+            self._fail(error, data if is_first and not self._completed else b"")
+        else:
+            if self.has_begun:
+                self._bound(body, before)
+
+    def _fail(self, error: httptools.HttpParserError, data: bytes) -> None:
+        """Refuse what llhttp, or one of its callbacks, has refused, unless *data* begins with a method of its own."""
+        if self.refusal is None and not self._disguised(data):
+            unknown = isinstance(error, httptools.HttpParserInvalidMethodError)
+            self.refusal = (Refusal(501, "the request's method is not known here") if unknown
+                            else Refusal(400, "the request is not valid HTTP/1.1"))
+
+    def _bound(self, body: Incoming | None, before: int) -> None:
+        """Refuse a head, or what is around the chunks of a *body*, that grows without end."""
+        if self.incoming is None:
+            if not self._completed:
+                self._head_bytes += self._fed
+                if self._head_bytes > self._max_head_bytes:
+                    self._too_large()
+        elif self.incoming is body and body is not None:
+            self._excess = max(0, self._excess + self._fed - (_weight(body) - before))
+            if self._excess > MAX_CHUNK_EXCESS:
+                self.refusal = Refusal(400, "the chunks have more around them than in them")
+
+    def _disguised(self, data: bytes) -> bool:
+        """Parse a request whose method llhttp does not know as if it had another; whether that was what is wrong."""
+        token = _TOKEN(data)
+        if token is None or token.group()[:-1] in _PARSED or self._method:
+            return False
+        self._start_over()
+        self._method = token.group()[:-1].decode()
+        self.feed(_DISGUISE + data[token.end() - 1:])
+        return True
+
+    def _too_large(self) -> None:
+        if len(self._url) > MAX_TARGET_BYTES or (not self._headers and not self._url):
+            self.refusal = Refusal(414, "the request's target is too long")
+        else:
+            self.refusal = Refusal(431, "the request's headers are too large, or too many")
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Stop llhttp in one of its callbacks."""
+        self.refusal = Refusal(status, detail)
+        raise ValueError
+
+    # -- llhttp calls these
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self.has_begun = True
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer."""
+        name = name.lower()
+        if value and value[-1] <= 32:
+            value = value.rstrip(b" \t")
+        if self.incoming is not None:
+            self._on_trailer(self.incoming, name, value)
+            return
+        self._headers.append((name, value))
+        if name in _WATCHED:
+            self._watched = True
+
+    def _on_trailer(self, incoming: Incoming, name: bytes, value: bytes) -> None:
+        incoming.trailers.append((name, value))
+        self._trailer_bytes += len(name) + len(value)
+        if len(incoming.trailers) > MAX_TRAILERS or self._trailer_bytes > MAX_CHUNK_EXCESS:
+            self._refuse(431, "the request's trailers are too large, or too many")
+
+    def on_headers_complete(self) -> None:
+        """The head is complete."""
+        parser, headers, url = self._parser, self._headers, self._url
+        version: str = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            self._refuse(400 if version == "0.9" else 505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+        self._completed = True
+        if self._head_bytes + self._fed > self._max_head_bytes:
+            self._check_size()
+        if len(url) > MAX_TARGET_BYTES or len(headers) > self._max_headers:
+            self._too_large()
+            raise ValueError
+        self.pending += 1
+        if self.pending > MAX_PIPELINED:
+            self._refuse(503, "too many requests were sent without waiting for answers")
+        if not url.startswith(b"/"):
+            url = self._origin_form(url, version)
+        path, _, query = url.partition(b"?")
+        method: bytes = parser.get_method()
+        head = RequestHead(self._method or _NAMES.get(method) or method.decode(), path, query, version, self.scheme,
+                           headers, self.client, self.server, self.certificate)
+        if head.method == "CONNECT":
+            self._refuse(400, "this is no proxy that opens tunnels")
+        self.incoming = incoming = Incoming(head, parser.should_keep_alive())
+        if self._watched:
+            self._look(incoming)
+        self._receiver.on_request(incoming)
+
+    def _check_size(self) -> None:
+        if len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers) > self._max_head_bytes:
+            self._too_large()
+            raise ValueError
+
+    def _look(self, incoming: Incoming) -> None:
+        """Look at what few requests have."""
+        self._watched = False
+        upgrade: list[bytes] = []
+        takes_trailers = False
+        for name, value in incoming.head.headers:
+            if name == b"expect":
+                incoming.expects_continue = value.lower() == b"100-continue" and incoming.head.version == "1.1"
+            elif name == b"te":
+                takes_trailers = incoming.head.version == "1.1" and b"trailers" in _tokens(value)
+            elif name == b"upgrade" and incoming.head.version == "1.1" and self._parser.should_upgrade():
+                upgrade += _tokens(value)
+        if upgrade or takes_trailers:
+            incoming.hop = HopRequest(upgrade, takes_trailers)
+
+    def _origin_form(self, url: bytes, version: str) -> bytes:
+        """Path and query of a target in absolute form, whose authority takes the place of Host (RFC 9112, 3.2.2)."""
+        if url == b"*":
+            return url
+        absolute = _ABSOLUTE(url)
+        if absolute is None or not absolute.group(1):
+            self._refuse(400, "the request's target is neither a path nor an http URL")
+            raise AssertionError
+        host = absolute.group(1)
+        self._headers[:] = [(name, host if name == b"host" else value) for name, value in self._headers]
+        if version == "1.0" and not any(name == b"host" for name, _ in self._headers):
+            self._headers.append((b"host", host))
+        rest = url[absolute.end():]
+        return rest if rest.startswith(b"/") else b"/" + rest
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        incoming = self.incoming
+        assert incoming is not None
+        incoming.pieces.append(body)
+        incoming.buffered += len(body)
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        incoming = self.incoming
+        if incoming is not None:
+            incoming.complete = True
+        self.incoming = None
+        self.has_begun = False
+        self._url, self._method = b"", ""
+        self._headers = []
+        self._head_bytes = self._excess = self._trailer_bytes = 0

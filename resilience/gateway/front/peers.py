@@ -1,0 +1,70 @@
+"""Peers: how many connections each client address has, and how fast it asks. Pure: told the time."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+#: Addresses remembered for their rate; the oldest are forgotten, who then begin anew.
+_MAX_REMEMBERED: Final = 65_536
+
+
+class Peers:
+    """The clients of one listener, by address.
+
+    Every enter() that was let in must be followed by one leave().
+    """
+
+    def __init__(self, *, max_connections: int | None, rate: float | None, burst: int) -> None:
+        """Nobody is there yet.
+
+        Args:
+            max_connections: Of one address at a time; None: any number.
+            rate: Requests a second of one address in the long run; None: any.
+            burst: Requests of one address at once.
+        """
+        self._max_connections, self._rate, self._burst = max_connections, rate, burst
+        self._connections: dict[str, int] = {}
+        self._due: dict[str, float] = {}  # GCRA: when the last request would have come, had all come evenly
+
+    @property
+    def has_rate(self) -> bool:
+        """Whether wait() may say anything but 0."""
+        return self._rate is not None
+
+    def enter(self, address: str) -> bool:
+        """Whether another connection of this *address* may be had."""
+        if self._max_connections is None:
+            return True
+        count = self._connections.get(address, 0)
+        if count >= self._max_connections:
+            return False
+        self._connections[address] = count + 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """A connection that was let in has ended."""
+        count = self._connections.get(address, 0)
+        if count > 1:
+            self._connections[address] = count - 1
+        else:
+            self._connections.pop(address, None)
+
+    def wait(self, address: str, now: float) -> int:
+        """Take a request of this *address*; 0 if it may be served, else the whole seconds to wait."""
+        if self._rate is None:
+            return 0
+        due = max(self._due.pop(address, now), now)
+        early = due - now - (self._burst - 1) / self._rate
+        if early > 1e-9:
+            self._due[address] = due
+            return math.ceil(early)
+        self._due[address] = due + 1.0 / self._rate
+        if len(self._due) > _MAX_REMEMBERED:
+            del self._due[next(iter(self._due))]
+        return 0
+
+    @property
+    def connections(self) -> int:
+        """How many are counted."""
+        return sum(self._connections.values())

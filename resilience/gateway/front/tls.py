@@ -1,0 +1,178 @@
+"""TLS of a listener: a certificate for each name, client certificates, and new files while it runs.
+
+One context is used by all handshakes that begin from now on. When a file has changed, a new one is made of all of
+them, and takes its place if it can be made; connections that are there keep what they have.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from ...core.checks import text
+from ...errors import ConfigError
+from ..config.checks import checked, filled, one_of
+
+#: Files are looked at no more often, and only when somebody connects.
+LOOK_EVERY_S: Final = 1.0
+_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+_ASKED: Final = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL}
+_logger = logging.getLogger("resilience.gateway")
+
+
+@attrs.frozen(kw_only=True)
+class CertificateSettings:
+    """A ``[[gateway.tls.certificates]]`` table.
+
+    Attributes:
+        certificate_file: The certificate and those between it and its authority, in PEM.
+        key_file: Its private key, in PEM, unencrypted; None: in the same file.
+        hosts: Names that it is for, ``*.`` for any one label; of the first table, for all others, too.
+    """
+
+    certificate_file: str = attrs.field(validator=text())
+    key_file: str | None = attrs.field(default=None, validator=text(optional=True))
+    hosts: tuple[str, ...] = ()
+
+    def load(self, context: ssl.SSLContext) -> None:
+        """Put it into *context*.
+
+        Raises:
+            ConfigError: It cannot be read, or is something else.
+        """
+        try:
+            context.load_cert_chain(self.certificate_file, self.key_file, password=_no_password)
+        except ssl.SSLError as error:
+            raise ConfigError(f"{self.certificate_file} and {self.key_file or 'its key'} are no certificate and its "
+                              f"private key in PEM ({error.reason})", "certificate_file") from None
+        except OSError as error:
+            raise ConfigError(f"{self.certificate_file} or {self.key_file or 'its key'} cannot be read "
+                              f"({error.strerror})", "certificate_file") from None
+
+
+@attrs.frozen(kw_only=True)
+class TlsSettings:
+    """The ``[gateway.tls]`` table.
+
+    Attributes:
+        certificates: At least one; the first serves whoever asks for no name, or for an unknown one.
+        client_ca_file: Certificates in PEM of the authorities that clients' certificates are verified by; None: clients
+            are not asked for any.
+        client_certificates: Whether a client must have one: "required", or "optional".
+        min_version: "1.2" or "1.3".
+    """
+
+    certificates: tuple[CertificateSettings, ...] = attrs.field(validator=filled)
+    client_ca_file: str | None = attrs.field(default=None, validator=text(optional=True))
+    client_certificates: str = attrs.field(
+        default="required", validator=checked(one_of(tuple(_ASKED), "client_certificates")))
+    min_version: str = attrs.field(default="1.2", validator=checked(one_of(tuple(_VERSIONS), "min_version")))
+
+    def __attrs_post_init__(self) -> None:
+        context_of(self)
+
+    def files(self) -> Iterator[str]:
+        """The paths of all files."""
+        for each in self.certificates:
+            yield from (file for file in (each.certificate_file, each.key_file) if file is not None)
+        if self.client_ca_file is not None:
+            yield self.client_ca_file
+
+
+def context_of(settings: TlsSettings) -> ssl.SSLContext:
+    """A context for handshakes.
+
+    Raises:
+        ConfigError: A file cannot be read, or is something else.
+    """
+    contexts = [_context(settings, each) for each in settings.certificates]
+    by_name = {host.lower(): context for each, context in reversed([*zip(settings.certificates, contexts, strict=True)])
+               for host in each.hosts}
+    first = contexts[0]
+
+    def choose(tls: Any, name: str | None, _: ssl.SSLContext) -> None:
+        if name is not None:
+            name = name.lower()
+            chosen = by_name.get(name) or by_name.get(f"*.{name.partition('.')[2]}")
+            if chosen is not None:
+                tls.context = chosen
+
+    if by_name:
+        first.sni_callback = choose
+    return first
+
+
+def _context(settings: TlsSettings, certificate: CertificateSettings) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = _VERSIONS[settings.min_version]
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_alpn_protocols(["http/1.1"])
+    certificate.load(context)
+    if settings.client_ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=settings.client_ca_file)
+        except ssl.SSLError:
+            raise ConfigError(f"{settings.client_ca_file} has no certificates in PEM", "client_ca_file") from None
+        except OSError as error:
+            raise ConfigError(
+                f"{settings.client_ca_file} cannot be read ({error.strerror})", "client_ca_file") from None
+        context.verify_mode = _ASKED[settings.client_certificates]
+    return context
+
+
+def _no_password() -> str:
+    """Fail, instead of asking the terminal for the password of a key."""
+    raise ConfigError("the private key must not be encrypted", "key_file")
+
+
+class TlsContexts:
+    """The context in use. For one event loop."""
+
+    def __init__(self, settings: TlsSettings) -> None:
+        """Read the files.
+
+        Raises:
+            ConfigError: One cannot be read, or is something else.
+        """
+        self._settings = settings
+        self._stamps = _stamps([*settings.files()])
+        self._looked_at = 0.0
+        self._context = context_of(settings)
+
+    def current(self, now: float) -> ssl.SSLContext:
+        """The context for a handshake that begins *now*."""
+        if not 0.0 <= now - self._looked_at < LOOK_EVERY_S:
+            self._looked_at = now
+            stamps = _stamps([*self._settings.files()])
+            if stamps != self._stamps:
+                self._stamps = stamps
+                self.reload()
+        return self._context
+
+    def reload(self) -> bool:
+        """Read the files anew; whether that has worked. If not, the old certificates stay in use."""
+        try:
+            self._context = context_of(self._settings)
+        except ConfigError as error:
+            _logger.error("the gateway keeps its old certificates: %s", error)
+            return False
+        _logger.info("the gateway's certificates were read anew")
+        return True
+
+
+def _stamps(files: Sequence[str]) -> list[tuple[int, int, int] | None]:
+    return [_stamp(file) for file in files]
+
+
+def _stamp(file: str) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(Path(file))
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,28 @@
+"""Trailers on their way through: which fields may come after a body (RFC 9110, 6.5.1). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from .headers import CLAIMS, HOP_BY_HOP
+from .upstream import Header
+
+#: Fields that frame, route, authenticate, or say how to read the body: whoever merged them would be misled.
+_NEVER: Final = HOP_BY_HOP | CLAIMS | {
+    b"age", b"authorization", b"cache-control", b"content-encoding", b"content-length", b"content-range",
+    b"content-type", b"cookie", b"date", b"expires", b"host", b"location", b"max-forwards", b"pragma", b"range",
+    b"retry-after", b"set-cookie", b"vary", b"via", b"warning", b"www-authenticate"}
+_NEVER_BEGINNING: Final = (b"x-forwarded-", b"if-", b"access-control-", b"sec-")
+
+
+def passing(trailers: Iterable[Header]) -> list[Header]:
+    """Those of *trailers*, names in lower case, that may pass."""
+    return [trailer for trailer in trailers
+            if trailer[0] not in _NEVER and not trailer[0].startswith(_NEVER_BEGINNING) and b"_" not in trailer[0]]
+
+
+def trailer_lines(trailers: Iterable[Header]) -> bytes:
+    """The lines of *trailers* that may pass, and can stand in a line."""
+    lines = [b"%b: %b\r\n" % trailer for trailer in passing(trailers)]
+    return b"".join(line for line in lines if line.count(b"\n") == line.count(b"\r") == 1 and b"\0" not in line)

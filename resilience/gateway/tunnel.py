@@ -1,0 +1,164 @@
+"""Tunnels: bytes both ways between a client and an upstream that have switched protocols (101).
+
+Two transports are given to one tunnel, which moves what each sends to the other, reads no more than the other takes,
+and passes the end of one direction on, so that a half-closed side still gets its answer. It ends
+
+    when both directions have ended, or one side was closed        what was sent before is written first, for CLOSE_S
+    when one side was reset                                        the other is reset, too
+    when nothing has come from either for idle_s seconds           both are cut
+    when its task is cancelled, as a draining server does          both are cut
+
+and whatever ends it, both transports are closed then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import attrs
+
+#: What is left of the time of a tunnel of which one side has gone.
+CLOSE_S: Final = 5.0
+
+
+@attrs.define(eq=False)
+class TunnelEnd:
+    """One side of a tunnel, as its connection gives it away.
+
+    Attributes:
+        transport: Of the connection; its protocol is replaced.
+        leftover: What had come already.
+        ended: Whether nothing more will come.
+    """
+
+    transport: asyncio.Transport
+    leftover: bytes = b""
+    ended: bool = False
+
+
+class Tunnel:
+    """A tunnel between two ends. Of one task."""
+
+    def __init__(self, client: TunnelEnd, upstream: TunnelEnd, idle_s: float) -> None:
+        """Nothing is moved yet.
+
+        Args:
+            client: One end.
+            upstream: The other.
+            idle_s: Longest time without a byte of either, seconds.
+        """
+        self._ends, self._idle_s = (client, upstream), idle_s
+
+    async def run(self) -> None:
+        """Move bytes until the tunnel ends."""
+        loop = asyncio.get_running_loop()
+        watch = _Watch(loop, self._idle_s)
+        sides = [_Side(end, watch) for end in self._ends]
+        try:
+            for side, other in (sides, reversed(sides)):
+                side.begin(other)
+            await watch.ended
+        finally:
+            watch.stop()
+            for side in sides:
+                side.transport.abort()
+
+
+class _Watch:
+    """When a tunnel ends: its one timer, and how many of its sides are left."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, idle_s: float) -> None:
+        self._loop, self._idle_s = loop, idle_s
+        self._left = 2
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self.clock = loop.time
+        self.last = self.clock()
+        self._timer = loop.call_later(idle_s, self._look)
+
+    def _look(self) -> None:
+        quiet = self.clock() - self.last
+        if quiet >= self._idle_s:
+            self._end()
+        else:
+            self._timer = self._loop.call_later(self._idle_s - quiet, self._look)
+
+    def lost(self) -> None:
+        """A side has gone."""
+        self._left -= 1
+        if not self._left:
+            self._end()
+        else:
+            self._timer.cancel()
+            self._timer = self._loop.call_later(min(CLOSE_S, self._idle_s), self._end)
+
+    def _end(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def stop(self) -> None:
+        """It is over."""
+        self._timer.cancel()
+
+
+class _Side(asyncio.Protocol):
+    """One side: what comes here goes to the other."""
+
+    def __init__(self, end: TunnelEnd, watch: _Watch) -> None:
+        self.transport, self._leftover, self._ended, self._watch = end.transport, end.leftover, end.ended, watch
+        self._other = self
+        self._lost = False
+
+    def begin(self, other: _Side) -> None:
+        """Move what has come already, and then all that comes."""
+        self._other = other
+        self.transport.set_protocol(self)
+        if self._leftover:
+            other.transport.write(self._leftover)
+        if self.transport.is_closing():
+            self.connection_lost(None)
+        elif self._ended:
+            self._pass_end_on()
+        else:
+            self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self._watch.last = self._watch.clock()
+        self._other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        """See asyncio.Protocol."""
+        self._ended = True
+        return self._pass_end_on()
+
+    def _pass_end_on(self) -> bool:
+        """End the other side's sending; whether this side may still be sent something."""
+        other = self._other
+        if other._ended or not self.transport.can_write_eof() or not other.transport.can_write_eof():
+            other.transport.close()
+            return False
+        other.transport.write_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        if not self._other._lost:
+            self._other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._watch.last = self._watch.clock()
+        if not self._other._lost and not self._other._ended:
+            self._other.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        if self._lost:
+            return
+        self._lost = True
+        if exc is not None:
+            self._other.transport.abort()
+        else:
+            self._other.transport.close()
+        self._watch.lost()
