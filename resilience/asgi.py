@@ -3,7 +3,7 @@
 A stream's messages are encoded once per tick, however many listen, by a ticker
 that runs only while somebody does. A listener that reads too slowly misses
 ticks, it does not make them pile up. A tick of many commands is encoded in
-slices, between which the event loop serves others.
+slices, between which the event loop serves others; so are the pages.
 """
 
 from __future__ import annotations
@@ -12,23 +12,29 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, MutableMapping
+from concurrent.futures import Executor
 from contextlib import aclosing
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, TypeVar
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector as PrometheusCollector
 
 from .metrics import hystrix, stream
-from .metrics.prometheus import Collector
-from .registry import Registry, default_registry
+from .metrics.prometheus import Collector, exposition
+from .metrics.protocols import Sources
+from .registry import default_registry
+
+_T = TypeVar("_T")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_SLICE: Final = 32  # commands encoded before others get their turn: about a millisecond
+_TURN_S: Final = 0.0005  # of encoding, before others get their turn
+_PIECES: Final = 32  # of a page sent at once, some 50 KiB
 _HYSTRIX_PING: Final = b"ping: \n\n"  # a field that EventSource ignores; Hystrix sends it so
 _PING: Final = b": ping\n\n"
 _STREAM_HEADERS: Final = [
@@ -97,15 +103,27 @@ class Ticker:
         return _encoded(self._opening())
 
 
+async def _in_turn(values: Iterator[_T]) -> AsyncGenerator[_T, None]:
+    """The *values*; after each half millisecond of making them others get their turn."""
+    now = asyncio.get_running_loop().time
+    until = now() + _TURN_S
+    for value in values:
+        yield value
+        if now() >= until:
+            await asyncio.sleep(0)
+            until = now() + _TURN_S
+
+
 async def _encoded(messages: Iterator[str]) -> AsyncGenerator[bytes, None]:
     """Events in slices, after each of which others get their turn."""
-    some = []
+    now = asyncio.get_running_loop().time
+    some, until = [], now() + _TURN_S
     for message in messages:
         some.append(f"data: {message}\n\n")
-        if len(some) == _SLICE:
+        if now() >= until:
             yield "".join(some).encode()
-            some = []
             await asyncio.sleep(0)
+            some, until = [], now() + _TURN_S
     if some:
         yield "".join(some).encode()
 
@@ -113,10 +131,10 @@ async def _encoded(messages: Iterator[str]) -> AsyncGenerator[bytes, None]:
 class Telemetry:
     """The ASGI 3 application made by telemetry()."""
 
-    def __init__(self, registry: Registry, *, interval: float, config_interval: float, max_streams: int) -> None:
-        self._registry = registry
-        self._prometheus = CollectorRegistry(auto_describe=False)
-        self._prometheus.register(Collector(registry))
+    def __init__(self, registry: Sources, *, interval: float, config_interval: float, max_streams: int,
+                 collectors: Iterable[PrometheusCollector] = (), executor: Executor | None = None) -> None:
+        self._registry, self._executor = registry, executor
+        self._collector, self._collectors = Collector(registry), tuple(collectors)
         hystrix_encoder, own_encoder = hystrix.Encoder(), stream.Encoder()
 
         def ticker(messages: Callable[[], Iterator[str]], every: float = interval,
@@ -189,15 +207,29 @@ class Telemetry:
     async def _metrics(self, scope: Scope, send: Send) -> None:
         accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), "")
         encode, content_type = choose_encoder(accept)
-        await _respond(send, scope, 200, content_type, encode(self._prometheus))
+        parts = chain(self._collector.in_parts(), (collector.collect() for collector in self._collectors))
+        text = exposition(parts, encode)
+        if self._executor is None:
+            pieces = [piece async for piece in _in_turn(text) if piece]
+        else:
+            pieces = await asyncio.get_running_loop().run_in_executor(self._executor, lambda: list(filter(None, text)))
+        await send({"type": "http.response.start", "status": 200, "headers": [
+            (b"content-type", content_type.encode()), (b"content-length", b"%d" % sum(map(len, pieces)))]})
+        if scope["method"] != "HEAD":
+            async for body in _in_turn(b"".join(pieces[first : first + _PIECES])
+                                       for first in range(0, len(pieces), _PIECES)):
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     async def _health(self, scope: Scope, send: Send) -> None:
-        circuits = Counter(command.state.value for command in self._registry)
+        circuits = Counter([snapshot.state.value async for snapshot in _in_turn(
+            command.snapshot() for command in self._registry)])
         await _respond(send, scope, 200, "application/json", json.dumps({"status": "ok", "circuits": circuits}))
 
 
-def telemetry(registry: Registry = default_registry, *, interval: float = 0.5, config_interval: float = 5.0,
-              max_streams: int = 5) -> Telemetry:
+def telemetry(registry: Sources = default_registry, *, interval: float = 0.5, config_interval: float = 5.0,
+              max_streams: int = 5, collectors: Iterable[PrometheusCollector] = (),
+              executor: Executor | None = None) -> Telemetry:
     """An ASGI 3 application that serves a registry's telemetry; mount it anywhere.
 
     ``/hystrix.stream``, ``/hystrix/config.stream``, ``/hystrix/utilization.stream`` as Hystrix serves them,
@@ -208,8 +240,11 @@ def telemetry(registry: Registry = default_registry, *, interval: float = 0.5, c
         interval: Seconds between ticks of the streams.
         config_interval: Seconds between ticks of the config stream.
         max_streams: Connections to one stream at once; one more is answered 503, as Hystrix does.
+        collectors: Collectors of prometheus_client, whose metrics stand on ``/metrics`` too.
+        executor: Where the text of ``/metrics`` is made; None: in the event loop, in turn with whatever else it does.
     """
-    return Telemetry(registry, interval=interval, config_interval=config_interval, max_streams=max_streams)
+    return Telemetry(registry, interval=interval, config_interval=config_interval, max_streams=max_streams,
+                     collectors=collectors, executor=executor)
 
 
 def _time_ms() -> int:

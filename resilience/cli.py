@@ -10,20 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
 
 from ._version import __version__
-from .asgi import telemetry
 from .core.checks import nearest
 from .errors import ConfigError
-from .registry import Registry, default_registry
 
 #: Also in gateway.config, whose package cannot be imported without the gateway extra.
-_GATEWAY_TABLES: Final = ("gateway", "admin", "filters", "identity", "access_log", "tracing", "shedding", "services",
-                          "routes")
-
-_App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
+_GATEWAY_TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing",
+                          "shedding", "services", "compositions", "routes")
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -36,21 +32,6 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
               "pip install 'resilience-commands[gateway]'")
     except (ConfigError, OSError, ValueError) as error:
         _fail(str(error))
-
-
-def admin_app(registry: Registry = default_registry) -> _App:
-    """What the admin port serves: the telemetry endpoints, and the dashboard at ``/``."""
-    from resilience_dashboard import app as dashboard  # pyright: ignore[reportMissingImports]
-
-    measured, page = telemetry(registry, max_streams=50), dashboard(["/resilience.stream"])
-
-    async def admin(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["path"] in measured.paths:
-            await measured(scope, receive, send)
-        else:
-            await page(scope, receive, send)
-
-    return admin
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,12 +57,16 @@ def _parser() -> argparse.ArgumentParser:
     gateway = add("gateway", _gateway, "run the gateway that a file describes",
                   "It stops cleanly on SIGINT and SIGTERM.")
     gateway.add_argument("config", metavar="CONFIG.toml", help="the file")
-    gateway.add_argument("--workers", type=_count, default=1, metavar="N", help="processes (default: %(default)s)")
+    gateway.add_argument("--print-config", action="store_true",
+                         help="print what is in force with this file, and where each value comes from, and end")
+    gateway.add_argument("--workers", type=_count, metavar="N", help="processes that serve requests (default: as the "
+                         "file says, or 1)")
 
     check = add("check", _check, "explain every mistake in a gateway's or a library's file",
                 "Each comes with file, line and key. The exit status is 0 if the file is fine, else 2.")
     check.add_argument("config", metavar="CONFIG.toml", nargs="?", help="the file")
-    check.add_argument("--schema", action="store_true", help="print the JSON Schema of the library's file")
+    check.add_argument("--schema", nargs="?", const="library", choices=("library", "gateway"), metavar="KIND",
+                       help="print the JSON Schema of the library's file, or of the gateway's")
 
     key = add("api-key", _api_key, "make an API key for the gateway's api_keys filters",
               "The key is shown once, on stderr; its entry for a keys file, which has its hash only, is printed.")
@@ -113,23 +98,39 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _gateway(options: argparse.Namespace) -> int:
-    from .gateway import config, server
+    if options.print_config:
+        return _print_config(options.config)
 
     sys.path.append("")  # filters are found where the gateway is started
-    settings = config.load(options.config)
+    from resilience_dashboard import app as dashboard  # pyright: ignore[reportMissingImports]
 
-    def ready() -> None:
-        print(f"Gateway     http://{settings.gateway.bind}/", flush=True)
-        for worker in range(options.workers):
-            bind = server.admin_bind(settings, worker)
-            if bind is not None:
-                print(f"Dashboard   http://{bind}/  (streams: /hystrix.stream /resilience.stream, metrics: /metrics)",
-                      flush=True)
+    from .gateway import server
+    from .gateway.admin.application import AdminApplication
+    from .gateway.supervision import supervisor
+
+    def ready(started: supervisor.Supervisor) -> None:
+        print(f"Gateway     http://{started.config.gateway.bind}/", flush=True)
+        if started.config.private is not None:
+            print(f"Private     http://{started.config.private.settings.bind}/", flush=True)
+        if started.config.admin is not None:
+            print(f"Dashboard   http://{started.config.admin.bind}/  "
+                  "(streams: /hystrix.stream /resilience.stream, metrics: /metrics)", flush=True)
 
     try:
-        server.run(settings, make_admin=admin_app, workers=options.workers, ready=ready)
+        supervisor.run(options.config, workers=options.workers, ready=ready,
+                       make_admin=lambda started: AdminApplication(started, dashboard(["/resilience.stream"])))
     except server.ServeError as error:
         _fail(str(error), 1)
+    return 0
+
+
+def _print_config(file: str) -> int:
+    from .config import Document
+    from .gateway.config import effective, read
+
+    document = Document.read(file)
+    for line in effective.lines(read(document), document):
+        print(line)
     return 0
 
 
@@ -137,8 +138,13 @@ def _check(options: argparse.Namespace) -> int:
     from .config import Document, check, schema
     from .config.layers import TABLES
 
-    if options.schema:
-        print(schema.text(), end="")
+    if options.schema is not None:
+        if options.schema == "gateway":
+            from .gateway.config import schema as gateway_schema
+
+            print(gateway_schema.text(), end="")
+        else:
+            print(schema.text(), end="")
         return 0
     if options.config is None:
         _fail("check needs a file, or --schema")
@@ -151,10 +157,12 @@ def _check(options: argparse.Namespace) -> int:
         check(options.config)
         print(f"{options.config}: fine")
     else:
-        from .gateway import config
+        from .gateway import Gateway, config
+        from .registry import Registry
 
         sys.path.append("")  # as does the gateway, for filters
         settings = config.load(options.config)
+        Gateway(settings, registry=Registry())  # as a start would
         print(f"{options.config}: fine ({len(settings.services)} services, {len(settings.routes)} routes)")
     return 0
 

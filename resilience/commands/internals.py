@@ -233,7 +233,7 @@ class CommandInternals:
         known, declared = self.stated, self.declared
         news: dict[str, Any] = {name: getattr(wanted, name) for name in stated
                 if name not in known or getattr(wanted, name) != getattr(declared, name)}
-        same = self.settings is declared
+        same = self.settings is declared or not known  # it was retracted: what configure() changed since goes, too
         always: dict[str, Any] = {
             "isolation": "thread" if "thread" in (declared.isolation, wanted.isolation) else "semaphore",
             "has_fallback": declared.has_fallback or wanted.has_fallback,
@@ -247,6 +247,20 @@ class CommandInternals:
         except BaseException:  # of a user's policy, or an interrupt: a decoration that fails leaves no trace
             self.declared, self.stated = declared, known
             raise
+
+    def retract(self) -> Callable[[], None]:
+        """Let the next function say all of it anew, as a file that is read again does; machines and statistics stay.
+
+        What is in force stays so until then. The caller replaces every function of the command, and holds the
+        registry's lock meanwhile; if that fails, it calls what this returns, and what was said counts again.
+        """
+        stated, declared = self.stated, self.declared
+
+        def restore() -> None:
+            self.stated, self.declared = stated, declared
+
+        self.stated, self.declared = frozenset(), Settings()
+        return restore
 
     def collapsed(self, calls: int) -> None:
         """Count single *calls* that are one call of its function now."""

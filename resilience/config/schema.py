@@ -30,7 +30,7 @@ _ATTRIBUTE = re.compile(r"^(\w+): (.*(?:\n +.*)*)", re.M)
 
 def schema() -> dict[str, Any]:
     """The schema of a file for configure(), as JSON Schema draft 7."""
-    command, guard = _table(settings()), _table(guard_settings())
+    command, guard = table_schema(settings()), table_schema(guard_settings())
     named = {"type": "object", "propertyNames": {"minLength": 1}}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -53,7 +53,12 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _table(known: Mapping[str, Setting]) -> dict[str, Any]:
+def table_schema(known: Mapping[str, Setting]) -> dict[str, Any]:
+    """The schema of a table of a command's settings.
+
+    Args:
+        known: Those that it may have.
+    """
     properties, described = {}, {**_described(Settings), **_described(GuardTable)}
     for setting in known.values():
         if setting.policy is not None:
@@ -71,15 +76,29 @@ def _table(known: Mapping[str, Setting]) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
-def _class(wanted: type[Any], fields: Mapping[str, attrs.Attribute[Any]]) -> dict[str, Any]:
+def class_schema(wanted: type[Any]) -> dict[str, Any]:
+    """The schema of a table that is read into an attrs class, with the keys that it must have.
+
+    Args:
+        wanted: The class.
+    """
+    attrs.resolve_types(wanted)
+    fields = attrs.fields(wanted)
+    needed = [field.name for field in fields if field.init and field.default is attrs.NOTHING]
+    found = _class(wanted, {field.name: field for field in fields if field.init}, whole=True)
+    return {**found, "required": needed} if needed else found
+
+
+def _class(wanted: type[Any], fields: Mapping[str, attrs.Attribute[Any]], *, whole: bool = False) -> dict[str, Any]:
+    """A table; *whole*: nobody else says the rest of it, and of the tables in it."""
     described = _described(wanted)
     return {"type": "object", "additionalProperties": False,
-            "properties": {name: _field(field, described.get(name)) for name, field in fields.items()}}
+            "properties": {name: _field(field, described.get(name), whole=whole) for name, field in fields.items()}}
 
 
-def _field(field: attrs.Attribute[Any], description: str | None) -> dict[str, Any]:
+def _field(field: attrs.Attribute[Any], description: str | None, *, whole: bool = False) -> dict[str, Any]:
     wanted, optional = without_none(field.type)
-    found = _type(wanted, field)
+    found = _type(wanted, field, whole)
     found = _or_false(found) if optional else found
     if description:
         found["description"] = description
@@ -90,20 +109,30 @@ def _field(field: attrs.Attribute[Any], description: str | None) -> dict[str, An
     return found
 
 
-def _type(wanted: Any, field: attrs.Attribute[Any]) -> dict[str, Any]:
+def _type(wanted: Any, field: attrs.Attribute[Any], whole: bool) -> dict[str, Any]:
     if typing.get_origin(wanted) is typing.Literal:
         return {"enum": list(typing.get_args(wanted))}
     if typing.get_origin(wanted) is tuple:
         found = constraints(field.validator)
         item = typing.get_args(wanted)[0]
-        kinds = [_TYPES[each] for each in typing.get_args(item) or (item,)]
+        if attrs.has(item):
+            return {"type": "array", **found, "items": class_schema(item)}
+        kinds = [_TYPES[each] for each in typing.get_args(item) or (item,) if each in _TYPES]
+        if not kinds:
+            return {"type": "array", **found}
         items = {"type": kinds if kinds[1:] else kinds[0], **found.get("items", {})}
         many = {"type": "array", **found, "items": items}
         return {"anyOf": [items, many]} if field.metadata.get("one_is_enough") else many
     if attrs.has(wanted):
+        if whole:
+            return class_schema(wanted)
         attrs.resolve_types(wanted)
         return _class(wanted, {each.name: each for each in attrs.fields(wanted)})
-    return {"type": _TYPES[wanted], **constraints(field.validator)}
+    if typing.get_origin(wanted) is Mapping or wanted is Mapping:
+        values = [_TYPES[each] for each in typing.get_args(wanted)[1:] if each in _TYPES]
+        return {"type": "object", **({"additionalProperties": {"type": values[0]}} if values else {}),
+                **constraints(field.validator)}
+    return {"type": _TYPES[wanted], **constraints(field.validator)} if wanted in _TYPES else {}  # its own hook reads it
 
 
 def _or_false(found: dict[str, Any]) -> dict[str, Any]:

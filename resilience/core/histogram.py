@@ -115,14 +115,20 @@ _QUANTILES: Final = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 1.0)
 EMPTY: Final = Latency(0, *(0.0,) * 10)
 
 
-def latency_of(bins: Mapping[int, int], mean: float) -> Latency:
-    """What several histograms say together, of their *bins* added up and the *mean* of all durations, seconds."""
-    places = sorted(bins)
-    running = list(accumulate(bins[place] for place in places))
+def latency_of(bins: Mapping[int, int], seconds: float) -> Latency:
+    """Mean and percentiles of windows that were merged: exactly what one window with all of their values would show.
+
+    Args:
+        bins: How many values each bin has, as RollingHistogram.bins() counts them, summed up.
+        seconds: The sum of all values.
+    """
+    indices = sorted(bins)
+    running = list(accumulate(map(bins.__getitem__, indices)))
     if not running:
         return EMPTY
-    values = [_VALUES[places[bisect_left(running, max(1, math.ceil(q * running[-1])))]] for q in _QUANTILES]
-    return Latency(running[-1], mean, *values)
+    count = running[-1]
+    values = [_VALUES[indices[bisect_left(running, max(1, math.ceil(q * count)))]] for q in _QUANTILES]
+    return Latency(count, seconds / count, *values)
 
 
 #: Counters of a slice that is closed.

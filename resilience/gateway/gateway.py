@@ -1,43 +1,39 @@
 """The gateway: requests are admitted (request_mapping.py), and forwarded to services (forwarding.py).
 
-What a route has of filters (filters/chain.py) stands between the two.
-The gateway is an ASGI 3 application, and what the gateway's own front serves; both call ``serve()``.
+What a route has of filters (filters/chain.py) stands between the two. All that one configuration says is a generation
+(generation.py). The gateway is an ASGI 3 application, and what the gateway's own front serves; both call ``serve()``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from ..registry import Registry, default_registry
 from .asgi import AsgiInbound, live
-from .composition.composer import endpoints
-from .config import GatewayConfig, RouteConfig, load
+from .config import GatewayConfig, load
+from .config.changes import refuse_unchangeable
 from .disconnect import Disconnects, Receive
-from .filters.chain import NO_FILTERS, Chain, FilterRunner, chain_of
-from .filters.steps import steps_of
-from .forwarding import Forwarder
+from .generation import Generation
 from .http1 import Http1Client
 from .inbound import Inbound
-from .limits.client_address import ClientAddresses
-from .limits.door import door_of
-from .logs.observer import observer_of
-from .logs.request_statistics import statistics_of
-from .problem import Problem
-from .request_mapping import Admission, Clients
-from .services import services_of
+from .logs.observer import Observer
+from .service import Service
+from .services import fall_back_among, services_of
 from .upstream import UpstreamClient
 
 
 class Gateway:
-    """A gateway as an ASGI 3 application. For one event loop.
+    """A gateway as an ASGI 3 application. For one event loop, whose thread is the one that reloads it.
 
     Attributes:
-        config: What it was made from.
-        registry: Where its commands are, one per service, under the services' names.
-        observer: What it tells of its requests; None: nothing.
+        registry: Where its commands are: one under each service's name, one for each endpoint, one for each filter.
     """
+
+    # No dict, which a server might copy to a wrapper (functools.wraps), and with it hold on to the first generation.
+    __slots__ = ("__weakref__", "_client", "_disconnects", "_filters", "_generation", "_services", "registry")
 
     def __init__(self, config: GatewayConfig, *, registry: Registry | None = None,
                  client: UpstreamClient | None = None, filters: Iterable[Any] = ()) -> None:
@@ -52,26 +48,13 @@ class Gateway:
         Raises:
             ConfigError: The registry has a command of the same name that says otherwise, or two filters one name.
         """
-        self.config = config = config.with_filters(filters)
+        self._filters = tuple(filters)
+        config = config.with_filters(self._filters)
         self.registry = default_registry if registry is None else registry
         self._client = Http1Client() if client is None else client
-        self.services = services_of(config.services, self._client, self.registry)
+        self._services = services_of(config.services, self._client, self.registry)
+        self._generation = Generation.of(config, self._services, self.registry, self._client)
         self._disconnects = Disconnects()
-        is_trusted = Clients(config.gateway.trusted_proxies).is_trusted
-        self.observer = observer_of(config.access_log, config.tracing, ClientAddresses(is_trusted),
-                                    statistics_of(self.registry) if config.gateway.statistics else None,
-                                    is_needed=bool(config.filters) or config.shedding is not None)
-        self._door = None if config.shedding is None else door_of(
-            self.registry, "gateway", config.shedding, ClientAddresses(is_trusted))
-        self._forwarder = Forwarder(
-            client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout,
-            upload_rate=config.gateway.upload_rate)
-        self._steps = steps_of(config, self.services, self.registry, self._client, is_trusted)
-        self._composed = endpoints(config, self.services, self.registry)
-        steps = {**self._steps, **{step.name: step for step in self._composed.values()}}
-        self._runner = FilterRunner(self._forwarder, self.services, steps, config.gateway.error_endpoint,
-                                    config.identity_headers)
-        self._admission = Admission(config, self.services, self._chain_of)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, registry: Registry | None = None,
@@ -88,20 +71,78 @@ class Gateway:
         """
         return cls(load(path), registry=registry, filters=filters)
 
+    @property
+    def config(self) -> GatewayConfig:
+        """The configuration in force."""
+        return self._generation.config
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The services in force, by name."""
+        return self._services
+
+    @property
+    def observer(self) -> Observer | None:
+        """What is told of its requests; None: nobody is."""
+        return self._generation.parts.observer
+
+    def reload(self, config: GatewayConfig) -> None:
+        """Put another configuration in force, all or nothing. Requests under way end by the one that admitted them.
+
+        A service whose table is the same stays the same. Of another one the commands stay, with their circuits, their
+        statistics and what their limits have booked, and so does what is known of endpoints that stay. A service whose
+        name is gone is forgotten when its last request has ended. Filters with the same settings stay.
+
+        Args:
+            config: Takes the place of the one in force.
+
+        Raises:
+            ConfigError: It changes what cannot change before a restart, or cannot be in force; nothing has changed.
+        """
+        config = config.with_filters(self._filters)
+        refuse_unchangeable(self.config, config)
+        old, before, touched = self._generation, dict(self._services), dict[str, Service]()
+        for name, wanted in config.services.items():
+            for each in wanted.endpoints if name not in before or before[name].config != wanted else ():
+                each.check_secrets()
+        try:
+            for name, wanted in config.services.items():
+                if name not in before:
+                    touched[name] = Service(name, wanted, self._client, self.registry)
+                elif before[name].config != wanted:
+                    touched[name] = before[name].updated(wanted)
+            services = {name: touched.get(name) or before[name] for name in config.services}
+            fall_back_among(services)
+            generation = Generation.of(config, services, self.registry, self._client, old)
+        except BaseException:
+            self._take_back(before, touched)
+            raise
+        self._generation, self._services = generation, services
+        for name in before.keys() - services.keys():  # whoever is served by it still keeps it alive
+            weakref.finalize(before[name], before[name].ending()).atexit = False
+        if old.parts.all() != generation.parts.all():
+            weakref.finalize(old.public, old.parts.close, generation.parts.all()).atexit = False
+
+    def _take_back(self, before: Mapping[str, Service], touched: Mapping[str, Service]) -> None:
+        """Bring into force again what the services said *before* some of them were *touched*."""
+        for name, made in touched.items():
+            if name in before:
+                self._services[name] = made.updated(before[name].config)
+            else:
+                made.close()
+        fall_back_among(self._services)
+
     def close(self) -> None:
         """Close idle upstream connections, and what filters do in the background; a server's lifespan does.
 
         Requests under way end as they will.
         """
-        for step in self._steps.values():
-            step.close()
-        for service in self.services.values():
+        self._generation.parts.close()
+        for service in self._services.values():
             service.stop()
         self._client.close()
-        if self.observer is not None:
-            self.observer.close()
 
-    async def serve(self, inbound: Inbound) -> None:
+    def serve(self, inbound: Inbound) -> Coroutine[Any, Any, None]:
         """Answer one request.
 
         Args:
@@ -110,46 +151,40 @@ class Gateway:
         Raises:
             ClientGoneError: The client stopped taking its answer.
         """
-        observer, passage = self.observer, None
-        if observer is not None:
-            inbound = passage = observer.begin(inbound)
-        try:
-            admitted = self._admission.admit(inbound.head)
-            route = admitted.route
-            if observer is not None and passage is not None:
-                observer.routed(passage, route.name, route.service.name, admitted.request)
-                admitted.request.asked = passage.asked
-                if self._door is not None:
-                    answer = await self._door.enter(passage)
-                    if answer is not None:
-                        await inbound.respond(*answer)
-                        return
-                    admitted.request.headers = self._door.priorities.cleaned(inbound.head, admitted.request.headers)
-            if route.filters is None:
-                await self._forwarder.forward(route.service, admitted.request, inbound, mirror=route.mirror)
-            else:
-                await self._runner.serve(route.filters, admitted, inbound)
-        except Problem as problem:
-            # The frames of its history keep the server's receive() alive, and granian a connection that should close.
-            problem.__traceback__ = problem.__context__ = None
-            if passage is not None:
-                passage.refused = problem.reason
-            await inbound.respond(problem.status, *problem.response())
-        finally:
-            if observer is not None and passage is not None:
-                observer.end(passage)
+        return self._generation.public.serve(inbound)
 
-    def _chain_of(self, route: RouteConfig) -> Chain | None:
-        names = [name for name in self.config.filters_of(route) if name in self._steps]  # else all of it is off
-        composed = [] if route.compose is None else [self._composed[route.compose]]
-        chain = chain_of([*(self._steps[name] for name in names), *composed])
-        return NO_FILTERS if chain is None and self.config.gateway.error_endpoint is not None else chain
+    def serve_private(self, inbound: Inbound) -> Coroutine[Any, Any, None]:
+        """Answer one request that came over the listener of the ``[private]`` table, which there must be.
+
+        Args:
+            inbound: The request, and the way back.
+
+        Raises:
+            ClientGoneError: The client stopped taking its answer.
+        """
+        side = self._generation.private
+        assert side is not None
+        return side.serve(inbound)
+
+    async def private(self, scope: Any, receive: Receive, send: Any) -> None:
+        """The private side as an ASGI 3 application; see serve_private().
+
+        Args:
+            scope: ASGI's.
+            receive: ASGI's.
+            send: ASGI's.
+        """
+        await self._answer(self.serve_private, scope, receive, send)
 
     async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:
         """ASGI."""
+        await self._answer(self.serve, scope, receive, send)
+
+    async def _answer(self, serve: Callable[[Inbound], Coroutine[Any, Any, None]], scope: Any, receive: Receive,
+                      send: Any) -> None:
         kind = scope["type"]
         if kind == "http":
-            await AsgiInbound(scope, receive, send, self._disconnects).served_by(self.serve)
+            await AsgiInbound(scope, receive, send, self._disconnects).served_by(serve)
         elif kind == "lifespan":
             await live(receive, send, self.close)
         elif kind == "websocket":

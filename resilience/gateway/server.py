@@ -1,12 +1,9 @@
-"""Serving a gateway on its own front, with its admin application in the same process.
+"""Serving a gateway on its own front: listeners in one event loop, which stop when they are told to.
 
-Both listeners run in one event loop, so what the admin application shows is the
-registry that the gateway's calls go through. More workers are more such
-processes: the kernel spreads connections over them, each has its own registry,
-and each its own admin port, counted up from the configured one.
+run() is a whole gateway in one process, its admin application included, without anybody who looks after it. What the
+command line runs is supervised instead (supervision/): workers that only serve, and a parent with the admin pages.
 
-A worker's end is in the hands of whoever runs it: SIGINT and SIGTERM let requests
-under way finish, for a while, and end the process with status 0.
+SIGINT and SIGTERM let requests under way finish, for a while, and end the process with status 0.
 """
 
 from __future__ import annotations
@@ -15,9 +12,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import multiprocessing
-import multiprocessing.connection
-import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -36,8 +30,8 @@ MakeAdmin = Callable[[Registry], App]
 
 #: A request leaves no cycles behind; the collector need not look after every 700 new objects.
 _GC_THRESHOLDS: Final = (20_000, 20, 20)
-#: What a worker may take beyond its time to drain before it is killed.
-_LONGER_S: Final = 3.0
+#: For what has no setting of its own.
+DRAIN_S: Final = 5.0
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _logger = logging.getLogger(__name__)
 
@@ -66,22 +60,8 @@ def check_free(bind: str) -> None:
         raise ServeError(f"cannot listen on {bind}: {error.strerror or error}") from None
 
 
-def admin_bind(config: GatewayConfig, worker: int) -> str | None:
-    """Where worker number *worker*, from 0, serves its admin application; None without one.
-
-    Raises:
-        ServeError: There are not so many ports.
-    """
-    if config.admin is None:
-        return None
-    host, port = address(config.admin.bind)
-    if port + worker > 65535:
-        raise ServeError(f"worker {worker + 1} has no admin port left above {config.admin.bind}")
-    return f"[{host}]:{port + worker}" if ":" in host else f"{host}:{port + worker}"
-
-
 @attrs.frozen
-class _Served:
+class Served:
     """What is served on one address, and what to do when that is to end."""
 
     serve: Serve
@@ -90,63 +70,85 @@ class _Served:
     stop: Callable[[], None] = lambda: None
 
     @classmethod
-    def app(cls, app: App, bind: str) -> _Served:
+    def app(cls, app: App, bind: str) -> Served:
         """An ASGI application."""
         bridge = AsgiBridge(app)
         return cls(bridge.serve, bind, GatewaySettings(), bridge.stop)
 
 
-async def serve(gateway: Gateway, *, admin: App | None = None, admin_address: str | None = None,
-                ready: Callable[[], None] | None = None, shared: bool = False) -> None:
+def sides(gateway: Gateway) -> list[Served]:
+    """What a gateway itself serves."""
+    settings, private = gateway.config.gateway, gateway.config.private
+    found = [Served(gateway.serve, settings.bind, settings)]
+    if private is not None:
+        found.append(Served(gateway.serve_private, private.settings.bind, private.settings))
+    return found
+
+
+def binds(config: GatewayConfig) -> list[str]:
+    """Where a gateway itself will listen."""
+    return [config.gateway.bind, *(() if config.private is None else (config.private.settings.bind,))]
+
+
+async def serve(gateway: Gateway, *, admin: App | None = None, ready: Callable[[], None] | None = None) -> None:
     """Serve until SIGINT or SIGTERM, in the running event loop of the main thread.
 
     Args:
         gateway: Listens as its configuration says.
-        admin: The application for the admin listener; None: no such listener.
-        admin_address: host:port for it; None: as configured.
+        admin: The application for the admin listener, if the configuration has one; None: no such listener.
         ready: Called once both listen.
-        shared: Whether other processes listen on the gateway's port, too.
 
     Raises:
         ServeError: A port is taken.
     """
-    settings = gateway.config.gateway
-    served = [_Served(gateway.serve, settings.bind, settings)]
-    bind = admin_address or admin_bind(gateway.config, 0)
-    if admin is not None and bind is not None:
-        served.append(_Served.app(admin, bind))
+    stop, served = asyncio.Event(), sides(gateway)
+    if admin is not None and gateway.config.admin is not None:
+        served.append(Served.app(admin, gateway.config.admin.bind))
     try:
-        await _listen(served, ready, settings.drain_timeout, shared=shared)
+        with signals_set(stop):
+            await listen(served, stop, ready, gateway.config.gateway.drain_timeout)
     finally:
         gateway.close()
 
 
-async def _listen(served: Sequence[_Served], ready: Callable[[], None] | None, drain_s: float, *,
-                  shared: bool = False) -> None:
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+async def listen(served: Sequence[Served], stop: asyncio.Event, ready: Callable[[], None] | None = None,
+                 drain_s: float = DRAIN_S, *, shared: bool = False) -> None:
+    """Serve until *stop* is set.
+
+    Args:
+        served: What, and where.
+        stop: Ends it.
+        ready: Called once all listen.
+        drain_s: Seconds that requests under way have to end.
+        shared: Whether other processes listen on the same ports, too.
+
+    Raises:
+        ServeError: A port is taken.
+    """
+    loop = asyncio.get_running_loop()
     listeners: list[Listener] = []
-    with _signals_set(stop):
-        try:
-            for each in served:
-                listener = Listener(Front(each.serve, each.settings, loop))
-                try:
-                    sockets = bound(each.bind, shared=shared)
-                except OSError as error:
-                    raise ServeError(f"cannot listen on {each.bind}: {error.strerror or error}") from None
-                listeners.append(listener)
-                await listener.listen(sockets)
-            if ready is not None:
-                loop.call_soon(ready)
-            await stop.wait()
-        finally:
-            for listener, each in zip(listeners, served, strict=False):
-                listener.stop()
-                each.stop()
-            await asyncio.gather(*(listener.drain(drain_s) for listener in listeners))
+    try:
+        for each in served:
+            listener = Listener(Front(each.serve, each.settings, loop))
+            try:
+                sockets = bound(each.bind, shared=shared)
+            except OSError as error:
+                raise ServeError(f"cannot listen on {each.bind}: {error.strerror or error}") from None
+            listeners.append(listener)
+            await listener.listen(sockets)
+        if ready is not None:
+            loop.call_soon(ready)
+        await stop.wait()
+    finally:
+        for listener, each in zip(listeners, served, strict=False):
+            listener.stop()
+            each.stop()
+        await asyncio.gather(*(listener.drain(drain_s) for listener in listeners))
 
 
 @contextlib.contextmanager
-def _signals_set(stop: asyncio.Event) -> Iterator[None]:
+def signals_set(stop: asyncio.Event) -> Iterator[None]:
+    """Let SIGINT and SIGTERM set *stop* meanwhile."""
     loop = asyncio.get_running_loop()
     for each in _SIGNALS:
         loop.add_signal_handler(each, stop.set)
@@ -157,7 +159,8 @@ def _signals_set(stop: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(each)
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
+    """The event loop that the gateway is served on."""
     try:
         import uvloop
     except ImportError:  # not on Windows
@@ -165,29 +168,26 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def run(config: GatewayConfig, *, make_admin: MakeAdmin | None = None, workers: int = 1,
-        registry: Registry | None = None, ready: Callable[[], None] | None = None) -> None:
-    """Serve a gateway until SIGINT or SIGTERM; the process's main job.
+def run(config: GatewayConfig, *, make_admin: MakeAdmin | None = None, registry: Registry | None = None,
+        ready: Callable[[], None] | None = None) -> None:
+    """Serve a gateway in this process until SIGINT or SIGTERM; the process's main job.
 
     Args:
         config: See config.load().
-        make_admin: Makes the admin application from the registry. With several workers it must be a module's function.
-        workers: Processes.
-        registry: For one worker; None: resilience.default_registry.
-        ready: Called once the gateway listens (or all workers were started).
+        make_admin: Makes the admin application from the registry.
+        registry: None: resilience.default_registry.
+        ready: Called once the gateway listens.
 
     Raises:
-        ServeError: A port is taken, or a worker died.
+        ServeError: A port is taken.
     """
-    check_free(config.gateway.bind)
-    for worker in range(workers if make_admin is not None else 0):
-        bind = admin_bind(config, worker)
-        if bind is not None:
-            check_free(bind)
-    if workers == 1:
-        _work(config, make_admin, 0, registry, ready, shared=False)
-    else:
-        _supervise(config, make_admin, workers, ready)
+    log_to_stderr()
+    registry = default_registry if registry is None else registry
+    gateway = Gateway(config, registry=registry)
+    admin = None if make_admin is None else make_admin(registry)
+    settle_memory()
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(serve(gateway, admin=admin, ready=ready))
 
 
 def run_app(app: App, bind: str, *, ready: Callable[[], None] | None = None) -> None:
@@ -196,32 +196,25 @@ def run_app(app: App, bind: str, *, ready: Callable[[], None] | None = None) -> 
     Raises:
         ServeError: The port is taken.
     """
-    check_free(bind)
 
     async def main() -> None:
-        await _listen([_Served.app(app, bind)], ready, GatewaySettings().drain_timeout)
+        stop = asyncio.Event()
+        with signals_set(stop):
+            await listen([Served.app(app, bind)], stop, ready)
 
-    gc.collect()
-    gc.freeze()  # what is there now stays, and need not be looked at again
-    gc.set_threshold(*_GC_THRESHOLDS)
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
+    settle_memory()
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(main())
 
 
-def _work(config: GatewayConfig, make_admin: MakeAdmin | None, worker: int, registry: Registry | None = None,
-          ready: Callable[[], None] | None = None, *, shared: bool = True) -> None:
-    _log_to_stderr()
-    registry = default_registry if registry is None else registry
-    gateway = Gateway(config, registry=registry)
-    admin = None if make_admin is None else make_admin(registry)
+def settle_memory() -> None:
+    """Tell the garbage collector that what is there now stays, and need not be looked at again."""
     gc.collect()
-    gc.freeze()  # what is there now stays, and need not be looked at again
+    gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
-        runner.run(serve(gateway, admin=admin, admin_address=admin_bind(config, worker), ready=ready, shared=shared))
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
     """Print what is logged, as Python does by itself where nobody has said otherwise, but for changes of circuits.
 
     A gateway tells those on its dashboard and streams; a service that flaps would fill its terminal with them.
@@ -232,39 +225,3 @@ def _log_to_stderr() -> None:
         handler.setLevel(logging.WARNING)
         handler.addFilter(lambda record: not hasattr(record, "circuit"))
         logger.addHandler(handler)
-
-
-def _supervise(config: GatewayConfig, make_admin: MakeAdmin | None, workers: int,
-               ready: Callable[[], None] | None) -> None:
-    """Start the workers, pass signals on, and end with the first of them that ends."""
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_work, args=(config, make_admin, i), name=f"gateway-{i + 1}")
-                 for i in range(workers)]
-    stopping = False
-
-    def stop(*_: object) -> None:
-        nonlocal stopping
-        stopping = True
-        for process in processes:
-            if process.pid is not None and process.is_alive():
-                os.kill(process.pid, signal.SIGTERM)
-
-    before = {each: signal.signal(each, stop) for each in _SIGNALS}
-    try:
-        for process in processes:
-            process.start()
-        if ready is not None:
-            ready()
-        multiprocessing.connection.wait([process.sentinel for process in processes])
-        died = [process.name for process in processes if process.exitcode] if not stopping else []
-        stop()
-        for process in processes:
-            process.join(config.gateway.drain_timeout + _LONGER_S)
-            if process.is_alive():
-                process.kill()
-                process.join()
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-    if died:
-        raise ServeError(f"{', '.join(died)} died; the others were stopped")

@@ -184,10 +184,13 @@ class Service:
 
     def close(self) -> None:
         """The service is no more: forget its commands, and close its idle connections."""
+        self.ending()()
+
+    def ending(self) -> Callable[[], None]:
+        """What is to be done when it is no more, and its last request has ended; keeps nothing of it alive."""
         self.stop()
-        self._commands.close()
-        for each in self.endpoints.states:
-            self._client.let_go(each.endpoint)
+        endpoints = [each.endpoint for each in self.endpoints.states]
+        return functools.partial(_forget, self._commands, self._client, endpoints)
 
     def attempts(self, request: Request) -> Attempts | HedgedAttempts:
         """The way of one request over the endpoints; they must be closed."""
@@ -335,6 +338,12 @@ class Service:
                 endpoint.troubles.clear()
             endpoint.troubles[reason] = now
             _log.warning("%s: %s failed: %s", self.name, endpoint.name, reason)
+
+
+def _forget(commands: ServiceCommands, client: UpstreamClient, endpoints: Sequence[Endpoint]) -> None:
+    commands.close()
+    for each in endpoints:
+        client.let_go(each)
 
 
 def _verifying(ca_file: str | None) -> ssl.SSLContext:

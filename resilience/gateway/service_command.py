@@ -7,6 +7,7 @@ registry of its own, so that the engine's own rules hold for the file, too.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncGenerator, Callable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -27,6 +28,7 @@ from ..errors import ConfigError
 from ..policies.failures import FAILURES
 from ..policies.order import kit_named, setting_kits
 from ..registry import Registry
+from .replacing import in_place
 from .upstream import Exchange, IgnoredAnswerError, InvalidRequestError, LocalLimitError, Request
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
 #: What makes one exchange: it is given the request, and what is to be told when it has been sent.
 Exchanging = Callable[[Request, "Sending"], AsyncGenerator[Exchange, None]]
-
 
 
 class Sending(Protocol):
@@ -84,22 +85,27 @@ def accepted() -> Mapping[str, Setting]:
     return {name: setting for name, setting in settings().items() if name not in REFUSED}
 
 
-def guarded(exchange: Exchanging, said: Mapping[str, Any], **options: Any) -> Exchanging:
+def guarded(exchange: Exchanging, said: Mapping[str, Any], *, registry: Registry, key: str | None = None,
+            anew: bool = False, **options: Any) -> Exchanging:
     """Guard the exchanges of a service as its settings say.
 
     Args:
         exchange: Makes one exchange.
         said: The settings, by name.
-        **options: ``key``, ``group`` and ``registry``, as for resilience.command.
+        registry: Keeps the command.
+        key: Of the command.
+        anew: The settings take the place of those that the registry's command with this key has. It keeps its circuit,
+            its statistics, and what its limits have booked: nothing is refilled.
+        **options: ``group``, as for resilience.command.
 
     Raises:
-        ConfigError: A setting is out of range or contradicts another.
+        ConfigError: A setting is out of range or contradicts another; nothing has changed then.
     """
     replaced = {name for kit in setting_kits() if said.get(kit.name) is not None for name in kit.instead_of}
     usual = {name: value for name, value in USUAL.items() if name not in replaced}
     guard: Callable[[Exchanging], Exchanging] = command(
-        **{"group": GROUP, **usual, **said, **options}, ignore=_IGNORED)
-    return guard(exchange)
+        **{"group": GROUP, **usual, **said, **options}, ignore=_IGNORED, key=key, registry=registry)
+    return in_place(registry, key, functools.partial(guard, exchange)) if anew and key is not None else guard(exchange)
 
 
 def statuses(said: Mapping[str, Any]) -> HttpStatus:

@@ -1,8 +1,7 @@
 """ServiceCommands: the commands of one service, which outlive a change of its configuration.
 
-A command goes on, with its circuit and statistics, wherever its settings may change while calls go on
-(Command.configure). Where they may not, as when it gets a policy that it never had, another takes its place: the state
-of the circuit is handed over, and the counts begin anew.
+A command goes on under other settings, with its circuit, its statistics and what its limits have booked, whichever
+policies come or go. Calls under way end as they began.
 """
 
 from __future__ import annotations
@@ -10,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ..errors import ConfigError
 from ..registry import Registry
-from .service_command import Exchanging, default_of, guarded
+from .service_command import Exchanging, guarded
 from .service_total import ServiceTotal
 
 
@@ -47,7 +45,7 @@ class ServiceCommands:
         elif previous is not None:
             self._calls, self._total = previous._calls, previous._total
             if previous.settings != settings:
-                self._change(previous.settings)
+                self._change()
         if is_per_endpoint and self._total is None:
             self._total = ServiceTotal(name, settings, registry)
 
@@ -76,31 +74,22 @@ class ServiceCommands:
         """Forget all of them; calls under way end as they will."""
         if self._total is not None:
             self._total.close()
-        for key in (self._name, *self._calls):
+        for key in self.keys:
             self._registry.remove(key)
         self._calls = {}
 
-    def _guarded(self, key: str) -> Exchanging:
-        group = {"group": self._name} if self._is_per_endpoint else {}
-        return guarded(self._exchange, self.settings, key=key, registry=self._registry, **group)
+    @property
+    def keys(self) -> list[str]:
+        """Of all of them."""
+        return list(dict.fromkeys((self._name, *self._calls)))
 
-    def _change(self, before: Mapping[str, Any]) -> None:
+    def _guarded(self, key: str, *, anew: bool = False) -> Exchanging:
+        group = {"group": self._name} if self._is_per_endpoint else {}
+        return guarded(self._exchange, self.settings, key=key, registry=self._registry, anew=anew, **group)
+
+    def _change(self) -> None:
         """Bring other settings into force."""
-        changes = {name: self.settings.get(name, default_of(name)) for name in {*before, *self.settings}
-                   if name not in before or name not in self.settings or before[name] != self.settings[name]}
-        for key in (*self._calls, *((self._name,) if self._total is not None else ())):
-            command = self._registry.get(key)
-            try:
-                if command is not None:
-                    command.configure(**changes)
-                    continue
-                saved = None
-            except ConfigError:
-                saved = command.save() if command is not None and command.settings.breaker is not None else None
-            self._registry.remove(key)
-            if key in self._calls:
-                self._calls[key] = self._guarded(key)
-                if saved is not None and self._registry[key].settings.breaker is not None:
-                    self._registry[key].restore(saved)
-            elif self._total is not None:
-                self._total = self._total.renewed(self.settings)
+        for key in self._calls:
+            self._calls[key] = self._guarded(key, anew=True)
+        if self._total is not None:
+            self._total = self._total.renewed(self.settings)

@@ -122,9 +122,8 @@ class _TotalRecorder(Recorder):
         for part in self._total.parts:
             for index, count in part.__recorder__.bins(now).items():
                 bins[index] = bins.get(index, 0) + count
-        calls = sum(each.latency.count for each in readings)
         seconds = sum(each.latency.count * each.latency.mean for each in readings)
-        latency: Latency = latency_of(bins, seconds / calls if calls else 0.0)
+        latency: Latency = latency_of(bins, seconds)
         return Reading(_sum(super().read(now).counts, *(each.counts for each in readings)),
                        sum(each.max_in_flight for each in readings), latency)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Final
 
+import attrs
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector as _Collector
@@ -100,13 +101,27 @@ class Collector(_Collector):
         families = self._families()
         for command in self._registry:
             _observe(families, command)
+        self._observe_the_rest(families)
+        yield from families.values()
+        yield from further_metrics(self._registry)
+
+    def in_parts(self) -> Iterator[Iterable[Metric]]:
+        """The same for who has others to serve meanwhile: the metrics of one command after another."""
+        for command in self._registry:
+            families = self._families()
+            _observe(families, command)
+            yield families.values()
+        families = self._families()
+        self._observe_the_rest(families)
+        yield families.values()
+        yield further_metrics(self._registry)
+
+    def _observe_the_rest(self, families: dict[str, Metric]) -> None:
         for name, pool in self._registry.pools().items():
             _observe_pool(families, [as_utf8(name)], pool)
         now = self._registry.clock()
         for collapses in self._registry.collapsers().values():
             _observe_collapses(families, [as_utf8(collapses.name)], collapses, now)
-        yield from families.values()
-        yield from further_metrics(self._registry)
 
     @staticmethod
     def _families() -> dict[str, Metric]:
@@ -164,3 +179,40 @@ def _observe_collapses(families: dict[str, Metric], labels: list[str], collapses
     collapses.read(now)  # what is pending is reckoned
     for name, total in zip(_COLLAPSE, collapses.totals, strict=True):
         families[f"collapse_{name}"].add_metric(labels, total)  # type: ignore[attr-defined]
+
+
+@attrs.frozen
+class _Only(_Collector):
+    """Stands for a registry that has these metrics, to an encoder of prometheus_client."""
+
+    metrics: tuple[Metric, ...]
+
+    def collect(self) -> Iterator[Metric]:
+        """They."""
+        yield from self.metrics
+
+
+def exposition(parts: Iterable[Iterable[Metric]], encode: Callable[[_Collector], bytes]) -> Iterator[bytes]:
+    """The text of metrics that come in parts: joined, it is what *encode* makes of all of them at once.
+
+    While the parts are read it yields nothing but b"", after little work each; then the text, in pieces.
+
+    Args:
+        parts: A family may be in several of them, with other samples each time, but without ``_created`` ones.
+        encode: One of prometheus_client's encoders.
+    """
+    end = encode(_Only(()))  # the last line of OpenMetrics
+    texts: dict[str, list[bytes]] = {}
+    for part in parts:
+        for family in part:
+            known = texts.setdefault(family.name, [])
+            if known and not family.samples:
+                continue
+            text = encode(_Only((family,))).removesuffix(end)
+            while known and text.startswith(b"# "):  # the head of the family is there already
+                text = text.partition(b"\n")[2]
+            known.append(text)
+        yield b""
+    for known in texts.values():
+        yield from known
+    yield end

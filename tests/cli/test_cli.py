@@ -65,6 +65,19 @@ def get(url, deadline=30.0):
             assert time.monotonic() < end, f"{url} did not answer"
 
 
+def until_ready(admin, deadline=30.0):
+    """Wait until the gateway with this admin port serves."""
+    end = time.monotonic() + deadline
+    while True:
+        try:
+            get(f"http://127.0.0.1:{admin}/ready")
+        except urllib.error.HTTPError as error:
+            error.close()
+            assert time.monotonic() < end, "the gateway is not ready"
+        else:
+            return
+
+
 @contextlib.contextmanager
 def running(*arguments):
     process = subprocess.Popen([sys.executable, "-m", "resilience", *arguments], stdout=subprocess.PIPE,
@@ -155,6 +168,7 @@ def test_the_gateway_prints_its_urls_serves_and_stops_cleanly(tmp_path, number):
     gateway, admin = free_ports(2)
     (tmp_path / "gateway.toml").write_text(CONFIG.format(gateway=gateway, admin=admin))
     with running("gateway", str(tmp_path / "gateway.toml")) as process:
+        until_ready(admin)
         health = json.loads(get(f"http://127.0.0.1:{admin}/health"))
         page = get(f"http://127.0.0.1:{admin}/")
         metrics = get(f"http://127.0.0.1:{admin}/metrics")

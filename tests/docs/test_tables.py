@@ -270,6 +270,7 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## access_log", gateway_config.AccessLogSettings),
     ("## tracing", gateway_config.TracingSettings),
     ("## shedding", gateway_config.SheddingSettings),
+    ("## process", gateway_config.ProcessSettings),
     ("## services.NAME", gateway_config.ServiceConfig),
     ("## routes", gateway_config.RouteConfig),
     ("## filters.NAME", gateway_config.FilterTable),

@@ -26,7 +26,7 @@ import sys
 from resilience.asgi import telemetry
 from resilience.gateway import server
 from resilience.gateway.config import load
-server.run(load(sys.argv[1]), make_admin=telemetry, workers=int(sys.argv[2]), ready=lambda: print("ready", flush=True))
+server.run(load(sys.argv[1]), make_admin=telemetry, ready=lambda: print("ready", flush=True))
 """
 
 
@@ -229,22 +229,28 @@ def listens(port: int) -> bool:
 
 
 class Gateway:
-    """The gateway under test, as a subprocess."""
+    """The gateway under test, as a subprocess; with *workers*, as the command line runs it: supervised."""
 
-    def __init__(self, directory: Path, config: str, *, workers: int = 1, head_timeout: float = 10.0) -> None:
-        self.port = free_port(following=workers)
+    def __init__(self, directory: Path, config: str, *, workers: int | None = None, head_timeout: float = 10.0,
+                 admin: str = "") -> None:
+        self.port = free_port(following=1)
         self.admin = self.port + 1
-        file = directory / f"gateway-{self.port}.toml"
+        self.file = file = directory / f"gateway-{self.port}.toml"
         head = (f'[gateway]\nbind = "127.0.0.1:{self.port}"\nhead_timeout = {head_timeout}\n'
                 f'keep_alive_timeout = {head_timeout}\n')
         table, _, rest = config.partition("\n[services")
-        file.write_text(f'{head}{table}\n[admin]\nbind = "127.0.0.1:{self.admin}"\n[services{rest}')
+        file.write_text(f'{head}{table}\n[admin]\nbind = "127.0.0.1:{self.admin}"\n{admin}\n[services{rest}')
+        self.start([sys.executable, "-X", "dev", "-W", "default",
+                    *(["-c", SERVE, str(file)] if workers is None else
+                      ["-m", "resilience", "gateway", str(file), "--workers", str(workers)])])
+
+    def start(self, command: list[str]) -> None:
+        """Start it, and wait until it listens."""
         self.process = subprocess.Popen(
-            [sys.executable, "-X", "dev", "-W", "default", "-c", SERVE, str(file), str(workers)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        if "ready" not in line:
+        if not line:
             raise AssertionError(f"the gateway did not start: {self.process.communicate()[1]}")
         try:
             eventually(self._listens, "the gateway listening")
@@ -307,6 +313,10 @@ class Gateway:
     def admin_get(self, path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=DEADLINE_S) as reply:
             return str(reply.read().decode())
+
+    def workers(self) -> list[int]:
+        """The processes of the workers of a supervised gateway."""
+        return list(map(int, Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()))
 
     def rss_kib(self) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()

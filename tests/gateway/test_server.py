@@ -13,9 +13,9 @@ import pytest
 
 from resilience.gateway import Gateway as App
 from resilience.gateway.config import AdminSettings, GatewayConfig, GatewaySettings
-from resilience.gateway.server import ServeError, admin_bind, check_free, run
+from resilience.gateway.server import ServeError, check_free, run
 
-from .harness import Call, Upstream, eventually, everything, parsed, running
+from .harness import Call, Upstream, everything, parsed, running
 
 pytestmark = pytest.mark.process
 
@@ -62,30 +62,6 @@ def test_a_second_gateway_does_not_share_the_port_of_the_first(tmp_path: Path, u
 def test_an_address_of_another_machine_is_one_clear_line() -> None:
     with pytest.raises(ServeError, match="cannot listen on 192.0.2.1:80"):
         check_free("192.0.2.1:80")
-
-
-def test_two_workers_share_the_port_and_have_an_admin_port_each(tmp_path: Path, upstream: Upstream) -> None:
-    with running(tmp_path, CONFIG.format(url=upstream.url), workers=2) as gateway:
-        second = gateway.admin + 1
-        eventually(lambda: _listens(second), "the second worker's admin listener")
-        for _ in range(20):
-            assert 200 == gateway.get("/worker")[0]
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
-
-
-def test_admin_ports_are_counted_up_and_end() -> None:
-    config = GatewayConfig(admin=AdminSettings(bind="[::1]:65534"))
-    assert ["[::1]:65534", "[::1]:65535"] == [admin_bind(config, worker) for worker in (0, 1)]
-    assert admin_bind(GatewayConfig(), 5) is None
-    with pytest.raises(ServeError, match="no admin port left"):
-        admin_bind(config, 2)
 
 
 def test_the_admin_plane_is_not_on_the_gateways_port(tmp_path: Path, upstream: Upstream) -> None:

@@ -3,16 +3,18 @@
 from ..front.tls import CertificateSettings, TlsSettings
 from .addresses import address
 from .compositions import CompositionConfig, PartConfig
-from .file import GatewayConfig, load
+from .file import GatewayConfig, load, read
 from .filters import BUILT_IN, FilterConfig, FilterTable
 from .identity import IdentityHeaders
 from .listeners import ENCODED, AdminSettings, GatewaySettings
 from .observing import AccessLogSettings, TracingSettings
+from .private import PrivateSide
+from .process import ProcessSettings
 from .routes import MirrorConfig, RouteConfig
 from .services import DEFAULT_MAX_BODY, ServiceConfig
 from .shedding import SheddingSettings
 
 __all__ = ["BUILT_IN", "DEFAULT_MAX_BODY", "ENCODED", "AccessLogSettings", "AdminSettings", "CertificateSettings",
            "CompositionConfig", "FilterConfig", "FilterTable", "GatewayConfig", "GatewaySettings", "IdentityHeaders",
-           "MirrorConfig", "PartConfig", "RouteConfig", "ServiceConfig", "SheddingSettings", "TlsSettings",
-           "TracingSettings", "address", "load"]
+           "MirrorConfig", "PartConfig", "PrivateSide", "ProcessSettings", "RouteConfig", "ServiceConfig",
+           "SheddingSettings", "TlsSettings", "TracingSettings", "address", "load", "read"]

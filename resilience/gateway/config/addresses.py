@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from .. import predicates
+from .checks import in_schema
 
 _HOST: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
                           r"(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*")
@@ -77,6 +78,7 @@ def within(peer: str, of: Sequence[Network]) -> bool:
     return bool(of) and predicates.within(predicates.address_of(peer), of)
 
 
+@in_schema(pattern=r"^(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")
 def bind_mistake(value: Any) -> str | None:
     """What is wrong with an address to listen on; None if nothing is."""
     try:

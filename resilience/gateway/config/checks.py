@@ -24,19 +24,35 @@ def checked(check: Check, *, each: bool = False, optional: bool = False) -> Any:
             if mistake is not None:
                 raise ConfigError(f"{mistake}, not {item!r}", attribute.name)
 
+    found = getattr(check, "json_schema", {})
+    validate.json_schema = {"items": found} if each and found else found  # type: ignore[attr-defined]
     return validate
+
+
+def in_schema(**words: Any) -> Callable[[Check], Check]:
+    """Say, as a decorator of a check, what it demands in the *words* of JSON Schema; no more than it does."""
+
+    def said(check: Check) -> Check:
+        check.json_schema = words  # type: ignore[attr-defined]
+        return check
+
+    return said
 
 
 def one_of(names: Sequence[str], what: str) -> Check:
     """A check that a value is one of *names*."""
     wanted = f"{what} must be {'one of ' if len(names) > 1 else ''}{', '.join(names)}"
-    return lambda value: None if value in names else wanted
+    # Not "enum", by which the loader would find a message of its own.
+    return in_schema(anyOf=[{"const": name} for name in names])(lambda value: None if value in names else wanted)
 
 
 def filled(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """Check, as a validator of attrs, that a tuple is not empty."""
     if not isinstance(value, tuple) or not value:
         raise ConfigError(f"{attribute.name} needs at least one", attribute.name)
+
+
+filled.json_schema = {"minItems": 1}  # type: ignore[attr-defined]
 
 
 def unknown_name(what: str, name: str, names: Sequence[str]) -> str:

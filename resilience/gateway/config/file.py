@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -24,13 +24,16 @@ from .filters import FilterConfig, filter_conflicts, filters_in, read_filters
 from .identity import IdentityHeaders
 from .listeners import AdminSettings, GatewaySettings
 from .observing import AccessLogSettings, TracingSettings
+from .private import PrivateSide, read_private
+from .process import ProcessSettings
 from .routes import RouteConfig, conflicts
 from .services import ServiceConfig, lost_fallbacks, read_service
 from .shedding import SheddingSettings
 
-_TABLES: Final = ("gateway", "admin", "filters", "identity", "access_log", "tracing", "shedding", "services",
-                  "compositions", "routes")
+_TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing", "shedding",
+                  "services", "compositions", "routes")
 _log = logging.getLogger("resilience")
+_T = TypeVar("_T")
 
 
 @attrs.frozen(kw_only=True)
@@ -39,6 +42,7 @@ class GatewayConfig:
 
     Attributes:
         gateway: How it listens.
+        private: The private side; None: there is none.
         admin: None: no admin listener.
         access_log: None: there is none.
         shedding: None: nothing is shed at the door.
@@ -46,18 +50,21 @@ class GatewayConfig:
         filters: By name; those of the modules that gateway.filter_modules names are among them.
         identity: Headers that tell upstreams who sent a request; None: none do. The same without a table as with an
             empty one, if any filter authenticates.
+        process: How many processes serve it, and how they end.
         services: By name.
         compositions: By name.
         routes: In the order of the file, which means nothing: the most specific wins.
     """
 
     gateway: GatewaySettings = attrs.field(factory=GatewaySettings)
+    private: PrivateSide | None = None
     admin: AdminSettings | None = None
     access_log: AccessLogSettings | None = None
     tracing: TracingSettings | None = None
     shedding: SheddingSettings | None = None
     filters: dict[str, FilterConfig] = attrs.field(factory=dict)
     identity: IdentityHeaders | None = None
+    process: ProcessSettings = attrs.field(factory=ProcessSettings)
     services: dict[str, ServiceConfig] = attrs.field(factory=dict)
     compositions: dict[str, CompositionConfig] = attrs.field(factory=dict)
     routes: tuple[RouteConfig, ...] = ()
@@ -71,6 +78,7 @@ class GatewayConfig:
         for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters,
                                               list(self.services)):
             raise ConfigError(message, str(path[-1]))
+        self.of_private_side()
 
     @property
     def own_headers(self) -> frozenset[str]:
@@ -127,6 +135,11 @@ class GatewayConfig:
             route: One of this configuration.
         """
         return filters_in(self.gateway, route, self.filters)
+    def of_private_side(self) -> GatewayConfig | None:
+        """The private side as a gateway's whole configuration; None if there is none."""
+        if self.private is None:
+            return None
+        return attrs.evolve(self, gateway=self.private.settings, routes=self.private.routes, private=None)
 
 
 def load(path: str | os.PathLike[str]) -> GatewayConfig:
@@ -139,42 +152,72 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
         ConfigFileError: The file has mistakes; all of them are listed, each with file, line and key.
     """
     document = Document.read(path)
+    config = read(document)
+    log_hints(document)
+    return config
+
+
+def log_hints(document: Document) -> None:
+    """Log what a file may say, and most likely does not mean."""
+    for hint in document.hints():
+        _log.warning("%s", hint)
+
+
+def read(document: Document) -> GatewayConfig:
+    """Check a gateway's file that was read, or what stands for one.
+
+    Args:
+        document: The file; or the tables of one, which a program has made.
+
+    Raises:
+        ConfigFileError: It has mistakes; all of them are listed, each with file, line and key.
+    """
     for name in document.data:
         if name not in _TABLES:
             document.mistake((name,), unknown(name, _TABLES, what="table"))
-    gateway = document.structure(GatewaySettings, "gateway")
-    admin = document.structure(AdminSettings, "admin") if "admin" in document.data else None
-    access_log = document.structure(AccessLogSettings, "access_log") if "access_log" in document.data else None
-    shedding = document.structure(SheddingSettings, "shedding") if "shedding" in document.data else None
-    tracing = document.structure(TracingSettings, "tracing") if "tracing" in document.data else None
-    if gateway is not None and admin is not None and is_shared(gateway.bind, admin.bind):
-        document.mistake(("admin", "bind"), f"{admin.bind} is what the gateway itself listens on")
-    filters = read_filters(document, gateway or GatewaySettings())
-    identity = document.structure(IdentityHeaders, "identity") if "identity" in document.data else None
-    names = list(document.table("services"))
+    gateway = document.structure(GatewaySettings, "gateway") or GatewaySettings()
+    filters = read_filters(document, gateway)
+    names, composed = list(document.table("services")), list(document.table("compositions"))
+    private = read_private(document, names, composed, filters)
+    admin = _optional(document, AdminSettings, "admin")
+    _check_listeners(document, gateway, private, admin)
     services = {name: read_service(document, name) for name in names}
-    compositions = {name: document.structure(CompositionConfig, "compositions", name)
-                    for name in document.table("compositions")}
+    compositions = {name: each for name in composed
+                    if (each := document.structure(CompositionConfig, "compositions", name)) is not None}
     routes = {index: route for index in range(len(document.tables("routes")))
               if (route := document.structure(RouteConfig, "routes", index)) is not None}
     if not names and "services" not in document.data:
         document.mistake((), "no services: a gateway needs at least one [services.NAME] table")
     if "routes" not in document.data:
         document.mistake((), "no routes: a gateway needs at least one [[routes]] table")
-    composed = {name: each for name, each in compositions.items() if each is not None}
-    for where, message in (*conflicts(routes, names, list(compositions)),
-                           *composition_conflicts(composed, names, routes)):
+    for where, message in (*conflicts(routes, names, composed), *composition_conflicts(compositions, names, routes),
+                           *filter_conflicts(gateway, routes, filters, names), *lost_fallbacks(services, names)):
         document.mistake(where, message)
-    for where, message in filter_conflicts(gateway or GatewaySettings(), routes, filters, names):
-        document.mistake(where, message)
-    for where, message in lost_fallbacks(services, names):
-        document.mistake(where, message)
-    for hint in document.hints():
-        _log.warning("%s", hint)
+    access_log = _optional(document, AccessLogSettings, "access_log")
+    shedding = _optional(document, SheddingSettings, "shedding")
+    tracing = _optional(document, TracingSettings, "tracing")
+    identity = _optional(document, IdentityHeaders, "identity")
+    process = document.structure(ProcessSettings, "process") or ProcessSettings()
     document.finish()
     return GatewayConfig(
-        gateway=gateway or GatewaySettings(), admin=admin, access_log=access_log, tracing=tracing,
-        shedding=shedding, identity=identity, compositions=composed,
-        routes=tuple(routes.values()),
-        filters={name: each for name, each in filters.items() if each is not None},
+        gateway=gateway, private=private, admin=admin, process=process, access_log=access_log,
+        shedding=shedding, tracing=tracing, identity=identity, routes=tuple(routes.values()),
+        compositions=compositions, filters={name: each for name, each in filters.items() if each is not None},
         services={name: service for name, service in services.items() if service is not None})
+
+
+def _optional(document: Document, cls: type[_T], table: str) -> _T | None:
+    """What a *table* says that need not be there."""
+    return document.structure(cls, table) if table in document.data else None
+
+
+def _check_listeners(document: Document, gateway: GatewaySettings, private: PrivateSide | None,
+                     admin: AdminSettings | None) -> None:
+    """Note listeners that would take connections to each other."""
+    taken: list[str] = []
+    for table, listener in (("gateway", gateway), ("private", None if private is None else private.settings),
+                            ("admin", admin)):
+        if listener is not None:
+            if any(is_shared(listener.bind, each) for each in taken):
+                document.mistake((table, "bind"), f"{listener.bind} is what the gateway itself listens on")
+            taken.append(listener.bind)

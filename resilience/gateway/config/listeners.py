@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
@@ -11,6 +12,7 @@ from ...errors import ConfigError
 from ..front.tls import TlsSettings
 from .addresses import bind_mistake, network_mistake
 from .checks import checked, one_of
+from .tokens import tokens_checked
 
 ENCODED: Final = ("%2f", "%5c", "%25")
 
@@ -86,6 +88,9 @@ class AdminSettings:
 
     Attributes:
         bind: host:port; keep it off public interfaces.
+        tokens: Who may use the API below /admin, by name, each with where the secret is: "env:NAME", "file:PATH", or
+            its SHA-256 as "sha256:HEX". None: nobody, and there is no API.
     """
 
     bind: str = attrs.field(default="127.0.0.1:8090", validator=checked(bind_mistake))
+    tokens: Mapping[str, str] = attrs.field(factory=dict, validator=tokens_checked)

@@ -39,6 +39,7 @@ from ..forwarding import AnswerBody, Forwarder
 from ..inbound import Inbound
 from ..logs.passage import Passage
 from ..problem import Problem, too_large
+from ..replacing import in_place
 from ..request_mapping import Admitted
 from ..service import Service
 from ..upstream import Header, Request, UpstreamError
@@ -112,8 +113,8 @@ def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry
         async def awaited(context: FilterContext) -> None:
             await call(context)
 
-        return Step(config, command(timeout=limit, max_concurrent=MAX_CONCURRENT, **usual)(awaited), True, said,
-                    close)
+        guard = command(timeout=limit, max_concurrent=MAX_CONCURRENT, **usual)
+        return Step(config, in_place(registry, key, lambda: guard(awaited)), True, said, close)
 
     def timed(context: FilterContext) -> None:
         began = perf_counter()
@@ -125,7 +126,8 @@ def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry
         if perf_counter() - began > limit:  # nobody can end it, but it has failed
             raise CallTimeoutError(key, limit)
 
-    return Step(config, command(timeout=None, max_concurrent=None, **usual)(timed), False, said, close)
+    guard = command(timeout=None, max_concurrent=None, **usual)
+    return Step(config, in_place(registry, key, lambda: guard(timed)), False, said, close)
 
 
 def _nothing() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 
 import attrs
 
@@ -15,7 +16,8 @@ from .declare import FilterHost
 
 
 def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: Registry, client: UpstreamClient,
-             is_trusted: Callable[[str], bool]) -> dict[str, Step]:
+             is_trusted: Callable[[str], bool], before: Mapping[str, Step] = MappingProxyType({}),
+             changed: Collection[str] = ()) -> dict[str, Step]:
     """The steps of a gateway's filters, by name.
 
     Args:
@@ -24,12 +26,19 @@ def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: R
         registry: Where the gateway's commands are.
         client: The gateway's.
         is_trusted: Whether a peer's address is that of a trusted proxy.
+        before: Steps of the configuration before: those with the same settings go on, with what they know.
+        changed: Names of services that are not what they were then.
 
     Raises:
         ConfigError: The registry has a command of the same name that says otherwise.
     """
-    found = {}
+    found: dict[str, Step] = {}
     for each in config.filters.values():
+        known = before.get(each.name)
+        if known is not None and known.config == each \
+                and not {*getattr(each.target, "needs_services", ())}.intersection(changed):
+            found[each.name] = known
+            continue
         bind = getattr(each.target, "bind", None)
         host = FilterHost(name=each.name, services=services, registry=registry, client=client, is_trusted=is_trusted)
         parts = getattr(each.target, "parts", None)

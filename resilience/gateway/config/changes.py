@@ -1,0 +1,39 @@
+"""Changes: what of a gateway's configuration cannot change before a restart, and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from ...errors import ConfigError
+from .file import GatewayConfig
+
+_SOCKETS: Final = "the sockets that the gateway listens on are opened when it starts"
+#: What cannot change, by its name in the file: how it is read, and the reason.
+_UNCHANGEABLE: Final[dict[str, tuple[Callable[[GatewayConfig], Any], str]]] = {
+    "gateway.bind": (lambda config: config.gateway.bind, _SOCKETS),
+    "private.bind": (lambda config: None if config.private is None else config.private.settings.bind, _SOCKETS),
+    "admin.bind": (lambda config: None if config.admin is None else config.admin.bind, _SOCKETS),
+    "gateway.drain_timeout": (lambda config: config.gateway.drain_timeout, "the workers are started with it"),
+    "process.watch": (lambda config: config.process.watch, "a watch begins when the gateway starts"),
+    "process.workers": (lambda config: config.process.workers, "the workers are started when the gateway is"),
+}
+
+
+def unchangeable(old: GatewayConfig, new: GatewayConfig) -> Iterator[tuple[str, str]]:
+    """Each setting in which *new* differs from *old* although it cannot, and what to say of it."""
+    for name, (read, why) in _UNCHANGEABLE.items():
+        before, after = read(old), read(new)
+        if before != after:
+            yield name, f"{name} cannot change from {before} to {after} while the gateway runs: {why}; restart it"
+
+
+def refuse_unchangeable(old: GatewayConfig, new: GatewayConfig) -> None:
+    """Make sure that a running gateway can change from *old* to *new*.
+
+    Raises:
+        ConfigError: It cannot; the message has every reason.
+    """
+    mistakes = list(unchangeable(old, new))
+    if mistakes:
+        raise ConfigError("; ".join(message for _, message in mistakes), mistakes[0][0].rpartition(".")[2])

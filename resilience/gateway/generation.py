@@ -1,0 +1,189 @@
+"""Generations: what one configuration of a gateway amounts to, ready to serve.
+
+A generation never changes. Another configuration makes another one, which takes its place in one assignment; a request
+reads it once, and ends by it. What two generations have in common (services, filters, the observer) goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from ..registry import Registry
+from .composition.composer import endpoints
+from .config import GatewayConfig, RouteConfig
+from .filters.chain import NO_FILTERS, Chain, FilterRunner, Step, chain_of
+from .filters.steps import steps_of
+from .forwarding import Forwarder
+from .inbound import Inbound
+from .limits.client_address import ClientAddresses
+from .limits.door import Door, door_of
+from .logs.observer import Observer, observer_of
+from .logs.request_statistics import statistics_of
+from .problem import Problem
+from .request_mapping import Admission, Clients
+from .service import Service
+from .upstream import UpstreamClient
+
+
+@attrs.frozen(eq=False)
+class Parts:
+    """What both sides of a gateway share.
+
+    Attributes:
+        services: By name.
+        steps: The filters, by name.
+        composed: The endpoints that answer by compositions, by the compositions' names.
+        observer: Is told of all requests; None: nobody is.
+    """
+
+    services: Mapping[str, Service]
+    steps: Mapping[str, Step]
+    composed: Mapping[str, Step]
+    observer: Observer | None
+
+    @classmethod
+    def of(cls, config: GatewayConfig, services: Mapping[str, Service], registry: Registry, client: UpstreamClient,
+           old: Generation | None) -> Parts:
+        """What *config* asks for; what the *old* generation has already is taken from there.
+
+        Raises:
+            ConfigError: The registry has a command of the same name that says otherwise.
+        """
+        is_trusted = Clients(config.gateway.trusted_proxies).is_trusted
+        before, known = dict[str, Step](), dict[str, Service]()
+        if old is not None and old.config.gateway.trusted_proxies == config.gateway.trusted_proxies:
+            before, known = dict(old.parts.steps), dict(old.parts.services)
+        changed = {name for name, service in services.items() if known.get(name) is not service}
+        steps = steps_of(config, services, registry, client, is_trusted, before, changed)
+        composed = endpoints(config, services, registry)
+        if old is not None and _observed(old.config) == _observed(config):
+            return cls(services, steps, composed, old.parts.observer)
+        observer = observer_of(config.access_log, config.tracing, ClientAddresses(is_trusted),
+                               statistics_of(registry) if config.gateway.statistics else None,
+                               is_needed=bool(config.filters) or config.shedding is not None)
+        return cls(services, steps, composed, observer)
+
+    def close(self, but: Iterable[object] = ()) -> None:
+        """End what goes on in the background, *but* for what is in use elsewhere."""
+        kept = {id(each) for each in but}
+        for step in self.steps.values():
+            if id(step) not in kept:
+                step.close()
+        if self.observer is not None and id(self.observer) not in kept:
+            self.observer.close()
+
+    def all(self) -> list[object]:
+        """Filters and observer."""
+        return [*self.steps.values(), self.observer]
+
+
+def _observed(config: GatewayConfig) -> tuple[object, ...]:
+    return (config.access_log, config.tracing, config.gateway.statistics, config.gateway.trusted_proxies,
+            bool(config.filters) or config.shedding is not None)
+
+
+@attrs.frozen(eq=False)
+class Side:
+    """What stands behind one listener.
+
+    Attributes:
+        admission: Admits requests to services.
+        forwarder: Forwards what was admitted.
+        runner: Runs the filters of a route.
+        observer: Is told of all requests; None: nobody is.
+        door: Sheds load; None: all may come in.
+    """
+
+    admission: Admission
+    forwarder: Forwarder
+    runner: FilterRunner
+    observer: Observer | None
+    door: Door | None
+
+    @classmethod
+    def of(cls, name: str, config: GatewayConfig, parts: Parts, registry: Registry) -> Side:
+        """The side that *config* describes, if it is taken for the whole gateway."""
+
+        def chain(route: RouteConfig) -> Chain | None:
+            names = [name for name in config.filters_of(route) if name in parts.steps]  # else all of it is off
+            composed = [] if route.compose is None else [parts.composed[route.compose]]
+            found = chain_of([*(parts.steps[name] for name in names), *composed])
+            return NO_FILTERS if found is None and config.gateway.error_endpoint is not None else found
+
+        forwarder = Forwarder(
+            client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout,
+            upload_rate=config.gateway.upload_rate)
+        steps = {**parts.steps, **{step.name: step for step in parts.composed.values()}}
+        addresses = ClientAddresses(Clients(config.gateway.trusted_proxies).is_trusted)
+        return cls(
+            Admission(config, parts.services, chain), forwarder,
+            FilterRunner(forwarder, parts.services, steps, config.gateway.error_endpoint, config.identity_headers),
+            parts.observer,
+            None if config.shedding is None else door_of(registry, name, config.shedding, addresses))
+
+    async def serve(self, inbound: Inbound) -> None:
+        """Answer one request; see Gateway.serve()."""
+        observer, passage = self.observer, None
+        if observer is not None:
+            inbound = passage = observer.begin(inbound)
+        try:
+            admitted = self.admission.admit(inbound.head)
+            route = admitted.route
+            if observer is not None and passage is not None:
+                observer.routed(passage, route.name, route.service.name, admitted.request)
+                admitted.request.asked = passage.asked
+                if self.door is not None:
+                    answer = await self.door.enter(passage)
+                    if answer is not None:
+                        await inbound.respond(*answer)
+                        return
+                    admitted.request.headers = self.door.priorities.cleaned(inbound.head, admitted.request.headers)
+            if route.filters is None:
+                await self.forwarder.forward(route.service, admitted.request, inbound, mirror=route.mirror)
+            else:
+                await self.runner.serve(route.filters, admitted, inbound)
+        except Problem as problem:
+            # The frames of its history keep an ASGI server's receive() alive, and a connection that should close.
+            problem.__traceback__ = problem.__context__ = None
+            if passage is not None:
+                passage.refused = problem.reason
+            await inbound.respond(problem.status, *problem.response())
+        finally:
+            if observer is not None and passage is not None:
+                observer.end(passage)
+
+
+@attrs.frozen(eq=False)
+class Generation:
+    """What one configuration amounts to.
+
+    Attributes:
+        config: The configuration.
+        parts: What both sides share.
+        public: What everybody reaches.
+        private: What stands behind the listener of the ``[private]`` table; None: there is none.
+    """
+
+    config: GatewayConfig
+    parts: Parts
+    public: Side
+    private: Side | None
+
+    @classmethod
+    def of(cls, config: GatewayConfig, services: Mapping[str, Service], registry: Registry, client: UpstreamClient,
+           old: Generation | None = None) -> Generation:
+        """The generation of a configuration, and of the services that it names.
+
+        Raises:
+            ConfigError: The registry has a command of the same name that says otherwise.
+        """
+        parts = Parts.of(config, services, registry, client, old)
+        private = config.of_private_side()
+        try:
+            return cls(config, parts, Side.of("gateway", config, parts, registry),
+                       None if private is None else Side.of("private", private, parts, registry))
+        except BaseException:
+            parts.close(() if old is None else old.parts.all())
+            raise

@@ -1,0 +1,416 @@
+"""Supervisor: the parent process of a gateway. It starts the workers, and starts those again that die.
+
+The parent serves no request. It has the admin listener, whose pages show what all workers count (merged.py), and it
+reloads the file, all or nothing: it checks the file itself, has every worker take it, and has them all go back if one
+does not. So nothing that an operator looks at, or does, keeps a request waiting.
+
+How it ends: SIGTERM and SIGINT begin the lame-duck phase, in which readiness is off and requests are served as ever.
+Then the workers stop listening and have some seconds for what is under way. A second signal ends the phase at hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import aiorwlock
+
+from ...asgi import App
+from ...config import ConfigFileError, Document
+from ...config.watcher import Watcher, is_endless
+from ...errors import ConfigError
+from .. import server
+from ..config import read
+from ..config.changes import refuse_unchangeable
+from ..config.file import log_hints
+from .merged import MergedRegistry
+from .restarts import Restarts
+from .worker_process import (
+    WorkerGoneError,
+    WorkerProcess,
+    WorkerRefusedError,
+    WorkerSilentError,
+    described,
+    listed,
+)
+
+MakeAdmin = Callable[["Supervisor"], App]
+
+#: Longest wait for a worker to take a configuration. Thousands of services take seconds to check.
+RELOAD_S: Final = 60.0
+#: Longest wait for a worker's statistics; what it said last is shown then.
+REPORT_S: Final = 1.0
+_ORDER_S: Final = 10.0
+_GRACE_S: Final = 2.0  # beyond the time that requests have to end, before a worker is killed
+_logger = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """The parent of the workers of one gateway. For one event loop, that of the main thread.
+
+    Attributes:
+        file: The configuration's.
+        config: What is in force.
+        data: The same, as the tables of a file.
+        is_changed: Something of it came by change() and is not in the file.
+        statistics: What the workers count.
+        workers: Those that were started, by number.
+        restarts: The deaths of each.
+        reloads: How many configurations were put in force since the start, and how many were refused.
+    """
+
+    def __init__(self, file: str | os.PathLike[str], *, workers: int | None = None) -> None:
+        """A supervisor; starts nothing yet.
+
+        Args:
+            file: The configuration's.
+            workers: How many; None: as the file says.
+
+        Raises:
+            ConfigFileError: The file has mistakes.
+        """
+        self.file = os.fspath(file)
+        document = Document.read(file)
+        self.config, self.data = read(document), document.data
+        log_hints(document)
+        self.is_changed = False
+        self.statistics = MergedRegistry()
+        self.workers: dict[int, WorkerProcess] = {}
+        self.number_of_workers = self.config.process.workers if workers is None else workers
+        self.restarts = {number: Restarts() for number in range(1, self.number_of_workers + 1)}
+        self.reloads = {"applied": 0, "refused": 0}
+        self._stop = asyncio.Event()  # the lame-duck phase begins
+        self._hurry = asyncio.Event()  # and ends
+        self._failure: str | None = None
+        self._not_up = set(self.restarts)  # workers that have not listened yet, not once
+        self._ready: Callable[[], None] | None = None
+        self._lock = aiorwlock.RWLock(fast=True)
+        self._orders: dict[str, str] = {}  # by the command's key: those that hold until another one
+        self._collecting: dict[str, asyncio.Task[None]] = {}
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to end."""
+        return self._stop.is_set()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests should be sent here: some worker listens, and nobody has told the gateway to end."""
+        return not self.is_stopping and any(worker.is_ready for worker in self.workers.values())
+
+    # -- the whole life
+
+    async def run(self, *, make_admin: MakeAdmin | None = None, ready: Callable[[], None] | None = None) -> None:
+        """Serve until SIGINT or SIGTERM.
+
+        Args:
+            make_admin: Makes the application of the admin listener.
+            ready: Called once all workers listen.
+
+        Raises:
+            ServeError: A port is taken, or a worker died when it was first started.
+        """
+        for bind in server.binds(self.config):
+            server.check_free(bind)
+        admin_stop, admin = asyncio.Event(), None
+        if make_admin is not None and self.config.admin is not None:
+            server.check_free(self.config.admin.bind)
+            admin = asyncio.ensure_future(server.listen(
+                [server.Served.app(make_admin(self), self.config.admin.bind)], admin_stop))
+        self._ready = ready
+        with self._signals(), self._watching():
+            keepers = [asyncio.ensure_future(self._keep(number)) for number in self.restarts]
+            try:
+                await self._stop.wait()
+                await self._lame_duck()
+            finally:
+                await self._end(keepers)
+                admin_stop.set()
+                if admin is not None:
+                    await admin
+        if self._failure is not None:
+            raise server.ServeError(self._failure)
+
+    async def _lame_duck(self) -> None:
+        if self._failure is None and self.config.process.lame_duck and not self._hurry.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), self.config.process.lame_duck)
+
+    async def _end(self, keepers: Sequence[asyncio.Future[None]]) -> None:
+        self._stop.set()
+        self._hurry.clear()
+        for worker in self.workers.values():
+            worker.terminate()
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        gone = asyncio.gather(*keepers)
+        await asyncio.wait((gone, hurry), timeout=self.config.gateway.drain_timeout + _GRACE_S,
+                           return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        for worker in self.workers.values():
+            worker.kill()
+        await gone
+
+    # -- workers
+
+    async def _keep(self, number: int) -> None:
+        """Keep one worker alive until the end."""
+        while not self._stop.is_set():
+            how, lived_s = await self._life(number)
+            if self._stop.is_set():
+                return
+            if number in self._not_up:
+                self._fail(how)
+                return
+            await self._pause(number, how, lived_s)
+
+    async def _life(self, number: int) -> tuple[str, float]:
+        """Start a worker, and wait for its end: what became of it, and after how many seconds."""
+        async with self._lock.reader_lock:  # no change is between what it is told and its place among the others
+            try:
+                worker = await WorkerProcess.start(number, self.file, self.data)
+            except OSError as error:
+                return f"worker {number} cannot be started: {error.strerror or error}", 0.0
+            self.workers[number] = worker
+        if self._stop.is_set():  # meanwhile
+            worker.terminate()
+        if await worker.said():
+            self._listens(number)
+            await self._order_again(worker)
+        status = await worker.ended()
+        del self.workers[number]
+        self.statistics.depart(number)
+        lived_s = asyncio.get_running_loop().time() - worker.started_at
+        why = f": {'; '.join(worker.reasons)}" if worker.reasons else ""
+        return f"worker {number} (process {worker.pid}) {described(status)} after {lived_s:.1f} s{why}", lived_s
+
+    async def _order_again(self, worker: WorkerProcess) -> None:
+        """Give a new worker the orders that are in force in the others."""
+        for key, order in list(self._orders.items()):
+            with contextlib.suppress(WorkerGoneError, WorkerSilentError, WorkerRefusedError):
+                await worker.ask("steer", (key, order), _ORDER_S)
+
+    def _listens(self, number: int) -> None:
+        if self._not_up:
+            self._not_up.discard(number)
+            if not self._not_up and self._ready is not None:
+                self._ready()
+
+    async def _pause(self, number: int, how: str, lived_s: float) -> None:
+        """Say that a worker is gone, and wait until it is to be started again."""
+        deaths = self.restarts[number]
+        delay = deaths.died(lived_s, random.random())  # noqa: S311 - jitter
+        row = f", its death number {deaths.in_a_row} in a row" if deaths.in_a_row > 1 else ""
+        _logger.error("%s%s; it is started again %s", how, row, f"in {delay:.1f} s" if delay else "now")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), delay)
+
+    def _fail(self, why: str) -> None:
+        self._failure = self._failure or f"the gateway cannot start: {why}"
+        self._stop.set()
+
+    # -- signals, and the file
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload_soon, f"the file {self.file}, as SIGHUP asks for")
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+
+    def stop(self) -> None:
+        """Begin the end; if it has begun already, end its phase at hand."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    @contextlib.contextmanager
+    def _watching(self) -> Iterator[None]:
+        path = Path(self.file).absolute()
+        if not self.config.process.watch or is_endless(path):
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        told = _Told(lambda: loop.call_soon_threadsafe(self.reload_soon, f"the file {self.file}, which has changed"))
+        watcher = Watcher(path, told)
+        watcher.start()
+        try:
+            yield
+        finally:
+            watcher.close()
+
+    def reload_soon(self, what: str) -> None:
+        """Reload the file, and log how that went.
+
+        Args:
+            what: What is reloaded, and why, for the log.
+        """
+
+        async def reload() -> None:
+            try:
+                await self.reload()
+            except ConfigError as error:
+                mistakes = error.mistakes if isinstance(error, ConfigFileError) else (error,)
+                for mistake in mistakes:
+                    _logger.error("the configuration stays as it is: %s", mistake)
+            else:
+                _logger.warning("reloaded %s", what)
+
+        if not self.is_stopping:
+            job = asyncio.ensure_future(reload())
+            self._jobs.add(job)
+            job.add_done_callback(self._jobs.discard)
+
+    async def reload(self) -> None:
+        """Read the file again, and put it in force, all or nothing; what change() has changed is as the file says.
+
+        Raises:
+            ConfigError: Nothing has changed; the message, or its mistakes, say why.
+        """
+        await self._put(lambda: Document.read(self.file), is_change=False)
+
+    async def change(self, change: Callable[[dict[str, Any]], dict[str, Any]], what: str) -> None:
+        """Put other tables in force, all or nothing, until the file is reloaded.
+
+        Args:
+            change: Makes them of those in force, which it leaves as they are; nobody else changes them meanwhile.
+            what: Names them in messages.
+
+        Raises:
+            ConfigError: Nothing has changed.
+        """
+        await self._put(lambda: Document.of(change(self.data), what), is_change=True)
+
+    async def _put(self, make: Callable[[], Document], *, is_change: bool) -> None:
+        async with self._lock.writer_lock:
+            try:
+                document = await asyncio.to_thread(make)
+                config = await asyncio.to_thread(read, document)
+                refuse_unchangeable(self.config, config)
+                await self._distribute(document)
+            except ConfigError:
+                self.reloads["refused"] += 1
+                raise
+            log_hints(document)
+            self.config, self.data, self.is_changed = config, document.data, is_change
+            self.reloads["applied"] += 1
+
+    async def _distribute(self, document: Document) -> None:
+        """Have every worker take the *document*, or none."""
+        taken, refused = [], dict[int, str]()
+        workers = [worker for worker in self.workers.values() if not worker.is_leaving]
+        for worker, answer in zip(workers, await asyncio.gather(
+                *(worker.ask("reload", (document.file, document.data), RELOAD_S) for worker in workers),
+                return_exceptions=True), strict=True):
+            if isinstance(answer, WorkerRefusedError):
+                refused[worker.number] = "; ".join(map(str, answer.args))
+            elif isinstance(answer, WorkerSilentError):
+                refused[worker.number] = f"no answer within {RELOAD_S:g} s"
+            elif isinstance(answer, WorkerGoneError):
+                continue  # its successor starts with whatever is in force then
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                taken.append(worker)
+        if refused:
+            await asyncio.gather(*(worker.ask("reload", (self.file, self.data), RELOAD_S) for worker in taken),
+                                 return_exceptions=True)
+            raise ConfigError(f"{listed(refused)} cannot take it: {'; '.join(dict.fromkeys(refused.values()))}")
+
+    # -- for the admin application
+
+    @property
+    def unchanged(self) -> Any:
+        """A lock to read several things under that belong together, while nobody changes the configuration."""
+        return self._lock.reader_lock
+
+    async def steer(self, key: str, order: str) -> None:
+        """Give an order to a command in every worker; see worker.ORDERS.
+
+        Raises:
+            ConfigError: No worker has such a command, or knows such an order.
+        """
+        async with self._lock.writer_lock:
+            answers = await asyncio.gather(
+                *(worker.ask("steer", (key, order), _ORDER_S) for worker in self.workers.values()),
+                return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, WorkerRefusedError):
+                raise ConfigError("; ".join(map(str, answer.args)))
+        if not any(isinstance(answer, tuple) for answer in answers):
+            raise ConfigError("no worker answers")
+        self._orders.pop(key, None)
+        if order.startswith("force_"):
+            self._orders[key] = order
+
+    async def collect(self, kind: str) -> None:
+        """Ask every worker for its statistics. Of one that does not answer the last ones stay.
+
+        Args:
+            kind: See report.KINDS.
+        """
+        running = self._collecting.get(kind)
+        if running is None or running.done():
+            running = self._collecting[kind] = asyncio.ensure_future(self._collect(kind))
+        await asyncio.shield(running)
+
+    async def _collect(self, kind: str) -> None:
+        async def one(worker: WorkerProcess) -> None:
+            try:
+                _, parts = await worker.ask("report", kind, REPORT_S)
+            except (WorkerGoneError, WorkerSilentError, WorkerRefusedError):
+                return
+            if self.workers.get(worker.number) is worker:
+                self.statistics.take(worker.number, [report for part in parts for report in part])
+
+        await asyncio.gather(*(one(worker) for worker in self.workers.values()
+                               if worker.is_ready and not worker.is_silent))
+
+
+class _Told:
+    """What the watcher tells of a change."""
+
+    def __init__(self, tell: Callable[[], object]) -> None:
+        self._tell = tell
+
+    def changed(self) -> None:
+        """The file has another content."""
+        self._tell()
+
+
+def run(file: str | os.PathLike[str], *, workers: int | None = None, make_admin: MakeAdmin | None = None,
+        ready: Callable[[Supervisor], None] | None = None) -> None:
+    """Serve the gateway that a file describes, until SIGINT or SIGTERM; the process's main job.
+
+    Args:
+        file: The configuration's.
+        workers: How many processes serve requests; None: as the file says.
+        make_admin: Makes the application of the admin listener.
+        ready: Called once all workers listen.
+
+    Raises:
+        ConfigFileError: The file has mistakes.
+        ServeError: A port is taken, or a worker died when it was first started.
+    """
+    server.log_to_stderr()
+
+    async def main() -> None:
+        supervisor = Supervisor(file, workers=workers)
+        await supervisor.run(make_admin=make_admin,
+                             ready=None if ready is None else functools.partial(ready, supervisor))
+
+    with asyncio.Runner(loop_factory=server.new_loop) as runner:
+        runner.run(main())

@@ -1,0 +1,171 @@
+"""A worker: serves the gateway in a process of its own, and does what its supervisor asks over their channel.
+
+It ends when it is told to by SIGTERM, or when its supervisor is gone, which the end of its standard input says, even if
+the event loop hangs. SIGINT and SIGHUP are the supervisor's: a terminal sends them to all of its processes.
+
+What a worker answers: ``(number, True, result)`` or ``(number, False, reasons)``, and any number of
+``(number, None, part)`` before, by the number of the question. Of its own accord it says ``(0, True, None)`` once it
+listens, and ``(0, False, reasons)`` if it never will.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from ...config import ConfigFileError, Document
+from ...errors import ConfigError
+from ...registry import Registry, default_registry
+from .. import server
+from ..config import GatewayConfig, read
+from ..gateway import Gateway
+from .channel import Channel
+from .report import KINDS, in_slices
+
+#: Beyond the time that requests have to end, before a worker without a supervisor ends itself.
+_GRACE_S: Final = 5.0
+
+
+def main(descriptor: int) -> None:
+    """Be a worker; the process's main job.
+
+    Args:
+        descriptor: Of the worker's end of the channel.
+    """
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    server.log_to_stderr()
+    with asyncio.Runner(loop_factory=server.new_loop) as runner:
+        runner.run(_main(socket.socket(fileno=descriptor)))
+
+
+async def _main(end: socket.socket) -> None:
+    channel = await Channel.over(end)
+    try:
+        file, data = await channel.receive()
+    except EOFError:
+        return
+    try:
+        config = read(Document.of(data, file))
+        gateway = Gateway(config, registry=default_registry)
+    except ConfigError as error:
+        channel.tell((0, False, reasons(error)))
+        await channel.drained()
+        channel.close()
+        return
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    _end_with_supervisor(config.gateway.drain_timeout + _GRACE_S)
+    server.settle_memory()
+    answering = asyncio.ensure_future(Answers(channel, gateway).run())
+    try:
+        await server.listen(server.sides(gateway), stop, lambda: channel.tell((0, True, None)),
+                            config.gateway.drain_timeout, shared=True)
+    except (OSError, server.ServeError) as error:
+        channel.tell((0, False, [str(error)]))
+        await channel.drained()
+    finally:
+        answering.cancel()
+        await asyncio.wait([answering])
+        gateway.close()
+        channel.close()
+
+
+def _end_with_supervisor(patience_s: float) -> None:
+    """End this process, gently and then not, when its standard input does."""
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait(patience_s)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="resilience supervisor's end", daemon=True).start()
+
+
+def reasons(error: ConfigError) -> list[str]:
+    """What a configuration error says, line by line."""
+    return [str(mistake) for mistake in error.mistakes] if isinstance(error, ConfigFileError) else [str(error)]
+
+
+class RefusedError(Exception):
+    """What the supervisor asks for cannot be done; the arguments are the reasons."""
+
+
+class Answers:
+    """Answers the questions of a supervisor, one after another."""
+
+    def __init__(self, channel: Channel, gateway: Gateway) -> None:
+        self._channel, self._gateway = channel, gateway
+        self._verbs: Mapping[str, Callable[[Callable[[Any], None], Any], Awaitable[Any]]] = {
+            "reload": self._reload, "report": self._report, "steer": self._steer}
+
+    async def run(self) -> None:
+        """Answer until the supervisor is gone."""
+        try:
+            while True:
+                number, verb, argument = await self._channel.receive()
+                try:
+                    result = await self._verbs[verb](functools.partial(self._part, number), argument)
+                except ConfigError as error:
+                    self._channel.tell((number, False, reasons(error)))
+                except RefusedError as error:
+                    self._channel.tell((number, False, list(map(str, error.args))))
+                except Exception as error:  # noqa: BLE001 - told to the supervisor, which logs it; the worker serves on
+                    self._channel.tell((number, False, [f"{type(error).__name__}: {error}"]))
+                else:
+                    self._channel.tell((number, True, result))
+                await self._channel.drained()
+        except EOFError:
+            return
+
+    def _part(self, number: int, part: Any) -> None:
+        self._channel.tell((number, None, part))
+
+    async def _reload(self, part: Callable[[Any], None], argument: tuple[str, dict[str, Any]]) -> None:
+        file, data = argument
+        self._gateway.reload(await asyncio.to_thread(_read, file, data))
+
+    async def _report(self, part: Callable[[Any], None], kind: str) -> None:
+        async for reports in in_slices(self._gateway.registry, KINDS[kind]):
+            part(reports)
+            await self._channel.drained()
+
+    async def _steer(self, part: Callable[[Any], None], argument: tuple[str, str]) -> None:
+        key, order = argument
+        steer(self._gateway.registry, key, order)
+
+
+def _read(file: str, data: dict[str, Any]) -> GatewayConfig:
+    return read(Document.of(data, file))
+
+
+#: What can be ordered of a command, by the name of its handle's method.
+ORDERS: Final = ("force_open", "force_closed", "release", "reset")
+
+
+def steer(registry: Registry, key: str, order: str) -> None:
+    """Give a command an order.
+
+    Raises:
+        RefusedError: There is no such command, or no such order.
+        ConfigError: The command has no breaker.
+    """
+    command = registry.get(key)
+    if command is None:
+        raise RefusedError(f"there is no command {key!r}")
+    if order not in ORDERS:
+        raise RefusedError(f"there is no order {order!r}; there are {', '.join(ORDERS)}")
+    getattr(command, order)()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

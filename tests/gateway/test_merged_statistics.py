@@ -1,0 +1,170 @@
+"""The sum over workers: exactly what one worker that had all the calls would show, whatever each of them had."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import attrs
+import pytest
+from prometheus_client.exposition import choose_encoder
+
+from resilience import CircuitBreaker, Registry, command
+from resilience.core.histogram import RollingHistogram, latency_of
+from resilience.gateway.supervision.merged import MergedRegistry
+from resilience.gateway.supervision.report import lifetime, recent, rolling
+from resilience.gateway.supervision.restarts import FIRST_S, LONGEST_S, STABLE_S, Restarts
+from resilience.metrics import hystrix, stream
+from resilience.metrics.prometheus import Collector, exposition
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def service(registry: Registry, clock: Clock, key: str = "up"):
+    """A command whose calls take as long as they are told, and fail if they are told."""
+
+    @command(key=key, group="gateway", registry=registry, timeout=None, max_concurrent=7,
+             breaker=CircuitBreaker(min_calls=1000))
+    def call(seconds: float, fails: bool) -> None:
+        clock.now += seconds
+        if fails:
+            raise OSError("down")
+
+    def called(seconds: float, fails: bool) -> None:
+        try:
+            call(seconds, fails)
+        except OSError:
+            pass
+
+    return called
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_merged_statistics_of_three_workers_are_those_of_one_with_all_calls(seed: int) -> None:
+    rng, clock = random.Random(seed), Clock()
+    registries, whole = [Registry(clock=clock) for _ in range(3)], Registry(clock=clock)
+    calls, same = [service(each, clock) for each in registries], service(whole, clock)
+    merged = MergedRegistry(clock)
+    for _ in range(400):
+        seconds, fails, worker = rng.lognormvariate(-4, 1.5), rng.random() < 0.2, rng.randrange(3)
+        before = clock.now
+        calls[worker](seconds, fails)
+        clock.now = before
+        same(seconds, fails)
+        if rng.random() < 0.02:
+            clock.now += rng.uniform(0, 15)
+    for number, registry in enumerate(registries):
+        merged.take(number, [lifetime(each) for each in registry])
+    found, wanted = merged.get("up").snapshot(), whole["up"].snapshot()
+    assert wanted.counts == found.counts
+    assert list(wanted.counts) == list(found.counts)
+    assert attrs.evolve(wanted.latency, mean=0.0) == attrs.evolve(found.latency, mean=0.0)
+    assert wanted.latency.mean == pytest.approx(found.latency.mean)
+    assert (wanted.requests, wanted.errors, wanted.state, 21) == (found.requests, found.errors, found.state, found.max_concurrent)
+    totals, durations = merged.get("up").__recorder__.totals()
+    assert (whole["up"].__recorder__.totals()[0], whole["up"].__recorder__.totals()[1].buckets) == (totals, durations.buckets)
+
+
+def test_percentiles_from_bins_are_those_of_the_histogram() -> None:
+    rng = random.Random(1)
+    for _ in range(50):
+        histogram = RollingHistogram(window=60.0, slices=6, now=0.0)
+        for _ in range(rng.randrange(300)):
+            histogram.add(rng.lognormvariate(-3, 2), 0.0)
+        latency = histogram.latency(0.0)
+        assert latency == latency_of(histogram.bins(0.0), latency.mean * latency.count) or latency.mean == pytest.approx(
+            latency_of(histogram.bins(0.0), latency.mean * latency.count).mean)
+
+
+def test_the_worst_circuit_is_shown_and_in_how_many_workers_it_is_so() -> None:
+    clock, merged = Clock(), MergedRegistry(Clock())
+    for number in range(3):
+        registry = Registry(clock=clock)
+        service(registry, clock)
+        if number == 1:
+            registry["up"].force_open()
+        merged.take(number, [rolling(registry["up"])])
+    snapshot = merged.get("up").snapshot()
+    assert "forced_open" == snapshot.state
+    assert str(snapshot.reason).endswith("(in 1 of 3 workers)")
+
+
+def test_totals_never_fall_when_workers_die_and_begin_anew() -> None:
+    clock, merged, highest = Clock(), MergedRegistry(Clock()), 0
+    for life in range(5):
+        registry = Registry(clock=clock)
+        call = service(registry, clock)
+        for _ in range(10):
+            call(0.01, False)
+        merged.take(1, [lifetime(registry["up"])])
+        total = sum(merged.get("up").__recorder__.totals()[0])
+        assert total == highest + 10
+        highest = total
+        merged.depart(1)
+        assert merged.get("up") is None, "nobody reports it at this moment"
+        assert life < 5
+
+
+def test_a_command_that_no_worker_mentions_any_more_is_forgotten() -> None:
+    clock, merged, registry = Clock(), MergedRegistry(Clock()), Registry(clock=Clock())
+    service(registry, clock, "a")
+    service(registry, clock, "b")
+    merged.take(1, [rolling(each) for each in registry])
+    merged.take(2, [rolling(each) for each in registry])
+    merged.take(1, [rolling(registry["a"])])
+    assert ["a", "b"] == [each.key for each in merged]
+    merged.take(2, [rolling(registry["a"])])
+    assert ["a"] == [each.key for each in merged]
+
+
+def test_every_encoder_reads_the_merged_registry() -> None:
+    clock, registry = Clock(), Registry(clock=Clock())
+    service(registry, clock)(0.1, True)
+    merged = MergedRegistry(clock)
+    merged.take(1, [lifetime(registry["up"])])
+    merged.take(1, [recent(registry["up"])])
+    assert '"errorCount":1' in next(iter(hystrix.Encoder().messages(merged, 0)))
+    assert '"type":"OSError","message":"down"' in next(iter(stream.Encoder().messages(merged, 0)))
+    assert list(stream.Encoder().opening(merged, 0))
+    assert '"up"' in hystrix.config_message(merged)
+    assert '"up"' in hystrix.utilization_message(merged)
+    assert list(Collector(merged).collect())
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
+def test_the_text_that_is_made_in_parts_is_that_of_the_whole(accept: str) -> None:
+    clock, registry = Clock(), Registry(clock=Clock())
+    for number in range(5):
+        service(registry, clock, f'odd "{number}"\n# TYPE')(0.1, number % 2 == 0)
+    encode, _ = choose_encoder(accept)
+    collector = Collector(registry)
+    assert encode(collector) == b"".join(exposition(collector.in_parts(), encode))
+    empty = Collector(Registry())
+    assert encode(empty) == b"".join(exposition(empty.in_parts(), encode))
+    assert not re.search(rb"# TYPE .*# TYPE", encode(empty))
+
+
+def test_a_worker_that_dies_once_is_started_at_once_and_one_that_cannot_live_ever_more_rarely() -> None:
+    deaths = Restarts()
+    assert 0.0 == deaths.died(STABLE_S * 10, 0.0)
+    assert [FIRST_S, FIRST_S * 2, FIRST_S * 4] == [deaths.died(0.1, 0.0) for _ in range(3)]
+    for _ in range(2000):
+        last = deaths.died(0.0, 0.0)
+    assert LONGEST_S == last
+    assert LONGEST_S / 2 == deaths.died(-5.0, 1.0)
+    assert (0.0, 1, 2006) == (deaths.died(STABLE_S, 0.5), deaths.in_a_row, deaths.total)
+
+
+def test_waits_between_restarts_never_fall_while_a_worker_keeps_dying() -> None:
+    for seed in range(20):
+        rng, deaths, last = random.Random(seed), Restarts(), -1.0
+        for _ in range(30):
+            delay = deaths.died(rng.uniform(0.0, STABLE_S * 0.99), 0.0)
+            assert LONGEST_S >= delay >= last
+            last = delay
