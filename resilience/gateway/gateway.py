@@ -33,7 +33,8 @@ class Gateway:
     """
 
     # No dict, which a server might copy to a wrapper (functools.wraps), and with it hold on to the first generation.
-    __slots__ = ("__weakref__", "_client", "_disconnects", "_filters", "_generation", "_services", "registry")
+    __slots__ = (
+        "__weakref__", "_client", "_disconnects", "_ending", "_filters", "_generation", "_services", "registry")
 
     def __init__(self, config: GatewayConfig, *, registry: Registry | None = None,
                  client: UpstreamClient | None = None, filters: Iterable[Any] = ()) -> None:
@@ -55,6 +56,7 @@ class Gateway:
         self._services = services_of(config.services, self._client, self.registry)
         self._generation = Generation.of(config, self._services, self.registry, self._client)
         self._disconnects = Disconnects()
+        self._ending: weakref.WeakValueDictionary[str, Service] = weakref.WeakValueDictionary()  # removed, and in use
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, registry: Registry | None = None,
@@ -101,7 +103,8 @@ class Gateway:
         """
         config = config.with_filters(self._filters)
         refuse_unchangeable(self.config, config)
-        old, before, touched = self._generation, dict(self._services), dict[str, Service]()
+        old, touched = self._generation, dict[str, Service]()
+        before = {**self._ending, **self._services}
         for name, wanted in config.services.items():
             for each in wanted.endpoints if name not in before or before[name].config != wanted else ():
                 each.check_secrets()
@@ -117,17 +120,26 @@ class Gateway:
         except BaseException:
             self._take_back(before, touched)
             raise
+        removed = self._services.keys() - services.keys()
         self._generation, self._services = generation, services
-        for name in before.keys() - services.keys():  # whoever is served by it still keeps it alive
-            weakref.finalize(before[name], before[name].ending()).atexit = False
+        for name in removed:  # whoever is served by it still keeps it alive
+            self._ending[name] = before[name]
+            weakref.finalize(before[name], self._forget, name, before[name].ending()).atexit = False
         if old.parts.all() != generation.parts.all():
             weakref.finalize(old.public, old.parts.close, generation.parts.all()).atexit = False
+
+    def _forget(self, name: str, end: Callable[[], None]) -> None:
+        """The last request of a removed service has ended; but one of its name may be there again."""
+        if name not in self._services:
+            end()
 
     def _take_back(self, before: Mapping[str, Service], touched: Mapping[str, Service]) -> None:
         """Bring into force again what the services said *before* some of them were *touched*."""
         for name, made in touched.items():
             if name in before:
-                self._services[name] = made.updated(before[name].config)
+                restored = made.updated(before[name].config)
+                if name in self._services:
+                    self._services[name] = restored
             else:
                 made.close()
         fall_back_among(self._services)

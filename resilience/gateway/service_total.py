@@ -42,20 +42,21 @@ class ServiceTotal:
         command: Its handle.
     """
 
-    def __init__(self, name: str, settings: Mapping[str, Any], registry: Registry) -> None:
+    def __init__(self, name: str, settings: Mapping[str, Any], registry: Registry, *, anew: bool = False) -> None:
         """Declare the command.
 
         Args:
             name: Of the service.
             settings: Of its command.
             registry: Where the commands are.
+            anew: The settings take the place of those that it has.
 
         Raises:
             ConfigError: The registry has a command of the same name that says otherwise.
         """
         self._registry = registry
         self._parts: tuple[Command, ...] = ()
-        self._call = guarded(no_exchange, settings, key=name, registry=registry)  # the command lives as long as it does
+        self._call = guarded(no_exchange, settings, key=name, registry=registry, anew=anew)  # else the command would go
         self.command = registry[name]
         runtime = internals_of(self.command).runtime
         runtime.recorder = self._recorder = _TotalRecorder(self, registry.clock())
@@ -78,9 +79,9 @@ class ServiceTotal:
         self._parts = parts
 
     def renewed(self, settings: Mapping[str, Any]) -> ServiceTotal:
-        """The total by other settings, when its command was removed; what departed endpoints counted stays."""
+        """The total by other settings; what departed endpoints counted stays."""
         self.close()
-        total = ServiceTotal(self.command.key, settings, self._registry)
+        total = ServiceTotal(self.command.key, settings, self._registry, anew=True)
         total._recorder.take_over(self._recorder)
         total._parts = self._parts
         return total

@@ -15,7 +15,7 @@ from resilience.commands.command import internals_of
 from resilience.config import Document
 from resilience.errors import ConfigError
 from resilience.gateway import Gateway
-from resilience.gateway import gateway as gateway_module
+from resilience.gateway import generation as generation_module
 from resilience.gateway.config import GatewayConfig, read
 
 from .harness import Upstream
@@ -32,9 +32,12 @@ def config(url: str, *names: str, command: dict[str, Any] | None = None, **gatew
 
 async def status(gateway: Gateway, path: str) -> int:
     """One request, without a server."""
-    found = []
+    found, asked = [], []
 
     async def receive() -> Any:
+        if asked:
+            await asyncio.Event().wait()  # the client stays
+        asked.append(None)
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: Any) -> None:
@@ -107,7 +110,7 @@ def test_a_reload_that_fails_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) ->
             raise ConfigError("nobody is admitted")
 
     with monkeypatch.context() as patched:
-        patched.setattr(gateway_module, "Admission", Failing)
+        patched.setattr(generation_module, "Admission", Failing)
         with pytest.raises(ConfigError, match="nobody"):
             gateway.reload(config("http://127.0.0.1:9", "a", "c", command={"timeout": 0.7}))
     assert gateway.config is old

@@ -233,7 +233,7 @@ def test_a_filter_of_a_module_can_be_switched_off_and_given_settings_in_the_file
     config = load_text(tmp_path, f"{modules}enabled = false\norder = 7\n{SERVICE}")
     [each] = config.filters.values()
     assert (each.enabled, each.order, each.everywhere) == (False, 7, True)
-    assert Gateway(config, registry=Registry())._admission.admit(
+    assert Gateway(config, registry=Registry())._generation.public.admission.admit(
         RequestHead("GET", b"/", b"", "1.1", "http", [(b"host", b"gw")], None, None)).route.filters is None
 
     tag = f'[gateway]\nfilter_modules = ["{SHOP}"]\n[filters._Tag]\nvalue = "x"\n'
@@ -252,7 +252,7 @@ def test_identity_headers_are_taken_from_clients_as_soon_as_the_table_says_their
     def sent(text, peer="127.0.0.1"):
         app = Gateway(load_text(tmp_path, f"{text}{SERVICE}"), registry=Registry())
         head = RequestHead("GET", b"/", b"", "1.1", "http", forged, (peer, 1), None)
-        return [name for name, value in app._admission.admit(head).request.headers if value == b"root"]
+        return [name for name, value in app._generation.public.admission.admit(head).request.headers if value == b"root"]
 
     assert sent("") == [b"x-user", b"x_user", b"x-consumer"]
     assert sent("[identity]\n") == [b"x-user", b"x_user"]

@@ -21,6 +21,9 @@ TENANTS = ["greedy", *(f"modest {n}" for n in range(9))]
 
 
 class Inbound:
+    hop = None
+    trailers = ()
+
     def __init__(self, peer="192.0.2.1", headers=()):
         self.head = RequestHead("GET", b"/", b"", "1.1", "http", headers, (peer, 1), ("127.0.0.1", 80))
 

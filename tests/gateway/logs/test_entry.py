@@ -17,6 +17,9 @@ COMBINED = re.compile(CLF.pattern + r' "((?:[^"\\]|\\.)*)" "((?:[^"\\]|\\.)*)"')
 
 
 class Inbound:
+    hop = None
+    trailers = ()
+
     def __init__(self, head):
         self.head = head
 

@@ -17,6 +17,9 @@ VALID = f"00-{TRACE}-{SPAN}-01".encode()
 
 
 class Inbound:
+    hop = None
+    trailers = ()
+
     def __init__(self, headers, peer):
         self.head = RequestHead("GET", b"/", b"", "1.1", "http", headers, (peer, 1), None)
 
