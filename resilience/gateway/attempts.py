@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from ..core.failover import RestTerm
 from ..core.retry_after import asked_for
 from ..core.verdict import Verdict
 from ..drivers.deadline_context import DEADLINE_HEADER, deadline_headers
@@ -113,6 +114,7 @@ class Attempts:
     __slots__ = ("_began", "_calls", "_detour", "_key", "_permit", "_request", "_service", "_told", "counts",
                  "endpoint", "sent")
     endpoint: ServedEndpoint
+    _permit: RestTerm | None
 
     def __init__(self, service: Service, request: Request, avoid: Sequence[ServedEndpoint] = ()) -> None:
         """Nothing is sent yet.
@@ -204,17 +206,16 @@ class Attempts:
         """
         service = self._service
         if same is None:
-            now, budget = service.clock(), service.budget
-            if self._detour is not None:
-                tried: Collection[EndpointState] = self._detour.course.tried
+            turns = service.endpoints.turns
+            if self._detour is None:
+                if not service.begun() & 63:
+                    service.roll()
+                if turns is not None and (endpoint := next(turns)).in_flight < service.endpoints.limit:
+                    self._permit = None
+                else:
+                    endpoint = self._chosen()
             else:
-                tried = ()
-                if budget is not None:
-                    budget.deposit(now)
-            chosen = service.endpoints.choose(now, service.random(), self._key, tried)
-            if chosen is None:
-                raise NobodyLeftError if tried else UpstreamUnreachableError("the service has no endpoints")
-            endpoint, self._permit = chosen
+                endpoint = self._chosen()
         else:
             endpoint, self._permit = same, None
         if service.wants_times:
@@ -229,6 +230,16 @@ class Attempts:
         self._told = False
         endpoint.in_flight += 1
         return calls
+
+    def _chosen(self) -> ServedEndpoint:
+        """Where the next attempt goes."""
+        service = self._service
+        tried: Collection[EndpointState] = () if self._detour is None else self._detour.course.tried
+        chosen = service.endpoints.choose(service.clock(), service.random(), self._key, tried)
+        if chosen is None:
+            raise NobodyLeftError if tried else UpstreamUnreachableError("the service has no endpoints")
+        endpoint, self._permit = chosen
+        return endpoint
 
     async def _elsewhere(self, error: Exception) -> Exchange:
         """An attempt has failed: go on until an exchange has got as far as its next step."""

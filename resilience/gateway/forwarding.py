@@ -19,6 +19,7 @@ A client that leaves is nobody's failure: the exchange is cut and counts as canc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable
 from typing import Final, TypeVar
@@ -39,6 +40,7 @@ from .service import Service
 from .upstream import Exchange, InvalidRequestError, Request, UpstreamError, UpstreamStalledError
 
 _Answer = TypeVar("_Answer", bound="Exchange | HeldAnswer | Resumed")
+_UNBOUNDED: Final = contextlib.nullcontext()
 _VIA: Final = b"1.1 " + PSEUDONYM
 _logger = logging.getLogger(__name__)
 
@@ -66,11 +68,16 @@ class Forwarder:
             elif service.takes_in > SMALL_BODY_BYTES or service.uploads.are_full:
                 request, intake = await _taken_in_if_short(request, intake, service.takes_in)
         try:
-            if service.has_deadline:
-                with service.bounded(request):
-                    await self._exchange(service, request, intake, inbound)
-            else:
-                await self._exchange(service, request, intake, inbound)
+            with service.bounded(request) if service.has_deadline else _UNBOUNDED:
+                attempts = service.attempts(request)
+                try:
+                    if intake is not None:
+                        with service.uploads.one():
+                            await self._upload(service, attempts, intake)
+                    await self._download(service, request, attempts, inbound)
+                except BaseException:
+                    await attempts.close()
+                    raise
         except Problem as problem:
             if service.fallbacks is None or problem.status < 500:
                 raise
@@ -89,18 +96,6 @@ class Forwarder:
             raise problem
         status, headers, body = found
         await inbound.respond(status, headers, b"" if request.method == "HEAD" else body)
-
-    async def _exchange(self, service: Service, request: Request, intake: Intake | BegunIntake | None,
-                        inbound: Inbound) -> None:
-        attempts = service.attempts(request)
-        try:
-            if intake is not None:
-                with service.uploads.one():
-                    await self._upload(service, attempts, intake)
-            await self._download(service, request, attempts, inbound)
-        except BaseException:
-            await attempts.close()
-            raise
 
     async def _upload(self, service: Service, attempts: Attempts | HedgedAttempts,
                       intake: Intake | BegunIntake) -> None:

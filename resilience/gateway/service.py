@@ -16,6 +16,7 @@ the first case the command under the service's name shows their sum (service_com
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import socket
 import ssl
@@ -81,6 +82,7 @@ class Service:
         first_item: Bounds the wait for the first item of an answer; None: nobody waits for it.
         looks_at: Statuses of answers that are looked at before they are passed on.
         waits_for_item: Whether an answer is passed on only when its first item is there.
+        begun: Counts a request for the budget, and returns how many there were; see roll().
         budget: Of what is sent again; None: no limit.
         clock: The registry's.
         random: The registry's.
@@ -145,6 +147,7 @@ class Service:
         known = previous.endpoints.states if previous is not None and same_tls else ()
         self._adopt_endpoints(config.endpoints, chosen, {each.config.url: each for each in known})
         self._checker = None if config.checks is None else Checker(config.checks, self, client, self.random)
+        self._is_plain = config.checks is None and config.hedge is None
         if previous is not None:
             previous.stop()
             self._drop(previous.endpoints.states)
@@ -187,6 +190,8 @@ class Service:
 
     def attempts(self, request: Request) -> Attempts | HedgedAttempts:
         """The way of one request over the endpoints; they must be closed."""
+        if self._is_plain:
+            return Attempts(self, request)
         if self._checker is not None:
             self._checker.start()
         hedge = self.config.hedge
@@ -198,6 +203,11 @@ class Service:
         """The deadline of one request."""
         told = header(request, DEADLINE_HEADER.encode()) if self.config.pass_deadline else None
         return deadline.from_header(told, most=self.config.deadline)
+
+    def roll(self) -> None:
+        """Tell the budget what time it is: its calls are counted without."""
+        if self.budget is not None:
+            self.budget.deposit(self.clock())
 
     def cookie(self, request: Request, attempts: Attempts | HedgedAttempts) -> list[Header]:
         """What lets a client come back to the endpoint that has answered, unless it says so already."""
@@ -269,6 +279,7 @@ class Service:
         self.retried = frozenset[int]() if retry is None or retry.attempts < 2 else retry.codes
         self.delays = None if retry is None else retry.delays
         self.budget = None if retry is None or retry.budget is None else Budget(retry.budget, self.clock())
+        self.begun = itertools.repeat(1).__next__ if self.budget is None else self.budget.bump
 
     def _adopt_endpoints(self, configs: tuple[EndpointConfig, ...], chosen: Balancer,
                          known: Mapping[str, ServedEndpoint]) -> None:
