@@ -20,6 +20,7 @@ import multiprocessing.connection
 import os
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
@@ -232,14 +233,18 @@ def _work(config: GatewayConfig, make_admin: MakeAdmin | None, worker: int, regi
 def _log_to_stderr() -> None:
     """Print what is logged, as Python does by itself where nobody has said otherwise, but for changes of circuits.
 
-    A gateway tells those on its dashboard and streams; a service that flaps would fill its terminal with them.
+    A gateway tells those on its dashboard and streams; a service that flaps would fill its terminal with them. Why an
+    upstream failed goes to stdout: it is no trouble of the gateway's own.
     """
     logger = logging.getLogger("resilience")
     if not logger.hasHandlers():
         handler = logging.StreamHandler()
         handler.setLevel(logging.WARNING)
-        handler.addFilter(lambda record: not hasattr(record, "circuit"))
+        handler.addFilter(lambda record: not hasattr(record, "circuit") and not hasattr(record, "upstream"))
+        upstreams = logging.StreamHandler(sys.stdout)
+        upstreams.addFilter(lambda record: hasattr(record, "upstream"))
         logger.addHandler(handler)
+        logger.addHandler(upstreams)
 
 
 def _supervise(config: GatewayConfig, make_admin: MakeAdmin | None, workers: int,

@@ -254,7 +254,7 @@ class Service:
             ejector.failed(endpoint, permit, now)
             if endpoint.rest.is_left_out and not was_left_out:
                 _log.warning("%s: %s is left out for %.3g s after %d failures in a row", self.name, endpoint.name,
-                             endpoint.rest.until - now, endpoint.failures)
+                             endpoint.rest.until - now, endpoint.failures, extra={"upstream": endpoint.name})
             self._say(endpoint, reason_of(error), now)
         if not endpoint.is_calm:
             self.endpoints.changed()
@@ -265,7 +265,7 @@ class Service:
         was_left_out = not endpoint.rest.calm
         self.endpoints.ejector.succeeded(endpoint, permit, now)
         if was_left_out and endpoint.rest.calm:
-            _log.info("%s: %s is back", self.name, endpoint.name)
+            _log.info("%s: %s is back", self.name, endpoint.name, extra={"upstream": endpoint.name})
             self.endpoints.came(endpoint, now)
             self.endpoints.changed()
 
@@ -323,7 +323,7 @@ class Service:
             if len(endpoint.troubles) >= 16:
                 endpoint.troubles.clear()
             endpoint.troubles[reason] = now
-            _log.warning("%s: %s failed: %s", self.name, endpoint.name, reason)
+            _log.warning("%s: %s failed: %s", self.name, endpoint.name, reason, extra={"upstream": endpoint.name})
 
 
 def _verifying(ca_file: str | None) -> ssl.SSLContext:
