@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ..core.failover import RestTerm
 from ..core.retry_after import asked_for
@@ -31,15 +31,13 @@ from ..errors import (
 from .balancing import EndpointState
 from .balancing.course import IDEMPOTENT, Course, Ending, Move
 from .first_event import first_event, is_event_stream
-from .request_body import within
+from .held_answers import HeldAnswer, Resumed, begun_or_whole, with_first_item
 from .served_endpoint import ServedEndpoint
 from .upstream import (
     Exchange,
-    Header,
     LocalLimitError,
     Request,
     UpstreamError,
-    UpstreamLateError,
     UpstreamStalledError,
     UpstreamStatusError,
     UpstreamUnreachableError,
@@ -48,26 +46,8 @@ from .upstream import (
 if TYPE_CHECKING:
     from .service import Service
 
-#: So much of an answer's body is kept while it is seen whether another endpoint has a better one.
-HELD_BYTES: Final = 64 * 1024
 #: What speaks of an endpoint's or a service's state, and not of a mistake in the gateway.
 FAILURES: Final = (UpstreamError, ResilienceError)
-
-
-class HeldAnswer:
-    """An answer that has come whole, and whose exchange is over. For the forwarder it is as good as an Exchange."""
-
-    __slots__ = ("begun", "failure", "headers", "status")
-    answered = complete = True
-
-    def __init__(self, status: int, headers: list[Header], body: bytes) -> None:
-        self.status, self.headers, self.begun = status, headers, body
-        self.failure: UpstreamError | None = None
-
-    def take(self) -> bytes:
-        """The body, once."""
-        body, self.begun = self.begun, b""
-        return body
 
 
 def with_deadline(request: Request) -> Request:
@@ -77,29 +57,6 @@ def with_deadline(request: Request) -> Request:
     headers = [*(header for header in request.headers if header[0] not in names), *told]
     return Request(method=request.method, target=request.target, host=request.host, headers=headers,
                    length=request.length, body=request.body)
-
-
-class Resumed:
-    """An answer that turned out too long to be held back: what was read of it, and then the rest."""
-
-    __slots__ = ("_exchange", "begun")
-
-    def __init__(self, exchange: Exchange | Resumed, begun: bytes) -> None:
-        self._exchange, self.begun = exchange, begun
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._exchange, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in Resumed.__slots__:
-            object.__setattr__(self, name, value)
-        else:
-            setattr(self._exchange, name, value)
-
-    def take(self) -> bytes:
-        """See Exchange."""
-        begun, self.begun = self.begun, b""
-        return begun + self._exchange.take()
 
 
 class Attempts:
@@ -282,12 +239,12 @@ class Attempts:
         detour.then = None
         found: Resumed | HeldAnswer | None
         if status in service.looks_at:
-            found = await self._read(answer)
+            found = await begun_or_whole(answer, service.idle)
             if found is None:
                 return None
             rule = service.rules.of_body(status, found.begun)
         elif service.waits_for_item:
-            found = await self._first_item(answer)
+            found = await with_first_item(answer, service.first_item or service.idle, service.idle, service.config.hold)
             if found is None:
                 return None
             event = first_event(found.begun, answer.complete) if is_event_stream(answer.headers) else None
@@ -355,44 +312,6 @@ class Attempts:
     def _timed(self) -> None:
         now = self._service.clock()
         self.endpoint.time(now - self._began, now)
-
-    async def _read(self, exchange: Exchange) -> Resumed | HeldAnswer | None:
-        """The answer whole, or, if it is long, its beginning; None: it broke off meanwhile."""
-        begun = b""
-        try:
-            while True:
-                begun += exchange.take()
-                if exchange.complete and len(begun) <= HELD_BYTES:
-                    return HeldAnswer(exchange.status, exchange.headers, begun)
-                if len(begun) > HELD_BYTES:
-                    return Resumed(exchange, begun)
-                await within(self._service.idle, exchange.more(), lambda: UpstreamStalledError("stopped in its answer"))
-        except UpstreamError as error:
-            exchange.failure = error
-            return None
-
-    async def _first_item(self, exchange: Exchange) -> Resumed | None:
-        """The answer, when its first item has come; None: it did not come, or not in time."""
-        is_stream, bound = is_event_stream(exchange.headers), self._service.first_item or self._service.idle
-        found = Resumed(exchange, exchange.take())
-        hold, idle = self._service.config.hold, self._service.idle
-        try:
-            await within(bound, self._item(exchange, found, is_stream), lambda: UpstreamLateError("no first item"))
-            while not exchange.complete and len(found.begun) < hold:
-                await within(idle, exchange.more(), lambda: UpstreamStalledError("stopped in its answer"))
-                found.begun += exchange.take()
-        except UpstreamError as error:
-            exchange.failure = error
-            return None
-        return found
-
-    @staticmethod
-    async def _item(exchange: Exchange, found: Resumed, is_stream: bool) -> None:
-        while not exchange.complete and len(found.begun) <= HELD_BYTES:
-            if first_event(found.begun) is not None if is_stream else found.begun:
-                return
-            await exchange.more()
-            found.begun += exchange.take()
 
     # -- how it ended
 

@@ -28,10 +28,11 @@ import attrs
 
 from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import ResilienceError
-from .attempts import Attempts, HeldAnswer, Resumed
+from .attempts import Attempts
 from .fallbacks import Fallbacks
 from .headers import to_client
 from .hedging import HedgedAttempts
+from .held_answers import HeldAnswer, Resumed
 from .inbound import ClientGoneError, Inbound
 from .problem import Problem, problem_of
 from .request_body import SMALL_BODY_BYTES, BegunIntake, Intake, is_too_slow, within
