@@ -143,7 +143,7 @@ class RestPolicy(Protocol):
         ...
 
     @property
-    def weights(self) -> tuple[float, ...] | None:
+    def weights(self) -> Any:  # pyright sees the descriptor of attrs' converter in the place of numbers
         """Shares of the calls; None: every call goes to the first available target."""
         ...
 

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from ..core.failover import RestTerm
 from ..core.retry_after import asked_for
 from ..core.verdict import Verdict
 from ..drivers.deadline_context import DEADLINE_HEADER, deadline_headers
@@ -32,15 +33,13 @@ from ..errors import (
 from .balancing import EndpointState
 from .balancing.course import IDEMPOTENT, Course, Ending, Move
 from .first_event import first_event, is_event_stream
-from .request_body import within
+from .held_answers import Answer, HeldAnswer, Resumed, begun_or_whole, with_first_item
 from .served_endpoint import ServedEndpoint
 from .upstream import (
     Exchange,
-    Header,
     LocalLimitError,
     Request,
     UpstreamError,
-    UpstreamLateError,
     UpstreamStalledError,
     UpstreamStatusError,
     UpstreamUnreachableError,
@@ -49,29 +48,8 @@ from .upstream import (
 if TYPE_CHECKING:
     from .service import Service
 
-#: So much of an answer's body is kept while it is seen whether another endpoint has a better one.
-HELD_BYTES: Final = 64 * 1024
 #: What speaks of an endpoint's or a service's state, and not of a mistake in the gateway.
 FAILURES: Final = (UpstreamError, ResilienceError)
-
-
-class HeldAnswer:
-    """An answer that has come whole, and whose exchange is over. For the forwarder it is as good as an Exchange."""
-
-    __slots__ = ("begun", "failure", "headers", "status", "trailers")
-    answered = complete = True
-
-    def __init__(self, status: int, headers: list[Header], body: bytes, trailers: Sequence[Header] = ()) -> None:
-        self.status, self.headers, self.begun, self.trailers = status, headers, body, trailers
-        self.failure: UpstreamError | None = None
-
-    def take(self) -> bytes:
-        """The body, once."""
-        body, self.begun = self.begun, b""
-        return body
-
-    async def more(self) -> None:
-        """See Exchange; there is no more."""
 
 
 def with_deadline(request: Request) -> Request:
@@ -80,33 +58,6 @@ def with_deadline(request: Request) -> Request:
     names = {name for name, _ in told} or {DEADLINE_HEADER.encode()}
     headers = [*(header for header in request.headers if header[0] not in names), *told]
     return attrs.evolve(request, headers=headers)
-
-
-class Resumed:
-    """An answer that turned out too long to be held back: what was read of it, and then the rest."""
-
-    __slots__ = ("_exchange", "begun")
-
-    def __init__(self, exchange: Exchange | Resumed | HeldAnswer, begun: bytes) -> None:
-        self._exchange, self.begun = exchange, begun
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._exchange, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in Resumed.__slots__:
-            object.__setattr__(self, name, value)
-        else:
-            setattr(self._exchange, name, value)
-
-    def take(self) -> bytes:
-        """See Exchange."""
-        begun, self.begun = self.begun, b""
-        return begun + self._exchange.take()
-
-
-#: What the forwarder takes for an answer.
-Answer = Exchange | HeldAnswer | Resumed
 
 
 class Attempts:
@@ -121,6 +72,7 @@ class Attempts:
     __slots__ = ("_began", "_calls", "_detour", "_key", "_permit", "_request", "_service", "_told", "counts",
                  "endpoint", "sent")
     endpoint: ServedEndpoint
+    _permit: RestTerm | None
 
     def __init__(self, service: Service, request: Request, avoid: Sequence[ServedEndpoint] = ()) -> None:
         """Nothing is sent yet.
@@ -212,17 +164,16 @@ class Attempts:
         """
         service = self._service
         if same is None:
-            now, budget = service.clock(), service.budget
-            if self._detour is not None:
-                tried: Collection[EndpointState] = self._detour.course.tried
+            turns = service.endpoints.turns
+            if self._detour is None:
+                if not service.begun() & 63:
+                    service.roll()
+                if turns is not None and (endpoint := next(turns)).in_flight < service.endpoints.limit:
+                    self._permit = None
+                else:
+                    endpoint = self._chosen()
             else:
-                tried = ()
-                if budget is not None:
-                    budget.deposit(now)
-            chosen = service.endpoints.choose(now, service.random(), self._key, tried)
-            if chosen is None:
-                raise NobodyLeftError if tried else UpstreamUnreachableError("the service has no endpoints")
-            endpoint, self._permit = chosen
+                endpoint = self._chosen()
         else:
             endpoint, self._permit = same, None
         if service.wants_times:
@@ -239,6 +190,16 @@ class Attempts:
         self._told = False
         endpoint.in_flight += 1
         return calls
+
+    def _chosen(self) -> ServedEndpoint:
+        """Where the next attempt goes."""
+        service = self._service
+        tried: Collection[EndpointState] = () if self._detour is None else self._detour.course.tried
+        chosen = service.endpoints.choose(service.clock(), service.random(), self._key, tried)
+        if chosen is None:
+            raise NobodyLeftError if tried else UpstreamUnreachableError("the service has no endpoints")
+        endpoint, self._permit = chosen
+        return endpoint
 
     async def _elsewhere(self, error: Exception) -> Exchange:
         """An attempt has failed: go on until an exchange has got as far as its next step."""
@@ -281,12 +242,12 @@ class Attempts:
         detour.then = None
         found: Resumed | HeldAnswer | None
         if status in service.looks_at:
-            found = await self._read(answer)
+            found = await begun_or_whole(answer, service.idle)
             if found is None:
                 return None
             rule = service.rules.of_body(status, found.begun)
         elif service.waits_for_item and status != 101:
-            found = await self._first_item(answer)
+            found = await with_first_item(answer, service.first_item or service.idle, service.idle, service.config.hold)
             if found is None:
                 return None
             event = first_event(found.begun, answer.complete) if is_event_stream(answer.headers) else None
@@ -354,44 +315,6 @@ class Attempts:
     def _timed(self) -> None:
         now = self._service.clock()
         self.endpoint.time(now - self._began, now)
-
-    async def _read(self, exchange: Exchange) -> Resumed | HeldAnswer | None:
-        """The answer whole, or, if it is long, its beginning; None: it broke off meanwhile."""
-        begun = b""
-        try:
-            while True:
-                begun += exchange.take()
-                if exchange.complete and len(begun) <= HELD_BYTES:
-                    return HeldAnswer(exchange.status, exchange.headers, begun, exchange.trailers)
-                if len(begun) > HELD_BYTES:
-                    return Resumed(exchange, begun)
-                await within(self._service.idle, exchange.more(), lambda: UpstreamStalledError("stopped in its answer"))
-        except UpstreamError as error:
-            exchange.failure = error
-            return None
-
-    async def _first_item(self, exchange: Exchange) -> Resumed | None:
-        """The answer, when its first item has come; None: it did not come, or not in time."""
-        is_stream, bound = is_event_stream(exchange.headers), self._service.first_item or self._service.idle
-        found = Resumed(exchange, exchange.take())
-        hold, idle = self._service.config.hold, self._service.idle
-        try:
-            await within(bound, self._item(exchange, found, is_stream), lambda: UpstreamLateError("no first item"))
-            while not exchange.complete and len(found.begun) < hold:
-                await within(idle, exchange.more(), lambda: UpstreamStalledError("stopped in its answer"))
-                found.begun += exchange.take()
-        except UpstreamError as error:
-            exchange.failure = error
-            return None
-        return found
-
-    @staticmethod
-    async def _item(exchange: Exchange, found: Resumed, is_stream: bool) -> None:
-        while not exchange.complete and len(found.begun) <= HELD_BYTES:
-            if first_event(found.begun) is not None if is_stream else found.begun:
-                return
-            await exchange.more()
-            found.begun += exchange.take()
 
     # -- how it ended
 

@@ -70,11 +70,12 @@ class Checker:
             reason = "its check was answered with another status"
         except (UpstreamError, TimeoutError) as error:
             is_well, reason = False, reason_of(error)
+        about = {"upstream": endpoint.name}
         if health.found(is_well):
             if is_well:
-                _log.info("%s: %s passes its checks again", self._service.name, endpoint.name)
+                _log.info("%s: %s passes its checks again", self._service.name, endpoint.name, extra=about)
             else:
-                _log.warning("%s: %s fails its checks: %s", self._service.name, endpoint.name, reason)
+                _log.warning("%s: %s fails its checks: %s", self._service.name, endpoint.name, reason, extra=about)
             self._service.health_changed(endpoint)
 
     async def _answers(self, endpoint: ServedEndpoint) -> bool:

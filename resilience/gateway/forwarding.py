@@ -20,6 +20,7 @@ A client that leaves is nobody's failure: the exchange is cut and counts as canc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -28,10 +29,11 @@ import attrs
 
 from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import ResilienceError
-from .attempts import Answer, Attempts, HeldAnswer, Resumed
+from .attempts import Attempts
 from .fallbacks import Fallbacks
 from .headers import to_client
 from .hedging import HedgedAttempts
+from .held_answers import Answer, HeldAnswer, Resumed
 from .inbound import ClientGoneError, HopRequest, Inbound
 from .mirroring import Mirror
 from .problem import Problem, problem_of
@@ -42,6 +44,7 @@ from .tunnel import Tunnel
 from .upstream import Exchange, Header, InvalidRequestError, Request, UpstreamError, UpstreamStalledError
 
 _Answer = TypeVar("_Answer", bound=Answer)
+_UNBOUNDED: Final = contextlib.nullcontext()
 _VIA: Final = b"1.1 " + PSEUDONYM
 _logger = logging.getLogger(__name__)
 
@@ -105,10 +108,7 @@ class Forwarder:
         if mirror is not None and request.body is not None:
             mirror.copy(request)
         try:
-            if service.has_deadline:
-                with service.bounded(request):
-                    await self._exchange(service, request, intake, inbound, outbound)
-            else:
+            with service.bounded(request) if service.has_deadline else _UNBOUNDED:
                 await self._exchange(service, request, intake, inbound, outbound)
         except Problem as problem:
             if service.fallbacks is None or problem.status < 500:

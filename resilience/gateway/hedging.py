@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from .attempts import Attempts, HeldAnswer, Resumed
+from .attempts import Attempts
+from .held_answers import HeldAnswer, Resumed
 from .served_endpoint import ServedEndpoint
 from .upstream import Exchange, Request, UpstreamError
 

@@ -14,6 +14,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -217,11 +218,15 @@ def settle_memory() -> None:
 def log_to_stderr() -> None:
     """Print what is logged, as Python does by itself where nobody has said otherwise, but for changes of circuits.
 
-    A gateway tells those on its dashboard and streams; a service that flaps would fill its terminal with them.
+    A gateway tells those on its dashboard and streams; a service that flaps would fill its terminal with them. Why an
+    upstream failed goes to stdout: it is no trouble of the gateway's own.
     """
     logger = logging.getLogger("resilience")
     if not logger.hasHandlers():
         handler = logging.StreamHandler()
         handler.setLevel(logging.WARNING)
-        handler.addFilter(lambda record: not hasattr(record, "circuit"))
+        handler.addFilter(lambda record: not hasattr(record, "circuit") and not hasattr(record, "upstream"))
+        upstreams = logging.StreamHandler(sys.stdout)
+        upstreams.addFilter(lambda record: hasattr(record, "upstream"))
         logger.addHandler(handler)
+        logger.addHandler(upstreams)

@@ -16,6 +16,7 @@ the first case the command under the service's name shows their sum (service_com
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import socket
 import ssl
@@ -29,7 +30,7 @@ from ..drivers.async_timeouts import AsyncTimeout
 from ..drivers.deadline_context import DEADLINE_HEADER, deadline
 from ..registry import Registry, table_of
 from .answer_rules import AnswerRules
-from .attempts import Answer, Attempts
+from .attempts import Attempts
 from .balancing import Balancer, BalancerOptions, EndpointSet, balancer
 from .balancing.course import IDEMPOTENT, Ending
 from .balancing.sticky import token_of
@@ -39,6 +40,7 @@ from .config import ServiceConfig
 from .config.endpoints import EndpointConfig
 from .fallbacks import Fallbacks
 from .hedging import HedgedAttempts
+from .held_answers import Answer
 from .request_body import SMALL_BODY_BYTES, Uploads
 from .request_keys import cookie, header, key_reader
 from .served_endpoint import ServedEndpoint
@@ -83,6 +85,7 @@ class Service:
         first_item: Bounds the wait for the first item of an answer; None: nobody waits for it.
         looks_at: Statuses of answers that are looked at before they are passed on.
         waits_for_item: Whether an answer is passed on only when its first item is there.
+        begun: Counts a request for the budget, and returns how many there were; see roll().
         budget: Of what is sent again; None: no limit.
         clock: The registry's.
         random: The registry's.
@@ -149,6 +152,7 @@ class Service:
         known = previous.endpoints.states if previous is not None and same_tls else ()
         self._adopt_endpoints(config.endpoints, chosen, {each.config.url: each for each in known})
         self._checker = None if config.checks is None else Checker(config.checks, self, client, self.random)
+        self._is_plain = config.checks is None and config.hedge is None
         if previous is not None:
             previous.stop()
             self._drop(previous.endpoints.states)
@@ -194,6 +198,8 @@ class Service:
 
     def attempts(self, request: Request) -> Attempts | HedgedAttempts:
         """The way of one request over the endpoints; they must be closed."""
+        if self._is_plain:
+            return Attempts(self, request)
         if self._checker is not None:
             self._checker.start()
         hedge = self.config.hedge
@@ -223,6 +229,11 @@ class Service:
         """The deadline of one request."""
         told = header(request, DEADLINE_HEADER.encode()) if self.config.pass_deadline else None
         return deadline.from_header(told, most=self.config.deadline)
+
+    def roll(self) -> None:
+        """Tell the budget what time it is: its calls are counted without."""
+        if self.budget is not None:
+            self.budget.deposit(self.clock())
 
     def cookie(self, request: Request, attempts: Attempts | HedgedAttempts) -> list[Header]:
         """What lets a client come back to the endpoint that has answered, unless it says so already."""
@@ -269,7 +280,7 @@ class Service:
             ejector.failed(endpoint, permit, now)
             if endpoint.rest.is_left_out and not was_left_out:
                 _log.warning("%s: %s is left out for %.3g s after %d failures in a row", self.name, endpoint.name,
-                             endpoint.rest.until - now, endpoint.failures)
+                             endpoint.rest.until - now, endpoint.failures, extra={"upstream": endpoint.name})
             self._say(endpoint, reason_of(error), now)
         if not endpoint.is_calm:
             self.endpoints.changed()
@@ -280,7 +291,7 @@ class Service:
         was_left_out = not endpoint.rest.calm
         self.endpoints.ejector.succeeded(endpoint, permit, now)
         if was_left_out and endpoint.rest.calm:
-            _log.info("%s: %s is back", self.name, endpoint.name)
+            _log.info("%s: %s is back", self.name, endpoint.name, extra={"upstream": endpoint.name})
             self.endpoints.came(endpoint, now)
             self.endpoints.changed()
 
@@ -294,6 +305,7 @@ class Service:
         self.retried = frozenset[int]() if retry is None or retry.attempts < 2 else retry.codes
         self.delays = None if retry is None else retry.delays
         self.budget = None if retry is None or retry.budget is None else Budget(retry.budget, self.clock())
+        self.begun = itertools.repeat(1).__next__ if self.budget is None else self.budget.bump
 
     def _adopt_endpoints(self, configs: tuple[EndpointConfig, ...], chosen: Balancer,
                          known: Mapping[str, ServedEndpoint]) -> None:
@@ -337,7 +349,7 @@ class Service:
             if len(endpoint.troubles) >= 16:
                 endpoint.troubles.clear()
             endpoint.troubles[reason] = now
-            _log.warning("%s: %s failed: %s", self.name, endpoint.name, reason)
+            _log.warning("%s: %s failed: %s", self.name, endpoint.name, reason, extra={"upstream": endpoint.name})
 
 
 def _forget(commands: ServiceCommands, client: UpstreamClient, endpoints: Sequence[Endpoint]) -> None:

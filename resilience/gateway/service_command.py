@@ -66,7 +66,7 @@ _EVENT_LOOP: Final = "the gateway calls its services on its event loop and has n
 REFUSED: Final[Mapping[str, str]] = {
     "retry": "a request is repeated at another endpoint; say how in the table retry of the service",
     "failover": "a service has endpoints instead of targets, and goes on to another one by itself",
-    "hedge": "the gateway passes a request's body on as it arrives and cannot send it twice",
+    "hedge": "another endpoint is asked as well; say when in the key hedge of the service",
     "cache": "the gateway passes a response's body on as it arrives and keeps none; put a caching proxy in front of it",
     "stream_timeout": "a service answers once, with the headers of a response; use timeout for the wait for these, and "
                       "idle_timeout for that for each piece of the body",
@@ -103,8 +103,8 @@ def guarded(exchange: Exchanging, said: Mapping[str, Any], *, registry: Registry
     """
     replaced = {name for kit in setting_kits() if said.get(kit.name) is not None for name in kit.instead_of}
     usual = {name: value for name, value in USUAL.items() if name not in replaced}
-    guard: Callable[[Exchanging], Exchanging] = command(
-        **{"group": GROUP, **usual, **said, **options}, ignore=_IGNORED, key=key, registry=registry)
+    settings: dict[str, Any] = {"group": GROUP, **usual, **said, **options}
+    guard: Callable[[Exchanging], Exchanging] = command(**settings, ignore=_IGNORED, key=key, registry=registry)
     return in_place(registry, key, functools.partial(guard, exchange)) if anew and key is not None else guard(exchange)
 
 
@@ -173,13 +173,14 @@ async def no_exchange(request: Request, sending: Sending) -> AsyncGenerator[Exch
 def read(document: Document, *path: str) -> dict[str, Any]:
     """The settings in the table at *path*, by name; what is wrong is noted in *document*, and left out."""
     table = document.at(*path)
-    per = table.get("per") if isinstance(table, Mapping) else None
+    per = table.get("per") if isinstance(table, dict) else None
     if per is not None:
         if per not in PER:
             document.mistake((*path, "per"), f"must be one of {', '.join(PER)}, not {shown(per)}")
         del table["per"]  # the rest are settings of the command itself
     layer = layer_at(document, path, accepted(), REFUSED)
-    leaves = {**layer_of(default_settings().changed(**USUAL), LIBRARY), **layer}
+    usual = {**USUAL, "max_concurrent": USUAL["max_concurrent"].max_concurrent}  # a number said is no wait
+    leaves = {**layer_of(default_settings().changed(**usual), LIBRARY), **layer}
     wrong = [f"{mistake.key}." for mistake in document.mistakes]
     found: dict[str, Any] = {} if per is None else {"per": per}
     for name in dict.fromkeys(leaf.partition(".")[0] for leaf in layer):

@@ -14,6 +14,7 @@ from pages import DOCS, rows, section
 
 import resilience
 from resilience import (
+    Bulkhead,
     CircuitBreaker,
     Registry,
     RetryBudget,
@@ -50,8 +51,11 @@ from resilience.events import (
     ShadowRejected,
     Trigger,
 )
+from resilience.gateway import balancing, service_command
 from resilience.gateway import config as gateway_config
-from resilience.gateway import service_command
+from resilience.gateway.answer_rules import AnswerRule
+from resilience.gateway.balancing.course import Repetition
+from resilience.gateway.balancing.health import HealthChecks
 from resilience.gateway.composition.plan import STATES
 from resilience.gateway.filters.access import Access
 from resilience.gateway.filters.api_keys import ApiKey, ApiKeys
@@ -272,6 +276,13 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## shedding", gateway_config.SheddingSettings),
     ("## process", gateway_config.ProcessSettings),
     ("## services.NAME", gateway_config.ServiceConfig),
+    ("## services.NAME.endpoints", gateway_config.EndpointConfig),
+    ("## services.NAME.balancing", gateway_config.BalancingConfig),
+    ("## services.NAME.ejection", balancing.Ejection),
+    ("## services.NAME.retry", Repetition),
+    ("## services.NAME.rules", AnswerRule),
+    ("## services.NAME.checks", HealthChecks),
+    ("## services.NAME.fallback", gateway_config.FallbackConfig),
     ("## routes", gateway_config.RouteConfig),
     ("## filters.NAME", gateway_config.FilterTable),
     ("## filters: json_schema", JsonSchemaFilter),
@@ -330,7 +341,14 @@ def test_the_settings_of_a_service_in_the_gateways_file_are_all_in_its_tables():
     assert set(service_command.REFUSED) == {name for row in rows(refused) for name in row[0].split(", ")}
     for row in rows(table):
         if row[0] in ("timeout", "max_concurrent"):
-            assert str({"timeout": 1.0, **service_command.USUAL}[row[0]]) == row[1]
+            usual = {"timeout": 1.0, **service_command.USUAL}[row[0]]
+            assert row[1] == (f"{{ max_concurrent = {usual.max_concurrent}, max_wait = {usual.max_wait} }}"
+                              if isinstance(usual, Bulkhead) else str(usual))
+
+
+def test_every_balancer_of_the_gateway_is_in_its_table():
+    table = {name for row in rows(section("reference/gateway-file.md", "## Balancers")) for name in row[0].split(", ")}
+    assert set(balancing.BALANCERS) == table
 
 
 CONFIGURATION = "reference/configuration-file.md"

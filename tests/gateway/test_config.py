@@ -79,7 +79,7 @@ def test_the_file_of_the_contract_is_read(tmp_path: Path) -> None:
         admin=AdminSettings(bind="127.0.0.1:8090"),
         services={"inventory": ServiceConfig(
             endpoints=("http://127.0.0.1:9001", "http://127.0.0.1:9002"),
-            command={"timeout": 0.5, "max_concurrent": Bulkhead(100, max_wait=0.5),
+            command={"timeout": 0.5, "max_concurrent": 100,
                      "breaker": CircuitBreaker(failure_rate=0.5, min_calls=20, open_for=5.0)})},
         routes=(RouteConfig(path="/inventory/*", methods=("GET", "POST"), service="inventory",
                             strip_prefix="/inventory"),))

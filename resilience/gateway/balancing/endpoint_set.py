@@ -16,7 +16,8 @@ costs two look-ups.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import cycle
 from math import inf
 from typing import Generic
 
@@ -24,6 +25,7 @@ from ...core.failover import RestState, RestTerm
 from .balancer import Balancer, S
 from .ejection import Ejection, Ejector
 from .endpoint_state import EndpointState
+from .rotation import RoundRobin
 from .slow_start import SlowStart
 
 
@@ -34,10 +36,13 @@ class EndpointSet(Generic[S]):
         states: All of them.
         ejector: Is told how requests have ended.
         balancer: Picks among those that are available.
+        turns: While all are calm and each gets the next turn: that. It takes no time and no random number, and what it
+            gives may be full. None: choose() says.
         limit: Requests in flight with which an endpoint is full: it gets no more while another is not.
     """
 
-    __slots__ = ("_candidates", "_is_calm", "_panic", "_slow_start", "balancer", "ejector", "limit", "states")
+    __slots__ = ("_candidates", "_is_calm", "_panic", "_slow_start", "balancer", "ejector", "limit", "states",
+                 "turns")
 
     def __init__(self, states: Sequence[S], balancer: Balancer, ejection: Ejection | None, slow_start: SlowStart | None,
                  now: float, limit: float = inf) -> None:
@@ -60,6 +65,7 @@ class EndpointSet(Generic[S]):
         if states:
             balancer.adopt(self.states)
         self._candidates: Sequence[S] = ()
+        self.turns: Iterator[S] | None = None
         self.changed()
 
     @property
@@ -71,15 +77,18 @@ class EndpointSet(Generic[S]):
     def changed(self) -> None:
         """An endpoint was ejected, or its checks say otherwise: look before the next request."""
         self._is_calm = bool(self.states) and all(state.is_calm for state in self.states)
+        self.turns = None
         if self._is_calm:
             self._candidates = _preferred(self.states)
+            if isinstance(self.balancer, RoundRobin) and self.balancer.is_even(self._candidates):
+                self.turns = cycle(self._candidates)
 
     def came(self, state: S, now: float) -> None:
         """An endpoint is new, or back after it was unhealthy: it starts slowly, if the service's do."""
         if self._slow_start is not None:
             state.since = now
             self._slow_start.warm(state, now)
-            self._is_calm = False
+            self._is_calm, self.turns = False, None
 
     def choose(self, now: float, u: float, key: bytes | None = None, tried: Collection[EndpointState] = ()) -> (
             tuple[S, RestTerm | None] | None):

@@ -29,6 +29,11 @@ def hashed(*parts: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(b"\0".join(parts), digest_size=8).digest(), "big")
 
 
+def weighted(states: Sequence[EndpointState]) -> Sequence[EndpointState]:
+    """Those that have a weight; all, if none has."""
+    return [state for state in states if state.weight] or states
+
+
 class _Hashing:
     """What the three have in common: the order in which a key asks the endpoints, and the bound on the load."""
 
@@ -44,7 +49,7 @@ class _Hashing:
             return drawn(candidates, u)
         available = {state.name: state for state in candidates}
         full: S | None = None
-        shares = sum(state.share for state in candidates)
+        shares = sum(state.share for state in candidates) or 1.0
         in_flight = sum(state.in_flight for state in candidates)
         for name in self._order(key):
             state = available.get(name)
@@ -69,6 +74,7 @@ class RingHash(_Hashing):
 
     def adopt(self, states: Sequence[EndpointState]) -> None:
         """See Balancer."""
+        states = weighted(states)
         mean = sum(state.weight for state in states) / len(states) or 1.0
         ring = sorted((hashed(state.name.encode(), b"%d" % point), state.name) for state in states
                       for point in range(max(1, round(_POINTS * state.weight / mean))))
@@ -85,6 +91,7 @@ class Maglev(_Hashing):
 
     def adopt(self, states: Sequence[EndpointState]) -> None:
         """See Balancer."""
+        states = weighted(states)
         size = next((prime for prime in _PRIMES if prime >= _ENTRIES * len(states)), _PRIMES[-1])
         most = max(state.weight for state in states) or 1.0
         orders = {state.name: _permutation(state.name, size) for state in states}

@@ -66,11 +66,12 @@ class AvailabilityFiltering(RoundRobin):
         most = self._most
         if most is None:
             return super().pick(candidates, u, key)
-        for _ in range(min(_PROBES, len(candidates))):
-            state = super().pick(candidates, u, key)
+        state = super().pick(candidates, u, key)
+        for _ in range(min(_PROBES, len(candidates)) - 1):
             if state.in_flight < most:
                 return state
-        return next((state for state in candidates if state.in_flight < most), state)
+            state = super().pick(candidates, u, key)
+        return next((each for each in (state, *candidates) if each.in_flight < most), state)
 
 
 class WeightedResponseTime(Unkeyed):

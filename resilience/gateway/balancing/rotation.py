@@ -24,6 +24,10 @@ class RoundRobin(Unkeyed):
         """See Balancer."""
         self._credit = {state: credit for state, credit in self._credit.items() if state in states}
 
+    def is_even(self, candidates: Sequence[EndpointState]) -> bool:
+        """Whether a pick is just the next of them."""
+        return type(self) in (RoundRobin, Retry) and len({state.share for state in candidates}) == 1
+
     def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
         if candidates is not self._seen:

@@ -20,7 +20,6 @@ import attrs
 
 from ...errors import CallTimeoutError, CircuitOpenError, DeadlineExceededError, RejectedError, ResilienceError
 from ...registry import Registry
-from ..attempts import Answer
 from ..config import FilterConfig, GatewayConfig
 from ..config.compositions import CompositionConfig, PartConfig
 from ..filters.chain import Step, step_of
@@ -29,6 +28,7 @@ from ..filters.declare import endpoint_filter
 from ..format.content import BrokenCodingError, TooLargeError, UnknownCodingError, decoded, is_json, media_type
 from ..format.json_text import MalformedJsonError, TooManyValuesError, parse, serialize
 from ..format.pointer import MISSING, found, parsed
+from ..held_answers import Answer
 from ..problem import Problem, problem_of
 from ..request_body import within
 from ..service import Service

@@ -2,7 +2,10 @@
 
 from ..front.tls import CertificateSettings, TlsSettings
 from .addresses import address
+from .balancing import BalancingConfig
 from .compositions import CompositionConfig, PartConfig
+from .endpoints import EndpointConfig
+from .fallbacks import FallbackConfig
 from .file import GatewayConfig, load, read
 from .filters import BUILT_IN, FilterConfig, FilterTable
 from .identity import IdentityHeaders
@@ -14,7 +17,8 @@ from .routes import MirrorConfig, RouteConfig
 from .services import DEFAULT_MAX_BODY, ServiceConfig
 from .shedding import SheddingSettings
 
-__all__ = ["BUILT_IN", "DEFAULT_MAX_BODY", "ENCODED", "AccessLogSettings", "AdminSettings", "CertificateSettings",
-           "CompositionConfig", "FilterConfig", "FilterTable", "GatewayConfig", "GatewaySettings", "IdentityHeaders",
-           "MirrorConfig", "PartConfig", "PrivateSide", "ProcessSettings", "RouteConfig", "ServiceConfig",
-           "SheddingSettings", "TlsSettings", "TracingSettings", "address", "load", "read"]
+__all__ = ["BUILT_IN", "DEFAULT_MAX_BODY", "ENCODED", "AccessLogSettings", "AdminSettings", "BalancingConfig",
+           "CertificateSettings", "CompositionConfig", "EndpointConfig", "FallbackConfig", "FilterConfig",
+           "FilterTable", "GatewayConfig", "GatewaySettings", "IdentityHeaders", "MirrorConfig", "PartConfig",
+           "PrivateSide", "ProcessSettings", "RouteConfig", "ServiceConfig", "SheddingSettings", "TlsSettings",
+           "TracingSettings", "address", "load", "read"]

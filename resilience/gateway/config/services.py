@@ -72,7 +72,6 @@ class ServiceConfig:
         connect_timeout: Longest wait for a connection, seconds.
         idle_timeout: Longest wait for the next piece of an answer's body, or for room to send one, seconds.
         min_rate: Bytes a second that an answer's body must come with in the mean, after 20 s; None (``false``): any.
-        min_upload_rate: The same of a request's body; None (``false``): any.
         max_body: Bytes of a request's body that are let through; None (``false``): any number.
         ca_file: Certificates in PEM of the authorities that https endpoints are verified by; None: the system's.
         upgrades: Protocols that a client and the service may switch to (101), in a tunnel that nobody reads.

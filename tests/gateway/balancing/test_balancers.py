@@ -77,6 +77,16 @@ def test_round_robin_takes_each_in_turn_and_with_weights_is_nginxs_smooth_one(se
         assert best is pick(given)
 
 
+@pytest.mark.parametrize("name", sorted(BALANCERS))
+def test_an_endpoint_without_weight_is_asked_only_if_no_other_is_left(name: str) -> None:
+    given = [EndpointState(f"e{number}", weight=float(number > 0)) for number in range(3)]
+    pick = picker(name, given)
+    assert given[0] is pick(given[:1], 0.5, b"key")
+    if name not in ("first", "best_available"):
+        keys = [b"%d" % number if name in KEYED else None for number in range(50)]
+        assert given[0] not in {pick(given, number / 50, key) for number, key in enumerate(keys)}
+
+
 def test_round_robin_spreads_the_turns_of_a_heavy_endpoint() -> None:
     heavy, a, b = EndpointState("heavy", weight=5), EndpointState("a"), EndpointState("b")
     pick = picker("round_robin", [heavy, a, b])

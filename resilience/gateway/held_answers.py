@@ -1,0 +1,114 @@
+"""Held answers: answers of which something is read before they are passed on.
+
+For the forwarder each of them is as good as an Exchange. Of an answer that may not be the last one up to HELD_BYTES are
+read, so that it can be given after all; a longer one is passed on as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ..drivers.async_timeouts import AsyncTimeout
+from .first_event import first_event, is_event_stream
+from .request_body import within
+from .upstream import Exchange, Header, UpstreamError, UpstreamLateError, UpstreamStalledError
+
+#: So much of an answer's body is kept while it is seen whether another endpoint has a better one.
+HELD_BYTES: Final = 64 * 1024
+
+
+class HeldAnswer:
+    """An answer that has come whole, and whose exchange is over. For the forwarder it is as good as an Exchange."""
+
+    __slots__ = ("begun", "failure", "headers", "status", "trailers")
+    answered = complete = True
+
+    def __init__(self, status: int, headers: list[Header], body: bytes, trailers: Sequence[Header] = ()) -> None:
+        self.status, self.headers, self.begun, self.trailers = status, headers, body, trailers
+        self.failure: UpstreamError | None = None
+
+    def take(self) -> bytes:
+        """The body, once."""
+        body, self.begun = self.begun, b""
+        return body
+
+    async def more(self) -> None:
+        """See Exchange; there is no more."""
+
+
+class Resumed:
+    """An answer that turned out too long to be held back: what was read of it, and then the rest."""
+
+    __slots__ = ("_exchange", "begun")
+
+    def __init__(self, exchange: Exchange | Resumed | HeldAnswer, begun: bytes) -> None:
+        self._exchange, self.begun = exchange, begun
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._exchange, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in Resumed.__slots__:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._exchange, name, value)
+
+    def take(self) -> bytes:
+        """See Exchange."""
+        begun, self.begun = self.begun, b""
+        return begun + self._exchange.take()
+
+
+#: What the forwarder takes for an answer.
+Answer = Exchange | HeldAnswer | Resumed
+
+
+async def begun_or_whole(exchange: Exchange, idle: AsyncTimeout) -> Resumed | HeldAnswer | None:
+    """The answer whole, or, if it is long, its beginning; None: it broke off meanwhile, as its ``failure`` says."""
+    begun = b""
+    try:
+        while True:
+            begun += exchange.take()
+            if exchange.complete and len(begun) <= HELD_BYTES:
+                return HeldAnswer(exchange.status, exchange.headers, begun, exchange.trailers)
+            if len(begun) > HELD_BYTES:
+                return Resumed(exchange, begun)
+            await within(idle, exchange.more(), _stopped)
+    except UpstreamError as error:
+        exchange.failure = error
+        return None
+
+
+async def with_first_item(exchange: Exchange, first: AsyncTimeout, idle: AsyncTimeout, hold: int) -> Resumed | None:
+    """The answer, when its first item and *hold* bytes of it have come; None: they did not, or not in time.
+
+    Args:
+        exchange: Its head has come.
+        first: Bounds the wait for the first item.
+        idle: Bounds the wait for each piece after that.
+        hold: Bytes.
+    """
+    found = Resumed(exchange, exchange.take())
+    try:
+        await within(first, _item(exchange, found), lambda: UpstreamLateError("no first item"))
+        while not exchange.complete and len(found.begun) < hold:
+            await within(idle, exchange.more(), _stopped)
+            found.begun += exchange.take()
+    except UpstreamError as error:
+        exchange.failure = error
+        return None
+    return found
+
+
+async def _item(exchange: Exchange, found: Resumed) -> None:
+    is_stream = is_event_stream(exchange.headers)
+    while not exchange.complete and len(found.begun) <= HELD_BYTES:
+        if first_event(found.begun) is not None if is_stream else found.begun:
+            return
+        await exchange.more()
+        found.begun += exchange.take()
+
+
+def _stopped() -> UpstreamStalledError:
+    return UpstreamStalledError("stopped in its answer")
