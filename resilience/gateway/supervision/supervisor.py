@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import aiorwlock
 
+from ...asgi import App
 from ...config import ConfigFileError, Document
 from ...config.watcher import Watcher, is_endless
 from ...errors import ConfigError
@@ -41,7 +42,7 @@ from .worker_process import (
     listed,
 )
 
-MakeAdmin = Callable[["Supervisor"], server.App]
+MakeAdmin = Callable[["Supervisor"], App]
 
 #: Longest wait for a worker to take a configuration. Thousands of services take seconds to check.
 RELOAD_S: Final = 60.0

@@ -68,7 +68,7 @@ async def _main(end: socket.socket) -> None:
     try:
         await server.listen(server.sides(gateway), stop, lambda: channel.tell((0, True, None)),
                             config.gateway.drain_timeout)
-    except OSError as error:
+    except (OSError, server.ServeError) as error:
         channel.tell((0, False, [str(error)]))
         await channel.drained()
     finally:
