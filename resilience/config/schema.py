@@ -126,7 +126,9 @@ def _type(wanted: Any, field: attrs.Attribute[Any]) -> dict[str, Any]:
         attrs.resolve_types(wanted)
         return _class(wanted, {each.name: each for each in attrs.fields(wanted)})
     if typing.get_origin(wanted) is Mapping or wanted is Mapping:
-        return {"type": "object", **constraints(field.validator)}
+        values = [_TYPES[each] for each in typing.get_args(wanted)[1:] if each in _TYPES]
+        return {"type": "object", **({"additionalProperties": {"type": values[0]}} if values else {}),
+                **constraints(field.validator)}
     return {"type": _TYPES[wanted], **constraints(field.validator)} if wanted in _TYPES else {}  # its own hook reads it
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,10 @@ GOOD: dict[str, Any] = {
     "services": {"a": {"endpoints": ["http://127.0.0.1:1"], "command": {"timeout": 0.5}}},
     "routes": [{"path": "/a/*", "service": "a"}],
 }
-#: What the loader says that no schema can: about several values at once, other tables, and the world outside.
-BEYOND = ("unknown service", "duplicate route", "is what the gateway itself listens on", "is no prefix", "could never open",
-          "cannot be read", "ca_file", "contradict", "must be host:port", "must be an http", "an endpoint must be", "must begin",
-          "path ", "must be a host name", "addresses or networks", "must be at least", "must be less than", "one slash", "means nothing",
-          "tokens", "instead of", "replaces", "at most one", "has no ", "needs ", "must not be above", "cannot be found", "needs at least")
+#: What the loader says where a schema could say it too; all else is about several values at once, about what a string
+#: means, or about the world outside.
+PLAIN = re.compile(r": (unknown setting|is missing|must be (a number|a whole number|a string|a list|a table|true or false|above|"
+                   r"at least \d|at most \d))")
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +107,7 @@ def test_schema_and_loader_agree_on_random_files() -> None:
         is_valid = not any(VALIDATOR.iter_errors(data))
         tally[is_valid] += 1
         if is_valid:
-            assert all(any(word in each for word in BEYOND) for each in said), (data, said)
+            assert not [each for each in said if PLAIN.search(each) and "instead" not in each], (data, said)
         else:
             assert said, data
     assert min(tally.values()) > 60
