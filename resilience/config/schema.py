@@ -85,19 +85,20 @@ def class_schema(wanted: type[Any]) -> dict[str, Any]:
     attrs.resolve_types(wanted)
     fields = attrs.fields(wanted)
     needed = [field.name for field in fields if field.init and field.default is attrs.NOTHING]
-    found = _class(wanted, {field.name: field for field in fields if field.init})
+    found = _class(wanted, {field.name: field for field in fields if field.init}, whole=True)
     return {**found, "required": needed} if needed else found
 
 
-def _class(wanted: type[Any], fields: Mapping[str, attrs.Attribute[Any]]) -> dict[str, Any]:
+def _class(wanted: type[Any], fields: Mapping[str, attrs.Attribute[Any]], *, whole: bool = False) -> dict[str, Any]:
+    """A table; *whole*: nobody else says the rest of it, and of the tables in it."""
     described = _described(wanted)
     return {"type": "object", "additionalProperties": False,
-            "properties": {name: _field(field, described.get(name)) for name, field in fields.items()}}
+            "properties": {name: _field(field, described.get(name), whole=whole) for name, field in fields.items()}}
 
 
-def _field(field: attrs.Attribute[Any], description: str | None) -> dict[str, Any]:
+def _field(field: attrs.Attribute[Any], description: str | None, *, whole: bool = False) -> dict[str, Any]:
     wanted, optional = without_none(field.type)
-    found = _type(wanted, field)
+    found = _type(wanted, field, whole)
     found = _or_false(found) if optional else found
     if description:
         found["description"] = description
@@ -108,7 +109,7 @@ def _field(field: attrs.Attribute[Any], description: str | None) -> dict[str, An
     return found
 
 
-def _type(wanted: Any, field: attrs.Attribute[Any]) -> dict[str, Any]:
+def _type(wanted: Any, field: attrs.Attribute[Any], whole: bool) -> dict[str, Any]:
     if typing.get_origin(wanted) is typing.Literal:
         return {"enum": list(typing.get_args(wanted))}
     if typing.get_origin(wanted) is tuple:
@@ -123,6 +124,8 @@ def _type(wanted: Any, field: attrs.Attribute[Any]) -> dict[str, Any]:
         many = {"type": "array", **found, "items": items}
         return {"anyOf": [items, many]} if field.metadata.get("one_is_enough") else many
     if attrs.has(wanted):
+        if whole:
+            return class_schema(wanted)
         attrs.resolve_types(wanted)
         return _class(wanted, {each.name: each for each in attrs.fields(wanted)})
     if typing.get_origin(wanted) is Mapping or wanted is Mapping:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +127,11 @@ def test_a_circuit_is_steered_in_every_worker(operator: Operator) -> None:
     gateway = operator.gateway
     assert "forced_open" == operator.ask("POST", "/admin/commands/up", {"order": "force_open"})[1]["state"]
     assert [503] * 10 == [gateway.get("/x")[0] for _ in range(10)]
+    killed = gateway.workers()[0]
+    os.kill(killed, signal.SIGKILL)  # its successor is told, too
+    eventually(lambda: killed not in gateway.workers() and 2 == sum(
+        each["listens"] for each in operator.ask("GET", "/admin/workers")[1]["workers"]))
+    eventually(lambda: {503} == {gateway.get("/x")[0] for _ in range(10)})
     assert 200 == operator.ask("POST", "/admin/commands/up", {"order": "release"})[0]
     assert [200] * 10 == [gateway.get("/x")[0] for _ in range(10)]
     assert 422 == operator.ask("POST", "/admin/commands/up", {"order": "explode"})[0]

@@ -93,6 +93,7 @@ class Supervisor:
         self._not_up = set(self.restarts)  # workers that have not listened yet, not once
         self._ready: Callable[[], None] | None = None
         self._lock = aiorwlock.RWLock(fast=True)
+        self._orders: dict[str, str] = {}  # by the command's key: those that hold until another one
         self._collecting: dict[str, asyncio.Task[None]] = {}
         self._jobs: set[asyncio.Task[None]] = set()
 
@@ -173,21 +174,29 @@ class Supervisor:
 
     async def _life(self, number: int) -> tuple[str, float]:
         """Start a worker, and wait for its end: what became of it, and after how many seconds."""
-        try:
-            worker = await WorkerProcess.start(number, self.file, self.data)
-        except OSError as error:
-            return f"worker {number} cannot be started: {error.strerror or error}", 0.0
-        self.workers[number] = worker
+        async with self._lock.reader_lock:  # no change is between what it is told and its place among the others
+            try:
+                worker = await WorkerProcess.start(number, self.file, self.data)
+            except OSError as error:
+                return f"worker {number} cannot be started: {error.strerror or error}", 0.0
+            self.workers[number] = worker
         if self._stop.is_set():  # meanwhile
             worker.terminate()
         if await worker.said():
             self._listens(number)
+            await self._order_again(worker)
         status = await worker.ended()
         del self.workers[number]
         self.statistics.depart(number)
         lived_s = asyncio.get_running_loop().time() - worker.started_at
         why = f": {'; '.join(worker.reasons)}" if worker.reasons else ""
         return f"worker {number} (process {worker.pid}) {described(status)} after {lived_s:.1f} s{why}", lived_s
+
+    async def _order_again(self, worker: WorkerProcess) -> None:
+        """Give a new worker the orders that are in force in the others."""
+        for key, order in list(self._orders.items()):
+            with contextlib.suppress(WorkerGoneError, WorkerSilentError, WorkerRefusedError):
+                await worker.ask("steer", (key, order), _ORDER_S)
 
     def _listens(self, number: int) -> None:
         if self._not_up:
@@ -343,6 +352,9 @@ class Supervisor:
                 raise ConfigError("; ".join(map(str, answer.args)))
         if not any(isinstance(answer, tuple) for answer in answers):
             raise ConfigError("no worker answers")
+        self._orders.pop(key, None)
+        if order.startswith("force_"):
+            self._orders[key] = order
 
     async def collect(self, kind: str) -> None:
         """Ask every worker for its statistics. Of one that does not answer the last ones stay.
