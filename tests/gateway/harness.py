@@ -255,8 +255,7 @@ class Gateway:
         try:
             eventually(self._listens, "the gateway listening")
         except BaseException:
-            self.process.kill()
-            self.process.communicate()
+            self.stop()  # workers too: whoever kills the first process waits for them forever
             raise
 
     def _listens(self) -> bool:
