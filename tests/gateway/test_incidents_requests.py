@@ -88,7 +88,7 @@ def test_a_malformed_request_is_400_and_closed_and_never_forwarded(
     mark = f"marked-{next(NUMBERS)}"  # of this request, and what it smuggles: late calls of other tests are not its own
     request_bytes = request_bytes.replace(b"bad", mark.encode()).replace(b"smuggled", mark.encode())
     reply = either.raw(request_bytes)  # reads until the gateway closes
-    assert reply == b"" or 400 == parsed(reply)[0], what
+    assert reply == b"" or parsed(reply)[0] in (400, 501, 505), what
     assert reply.count(b"HTTP/1.1 ") <= 1, "what followed was taken for a request"
     assert 200 == either.get(f"/fence/{mark}")[0]
     assert [f"/fence/{mark}"] == [call.target for call in upstream.calls if mark.encode() in call.head]
