@@ -103,7 +103,8 @@ def test_a_reload_that_fails_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) ->
     registry = Registry()
     old = config("http://127.0.0.1:9", "a", "b", command={"timeout": 0.5, "rate_limit": {"calls": 5}})
     gateway = Gateway(old, registry=registry)
-    services, settings = dict(gateway.services), {command.key: command.settings for command in registry}
+    services = {name: service.config for name, service in gateway.services.items()}
+    settings = {command.key: command.settings for command in registry}
 
     class Failing:
         def __init__(self, *_: Any) -> None:
@@ -114,7 +115,7 @@ def test_a_reload_that_fails_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(ConfigError, match="nobody"):
             gateway.reload(config("http://127.0.0.1:9", "a", "c", command={"timeout": 0.7}))
     assert gateway.config is old
-    assert services == gateway.services
+    assert services == {name: service.config for name, service in gateway.services.items()}
     assert settings == {command.key: command.settings for command in registry}
     gateway.reload(config("http://127.0.0.1:9", "b", command={"timeout": 0.7}))
     del services
@@ -185,7 +186,7 @@ def test_a_thousand_reloads_under_load_lose_no_request_and_leak_nothing(upstream
         assert {200} == set(answers)
         assert len(answers) > 100
         (tasks, threads, files, objects), (tasks_after, threads_after, files_after, objects_after) = seen
-        assert tasks == tasks_after
+        assert tasks_after <= tasks + len(clients)  # of which each may be watched, in case it leaves
         assert abs(threads_after - threads) <= 4  # the upstream's, one for each connection
         assert abs(files_after - files) <= 8
         assert objects_after < objects + 1000, "more than one object a reload"

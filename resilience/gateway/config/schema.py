@@ -9,19 +9,26 @@ from typing import Any, Final
 
 from ...config.schema import class_schema, table_schema
 from ..service_command import accepted
+from .compositions import CompositionConfig
+from .identity import IdentityHeaders
 from .listeners import AdminSettings, GatewaySettings
+from .observing import AccessLogSettings, TracingSettings
 from .process import ProcessSettings
 from .routes import RouteConfig
 from .services import ServiceConfig
+from .shedding import SheddingSettings
 
 #: The tables of which there is one, by name.
 _TABLES: Final[Mapping[str, type[Any]]] = {
-    "gateway": GatewaySettings, "admin": AdminSettings, "process": ProcessSettings}
+    "gateway": GatewaySettings, "admin": AdminSettings, "process": ProcessSettings, "identity": IdentityHeaders,
+    "access_log": AccessLogSettings, "tracing": TracingSettings, "shedding": SheddingSettings}
 
 
 def schema() -> dict[str, Any]:
     """The schema, as JSON Schema draft 7."""
     service = class_schema(ServiceConfig)
+    endpoints = service["properties"]["endpoints"]
+    endpoints.update(minItems=1, items={"anyOf": [{"type": "string"}, endpoints["items"]]})
     service["properties"]["command"] = {"$ref": "#/definitions/command",
                                         "description": service["properties"]["command"].get("description", "")}
     return {
@@ -35,6 +42,10 @@ def schema() -> dict[str, Any]:
             "private": {"$ref": "#/definitions/private"},
             "services": {"type": "object", "description": "By name.",
                          "additionalProperties": {"$ref": "#/definitions/service"}},
+            "filters": {"type": "object", "description": "By name; the settings are those of what each one uses.",
+                        "additionalProperties": {"type": "object"}},
+            "compositions": {"type": "object", "description": "By name.",
+                             "additionalProperties": class_schema(CompositionConfig)},
             "routes": {"type": "array", "items": {"$ref": "#/definitions/route"}},
         },
         "definitions": {
