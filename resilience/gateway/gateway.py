@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Container, Coroutine, Iterable, Mapping
 from typing import Any
 
 from ..registry import Registry, default_registry
@@ -22,7 +22,7 @@ from .inbound import Inbound
 from .logs.observer import Observer
 from .service import Service
 from .services import fall_back_among, services_of
-from .upstream import UpstreamClient
+from .upstream import Endpoint, UpstreamClient
 
 
 class Gateway:
@@ -128,10 +128,10 @@ class Gateway:
         if old.parts.all() != generation.parts.all():
             weakref.finalize(old.public, old.parts.close, generation.parts.all()).atexit = False
 
-    def _forget(self, name: str, end: Callable[[], None]) -> None:
+    def _forget(self, name: str, end: Callable[[Container[Endpoint]], None]) -> None:
         """The last request of a removed service has ended; but one of its name may be there again."""
         if name not in self._services:
-            end()
+            end({each.endpoint for service in self._services.values() for each in service.served()})
 
     def _take_back(self, before: Mapping[str, Service], touched: Mapping[str, Service]) -> None:
         """Bring into force again what the services said *before* some of them were *touched*."""

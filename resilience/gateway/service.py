@@ -20,7 +20,7 @@ import itertools
 import logging
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequence
 from math import inf
 
 from ..core.budget import Budget
@@ -188,10 +188,13 @@ class Service:
 
     def close(self) -> None:
         """The service is no more: forget its commands, and close its idle connections."""
-        self.ending()()
+        self.ending()(())
 
-    def ending(self) -> Callable[[], None]:
-        """What is to be done when it is no more, and its last request has ended; keeps nothing of it alive."""
+    def ending(self) -> Callable[[Container[Endpoint]], None]:
+        """What is to be done when it is no more, and its last request has ended; keeps nothing of it alive.
+
+        The function that is returned is given the endpoints that other services have.
+        """
         self.stop()
         endpoints = [each.endpoint for each in self.endpoints.states]
         return functools.partial(_forget, self._commands, self._client, endpoints)
@@ -352,10 +355,12 @@ class Service:
             _log.warning("%s: %s failed: %s", self.name, endpoint.name, reason, extra={"upstream": endpoint.name})
 
 
-def _forget(commands: ServiceCommands, client: UpstreamClient, endpoints: Sequence[Endpoint]) -> None:
+def _forget(commands: ServiceCommands, client: UpstreamClient, endpoints: Sequence[Endpoint],
+            others: Container[Endpoint]) -> None:
     commands.close()
     for each in endpoints:
-        client.let_go(each)
+        if each not in others:
+            client.let_go(each)
 
 
 def _verifying(ca_file: str | None) -> ssl.SSLContext:
