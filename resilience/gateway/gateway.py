@@ -143,6 +143,7 @@ class Gateway:
             else:
                 made.close()
         fall_back_among(self._services)
+        self._generation.parts.restate(self.config, self.registry, self._client)
 
     def close(self) -> None:
         """Close idle upstream connections, and what filters do in the background; a server's lifespan does.

@@ -14,7 +14,7 @@ from resilience import Registry
 from resilience.commands.command import internals_of
 from resilience.config import Document
 from resilience.errors import ConfigError
-from resilience.gateway import Gateway
+from resilience.gateway import Gateway, inbound_filter
 from resilience.gateway import generation as generation_module
 from resilience.gateway.config import GatewayConfig, read
 
@@ -49,6 +49,11 @@ async def status(gateway: Gateway, path: str) -> int:
         "raw_path": path.encode(), "headers": [(b"host", b"gw")], "client": ("127.0.0.1", 9), "server": ("127.0.0.1", 1),
     }, receive, send)
     return int(found[0])
+
+
+@inbound_filter
+async def asynchronous(context: Any) -> None:
+    """Look at nothing."""
 
 
 async def closed(gateway: Gateway) -> None:
@@ -120,6 +125,24 @@ def test_a_reload_that_fails_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) ->
     gateway.reload(config("http://127.0.0.1:9", "b", command={"timeout": 0.7}))
     del services
     assert ["b"] == [command.key for command in registry]
+
+
+def test_a_reload_that_fails_leaves_the_filters_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of(limit: float) -> GatewayConfig:
+        return read(Document.of({
+            "services": {"a": {"endpoints": ["http://127.0.0.1:9"]}}, "routes": [{"path": "/*", "service": "a"}],
+            "gateway": {"filters": ["slow"]}, "filters": {"slow": {"use": f"{__name__}:asynchronous", "time_limit": limit}},
+        }, "test"))
+
+    registry = Registry()
+    gateway = Gateway(of(3.0), registry=registry)
+    with monkeypatch.context() as patched:
+        patched.setattr(generation_module, "Admission", None)
+        with pytest.raises(TypeError):
+            gateway.reload(of(7.0))
+    assert 3.0 == registry["filter.slow"].settings.timeout
+    gateway.reload(of(7.0))
+    assert 7.0 == registry["filter.slow"].settings.timeout
 
 
 def test_what_cannot_change_is_refused_with_the_reason() -> None:
