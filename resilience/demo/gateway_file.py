@@ -22,7 +22,7 @@ _COMMAND: Final = """
 [services.{name}.command]
 timeout = 0.5
 max_concurrent = 20
-breaker = {{ failure_rate = 0.3, min_calls = {min_calls}, window = {window}, open_for = 4.0 }}
+breaker = {{ failure_rate = 0.3, min_calls = {min_calls}, window = 2.0, open_for = 4.0 }}
 """
 
 _ROUTE: Final = """
@@ -59,7 +59,7 @@ def commands_of(services: Iterable[Service], ports: Mapping[str, int]) -> dict[s
 def _tables(service: Service, urls: list[str]) -> list[str]:
     name = service.name
     route = _ROUTE.format(routes="private.routes" if service.private else "routes", name=name)
-    command = _COMMAND.format(name=name, min_calls=20, window=2.0)
+    command = _COMMAND.format(name=name, min_calls=20)
     if service.backup:
         return [f'\n[services.{name}]\nendpoints = [{", ".join(urls)}]\nbalancer = "first"\n', command, route,
                 f'service = "{name}"\n']
@@ -69,5 +69,5 @@ def _tables(service: Service, urls: list[str]) -> list[str]:
     canary = service.programs[1]
     return [*tables, f"\n[services.{canary}]\nendpoints = [{urls[1]}]\n",
             f'\n[services.{canary}.fallback]\nservice = "{name}"\n',
-            _COMMAND.format(name=canary, min_calls=5, window=4.0),  # of few requests
+            _COMMAND.format(name=canary, min_calls=5),  # it has few requests
             route, f"services = {{ {name} = 80, {canary} = 20 }}\n"]

@@ -50,13 +50,13 @@ class Cue:
 CUES: Final = (
     Cue(3.0, "inventory", "hang", "inventory hangs: it accepts connections and never answers"),
     Cue(9.5, "inventory", "well", "inventory is well again"),
-    Cue(14.0, "orders-primary", "dead", "orders-primary dies: it refuses connections"),
-    Cue(18.5, "orders-primary", "well", "orders-primary has been started again"),
-    Cue(21.0, "pricing-canary", "fail", "pricing-canary, the new version for one request in five, answers 500 to two "
+    Cue(13.5, "orders-primary", "dead", "orders-primary dies: it refuses connections"),
+    Cue(17.5, "orders-primary", "well", "orders-primary has been started again"),
+    Cue(19.5, "pricing-canary", "fail", "pricing-canary, the new version for one request in five, answers 500 to two "
         "in three; pricing answers in its place"),
-    Cue(31.0, "pricing-canary", "well", "pricing-canary is well again"),
-    Cue(38.0, "ledger", "slow", "ledger, on the private side, becomes slow: 150 ms instead of 5"),
-    Cue(44.0, "ledger", "well", "ledger is well again"),
+    Cue(29.5, "pricing-canary", "well", "pricing-canary is well again"),
+    Cue(36.0, "ledger", "slow", "ledger, on the private side, becomes slow: 150 ms instead of 5"),
+    Cue(42.0, "ledger", "well", "ledger is well again"),
 )
 ROUND_S: Final = 50.0
 

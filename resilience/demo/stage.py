@@ -6,6 +6,7 @@ import asyncio
 import socket
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -41,8 +42,7 @@ class Stage:
         Raises:
             StageError: A port is taken, or a process did not come up.
         """
-        for what, port in (("gateway", gateway_port), ("private", private_port), ("admin", admin_port)):
-            _check_free(what, port)
+        _check_free({"gateway": gateway_port, "private": private_port, "admin": admin_port})
         names = [program for service in services for program in service.programs]
         found = await asyncio.gather(*(self._program(name) for name in names))
         ports = dict(zip(names, found, strict=True))
@@ -112,10 +112,15 @@ class Stage:
                     break
 
 
-def _check_free(what: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise StageError(f"the {what} port {port} cannot be used: {error.strerror}") from None
+def _check_free(ports: Mapping[str, int]) -> None:
+    taken: dict[int, str] = {}
+    for what, port in ports.items():
+        if port in taken:
+            raise StageError(f"the {what} port {port} is also the {taken[port]} port; give each a port of its own")
+        taken[port] = what
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise StageError(f"the {what} port {port} cannot be used: {error.strerror}") from None
