@@ -97,7 +97,8 @@ class Story:
             after = "" if began is None or change["from"] == "half_open" else \
                 f" after {self._clock() - change['age_s'] - began:.1f} s"
             why = _REASONS.get(change["trigger"], change["trigger"].replace("_", " "))
-            self.say(f"{program}: circuit opened{after} ({why}); {self._others(service)}")
+            saved = f"; {self._errors(service)}" if len(self._services[service].programs) > 1 else ""
+            self.say(f"{program}: circuit opened{after} ({why}); {self._others(service)}{saved}")
         elif change["to"] == "half_open":
             self.say(f"{program}: circuit half-open, probing")
         elif change["trigger"] == "probes_passed":
