@@ -49,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
                "Everything listens on 127.0.0.1; the story is told in the terminal.")
     demo.add_argument("--gateway-port", type=_port, default=8080, metavar="PORT",
                       help="where the gateway listens (default: %(default)s)")
+    demo.add_argument("--private-port", type=_port, default=8081, metavar="PORT",
+                      help="where the gateway's private side listens (default: %(default)s)")
     demo.add_argument("--admin-port", type=_port, default=8090, metavar="PORT",
                       help="where the dashboard and the telemetry are (default: %(default)s)")
     demo.add_argument("--duration", type=_seconds, metavar="SECONDS",
@@ -94,7 +96,8 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(options: argparse.Namespace) -> int:
     from .demo.run import run
 
-    return run(gateway_port=options.gateway_port, admin_port=options.admin_port, duration=options.duration)
+    return run(gateway_port=options.gateway_port, private_port=options.private_port, admin_port=options.admin_port,
+               duration=options.duration)
 
 
 def _gateway(options: argparse.Namespace) -> int:

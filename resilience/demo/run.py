@@ -7,41 +7,45 @@ import signal
 import sys
 from typing import Any
 
+from .client import Client
 from .script import SERVICES, cues_between
 from .stage import Stage, StageError
 from .story import Story, data_lines
 from .traffic import RATE, Traffic
 
 
-def run(*, gateway_port: int, admin_port: int, duration: float | None) -> int:
+def run(*, gateway_port: int, private_port: int, admin_port: int, duration: float | None) -> int:
     """Run the demo until interrupted, or for *duration* seconds; returns the exit status."""
     try:
-        return asyncio.run(_run(gateway_port, admin_port, duration))
+        return asyncio.run(_run(gateway_port, private_port, admin_port, duration))
     except StageError as error:
         print(f"resilience demo: {error}", file=sys.stderr)
         return 1
 
 
-async def _run(gateway_port: int, admin_port: int, duration: float | None) -> int:
+async def _run(gateway_port: int, private_port: int, admin_port: int, duration: float | None) -> int:
     stage, stop = Stage(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        config = await stage.start(SERVICES, gateway_port=gateway_port, admin_port=admin_port)
-        base, admin = f"http://127.0.0.1:{gateway_port}", f"http://127.0.0.1:{admin_port}"
-        print(f"Dashboard   {admin}/\nGateway     {base}/inventory/  {base}/pricing/  {base}/reviews/\n"
+        config = await stage.start(SERVICES, gateway_port=gateway_port, private_port=private_port,
+                                   admin_port=admin_port)
+        public, private, admin = (f"http://127.0.0.1:{port}" for port in (gateway_port, private_port, admin_port))
+        bases = {service.name: private if service.private else public for service in SERVICES}
+        urls = {side: "  ".join(f"{side}/{name}/" for name, base in bases.items() if base == side)
+                for side in (public, private)}
+        print(f"Dashboard   {admin}/\nGateway     {urls[public]}\nPrivate     {urls[private]}\n"
               f"Streams     {admin}/hystrix.stream  {admin}/resilience.stream\nMetrics     {admin}/metrics\n"
               f"Its config  {config}\nTraffic     {RATE:g} requests/s to each service. Ctrl-C ends the demo.\n",
               flush=True)
-        await _play(stage, stop, base, admin, duration)
+        await _play(stage, stop, Traffic(bases), admin, duration)
     finally:
         await stage.end()
     return 0
 
 
-async def _play(stage: Stage, stop: asyncio.Event, base: str, admin: str, duration: float | None) -> None:
-    traffic = Traffic(base, SERVICES)
-    story = Story(traffic.routes)
+async def _play(stage: Stage, stop: asyncio.Event, traffic: Traffic, admin: str, duration: float | None) -> None:
+    story = Story(SERVICES, traffic.routes, stage.commands)
     tasks: list[asyncio.Task[None]] = [
         asyncio.create_task(traffic.run()), asyncio.create_task(_listen(story, f"{admin}/resilience.stream")),
         asyncio.create_task(_watch_gateway(stage))]
@@ -52,9 +56,10 @@ async def _play(stage: Stage, stop: asyncio.Event, base: str, admin: str, durati
         while not stop.is_set() and (duration is None or story.elapsed < duration):
             now = story.elapsed
             for cue in cues_between(told, now):
-                stage.order(cue.service, cue.mood)
+                stage.order(cue.program, cue.mood)
                 story.cue(cue)
             told = now
+            story.look()
             if now - shown >= (1.0 if sys.stdout.isatty() else 5.0):
                 story.pulse()
                 shown = now
@@ -72,17 +77,11 @@ async def _play(stage: Stage, stop: asyncio.Event, base: str, admin: str, durati
 
 
 async def _listen(story: Story, url: str) -> None:
-    from pyreqwest.client import ClientBuilder
-
-    async with (
-        ClientBuilder().error_for_status(True).build() as client,
-        client.get(url).streamed_read_buffer_limit(0).build_streamed() as response,
-    ):
-        rest = b""
-        while chunk := await response.body_reader.read_chunk():
-            head, _, rest = (rest + bytes(chunk)).rpartition(b"\n")
-            for event in data_lines([head]):
-                story.hear(event)
+    rest = b""
+    async for chunk in Client().stream(url):
+        head, _, rest = (rest + chunk).rpartition(b"\n")
+        for event in data_lines([head]):
+            story.hear(event)
     raise StageError("the gateway closed its metrics stream")
 
 
@@ -90,5 +89,3 @@ async def _watch_gateway(stage: Stage) -> None:
     assert stage.gateway is not None
     status = await stage.gateway.wait()
     raise StageError(f"the gateway ended with status {status}")
-
-

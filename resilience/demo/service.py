@@ -6,7 +6,8 @@ line, and ends when that closes, so it cannot outlive the demo:
 - ``well``: answers in about 5 ms;
 - ``slow``: answers in about 150 ms;
 - ``hang``: accepts, reads, and never answers;
-- ``fail``: answers 500 to two requests in three.
+- ``fail``: answers 500 to two requests in three;
+- ``dead``: refuses connections, as if the process had died; those that there are break.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import socket
 import sys
 from typing import Final
 
-MOODS: Final = ("well", "slow", "hang", "fail")
+MOODS: Final = ("well", "slow", "hang", "fail", "dead")
 _LATENCY_S: Final = {"well": 0.005, "fail": 0.005, "slow": 0.15}
 
 
@@ -30,17 +32,52 @@ class Service:
         self._served = 0
         self._cheered_up = asyncio.Event()  # set while the mood is not "hang"
         self._cheered_up.set()
+        self._server: asyncio.Server | None = None
+        self._socket: socket.socket  # bound; listens while the mood is not "dead"
+        self._writers: set[asyncio.StreamWriter] = set()
 
-    def become(self, mood: str) -> None:
+    async def listen(self, port: int) -> int:
+        """Begin to serve; returns the port, which is a free one for 0."""
+        self._bind(port)
+        self._server = await asyncio.start_server(self.serve, sock=self._socket)
+        return int(self._socket.getsockname()[1])
+
+    async def become(self, mood: str) -> None:
         """Change how requests are answered; hanging ones go on when the mood lifts."""
         self.mood = mood
+        if mood == "dead":
+            self._die()
+        elif self._server is None:
+            self._server = await asyncio.start_server(self.serve, sock=self._socket)
         if mood == "hang":
             self._cheered_up.clear()
         else:
             self._cheered_up.set()
 
+    def close(self) -> None:
+        """Serve no more."""
+        if self._server is not None:
+            self._server.close()
+        self._socket.close()
+
+    def _die(self) -> None:
+        if self._server is None:
+            return
+        port = self._socket.getsockname()[1]
+        self._server.close()
+        self._server = None
+        self._bind(port)  # without listening: nobody else gets the port, and connections are refused
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def _bind(self, port: int) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", port))
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
+        self._writers.add(writer)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -57,20 +94,20 @@ class Service:
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass  # the other end, or the demo, is done; a cancelled handler would be reported as an error
         finally:
+            self._writers.discard(writer)
             writer.close()
 
 
 async def _main(name: str, port: int) -> None:
     service = Service(name)
-    server = await asyncio.start_server(service.serve, "127.0.0.1", port)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    print(await service.listen(port), flush=True)
     orders = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     while line := await orders.readline():
         mood = line.decode().strip()
         if mood in MOODS:
-            service.become(mood)
-    server.close()
+            await service.become(mood)
+    service.close()
 
 
 if __name__ == "__main__":

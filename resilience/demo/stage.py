@@ -6,34 +6,14 @@ import asyncio
 import socket
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from .gateway_file import commands_of, gateway_file
+from .script import Service
+
 _PATIENCE_S: Final = 20.0
-
-_GATEWAY: Final = """\
-[gateway]
-bind = "127.0.0.1:{gateway}"
-
-[admin]
-bind = "127.0.0.1:{admin}"
-"""
-
-_SERVICE: Final = """
-[services.{name}]
-endpoints = ["http://127.0.0.1:{port}"]
-
-[services.{name}.command]
-timeout = 0.5
-max_concurrent = 20
-breaker = {{ failure_rate = 0.3, min_calls = 20, window = 2.0, open_for = 4.0 }}
-
-[[routes]]
-path = "/{name}/*"
-methods = ["GET"]
-service = "{name}"
-strip_prefix = "/{name}"
-"""
 
 
 class StageError(Exception):
@@ -41,42 +21,58 @@ class StageError(Exception):
 
 
 class Stage:
-    """Three services and a gateway, as processes of their own."""
+    """The services' programs and a gateway, as processes of their own.
+
+    Attributes:
+        programs: By name.
+        gateway: None: it has not been started.
+        commands: The programs by the keys of the gateway's commands.
+    """
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="resilience-demo-")
-        self.services: dict[str, asyncio.subprocess.Process] = {}
+        self.programs: dict[str, asyncio.subprocess.Process] = {}
+        self.commands: dict[str, str] = {}
         self.gateway: asyncio.subprocess.Process | None = None
 
-    async def start(self, names: tuple[str, ...], *, gateway_port: int, admin_port: int) -> Path:
+    async def start(self, services: tuple[Service, ...], *, gateway_port: int, private_port: int,
+                    admin_port: int) -> Path:
         """Start everything; returns the gateway's configuration file.
 
         Raises:
             StageError: A port is taken, or a process did not come up.
         """
-        for what, port in (("gateway", gateway_port), ("admin", admin_port)):
-            _check_free(what, port)
-        config = _GATEWAY.format(gateway=gateway_port, admin=admin_port)
-        for name in names:
-            service = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "resilience.demo.service", name, "0",
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
-            self.services[name] = service
-            assert service.stdout is not None
-            told = await asyncio.wait_for(service.stdout.readline(), _PATIENCE_S)
-            if not told:
-                raise StageError(f"the {name} service did not start")
-            config += _SERVICE.format(name=name, port=int(told))
+        _check_free({"gateway": gateway_port, "private": private_port, "admin": admin_port})
+        names = [program for service in services for program in service.programs]
+        found = await asyncio.gather(*(self._program(name) for name in names))
+        ports = dict(zip(names, found, strict=True))
+        self.commands = commands_of(services, ports)
         file = Path(self._folder.name) / "gateway.toml"
-        file.write_text(config, encoding="utf-8")
+        file.write_text(gateway_file(services, ports, gateway=gateway_port, private=private_port, admin=admin_port),
+                        encoding="utf-8")
         self.gateway = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "resilience", "gateway", str(file), stdout=asyncio.subprocess.DEVNULL)
-        await self._until_listening(gateway_port, admin_port)
+        await self._until_listening(gateway_port, private_port, admin_port)
         return file
 
+    async def _program(self, name: str) -> int:
+        """Start one; returns its port."""
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "resilience.demo.service", name, "0",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+        self.programs[name] = program
+        assert program.stdout is not None
+        try:
+            told = await asyncio.wait_for(program.stdout.readline(), _PATIENCE_S)
+        except TimeoutError:
+            told = b""
+        if not told:
+            raise StageError(f"the {name} service did not start")
+        return int(told)
+
     def order(self, name: str, mood: str) -> None:
-        """Tell a service how to behave."""
-        stdin = self.services[name].stdin
+        """Tell a program how to behave."""
+        stdin = self.programs[name].stdin
         assert stdin is not None
         stdin.write(f"{mood}\n".encode())
 
@@ -88,13 +84,13 @@ class Stage:
                 await asyncio.wait_for(self.gateway.wait(), 10.0)
             except TimeoutError:
                 self.gateway.kill()
-        for service in self.services.values():
-            if service.stdin is not None:
-                service.stdin.close()
+        for program in self.programs.values():
+            if program.stdin is not None:
+                program.stdin.close()
             try:
-                await asyncio.wait_for(service.wait(), 5.0)
+                await asyncio.wait_for(program.wait(), 5.0)
             except TimeoutError:
-                service.kill()
+                program.kill()
         self._folder.cleanup()
 
     async def _until_listening(self, *ports: int) -> None:
@@ -116,10 +112,15 @@ class Stage:
                     break
 
 
-def _check_free(what: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise StageError(f"the {what} port {port} cannot be used: {error.strerror}") from None
+def _check_free(ports: Mapping[str, int]) -> None:
+    taken: dict[int, str] = {}
+    for what, port in ports.items():
+        if port in taken:
+            raise StageError(f"the {what} port {port} is also the {taken[port]} port; give each a port of its own")
+        taken[port] = what
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise StageError(f"the {what} port {port} cannot be used: {error.strerror}") from None

@@ -99,6 +99,7 @@ class ServiceTotal:
 
 class _TotalRecorder(Recorder):
     __slots__ = ("_departed", "_seconds", "_total")
+    is_sum = True
 
     def __init__(self, total: ServiceTotal, now: float) -> None:
         super().__init__(now=now)

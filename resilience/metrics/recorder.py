@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 import attrs
 
@@ -67,7 +67,10 @@ class Recorder:
         pending: Durations of successes that are yet to be counted, seconds.
         edge: Until when they may be pending.
         own_events: Names and numbers of the events of users' policies.
+        is_sum: Whether it adds up what other recorders count, so that totals over commands leave it out.
     """
+
+    is_sum: ClassVar[bool] = False
 
     __slots__ = ("_cached", "_counts", "_emitted", "_guard", "_histogram", "_past", "_peaks", "_refusals", "_take_peak",
                  "bump_refused", "edge", "own_events", "pending")

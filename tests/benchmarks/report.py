@@ -15,7 +15,7 @@ import attrs
 
 PEERS = ("circuitbreaker", "pybreaker", "aiobreaker", "purgatory", "hyx", "interlock-cb", "pyresilience",
          "aiodataloader", "strawberry-graphql")
-PARTS = ("attrs", "wrapt", "granian", "pyreqwest", "uvloop")
+PARTS = ("attrs", "wrapt", "granian", "httptools", "uvloop")
 
 #: What a table may hold; None is printed as a dash.
 Cell: TypeAlias = str | float | int | None

@@ -191,13 +191,18 @@ def test_the_gateway_prints_its_urls_serves_and_stops_cleanly(tmp_path, number):
 
 
 def test_a_taken_port_is_one_clear_line(tmp_path):
-    gateway, admin = free_ports(2)
+    gateway, admin, private = free_ports(3)
     (tmp_path / "gateway.toml").write_text(CONFIG.format(gateway=gateway, admin=admin))
     with socket.create_server(("127.0.0.1", gateway)):
         run = resilience("gateway", str(tmp_path / "gateway.toml"))
-        demo = resilience("demo", "--gateway-port", str(gateway), "--admin-port", str(admin))
+        demo = resilience("demo", "--gateway-port", str(gateway), "--admin-port", str(admin), "--private-port", str(private))
+        other = resilience("demo", "--gateway-port", str(private), "--admin-port", str(admin), "--private-port", str(gateway))
 
-    for each in (run, demo):
+        same = resilience("demo", "--gateway-port", str(admin), "--admin-port", str(private), "--private-port", str(admin))
+
+    assert f"the private port {admin} is also the gateway port" in same.stderr
+    assert 1 == len(same.stderr.splitlines())
+    for each in (run, demo, other):
         assert 0 != each.returncode
         assert 1 == len(each.stderr.splitlines()), each.stderr
         assert str(gateway) in each.stderr
@@ -253,19 +258,21 @@ def test_the_help_of_a_command_says_what_it_does_and_what_each_argument_is(name)
 
 def test_the_demo_tells_its_story_and_ends_with_a_table():
     """The whole of it, for as long as its first illness takes: real services, gateway, traffic and stream."""
-    gateway, admin = free_ports(2)
-    run = resilience("demo", "--gateway-port", str(gateway), "--admin-port", str(admin), "--duration", "9")
+    gateway, private, admin = free_ports(3)
+    run = resilience("demo", "--gateway-port", str(gateway), "--private-port", str(private), "--admin-port", str(admin),
+                     "--duration", "9")
 
     assert (0, "") == (run.returncode, run.stderr)
     assert f"http://127.0.0.1:{admin}/" in run.stdout
+    assert f"http://127.0.0.1:{private}/ledger/" in run.stdout
     assert "inventory hangs" in run.stdout
     assert "inventory: circuit opened after" in run.stdout
     rows = {line.split()[0]: line.split() for line in run.stdout.splitlines()
-            if line.startswith(("inventory ", "pricing ", "reviews "))}
-    assert {"inventory", "pricing", "reviews"} == rows.keys()
-    for healthy in ("pricing", "reviews"):
-        total, good = int(rows[healthy][1]), int(rows[healthy][2])
-        assert total - good <= 1, "every answer but one under way at the end"
+            if line.startswith(("inventory ", "orders ", "pricing ", "ledger "))}
+    assert {"inventory", "orders", "pricing", "ledger"} == rows.keys()
+    for healthy in ("orders", "pricing", "ledger"):
+        assert int(rows[healthy][1]) > 0
+        assert int(rows[healthy][2]) <= 1, "every answer but one under way at the end"
     assert int(rows["inventory"][4]) > 0, "503 while the circuit is open"
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from resilience.demo.script import Cue
+from resilience.demo.script import Cue, Service
 from resilience.demo.story import Story, data_lines
 from resilience.demo.traffic import Route
 from resilience.testing import ManualClock
@@ -21,9 +21,14 @@ def out():
     return io.StringIO()
 
 
+SERVICES = (Service("inventory"), Service("orders", backup=True))
+COMMANDS = {"inventory": "inventory", "orders@127.0.0.1:1": "orders-primary", "orders@127.0.0.1:2": "orders-backup"}
+
+
 @pytest.fixture
 def story(clock, out):
-    return Story({name: Route.new(name, clock()) for name in ("inventory", "pricing")}, out=out, clock=clock)
+    return Story(SERVICES, {service.name: Route.new(service.name, clock()) for service in SERVICES}, COMMANDS,
+                 out=out, clock=clock)
 
 
 def message(*transitions, key="inventory", state="open"):
@@ -35,7 +40,7 @@ def message(*transitions, key="inventory", state="open"):
 
 def test_an_opening_is_told_with_the_time_since_the_fault_and_the_health_of_the_others(story, clock, out):
     for _ in range(100):
-        story._routes["pricing"].note("200", 0.009, clock())
+        story._routes["orders"].note("200", 0.009, clock())
     story.cue(Cue(0.0, "inventory", "hang", "inventory hangs"))
     clock.advance(1.5)
     story.hear(message((1, "closed", "open", "failure_rate", 0.3)))
@@ -66,14 +71,53 @@ def test_what_is_not_ours_is_passed_over(story, out, noise):
     assert "" == out.getvalue()
 
 
+def test_a_backup_that_takes_over_and_the_primary_that_comes_back_are_told_with_the_errors_that_clients_saw(story, clock, out):
+    route = story._routes["orders"]
+
+    def answer(status, program=""):
+        route.note(status, 0.01, clock(), program)
+        story.look()
+
+    answer("503")  # before the fault: not counted
+    answer("200", "orders-primary")
+    story.cue(Cue(0.0, "orders-primary", "dead", "orders-primary dies"))
+    answer("200", "orders-backup")
+    answer("502")
+    answer("200", "orders-backup")
+    story.cue(Cue(0.0, "orders-primary", "well", "orders-primary is back"))
+    answer("200", "orders-primary")
+
+    told = [line.partition(" s  ")[2] for line in out.getvalue().splitlines()]
+    assert ["orders-primary dies",
+            "orders: orders-backup answers in the place of orders-primary; clients of orders saw no error since the fault",
+            "orders-primary is back",
+            "orders: orders-primary answers again; clients of orders saw 1 error since the fault"] == told
+
+
+def test_an_endpoint_is_told_of_by_its_name_and_the_sum_of_the_endpoints_only_gives_the_state(story, out):
+    opened = (1, "closed", "open", "failure_rate", 0.3)
+    story.hear(message(opened, key="orders@127.0.0.1:1"))
+    story.hear(message(opened, key="orders", state="closed"))
+
+    assert 1 == out.getvalue().count("circuit opened")
+    assert "orders-primary: circuit opened" in out.getvalue()
+    assert "closed" == story.states["orders"]
+
+
 def test_the_summary_adds_up(story, clock, out):
-    route = story._routes["inventory"]
     for status in ("200", "200", "503", "504", "500", "ConnectError"):
-        route.note(status, 0.02, clock())
+        story._routes["inventory"].note(status, 0.02, clock())
+    for program in ("orders-primary", "orders-primary", "orders-backup"):
+        story._routes["orders"].note("200", 0.02, clock(), program)
+    story.hear(message((1, "closed", "open", "failure_rate", 0.3)))
     story.summary()
 
-    (row,) = [line for line in out.getvalue().splitlines() if line.startswith("inventory")]
-    assert ["inventory", "6", "2", "1", "1", "1", "1"] == row.split()[:7]
+    rows = [line.split() for line in out.getvalue().splitlines() if line.startswith(("service", "inventory ", "orders "))]
+    assert ["service", "answers", "errors", "500", "503", "504", "other"] == rows[0][:7]
+    assert ["inventory", "6", "4", "1", "1", "1", "1"] == rows[1][:7]
+    assert "1" == rows[1][-1]
+    assert ["orders", "3", "0", "0", "0", "0", "0"] == rows[2][:7]
+    assert "orders: 2 answers of orders-primary, 1 answers of orders-backup" in out.getvalue()
 
 
 def test_data_lines_are_found_between_pings():

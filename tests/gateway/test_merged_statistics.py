@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 
@@ -11,6 +12,8 @@ from prometheus_client.exposition import choose_encoder
 
 from resilience import CircuitBreaker, Registry, command
 from resilience.core.histogram import RollingHistogram, latency_of
+from resilience.gateway.config import load
+from resilience.gateway.gateway import Gateway
 from resilience.gateway.supervision.merged import MergedRegistry
 from resilience.gateway.supervision.report import lifetime, recent, rolling
 from resilience.gateway.supervision.restarts import FIRST_S, LONGEST_S, STABLE_S, Restarts
@@ -168,3 +171,33 @@ def test_waits_between_restarts_never_fall_while_a_worker_keeps_dying() -> None:
             delay = deaths.died(rng.uniform(0.0, STABLE_S * 0.99), 0.0)
             assert LONGEST_S >= delay >= last
             last = delay
+
+
+SERVICES = """
+[services.orders]
+endpoints = ["http://127.0.0.1:9001", "http://127.0.0.1:9002"]
+
+[services.pricing]
+endpoints = ["http://127.0.0.1:9003"]
+
+[[routes]]
+path = "/orders/*"
+service = "orders"
+
+[[routes]]
+path = "/pricing/*"
+service = "pricing"
+"""
+
+
+def test_the_stream_marks_the_command_that_is_the_sum_of_its_endpoints_and_no_other(tmp_path) -> None:
+    file, registry, merged = tmp_path / "gateway.toml", Registry(), MergedRegistry()
+    file.write_text(SERVICES)
+    Gateway(load(file), registry=registry)
+    merged.take(1, [rolling(each) for each in registry])
+    merged.take(2, [lifetime(each) for each in registry])
+
+    for sources in (registry, merged):
+        messages = [json.loads(text) for text in stream.Encoder().messages(sources, 0)]
+        assert {"orders", "orders@127.0.0.1:9001", "orders@127.0.0.1:9002", "pricing"} == {each["key"] for each in messages}
+        assert [("orders", True)] == [(each["key"], each["sum"]) for each in messages if "sum" in each]

@@ -12,7 +12,7 @@ import sys
 
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("httptools", "pyreqwest", "uvloop"):
+        if name.partition(".")[0] in ("httptools", "uvloop"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Missing())

@@ -19,7 +19,7 @@ def test_what_is_under_way_at_the_end_is_no_answer():
             await writer.wait_closed()
 
         server = await asyncio.start_server(hang, "127.0.0.1", 0)
-        traffic = Traffic(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", ("stock",))
+        traffic = Traffic({"stock": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"})
         running = asyncio.create_task(traffic.run())
         await asyncio.wait_for(asked.wait(), 30.0)
         running.cancel()

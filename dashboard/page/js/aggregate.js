@@ -32,6 +32,7 @@ export function combine(readings, total = readings.length) {
   return {
     key: first.key,
     group: first.group,
+    sum: readings.every((r) => r.sum),
     state: stateOf(states),
     stateText: stateText(states, hosts),
     refusing: REFUSING.some((name) => states[name] > 0),

@@ -99,7 +99,7 @@ export class Fleet {
     }
   }
 
-  /** Totals for the summary line; stale commands are counted, but their traffic is not. */
+  /** Totals for the summary line. Stale commands and sums of others are counted, but their traffic is not. */
   summary() {
     const total = { commands: 0, open: 0, halfOpen: 0, failing: 0, stale: 0, rate: 0, refusedRate: 0, errorRate: 0 };
     let errorsPerSecond = 0;
@@ -111,7 +111,7 @@ export class Fleet {
       if (condition === "half_open") total.halfOpen += 1;
       if (condition === "failing") total.failing += 1;
       if (condition === "stale") total.stale += 1;
-      if (condition === "stale") continue;
+      if (condition === "stale" || view.sum) continue;
       total.rate += view.rate;
       total.refusedRate += view.rate * view.refusedShare;
       errorsPerSecond += view.rate * view.errorRate;

@@ -111,6 +111,7 @@ export class Tile {
     this._field("reason", reason, reason);
     const several = view.hosts > 1 || view.silent > 0;
     const instances = view.silent > 0 ? say("instances_silent", view.hosts, view.silent) : say("instances", view.hosts);
+    this._field("sum", view.sum ? say("sum") : "", String(view.sum));
     this._field("instances", several ? instances : "", view.hosts);
   }
 

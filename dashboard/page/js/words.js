@@ -89,6 +89,7 @@ export const TABLE = Object.freeze({
   full_at: [(n) => `full (${n})`, (n) => `포화 (${n})`],
   silent_for: [(age) => `silent for ${age}`, (age) => `${age}째 응답 없음`],
   and_more: [(n) => `and ${n} more`, (n) => `외 ${n}개`],
+  sum: ["sum of its endpoints", "엔드포인트 합계"],
   instances: [(n) => `${n} ${plural(n, "instance", "instances")}`, (n) => `인스턴스 ${n}개`],
   instances_silent: [(n, silent) => `${n} ${plural(n, "instance", "instances")}, ${silent} silent`, (n, silent) => `인스턴스 ${n}개, ${silent}개 응답 없음`],
 

@@ -88,6 +88,7 @@ class MergedRecorder:
     def __init__(self, command: MergedCommand) -> None:
         self._command = command
         self.own_events: tuple[tuple[str, int], ...] = ()
+        self.is_sum = False
 
     def totals(self) -> tuple[list[int], Lifetime]:
         """Counts per event, and durations, since for ever."""
@@ -136,6 +137,7 @@ class MergedCommand:
     def take(self, worker: int, report: Report) -> None:
         """Keep what a *worker* reports."""
         self.reports[worker] = self._last = report
+        self.__recorder__.is_sum = report["is_sum"]
         if "totals" in report:
             self.totals[worker] = Totals(report["totals"], report["buckets"], report["lifetime_s"])
             self.__recorder__.own_events = tuple((name, number) for name, number in report["own_events"])

@@ -57,6 +57,7 @@ def rolling(command: Command) -> Report:
         "max_concurrent": snapshot.max_concurrent,
         "abandoned": snapshot.abandoned,
         "gauges": dict(snapshot.gauges),
+        "is_sum": command.__recorder__.is_sum,
         **_circuit(snapshot),
     }
 
