@@ -141,6 +141,8 @@ class Attempts:
         except UpstreamError as error:
             self._account(error)
             return error
+        except ResilienceError:  # a deadline passed while the answer was passed on: nobody has failed
+            self._left()
         return None
 
     async def close(self) -> None:
