@@ -141,6 +141,8 @@ class Attempts:
         except UpstreamError as error:
             self._account(error)
             return error
+        except ResilienceError:  # a deadline passed while the answer was passed on: nobody has failed
+            self._left()
         return None
 
     async def close(self) -> None:
@@ -241,7 +243,8 @@ class Attempts:
         service, status, rule = self._service, answer.status, None
         detour.then = None
         found: Resumed | HeldAnswer | None
-        if status in service.looks_at:
+        is_stream = is_event_stream(answer.headers)
+        if status in service.looks_at and not (is_stream and status < 400):  # nobody knows when such a stream ends
             found = await begun_or_whole(answer, service.idle)
             if found is None:
                 return None
@@ -250,10 +253,11 @@ class Attempts:
             found = await with_first_item(answer, service.first_item or service.idle, service.idle, service.config.hold)
             if found is None:
                 return None
-            event = first_event(found.begun, answer.complete) if is_event_stream(answer.headers) else None
-            rule = None if event is None else service.rules.of_event(status, event)
         else:
             return answer
+        event = first_event(found.begun, answer.complete) if is_stream and rule is None else None
+        if event is not None:
+            rule = service.rules.of_event(status, event)
         if rule is not None:
             self.counts, detour.then = rule.counts, rule.then
             goes_on = rule.then != "answer"
@@ -262,7 +266,7 @@ class Attempts:
         if not goes_on or not self._may_go_on(detour) or (isinstance(found, Resumed) and not answer.complete
                                                           and rule is None):
             return found
-        detour.held = found if isinstance(found, HeldAnswer) else None
+        detour.held = HeldAnswer(status, answer.headers, found.begun, answer.trailers) if answer.complete else None
         return None
 
     async def _after(self, answer: Exchange, detour: Detour) -> Exchange:

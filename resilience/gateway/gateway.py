@@ -137,9 +137,7 @@ class Gateway:
         """Bring into force again what the services said *before* some of them were *touched*."""
         for name, made in touched.items():
             if name in before:
-                restored = made.updated(before[name].config)
-                if name in self._services:
-                    self._services[name] = restored
+                before[name].restore(made)
             else:
                 made.close()
         fall_back_among(self._services)

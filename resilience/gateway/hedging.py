@@ -48,15 +48,14 @@ class HedgedAttempts:
             ways[self._begun(second)] = second
         while True:
             done, rest = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            for task in sorted(done, key=lambda each: ways[each] is not self._first):
-                if rest and (task.exception() is not None or task.result().status in _BAD):
-                    continue  # the other may have a better one
-                self._winner = ways[task]
-                self._others = [other for other in self._others if other[0] is not self._winner]
-                await self._drop_others()
-                return task.result()
-            if rest:
-                await asyncio.wait(rest, return_when=asyncio.FIRST_COMPLETED)
+            task = min(done, key=lambda each: (_badness(each), ways[each] is not self._first))
+            if rest and _badness(task):  # the other may have a better one
+                await asyncio.wait(rest)
+                continue
+            self._winner = ways[task]
+            self._others = [other for other in self._others if other[0] is not self._winner]
+            await self._drop_others()
+            return task.result()
 
     async def settled(self) -> UpstreamError | None:
         """See Attempts."""
@@ -91,3 +90,9 @@ class HedgedAttempts:
                     task.exception()  # it was seen
                 await attempts.close()
 
+
+def _badness(way: asyncio.Task[_Answer]) -> int:
+    """How much better another way's answer may be than what has come of this one."""
+    if way.exception() is not None:
+        return 2
+    return 1 if way.result().status in _BAD else 0

@@ -3,13 +3,18 @@
 This is no cache: while the service answers, each request goes there. What is kept is what a shared cache might keep
 (RFC 9111, section 3): answers with status 200 to GET requests without Authorization, that do not say ``no-store``,
 ``private``, ``no-cache`` or ``must-revalidate``, set no cookie, and vary by nothing but the encoding. A shorter
-``stale-if-error`` of their own is heeded. Bounded in bytes; the one used least recently goes first.
+``stale-if-error`` of their own is heeded. Bounded in bytes, with what they are found by; the one used least recently
+goes first.
+
+A filter may take the credentials off a request, which then looks like anybody's: an answer is given again only to the
+one for whom the filters took the caller, and for the same cookies.
 """
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 from typing import Final
 
 import attrs
@@ -21,6 +26,8 @@ MOST_BODY_BYTES: Final = 256 * 1024
 _FORBIDDING: Final = re.compile(rb"no-store|private|no-cache|must-revalidate|proxy-revalidate|s-maxage=0\b")
 _STALE_IF_ERROR: Final = re.compile(rb"stale-if-error=\"?(\d{1,9})")
 _VARYING: Final = frozenset({b"accept-encoding", b"origin"})
+#: Headers that must be the same for an answer to be given again. One with cookies may be of a session.
+_TELLING: Final = _VARYING | {b"x-forwarded-host", b"cookie"}
 
 
 @attrs.frozen
@@ -32,12 +39,14 @@ class LastAnswer:
         body: Of it.
         at: When it came.
         stale: For how long it may be given again, seconds.
+        size: Of it, in bytes, about.
     """
 
     headers: list[Header]
     body: bytes
     at: float
     stale: float
+    size: int
 
 
 class LastAnswers:
@@ -45,7 +54,7 @@ class LastAnswers:
 
     def __init__(self, stale: float) -> None:
         self._stale = stale
-        self._answers: OrderedDict[tuple[bytes, ...], LastAnswer] = OrderedDict()
+        self._answers: OrderedDict[tuple[Hashable, ...], LastAnswer] = OrderedDict()
         self._size = 0
 
     @staticmethod
@@ -73,9 +82,10 @@ class LastAnswers:
                     return
                 own = _STALE_IF_ERROR.search(value.lower())
                 stale = stale if own is None else min(stale, float(own[1]))
-        self._forget(_key(request))
-        self._answers[_key(request)] = LastAnswer(headers, body, now, stale)
-        self._size += _size(headers, body)
+        key, size = _key(request), _size(request.headers) + len(request.target) + _size(headers) + len(body) + 500
+        self._forget(key)
+        self._answers[key] = LastAnswer(headers, body, now, stale, size)
+        self._size += size
         while self._size > MOST_BYTES:
             self._forget(next(iter(self._answers)))
 
@@ -91,20 +101,19 @@ class LastAnswers:
         self._answers.move_to_end(key)
         return found
 
-    def _forget(self, key: tuple[bytes, ...]) -> None:
+    def _forget(self, key: tuple[Hashable, ...]) -> None:
         gone = self._answers.pop(key, None)
         if gone is not None:
-            self._size -= _size(gone.headers, gone.body)
+            self._size -= gone.size
 
 
-def _key(request: Request) -> tuple[bytes, ...]:
-    varying = [value for name, value in request.headers if name in _VARYING or name == b"x-forwarded-host"]
-    return request.target, request.host or b"", *varying
+def _key(request: Request) -> tuple[Hashable, ...]:
+    return request.target, request.host, request.owner, *(line for line in request.headers if line[0] in _TELLING)
 
 
 def _named(value: bytes) -> set[bytes]:
     return {each.strip().lower() for each in value.split(b",")}
 
 
-def _size(headers: list[Header], body: bytes) -> int:
-    return len(body) + sum(len(name) + len(value) + 100 for name, value in headers) + 500
+def _size(headers: Sequence[Header]) -> int:
+    return sum(len(name) + len(value) + 100 for name, value in headers)

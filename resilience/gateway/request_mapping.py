@@ -17,6 +17,7 @@ from .config.routes import names_of
 from .framing import VERSIONS, framing_of
 from .headers import Origin, folded, set_apart, to_upstream, without
 from .inbound import RequestHead
+from .limits.client_address import FORWARDED_FOR, beyond
 from .paths import Path, PathError, canonical, query_is_legal
 from .predicates import Address, Network, address_of, header_values, is_token, within
 from .problem import Problem, ServerOptions, too_large
@@ -60,22 +61,9 @@ class Clients:
 
     def address(self, head: RequestHead) -> Address | None:
         """The client's address: the peer's, or the last in X-Forwarded-For that is no trusted proxy's."""
-        found = None if head.client is None else address_of(head.client[0])
-        if not within(found, self._trusted):
-            return found
-        said = b",".join(header_values(head, b"x-forwarded-for")).decode("latin-1").split(",")
-        for text in reversed([each.strip() for each in said if each.strip()]):
-            found = address_of(_without_port(text))
-            if not within(found, self._trusted):
-                return found
-        return found
-
-
-def _without_port(text: str) -> str:
-    """An address in X-Forwarded-For, to which some proxies add a port."""
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.partition(":")[0] if text.count(":") == 1 else text
+        if head.client is None:
+            return None
+        return beyond(head.client[0], b",".join(header_values(head, FORWARDED_FOR)), self.is_trusted)[0]
 
 
 class Admission:

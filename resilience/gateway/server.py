@@ -63,12 +63,13 @@ def check_free(bind: str) -> None:
 
 @attrs.frozen
 class Served:
-    """What is served on one address, and what to do when that is to end."""
+    """What is served on one address, what to do when that is to end, and what its settings have become, if they may."""
 
     serve: Serve
     bind: str
     settings: GatewaySettings
     stop: Callable[[], None] = lambda: None
+    current: Callable[[], GatewaySettings] | None = None
 
     @classmethod
     def app(cls, app: App, bind: str) -> Served:
@@ -80,9 +81,10 @@ class Served:
 def sides(gateway: Gateway) -> list[Served]:
     """What a gateway itself serves."""
     settings, private = gateway.config.gateway, gateway.config.private
-    found = [Served(gateway.serve, settings.bind, settings)]
+    found = [Served(gateway.serve, settings.bind, settings, current=lambda: gateway.config.gateway)]
     if private is not None:
-        found.append(Served(gateway.serve_private, private.settings.bind, private.settings))
+        found.append(Served(gateway.serve_private, private.settings.bind, private.settings,
+                            current=lambda: (gateway.config.private or private).settings))
     return found
 
 
@@ -130,7 +132,7 @@ async def listen(served: Sequence[Served], stop: asyncio.Event, ready: Callable[
     listeners: list[Listener] = []
     try:
         for each in served:
-            listener = Listener(Front(each.serve, each.settings, loop))
+            listener = Listener(Front(each.serve, each.settings, loop, each.current))
             try:
                 sockets = bound(each.bind, shared=shared)
             except OSError as error:

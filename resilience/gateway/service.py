@@ -151,10 +151,10 @@ class Service:
             functools.partial(_verifying, config.ca_file))
         known = previous.endpoints.states if previous is not None and same_tls else ()
         self._adopt_endpoints(config.endpoints, chosen, {each.config.url: each for each in known})
-        self._checker = None if config.checks is None else Checker(config.checks, self, client, self.random)
+        self._checker = self._new_checker()
         self._is_plain = config.checks is None and config.hedge is None
         if previous is not None:
-            previous.stop()
+            previous._check_no_more()
             self._drop(previous.endpoints.states)
 
     def updated(self, config: ServiceConfig) -> Service:
@@ -172,6 +172,16 @@ class Service:
         for each in config.endpoints:
             each.check_secrets()
         return Service(self.name, config, self._client, self._registry, self)
+
+    def restore(self, after: Service) -> None:
+        """Be in force again, although *after* was made to take the place of this service: it will not."""
+        after._check_no_more()
+        self._checker = self._new_checker()
+        self._commands = ServiceCommands(
+            self.name, without_per(self.config.command), _exchanging(self._client), self._registry,
+            is_per_endpoint=self.is_per_endpoint, previous=after._commands)
+        known = self.endpoints.states
+        self._adopt_endpoints(self.config.endpoints, self.endpoints.balancer, {each.config.url: each for each in known})
 
     def set_endpoints(self, configs: Sequence[EndpointConfig]) -> None:
         """Have these endpoints from now on, as discovery finds them: what stays is kept, what is gone drains.
@@ -195,7 +205,7 @@ class Service:
 
         The function that is returned is given the endpoints that other services have.
         """
-        self.stop()
+        self._check_no_more()
         endpoints = [each.endpoint for each in self.endpoints.states]
         return functools.partial(_forget, self._commands, self._client, endpoints)
 
@@ -299,6 +309,15 @@ class Service:
             self.endpoints.changed()
 
     # -- within
+
+    def _new_checker(self) -> Checker | None:
+        checks = self.config.checks
+        return None if checks is None else Checker(checks, self, self._client, self.random)
+
+    def _check_no_more(self) -> None:
+        """Another service takes the place of this one: requests that still come here begin no checks."""
+        self.stop()
+        self._checker = None
 
     def _adopt_retry(self) -> None:
         retry = self.config.retry

@@ -7,7 +7,7 @@ for http1.py.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -108,6 +108,7 @@ class Request:
         upgrade: Protocols to switch to, if the upstream likes; it then answers 101, and detach() gives the connection.
         interim: Called with each interim response (1xx) that is the client's business; must not raise.
         asked: Called with the name of each endpoint that is asked; must not raise.
+        owner: Who sent it, as far as filters found out: what is kept of its answer is given to nobody else.
     """
 
     method: str
@@ -119,6 +120,7 @@ class Request:
     upgrade: Sequence[bytes] = ()
     interim: Callable[[int, Sequence[Header]], None] | None = None
     asked: Callable[[str], None] | None = None
+    owner: Hashable = None
 
 
 class Exchange(Protocol):

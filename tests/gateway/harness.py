@@ -164,6 +164,7 @@ class Upstream:
                 while b"\r\n\r\n" not in data:
                     piece = connection.recv(65536)
                     if not piece:
+                        connection.close()  # or a client in this process finds its descriptors used up
                         return
                     data += piece
                 head, _, data = data.partition(b"\r\n\r\n")

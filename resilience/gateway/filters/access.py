@@ -17,6 +17,7 @@ import attrs
 
 from ..config.addresses import network_mistake, within
 from ..config.checks import checked
+from ..limits.client_address import beyond
 from .context import FilterContext, Identity
 from .declare import FilterHost, inbound_filter
 from .identity import quoted, unauthenticated
@@ -54,7 +55,7 @@ class Access:
 
         @functools.lru_cache(maxsize=_ADDRESSES_KEPT)
         def is_permitted(address: str) -> bool:
-            return _is_address(address) and not within(address, denied) \
+            return bool(address) and not within(address, denied) \
                 and (not allowed or within(address, allowed))
 
         def access(context: FilterContext) -> None:
@@ -83,14 +84,6 @@ class Access:
             context.refuse(403, "this is not for your tenant")
 
 
-def _is_address(address: str) -> bool:
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return True
-
-
 def client_address(context: FilterContext, is_trusted: Callable[[str], bool]) -> str:
     """Where the request of a *context* comes from; empty if nobody knows.
 
@@ -98,10 +91,8 @@ def client_address(context: FilterContext, is_trusted: Callable[[str], bool]) ->
         context: Of the request, whose X-Forwarded-For the gateway has completed.
         is_trusted: Whether a peer is a trusted proxy, who says truly who its own peer was.
     """
-    hops = [hop.strip() for hop in (context.request.headers.get("x-forwarded-for") or "").split(",")]
-    peer = context.request.peer or ""
-    for hop in [peer, *reversed(hops[:-1])]:
-        peer = hop
-        if not is_trusted(hop):
-            break
-    return peer
+    if context.request.peer is None:
+        return ""
+    stated, _, _ = (context.request.headers.get("x-forwarded-for") or "").rpartition(",")  # the last one is the peer
+    client, _ = beyond(context.request.peer, stated.encode("latin-1"), is_trusted)
+    return "" if client is None else str(client)

@@ -289,6 +289,8 @@ class FilterRunner:
             context.refuse(500, f"there is no service {context.service}")
             return False
 
+        if context.identity is not None:
+            admitted.request.owner = context.identity.key
         outbound = functools.partial(self._changed, chain, context) if chain.outbound else None
         try:
             outgoing = _outgoing(context.request, admitted.request, service)

@@ -7,7 +7,7 @@ that nobody else sees.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -44,6 +44,11 @@ class Identity:
     tenant: str | None = None
     method: str = ""
     claims: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def key(self) -> Hashable:
+        """The same for two requests of one sender who may do the same."""
+        return self.consumer, self.tenant, self.scopes, self.roles, self.method
 
 
 class Refusal:

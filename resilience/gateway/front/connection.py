@@ -59,6 +59,7 @@ class Connection(asyncio.Protocol):
     hop: HopRequest | None
 
     def __init__(self, front: Front, proxied: Proxied | None = None) -> None:
+        front.refresh()
         self._front, self._proxied = front, proxied
         self._parser = RequestParser(
             self, max_head_bytes=front.settings.head_bytes, max_headers=front.settings.max_headers)

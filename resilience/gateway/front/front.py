@@ -31,8 +31,18 @@ class Front:
         draining: Whether no more requests are wanted.
     """
 
-    def __init__(self, serve: Serve, settings: GatewaySettings, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, serve: Serve, settings: GatewaySettings, loop: asyncio.AbstractEventLoop,
+                 current: Callable[[], GatewaySettings] | None = None) -> None:
+        """No connection is there yet.
+
+        Args:
+            serve: Answers one request.
+            settings: Of the listener.
+            loop: The event loop.
+            current: Returns the settings that are in force, which may have changed; None: they never do.
+        """
         self.serve, self.settings, self.loop = serve, settings, loop
+        self._current: Callable[[], GatewaySettings] = (lambda: settings) if current is None else current
         self.peers = Peers(
             max_connections=settings.client_connections, rate=settings.client_rate, burst=settings.client_burst)
         self.trusted = networks(settings.trusted_proxies)
@@ -46,6 +56,14 @@ class Front:
     def connections(self) -> int:
         """How many are open."""
         return len(self._connections)
+
+    def refresh(self) -> None:
+        """Take over the settings that are in force; each new connection asks for this."""
+        settings = self._current()
+        if settings is not self.settings:
+            self.settings, self.trusted = settings, networks(settings.trusted_proxies)
+            self.peers.configure(max_connections=settings.client_connections, rate=settings.client_rate,
+                                 burst=settings.client_burst, now=self.loop.time())
 
     def enter(self, connection: Connection) -> bool:
         """Take a new connection in; whether it may stay. leave() must follow either way."""

@@ -74,7 +74,7 @@ class Listener:
         settings = front.settings
         self.front = front
         self.tls = None if settings.tls is None else TlsContexts(settings.tls)
-        self._proxies = front.trusted if settings.proxy_protocol else []
+        self._has_proxies = settings.proxy_protocol
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._accepting: list[asyncio.Task[None]] = []
@@ -83,7 +83,7 @@ class Listener:
     async def listen(self, sockets: list[socket.socket]) -> None:
         """Take connections in from *sockets* that listen, which belong to this listener from now on."""
         front = self.front
-        if self.tls is None and not self._proxies:
+        if self.tls is None and not self._has_proxies:
             for each in sockets:
                 server = await front.loop.create_server(lambda: Connection(front), sock=each, backlog=BACKLOG)
                 self._servers.append(server)
@@ -116,6 +116,7 @@ class Listener:
                     _logger.error("no connection can be accepted: %s", error.strerror)
                     await asyncio.sleep(_REST_S)
                 continue
+            self.front.refresh()
             if len(self._arriving) + self.front.connections >= self.front.settings.max_connections:
                 accepted.close()
                 continue
@@ -129,7 +130,7 @@ class Listener:
         connection = None
         try:
             async with asyncio.timeout(front.settings.head_timeout):
-                told = await _told(loop, accepted) if within(peer[0], self._proxies) else None
+                told = await _told(loop, accepted) if self._has_proxies and within(peer[0], front.trusted) else None
                 connection = Connection(front, told)
                 if not connection.count(told.client[0] if told else peer[0]):
                     accepted.close()

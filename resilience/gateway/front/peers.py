@@ -27,6 +27,14 @@ class Peers:
         self._connections: dict[str, int] = {}
         self._due: dict[str, float] = {}  # GCRA: when the last request would have come, had all come evenly
 
+    def configure(self, *, max_connections: int | None, rate: float | None, burst: int, now: float) -> None:
+        """Other bounds from *now* on; what was counted stays counted. See Peers()."""
+        if rate is None or self._rate is None:
+            self._due.clear()
+        elif rate != self._rate:
+            self._due = {address: now + (due - now) * self._rate / rate for address, due in self._due.items()}
+        self._max_connections, self._rate, self._burst = max_connections, rate, burst
+
     @property
     def has_rate(self) -> bool:
         """Whether wait() may say anything but 0."""
@@ -34,10 +42,8 @@ class Peers:
 
     def enter(self, address: str) -> bool:
         """Whether another connection of this *address* may be had."""
-        if self._max_connections is None:
-            return True
         count = self._connections.get(address, 0)
-        if count >= self._max_connections:
+        if self._max_connections is not None and count >= self._max_connections:
             return False
         self._connections[address] = count + 1
         return True

@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from ..inbound import RequestHead
+from ..predicates import Address, address_of, header_values
 
 #: Of a client without an address, such as one behind a Unix socket.
 UNKNOWN: Final = "unknown"
-_FORWARDED_FOR: Final = b"x-forwarded-for"
+FORWARDED_FOR: Final = b"x-forwarded-for"
 #: Proxies in a row that are believed; a list that is longer is not read further.
 _MOST_HOPS: Final = 32
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class ClientAddresses:
@@ -40,29 +39,34 @@ class ClientAddresses:
         if peer is None:
             return UNKNOWN
         if not self.is_trusted(peer[0]):
-            return peer[0]
-        stated = [value for name, value in head.headers if name == _FORWARDED_FOR]
-        return self._beyond(peer[0], stated) if stated else peer[0]
+            return _shown(peer[0])
+        return beyond(peer[0], b",".join(header_values(head, FORWARDED_FOR)), self.is_trusted)[1]
 
     def peer_is_trusted(self, head: RequestHead) -> bool:
         """Whether a request with this *head* comes from a trusted proxy."""
         return head.client is not None and self.is_trusted(head.client[0])
 
-    def _beyond(self, client: str, stated: Sequence[bytes]) -> str:
-        for element in b",".join(stated).rsplit(b",", _MOST_HOPS)[:0:-1] + _first(stated):
-            address = _parsed(_without_port(element.strip(b" \t").decode("latin-1")))
-            if address is None:
-                return client  # what the last proxy says of its client is no address: it is as near as one can get
-            client = str(address)
-            if not self.is_trusted(client):
-                return client
-        return client
 
+def beyond(peer: str, stated: bytes, is_trusted: Callable[[str], bool]) -> tuple[Address | None, str]:
+    """The client of a request, None if nobody knows; and the nearest address to it that is known.
 
-def _first(stated: Sequence[bytes]) -> list[bytes]:
-    """The first element of a list that was read from its end, unless it is longer than that."""
-    joined = b",".join(stated)
-    return [joined.split(b",", 1)[0]] if joined.count(b",") < _MOST_HOPS else []
+    Args:
+        peer: Address of the other end of the connection.
+        stated: What X-Forwarded-For says, which counts if the peer is a trusted proxy.
+        is_trusted: Whether an address is that of a trusted proxy.
+    """
+    address, nearest = _parsed(peer), _shown(peer)
+    if not is_trusted(peer):
+        return address, nearest
+    elements = [each for each in reversed(stated.split(b",")) if each.strip(b" \t")]
+    for element in elements[:_MOST_HOPS]:
+        address = _parsed(_without_port(element.strip(b" \t").decode("latin-1")))
+        if address is None:  # what the last proxy says of its client is no address: nearest is as near as one can get
+            break
+        nearest = str(address)
+        if not is_trusted(nearest):
+            break
+    return address, nearest
 
 
 @functools.lru_cache(maxsize=4096)
@@ -76,13 +80,13 @@ def network_of(address: str) -> str:
     return str(parsed)
 
 
-def _parsed(text: str) -> _Address | None:
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])  # the zone is of the gateway's own machine
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped if mapped is not None else address
+@functools.lru_cache(maxsize=4096)
+def _shown(peer: str) -> str:
+    return str(_parsed(peer) or peer)
+
+
+def _parsed(text: str) -> Address | None:
+    return address_of(text.partition("%")[0])  # the zone is of the gateway's own machine
 
 
 def _without_port(element: str) -> str:

@@ -12,6 +12,8 @@ from resilience.gateway.filters.chain import chain_of, step_of
 from tests.gateway.filters.chains import Bench
 from tests.seeds import over_seeds
 
+_ADDRESSES = [f"192.0.2.{number}" for number in range(7)]
+
 
 class Context:
     """What client_address() looks at."""
@@ -27,9 +29,9 @@ class Context:
 @over_seeds(300)
 def test_a_client_is_where_the_last_trusted_proxy_says_it_is(seed):
     chance = random.Random(seed)
-    trusted = {each for each in "abcde" if chance.random() < 0.5}
-    hops = [chance.choice("abcdefg") for _ in range(chance.randrange(5))]
-    peer = chance.choice("abcdefg")
+    trusted = {each for each in _ADDRESSES[:5] if chance.random() < 0.5}
+    hops = [chance.choice(_ADDRESSES) for _ in range(chance.randrange(5))]
+    peer = chance.choice(_ADDRESSES)
 
     line = [*hops, peer]  # from the client to the peer
     while len(line) > 1 and line[-1] in trusted:
@@ -41,7 +43,7 @@ def test_a_client_is_where_the_last_trusted_proxy_says_it_is(seed):
 @pytest.mark.parametrize(("forwarded", "peer", "status"), [
     ("10.1.2.3", "192.0.2.1", 200), ("203.0.113.5", "192.0.2.1", 403), ("10.1.2.3, 203.0.113.5", "192.0.2.1", 403),
     ("203.0.113.5, 10.1.2.3", "192.0.2.1", 200), ("10.1.2.3", "203.0.113.9", 403), ("10.0.0.66", "192.0.2.1", 403),
-    ("nonsense", "192.0.2.1", 403), ("", "192.0.2.1", 403), ("::ffff:10.1.2.3", "192.0.2.1", 200), ("10.1.2.3:80", "192.0.2.1", 403),
+    ("nonsense", "192.0.2.1", 403), ("", "192.0.2.1", 403), ("::ffff:10.1.2.3", "192.0.2.1", 200), ("10.1.2.3:80", "192.0.2.1", 200),
     ("unknown", "192.0.2.1", 403)])
 async def test_an_acl_believes_trusted_proxies_and_fails_closed_for_what_is_no_address(forwarded, peer, status):
     settings = Access(addresses=("10.0.0.0/8",), denied_addresses=("10.0.0.66",), anonymous=True)
