@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 
+import httpx
 import openai
 import pytest
 from pages import DOCS, rows, section
@@ -100,17 +100,11 @@ def chat(gateway, team="team-a", **more):
             model="any", messages=[{"role": "user", "content": "Hi"}], stream=True, **more) if each.choices)
 
 
-def primary_is_back(gateway, vendors):
-    """Wait until the primary is asked first again."""
-    def back():
-        vendors["primary"].next.clear()
-        return chat(gateway, "team-b", max_tokens=1) == "primary"
-    eventually(back)
-
-
 @pytest.fixture(autouse=True)
 def rested(gateway, vendors):
-    primary_is_back(gateway, vendors)
+    """Each test begins when the primary is asked first again."""
+    vendors["primary"].next.clear()
+    eventually(lambda: chat(gateway, "team-b", max_tokens=1) == "primary")
 
 
 def silent(call):
@@ -181,7 +175,7 @@ def test_tokens_pass_as_they_come(gateway, vendors):
 def test_a_stream_that_breaks_off_in_the_middle_is_not_taken_for_complete_and_not_begun_anew(gateway, vendors):
     vendors["primary"].next.append(cut)
     asked = vendors["backup"].asked
-    with pytest.raises(Exception, match="incomplete|peer closed|Connection"), contextlib.ExitStack():
+    with pytest.raises(httpx.RemoteProtocolError):
         chat(gateway, "team-b", max_tokens=1)
     assert asked == vendors["backup"].asked
 
