@@ -108,7 +108,12 @@ class Collector(_Collector):
             _observe(families, command)
         self._observe_the_rest(families)
         yield from families.values()
-        yield from summed([further_metrics(self._registry)])
+        further: dict[str, Metric] = {}
+        for family in further_metrics(self._registry):
+            known = further.setdefault(family.name, family)
+            if known is not family:
+                known.samples.extend(family.samples)
+        yield from further.values()
 
     def in_parts(self) -> Iterator[Iterable[Metric]]:
         """The same for who has others to serve meanwhile: the metrics of one command after another."""
