@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 
@@ -77,16 +78,24 @@ def vendors():
         each.close()
 
 
-@pytest.fixture(scope="module")
-def gateway(vendors, tmp_path_factory):
+@contextlib.contextmanager
+def running(folder, vendors, moved=()):
+    """The gateway of the page."""
     with pytest.MonkeyPatch.context() as patch:
         for name in PATHS:
             patch.setenv(f"{name.upper()}_AUTHORIZATION", f"Bearer secret of {name}")
-        made = Recipe(tmp_path_factory.mktemp("llm"), PAGE, {
-            f"https://api.{name}.example": each.url for name, each in vendors.items()})
-    yield made
-    code, err = made.stop()
+        made = Recipe(folder, PAGE, {f"https://api.{name}.example": each.url for name, each in vendors.items()} | dict(moved))
+    try:
+        yield made
+    finally:
+        code, err = made.stop()
     assert (0, False) == (code, "Traceback" in err), err
+
+
+@pytest.fixture(scope="module")
+def gateway(vendors, tmp_path_factory):
+    with running(tmp_path_factory.mktemp("llm"), vendors) as made:
+        yield made
 
 
 def client(gateway, team="team-a"):
@@ -178,6 +187,12 @@ def test_a_stream_that_breaks_off_in_the_middle_is_not_taken_for_complete_and_no
     with pytest.raises((httpx.RemoteProtocolError, openai.APIConnectionError)):
         chat(gateway, "team-b", max_tokens=1)
     assert asked == vendors["backup"].asked
+
+
+def test_a_stream_that_breaks_off_within_what_is_held_back_is_replaced(vendors, tmp_path):
+    with running(tmp_path, vendors, {"hold = 0": "hold = 1000"}) as holding:
+        vendors["primary"].next.append(cut)
+        assert "backup" == chat(holding, "team-b", max_tokens=1)
 
 
 def test_a_vendor_that_asks_for_a_rest_is_left_alone_for_so_long(gateway, vendors):

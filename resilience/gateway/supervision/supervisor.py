@@ -371,16 +371,16 @@ class Supervisor:
         await asyncio.shield(running)
 
     async def _collect(self, kind: str) -> None:
-        async def one(worker: WorkerProcess) -> None:
-            try:
-                _, parts = await worker.ask("report", kind, REPORT_S)
-                _, more = await worker.ask("metrics", None, REPORT_S) if kind == "lifetime" else (None, [])
-            except (WorkerGoneError, WorkerSilentError, WorkerRefusedError):
-                return
+        async def take(worker: WorkerProcess, verb: str, argument: Any, take: Callable[[int, list[Any]], None]) -> None:
+            _, parts = await worker.ask(verb, argument, REPORT_S)
             if self.workers.get(worker.number) is worker:
-                self.statistics.take(worker.number, [report for part in parts for report in part])
-                if more:
-                    self.metrics.take(worker.number, [family for part in more for family in part])
+                take(worker.number, [each for part in parts for each in part])
+
+        async def one(worker: WorkerProcess) -> None:
+            with contextlib.suppress(WorkerGoneError, WorkerSilentError, WorkerRefusedError):
+                await take(worker, "report", kind, self.statistics.take)
+                if kind == "lifetime":
+                    await take(worker, "metrics", None, self.metrics.take)
 
         await asyncio.gather(*(one(worker) for worker in self.workers.values()
                                if worker.is_ready and not worker.is_silent))
