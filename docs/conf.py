@@ -35,8 +35,9 @@ html_show_sphinx = False
 
 
 def stay_within_the_pages(app, page, source):
-    """Files beside docs/ are no pages: in HTML the English README is the index, and links to others are mere text."""
+    """Files beside docs/ are no pages: links to the English README lead to the index, and others are mere text."""
     source[0] = source[0].replace("](../../README.md)", "](../index.md)")
+    source[0] = re.sub(r"\[([^\]]+)\]\(\.\./\.\./(tests/[\w/]+\.py)#(\w+)\)", r"{abbr}`\1 (\2, \3)`", source[0])
     source[0] = re.sub(r"\[([^\]]+)\]\(\.\./\.\./[\w.]+\)", r"\1", source[0])
 
 

@@ -50,7 +50,7 @@ def export_further(registry: Sources, collect: Callable[[], Iterable[Metric]]) -
 
 
 def further_metrics(registry: Sources) -> Iterator[Metric]:
-    """What export_further() has been told of a registry, at this moment.
+    """What export_further() has been told of a registry, at this moment. A family may come several times.
 
     Args:
         registry: Whose.
@@ -62,6 +62,8 @@ def further_metrics(registry: Sources) -> Iterator[Metric]:
 def summed(parts: Iterable[Iterable[Metric]]) -> list[Metric]:
     """The metrics of several processes as one: what has the same name and labels is added up.
 
+    Of gauges in seconds, the largest is shown: how late several loops are is no sum.
+
     Args:
         parts: Those of each process.
     """
@@ -72,7 +74,10 @@ def summed(parts: Iterable[Iterable[Metric]]) -> list[Metric]:
         known = values.setdefault(family.name, {})
         for sample in family.samples:
             key = sample.name, tuple(sample.labels.items())
-            known[key] = known.get(key, 0.0) + sample.value
+            if family.type == "gauge" and family.name.endswith("_seconds"):
+                known[key] = max(known.get(key, 0.0), sample.value)
+            else:
+                known[key] = known.get(key, 0.0) + sample.value
     whole = []
     for name, family in families.items():
         metric = Metric(name, family.documentation, family.type)
@@ -103,7 +108,12 @@ class Collector(_Collector):
             _observe(families, command)
         self._observe_the_rest(families)
         yield from families.values()
-        yield from further_metrics(self._registry)
+        further: dict[str, Metric] = {}
+        for family in further_metrics(self._registry):
+            known = further.setdefault(family.name, family)
+            if known is not family:
+                known.samples.extend(family.samples)
+        yield from further.values()
 
     def in_parts(self) -> Iterator[Iterable[Metric]]:
         """The same for who has others to serve meanwhile: the metrics of one command after another."""
@@ -114,7 +124,8 @@ class Collector(_Collector):
         families = self._families()
         self._observe_the_rest(families)
         yield families.values()
-        yield further_metrics(self._registry)
+        for family in further_metrics(self._registry):
+            yield (family,)
 
     def _observe_the_rest(self, families: dict[str, Metric]) -> None:
         for name, pool in self._registry.pools().items():

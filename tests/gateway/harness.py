@@ -245,10 +245,9 @@ class Gateway:
                     *(["-c", SERVE, str(file)] if workers is None else
                       ["-m", "resilience", "gateway", str(file), "--workers", str(workers)])])
 
-    def start(self, command: list[str]) -> None:
+    def start(self, command: list[str], *, cwd: Path = Path(__file__).parents[2]) -> None:
         """Start it, and wait until it listens."""
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import marshal
 import random
 import re
+from typing import Any
 
 import attrs
 import pytest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 
 from resilience import CircuitBreaker, Registry, command
@@ -15,7 +18,8 @@ from resilience.core.histogram import RollingHistogram, latency_of
 from resilience.gateway.config import load
 from resilience.gateway.gateway import Gateway
 from resilience.gateway.supervision.merged import MergedRegistry
-from resilience.gateway.supervision.report import lifetime, recent, rolling
+from resilience.gateway.supervision.merged_metrics import MergedMetrics
+from resilience.gateway.supervision.report import family, lifetime, recent, rolling
 from resilience.gateway.supervision.restarts import FIRST_S, LONGEST_S, STABLE_S, Restarts
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector, exposition
@@ -201,3 +205,25 @@ def test_the_stream_marks_the_command_that_is_the_sum_of_its_endpoints_and_no_ot
         messages = [json.loads(text) for text in stream.Encoder().messages(sources, 0)]
         assert {"orders", "orders@127.0.0.1:9001", "orders@127.0.0.1:9002", "pricing"} == {each["key"] for each in messages}
         assert [("orders", True)] == [(each["key"], each["sum"]) for each in messages if "sum" in each]
+
+
+def test_what_workers_export_beside_their_commands_is_summed_and_its_counters_never_fall() -> None:
+    def exported(counted: int, limit: float, lag: float) -> Any:
+        counter = CounterMetricFamily("asked", "Requests.", labels=("route",))
+        counter.add_metric(["/x"], counted)
+        gauges = [GaugeMetricFamily(name, "Now.", value=value) for name, value in (("limit", limit), ("lag_seconds", lag))]
+        return marshal.loads(marshal.dumps([family(each) for each in (counter, *gauges)]))
+
+    def shown() -> dict[str, float]:
+        return {sample.name: sample.value for metric in metrics.collect() for sample in metric.samples}
+
+    metrics = MergedMetrics()
+    assert {} == shown()
+    metrics.take(1, exported(3, 20, 0.5))
+    metrics.take(2, exported(4, 30, 0.1))
+    assert {"asked_total": 7, "limit": 50, "lag_seconds": 0.5} == shown()
+    metrics.depart(1)
+    metrics.depart(1)
+    assert {"asked_total": 7, "limit": 30, "lag_seconds": 0.1} == shown()
+    metrics.take(1, exported(1, 20, 0.0))
+    assert {"asked_total": 8, "limit": 50, "lag_seconds": 0.1} == shown()

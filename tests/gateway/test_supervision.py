@@ -81,14 +81,20 @@ def test_a_killed_worker_is_replaced_while_the_others_serve(pair: Gateway) -> No
 
 
 def test_one_admin_port_shows_the_sum_over_all_workers_and_it_never_falls(pair: Gateway, upstream: Upstream) -> None:
-    before = pair.metric("success")
+    def by_route() -> int:
+        return sum(int(float(found)) for found in re.findall(
+            r"^resilience_gateway_requests_total{.*} (.*)$", pair.admin_get("/metrics"), re.M))
+
+    before, requests = pair.metric("success"), by_route()
     for _ in range(30):
         assert 200 == pair.get("/counted")[0]
+    eventually(lambda: by_route() == requests + 30, "every request counted by its route")
     eventually(lambda: pair.metric("success") == before + 30, "every call counted")
     os.kill(pair.workers()[0], signal.SIGKILL)
     assert pair.metric("success") >= before + 30
     eventually(lambda: len(pair.workers()) == 2 and up(pair) == 2, "a new worker")
     assert pair.metric("success") >= before + 30
+    assert by_route() >= requests + 30
 
 
 def test_sighup_reloads_in_every_worker_and_a_bad_file_changes_nothing(pair: Gateway) -> None:

@@ -72,8 +72,9 @@ class AdminApplication:
         self._supervisor, self._page = supervisor, page
         # Text for thousands of commands takes a second of one core, which the workers may need.
         self._background = ThreadPoolExecutor(1, thread_name_prefix="resilience metrics", initializer=_yield_to_others)
-        self._telemetry = telemetry(supervisor.statistics, max_streams=50, collectors=[WorkerCollector(supervisor)],
-                                    executor=self._background)
+        self._telemetry = telemetry(
+            supervisor.statistics, max_streams=50, executor=self._background,
+            collectors=[supervisor.metrics, WorkerCollector(supervisor)])
         self._api = AdminApi(supervisor)
         self._listeners = 0
         self._refreshing: asyncio.Task[None] | None = None

@@ -124,7 +124,7 @@ class ApiKeys:
     Attributes:
         keys: The keys, if they stand in the gateway's file.
         keys_file: A TOML file of ``[[keys]]``, which is read again when it has changed.
-        header: Header that has the key.
+        header: Header that has the key, after the word Bearer if it is Authorization.
         query: Parameter of the query that may have it; None: none may.
         forward_key: Whether the key is sent on to the service.
         optional: Whether a request without a key passes, with nobody's identity.
@@ -156,7 +156,8 @@ class _Checking:
         self._own = {key.id: key for key in settings.keys}
         self._file = None if name is None else WatchedFile(
             name, lambda content: {key.id: key for key in keys_of(content, name)})
-        self._challenge = f'ApiKey header="{settings.header}"'
+        self._is_bearer = settings.header.lower() == "authorization"
+        self._challenge = "Bearer" if self._is_bearer else f'ApiKey header="{settings.header}"'
 
     def __call__(self, context: FilterContext) -> None:
         settings = self._settings
@@ -178,6 +179,9 @@ class _Checking:
         """The key of a request, which is not sent on; a second one is refused."""
         settings, request = self._settings, context.request
         found = single(context, settings.header)
+        if found is not None and self._is_bearer:
+            scheme, _, key = found.partition(" ")
+            found = key.strip(" ") if scheme.lower() == "bearer" else None
         if found is not None and not settings.forward_key:
             del request.headers[settings.header]
         if settings.query is None or context.refusal is not None:

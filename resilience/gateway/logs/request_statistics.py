@@ -115,7 +115,16 @@ class RequestStatistics:
         return winner
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics at this moment."""
+        """The metrics at this moment; of one route after another: who reads many can pause between."""
+        if not self._routes:
+            yield from self._of_route((None, None), None)
+        for name, route in list(self._routes.items()):
+            yield from self._of_route(name, route)
+        yield self._of_consumers()
+
+    @staticmethod
+    def _of_route(key: tuple[str | None, str | None], route: _Route | None) -> tuple[Metric, ...]:
+        """The metrics of one route; without one, their heads."""
         requests = CounterMetricFamily(
             "resilience_gateway_requests", "Requests by how they were answered.", labels=("route", "service", "status"))
         durations = HistogramMetricFamily(
@@ -125,15 +134,15 @@ class RequestStatistics:
             "resilience_gateway_request_bytes", "Bytes of requests' bodies.", labels=("route", "service"))
         sent = CounterMetricFamily(
             "resilience_gateway_response_bytes", "Bytes of answers' bodies.", labels=("route", "service"))
-        for (name, service), route in list(self._routes.items()):
-            labels = [as_utf8(name or NO_ROUTE), as_utf8(service or "")]
+        if route is not None:
+            labels = [as_utf8(key[0] or NO_ROUTE), as_utf8(key[1] or "")]
             for kind, count in sorted(route.statuses.items()):
                 requests.add_metric([*labels, _CLASSES.get(kind, OTHER)], count)
             buckets = list(zip(_BOUNDS, accumulate(list(route.buckets)), strict=True))
             durations.add_metric(labels, buckets, route.seconds)
             received.add_metric(labels, route.bytes_in)
             sent.add_metric(labels, route.bytes_out)
-        yield from (requests, durations, received, sent, self._of_consumers())
+        return requests, durations, received, sent
 
     def _of_consumers(self) -> Metric:
         family = CounterMetricFamily(

@@ -8,31 +8,34 @@ loop serves requests: however many commands there are, no call waits for longer 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Final, TypeVar
+
+from prometheus_client import Metric
 
 from ...commands.command import Command
 from ...metrics.protocols import Settings
 from ...metrics.snapshot import Snapshot
-from ...registry import Registry
+
+T = TypeVar("T")
 
 SLICE_S: Final = 0.0005
 #: Of a command; see rolling() and lifetime().
 Report = dict[str, Any]
 
 
-async def in_slices(registry: Registry, of: Callable[[Command], Report]) -> AsyncIterator[list[Report]]:
-    """The report of each command of *registry*, some at a time.
+async def in_slices(them: Iterable[T], of: Callable[[T], Any]) -> AsyncIterator[list[Any]]:
+    """The report of each of *them*, some at a time.
 
     Args:
-        registry: Whose commands.
+        them: The commands of a registry, or its further metrics.
         of: Makes the report of one.
     """
     now = asyncio.get_running_loop().time
-    some: list[Report] = []
+    some: list[Any] = []
     until = now() + SLICE_S
-    for command in registry:
-        some.append(of(command))
+    for each in them:
+        some.append(of(each))
         if now() >= until:
             yield some
             some = []
@@ -73,6 +76,12 @@ def recent(command: Command) -> Report:
     """The same as rolling(), and what a command did in the last minutes."""
     past = command.__recorder__.past(command.snapshot().at)
     return {**rolling(command), "past": (past.requests, past.errors, past.age)}
+
+
+def family(metric: Metric) -> tuple[str, str, str, list[Any]]:
+    """A family of metrics as plain values; MergedMetrics makes one of them again."""
+    return (metric.name, metric.documentation, metric.type,
+            [(sample.name, dict(sample.labels), float(sample.value)) for sample in metric.samples])
 
 
 #: By the name under which a supervisor asks for it.

@@ -32,6 +32,7 @@ from ..config import read
 from ..config.changes import refuse_unchangeable
 from ..config.file import log_hints
 from .merged import MergedRegistry
+from .merged_metrics import MergedMetrics
 from .restarts import Restarts
 from .worker_process import (
     WorkerGoneError,
@@ -61,7 +62,8 @@ class Supervisor:
         config: What is in force.
         data: The same, as the tables of a file.
         is_changed: Something of it came by change() and is not in the file.
-        statistics: What the workers count.
+        statistics: What the workers count of their commands.
+        metrics: What they export beside.
         workers: Those that were started, by number.
         restarts: The deaths of each.
         reloads: How many configurations were put in force since the start, and how many were refused.
@@ -82,7 +84,7 @@ class Supervisor:
         self.config, self.data = read(document), document.data
         log_hints(document)
         self.is_changed = False
-        self.statistics = MergedRegistry()
+        self.statistics, self.metrics = MergedRegistry(), MergedMetrics()
         self.workers: dict[int, WorkerProcess] = {}
         self.number_of_workers = self.config.process.workers if workers is None else workers
         self.restarts = {number: Restarts() for number in range(1, self.number_of_workers + 1)}
@@ -188,6 +190,7 @@ class Supervisor:
         status = await worker.ended()
         del self.workers[number]
         self.statistics.depart(number)
+        self.metrics.depart(number)
         lived_s = asyncio.get_running_loop().time() - worker.started_at
         why = f": {'; '.join(worker.reasons)}" if worker.reasons else ""
         return f"worker {number} (process {worker.pid}) {described(status)} after {lived_s:.1f} s{why}", lived_s
@@ -360,7 +363,7 @@ class Supervisor:
         """Ask every worker for its statistics. Of one that does not answer the last ones stay.
 
         Args:
-            kind: See report.KINDS.
+            kind: See report.KINDS; "lifetime" is asked for with what the workers export beside their commands.
         """
         running = self._collecting.get(kind)
         if running is None or running.done():
@@ -368,13 +371,16 @@ class Supervisor:
         await asyncio.shield(running)
 
     async def _collect(self, kind: str) -> None:
-        async def one(worker: WorkerProcess) -> None:
-            try:
-                _, parts = await worker.ask("report", kind, REPORT_S)
-            except (WorkerGoneError, WorkerSilentError, WorkerRefusedError):
-                return
+        async def take(worker: WorkerProcess, verb: str, argument: Any, take: Callable[[int, list[Any]], None]) -> None:
+            _, parts = await worker.ask(verb, argument, REPORT_S)
             if self.workers.get(worker.number) is worker:
-                self.statistics.take(worker.number, [report for part in parts for report in part])
+                take(worker.number, [each for part in parts for each in part])
+
+        async def one(worker: WorkerProcess) -> None:
+            with contextlib.suppress(WorkerGoneError, WorkerSilentError, WorkerRefusedError):
+                await take(worker, "report", kind, self.statistics.take)
+                if kind == "lifetime":
+                    await take(worker, "metrics", None, self.metrics.take)
 
         await asyncio.gather(*(one(worker) for worker in self.workers.values()
                                if worker.is_ready and not worker.is_silent))

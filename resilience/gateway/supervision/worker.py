@@ -22,12 +22,13 @@ from typing import Any, Final
 
 from ...config import ConfigFileError, Document
 from ...errors import ConfigError
+from ...metrics.prometheus import further_metrics
 from ...registry import Registry, default_registry
 from .. import server
 from ..config import GatewayConfig, read
 from ..gateway import Gateway
 from .channel import Channel
-from .report import KINDS, in_slices
+from .report import KINDS, family, in_slices
 
 #: Beyond the time that requests have to end, before a worker without a supervisor ends itself.
 _GRACE_S: Final = 5.0
@@ -106,7 +107,7 @@ class Answers:
     def __init__(self, channel: Channel, gateway: Gateway) -> None:
         self._channel, self._gateway = channel, gateway
         self._verbs: Mapping[str, Callable[[Callable[[Any], None], Any], Awaitable[Any]]] = {
-            "reload": self._reload, "report": self._report, "steer": self._steer}
+            "reload": self._reload, "report": self._report, "metrics": self._metrics, "steer": self._steer}
 
     async def run(self) -> None:
         """Answer until the supervisor is gone."""
@@ -137,6 +138,11 @@ class Answers:
     async def _report(self, part: Callable[[Any], None], kind: str) -> None:
         async for reports in in_slices(self._gateway.registry, KINDS[kind]):
             part(reports)
+            await self._channel.drained()
+
+    async def _metrics(self, part: Callable[[Any], None], argument: None) -> None:
+        async for families in in_slices(further_metrics(self._gateway.registry), family):
+            part(families)
             await self._channel.drained()
 
     async def _steer(self, part: Callable[[Any], None], argument: tuple[str, str]) -> None:

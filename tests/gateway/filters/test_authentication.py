@@ -163,6 +163,19 @@ def test_two_api_keys_in_one_request_are_refused(gateway, upstream):
     assert upstream.count("/known/two") == 0
 
 
+def test_an_api_key_in_authorization_stands_after_bearer_as_the_clients_of_many_vendors_send_it(tmp_path, upstream):
+    config = CONFIG.format(url=upstream.url, issuer="http://127.0.0.1:1").replace(
+        'use = "api_keys"\nquery = "key"', 'use = "api_keys"\nheader = "Authorization"').replace(
+        'filters = ["login", "keys"', 'filters = ["keys"')
+    with running(tmp_path, config) as gateway:
+        for said, status in (("Bearer billing.secret", 200), ("bearer  billing.secret", 200), ("billing.secret", 401),
+                             ("Basic billing.secret", 401), ("Bearer billing.other", 401), ("Bearer", 401)):
+            reply = gateway.get("/known/bearer", headers=f"Authorization: {said}\r\n")
+            assert (status, "Bearer" if status == 401 else None) == (reply[0], reply[1].get("www-authenticate")), said
+    assert [b"billing"] == upstream.called("/known/bearer").header(b"x-consumer")
+    assert [] == upstream.called("/known/bearer").header(b"authorization")
+
+
 FORGED = ["X-Consumer", "x-consumer", "X_Consumer", "x_consumer", "X.Consumer", "X-Scopes", "X_Scopes", "X-Roles", "x_roles",
           "X-Tenant", "X-tenant", "X_TENANT", "X-Email", "X_Email"]
 
