@@ -400,6 +400,8 @@ def _sendable(context: FilterContext, response: FilterResponse) -> tuple[int, li
     status, lines, body = response.status, response.headers.lines, response.body
     if status in _WITHOUT_BODY and (response.is_ours or body or status != response.original_status):
         lines, body = [line for line in lines if line[0] != b"content-length"], b""
+    elif context.request.method == "HEAD" and not response.is_ours and body and not response.original:
+        lines, body = [line for line in lines if line[0] != b"content-length"], b""  # GET's would have another body
     elif body is not None and body is not response.original:
         lines = [*(line for line in lines if line[0] != b"content-length"), (b"content-length", b"%d" % len(body))]
     if context.refusal is not None and context.refusal.close:
