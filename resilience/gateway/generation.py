@@ -65,6 +65,11 @@ class Parts:
                                is_needed=bool(config.filters) or config.shedding is not None)
         return cls(services, steps, composed, observer)
 
+    @property
+    def filters(self) -> list[Step]:
+        """All that have commands of their own."""
+        return [*self.steps.values(), *self.composed.values()]
+
     def close(self, but: Iterable[object] = ()) -> None:
         """End what goes on in the background, *but* for what is in use elsewhere."""
         kept = {id(each) for each in but}
