@@ -178,6 +178,9 @@ class Attempts:
                 endpoint = self._chosen()
         else:
             endpoint, self._permit = same, None
+        self.endpoint = endpoint
+        self._told = False
+        endpoint.in_flight += 1  # before anything that may raise: close() gives back what was taken
         if service.wants_times:
             self._began = service.clock()
         request = endpoint.changed(self._request) if endpoint.is_changing else self._request
@@ -185,12 +188,9 @@ class Attempts:
             request = with_deadline(request)
         self.sent = False
         self.counts = None
-        self.endpoint = endpoint
         if request.asked is not None:
             request.asked(endpoint.name)
         self._calls = calls = endpoint.call(request, self)
-        self._told = False
-        endpoint.in_flight += 1
         return calls
 
     def _chosen(self) -> ServedEndpoint:
@@ -296,6 +296,9 @@ class Attempts:
             await calls.__anext__()
         except UpstreamError as error:
             return error
+        except ResilienceError:  # its deadline has passed meanwhile: what was held is passed on, if anything was
+            self._left()
+            raise
         except StopAsyncIteration:
             self._well()
         return UpstreamStatusError(status)

@@ -46,6 +46,7 @@ from .upstream import Exchange, Header, InvalidRequestError, Request, UpstreamEr
 _Answer = TypeVar("_Answer", bound=Answer)
 _UNBOUNDED: Final = contextlib.nullcontext()
 _VIA: Final = b"1.1 " + PSEUDONYM
+_TRAILERS: Final = (b"te", b"trailers")
 _logger = logging.getLogger(__name__)
 
 
@@ -298,8 +299,8 @@ def _ask(request: Request, hop: HopRequest, service: Service) -> None:
     """Ask the upstream for what the client has asked of its own connection, as far as that may pass."""
     if hop.upgrade and request.length == 0:
         request.upgrade = [each for each in hop.upgrade if each in service.upgrades]
-    if hop.takes_trailers and not request.upgrade:
-        request.headers = [*request.headers, (b"connection", b"te"), (b"te", b"trailers")]
+    if hop.takes_trailers and not request.upgrade and _TRAILERS not in request.headers:
+        request.headers = [*request.headers, (b"connection", b"te"), _TRAILERS]
 
 
 async def _taken_in_if_short(request: Request, intake: Intake, most: int) -> tuple[Request, BegunIntake | None]:

@@ -16,6 +16,8 @@ from .asgi import AsgiInbound, live
 from .config import GatewayConfig, load
 from .config.changes import refuse_unchangeable
 from .disconnect import Disconnects, Receive
+from .filters.chain import GROUP as FILTERS
+from .filters.steps import declare_again, keys_of
 from .generation import Generation
 from .http1 import Http1Client
 from .inbound import Inbound
@@ -108,6 +110,7 @@ class Gateway:
         for name, wanted in config.services.items():
             for each in wanted.endpoints if name not in before or before[name].config != wanted else ():
                 each.check_secrets()
+        keys = self._filter_keys()
         try:
             for name, wanted in config.services.items():
                 if name not in before:
@@ -118,8 +121,9 @@ class Gateway:
             fall_back_among(services)
             generation = Generation.of(config, services, self.registry, self._client, old)
         except BaseException:
-            self._take_back(before, touched)
+            self._take_back(before, touched, keys)
             raise
+        self._remove(keys_of(old.parts.filters) - keys_of(generation.parts.filters))
         removed = self._services.keys() - services.keys()
         self._generation, self._services = generation, services
         for name in removed:  # whoever is served by it still keeps it alive
@@ -133,15 +137,23 @@ class Gateway:
         if name not in self._services:
             end({each.endpoint for service in self._services.values() for each in service.served()})
 
-    def _take_back(self, before: Mapping[str, Service], touched: Mapping[str, Service]) -> None:
-        """Bring into force again what the services said *before* some of them were *touched*."""
+    def _filter_keys(self) -> set[str]:
+        return {command.key for command in self.registry if command.group == FILTERS}
+
+    def _remove(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self.registry.remove(key)
+
+    def _take_back(self, before: Mapping[str, Service], touched: Mapping[str, Service], keys: set[str]) -> None:
+        """Bring into force again what the services said *before* some were *touched*, and filters of these *keys*."""
         for name, made in touched.items():
             if name in before:
                 before[name].restore(made)
             else:
                 made.close()
         fall_back_among(self._services)
-        self._generation.parts.restate(self.config, self.registry, self._client)
+        declare_again(self._generation.parts.filters)
+        self._remove(self._filter_keys() - keys)
 
     def close(self) -> None:
         """Close idle upstream connections, and what filters do in the background; a server's lifespan does.

@@ -65,12 +65,10 @@ class Parts:
                                is_needed=bool(config.filters) or config.shedding is not None)
         return cls(services, steps, composed, observer)
 
-    def restate(self, config: GatewayConfig, registry: Registry, client: UpstreamClient) -> None:
-        """Let the commands of the filters say again what *config* says, after another one was not put in force."""
-        is_trusted = Clients(config.gateway.trusted_proxies).is_trusted
-        made = steps_of(config, self.services, registry, client, is_trusted)
-        for step in (*made.values(), *endpoints(config, self.services, registry).values()):
-            step.close()
+    @property
+    def filters(self) -> list[Step]:
+        """All that have commands of their own."""
+        return [*self.steps.values(), *self.composed.values()]
 
     def close(self, but: Iterable[object] = ()) -> None:
         """End what goes on in the background, *but* for what is in use elsewhere."""

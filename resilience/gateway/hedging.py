@@ -80,15 +80,20 @@ class HedgedAttempts:
 
     async def _drop_others(self) -> None:
         """Cut what is under way of the attempts that are not passed on."""
+        again: asyncio.CancelledError | None = None
         while self._others:
             attempts, task = self._others.pop()
             task.cancel()
-            try:
-                await asyncio.wait((task,))
-            finally:
-                if task.done() and not task.cancelled():
-                    task.exception()  # it was seen
-                await attempts.close()
+            while not task.done():
+                try:
+                    await asyncio.wait((task,))
+                except asyncio.CancelledError as error:  # whoever is cut once more still gives everything back
+                    again = error
+            if not task.cancelled():
+                task.exception()  # it was seen
+            await attempts.close()
+        if again is not None:
+            raise again
 
 
 def _badness(way: asyncio.Task[_Answer]) -> int:

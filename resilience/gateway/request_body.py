@@ -21,10 +21,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, TypeVar
 
 from ..drivers.async_timeouts import AsyncTimeout
+from ..errors import DeadlineExceededError
 from .inbound import BodyBrokenError
 from .problem import Problem, too_large
 
@@ -174,7 +176,12 @@ def _late() -> Problem:
 
 async def within(deadlines: AsyncTimeout, awaitable: Awaitable[_T], late: Callable[[], Exception]) -> _T:
     """Wait for *awaitable* no longer than *deadlines* say, else raise what *late* makes."""
-    watch = deadlines.enter()
+    try:
+        watch = deadlines.enter()
+    except DeadlineExceededError:  # the request's own deadline has passed already
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
+        raise late() from None
     try:
         result = await awaitable
     except BaseException as error:

@@ -67,6 +67,8 @@ class Step:
         close: Ends what it does in the background.
         others: Further filters that its table stands for.
         logged: When a failure of it was logged last.
+        key: Of its command.
+        declare: Makes the guarded function anew, and so declares what its command says.
     """
 
     config: FilterConfig
@@ -76,6 +78,8 @@ class Step:
     close: Callable[[], object]
     others: tuple[Step, ...] = ()
     logged: float = -_LOG_EVERY_S
+    key: str = ""
+    declare: Callable[[], Callable[[FilterContext], Any]] | None = None
     name: str = attrs.field(init=False)
     when: Callable[[FilterContext], bool] | None = attrs.field(init=False)
     body: int | None = attrs.field(init=False)
@@ -114,7 +118,8 @@ def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry
             await call(context)
 
         guard = command(timeout=limit, max_concurrent=MAX_CONCURRENT, **usual)
-        return Step(config, in_place(registry, key, lambda: guard(awaited)), True, said, close)
+        declare = functools.partial(in_place, registry, key, functools.partial(guard, awaited))
+        return Step(config, declare(), True, said, close, key=key, declare=declare)
 
     def timed(context: FilterContext) -> None:
         began = perf_counter()
@@ -127,7 +132,8 @@ def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry
             raise CallTimeoutError(key, limit)
 
     guard = command(timeout=None, max_concurrent=None, **usual)
-    return Step(config, in_place(registry, key, lambda: guard(timed)), False, said, close)
+    declare = functools.partial(in_place, registry, key, functools.partial(guard, timed))
+    return Step(config, declare(), False, said, close, key=key, declare=declare)
 
 
 def _nothing() -> None:
@@ -400,6 +406,8 @@ def _sendable(context: FilterContext, response: FilterResponse) -> tuple[int, li
     status, lines, body = response.status, response.headers.lines, response.body
     if status in _WITHOUT_BODY and (response.is_ours or body or status != response.original_status):
         lines, body = [line for line in lines if line[0] != b"content-length"], b""
+    elif context.request.method == "HEAD" and not response.is_ours and body and not response.original:
+        lines, body = [line for line in lines if line[0] != b"content-length"], b""  # GET's would have another body
     elif body is not None and body is not response.original:
         lines = [*(line for line in lines if line[0] != b"content-length"), (b"content-length", b"%d" % len(body))]
     if context.refusal is not None and context.refusal.close:

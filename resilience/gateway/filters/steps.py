@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 
 import attrs
@@ -47,3 +47,16 @@ def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: R
         elif steps := [step_of(each, part.call, registry, part.said) for part in parts(host)]:
             found[each.name] = attrs.evolve(steps[0], others=tuple(steps[1:]))
     return found
+
+
+def declare_again(steps: Iterable[Step]) -> None:
+    """Bring into force again what the commands of *steps* said, before others of the same names were made."""
+    for step in steps:
+        for each in (step, *step.others):
+            if each.declare is not None:
+                each.run = each.declare()
+
+
+def keys_of(steps: Iterable[Step]) -> set[str]:
+    """The keys of the commands of *steps*."""
+    return {each.key for step in steps for each in (step, *step.others)}

@@ -18,6 +18,7 @@ Who ends what:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Sequence
@@ -534,7 +535,8 @@ class Connection(asyncio.Protocol):
         self._lingers = True
         self.deadline = self._front.loop.time() + LINGER_S
         if self._can_half_close:
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):  # a client that has reset the connection, which is not noticed yet
+                self._transport.write_eof()
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
