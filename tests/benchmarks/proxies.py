@@ -244,7 +244,7 @@ def _nginx(upstreams: Upstreams, port: int, directory: Path) -> list[str]:
 
 def _envoy(upstreams: Upstreams, port: int, directory: Path) -> list[str]:
     def endpoint(at: int) -> str:
-        return "{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}}" % at
+        return f"{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {at}}}}}}}}}"
 
     file = directory / "envoy.yaml"
     healthy = ", ".join(map(endpoint, upstreams.healthy))
