@@ -225,7 +225,7 @@ def test_a_gateway_of_which_nothing_is_asked_observes_nothing_and_has_no_door():
     service = ServiceConfig(endpoints=("http://127.0.0.1:9",))
     said = {"services": {"up": service}, "routes": (RouteConfig(path="/*", service="up"),)}
     plain = Gateway(GatewayConfig(gateway=GatewaySettings(statistics=False), **said), registry=Registry())
-    assert (plain.observer, plain._door) == (None, None)
+    assert (plain.observer, plain._generation.public.door) == (None, None)
     assert Gateway(GatewayConfig(**said), registry=Registry()).observer.access_log is None
 
 
