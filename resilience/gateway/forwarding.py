@@ -150,6 +150,8 @@ class Forwarder:
 
     async def _exchange(self, service: Service, request: Request, intake: Intake | BegunIntake | None,
                         inbound: Inbound, outbound: Outbound | None) -> None:
+        if intake is None and (refusal := service.refusal(request)) is not None:
+            raise problem_of(refusal, service.name)
         attempts = service.attempts(request)
         try:
             if intake is not None:

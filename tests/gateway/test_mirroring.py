@@ -32,7 +32,8 @@ def shadow() -> Any:
 
 
 async def copies_ended(app: Gateway, registry: Registry) -> None:
-    mirrors = [route.mirror for route in app._admission._router._any.root.literals[b"api"].below for route in [route.target]]
+    entries = app._generation.public.admission._router._any.root.literals[b"api"].below
+    mirrors = [entry.target.mirror for entry in entries]
     await asyncio.wait_for(asyncio.gather(*[task for mirror in mirrors for task in mirror._tasks]), 10)
     app.close()
     assert 0 == registry["shadow"].snapshot().in_flight
@@ -91,7 +92,7 @@ async def test_copies_are_bounded_in_number(upstream: Upstream, shadow: Upstream
     app = app_for(upstream, shadow.url, registry, max_concurrent=2)
     shadow.on("/api/x", lambda call: call.until_closed())
     assert [200] * 5 == [(await ask(app))[0] for _ in range(5)]
-    [entry] = app._admission._router._any.root.literals[b"api"].below
+    [entry] = app._generation.public.admission._router._any.root.literals[b"api"].below
     assert (2, 3) == (len(entry.target.mirror._tasks), entry.target.mirror.left_out)
     await copies_ended(app, registry)
     assert 2 == shadow.count("/api/x")
