@@ -6,6 +6,7 @@ the one least disturbed; the median shows how disturbed the run was.
 
 What the gateway answers by itself, since a circuit is open, is measured in the same
 rounds; on a core of its own, the time of such an answer is compared with that of a forwarded one.
+In one more round, one of two endpoints is killed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -88,7 +90,23 @@ def _compare(stack: ExitStack, client_core: int, proxy_core: int, seconds: int, 
         notes.append(f"{NODE.name} {version}")
     notes.extend(f"{name}: {bad} bad answers" for name, all_ in rounds.items() if (bad := sum(r.bad for r in all_)))
     notes.extend(_disturbances(rounds))
-    return Section(name="gateway", tables=[_table(rounds, refused)], gates=_gates(rounds, refused), notes=notes)
+    gates = _gates(rounds, refused)
+    if MINE in ports:
+        gates.append(_while_one_is_killed(client_core, proxy_core, max(2, seconds), directory))
+    return Section(name="gateway", tables=[_table(rounds, refused)], gates=gates, notes=notes)
+
+
+def _while_one_is_killed(client_core: int, proxy_core: int, seconds: int, directory: Path) -> Gate:
+    """What clients see when one of two endpoints ends in the middle of a round."""
+    with upstreams(client_core) as lasting, ExitStack() as doomed:
+        ending = doomed.enter_context(upstreams(client_core))
+        both = attrs.evolve(lasting, healthy=[lasting.healthy[0], ending.healthy[0]])
+        with proxying(ours(max_concurrent=100), both, proxy_core) as port:
+            timer = threading.Timer(seconds / 2, doomed.close)
+            timer.start()
+            found = load(port, client_core, seconds=seconds, directory=directory)
+            timer.join()
+    return Gate(what="bad answers while one of two endpoints is killed", measured=found.bad, bound=0, unit="")
 
 
 def load(port: int, core: int, *, seconds: int, directory: Path, path: str = HEALTHY) -> Round:
