@@ -83,6 +83,7 @@ def prepared_body(status: int, detail: str) -> bytes:
     return problem_body(status, detail)
 
 
+@functools.lru_cache(maxsize=1024)
 def _row(kind: type[BaseException]) -> tuple[type[Exception], int, str] | None:
     """The row of the table for a class of exceptions that is no group."""
     return next((row for row in _TABLE if issubclass(kind, row[0])), None)
@@ -108,7 +109,8 @@ def http_problem(error: BaseException, subject: str = "The service") -> HttpProb
         subject: Who refuses, for the sentence.
     """
     if not is_group(error):
-        found = _row(type(error))
+        kind: Any = type(error)
+        found = _row(kind)
         return None if found is None else _answer(found[1], found[2].format(subject), [_wait(error)], error)
     gravest: tuple[int, int, str, BaseException] | None = None
     waits: list[float] = []

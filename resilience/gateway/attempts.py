@@ -205,8 +205,13 @@ class Attempts:
 
     async def _elsewhere(self, error: Exception) -> Exchange:
         """An attempt has failed: go on until an exchange has got as far as its next step."""
+        if self._detour is None and not self._service.is_per_endpoint and isinstance(error, RejectedError):
+            self._left()
+            raise error  # by the command that all endpoints share
         while True:
             move, delay = self._follows(*self._account(error), error)
+            if move is Move.STOP:
+                raise self._way().most_telling(error) from None
             try:
                 return await (await self._next(move, delay)).__anext__()
             except NobodyLeftError:

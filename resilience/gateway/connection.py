@@ -202,13 +202,10 @@ class Connection(asyncio.Protocol):
         self.begin(request)
         await self.head()
 
-    async def _wait(self) -> None:
+    def _wait(self) -> asyncio.Future[None]:
+        """What _wake() brings to an end. It stays until the next wait begins: waking it once more does nothing."""
         waiter = self._waiter = self._loop.create_future()
-        try:
-            await waiter
-        finally:
-            if self._waiter is waiter:  # one that was cancelled may end after the next began
-                self._waiter = None
+        return waiter
 
     def _wake(self) -> None:
         waiter = self._waiter

@@ -20,10 +20,9 @@ A client that leaves is nobody's failure: the exchange is cut and counts as canc
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final
 
 import attrs
 
@@ -43,8 +42,6 @@ from .service import Service
 from .tunnel import Tunnel
 from .upstream import Exchange, Header, InvalidRequestError, Request, UpstreamError, UpstreamStalledError
 
-_Answer = TypeVar("_Answer", bound=Answer)
-_UNBOUNDED: Final = contextlib.nullcontext()
 _VIA: Final = b"1.1 " + PSEUDONYM
 _TRAILERS: Final = (b"te", b"trailers")
 _logger = logging.getLogger(__name__)
@@ -109,7 +106,10 @@ class Forwarder:
         if mirror is not None and request.body is not None:
             mirror.copy(request)
         try:
-            with service.bounded(request) if service.has_deadline else _UNBOUNDED:
+            if service.has_deadline:
+                with service.bounded(request):
+                    await self._exchange(service, request, intake, inbound, outbound)
+            else:
                 await self._exchange(service, request, intake, inbound, outbound)
         except Problem as problem:
             if service.fallbacks is None or problem.status < 500:
@@ -151,6 +151,8 @@ class Forwarder:
 
     async def _exchange(self, service: Service, request: Request, intake: Intake | BegunIntake | None,
                         inbound: Inbound, outbound: Outbound | None) -> None:
+        if intake is None and (refusal := service.refusal(request)) is not None:
+            raise problem_of(refusal, service.name)
         attempts = service.attempts(request)
         try:
             if intake is not None:
@@ -164,7 +166,10 @@ class Forwarder:
     async def _upload(self, service: Service, attempts: Attempts | HedgedAttempts,
                       intake: Intake | BegunIntake, inbound: Inbound) -> None:
         """Stream the request's body; stop when the upstream answers before its end."""
-        exchange = await _step(service, attempts.opened())
+        try:
+            exchange = await attempts.opened()
+        except Exception as error:  # noqa: BLE001 - told to the client, and logged if it is none of theirs
+            raise _told(service, error) from None
         answered = asyncio.ensure_future(exchange.answering())
         try:
             while not exchange.answered:
@@ -184,7 +189,10 @@ class Forwarder:
     async def _download(self, service: Service, request: Request, attempts: Attempts | HedgedAttempts,
                         inbound: Inbound, outbound: Outbound | None) -> None:
         inbound.body_is_over()
-        answer: Answer = await _step(service, attempts.answered())
+        try:
+            answer: Answer = await attempts.answered()
+        except Exception as error:  # noqa: BLE001 - told to the client, and logged if it is none of theirs
+            raise _told(service, error) from None
         fallbacks = service.fallbacks
         if fallbacks is not None:
             answer = await self._replaceable(service, fallbacks, request, answer, attempts)
@@ -332,18 +340,11 @@ def _stalled() -> UpstreamStalledError:
     return UpstreamStalledError("the upstream stopped in the middle of its answer")
 
 
-async def _step(service: Service, step: Awaitable[_Answer]) -> _Answer:
-    """Let the attempts go on.
-
-    Raises:
-        Problem: They were refused, or failed.
-    """
-    try:
-        return await step
-    except InvalidRequestError as error:
-        raise Problem(400, f"{error}", close=True) from None
-    except (ResilienceError, UpstreamError) as error:
-        raise problem_of(error, service.name) from None
-    except Exception:
-        _logger.exception("the exchange with %s failed in the gateway", service.name)
-        raise Problem(500, "the gateway failed") from None
+def _told(service: Service, error: Exception) -> Problem:
+    """What the client is told of an *error* of the attempts, which is being handled."""
+    if isinstance(error, (ResilienceError, UpstreamError)):
+        return problem_of(error, service.name)
+    if isinstance(error, InvalidRequestError):
+        return Problem(400, f"{error}", close=True)
+    _logger.exception("the exchange with %s failed in the gateway", service.name)
+    return Problem(500, "the gateway failed")

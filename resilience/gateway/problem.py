@@ -5,8 +5,9 @@ Refusals and timeouts are answered by the table in core.http_problem; the rest i
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from ..core.http_problem import http_problem, prepared_body
 from ..errors import BulkheadFullError, ChaosError, CircuitOpenError, RateLimitedError, ThrottledError
@@ -66,7 +67,8 @@ def reason_of(status: int) -> str:
 
 def problem_of(error: BaseException, service: str) -> Problem:
     """What a client is told when the call of *service* ended with *error*."""
-    reason = next((word for kind, word in _REFUSALS if isinstance(error, kind)), None)
+    kind: Any = type(error)
+    reason = _reason_of(kind)
     told = http_problem(error, service)
     if told is not None:
         wait = b"%d" % (told.retry_after_s or 1)
@@ -79,6 +81,11 @@ def problem_of(error: BaseException, service: str) -> Problem:
     if isinstance(error, (UpstreamError, ChaosError)):  # chaos is to look like a fault of the service
         return Problem(502, f"{service} gave no valid answer")
     return Problem(500, "the gateway failed")
+
+
+@functools.lru_cache(maxsize=256)
+def _reason_of(kind: type[BaseException]) -> str | None:
+    return next((word for each, word in _REFUSALS if issubclass(kind, each)), None)
 
 
 def too_large(max_body: int) -> Problem:

@@ -210,6 +210,14 @@ def run_app(app: App, bind: str, *, ready: Callable[[], None] | None = None) -> 
         runner.run(main())
 
 
+def forget_generators() -> None:
+    """Keep no list of the async generators in this thread's loop, for closing at its end those that nobody has closed.
+
+    Each exchange is two of them, and closes them. One that is dropped is closed when it is collected, as ever.
+    """
+    sys.set_asyncgen_hooks(firstiter=None)
+
+
 def settle_memory() -> None:
     """Tell the garbage collector that what is there now stays, and need not be looked at again."""
     gc.collect()

@@ -28,6 +28,7 @@ from ..core.failover import RestTerm
 from ..core.verdict import Verdict
 from ..drivers.async_timeouts import AsyncTimeout
 from ..drivers.deadline_context import DEADLINE_HEADER, deadline
+from ..errors import CircuitOpenError
 from ..registry import Registry, table_of
 from .answer_rules import AnswerRules
 from .attempts import Attempts
@@ -41,6 +42,7 @@ from .config.endpoints import EndpointConfig
 from .fallbacks import Fallbacks
 from .hedging import HedgedAttempts
 from .held_answers import Answer
+from .open_circuits import OpenCircuits
 from .request_body import SMALL_BODY_BYTES, Uploads
 from .request_keys import cookie, header, key_reader
 from .served_endpoint import ServedEndpoint
@@ -209,6 +211,15 @@ class Service:
         endpoints = [each.endpoint for each in self.endpoints.states]
         return functools.partial(_forget, self._commands, self._client, endpoints)
 
+    def refusal(self, request: Request) -> CircuitOpenError | None:
+        """The refusal of a request that no circuit lets pass now, counted; None: attempts() will show."""
+        if not self._open_circuits.may_refuse or not self._is_plain:
+            return None
+        refusal = self._open_circuits.refusal(request, self.clock())
+        if refusal is not None and not self.begun() & 63:
+            self.roll()
+        return refusal
+
     def attempts(self, request: Request) -> Attempts | HedgedAttempts:
         """The way of one request over the endpoints; they must be closed."""
         if self._is_plain:
@@ -346,6 +357,7 @@ class Service:
         for state in states:
             state.key, state.call = self._commands.key_of(state.name), self._commands.call(state.name)
         self._commands.adopt([state.name for state in states])
+        self._open_circuits = OpenCircuits(states if self.is_per_endpoint else states[:1])
         balancing = self.config.balancing
         self.endpoints = EndpointSet(states, chosen, self.config.ejection, balancing.slow_start, now, self._limit)
         for state in fresh if known else ():

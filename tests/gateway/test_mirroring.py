@@ -32,7 +32,8 @@ def shadow() -> Any:
 
 
 async def copies_ended(app: Gateway, registry: Registry) -> None:
-    mirrors = [route.mirror for route in app._generation.public.admission._router._any.root.literals[b"api"].below for route in [route.target]]
+    entries = app._generation.public.admission._router._any.root.literals[b"api"].below
+    mirrors = [entry.target.mirror for entry in entries]
     await asyncio.wait_for(asyncio.gather(*[task for mirror in mirrors for task in mirror._tasks]), 10)
     app.close()
     assert 0 == registry["shadow"].snapshot().in_flight

@@ -56,8 +56,8 @@ class AnswerHead:
         lines.append(b"date: %b\r\n" % date)
         self.lines = lines
 
-    def bytes(self, framing: bytes) -> bytes:
-        """The head, with these lines about *framing* and the connection at its end.
+    def bytes(self, framing: bytes, body: bytes = b"") -> bytes:
+        """The head, with these lines about *framing* and the connection at its end, and the *body* behind it.
 
         Raises:
             InvalidAnswerError: A header would break out of its line.
@@ -66,7 +66,7 @@ class AnswerHead:
         head = b"".join(lines)
         if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
             raise InvalidAnswerError
-        return head + framing + b"\r\n"
+        return b"%b%b\r\n%b" % (head, framing, body)
 
 
 def _status_line(status: int) -> bytes:

@@ -209,8 +209,7 @@ class Connection(asyncio.Protocol):
             return
         parser = self._parser
         parser.feed(data)
-        if self._waiter is not None:
-            self._wake()
+        self._wake()
         if parser.refusal is not None:
             self._refuse()
         elif parser.has_begun:
@@ -366,13 +365,10 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    async def _wait(self) -> None:
+    def _wait(self) -> asyncio.Future[None]:
+        """What _wake() brings to an end. It stays until the next wait begins: waking it once more does nothing."""
         waiter = self._waiter = self._front.loop.create_future()
-        try:
-            await waiter
-        finally:
-            if self._waiter is waiter:  # one that was cancelled may end after the next began
-                self._waiter = None
+        return waiter
 
     # -- Inbound
 
@@ -446,7 +442,7 @@ class Connection(asyncio.Protocol):
         else:
             framing = b"content-length: %d\r\n" % len(body) + framing
         if not self._gone:
-            self._transport.write(answer.bytes(framing) + body)
+            self._transport.write(answer.bytes(framing, body))
 
     def _kept(self, answer: AnswerHead, version: str) -> bytes:
         """What is said of the connection, which decides about it, too."""

@@ -65,6 +65,7 @@ async def _main(end: socket.socket) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     _end_with_supervisor(config.gateway.drain_timeout + _GRACE_S)
     server.settle_memory()
+    server.forget_generators()
     answering = asyncio.ensure_future(Answers(channel, gateway).run())
     try:
         await server.listen(server.sides(gateway), stop, lambda: channel.tell((0, True, None)),
