@@ -612,9 +612,9 @@ def test_a_gateway_keeps_the_changes_of_its_circuits_off_the_terminal_and_nothin
     before, propagates = logger.handlers[:], logger.propagate
     logger.propagate = False  # pytest has handlers at the root
     try:
-        server._log_to_stderr()
-        server._log_to_stderr()
-        assert len(before) + 1 == len(logger.handlers), "nor does it add to what somebody configured"
+        server.log_to_stderr()
+        server.log_to_stderr()
+        assert len(before) + 2 == len(logger.handlers), "nor does it add to what somebody configured"
         opened(registry, clock, OSError("a"), breaker=CircuitBreaker(min_calls=1))
         logger.warning("chaos for 60 s")
         logger.info("of no interest")

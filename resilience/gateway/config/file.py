@@ -33,6 +33,8 @@ from .shedding import SheddingSettings
 _TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing", "shedding",
                   "services", "compositions", "routes")
 _log = logging.getLogger("resilience")
+#: Filters, limits and logs are made once for both sides, and read X-Forwarded-For by one list.
+_ONE_TRUST: Final = "must be the same as gateway.trusted_proxies: both sides have the same filters, limits and logs"
 _T = TypeVar("_T")
 
 
@@ -78,6 +80,8 @@ class GatewayConfig:
         for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters,
                                               list(self.services)):
             raise ConfigError(message, str(path[-1]))
+        if _trusts_differently(self.gateway, self.private):
+            raise ConfigError(_ONE_TRUST, "trusted_proxies")
         self.of_private_side()
 
     @property
@@ -179,6 +183,8 @@ def read(document: Document) -> GatewayConfig:
     filters = read_filters(document, gateway)
     names, composed = list(document.table("services")), list(document.table("compositions"))
     private = read_private(document, names, composed, filters)
+    if _trusts_differently(gateway, private):
+        document.mistake(("private", "trusted_proxies"), _ONE_TRUST)
     admin = _optional(document, AdminSettings, "admin")
     _check_listeners(document, gateway, private, admin)
     services = {name: read_service(document, name) for name in names}
@@ -204,6 +210,10 @@ def read(document: Document) -> GatewayConfig:
         shedding=shedding, tracing=tracing, identity=identity, routes=tuple(routes.values()),
         compositions=compositions, filters={name: each for name, each in filters.items() if each is not None},
         services={name: service for name, service in services.items() if service is not None})
+
+
+def _trusts_differently(gateway: GatewaySettings, private: PrivateSide | None) -> bool:
+    return private is not None and set(private.settings.trusted_proxies) != set(gateway.trusted_proxies)
 
 
 def _optional(document: Document, cls: type[_T], table: str) -> _T | None:
