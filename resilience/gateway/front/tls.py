@@ -138,7 +138,7 @@ def _no_password() -> str:
 class TlsContexts:
     """The context in use. For one event loop."""
 
-    def __init__(self, settings: TlsSettings, *, http2: bool) -> None:
+    def __init__(self, settings: TlsSettings, *, http2: bool = False) -> None:
         """Read the files.
 
         Args:
