@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -63,6 +63,8 @@ CHEAP_FRAMES: Final = (200.0, 1000)
 LINGER_S: Final = 2.0
 _EARNED_PER_WRITE: Final = 3  # window updates, of the stream and of the connection, and one over
 _PENDING: Final = 16 * 1024  # bytes that wait for the event loop's next turn
+#: So much is read before it is looked at what it was: a small part of a read can be hundreds of requests.
+_SLICE: Final = 4096
 _logger: Final = logging.getLogger("resilience.gateway")
 
 
@@ -113,7 +115,7 @@ class Http2Connection(asyncio.Protocol):
             max_head_bytes=settings.head_bytes, max_headers=settings.max_headers)
         self._streams: dict[int, Http2Stream] = {}
         self._resets, self._cheap = Allowance(*RESETS), Allowance(*CHEAP_FRAMES)
-        self._served = 0
+        self._served = self._silent = 0
         self._gone = self._paused = self._closing = self._cut = self._flushing = self._said_goaway = False
         self._h2 = _H2(H2Configuration(
             client_side=False, header_encoding=None, validate_inbound_headers=False, validate_outbound_headers=False,
@@ -186,7 +188,8 @@ class Http2Connection(asyncio.Protocol):
         if self._closing:
             return
         try:
-            self._learn(self._h2.receive_data(data))
+            for begin in range(0, len(data), _SLICE):
+                self._learn(data[begin:begin + _SLICE])
         except ProtocolError as error:
             _logger.debug("an HTTP/2 connection was ended: %s", error)
             self._fail()
@@ -197,11 +200,16 @@ class Http2Connection(asyncio.Protocol):
 
     # -- events
 
-    def _learn(self, events: Iterable[Event]) -> None:
+    def _learn(self, data: bytes) -> None:
+        if self._closing:
+            return
+        events = self._h2.receive_data(data)
+        self._silent = 0 if events else self._silent + len(data)
+        if self._silent > CONNECTION_WINDOW + 2 * self.front.settings.head_bytes:
+            self._end(ErrorCodes.FRAME_SIZE_ERROR)
         for event in events:
-            if self._closing:
-                return
-            self._on(event)
+            if not self._closing:
+                self._on(event)
 
     def _on(self, event: Event) -> None:
         if isinstance(event, RequestReceived):
@@ -280,8 +288,7 @@ class Http2Connection(asyncio.Protocol):
     def _spend(self, allowance: Allowance) -> None:
         if not allowance.spend(self.front.loop.time()) and not self._closing:
             _logger.debug("an HTTP/2 connection asks for too much that is cheap to ask for")
-            self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-            self._fail()
+            self._end(ErrorCodes.ENHANCE_YOUR_CALM)
 
     # -- streams call these
 
@@ -386,6 +393,11 @@ class Http2Connection(asyncio.Protocol):
             self._transport.write(data)
 
     # -- the end
+
+    def _end(self, code: ErrorCodes) -> None:
+        """Say what is wrong with the whole connection."""
+        self._h2.close_connection(code)
+        self._fail()
 
     def _fail(self) -> None:
         """Nothing more is read, or answered."""
