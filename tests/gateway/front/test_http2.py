@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import subprocess
-import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -18,6 +18,7 @@ from h2.events import (
     ConnectionTerminated,
     DataReceived,
     InformationalResponseReceived,
+    PingAckReceived,
     ResponseReceived,
     StreamEnded,
     StreamReset,
@@ -120,6 +121,13 @@ async def test_httpx_speaks_http2_in_the_clear_and_by_alpn(scheme: str) -> None:
                 assert ("HTTP/2", 200, True) == (
                     answer.http_version, answer.status_code, answer.text.startswith(f"{scheme} 127.0.0.1")), answer.text
             assert 1 == front.front.connections
+
+
+async def test_the_certificate_of_a_client_of_http2_is_known() -> None:
+    async with serving(who, tls=tls(client_ca_file=str(LOCALHOST))) as front:
+        async with httpx.AsyncClient(http2=True, verify=trusting(LOCALHOST, own=LOCALHOST)) as client:
+            answer = await client.get(f"https://127.0.0.1:{front.port}/x")
+            assert ("HTTP/2", "localhost.") == (answer.http_version, answer.text.rpartition(" ")[2])
 
 
 async def test_without_http2_in_the_settings_alpn_chooses_http1_and_the_preface_is_refused() -> None:
@@ -489,23 +497,68 @@ def test_bodies_without_a_length_reach_the_upstream_whole_and_those_of_get_have_
         assert [b"2 resilience"] == upstream.called("/h2/stream").header(b"via")
 
 
+@contextlib.asynccontextmanager
+async def raw_of(gateway: Gateway) -> AsyncIterator[Raw]:
+    client = Client(*await asyncio.open_connection("127.0.0.1", gateway.port))
+    try:
+        yield Raw(client)
+    finally:
+        client.reset()
+        await asyncio.sleep(0)
+
+
+def to(path: str, method: bytes = b"GET") -> list[tuple[bytes, bytes]]:
+    return [(b":method", method), HEAD[1], (b":path", path.encode()), HEAD[3]]
+
+
 def test_a_reset_cuts_the_exchange_with_the_upstream_counts_as_cancelled_and_gives_the_permit_back(
         gateway: Gateway, upstream: Upstream) -> None:
     upstream.on("/h2/hang", Call.until_closed)
     before = gateway.metric("cancelled")
 
     async def ask() -> None:
-        client = Raw(Client(*await asyncio.open_connection("127.0.0.1", gateway.port)))
-        number = client.ask([*HEAD[:2], (b":path", b"/h2/hang"), HEAD[3]])
-        await asyncio.to_thread(upstream.called, "/h2/hang")
-        client.h2.reset_stream(number, ErrorCodes.CANCEL)
-        client.flush()
-        await asyncio.to_thread(upstream.called("/h2/hang").closed.wait, PATIENCE_S)
-        client.client.leave()
+        async with raw_of(gateway) as client:
+            number = client.ask(to("/h2/hang"))
+            await asyncio.to_thread(upstream.called, "/h2/hang")
+            client.h2.reset_stream(number, ErrorCodes.CANCEL)
+            client.flush()
+            await asyncio.to_thread(upstream.called("/h2/hang").closed.wait, PATIENCE_S)
 
-    thread = threading.Thread(target=lambda: asyncio.run(ask()))
-    thread.start()
-    thread.join()
+    asyncio.run(ask())
     assert upstream.called("/h2/hang").closed.is_set()
     eventually_true(lambda: 1 == gateway.metric("cancelled") - before, "the cancelled exchange")
     assert {} == gateway.busy()
+
+
+def test_permits_come_back_from_clients_that_reset_rapidly_take_nothing_or_leave_in_the_middle(
+        gateway: Gateway, upstream: Upstream) -> None:
+    upstream.on("/h2/rapid", Call.until_closed)
+    upstream.on("/h2/large", b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000)
+    upstream.on("/h2/upload", Call.until_closed)
+
+    async def rapid() -> None:
+        async with raw_of(gateway) as client:
+            while not client.of(ConnectionTerminated):
+                number = client.ask(to("/h2/rapid"))
+                client.h2.reset_stream(number, ErrorCodes.CANCEL)
+                client.client.send(PingFrame(0, b"12345678").serialize())
+                client.flush()
+                await client.hear(lambda pings=len(client.of(PingAckReceived)): (
+                    client.of(ConnectionTerminated) or len(client.of(PingAckReceived)) > pings))
+            assert ErrorCodes.ENHANCE_YOUR_CALM == await client.goaway()
+
+    async def slow() -> None:
+        async with raw_of(gateway) as client:
+            client.acknowledges = False
+            assert await client.reset(client.ask(to("/h2/large"))) in (ErrorCodes.CANCEL, ErrorCodes.INTERNAL_ERROR)
+            assert 65_535 == sum(len(each.data) for each in client.of(DataReceived))
+
+    async def leaving() -> None:
+        async with raw_of(gateway) as client:
+            client.ask(to("/h2/upload", b"POST"), b"x" * 16_000, ends=False)
+            client.ask(to("/h2/large"))
+            await client.hear(lambda: client.of(DataReceived))
+
+    for each in (rapid, slow, leaving):
+        asyncio.run(each())
+        eventually_true(lambda: not gateway.busy(), f"every permit back after {each.__name__}")
