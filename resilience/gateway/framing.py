@@ -36,12 +36,13 @@ class Framing:
         self.host, self.length = host, length
 
 
-def framing_of(special: Sequence[Header], version: str) -> Framing:
+def framing_of(special: Sequence[Header], version: str, *, unsized: bool = False) -> Framing:
     """The framing of a request with these *special* headers.
 
     Args:
         special: Names in lower case.
         version: As in the ASGI scope: "1.0", "1.1", "2".
+        unsized: Whether a body follows whose length none of them says; see RequestHead.
 
     Raises:
         Problem: 400, 417 or 505, closing, for anything doubtful.
@@ -49,13 +50,13 @@ def framing_of(special: Sequence[Header], version: str) -> Framing:
     if version not in VERSIONS:  # a text line "HTTP/2.0" too: HTTP/2 has no such line
         raise Problem(505, "the gateway speaks HTTP/1.0, 1.1 and 2", close=True)
     if len(special) == 1 and special[0][0] == b"host" and special[0][1]:  # what most requests have
-        return Framing(special[0][1], 0)
+        return Framing(special[0][1], None if unsized else 0)
     found = _single(special)
     host, length, coding = found.get(b"host", b""), found.get(b"content-length"), found.get(b"transfer-encoding")
     if not host and VERSIONS[version] != b"1.0":
         raise _refused("no valid Host")
     if coding is None:
-        return Framing(host, 0 if length is None else _length(length))
+        return Framing(host, _length(length) if length is not None else None if unsized else 0)
     if length is not None:
         raise _refused("both Content-Length and Transfer-Encoding")
     if version != "1.1":

@@ -53,16 +53,18 @@ class RequestHead:
         client: Address and port of the peer; None: unknown, as for a Unix socket.
         server: Address and port of the gateway's own socket; None: unknown.
         certificate: The client's, of its TLS connection with the server itself; None: none, or none was verified.
+        unsized: Whether a body follows whose length no header says, as HTTP/2 can have it. In HTTP/1.1, headers say so.
     """
 
-    __slots__ = ("certificate", "client", "headers", "method", "path", "query", "scheme", "server", "version")
+    __slots__ = (
+        "certificate", "client", "headers", "method", "path", "query", "scheme", "server", "unsized", "version")
 
     def __init__(self, method: str, path: bytes, query: bytes, version: str, scheme: str, headers: Sequence[Header],
                  client: tuple[str, int] | None, server: tuple[str, int] | None,
-                 certificate: ClientCertificate | None = None) -> None:
+                 certificate: ClientCertificate | None = None, *, unsized: bool = False) -> None:
         self.method, self.path, self.query, self.version = method, path, query, version
         self.scheme, self.headers, self.client, self.server = scheme, headers, client, server
-        self.certificate = certificate
+        self.certificate, self.unsized = certificate, unsized
 
 
 class HopRequest:

@@ -105,7 +105,7 @@ class Admission:
             Problem: The request is not to be forwarded, but answered so.
         """
         headers = set_apart(head.headers)
-        framing = framing_of(headers.special, head.version)
+        framing = framing_of(headers.special, head.version, unsized=head.unsized)
         if head.method not in self._methods:
             self._check_method(head.method)
         host, target = self._authorities.get(framing.host) or self._authority(framing.host), head.path

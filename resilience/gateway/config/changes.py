@@ -20,6 +20,8 @@ _UNCHANGEABLE: Final[dict[str, tuple[Callable[[GatewayConfig], Any], str]]] = {
     "private.tls": (lambda config: None if config.private is None else config.private.settings.tls, _CONNECTIONS),
     "private.proxy_protocol": (
         lambda config: None if config.private is None else config.private.settings.proxy_protocol, _CONNECTIONS),
+    "gateway.http2": (lambda config: config.gateway.http2, _CONNECTIONS),
+    "private.http2": (lambda config: None if config.private is None else config.private.settings.http2, _CONNECTIONS),
     "gateway.drain_timeout": (lambda config: config.gateway.drain_timeout, "the workers are started with it"),
     "process.watch": (lambda config: config.process.watch, "a watch begins when the gateway starts"),
     "process.workers": (lambda config: config.process.workers, "the workers are started when the gateway is"),

@@ -30,6 +30,7 @@ class GatewaySettings:
         tls: Certificates to serve HTTPS with; None: plain HTTP.
         proxy_protocol: Whether connections of trusted proxies begin with a header of the PROXY protocol, which says
             whose they are.
+        http2: Whether clients may speak HTTP/2, which TLS agrees on (ALPN), and a plain connection begins with.
         head_timeout: Longest time for a whole request head to arrive, seconds.
         keep_alive_timeout: Longest time that a connection may be idle between two requests, seconds.
         drain_timeout: How long requests under way may go on after SIGTERM, seconds.
@@ -71,6 +72,7 @@ class GatewaySettings:
     client_burst: int = attrs.field(default=100, validator=number(least=1, most=1_000_000, whole=True))
     tls: TlsSettings | None = None
     proxy_protocol: bool = attrs.field(default=False, validator=flag)
+    http2: bool = attrs.field(default=True, validator=flag)
     statistics: bool = attrs.field(default=True, validator=flag)
     filters: tuple[str, ...] = ()
     filter_modules: tuple[str, ...] = ()

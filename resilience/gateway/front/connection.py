@@ -13,6 +13,7 @@ Who ends what:
     a deadline passes         the front's one timer calls expire(); no request has a timer of its own
     the front drains          idle connections are closed, the others say close with their answers, and are cut at last
     protocols are switched    the transport belongs to the tunnel (tunnel.py), which ends it
+    it speaks HTTP/2          the transport belongs to an Http2Connection (http2.py), as soon as that shows
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from ..tunnel import TunnelEnd
 from ..upstream import Header
 from .answer import CONTINUE, LAST_CHUNK, AnswerHead, InvalidAnswerError, interim_bytes, refusal_answer
 from .client_certificate import client_certificate
+from .http2 import PREFACE, Accepted, Http2Connection
 from .parser import Incoming, Refusal, RequestParser
 from .proxy_protocol import Proxied
 
@@ -52,9 +54,9 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_address", "_answered", "_body_is_over", "_bodyless", "_can_half_close", "_chunked", "_closing", "_counted",
-        "_cut", "_eof", "_front", "_gone", "_head", "_last", "_left", "_lingers", "_parser", "_paused", "_probed",
-        "_proxied", "_queue", "_request", "_served", "_started", "_switched", "_task", "_transport", "_waiter",
-        "_writable", "_writes", "deadline", "head", "hop")
+        "_cut", "_eof", "_front", "_gone", "_head", "_heard", "_last", "_left", "_lingers", "_parser", "_paused",
+        "_probed", "_proxied", "_queue", "_request", "_served", "_started", "_switched", "_task", "_transport",
+        "_waiter", "_writable", "_writes", "deadline", "head", "hop")
 
     head: RequestHead
     hop: HopRequest | None
@@ -78,6 +80,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made()
         self._can_half_close = True
         self._address = ""
+        self._heard = b""  # while it may become the preface of HTTP/2
         self.deadline = inf
 
     # -- the server's side
@@ -152,6 +155,27 @@ class Connection(asyncio.Protocol):
         elif not self._counted and not self.count(parser.client[0] if parser.client else ""):
             parser.refusal = Refusal(429, "this address has too many connections", 1)
             self._refuse()
+        elif tls is not None and tls.selected_alpn_protocol() == "h2":
+            self._hand_over()
+
+    def _hand_over(self) -> Http2Connection:
+        """Let HTTP/2 have the connection, and what that counts for."""
+        parser, front = self._parser, self._front
+        parser.close()
+        front.leave(self)
+        return Http2Connection(front, Accepted(
+            transport=self._transport, scheme=parser.scheme, client=parser.client, server=parser.server,
+            certificate=parser.certificate, address=self._address, deadline=self.deadline, leave=self.discount))
+
+    def _may_be_http2(self, data: bytes) -> bool:
+        """Whether a connection that has had no request begins with the preface of HTTP/2, as far as it has come."""
+        if data.startswith(PREFACE):
+            self._hand_over().data_received(data)
+        elif PREFACE.startswith(data):
+            self._heard = data
+        else:
+            return False
+        return True
 
     @property
     def is_made(self) -> bool:
@@ -208,6 +232,10 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         parser = self._parser
+        if self._task is None and self._front.settings.http2 and not parser.has_begun:
+            data, self._heard = self._heard + data, b""
+            if data[:1] == b"P" and self._may_be_http2(data):
+                return
         parser.feed(data)
         self._wake()
         if parser.refusal is not None:

@@ -12,6 +12,7 @@ from ..config.addresses import networks
 from ..config.listeners import GatewaySettings
 from ..inbound import Inbound
 from .connection import Connection
+from .http2 import Http2Connection
 from .peers import Peers
 
 Serve = Callable[[Inbound], Awaitable[None]]
@@ -47,7 +48,7 @@ class Front:
             max_connections=settings.client_connections, rate=settings.client_rate, burst=settings.client_burst)
         self.trusted = networks(settings.trusted_proxies)
         self.draining = False
-        self._connections: set[Connection] = set()
+        self._connections: set[Connection | Http2Connection] = set()
         self._sweeping = False
         self._date, self._date_at = b"", -1
         self._empty: asyncio.Future[None] | None = None
@@ -65,7 +66,7 @@ class Front:
             self.peers.configure(max_connections=settings.client_connections, rate=settings.client_rate,
                                  burst=settings.client_burst, now=self.loop.time())
 
-    def enter(self, connection: Connection) -> bool:
+    def enter(self, connection: Connection | Http2Connection) -> bool:
         """Take a new connection in; whether it may stay. leave() must follow either way."""
         self._connections.add(connection)
         if not self._sweeping:
@@ -73,7 +74,7 @@ class Front:
             self.loop.call_later(SWEEP_EVERY_S, self._sweep)
         return len(self._connections) <= self.settings.max_connections and not self.draining
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: Connection | Http2Connection) -> None:
         """A connection has ended."""
         self._connections.discard(connection)
         if not self._connections and self._empty is not None and not self._empty.done():

@@ -73,7 +73,7 @@ class Listener:
         """
         settings = front.settings
         self.front = front
-        self.tls = None if settings.tls is None else TlsContexts(settings.tls)
+        self.tls = None if settings.tls is None else TlsContexts(settings.tls, http2=settings.http2)
         self._has_proxies = settings.proxy_protocol
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []

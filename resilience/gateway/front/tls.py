@@ -85,13 +85,17 @@ class TlsSettings:
             yield self.client_ca_file
 
 
-def context_of(settings: TlsSettings) -> ssl.SSLContext:
+def context_of(settings: TlsSettings, protocols: Sequence[str] = ("http/1.1",)) -> ssl.SSLContext:
     """A context for handshakes.
+
+    Args:
+        settings: Name the files.
+        protocols: For ALPN, the best first.
 
     Raises:
         ConfigError: A file cannot be read, or is something else.
     """
-    contexts = [_context(settings, each) for each in settings.certificates]
+    contexts = [_context(settings, each, protocols) for each in settings.certificates]
     by_name = {host.lower(): context for each, context in reversed([*zip(settings.certificates, contexts, strict=True)])
                for host in each.hosts}
     first = contexts[0]
@@ -108,11 +112,11 @@ def context_of(settings: TlsSettings) -> ssl.SSLContext:
     return first
 
 
-def _context(settings: TlsSettings, certificate: CertificateSettings) -> ssl.SSLContext:
+def _context(settings: TlsSettings, certificate: CertificateSettings, protocols: Sequence[str]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[settings.min_version]
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([*protocols])
     certificate.load(context)
     if settings.client_ca_file is not None:
         try:
@@ -134,16 +138,21 @@ def _no_password() -> str:
 class TlsContexts:
     """The context in use. For one event loop."""
 
-    def __init__(self, settings: TlsSettings) -> None:
+    def __init__(self, settings: TlsSettings, *, http2: bool = False) -> None:
         """Read the files.
+
+        Args:
+            settings: Name them.
+            http2: Whether clients may speak it.
 
         Raises:
             ConfigError: One cannot be read, or is something else.
         """
         self._settings = settings
+        self._protocols = ("h2", "http/1.1") if http2 else ("http/1.1",)
         self._stamps = _stamps([*settings.files()])
         self._looked_at = 0.0
-        self._context = context_of(settings)
+        self._context = context_of(settings, self._protocols)
 
     def current(self, now: float) -> ssl.SSLContext:
         """The context for a handshake that begins *now*."""
@@ -158,7 +167,7 @@ class TlsContexts:
     def reload(self) -> bool:
         """Read the files anew; whether that has worked. If not, the old certificates stay in use."""
         try:
-            self._context = context_of(self._settings)
+            self._context = context_of(self._settings, self._protocols)
         except ConfigError as error:
             _logger.error("the gateway keeps its old certificates: %s", error)
             return False

@@ -47,7 +47,7 @@ def trusting(*files: Path, own: Path | None = None) -> ssl.SSLContext:
         context.load_verify_locations(file)
     if own is not None:
         context.load_cert_chain(own)
-    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.set_alpn_protocols(["http/1.1"])
     return context
 
 

@@ -1,0 +1,425 @@
+"""One client's connection: HTTP/2 on an asyncio transport, by the library h2, and its streams.
+
+Every request has a stream and a task of its own; all of one connection share its windows.
+
+Who ends what:
+
+    the client resets a stream    its task is cancelled
+    the client leaves             all tasks are cancelled
+    a request is malformed        its stream is reset; what h2 itself refuses ends the connection by GOAWAY
+    an answer breaks off          its stream is reset, so that nobody takes it for complete
+    a client takes nothing        the stream that waits for it is reset after client_timeout
+    a client asks too cheaply     resets, pings, settings and the like have an allowance; then GOAWAY
+    the front drains              GOAWAY; what is under way ends, what still comes is refused, and may be sent again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+import attrs
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    RemoteSettingsChanged,
+    RequestReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+    WindowUpdated,
+)
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
+from hyperframe.frame import GoAwayFrame
+
+from ..inbound import ClientCertificate, ClientGoneError
+from ..upstream import Header
+from .allowance import Allowance
+from .answer import refusal_answer
+from .http2_fields import Http2Request, MalformedError, RequestReader, answer_fields, trailers_of
+from .http2_stream import Http2Stream
+from .parser import Refusal
+
+if TYPE_CHECKING:
+    from .front import Front
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+MAX_STREAMS: Final = 100
+STREAM_WINDOW: Final = 128 * 1024
+CONNECTION_WINDOW: Final = 1024 * 1024
+#: Streams that end before their answer does (CVE-2023-44487), whoever resets them: a second, and at once.
+RESETS: Final = (33.0, 200)
+#: Frames that cost their sender nothing, and are no part of a request: a second, and at once.
+CHEAP_FRAMES: Final = (200.0, 1000)
+LINGER_S: Final = 2.0
+_EARNED_PER_WRITE: Final = 3  # window updates, of the stream and of the connection, and one over
+_PENDING: Final = 16 * 1024  # bytes that wait for the event loop's next turn
+#: So much is read before it is looked at what it was: a small part of a read can be hundreds of requests.
+_SLICE: Final = 4096
+_logger: Final = logging.getLogger("resilience.gateway")
+
+
+class _H2(H2Connection):
+    MAX_CLOSED_STREAMS = 1024  # remembered
+
+
+@attrs.frozen(kw_only=True)
+class Accepted:
+    """What is known of a connection before its first request.
+
+    Attributes:
+        transport: Its own.
+        scheme: "http" or "https".
+        client: Address and port of the peer.
+        server: Address and port of our own socket.
+        certificate: The client's.
+        address: What its requests are counted for; empty: they are not.
+        deadline: For the first request.
+        leave: Gives back what the connection counts for.
+    """
+
+    transport: asyncio.Transport
+    scheme: str
+    client: tuple[str, int] | None
+    server: tuple[str, int] | None
+    certificate: ClientCertificate | None
+    address: str
+    deadline: float
+    leave: Callable[[], None]
+
+
+class Http2Connection(asyncio.Protocol):
+    """A client's connection. See Http2Stream for its requests.
+
+    Attributes:
+        front: Has it.
+        deadline: When expire() is due.
+    """
+
+    def __init__(self, front: Front, accepted: Accepted) -> None:
+        """Say hello on a transport whose protocol this is from now on."""
+        self.front, self.deadline = front, accepted.deadline
+        self._accepted, self._transport = accepted, accepted.transport
+        settings = front.settings
+        self._reader = RequestReader(
+            accepted.scheme, accepted.client, accepted.server, accepted.certificate,
+            max_head_bytes=settings.head_bytes, max_headers=settings.max_headers)
+        self._streams: dict[int, Http2Stream] = {}
+        self._resets, self._cheap = Allowance(*RESETS), Allowance(*CHEAP_FRAMES)
+        self._served = self._silent = 0
+        self._gone = self._paused = self._closing = self._cut = self._flushing = self._said_goaway = False
+        self._h2 = _H2(H2Configuration(
+            client_side=False, header_encoding=None, validate_inbound_headers=False, validate_outbound_headers=False,
+            normalize_outbound_headers=False))
+        self._h2.local_settings = Settings(client=False, initial_values={
+            SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS, SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+            SettingCodes.MAX_HEADER_LIST_SIZE: settings.head_bytes, SettingCodes.ENABLE_PUSH: 0})
+        self._h2.decoder.max_header_list_size = 2 * settings.head_bytes  # in between there is an answer: 431
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(CONNECTION_WINDOW - 65_535)
+        self._transport.set_protocol(self)
+        front.enter(self)
+        self._flush()
+
+    # -- the server's side
+
+    def drain(self) -> None:
+        """Take no more requests, and end after those under way."""
+        self._say_goaway()
+        if not self._streams:
+            self._close()
+
+    def cut(self) -> None:
+        """End it now: the time to drain is over."""
+        self._cut = True
+        if not self._streams:
+            self._abort()
+        for stream in list(self._streams.values()):
+            stream.task.cancel()
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed."""
+        self.deadline = inf
+        if self._closing:
+            self._abort()
+        elif not self._streams:
+            self.drain()
+        for stream in list(self._streams.values()):
+            if stream.deadline <= now:
+                self._reset(stream, ErrorCodes.CANCEL)
+                stream.expire()
+            else:
+                self.look_at(stream.deadline)
+
+    def look_at(self, deadline: float) -> None:
+        """Look at the streams' deadlines then, or before."""
+        self.deadline = min(self.deadline, deadline)
+
+    # -- asyncio calls these
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._gone = True
+        self.front.leave(self)
+        self._accepted.leave()
+        for stream in list(self._streams.values()):
+            stream.leave()
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._paused = False
+        self._make_room()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._closing:
+            return
+        try:
+            for begin in range(0, len(data), _SLICE):
+                self._learn(data[begin:begin + _SLICE])
+        except ProtocolError as error:
+            _logger.debug("an HTTP/2 connection was ended: %s", error)
+            self._fail()
+        except Exception:
+            _logger.exception("an HTTP/2 connection failed in the gateway")
+            self._fail()
+        self._flush()
+
+    # -- events
+
+    def _learn(self, data: bytes) -> None:
+        if self._closing:
+            return
+        events = self._h2.receive_data(data)
+        self._silent = 0 if events else self._silent + len(data)
+        if self._silent > CONNECTION_WINDOW + 2 * self.front.settings.head_bytes:
+            self._end(ErrorCodes.FRAME_SIZE_ERROR)
+        for event in events:
+            if not self._closing:
+                self._on(event)
+
+    def _on(self, event: Event) -> None:
+        if isinstance(event, RequestReceived):
+            self._on_request(event)
+        elif isinstance(event, DataReceived):
+            self._on_data(event)
+        elif isinstance(event, StreamEnded):
+            stream = self._streams.get(event.stream_id)
+            if stream is not None:
+                stream.completed()
+        elif isinstance(event, TrailersReceived):
+            self._on_trailers(event)
+        elif isinstance(event, StreamReset):
+            stream = self._streams.get(event.stream_id)
+            if stream is not None and not stream.answered:
+                stream.leave()
+                self._spend(self._resets)
+        elif isinstance(event, ConnectionTerminated):  # h2 sends nothing after that
+            self._fail()
+        else:
+            if isinstance(event, (WindowUpdated, RemoteSettingsChanged)):
+                self._make_room()
+            self._spend(self._cheap)
+
+    def _on_request(self, event: RequestReceived) -> None:
+        number = event.stream_id
+        assert number is not None
+        if self._said_goaway:
+            self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+            self._spend(self._resets)
+            return
+        ended = event.stream_ended is not None
+        try:
+            request = self._reader.request(event.headers or (), ended=ended)
+        except MalformedError:
+            self._h2.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
+            self._spend(self._resets)
+            return
+        self._count(request)
+        self.deadline = inf if not self._streams else self.deadline
+        self._streams[number] = Http2Stream(self, number, request, complete=ended)
+        self._served += 1
+        if self._served == self.front.settings.connection_requests:
+            self._say_goaway()
+
+    def _count(self, request: Http2Request) -> None:
+        front, address = self.front, self._accepted.address
+        wait = front.peers.wait(address, front.loop.time()) if front.peers.has_rate and address else 0
+        if wait:
+            request.refusal = Refusal(429, "this address sends too many requests", wait)
+
+    def _on_data(self, event: DataReceived) -> None:
+        number, data, held = event.stream_id, event.data or b"", event.flow_controlled_length or 0
+        assert number is not None
+        stream = self._streams.get(number)
+        if stream is None or stream.gone:
+            self._give_back(number, held)
+        else:
+            if held > len(data):  # padding
+                self._give_back(number, held - len(data))
+            stream.came(data, len(data))
+        if not data and event.stream_ended is None:
+            self._spend(self._cheap)
+
+    def _on_trailers(self, event: TrailersReceived) -> None:
+        stream = self._streams.get(event.stream_id or 0)
+        if stream is None:
+            return
+        try:
+            stream.trailers = trailers_of(event.headers or ())
+        except MalformedError:
+            self._reset(stream, ErrorCodes.PROTOCOL_ERROR)
+            stream.leave()
+            self._spend(self._resets)
+
+    def _spend(self, allowance: Allowance) -> None:
+        if not allowance.spend(self.front.loop.time()) and not self._closing:
+            _logger.debug("an HTTP/2 connection asks for too much that is cheap to ask for")
+            self._end(ErrorCodes.ENHANCE_YOUR_CALM)
+
+    # -- streams call these
+
+    def room(self, stream: Http2Stream) -> int:
+        """How many bytes of a body can be sent in one frame; 0: none, for now."""
+        if self._paused:
+            return 0
+        try:
+            return min(self._h2.local_flow_control_window(stream.id), self._h2.max_outbound_frame_size)
+        except ProtocolError:
+            raise ClientGoneError from None
+
+    def put(self, stream: Http2Stream, piece: bytes, *, end: bool) -> None:
+        """Send so much of a body as there is room for."""
+        try:
+            self._h2.send_data(stream.id, piece, end_stream=end)
+        except ProtocolError:
+            raise ClientGoneError from None
+        self._cheap.earn(_EARNED_PER_WRITE)
+        if len(piece) >= _PENDING:
+            self._flush()
+        else:
+            self._flush_soon()
+
+    def put_fields(self, stream: Http2Stream, fields: list[Header], *, end: bool = False) -> None:
+        """Send a field section."""
+        try:
+            self._h2.send_headers(stream.id, fields, end_stream=end)
+        except ProtocolError:
+            raise ClientGoneError from None
+        self._flush_soon()
+
+    def take(self, stream: Http2Stream) -> None:
+        """What came of its body is taken."""
+        held, stream.held = stream.held, 0
+        self._give_back(stream.id, held)
+        self._flush_soon()
+
+    def ended(self, stream: Http2Stream) -> None:
+        """Its task ends."""
+        del self._streams[stream.id]
+        if self._gone:
+            return
+        self.take(stream)
+        if not stream.gone:
+            if self._cut and not stream.started:
+                with contextlib.suppress(ClientGoneError):
+                    self._answer_shutdown(stream)
+            if not stream.answered:
+                self._reset(stream, ErrorCodes.INTERNAL_ERROR)
+            elif not stream.complete:
+                self._reset(stream, ErrorCodes.NO_ERROR)
+        self._flush_soon()
+        if not self._streams and not self._closing:
+            if self._said_goaway:
+                self._close()
+            else:
+                self.deadline = self.front.loop.time() + self.front.settings.keep_alive_timeout
+
+    def _answer_shutdown(self, stream: Http2Stream) -> None:
+        status, headers, body = refusal_answer(Refusal(503, "the gateway is shutting down"), close=False)
+        if self.room(stream) >= len(body):
+            self.put_fields(stream, answer_fields(status, headers, self.front.date())[0])
+            self.put(stream, body, end=True)
+            stream.answered = True
+
+    # -- what is sent
+
+    def _give_back(self, number: int, held: int) -> None:
+        """Open the windows again."""
+        if held and not self._closing:
+            self._h2.acknowledge_received_data(held, number)
+
+    def _make_room(self) -> None:
+        for stream in self._streams.values():
+            stream.has_room()
+
+    def _reset(self, stream: Http2Stream, code: ErrorCodes) -> None:
+        if not self._closing:
+            try:
+                self._h2.reset_stream(stream.id, code)
+            except ProtocolError:  # it is closed already
+                return
+            self._flush_soon()
+
+    def _say_goaway(self) -> None:
+        """Take no more requests. h2 itself could not go on after a GOAWAY, so it does not learn of it."""
+        if not self._said_goaway and not self._closing:
+            self._said_goaway = True
+            self._flush()
+            self._transport.write(GoAwayFrame(0, last_stream_id=self._h2.highest_inbound_stream_id).serialize())
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self.front.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        data = self._h2.data_to_send()
+        if data and not self._gone and not self._transport.is_closing():
+            self._transport.write(data)
+
+    # -- the end
+
+    def _end(self, code: ErrorCodes) -> None:
+        """Say what is wrong with the whole connection."""
+        self._h2.close_connection(code)
+        self._fail()
+
+    def _fail(self) -> None:
+        """Nothing more is read, or answered."""
+        for stream in list(self._streams.values()):
+            stream.leave()
+        if self._closing or self._gone or not self._transport.can_write_eof():
+            self._close()
+            return
+        self._closing = True  # and read on for a while, so that a reset does not overtake what was said
+        self._flush()
+        self.deadline = self.front.loop.time() + LINGER_S
+        self._transport.write_eof()
+
+    def _close(self) -> None:
+        """Close it once what was written is sent, or after a while."""
+        self._closing = True
+        if not self._gone:
+            self._flush()
+            self.deadline = self.front.loop.time() + self.front.settings.client_timeout
+            self._transport.close()
+
+    def _abort(self) -> None:
+        self._closing = True
+        if not self._gone:
+            self._transport.abort()

@@ -1,0 +1,219 @@
+"""One stream of an HTTP/2 connection: a request, the task that serves it, and its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from ..inbound import BodyBrokenError, ClientGoneError
+from ..problem import Problem
+from ..tunnel import TunnelEnd
+from ..upstream import Header
+from .answer import InvalidAnswerError, refusal_answer
+from .http2_fields import Http2Request, answer_fields, interim_fields, trailer_fields
+
+if TYPE_CHECKING:
+    from .http2 import Http2Connection
+
+_logger: Final = logging.getLogger("resilience.gateway")
+
+
+class Http2Stream:
+    """A stream, and the Inbound of its request.
+
+    Attributes:
+        deadline: When it is reset unless its client has taken what is being sent.
+        complete: Whether the whole request has come.
+        gone: Whether nothing can be sent any more.
+        started: Whether the head of an answer was sent.
+        answered: Whether all of an answer was.
+        held: Bytes of the connection's window that came for it, and were not given back yet.
+        task: Serves it.
+    """
+
+    __slots__ = (
+        "_body", "_bodyless", "_connection", "_left", "_request", "_room", "_waiter", "answered", "complete",
+        "deadline", "gone", "head", "held", "hop", "id", "started", "task", "trailers")
+
+    def __init__(self, connection: Http2Connection, number: int, request: Http2Request, *, complete: bool) -> None:
+        self._connection, self._request, self.id = connection, request, number
+        self.head, self.hop = request.head, request.hop
+        self.trailers: Sequence[Header] = ()
+        self.complete, self.gone = complete, False
+        self.started = self.answered = self._bodyless = False
+        self._left: int | None = None
+        self._body = bytearray()
+        self.held = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self.deadline = inf
+        self.task = connection.front.loop.create_task(self._run())
+        self.task.add_done_callback(self._ended)  # also if it is cancelled before it begins
+
+    async def _run(self) -> None:
+        request = self._request
+        try:
+            if request.refusal is None:
+                await self._connection.front.serve(self)
+            else:
+                await self.respond(*refusal_answer(request.refusal, close=False))
+        except ClientGoneError:
+            pass
+        except Exception:
+            _logger.exception("a request failed in the gateway")
+            if not self.started and not self.gone:
+                await self.respond(500, *Problem(500, "the gateway failed").response())
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        self._connection.ended(self)
+
+    # -- the connection tells
+
+    def came(self, piece: bytes, held: int) -> None:
+        """A piece of the body, and what it takes of the windows."""
+        self._body += piece
+        self.held += held
+        _wake(self._waiter)
+
+    def completed(self) -> None:
+        """The request is complete."""
+        self.complete = True
+        _wake(self._waiter)
+
+    def has_room(self) -> None:
+        """Perhaps something can be sent now."""
+        _wake(self._room)
+
+    def leave(self) -> None:
+        """The client has left it, or must."""
+        if not self.gone:
+            self.gone = True
+            if not self.answered:
+                self.task.cancel()
+
+    def expire(self) -> None:
+        """The client takes nothing."""
+        self.gone = True
+        _wake(self._room)
+
+    # -- Inbound
+
+    async def receive(self) -> tuple[bytes, bool]:
+        """See Inbound."""
+        if self._request.expects_continue:
+            self._request.expects_continue = False
+            if not self._body and not self.complete:
+                self.interim(100, ())
+        while not self._body and not self.complete:
+            if self.gone:
+                raise BodyBrokenError
+            self._waiter = self._connection.front.loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        body = bytes(self._body)
+        self._body.clear()
+        self._connection.take(self)
+        return body, not self.complete
+
+    def body_is_over(self) -> None:
+        """See Inbound."""  # a client that leaves cancels the task at any time
+
+    def interim(self, status: int, headers: Sequence[Header]) -> None:
+        """See Inbound."""
+        fields = interim_fields(status, headers)
+        if fields and not self.started and not self.gone:
+            self._connection.put_fields(self, fields)
+
+    def switch(self, headers: Sequence[Header]) -> TunnelEnd:
+        """See Inbound."""
+        raise ClientGoneError  # never asked for: a stream has no upgrades
+
+    async def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        """See Inbound."""
+        fields, length = answer_fields(status, headers, self._connection.front.date())
+        if self.head.method == "HEAD" or status in (204, 304):
+            body = b""
+            if length is not None and status != 204:
+                fields.append((b"content-length", b"%d" % length))
+        else:
+            fields.append((b"content-length", b"%d" % len(body)))
+        self._start(fields, end=not body)
+        if body:
+            await self._send(body, end=True)
+        self.answered = True
+
+    async def start(self, status: int, headers: Sequence[Header]) -> None:
+        """See Inbound."""
+        fields, self._left = answer_fields(status, headers, self._connection.front.date())
+        self._bodyless = self.head.method == "HEAD" or status in (204, 304)
+        if self._left is not None and status != 204:
+            fields.append((b"content-length", b"%d" % self._left))
+        self._start(fields, end=self._bodyless)
+
+    def _start(self, fields: list[Header], *, end: bool) -> None:
+        if self.gone:
+            raise ClientGoneError
+        self.started = True
+        self._connection.put_fields(self, fields, end=end)
+
+    async def write(self, piece: bytes) -> None:
+        """See Inbound."""
+        await self._send(piece, end=False)
+
+    async def end(self, piece: bytes, trailers: Sequence[Header] = ()) -> None:
+        """See Inbound."""
+        fields = trailer_fields(trailers) if trailers and self.hop is not None and self.hop.takes_trailers else []
+        await self._send(piece, end=not fields)
+        if fields and not self._bodyless:
+            self._connection.put_fields(self, fields, end=True)
+        self.answered = True
+
+    async def _send(self, piece: bytes, *, end: bool) -> None:
+        """Send a piece of the body as the windows allow, within client_timeout."""
+        if self.gone:
+            raise ClientGoneError
+        if self._bodyless:
+            return
+        if self._left is not None:
+            self._left -= len(piece)
+            if self._left < 0:
+                raise InvalidAnswerError
+            if end and self._left:  # shorter than it was said to be
+                raise ClientGoneError
+        connection, sent, size = self._connection, 0, len(piece)
+        try:
+            while sent < size:
+                room = connection.room(self)
+                if room <= 0:
+                    await self._wait_for_room()
+                    continue
+                part = piece[sent:sent + room]
+                sent += len(part)
+                connection.put(self, part, end=end and sent == size)
+        finally:
+            self.deadline = inf
+        if end and not size:
+            connection.put(self, b"", end=True)
+
+    async def _wait_for_room(self) -> None:
+        connection = self._connection
+        if self.deadline == inf:
+            self.deadline = connection.front.loop.time() + connection.front.settings.client_timeout
+            connection.look_at(self.deadline)
+        self._room = connection.front.loop.create_future()
+        try:
+            await self._room
+        finally:
+            self._room = None
+        if self.gone:
+            raise ClientGoneError
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
