@@ -14,7 +14,7 @@ from typing import Any
 from ..commands.command import internals_of
 from ..core.circuit import Circuit
 from ..decorate.wrapper_stack import guard_of
-from ..drivers.deadline_context import in_use
+from ..drivers.deadline_context import in_use, remaining
 from ..engine.call_accounting import CallAccounting
 from ..errors import CircuitOpenError
 from ..policies.breaker import BREAKER
@@ -44,7 +44,7 @@ class OpenCircuits:
 
     def refusal(self, request: Request, now: float) -> CircuitOpenError | None:
         """The refusal that ends soonest, each of them counted; None, and nothing is counted: one may let it pass."""
-        if in_use:  # the time that is left to the caller decides before the circuit does
+        if in_use and remaining() is not None:  # the time that is left decides before the circuit does
             return None
         terms: list[Any] = [circuit.term for _, circuit, _ in self._each]
         if not all(term.free_until <= now < term.refuses_until for term in terms):
