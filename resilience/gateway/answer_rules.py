@@ -9,20 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import attrs
 
 from ..core.http_status import as_codes, codes_of
 from ..errors import ConfigError
 from .first_event import FirstEvent
-
-_NOTHING: Final = object()
-
-
-def steps_of(pointer: str) -> tuple[str, ...]:
-    """The names in a JSON pointer (RFC 6901)."""
-    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+from .json_pointer import MISSING, found, member_mistake, parsed
 
 
 def _as_codes(value: Any) -> Any:
@@ -36,9 +30,9 @@ def _statuses(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 def _pointers(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     for pointer in value or ():
-        if not isinstance(pointer, str) or not pointer.startswith("/"):
-            raise ConfigError(f"{attribute.name} must be values by JSON pointer, such as /error/code, not {pointer!r}",
-                              attribute.name)
+        mistake = member_mistake(pointer)
+        if mistake is not None:
+            raise ConfigError(f"{attribute.name}: {pointer!r} {mistake}", attribute.name)
 
 
 @attrs.frozen(kw_only=True)
@@ -71,7 +65,7 @@ class AnswerRules:
 
     def __init__(self, rules: Sequence[AnswerRule]) -> None:
         self._rules = [(rule, None if rule.status is None else codes_of("status", rule.status),
-                        [(steps_of(pointer), value) for pointer, value in (rule.json or {}).items()]) for rule in rules]
+                        [(parsed(pointer), value) for pointer, value in (rule.json or {}).items()]) for rule in rules]
         self.statuses = frozenset[int]().union(
             *(codes for rule, codes, _ in self._rules if codes is not None and rule.event is None))
         self.has_events = any(rule.event is not None for rule, _, _ in self._rules)
@@ -85,13 +79,13 @@ class AnswerRules:
         return self._first(status, event.data, event.name)
 
     def _first(self, status: int, text: bytes, event: str | None) -> AnswerRule | None:
-        content: Any = _NOTHING
+        content: Any = MISSING
         for rule, codes, values in self._rules:
             if rule.event != event or (codes is not None and status not in codes):
                 continue
-            if values and content is _NOTHING:
+            if values and content is MISSING:
                 content = _parsed(text)
-            if all(_equal(_at(content, steps), value) for steps, value in values):
+            if all(_equal(found(content, steps), value) for steps, value in values):
                 return rule
         return None
 
@@ -103,16 +97,5 @@ def _parsed(text: bytes) -> Any:
         return None
 
 
-def _at(content: Any, steps: tuple[str, ...]) -> Any:
-    for step in steps:
-        if isinstance(content, dict) and step in content:
-            content = content[step]
-        elif isinstance(content, list) and step.isascii() and step.isdigit() and int(step) < len(content):
-            content = content[int(step)]
-        else:
-            return _NOTHING
-    return content
-
-
-def _equal(found: Any, wanted: Any) -> bool:
-    return found is not _NOTHING and type(found) is type(wanted) and bool(found == wanted)
+def _equal(value: Any, wanted: Any) -> bool:
+    return type(value) is type(wanted) and bool(value == wanted)

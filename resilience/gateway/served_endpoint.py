@@ -6,14 +6,15 @@ nowhere.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any, Final
 
 import attrs
 
-from .answer_rules import steps_of
 from .balancing import EndpointState
 from .config.endpoints import EndpointConfig, secret
+from .json_pointer import parsed, put
 from .service_command import Exchanging
 from .upstream import Endpoint, InvalidRequestError, Request
 
@@ -55,7 +56,7 @@ class ServedEndpoint(EndpointState):
             ConfigError: A secret is not there.
         """
         headers = [(name.lower().encode(), secret(value).encode()) for name, value in config.headers.items()]
-        values = [(steps_of(pointer), secret(value) if isinstance(value, str) else value)
+        values = [(parsed(pointer), secret(value) if isinstance(value, str) else value)
                   for pointer, value in config.json.items()]
         self.config, self._headers, self._json = config, headers, values
         self._replaced = frozenset(name for name, _ in headers)
@@ -89,15 +90,6 @@ class ServedEndpoint(EndpointState):
         except (ValueError, RecursionError):
             raise InvalidRequestError("the body is not the JSON that its Content-Type says") from None
         for steps, value in self._json:
-            _put(content, steps, value)
+            with contextlib.suppress(LookupError):  # the way leads through what has no members
+                put(content, steps, value)
         return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-
-
-def _put(content: Any, steps: tuple[str, ...], value: Any) -> None:
-    """Set one member; members on the way are made, and what is no object is left as it is."""
-    for step in steps[:-1]:
-        if not isinstance(content, dict):
-            return
-        content = content.setdefault(step, {})
-    if isinstance(content, dict):
-        content[steps[-1]] = value

@@ -27,8 +27,8 @@ from ..filters.context import FilterContext
 from ..filters.declare import endpoint_filter
 from ..format.content import BrokenCodingError, TooLargeError, UnknownCodingError, decoded, is_json, media_type
 from ..format.json_text import MalformedJsonError, TooManyValuesError, parse, serialize
-from ..format.pointer import MISSING, found, parsed
 from ..held_answers import Answer
+from ..json_pointer import MISSING, found, parsed
 from ..problem import Problem, problem_of
 from ..request_body import within
 from ..service import Service

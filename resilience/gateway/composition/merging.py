@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ..format.content import values_of
-from ..format.pointer import MISSING
+from ..json_pointer import MISSING
 from ..upstream import Header
 
 #: What each way of merging wants the parts to be.

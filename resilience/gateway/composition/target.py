@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote_plus
 import attrs
 
 from ...errors import ConfigError
-from ..format.pointer import MISSING, found, parsed, pointer_mistake
+from ..json_pointer import MISSING, found, parsed, pointer_mistake
 from ..paths import PathError, canonical, query_is_legal
 
 #: Longest target that is sent, bytes.

@@ -13,6 +13,7 @@ import attrs
 
 from ...core.checks import number
 from ...errors import ConfigError
+from ..json_pointer import member_mistake
 from .checks import checked
 
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -75,20 +76,13 @@ def _headers(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
             raise ConfigError(f"{attribute.name}: {name} has a line break or NUL in it", attribute.name)
 
 
-def pointer_mistake(value: Any) -> str | None:
-    """What is wrong with a JSON pointer (RFC 6901) to a member; None if nothing is."""
-    if not isinstance(value, str) or not value.startswith("/") or re.search(r"~(?![01])", value):
-        return "must be JSON pointers (RFC 6901), such as /model"
-    return None
-
-
 def _json(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{attribute.name} must be values by JSON pointer, not {value!r}", attribute.name)
     for pointer, content in value.items():
-        mistake = pointer_mistake(pointer)
+        mistake = member_mistake(pointer)
         if mistake is not None:
-            raise ConfigError(f"{attribute.name} {mistake}, not {pointer!r}", attribute.name)
+            raise ConfigError(f"{attribute.name}: {pointer!r} {mistake}", attribute.name)
         if isinstance(content, str):
             secret(content)
 

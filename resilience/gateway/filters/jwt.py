@@ -29,6 +29,7 @@ from ...errors import ConfigError
 from ..config.checks import checked, filled
 from ..config.identity import header_mistake
 from ..config.secrets import secret_of, secret_place
+from ..json_pointer import MISSING, found, parsed
 from .context import FilterContext, Identity
 from .declare import FilterHost, inbound_filter
 from .identity import absent, invalid, quoted, single
@@ -180,13 +181,13 @@ class VerifiedTokens:
 
     def get(self, digest: bytes, now: float) -> Identity | None:
         """The identity of a token; None if it is not known, or has expired."""
-        found = self._found.get(digest)
-        if found is None:
+        known = self._found.get(digest)
+        if known is None:
             return None
-        if now >= found[0]:
+        if now >= known[0]:
             del self._found[digest]
             return None
-        return found[1]
+        return known[1]
 
     def put(self, digest: bytes, identity: Identity, until: float) -> None:
         """Keep the identity of a token *until* then; the oldest makes room."""
@@ -338,12 +339,8 @@ def claim_of(claims: Mapping[str, Any], name: str) -> Any:
     """The claim of this *name*, or, if it begins with a slash, at this JSON pointer; None if there is none."""
     if not name.startswith("/"):
         return claims.get(name)
-    found: Any = claims
-    for step in name[1:].split("/"):
-        if not isinstance(found, Mapping):
-            return None
-        found = found.get(step.replace("~1", "/").replace("~0", "~"))
-    return found
+    value = found(claims, parsed(name))
+    return None if value is MISSING else value
 
 
 def _words(value: Any) -> frozenset[str]:

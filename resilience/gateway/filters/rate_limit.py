@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -15,7 +14,8 @@ from ...core.rate_cost import Booking
 from ...errors import ConfigError, RateLimitedError
 from ..config.checks import checked, filled
 from ..config.observing import header_mistake
-from ..limits.answer_cost import AnswerCost, parsed, units_at, units_in
+from ..json_pointer import member_mistake
+from ..limits.answer_cost import AnswerCost, json_of, units_at, units_in
 from ..limits.caller_keys import CallerKeys, word_mistake
 from ..limits.client_address import ClientAddresses
 from ..limits.rate_fields import limit_field, policy_field
@@ -30,11 +30,6 @@ _MAX_WAIT_S: Final = 3600.0
 _MAX_REQUEST_BODY: Final = 1 << 20
 #: Why a request took nothing, although it was admitted: it never reached a service.
 _FREE: Final = ("circuit_open", "full", "throttled", "rate_limited", "unreachable", "no_endpoint", "shed")
-_POINTER: Final = re.compile(r"(?:/(?:[^/~]|~[01])*)+").fullmatch
-
-
-def _pointer_mistake(value: Any) -> str | None:
-    return None if isinstance(value, str) and _POINTER(value) else "must be JSON pointers, such as /usage/total_tokens"
 
 
 def _as_name(name: str) -> str:
@@ -74,9 +69,9 @@ class RateLimitFilter:
     max_waiting: int = attrs.field(default=1000, validator=number(least=1, most=1_000_000, whole=True))
     cost: float = attrs.field(default=1.0, validator=number(least=0, most=1_000_000_000))
     cost_header: str | None = attrs.field(default=None, validator=checked(header_mistake, optional=True))
-    cost_pointer: tuple[str, ...] = attrs.field(default=(), validator=checked(_pointer_mistake, each=True))
+    cost_pointer: tuple[str, ...] = attrs.field(default=(), validator=checked(member_mistake, each=True))
     answer_header: str | None = attrs.field(default=None, validator=checked(header_mistake, optional=True))
-    answer_pointer: tuple[str, ...] = attrs.field(default=(), validator=checked(_pointer_mistake, each=True))
+    answer_pointer: tuple[str, ...] = attrs.field(default=(), validator=checked(member_mistake, each=True))
     unit: str | None = attrs.field(default=None, validator=text(optional=True))
     max_keys: int = attrs.field(default=MAX_KEYS, validator=number(least=1, most=1_000_000, whole=True))
     fields: bool = attrs.field(default=True, validator=flag)
@@ -145,7 +140,7 @@ class _BoundLimit:
         if settings.cost_header is not None:
             said = units_in(context.request.headers.get(settings.cost_header))
         elif settings.cost_pointer:
-            said = units_at(parsed(context.request.body or b""), settings.cost_pointer)
+            said = units_at(json_of(context.request.body or b""), settings.cost_pointer)
         return settings.cost if said is None else said
 
     def _refuse(self, context: FilterContext, passage: Passage | None, error: RateLimitedError) -> None:

@@ -19,10 +19,10 @@ from ..config.checks import checked
 from ..filters.context import FilterContext
 from ..filters.declare import ORDER, FilterDeclaration, FilterHost, FilterKind, FilterPart, inbound_filter
 from ..filters.fields import Fields
+from ..json_pointer import parsed, pointer_mistake, put, without
 from .checking import ask_for_plain, has_body, is_empty, is_of_upstream, medium_of
 from .content import BrokenCodingError, TooLargeError, UnknownCodingError, decoded
 from .json_text import MalformedJsonError, TooManyValuesError, parse, serialize
-from .pointer import parsed, pointer_mistake, put, without
 from .values import Template
 
 #: Headers of the bytes that were changed.

@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urldefrag, urljoin
 
 from ...errors import ConfigError
+from ..json_pointer import MISSING, escaped, found, parsed
 
 MAX_FILES: Final = 200
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
@@ -68,12 +69,10 @@ class Documents:
         base, fragment = urldefrag(uri)
         if fragment and not fragment.startswith("/"):
             raise LookupError(fragment)  # an anchor
-        value: Any = self.by_uri[base]
-        for step in unquote(fragment).split("/")[1:]:
-            name = step.replace("~1", "/").replace("~0", "~")
-            key: Any = int(name) if isinstance(value, list) and name.isdecimal() else name
-            value = value[key]
-        return value
+        place = found(self.by_uri[base], parsed(unquote(fragment)))
+        if place is MISSING:
+            raise LookupError(fragment)
+        return place
 
     def resolved(self, uri: str) -> tuple[str, Any]:
         """Where the value at *uri* really stands, and the value itself: references are followed.
@@ -118,7 +117,7 @@ def _references(value: Any) -> Iterator[tuple[str, str]]:
                 if name in ("$ref", "$dynamicRef") and isinstance(inner, str):
                     yield where, inner
                 else:
-                    waiting.append((f"{where}/{name.replace('~', '~0').replace('/', '~1')}", inner))
+                    waiting.append((f"{where}/{escaped(name)}", inner))
         elif isinstance(value, list):
             waiting.extend((f"{where}/{index}", inner) for index, inner in enumerate(value))
 

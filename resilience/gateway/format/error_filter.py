@@ -20,11 +20,11 @@ from ...errors import ConfigError
 from ..config.checks import checked
 from ..filters.context import FilterContext, FilterResponse
 from ..filters.declare import FilterDeclaration, FilterHost, FilterKind, FilterPart, inbound_filter
+from ..json_pointer import found, parsed, pointer_mistake
 from .body_filter import OF_THE_BYTES
 from .checking import has_body, is_of_upstream, medium_of
 from .content import BrokenCodingError, TooLargeError, UnknownCodingError, decoded, media_type
 from .json_text import MalformedJsonError, TooManyValuesError, parse
-from .pointer import found, parsed, pointer_mistake
 
 #: Bytes of an error body that are looked at.
 MAX_BODY: Final = 64 * 1024

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urljoin
 
 from ...errors import ConfigError
-from .pointer import written
+from ..json_pointer import written
 from .schema import Fault
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from urllib.parse import quote
 import attrs
 
 from ...errors import ConfigError
+from ..json_pointer import MISSING, escaped
 from ..upstream import Header
 from .content import is_json, values_of
 from .documents import Documents
 from .parameters import STYLES, Pairs, Parameter, Shape, UnreadableError, cookie_pairs, query_pairs
 from .path_templates import PathTemplates
-from .pointer import MISSING
 from .schema import DIALECT, Fault, Schema, Schemas
 
 _METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -274,7 +274,7 @@ class _Reader:
 
 def _step(name: str) -> str:
     """A name as one step of a pointer in a URI."""
-    return quote(name.replace("~", "~0").replace("/", "~1"), safe="~$")
+    return quote(escaped(name), safe="~$")
 
 
 def _none(value: Any) -> list[Fault]:
@@ -296,7 +296,7 @@ def _pairs(place: str, path: Mapping[str, str], query: bytes, headers: Sequence[
 
 
 def _parameter_faults(parameter: Parameter, pairs: Pairs, most: int) -> list[Fault]:
-    pointer = f"/{parameter.place}/{parameter.name.replace('~', '~0').replace('/', '~1')}"
+    pointer = f"/{parameter.place}/{escaped(parameter.name)}"
     try:
         value = parameter.read(pairs)
     except UnreadableError as error:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from ..json_pointer import found, parsed
 from ..upstream import Header
 
 #: Bytes of a body that are kept to be read.
@@ -25,23 +26,10 @@ _NUMBER: Final = re.compile(rb"\d{1,15}(?:\.\d{1,15})?")
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 
 
-def at_pointer(value: Any, pointer: str) -> Any:
-    """What stands at a JSON *pointer*; None if nothing does."""
-    for step in pointer.split("/")[1:]:
-        key = step.replace("~1", "/").replace("~0", "~")
-        if isinstance(value, dict):
-            value = value.get(key)
-        elif isinstance(value, list) and key.isascii() and key.isdigit() and int(key) < len(value):
-            value = value[int(key)]
-        else:
-            return None
-    return value
-
-
 def units_at(value: Any, pointers: Sequence[str]) -> float | None:
     """The sum of the numbers that stand at *pointers*; None if there is none."""
-    found = [each for each in (at_pointer(value, pointer) for pointer in pointers) if _is_cost(each)]
-    return float(sum(found)) if found else None
+    costs = [each for each in (found(value, parsed(pointer)) for pointer in pointers) if _is_cost(each)]
+    return float(sum(costs)) if costs else None
 
 
 def units_in(text: str | bytes | None) -> float | None:
@@ -52,7 +40,7 @@ def units_in(text: str | bytes | None) -> float | None:
     return float(raw) if _NUMBER.fullmatch(raw.strip(b" \t")) else None
 
 
-def parsed(text: bytes) -> Any:
+def json_of(text: bytes) -> Any:
     """The value of a JSON *text*; None if it is none."""
     try:
         return json.loads(text)
@@ -92,7 +80,7 @@ class AnswerCost:
             return self._stated
         if self._events:
             return sum(self._last.values()) if self._last else None
-        return units_at(parsed(bytes(self._data)), self._pointers) if self._data else None
+        return units_at(json_of(bytes(self._data)), self._pointers) if self._data else None
 
     def head(self, status: int, headers: Sequence[Header]) -> None:
         """See AnswerReader."""
@@ -138,8 +126,8 @@ class AnswerCost:
             return
         wanted = [pointer for pointer, mark in self._marks.items() if mark.search(data)]
         if wanted:
-            value = parsed(data)
+            value = json_of(data)
             for pointer in wanted:
-                found = at_pointer(value, pointer)
-                if _is_cost(found):
-                    self._last[pointer] = float(found)
+                cost = found(value, parsed(pointer))
+                if _is_cost(cost):
+                    self._last[pointer] = float(cost)

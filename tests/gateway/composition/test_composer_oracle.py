@@ -10,7 +10,7 @@ from resilience.errors import BulkheadFullError, CallTimeoutError, CircuitOpenEr
 from resilience.gateway.composition.composer import Composer
 from resilience.gateway.composition.merging import suits
 from resilience.gateway.config import CompositionConfig, PartConfig
-from resilience.gateway.format.pointer import MISSING
+from resilience.gateway.json_pointer import MISSING
 from resilience.gateway.problem import Problem
 from resilience.gateway.upstream import UpstreamError, UpstreamStatusError
 

@@ -8,7 +8,7 @@ import pytest
 
 from resilience import RateLimitedError, Registry
 from resilience.gateway.inbound import RequestHead
-from resilience.gateway.limits.answer_cost import MAX_EVENT, MAX_JSON, AnswerCost, at_pointer, units_in
+from resilience.gateway.limits.answer_cost import MAX_EVENT, MAX_JSON, AnswerCost, units_in
 from resilience.gateway.limits.caller_keys import CallerKeys
 from resilience.gateway.limits.client_address import ClientAddresses, network_of
 from resilience.gateway.limits.rate_fields import limit_field, policy_field
@@ -246,11 +246,3 @@ def test_an_event_without_end_keeps_no_memory():
     for _ in range(100):
         cost.piece(b"data: " + b"x" * 10_000 + b"\n")
     assert len(cost._data) <= 2 * MAX_EVENT
-
-
-def test_pointers():
-    value = {"a/b": {"c~d": [1, {"": 2}]}}
-    assert at_pointer(value, "/a~1b/c~0d/1/") == 2
-    assert at_pointer(value, "/a~1b/c~0d/0") == 1
-    for none in ("/x", "/a~1b/c~0d/9", "/a~1b/c~0d/-1", "/a~1b/c~0d/0/x"):
-        assert at_pointer(value, none) is None

@@ -1,4 +1,4 @@
-"""Pointers: places in a JSON value, RFC 6901. Pure."""
+"""JSON pointers: places in a JSON value, RFC 6901. Pure."""
 
 from __future__ import annotations
 
@@ -28,14 +28,24 @@ def pointer_mistake(pointer: Any) -> str | None:
     return None
 
 
+def member_mistake(pointer: Any) -> str | None:
+    """What is wrong with a pointer that must not be one to the whole value; None if nothing is."""
+    return pointer_mistake(pointer or None)
+
+
 def parsed(pointer: str) -> tuple[str, ...]:
     """The steps of a *pointer* that has no mistake; none: the whole value."""
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
 
 
+def escaped(name: str) -> str:
+    """A name as one step of a pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
 def written(steps: Iterable[str | int]) -> str:
     """The pointer of these steps."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+    return "".join(f"/{escaped(str(step))}" for step in steps)
 
 
 def found(value: Any, steps: Iterable[str]) -> Any:

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from resilience.gateway.format.pointer import MISSING, found, parsed, pointer_mistake, put, without, written
+from resilience.gateway.json_pointer import MISSING, found, parsed, pointer_mistake, put, without, written
 
 
 def places(value, steps=()):
