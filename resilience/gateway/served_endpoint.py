@@ -13,7 +13,8 @@ from typing import Any, Final
 import attrs
 
 from .balancing import EndpointState
-from .config.endpoints import EndpointConfig, secret
+from .config.endpoints import EndpointConfig
+from .config.secrets import with_secret
 from .json_pointer import parsed, put
 from .service_command import Exchanging
 from .upstream import Endpoint, InvalidRequestError, Request
@@ -55,8 +56,8 @@ class ServedEndpoint(EndpointState):
         Raises:
             ConfigError: A secret is not there.
         """
-        headers = [(name.lower().encode(), secret(value).encode()) for name, value in config.headers.items()]
-        values = [(parsed(pointer), secret(value) if isinstance(value, str) else value)
+        headers = [(name.lower().encode(), with_secret(value).encode()) for name, value in config.headers.items()]
+        values = [(parsed(pointer), with_secret(value) if isinstance(value, str) else value)
                   for pointer, value in config.json.items()]
         self.config, self._headers, self._json = config, headers, values
         self._replaced = frozenset(name for name, _ in headers)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -15,11 +13,11 @@ from ...core.checks import number
 from ...errors import ConfigError
 from ..json_pointer import member_mistake
 from .checks import checked
+from .secrets import with_secret
 
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OURS: Final = ("host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "keep-alive",
                 "proxy-connection", "expect")
-_MOST_SECRET_BYTES: Final = 64 * 1024
 
 
 def url_mistake(value: Any) -> str | None:
@@ -41,27 +39,6 @@ def url_mistake(value: Any) -> str | None:
     return None
 
 
-def secret(value: str) -> str:
-    """What a value stands for: an environment variable (``env:NAME``), a file's content (``file:PATH``), or itself.
-
-    Raises:
-        ConfigError: There is no such variable or file. The message has the reference, and never what it stands for.
-    """
-    kind, _, name = value.partition(":")
-    if kind == "env":
-        found = os.environ.get(name)
-        if found is None:
-            raise ConfigError(f"{value}: there is no environment variable {name!r}")
-        return found
-    if kind == "file":
-        try:
-            with Path(name).open("rb") as file:
-                return file.read(_MOST_SECRET_BYTES).decode().strip()
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{value}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})") from None
-    return value
-
-
 def _headers(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{attribute.name} must be values by name, not {value!r}", attribute.name)
@@ -72,7 +49,7 @@ def _headers(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
             raise ConfigError(f"{attribute.name}: {name} is set by the gateway itself", attribute.name)
         if not isinstance(content, str):
             raise ConfigError(f"{attribute.name}: {name} must be a string", attribute.name)
-        if any(c in secret(content) for c in "\r\n\0"):
+        if any(c in with_secret(content) for c in "\r\n\0"):
             raise ConfigError(f"{attribute.name}: {name} has a line break or NUL in it", attribute.name)
 
 
@@ -84,7 +61,7 @@ def _json(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if mistake is not None:
             raise ConfigError(f"{attribute.name}: {pointer!r} {mistake}", attribute.name)
         if isinstance(content, str):
-            secret(content)
+            with_secret(content)
 
 
 @attrs.frozen(kw_only=True)
@@ -111,7 +88,7 @@ class EndpointConfig:
         """Raise ConfigError, which does not show it, if a secret is not there."""
         for value in (*self.headers.values(), *self.json.values()):
             if isinstance(value, str):
-                secret(value)
+                with_secret(value)
 
     @property
     def name(self) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from ...errors import ConfigError
+
+_MOST_BYTES: Final = 64 * 1024
 
 
 def secret_of(place: str) -> bytes:
@@ -26,12 +28,27 @@ def secret_of(place: str) -> bytes:
             raise ConfigError(f"the environment has no {name}")
         return found
     try:
-        content = Path(name).read_bytes().rstrip(b"\r\n")
+        with Path(name).open("rb") as file:
+            content = file.read(_MOST_BYTES).rstrip(b"\r\n")
     except (OSError, ValueError) as error:
         raise ConfigError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not content:
         raise ConfigError(f"{name} is empty")
     return content
+
+
+def with_secret(value: str) -> str:
+    """What a *value* stands for that may be a secret: the text at "env:NAME" or "file:PATH", or itself.
+
+    Raises:
+        ConfigError: There is none. The message says where it was looked for, and never what was found.
+    """
+    if value.partition(":")[0] not in ("env", "file"):
+        return value
+    try:
+        return secret_of(value).decode().strip()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{value}: what stands there is no text in UTF-8") from None
 
 
 def secret_place(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
