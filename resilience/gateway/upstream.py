@@ -34,6 +34,10 @@ class UpstreamStalledError(UpstreamError):
     """The upstream stopped sending, or taking, in the middle of a body."""
 
 
+class UpstreamTooLargeError(UpstreamError):
+    """The upstream's answer is larger than who asked for it can take."""
+
+
 class UpstreamLateError(UpstreamStalledError):
     """The upstream sent the head of an answer, and nothing of its body in time."""
 

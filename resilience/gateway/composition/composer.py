@@ -13,7 +13,7 @@ A call that is cancelled is nobody's failure.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -27,19 +27,11 @@ from ..filters.context import FilterContext
 from ..filters.declare import endpoint_filter
 from ..format.content import BrokenCodingError, TooLargeError, UnknownCodingError, decoded, is_json, media_type
 from ..format.json_text import MalformedJsonError, TooManyValuesError, parse, serialize
-from ..held_answers import Answer
 from ..json_pointer import MISSING, found, parsed
 from ..problem import Problem, problem_of
-from ..request_body import within
 from ..service import Service
-from ..upstream import (
-    Header,
-    InvalidRequestError,
-    Request,
-    UpstreamError,
-    UpstreamStalledError,
-    UpstreamStatusError,
-)
+from ..subrequest import asked
+from ..upstream import Header, InvalidRequestError, Request, UpstreamError, UpstreamTooLargeError
 from .merging import NO_STORE, caching, merged, states_field, suits
 from .plan import OK, SKIPPED, Outcome, Progress
 from .target import NoValueError, UnfitValueError, first_values
@@ -254,17 +246,17 @@ class _Run:
         request = Request(method="GET", target=target, host=self._host if service.preserve_host else None,
                           headers=self._headers)
         try:
-            status, headers, body = await _exchanged(service, request, part.max_body)
+            answer = await asked(service, request, part.max_body)
         except InvalidRequestError as error:
             raise _PartError("failed", Problem(400, f"{error}")) from None
+        except UpstreamTooLargeError:
+            raise _PartError("failed", Problem(502, f"the answer of {name} is too large")) from None
         except (ResilienceError, UpstreamError) as error:
             raise _PartError(_state_of(error), problem_of(error, service.name)) from None
-        except TooLargeError:
-            raise _PartError("failed", Problem(502, f"the answer of {name} is too large")) from None
-        if not 200 <= status < 300:
-            shown = status if 400 <= status < 600 else 502
-            raise _PartError("failed", Problem(shown, f"{name} answered with status {status}"))
-        return _Answer(self._value(name, part, headers, body), headers)
+        if not 200 <= answer.status < 300:
+            shown = answer.status if 400 <= answer.status < 600 else 502
+            raise _PartError("failed", Problem(shown, f"{name} answered with status {answer.status}"))
+        return _Answer(self._value(name, part, answer.headers, answer.body), answer.headers)
 
     def _value(self, name: str, part: PartConfig, headers: Sequence[Header], body: bytes) -> Any:
         """The value of a part's answer.
@@ -290,68 +282,6 @@ class _Run:
         cached = caching([self._answered[name] for name in parts]) if is_whole else [(b"cache-control", NO_STORE)]
         headers = [(b"content-type", b"application/json"), (PARTS_FIELD, states_field(states)), *cached]
         return Composed(headers, serialize(merged(self._config.merge, values)))
-
-
-async def _exchanged(service: Service, request: Request, most: int) -> tuple[int, Sequence[Header], bytes]:
-    """Status, headers and body of a service's answer, asked through its command.
-
-    Raises:
-        InvalidRequestError: The request cannot be sent.
-        ResilienceError: The command refused the call, or ended it.
-        UpstreamError: There is no whole answer.
-        TooLargeError: The body has more than *most* bytes.
-    """
-    calls = service.call(request)
-    try:
-        exchange = await calls.__anext__()
-        body = b"" if exchange.failure is not None else await _body_of(service, exchange, most)
-        await _ended(calls)
-        if exchange.failure is not None:
-            raise exchange.failure
-        return exchange.status, exchange.headers, body
-    finally:
-        await calls.aclose()
-
-
-async def _body_of(service: Service, exchange: Answer, most: int) -> bytes:
-    """The whole body of an answer.
-
-    Raises:
-        UpstreamError: It breaks off or stalls; the exchange knows.
-        TooLargeError: It has more than *most* bytes.
-    """
-    pieces = [exchange.take()]
-    size = len(pieces[0])
-    while not exchange.complete and size <= most:
-        try:
-            await within(service.idle, exchange.more(), _stalled)
-        except UpstreamError as error:
-            exchange.failure = error
-            break
-        pieces.append(exchange.take())
-        size += len(pieces[-1])
-    if size > most:
-        raise TooLargeError
-    return b"".join(pieces)
-
-
-def _stalled() -> UpstreamStalledError:
-    return UpstreamStalledError("the upstream stopped in the middle of its answer")
-
-
-async def _ended(calls: AsyncGenerator[Answer, None]) -> None:
-    """Let the guarded exchange end, and be counted.
-
-    Raises:
-        UpstreamError: It failed. A status that counts as a failure is the answer nevertheless.
-    """
-    try:
-        await calls.__anext__()
-    except StopAsyncIteration:
-        return
-    except UpstreamError as error:
-        if not isinstance(error, UpstreamStatusError):
-            raise
 
 
 def _state_of(error: BaseException) -> str:

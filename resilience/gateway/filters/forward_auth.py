@@ -21,10 +21,10 @@ from ..config.checks import checked
 from ..config.identity import header_mistake
 from ..problem import problem_of
 from ..service import Service
+from ..subrequest import Answer, asked
 from ..upstream import Header, Request, UpstreamError
 from .context import FilterContext, FilterResponse, Identity, Refusal
 from .declare import FilterHost, inbound_filter
-from .subrequest import Answer, asked
 
 _GIVEN_TO_CLIENTS: Final = frozenset({301, 302, 303, 307, 308, 401, 403})
 _NEVER_SENT: Final = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "expect"})

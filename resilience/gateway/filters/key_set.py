@@ -23,10 +23,10 @@ from ...errors import ResilienceError
 from ..config import ServiceConfig
 from ..problem import problem_of
 from ..service import Service
+from ..subrequest import asked
 from ..upstream import Request, UpstreamError
 from .declare import FilterHost
 from .key_cache import Ask, KeyCache
-from .subrequest import asked
 from .watched_file import WatchedFile
 
 MAX_SET_BYTES: Final = 256 * 1024

@@ -1,4 +1,4 @@
-"""Subrequests: a filter asks a service something, and needs the whole answer, which has a bound."""
+"""Subrequests: the gateway itself asks a service something, and needs the whole answer, which has a bound."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from contextlib import aclosing
 
 import attrs
 
-from ..forwarding import AnswerBody
-from ..service import Service
-from ..upstream import Header, Request, UpstreamError, UpstreamStatusError
+from .forwarding import AnswerBody
+from .service import Service
+from .upstream import Header, Request, UpstreamError, UpstreamStatusError, UpstreamTooLargeError
 
 
 @attrs.frozen
 class Answer:
-    """What a service has answered to a filter.
+    """What a service has answered.
 
     Attributes:
         status: HTTP status.
@@ -31,7 +31,8 @@ async def asked(service: Service, request: Request, max_body: int) -> Answer:
 
     Raises:
         ResilienceError: The command has refused it, or it was late.
-        UpstreamError: There is no valid answer, or its body is larger than *max_body* bytes.
+        InvalidRequestError: It cannot be sent.
+        UpstreamError: There is no valid answer; UpstreamTooLargeError: its body is larger than *max_body* bytes.
     """
     async with aclosing(service.call(request)) as calls:
         exchange = await anext(calls)
@@ -45,7 +46,7 @@ async def asked(service: Service, request: Request, max_body: int) -> Answer:
             exchange.failure = error
             whole = None
         if whole is None and exchange.failure is None:
-            exchange.failure = UpstreamError(f"the answer is larger than {max_body} bytes")
+            exchange.failure = UpstreamTooLargeError(f"the answer is larger than {max_body} bytes")
         try:
             await anext(calls)
         except (StopAsyncIteration, UpstreamStatusError):  # the status is for who asks to judge
