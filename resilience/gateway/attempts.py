@@ -32,6 +32,7 @@ from ..errors import (
 )
 from .balancing import EndpointState
 from .balancing.course import IDEMPOTENT, Course, Ending, Move
+from .detour import Detour, NobodyLeftError
 from .first_event import first_event, is_event_stream
 from .held_answers import Answer, HeldAnswer, Resumed, begun_or_whole, with_first_item
 from .served_endpoint import ServedEndpoint
@@ -39,6 +40,7 @@ from .upstream import (
     Exchange,
     LocalLimitError,
     Request,
+    RuledAnswerError,
     UpstreamError,
     UpstreamStalledError,
     UpstreamStatusError,
@@ -378,51 +380,13 @@ class Attempts:
             return Ending.REFUSED, None
         if isinstance(error, CallTimeoutError):
             return (Ending.LATE if self.sent else Ending.UNSENT), None
-        if isinstance(error, UpstreamStatusError):
-            if self._service.verdict_of(error) is Verdict.BUSY:
-                return Ending.BUSY, asked_for(error)
-            return Ending.STATUS, None
+        answer = error.answer if isinstance(error, RuledAnswerError) else error
+        if isinstance(answer, UpstreamStatusError):
+            is_busy = self._service.verdict_of(answer) is Verdict.BUSY
+            ending = Ending.BUSY if is_busy and answer is error else Ending.STATUS
+            return ending, asked_for(answer) if is_busy else None
         if isinstance(error, UpstreamUnreachableError) and not self.sent:
             return Ending.UNSENT, None
         if isinstance(error, UpstreamStalledError):
             return Ending.LATE, None
         return Ending.BROKEN, None
-
-
-class Detour:
-    """What one request has met since its first attempt failed.
-
-    Attributes:
-        course: What is to follow.
-        held: The last answer that was held back.
-        then: What a rule says is to follow the last one; None: no rule says anything.
-    """
-
-    __slots__ = ("_refusal", "_trouble", "course", "held", "then")
-
-    def __init__(self, course: Course) -> None:
-        self.course = course
-        self.held: HeldAnswer | None = None
-        self.then: str | None = None
-        self._trouble: Exception | None = None
-        self._refusal: RejectedError | None = None
-
-    def note(self, ending: Ending, error: Exception) -> None:
-        """An attempt has failed."""
-        if ending is not Ending.REFUSED:
-            if self._trouble is None or not isinstance(error, UpstreamUnreachableError):
-                self._trouble = error
-        elif isinstance(error, RejectedError) and (
-                self._refusal is None or (error.retry_after or 0.0) < (self._refusal.retry_after or 0.0)):
-            self._refusal = error
-
-    def most_telling(self, last: Exception) -> Exception:
-        """What the client is told: a failure of what was sent, else the refusal that ends soonest, else the last."""
-        trouble, refusal = self._trouble, self._refusal
-        if trouble is not None and (refusal is None or not isinstance(trouble, UpstreamUnreachableError)):
-            return trouble
-        return last if refusal is None else refusal
-
-
-class NobodyLeftError(Exception):
-    """There is to be no further attempt."""

@@ -17,6 +17,7 @@ from .config.endpoints import EndpointConfig
 from .config.secrets import with_secret
 from .json_pointer import parsed, put
 from .service_command import Exchanging
+from .trouble import Troubles
 from .upstream import Endpoint, InvalidRequestError, Request
 
 _JSON: Final = (b"application/json", b"+json")
@@ -32,7 +33,7 @@ class ServedEndpoint(EndpointState):
         key: Of its command.
         connect_timeout: Longest wait for a connection, seconds.
         statuses: Of answers that are raised for the failure rules to judge.
-        troubles: When each of the reasons why it failed was logged last.
+        troubles: The reasons why it failed that were logged.
         is_changing: Whether requests are changed for it.
         needs_body: Whether it has values to set in the body of a request.
     """
@@ -47,7 +48,7 @@ class ServedEndpoint(EndpointState):
         self.endpoint = endpoint
         self.connect_timeout = 2.0
         self.statuses: frozenset[int] = frozenset()
-        self.troubles: dict[str, float] = {}
+        self.troubles = Troubles()
         self.configure(config)
 
     def configure(self, config: EndpointConfig) -> None:

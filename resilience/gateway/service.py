@@ -1,13 +1,6 @@
 """Services: the endpoints of one, and a guarded exchange with each.
 
-The guarded function is an async generator, since the engine then holds the permit
-until the exchange is over, but times and counts only what is the upstream's doing:
-the generator runs while the upstream is to act (connect, answer) and is paused
-while the client is (send its body, take the answer's). What it yields is always
-the same exchange: once, when the request's body is to be streamed in, and once
-more when the answer's head is there. The last step is for the verdict: an answer that
-broke off or stalled is a failure of the upstream; one with a status that the service's failure rules
-name is raised for them to judge, although the client has had every byte of it.
+What a guarded exchange is stands in exchanging.py.
 
 Each endpoint has a command of its own, in the group of the service, or all share the service's (``command.per``). In
 the first case the command under the service's name shows their sum (service_commands.py, service_total.py).
@@ -39,6 +32,7 @@ from .balancing.subsets import subset
 from .checker import Checker
 from .config import ServiceConfig
 from .config.endpoints import EndpointConfig
+from .exchanging import exchanging
 from .fallbacks import Fallbacks
 from .hedging import HedgedAttempts
 from .held_answers import Answer
@@ -46,24 +40,21 @@ from .open_circuits import OpenCircuits
 from .request_body import SMALL_BODY_BYTES, Uploads
 from .request_keys import cookie, header, key_reader
 from .served_endpoint import ServedEndpoint
-from .service_command import Exchanging, Sending, is_per_endpoint, limit_of, statuses, without_per
+from .service_command import is_per_endpoint, limit_of, statuses, without_per
 from .service_commands import ServiceCommands
 from .trouble import reason_of
 from .upstream import (
     Endpoint,
-    Exchange,
     Header,
     IgnoredAnswerError,
     LocalLimitError,
     Request,
     UpstreamClient,
-    UpstreamError,
     UpstreamStatusError,
+    client_tls,
 )
 
 _log = logging.getLogger("resilience")
-#: The same reason is not logged again for an endpoint before so many seconds have passed.
-SAY_AGAIN_S = 60.0
 #: Share of the permits of a service that clients may hold while they send their bodies.
 UPLOADS = 0.5
 
@@ -125,7 +116,7 @@ class Service:
         self._client, self._registry = client, registry
         self.is_per_endpoint = is_per_endpoint(config.command, len(config.endpoints))
         self._commands = ServiceCommands(
-            name, without_per(config.command), _exchanging(client), registry, is_per_endpoint=self.is_per_endpoint,
+            name, without_per(config.command), exchanging(client), registry, is_per_endpoint=self.is_per_endpoint,
             previous=None if previous is None else previous._commands)
         rule = statuses(self._commands.settings)
         self._verdicts, self._judge = rule.verdicts(), rule.judge()
@@ -150,7 +141,7 @@ class Service:
         self._limit = limit if self.is_per_endpoint else inf
         same_tls = previous is not None and previous.config.ca_file == config.ca_file
         self._tls = previous._tls if previous is not None and same_tls else functools.cache(
-            functools.partial(_verifying, config.ca_file))
+            functools.partial(client_tls, config.ca_file))
         known = previous.endpoints.states if previous is not None and same_tls else ()
         self._adopt_endpoints(config.endpoints, chosen, {each.config.url: each for each in known})
         self._checker = self._new_checker()
@@ -180,7 +171,7 @@ class Service:
         after._check_no_more()
         self._checker = self._new_checker()
         self._commands = ServiceCommands(
-            self.name, without_per(self.config.command), _exchanging(self._client), self._registry,
+            self.name, without_per(self.config.command), exchanging(self._client), self._registry,
             is_per_endpoint=self.is_per_endpoint, previous=after._commands)
         known = self.endpoints.states
         self._adopt_endpoints(self.config.endpoints, self.endpoints.balancer, {each.config.url: each for each in known})
@@ -289,25 +280,31 @@ class Service:
                error: Exception) -> None:
         """An attempt at *endpoint* has failed."""
         now, ejector = self.clock(), self.endpoints.ejector
-        if ending is Ending.REFUSED or isinstance(error, (LocalLimitError, IgnoredAnswerError)):
+        if ending is Ending.REFUSED or isinstance(error, LocalLimitError):
             ejector.left(endpoint, permit, now)
             return
-        if ending is Ending.BUSY:
+        is_failure = self._is_failure(ending, error)
+        if not is_failure:
             ejector.left(endpoint, permit, now)
-            if asked:
-                ejector.pause(endpoint, asked, now)
-        elif isinstance(error, UpstreamStatusError) and self.verdict_of(error) is not Verdict.FAILED:
-            ejector.left(endpoint, permit, now)
-            return
         else:
             was_left_out = endpoint.rest.is_left_out
             ejector.failed(endpoint, permit, now)
             if endpoint.rest.is_left_out and not was_left_out:
                 _log.warning("%s: %s is left out for %.3g s after %d failures in a row", self.name, endpoint.name,
                              endpoint.rest.until - now, endpoint.failures, extra={"upstream": endpoint.name})
-            self._say(endpoint, reason_of(error), now)
+        if asked:
+            ejector.pause(endpoint, asked, now)
+        reason = reason_of(error)
+        if (is_failure or ending is Ending.BUSY) and endpoint.troubles.are_told_of(reason, now):
+            _log.warning("%s: %s failed: %s", self.name, endpoint.name, reason, extra={"upstream": endpoint.name})
         if not endpoint.is_calm:
             self.endpoints.changed()
+
+    def _is_failure(self, ending: Ending, error: Exception) -> bool:
+        """Whether an attempt that ended so is a failure of its endpoint."""
+        if isinstance(error, UpstreamStatusError):
+            return self.verdict_of(error) is Verdict.FAILED
+        return ending is not Ending.BUSY and not isinstance(error, IgnoredAnswerError)
 
     def recovered(self, endpoint: ServedEndpoint, permit: RestTerm | None) -> None:
         """An attempt at *endpoint* has succeeded, after a failure or as a probe."""
@@ -376,15 +373,6 @@ class Service:
         names = subset([each.name for each in endpoints], size, socket.gethostname())
         return [each for each in endpoints if each.name in names]
 
-    def _say(self, endpoint: ServedEndpoint, reason: str, now: float) -> None:
-        """Log why an endpoint failed, once for each change."""
-        said = endpoint.troubles.get(reason)
-        if said is None or now - said >= SAY_AGAIN_S:
-            if len(endpoint.troubles) >= 16:
-                endpoint.troubles.clear()
-            endpoint.troubles[reason] = now
-            _log.warning("%s: %s failed: %s", self.name, endpoint.name, reason, extra={"upstream": endpoint.name})
-
 
 def _forget(commands: ServiceCommands, client: UpstreamClient, endpoints: Sequence[Endpoint],
             others: Container[Endpoint]) -> None:
@@ -392,36 +380,3 @@ def _forget(commands: ServiceCommands, client: UpstreamClient, endpoints: Sequen
     for each in endpoints:
         if each not in others:
             client.let_go(each)
-
-
-def _verifying(ca_file: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
-    context.set_alpn_protocols(["http/1.1"])  # or a server might choose HTTP/2
-    return context
-
-
-def _exchanging(client: UpstreamClient) -> Exchanging:
-    send = client.send
-
-    async def exchange(request: Request, sending: Sending) -> AsyncGenerator[Exchange, None]:
-        served = sending.endpoint
-        exchange = await send(served.endpoint, request, connect_timeout=served.connect_timeout)
-        sending.sent = True
-        try:
-            if request.body is None:
-                yield exchange
-            await exchange.head()
-            yield exchange
-            if exchange.failure is not None:
-                raise exchange.failure
-            if sending.counts is not None:
-                if sending.counts == "failure":
-                    raise UpstreamError("the answer is a failure, as a rule of the service says")
-                if sending.counts == "ignored":
-                    raise IgnoredAnswerError("the answer counts as nothing, as a rule of the service says")
-            elif exchange.status in served.statuses:
-                raise UpstreamStatusError(exchange.status, exchange.headers)
-        finally:
-            exchange.release()
-
-    return exchange

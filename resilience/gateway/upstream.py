@@ -56,8 +56,20 @@ class UpstreamStatusError(UpstreamError):
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(tuple(headers))}
 
 
-class IgnoredAnswerError(UpstreamError):
-    """The upstream gave an answer that counts as nothing, as a rule of the service says. The client may have had it."""
+class RuledAnswerError(UpstreamError):
+    """An answer counts as a failure, as a rule of the service says of its body or first event.
+
+    Attributes:
+        answer: What its status alone would say; not the attributes themselves, which failure rules would go by.
+    """
+
+    def __init__(self, answer: UpstreamStatusError) -> None:
+        super().__init__(answer)
+        self.answer = answer
+
+
+class IgnoredAnswerError(RuledAnswerError):
+    """An answer counts as nothing, as a rule of the service says. The client may have had it."""
 
 
 class InvalidRequestError(Exception):
@@ -189,3 +201,10 @@ class UpstreamClient(Protocol):
 
     def close(self) -> None:
         """Close idle connections; exchanges under way end as they will."""
+
+
+def client_tls(ca_file: str | None) -> ssl.SSLContext:
+    """How https endpoints are verified: by the authorities in *ca_file*, or by the system's."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.set_alpn_protocols(["http/1.1"])  # or a server might choose HTTP/2
+    return context

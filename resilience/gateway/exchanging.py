@@ -1,0 +1,51 @@
+"""Exchanging: what the command of an endpoint guards.
+
+The guarded function is an async generator, since the engine then holds the permit
+until the exchange is over, but times and counts only what is the upstream's doing:
+the generator runs while the upstream is to act (connect, answer) and is paused
+while the client is (send its body, take the answer's). What it yields is always
+the same exchange: once, when the request's body is to be streamed in, and once
+more when the answer's head is there. The last step is for the verdict: an answer that
+broke off or stalled is a failure of the upstream; one with a status that the service's failure rules
+name is raised for them to judge, although the client has had every byte of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from .service_command import Exchanging, Sending
+from .upstream import (
+    Exchange,
+    IgnoredAnswerError,
+    Request,
+    RuledAnswerError,
+    UpstreamClient,
+    UpstreamStatusError,
+)
+
+
+def exchanging(client: UpstreamClient) -> Exchanging:
+    """Make exchanges by this *client*."""
+    send = client.send
+
+    async def exchange(request: Request, sending: Sending) -> AsyncGenerator[Exchange, None]:
+        served = sending.endpoint
+        exchange = await send(served.endpoint, request, connect_timeout=served.connect_timeout)
+        sending.sent = True
+        try:
+            if request.body is None:
+                yield exchange
+            await exchange.head()
+            yield exchange
+            if exchange.failure is not None:
+                raise exchange.failure
+            if sending.counts in ("failure", "ignored"):
+                answer = UpstreamStatusError(exchange.status, exchange.headers)
+                raise (RuledAnswerError if sending.counts == "failure" else IgnoredAnswerError)(answer)
+            if sending.counts is None and exchange.status in served.statuses:
+                raise UpstreamStatusError(exchange.status, exchange.headers)
+        finally:
+            exchange.release()
+
+    return exchange
