@@ -66,8 +66,8 @@ class AsgiInbound:
         """See Inbound; nothing is sent."""
 
     def switch(self, headers: Sequence[Header]) -> TunnelEnd:
-        """See Inbound; never called, since no upgrade was asked for."""
-        raise NotImplementedError
+        """See Inbound. Under ASGI nobody is asked for an upgrade, so that no upstream may agree to one."""
+        raise AssertionError("an upgrade that nobody has asked for")
 
     async def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """See Inbound."""

@@ -10,6 +10,7 @@ A request without a key goes to any endpoint by chance.
 
 from __future__ import annotations
 
+import abc
 import hashlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -34,7 +35,7 @@ def weighted(states: Sequence[EndpointState]) -> Sequence[EndpointState]:
     return [state for state in states if state.weight] or states
 
 
-class _Hashing:
+class _Hashing(abc.ABC):
     """What the three have in common: the order in which a key asks the endpoints, and the bound on the load."""
 
     wants_times = False
@@ -60,13 +61,13 @@ class _Hashing:
             full = full or state
         return full if full is not None else drawn(candidates, u)
 
+    @abc.abstractmethod
     def adopt(self, states: Sequence[EndpointState]) -> None:
         """See Balancer."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _order(self, key: bytes) -> Iterator[str]:
         """Names of endpoints, those that the key prefers first; repetitions do no harm."""
-        raise NotImplementedError
 
 
 class RingHash(_Hashing):
