@@ -16,7 +16,7 @@ from .asgi import AsgiInbound, live
 from .config import GatewayConfig, load
 from .config.changes import refuse_unchangeable
 from .disconnect import Disconnects, Receive
-from .filters.chain import GROUP as FILTERS
+from .filters.step import GROUP as FILTERS
 from .filters.steps import declare_again, keys_of
 from .generation import Generation
 from .http1 import Http1Client

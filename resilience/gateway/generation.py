@@ -13,7 +13,8 @@ import attrs
 from ..registry import Registry
 from .composition.composer import endpoints
 from .config import GatewayConfig, RouteConfig
-from .filters.chain import NO_FILTERS, Chain, FilterRunner, Step, chain_of
+from .filters.chain import NO_FILTERS, Chain, FilterRunner, chain_of
+from .filters.step import Step
 from .filters.steps import steps_of
 from .forwarding import Forwarder
 from .inbound import Inbound

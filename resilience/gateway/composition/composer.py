@@ -22,9 +22,9 @@ from ...errors import CallTimeoutError, CircuitOpenError, DeadlineExceededError,
 from ...registry import Registry
 from ..config import FilterConfig, GatewayConfig
 from ..config.compositions import CompositionConfig, PartConfig
-from ..filters.chain import Step, step_of
 from ..filters.context import FilterContext
 from ..filters.declare import endpoint_filter
+from ..filters.step import Step, step_of
 from ..format.content import BrokenCodingError, TooLargeError, UnknownCodingError, decoded, is_json, media_type
 from ..format.json_text import MalformedJsonError, TooManyValuesError, parse, serialize
 from ..json_pointer import MISSING, found, parsed

@@ -15,129 +15,36 @@ by the error endpoint.
 Every response that is sent has passed all outbound filters: an error response that takes the place of another, since an
 outbound filter has refused, passes them from the first one on.
 
-A chain is put together once, when the configuration is read. Each filter is a command of the registry, in the group
-"filters", which bounds its time and counts.
+A chain is put together once, when the configuration is read. Each filter is a step (step.py).
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from ...core.http_problem import problem_body
-from ...decorate.commands import command
-from ...errors import CallTimeoutError, ResilienceError
-from ...registry import Registry
-from ..config import FilterConfig, IdentityHeaders
+from ...errors import ResilienceError
+from ..config import IdentityHeaders
 from ..forwarding import AnswerBody, Forwarder
 from ..inbound import Inbound
 from ..logs.passage import Passage
 from ..problem import Problem, too_large
-from ..replacing import in_place
 from ..request_mapping import Admitted
 from ..service import Service
 from ..upstream import Header, Request, UpstreamError
 from .context import FilterContext, FilterError, FilterRequest, FilterResponse, Refusal
-from .declare import FilterDeclaration, FilterKind
+from .declare import FilterKind
 from .identity import state
+from .step import LOG_EVERY_S, Step
 
-GROUP: Final = "filters"
-#: Calls of one filter that wait at once; Zuul's.
-MAX_CONCURRENT: Final = 4000
-_LOG_EVERY_S: Final = 10.0
 _WITHOUT_BODY: Final = (204, 304)
 _logger = logging.getLogger(__name__)
-
-
-@attrs.define(eq=False)
-class Step:
-    """One filter of a gateway, ready to run.
-
-    Attributes:
-        config: What was said of it.
-        run: The guarded function.
-        waits: Whether what it returns is to be awaited.
-        said: When it runs and what it needs.
-        close: Ends what it does in the background.
-        others: Further filters that its table stands for.
-        logged: When a failure of it was logged last.
-        key: Of its command.
-        declare: Makes the guarded function anew, and so declares what its command says.
-    """
-
-    config: FilterConfig
-    run: Callable[[FilterContext], Any]
-    waits: bool
-    said: FilterDeclaration
-    close: Callable[[], object]
-    others: tuple[Step, ...] = ()
-    logged: float = -_LOG_EVERY_S
-    key: str = ""
-    declare: Callable[[], Callable[[FilterContext], Any]] | None = None
-    name: str = attrs.field(init=False)
-    when: Callable[[FilterContext], bool] | None = attrs.field(init=False)
-    body: int | None = attrs.field(init=False)
-    always: bool = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        said = self.said
-        body = self.config.body if said == self.config.declaration else said.body
-        self.name, self.when, self.body, self.always = self.config.name, said.when, body, said.always
-
-    @property
-    def fails_closed(self) -> bool:
-        """Whether its failure is answered with an error."""
-        return self.said.fail_closed or self.said.kind is FilterKind.ENDPOINT
-
-
-def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry: Registry,
-            said: FilterDeclaration | None = None) -> Step:
-    """A filter as a command.
-
-    Args:
-        config: What was said of it.
-        call: The function, or what its settings made.
-        registry: Where the command is kept.
-        said: Of one part of it; None: it is not made of parts.
-
-    Raises:
-        ConfigError: The registry has a command of the same name that says otherwise.
-    """
-    key, limit = f"filter.{config.name}{'' if said is None else f'.{said.name}'}", config.time_limit
-    said = config.declaration if said is None else said
-    close: Callable[[], object] = getattr(call, "close", _nothing)
-    usual: dict[str, Any] = {"key": key, "group": GROUP, "breaker": None, "registry": registry}
-    if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None)):  # noqa: B004
-        async def awaited(context: FilterContext) -> None:
-            await call(context)
-
-        guard = command(timeout=limit, max_concurrent=MAX_CONCURRENT, **usual)
-        declare = functools.partial(in_place, registry, key, functools.partial(guard, awaited))
-        return Step(config, declare(), True, said, close, key=key, declare=declare)
-
-    def timed(context: FilterContext) -> None:
-        began = perf_counter()
-        result = call(context)
-        if result is not None and inspect.isawaitable(result):
-            if inspect.iscoroutine(result):
-                result.close()
-            raise TypeError(f"the filter {config.name} is no coroutine function, and returns something to await")
-        if perf_counter() - began > limit:  # nobody can end it, but it has failed
-            raise CallTimeoutError(key, limit)
-
-    guard = command(timeout=None, max_concurrent=None, **usual)
-    declare = functools.partial(in_place, registry, key, functools.partial(guard, timed))
-    return Step(config, declare(), False, said, close, key=key, declare=declare)
-
-
-def _nothing() -> None:
-    """What most filters do when they are closed."""
 
 
 @attrs.frozen(eq=False)
@@ -250,7 +157,7 @@ class FilterRunner:
 
     def _failed(self, step: Step, context: FilterContext, error: Exception) -> None:
         now = perf_counter()
-        if now - step.logged >= _LOG_EVERY_S:
+        if now - step.logged >= LOG_EVERY_S:
             step.logged = now
             is_plain = isinstance(error, (ResilienceError, UpstreamError, FilterError)) or error.__traceback__ is None
             _logger.error("the filter %s failed: %s", step.name, error, exc_info=None if is_plain else error)

@@ -11,8 +11,8 @@ from ...registry import Registry
 from ..config import GatewayConfig
 from ..service import Service
 from ..upstream import UpstreamClient
-from .chain import Step, step_of
 from .declare import FilterHost
+from .step import Step, step_of
 
 
 def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: Registry, client: UpstreamClient,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from resilience import Registry
 from resilience.gateway.config import FilterConfig, RouteConfig
-from resilience.gateway.filters.chain import FilterRunner, chain_of, step_of
+from resilience.gateway.filters.chain import FilterRunner, chain_of
+from resilience.gateway.filters.step import step_of
 from resilience.gateway.forwarding import AnswerBody, Forwarder
 from resilience.gateway.inbound import RequestHead
 from resilience.gateway.patterns import Pattern

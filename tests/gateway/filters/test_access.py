@@ -8,7 +8,8 @@ from resilience import Registry
 from resilience.gateway.config import FilterConfig
 from resilience.gateway.filters import FilterHost
 from resilience.gateway.filters.access import Access, client_address
-from resilience.gateway.filters.chain import chain_of, step_of
+from resilience.gateway.filters.chain import chain_of
+from resilience.gateway.filters.step import step_of
 from tests.gateway.filters.chains import Bench
 from tests.seeds import over_seeds
 

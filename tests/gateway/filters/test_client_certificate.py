@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 from resilience import Registry
 from resilience.gateway.config import FilterConfig
 from resilience.gateway.filters import FilterHost
-from resilience.gateway.filters.chain import chain_of, step_of
+from resilience.gateway.filters.chain import chain_of
 from resilience.gateway.filters.client_certificate import (
     CertificateIdentity,
     ClientCertificates,
@@ -20,6 +20,7 @@ from resilience.gateway.filters.client_certificate import (
     name_of,
     parsed,
 )
+from resilience.gateway.filters.step import step_of
 from resilience.gateway.inbound import ClientCertificate, RequestHead
 from resilience.gateway.upstream import Request
 from tests.gateway.filters import tokens

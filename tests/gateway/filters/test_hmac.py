@@ -9,8 +9,9 @@ from http_message_signatures.algorithms import HMAC_SHA256
 
 from resilience.errors import ConfigError
 from resilience.gateway.config import FilterConfig
-from resilience.gateway.filters.chain import chain_of, step_of
+from resilience.gateway.filters.chain import chain_of
 from resilience.gateway.filters.hmac_signature import HmacKey, HmacSignature, SeenSignatures, Signed
+from resilience.gateway.filters.step import step_of
 from tests.gateway.filters.chains import Bench
 from tests.gateway.harness import Upstream, parsed, running
 from tests.seeds import over_seeds

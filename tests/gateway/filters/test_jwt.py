@@ -14,8 +14,10 @@ from resilience.config import ConfigFileError
 from resilience.errors import ConfigError
 from resilience.gateway import Identity
 from resilience.gateway.config import FilterConfig
+from resilience.gateway.filters.chain import chain_of
 from resilience.gateway.filters.jwt import Jwt, VerifiedTokens, Verifying, claim_of
 from resilience.gateway.filters.key_set import FileKeys, keys_of
+from resilience.gateway.filters.step import step_of
 from tests.gateway.filters import tokens
 from tests.gateway.filters.chains import Bench
 from tests.gateway.filters.test_filters_in_the_file import load_text
@@ -50,8 +52,6 @@ class Door:
 
         config = FilterConfig.of(self.settings)
         self.bench = Bench()
-        from resilience.gateway.filters.chain import chain_of, step_of
-
         self.bench.chain = chain_of([step_of(config, run, self.bench.registry)])
 
     async def status(self, credential, *, header=b"authorization", prefix="Bearer "):
