@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -45,9 +44,10 @@ from ..inbound import ClientCertificate, ClientGoneError
 from ..upstream import Header
 from .allowance import Allowance
 from .answer import refusal_answer
-from .http2_fields import Http2Request, MalformedError, RequestReader, answer_fields, trailers_of
+from .http2_fields import MalformedError, RequestReader, answer_fields, trailers_of
 from .http2_stream import Http2Stream
 from .parser import Refusal
+from .peers import Peer
 
 if TYPE_CHECKING:
     from .front import Front
@@ -82,9 +82,8 @@ class Accepted:
         client: Address and port of the peer.
         server: Address and port of our own socket.
         certificate: The client's.
-        address: What its requests are counted for; empty: they are not.
+        peer: Whom it counts for.
         deadline: For the first request.
-        leave: Gives back what the connection counts for.
     """
 
     transport: asyncio.Transport
@@ -92,9 +91,8 @@ class Accepted:
     client: tuple[str, int] | None
     server: tuple[str, int] | None
     certificate: ClientCertificate | None
-    address: str
+    peer: Peer
     deadline: float
-    leave: Callable[[], None]
 
 
 class Http2Connection(asyncio.Protocol):
@@ -170,7 +168,7 @@ class Http2Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         self._gone = True
         self.front.leave(self)
-        self._accepted.leave()
+        self._accepted.peer.leave()
         for stream in list(self._streams.values()):
             stream.leave()
 
@@ -248,18 +246,12 @@ class Http2Connection(asyncio.Protocol):
             self._h2.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
             self._spend(self._resets)
             return
-        self._count(request)
+        request.refusal = self._accepted.peer.refusal(self.front.loop.time()) or request.refusal
         self.deadline = inf if not self._streams else self.deadline
         self._streams[number] = Http2Stream(self, number, request, complete=ended)
         self._served += 1
         if self._served == self.front.settings.connection_requests:
             self._say_goaway()
-
-    def _count(self, request: Http2Request) -> None:
-        front, address = self.front, self._accepted.address
-        wait = front.peers.wait(address, front.loop.time()) if front.peers.has_rate and address else 0
-        if wait:
-            request.refusal = Refusal(429, "this address sends too many requests", wait)
 
     def _on_data(self, event: DataReceived) -> None:
         number, data, held = event.stream_id, event.data or b"", event.flow_controlled_length or 0

@@ -132,7 +132,7 @@ class Listener:
             async with asyncio.timeout(front.settings.head_timeout):
                 told = await _told(loop, accepted) if self._has_proxies and within(peer[0], front.trusted) else None
                 connection = Connection(front, told)
-                if not connection.count(told.client[0] if told else peer[0]):
+                if not connection.peer.enter(told.client[0] if told else peer[0], front.trusted):
                     accepted.close()
                     return
                 context = None if self.tls is None else self.tls.current(loop.time())
@@ -146,7 +146,7 @@ class Listener:
             if connection is None or not connection.is_made:
                 accepted.close()
                 if connection is not None:
-                    connection.discount()
+                    connection.peer.leave()
 
 
 async def _told(loop: asyncio.AbstractEventLoop, accepted: socket.socket) -> Proxied | None:

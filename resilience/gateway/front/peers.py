@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
+
+from ..config.addresses import Network, within
+from .parser import Refusal
 
 #: Addresses remembered for their rate; the oldest are forgotten, who then begin anew.
 _MAX_REMEMBERED: Final = 65_536
@@ -74,3 +78,44 @@ class Peers:
     def connections(self) -> int:
         """How many are counted."""
         return sum(self._connections.values())
+
+
+class Peer:
+    """The one among the peers whom a connection counts for. What enters, must leave."""
+
+    __slots__ = ("_address", "_counted", "_peers")
+
+    def __init__(self, peers: Peers) -> None:
+        """The connection counts for nobody yet."""
+        self._peers = peers
+        self._address = ""
+        self._counted = False
+
+    def enter(self, address: str, trusted: Sequence[Network]) -> bool:
+        """Count the connection for this *address*, once.
+
+        Args:
+            address: The client's.
+            trusted: Networks of proxies, which are counted neither by their connections nor by their requests.
+
+        Returns:
+            Whether it may stay; else the address has too many connections.
+        """
+        if self._counted or within(address, trusted):
+            return True
+        self._address = address
+        self._counted = self._peers.enter(address)
+        return self._counted
+
+    def leave(self) -> None:
+        """The connection has ended; that can be said more than once."""
+        if self._counted:
+            self._counted = False
+            self._peers.leave(self._address)
+
+    def refusal(self, now: float) -> Refusal | None:
+        """Count a request; what to answer instead of serving it."""
+        if not self._address or not self._peers.has_rate:
+            return None
+        wait = self._peers.wait(self._address, now)
+        return Refusal(429, "this address sends too many requests", wait) if wait else None

@@ -448,5 +448,5 @@ async def test_a_listener_s_sockets_send_without_delay() -> None:
         client = await front.client(GET % b"x")
         await client.until(b"/x|")
         [connection] = front.front._connections
-        found = connection._transport.get_extra_info("socket")
+        found = connection.transport.get_extra_info("socket")
         assert found.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -1,0 +1,178 @@
+"""One request of an HTTP/1.1 connection and its answer: the Inbound that the gateway serves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..inbound import BodyBrokenError, ClientGoneError
+from ..trailers import trailer_lines
+from ..tunnel import TunnelEnd
+from ..upstream import Header
+from .answer import CONTINUE, LAST_CHUNK, AnswerHead, InvalidAnswerError, interim_bytes
+from .parser import Incoming
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+
+class Http1Exchange:
+    """A request, and the Inbound of it. Of the one task of its connection.
+
+    Attributes:
+        request: As far as it has come.
+        started: Whether an answer has begun.
+        answered: Whether all of an answer was written.
+        body_over: Whether nothing more of the request's body is wanted.
+        switched: Whether the connection was given away to a tunnel.
+        writes: Pieces of a streamed answer; whoever looks for new ones may begin to count anew.
+    """
+
+    __slots__ = (
+        "_bodyless", "_chunked", "_connection", "_head", "_left", "answered", "body_over", "head", "hop", "request",
+        "started", "switched", "writes")
+
+    def __init__(self, connection: Connection, request: Incoming) -> None:
+        self._connection, self.request = connection, request
+        self.head, self.hop = request.head, request.hop
+        self.started = self.answered = self.body_over = self.switched = False
+        self._chunked = self._bodyless = False
+        self._head = b""  # of the answer, until something of its body goes with it
+        self._left: int | None = None
+        self.writes = 0
+
+    # -- the request
+
+    @property
+    def trailers(self) -> Sequence[Header]:
+        """See Inbound."""
+        return self.request.trailers
+
+    async def receive(self) -> tuple[bytes, bool]:
+        """See Inbound."""
+        connection, request = self._connection, self.request
+        if request.expects_continue:
+            request.expects_continue = False
+            if not request.pieces and not request.complete and not connection.gone:
+                connection.transport.write(CONTINUE)
+        while not request.pieces:
+            if request.complete and not request.ended:
+                request.ended = True
+                return b"", False
+            if request.broken or connection.gone:
+                raise BodyBrokenError
+            await connection.wait()
+        pieces = request.pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        request.pieces = []
+        request.buffered = 0
+        request.ended = request.complete
+        connection.body_was_taken()
+        return body, not request.complete
+
+    def body_is_over(self) -> None:
+        """See Inbound."""
+        self.body_over = True
+        if self._connection.gone:
+            self._connection.cancel()
+
+    # -- the answer
+
+    def interim(self, status: int, headers: Sequence[Header]) -> None:
+        """See Inbound."""
+        connection = self._connection
+        if not self.started and not connection.gone and self.head.version == "1.1":
+            connection.transport.write(interim_bytes(status, headers))
+
+    def switch(self, headers: Sequence[Header]) -> TunnelEnd:
+        """See Inbound."""
+        connection = self._connection
+        head = AnswerHead(101, headers, connection.front.date()).bytes(b"connection: upgrade\r\n")
+        end = connection.give_away(head)
+        self.started = self.switched = True
+        return end
+
+    async def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        """See Inbound."""
+        if self._connection.gone:
+            raise ClientGoneError
+        self.write_whole(status, headers, body)
+
+    def write_whole(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        """Write a whole response, without a look at whether the client is there."""
+        answer = AnswerHead(status, headers, self._connection.front.date())
+        framing = self._connection_line(answer)
+        if self.head.method == "HEAD" or status in (204, 304):
+            body = b""
+            if answer.length is not None and status != 204:
+                framing = b"content-length: %d\r\n" % answer.length + framing
+        else:
+            framing = b"content-length: %d\r\n" % len(body) + framing
+        self._connection.transport.write(answer.bytes(framing, body))
+        self.started = self.answered = True
+
+    async def start(self, status: int, headers: Sequence[Header]) -> None:
+        """See Inbound."""
+        answer = AnswerHead(status, headers, self._connection.front.date())
+        head = self.head
+        self._chunked, self._left = False, answer.length
+        self._bodyless = head.method == "HEAD" or status in (204, 304)
+        framing = b""
+        if answer.length is not None and status != 204:
+            framing = b"content-length: %d\r\n" % answer.length
+        elif not self._bodyless:
+            if head.version == "1.1":
+                self._chunked = True
+                framing = b"transfer-encoding: chunked\r\n"
+            else:
+                answer.close = True  # which says where the body ends
+        self._head = answer.bytes(framing + self._connection_line(answer))
+        self.started = True
+
+    def _connection_line(self, answer: AnswerHead) -> bytes:
+        """What is said of the connection, which decides about it, too."""
+        request = self.request
+        if not self._connection.keep(not answer.close and request.keep_alive and request.complete):
+            return b"connection: close\r\n"
+        return b"" if self.head.version == "1.1" else b"connection: keep-alive\r\n"
+
+    async def write(self, piece: bytes) -> None:
+        """See Inbound."""
+        self._send(piece, b"")
+        connection = self._connection
+        if connection.writable is not None:
+            await connection.writable
+        if connection.gone:
+            raise ClientGoneError
+
+    async def end(self, piece: bytes, trailers: Sequence[Header] = ()) -> None:
+        """See Inbound."""
+        last = LAST_CHUNK if self._chunked else b""
+        if trailers and self._chunked and self.hop is not None and self.hop.takes_trailers:
+            last = b"0\r\n%b\r\n" % trailer_lines(trailers)
+        self._send(piece, last)
+        if self._left and not self._bodyless:  # shorter than it was said to be
+            raise ClientGoneError
+        self.answered = True
+        if self._connection.writable is not None:
+            await self._connection.writable
+
+    def _send(self, piece: bytes, last: bytes) -> None:
+        """Write a piece of the body, with the head before the first and what ends it after the last."""
+        connection = self._connection
+        if connection.gone:
+            raise ClientGoneError
+        head, self._head = self._head, b""
+        self.writes += 1
+        if self._bodyless:
+            piece = b""
+        elif self._left is not None:
+            self._left -= len(piece)
+            if self._left < 0:
+                raise InvalidAnswerError
+        elif self._chunked and piece:
+            if len(piece) > 4096:
+                connection.transport.writelines((b"%b%x\r\n" % (head, len(piece)), piece, b"\r\n" + last))
+                return
+            piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+        connection.transport.write(head + piece + last if head or last else piece)
