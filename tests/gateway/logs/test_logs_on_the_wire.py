@@ -164,7 +164,7 @@ def test_a_pipe_that_nobody_reads_holds_up_no_request(upstream, tmp_path):
     ('[filters.l]\nuse = "rate_limit"\nrate = 5\nby = ["cookie"]', "filters.l.by: must be identity, tenant"),
     ('[filters.l]\nuse = "rate_limit"\nrate = 5\nby = []', "filters.l.by: by needs at least one"),
     ('[filters.l]\nuse = "rate_limit"', "filters.l.rate: is missing"),
-    ('[filters.l]\nuse = "rate_limit"\nrate = 5\nanswer_pointer = ["usage"]', "filters.l.answer_pointer: must be JSON pointers"),
+    ('[filters.l]\nuse = "rate_limit"\nrate = 5\nanswer_pointer = ["usage"]', "filters.l.answer_pointer: must be a JSON pointer"),
 ])
 def test_a_mistake_in_the_file_is_named(tmp_path, table, mistake):
     file = tmp_path / "gateway.toml"
