@@ -157,21 +157,20 @@ def test_what_cannot_change_is_refused_with_the_reason() -> None:
 def test_a_removed_service_that_comes_back_while_it_ends_keeps_its_command(upstream: Upstream) -> None:
     async def main() -> None:
         registry, finish = Registry(), threading.Event()
-        upstream.on("/a/slow-leaving", lambda call: (finish.wait(5), call.send(
+        upstream.on("/a/slow-leaving", lambda call: (finish.wait(60), call.send(
             b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")))
-        gateway = Gateway(config(upstream.url, "a", "b", command={"timeout": 5.0}), registry=registry)
+        gateway = Gateway(config(upstream.url, "a", "b", command={"timeout": 50.0}), registry=registry)
         command, running = registry["a"], asyncio.ensure_future(status(gateway, "/a/slow-leaving"))
-        while not upstream.count("/a/slow-leaving"):
-            await asyncio.sleep(0)
+        await asyncio.to_thread(upstream.called, "/a/slow-leaving")
         gateway.reload(config(upstream.url, "b"))
         assert registry["a"] is command
         assert 404 == await status(gateway, "/a/x")
-        gateway.reload(config(upstream.url, "a", "b", command={"timeout": 4.0}))
+        gateway.reload(config(upstream.url, "a", "b", command={"timeout": 40.0}))
         finish.set()
         assert 200 == await running
         await asyncio.sleep(0)
         assert registry["a"] is command
-        assert 4.0 == command.settings.timeout
+        assert 40.0 == command.settings.timeout
         await closed(gateway)
 
     asyncio.run(main())
