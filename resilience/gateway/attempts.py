@@ -35,7 +35,7 @@ from .balancing.course import IDEMPOTENT, Course, Ending, Move
 from .detour import Detour, NobodyLeftError
 from .exchanging import counted_as
 from .first_event import first_event, is_event_stream
-from .held_answers import Answer, HeldAnswer, OpenAnswer, Resumed, begun_or_whole, with_first_item
+from .held_answers import HELD_BYTES, Answer, HeldAnswer, OpenAnswer, Resumed, begun_or_whole, with_first_item
 from .served_endpoint import ServedEndpoint
 from .upstream import (
     Exchange,
@@ -280,12 +280,17 @@ class Attempts:
         detour.move = self._follows_answer(answer, None if rule is None else rule.then)
         if detour.move[0] is Move.STOP:
             return found
-        if answer.complete:
-            detour.hold(HeldAnswer(status, answer.headers, found.begun, answer.trailers))
-        else:
-            detour.keep(OpenAnswer(answer, found.begun, service.config.first_item or service.config.idle_timeout))
-            self.keeps = True
+        self._set_aside(answer, found.begun, detour)
         return None
+
+    def _set_aside(self, answer: Exchange, begun: bytes, detour: Detour) -> None:
+        """Have an answer at hand that another attempt is to follow, of whose body so much has come."""
+        config = self._service.config
+        if answer.complete:
+            detour.hold(HeldAnswer(answer.status, answer.headers, begun, answer.trailers))
+        elif len(begun) <= HELD_BYTES:
+            detour.keep(OpenAnswer(answer, begun, config.first_item or config.idle_timeout))
+            self.keeps = True
 
     def _follows_answer(self, answer: Exchange, then: str | None) -> tuple[Move, float]:
         """What follows an answer; *then* is what a rule says of it, and not its status; None: none does."""

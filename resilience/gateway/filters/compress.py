@@ -130,7 +130,7 @@ class CompressedBody:
 class CompressedInbound:
     """A request whose answer is compressed on its way back, if a filter has said so. See Inbound. Of one task."""
 
-    __slots__ = ("_body", "_compressor", "_context", "_inbound", "_readers", "head", "hop")
+    __slots__ = ("_body", "_context", "_inbound", "_readers", "head", "hop")
 
     def __init__(self, inbound: Inbound, context: FilterContext) -> None:
         self._inbound, self._context = inbound, context
