@@ -85,17 +85,19 @@ def tables(kept: Mapping[str, Any]) -> str:
 
 
 def plot(kept: Mapping[str, Any]) -> str:
-    """Kept throughput at full load and the 99th percentile at half load, as bars."""
+    """What is kept at half load, the 99th percentile there, and what is kept at full load, as bars."""
     rows = _by_kind_and_proxy(kept["sick"])
-    panels = [
-        ("healthy throughput kept at full load, %", "full load: kept %", 100.0, (0, 25, 50, 75, 100), KEPT_AIM),
-        ("healthy 99th percentile at half load, beside the neighbour / alone", "x", 2.0, (0, 0.5, 1, 1.5, 2), P99_AIM),
+    percent, factor = (0, 25, 50, 75, 100), (0, 0.5, 1, 1.5, 2)
+    panels: Sequence[tuple[str, str, Sequence[float], float | None]] = [
+        ("half load: healthy requests answered in time, % of those alone", "kept %", percent, KEPT_AIM),
+        ("half load: healthy 99th percentile, beside the neighbour / alone", "x", factor, P99_AIM),
+        ("full load: healthy throughput, % of that alone", "full load: kept %", percent, None),
     ]
     height = 34 + len(panels) * (_PANEL + 62)
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" class="drawing" viewBox="0 0 {_WIDTH} {height}" role="img" '
              f'aria-label="What sick neighbours take from a healthy route">', *_legend(rows)]
-    for i, (title, column, top, ticks, aim) in enumerate(panels):
-        parts += _panel(rows, 62 + i * (_PANEL + 62), title, column, top, ticks, aim)
+    for i, panel in enumerate(panels):
+        parts += _panel(rows, 62 + i * (_PANEL + 62), *panel)
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -137,7 +139,7 @@ def _percent(value: float) -> str:
 
 
 def _ms(value: float) -> str:
-    return f"{value:.2f} ms" if math.isfinite(value) else "no answer"
+    return f"{value:.{1 if abs(value) >= 10 else 2}f} ms" if math.isfinite(value) else "no answer"
 
 
 def _legend(rows: Mapping[tuple[str, str], Row]) -> list[str]:
@@ -150,11 +152,11 @@ def _legend(rows: Mapping[tuple[str, str], Row]) -> list[str]:
     return parts
 
 
-def _panel(rows: Mapping[tuple[str, str], Row], top: int, title: str, column: str, most: float,
-           ticks: Sequence[float], aim: float) -> list[str]:
-    """Groups of bars, one for each kind of neighbour; what is more than *most* is cut there."""
-    bottom = top + _PANEL
-    scale = _PANEL / (1.1 * most)
+def _panel(rows: Mapping[tuple[str, str], Row], top: int, title: str, column: str, ticks: Sequence[float],
+           aim: float | None) -> list[str]:
+    """Groups of bars, one for each kind of neighbour; what is far above the last tick is cut there."""
+    bottom, most = top + _PANEL, 1.1 * ticks[-1]
+    scale = _PANEL / most
     parts = [f'<text class="name" x="{_LEFT}" y="{top - 12}">{escape(title)}</text>']
     for tick in ticks:
         y = bottom - tick * scale
@@ -165,14 +167,15 @@ def _panel(rows: Mapping[tuple[str, str], Row], top: int, title: str, column: st
         left = _LEFT + i * _GROUP + 14
         found = [(name, rows[kind, name][column]) for name in PROXIES if (kind, name) in rows]
         for j, (name, value) in enumerate(found):
-            high = scale * (min(value, 1.1 * most) if math.isfinite(value) else 1.1 * most)
+            high = scale * (min(value, most) if math.isfinite(value) else most if column == "x" else 0.0)
             parts += [f'<rect class="bar {name}" x="{left + j * (_BAR + 4)}" y="{bottom - high:.1f}" width="{_BAR}" '
                       f'height="{high:.1f}"><title>{PROXIES[name]}, {KINDS[kind]}: {value:.4g}</title></rect>']
         middle = left + (len(PROXIES) * (_BAR + 4) - 4) / 2
         parts.append(f'<text class="small" x="{middle:g}" y="{bottom + 18}" text-anchor="middle">{KINDS[kind]}</text>')
-    y = bottom - aim * scale
-    parts += [f'<line class="aim" x1="{_LEFT}" y1="{y:.1f}" x2="{_WIDTH}" y2="{y:.1f}"/>',
-              f'<text class="label small" x="{_WIDTH - 4}" y="{y - 4:.1f}" text-anchor="end">aim: {aim:g}</text>']
+    if aim is not None:
+        y = bottom - aim * scale
+        parts += [f'<line class="aim" x1="{_LEFT}" y1="{y:.1f}" x2="{_WIDTH}" y2="{y:.1f}"/>',
+                  f'<text class="label small" x="{_WIDTH - 4}" y="{y - 4:.1f}" text-anchor="end">aim: {aim:g}</text>']
     return parts
 
 

@@ -54,7 +54,7 @@ def test_figures_of_a_run_are_written_into_the_page_and_drawn(tmp_path, monkeypa
     assert "| Envoy | 4,500 | 0.20 ms → 0.50 ms | 0.40 ms → 1.10 ms | 0.70 ms |" in text
     drawing = ElementTree.fromstring(sick_neighbours.drawing())
     bars = [each for each in drawing.iter(f"{SVG}rect") if each.find(f"{SVG}title") is not None]
-    assert len(bars) == 2 * (len(KINDS) + 1) + 2 * len(KINDS)  # at full load, and at half load
+    assert len(bars) == 2 * (2 * len(KINDS) + len(KINDS) + 1)  # kept, p99, and kept at full load, well ones too
 
 
 def test_a_proxy_that_did_not_answer_or_was_not_there_does_not_stop_the_page(tmp_path):
