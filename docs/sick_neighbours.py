@@ -89,7 +89,7 @@ def plot(kept: Mapping[str, Any]) -> str:
     rows = _by_kind_and_proxy(kept["sick"])
     percent, factor = (0, 25, 50, 75, 100), (0, 0.5, 1, 1.5, 2)
     panels: Sequence[tuple[str, str, Sequence[float], float | None]] = [
-        ("half load: healthy requests answered in time, % of those alone", "kept %", percent, KEPT_AIM),
+        ("half load: healthy requests answered in time, %", "kept %", percent, KEPT_AIM),
         ("half load: healthy 99th percentile, beside the neighbour / alone", "x", factor, P99_AIM),
         ("full load: healthy throughput, % of that alone", "full load: kept %", percent, None),
     ]
