@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import ipaddress
 import socket
 from collections import deque
@@ -132,6 +133,7 @@ class Http1Client:
             self._timer = loop.call_at(oldest + KEEP_IDLE_S, self._close_idle, loop)
 
 
+@functools.lru_cache(maxsize=1024)  # a sick endpoint costs a new connection for each request
 def is_address(host: str) -> bool:
     """Whether *host* is an address, and not a name."""
     try:
