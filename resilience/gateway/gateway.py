@@ -22,6 +22,7 @@ from .generation import Generation
 from .http1 import Http1Client
 from .inbound import Inbound
 from .logs.observer import Observer
+from .problem import Problem
 from .service import Service
 from .services import fall_back_among, services_of
 from .upstream import Endpoint, UpstreamClient
@@ -177,7 +178,7 @@ class Gateway:
         return self._generation.public.serve(inbound)
 
     def serve_private(self, inbound: Inbound) -> Coroutine[Any, Any, None]:
-        """Answer one request that came over the listener of the ``[private]`` table, which there must be.
+        """Answer one request that came over the listener of the ``[private]`` table; 404 if there is none any more.
 
         Args:
             inbound: The request, and the way back.
@@ -186,8 +187,7 @@ class Gateway:
             ClientGoneError: The client stopped taking its answer.
         """
         side = self._generation.private
-        assert side is not None
-        return side.serve(inbound)
+        return _gone(inbound) if side is None else side.serve(inbound)
 
     async def private(self, scope: Any, receive: Receive, send: Any) -> None:
         """The private side as an ASGI 3 application; see serve_private().
@@ -213,3 +213,9 @@ class Gateway:
         elif kind == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": "no WebSocket here"})
+
+
+async def _gone(inbound: Inbound) -> None:
+    """Answer a request on a connection that a reload is about to close, with the routes it had."""
+    problem = Problem(404, "the private side is no more", close=True)
+    await inbound.respond(problem.status, *problem.response())

@@ -7,6 +7,7 @@ reads it once, and ends by it. What two generations have in common (services, fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import attrs
 
@@ -27,6 +28,8 @@ from .request_mapping import Admission, Clients
 from .service import Service
 from .upstream import UpstreamClient
 
+_PRIVATE: Final = "private"
+
 
 @attrs.frozen(eq=False)
 class Parts:
@@ -36,7 +39,7 @@ class Parts:
         services: By name.
         steps: The filters, by name.
         composed: The endpoints that answer by compositions, by the compositions' names.
-        observer: Is told of all requests; None: nobody is.
+        observer: Is told of the public side's requests, and has what both sides tell; None: nothing is told.
     """
 
     services: Mapping[str, Service]
@@ -63,7 +66,7 @@ class Parts:
             return cls(services, steps, composed, old.parts.observer)
         observer = observer_of(config.access_log, config.tracing, ClientAddresses(is_trusted),
                                statistics_of(registry) if config.gateway.statistics else None,
-                               is_needed=bool(config.filters) or config.shedding is not None)
+                               is_needed=_needs_observer(config))
         return cls(services, steps, composed, observer)
 
     @property
@@ -87,7 +90,12 @@ class Parts:
 
 def _observed(config: GatewayConfig) -> tuple[object, ...]:
     return (config.access_log, config.tracing, config.gateway.statistics, config.gateway.trusted_proxies,
-            bool(config.filters) or config.shedding is not None)
+            _needs_observer(config))
+
+
+def _needs_observer(config: GatewayConfig) -> bool:
+    return (bool(config.filters) or config.shedding is not None
+            or (config.private is not None and config.private.settings.statistics))
 
 
 @attrs.frozen(eq=False)
@@ -98,7 +106,7 @@ class Side:
         admission: Admits requests to services.
         forwarder: Forwards what was admitted.
         runner: Runs the filters of a route.
-        observer: Is told of all requests; None: nobody is.
+        observer: Is told of its requests; None: nobody is.
         door: Sheds load; None: all may come in.
     """
 
@@ -109,8 +117,8 @@ class Side:
     door: Door | None
 
     @classmethod
-    def of(cls, name: str, config: GatewayConfig, parts: Parts, registry: Registry) -> Side:
-        """The side that *config* describes, if it is taken for the whole gateway."""
+    def of(cls, config: GatewayConfig, parts: Parts, registry: Registry, name: str | None = None) -> Side:
+        """The side that *config* describes, if it is taken for the whole gateway; *name*: None for the public one."""
 
         def chain(route: RouteConfig) -> Chain | None:
             names = [name for name in config.filters_of(route) if name in parts.steps]  # else all of it is off
@@ -123,11 +131,14 @@ class Side:
             upload_rate=config.gateway.upload_rate)
         steps = {**parts.steps, **{step.name: step for step in parts.composed.values()}}
         addresses = ClientAddresses(Clients(config.gateway.trusted_proxies).is_trusted)
+        observer = parts.observer
+        if observer is not None and name is not None:
+            observer = observer.of_side(name, statistics_of(registry, name) if config.gateway.statistics else None)
         return cls(
             Admission(config, parts.services, chain), forwarder,
             FilterRunner(forwarder, parts.services, steps, config.gateway.error_endpoint, config.identity_headers),
-            parts.observer,
-            None if config.shedding is None else door_of(registry, name, config.shedding, addresses))
+            observer,
+            None if config.shedding is None else door_of(registry, name or "gateway", config.shedding, addresses))
 
     async def serve(self, inbound: Inbound) -> None:
         """Answer one request; see Gateway.serve()."""
@@ -188,8 +199,8 @@ class Generation:
         parts = Parts.of(config, services, registry, client, old)
         private = config.of_private_side()
         try:
-            return cls(config, parts, Side.of("gateway", config, parts, registry),
-                       None if private is None else Side.of("private", private, parts, registry))
+            return cls(config, parts, Side.of(config, parts, registry),
+                       None if private is None else Side.of(private, parts, registry, _PRIVATE))
         except BaseException:
             parts.close(() if old is None else old.parts.all())
             raise

@@ -4,6 +4,9 @@ They are counted for ever, as Prometheus wants it. Routes and services come from
 bounded. Consumers do not: the MAX_CONSUMERS that ask most have series of their own, and all others are counted
 together, as "other". Who asks more than the least of those with a series takes its place, and what that one
 had is added to the others; so no sum ever falls.
+
+The private side has statistics of its own, whose series have one label more: side="private". Those of the public side
+have none, which is the same as an empty one: so no series changes its name when a private side comes or goes.
 """
 
 from __future__ import annotations
@@ -60,7 +63,8 @@ class _Consumer:
 class RequestStatistics:
     """Counts requests. For one thread; collect() may be called from any."""
 
-    def __init__(self, max_consumers: int = MAX_CONSUMERS) -> None:
+    def __init__(self, max_consumers: int = MAX_CONSUMERS, *, side: str | None = None) -> None:
+        self._side = {} if side is None else {"side": as_utf8(side)}
         self._routes: dict[tuple[str | None, str | None], _Route] = {}
         self._max_consumers = max_consumers
         self._consumers: dict[str, _Consumer] = {}
@@ -122,20 +126,17 @@ class RequestStatistics:
             yield from self._of_route(name, route)
         yield self._of_consumers()
 
-    @staticmethod
-    def _of_route(key: tuple[str | None, str | None], route: _Route | None) -> tuple[Metric, ...]:
+    def _of_route(self, key: tuple[str | None, str | None], route: _Route | None) -> tuple[Metric, ...]:
         """The metrics of one route; without one, their heads."""
+        names = (*self._side, "route", "service")
         requests = CounterMetricFamily(
-            "resilience_gateway_requests", "Requests by how they were answered.", labels=("route", "service", "status"))
+            "resilience_gateway_requests", "Requests by how they were answered.", labels=(*names, "status"))
         durations = HistogramMetricFamily(
-            "resilience_gateway_request_duration_seconds", "From a request's head to its answer's end.",
-            labels=("route", "service"))
-        received = CounterMetricFamily(
-            "resilience_gateway_request_bytes", "Bytes of requests' bodies.", labels=("route", "service"))
-        sent = CounterMetricFamily(
-            "resilience_gateway_response_bytes", "Bytes of answers' bodies.", labels=("route", "service"))
+            "resilience_gateway_request_duration_seconds", "From a request's head to its answer's end.", labels=names)
+        received = CounterMetricFamily("resilience_gateway_request_bytes", "Bytes of requests' bodies.", labels=names)
+        sent = CounterMetricFamily("resilience_gateway_response_bytes", "Bytes of answers' bodies.", labels=names)
         if route is not None:
-            labels = [as_utf8(key[0] or NO_ROUTE), as_utf8(key[1] or "")]
+            labels = [*self._side.values(), as_utf8(key[0] or NO_ROUTE), as_utf8(key[1] or "")]
             for kind, count in sorted(route.statuses.items()):
                 requests.add_metric([*labels, _CLASSES.get(kind, OTHER)], count)
             buckets = list(zip(_BOUNDS, accumulate(list(route.buckets)), strict=True))
@@ -146,20 +147,27 @@ class RequestStatistics:
 
     def _of_consumers(self) -> Metric:
         family = CounterMetricFamily(
-            "resilience_gateway_consumer_requests", "Requests by who asked.", labels=("consumer", "status"))
+            "resilience_gateway_consumer_requests", "Requests by who asked.",
+            labels=(*self._side, "consumer", "status"))
         for name, consumer in [*self._consumers.items(), (OTHER, self._others)]:
             for kind, count in sorted(consumer.statuses.items()):
-                family.add_metric([as_utf8(name), _CLASSES.get(kind, OTHER)], count)
+                family.add_metric([*self._side.values(), as_utf8(name), _CLASSES.get(kind, OTHER)], count)
         return family
 
 
-_known: weakref.WeakKeyDictionary[Registry, RequestStatistics] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[Registry, dict[str | None, RequestStatistics]] = weakref.WeakKeyDictionary()
 
 
-def statistics_of(registry: Registry) -> RequestStatistics:
-    """The statistics of the gateways with this *registry*; they outlive a gateway that a changed file replaces."""
-    statistics = _known.get(registry)
+def statistics_of(registry: Registry, side: str | None = None) -> RequestStatistics:
+    """The statistics of one side of the gateways with this *registry*; they outlive a side that a changed file removes.
+
+    Args:
+        registry: Of the gateways.
+        side: None: the public one.
+    """
+    sides = _known.setdefault(registry, {})
+    statistics = sides.get(side)
     if statistics is None:
-        statistics = _known[registry] = RequestStatistics()
+        statistics = sides[side] = RequestStatistics(side=side)
         export_further(registry, statistics.collect)
     return statistics

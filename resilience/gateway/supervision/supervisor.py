@@ -28,9 +28,11 @@ from ...config import ConfigFileError, Document
 from ...config.watcher import Watcher, is_endless
 from ...errors import ConfigError
 from .. import server
-from ..config import read
+from ..config import GatewayConfig, read
+from ..config.addresses import is_shared
 from ..config.changes import refuse_unchangeable
 from ..config.file import log_hints
+from ..listeners import Served, ServeError, check_free
 from .merged import MergedRegistry
 from .merged_metrics import MergedMetrics
 from .restarts import Restarts
@@ -122,12 +124,12 @@ class Supervisor:
             ServeError: A port is taken, or a worker died when it was first started.
         """
         for bind in server.binds(self.config):
-            server.check_free(bind)
+            check_free(bind)
         admin_stop, admin = asyncio.Event(), None
         if make_admin is not None and self.config.admin is not None:
-            server.check_free(self.config.admin.bind)
+            check_free(self.config.admin.bind)
             admin = asyncio.ensure_future(server.listen(
-                [server.Served.app(make_admin(self), self.config.admin.bind)], admin_stop))
+                [Served.app(make_admin(self), self.config.admin.bind)], admin_stop))
         self._ready = ready
         with self._signals(), self._watching():
             keepers = [asyncio.ensure_future(self._keep(number)) for number in self.restarts]
@@ -140,7 +142,7 @@ class Supervisor:
                 if admin is not None:
                     await admin
         if self._failure is not None:
-            raise server.ServeError(self._failure)
+            raise ServeError(self._failure)
 
     async def _lame_duck(self) -> None:
         if self._failure is None and self.config.process.lame_duck and not self._hurry.is_set():
@@ -303,6 +305,7 @@ class Supervisor:
                 document = await asyncio.to_thread(make)
                 config = await asyncio.to_thread(read, document)
                 refuse_unchangeable(self.config, config)
+                await asyncio.to_thread(self._check_new_binds, config)
                 await self._distribute(document)
             except ConfigError:
                 self.reloads["refused"] += 1
@@ -310,6 +313,16 @@ class Supervisor:
             log_hints(document)
             self.config, self.data, self.is_changed = config, document.data, is_change
             self.reloads["applied"] += 1
+
+    def _check_new_binds(self, config: GatewayConfig) -> None:
+        """Raise ConfigError if somebody else listens where *config* says: workers would share the port."""
+        ours = server.binds(self.config)
+        for bind in server.binds(config):
+            if not any(is_shared(bind, each) for each in ours):
+                try:
+                    check_free(bind)
+                except ServeError as error:
+                    raise ConfigError(str(error), "bind") from None
 
     async def _distribute(self, document: Document) -> None:
         """Have every worker take the *document*, or none."""
@@ -329,9 +342,17 @@ class Supervisor:
             else:
                 taken.append(worker)
         if refused:
-            await asyncio.gather(*(worker.ask("reload", (self.file, self.data), RELOAD_S) for worker in taken),
-                                 return_exceptions=True)
+            await self._take_back(taken)
             raise ConfigError(f"{listed(refused)} cannot take it: {'; '.join(dict.fromkeys(refused.values()))}")
+
+    async def _take_back(self, taken: Sequence[WorkerProcess]) -> None:
+        """Have workers go back to what is in force. One that does not is replaced by one that begins with it."""
+        for worker, answer in zip(taken, await asyncio.gather(
+                *(worker.ask("reload", (self.file, self.data), RELOAD_S) for worker in taken),
+                return_exceptions=True), strict=True):
+            if isinstance(answer, BaseException):
+                _logger.error("worker %d cannot go back, and is replaced: %s", worker.number, answer)
+                worker.terminate()
 
     # -- for the admin application
 
