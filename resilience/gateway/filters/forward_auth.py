@@ -116,7 +116,7 @@ class ForwardAuth:
             assert self.service is not None
             return _Asking(self, host.services[self.service], self.path).run
         parts = urlsplit(self.url)
-        service = Service(f"filter.{host.name}.call", self._own_service(self.url), host.client, host.registry)
+        service = host.service("call", self._own_service(self.url))
         return _Asking(self, service, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")).run
 
     def _own_service(self, url: str) -> ServiceConfig:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import weakref
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Final
 
@@ -24,6 +24,7 @@ from ...core.histogram import LE_BOUNDS
 from ...metrics.exports import as_utf8
 from ...metrics.prometheus import export_further
 from ...registry import Registry
+from ..change import Act, at_once
 from .passage import Passage
 
 #: Consumers with a series of their own.
@@ -158,16 +159,23 @@ class RequestStatistics:
 _known: weakref.WeakKeyDictionary[Registry, dict[str | None, RequestStatistics]] = weakref.WeakKeyDictionary()
 
 
-def statistics_of(registry: Registry, side: str | None = None) -> RequestStatistics:
+def statistics_of(registry: Registry, side: str | None = None,
+                  once_in_force: Callable[[Act], object] = at_once) -> RequestStatistics:
     """The statistics of one side of the gateways with this *registry*; they outlive a side that a changed file removes.
 
     Args:
         registry: Of the gateways.
         side: None: the public one.
+        once_in_force: See FilterHost.
     """
-    sides = _known.setdefault(registry, {})
-    statistics = sides.get(side)
-    if statistics is None:
-        statistics = sides[side] = RequestStatistics(side=side)
-        export_further(registry, statistics.collect)
+    known = _known.get(registry, {}).get(side)
+    statistics = RequestStatistics(side=side) if known is None else known
+
+    def come_into_force() -> None:
+        sides = _known.setdefault(registry, {})
+        if sides.get(side) is not statistics:
+            sides[side] = statistics
+            export_further(registry, statistics.collect)
+
+    once_in_force(come_into_force)
     return statistics
