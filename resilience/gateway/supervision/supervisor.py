@@ -1,8 +1,8 @@
 """Supervisor: the parent process of a gateway. It starts the workers, and starts those again that die.
 
-The parent serves no request. It has the admin listener, whose pages show what all workers count (merged.py), and it
-reloads the file, all or nothing: it checks the file itself, has every worker take it, and has them all go back if one
-does not. So nothing that an operator looks at, or does, keeps a request waiting.
+The parent serves no request. It has the admin listener, whose pages show what all workers count
+(worker_statistics.py), and it reloads the file, all or nothing: it checks the file itself, has every worker take it,
+and has them all go back if one does not. So nothing that an operator looks at, or does, keeps a request waiting.
 
 How it ends: SIGTERM and SIGINT begin the lame-duck phase, in which readiness is off and requests are served as ever.
 Then the workers stop listening and have some seconds for what is under way. A second signal ends the phase at hand.
@@ -18,14 +18,12 @@ import os
 import random
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import aiorwlock
 
 from ...asgi import App
 from ...config import ConfigFileError, Document
-from ...config.watcher import Watcher, is_endless
 from ...errors import ConfigError
 from .. import server
 from ..config import GatewayConfig, read
@@ -33,8 +31,7 @@ from ..config.addresses import is_shared
 from ..config.changes import refuse_unchangeable
 from ..config.file import log_hints
 from ..listeners import Served, ServeError, check_free
-from .merged import MergedRegistry
-from .merged_metrics import MergedMetrics
+from .file_watch import watching
 from .restarts import Restarts
 from .worker_process import (
     WorkerGoneError,
@@ -44,13 +41,12 @@ from .worker_process import (
     described,
     listed,
 )
+from .worker_statistics import WorkerStatistics
 
 MakeAdmin = Callable[["Supervisor"], App]
 
 #: Longest wait for a worker to take a configuration. Thousands of services take seconds to check.
 RELOAD_S: Final = 60.0
-#: Longest wait for a worker's statistics; what it said last is shown then.
-REPORT_S: Final = 1.0
 _ORDER_S: Final = 10.0
 _GRACE_S: Final = 2.0  # beyond the time that requests have to end, before a worker is killed
 _logger = logging.getLogger(__name__)
@@ -64,8 +60,7 @@ class Supervisor:
         config: What is in force.
         data: The same, as the tables of a file.
         is_changed: Something of it came by change() and is not in the file.
-        statistics: What the workers count of their commands.
-        metrics: What they export beside.
+        statistics: What the workers count.
         workers: Those that were started, by number.
         restarts: The deaths of each.
         reloads: How many configurations were put in force since the start, and how many were refused.
@@ -86,8 +81,8 @@ class Supervisor:
         self.config, self.data = read(document), document.data
         log_hints(document)
         self.is_changed = False
-        self.statistics, self.metrics = MergedRegistry(), MergedMetrics()
         self.workers: dict[int, WorkerProcess] = {}
+        self.statistics = WorkerStatistics(self.workers)
         self.number_of_workers = self.config.process.workers if workers is None else workers
         self.restarts = {number: Restarts() for number in range(1, self.number_of_workers + 1)}
         self.reloads = {"applied": 0, "refused": 0}
@@ -98,7 +93,6 @@ class Supervisor:
         self._ready: Callable[[], None] | None = None
         self._lock = aiorwlock.RWLock(fast=True)
         self._orders: dict[str, str] = {}  # by the command's key: those that hold until another one
-        self._collecting: dict[str, asyncio.Task[None]] = {}
         self._jobs: set[asyncio.Task[None]] = set()
 
     @property
@@ -192,7 +186,6 @@ class Supervisor:
         status = await worker.ended()
         del self.workers[number]
         self.statistics.depart(number)
-        self.metrics.depart(number)
         lived_s = asyncio.get_running_loop().time() - worker.started_at
         why = f": {'; '.join(worker.reasons)}" if worker.reasons else ""
         return f"worker {number} (process {worker.pid}) {described(status)} after {lived_s:.1f} s{why}", lived_s
@@ -242,20 +235,10 @@ class Supervisor:
             self._hurry.set()
         self._stop.set()
 
-    @contextlib.contextmanager
-    def _watching(self) -> Iterator[None]:
-        path = Path(self.file).absolute()
-        if not self.config.process.watch or is_endless(path):
-            yield
-            return
-        loop = asyncio.get_running_loop()
-        told = _Told(lambda: loop.call_soon_threadsafe(self.reload_soon, f"the file {self.file}, which has changed"))
-        watcher = Watcher(path, told)
-        watcher.start()
-        try:
-            yield
-        finally:
-            watcher.close()
+    def _watching(self) -> contextlib.AbstractContextManager[None]:
+        if not self.config.process.watch:
+            return contextlib.nullcontext()
+        return watching(self.file, lambda: self.reload_soon(f"the file {self.file}, which has changed"))
 
     def reload_soon(self, what: str) -> None:
         """Reload the file, and log how that went.
@@ -379,43 +362,6 @@ class Supervisor:
         self._orders.pop(key, None)
         if order.startswith("force_"):
             self._orders[key] = order
-
-    async def collect(self, kind: str) -> None:
-        """Ask every worker for its statistics. Of one that does not answer the last ones stay.
-
-        Args:
-            kind: See report.KINDS; "lifetime" is asked for with what the workers export beside their commands.
-        """
-        running = self._collecting.get(kind)
-        if running is None or running.done():
-            running = self._collecting[kind] = asyncio.ensure_future(self._collect(kind))
-        await asyncio.shield(running)
-
-    async def _collect(self, kind: str) -> None:
-        async def take(worker: WorkerProcess, verb: str, argument: Any, take: Callable[[int, list[Any]], None]) -> None:
-            _, parts = await worker.ask(verb, argument, REPORT_S)
-            if self.workers.get(worker.number) is worker:
-                take(worker.number, [each for part in parts for each in part])
-
-        async def one(worker: WorkerProcess) -> None:
-            with contextlib.suppress(WorkerGoneError, WorkerSilentError, WorkerRefusedError):
-                await take(worker, "report", kind, self.statistics.take)
-                if kind == "lifetime":
-                    await take(worker, "metrics", None, self.metrics.take)
-
-        await asyncio.gather(*(one(worker) for worker in self.workers.values()
-                               if worker.is_ready and not worker.is_silent))
-
-
-class _Told:
-    """What the watcher tells of a change."""
-
-    def __init__(self, tell: Callable[[], object]) -> None:
-        self._tell = tell
-
-    def changed(self) -> None:
-        """The file has another content."""
-        self._tell()
 
 
 def run(file: str | os.PathLike[str], *, workers: int | None = None, make_admin: MakeAdmin | None = None,
