@@ -22,7 +22,6 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-import attrs
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
@@ -41,8 +40,9 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
-from ..inbound import ClientCertificate, ClientGoneError
+from ..inbound import ClientGoneError
 from ..upstream import Header
+from .accepted import Accepted
 from .allowance import Allowance
 from .answer import refusal_answer
 from .http2_fields import MalformedError, RequestReader, answer_fields, trailers_of
@@ -73,29 +73,6 @@ class _H2(H2Connection):
     MAX_CLOSED_STREAMS = 1024  # remembered
 
 
-@attrs.frozen(kw_only=True)
-class Accepted:
-    """What is known of a connection before its first request.
-
-    Attributes:
-        transport: Its own.
-        scheme: "http" or "https".
-        client: Address and port of the peer.
-        server: Address and port of our own socket.
-        certificate: The client's.
-        peer: Whom it counts for.
-        deadline: For the first request.
-    """
-
-    transport: asyncio.Transport
-    scheme: str
-    client: tuple[str, int] | None
-    server: tuple[str, int] | None
-    certificate: ClientCertificate | None
-    peer: Peer
-    deadline: float
-
-
 class Http2Connection(asyncio.Protocol):
     """A client's connection. See Http2Stream for its requests.
 
@@ -104,14 +81,13 @@ class Http2Connection(asyncio.Protocol):
         deadline: When expire() is due.
     """
 
-    def __init__(self, front: Front, accepted: Accepted) -> None:
-        """Say hello on a transport whose protocol this is from now on."""
-        self.front, self.deadline = front, accepted.deadline
-        self._accepted, self._transport = accepted, accepted.transport
+    def __init__(self, front: Front, transport: asyncio.Transport, accepted: Accepted, peer: Peer,
+                 deadline: float) -> None:
+        """Say hello on a *transport* whose protocol this is from now on; the first request is due at the *deadline*."""
+        self.front, self.deadline = front, deadline
+        self._transport, self._peer = transport, peer
         settings = front.settings
-        self._reader = RequestReader(
-            accepted.scheme, accepted.client, accepted.server, accepted.certificate,
-            max_head_bytes=settings.head_bytes, max_headers=settings.max_headers)
+        self._reader = RequestReader(accepted, max_head_bytes=settings.head_bytes, max_headers=settings.max_headers)
         self._streams: dict[int, Http2Stream] = {}
         self._lingering = Lingering()
         self._resets, self._cheap = Allowance(*RESETS), Allowance(*CHEAP_FRAMES)
@@ -173,7 +149,7 @@ class Http2Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         self._gone = True
         self.front.leave(self)
-        self._accepted.peer.leave()
+        self._peer.leave()
         for stream in list(self._streams.values()):
             stream.leave()
 
@@ -253,7 +229,7 @@ class Http2Connection(asyncio.Protocol):
             self._h2.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
             self._spend(self._resets)
             return
-        request.refusal = self._accepted.peer.refusal(self.front.loop.time()) or request.refusal
+        request.refusal = self._peer.refusal(self.front.loop.time()) or request.refusal
         self.deadline = self._lingering.deadline if not self._streams else self.deadline
         self._streams[number] = Http2Stream(self, number, request, complete=ended)
         self._served += 1
