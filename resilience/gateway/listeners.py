@@ -146,18 +146,21 @@ class Listeners:
         try:
             for each in wanted:
                 new = _Open(each, Listener(Front(each.serve, each.settings, loop, each.current)))
-                there = self._open.get(each.name)
-                if there is not None and there.served.bind == each.bind:
-                    found.append((new, there.listener.same_sockets()))
-                else:
-                    found.append((new, bound(each.bind, shared=self._shared)))
-        except BaseException as error:
+                found.append((new, self._sockets(each)))
+        except BaseException:
             for _, sockets in found:
                 _close(sockets)
-            if isinstance(error, OSError):
-                raise _taken(each.bind, error) from None
             raise
         return found
+
+    def _sockets(self, wanted: Served) -> list[socket.socket]:
+        there = self._open.get(wanted.name)
+        if there is not None and there.served.bind == wanted.bind:
+            return there.listener.same_sockets()
+        try:
+            return bound(wanted.bind, shared=self._shared)
+        except OSError as error:
+            raise _taken(wanted.bind, error) from None
 
     def _leave(self, name: str) -> _Open:
         """Take no more connections in at the listener of this *name*; what is under way there may end."""

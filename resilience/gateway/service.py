@@ -42,7 +42,7 @@ from .request_keys import cookie, header, key_reader
 from .served_endpoint import ServedEndpoint
 from .service_command import is_per_endpoint, limit_of, statuses, without_per
 from .service_commands import ServiceCommands
-from .trouble import reason_of
+from .trouble import trouble_of
 from .upstream import (
     Endpoint,
     Header,
@@ -306,7 +306,7 @@ class Service:
                              endpoint.rest.until - now, endpoint.failures, extra={"upstream": endpoint.name})
         if asked:
             ejector.pause(endpoint, asked, now)
-        reason = reason_of(error)
+        reason = trouble_of(error)
         if (is_failure or ending is Ending.BUSY) and endpoint.troubles.are_told_of(reason, now):
             _log.warning("%s: %s failed: %s", self.name, endpoint.name, reason, extra={"upstream": endpoint.name})
         if not endpoint.is_calm:
