@@ -132,8 +132,9 @@ class Listeners:
 
     async def close(self) -> None:
         """Take no more connections in, and let requests under way end."""
-        for name in list(self._open):
-            self._leave(name)
+        async with self._lock:
+            for name in list(self._open):
+                self._leave(name)
         await asyncio.gather(*self._draining)
 
     def _serves(self, wanted: Served) -> bool:
