@@ -39,5 +39,6 @@ class Change:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         acts: Any = self._later if error is None else reversed(self._undo)
+        self._later, self._undo = [], []  # whoever keeps this, as a filter might, keeps nothing of what it did
         for act in acts:
             act()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable
 
 from ..registry import Registry
 from .change import Change
@@ -58,7 +58,7 @@ class Services:
         change.unless_in_force(made.abandon)
         return made
 
-    def _put(self, services: Mapping[str, Service]) -> None:
+    def _put(self, services: dict[str, Service]) -> None:
         """These are in force from now on, and no others. Who is gone is forgotten when its last request has ended."""
         before, self._known = self._known, dict(services)
         for service in services.values():
@@ -68,6 +68,7 @@ class Services:
         for name in before.keys() - services.keys():  # whoever is served by it still keeps it alive
             self._ending[name] = before[name]
             weakref.finalize(before[name], self._forget, name, before[name].ending()).atexit = False
+        services.clear()  # whoever keeps the maker of services keeps none of them
 
     def _forget(self, name: str, end: Callable[[Container[Endpoint]], None]) -> None:
         """The last request of a removed service has ended; but one of its name may be there again."""
@@ -79,7 +80,7 @@ class NextServices:
     """The services of a configuration that is being built.
 
     Attributes:
-        made: By name.
+        made: By name; none any more once they are in force.
     """
 
     def __init__(self, services: Services, change: Change) -> None:

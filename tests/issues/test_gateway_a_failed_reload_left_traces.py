@@ -19,7 +19,7 @@ from resilience import Registry
 from resilience.commands.command import internals_of
 from resilience.config import Document
 from resilience.errors import ConfigError
-from resilience.gateway import Gateway, services
+from resilience.gateway import Gateway, inbound_filter, services
 from resilience.gateway import generation as generations
 from resilience.gateway.composition import composer
 from resilience.gateway.config import GatewayConfig, read
@@ -185,3 +185,28 @@ def test_a_door_that_stays_finds_clients_by_the_proxies_that_are_trusted_now() -
     gateway.reload(of("10.0.0.1"))
     assert stays is gateway._generation.public.door
     assert knew is not stays.priorities  # type: ignore[union-attr]
+
+
+class Keeping:
+    """A filter that keeps all that it was lent."""
+
+    def bind(self, host: Any) -> Callable[[Any], None]:
+        return lambda context: host.services
+
+
+def test_a_filter_that_stays_keeps_no_service_that_a_reload_removes() -> None:
+    def of(*names: str) -> GatewayConfig:
+        return configured({
+            "gateway": {"filters": ["known", "auth"]}, "services": {name: {"endpoints": [ONE]} for name in names},
+            "routes": [{"path": f"/{name}/*", "service": name} for name in names],
+            "filters": {"known": {"use": "access", "anonymous": True, "addresses": ["127.0.0.1"]},
+                        "auth": {"use": "forward_auth", "service": "a", "path": "/x"}}})
+
+    keeping = inbound_filter(name="keeping")(Keeping)()
+    gateway = Gateway(of("a", "b"), registry=Registry(), filters=[keeping])
+    steps = dict(gateway._generation.parts.steps)
+    gateway.reload(of("a"))
+    gc.collect()
+    assert steps == gateway._generation.parts.steps
+    assert {"a", "filter.known", "filter.auth", "filter.keeping"} == {each.key for each in gateway.registry}
+    gateway.close()

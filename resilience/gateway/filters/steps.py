@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 
@@ -49,8 +50,9 @@ def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: R
             return asked[-1]
 
         steps = _steps(each, registry, change, FilterHost(
-            name=each.name, services=services, registry=registry, client=client, is_trusted=is_trusted,
-            service=service, once_in_force=change.once_in_force))
+            name=each.name, services=weakref.WeakValueDictionary(services),  # a filter that keeps it keeps none alive
+            registry=registry, client=client, is_trusted=is_trusted, service=service,
+            once_in_force=change.once_in_force))
         if steps:
             steps[0].others, steps[0].services = tuple(steps[1:]), asked
             found[each.name] = steps[0]
