@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ..inbound import ClientCertificate, HopRequest, RequestHead
+from ..inbound import HopRequest, RequestHead
 from ..trailers import passing
 from ..upstream import Header
+from .accepted import Accepted
 from .answer import InvalidAnswerError
 from .parser import MAX_TARGET_BYTES, Refusal
 
@@ -52,9 +53,8 @@ class Http2Request:
 class RequestReader:
     """Reads the requests of one connection."""
 
-    def __init__(self, scheme: str, client: tuple[str, int] | None, server: tuple[str, int] | None,
-                 certificate: ClientCertificate | None, *, max_head_bytes: int, max_headers: int) -> None:
-        self._scheme, self._client, self._server, self._certificate = scheme, client, server, certificate
+    def __init__(self, accepted: Accepted, *, max_head_bytes: int, max_headers: int) -> None:
+        self._accepted = accepted
         self._max_head_bytes, self._max_headers = max_head_bytes, max_headers
 
     def request(self, fields: Iterable[Header], *, ended: bool) -> Http2Request:
@@ -87,9 +87,10 @@ class RequestReader:
             refusal = Refusal(431, "the request's headers are too large, or too many")
         path, _, query = target.partition(b"?")
         names = {name for name, _ in headers}
+        accepted = self._accepted
         head = RequestHead(
-            method.decode(), path, query, "2", self._scheme, headers, self._client, self._server, self._certificate,
-            unsized=not ended and b"content-length" not in names)
+            method.decode(), path, query, "2", accepted.scheme, headers, accepted.client, accepted.server,
+            accepted.certificate, unsized=not ended and b"content-length" not in names)
         request = Http2Request(head, refusal)
         if b"te" in names:  # which can only be "trailers"
             request.hop = HopRequest((), True)
