@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 SERVE = """
 import sys
@@ -232,7 +232,7 @@ def listens(port: int) -> bool:
 class Gateway:
     """The gateway under test, as a subprocess; with *workers*, as the command line runs it: supervised."""
 
-    def __init__(self, directory: Path, config: str, *, workers: int | None = None, head_timeout: float = 10.0,
+    def __init__(self, directory: Path, config: str, *, workers: int | None = None, head_timeout: float = 60.0,
                  admin: str = "") -> None:
         self.port = free_port(following=1)
         self.admin = self.port + 1

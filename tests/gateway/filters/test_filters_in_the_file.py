@@ -133,7 +133,7 @@ def test_a_response_streams_through_filters_that_need_no_body(gateway, upstream)
 
     def events(call):
         call.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
-        go_on.wait(10)
+        go_on.wait(60)
         call.send(b"4\r\nlast\r\n0\r\n\r\n")
 
     upstream.on("/events", events)
