@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 DEADLINE_S = 30.0
 
 SERVE = """
@@ -39,6 +41,18 @@ def eventually(check: Callable[[], Any], what: str = "the condition") -> Any:
             return found
         threading.Event().wait(0.005)
     raise AssertionError(f"{what} did not come true; last: {check()!r}")
+
+
+def shared_upstream() -> Any:
+    """A fixture: an upstream that the tests of a module share. It has the name that the module gives it."""
+
+    @pytest.fixture(scope="module")
+    def shared() -> Iterator[Upstream]:
+        made = Upstream()
+        yield made
+        made.close()
+
+    return shared
 
 
 def free_port(following: int = 0) -> int:

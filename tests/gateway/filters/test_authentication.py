@@ -6,7 +6,7 @@ import pytest
 
 from tests.gateway.filters import tokens
 from tests.gateway.filters.tokens import ISSUER, key_set, token
-from tests.gateway.harness import Upstream, parsed, problem, running
+from tests.gateway.harness import Upstream, parsed, problem, running, shared_upstream
 
 
 def digest(key):
@@ -98,11 +98,7 @@ def issuer():
     made.close()
 
 
-@pytest.fixture(scope="module")
-def upstream():
-    made = Upstream()
-    yield made
-    made.close()
+upstream = shared_upstream()
 
 
 @pytest.fixture(scope="module")

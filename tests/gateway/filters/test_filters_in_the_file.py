@@ -14,7 +14,7 @@ from resilience.errors import ConfigError
 from resilience.gateway import Gateway, endpoint_filter, inbound_filter
 from resilience.gateway.config import load
 from resilience.gateway.inbound import RequestHead
-from tests.gateway.harness import Upstream, eventually, everything, parsed, problem, running
+from tests.gateway.harness import eventually, everything, parsed, problem, running, shared_upstream
 
 SHOP = "tests.gateway.filters.shop_filters"
 CONFIG = f"""
@@ -67,11 +67,7 @@ skip_filters = ["stamp", "everywhere"]
 """
 
 
-@pytest.fixture(scope="module")
-def upstream():
-    made = Upstream()
-    yield made
-    made.close()
+upstream = shared_upstream()
 
 
 @pytest.fixture(scope="module")

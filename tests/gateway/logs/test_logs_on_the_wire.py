@@ -9,7 +9,7 @@ import pytest
 from resilience.config import ConfigFileError
 from resilience.gateway.config import load
 from resilience.gateway.logs.trace_context import parent_of
-from tests.gateway.harness import Upstream, eventually, running
+from tests.gateway.harness import eventually, running, shared_upstream
 
 CONFIG = """
 trusted_proxies = ["127.0.0.1"]
@@ -36,11 +36,7 @@ service = "dead"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-@pytest.fixture(scope="module")
-def upstream():
-    made = Upstream()
-    yield made
-    made.close()
+upstream = shared_upstream()
 
 
 @pytest.fixture(scope="module")
