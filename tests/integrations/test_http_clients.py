@@ -402,7 +402,7 @@ def test_other_wrong_settings_are_named(make):
 
 def test_a_timeout_is_for_asynchronous_clients_and_comes_in_both_families(make, server):
     try:
-        client = make(timeout=0.05)
+        client = make(timeout=0.5)
     except ConfigError as error:
         assert "timeout" in str(error)
         return
@@ -416,7 +416,7 @@ def test_a_timeout_is_for_asynchronous_clients_and_comes_in_both_families(make, 
         client.read(response)
 
     assert isinstance(caught.value, CallTimeoutError)
-    assert caught.value.timeout == 0.05
+    assert caught.value.timeout == 0.5
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     assert counts_of(client) == {"timeout": 1}
     assert in_flight(client) == 0
