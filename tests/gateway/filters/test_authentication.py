@@ -230,10 +230,10 @@ def test_a_token_of_another_issuer_or_algorithm_is_refused_on_the_wire(gateway, 
     assert upstream.count("/known/bad") == 0
 
 
-def test_authentication_is_in_the_statistics(gateway):
+def test_authentication_is_in_the_statistics(gateway, issuer):
     gateway.get("/known/counted", headers=bearer())
     assert gateway.metric("success", "filter.login") > 0
-    assert gateway.metric("success", "filter.login.keys") == 1
+    assert gateway.metric("success", "filter.login.keys") == issuer.count("/keys") > 0
     assert gateway.metric("failure", "filter.login") == 0
 
 
