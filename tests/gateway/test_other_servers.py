@@ -84,7 +84,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     made = Served(tmp_path_factory.mktemp("server"), request.param, upstream)
     yield made
     made.process.terminate()
-    made.process.wait(10)
+    made.process.wait(60)
 
 
 def get(path: str, *, method: str = "GET", headers: str = "", version: str = " HTTP/1.1", host: str = "gw") -> bytes:

@@ -29,7 +29,7 @@ def test_a_signal_ends_it_with_status_0_and_lets_requests_finish(
     finish, path = threading.Event(), f"/finish-{sign}"
 
     def slow(call: Call) -> None:
-        finish.wait(5)
+        finish.wait(60)
         call.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
 
     upstream.on(path, slow)

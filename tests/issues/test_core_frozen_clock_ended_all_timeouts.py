@@ -86,7 +86,7 @@ def hanging(seconds=0.01, **settings):
 
 async def times_out(call):
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await call()
     except CallTimeoutError:
         return True

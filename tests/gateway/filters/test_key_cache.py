@@ -168,7 +168,7 @@ async def test_who_gives_up_waiting_takes_the_keys_from_nobody(issuer):
 
     def later(call):
         loop.call_soon_threadsafe(arrived.set)
-        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(5)
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(60)
         text = key_set("a")
         call.send(f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text)
 
