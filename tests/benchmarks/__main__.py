@@ -18,7 +18,8 @@ from pathlib import Path
 
 from . import report
 
-SECTIONS = ("calls", "policies", "items", "collapse", "memory", "stream", "http_clients", "adaptive", "gateway", "sick")
+SECTIONS = ("calls", "policies", "items", "collapse", "memory", "stream", "http_clients", "adaptive", "gateway", "sick",
+            "bodies")
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

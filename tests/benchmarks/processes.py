@@ -70,8 +70,8 @@ def free_ports(n: int) -> list[int]:
 
 
 @contextmanager
-def running(command: Sequence[str], *, port: int, path: str, directory: Path, core: int) -> Iterator[None]:
-    """A server on *core*, from its first 200 for *path* to the end of the block.
+def running(command: Sequence[str], *, port: int, path: str, directory: Path, core: int) -> Iterator[int]:
+    """A server on *core*, from its first 200 for *path* to the end of the block; its process.
 
     Raises:
         NotAvailable: It ended, or did not answer 200 in time; carries the last lines of its output.
@@ -83,7 +83,7 @@ def running(command: Sequence[str], *, port: int, path: str, directory: Path, co
         )
         try:
             _await_answer(process, port, path, output)
-            yield
+            yield process.pid
         finally:
             _stop(process)
 

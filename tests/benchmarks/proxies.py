@@ -32,7 +32,7 @@ REFUSED = "/refused/item"
 SICK_READ_TIMEOUT_S = 1  # nginx's, on the sick route; the other proxies keep their defaults
 FASTIFY = {"fastify": "^5", "@fastify/http-proxy": "^11"}
 
-_NGINX_HEAD = """
+NGINX_HEAD = """
 daemon off;
 master_process off;
 worker_processes 1;
@@ -41,7 +41,7 @@ error_log stderr crit;
 events { worker_connections 4096; }
 """
 
-_NGINX_TEMPORARY = "".join(
+NGINX_TEMPORARY = "".join(
     f"    {name}_temp_path {name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 )
 
@@ -178,8 +178,8 @@ def upstreams(core: int) -> Iterator[Upstreams]:
         directory = stack.enter_context(workplace())
         ports = free_ports(2)
         listen = " ".join(f"listen 127.0.0.1:{port} reuseport;" for port in ports)
-        config = _NGINX_HEAD + _UPSTREAM % {"temporary": _NGINX_TEMPORARY, "listen": listen, "body": BODY}
-        command = _nginx_command(config, directory)
+        config = NGINX_HEAD + _UPSTREAM % {"temporary": NGINX_TEMPORARY, "listen": listen, "body": BODY}
+        command = nginx_command(config, directory)
         stack.enter_context(running(command, port=ports[0], path=HEALTHY, directory=directory, core=core))
         yield Upstreams(healthy=ports, sick=stack.enter_context(silent_listener()))
 
@@ -224,7 +224,7 @@ def proxying(proxy: Proxy, upstreams: Upstreams, core: int) -> Iterator[int]:
             yield port
 
 
-def _nginx_command(config: str, directory: Path) -> list[str]:
+def nginx_command(config: str, directory: Path) -> list[str]:
     file = directory / "nginx.conf"
     file.write_text(config, encoding="utf-8")
     return [tool("nginx"), "-p", str(directory), "-c", str(file), "-e", "stderr"]
@@ -233,13 +233,13 @@ def _nginx_command(config: str, directory: Path) -> list[str]:
 def _nginx(upstreams: Upstreams, port: int, directory: Path) -> list[str]:
     servers = " ".join(f"server 127.0.0.1:{each};" for each in upstreams.healthy)
     filled = {
-        "temporary": _NGINX_TEMPORARY,
+        "temporary": NGINX_TEMPORARY,
         "healthy": servers,
         "sick": f"server 127.0.0.1:{upstreams.sick};",
         "port": port,
         "read_timeout": SICK_READ_TIMEOUT_S,
     }
-    return _nginx_command(_NGINX_HEAD + _PROXY % filled, directory)
+    return nginx_command(NGINX_HEAD + _PROXY % filled, directory)
 
 
 def _envoy(upstreams: Upstreams, port: int, directory: Path) -> list[str]:
