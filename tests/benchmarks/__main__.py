@@ -19,7 +19,7 @@ from pathlib import Path
 from . import report
 
 SECTIONS = ("calls", "policies", "items", "collapse", "memory", "stream", "http_clients", "adaptive", "gateway", "sick",
-            "bodies")
+            "bodies", "event_streams", "long_lived", "scrapes", "routes")
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
