@@ -99,7 +99,7 @@ def _compare(stack: ExitStack, client_core: int, proxy_core: int, seconds: int, 
     many = "".join(f'\n[[routes]]\nservice = "all"\n{route.lines}\n' for route in routes)
     gateways = {
         "1 route": stack.enter_context(serving(service + _ONE, proxy_core)),
-        f"{ROUTES:,} routes": stack.enter_context(serving(service + many, proxy_core, path=routes[0].request[0])),
+        f"{ROUTES:,} routes": stack.enter_context(serving(service + many, proxy_core, path=routes[0].request[0], start_s=60.0)),
     }
     script = _script(directory, [route.request for route in routes[:: ROUTES // ASKED + 1]])
     costs: dict[str, list[float]] = {name: [] for name in gateways}

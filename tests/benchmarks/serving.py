@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from .processes import free_ports, running
+from .processes import START_S, free_ports, running
 from .proxies import workplace
 from .usage import Usage
 
@@ -31,13 +31,14 @@ class Serving:
 
 
 @contextmanager
-def serving(tables: str, core: int, *, path: str = "/") -> Iterator[Serving]:
+def serving(tables: str, core: int, *, path: str = "/", start_s: float = START_S) -> Iterator[Serving]:
     """A gateway with one worker on *core*, until the end of the block.
 
     Args:
         tables: Services and routes of its file.
         core: Of all its processes.
         path: Answered with 200 as soon as it is up.
+        start_s: Longest time for that; a large file takes a while, and two processes read it.
 
     Raises:
         NotAvailable: It does not come up.
@@ -47,7 +48,7 @@ def serving(tables: str, core: int, *, path: str = "/") -> Iterator[Serving]:
         file = directory / "gateway.toml"
         file.write_text(_LISTENERS % (port, admin) + tables, encoding="utf-8")
         command = [sys.executable, "-m", "resilience.cli", "gateway", str(file), "--workers", "1"]
-        with running(command, port=port, path=path, directory=directory, core=core) as pid:
+        with running(command, port=port, path=path, directory=directory, core=core, start_s=start_s) as pid:
             yield Serving(port=port, admin=admin, usage=Usage(pid))
 
 
