@@ -28,6 +28,8 @@ MAX_TRAILERS: Final = 100
 #: Bytes of a chunked body that are no data, beyond _PER_CHUNK for each piece of data.
 MAX_CHUNK_EXCESS: Final = 16 * 1024
 _PER_CHUNK: Final = 32
+#: The rest of a body that is longer and says how long it is goes past llhttp, which would only copy it.
+LARGE: Final = 256 * 1024
 #: Requests that one read may bring beyond the one under way.
 MAX_PIPELINED: Final = 64
 
@@ -49,6 +51,15 @@ def _tokens(value: bytes) -> list[bytes]:
 def _weight(body: Incoming) -> int:
     """Bytes that were well spent on a *body*."""
     return body.buffered + _PER_CHUNK * len(body.pieces)
+
+
+def _large_rest(body: Incoming) -> int:
+    """How much is to come of a *body* that is large and says how long it is; 0 for others."""
+    for name, value in body.head.headers:
+        if name == b"content-length":  # one, and a plain number: llhttp has seen to that
+            left = int(value) - body.buffered
+            return left if left > LARGE else 0
+    return 0
 
 
 class Refusal:
@@ -116,7 +127,7 @@ class RequestParser:
 
     __slots__ = (
         "_completed", "_excess", "_fed", "_head_bytes", "_headers", "_max_head_bytes", "_max_headers", "_method",
-        "_parser", "_receiver", "_trailer_bytes", "_url", "_watched", "certificate", "client", "has_begun", "incoming",
+        "_parser", "_receiver", "_trailer_bytes", "_unparsed", "_url", "_watched", "certificate", "client", "has_begun", "incoming",
         "leftover", "pending", "refusal", "scheme", "server")
 
     def __init__(self, receiver: Receiver, *, max_head_bytes: int, max_headers: int) -> None:
@@ -138,6 +149,7 @@ class RequestParser:
         self._headers: list[Header] = []
         self._watched = self._completed = self.has_begun = False
         self._head_bytes = self._excess = self._trailer_bytes = 0
+        self._unparsed = 0  # bytes of the body that are to come, and that llhttp will not see
 
     def close(self) -> None:
         """No more will be read. The parser holds its owner, and lets go of it here."""
@@ -157,6 +169,10 @@ class RequestParser:
         if self.leftover is not None:
             self.leftover += data
             return
+        if self._unparsed:
+            data = self._past_llhttp(data)
+            if not data:
+                return
         self._completed = False
         self._fed = len(data)
         body = self.incoming
@@ -190,6 +206,19 @@ class RequestParser:
             self._excess = max(0, self._excess + self._fed - (_weight(body) - before))
             if self._excess > MAX_CHUNK_EXCESS:
                 self.refusal = Refusal(400, "the chunks have more around them than in them")
+        elif self.incoming.keep_alive and not self._parser.should_upgrade():
+            self._unparsed = _large_rest(self.incoming)
+
+    def _past_llhttp(self, data: bytes) -> bytes:
+        """Take a piece of a body that llhttp does not see; what is behind the body."""
+        left = self._unparsed
+        piece, rest = (data, b"") if len(data) <= left else (data[:left], data[left:])
+        self.on_body(piece)
+        self._unparsed = left - len(piece)
+        if not self._unparsed:
+            self._parser = httptools.HttpRequestParser(self)  # the one that was there still waits for the body
+            self.on_message_complete()
+        return rest
 
     def _disguised(self, data: bytes) -> bool:
         """Parse a request whose method llhttp does not know as if it had another; whether that was what is wrong."""
