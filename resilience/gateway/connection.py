@@ -288,8 +288,11 @@ class Connection(asyncio.Protocol):
 
     def _large_rest(self) -> int:
         """How much is to come of a body that is large and says how long it is; 0 for others."""
-        lengths = [int(value) for name, value in self.headers if name == b"content-length"]
-        return lengths[0] - self._buffered if lengths and lengths[0] - self._buffered > LARGE else 0
+        framing = [header for header in self.headers if header[0] in _FRAMING]
+        if len(framing) != 1 or framing[0][0] != b"content-length":
+            return 0
+        left = int(framing[0][1]) - self._buffered  # a plain number: llhttp has seen to that
+        return left if left > LARGE else 0
 
     def _on_unparsed(self, data: bytes) -> None:
         """A piece of a body that the parser does not see."""

@@ -41,6 +41,7 @@ _PARSED: Final = frozenset((
 _DISGUISE: Final = b"PUT"
 _NAMES: Final = {name: name.decode() for name in _PARSED}
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} ").match
+_FRAMING: Final = (b"content-length", b"transfer-encoding")
 _WATCHED: Final = frozenset({b"expect", b"te", b"upgrade"})
 
 
@@ -55,11 +56,11 @@ def _weight(body: Incoming) -> int:
 
 def _large_rest(body: Incoming) -> int:
     """How much is to come of a *body* that is large and says how long it is; 0 for others."""
-    for name, value in body.head.headers:
-        if name == b"content-length":  # one, and a plain number: llhttp has seen to that
-            left = int(value) - body.buffered
-            return left if left > LARGE else 0
-    return 0
+    framing = [header for header in body.head.headers if header[0] in _FRAMING]
+    if len(framing) != 1 or framing[0][0] != b"content-length":
+        return 0
+    left = int(framing[0][1]) - body.buffered  # a plain number: llhttp has seen to that
+    return left if left > LARGE else 0
 
 
 class Refusal:
@@ -206,7 +207,7 @@ class RequestParser:
             self._excess = max(0, self._excess + self._fed - (_weight(body) - before))
             if self._excess > MAX_CHUNK_EXCESS:
                 self.refusal = Refusal(400, "the chunks have more around them than in them")
-        elif self.incoming.keep_alive and not self._parser.should_upgrade():
+        elif self.incoming.keep_alive:  # else llhttp refuses what follows the body
             self._unparsed = _large_rest(self.incoming)
 
     def _past_llhttp(self, data: bytes) -> bytes:
