@@ -262,11 +262,8 @@ class Connection(asyncio.Protocol):
         if not self._busy:  # nobody asked
             self.abort()
             return
-        if self._switched is not None:
-            self._switched += data
-            return
-        if self._unparsed:
-            self._on_unparsed(data)
+        if self._unparsed or self._switched is not None:
+            self._past_parser(data)
             return
         is_head = not self.answered
         if is_head:
@@ -294,8 +291,11 @@ class Connection(asyncio.Protocol):
         left = int(framing[0][1]) - self._buffered  # a plain number: llhttp has seen to that
         return left if left > LARGE else 0
 
-    def _on_unparsed(self, data: bytes) -> None:
-        """A piece of a body that the parser does not see."""
+    def _past_parser(self, data: bytes) -> None:
+        """Take what the parser does not see: bytes of another protocol, or a piece of a large body."""
+        if self._switched is not None:
+            self._switched += data
+            return
         left = self._unparsed
         self.on_body(data if len(data) <= left else data[:left])
         self._unparsed = max(0, left - len(data))

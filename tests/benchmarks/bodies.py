@@ -1,29 +1,41 @@
 """Bodies of 1 GiB through the gateway and through nginx, both ways: rate, CPU time and memory.
 
 A client and an upstream, which make and drop bytes and do nothing else, share one core; the proxy has the other. nginx
-does it with large buffers, with its own, and with none, and the fastest of these is what ours is compared with.
-Rounds go in turn, and the best of each is compared. ``python -m tests.benchmarks.bodies PORT`` is the upstream.
+does it with large buffers and with none, and the faster of these is what ours is compared with. Rounds go in turn, and
+the best of each is compared. ``python -m tests.benchmarks.bodies PORT`` is the upstream.
 """
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 import attrs
 
 from .processes import NotAvailable, free_ports, here_on, running, two_cores
 from .proxies import NGINX_HEAD, NGINX_TEMPORARY, nginx_command, workplace
 from .report import Gate, Section, Table
+from .serving import serving, upstream
 from .usage import Usage
 
 GIB = 1 << 30
+MIB = 1 << 20
+WARM = GIB // 16
 PIECE = 256 * 1024
+ROUNDS = 3
 OF_NGINX = 0.60
+GROWTH_MIB = 8.0  # of the gateway's peak, from what it had in memory after the first bodies
+DOWN, UP = "download", "upload"
+DIRECTIONS = (DOWN, UP)
+OURS = "ours"
+BUFFERS = {"nginx, large buffers": "/large/", "nginx, no buffers": "/none/"}
+
+_NGINX = 0.60
 MEMORY_MIB = 8.0  # above what there was before the first body
 ROUNDS = 3
 UP, DOWN = "upload", "download"
@@ -43,18 +55,14 @@ http {
             proxy_pass http://bodies; proxy_buffer_size 256k; proxy_buffers 8 256k; proxy_busy_buffers_size 512k;
             proxy_request_buffering off;
         }
-        location /usual/ { proxy_pass http://bodies; proxy_request_buffering off; }
         location /none/ { proxy_pass http://bodies; proxy_buffering off; proxy_request_buffering off; }
         location / { return 200; }
     }
 }
 """
 _OURS = """
-[gateway]
-bind = "127.0.0.1:%(port)d"
-
 [services.bodies]
-endpoints = ["http://127.0.0.1:%(upstream)d"]
+endpoints = ["http://127.0.0.1:%d"]
 max_body = false
 
 [[routes]]
@@ -92,130 +100,146 @@ def run(*, seconds: int, repeat: int) -> Section:
 
 
 def _compare(stack: ExitStack, client_core: int, proxy_core: int) -> Section:
-    ports = dict(zip(("upstream", "ours", "nginx"), free_ports(3), strict=True))
-    directory = stack.enter_context(workplace())
-    command = [sys.executable, "-m", __spec__.name, str(ports["upstream"])]
-    stack.enter_context(
-        running(command, port=ports["upstream"], path="/?0", directory=directory, core=client_core))
-    ways, notes = [], []
-    for name, paths in (("ours", {"ours": "/"}), ("nginx", {f"nginx, {each} buffers": f"/{each}/" for each in ("large", "usual", "none")})):
-        try:
-            start = _ours if name == "ours" else _nginx
-            pid = stack.enter_context(running(start(ports, directory), port=ports[name], path="/?0", directory=directory, core=proxy_core))
-            ways += [Way(name=label, port=ports[name], path=path, usage=Usage(pid)) for label, path in paths.items()]
-        except NotAvailable as error:
-            notes.append(f"{name}: {error}")
+    port = stack.enter_context(upstream("bodies", client_core))
+    gateway = stack.enter_context(serving(_OURS % port, proxy_core))
+    ways, notes = [Way(name=OURS, port=gateway.port, path="/", usage=gateway.usage)], []
+    try:
+        nginx_port, pid = _nginx(stack, port, proxy_core)
+        ways += [Way(name=name, port=nginx_port, path=path, usage=Usage(pid)) for name, path in BUFFERS.items()]
+    except NotAvailable as error:
+        notes.append(f"nginx: {error}")
     stack.enter_context(here_on(client_core))
-    rounds = {(way.name, direction): [] for way in ways for direction in (DOWN, UP)}
-    peaks = {}
     for way in ways:
-        for direction in (DOWN, UP):
-            body(way, direction, GIB // 16)
-    for way in ways:
-        way.usage.forget_peaks()
-        peaks[way.name] = -way.usage.peak_mib()
+        for direction in DIRECTIONS:
+            body(way, direction, WARM)
+    gateway.usage.forget_peaks()
+    before = gateway.usage.peak_mib()
+    rounds: dict[tuple[str, str], list[Round]] = {(way.name, each): [] for each in DIRECTIONS for way in ways}
     for _ in range(ROUNDS):
-        for direction in (DOWN, UP):
+        for direction in DIRECTIONS:
             for way in ways:
                 rounds[way.name, direction].append(body(way, direction, GIB))
-    for way in ways:
-        peaks[way.name] += way.usage.peak_mib()
-    rows = [
-        (f"{name}, {direction}", *(max(each.rate for each in found), min(each.cpu_s for each in found)), peaks[name])
-        for (name, direction), found in rounds.items()
+    growth = gateway.usage.peak_mib() - before
+    gates = [*_gates(rounds), Gate(what="growth of the gateway's peak", measured=growth, bound=GROWTH_MIB, unit="MiB")]
+    return Section(name="bodies", tables=[_table(rounds)], gates=gates, notes=notes)
+
+
+def _best(rounds: Sequence[Round]) -> float:
+    return max(each.rate for each in rounds)
+
+
+def _rivals(rounds: Mapping[tuple[str, str], Sequence[Round]], direction: str) -> list[Sequence[Round]]:
+    return [rounds[name, direction] for name in BUFFERS if (name, direction) in rounds]
+
+
+def _table(rounds: Mapping[tuple[str, str], Sequence[Round]]) -> Table:
+    rows = []
+    for (name, direction), found in rounds.items():
+        rivals = _rivals(rounds, direction)
+        rows.append((
+            f"{direction}, {name}", _best(found), min(each.rate for each in found), min(each.cpu_s for each in found),
+            _best(found) / max(map(_best, rivals)) if rivals else None,
+            min(each.cpu_s for all_ in rivals for each in all_) / min(each.cpu_s for each in found) if rivals else None,
+        ))
+    return Table(title=f"Bodies of 1 GiB, {ROUNDS} rounds; the ratios are to the better of nginx's two",
+                 columns=("", "MiB/s", "worst", "CPU s", "x its rate", "x its bytes per CPU s"), rows=rows)
+
+
+def _gates(rounds: Mapping[tuple[str, str], Sequence[Round]]) -> list[Gate]:
+    return [
+        Gate(what=f"{direction}, gateway / nginx", measured=_best(rounds[OURS, direction]) / max(map(_best, rivals)),
+             bound=OF_NGINX, at_least=True)
+        for direction in DIRECTIONS if (rivals := _rivals(rounds, direction))
     ]
-    return Section(name="bodies", tables=[Table(title="t", columns=("", "MiB/s", "CPU s", "peak MiB"), rows=rows)], notes=notes)
+
+
+def _nginx(stack: ExitStack, upstream_port: int, core: int) -> tuple[int, int]:
+    """Its port and its process."""
+    directory, (port,) = stack.enter_context(workplace()), free_ports(1)
+    filled = {"temporary": NGINX_TEMPORARY, "port": port, "upstream": upstream_port}
+    command = nginx_command(NGINX_HEAD + _NGINX % filled, directory)
+    return port, stack.enter_context(running(command, port=port, path="/", directory=directory, core=core))
 
 
 def body(way: Way, direction: str, size: int) -> Round:
-    piece = bytearray(PIECE)
+    """One body of *size* bytes.
+
+    Raises:
+        NotAvailable: It did not arrive whole.
+    """
     head = f"{'GET' if direction == DOWN else 'POST'} {way.path}?{size} HTTP/1.1\r\nHost: localhost\r\n"
     with socket.create_connection(("127.0.0.1", way.port), timeout=60) as connection:
-        cpu, began = way.usage.busy_s(), time.perf_counter()
+        cpu_s, began = way.usage.busy_s(), time.perf_counter()
         if direction == DOWN:
             connection.sendall(f"{head}\r\n".encode())
-            left = size - len(_head(connection)[1])
-            while left and (got := connection.recv_into(piece, min(left, PIECE))):
-                left -= got
-            assert not left, left
+            _drop(connection, size - len(_answer(connection, way)))
         else:
             connection.sendall(f"{head}Content-Length: {size}\r\n\r\n".encode())
-            for _ in range(size // PIECE):
-                connection.sendall(piece)
-            _head(connection)
+            _make(connection, size)
+            _answer(connection, way)
         took = time.perf_counter() - began
-        return Round(rate=size / took / 1048576, cpu_s=way.usage.busy_s() - cpu)
+        return Round(rate=size / took / MIB, cpu_s=way.usage.busy_s() - cpu_s)
 
 
-def _head(connection: socket.socket) -> tuple[bytes, bytes]:
+def _answer(connection: socket.socket, way: Way) -> bytes:
+    """What has come of the body with the head of an answer."""
+    head, rest = _read_head(connection)
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise NotAvailable(f"{way.name} answers {head[:80]!r}")
+    return rest
+
+
+def _read_head(connection: socket.socket) -> tuple[bytes, bytes]:
+    """A head, empty at the end of the connection, and what has come with it."""
     data = b""
     while b"\r\n\r\n" not in data:
-        got = connection.recv(65536)
-        if not got:
-            raise NotAvailable(f"connection ended: {data!r}")
-        data += got
+        piece = connection.recv(65536)
+        if not piece:
+            return b"", b""
+        data += piece
     head, _, rest = data.partition(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 200"):
-        raise NotAvailable(f"{data!r}")
     return head, rest
 
 
-def _ours(ports: dict[str, int], directory: Path) -> list[str]:
-    file = directory / "gateway.toml"
-    file.write_text(_OURS % {"port": ports["ours"], "upstream": ports["upstream"]}, encoding="utf-8")
-    return [sys.executable, "-m", "resilience.cli", "gateway", str(file), "--workers", "1"]
+def _make(connection: socket.socket, size: int) -> None:
+    """Send *size* bytes."""
+    piece = memoryview(bytes(PIECE))
+    for at in range(0, size, PIECE):
+        connection.sendall(piece[: size - at])
 
 
-def _nginx(ports: dict[str, int], directory: Path) -> list[str]:
-    filled = {"temporary": NGINX_TEMPORARY, "port": ports["nginx"], "upstream": ports["upstream"]}
-    return nginx_command(NGINX_HEAD + _NGINX % filled, directory)
+def _drop(connection: socket.socket, size: int) -> None:
+    """Read *size* bytes."""
+    piece = bytearray(PIECE)
+    while size:
+        got = connection.recv_into(piece, min(size, PIECE))
+        if not got:
+            raise NotAvailable(f"{size} bytes are missing")
+        size -= got
 
 
 def _serve(connection: socket.socket) -> None:
-    piece = bytearray(PIECE)
-    try:
-        with connection:
-            while True:
-                head, rest = _request(connection)
-                if not head:
-                    return
-                size = int(head.split(b" ")[1].partition(b"?")[2] or 0)
-                if head.startswith(b"GET"):
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n" % size)
-                    left = size
-                    while left:
-                        n = min(left, PIECE)
-                        connection.sendall(memoryview(piece)[:n])
-                        left -= n
-                else:
-                    left = size - len(rest)
-                    while left > 0:
-                        got = connection.recv_into(piece, min(left, PIECE))
-                        if not got:
-                            return
-                        left -= got
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-    except OSError:
-        return
+    """Answer GET with as many bytes as the query says, and drop those of a POST."""
+    with connection, contextlib.suppress(OSError, NotAvailable):
+        while True:
+            head, rest = _read_head(connection)
+            if not head:
+                return
+            size = int(head.split(b" ", 2)[1].partition(b"?")[2] or 0)
+            if head.startswith(b"GET"):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+                _make(connection, size)
+            else:
+                _drop(connection, size - len(rest))
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
 
-def _request(connection: socket.socket) -> tuple[bytes, bytes]:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        got = connection.recv(65536)
-        if not got:
-            return b"", b""
-        data += got
-    head, _, rest = data.partition(b"\r\n\r\n")
-    return head, rest
-
-
-def main(port: int) -> None:
-    """Serve bodies until the process is ended."""
+def _listen(port: int) -> None:
+    """Be the upstream until the process is ended."""
     with socket.create_server(("127.0.0.1", port)) as listener:
         while True:
             threading.Thread(target=_serve, args=(listener.accept()[0],), daemon=True).start()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    _listen(int(sys.argv[1]))

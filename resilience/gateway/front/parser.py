@@ -128,8 +128,8 @@ class RequestParser:
 
     __slots__ = (
         "_completed", "_excess", "_fed", "_head_bytes", "_headers", "_max_head_bytes", "_max_headers", "_method",
-        "_parser", "_receiver", "_trailer_bytes", "_unparsed", "_url", "_watched", "certificate", "client", "has_begun", "incoming",
-        "leftover", "pending", "refusal", "scheme", "server")
+        "_parser", "_receiver", "_trailer_bytes", "_unparsed", "_url", "_watched", "certificate", "client", "has_begun",
+        "incoming", "leftover", "pending", "refusal", "scheme", "server")
 
     def __init__(self, receiver: Receiver, *, max_head_bytes: int, max_headers: int) -> None:
         self._receiver, self._max_head_bytes, self._max_headers = receiver, max_head_bytes, max_headers
