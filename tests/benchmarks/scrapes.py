@@ -27,7 +27,7 @@ from .serving import Serving, serving
 SERVICES = 2_000
 ADDED_MS = 5.0
 EVERY_S = 0.002
-ROUND_S = 2.5
+ROUND_S = 2.0
 ROUNDS = 5
 BEGIN_S = 0.5  # until a reader is under way
 START_S = 90.0
