@@ -42,7 +42,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encodin
 _OURS = """
 [services.events]
 endpoints = ["http://127.0.0.1:%d"]
-command = { max_concurrent = false }
+command = { max_concurrent = false, timeout = 10.0 }
 
 [[routes]]
 path = "/*"
