@@ -10,6 +10,7 @@ worst of its best round beside the worst of the best direct one.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import re
@@ -211,10 +212,12 @@ class _Pacer:
 
     def _heard(self, number: int) -> None:
         if number == self._listener.fileno():
-            connection = self._listener.accept()[0]
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._poll.register(connection, select.EPOLLIN)
-            self._new[connection.fileno()] = connection
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    connection = self._listener.accept()[0]
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    self._poll.register(connection, select.EPOLLIN)
+                    self._new[connection.fileno()] = connection
             return
         connection = self._new.pop(number)
         self._poll.unregister(connection)
