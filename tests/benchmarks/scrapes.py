@@ -148,7 +148,7 @@ def _reading(port: int, path: str, core: int) -> Iterator[None]:
 
 def _read(port: int, path: str) -> None:
     """Read *path* again and again, without end."""
-    os.nice(10)  # the client comes first
+    os.setpriority(os.PRIO_PROCESS, 0, 10)  # the client comes first
     piece = bytearray(1 << 20)
     while True:
         with socket.create_connection(("127.0.0.1", port)) as connection:
