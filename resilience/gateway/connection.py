@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .http1 import Http1Client
 
 HIGH_WATER: Final = 128 * 1024
+#: The rest of a body that is longer and says how long it is goes past the parser, which would only copy it.
+LARGE: Final = 256 * 1024
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_TRAILERS: Final = 100
 _CONTROLS: Final = bytes([*range(9), *range(10, 32), 127])  # all but the tab
@@ -92,6 +94,7 @@ class Connection(asyncio.Protocol):
         self._chunks: list[bytes] = []
         self.trailers: list[Header] = []
         self._buffered = self._head_size = self._trailer_size = self._interims = 0
+        self._unparsed = 0  # bytes of the body that are to come, and that the parser will not see
         self._switched: bytes | None = None  # to another protocol, with what came of it
         self._interim = self._surplus = self._paused = self._persistent = False
         self._until_close = True  # unless a header says otherwise
@@ -259,10 +262,11 @@ class Connection(asyncio.Protocol):
         if not self._busy:  # nobody asked
             self.abort()
             return
-        if self._switched is not None:
-            self._switched += data
+        if self._unparsed or self._switched is not None:
+            self._past_parser(data)
             return
-        if not self.answered:
+        is_head = not self.answered
+        if is_head:
             self._head_size += len(data)
         try:
             self._parser.feed_data(data)
@@ -276,6 +280,30 @@ class Connection(asyncio.Protocol):
                 self._nonsense("the answer's head is too large")
             elif self._chunks:
                 self._wake()
+            if is_head and self.answered and not self.complete:
+                self._unparsed = self._large_rest()
+
+    def _large_rest(self) -> int:
+        """How much is to come of a body that is large and says how long it is; 0 for others."""
+        framing = [header for header in self.headers if header[0] in _FRAMING]
+        if len(framing) != 1 or framing[0][0] != b"content-length":
+            return 0
+        left = int(framing[0][1]) - self._buffered  # a plain number: llhttp has seen to that
+        return left if left > LARGE else 0
+
+    def _past_parser(self, data: bytes) -> None:
+        """Take what the parser does not see: bytes of another protocol, or a piece of a large body."""
+        if self._switched is not None:
+            self._switched += data
+            return
+        left = self._unparsed
+        self.on_body(data if len(data) <= left else data[:left])
+        self._unparsed = max(0, left - len(data))
+        if len(data) >= left:
+            self._surplus = len(data) > left
+            self._parser = httptools.HttpResponseParser(self)  # the one that was there still waits for the body
+            self.complete = True
+        self._wake()
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""

@@ -171,20 +171,15 @@ class Forwarder:
         except Exception as error:  # noqa: BLE001 - told to the client, and logged if it is none of theirs
             raise _told(service, error) from None
         answered = asyncio.ensure_future(exchange.answering())
+        sending = asyncio.ensure_future(_send_all(service, exchange, intake, inbound))
         try:
-            while not exchange.answered:
-                piece = asyncio.ensure_future(intake.piece())
-                try:
-                    await asyncio.wait((piece, answered), return_when=asyncio.FIRST_COMPLETED)
-                    if not piece.done():
-                        return
-                    if not await _sent(service, exchange, inbound, *piece.result()):
-                        return
-                finally:
-                    piece.cancel()
-                    del piece  # or its exception and this frame keep each other, and the server's receive(), alive
+            await asyncio.wait((sending, answered), return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
         finally:
             answered.cancel()
+            sending.cancel()
+            del sending  # or its exception and this frame keep each other, and the server's receive(), alive
 
     async def _download(self, service: Service, request: Request, attempts: Attempts | HedgedAttempts,
                         inbound: Inbound, outbound: Outbound | None) -> None:
@@ -319,6 +314,12 @@ async def _taken_in_if_short(request: Request, intake: Intake, most: int) -> tup
     if request.length is not None and request.length != len(begun):
         raise Problem(400, "the body is not as long as its Content-Length", close=True)
     return attrs.evolve(request, body=begun), None
+
+
+async def _send_all(service: Service, exchange: Exchange, intake: Intake | BegunIntake, inbound: Inbound) -> None:
+    """Send the request's body, until its end or that of the exchange."""
+    while not exchange.answered and await _sent(service, exchange, inbound, *await intake.piece()):
+        pass
 
 
 async def _sent(service: Service, exchange: Exchange, inbound: Inbound, piece: bytes, more: bool) -> bool:

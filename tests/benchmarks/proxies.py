@@ -32,7 +32,7 @@ BODY = '{"sku":"a-1","name":"Widget","price":1299,"stock":42,"ok":1234567}'  # 6
 HEALTHY = "/api/item"
 REFUSED = "/refused/item"
 
-_NGINX_HEAD = """
+NGINX_HEAD = """
 daemon off;
 master_process off;
 worker_processes 1;
@@ -41,7 +41,7 @@ error_log stderr crit;
 events { worker_connections 4096; }
 """
 
-_NGINX_TEMPORARY = "".join(
+NGINX_TEMPORARY = "".join(
     f"    {name}_temp_path {name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 )
 
@@ -225,8 +225,8 @@ def upstreams(core: int, *, neighbours: Sequence[str] = ()) -> Iterator[Upstream
         directory = stack.enter_context(workplace())
         ports = free_ports(2 + 2 * len(neighbours))
         listen = " ".join(f"listen 127.0.0.1:{port} reuseport;" for port in ports[:2])
-        config = _NGINX_HEAD + _UPSTREAM % {"temporary": _NGINX_TEMPORARY, "listen": listen, "body": BODY}
-        command = _nginx_command(config, directory)
+        config = NGINX_HEAD + _UPSTREAM % {"temporary": NGINX_TEMPORARY, "listen": listen, "body": BODY}
+        command = nginx_command(config, directory)
         stack.enter_context(running(command, port=ports[0], path=HEALTHY, directory=directory, core=core))
         theirs = {kind: ports[2 + 2 * i : 4 + 2 * i] for i, kind in enumerate(neighbours)}
         if theirs:
@@ -250,7 +250,7 @@ def proxying(proxy: Proxy, upstreams: Upstreams, core: int) -> Iterator[int]:
             yield port
 
 
-def _nginx_command(config: str, directory: Path) -> list[str]:
+def nginx_command(config: str, directory: Path) -> list[str]:
     file = directory / "nginx.conf"
     file.write_text(config, encoding="utf-8")
     return [tool("nginx"), "-p", str(directory), "-c", str(file), "-e", "stderr"]
@@ -259,14 +259,14 @@ def _nginx_command(config: str, directory: Path) -> list[str]:
 def _nginx(upstreams: Upstreams, port: int, directory: Path) -> list[str]:
     neighbours = upstreams.neighbours
     filled = {
-        "temporary": _NGINX_TEMPORARY,
+        "temporary": NGINX_TEMPORARY,
         "healthy": " ".join(f"server 127.0.0.1:{each};" for each in upstreams.healthy),
         "port": port,
         "upstreams": "    ".join(_NGINX_UPSTREAM % (kind, "".join(_NGINX_SERVER % each for each in ports))
                                  for kind, ports in neighbours.items()),
         "locations": "".join(_NGINX_LOCATION % {"kind": kind} for kind in neighbours),
     }
-    return _nginx_command(_NGINX_HEAD + _PROXY % filled, directory)
+    return nginx_command(NGINX_HEAD + _PROXY % filled, directory)
 
 
 def _haproxy(upstreams: Upstreams, port: int, directory: Path) -> list[str]:

@@ -30,6 +30,21 @@ def test_a_body_with_a_length_arrives_as_it_was_sent(gateway: Gateway, upstream:
         seen, upstream.called(path).header(b"content-length"))
 
 
+def test_bodies_on_one_connection_arrive_each_as_it_was_sent(gateway: Gateway, upstream: Upstream) -> None:
+    bodies, seen = [bytes([65 + at]) * size for at, size in enumerate((1_000_000, 3, 0, 700_000, 300_000))], []
+
+    def script(call: Call) -> None:
+        seen.append(call.body())
+        call.send(EMPTY)
+
+    upstream.on("/kept", script)
+    with gateway.connect() as client:
+        for body in bodies:
+            client.sendall(b"PUT /kept HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            assert everything(client, b"\r\n\r\n").startswith(b"HTTP/1.1 200")
+    assert bodies == seen
+
+
 def test_a_chunked_body_arrives_chunked(gateway: Gateway, upstream: Upstream) -> None:
     seen = []
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import threading
 
 import pytest
+
+from resilience.gateway.connection import LARGE
 
 from .harness import Call, Gateway, Upstream, eventually, everything, parsed, problem
 
@@ -110,6 +113,40 @@ def test_more_than_it_says_is_not_taken_for_the_next_answer(gateway: Gateway, up
         assert b"ok" == gateway.get("/long")[2]
         assert b"" == gateway.get("/head-long", method="HEAD")[2]
         assert b"ok" == gateway.get("/after-long")[2]
+
+
+def test_a_large_answer_ends_where_it_says_and_keeps_its_connection(gateway: Gateway, upstream: Upstream) -> None:
+    body, sizes = random.Random(1).randbytes(1_500_000), [LARGE, LARGE + 1, 700_000, 1_500_000]
+    random_ = random.Random(2)
+
+    def script(call: Call) -> None:
+        size = int(call.target.partition("?")[2])
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + body[:size]
+        while answer:
+            cut = random_.randint(1, 400_000)
+            call.send(answer[:cut])
+            answer = answer[cut:]
+
+    upstream.on("/large", script)
+    gateway.get(f"/large?{sizes[0]}")
+    before = upstream.connections
+    for size in sizes * 3:
+        assert (200, body[:size]) == gateway.get(f"/large?{size}")[::2]
+    assert before == upstream.connections
+
+
+def test_more_than_a_large_answer_says_is_not_taken_for_the_next(gateway: Gateway, upstream: Upstream) -> None:
+    size = 3 * LARGE
+    head, body = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, b"x" * size
+    upstream.on("/large-and-more", lambda call: (
+        call.send(head + body[:-1]), call.send(b"xHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")))
+    upstream.on("/large-and-less", head + body[:-1])
+    for _ in range(3):
+        assert body == gateway.get("/large-and-more")[2]
+        assert b"ok" == gateway.get("/after-large")[2]
+    failures = gateway.metric("failure")
+    assert body[:-1] == gateway.get("/large-and-less")[2]
+    assert eventually(lambda: gateway.metric("failure") == failures + 1, "the failure counted")
 
 
 def test_bytes_that_nobody_asked_for_cut_a_kept_connection(gateway: Gateway, upstream: Upstream) -> None:
