@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from ..http2.fields import trailer_fields
 from ..inbound import BodyBrokenError, ClientGoneError
 from ..problem import Problem
 from ..tunnel import TunnelEnd
 from ..upstream import Header
 from .answer import InvalidAnswerError, refusal_answer
-from .http2_fields import Http2Request, answer_fields, interim_fields, trailer_fields
+from .http2_fields import Http2Request, answer_fields, interim_fields
 
 if TYPE_CHECKING:
     from .http2 import Http2Connection
@@ -185,20 +186,17 @@ class Http2Stream:
                 raise InvalidAnswerError
             if end and self._left:  # shorter than it was said to be
                 raise ClientGoneError
-        connection, sent, size = self._connection, 0, len(piece)
+        connection, rest = self._connection, memoryview(piece)
         try:
-            while sent < size:
-                room = connection.room(self)
-                if room <= 0:
+            while rest:
+                sent = connection.put_some(self, rest, end=end)
+                rest = rest[sent:]
+                if not sent:
                     await self._wait_for_room()
-                    continue
-                part = piece[sent:sent + room]
-                sent += len(part)
-                connection.put(self, part, end=end and sent == size)
         finally:
             self.deadline = inf
-        if end and not size:
-            connection.put(self, b"", end=True)
+        if end and not piece:
+            connection.end_body(self)
 
     async def _wait_for_room(self) -> None:
         connection = self._connection
