@@ -12,7 +12,7 @@ name is raised for them to judge, although the client has had every byte of it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from .service_command import Exchanging, Sending
 from .upstream import (
@@ -25,8 +25,14 @@ from .upstream import (
 )
 
 
-def exchanging(client: UpstreamClient) -> Exchanging:
-    """Make exchanges by this *client*."""
+def exchanging(client: UpstreamClient, judged: Callable[[Request, Exchange], UpstreamStatusError | None] | None = None
+               ) -> Exchanging:
+    """Make exchanges.
+
+    Args:
+        client: Sends requests.
+        judged: Says what an answer amounts to that has come, if that is not what its status says; None: it always is.
+    """
     send = client.send
 
     async def exchange(request: Request, sending: Sending) -> AsyncGenerator[Exchange, None]:
@@ -43,8 +49,12 @@ def exchanging(client: UpstreamClient) -> Exchanging:
             if sending.counts in ("failure", "ignored"):
                 answer = UpstreamStatusError(exchange.status, exchange.headers)
                 raise (RuledAnswerError if sending.counts == "failure" else IgnoredAnswerError)(answer)
-            if sending.counts is None and exchange.status in served.statuses:
-                raise UpstreamStatusError(exchange.status, exchange.headers)
+            if sending.counts is None:
+                if exchange.status in served.statuses:
+                    raise UpstreamStatusError(exchange.status, exchange.headers)
+                said = None if judged is None else judged(request, exchange)
+                if said is not None and said.status in served.statuses:
+                    raise said
         finally:
             exchange.release()
 

@@ -20,6 +20,7 @@ A client that leaves is nobody's failure: the exchange is cut and counts as canc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -30,6 +31,7 @@ from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import ResilienceError
 from .attempts import Attempts
 from .fallbacks import Fallbacks
+from .grpc_status import is_grpc, trailers_for
 from .headers import to_client
 from .hedging import HedgedAttempts
 from .held_answers import Answer, HeldAnswer, Resumed
@@ -40,7 +42,16 @@ from .request_body import SMALL_BODY_BYTES, BegunIntake, Intake, is_too_slow, wi
 from .request_mapping import PSEUDONYM
 from .service import Service
 from .tunnel import Tunnel
-from .upstream import Exchange, Header, InvalidRequestError, Request, UpstreamError, UpstreamStalledError
+from .upstream import (
+    Exchange,
+    Header,
+    IgnoredAnswerError,
+    InvalidRequestError,
+    Request,
+    UpstreamError,
+    UpstreamStalledError,
+    UpstreamStatusError,
+)
 
 _VIA: Final = b"1.1 " + PSEUDONYM
 _TRAILERS: Final = (b"te", b"trailers")
@@ -145,7 +156,7 @@ class Forwarder:
         intake = self.intake(inbound, service.max_body)
         if request.length is not None and request.length <= service.takes_in:
             return attrs.evolve(request, body=await intake.whole(request.length)), None
-        if service.takes_in > SMALL_BODY_BYTES or service.uploads.are_full:
+        if service.takes_in > SMALL_BODY_BYTES or service.uploads.are_full or inbound.head.has_come:
             return await _taken_in_if_short(request, intake, service.takes_in)
         return request, intake
 
@@ -155,17 +166,33 @@ class Forwarder:
             raise problem_of(refusal, service.name)
         attempts = service.attempts(request)
         try:
-            if intake is not None:
-                with service.uploads.one():
-                    await self._upload(service, attempts, intake, inbound)
-            await self._download(service, request, attempts, inbound, outbound)
+            if intake is None:
+                await self._download(service, request, attempts, inbound, outbound)
+            else:
+                await self._both(service, request, attempts, intake, inbound, outbound)
         except BaseException:
             await attempts.close()
             raise
 
+    async def _both(self, service: Service, request: Request, attempts: Attempts | HedgedAttempts,
+                    intake: Intake | BegunIntake, inbound: Inbound, outbound: Outbound | None) -> None:
+        """Stream the request's body, and then the answer's; beside it, where both sides can."""
+        with contextlib.ExitStack() as slot:
+            slot.enter_context(service.uploads.one())
+            exchange = await self._upload(service, attempts, intake, inbound)
+            if exchange is None or not (exchange.is_duplex and inbound.head.is_duplex):
+                slot.close()
+                await self._download(service, request, attempts, inbound, outbound)
+                return
+            rest = asyncio.ensure_future(_rest(service, exchange, intake, inbound, slot))
+            try:
+                await self._download(service, request, attempts, inbound, outbound)
+            finally:
+                rest.cancel()
+
     async def _upload(self, service: Service, attempts: Attempts | HedgedAttempts,
-                      intake: Intake | BegunIntake, inbound: Inbound) -> None:
-        """Stream the request's body; stop when the upstream answers before its end."""
+                      intake: Intake | BegunIntake, inbound: Inbound) -> Exchange | None:
+        """Stream the request's body; the exchange, if the upstream has answered before the end of it."""
         try:
             exchange = await attempts.opened()
         except Exception as error:  # noqa: BLE001 - told to the client, and logged if it is none of theirs
@@ -176,15 +203,14 @@ class Forwarder:
                 piece = asyncio.ensure_future(intake.piece())
                 try:
                     await asyncio.wait((piece, answered), return_when=asyncio.FIRST_COMPLETED)
-                    if not piece.done():
-                        return
-                    if not await _sent(service, exchange, inbound, *piece.result()):
-                        return
+                    if piece.done() and not await _sent(service, exchange, inbound, *piece.result()):
+                        return None
                 finally:
                     piece.cancel()
                     del piece  # or its exception and this frame keep each other, and the server's receive(), alive
         finally:
             answered.cancel()
+        return exchange
 
     async def _download(self, service: Service, request: Request, attempts: Attempts | HedgedAttempts,
                         inbound: Inbound, outbound: Outbound | None) -> None:
@@ -279,6 +305,9 @@ class Forwarder:
                     await within(self._patience, inbound.write(piece), ClientGoneError)
         except UpstreamError as error:
             exchange.failure = error
+            if inbound.hop is not None and inbound.hop.takes_trailers and is_grpc(inbound.head):
+                told = problem_of(error, service.name)
+                await within(self._patience, inbound.end(b"", trailers_for(told.status, told.detail)), ClientGoneError)
             return
         await within(self._patience, inbound.end(exchange.take(), exchange.trailers), ClientGoneError)
 
@@ -331,9 +360,26 @@ async def _sent(service: Service, exchange: Exchange, inbound: Inbound, piece: b
     except InvalidRequestError as error:
         raise Problem(400, f"{error}", close=True) from None
     except UpstreamError as error:
-        exchange.failure = error
+        exchange.fail(error)
         return False
     return more
+
+
+async def _rest(service: Service, exchange: Exchange, intake: Intake | BegunIntake, inbound: Inbound,
+                slot: contextlib.ExitStack) -> None:
+    """Stream what is left of a request's body beside the answer, whenever it comes, and then leave the *slot*.
+
+    How long both sides may say nothing is bounded where the answer is waited for.
+    """
+    try:
+        while await _sent(service, exchange, inbound, *await intake.unhurried()):
+            pass
+    except Exception as error:  # the answer cannot be taken back: it breaks off, and that is not the upstream's doing
+        if not isinstance(error, Problem):
+            _logger.exception("the exchange with %s failed in the gateway", service.name)
+        exchange.fail(IgnoredAnswerError(UpstreamStatusError(exchange.status)))
+    finally:
+        slot.close()
 
 
 def _stalled() -> UpstreamStalledError:

@@ -67,14 +67,23 @@ class Intake:
         """
         clock = asyncio.get_running_loop().time
         began = clock()
-        try:
-            body, more = await within(self._patience, self._receive(), _late)
-        except BodyBrokenError:  # perhaps since the client left, who takes no harm from an answer
-            raise Problem(400, "the body broke off, or its chunks are malformed", close=True) from None
+        body, more = await within(self._patience, self.unhurried(), _late)
         self._waited_s += clock() - began
         self._came += len(body)
         if more and self._is_late():
             raise _late()
+        return body, more
+
+    async def unhurried(self) -> tuple[bytes, bool]:
+        """The next piece, whenever the client sends it, and whether there is more.
+
+        Raises:
+            Problem: 400 or 413.
+        """
+        try:
+            body, more = await self._receive()
+        except BodyBrokenError:  # perhaps since the client left, who takes no harm from an answer
+            raise Problem(400, "the body broke off, or its chunks are malformed", close=True) from None
         if self._left is not None and self._max_body is not None:
             self._left -= len(body)
             if self._left < 0:
@@ -129,6 +138,11 @@ class BegunIntake:
         """See Intake."""
         begun, self._begun = self._begun, None
         return await self._intake.piece() if begun is None else (begun, self._more)
+
+    async def unhurried(self) -> tuple[bytes, bool]:
+        """See Intake."""
+        begun, self._begun = self._begun, None
+        return await self._intake.unhurried() if begun is None else (begun, self._more)
 
 
 class Uploads:

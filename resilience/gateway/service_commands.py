@@ -44,7 +44,7 @@ class ServiceCommands:
             previous.close()
         elif previous is not None:
             self._calls, self._total = previous._calls, previous._total
-            if previous.settings != settings:
+            if previous.settings != settings or previous._exchange is not exchange:
                 self._change()
         if is_per_endpoint and self._total is None:
             self._total = ServiceTotal(name, settings, registry)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ..http2.fields import OF_CONNECTIONS, MalformedError, sendable, told_apart
-from ..inbound import ClientCertificate, HopRequest, RequestHead
+from ..inbound import ClientCertificate, HopRequest, StreamHead
 from ..upstream import Header
 from .answer import InvalidAnswerError
 from .parser import MAX_TARGET_BYTES, Refusal
@@ -22,7 +22,7 @@ class Http2Request:
     """What a field section says.
 
     Attributes:
-        head: See RequestHead.
+        head: See StreamHead.
         hop: What the client asks of its connection; None: nothing.
         expects_continue: Whether the client waits for 100 before it sends its body.
         refusal: What to answer instead of serving it; None: serve it.
@@ -30,7 +30,7 @@ class Http2Request:
 
     __slots__ = ("expects_continue", "head", "hop", "refusal")
 
-    def __init__(self, head: RequestHead, refusal: Refusal | None) -> None:
+    def __init__(self, head: StreamHead, refusal: Refusal | None) -> None:
         self.head, self.refusal = head, refusal
         self.hop: HopRequest | None = None
         self.expects_continue = False
@@ -74,7 +74,7 @@ class RequestReader:
             refusal = Refusal(431, "the request's headers are too large, or too many")
         path, _, query = target.partition(b"?")
         names = {name for name, _ in headers}
-        head = RequestHead(
+        head = StreamHead(
             method.decode(), path, query, "2", self._scheme, headers, self._client, self._server, self._certificate,
             unsized=not ended and b"content-length" not in names)
         request = Http2Request(head, refusal)

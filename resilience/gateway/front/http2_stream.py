@@ -9,7 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from ..http2.fields import trailer_fields
-from ..inbound import BodyBrokenError, ClientGoneError
+from ..inbound import BodyBrokenError, ClientGoneError, RequestHead
 from ..problem import Problem
 from ..tunnel import TunnelEnd
 from ..upstream import Header
@@ -41,7 +41,8 @@ class Http2Stream:
 
     def __init__(self, connection: Http2Connection, number: int, request: Http2Request, *, complete: bool) -> None:
         self._connection, self._request, self.id = connection, request, number
-        self.head, self.hop = request.head, request.hop
+        self.head: RequestHead = request.head
+        self.hop = request.hop
         self.trailers: Sequence[Header] = ()
         self.complete, self.gone = complete, False
         self.started = self.answered = self._bodyless = False
@@ -56,6 +57,7 @@ class Http2Stream:
 
     async def _run(self) -> None:
         request = self._request
+        request.head.has_come = self.complete and not self.trailers
         try:
             if request.refusal is None:
                 await self._connection.front.serve(self)
@@ -141,7 +143,7 @@ class Http2Stream:
             body = b""
             if length is not None and status != 204:
                 fields.append((b"content-length", b"%d" % length))
-        else:
+        elif body or length is not None:
             fields.append((b"content-length", b"%d" % len(body)))
         self._start(fields, end=not body)
         if body:

@@ -1,4 +1,4 @@
-"""Wire: h2 on a transport, and what both ends of a connection send there: heads, bodies as the windows allow, resets."""
+"""Wire: h2 on a transport, and what both ends of a connection send there: heads, bodies as windows allow, resets."""
 
 from __future__ import annotations
 
