@@ -371,8 +371,9 @@ async def _rest(service: Service, exchange: Exchange, intake: Intake | BegunInta
 
     How long both sides may say nothing is bounded where the answer is waited for.
     """
+    intake.be_patient()
     try:
-        while await _sent(service, exchange, inbound, *await intake.unhurried()):
+        while await _sent(service, exchange, inbound, *await intake.piece()):
             pass
     except Exception as error:  # the answer cannot be taken back: it breaks off, and that is not the upstream's doing
         if not isinstance(error, Problem):

@@ -54,10 +54,15 @@ class Intake:
             max_body: Bytes; None: any number.
             rate: Bytes a second at the least; None: any.
         """
-        self._receive, self._patience = receive, patience
+        self._receive = receive
+        self._patience: AsyncTimeout | None = patience
         self._upload_timeout, self._rate = upload_timeout, rate
         self._waited_s, self._came = 0.0, 0
         self._max_body = self._left = max_body
+
+    def be_patient(self) -> None:
+        """From now on the client may take its time: somebody else bounds how long it and the upstream say nothing."""
+        self._patience = self._upload_timeout = self._rate = None
 
     async def piece(self) -> tuple[bytes, bool]:
         """The next piece, and whether there is more.
@@ -67,23 +72,15 @@ class Intake:
         """
         clock = asyncio.get_running_loop().time
         began = clock()
-        body, more = await within(self._patience, self.unhurried(), _late)
+        try:
+            receiving = self._receive()
+            body, more = await (receiving if self._patience is None else within(self._patience, receiving, _late))
+        except BodyBrokenError:  # perhaps since the client left, who takes no harm from an answer
+            raise Problem(400, "the body broke off, or its chunks are malformed", close=True) from None
         self._waited_s += clock() - began
         self._came += len(body)
         if more and self._is_late():
             raise _late()
-        return body, more
-
-    async def unhurried(self) -> tuple[bytes, bool]:
-        """The next piece, whenever the client sends it, and whether there is more.
-
-        Raises:
-            Problem: 400 or 413.
-        """
-        try:
-            body, more = await self._receive()
-        except BodyBrokenError:  # perhaps since the client left, who takes no harm from an answer
-            raise Problem(400, "the body broke off, or its chunks are malformed", close=True) from None
         if self._left is not None and self._max_body is not None:
             self._left -= len(body)
             if self._left < 0:
@@ -128,21 +125,17 @@ class Intake:
 class BegunIntake:
     """A body of which something was taken in already: that, and then the rest."""
 
-    __slots__ = ("_begun", "_intake", "_more")
+    __slots__ = ("_begun", "_intake", "_more", "be_patient")
 
     def __init__(self, begun: bytes, more: bool, intake: Intake) -> None:
         self._begun: bytes | None = begun
         self._more, self._intake = more, intake
+        self.be_patient = intake.be_patient
 
     async def piece(self) -> tuple[bytes, bool]:
         """See Intake."""
         begun, self._begun = self._begun, None
         return await self._intake.piece() if begun is None else (begun, self._more)
-
-    async def unhurried(self) -> tuple[bytes, bool]:
-        """See Intake."""
-        begun, self._begun = self._begun, None
-        return await self._intake.unhurried() if begun is None else (begun, self._more)
 
 
 class Uploads:
