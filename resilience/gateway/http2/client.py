@@ -163,15 +163,15 @@ class _Pool:
             if not connection.places:
                 raise UpstreamError("the endpoint takes no requests (SETTINGS_MAX_CONCURRENT_STREAMS = 0)")
         except UpstreamUnreachableError as error:
-            connection.retire()
+            connection.abort()
             return error
         except UpstreamError as error:
-            connection.retire()
+            connection.abort()
             failure = UpstreamUnreachableError(f"{error}")
             failure.__cause__ = error
             return failure
         except BaseException:
-            connection.retire()
+            connection.abort()
             raise
         self.connections.append(connection)
         connection.idle_since = loop.time()

@@ -140,6 +140,13 @@ class Http2Connection(asyncio.Protocol):
         if not self._exchanges:
             self._close()
 
+    def abort(self) -> None:
+        """Cut it: it was not made in full."""
+        self.closed = True
+        self._end()
+        if self._wire is not None:
+            self._wire.transport.abort()
+
     # -- exchanges call these
 
     def begin(self, exchange: Http2Exchange, fields: list[Header], *, end: bool) -> int:
