@@ -10,6 +10,7 @@ from typing import Any
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset, TrailersReceived, WindowUpdated
+from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
 from resilience.gateway.http2.client import Http2Client
@@ -41,7 +42,7 @@ class Connection:
         self.writer.write(data)
 
     async def read(self) -> None:
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, ProtocolError):  # also if the client has reset what is to be answered
             while data := await self.reader.read(65_536):
                 for event in self.h2.receive_data(data):
                     self.events.append(event)
