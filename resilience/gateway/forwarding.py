@@ -20,7 +20,6 @@ A client that leaves is nobody's failure: the exchange is cut and counts as canc
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -166,29 +165,20 @@ class Forwarder:
             raise problem_of(refusal, service.name)
         attempts = service.attempts(request)
         try:
-            if intake is None:
-                await self._download(service, request, attempts, inbound, outbound)
-            else:
-                await self._both(service, request, attempts, intake, inbound, outbound)
-        except BaseException:
-            await attempts.close()
-            raise
-
-    async def _both(self, service: Service, request: Request, attempts: Attempts | HedgedAttempts,
-                    intake: Intake | BegunIntake, inbound: Inbound, outbound: Outbound | None) -> None:
-        """Stream the request's body, and then the answer's; beside it, where both sides can."""
-        with contextlib.ExitStack() as slot:
-            slot.enter_context(service.uploads.one())
-            exchange = await self._upload(service, attempts, intake, inbound)
-            if exchange is None or not (exchange.is_duplex and inbound.head.is_duplex):
-                slot.close()
-                await self._download(service, request, attempts, inbound, outbound)
-                return
-            rest = asyncio.ensure_future(_rest(service, exchange, intake, inbound, slot))
+            rest: asyncio.Future[None] | None = None
+            if intake is not None:
+                with service.uploads.one():
+                    exchange = await self._upload(service, attempts, intake, inbound)
+                if exchange is not None and exchange.is_duplex and inbound.head.is_duplex:
+                    rest = asyncio.ensure_future(_rest(service, exchange, intake, inbound))
             try:
                 await self._download(service, request, attempts, inbound, outbound)
             finally:
-                rest.cancel()
+                if rest is not None:
+                    rest.cancel()
+        except BaseException:
+            await attempts.close()
+            raise
 
     async def _upload(self, service: Service, attempts: Attempts | HedgedAttempts,
                       intake: Intake | BegunIntake, inbound: Inbound) -> Exchange | None:
@@ -365,9 +355,8 @@ async def _sent(service: Service, exchange: Exchange, inbound: Inbound, piece: b
     return more
 
 
-async def _rest(service: Service, exchange: Exchange, intake: Intake | BegunIntake, inbound: Inbound,
-                slot: contextlib.ExitStack) -> None:
-    """Stream what is left of a request's body beside the answer, whenever it comes, and then leave the *slot*.
+async def _rest(service: Service, exchange: Exchange, intake: Intake | BegunIntake, inbound: Inbound) -> None:
+    """Stream what is left of a request's body beside the answer, whenever it comes.
 
     How long both sides may say nothing is bounded where the answer is waited for.
     """
@@ -379,8 +368,6 @@ async def _rest(service: Service, exchange: Exchange, intake: Intake | BegunInta
         if not isinstance(error, Problem):
             _logger.exception("the exchange with %s failed in the gateway", service.name)
         exchange.fail(IgnoredAnswerError(UpstreamStatusError(exchange.status)))
-    finally:
-        slot.close()
 
 
 def _stalled() -> UpstreamStalledError:
