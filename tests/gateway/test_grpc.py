@@ -50,6 +50,11 @@ command.rate_limit = {{ calls = 1, per = 1000.0 }}
 endpoints = ["http://{mortal}"]
 http2 = true
 command.breaker = false
+[services.small]
+endpoints = ["http://{target}"]
+http2 = true
+max_body = 1000
+command.breaker = false
 [services.telling]
 endpoints = ["http://127.0.0.1:{telling}"]
 http2 = true
@@ -60,7 +65,7 @@ service = "telling"
 path = "/shop.Stock/*"
 service = "up"
 """
-OTHERS = ("tripped", "two", "gone", "limited", "mortal", "keys")
+OTHERS = ("tripped", "two", "gone", "limited", "mortal", "small", "keys")
 SERVE = """
 import time
 from tests.integrations.rpc import Server
@@ -184,6 +189,21 @@ def test_a_conversation_in_which_nobody_says_anything_ends_after_idle_timeout(st
     assert b"one" == next(call)
     assert grpc.StatusCode.UNAVAILABLE == failed(lambda: next(call)).code()
     said.put(None)
+
+
+def test_a_conversation_that_grows_too_long_is_cut_and_that_is_not_the_server_s_failure(
+        stub: Stub, server: Server, gateway: Gateway) -> None:
+    said: queue.Queue[bytes | None] = queue.Queue()
+    call = stub.Chat(iter(said.get, None), **to("small"))
+    said.put(b"one")
+    assert b"one" == next(call)
+    said.put(b"x" * 2000)
+    assert failed(lambda: next(call)).code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL)
+    said.put(None)
+    ended(server)
+    eventually(lambda: not gateway.busy(), "every permit back")
+    assert 0 == gateway.metric("failure", "small")
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED == failed(lambda: stub.Get(b"x" * 2000, **to("small"))).code()
 
 
 def test_metadata_passes_both_ways(gateway: Gateway) -> None:
