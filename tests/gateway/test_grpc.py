@@ -20,6 +20,7 @@ from tests.gateway.harness import Gateway, eventually, free_port, running
 from tests.integrations.rpc import Server, Stub
 
 grpc = pytest.importorskip("grpc")
+pytestmark = pytest.mark.process
 
 CONFIG = """
 client_timeout = 1.0
