@@ -53,6 +53,7 @@ from .upstream import (
 )
 
 _VIA: Final = b"1.1 " + PSEUDONYM
+_VIA_HTTP2: Final = b"2 " + PSEUDONYM
 _TRAILERS: Final = (b"te", b"trailers")
 _logger = logging.getLogger(__name__)
 
@@ -217,7 +218,7 @@ class Forwarder:
         if answer.status == 101:
             await self._tunnel(service, attempts, answer, inbound)
             return
-        headers = to_client(answer.headers, _VIA, answer.status)
+        headers = to_client(answer.headers, _VIA_HTTP2 if service.config.http2 else _VIA, answer.status)
         if service.config.balancing.sticky is not None:
             headers = [*headers, *service.cookie(request, attempts)]
         await self._pass_on(service, request, answer, headers, attempts, inbound, outbound)

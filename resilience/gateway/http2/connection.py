@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from h2.errors import ErrorCodes
 from h2.events import (
@@ -36,7 +36,6 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
-from hpack import Encoder
 
 from ..upstream import Header, UnprocessedError, UpstreamError
 from .allowance import Allowance
@@ -71,14 +70,6 @@ class Owner(Protocol):
 
     def gone(self, connection: Http2Connection) -> None:
         """It takes no more exchanges."""
-
-
-class _Encoder(Encoder):
-    """Encodes fields as they are: Huffman's code costs more time here than its bytes do on the way."""
-
-    def encode(self, headers: Any, huffman: bool = False) -> bytes:
-        """See hpack."""
-        return super().encode(headers, huffman)
 
 
 class Http2Connection(asyncio.Protocol):
@@ -117,7 +108,6 @@ class Http2Connection(asyncio.Protocol):
         self._h2.local_settings = Settings(client=True, initial_values={
             SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
             SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES})
-        self._h2.encoder = _Encoder()
         self._h2.decoder.max_header_list_size = 2 * MAX_HEAD_BYTES  # what is in between fails one exchange
         self._wire: Wire | None = None
 
@@ -361,8 +351,11 @@ class Http2Connection(asyncio.Protocol):
 
     def _make_room(self, number: int = 0) -> None:
         """The window of a stream is larger now; 0: that of the connection is, or those of all."""
-        for exchange in [self._exchanges[number]] if number in self._exchanges else list(self._exchanges.values()):
-            exchange.has_room()
+        waiting = [self._exchanges[number]] if number in self._exchanges else list(self._exchanges.values())
+        while waiting:  # a frame of each in turn; who has more is last the next time, or one would take all there is
+            waiting = [each for each in waiting if each.send_some()]
+            for each in waiting:
+                self._exchanges[each.number] = self._exchanges.pop(each.number)
 
     def _spend(self) -> None:
         """Count what came that was cheap to send."""

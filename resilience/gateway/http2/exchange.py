@@ -18,7 +18,15 @@ from h2.exceptions import ProtocolError
 
 from ..balancing.course import IDEMPOTENT
 from ..tunnel import TunnelEnd
-from ..upstream import Endpoint, Header, InvalidRequestError, Request, UnprocessedError, UpstreamError
+from ..upstream import (
+    Endpoint,
+    Header,
+    InvalidRequestError,
+    Request,
+    UnprocessedError,
+    UpstreamError,
+    UpstreamUnreachableError,
+)
 from .fields import MalformedError, trailer_fields, trailers_of
 from .messages import MAX_HEAD_BYTES, MAX_TRAILERS, answer_of, request_fields, size_of
 
@@ -97,21 +105,22 @@ class Http2Exchange:
         self._was_idle = connection.is_used and connection.is_idle
         self.heard_before = connection.heard
         self.number = connection.begin(self, fields, end=request.body == b"")
-        self.has_room()
+        self._send()
 
     # -- the connection tells
 
-    def has_room(self) -> None:
-        """Perhaps something can be sent now."""
-        while self._pending and not self.unwanted:
+    def send_some(self) -> bool:
+        """Send a frame of what is pending of the request's body, if there is room; whether more is pending then."""
+        if self._pending:
             try:
                 size = self._connection.put_some(self.number, self._pending, end=self._sent)
-            except ProtocolError:  # it was reset; on_reset() tells
-                return
-            if not size:
-                return
+            except ProtocolError:  # it was reset; fail() is next
+                return False
             self._pending = self._pending[size:]
-        _wake(self._room)
+            if self._pending:
+                return size > 0
+            _wake(self._room)
+        return False
 
     def on_head(self, fields: Sequence[Header]) -> None:
         """A head has come.
@@ -173,7 +182,7 @@ class Http2Exchange:
         if self.unwanted or self.failure is not None:
             return  # head() tells
         self._pending = memoryview(chunk)
-        self.has_room()
+        self._send()
         while self._pending:
             self._room = self._connection.loop.create_future()
             await self._room
@@ -195,9 +204,7 @@ class Http2Exchange:
         if self.failure is not None and not self.status:
             if not self._may_begin_anew(self.failure):
                 raise self.failure
-            self._is_again = True
-            self._connection.leave(self, is_clean=True)
-            self.begin(await self._client.connection(self._endpoint, self._connect_timeout))
+            await self._begin_anew(self.failure)
             await self.head()
 
     async def answering(self) -> None:
@@ -236,9 +243,22 @@ class Http2Exchange:
 
     # -- within
 
+    def _send(self) -> None:
+        while self.send_some():
+            pass
+
     def _give_back(self) -> None:
         held, self._held = self._held, 0
         self._connection.give_back(self.number, held)
+
+    async def _begin_anew(self, failure: UpstreamError) -> None:
+        """Move to another connection, under this object."""
+        self._is_again = True
+        try:
+            connection = await self._client.connection(self._endpoint, self._connect_timeout)
+        except UpstreamUnreachableError as error:
+            raise failure from error
+        self.begin(connection)
 
     def _may_begin_anew(self, failure: UpstreamError) -> bool:
         if self._is_again or self._request.body is None:

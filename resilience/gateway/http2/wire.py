@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
+from hpack import Encoder
 
 from ..upstream import Header
 
 _PENDING: Final = 16 * 1024  # bytes that wait for the event loop's next turn
+
+
+class _PlainEncoder(Encoder):
+    """Encodes fields as they are: Huffman's code costs more time here than its bytes do on the way."""
+
+    def encode(self, headers: Any, huffman: bool = False) -> bytes:
+        """See hpack."""
+        return super().encode(headers, huffman)
 
 
 class H2(H2Connection):
@@ -24,6 +33,8 @@ class H2(H2Connection):
         super().__init__(H2Configuration(
             client_side=client_side, header_encoding=None, validate_inbound_headers=False,
             validate_outbound_headers=False, normalize_outbound_headers=False))
+        if client_side:  # of which many clients share one
+            self.encoder = _PlainEncoder()
 
 
 class Wire:

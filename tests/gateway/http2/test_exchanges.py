@@ -195,6 +195,26 @@ async def test_an_upload_waits_for_the_peer_s_window_and_the_others_go_on() -> N
         assert (200, b"ok") == await whole(slow)
 
 
+async def test_uploads_share_the_window_of_their_connection_by_turns() -> None:
+    async with peer() as there, a_client() as client:
+        exchanges = [await begun(client, there, a_request("POST", b"x" * 200_000)) for _ in range(4)]
+        connection = await there.connection()
+        connection.acknowledges = False
+        await connection.request(4)
+        for number in connection.asked:
+            connection.h2.increment_flow_control_window(200_000, number)
+        before = 65_535
+        while before < 400_000:  # of 800,000
+            connection.h2.increment_flow_control_window(32_768)
+            connection.flush()
+            before += 32_768
+            await eventually(lambda before=before: before == sum(len(connection.body(each)) for each in connection.asked))
+        shares = [len(connection.body(each)) for each in connection.asked]
+        assert max(shares) - min(shares) <= 65_535 + 32_768, shares
+        for each in exchanges:
+            each.release()
+
+
 async def test_answers_that_nobody_takes_stop_at_their_window_and_hold_up_no_other() -> None:
     async with peer() as there, a_client() as client:
         slow = [await begun(client, there) for _ in range(12)]  # together more than any window of a connection's own
