@@ -107,6 +107,8 @@ class ServiceConfig:
     command: Mapping[str, Any] = attrs.field(factory=dict, validator=service_command.suited)
 
     def __attrs_post_init__(self) -> None:
+        if self.http2 and self.upgrades not in ((), ("websocket",)):
+            raise ConfigError("upgrades must be left out: HTTP/2 (http2 = true) has none", "upgrades")
         if self.balancer in KEYED and self.balancing.hash_by is None:
             raise ConfigError(
                 f'balancer {self.balancer} needs balancing.hash_by, such as "header:x-user"', "balancer")

@@ -70,8 +70,11 @@ class Http2Client:
     def let_go(self, endpoint: Endpoint) -> None:
         """Close the connections to an endpoint that gets no more requests, after those under way."""
         pool = self._pools.get(endpoint)
-        for connection in () if pool is None else tuple(pool.connections):
-            connection.retire()
+        if pool is not None:
+            for connection in tuple(pool.connections):
+                connection.retire()
+            if pool.is_empty:
+                del self._pools[endpoint]
 
     def close(self) -> None:
         """Close idle connections; exchanges under way end as they will."""

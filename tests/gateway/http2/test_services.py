@@ -11,7 +11,7 @@ import pytest
 from h2.errors import ErrorCodes
 from hyperframe.frame import GoAwayFrame, PingFrame
 
-from resilience import Registry
+from resilience import ConfigError, Registry
 from resilience.gateway.config import ServiceConfig
 from resilience.gateway.http1 import Http1Client
 from resilience.gateway.service import Service
@@ -161,6 +161,12 @@ async def test_a_reload_that_turns_http2_on_or_off_changes_what_is_spoken() -> N
         served.service = off.updated(config)
         assert (200, b"ok") == await served.ask()
         served.close()
+
+
+def test_upgrades_are_a_mistake_where_there_can_be_none() -> None:
+    with pytest.raises(ConfigError, match="HTTP/2"):
+        ServiceConfig(endpoints=["http://x:1"], http2=True, upgrades=("mqtt",))
+    assert ServiceConfig(endpoints=["http://x:1"], http2=True, upgrades=()).http2
 
 
 async def test_permits_come_back_whatever_peers_do_and_whenever_clients_leave() -> None:
