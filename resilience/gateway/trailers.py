@@ -26,6 +26,6 @@ def _may_pass(name: bytes) -> bool:
 
 
 def trailer_lines(trailers: Iterable[Header]) -> bytes:
-    """The lines of *trailers* that may pass, and can stand in a line."""
-    lines = [b"%b: %b\r\n" % trailer for trailer in passing(trailers)]
+    """The lines of *trailers* that may pass, and can stand in a line; CGI takes an underscore for a hyphen there."""
+    lines = [b"%b: %b\r\n" % trailer for trailer in passing(trailers) if b"_" not in trailer[0]]
     return b"".join(line for line in lines if line.count(b"\n") == line.count(b"\r") == 1 and b"\0" not in line)
