@@ -66,7 +66,7 @@ async def test_interim_responses_and_trailers_pass_both_ways() -> None:
         connection = await there.connection()
         number = await connection.request()
         await exchange.write(b"abc")
-        exchange.end([(b"x-sum", b"7"), (b"content-length", b"3")])
+        exchange.end([(b"x-sum", b"7"), (b"content-length", b"3"), (b"x_forwarded_for", b"::1"), (b"te", b"trailers")])
         await connection.heard(TrailersReceived, number)
         assert [(b"x-sum", b"7")] == connection.of(TrailersReceived, number)[0].headers
         connection.head(number, 100)
