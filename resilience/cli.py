@@ -107,8 +107,8 @@ def _gateway(options: argparse.Namespace) -> int:
     sys.path.append("")  # filters are found where the gateway is started
     from resilience_dashboard import app as dashboard  # pyright: ignore[reportMissingImports]
 
-    from .gateway import server
     from .gateway.admin.application import AdminApplication
+    from .gateway.listeners import ServeError
     from .gateway.supervision import supervisor
 
     def ready(started: supervisor.Supervisor) -> None:
@@ -122,7 +122,7 @@ def _gateway(options: argparse.Namespace) -> int:
     try:
         supervisor.run(options.config, workers=options.workers, ready=ready,
                        make_admin=lambda started: AdminApplication(started, dashboard(["/resilience.stream"])))
-    except server.ServeError as error:
+    except ServeError as error:
         _fail(str(error), 1)
     return 0
 
@@ -195,12 +195,13 @@ def _dashboard(options: argparse.Namespace) -> int:
     from resilience_dashboard import app as dashboard  # pyright: ignore[reportMissingImports]
 
     from .gateway import server
+    from .gateway.listeners import ServeError
 
     bind = f"{options.host}:{options.port}"
     try:
         server.run_app(dashboard(options.stream, title=options.title), bind,
                        ready=lambda: print(f"Dashboard   http://{bind}/", flush=True))
-    except server.ServeError as error:
+    except ServeError as error:
         _fail(str(error), 1)
     return 0
 

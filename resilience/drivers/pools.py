@@ -8,7 +8,8 @@ a call that comes from one of its threads finds a thread all the same. With
 
 A job on a shared pool needs a *turn*, the right to a thread, besides its place; so
 many turns as threads. A job that has none waits in the queue, and a job that ends hands
-its turn to the first in it. Turns and the queue change under the lock.
+its turn to the first in it. Turns change under the lock, and so does the queue, but for a caller
+who leaves: it takes its job out at any moment, so a job is had only by taking it.
 
 Calls within calls could wait for each other for ever: all threads of a pool are at
 work for calls that wait for one of its threads. Each job on a shared pool is a
@@ -315,8 +316,10 @@ class WorkerPool:
     def _next(self, job: Any, rested: Callable[[], None]) -> Job | None:
         """On a thread that has run *job*: what to run with the same turn; None, after a call of *rested*: nothing."""
         with self._lock:
-            if self._waiting and (not self._turns.owed or not self._can_end(set(), 1)):
-                successor = self._waiting.popleft()
+            successor = None
+            if not self._turns.owed or not self._can_end(set(), 1):
+                successor = self._first()
+            if successor is not None:
                 successor.turn += job.turn
                 successor.waits = False
                 self.began(successor)
@@ -325,6 +328,13 @@ class WorkerPool:
             self._give_back(job)
             if self._closed:
                 self._threads.close()
+            return None
+
+    def _first(self) -> Job | None:
+        """Take the job that has waited longest out of the queue; None: its caller, who needs no lock, has taken it."""
+        try:
+            return self._waiting.popleft()
+        except IndexError:
             return None
 
     def _give_back(self, job: Job) -> None:
@@ -337,12 +347,15 @@ class WorkerPool:
     def _dispatch(self) -> None:
         """Let those who wait begin, as far as there are turns."""
         while self._waiting:
-            job, turn = self._waiting[0], list[list[None]]()
+            turn = list[list[None]]()
             try:
                 self._turns.take(turn)
             except BulkheadFullError:
                 return
-            self._waiting.popleft()
+            job = self._first()
+            if job is None:
+                turn[0] += TOKEN
+                return
             job.turn = turn
             try:
                 self._threads.hand_over(job)

@@ -46,7 +46,7 @@ class Job:
         home: Whose call it is.
         taken: The slot and the place that it holds, as sacks.
         turn: The turn that it has on a shared pool.
-        stand: What it is there while it runs; None: the pool has no queue.
+        stand: What it is there while it runs; None: the pool is not shared.
         stands: Those that the call comes from.
         is_handed: A thread has it, which gives everything back.
         waits: It waits for a thread, or did so.
@@ -92,11 +92,9 @@ class Job:
         self.stand: Stand | None = None
         if home.pool.is_shared:
             self.turn: list[list[None]] = []
-            self.stands: tuple[Stand, ...] = ()
-            if home.pool.max_queue:
-                self.stand = Stand(home.pool)
-                self.stands = tuple(each for each in stands.get() if not each.is_over)
-                self._context.run(stands.set, (*self.stands, self.stand))
+            self.stand = Stand(home.pool)  # though the pool has no queue now: it may be given one while this runs
+            self.stands = tuple(each for each in stands.get() if not each.is_over)
+            self._context.run(stands.set, (*self.stands, self.stand))
         self.result: Any = None
         self.error: BaseException | None = None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import ipaddress
 import socket
 from typing import Any, Final
@@ -43,6 +44,7 @@ def unreachable(error: Exception) -> UpstreamUnreachableError:
     return kind(type(error).__name__)
 
 
+@functools.lru_cache(maxsize=1024)  # a sick endpoint costs a new connection for each request
 def is_address(host: str) -> bool:
     """Whether *host* is an address, and not a name."""
     try:

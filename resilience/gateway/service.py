@@ -25,7 +25,7 @@ from ..errors import CircuitOpenError
 from ..registry import Registry, table_of
 from .answer_rules import AnswerRules
 from .attempts import Attempts
-from .balancing import Balancer, BalancerOptions, EndpointSet, balancer
+from .balancing import BalancerOptions, EndpointSet, balancer
 from .balancing.course import IDEMPOTENT, Ending
 from .balancing.sticky import token_of
 from .balancing.subsets import subset
@@ -43,7 +43,7 @@ from .request_keys import cookie, header, key_reader
 from .served_endpoint import ServedEndpoint
 from .service_command import Exchanging, is_per_endpoint, limit_of, statuses, without_per
 from .service_commands import ServiceCommands
-from .trouble import reason_of
+from .trouble import trouble_of
 from .upstream import (
     Endpoint,
     Header,
@@ -95,14 +95,14 @@ class Service:
 
     def __init__(self, name: str, config: ServiceConfig, client: UpstreamClient, registry: Registry,
                  previous: Service | None = None) -> None:
-        """Make the commands of a service; nothing is connected to yet.
+        """Make a service and its commands; nothing is connected to yet. With a *previous* one it is not in force yet.
 
         Args:
             name: As configured.
             config: As configured.
             client: Sends requests.
             registry: Where its commands are.
-            previous: The service that this one takes the place of, with what it knows of endpoints that stay.
+            previous: The service that this one takes the place of when it is told to enter(), and not before.
 
         Raises:
             ConfigError: The registry has a command of the same name that says otherwise, or a secret is not there.
@@ -129,10 +129,10 @@ class Service:
         limit = limit_of(self._commands.settings)
         self.uploads = Uploads(max(1.0, UPLOADS * limit * (len(config.endpoints) if self.is_per_endpoint else 1)))
         options = config.balancing
-        chosen = balancer(config.balancer, BalancerOptions(
+        self._balancer = balancer(config.balancer, BalancerOptions(
             load_factor=options.load_factor, max_in_flight=options.max_in_flight, zone=options.zone,
             sticky=options.sticky is not None))
-        self.wants_times, self.is_keyed = chosen.wants_times, chosen.wants_key
+        self.wants_times, self.is_keyed = self._balancer.wants_times, self._balancer.wants_key
         self.rules = AnswerRules(config.rules)
         self.first_item = None if config.first_item is None else AsyncTimeout(name, config.first_item)
         self.looks_at = self.retried | self.rules.statuses
@@ -147,39 +147,51 @@ class Service:
         same_tls = is_same and previous is not None and previous.config.ca_file == config.ca_file
         self._tls = previous._tls if previous is not None and same_tls else functools.cache(
             functools.partial(client_tls, config.ca_file, http2=config.http2))
-        known = previous.endpoints.states if previous is not None and same_tls else ()
-        self._adopt_endpoints(config.endpoints, chosen, {each.config.url: each for each in known})
-        self._checker = self._new_checker()
+        self._keeps_endpoints = same_tls
         self._is_plain = config.checks is None and config.hedge is None
+        self._previous = previous
+        self._commands.prepare([each.name for each in self._used(config.endpoints)])
+        if previous is None:
+            self.enter()
+
+    def enter(self) -> None:
+        """Be in force, in the place of the previous service, if there is one, and with what that one knows."""
+        previous, self._previous = self._previous, None
+        known = previous.endpoints.states if previous is not None and self._keeps_endpoints else ()
+        self._commands.enter()
+        self._adopt_endpoints(self.config.endpoints, {each.config.url: each for each in known})
+        self._checker = self._new_checker()
         if previous is not None:
             previous._check_no_more()
             self._drop(previous.endpoints.states, previous._client)
 
-    def updated(self, config: ServiceConfig) -> Service:
-        """The service by another configuration, which takes the place of this one.
+    def abandon(self) -> None:
+        """It will not be in force; the previous one goes on as if it had never been made."""
+        self._previous = None
+        self._commands.abandon()
+
+    def successor(self, config: ServiceConfig) -> Service:
+        """The service by another configuration, which takes the place of this one once it enters.
 
         Endpoints that stay keep their connections, their commands with circuits and statistics, and what is known of
         them. Requests under way end as they began. Requests to endpoints that are gone end, too, and no others begin.
 
         Args:
-            config: The configuration. It has been checked: nothing of it can fail but a secret that is not there.
+            config: The configuration.
 
         Raises:
-            ConfigError: A secret is not there; this service goes on as it was.
+            ConfigError: A secret is not there, or the registry has a command of the same name that says otherwise; this
+                service goes on as it was.
         """
         for each in config.endpoints:
             each.check_secrets()
         return Service(self.name, config, self._clients, self._registry, self)
 
-    def restore(self, after: Service) -> None:
-        """Be in force again, although *after* was made to take the place of this service: it will not."""
-        after._check_no_more()
-        self._checker = self._new_checker()
-        self._commands = ServiceCommands(
-            self.name, without_per(self.config.command), self._exchange, self._registry,
-            is_per_endpoint=self.is_per_endpoint, previous=after._commands)
-        known = self.endpoints.states
-        self._adopt_endpoints(self.config.endpoints, self.endpoints.balancer, {each.config.url: each for each in known})
+    def updated(self, config: ServiceConfig) -> Service:
+        """The successor(), in force."""
+        made = self.successor(config)
+        made.enter()
+        return made
 
     def set_endpoints(self, configs: Sequence[EndpointConfig]) -> None:
         """Have these endpoints from now on, as discovery finds them: what stays is kept, what is gone drains.
@@ -191,7 +203,7 @@ class Service:
             ConfigError: A secret is not there; the endpoints stay as they were.
         """
         before = self.endpoints.states
-        self._adopt_endpoints(tuple(configs), self.endpoints.balancer, {each.config.url: each for each in before})
+        self._adopt_endpoints(tuple(configs), {each.config.url: each for each in before})
         self._drop(before, self._client)
 
     def close(self) -> None:
@@ -299,7 +311,7 @@ class Service:
                              endpoint.rest.until - now, endpoint.failures, extra={"upstream": endpoint.name})
         if asked:
             ejector.pause(endpoint, asked, now)
-        reason = reason_of(error)
+        reason = trouble_of(error)
         if (is_failure or ending is Ending.BUSY) and endpoint.troubles.are_told_of(reason, now):
             _log.warning("%s: %s failed: %s", self.name, endpoint.name, reason, extra={"upstream": endpoint.name})
         if not endpoint.is_calm:
@@ -342,8 +354,7 @@ class Service:
         self.budget = None if retry is None or retry.budget is None else Budget(retry.budget, self.clock())
         self.begun = itertools.repeat(1).__next__ if self.budget is None else self.budget.bump
 
-    def _adopt_endpoints(self, configs: tuple[EndpointConfig, ...], chosen: Balancer,
-                         known: Mapping[str, ServedEndpoint]) -> None:
+    def _adopt_endpoints(self, configs: tuple[EndpointConfig, ...], known: Mapping[str, ServedEndpoint]) -> None:
         now, states, fresh = self.clock(), [], []
         for config in self._used(configs):
             state = known.get(config.url)
@@ -360,8 +371,8 @@ class Service:
             state.key, state.call = self._commands.key_of(state.name), self._commands.call(state.name)
         self._commands.adopt([state.name for state in states])
         self._open_circuits = OpenCircuits(states if self.is_per_endpoint else states[:1])
-        balancing = self.config.balancing
-        self.endpoints = EndpointSet(states, chosen, self.config.ejection, balancing.slow_start, now, self._limit)
+        slow_start = self.config.balancing.slow_start
+        self.endpoints = EndpointSet(states, self._balancer, self.config.ejection, slow_start, now, self._limit)
         for state in fresh if known else ():
             self.endpoints.came(state, now)
 

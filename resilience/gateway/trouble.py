@@ -16,7 +16,7 @@ SAY_AGAIN_S: Final = 60.0
 _MOST: Final = 16  # reasons that are remembered
 
 
-def reason_of(error: BaseException) -> str:
+def trouble_of(error: BaseException) -> str:
     """The reason, with what is behind it."""
     if isinstance(error, GrpcStatusError):
         return f"gRPC status {error.name}"

@@ -3,8 +3,8 @@
 Sections: ``calls`` (overhead of a decorated call), ``policies`` (each of the others),
 ``items`` (of an item of a generator), ``collapse`` (of a call that goes into a batch), ``memory`` (per command),
 ``stream`` (one tick of the metrics stream), ``http_clients`` (a request through a guarded
-client), ``adaptive`` (a simulation of the adaptive limit), ``gateway`` (throughput of one core)
-and ``sick`` (a sick neighbour). Without any, all are run. A peer or tool that is not installed is named and left out. Exit status is 0 even when a bound is
+client), ``adaptive`` (a simulation of the adaptive limit), ``gateway`` (throughput of one core),
+``half_load`` (latency that it adds) and ``sick`` (a sick neighbour). Without any, all are run. A peer or tool that is not installed is named and left out. Exit status is 0 even when a bound is
 missed, unless ``--strict``.
 """
 
@@ -18,7 +18,8 @@ from pathlib import Path
 
 from . import report
 
-SECTIONS = ("calls", "policies", "items", "collapse", "memory", "stream", "http_clients", "adaptive", "gateway", "sick")
+SECTIONS = ("calls", "policies", "items", "collapse", "memory", "stream", "http_clients", "adaptive", "gateway",
+            "half_load", "sick")
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

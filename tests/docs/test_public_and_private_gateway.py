@@ -91,9 +91,11 @@ def test_both_sides_are_logged_and_counted_apart(gateway):
     assert 200 == gateway.ask("GET", "/orders/7", private=True)[0]
     file = gateway.folder / "access.log"
     lines = eventually(lambda: [line for line in map(json.loads, file.read_text().splitlines()) if line.get("route") == "internal-orders"])
-    assert ("internal-orders", 200, False) == (lines[-1]["service"], lines[-1]["status"], "consumer" in lines[-1])
+    assert ("internal-orders", "private", 200, False) == (
+        lines[-1]["service"], lines[-1]["side"], lines[-1]["status"], "consumer" in lines[-1])
     text = gateway.admin_get("/metrics")
-    assert re.search(r'^resilience_gateway_requests_total{route="internal-orders",service="internal-orders",status="2xx"} ', text, re.M)
+    assert re.search(r'^resilience_gateway_requests_total{'
+                     r'route="internal-orders",service="internal-orders",side="private",status="2xx"} ', text, re.M)
     assert not re.search(r'^resilience_gateway_requests_total{route="internal-orders",service="orders"', text, re.M)
     assert re.search(r'^resilience_gateway_consumer_requests_total{consumer="web",status="2xx"} ', text, re.M)
     assert {"orders", "internal-orders"} <= set(re.findall(r'resilience_command_in_flight{command="([^"]*)"', text))

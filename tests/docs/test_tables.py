@@ -60,6 +60,7 @@ from resilience.gateway.composition.plan import STATES
 from resilience.gateway.filters.access import Access
 from resilience.gateway.filters.api_keys import ApiKey, ApiKeys
 from resilience.gateway.filters.client_certificate import CertificateIdentity, ClientCertificates
+from resilience.gateway.filters.compress import CompressFilter
 from resilience.gateway.filters.forward_auth import ForwardAuth
 from resilience.gateway.filters.hmac_signature import HmacKey, HmacSignature
 from resilience.gateway.filters.jwt import Jwt
@@ -290,6 +291,7 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## filters: headers", HeaderChanges),
     ("## filters: json_body", BodyChanges),
     ("## filters: errors", ErrorFilter),
+    ("## filters: compress", CompressFilter),
     ("## compositions.NAME", gateway_config.CompositionConfig),
     ("## compositions.NAME.parts.PART", gateway_config.PartConfig),
     ("## routes.mirror", gateway_config.MirrorConfig),

@@ -275,18 +275,28 @@ def test_without_a_timeout_the_caller_waits_as_long_as_it_takes(make, stuck):
 
 
 def test_an_interrupt_while_waiting_leaves_the_worker_to_end_and_counts_it_meanwhile(make, stuck):
-    isolation, main = make(limit=1), threading.main_thread().ident
+    isolation, main, struck = make(limit=1), threading.main_thread().ident, threading.Event()
+
+    def strike(*_):
+        if not struck.is_set():
+            struck.set()
+            raise KeyboardInterrupt
 
     def interrupt():
         assert stuck.started.acquire(timeout=10)
         until(lambda: sys._current_frames()[main].f_code is Job.wait.__code__)
-        signal.pthread_kill(main, signal.SIGINT)
+        # A signal on the way into the lock is heard when the next one ends the wait.
+        until(lambda: struck.is_set() or signal.pthread_kill(main, signal.SIGINT))
 
+    usual = signal.signal(signal.SIGINT, strike)
     helper = threading.Thread(target=interrupt)
     helper.start()
-    with pytest.raises(KeyboardInterrupt):
-        call(isolation, stuck)
-    helper.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            call(isolation, stuck)
+        helper.join()
+    finally:
+        signal.signal(signal.SIGINT, usual)
     assert (1, 1) == (isolation.abandoned, in_flight(isolation))
     stuck.go.set()
     until(lambda: not isolation.abandoned)

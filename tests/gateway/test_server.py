@@ -13,7 +13,8 @@ import pytest
 
 from resilience.gateway import Gateway as App
 from resilience.gateway.config import AdminSettings, GatewayConfig, GatewaySettings
-from resilience.gateway.server import ServeError, check_free, run
+from resilience.gateway.listeners import ServeError, check_free
+from resilience.gateway.server import run
 
 from .harness import Call, Upstream, everything, parsed, running
 

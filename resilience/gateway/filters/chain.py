@@ -39,6 +39,7 @@ from ..problem import Problem, too_large
 from ..request_mapping import Admitted
 from ..service import Service
 from ..upstream import Header, Request, UpstreamError
+from .compress import CompressedInbound, CompressFilter
 from .context import FilterContext, FilterError, FilterRequest, FilterResponse, Refusal
 from .declare import FilterKind
 from .identity import state
@@ -56,11 +57,13 @@ class Chain:
         inbound: In their order.
         outbound: In their order.
         endpoint: Name of the filter that answers; None: the route's service.
+        compresses: Whether one of the outbound filters has responses compressed.
     """
 
     inbound: tuple[Step, ...]
     outbound: tuple[Step, ...]
     endpoint: str | None
+    compresses: bool = False
 
 
 #: Of a route without filters whose errors are answered by an endpoint.
@@ -75,7 +78,8 @@ def chain_of(steps: list[Step]) -> Chain | None:
         return None
     by_kind = {kind: tuple(step for step in steps if step.said.kind is kind) for kind in FilterKind}
     endpoints = by_kind[FilterKind.ENDPOINT]
-    return Chain(by_kind[FilterKind.INBOUND], by_kind[FilterKind.OUTBOUND], endpoints[0].name if endpoints else None)
+    return Chain(by_kind[FilterKind.INBOUND], by_kind[FilterKind.OUTBOUND], endpoints[0].name if endpoints else None,
+                 any(isinstance(step.config.target, CompressFilter) for step in steps))
 
 
 class FilterRunner:
@@ -106,12 +110,13 @@ class FilterRunner:
         route = admitted.route
         request = FilterRequest(inbound.head, admitted.request, admitted.path, admitted.host, admitted.parameters)
         context = FilterContext(request, route.name, route.service.name, chain.endpoint, self._error_endpoint)
+        way_back = CompressedInbound(inbound, context) if chain.compresses else inbound
         if not isinstance(inbound, Passage):
-            await self._pass(chain, context, admitted, inbound)
+            await self._pass(chain, context, admitted, way_back)
             return
         context.passage = inbound
         try:
-            await self._pass(chain, context, admitted, inbound)
+            await self._pass(chain, context, admitted, way_back)
         finally:
             inbound.service = context.service
             inbound.identity = context.identity

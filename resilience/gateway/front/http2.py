@@ -8,6 +8,7 @@ Who ends what:
     the client leaves             all tasks are cancelled
     a request is malformed        its stream is reset; what h2 itself refuses ends the connection by GOAWAY
     an answer breaks off          its stream is reset, so that nobody takes it for complete
+    an answer comes early         the rest of the body is thrown away for a while (lingering.py), then it is reset
     a client takes nothing        the stream that waits for it is reset after client_timeout
     a client asks too cheaply     resets, pings, settings and the like have an allowance; then GOAWAY
     the front drains              GOAWAY; what is under way ends, what still comes is refused, and may be sent again
@@ -21,7 +22,6 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-import attrs
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -41,11 +41,13 @@ from hyperframe.frame import GoAwayFrame
 from ..http2.allowance import Allowance
 from ..http2.fields import MalformedError, trailers_of
 from ..http2.wire import H2, Wire
-from ..inbound import ClientCertificate, ClientGoneError
+from ..inbound import ClientGoneError
 from ..upstream import Header
+from .accepted import Accepted
 from .answer import refusal_answer
 from .http2_fields import RequestReader, answer_fields
 from .http2_stream import Http2Stream
+from .lingering import LINGER_S, Lingering
 from .parser import Refusal
 from .peers import Peer
 
@@ -60,34 +62,10 @@ CONNECTION_WINDOW: Final = 1024 * 1024
 RESETS: Final = (33.0, 200)
 #: Frames that cost their sender nothing, and are no part of a request: a second, and at once.
 CHEAP_FRAMES: Final = (200.0, 1000)
-LINGER_S: Final = 2.0
 _EARNED_PER_WRITE: Final = 3  # window updates, of the stream and of the connection, and one over
 #: So much is read before it is looked at what it was: a small part of a read can be hundreds of requests.
 _SLICE: Final = 4096
 _logger: Final = logging.getLogger("resilience.gateway")
-
-
-@attrs.frozen(kw_only=True)
-class Accepted:
-    """What is known of a connection before its first request.
-
-    Attributes:
-        transport: Its own.
-        scheme: "http" or "https".
-        client: Address and port of the peer.
-        server: Address and port of our own socket.
-        certificate: The client's.
-        peer: Whom it counts for.
-        deadline: For the first request.
-    """
-
-    transport: asyncio.Transport
-    scheme: str
-    client: tuple[str, int] | None
-    server: tuple[str, int] | None
-    certificate: ClientCertificate | None
-    peer: Peer
-    deadline: float
 
 
 class Http2Connection(asyncio.Protocol):
@@ -98,20 +76,20 @@ class Http2Connection(asyncio.Protocol):
         deadline: When expire() is due.
     """
 
-    def __init__(self, front: Front, accepted: Accepted) -> None:
-        """Say hello on a transport whose protocol this is from now on."""
-        self.front, self.deadline = front, accepted.deadline
-        self._accepted, self._transport = accepted, accepted.transport
+    def __init__(self, front: Front, transport: asyncio.Transport, accepted: Accepted, peer: Peer,
+                 deadline: float) -> None:
+        """Say hello on a *transport* whose protocol this is from now on; the first request is due at the *deadline*."""
+        self.front, self.deadline = front, deadline
+        self._transport, self._peer = transport, peer
         settings = front.settings
-        self._reader = RequestReader(
-            accepted.scheme, accepted.client, accepted.server, accepted.certificate,
-            max_head_bytes=settings.head_bytes, max_headers=settings.max_headers)
+        self._reader = RequestReader(accepted, max_head_bytes=settings.head_bytes, max_headers=settings.max_headers)
         self._streams: dict[int, Http2Stream] = {}
+        self._lingering = Lingering()
         self._resets, self._cheap = Allowance(*RESETS), Allowance(*CHEAP_FRAMES)
         self._served = self._silent = 0
         self._gone = self._cut = self._said_goaway = False
         self._h2 = H2(client_side=False)
-        self.wire = Wire(self._h2, accepted.transport, front.loop)
+        self.wire = Wire(self._h2, transport, front.loop)
         self._h2.local_settings = Settings(client=False, initial_values={
             SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS, SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
             SettingCodes.MAX_HEADER_LIST_SIZE: settings.head_bytes, SettingCodes.ENABLE_PUSH: 0})
@@ -127,7 +105,7 @@ class Http2Connection(asyncio.Protocol):
     def drain(self) -> None:
         """Take no more requests, and end after those under way."""
         self._say_goaway()
-        if not self._streams:
+        if not self._streams and not self._lingering:
             self._close()
 
     def cut(self) -> None:
@@ -143,8 +121,11 @@ class Http2Connection(asyncio.Protocol):
         self.deadline = inf
         if self.wire.is_over:
             self._abort()
-        elif not self._streams:
+        elif not self._streams and not self._lingering:
             self.drain()
+        for number in self._lingering.due(now):
+            self._reset_early(number)
+        self.look_at(self._lingering.deadline)
         for stream in list(self._streams.values()):
             if stream.deadline <= now:
                 self.wire.reset(stream.id, ErrorCodes.CANCEL)
@@ -162,7 +143,7 @@ class Http2Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         self._gone = True
         self.front.leave(self)
-        self._accepted.peer.leave()
+        self._peer.leave()
         for stream in list(self._streams.values()):
             stream.leave()
 
@@ -212,6 +193,7 @@ class Http2Connection(asyncio.Protocol):
             stream = self._streams.get(event.stream_id)
             if stream is not None:
                 stream.completed()
+            self._lingers_no_more(event.stream_id)
         elif isinstance(event, TrailersReceived):
             self._on_trailers(event)
         elif isinstance(event, StreamReset):
@@ -219,6 +201,7 @@ class Http2Connection(asyncio.Protocol):
             if stream is not None and not stream.answered:
                 stream.leave()
                 self._spend(self._resets)
+            self._lingers_no_more(event.stream_id)
         elif isinstance(event, ConnectionTerminated):  # h2 sends nothing after that
             self._fail()
         else:
@@ -240,8 +223,8 @@ class Http2Connection(asyncio.Protocol):
             self.wire.reset(number, ErrorCodes.PROTOCOL_ERROR)
             self._spend(self._resets)
             return
-        request.refusal = self._accepted.peer.refusal(self.front.loop.time()) or request.refusal
-        self.deadline = inf if not self._streams else self.deadline
+        request.refusal = self._peer.refusal(self.front.loop.time()) or request.refusal
+        self.deadline = self._lingering.deadline if not self._streams else self.deadline
         self._streams[number] = Http2Stream(self, number, request, complete=ended)
         self._served += 1
         if self._served == self.front.settings.connection_requests:
@@ -253,6 +236,8 @@ class Http2Connection(asyncio.Protocol):
         stream = self._streams.get(number)
         if stream is None or stream.gone:
             self.wire.give_back(number, held)
+            if self._lingering.take(number, held):
+                self._reset_early(number)
         else:
             if held > len(data):  # padding
                 self.wire.give_back(number, held - len(data))
@@ -320,12 +305,26 @@ class Http2Connection(asyncio.Protocol):
             if not stream.answered:
                 self.wire.reset(stream.id, ErrorCodes.INTERNAL_ERROR)
             elif not stream.complete:
-                self.wire.reset(stream.id, ErrorCodes.NO_ERROR)
-        if not self._streams and not self.wire.is_over:
+                self._lingering.begin(stream.id, self.front.loop.time())
+                self.look_at(self._lingering.deadline)
+        self._rest()
+
+    def _rest(self) -> None:
+        """If nothing is under way, wait for another request, or end if none is wanted."""
+        if not self._streams and not self._lingering and not self.wire.is_over:
             if self._said_goaway:
                 self._close()
             else:
                 self.deadline = self.front.loop.time() + self.front.settings.keep_alive_timeout
+
+    def _reset_early(self, number: int) -> None:
+        """There is no more patience with a body whose request was answered."""
+        self.wire.reset(number, ErrorCodes.NO_ERROR)
+        self._lingers_no_more(number)
+
+    def _lingers_no_more(self, number: int | None) -> None:
+        if self._lingering.end(number or 0):
+            self._rest()
 
     def _answer_shutdown(self, stream: Http2Stream) -> None:
         status, headers, body = refusal_answer(Refusal(503, "the gateway is shutting down"), close=False)

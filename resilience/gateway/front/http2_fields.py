@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ..http2.fields import OF_CONNECTIONS, MalformedError, sendable, told_apart
-from ..inbound import ClientCertificate, HopRequest, StreamHead
+from ..inbound import HopRequest, StreamHead
 from ..upstream import Header
+from .accepted import Accepted
 from .answer import InvalidAnswerError
 from .parser import MAX_TARGET_BYTES, Refusal
 
@@ -39,9 +40,8 @@ class Http2Request:
 class RequestReader:
     """Reads the requests of one connection."""
 
-    def __init__(self, scheme: str, client: tuple[str, int] | None, server: tuple[str, int] | None,
-                 certificate: ClientCertificate | None, *, max_head_bytes: int, max_headers: int) -> None:
-        self._scheme, self._client, self._server, self._certificate = scheme, client, server, certificate
+    def __init__(self, accepted: Accepted, *, max_head_bytes: int, max_headers: int) -> None:
+        self._accepted = accepted
         self._max_head_bytes, self._max_headers = max_head_bytes, max_headers
 
     def request(self, fields: Iterable[Header], *, ended: bool) -> Http2Request:
@@ -74,9 +74,10 @@ class RequestReader:
             refusal = Refusal(431, "the request's headers are too large, or too many")
         path, _, query = target.partition(b"?")
         names = {name for name, _ in headers}
+        accepted = self._accepted
         head = StreamHead(
-            method.decode(), path, query, "2", self._scheme, headers, self._client, self._server, self._certificate,
-            unsized=not ended and b"content-length" not in names)
+            method.decode(), path, query, "2", accepted.scheme, headers, accepted.client, accepted.server,
+            accepted.certificate, unsized=not ended and b"content-length" not in names)
         request = Http2Request(head, refusal)
         if b"te" in names:  # which can only be "trailers"
             if any(name == b"te" and value.lower() != b"trailers" for name, value in headers):

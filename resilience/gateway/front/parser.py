@@ -20,9 +20,11 @@ from typing import Any, Final, Protocol
 
 import httptools
 
-from ..inbound import ClientCertificate, HopRequest, RequestHead
+from ..inbound import HopRequest, RequestHead
 from ..upstream import Header
+from .accepted import Accepted
 
+_UNKNOWN: Final = Accepted()
 MAX_TARGET_BYTES: Final = 16 * 1024
 MAX_TRAILERS: Final = 100
 #: Bytes of a chunked body that are no data, beyond _PER_CHUNK for each piece of data.
@@ -104,10 +106,7 @@ class RequestParser:
     """The requests of one connection.
 
     Attributes:
-        scheme: "http" or "https", as the connection is.
-        client: Address and port of the peer.
-        server: Address and port of our own socket.
-        certificate: See RequestHead.
+        accepted: What is known of the connection.
         incoming: The request whose body is being read; None: a head is, or nothing.
         refusal: Why no more is read; None: nothing is wrong.
         has_begun: Whether something has come of a request that is not complete.
@@ -116,15 +115,12 @@ class RequestParser:
 
     __slots__ = (
         "_completed", "_excess", "_fed", "_head_bytes", "_headers", "_max_head_bytes", "_max_headers", "_method",
-        "_parser", "_receiver", "_trailer_bytes", "_url", "_watched", "certificate", "client", "has_begun", "incoming",
-        "leftover", "pending", "refusal", "scheme", "server")
+        "_parser", "_receiver", "_trailer_bytes", "_url", "_watched", "accepted", "has_begun", "incoming", "leftover",
+        "pending", "refusal")
 
     def __init__(self, receiver: Receiver, *, max_head_bytes: int, max_headers: int) -> None:
         self._receiver, self._max_head_bytes, self._max_headers = receiver, max_head_bytes, max_headers
-        self.scheme = "http"
-        self.client: tuple[str, int] | None = None
-        self.server: tuple[str, int] | None = None
-        self.certificate: ClientCertificate | None = None
+        self.accepted = _UNKNOWN
         self.refusal: Refusal | None = None
         self.pending = 0
         self._fed = 0
@@ -257,8 +253,9 @@ class RequestParser:
             self._refuse(503, "too many requests were sent without waiting for answers")
         path, _, query = url.partition(b"?")
         method: bytes = parser.get_method()
-        head = RequestHead(self._method or _NAMES.get(method) or method.decode(), path, query, version, self.scheme,
-                           headers, self.client, self.server, self.certificate)
+        accepted = self.accepted
+        head = RequestHead(self._method or _NAMES.get(method) or method.decode(), path, query, version,
+                           accepted.scheme, headers, accepted.client, accepted.server, accepted.certificate)
         if head.method == "CONNECT":
             self._refuse(501, "this is no proxy that opens tunnels")
         self.incoming = incoming = Incoming(head, parser.should_keep_alive())
