@@ -42,6 +42,7 @@ from .upstream import (
     LocalLimitError,
     Request,
     RuledAnswerError,
+    UnprocessedError,
     UpstreamError,
     UpstreamStalledError,
     UpstreamStatusError,
@@ -409,7 +410,7 @@ class Attempts:
             is_busy = self._service.verdict_of(answer) is Verdict.BUSY
             ending = Ending.BUSY if is_busy and answer is error else Ending.STATUS
             return ending, asked_for(answer) if is_busy else None
-        if isinstance(error, UpstreamUnreachableError) and not self.sent:
+        if isinstance(error, UnprocessedError) or (isinstance(error, UpstreamUnreachableError) and not self.sent):
             return Ending.UNSENT, None
         if isinstance(error, UpstreamStalledError):
             return Ending.LATE, None

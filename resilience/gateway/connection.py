@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 
+from .connecting import connect
 from .trailers import trailer_lines
 from .tunnel import TunnelEnd
 from .upstream import Endpoint, Header, InvalidRequestError, Request, UpstreamError
@@ -67,6 +68,8 @@ def head_bytes(endpoint: Endpoint, request: Request) -> bytes:
 
 class Connection(asyncio.Protocol):
     """One connection, and the exchange that it carries. See upstream.Exchange."""
+
+    is_duplex = False
 
     def __init__(self, client: Http1Client, endpoint: Endpoint, loop: asyncio.AbstractEventLoop,
                  connect_timeout: float) -> None:
@@ -200,7 +203,7 @@ class Connection(asyncio.Protocol):
         """Move the exchange to a fresh connection, under this object."""
         request = self._request
         self._parser = httptools.HttpResponseParser(self)
-        await self._client.connect(self._endpoint, self, self._connect_timeout)
+        await connect(self._endpoint, self, self._connect_timeout)
         self.reused = False
         self.begin(request)
         await self.head()
@@ -215,7 +218,8 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _fail(self, failure: UpstreamError) -> None:
+    def fail(self, failure: UpstreamError) -> None:
+        """See Exchange."""
         if not self.complete and self.failure is None:
             self.failure = failure
             self.answered = True
@@ -244,7 +248,7 @@ class Connection(asyncio.Protocol):
             self.complete = True
             self._wake()
         else:
-            self._fail(UpstreamError("the connection was closed before the answer was complete"))
+            self.fail(UpstreamError("the connection was closed before the answer was complete"))
 
     def eof_received(self) -> bool:
         """See asyncio.Protocol."""
@@ -328,7 +332,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def _nonsense(self, what: str) -> None:
-        self._fail(UpstreamError(what))
+        self.fail(UpstreamError(what))
         if not self.complete:
             self.abort()
 

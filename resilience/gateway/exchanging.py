@@ -12,7 +12,7 @@ name is raised for them to judge, although the client has had every byte of it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from .service_command import Exchanging, Sending
 from .upstream import (
@@ -26,8 +26,14 @@ from .upstream import (
 )
 
 
-def exchanging(client: UpstreamClient) -> Exchanging:
-    """Make exchanges by this *client*."""
+def exchanging(client: UpstreamClient, judged: Callable[[Request, Exchange], UpstreamStatusError | None] | None = None
+               ) -> Exchanging:
+    """Make exchanges.
+
+    Args:
+        client: Sends requests.
+        judged: Says what an answer amounts to that has come, if that is not what its status says; None: it always is.
+    """
     send = client.send
 
     async def exchange(request: Request, sending: Sending) -> AsyncGenerator[Exchange, None]:
@@ -42,6 +48,9 @@ def exchanging(client: UpstreamClient) -> Exchanging:
             if exchange.failure is not None:
                 raise exchange.failure
             counted = counted_as(exchange, sending.counts, served.statuses)
+            if counted is None and judged is not None and sending.counts is None:
+                said = judged(request, exchange)
+                counted = said if said is not None and said.status in served.statuses else None
             if counted is not None:
                 raise counted
         finally:

@@ -30,6 +30,7 @@ from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import ResilienceError
 from .attempts import Attempts
 from .fallbacks import Fallbacks
+from .grpc_status import is_grpc, trailers_for
 from .headers import to_client
 from .hedging import HedgedAttempts
 from .held_answers import Answer, HeldAnswer, Resumed
@@ -40,9 +41,19 @@ from .request_body import SMALL_BODY_BYTES, BegunIntake, Intake, is_too_slow, wi
 from .request_mapping import PSEUDONYM
 from .service import Service
 from .tunnel import Tunnel
-from .upstream import Exchange, Header, InvalidRequestError, Request, UpstreamError, UpstreamStalledError
+from .upstream import (
+    Exchange,
+    Header,
+    IgnoredAnswerError,
+    InvalidRequestError,
+    Request,
+    UpstreamError,
+    UpstreamStalledError,
+    UpstreamStatusError,
+)
 
 _VIA: Final = b"1.1 " + PSEUDONYM
+_VIA_HTTP2: Final = b"2 " + PSEUDONYM
 _TRAILERS: Final = (b"te", b"trailers")
 _logger = logging.getLogger(__name__)
 
@@ -145,7 +156,7 @@ class Forwarder:
         intake = self.intake(inbound, service.max_body)
         if request.length is not None and request.length <= service.takes_in:
             return attrs.evolve(request, body=await intake.whole(request.length)), None
-        if service.takes_in > SMALL_BODY_BYTES or service.uploads.are_full:
+        if service.takes_in > SMALL_BODY_BYTES or service.uploads.are_full or inbound.head.has_come:
             return await _taken_in_if_short(request, intake, service.takes_in)
         return request, intake
 
@@ -155,31 +166,43 @@ class Forwarder:
             raise problem_of(refusal, service.name)
         attempts = service.attempts(request)
         try:
+            rest: asyncio.Future[None] | None = None
             if intake is not None:
                 with service.uploads.one():
-                    await self._upload(service, attempts, intake, inbound)
-            await self._download(service, request, attempts, inbound, outbound)
+                    exchange = await self._upload(service, attempts, intake, inbound)
+                if exchange is not None:
+                    rest = asyncio.ensure_future(_rest(service, exchange, intake, inbound))
+            try:
+                await self._download(service, request, attempts, inbound, outbound)
+            finally:
+                if rest is not None:
+                    rest.cancel()
         except BaseException:
             await attempts.close()
             raise
 
     async def _upload(self, service: Service, attempts: Attempts | HedgedAttempts,
-                      intake: Intake | BegunIntake, inbound: Inbound) -> None:
-        """Stream the request's body; stop when the upstream answers before its end."""
+                      intake: Intake | BegunIntake, inbound: Inbound) -> Exchange | None:
+        """Stream the request's body; the exchange, if the rest is to be sent beside the answer."""
         try:
             exchange = await attempts.opened()
         except Exception as error:  # noqa: BLE001 - told to the client, and logged if it is none of theirs
             raise _told(service, error) from None
         answered = asyncio.ensure_future(exchange.answering())
-        sending = asyncio.ensure_future(_send_all(service, exchange, intake, inbound))
         try:
-            await asyncio.wait((sending, answered), return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                sending.result()
+            if exchange.is_duplex and inbound.head.is_duplex:
+                return await _sent_until(answered, service, exchange, intake, inbound)
+            sending = asyncio.ensure_future(_send_all(service, exchange, intake, inbound))
+            try:
+                await asyncio.wait((sending, answered), return_when=asyncio.FIRST_COMPLETED)
+                if sending.done():
+                    sending.result()
+            finally:
+                sending.cancel()
+                del sending  # or its exception and this frame keep each other, and the server's receive(), alive
         finally:
             answered.cancel()
-            sending.cancel()
-            del sending  # or its exception and this frame keep each other, and the server's receive(), alive
+        return None
 
     async def _download(self, service: Service, request: Request, attempts: Attempts | HedgedAttempts,
                         inbound: Inbound, outbound: Outbound | None) -> None:
@@ -196,7 +219,7 @@ class Forwarder:
         if answer.status == 101:
             await self._tunnel(service, attempts, answer, inbound)
             return
-        headers = to_client(answer.headers, _VIA, answer.status)
+        headers = to_client(answer.headers, _VIA_HTTP2 if service.config.http2 else _VIA, answer.status)
         if service.config.balancing.sticky is not None:
             headers = [*headers, *service.cookie(request, attempts)]
         await self._pass_on(service, request, answer, headers, attempts, inbound, outbound)
@@ -274,6 +297,9 @@ class Forwarder:
                     await within(self._patience, inbound.write(piece), ClientGoneError)
         except UpstreamError as error:
             exchange.failure = error
+            if inbound.hop is not None and inbound.hop.takes_trailers and is_grpc(inbound.head):
+                told = problem_of(error, service.name)
+                await within(self._patience, inbound.end(b"", trailers_for(told.status, told.detail)), ClientGoneError)
             return
         await within(self._patience, inbound.end(exchange.take(), exchange.trailers), ClientGoneError)
 
@@ -322,6 +348,24 @@ async def _send_all(service: Service, exchange: Exchange, intake: Intake | Begun
         pass
 
 
+async def _sent_until(answered: asyncio.Future[None], service: Service, exchange: Exchange,
+                      intake: Intake | BegunIntake, inbound: Inbound) -> Exchange | None:
+    """Send the request's body until the upstream has answered; the exchange, if there is more to be sent to it.
+
+    Nothing of a piece is lost: only the wait for one is cut.
+    """
+    while not exchange.answered:
+        piece = asyncio.ensure_future(intake.piece())
+        try:
+            await asyncio.wait((piece, answered), return_when=asyncio.FIRST_COMPLETED)
+            if piece.done() and not await _sent(service, exchange, inbound, *piece.result()):
+                return None
+        finally:
+            piece.cancel()
+            del piece  # see Forwarder._upload
+    return exchange
+
+
 async def _sent(service: Service, exchange: Exchange, inbound: Inbound, piece: bytes, more: bool) -> bool:
     """Send a piece of the request's body; whether another is wanted."""
     try:
@@ -332,9 +376,24 @@ async def _sent(service: Service, exchange: Exchange, inbound: Inbound, piece: b
     except InvalidRequestError as error:
         raise Problem(400, f"{error}", close=True) from None
     except UpstreamError as error:
-        exchange.failure = error
+        exchange.fail(error)
         return False
     return more
+
+
+async def _rest(service: Service, exchange: Exchange, intake: Intake | BegunIntake, inbound: Inbound) -> None:
+    """Stream what is left of a request's body beside the answer, whenever it comes.
+
+    How long both sides may say nothing is bounded where the answer is waited for.
+    """
+    intake.be_patient()
+    try:
+        while await _sent(service, exchange, inbound, *await intake.piece()):
+            pass
+    except Exception as error:  # the answer cannot be taken back: it breaks off, and that is not the upstream's doing
+        if not isinstance(error, Problem):
+            _logger.exception("the exchange with %s failed in the gateway", service.name)
+        exchange.fail(IgnoredAnswerError(UpstreamStatusError(exchange.status)))
 
 
 def _stalled() -> UpstreamStalledError:

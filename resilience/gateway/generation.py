@@ -19,6 +19,7 @@ from .filters.chain import NO_FILTERS, Chain, FilterRunner, chain_of
 from .filters.step import Step
 from .filters.steps import steps_of
 from .forwarding import Forwarder
+from .grpc_status import is_grpc, refusal
 from .inbound import Inbound
 from .limits.client_address import ClientAddresses
 from .limits.door import Door, door_of
@@ -175,7 +176,10 @@ class Side:
             problem.__traceback__ = problem.__context__ = None
             if passage is not None:
                 passage.refused = problem.reason
-            await inbound.respond(problem.status, *problem.response())
+            if is_grpc(inbound.head):
+                await inbound.respond(*refusal(problem.status, problem.detail, problem.headers))
+            else:
+                await inbound.respond(problem.status, *problem.response())
         finally:
             if observer is not None and passage is not None:
                 observer.end(passage)

@@ -34,13 +34,14 @@ from .config import ServiceConfig
 from .config.endpoints import EndpointConfig
 from .exchanging import exchanging
 from .fallbacks import Fallbacks
+from .grpc_status import status_of_answer
 from .hedging import HedgedAttempts
 from .held_answers import Answer
 from .open_circuits import OpenCircuits
 from .request_body import SMALL_BODY_BYTES, Uploads
 from .request_keys import cookie, header, key_reader
 from .served_endpoint import ServedEndpoint
-from .service_command import is_per_endpoint, limit_of, statuses, without_per
+from .service_command import Exchanging, is_per_endpoint, limit_of, statuses, without_per
 from .service_commands import ServiceCommands
 from .trouble import trouble_of
 from .upstream import (
@@ -110,13 +111,17 @@ class Service:
         self.preserve_host = config.preserve_host
         self.max_body = config.max_body
         self.idle = AsyncTimeout(name, config.idle_timeout)
-        self.upgrades = frozenset(each.lower().encode() for each in config.upgrades)
+        self.upgrades = frozenset(() if config.http2 else (each.lower().encode() for each in config.upgrades))
         self.tunnel_idle_s = config.tunnel_idle_timeout
         self.clock, self.random = registry.clock, table_of(registry).services.random
-        self._client, self._registry = client, registry
+        self._clients, self._registry = client, registry
+        self._client = client.of_http2() if config.http2 else client
+        is_same = previous is not None and previous._client is self._client
+        self._exchange: Exchanging = previous._exchange if previous is not None and is_same else exchanging(
+            self._client, status_of_answer if config.http2 else None)
         self.is_per_endpoint = is_per_endpoint(config.command, len(config.endpoints))
         self._commands = ServiceCommands(
-            name, without_per(config.command), exchanging(client), registry, is_per_endpoint=self.is_per_endpoint,
+            name, without_per(config.command), self._exchange, registry, is_per_endpoint=self.is_per_endpoint,
             previous=None if previous is None else previous._commands)
         rule = statuses(self._commands.settings)
         self._verdicts, self._judge = rule.verdicts(), rule.judge()
@@ -139,9 +144,9 @@ class Service:
         self.has_deadline = config.deadline is not None or config.pass_deadline
         self.key_of = key_reader(options.hash_by, options.sticky)
         self._limit = limit if self.is_per_endpoint else inf
-        same_tls = previous is not None and previous.config.ca_file == config.ca_file
+        same_tls = is_same and previous is not None and previous.config.ca_file == config.ca_file
         self._tls = previous._tls if previous is not None and same_tls else functools.cache(
-            functools.partial(client_tls, config.ca_file))
+            functools.partial(client_tls, config.ca_file, http2=config.http2))
         self._keeps_endpoints = same_tls
         self._is_plain = config.checks is None and config.hedge is None
         self._previous = previous
@@ -158,7 +163,7 @@ class Service:
         self._checker = self._new_checker()
         if previous is not None:
             previous._check_no_more()
-            self._drop(previous.endpoints.states)
+            self._drop(previous.endpoints.states, previous._client)
 
     def abandon(self) -> None:
         """It will not be in force; the previous one goes on as if it had never been made."""
@@ -180,7 +185,7 @@ class Service:
         """
         for each in config.endpoints:
             each.check_secrets()
-        return Service(self.name, config, self._client, self._registry, self)
+        return Service(self.name, config, self._clients, self._registry, self)
 
     def updated(self, config: ServiceConfig) -> Service:
         """The successor(), in force."""
@@ -199,7 +204,7 @@ class Service:
         """
         before = self.endpoints.states
         self._adopt_endpoints(tuple(configs), {each.config.url: each for each in before})
-        self._drop(before)
+        self._drop(before, self._client)
 
     def close(self) -> None:
         """The service is no more: forget its commands, and close its idle connections."""
@@ -371,11 +376,11 @@ class Service:
         for state in fresh if known else ():
             self.endpoints.came(state, now)
 
-    def _drop(self, before: Sequence[ServedEndpoint]) -> None:
+    def _drop(self, before: Sequence[ServedEndpoint], client: UpstreamClient) -> None:
         """Close the idle connections of endpoints that are gone; what is under way ends by itself."""
         for each in before:
             if each not in self.endpoints.states:
-                self._client.let_go(each.endpoint)
+                client.let_go(each.endpoint)
 
     def _used(self, endpoints: tuple[EndpointConfig, ...]) -> list[EndpointConfig]:
         size = self.config.balancing.subset

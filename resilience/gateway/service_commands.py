@@ -72,7 +72,7 @@ class ServiceCommands:
         if previous is not None and previous._is_per_endpoint is not self._is_per_endpoint:
             previous.close()
         elif previous is not None:
-            is_changed = previous.settings != self.settings
+            is_changed = previous.settings != self.settings or previous._exchange is not self._exchange
             for key, call in previous._calls.items():
                 self._calls[key] = self._guarded(key, anew=True) if is_changed else call
             self._total = previous._total

@@ -32,6 +32,7 @@ from ...core.http_problem import problem_body
 from ...errors import ResilienceError
 from ..config import IdentityHeaders
 from ..forwarding import AnswerBody, Forwarder
+from ..grpc_status import is_grpc, refusal
 from ..inbound import Inbound
 from ..logs.passage import Passage
 from ..problem import Problem, too_large
@@ -137,6 +138,8 @@ class FilterRunner:
         context.response = await self._local(context, inbound)
         await self._filtered(chain, context, None)
         status, headers, body = _sendable(context, context.response)
+        if context.refusal is not None and is_grpc(inbound.head):
+            status, headers, body = refusal(context.refusal.status, context.refusal.detail, headers)
         await inbound.respond(status, headers, body or b"")
 
     # -- one filter

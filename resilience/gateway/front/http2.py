@@ -22,8 +22,6 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -40,12 +38,14 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
+from ..http2.allowance import Allowance
+from ..http2.fields import MalformedError, trailers_of
+from ..http2.wire import H2, Wire
 from ..inbound import ClientGoneError
 from ..upstream import Header
 from .accepted import Accepted
-from .allowance import Allowance
 from .answer import refusal_answer
-from .http2_fields import MalformedError, RequestReader, answer_fields, trailers_of
+from .http2_fields import RequestReader, answer_fields
 from .http2_stream import Http2Stream
 from .lingering import LINGER_S, Lingering
 from .parser import Refusal
@@ -63,14 +63,9 @@ RESETS: Final = (33.0, 200)
 #: Frames that cost their sender nothing, and are no part of a request: a second, and at once.
 CHEAP_FRAMES: Final = (200.0, 1000)
 _EARNED_PER_WRITE: Final = 3  # window updates, of the stream and of the connection, and one over
-_PENDING: Final = 16 * 1024  # bytes that wait for the event loop's next turn
 #: So much is read before it is looked at what it was: a small part of a read can be hundreds of requests.
 _SLICE: Final = 4096
 _logger: Final = logging.getLogger("resilience.gateway")
-
-
-class _H2(H2Connection):
-    MAX_CLOSED_STREAMS = 1024  # remembered
 
 
 class Http2Connection(asyncio.Protocol):
@@ -92,10 +87,9 @@ class Http2Connection(asyncio.Protocol):
         self._lingering = Lingering()
         self._resets, self._cheap = Allowance(*RESETS), Allowance(*CHEAP_FRAMES)
         self._served = self._silent = 0
-        self._gone = self._paused = self._closing = self._cut = self._flushing = self._said_goaway = False
-        self._h2 = _H2(H2Configuration(
-            client_side=False, header_encoding=None, validate_inbound_headers=False, validate_outbound_headers=False,
-            normalize_outbound_headers=False))
+        self._gone = self._cut = self._said_goaway = False
+        self._h2 = H2(client_side=False)
+        self.wire = Wire(self._h2, transport, front.loop)
         self._h2.local_settings = Settings(client=False, initial_values={
             SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS, SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
             SettingCodes.MAX_HEADER_LIST_SIZE: settings.head_bytes, SettingCodes.ENABLE_PUSH: 0})
@@ -104,7 +98,7 @@ class Http2Connection(asyncio.Protocol):
         self._h2.increment_flow_control_window(CONNECTION_WINDOW - 65_535)
         self._transport.set_protocol(self)
         front.enter(self)
-        self._flush()
+        self.wire.flush()
 
     # -- the server's side
 
@@ -125,7 +119,7 @@ class Http2Connection(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """The deadline has passed."""
         self.deadline = inf
-        if self._closing:
+        if self.wire.is_over:
             self._abort()
         elif not self._streams and not self._lingering:
             self.drain()
@@ -134,7 +128,7 @@ class Http2Connection(asyncio.Protocol):
         self.look_at(self._lingering.deadline)
         for stream in list(self._streams.values()):
             if stream.deadline <= now:
-                self._reset(stream.id, ErrorCodes.CANCEL)
+                self.wire.reset(stream.id, ErrorCodes.CANCEL)
                 stream.expire()
             else:
                 self.look_at(stream.deadline)
@@ -155,16 +149,16 @@ class Http2Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
-        self._paused = True
+        self.wire.paused = True
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
-        self._paused = False
+        self.wire.paused = False
         self._make_room()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        if self._closing:
+        if self.wire.is_over:
             return
         try:
             for begin in range(0, len(data), _SLICE):
@@ -175,19 +169,19 @@ class Http2Connection(asyncio.Protocol):
         except Exception:
             _logger.exception("an HTTP/2 connection failed in the gateway")
             self._fail()
-        self._flush()
+        self.wire.flush()
 
     # -- events
 
     def _learn(self, data: bytes) -> None:
-        if self._closing:
+        if self.wire.is_over:
             return
         events = self._h2.receive_data(data)
         self._silent = 0 if events else self._silent + len(data)
         if self._silent > CONNECTION_WINDOW + 2 * self.front.settings.head_bytes:
             self._end(ErrorCodes.FRAME_SIZE_ERROR)
         for event in events:
-            if not self._closing:
+            if not self.wire.is_over:
                 self._on(event)
 
     def _on(self, event: Event) -> None:
@@ -219,14 +213,14 @@ class Http2Connection(asyncio.Protocol):
         number = event.stream_id
         assert number is not None
         if self._said_goaway:
-            self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+            self.wire.reset(number, ErrorCodes.REFUSED_STREAM)
             self._spend(self._resets)
             return
         ended = event.stream_ended is not None
         try:
             request = self._reader.request(event.headers or (), ended=ended)
         except MalformedError:
-            self._h2.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
+            self.wire.reset(number, ErrorCodes.PROTOCOL_ERROR)
             self._spend(self._resets)
             return
         request.refusal = self._peer.refusal(self.front.loop.time()) or request.refusal
@@ -241,12 +235,12 @@ class Http2Connection(asyncio.Protocol):
         assert number is not None
         stream = self._streams.get(number)
         if stream is None or stream.gone:
-            self._give_back(number, held)
+            self.wire.give_back(number, held)
             if self._lingering.take(number, held):
                 self._reset_early(number)
         else:
             if held > len(data):  # padding
-                self._give_back(number, held - len(data))
+                self.wire.give_back(number, held - len(data))
             stream.came(data, len(data))
         if not data and event.stream_ended is None:
             self._spend(self._cheap)
@@ -258,51 +252,45 @@ class Http2Connection(asyncio.Protocol):
         try:
             stream.trailers = trailers_of(event.headers or ())
         except MalformedError:
-            self._reset(stream.id, ErrorCodes.PROTOCOL_ERROR)
+            self.wire.reset(stream.id, ErrorCodes.PROTOCOL_ERROR)
             stream.leave()
             self._spend(self._resets)
 
     def _spend(self, allowance: Allowance) -> None:
-        if not allowance.spend(self.front.loop.time()) and not self._closing:
+        if not allowance.spend(self.front.loop.time()) and not self.wire.is_over:
             _logger.debug("an HTTP/2 connection asks for too much that is cheap to ask for")
             self._end(ErrorCodes.ENHANCE_YOUR_CALM)
 
     # -- streams call these
 
-    def room(self, stream: Http2Stream) -> int:
-        """How many bytes of a body can be sent in one frame; 0: none, for now."""
-        if self._paused:
-            return 0
+    def put_some(self, stream: Http2Stream, piece: bytes | memoryview, *, end: bool) -> int:
+        """Send so much of a body as there is room for, and how much that was."""
         try:
-            return min(self._h2.local_flow_control_window(stream.id), self._h2.max_outbound_frame_size)
+            size = self.wire.put_some(stream.id, piece, end=end)
         except ProtocolError:
             raise ClientGoneError from None
+        if size:
+            self._cheap.earn(_EARNED_PER_WRITE)
+        return size
 
-    def put(self, stream: Http2Stream, piece: bytes, *, end: bool) -> None:
-        """Send so much of a body as there is room for."""
+    def end_body(self, stream: Http2Stream) -> None:
+        """A body of which all was sent is complete."""
         try:
-            self._h2.send_data(stream.id, piece, end_stream=end)
+            self.wire.put(stream.id, b"", end=True)
         except ProtocolError:
             raise ClientGoneError from None
-        self._cheap.earn(_EARNED_PER_WRITE)
-        if len(piece) >= _PENDING:
-            self._flush()
-        else:
-            self._flush_soon()
 
     def put_fields(self, stream: Http2Stream, fields: list[Header], *, end: bool = False) -> None:
         """Send a field section."""
         try:
-            self._h2.send_headers(stream.id, fields, end_stream=end)
+            self.wire.put_fields(stream.id, fields, end=end)
         except ProtocolError:
             raise ClientGoneError from None
-        self._flush_soon()
 
     def take(self, stream: Http2Stream) -> None:
         """What came of its body is taken."""
         held, stream.held = stream.held, 0
-        self._give_back(stream.id, held)
-        self._flush_soon()
+        self.wire.give_back(stream.id, held)
 
     def ended(self, stream: Http2Stream) -> None:
         """Its task ends."""
@@ -315,16 +303,15 @@ class Http2Connection(asyncio.Protocol):
                 with contextlib.suppress(ClientGoneError):
                     self._answer_shutdown(stream)
             if not stream.answered:
-                self._reset(stream.id, ErrorCodes.INTERNAL_ERROR)
+                self.wire.reset(stream.id, ErrorCodes.INTERNAL_ERROR)
             elif not stream.complete:
                 self._lingering.begin(stream.id, self.front.loop.time())
                 self.look_at(self._lingering.deadline)
-        self._flush_soon()
         self._rest()
 
     def _rest(self) -> None:
         """If nothing is under way, wait for another request, or end if none is wanted."""
-        if not self._streams and not self._lingering and not self._closing:
+        if not self._streams and not self._lingering and not self.wire.is_over:
             if self._said_goaway:
                 self._close()
             else:
@@ -332,7 +319,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _reset_early(self, number: int) -> None:
         """There is no more patience with a body whose request was answered."""
-        self._reset(number, ErrorCodes.NO_ERROR)
+        self.wire.reset(number, ErrorCodes.NO_ERROR)
         self._lingers_no_more(number)
 
     def _lingers_no_more(self, number: int | None) -> None:
@@ -341,47 +328,21 @@ class Http2Connection(asyncio.Protocol):
 
     def _answer_shutdown(self, stream: Http2Stream) -> None:
         status, headers, body = refusal_answer(Refusal(503, "the gateway is shutting down"), close=False)
-        if self.room(stream) >= len(body):
-            self.put_fields(stream, answer_fields(status, headers, self.front.date())[0])
-            self.put(stream, body, end=True)
-            stream.answered = True
+        self.put_fields(stream, answer_fields(status, headers, self.front.date())[0])
+        stream.answered = self.put_some(stream, body, end=True) == len(body)
 
     # -- what is sent
-
-    def _give_back(self, number: int, held: int) -> None:
-        """Open the windows again."""
-        if held and not self._closing:
-            self._h2.acknowledge_received_data(held, number)
 
     def _make_room(self) -> None:
         for stream in self._streams.values():
             stream.has_room()
 
-    def _reset(self, number: int, code: ErrorCodes) -> None:
-        if not self._closing:
-            try:
-                self._h2.reset_stream(number, code)
-            except ProtocolError:  # it is closed already
-                return
-            self._flush_soon()
-
     def _say_goaway(self) -> None:
         """Take no more requests. h2 itself could not go on after a GOAWAY, so it does not learn of it."""
-        if not self._said_goaway and not self._closing:
+        if not self._said_goaway and not self.wire.is_over:
             self._said_goaway = True
-            self._flush()
+            self.wire.flush()
             self._transport.write(GoAwayFrame(0, last_stream_id=self._h2.highest_inbound_stream_id).serialize())
-
-    def _flush_soon(self) -> None:
-        if not self._flushing:
-            self._flushing = True
-            self.front.loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        data = self._h2.data_to_send()
-        if data and not self._gone and not self._transport.is_closing():
-            self._transport.write(data)
 
     # -- the end
 
@@ -394,23 +355,23 @@ class Http2Connection(asyncio.Protocol):
         """Nothing more is read, or answered."""
         for stream in list(self._streams.values()):
             stream.leave()
-        if self._closing or self._gone or not self._transport.can_write_eof():
+        if self.wire.is_over or self._gone or not self._transport.can_write_eof():
             self._close()
             return
-        self._closing = True  # and read on for a while, so that a reset does not overtake what was said
-        self._flush()
+        self.wire.is_over = True  # and read on for a while, so that a reset does not overtake what was said
+        self.wire.flush()
         self.deadline = self.front.loop.time() + LINGER_S
         self._transport.write_eof()
 
     def _close(self) -> None:
         """Close it once what was written is sent, or after a while."""
-        self._closing = True
+        self.wire.is_over = True
         if not self._gone:
-            self._flush()
+            self.wire.flush()
             self.deadline = self.front.loop.time() + self.front.settings.client_timeout
             self._transport.close()
 
     def _abort(self) -> None:
-        self._closing = True
+        self.wire.is_over = True
         if not self._gone:
             self._transport.abort()
