@@ -41,15 +41,13 @@ from .request_body import SMALL_BODY_BYTES, BegunIntake, Intake, is_too_slow, wi
 from .request_mapping import PSEUDONYM
 from .service import Service
 from .tunnel import Tunnel
+from .upload import Upload
 from .upstream import (
-    Exchange,
     Header,
-    IgnoredAnswerError,
     InvalidRequestError,
     Request,
     UpstreamError,
     UpstreamStalledError,
-    UpstreamStatusError,
 )
 
 _VIA: Final = b"1.1 " + PSEUDONYM
@@ -89,9 +87,18 @@ Outbound = Callable[[int, list[Header], AnswerBody], Awaitable[tuple[int, list[H
 class Forwarder:
     """Forwards requests to services, with one bound on every client's pace. For one event loop."""
 
-    def __init__(self, *, client_timeout: float, upload_timeout: float | None, upload_rate: float | None) -> None:
+    def __init__(self, *, client_timeout: float, upload_timeout: float | None, upload_rate: float | None,
+                 reserved: frozenset[bytes] = frozenset()) -> None:
+        """With bounds.
+
+        Args:
+            client_timeout: Seconds for each piece that a client sends, or takes.
+            upload_timeout: Seconds for the whole of a request's body; None: no limit.
+            upload_rate: Bytes a second that a client has to send at least; None: no limit.
+            reserved: Folded names that no trailer of a client may have: services take them for the gateway's word.
+        """
         self._patience = AsyncTimeout("client", client_timeout)
-        self._upload_timeout, self._upload_rate = upload_timeout, upload_rate
+        self._upload_timeout, self._upload_rate, self._reserved = upload_timeout, upload_rate, reserved
 
     async def forward(self, service: Service, request: Request, inbound: Inbound,
                       outbound: Outbound | None = None, *, mirror: Mirror | None = None) -> None:
@@ -169,9 +176,9 @@ class Forwarder:
             rest: asyncio.Future[None] | None = None
             if intake is not None:
                 with service.uploads.one():
-                    exchange = await self._upload(service, attempts, intake, inbound)
-                if exchange is not None:
-                    rest = asyncio.ensure_future(_rest(service, exchange, intake, inbound))
+                    upload = await self._upload(service, attempts, intake, inbound)
+                if upload is not None:
+                    rest = asyncio.ensure_future(upload.rest())
             try:
                 await self._download(service, request, attempts, inbound, outbound)
             finally:
@@ -182,27 +189,14 @@ class Forwarder:
             raise
 
     async def _upload(self, service: Service, attempts: Attempts | HedgedAttempts,
-                      intake: Intake | BegunIntake, inbound: Inbound) -> Exchange | None:
-        """Stream the request's body; the exchange, if the rest is to be sent beside the answer."""
+                      intake: Intake | BegunIntake, inbound: Inbound) -> Upload | None:
+        """Stream the request's body; what sends the rest, if that is to go on beside the answer."""
         try:
             exchange = await attempts.opened()
         except Exception as error:  # noqa: BLE001 - told to the client, and logged if it is none of theirs
             raise _told(service, error) from None
-        answered = asyncio.ensure_future(exchange.answering())
-        try:
-            if exchange.is_duplex and inbound.head.is_duplex:
-                return await _sent_until(answered, service, exchange, intake, inbound)
-            sending = asyncio.ensure_future(_send_all(service, exchange, intake, inbound))
-            try:
-                await asyncio.wait((sending, answered), return_when=asyncio.FIRST_COMPLETED)
-                if sending.done():
-                    sending.result()
-            finally:
-                sending.cancel()
-                del sending  # or its exception and this frame keep each other, and the server's receive(), alive
-        finally:
-            answered.cancel()
-        return None
+        upload = Upload(service, exchange, intake, inbound, self._reserved)
+        return upload if await upload.run() else None
 
     async def _download(self, service: Service, request: Request, attempts: Attempts | HedgedAttempts,
                         inbound: Inbound, outbound: Outbound | None) -> None:
@@ -340,60 +334,6 @@ async def _taken_in_if_short(request: Request, intake: Intake, most: int) -> tup
     if request.length is not None and request.length != len(begun):
         raise Problem(400, "the body is not as long as its Content-Length", close=True)
     return attrs.evolve(request, body=begun), None
-
-
-async def _send_all(service: Service, exchange: Exchange, intake: Intake | BegunIntake, inbound: Inbound) -> None:
-    """Send the request's body, until its end or that of the exchange."""
-    while not exchange.answered and await _sent(service, exchange, inbound, *await intake.piece()):
-        pass
-
-
-async def _sent_until(answered: asyncio.Future[None], service: Service, exchange: Exchange,
-                      intake: Intake | BegunIntake, inbound: Inbound) -> Exchange | None:
-    """Send the request's body until the upstream has answered; the exchange, if there is more to be sent to it.
-
-    Nothing of a piece is lost: only the wait for one is cut.
-    """
-    while not exchange.answered:
-        piece = asyncio.ensure_future(intake.piece())
-        try:
-            await asyncio.wait((piece, answered), return_when=asyncio.FIRST_COMPLETED)
-            if piece.done() and not await _sent(service, exchange, inbound, *piece.result()):
-                return None
-        finally:
-            piece.cancel()
-            del piece  # see Forwarder._upload
-    return exchange
-
-
-async def _sent(service: Service, exchange: Exchange, inbound: Inbound, piece: bytes, more: bool) -> bool:
-    """Send a piece of the request's body; whether another is wanted."""
-    try:
-        if piece:
-            await within(service.idle, exchange.write(piece), lambda: UpstreamStalledError("takes nothing"))
-        if not more:
-            exchange.end(inbound.trailers)
-    except InvalidRequestError as error:
-        raise Problem(400, f"{error}", close=True) from None
-    except UpstreamError as error:
-        exchange.fail(error)
-        return False
-    return more
-
-
-async def _rest(service: Service, exchange: Exchange, intake: Intake | BegunIntake, inbound: Inbound) -> None:
-    """Stream what is left of a request's body beside the answer, whenever it comes.
-
-    How long both sides may say nothing is bounded where the answer is waited for.
-    """
-    intake.be_patient()
-    try:
-        while await _sent(service, exchange, inbound, *await intake.piece()):
-            pass
-    except Exception as error:  # the answer cannot be taken back: it breaks off, and that is not the upstream's doing
-        if not isinstance(error, Problem):
-            _logger.exception("the exchange with %s failed in the gateway", service.name)
-        exchange.fail(IgnoredAnswerError(UpstreamStatusError(exchange.status)))
 
 
 def _stalled() -> UpstreamStalledError:

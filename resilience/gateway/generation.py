@@ -20,6 +20,7 @@ from .filters.step import Step
 from .filters.steps import steps_of
 from .forwarding import Forwarder
 from .grpc_status import is_grpc, refusal
+from .headers import folded
 from .inbound import Inbound
 from .limits.client_address import ClientAddresses
 from .limits.door import Door, door_of
@@ -136,7 +137,8 @@ class Side:
 
         forwarder = Forwarder(
             client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout,
-            upload_rate=config.gateway.upload_rate)
+            upload_rate=config.gateway.upload_rate,
+            reserved=frozenset(folded(name.encode()) for name in config.own_headers | config.proxies_headers))
         steps = {**parts.steps, **{step.name: step for step in parts.composed.values()}}
         addresses = ClientAddresses(Clients(config.gateway.trusted_proxies).is_trusted)
         observer = parts.observer
