@@ -137,7 +137,9 @@ class RegistryApplication:
             except TimeoutError:
                 return self._broken(408, "slow_body", f"the body did not come within {_BODY_S:g} s")
             if taken is None:
-                return self._broken(413, "large_body", f"the body is larger than {most} bytes, or did not arrive")
+                return self._broken(400, "broken_body", "the body did not arrive")
+            if len(taken) > most:
+                return self._broken(413, "large_body", f"the body is larger than {most} bytes")
             body = taken
         return self._handle(Request(
             method=scope["method"], path=path, query=scope["query_string"].decode("latin-1"),
@@ -213,15 +215,13 @@ def _token(authorization: bytes) -> bytes | None:
 
 
 async def _body(receive: Receive, most: int) -> bytes | None:
-    """All of a request's body; None: it has more bytes, or does not arrive."""
+    """All of a request's body, or more than *most* bytes of it; None: it does not arrive."""
     body, more = b"", True
-    while more:
+    while more and len(body) <= most:
         message = await receive()
         if message["type"] != "http.request":
             return None
         body, more = body + message.get("body", b""), message.get("more_body", False)
-        if len(body) > most:
-            return None
     return body
 
 

@@ -97,12 +97,12 @@ def run(config: RegistryConfig, *, ready: Callable[[], None] | None = None) -> N
         config.registry, clients=_owner(config.tokens.clients), operators=_owner(config.tokens.operators))
 
     async def main() -> None:
-        stop, bridge = asyncio.Event(), AsgiBridge(application)
+        stop = asyncio.Event()
+        served = Served(AsgiBridge(application).serve, config.listener.bind, config.listener)
         ticking = asyncio.ensure_future(application.keep_time())
         try:
             with signals_set(stop):
-                await listen([Served(bridge.serve, config.listener.bind, config.listener, bridge.stop)], stop, ready,
-                             config.listener.drain_timeout)
+                await listen([served], stop, ready, config.listener.drain_timeout)
         finally:
             ticking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
