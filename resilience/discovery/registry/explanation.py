@@ -69,8 +69,8 @@ def _evicted_by(registry: InstanceRegistry, lease: Lease, now: Moment) -> str:
     when = f"the eviction in {wait_s:.0f} s, unless it renews before"
     renewals = registry.renewals_last_minute(now)
     if not registry.allows_eviction(now):
-        return (f"{when}, and only if self-preservation ends: of more than {state.threshold} renewals that must come in "
-                f"a minute, {renewals} came in the last one")
+        return (f"{when}, and only if self-preservation ends: of more than {state.threshold} renewals that must come "
+                f"in a minute, {renewals} came in the last one")
     over = sum(each.ends_s < now.s for each in registry.leases())
     if over > registry.eviction_quota:
         return (f"{when}, or a later one: {over} leases have run out, and {registry.eviction_quota} are evicted at a "

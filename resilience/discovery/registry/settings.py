@@ -43,7 +43,7 @@ class RegistrySettings:
         expected_instances: How many instances are expected when the registry starts.
         original_defects: Behave as Netflix's server does where that is a defect: a renewed lease lasts twice as long, a
             registry that expects nobody at its start never evicts, a late registration brings back an instance that
-            has left, and a status that does not exist is answered with 500.
+            has left, a timestamp of the future wins for ever, and a status that does not exist is answered with 500.
     """
 
     instance_networks: tuple[str, ...] = attrs.field(default=(), validator=_networks)
