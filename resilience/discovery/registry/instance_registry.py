@@ -23,13 +23,15 @@ import attrs
 
 from .entry import ADDED, DELETED, MODIFIED, Entry, LeaseTimes
 from .instance import MOST_METADATA, OUT_OF_SERVICE, UNKNOWN, UP, Instance
-from .lease import Lease, Tombstone
+from .lease import Lease, Tombstone, Tombstones
 from .moment import Moment
-from .recent_changes import Key, RecentChanges
+from .recent_changes import RecentChanges
 from .self_preservation import RenewalRate, SelfPreservation
 from .settings import RegistrySettings
-from .snapshot import Application, Snapshot
+from .snapshot import Snapshot, SnapshotBuilder
 
+#: A clock that is further ahead than this is counted as such, seconds.
+AHEAD_S: Final = 60.0
 #: How often changes that are too old leave the delta, seconds.
 PURGE_EVERY_S: Final = 30.0
 _TRAFFIC: Final = (UP, OUT_OF_SERVICE)
@@ -70,13 +72,11 @@ class InstanceRegistry:
         self._leases: dict[str, dict[str, Lease]] = {}
         self._number = 0
         self._by_source: Counter[str] = Counter()
-        self._tombstones: dict[Key, Tombstone] = {}
+        self._left = Tombstones(settings.max_instances)
         self._changes = RecentChanges(settings.delta_retention, settings.max_instances)
         self._rate = RenewalRate()
         self._rate.last_minute(now.s)
-        self._touched: set[str] = set()
-        self._changed: set[str] = set()
-        self._snapshot = Snapshot(1, {}, {})
+        self._snapshots = SnapshotBuilder(now.unix_ms)
         self.next_eviction_s = now.s + settings.eviction_interval
         self._evicted_s = now.s
         self._next_purge_s = now.s + PURGE_EVERY_S
@@ -98,8 +98,7 @@ class InstanceRegistry:
 
     def tombstone(self, app: str, identity: str, now: Moment) -> Tombstone | None:
         """What is remembered of an instance that has left; None: nothing."""
-        found = self._tombstones.get((app, identity))
-        return found if found is not None and found.until_s > now.s else None
+        return self._left.get(app, identity, now)
 
     def renewals_last_minute(self, now: Moment) -> int:
         """How many renewals came in the last 60 seconds."""
@@ -117,7 +116,7 @@ class InstanceRegistry:
     @property
     def tombstones(self) -> int:
         """How many instances that have left are remembered."""
-        return len(self._tombstones)
+        return len(self._left)
 
     @property
     def recent_changes(self) -> int:
@@ -130,19 +129,10 @@ class InstanceRegistry:
 
     def snapshot(self) -> Snapshot:
         """The registry as it is now."""
-        if self._touched or self._changed:
-            before = self._snapshot
-            applications, changed = dict(before.applications), dict(before.changed)
-            for app in self._touched:
-                entries = [lease.entry for lease in self._leases.get(app, {}).values()]
-                _put(applications, app, entries)
-            if self._changed:
-                recent = self._changes.by_application()
-                for app in self._changed:
-                    _put(changed, app, recent.get(app, ()))
-            self._snapshot = Snapshot(before.version + 1, applications, changed)
-            self._touched, self._changed = set(), set()
-        return self._snapshot
+        return self._snapshots.snapshot(self._entries, self._changes.by_application)
+
+    def _entries(self, app: str) -> Sequence[Entry]:
+        return [lease.entry for lease in self._leases.get(app, {}).values()]
 
     # -- instances
 
@@ -161,6 +151,8 @@ class InstanceRegistry:
         existing = self.lease(instance.app, instance.id)
         self._check(instance, source, existing, now)
         self.counts["registered"] += 1
+        if instance.dirty_ms > now.unix_ms + AHEAD_S * 1000:
+            self.counts["registered_ahead"] += 1
         arrived = now
         if existing is not None and existing.entry.instance.dirty_ms > instance.dirty_ms \
                 and not self._is_ahead(existing.entry.instance, now):
@@ -181,8 +173,7 @@ class InstanceRegistry:
     def _check(self, instance: Instance, source: str, existing: Lease | None, now: Moment) -> None:
         """Raise RefusedError unless an *instance* may be registered."""
         settings = self.settings
-        if instance.dirty_ms > now.unix_ms + settings.max_clock_ahead * 1000:
-            raise RefusedError(400, "clock_ahead", "lastDirtyTimestamp is too far in the future: is the clock right?")
+        self._check_clock(instance.dirty_ms, now)
         if existing is not None:
             return
         grave = self.tombstone(instance.app, instance.id, now)
@@ -208,7 +199,7 @@ class InstanceRegistry:
             is_doubled=self.settings.original_defects)
         self._number += 1
         self._by_source[source] += 1
-        self._tombstones.pop((instance.app, instance.id), None)
+        self._left.discard(instance.app, instance.id)
         self.preservation.lease_began()
         self._note(entry, now)
 
@@ -257,9 +248,7 @@ class InstanceRegistry:
             return False
         self.counts["cancelled"] += 1
         self._end(lease, now, 0)
-        self._tombstones[app, identity] = Tombstone.of(lease, now)
-        if len(self._tombstones) > self.settings.max_instances:
-            del self._tombstones[next(iter(self._tombstones))]
+        self._left.add(app, identity, Tombstone.of(lease, now))
         return True
 
     def update_metadata(self, app: str, identity: str, metadata: Mapping[str, str], now: Moment) -> bool:
@@ -350,8 +339,8 @@ class InstanceRegistry:
         """
         if now.s >= self._next_purge_s:
             self._next_purge_s = now.s + PURGE_EVERY_S
-            self._changed |= self._changes.purge(now.s)
-            self._tombstones = {key: each for key, each in self._tombstones.items() if each.until_s > now.s}
+            self._snapshots.changes_changed(self._changes.purge(now.s))
+            self._left.purge(now)
         if now.s >= self._next_recount_s:
             self._next_recount_s = now.s + self.settings.recount_interval
             self.preservation.recount(self._number)
@@ -377,8 +366,8 @@ class InstanceRegistry:
     # -- entries
 
     def _set_status(self, lease: Lease, status: str, now: Moment) -> None:
-        self._set(lease, attrs.evolve(lease.entry.instance, status=status)
-                  if status != lease.entry.instance.status else lease.entry.instance, MODIFIED, now)
+        if status != lease.entry.instance.status:
+            self._set(lease, attrs.evolve(lease.entry.instance, status=status), MODIFIED, now)
 
     def _set(self, lease: Lease, instance: Instance, action: str, now: Moment) -> None:
         """List a *lease*'s *instance* anew, if anything of it has changed."""
@@ -409,16 +398,9 @@ class InstanceRegistry:
 
     def _note(self, entry: Entry, now: Moment) -> None:
         app = entry.instance.app
-        self._touched.add(app)
+        self._snapshots.list_changed(app)
         pushed_out = self._changes.add(entry, now.s)
-        self._changed.update((app,) if pushed_out is None else (app, pushed_out))
-
-
-def _put(applications: dict[str, Application], app: str, entries: Sequence[Entry]) -> None:
-    if entries:
-        applications[app] = Application.of(app, entries, applications.get(app))
-    else:
-        applications.pop(app, None)
+        self._snapshots.changes_changed((app,) if pushed_out is None else (app, pushed_out))
 
 
 def _effective(said: str, override: str | None, existing: Lease | None) -> str:

@@ -73,3 +73,38 @@ class Tombstone:
         since_ms = int(max(0.0, now.s - lease.arrived.s) * 1000)
         return cls(now, lease.entry.instance.dirty_ms + since_ms, now.s + lease.duration_s)
 
+
+
+class Tombstones:
+    """What is remembered of instances that have left, oldest first.
+
+    Args:
+        most: One more pushes out the oldest.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._found: dict[tuple[str, str], Tombstone] = {}
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def get(self, app: str, identity: str, now: Moment) -> Tombstone | None:
+        """What is remembered of an instance; None: nothing."""
+        found = self._found.get((app, identity))
+        return found if found is not None and found.until_s > now.s else None
+
+    def add(self, app: str, identity: str, tombstone: Tombstone) -> None:
+        """Remember that an instance has left."""
+        self.discard(app, identity)
+        self._found[app, identity] = tombstone
+        if len(self._found) > self._most:
+            del self._found[next(iter(self._found))]
+
+    def discard(self, app: str, identity: str) -> None:
+        """Forget an instance that is back."""
+        self._found.pop((app, identity), None)
+
+    def purge(self, now: Moment) -> None:
+        """Forget those whose time is over."""
+        self._found = {key: each for key, each in self._found.items() if each.until_s > now.s}

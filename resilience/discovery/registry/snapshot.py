@@ -109,3 +109,52 @@ def hashcode(applications: Iterable[Application]) -> str:
     for application in applications:
         total.update(application.statuses)
     return "".join(f"{status}_{count}_" for status, count in sorted(total.items()) if count)
+
+
+class SnapshotBuilder:
+    """Makes the next snapshot when it is asked for one, from the applications that have changed since the last.
+
+    Args:
+        version: Of the first. One that begins with the time is higher than all that were there before a restart, so
+            that no client takes the new registry for the one that it knows.
+    """
+
+    def __init__(self, version: int) -> None:
+        self._snapshot = Snapshot(version, {}, {})
+        self._listed: set[str] = set()
+        self._changed: set[str] = set()
+
+    def list_changed(self, app: str) -> None:
+        """The instances of an application have changed."""
+        self._listed.add(app)
+
+    def changes_changed(self, apps: Iterable[str]) -> None:
+        """What is told of these applications' changes has changed."""
+        self._changed.update(apps)
+
+    def snapshot(self, entries: Callable[[str], Sequence[Entry]],
+                 changes: Callable[[], Mapping[str, Sequence[Entry]]]) -> Snapshot:
+        """The snapshot of now.
+
+        Args:
+            entries: Returns those of an application.
+            changes: Returns the entries that have lately changed, by application.
+        """
+        if self._listed or self._changed:
+            before = self._snapshot
+            applications, changed = dict(before.applications), dict(before.changed)
+            for app in self._listed:
+                _put(applications, app, entries(app))
+            recent = changes()
+            for app in self._changed:
+                _put(changed, app, recent.get(app, ()))
+            self._snapshot = Snapshot(before.version + 1, applications, changed)
+            self._listed, self._changed = set(), set()
+        return self._snapshot
+
+
+def _put(applications: dict[str, Application], app: str, entries: Sequence[Entry]) -> None:
+    if entries:
+        applications[app] = Application.of(app, entries, applications.get(app))
+    else:
+        applications.pop(app, None)

@@ -113,7 +113,7 @@ def test_json_has_the_documented_shapes(shop):
 
 
 def test_an_empty_registry_has_an_empty_list_and_an_empty_hash(api):
-    assert {"applications": {"versions__delta": "1", "apps__hashcode": "", "application": []}} == api.read("/apps")
+    assert {"applications": {"versions__delta": str(EPOCH_MS), "apps__hashcode": "", "application": []}} == api.read("/apps")
 
 
 @pytest.mark.parametrize("accept", [None, b"*/*", b"application/xml", b"text/html"])
@@ -194,7 +194,7 @@ def test_what_is_missing_is_named_as_documented_and_nothing_is_changed(api, chan
     answer = api.ask("POST", "/apps/shop", {**FULL, **change})
 
     assert (400, text) == (answer.status, answer.body.decode().strip())
-    assert (0, 1) == (len(api.registry), api.registry.snapshot().version)
+    assert (0, EPOCH_MS) == (len(api.registry), api.registry.snapshot().version)
 
 
 @pytest.mark.parametrize("change", [
