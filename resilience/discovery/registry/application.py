@@ -88,9 +88,17 @@ class RegistryApplication:
 
     async def keep_time(self) -> None:
         """Do once a second what is due, for ever; a server's lifespan does."""
+        is_keeping = False
         while True:
             await asyncio.sleep(_TICK_S)
-            for lease in self.registry.tick(self._clock(), random.sample):
+            prevented = self.registry.counts["evictions_prevented"]
+            evicted = self.registry.tick(self._clock(), random.sample)
+            prevented = self.registry.counts["evictions_prevented"] - prevented
+            if prevented and not is_keeping:
+                _logger.warning("self-preservation: %d leases have run out and are kept, since too few renewals come",
+                                prevented)
+            is_keeping = prevented > 0 or (is_keeping and not evicted)
+            for lease in evicted:
                 instance = lease.entry.instance
                 _logger.info("the lease of %s %s has run out", instance.app, instance.id)
 

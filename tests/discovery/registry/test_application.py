@@ -13,12 +13,12 @@ from tests.discovery.registry.plain_registry import EPOCH_MS
 from tests.discovery.registry.test_eureka_rest import FULL
 
 
-def on_virtual_time(main):
+def on_virtual_time(main, *, self_preservation=False):
     """Run main(application, loop), on a clock that jumps."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         loop = runner.get_loop()
         application = RegistryApplication(
-            RegistrySettings(self_preservation=False, max_body_bytes=1024),
+            RegistrySettings(self_preservation=self_preservation, max_body_bytes=1024),
             clock=lambda: Moment(loop.time(), EPOCH_MS + int(loop.time() * 1000)))
         return runner.run(main(application, loop))
 
@@ -75,6 +75,18 @@ def test_while_its_server_lives_leases_run_out_and_are_evicted():
         return loop.time() - began
 
     assert 60.0 <= on_virtual_time(main) <= 62.0
+
+
+def test_that_leases_are_kept_is_logged_once(caplog):
+    async def main(application, loop):
+        ticking = asyncio.create_task(application.keep_time())
+        await Whole(BODY).ask(application, "POST", "/eureka/apps/SHOP")
+        await asyncio.sleep(600.0)
+        ticking.cancel()
+        return application.registry.counts["evictions_prevented"]
+
+    assert 9 == on_virtual_time(main, self_preservation=True)
+    assert ["self-preservation: 1 leases have run out and are kept, since too few renewals come"] == caplog.messages
 
 
 @pytest.mark.parametrize(("client", "status", "reason"), [

@@ -1,7 +1,9 @@
 """The protocol, request by request: paths, status codes, media types, and what clients in the field send."""
 
+import copy
 import gzip
 import json
+import random
 from xml.etree import ElementTree
 
 import pytest
@@ -10,6 +12,7 @@ from resilience.discovery.registry.instance_registry import InstanceRegistry
 from resilience.discovery.registry.rest import Request, RestApi, takes_gzip
 from resilience.discovery.registry.settings import RegistrySettings
 from tests.discovery.registry.plain_registry import EPOCH_MS, moment
+from tests.seeds import over_seeds
 
 JSON = {b"accept": b"application/json"}
 REPLICATION = {b"x-netflix-discovery-replication": b"true"}
@@ -372,3 +375,43 @@ def test_no_url_of_an_instance_leads_to_the_machine_of_whoever_opens_it(api, url
     assert 403 == api.status("POST", "/apps/SHOP", {**FULL, field: url})
     assert 204 == api.status("POST", "/apps/SHOP", {**FULL, field: "/health"})
     assert 204 == api.status("POST", "/apps/SHOP", {**FULL, field: "http://203.0.113.1:8080/health"})
+
+
+# -- anything at all
+
+ODD = (None, True, 0, -1, 1.5, 1e308, 10**40, "", " ", "x", "é\u2028\U0001f600", "]]>", "<a/>", "&amp;", "\"", "\x00", "\ud800", "\ufffe",
+       "a" * 300, [], [1], {}, {"$": []}, {"@class": 1}, {"a": {"b": 1}}, {"$": "1", "@enabled": {}}, "9" * 18, "UP", "127.0.0.1")
+
+
+def spoilt(random_, said):
+    """A copy of what an instance says, in which something is odd."""
+    said = copy.deepcopy(said)
+    for _ in range(random_.choice((1, 1, 2, 4))):
+        place = random_.choice([said, *(each for each in said.values() if isinstance(each, dict))])
+        if random_.random() < 0.2:
+            place[random_.choice(("", "a b", "1", "xml", "é", "@x", "a:b", "<", "\x07"))] = copy.deepcopy(random_.choice(ODD))
+        elif place:
+            place[random_.choice(list(place))] = copy.deepcopy(random_.choice(ODD))
+    return said
+
+
+@over_seeds(20)
+def test_whatever_is_sent_is_answered_and_whatever_is_listed_can_be_read(seed):
+    random_, api, taken = random.Random(seed), Api(), 0
+    for number in range(40):
+        said = spoilt(random_, {**FULL, "instanceId": f"i{number}"})
+        status = api.status("POST", "/apps/SHOP", said, peer=random_.choice(("127.0.0.1", "10.0.0.1")))
+        assert status in (204, 400, 403)
+        taken += status == 204
+        path = "".join(random_.choice(("apps/", "SHOP/", "i1/", "status/", "metadata", "?value=UP", "&%00", "%", "%ff", "vips/", "\u00e9", "//"))
+                       for _ in range(random_.randrange(1, 6)))
+        assert api.status(random_.choice(("GET", "PUT", "POST", "DELETE")), f"/{path}", b"{}") in (200, 400, 403, 404, 405)
+    assert taken
+    for accept in ({}, JSON):
+        for compact in ({}, {b"x-eureka-accept": b"compact"}):
+            for path in ("/apps", "/apps/delta"):
+                body = api.ask("GET", path, headers={**accept, **compact}).body
+                read = [*ElementTree.fromstring(body).iter("instance")] if not accept else [
+                    each for app in json.loads(body)["applications"]["application"] for each in app["instance"]]
+                if path == "/apps":
+                    assert len(api.registry) == len(read)
