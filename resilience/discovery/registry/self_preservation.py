@@ -43,8 +43,6 @@ class RenewalRate:
             place = (self._second + each) % MINUTE_S
             self._total += self._now - self._counts[place]
             self._counts[place], self._now = self._now, 0
-        if passed > MINUTE_S:
-            self._counts, self._total = [0] * MINUTE_S, 0
         self._second = second
 
 

@@ -7,10 +7,12 @@ from xml.etree import ElementTree
 import attrs
 import pytest
 
+from resilience.discovery.registry.claims import source_of
 from resilience.discovery.registry.documents import Documents
-from resilience.discovery.registry.entry import Form
+from resilience.discovery.registry.entry import Entry, Form, LeaseTimes
 from resilience.discovery.registry.instance import STATUSES
 from resilience.discovery.registry.instance_registry import InstanceRegistry, RefusedError
+from resilience.discovery.registry.recent_changes import RecentChanges
 from resilience.discovery.registry.settings import RegistrySettings
 from tests.discovery.registry.plain_registry import EPOCH_MS, PlainClient, PlainRegistry, instance, moment, read
 from tests.seeds import over_seeds
@@ -198,6 +200,23 @@ def test_a_lease_lasts_for_its_duration_unless_the_defect_of_the_original_is_ask
     assert registry.lease("SHOP", "a").ends_s == lasts
 
 
+def test_a_lease_that_is_registered_anew_counts_as_one_that_was_not_renewed():
+    registry = new(original_defects=True)
+    accepted(registry, instance(), 0.0)
+    registry.renew("SHOP", "a", moment(1.0))
+    accepted(registry, instance(dirty_ms=EPOCH_MS + 1), 2.0)
+
+    assert registry.lease("SHOP", "a").ends_s == 92.0
+
+
+def test_the_time_since_which_an_instance_is_up_is_that_of_its_first_being_so():
+    registry = new()
+    for second, status in enumerate(("STARTING", "UP", "DOWN", "UP")):
+        accepted(registry, instance(status=status, dirty_ms=EPOCH_MS + second), float(second))
+
+    assert registry.lease("SHOP", "a").entry.times.up_ms == EPOCH_MS + 1000
+
+
 def test_the_lease_that_an_instance_asks_for_is_the_one_it_gets():
     registry = new()
     accepted(registry, instance(duration_s=7), 0.0)
@@ -273,6 +292,15 @@ def test_a_registration_that_says_the_same_makes_no_change_for_clients():
     assert registry.snapshot().version == version
 
 
+def test_another_registry_has_decided_about_the_status_and_an_instance_itself_may_not_undo_it():
+    registry = new()
+    accepted(registry, instance(), 0.0)
+    accepted(registry, instance(status="OUT_OF_SERVICE", dirty_ms=EPOCH_MS + 1), 1.0)
+    assert registry.lease("SHOP", "a").entry.instance.status == "UP"
+    accepted(registry, instance(status="OUT_OF_SERVICE", dirty_ms=EPOCH_MS + 2), 2.0, replication=True)
+    assert registry.lease("SHOP", "a").entry.instance.status == "OUT_OF_SERVICE"
+
+
 # -- leaving
 
 def test_a_registration_from_before_an_instance_left_does_not_bring_it_back():
@@ -282,7 +310,9 @@ def test_a_registration_from_before_an_instance_left_does_not_bring_it_back():
 
     assert not accepted(registry, instance(status="DOWN", dirty_ms=EPOCH_MS + 49_900), 50.2)
     assert len(registry) == 0
+    assert registry.tombstones == 1
     assert accepted(registry, instance(dirty_ms=EPOCH_MS + 51_000), 51.0)
+    assert registry.tombstones == 0
 
 
 def test_the_end_is_counted_by_the_clock_of_the_instance():
@@ -367,18 +397,60 @@ def test_strangers_that_renew_and_leave_are_counted_and_remembered_nowhere():
 def test_a_flood_of_instances_that_come_and_leave_is_remembered_within_bounds():
     registry = new(max_instances=50)
     for number in range(1000):
-        accepted(registry, instance(identity=str(number)), 0.0)
-        registry.cancel("SHOP", str(number), moment(0.0))
+        app = f"APP{number % 100}"
+        accepted(registry, instance(app, str(number)), 0.0)
+        registry.cancel(app, str(number), moment(0.0))
         registry.snapshot()
 
     assert registry.tombstones == registry.recent_changes == 50
     assert sum(len(each.entries) for each in registry.snapshot().changed.values()) == 50
 
 
+def test_what_the_delta_tells_is_forgotten_in_the_order_in_which_it_changed():
+    changes = RecentChanges(180.0, 10)
+    for identity, second in (("a", 0.0), ("b", 1.0), ("a", 100.0), ("c", 101.0)):
+        changes.add(Entry(instance(identity=identity), "ADDED", 0, LeaseTimes(0, 0, 0)), second)
+
+    assert changes.purge(180.9) == set()
+    assert changes.purge(181.0) == {"SHOP"}
+    assert [each.instance.id for each in changes.by_application()["SHOP"]] == ["a", "c"]
+
+
+def test_what_has_not_changed_is_not_made_anew():
+    registry = new()
+    for number in range(500):
+        accepted(registry, instance(identity=str(number)), 0.0)
+    before = registry.snapshot().applications["SHOP"].buckets
+    registry.override("SHOP", "7", "DOWN", 0, moment(1.0))
+    after = registry.snapshot().applications["SHOP"].buckets
+
+    assert len(before) == len(after) >= 8
+    assert sum(one is not other for one, other in zip(before, after, strict=True)) == 1
+
+
+def test_addresses_of_one_registrant_are_an_address_of_ipv4_or_a_network_of_ipv6():
+    assert source_of("10.0.0.1") == source_of("::ffff:10.0.0.1") == "10.0.0.1"
+    assert source_of("2001:db8::1") == source_of("2001:db8::ffff:1") == "2001:db8::/64"
+    assert source_of("2001:db8:0:1::1") != source_of("2001:db8::1")
+    assert source_of("") == ""
+
+
+def test_no_version_is_one_of_before_a_restart():
+    before = new()
+    for second in range(50):
+        accepted(before, instance(dirty_ms=EPOCH_MS + second), float(second))
+        before.override("SHOP", "a", ("DOWN", "UP")[second % 2], 0, moment(float(second)))
+        before.snapshot()
+    after = InstanceRegistry(RegistrySettings(), moment(51.0))
+
+    assert after.snapshot().version > before.snapshot().version
+
+
 def test_a_timestamp_of_tomorrow_is_refused_and_one_hours_ahead_does_not_lock_the_instance_out_once_its_clock_is_right():
     registry = new()
     assert not accepted(registry, instance(dirty_ms=EPOCH_MS + 86_500_000), 0.0)
     assert accepted(registry, instance(dirty_ms=EPOCH_MS + 7_200_000, metadata={"v": "1"}), 0.0)
+    assert registry.counts["registered_ahead"] == 1
     assert accepted(registry, instance(dirty_ms=EPOCH_MS + 60_000, metadata={"v": "2"}), 60.0)
 
     assert registry.lease("SHOP", "a").entry.instance.metadata == {"v": "2"}

@@ -41,6 +41,17 @@ def test_the_expected_number_is_not_lowered_by_a_recount_that_misses_too_many():
     assert state.expected == 200
 
 
+def test_a_registry_counts_its_instances_anew_every_15_minutes():
+    registry = InstanceRegistry(RegistrySettings(expected_instances=10), moment(0.0))
+    for number in range(100):
+        registry.register(instance(identity=str(number)), "10.0.0.1", moment(0.0))
+    assert registry.preservation.expected == 110
+    run(registry, 899, range(100))
+    assert registry.preservation.expected == 110
+    run(registry, 1, range(100), 899)
+    assert registry.preservation.expected == 100
+
+
 def test_a_registry_that_expects_nobody_learns_from_registrations_unless_the_defect_is_asked_for():
     ours, theirs = preservation(), preservation(counts_from_zero=False)
     for state in (ours, theirs):
