@@ -375,8 +375,7 @@ class InstanceRegistry:
             lease.up_ms = now.unix_ms
         if instance is lease.entry.instance or instance == lease.entry.instance:
             return
-        times = LeaseTimes(lease.began.unix_ms, lease.renewed_ms, lease.up_ms)
-        lease.entry = Entry(instance, action, now.unix_ms, times)
+        lease.entry = Entry(instance, action, now.unix_ms, lease.times())
         self._note(lease.entry, now)
 
     def _end(self, lease: Lease, now: Moment, evicted_ms: int) -> None:
@@ -388,8 +387,7 @@ class InstanceRegistry:
         self._number -= 1
         self._leave_source(lease.source)
         self.preservation.lease_ended()
-        times = LeaseTimes(lease.began.unix_ms, lease.renewed_ms, lease.up_ms, evicted_ms)
-        self._note(Entry(instance, DELETED, now.unix_ms, times), now)
+        self._note(Entry(instance, DELETED, now.unix_ms, lease.times(evicted_ms)), now)
 
     def _leave_source(self, source: str) -> None:
         self._by_source[source] -= 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from .entry import Entry
+from .entry import Entry, LeaseTimes
 from .moment import Moment
 
 
@@ -42,6 +42,19 @@ class Lease:
         """It lasts for its duration from *now* on."""
         self.renewed_s, self.renewed_ms = now.s, now.unix_ms
         self.renewals += 1
+
+    def times(self, evicted_ms: int = 0) -> LeaseTimes:
+        """What is told of it.
+
+        Args:
+            evicted_ms: When it was evicted, in milliseconds since 1970; 0: it was not.
+        """
+        return LeaseTimes(self.began.unix_ms, self.renewed_ms, self.up_ms, evicted_ms)
+
+    def current_entry(self) -> Entry:
+        """The entry with the times of now; what lists have are those of its last change."""
+        entry = self.entry
+        return Entry(entry.instance, entry.action, entry.updated_ms, self.times())
 
     @property
     def ends_s(self) -> float:

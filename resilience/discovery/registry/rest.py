@@ -181,7 +181,7 @@ class RestApi:
 
     def _instance(self, request: Request, now: Moment, parts: Parts) -> Answer:
         lease = self._registry.lease(upper(parts[1]), parts[2])
-        return _NOT_FOUND if lease is None else _document(request, of_instance(lease.entry, request.form))
+        return _NOT_FOUND if lease is None else _document(request, of_instance(lease.current_entry(), request.form))
 
     def _instance_by_id(self, request: Request, now: Moment, parts: Parts) -> Answer:
         entry = self._registry.snapshot().by_id.get(parts[1])
@@ -222,7 +222,7 @@ class RestApi:
         if dirty_ms > known_ms:  # it has changed, and has to register
             return _NOT_FOUND
         if 0 < dirty_ms < known_ms and request.is_replication and lease is not None:
-            return attrs.evolve(_document(request, of_instance(lease.entry, request.form)), status=409)
+            return attrs.evolve(_document(request, of_instance(lease.current_entry(), request.form)), status=409)
         return _OK
 
     def _cancel(self, request: Request, now: Moment, parts: Parts) -> Answer:

@@ -242,6 +242,15 @@ def test_a_renewal_is_taken_with_any_query_and_body(shop):
         assert 200 == shop.status("PUT", path, body)
 
 
+def test_an_instance_that_is_asked_for_alone_says_when_it_was_last_renewed(shop):
+    shop.read("/apps")
+    shop.now = 25.0
+    shop.status("PUT", ONE)
+
+    assert EPOCH_MS + 25_000 == shop.read(ONE)["instance"]["leaseInfo"]["lastRenewalTimestamp"]
+    assert EPOCH_MS == shop.read("/apps")["applications"]["application"][0]["instance"][0]["leaseInfo"]["lastRenewalTimestamp"]
+
+
 def test_a_renewal_with_a_newer_timestamp_makes_the_instance_register_and_one_with_an_older_one_does_not(shop):
     assert 404 == shop.status("PUT", f"{ONE}?lastDirtyTimestamp={EPOCH_MS + 1}")
     assert 200 == shop.status("PUT", f"{ONE}?lastDirtyTimestamp={EPOCH_MS - 1}")

@@ -17,7 +17,7 @@ from resilience.discovery.registry.settings import RegistrySettings
 from tests.discovery.registry.plain_registry import EPOCH_MS, PlainClient, PlainRegistry, instance, moment, read
 from tests.seeds import over_seeds
 
-SEEDS = 25
+SEEDS = 18
 STEPS = 250
 
 
