@@ -109,7 +109,7 @@ def test_any_history_leaves_the_instances_statuses_and_hash_that_a_plain_registr
             if random_.random() < 0.3:
                 evicted += tick(random_, registry, plain, now)
             assert_same(registry, plain, now)
-    assert evicted > 50
+    assert evicted > 20  # or nothing was tried
 
 
 @over_seeds(SEEDS)
