@@ -262,7 +262,7 @@ def test_an_ipv6_host_may_stand_in_brackets(host):
     assert "[::1]" == options.host
 
 
-@pytest.mark.parametrize("name", ["demo", "gateway", "check", "dashboard"])
+@pytest.mark.parametrize("name", ["demo", "gateway", "registry", "check", "dashboard"])
 def test_the_help_of_a_command_says_what_it_does_and_what_each_argument_is(name):
     (commands,) = [action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction)]
     parser = commands.choices[name]

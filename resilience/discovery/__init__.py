@@ -1,0 +1,1 @@
+"""Discovery: the service registry, and what asks one."""
