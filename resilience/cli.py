@@ -140,7 +140,7 @@ def _registry(options: argparse.Namespace) -> int:
     import attrs
 
     from .discovery.registry import server
-    from .gateway.server import ServeError
+    from .gateway.listeners import ServeError
 
     config = server.RegistryConfig() if options.config is None else server.load(options.config)
     if options.port is not None:

@@ -20,7 +20,8 @@ from ...errors import ConfigError
 from ...gateway.config import GatewaySettings
 from ...gateway.config.tokens import Doorkeeper, tokens_checked
 from ...gateway.front.asgi_bridge import AsgiBridge
-from ...gateway.server import Served, listen, log_to_stderr, new_loop, settle_memory, signals_set
+from ...gateway.listeners import Listeners, Served
+from ...gateway.server import listen, log_to_stderr, new_loop, settle_memory, signals_set
 from .application import RegistryApplication
 from .settings import RegistrySettings
 
@@ -98,11 +99,11 @@ def run(config: RegistryConfig, *, ready: Callable[[], None] | None = None) -> N
 
     async def main() -> None:
         stop = asyncio.Event()
-        served = Served(AsgiBridge(application).serve, config.listener.bind, config.listener)
+        served = Served("registry", AsgiBridge(application).serve, config.listener.bind, config.listener)
         ticking = asyncio.ensure_future(application.keep_time())
         try:
             with signals_set(stop):
-                await listen([served], stop, ready, config.listener.drain_timeout)
+                await listen([served], stop, ready, Listeners(drain_s=config.listener.drain_timeout))
         finally:
             ticking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
