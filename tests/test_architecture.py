@@ -21,6 +21,7 @@ LAYERS = [
     ["pickling"],
     ["config"],
     ["__init__", "events"],
+    ["discovery"],
     ["integrations", "gateway", "asgi", "testing", "demo"],
     ["cli"],
     ["__main__"],

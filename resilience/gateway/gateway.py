@@ -24,6 +24,7 @@ from .inbound import Inbound
 from .logs.observer import Observer
 from .service import Service
 from .services import fall_back_among, services_of
+from .sources import begin, known
 from .upstream import Endpoint, UpstreamClient
 
 
@@ -126,11 +127,19 @@ class Gateway:
         self._remove(keys_of(old.parts.filters) - keys_of(generation.parts.filters))
         removed = self._services.keys() - services.keys()
         self._generation, self._services = generation, services
+        begin(each.watch for each in services.values())
         for name in removed:  # whoever is served by it still keeps it alive
             self._ending[name] = before[name]
             weakref.finalize(before[name], self._forget, name, before[name].ending()).atexit = False
         if old.parts.all() != generation.parts.all():
             weakref.finalize(old.public, old.parts.close, generation.parts.all()).atexit = False
+
+    async def known(self) -> None:
+        """Wait until the endpoints of every service are known whose source says so; see ``required`` in the file.
+
+        A server's lifespan waits for it, and so does the gateway's own server before it listens.
+        """
+        await known(lambda: self._services)
 
     def _forget(self, name: str, end: Callable[[Container[Endpoint]], None]) -> None:
         """The last request of a removed service has ended; but one of its name may be there again."""
@@ -209,7 +218,7 @@ class Gateway:
         if kind == "http":
             await AsgiInbound(scope, receive, send, self._disconnects).served_by(serve)
         elif kind == "lifespan":
-            await live(receive, send, self.close)
+            await live(receive, send, self.known, self.close)
         elif kind == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": "no WebSocket here"})

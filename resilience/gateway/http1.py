@@ -75,7 +75,8 @@ class Http1Client:
         try:
             async with asyncio.timeout(connect_timeout):  # the handshake of TLS included
                 if is_address(endpoint.host):
-                    await loop.create_connection(lambda: connection, endpoint.host, endpoint.port, ssl=endpoint.tls)
+                    await loop.create_connection(lambda: connection, endpoint.host, endpoint.port, ssl=endpoint.tls,
+                                                 server_hostname=_verified(endpoint))
                 else:
                     await _connect_by_name(loop, endpoint, connection)
         except (OSError, ValueError) as error:  # TimeoutError is the one; a name that no resolver takes, the other
@@ -141,6 +142,11 @@ def is_address(host: str) -> bool:
     return True
 
 
+def _verified(endpoint: Endpoint) -> str | None:
+    """What the certificate of an endpoint is verified for; None: it has none."""
+    return (endpoint.server_name or endpoint.host) if endpoint.tls else None
+
+
 async def _connect_by_name(loop: asyncio.AbstractEventLoop, endpoint: Endpoint, connection: Connection) -> None:
     from aiohappyeyeballs import start_connection
 
@@ -148,7 +154,7 @@ async def _connect_by_name(loop: asyncio.AbstractEventLoop, endpoint: Endpoint, 
     sock = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1, loop=loop)
     try:
         await loop.create_connection(lambda: connection, sock=sock, ssl=endpoint.tls,
-                                     server_hostname=endpoint.host if endpoint.tls else None)
+                                     server_hostname=_verified(endpoint))
     except BaseException:
         sock.close()
         raise

@@ -13,12 +13,14 @@ import itertools
 import logging
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Iterator, Sequence
 from math import inf
 
 from ..core.budget import Budget
 from ..core.failover import RestTerm
 from ..core.verdict import Verdict
+from ..discovery import Instance
+from ..discovery.watch import Watch
 from ..drivers.async_timeouts import AsyncTimeout
 from ..drivers.deadline_context import DEADLINE_HEADER, deadline
 from ..errors import CircuitOpenError
@@ -42,6 +44,7 @@ from .request_keys import cookie, header, key_reader
 from .served_endpoint import ServedEndpoint
 from .service_command import is_per_endpoint, limit_of, statuses, without_per
 from .service_commands import ServiceCommands
+from .sources import as_configs, begin, watch_of
 from .trouble import reason_of
 from .upstream import (
     Endpoint,
@@ -71,6 +74,9 @@ class Service:
         upgrades: Protocols that may be switched to, in lower case.
         tunnel_idle_s: Longest time in a tunnel without a byte.
         endpoints: Where its requests go.
+        listed: Their configurations, also of those that a subset leaves out.
+        draining: Endpoints that its source lists no more, and that have requests in flight.
+        watch: Asks its source which endpoints there are; None: they are configured.
         is_per_endpoint: Whether each endpoint has a command of its own.
         takes_in: Bytes of a request's body that are taken in before an endpoint is asked.
         uploads: How many bodies are streamed at once.
@@ -85,6 +91,7 @@ class Service:
     """
 
     endpoints: EndpointSet[ServedEndpoint]
+    listed: tuple[EndpointConfig, ...]
     key_of: Callable[[Request], bytes | None]
     is_keyed: bool
     wants_times: bool
@@ -114,7 +121,9 @@ class Service:
         self.tunnel_idle_s = config.tunnel_idle_timeout
         self.clock, self.random = registry.clock, table_of(registry).services.random
         self._client, self._registry = client, registry
-        self.is_per_endpoint = is_per_endpoint(config.command, len(config.endpoints))
+        self.draining: list[ServedEndpoint] = []
+        self.watch: Watch | None = None
+        self.is_per_endpoint = is_per_endpoint(config.command, len(config.endpoints) if config.source is None else 2)
         self._commands = ServiceCommands(
             name, without_per(config.command), exchanging(client), registry, is_per_endpoint=self.is_per_endpoint,
             previous=None if previous is None else previous._commands)
@@ -122,7 +131,8 @@ class Service:
         self._verdicts, self._judge = rule.verdicts(), rule.judge()
         self._adopt_retry()
         limit = limit_of(self._commands.settings)
-        self.uploads = Uploads(max(1.0, UPLOADS * limit * (len(config.endpoints) if self.is_per_endpoint else 1)))
+        self._permits = limit
+        self.uploads = Uploads(1.0)
         options = config.balancing
         chosen = balancer(config.balancer, BalancerOptions(
             load_factor=options.load_factor, max_in_flight=options.max_in_flight, zone=options.zone,
@@ -143,12 +153,17 @@ class Service:
         self._tls = previous._tls if previous is not None and same_tls else functools.cache(
             functools.partial(client_tls, config.ca_file))
         known = previous.endpoints.states if previous is not None and same_tls else ()
-        self._adopt_endpoints(config.endpoints, chosen, {each.config.url: each for each in known})
+        configs = config.endpoints if config.source is None or previous is None else previous.listed
+        self._adopt_endpoints(configs, chosen, known)
         self._checker = self._new_checker()
-        self._is_plain = config.checks is None and config.hedge is None
+        self._is_plain = config.checks is None and config.hedge is None and config.source is None
         if previous is not None:
             previous._check_no_more()
             self._drop(previous.endpoints.states)
+        if config.source is not None:
+            self.watch = watch_of(self, config.source, client, registry, previous)
+        elif previous is not None and previous.watch is not None:
+            previous.watch.stop()
 
     def updated(self, config: ServiceConfig) -> Service:
         """The service by another configuration, which takes the place of this one.
@@ -170,11 +185,15 @@ class Service:
         """Be in force again, although *after* was made to take the place of this service: it will not."""
         after._check_no_more()
         self._checker = self._new_checker()
+        if after.watch is not None and after.watch is not self.watch:
+            after.watch.stop()
+        if self.watch is not None:
+            self.watch.follower = self
+            begin([self.watch])
         self._commands = ServiceCommands(
             self.name, without_per(self.config.command), exchanging(self._client), self._registry,
             is_per_endpoint=self.is_per_endpoint, previous=after._commands)
-        known = self.endpoints.states
-        self._adopt_endpoints(self.config.endpoints, self.endpoints.balancer, {each.config.url: each for each in known})
+        self._adopt_endpoints(self.listed, self.endpoints.balancer, self.endpoints.states)
 
     def set_endpoints(self, configs: Sequence[EndpointConfig]) -> None:
         """Have these endpoints from now on, as discovery finds them: what stays is kept, what is gone drains.
@@ -185,9 +204,38 @@ class Service:
         Raises:
             ConfigError: A secret is not there; the endpoints stay as they were.
         """
-        before = self.endpoints.states
-        self._adopt_endpoints(tuple(configs), self.endpoints.balancer, {each.config.url: each for each in before})
+        before, drained, wanted = self.endpoints.states, self.draining, {each.url for each in configs}
+        self.draining = [each for each in (*before, *drained) if each.in_flight and each.config.url not in wanted]
+        try:
+            self._adopt_endpoints(tuple(configs), self.endpoints.balancer, (*drained, *before))
+        except BaseException:
+            self.draining = drained
+            raise
         self._drop(before)
+
+    # -- as discovery.watch.Follower
+
+    def prepare(self, instances: Sequence[Instance]) -> Iterator[None]:
+        """Make the commands of endpoints that are new, one at each step."""
+        for config in self._used(tuple(as_configs(instances, self.listed))):
+            if not self._commands.has(config.name):
+                self._commands.call(config.name)
+                yield
+
+    def follow(self, instances: Sequence[Instance]) -> None:
+        """Have the endpoints that the source lists, from now on.
+
+        Raises:
+            ConfigError: The registry has a command of the same name that says otherwise.
+        """
+        self.set_endpoints(as_configs(instances, self.listed))
+        self._is_plain = self.config.checks is None and self.config.hedge is None  # the watch runs
+
+    def heard(self) -> None:
+        """The source was asked: forget the commands of endpoints that have drained."""
+        if self.draining and not all(each.in_flight for each in self.draining):
+            self.draining = [each for each in self.draining if each.in_flight]
+            self._adopt_commands()
 
     def close(self) -> None:
         """The service is no more: forget its commands, and close its idle connections."""
@@ -198,7 +246,8 @@ class Service:
 
         The function that is returned is given the endpoints that other services have.
         """
-        self._check_no_more()
+        self.stop()
+        self._checker = None
         endpoints = [each.endpoint for each in self.endpoints.states]
         return functools.partial(_forget, self._commands, self._client, endpoints)
 
@@ -217,6 +266,8 @@ class Service:
             return Attempts(self, request)
         if self._checker is not None:
             self._checker.start()
+        if self.watch is not None:
+            self.watch.start()
         hedge = self.config.hedge
         if hedge is not None and request.body is not None and (self.repeatable or request.method in IDEMPOTENT):
             return HedgedAttempts(self, request, hedge)
@@ -271,6 +322,8 @@ class Service:
         """End what goes on in the background."""
         if self._checker is not None:
             self._checker.stop()
+        if self.watch is not None and self.watch.follower is self:
+            self.watch.stop()
 
     def verdict_of(self, error: UpstreamStatusError) -> Verdict:
         """What the service's failure rules say of an answer's status."""
@@ -324,7 +377,8 @@ class Service:
 
     def _check_no_more(self) -> None:
         """Another service takes the place of this one: requests that still come here begin no checks."""
-        self.stop()
+        if self._checker is not None:
+            self._checker.stop()
         self._checker = None
 
     def _adopt_retry(self) -> None:
@@ -338,12 +392,13 @@ class Service:
         self.begun = itertools.repeat(1).__next__ if self.budget is None else self.budget.bump
 
     def _adopt_endpoints(self, configs: tuple[EndpointConfig, ...], chosen: Balancer,
-                         known: Mapping[str, ServedEndpoint]) -> None:
+                         before: Sequence[ServedEndpoint]) -> None:
+        known = {(each.config.url, each.config.server_name): each for each in before}
         now, states, fresh = self.clock(), [], []
         for config in self._used(configs):
-            state = known.get(config.url)
+            state = known.get((config.url, config.server_name))
             if state is None:
-                state = ServedEndpoint(config, Endpoint.parse(config.url, self._tls))
+                state = ServedEndpoint(config, Endpoint.parse(config.url, self._tls, config.server_name))
                 fresh.append(state)
             else:
                 state.configure(config)
@@ -353,17 +408,23 @@ class Service:
             states.append(state)
         for state in states:
             state.key, state.call = self._commands.key_of(state.name), self._commands.call(state.name)
-        self._commands.adopt([state.name for state in states])
+        self.listed = configs
+        self.uploads.most = max(1.0, UPLOADS * self._permits * (len(configs) if self.is_per_endpoint else 1))
         self._open_circuits = OpenCircuits(states if self.is_per_endpoint else states[:1])
         balancing = self.config.balancing
         self.endpoints = EndpointSet(states, chosen, self.config.ejection, balancing.slow_start, now, self._limit)
+        self._adopt_commands()
         for state in fresh if known else ():
             self.endpoints.came(state, now)
 
+    def _adopt_commands(self) -> None:
+        self._commands.adopt([each.name for each in (*self.endpoints.states, *self.draining)])
+
     def _drop(self, before: Sequence[ServedEndpoint]) -> None:
         """Close the idle connections of endpoints that are gone; what is under way ends by itself."""
+        kept = set(self.endpoints.states)
         for each in before:
-            if each not in self.endpoints.states:
+            if each not in kept:
                 self._client.let_go(each.endpoint)
 
     def _used(self, endpoints: tuple[EndpointConfig, ...]) -> list[EndpointConfig]:

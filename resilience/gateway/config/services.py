@@ -11,6 +11,7 @@ import attrs
 
 from ...config import Document
 from ...core.checks import flag, number
+from ...discovery.instance import url_mistake
 from ...errors import ConfigError
 from .. import service_command
 from ..answer_rules import AnswerRule
@@ -19,10 +20,13 @@ from ..balancing.course import Repetition
 from ..balancing.health import HealthChecks
 from .balancing import BalancingConfig
 from .checks import checked, one_of
-from .endpoints import EndpointConfig, as_endpoints, endpoints_given, url_mistake
+from .endpoints import EndpointConfig, as_endpoints, endpoints_given
 from .fallbacks import FallbackConfig
+from .sources import FileSettings, SourceConfig, read_source
 
 DEFAULT_MAX_BODY: Final = 100 * 1024 * 1024
+#: Stands for a source with mistakes, which are noted.
+_MISTAKEN: Final = SourceConfig(settings=FileSettings(path="mistaken.json"))
 _PROTOCOL: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")
 
 
@@ -52,7 +56,8 @@ class ServiceConfig:
     """A ``[services.NAME]`` table.
 
     Attributes:
-        endpoints: URLs of scheme, host and port, or tables.
+        endpoints: URLs of scheme, host and port, or tables; none: the source lists them.
+        source: What lists the endpoints, and keeps listing them as they come and go; None: they are those above.
         balancer: How to choose among them: "round_robin", "least_request", "first" and so on.
         balancing: What the balancer goes by.
         ejection: When an endpoint that fails is left out; None (``false``): never.
@@ -79,7 +84,8 @@ class ServiceConfig:
         command: Settings of the command around every call, by name; see service_command.
     """
 
-    endpoints: tuple[EndpointConfig, ...] = attrs.field(converter=as_endpoints, validator=endpoints_given)
+    endpoints: tuple[EndpointConfig, ...] = attrs.field(default=(), converter=as_endpoints, validator=endpoints_given)
+    source: SourceConfig | None = None
     balancer: str = attrs.field(default="round_robin", validator=checked(one_of(tuple(BALANCERS), "balancer")))
     balancing: BalancingConfig = attrs.field(factory=BalancingConfig)
     ejection: Ejection | None = attrs.field(factory=Ejection)
@@ -105,6 +111,10 @@ class ServiceConfig:
     command: Mapping[str, Any] = attrs.field(factory=dict, validator=service_command.suited)
 
     def __attrs_post_init__(self) -> None:
+        if self.source is None and not self.endpoints:
+            raise ConfigError("endpoints needs at least one; or a source lists them", "endpoints")
+        if self.source is not None and self.endpoints:
+            raise ConfigError("the source lists the endpoints; leave one of the two out", "endpoints")
         if self.balancer in KEYED and self.balancing.hash_by is None:
             raise ConfigError(
                 f'balancer {self.balancer} needs balancing.hash_by, such as "header:x-user"', "balancer")
@@ -114,10 +124,15 @@ def read_service(document: Document, name: str) -> ServiceConfig | None:
     """The service of this *name*; None if it has mistakes, which are noted."""
     table, known = document.at("services", name), len(document.mistakes)
     if isinstance(table, Mapping):
+        if not table.keys() & {"endpoints", "source"}:
+            document.mistake(("services", name, "endpoints"), "is missing; name some, or a source that lists them")
+            table = {**table, "source": _MISTAKEN}
         command = service_command.read(document, "services", name, "command")
         table = {key: value for key, value in table.items() if key != "command"}
         if len(document.mistakes) == known:
             table["command"] = command
+        if isinstance(table.get("source"), Mapping):
+            table["source"] = read_source(document, "services", name, "source") or _MISTAKEN  # the rest is read as well
         if isinstance(table.get("endpoints"), list):
             table["endpoints"] = _read_endpoints(document, name, table["endpoints"])
     return document.structure(ServiceConfig, "services", name, given=table)

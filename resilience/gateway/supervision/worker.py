@@ -68,8 +68,9 @@ async def _main(end: socket.socket) -> None:
     server.forget_generators()
     answering = asyncio.ensure_future(Answers(channel, gateway).run())
     try:
-        await server.listen(server.sides(gateway), stop, lambda: channel.tell((0, True, None)),
-                            config.gateway.drain_timeout, shared=True)
+        if await server.is_known(gateway, stop):
+            await server.listen(server.sides(gateway), stop, lambda: channel.tell((0, True, None)),
+                                config.gateway.drain_timeout, shared=True)
     except (OSError, server.ServeError) as error:
         channel.tell((0, False, [str(error)]))
         await channel.drained()

@@ -1,0 +1,10 @@
+"""Discovery: where the instances of a service are, as a source lists them, and keeps listing them as they come and go.
+
+A source is whatever has ``async def listing()`` (source.py): those that are here, and users' own.
+"""
+
+from .file_source import FileSource
+from .instance import Instance
+from .source import Listing, Source
+
+__all__ = ["FileSource", "Instance", "Listing", "Source"]
