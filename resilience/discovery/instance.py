@@ -38,7 +38,7 @@ def url_mistake(value: Any) -> str | None:
 
 def server_name_mistake(value: Any) -> str | None:
     """What is wrong with the name of a server, and perhaps its port; None if nothing is. Empty: it has none."""
-    if isinstance(value, str) and (not value or len(value) <= _MOST_TEXT and _SERVER_NAME.fullmatch(value)):
+    if isinstance(value, str) and (not value or (len(value) <= _MOST_TEXT and _SERVER_NAME.fullmatch(value))):
         return None
     return "a server's name must be a host's name, perhaps with a port"
 

@@ -75,7 +75,8 @@ class KeptList:
         Raises:
             OSError: It cannot be written; what was kept before stays.
         """
-        text = json.dumps({"version": _VERSION, "source": self._source, "instances": [each.said() for each in instances]})
+        text = json.dumps({"version": _VERSION, "source": self._source,
+                           "instances": [each.said() for each in instances]})
         descriptor, beside = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -192,7 +192,8 @@ class Watch:
                 self._tell_trouble()
             return
         if is_told:
-            _log.warning("%s: %r lists instances again, after %.0f s", self._name, self.source, age_s or 0.0, extra=about)
+            _log.warning("%s: %r lists endpoints again, after %.0f s", self._name, self.source, age_s or 0.0,
+                         extra=about)
         if update.verdict is Verdict.CHANGED:
             _log.info("%s: %r lists %d endpoints; new: %s; changed: %s; gone: %s", self._name, self.source,
                       len(update.instances), _listed(update.added), _listed(update.changed), _listed(update.gone),
@@ -227,7 +228,8 @@ class Watch:
                          self._members.trouble, extra=about)
         else:
             _log.warning("%s: %r gives no list, and the last one of %d endpoints, heard of %.0f s ago, stays: %s",
-                         self._name, self.source, len(self._members.instances), age_s, self._members.trouble, extra=about)
+                         self._name, self.source, len(self._members.instances), age_s, self._members.trouble,
+                         extra=about)
 
 
 def _listed(names: Sequence[str]) -> str:

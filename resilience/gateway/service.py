@@ -15,6 +15,7 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable, Container, Iterator, Sequence
 from math import inf
+from typing import Any
 
 from ..core.budget import Budget
 from ..core.failover import RestTerm
@@ -212,6 +213,17 @@ class Service:
             self.draining = drained
             raise
         self._drop(before)
+
+    def source_report(self) -> dict[str, Any] | None:
+        """What its source has said, and what became of it, as plain values; None: its endpoints are configured."""
+        if self.watch is None:
+            return None
+        states = {each.name: {"url": each.config.url, "weight": each.weight, "zone": each.zone,
+                              "priority": each.priority, "in_flight": each.in_flight,
+                              "state": each.rest.state.value, "is_healthy": each.is_healthy}
+                  for each in self.endpoints.states}
+        return {**self.watch.report(), "endpoints": states,
+                "draining": {each.name: each.in_flight for each in self.draining if each.in_flight}}
 
     # -- as discovery.watch.Follower
 

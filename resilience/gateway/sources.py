@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from ..discovery import Instance
 from ..discovery.kept_list import KeptList
 from ..discovery.watch import Watch
+from ..metrics.exports import as_utf8
+from ..metrics.prometheus import export_further
 from ..registry import Registry, table_of
 from .config.endpoints import EndpointConfig
 from .config.sources import SourceConfig, SourceHost
@@ -43,8 +49,50 @@ def watch_of(service: Service, config: SourceConfig, client: UpstreamClient, reg
         if old is not None:
             old.stop()
         watch.begin_with([as_instance(each) for each in previous.listed], old.age_s or 0.0 if old is not None else 0.0)
+    metrics_of(registry).adopt(service.name, watch)
     begin([watch])
     return watch
+
+
+class SourceMetrics:
+    """What Prometheus is told of the sources of services with one registry. Written by one thread, read by any."""
+
+    def __init__(self) -> None:
+        self._watches: tuple[tuple[str, weakref.ref[Watch]], ...] = ()
+
+    def adopt(self, service: str, watch: Watch) -> None:
+        """Export what a *watch* says of a *service* from now on."""
+        others = [(name, each) for name, each in self._watches if name != service and each() is not None]
+        self._watches = (*others, (service, weakref.ref(watch)))  # in one step: a thread may be reading
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics at this moment."""
+        ages = GaugeMetricFamily("resilience_gateway_source_age_seconds",
+                                 "Since a service's source has listed the endpoints in use.", labels=["service"])
+        asked = CounterMetricFamily("resilience_gateway_source_answers", "What sources of endpoints said, by what "
+                                    "became of it.", labels=["service", "result"])
+        for name, reference in self._watches:
+            watch = reference()
+            if watch is None:
+                continue
+            age_s = watch.age_s
+            if age_s is not None:
+                ages.add_metric([as_utf8(name)], age_s)
+            for result, number in watch.counts.items():
+                asked.add_metric([as_utf8(name), result], number)
+        yield from (ages, asked)
+
+
+_metrics: weakref.WeakKeyDictionary[Registry, SourceMetrics] = weakref.WeakKeyDictionary()
+
+
+def metrics_of(registry: Registry) -> SourceMetrics:
+    """The metrics of the sources of gateways with this *registry*."""
+    metrics = _metrics.get(registry)
+    if metrics is None:
+        metrics = _metrics[registry] = SourceMetrics()
+        export_further(registry, metrics.collect)
+    return metrics
 
 
 def begin(watches: Iterable[Watch | None]) -> None:

@@ -359,6 +359,17 @@ class Supervisor:
         if order.startswith("force_"):
             self._orders[key] = order
 
+    async def sources(self) -> dict[str, dict[str, Any]]:
+        """What each worker, by number, knows from the sources of services; of one that does not answer, nothing."""
+        found: dict[str, dict[str, Any]] = {}
+        workers = list(self.workers.values())
+        for worker, answer in zip(workers, await asyncio.gather(
+                *(worker.ask("sources", None, REPORT_S) for worker in workers), return_exceptions=True), strict=True):
+            if isinstance(answer, tuple):
+                for service, report in answer[0].items():
+                    found.setdefault(service, {})[str(worker.number)] = report
+        return found
+
     async def collect(self, kind: str) -> None:
         """Ask every worker for its statistics. Of one that does not answer the last ones stay.
 

@@ -109,7 +109,8 @@ class Answers:
     def __init__(self, channel: Channel, gateway: Gateway) -> None:
         self._channel, self._gateway = channel, gateway
         self._verbs: Mapping[str, Callable[[Callable[[Any], None], Any], Awaitable[Any]]] = {
-            "reload": self._reload, "report": self._report, "metrics": self._metrics, "steer": self._steer}
+            "reload": self._reload, "report": self._report, "metrics": self._metrics, "steer": self._steer,
+            "sources": self._sources}
 
     async def run(self) -> None:
         """Answer until the supervisor is gone."""
@@ -150,6 +151,11 @@ class Answers:
     async def _steer(self, part: Callable[[Any], None], argument: tuple[str, str]) -> None:
         key, order = argument
         steer(self._gateway.registry, key, order)
+
+
+    async def _sources(self, part: Callable[[Any], None], argument: None) -> dict[str, Any]:
+        reports = {name: service.source_report() for name, service in self._gateway.services.items()}
+        return {name: report for name, report in reports.items() if report is not None}
 
 
 def _read(file: str, data: dict[str, Any]) -> GatewayConfig:

@@ -1,0 +1,330 @@
+"""Services whose endpoints a source lists: they come and go while requests go on, over reloads and restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from resilience import Registry
+from resilience.config import ConfigFileError, Document
+from resilience.discovery import Listing
+from resilience.gateway import Gateway
+from resilience.gateway.config import GatewayConfig, ServiceConfig, read
+from resilience.gateway.config.sources import FileSettings, SourceConfig, SourceHost
+from resilience.gateway.service import Service
+
+from .harness import OK, Upstream, eventually, listens, running
+from .stub_service import ONE, THREE, TWO, Client, ask
+from .test_admin_api import HASH, Operator
+from .test_reload import status
+
+
+@attrs.define
+class Told:
+    """A source that lists what it is told, as soon as it is told."""
+
+    lists: Any = ()
+    opened: int = 0
+
+    def open(self, host: SourceHost) -> Told:
+        self.opened += 1
+        return self
+
+    async def listing(self) -> Listing:
+        if isinstance(self.lists, Exception):
+            raise self.lists
+        return Listing.of(self.lists)
+
+
+class Found:
+    """A service with a source that is told, a stub for the client, and turns of the loop instead of time."""
+
+    def __init__(self, *lists: str, **said: Any) -> None:
+        self.source, self.client, self.registry = Told(lists), Client(), Registry()
+        config = ServiceConfig(source=SourceConfig(settings=self.source, interval=0.05), **said)
+        self.service = Service("s", config, self.client, self.registry)  # type: ignore[arg-type]
+
+    async def says(self, lists: Any) -> None:
+        """The source says this, and the next question has been answered."""
+        self.source.lists = lists
+        assert self.service.watch is not None
+        self.service.watch.stop()
+        asked = sum(self.service.watch.counts.values())
+        self.service.watch.start()
+        while sum(self.service.watch.counts.values()) == asked:
+            await asyncio.sleep(0)
+
+    @property
+    def names(self) -> set[str]:
+        return {each.name for each in self.service.served()}
+
+
+async def test_endpoints_that_stay_keep_command_statistics_and_ejection_and_those_that_go_drain() -> None:
+    found = Found(ONE, TWO)
+    service, client, registry = found.service, found.client, found.registry
+    await found.says([ONE, TWO])
+    client.does = {"10.0.0.1": lambda: OSError("no")}
+    for _ in range(3):
+        await ask(service)
+    go_on = asyncio.Event()
+
+    async def wait() -> int:
+        await go_on.wait()
+        return 200
+
+    first, second = service.endpoints.states
+    client.does = {"10.0.0.2": wait}
+    under_way = [asyncio.ensure_future(ask(service)) for _ in range(2)]
+    while not second.in_flight:
+        await asyncio.sleep(0)
+    command = registry["s@10.0.0.1:80"]
+    await found.says([{"url": ONE, "weight": 3.0}, THREE])
+    assert {"10.0.0.1:80", "10.0.0.3:80"} == found.names
+    assert (first, 3.0, command) == (service.endpoints.states[0], first.weight, registry["s@10.0.0.1:80"])
+    report = service.source_report()
+    assert report is not None
+    assert {"10.0.0.2:80": 1} == report["draining"]
+    assert "s@10.0.0.2:80" in registry
+    assert ["10.0.0.2"] == client.gone, "its idle connections are closed"
+    await found.says([{"url": ONE, "weight": 3.0}, TWO])
+    assert second is service.endpoints.states[1], "what drains and comes back is known"
+    assert (1, []) == (second.in_flight, service.draining)
+    await found.says([ONE])
+    go_on.set()
+    assert [200, 200] == await asyncio.gather(*under_way)
+    await found.says([ONE])
+    assert ([], {"s", "s@10.0.0.1:80"}) == (service.draining, {each.key for each in registry})
+    service.stop()
+
+
+async def test_no_request_is_lost_while_the_list_changes_all_the_time_and_the_source_fails_in_between() -> None:
+    found = Found(ONE, TWO)
+    await found.says([ONE, TWO])
+    answers: list[Any] = []
+    stop = asyncio.Event()
+
+    async def slow() -> int:
+        await asyncio.sleep(0)
+        return 200
+
+    found.client.does = {f"10.0.0.{number}": slow for number in (1, 2, 3)}
+
+    async def clients() -> None:
+        while not stop.is_set():
+            answers.append(await ask(found.service))
+
+    under_way = [asyncio.ensure_future(clients()) for _ in range(8)]
+    for number in range(300):
+        await found.says(([ONE, TWO], [TWO, THREE], [THREE], [], OSError("away"), [ONE, "x", 7])[number % 6])
+    stop.set()
+    await asyncio.gather(*under_way)
+    assert {200} == set(answers)
+    assert len(answers) > 300
+    found.service.stop()
+
+
+async def test_plain_endpoints_that_get_a_source_serve_until_it_lists_others_and_the_way_back_is_open() -> None:
+    client, registry, source = Client(), Registry(), Told(OSError("away"))
+    plain = Service("s", ServiceConfig(endpoints=(ONE, TWO)), client, registry)  # type: ignore[arg-type]
+    one = plain.endpoints.states[0]
+    listed = plain.updated(ServiceConfig(source=SourceConfig(settings=source, interval=0.05)))
+    assert (one, 200) == (listed.endpoints.states[0], await ask(listed))
+    assert listed.watch is not None
+    assert listed.watch.is_known
+    source.lists = [ONE, THREE]
+    while "10.0.0.3:80" not in {each.name for each in listed.served()}:
+        await asyncio.sleep(0.01)
+    assert one is listed.endpoints.states[0]
+    again = listed.updated(attrs.evolve(listed.config, idle_timeout=3.0))
+    assert (listed.watch, again, 1) == (again.watch, again.watch and again.watch.follower, source.opened)
+    assert ["10.0.0.1:80", "10.0.0.3:80"] == [each.name for each in again.served()]
+    listed.restore(again)
+    assert listed.watch.follower is listed
+    plain = listed.updated(ServiceConfig(endpoints=(ONE,)))
+    assert not listed.watch.is_awaited
+    assert one is plain.endpoints.states[0]
+    before = sum(listed.watch.counts.values())
+    await asyncio.sleep(0)
+    assert before == sum(listed.watch.counts.values())
+
+
+def config(file: Path, *names: str, **said: Any) -> GatewayConfig:
+    return read(Document.of({
+        "services": {name: {"source": {"use": "file", "path": f"{file}", "interval": 0.05, **said}} for name in names},
+        "routes": [{"path": f"/{name}/*", "service": name} for name in names]}, "test"))
+
+
+def test_a_service_with_a_source_survives_a_reload_with_its_set(tmp_path: Path, upstream: Upstream) -> None:
+    async def main() -> None:
+        file = tmp_path / "up.json"
+        gateway = Gateway(config(file, "up"), registry=Registry())
+        file.write_text(json.dumps([upstream.url]))
+        await asyncio.wait_for(gateway.known(), 10)
+        assert 200 == await status(gateway, "/up/x")
+        service = gateway.services["up"]
+        file.unlink()  # the source is away
+        for changed in (config(file, "up"), config(file, "up", timeout=3.0), config(file, "up", interval=0.06), config(file, "up")):
+            gateway.reload(changed)
+            assert 200 == await status(gateway, "/up/x")
+        assert service.endpoints.states[0] is gateway.services["up"].endpoints.states[0]
+        file.write_text(json.dumps(["http://127.0.0.1:9", upstream.url]))
+        while 2 != len(gateway.services["up"].served()):
+            await asyncio.sleep(0.01)
+        gateway.reload(config(file, "other"))
+        await asyncio.wait_for(gateway.known(), 10)
+        assert (404, 200) == (await status(gateway, "/up/x"), await status(gateway, "/other/x"))
+        gateway.close()
+        del service
+        for _ in range(3):
+            await asyncio.sleep(0.01)
+        assert [] == [each.get_name() for each in asyncio.all_tasks() if each.get_name().startswith("source of")]
+
+    asyncio.run(main())
+
+
+def test_under_asgi_the_start_waits_for_the_list(tmp_path: Path) -> None:
+    async def main() -> None:
+        file, sent, more = tmp_path / "up.json", list[str](), asyncio.Event()
+        gateway = Gateway(config(file, "up"), registry=Registry())
+        asked = iter(("startup", "shutdown"))
+
+        async def receive() -> Any:
+            kind = next(asked)
+            if kind == "shutdown":
+                await more.wait()
+            return {"type": f"lifespan.{kind}"}
+
+        async def send(message: Any) -> None:
+            sent.append(message["type"])
+
+        life = asyncio.ensure_future(gateway({"type": "lifespan"}, receive, send))
+        await asyncio.sleep(0.02)
+        assert [] == sent
+        file.write_text(json.dumps([ONE]))
+        while not sent:
+            await asyncio.sleep(0.01)
+        more.set()
+        await life
+        assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == sent
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("source", "key", "message"), [
+    ({"use": "file"}, "path", "is missing"), ({"use": "fiel", "path": "a.json"}, "use", "did you mean file?"), ({}, "use", "is missing"),
+    ({"use": "file", "path": "a.yaml"}, "path", ".json or .toml"), ({"use": "file", "path": "a.json", "intervall": 3}, "intervall", "unknown"),
+    ({"use": "file", "path": "a.json", "interval": 0}, "interval", "at least 0.05"), ({"use": "no_such_module:It"}, "use", "no_such_module"),
+    ({"use": "json:loads"}, "use", "attrs class with open"), ({"use": "file", "path": "a.json", "keep": ""}, "keep", "non-empty"),
+])
+def test_mistakes_in_a_source_are_told_with_their_place(source: dict[str, Any], key: str, message: str) -> None:
+    with pytest.raises(ConfigFileError) as caught:
+        read(Document.of({"services": {"a": {"source": source}}, "routes": [{"path": "/*", "service": "a"}]}, "test"))
+    assert [f"services.a.source.{key}"] == [each.key for each in caught.value.mistakes], caught.value.mistakes
+    assert message in str(caught.value.mistakes[0])
+
+
+def test_endpoints_are_listed_by_the_file_or_by_a_source_and_a_kept_list_is_of_one_service() -> None:
+    def mistakes(*services: dict[str, Any]) -> list[str]:
+        named = {f"s{number}": each for number, each in enumerate(services)}
+        with pytest.raises(ConfigFileError) as caught:
+            read(Document.of({"services": named, "routes": [{"path": f"/{name}", "service": name} for name in named]}, "test"))
+        return [str(each) for each in caught.value.mistakes]
+
+    source = {"use": "file", "path": "a.json", "keep": "kept"}
+    assert "leave one of the two out" in mistakes({"source": source, "endpoints": [ONE]})[0]
+    assert "s1.source.keep" in mistakes({"source": source}, {"source": {**source, "path": "b.json"}})[0]
+
+
+TOML = """
+[services.up.source]
+use = "file"
+path = "{folder}/up.json"
+keep = "{folder}/kept"
+interval = 0.1
+[services.plain]
+endpoints = ["http://127.0.0.1:9"]
+[[routes]]
+path = "/*"
+service = "up"
+[[routes]]
+path = "/plain/*"
+service = "plain"
+"""
+
+
+def names(admin: Operator, worker: str) -> set[str]:
+    """The endpoints that a worker has."""
+    return set(admin.ask("GET", "/admin/sources")[1]["up"][worker]["endpoints"])
+
+
+@pytest.mark.process
+def test_all_workers_follow_a_file_are_ready_only_with_a_list_and_keep_it_over_a_restart(
+        tmp_path: Path, upstream: Upstream) -> None:
+    other, folder = Upstream(), tmp_path
+    (folder / "up.json").write_text(json.dumps([upstream.url]))
+    first, second = (each.url.removeprefix("http://") for each in (upstream, other))
+    toml = TOML.format(folder=folder)
+    with running(tmp_path, toml, workers=2, admin=f'tokens = {{ ops = "sha256:{HASH}" }}') as gateway:
+        admin = Operator(gateway)
+        assert [{first}] * 2 == [names(admin, worker) for worker in "12"]
+        assert 200 == gateway.get("/x")[0]
+        call = threading.Event()
+        upstream.on("/slow-drain", lambda asked: (call.wait(10), asked.send(OK)))
+        slow = ThreadPoolExecutor(1).submit(gateway.get, "/slow-drain")
+        upstream.called("/slow-drain")
+        (folder / "up.json").write_text(json.dumps([other.url, "http://x:99999"]))
+        eventually(lambda: [{second}] * 2 == [names(admin, worker) for worker in "12"], "both workers have the new list")
+        reports = admin.ask("GET", "/admin/sources")[1]["up"]
+        assert [{}, {first: 1}] == sorted((each["draining"] for each in reports.values()), key=len)
+        assert 200 == gateway.get("/moved")[0]
+        assert (0, 1) == (upstream.count("/moved"), other.count("/moved"))
+        call.set()
+        assert 200 == slow.result(10)[0], "what was in flight at an endpoint that is gone goes on"
+        eventually(lambda: all(not each["draining"] for each in admin.ask("GET", "/admin/sources")[1]["up"].values()), "drained")
+
+        os.unlink(folder / "up.json")
+        eventually(lambda: all(each["trouble"] for each in admin.ask("GET", "/admin/sources")[1]["up"].values()), "the trouble is known")
+        assert 200 == gateway.get("/x")[0]
+        assert re.search(r'^resilience_gateway_source_age_seconds\{service="up"\} \d', gateway.admin_get("/metrics"), re.M)
+        assert re.search(r'^resilience_gateway_source_answers_total\{result="failed",service="up"\} [1-9]|'
+                         r'^resilience_gateway_source_answers_total\{service="up",result="failed"\} [1-9]', gateway.admin_get("/metrics"), re.M)
+        assert 422 == admin.ask("PATCH", "/admin/services/up", {"source": {"use": "file", "path": "/etc/passwd.json"}})[0]
+        assert 422 == admin.ask("PATCH", "/admin/services/up", {"endpoints": [other.url]})[0]
+        gateway.process.send_signal(signal.SIGHUP)
+        eventually(lambda: 1 == admin.ask("GET", "/admin/workers")[1]["reloads"]["applied"], "the reload")
+        assert 200 == gateway.get("/x")[0]
+        os.kill(gateway.workers()[0], signal.SIGKILL)  # its successor begins with the kept list
+        eventually(lambda: any(each["is_restored"] for each in admin.ask("GET", "/admin/sources")[1].get("up", {}).values()), "the kept list")
+        assert {200} == {gateway.get("/x")[0] for _ in range(10)}
+        assert 200 == admin.ask("PATCH", "/admin/services/up", {"source": None, "endpoints": [upstream.url]})[0]
+        assert (200, {}) == (gateway.get("/x")[0], admin.ask("GET", "/admin/sources")[1])
+
+    os.unlink(folder / "kept")
+    port = gateway.admin
+    process = subprocess.Popen([sys.executable, "-m", "resilience", "gateway", str(gateway.file), "--workers", "1"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        eventually(lambda: listens(port), "the admin port")
+        admin = Operator(gateway)
+        eventually(lambda: admin.ask("GET", "/admin/sources")[1].get("up", {}).get("1", {}).get("trouble"), "the worker asks")
+        assert (503, False) == (admin.ask("GET", "/ready")[0], listens(gateway.port))
+        (folder / "up.json").write_text(json.dumps([other.url]))
+        eventually(lambda: 200 == admin.ask("GET", "/ready")[0], "ready")
+        assert 200 == gateway.get("/x")[0]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+    assert (0, "") == (process.returncode, err)
+    assert "gives no list, and there is none from before" in out
