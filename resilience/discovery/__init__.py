@@ -3,8 +3,9 @@
 A source is whatever has ``async def listing()`` (source.py): those that are here, and users' own.
 """
 
+from .dns_source import DnsSource
 from .file_source import FileSource
 from .instance import Instance
 from .source import Listing, Source
 
-__all__ = ["FileSource", "Instance", "Listing", "Source"]
+__all__ = ["DnsSource", "FileSource", "Instance", "Listing", "Source"]

@@ -57,6 +57,7 @@ from resilience.gateway.answer_rules import AnswerRule
 from resilience.gateway.balancing.course import Repetition
 from resilience.gateway.balancing.health import HealthChecks
 from resilience.gateway.composition.plan import STATES
+from resilience.gateway.config.sources import FileSettings, SourceTable
 from resilience.gateway.filters.access import Access
 from resilience.gateway.filters.api_keys import ApiKey, ApiKeys
 from resilience.gateway.filters.client_certificate import CertificateIdentity, ClientCertificates
@@ -277,6 +278,8 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## process", gateway_config.ProcessSettings),
     ("## services.NAME", gateway_config.ServiceConfig),
     ("## services.NAME.endpoints", gateway_config.EndpointConfig),
+    ("## services.NAME.source", SourceTable),
+    ("## Sources: file", FileSettings),
     ("## services.NAME.balancing", gateway_config.BalancingConfig),
     ("## services.NAME.ejection", balancing.Ejection),
     ("## services.NAME.retry", Repetition),

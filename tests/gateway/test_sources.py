@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,10 +21,12 @@ from resilience.config import ConfigFileError, Document
 from resilience.discovery import Listing
 from resilience.gateway import Gateway
 from resilience.gateway.config import GatewayConfig, ServiceConfig, read
-from resilience.gateway.config.sources import FileSettings, SourceConfig, SourceHost
+from resilience.gateway.config.sources import SourceConfig, SourceHost
 from resilience.gateway.service import Service
+from tests.discovery.dns_server import dns_server
 
-from .harness import OK, Upstream, eventually, listens, running
+from .harness import OK, Upstream, eventually, listens
+from .harness import Gateway as Process
 from .stub_service import ONE, THREE, TWO, Client, ask
 from .test_admin_api import HASH, Operator
 from .test_reload import status
@@ -194,6 +195,29 @@ def test_a_service_with_a_source_survives_a_reload_with_its_set(tmp_path: Path, 
     asyncio.run(main())
 
 
+def test_a_service_follows_dns_and_its_host_is_the_name_that_was_asked_for(upstream: Upstream) -> None:
+    async def main() -> None:
+        other = Upstream()
+        async with dns_server() as server:
+            server.records = {("_up._tcp.example.", "SRV"): [f"1 1 {upstream.port} up.example."], ("up.example.", "A"): ["127.0.0.1"]}
+            table = {"use": "dns", "srv": True, "name": "_up._tcp.example", "nameservers": [f"127.0.0.1:{server.port}"], "interval": 0.1}
+            gateway = Gateway(read(Document.of({"services": {"up": {"source": table}}, "routes": [{"path": "/*", "service": "up"}]},
+                                               "test")), registry=Registry())
+            await asyncio.wait_for(gateway.known(), 10)
+            assert 200 == await status(gateway, "/by-dns")
+            assert [f"up.example:{upstream.port}".encode()] == upstream.called("/by-dns").header(b"host")
+            server.records["_up._tcp.example.", "SRV"] = [f"1 1 {other.port} up.example."]
+            while {f"127.0.0.1:{other.port}"} != {each.name for each in gateway.services["up"].served()}:
+                await asyncio.sleep(0.01)
+            server.is_silent = True
+            assert {200} == {await status(gateway, "/by-dns") for _ in range(5)}
+            assert (1, 5) == (upstream.count("/by-dns"), other.count("/by-dns"))
+        gateway.close()
+        other.close()
+
+    asyncio.run(main())
+
+
 def test_under_asgi_the_start_waits_for_the_list(tmp_path: Path) -> None:
     async def main() -> None:
         file, sent, more = tmp_path / "up.json", list[str](), asyncio.Event()
@@ -226,6 +250,10 @@ def test_under_asgi_the_start_waits_for_the_list(tmp_path: Path) -> None:
     ({"use": "file"}, "path", "is missing"), ({"use": "fiel", "path": "a.json"}, "use", "did you mean file?"), ({}, "use", "is missing"),
     ({"use": "file", "path": "a.yaml"}, "path", ".json or .toml"), ({"use": "file", "path": "a.json", "intervall": 3}, "intervall", "unknown"),
     ({"use": "file", "path": "a.json", "interval": 0}, "interval", "at least 0.05"), ({"use": "no_such_module:It"}, "use", "no_such_module"),
+    ({"use": "dns", "name": "a.example"}, "port", "is missing"), ({"use": "dns", "name": "a.example", "srv": True, "port": 1}, "port", "leave it"),
+    ({"use": "dns", "name": "a b", "port": 1}, "name", "a name in DNS"), ({"use": "dns", "name": "a", "port": 0}, "port", "at least 1"),
+    ({"use": "dns", "name": "a", "port": 1, "scheme": "ftp"}, "scheme", "one of http, https"),
+    ({"use": "dns", "name": "a", "port": 1, "nameservers": ["a.example"]}, "nameservers", "a DNS server must be an address"),
     ({"use": "json:loads"}, "use", "attrs class with open"), ({"use": "file", "path": "a.json", "keep": ""}, "keep", "non-empty"),
 ])
 def test_mistakes_in_a_source_are_told_with_their_place(source: dict[str, Any], key: str, message: str) -> None:
@@ -264,67 +292,76 @@ service = "plain"
 """
 
 
-def names(admin: Operator, worker: str) -> set[str]:
-    """The endpoints that a worker has."""
-    return set(admin.ask("GET", "/admin/sources")[1]["up"][worker]["endpoints"])
+class Beginning(Process):
+    """A supervised gateway whose start is not waited for."""
+
+    def start(self, command: list[str], **_: Any) -> None:
+        command = [each for each in command if each not in ("-X", "dev", "-W", "default")]  # which take seconds
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.process
-def test_all_workers_follow_a_file_are_ready_only_with_a_list_and_keep_it_over_a_restart(
+def test_all_workers_follow_a_file_are_ready_only_with_a_list_and_keep_it_over_their_restarts(
         tmp_path: Path, upstream: Upstream) -> None:
-    other, folder = Upstream(), tmp_path
-    (folder / "up.json").write_text(json.dumps([upstream.url]))
-    first, second = (each.url.removeprefix("http://") for each in (upstream, other))
-    toml = TOML.format(folder=folder)
-    with running(tmp_path, toml, workers=2, admin=f'tokens = {{ ops = "sha256:{HASH}" }}') as gateway:
+    other, listed = Upstream(), tmp_path / "up.json"
+    gateway = Beginning(tmp_path, TOML.format(folder=tmp_path), workers=2, admin=f'tokens = {{ ops = "sha256:{HASH}" }}')
+    try:
+        eventually(lambda: listens(gateway.admin), "the admin port")
         admin = Operator(gateway)
-        assert [{first}] * 2 == [names(admin, worker) for worker in "12"]
-        assert 200 == gateway.get("/x")[0]
-        call = threading.Event()
-        upstream.on("/slow-drain", lambda asked: (call.wait(10), asked.send(OK)))
-        slow = ThreadPoolExecutor(1).submit(gateway.get, "/slow-drain")
+        eventually(lambda: 2 == len(known(admin)) and all(each["trouble"] for each in known(admin).values()), "the workers ask")
+        assert (503, False) == (admin.ask("GET", "/ready")[0], listens(gateway.port))
+        listed.write_text(json.dumps([upstream.url]))
+        eventually(lambda: 200 == admin.ask("GET", "/ready")[0], "ready")
+        follow(gateway, admin, listed, upstream, other)
+        lose(gateway, admin, listed)
+        assert 200 == admin.ask("PATCH", "/admin/services/up", {"source": None, "endpoints": [upstream.url]})[0]
+        assert (200, {}) == (gateway.get("/x")[0], known(admin))
+    finally:
+        gateway.process.send_signal(signal.SIGTERM)
+        out, err = gateway.process.communicate(timeout=20)
+    assert (0, False) == (gateway.process.returncode, "Traceback" in err), err
+    assert "gives no list, and there is none from before" in out
+    assert "begins with the 1 endpoints kept in" in out
+
+
+def known(admin: Operator) -> dict[str, Any]:
+    """What each worker knows from the source."""
+    found: dict[str, Any] = admin.ask("GET", "/admin/sources")[1].get("up", {})
+    return found
+
+
+def follow(gateway: Process, admin: Operator, listed: Path, upstream: Upstream, other: Upstream) -> None:
+    """The list changes while a request is under way."""
+    first, second = (each.url.removeprefix("http://") for each in (upstream, other))
+    eventually(lambda: [{first}] * 2 == [set(each["endpoints"]) for each in known(admin).values()], "both workers have the list")
+    go_on = threading.Event()
+    upstream.on("/slow-drain", lambda call: (go_on.wait(10), call.send(OK)))
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(gateway.get, "/slow-drain")
         upstream.called("/slow-drain")
-        (folder / "up.json").write_text(json.dumps([other.url, "http://x:99999"]))
-        eventually(lambda: [{second}] * 2 == [names(admin, worker) for worker in "12"], "both workers have the new list")
-        reports = admin.ask("GET", "/admin/sources")[1]["up"]
-        assert [{}, {first: 1}] == sorted((each["draining"] for each in reports.values()), key=len)
+        listed.write_text(json.dumps([other.url, "http://x:99999"]))
+        eventually(lambda: [{second}] * 2 == [set(each["endpoints"]) for each in known(admin).values()], "both have the new list")
+        assert [{}, {first: 1}] == sorted((each["draining"] for each in known(admin).values()), key=len)
         assert 200 == gateway.get("/moved")[0]
         assert (0, 1) == (upstream.count("/moved"), other.count("/moved"))
-        call.set()
+        go_on.set()
         assert 200 == slow.result(10)[0], "what was in flight at an endpoint that is gone goes on"
-        eventually(lambda: all(not each["draining"] for each in admin.ask("GET", "/admin/sources")[1]["up"].values()), "drained")
+    eventually(lambda: not any(each["draining"] for each in known(admin).values()), "drained")
 
-        os.unlink(folder / "up.json")
-        eventually(lambda: all(each["trouble"] for each in admin.ask("GET", "/admin/sources")[1]["up"].values()), "the trouble is known")
-        assert 200 == gateway.get("/x")[0]
-        assert re.search(r'^resilience_gateway_source_age_seconds\{service="up"\} \d', gateway.admin_get("/metrics"), re.M)
-        assert re.search(r'^resilience_gateway_source_answers_total\{result="failed",service="up"\} [1-9]|'
-                         r'^resilience_gateway_source_answers_total\{service="up",result="failed"\} [1-9]', gateway.admin_get("/metrics"), re.M)
-        assert 422 == admin.ask("PATCH", "/admin/services/up", {"source": {"use": "file", "path": "/etc/passwd.json"}})[0]
-        assert 422 == admin.ask("PATCH", "/admin/services/up", {"endpoints": [other.url]})[0]
-        gateway.process.send_signal(signal.SIGHUP)
-        eventually(lambda: 1 == admin.ask("GET", "/admin/workers")[1]["reloads"]["applied"], "the reload")
-        assert 200 == gateway.get("/x")[0]
-        os.kill(gateway.workers()[0], signal.SIGKILL)  # its successor begins with the kept list
-        eventually(lambda: any(each["is_restored"] for each in admin.ask("GET", "/admin/sources")[1].get("up", {}).values()), "the kept list")
-        assert {200} == {gateway.get("/x")[0] for _ in range(10)}
-        assert 200 == admin.ask("PATCH", "/admin/services/up", {"source": None, "endpoints": [upstream.url]})[0]
-        assert (200, {}) == (gateway.get("/x")[0], admin.ask("GET", "/admin/sources")[1])
 
-    os.unlink(folder / "kept")
-    port = gateway.admin
-    process = subprocess.Popen([sys.executable, "-m", "resilience", "gateway", str(gateway.file), "--workers", "1"],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        eventually(lambda: listens(port), "the admin port")
-        admin = Operator(gateway)
-        eventually(lambda: admin.ask("GET", "/admin/sources")[1].get("up", {}).get("1", {}).get("trouble"), "the worker asks")
-        assert (503, False) == (admin.ask("GET", "/ready")[0], listens(gateway.port))
-        (folder / "up.json").write_text(json.dumps([other.url]))
-        eventually(lambda: 200 == admin.ask("GET", "/ready")[0], "ready")
-        assert 200 == gateway.get("/x")[0]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=20)
-    assert (0, "") == (process.returncode, err)
-    assert "gives no list, and there is none from before" in out
+def lose(gateway: Process, admin: Operator, listed: Path) -> None:
+    """The source is away: what was listed serves on, over a reload and in a worker that is new."""
+    listed.unlink()
+    eventually(lambda: all(each["trouble"] for each in known(admin).values()), "the trouble is known")
+    assert 200 == gateway.get("/x")[0]
+    metrics = gateway.admin_get("/metrics")
+    assert re.search(r'^resilience_gateway_source_age_seconds\{service="up"\} \d', metrics, re.M)
+    assert re.search(r'^resilience_gateway_source_answers_total\{[^}]*"failed"[^}]*\} [1-9]', metrics, re.M)
+    for patch in ({"source": {"use": "file", "path": "/etc/passwd.json"}}, {"endpoints": [ONE]}):
+        assert 422 == admin.ask("PATCH", "/admin/services/up", patch)[0]
+    gateway.process.send_signal(signal.SIGHUP)
+    eventually(lambda: 1 == admin.ask("GET", "/admin/workers")[1]["reloads"]["applied"], "the reload")
+    assert 200 == gateway.get("/x")[0]
+    os.kill(gateway.workers()[0], signal.SIGKILL)
+    eventually(lambda: any(each["is_restored"] for each in known(admin).values()), "a worker with the kept list")
+    assert {200} == {gateway.get("/x")[0] for _ in range(10)}

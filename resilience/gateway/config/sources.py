@@ -8,7 +8,7 @@ gateway: a configuration is read to be checked, too, and connects to nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import attrs
 
@@ -16,7 +16,9 @@ from ...config import Document
 from ...config.hints import unknown
 from ...config.targets import TargetError, named
 from ...core.checks import flag, nearest, number, text
-from ...discovery import FileSource, Source
+from ...discovery import DnsSource, FileSource, Source
+from ...discovery.dns_source import nameserver_of
+from ...discovery.instance import server_name_mistake
 from ...errors import ConfigError
 from ...registry import Registry
 from ..upstream import UpstreamClient
@@ -55,7 +57,7 @@ class SourceTable:
     """What every ``[services.NAME.source]`` table has.
 
     Attributes:
-        use: What lists the endpoints: "file", or "module:name" for a class of your own.
+        use: What lists the endpoints: "file" or "dns", or "module:name" for a class of your own.
         interval: Longest time until a change shows, seconds; the source is asked up to a fifth sooner, by chance.
         timeout: Longest time for an answer of the source, seconds.
         keep: A file in which the last good list is kept, so that a restart begins with it; None: there is none.
@@ -115,8 +117,54 @@ class FileSettings:
         return FileSource(self.path, host.interval_s / 2)
 
 
+def _name_mistake(value: Any) -> str | None:
+    if not value or ":" in value or server_name_mistake(value) is not None:
+        return "name must be a name in DNS, such as orders.example.com"
+    return None
+
+
+def _nameserver_mistake(value: Any) -> str | None:
+    try:
+        nameserver_of(value)
+    except (ValueError, AttributeError):
+        return "a DNS server must be an address, perhaps with a port, such as 10.0.0.2 or [::1]:5353"
+    return None
+
+
+@attrs.frozen(kw_only=True)
+class DnsSettings:
+    """Every address of a name: ``use = "dns"``.
+
+    Attributes:
+        name: Whose addresses the endpoints are; with ``srv`` that of the SRV records, such as "_http._tcp.example.com".
+        srv: Whether SRV records say names, ports, priorities and weights.
+        port: On which the endpoints answer; not with ``srv``, whose records say it.
+        scheme: How the endpoints are spoken to. With "https" a certificate is verified for the name.
+        family: Which addresses count.
+        nameservers: Addresses of the DNS servers, perhaps with ports, tried in turn; none: the system's.
+    """
+
+    name: str = attrs.field(validator=checked(_name_mistake))
+    srv: bool = attrs.field(default=False, validator=flag)
+    port: int | None = attrs.field(default=None, validator=number(least=1, most=65535, whole=True, optional=True))
+    scheme: Literal["http", "https"] = "http"
+    family: Literal["both", "ipv4", "ipv6"] = "both"
+    nameservers: tuple[str, ...] = attrs.field(default=(), validator=checked(_nameserver_mistake, each=True))
+
+    def __attrs_post_init__(self) -> None:
+        if self.srv and self.port is not None:
+            raise ConfigError("the SRV records say the port; leave it out", "port")
+        if not self.srv and self.port is None:
+            raise ConfigError("is missing; only SRV records (srv = true) say one", "port")
+
+    def open(self, host: SourceHost) -> Source:
+        """Make the source."""
+        return DnsSource(self.name, port=self.port, scheme=self.scheme, family=self.family,
+                         nameservers=[nameserver_of(each) for each in self.nameservers], timeout_s=host.timeout_s)
+
+
 #: The gateway's own, by the word that ``use`` has for them.
-BUILT_IN: Final[Mapping[str, Callable[..., SourceSettings]]] = {"file": FileSettings}
+BUILT_IN: Final[Mapping[str, Callable[..., SourceSettings]]] = {"file": FileSettings, "dns": DnsSettings}
 
 
 def read_source(document: Document, *where: str) -> SourceConfig | None:
