@@ -4,8 +4,9 @@ A source is whatever has ``async def listing()`` (source.py): those that are her
 """
 
 from .dns_source import DnsSource
+from .eureka_source import EurekaAnswer, EurekaSource
 from .file_source import FileSource
 from .instance import Instance
 from .source import Listing, Source
 
-__all__ = ["DnsSource", "FileSource", "Instance", "Listing", "Source"]
+__all__ = ["DnsSource", "EurekaAnswer", "EurekaSource", "FileSource", "Instance", "Listing", "Source"]

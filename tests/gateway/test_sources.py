@@ -218,6 +218,74 @@ def test_a_service_follows_dns_and_its_host_is_the_name_that_was_asked_for(upstr
     asyncio.run(main())
 
 
+class EurekaServer:
+    """A Eureka server, of whose instances a test says the ports."""
+
+    def __init__(self) -> None:
+        self.server, self.ports, self.gone = Upstream(), list[int](), list[int]()
+        self.url = f"{self.server.url}/eureka"
+        for path in ("apps", "apps/delta"):
+            self.server.on(f"/eureka/{path}", self._answer)
+
+    def _answer(self, call: Any) -> None:
+        up = [self._instance(port, "ADDED") for port in self.ports]
+        if call.target.endswith("delta"):
+            up += [self._instance(port, "DELETED") for port in self.gone]
+        body = json.dumps({"applications": {"versions__delta": "1", "apps__hashcode": f"UP_{len(self.ports)}_",
+                                            "application": [{"name": "UP", "instance": up}]}}).encode()
+        call.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    @staticmethod
+    def _instance(port: int, action: str) -> dict[str, Any]:
+        return {"instanceId": f"up:{port}", "hostName": "up.example", "app": "UP", "ipAddr": "127.0.0.1", "status": "UP",
+                "port": {"$": port, "@enabled": "true"}, "securePort": {"$": 443, "@enabled": "false"}, "metadata": {},
+                "actionType": action}
+
+
+def test_a_service_follows_a_eureka_registry_of_several_servers_that_are_asked_in_turn(
+        upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EUREKA_AUTH", "Basic secret")
+
+    async def main() -> None:
+        other, ill, first, second = Upstream(), Upstream(), EurekaServer(), EurekaServer()
+        ill.on("/eureka/apps", b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+        first.ports = second.ports = [upstream.port]
+        table = {"use": "eureka", "app": "up", "interval": 0.1, "headers": {"Authorization": "env:EUREKA_AUTH"},
+                 "servers": ["http://127.0.0.1:9/eureka", f"{ill.url}/eureka", first.url, second.url]}
+        gateway = Gateway(read(Document.of({"services": {"up": {"source": table}}, "routes": [{"path": "/*", "service": "up"}]},
+                                           "test")), registry=Registry())
+        await asyncio.wait_for(gateway.known(), 10)
+        assert 200 == await status(gateway, "/by-eureka")
+        asked = first.server.called("/eureka/apps")
+        assert ([b"Basic secret"], [b"application/json"]) == (asked.header(b"authorization"), asked.header(b"accept"))
+
+        first.ports, first.gone = [other.port], [upstream.port]
+        while {f"127.0.0.1:{other.port}"} != {each.name for each in gateway.services["up"].served()}:
+            await asyncio.sleep(0.01)
+        assert (1, 1) == (first.server.count("/eureka/apps"), ill.count("/eureka/apps"))
+        assert first.server.count("/eureka/apps/delta")
+
+        second.ports = [upstream.port, other.port]
+        first.server.close()
+        while 2 != len(gateway.services["up"].served()):
+            await asyncio.sleep(0.01)
+        assert 1 == second.server.count("/eureka/apps"), "another server may have had other changes"
+        second.server.close()
+        watch = gateway.services["up"].watch
+        assert watch is not None
+        while not watch.report()["trouble"]:
+            await asyncio.sleep(0.01)
+        assert 3 == watch.report()["trouble"].count("; ")
+        assert "HTTP status 503" in watch.report()["trouble"]
+        assert "secret" not in str(watch.report())
+        assert {200} == {await status(gateway, "/by-eureka") for _ in range(4)}
+        gateway.close()
+        for each in (other, ill):
+            each.close()
+
+    asyncio.run(main())
+
+
 def test_under_asgi_the_start_waits_for_the_list(tmp_path: Path) -> None:
     async def main() -> None:
         file, sent, more = tmp_path / "up.json", list[str](), asyncio.Event()
@@ -254,6 +322,10 @@ def test_under_asgi_the_start_waits_for_the_list(tmp_path: Path) -> None:
     ({"use": "dns", "name": "a b", "port": 1}, "name", "a name in DNS"), ({"use": "dns", "name": "a", "port": 0}, "port", "at least 1"),
     ({"use": "dns", "name": "a", "port": 1, "scheme": "ftp"}, "scheme", "one of http, https"),
     ({"use": "dns", "name": "a", "port": 1, "nameservers": ["a.example"]}, "nameservers", "a DNS server must be an address"),
+    ({"use": "eureka", "app": "a"}, "servers", "is missing"), ({"use": "eureka", "app": "a", "servers": []}, "servers", "at least one"),
+    ({"use": "eureka", "app": "a", "servers": ["eureka:8761"]}, "servers", "http:// or https:// URL"),
+    ({"use": "eureka", "app": "a", "servers": [ONE], "headers": {"a": "env:NO_SUCH"}}, "headers", "has no NO_SUCH"),
+    ({"use": "eureka", "app": "a", "servers": [ONE], "ca_file": "no.pem"}, "ca_file", "cannot be read"),
     ({"use": "json:loads"}, "use", "attrs class with open"), ({"use": "file", "path": "a.json", "keep": ""}, "keep", "non-empty"),
 ])
 def test_mistakes_in_a_source_are_told_with_their_place(source: dict[str, Any], key: str, message: str) -> None:

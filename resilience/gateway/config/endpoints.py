@@ -20,7 +20,8 @@ _OURS: Final = ("host", "content-length", "transfer-encoding", "connection", "te
                 "proxy-connection", "expect")
 
 
-def _headers(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+def headers_given(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Check, as a validator of attrs, that these are headers that a request may be sent with."""
     if not isinstance(value, Mapping):
         raise ConfigError(f"{attribute.name} must be values by name, not {value!r}", attribute.name)
     for name, content in value.items():
@@ -64,7 +65,7 @@ class EndpointConfig:
     zone: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
     priority: int = attrs.field(default=0, validator=number(least=0, most=1000, whole=True))
     server_name: str = attrs.field(default="", validator=checked(server_name_mistake))
-    headers: Mapping[str, str] = attrs.field(factory=dict, validator=_headers)
+    headers: Mapping[str, str] = attrs.field(factory=dict, validator=headers_given)
     json: Mapping[str, Any] = attrs.field(factory=dict, validator=_json)
 
     def check_secrets(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from ..balancing import BALANCERS, KEYED, Ejection
 from ..balancing.course import Repetition
 from ..balancing.health import HealthChecks
 from .balancing import BalancingConfig
-from .checks import checked, one_of
+from .checks import authorities_mistake, checked, one_of
 from .endpoints import EndpointConfig, as_endpoints, endpoints_given
 from .fallbacks import FallbackConfig
 from .sources import FileSettings, SourceConfig, read_source
@@ -35,19 +34,6 @@ def _protocol_mistake(value: Any) -> str | None:
         return "a protocol to switch to must be a name, such as websocket"
     if value.lower() in ("h2c", "http", "http/1.1", "http/2.0"):
         return "what is behind a switch to another version of HTTP would be out of the gateway's sight"
-    return None
-
-
-def _authorities_mistake(value: Any) -> str | None:
-    wanted = "ca_file must be a file of certificates in PEM"
-    if not isinstance(value, str) or not value:
-        return wanted
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=value)
-    except ssl.SSLError:
-        return f"{wanted}, which this one is not"
-    except (OSError, ValueError) as error:
-        return f"{wanted}, which cannot be read ({getattr(error, 'strerror', None) or error})"
     return None
 
 
@@ -104,7 +90,7 @@ class ServiceConfig:
     min_rate: float | None = attrs.field(default=None, validator=number(above=0, most=1e12, optional=True))
     max_body: int | None = attrs.field(
         default=DEFAULT_MAX_BODY, validator=number(least=0, most=1 << 50, whole=True, optional=True))
-    ca_file: str | None = attrs.field(default=None, validator=checked(_authorities_mistake, optional=True))
+    ca_file: str | None = attrs.field(default=None, validator=checked(authorities_mistake, optional=True))
     upgrades: tuple[str, ...] = attrs.field(
         default=("websocket",), validator=checked(_protocol_mistake, each=True))
     tunnel_idle_timeout: float = attrs.field(default=300.0, validator=number(above=0, most=86_400.0))  # Envoy's

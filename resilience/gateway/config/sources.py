@@ -16,13 +16,14 @@ from ...config import Document
 from ...config.hints import unknown
 from ...config.targets import TargetError, named
 from ...core.checks import flag, nearest, number, text
-from ...discovery import DnsSource, FileSource, Source
+from ...discovery import DnsSource, EurekaSource, FileSource, Source
 from ...discovery.dns_source import nameserver_of
-from ...discovery.instance import server_name_mistake
+from ...discovery.instance import server_name_mistake, url_mistake
 from ...errors import ConfigError
 from ...registry import Registry
 from ..upstream import UpstreamClient
-from .checks import checked
+from .checks import authorities_mistake, checked, filled
+from .endpoints import EndpointConfig, headers_given
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +58,7 @@ class SourceTable:
     """What every ``[services.NAME.source]`` table has.
 
     Attributes:
-        use: What lists the endpoints: "file" or "dns", or "module:name" for a class of your own.
+        use: What lists the endpoints: "file", "dns" or "eureka"; or "module:name" for a class of your own.
         interval: Longest time until a change shows, seconds; the source is asked up to a fifth sooner, by chance.
         timeout: Longest time for an answer of the source, seconds.
         keep: A file in which the last good list is kept, so that a restart begins with it; None: there is none.
@@ -163,8 +164,44 @@ class DnsSettings:
                          nameservers=[nameserver_of(each) for each in self.nameservers], timeout_s=host.timeout_s)
 
 
+@attrs.frozen(kw_only=True)
+class EurekaSettings:
+    """The instances of an application in a Eureka registry that are UP: ``use = "eureka"``.
+
+    Attributes:
+        app: Name of the application, in any case.
+        servers: Base URLs of the servers, such as "http://eureka-1:8761/eureka". The one that has answered last is
+            asked first, and then the others in turn; all of them share the time for an answer.
+        headers: Set in each request to a server; env:NAME and file:PATH stand for secrets.
+        ca_file: Certificates in PEM of the authorities that https servers are verified by; None: the system's.
+        secure: Whether the secure port of each instance is used, by https. Its certificate is verified for its host's
+            name.
+        by_host_name: Whether an instance's host name is connected to, instead of its address.
+        deltas: Whether a copy of the whole registry is kept, and what changes is asked for; else each time the one
+            application is.
+    """
+
+    app: str = attrs.field(validator=text())
+    servers: tuple[str, ...] = attrs.field(validator=[filled, checked(url_mistake, each=True)])
+    headers: Mapping[str, str] = attrs.field(factory=dict, validator=headers_given)
+    ca_file: str | None = attrs.field(default=None, validator=checked(authorities_mistake, optional=True))
+    secure: bool = attrs.field(default=False, validator=flag)
+    by_host_name: bool = attrs.field(default=False, validator=flag)
+    deltas: bool = attrs.field(default=True, validator=flag)
+
+    def open(self, host: SourceHost) -> Source:
+        """Make the source."""
+        from ..servers_in_turn import ServersInTurn
+
+        servers = ServersInTurn([EndpointConfig(url=each, headers=self.headers) for each in self.servers],
+                                self.ca_file, host.client, host.timeout_s)
+        return EurekaSource(self.app, servers.get, secure=self.secure, by_host_name=self.by_host_name,
+                            deltas=self.deltas, clock=host.registry.clock)
+
+
 #: The gateway's own, by the word that ``use`` has for them.
-BUILT_IN: Final[Mapping[str, Callable[..., SourceSettings]]] = {"file": FileSettings, "dns": DnsSettings}
+BUILT_IN: Final[Mapping[str, Callable[..., SourceSettings]]] = {
+    "dns": DnsSettings, "eureka": EurekaSettings, "file": FileSettings}
 
 
 def read_source(document: Document, *where: str) -> SourceConfig | None:
