@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import threading
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,16 @@ from resilience.gateway.config.sources import SourceConfig, SourceHost
 from resilience.gateway.service import Service
 from tests.discovery.dns_server import dns_server
 
-from .harness import OK, Upstream, eventually, listens
+from .harness import DEADLINE_S, OK, Upstream, eventually, listens
 from .harness import Gateway as Process
 from .stub_service import ONE, THREE, TWO, Client, ask
 from .test_admin_api import HASH, Operator
 from .test_reload import status
+
+
+def in_time(main: Coroutine[Any, Any, None]) -> None:
+    """Run it, and fail rather than wait for what never comes."""
+    asyncio.run(asyncio.wait_for(main, DEADLINE_S))
 
 
 @attrs.define
@@ -192,7 +198,7 @@ def test_a_service_with_a_source_survives_a_reload_with_its_set(tmp_path: Path, 
             await asyncio.sleep(0.01)
         assert [] == [each.get_name() for each in asyncio.all_tasks() if each.get_name().startswith("source of")]
 
-    asyncio.run(main())
+    in_time(main())
 
 
 def test_a_service_follows_dns_and_its_host_is_the_name_that_was_asked_for(upstream: Upstream) -> None:
@@ -215,7 +221,7 @@ def test_a_service_follows_dns_and_its_host_is_the_name_that_was_asked_for(upstr
         gateway.close()
         other.close()
 
-    asyncio.run(main())
+    in_time(main())
 
 
 class EurekaServer:
@@ -223,11 +229,15 @@ class EurekaServer:
 
     def __init__(self) -> None:
         self.server, self.ports, self.gone = Upstream(), list[int](), list[int]()
+        self.is_down = False
         self.url = f"{self.server.url}/eureka"
         for path in ("apps", "apps/delta"):
             self.server.on(f"/eureka/{path}", self._answer)
 
     def _answer(self, call: Any) -> None:
+        if self.is_down:
+            call.connection.close()
+            return
         up = [self._instance(port, "ADDED") for port in self.ports]
         if call.target.endswith("delta"):
             up += [self._instance(port, "DELETED") for port in self.gone]
@@ -266,11 +276,11 @@ def test_a_service_follows_a_eureka_registry_of_several_servers_that_are_asked_i
         assert first.server.count("/eureka/apps/delta")
 
         second.ports = [upstream.port, other.port]
-        first.server.close()
+        first.is_down = True
         while 2 != len(gateway.services["up"].served()):
             await asyncio.sleep(0.01)
         assert 1 == second.server.count("/eureka/apps"), "another server may have had other changes"
-        second.server.close()
+        second.is_down = True
         watch = gateway.services["up"].watch
         assert watch is not None
         while not watch.report()["trouble"]:
@@ -280,10 +290,10 @@ def test_a_service_follows_a_eureka_registry_of_several_servers_that_are_asked_i
         assert "secret" not in str(watch.report())
         assert {200} == {await status(gateway, "/by-eureka") for _ in range(4)}
         gateway.close()
-        for each in (other, ill):
+        for each in (other, ill, first.server, second.server):
             each.close()
 
-    asyncio.run(main())
+    in_time(main())
 
 
 def test_under_asgi_the_start_waits_for_the_list(tmp_path: Path) -> None:
@@ -311,7 +321,7 @@ def test_under_asgi_the_start_waits_for_the_list(tmp_path: Path) -> None:
         await life
         assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == sent
 
-    asyncio.run(main())
+    in_time(main())
 
 
 @pytest.mark.parametrize(("source", "key", "message"), [
