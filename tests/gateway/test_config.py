@@ -234,7 +234,7 @@ service = "inventory"
         (9, "services.inventory.command.breaker.failure_rate",
          "must be a number above 0 and at most 1, or false, not 7; this is a share from 0 to 1: did you mean 0.07?"),
         (9, "services.inventory.command.breaker.min_cals", "unknown setting; did you mean min_calls?"),
-        (10, "services.orders.endpoints", "is missing; name some, or a source that lists them"),
+        (10, "services.orders.endpoints", "is missing"),
         (11, "services.orders.balancer", "must be one of round_robin, random, first, least_request, peak_ewma, "
          "weighted_response_time, availability_filtering, best_available, zone_avoidance, retry, ring_hash, maglev, "
          "rendezvous, not 'magic'"),

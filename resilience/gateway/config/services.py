@@ -111,7 +111,7 @@ def read_service(document: Document, name: str) -> ServiceConfig | None:
     table, known = document.at("services", name), len(document.mistakes)
     if isinstance(table, Mapping):
         if not table.keys() & {"endpoints", "source"}:
-            document.mistake(("services", name, "endpoints"), "is missing; name some, or a source that lists them")
+            document.mistake(("services", name, "endpoints"), "is missing")
             table = {**table, "source": _MISTAKEN}
         command = service_command.read(document, "services", name, "command")
         table = {key: value for key, value in table.items() if key != "command"}
