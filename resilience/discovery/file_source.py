@@ -7,13 +7,13 @@ file that is being written is nobody's list; but for the first, which is read at
 
 from __future__ import annotations
 
-import asyncio
 import json
 import tomllib
 from pathlib import Path
 from typing import Any, Final
 
 from ..config.watcher import Looks, is_endless
+from .disk import Disk
 from .source import Listing
 
 #: Room for MAX_INSTANCES with long names, several times over.
@@ -30,7 +30,7 @@ class FileSource:
             path: Of the file; its name ends in ``.json`` or ``.toml``.
             look_every_s: For how long a listing is said to hold: half of the time in which a change must show.
         """
-        self._path, self._look_every_s = Path(path), look_every_s
+        self._path, self._look_every_s, self._disk = Path(path), look_every_s, Disk()
         self._looks: Looks | None = None
         self._listing: Listing | None = None
 
@@ -44,7 +44,7 @@ class FileSource:
             OSError: It cannot be read.
             ValueError: It is no list, or too large.
         """
-        return await asyncio.to_thread(self._look)
+        return await self._disk.run(self._look)
 
     def _look(self) -> Listing:
         if is_endless(self._path):

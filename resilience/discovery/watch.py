@@ -8,11 +8,13 @@ between which the event loop has its turn, and then brought into force in one st
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
+from .disk import Disk
 from .instance import Instance
 from .kept_list import KeptList
 from .membership import Membership, Update, Verdict, pause_s
@@ -40,7 +42,7 @@ class Follower(Protocol):
         ...
 
     def heard(self) -> None:
-        """The source was asked, whatever it has said."""
+        """The source is asked, whatever it will say."""
         ...
 
 
@@ -75,7 +77,7 @@ class Watch:
         self.counts = Counter[str]({each.value: 0 for each in Verdict})
         self._name, self._interval_s, self._timeout_s, self._keep = name, interval_s, timeout_s, keep
         self._clock, self._random, self._sleep = clock, random, sleep
-        self._members = Membership()
+        self._members, self._disk = Membership(), Disk()
         self._is_kept, self._touch_at = False, 0.0
         self._known = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -138,12 +140,14 @@ class Watch:
         if self._keep is None:
             return
         try:
-            kept = await asyncio.to_thread(self._keep.read)
+            async with asyncio.timeout(self._timeout_s):
+                kept = await self._disk.run(self._keep.read)
             if kept is None or not kept[0]:
                 return
             await self._follow(kept[0])
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the source may know better
-            _log.error("%s: the list kept in %r cannot be used: %s", self._name, self._keep, error)
+            _log.error("%s: the list kept in %r cannot be used: %s", self._name, self._keep,
+                       f"{error}" or type(error).__name__)
             return
         instances, age_s = kept
         self._members.restore(instances, age_s, self._clock())
@@ -156,6 +160,7 @@ class Watch:
         """Ask once, and do what follows; for how long the answer holds."""
         ttl_s = None
         try:
+            self.follower.heard()
             async with asyncio.timeout(self._timeout_s):
                 listing: Any = await self.source.listing()
             if not isinstance(listing, Listing):
@@ -164,14 +169,13 @@ class Watch:
             update = self._members.judge(listing)
             if update.verdict is Verdict.CHANGED:
                 await self._follow(tuple(update.instances.values()))
-        except Exception as error:  # noqa: BLE001 - whatever a source does, the set stays
-            reason = f"no answer within {self._timeout_s:g} s" if isinstance(error, TimeoutError) else f"{error}"
-            self.counts[Verdict.FAILED.value] += 1
-            if self._members.failed(reason or type(error).__name__, self._clock()):
-                self._tell_trouble()
-        else:
             await self._take(update)
-        self.follower.heard()
+        except Exception as error:  # noqa: BLE001 - whatever a source does, the set stays
+            late = f"no answer within {self._timeout_s:g} s"
+            reason = f"{error}" or (late if isinstance(error, TimeoutError) else type(error).__name__)
+            self.counts[Verdict.FAILED.value] += 1
+            if self._members.failed(reason, self._clock()):
+                self._tell_trouble()
         return ttl_s
 
     async def _follow(self, instances: Sequence[Instance]) -> None:
@@ -206,15 +210,16 @@ class Watch:
         now = self._clock()
         if self._keep is None or (not is_new and self._is_kept and now < self._touch_at):
             return
+        is_whole = is_new or not self._is_kept
+        write = functools.partial(self._keep.write, tuple(self._members.instances.values()))
         try:
-            if is_new or not self._is_kept:
-                await asyncio.to_thread(self._keep.write, tuple(self._members.instances.values()))
-            else:
-                await asyncio.to_thread(self._keep.touch)
+            async with asyncio.timeout(self._timeout_s):
+                await self._disk.run(write if is_whole else self._keep.touch)
             self._is_kept, self._touch_at = True, now + TOUCH_EVERY_S
         except OSError as error:
             if self._is_kept or is_new:
-                _log.error("%s: its endpoints cannot be kept in %r: %s", self._name, self._keep, error)
+                _log.error("%s: its endpoints cannot be kept in %r: %s", self._name, self._keep,
+                           f"{error}" or "the disk does not answer")
             self._is_kept = False
 
     def _tell_known(self) -> None:

@@ -15,7 +15,6 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable, Container, Iterator, Sequence
 from math import inf
-from typing import Any
 
 from ..core.budget import Budget
 from ..core.failover import RestTerm
@@ -28,6 +27,7 @@ from ..errors import CircuitOpenError
 from ..registry import Registry, table_of
 from .answer_rules import AnswerRules
 from .attempts import Attempts
+from .awaited_list import AwaitedList
 from .balancing import Balancer, BalancerOptions, EndpointSet, balancer
 from .balancing.course import IDEMPOTENT, Ending
 from .balancing.sticky import token_of
@@ -214,17 +214,6 @@ class Service:
             raise
         self._drop(before)
 
-    def source_report(self) -> dict[str, Any] | None:
-        """What its source has said, and what became of it, as plain values; None: its endpoints are configured."""
-        if self.watch is None:
-            return None
-        states = {each.name: {"url": each.config.url, "weight": each.weight, "zone": each.zone,
-                              "priority": each.priority, "in_flight": each.in_flight,
-                              "state": each.rest.state.value, "is_healthy": each.is_healthy}
-                  for each in self.endpoints.states}
-        return {**self.watch.report(), "endpoints": states,
-                "draining": {each.name: each.in_flight for each in self.draining if each.in_flight}}
-
     # -- as discovery.watch.Follower
 
     def prepare(self, instances: Sequence[Instance]) -> Iterator[None]:
@@ -280,6 +269,8 @@ class Service:
             self._checker.start()
         if self.watch is not None:
             self.watch.start()
+            if not self.watch.is_known:
+                return AwaitedList(self, request)
         hedge = self.config.hedge
         if hedge is not None and request.body is not None and (self.repeatable or request.method in IDEMPOTENT):
             return HedgedAttempts(self, request, hedge)

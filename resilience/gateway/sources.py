@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -18,6 +18,7 @@ from ..metrics.prometheus import export_further
 from ..registry import Registry, table_of
 from .config.endpoints import EndpointConfig
 from .config.sources import SourceConfig, SourceHost
+from .served_endpoint import ServedEndpoint
 from .upstream import UpstreamClient
 
 if TYPE_CHECKING:
@@ -111,6 +112,18 @@ async def known(services: Callable[[], Mapping[str, Service]]) -> None:
     begin(each.watch for each in services().values())
     while awaited := [each.watch for each in services().values() if each.watch is not None and each.watch.is_awaited]:
         await awaited[0].known()
+
+
+def reports(services: Mapping[str, Service]) -> dict[str, Any]:
+    """What the sources of *services* have said, and what became of it, as plain values, by the services' names."""
+    return {name: {**each.watch.report(), "endpoints": {state.name: _shown(state) for state in each.served()},
+                   "draining": {state.name: state.in_flight for state in each.draining if state.in_flight}}
+            for name, each in services.items() if each.watch is not None}
+
+
+def _shown(state: ServedEndpoint) -> dict[str, Any]:
+    return {"url": state.config.url, "weight": state.weight, "zone": state.zone, "priority": state.priority,
+            "in_flight": state.in_flight, "state": state.rest.state.value, "is_healthy": state.is_healthy}
 
 
 def as_configs(instances: Sequence[Instance], before: Sequence[EndpointConfig]) -> list[EndpointConfig]:

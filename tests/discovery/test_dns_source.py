@@ -38,7 +38,8 @@ def urls(listing: Listing) -> set[str]:
 async def test_every_address_of_both_families_is_an_instance_for_as_long_as_the_ttl_says(server: DnsServer) -> None:
     listing = await source(server).listing()
     assert {"http://127.0.0.2:8080", "http://127.0.0.3:8080", "http://[::1]:8080"} == urls(listing)
-    assert ({"orders.example:8080"}, 30.0, ()) == ({each.server_name for each in listing.instances}, listing.ttl_s, listing.mistakes)
+    assert ({("orders.example:8080", 1.0)}, 30.0, ()) == (
+        {(each.server_name, each.weight) for each in listing.instances}, listing.ttl_s, listing.mistakes)
     server.records[NAME, "A"] = ["127.0.0.3"]
     server.ttl_s = 4
     listing = await source(server, family="ipv4", scheme="https", port=443).listing()

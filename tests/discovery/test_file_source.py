@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from resilience.discovery import FileSource, Listing
+from resilience.discovery.disk import Disk
 from resilience.discovery.file_source import MAX_BYTES
 
 ONE, TWO, THREE = (f"http://10.0.0.{number}:80" for number in (1, 2, 3))
@@ -86,3 +88,21 @@ async def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(tmp_path: Path) -> 
     os.mkfifo(tmp_path / "e.json")
     with pytest.raises(ValueError, match="no regular file"):
         await asyncio.wait_for(FileSource(f"{tmp_path / 'e.json'}", 1.0).listing(), 5)
+
+
+async def test_a_disk_that_hangs_takes_one_thread_however_often_the_file_is_looked_at() -> None:
+    disk, go_on, calls = Disk(), threading.Event(), list[int]()
+
+    def hang() -> int:
+        calls.append(1)
+        go_on.wait(10)
+        raise OSError("too late")
+
+    for _ in range(5):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(disk.run(hang), 0.01)
+    assert [1] == calls
+    go_on.set()
+    assert 7 == await disk.run(lambda: 7)
+    with pytest.raises(OSError, match="too late"):
+        await disk.run(hang)

@@ -24,6 +24,7 @@ from resilience.gateway import Gateway
 from resilience.gateway.config import GatewayConfig, ServiceConfig, read
 from resilience.gateway.config.sources import SourceConfig, SourceHost
 from resilience.gateway.service import Service
+from resilience.gateway.sources import reports
 from tests.discovery.dns_server import dns_server
 
 from .harness import DEADLINE_S, OK, Upstream, eventually, listens
@@ -100,9 +101,7 @@ async def test_endpoints_that_stay_keep_command_statistics_and_ejection_and_thos
     await found.says([{"url": ONE, "weight": 3.0}, THREE])
     assert {"10.0.0.1:80", "10.0.0.3:80"} == found.names
     assert (first, 3.0, command) == (service.endpoints.states[0], first.weight, registry["s@10.0.0.1:80"])
-    report = service.source_report()
-    assert report is not None
-    assert {"10.0.0.2:80": 1} == report["draining"]
+    assert {"10.0.0.2:80": 1} == reports({"s": service})["s"]["draining"]
     assert "s@10.0.0.2:80" in registry
     assert ["10.0.0.2"] == client.gone, "its idle connections are closed"
     await found.says([{"url": ONE, "weight": 3.0}, TWO])
@@ -165,6 +164,27 @@ async def test_plain_endpoints_that_get_a_source_serve_until_it_lists_others_and
     before = sum(listed.watch.counts.values())
     await asyncio.sleep(0)
     assert before == sum(listed.watch.counts.values())
+
+
+async def test_a_request_that_comes_before_the_first_list_waits_for_it_as_for_a_connection() -> None:
+    for said in ({}, {"hedge": 0.001}):
+        found = Found(**said)  # type: ignore[arg-type]
+        found.source.lists = OSError("not yet")
+        early = [asyncio.ensure_future(ask(found.service)) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        assert not any(each.done() for each in early)
+        found.source.lists = [ONE]
+        assert [200] * 3 == await asyncio.gather(*early)
+        found.service.stop()
+    late = Found(connect_timeout=0.02)
+    late.source.lists = OSError("never")
+    assert "UpstreamUnreachableError" == await ask(late.service)
+    left = asyncio.ensure_future(ask(late.service))
+    await asyncio.sleep(0)
+    left.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await left
+    late.service.stop()
 
 
 def config(file: Path, *names: str, **said: Any) -> GatewayConfig:

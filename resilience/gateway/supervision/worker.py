@@ -27,6 +27,7 @@ from ...registry import Registry, default_registry
 from .. import server
 from ..config import GatewayConfig, read
 from ..gateway import Gateway
+from ..sources import reports as source_reports
 from .channel import Channel
 from .report import KINDS, family, in_slices
 
@@ -154,8 +155,7 @@ class Answers:
 
 
     async def _sources(self, part: Callable[[Any], None], argument: None) -> dict[str, Any]:
-        reports = {name: service.source_report() for name, service in self._gateway.services.items()}
-        return {name: report for name, report in reports.items() if report is not None}
+        return source_reports(self._gateway.services)
 
 
 def _read(file: str, data: dict[str, Any]) -> GatewayConfig:
