@@ -111,8 +111,9 @@ class DnsSource:
         server_name = target.name if is_usual else f"{target.name}:{target.port}"
         for address in addresses:
             host = f"[{address}]" if ":" in address else address
-            yield Instance(url=f"{self._scheme}://{host}:{target.port}", server_name=server_name, priority=target.priority,
-                           weight=target.weight / len(addresses) if self._port is None else target.weight)
+            weight = target.weight / len(addresses) if self._port is None else target.weight
+            yield Instance(url=f"{self._scheme}://{host}:{target.port}", server_name=server_name, weight=weight,
+                           priority=target.priority)
 
     async def _targets(self, resolver: Resolver) -> tuple[list[Target], float]:
         """The targets of the SRV records, and for how long they hold."""

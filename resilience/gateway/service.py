@@ -45,7 +45,7 @@ from .request_keys import cookie, header, key_reader
 from .served_endpoint import ServedEndpoint
 from .service_command import is_per_endpoint, limit_of, statuses, without_per
 from .service_commands import ServiceCommands
-from .sources import as_configs, begin, watch_of
+from .sources import as_configs, begin, take_over, watch_of
 from .trouble import reason_of
 from .upstream import (
     Endpoint,
@@ -93,6 +93,7 @@ class Service:
 
     endpoints: EndpointSet[ServedEndpoint]
     listed: tuple[EndpointConfig, ...]
+    draining: list[ServedEndpoint]
     key_of: Callable[[Request], bytes | None]
     is_keyed: bool
     wants_times: bool
@@ -122,8 +123,10 @@ class Service:
         self.tunnel_idle_s = config.tunnel_idle_timeout
         self.clock, self.random = registry.clock, table_of(registry).services.random
         self._client, self._registry = client, registry
-        self.draining: list[ServedEndpoint] = []
+        self.draining = [] if previous is None or config.source is None else list(previous.draining)
         self.watch: Watch | None = None
+        if config.source is not None:
+            self.watch = watch_of(self, config.source, client, registry, previous)
         self.is_per_endpoint = is_per_endpoint(config.command, len(config.endpoints) if config.source is None else 2)
         self._commands = ServiceCommands(
             name, without_per(config.command), exchanging(client), registry, is_per_endpoint=self.is_per_endpoint,
@@ -153,7 +156,7 @@ class Service:
         same_tls = previous is not None and previous.config.ca_file == config.ca_file
         self._tls = previous._tls if previous is not None and same_tls else functools.cache(
             functools.partial(client_tls, config.ca_file))
-        known = previous.endpoints.states if previous is not None and same_tls else ()
+        known = (*self.draining, *previous.endpoints.states) if previous is not None and same_tls else ()
         configs = config.endpoints if config.source is None or previous is None else previous.listed
         self._adopt_endpoints(configs, chosen, known)
         self._checker = self._new_checker()
@@ -161,10 +164,7 @@ class Service:
         if previous is not None:
             previous._check_no_more()
             self._drop(previous.endpoints.states)
-        if config.source is not None:
-            self.watch = watch_of(self, config.source, client, registry, previous)
-        elif previous is not None and previous.watch is not None:
-            previous.watch.stop()
+        take_over(self, registry, previous)
 
     def updated(self, config: ServiceConfig) -> Service:
         """The service by another configuration, which takes the place of this one.

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from ..discovery import Instance
+from ..discovery import Instance, Listing
 from ..discovery.kept_list import KeptList
 from ..discovery.watch import Watch
+from ..errors import ConfigError
 from ..metrics.exports import as_utf8
 from ..metrics.prometheus import export_further
 from ..registry import Registry, table_of
@@ -27,32 +28,49 @@ if TYPE_CHECKING:
 
 def watch_of(service: Service, config: SourceConfig, client: UpstreamClient, registry: Registry,
              previous: Service | None) -> Watch:
-    """The watch of a service; begun, if an event loop runs.
+    """The watch of a service, which is not in force yet: the *previous* service's own, if the source is the same.
 
     Args:
         service: Follows it.
         config: Of the source.
         client: Sends requests.
         registry: Whose clock and random numbers it goes by.
-        previous: The service that this one takes the place of. With the same source its watch goes on; with another
-            one, its endpoints serve until there is a list.
+        previous: The service that this one takes the place of.
+
+    Raises:
+        ConfigError: The source cannot be made.
     """
-    old = None if previous is None else previous.watch
-    if old is not None and previous is not None and previous.config.source == config:
-        old.follower = service
-        return old
-    source = config.settings.open(SourceHost(
-        service=service.name, interval_s=config.interval, timeout_s=config.timeout, registry=registry, client=client))
+    if previous is not None and previous.watch is not None and previous.config.source == config:
+        return previous.watch
+    try:
+        source = config.settings.open(SourceHost(
+            service=service.name, interval_s=config.interval, timeout_s=config.timeout, registry=registry,
+            client=client))
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"the source of {service.name} cannot be opened: {error}", "source") from error
     keep = None if config.keep is None else KeptList(config.keep, repr(source))
-    watch = Watch(service.name, source, service, interval_s=config.interval, timeout_s=config.timeout, keep=keep,
-                  clock=registry.clock, random=table_of(registry).services.random, is_required=config.required)
-    if previous is not None:
-        if old is not None:
-            old.stop()
-        watch.begin_with([as_instance(each) for each in previous.listed], old.age_s or 0.0 if old is not None else 0.0)
+    return Watch(service.name, source, service, interval_s=config.interval, timeout_s=config.timeout, keep=keep,
+                 clock=registry.clock, random=table_of(registry).services.random, is_required=config.required)
+
+
+def take_over(service: Service, registry: Registry, previous: Service | None) -> None:
+    """The watch of a *service* is in force from now on, in the place of the *previous* service's.
+
+    It begins, if an event loop runs; if its source is another one, with the endpoints that serve already.
+    """
+    watch, old = service.watch, None if previous is None else previous.watch
+    if old is not None and old is not watch:
+        old.stop()
+    if watch is None:
+        return
+    watch.follower = service
+    if previous is not None and watch is not old:
+        age_s = None if old is None else old.age_s
+        watch.begin_with(Listing.of(map(_said, previous.listed)).instances, age_s or 0.0)
     metrics_of(registry).adopt(service.name, watch)
     begin([watch])
-    return watch
 
 
 class SourceMetrics:
@@ -128,18 +146,17 @@ def _shown(state: ServedEndpoint) -> dict[str, Any]:
 
 def as_configs(instances: Sequence[Instance], before: Sequence[EndpointConfig]) -> list[EndpointConfig]:
     """The configurations of *instances*; what is the same as *before* is the same object."""
-    kept = {each.url: each for each in before}
+    kept = {each.url: each for each in before if not each.headers and not each.json}  # which no source says
     found = []
     for each in instances:
         config = kept.get(each.url)
-        if config is None or as_instance(config) != each:
-            config = EndpointConfig(url=each.url, weight=each.weight, zone=each.zone, priority=each.priority,
-                                    server_name=each.server_name)
+        if config is None or _said(config) != _said(each):
+            config = EndpointConfig(**_said(each))
         found.append(config)
     return found
 
 
-def as_instance(config: EndpointConfig) -> Instance:
-    """The instance that an endpoint is, as far as a source could say it."""
-    return Instance(url=config.url, weight=config.weight, zone=config.zone, priority=config.priority,
-                    server_name=config.server_name)
+def _said(each: Instance | EndpointConfig) -> dict[str, Any]:
+    """What a source could say of an endpoint."""
+    return {"url": each.url, "weight": each.weight, "zone": each.zone, "priority": each.priority,
+            "server_name": each.server_name}

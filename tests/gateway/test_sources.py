@@ -17,14 +17,15 @@ from typing import Any
 import attrs
 import pytest
 
-from resilience import Registry
+from resilience import ConfigError, Registry, State
 from resilience.config import ConfigFileError, Document
 from resilience.discovery import Listing
 from resilience.gateway import Gateway
-from resilience.gateway.config import GatewayConfig, ServiceConfig, read
+from resilience.gateway.config import EndpointConfig, GatewayConfig, ServiceConfig, read
 from resilience.gateway.config.sources import SourceConfig, SourceHost
 from resilience.gateway.service import Service
 from resilience.gateway.sources import reports
+from resilience.metrics.prometheus import Collector
 from tests.discovery.dns_server import dns_server
 
 from .harness import DEADLINE_S, OK, Upstream, eventually, listens
@@ -164,6 +165,56 @@ async def test_plain_endpoints_that_get_a_source_serve_until_it_lists_others_and
     before = sum(listed.watch.counts.values())
     await asyncio.sleep(0)
     assert before == sum(listed.watch.counts.values())
+
+
+async def test_headers_of_configured_endpoints_are_not_sent_to_those_that_a_source_lists() -> None:
+    client, source = Client(), Told([ONE])
+    with_key = EndpointConfig(url=ONE, headers={"x-key": "secret"})
+    plain = Service("s", ServiceConfig(endpoints=(with_key,)), client, Registry())  # type: ignore[arg-type]
+    assert 200 == await ask(plain)
+    listed = plain.updated(ServiceConfig(source=SourceConfig(settings=source, interval=0.05)))
+    source.lists = [{"url": ONE, "weight": 2.0}, TWO]
+    while 2 != len(listed.served()):
+        await asyncio.sleep(0.01)
+    assert [{}, {}] == [each.config.headers for each in listed.served()]
+    listed.stop()
+
+
+async def test_a_source_that_cannot_be_opened_changes_nothing() -> None:
+    class Broken:
+        def open(self, host: SourceHost) -> Any:
+            raise ValueError("no such zone")
+
+    found = Found(ONE)
+    await found.says([ONE])
+    for old in (found.service, Service("plain", ServiceConfig(endpoints=(TWO,)), found.client, found.registry)):  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="the source of .* cannot be opened: no such zone"):
+            old.updated(ServiceConfig(source=SourceConfig(settings=Broken())))
+        assert 200 == await ask(old)
+    await found.says([ONE, THREE])
+    assert {"10.0.0.1:80", "10.0.0.3:80"} == found.names
+    found.service.stop()
+
+
+async def test_a_service_that_knows_nobody_yet_can_be_looked_at() -> None:
+    found = Found()
+    assert 0 == found.registry["s"].snapshot().requests
+    assert list(Collector(found.registry).collect())
+    assert {} == reports({"s": found.service})["s"]["endpoints"]
+    found.service.stop()
+
+
+async def test_an_order_that_all_endpoints_of_a_service_have_is_that_of_new_ones_too() -> None:
+    found = Found(ONE, TWO)
+    await found.says([ONE, TWO])
+    found.registry["s"].force_open()
+    await found.says([ONE, THREE])
+    assert State.FORCED_OPEN is found.registry["s@10.0.0.3:80"].state
+    assert "CircuitOpenError" == await ask(found.service)
+    found.registry["s@10.0.0.1:80"].release()
+    await found.says([ONE, TWO, THREE])
+    assert State.CLOSED is found.registry["s@10.0.0.2:80"].state
+    found.service.stop()
 
 
 async def test_a_request_that_comes_before_the_first_list_waits_for_it_as_for_a_connection() -> None:
