@@ -7,7 +7,7 @@ several servers is asked, and how, is left to ``get``: any HTTP client will do.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from http import HTTPStatus
 from time import monotonic
 from typing import Final
@@ -43,8 +43,9 @@ class EurekaAnswer:
     server: str = ""
 
 
-#: Sends GET to a path below a server's base URL, such as "/apps/delta", with ``Accept: application/json``.
-Get = Callable[[str], Awaitable[EurekaAnswer]]
+#: Sends GET to a path below a server's base URL, such as "/apps/delta", with ``Accept: application/json``. It is told
+#: which statuses are an answer: with any other one the next server may know more.
+Get = Callable[[str, Collection[int]], Awaitable[EurekaAnswer]]
 
 
 class EurekaSource:
@@ -91,7 +92,7 @@ class EurekaSource:
 
     async def _apply_delta(self) -> bool:
         """Ask for what has changed; whether the copy is what the server has."""
-        answer = await self._get("/apps/delta")
+        answer = await self._get("/apps/delta", (HTTPStatus.OK, *_NO_DELTA))
         if answer.status in _NO_DELTA or answer.server != self._server:
             return False
         try:
@@ -100,12 +101,13 @@ class EurekaSource:
             return False
 
     async def _fetch_everything(self) -> None:
-        answer = await self._get("/apps")
+        answer = await self._get("/apps", (HTTPStatus.OK,))
         self._registry.replace(EurekaApplications.read(_body(answer)))
         self._server = answer.server
 
     async def _fetch_application(self) -> None:
-        answer = await self._get(f"/apps/{quote(self._application.upper(), safe='')}")
+        path = f"/apps/{quote(self._application.upper(), safe='')}"
+        answer = await self._get(path, (HTTPStatus.OK, HTTPStatus.NOT_FOUND))
         if answer.status == HTTPStatus.NOT_FOUND:
             self._registry.replace(EurekaApplications({}, ""))
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from ..discovery import EurekaAnswer
@@ -41,11 +41,12 @@ class ServersInTurn:
         self._servers = [ServedEndpoint(each, Endpoint.parse(each.url, tls)) for each in servers]
         self._client, self._timeout_s = client, timeout_s / len(servers)
 
-    async def get(self, path: str) -> EurekaAnswer:
-        """The answer of the first server that gives one with a status below 500.
+    async def get(self, path: str, statuses: Collection[int]) -> EurekaAnswer:
+        """The answer of the first server that gives one.
 
         Args:
             path: Below the base path of each server.
+            statuses: Those that an answer has.
 
         Raises:
             UpstreamError: None of them does; the message has the reason of each.
@@ -59,7 +60,7 @@ class ServersInTurn:
                 late = f"no answer within {self._timeout_s:.3g} s"
                 reasons.append(f"{server.name}: {late if isinstance(error, TimeoutError) else reason_of(error)}")
                 continue
-            if answer.status >= 500:
+            if answer.status not in statuses:
                 reasons.append(f"{server.name}: HTTP status {answer.status}")
                 continue
             self._servers.remove(server)

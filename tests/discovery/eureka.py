@@ -76,7 +76,7 @@ class ModelServer:
         return {f"http://{each['ipAddr']}:{each['port']['$']}" for (name, _), each in self.instances.items()
                 if name == app and each["status"] == "UP"}
 
-    async def get(self, path: str) -> EurekaAnswer:
+    async def get(self, path: str, _: Any = ()) -> EurekaAnswer:
         self.asked.append(path)
         if path == "/apps/delta":
             self.version += 1

@@ -24,7 +24,7 @@ class Script:
     def __init__(self, **answers: Any) -> None:
         self.answers, self.asked, self.server = answers, list[str](), "one"
 
-    async def get(self, path: str) -> EurekaAnswer:
+    async def get(self, path: str, _: Any = ()) -> EurekaAnswer:
         self.asked.append(path)
         said = self.answers[path.rpartition("/")[2]]
         if isinstance(said, int):
@@ -57,7 +57,7 @@ async def test_applying_deltas_gives_what_the_server_has_in_random_histories(see
     server, other = ModelServer(rng), ModelServer(rng, "two")
     now, served = 0.0, server
 
-    async def get(path: str) -> EurekaAnswer:
+    async def get(path: str, _: Any) -> EurekaAnswer:
         answer = await served.get(path)
         SEEN.add(path)
         return answer

@@ -330,9 +330,10 @@ def test_a_service_follows_a_eureka_registry_of_several_servers_that_are_asked_i
     async def main() -> None:
         other, ill, first, second = Upstream(), Upstream(), EurekaServer(), EurekaServer()
         ill.on("/eureka/apps", b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+        ill.on("/starting/apps", b"HTTP/1.1 403 Starting\r\nContent-Length: 0\r\n\r\n")
         first.ports = second.ports = [upstream.port]
         table = {"use": "eureka", "app": "up", "interval": 0.1, "headers": {"Authorization": "env:EUREKA_AUTH"},
-                 "servers": ["http://127.0.0.1:9/eureka", f"{ill.url}/eureka", first.url, second.url]}
+                 "servers": ["http://127.0.0.1:9/eureka", f"{ill.url}/eureka", f"{ill.url}/starting", first.url, second.url]}
         gateway = Gateway(read(Document.of({"services": {"up": {"source": table}}, "routes": [{"path": "/*", "service": "up"}]},
                                            "test")), registry=Registry())
         await asyncio.wait_for(gateway.known(), 10)
@@ -356,7 +357,7 @@ def test_a_service_follows_a_eureka_registry_of_several_servers_that_are_asked_i
         assert watch is not None
         while not watch.report()["trouble"]:
             await asyncio.sleep(0.01)
-        assert 3 == watch.report()["trouble"].count("; ")
+        assert 4 == watch.report()["trouble"].count("; ")
         assert "HTTP status 503" in watch.report()["trouble"]
         assert "secret" not in str(watch.report())
         assert {200} == {await status(gateway, "/by-eureka") for _ in range(4)}
