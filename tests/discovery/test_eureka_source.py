@@ -51,7 +51,7 @@ async def test_a_recorded_answer_gives_the_instances_that_are_up_with_zones_weig
     assert () == (await EurekaSource("nobody", script.get).listing()).instances
 
 
-@over_seeds(150)
+@over_seeds(60)
 async def test_applying_deltas_gives_what_the_server_has_in_random_histories(seed: int) -> None:
     rng = random.Random(seed)
     server, other = ModelServer(rng), ModelServer(rng, "two")
@@ -79,7 +79,7 @@ async def test_applying_deltas_gives_what_the_server_has_in_random_histories(see
                 each.purge()  # it was told
         now += rng.choice([1.0, 30.0, 1.0, MOST_GAP_S + 1])
     wanted = {"/apps", "/apps/delta", "/apps/delta /apps", "another server"}
-    assert seed < 149 or wanted <= SEEN
+    assert seed < 59 or wanted <= SEEN
 
 
 async def test_a_delta_that_does_not_lead_to_the_hash_has_everything_fetched_again() -> None:
