@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import sequences
+import sick_neighbours
 
 from resilience.core.circuit import TRANSITIONS
 from resilience.core.events import State, Trigger
@@ -53,7 +54,8 @@ _LOOKS: Final[Mapping[State, tuple[str, str]]] = {
 def draw_all(folder: Path) -> None:
     """Write every drawing into *folder*."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawings = {"breaker-states": state_diagram(TRANSITIONS), **sequences.drawings()}
+    drawings = {"breaker-states": state_diagram(TRANSITIONS), "sick-neighbours": sick_neighbours.drawing(),
+                **sequences.drawings()}
     for name, svg in drawings.items():
         (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
 

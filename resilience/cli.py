@@ -1,4 +1,4 @@
-"""The ``resilience`` command: demo, gateway, check, api-key and dashboard.
+"""The ``resilience`` command: demo, gateway, registry, check, api-key and dashboard.
 
 Every long-running command prints the URLs to open, stops cleanly on SIGINT and
 SIGTERM, and exits non-zero with one clear line on a bad argument, a bad file or
@@ -20,6 +20,8 @@ from .errors import ConfigError
 #: Also in gateway.config, whose package cannot be imported without the gateway extra.
 _GATEWAY_TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing",
                           "shedding", "services", "compositions", "routes")
+#: Also in discovery.registry.server, which needs the gateway extra, too.
+_REGISTRY_TABLES: Final = ("registry", "listener", "tokens")
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -64,7 +66,14 @@ def _parser() -> argparse.ArgumentParser:
     gateway.add_argument("--workers", type=_count, metavar="N", help="processes that serve requests (default: as the "
                          "file says, or 1)")
 
-    check = add("check", _check, "explain every mistake in a gateway's or a library's file",
+    registry = add("registry", _registry, "run a service registry that speaks Eureka's REST protocol",
+                   "Clients of Eureka in any language register and look up as they do. It stops cleanly on SIGINT and "
+                   "SIGTERM.")
+    registry.add_argument("config", metavar="CONFIG.toml", nargs="?", help="the file (default: none is needed)")
+    registry.add_argument("--port", type=_port, metavar="PORT",
+                          help="the port to listen on (default: as the file says, or 8761)")
+
+    check = add("check", _check, "explain every mistake in a gateway's, a registry's or a library's file",
                 "Each comes with file, line and key. The exit status is 0 if the file is fine, else 2.")
     check.add_argument("config", metavar="CONFIG.toml", nargs="?", help="the file")
     check.add_argument("--schema", nargs="?", const="library", choices=("library", "gateway"), metavar="KIND",
@@ -107,8 +116,8 @@ def _gateway(options: argparse.Namespace) -> int:
     sys.path.append("")  # filters are found where the gateway is started
     from resilience_dashboard import app as dashboard  # pyright: ignore[reportMissingImports]
 
-    from .gateway import server
     from .gateway.admin.application import AdminApplication
+    from .gateway.listeners import ServeError
     from .gateway.supervision import supervisor
 
     def ready(started: supervisor.Supervisor) -> None:
@@ -122,7 +131,26 @@ def _gateway(options: argparse.Namespace) -> int:
     try:
         supervisor.run(options.config, workers=options.workers, ready=ready,
                        make_admin=lambda started: AdminApplication(started, dashboard(["/resilience.stream"])))
-    except server.ServeError as error:
+    except ServeError as error:
+        _fail(str(error), 1)
+    return 0
+
+
+def _registry(options: argparse.Namespace) -> int:
+    import attrs
+
+    from .discovery.registry import server
+    from .gateway.listeners import ServeError
+
+    config = server.RegistryConfig() if options.config is None else server.load(options.config)
+    if options.port is not None:
+        host = config.listener.bind.rpartition(":")[0]
+        config = attrs.evolve(config, listener=attrs.evolve(config.listener, bind=f"{host}:{options.port}"))
+    url = f"http{'s' if config.listener.tls else ''}://{config.listener.bind}"
+    try:
+        server.run(config, ready=lambda: print(f"Registry    {url}/  (Eureka: {url}/eureka/, metrics: /metrics)",
+                                               flush=True))
+    except ServeError as error:
         _fail(str(error), 1)
     return 0
 
@@ -151,13 +179,19 @@ def _check(options: argparse.Namespace) -> int:
         return 0
     if options.config is None:
         _fail("check needs a file, or --schema")
-    tables = {nearest(name, (*TABLES, *_GATEWAY_TABLES)) for name in Document.read(options.config).data}
+    tables = {nearest(name, (*TABLES, *_GATEWAY_TABLES, *_REGISTRY_TABLES))
+              for name in Document.read(options.config).data}
     if not tables - {None}:
-        _fail(f"{options.config}: has no table that is known; a gateway's file has {_bracketed(_GATEWAY_TABLES)}, and "
-              f"a library's file has {_bracketed(TABLES)}")
+        _fail(f"{options.config}: has no table that is known; a gateway's file has {_bracketed(_GATEWAY_TABLES)}, a "
+              f"registry's file has {_bracketed(_REGISTRY_TABLES)}, and a library's file has {_bracketed(TABLES)}")
     if tables & {*TABLES}:
         sys.path.append("")  # the program that will read the file finds its own modules where it is started
         check(options.config)
+        print(f"{options.config}: fine")
+    elif tables & {*_REGISTRY_TABLES}:
+        from .discovery.registry import server
+
+        server.load(options.config)
         print(f"{options.config}: fine")
     else:
         from .gateway import Gateway, config
@@ -195,12 +229,13 @@ def _dashboard(options: argparse.Namespace) -> int:
     from resilience_dashboard import app as dashboard  # pyright: ignore[reportMissingImports]
 
     from .gateway import server
+    from .gateway.listeners import ServeError
 
     bind = f"{options.host}:{options.port}"
     try:
         server.run_app(dashboard(options.stream, title=options.title), bind,
                        ready=lambda: print(f"Dashboard   http://{bind}/", flush=True))
-    except server.ServeError as error:
+    except ServeError as error:
         _fail(str(error), 1)
     return 0
 

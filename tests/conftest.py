@@ -6,6 +6,8 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
+import tempfile
 
 import pytest
 
@@ -24,6 +26,21 @@ def heap_of_earlier_tests_frozen():
     """Spare each collection of cycles that a test asks for a look at what earlier modules left: half a million objects."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def bytecode_of_processes():
+    """Keep the bytecode of the processes that tests start, where none may stand beside the sources.
+
+    There are hundreds, and each would compile the library and all that it imports anew.
+    """
+    if not sys.dont_write_bytecode:
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as environment:
+        environment.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        environment.setenv("PYTHONPYCACHEPREFIX", folder)
+        yield
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class Watch:
 
     Attributes:
         source: What is asked.
-        follower: Who is told; another one may take its place.
+        follower: Who is told; another one may take its place. None: nobody is, and nothing is asked.
         is_required: Whether who serves the instances is not ready before they are known.
         counts: How often the source was asked, by what became of its answer.
     """
@@ -73,7 +73,8 @@ class Watch:
             is_required: See the attribute.
             sleep: Waits for so many seconds.
         """
-        self.source, self.follower, self.is_required = source, follower, is_required
+        self.source, self.is_required = source, is_required
+        self.follower: Follower | None = follower
         self.counts = Counter[str]({each.value: 0 for each in Verdict})
         self._name, self._interval_s, self._timeout_s, self._keep = name, interval_s, timeout_s, keep
         self._clock, self._random, self._sleep = clock, random, sleep
@@ -113,8 +114,8 @@ class Watch:
         self._tell_known()
 
     def start(self) -> None:
-        """Begin, if that was not done yet, in the running event loop."""
-        if self._task is None:
+        """Begin, if that was not done yet and there is a follower, in the running event loop."""
+        if self._task is None and self.follower is not None:
             if not self.is_known:
                 self._known.clear()
             self._task = asyncio.get_running_loop().create_task(self._run(), name=f"source of {self._name}")
@@ -125,6 +126,11 @@ class Watch:
         self._known.set()
         if task is not None and not task.get_loop().is_closed():
             task.cancel()
+
+    def end(self) -> None:
+        """Ask no more, whoever starts it, until there is another follower: this one is no more, and not kept alive."""
+        self.stop()
+        self.follower = None
 
     # -- within
 
@@ -160,7 +166,8 @@ class Watch:
         """Ask once, and do what follows; for how long the answer holds."""
         ttl_s = None
         try:
-            self.follower.heard()
+            if self.follower is not None:
+                self.follower.heard()
             async with asyncio.timeout(self._timeout_s):
                 listing: Any = await self.source.listing()
             if not isinstance(listing, Listing):
@@ -179,9 +186,16 @@ class Watch:
         return ttl_s
 
     async def _follow(self, instances: Sequence[Instance]) -> None:
-        for _ in self.follower.prepare(instances):
-            await asyncio.sleep(0)
-        self.follower.follow(instances)
+        """Tell the follower; if another one takes its place meanwhile, that one."""
+        told = None
+        while told is not self.follower and self.follower is not None:
+            told = self.follower
+            for _ in told.prepare(instances):
+                await asyncio.sleep(0)
+                if told is not self.follower:
+                    break
+        if told is not None:
+            told.follow(instances)
 
     async def _take(self, update: Update) -> None:
         now = self._clock()

@@ -5,7 +5,7 @@ guarded exchanges run, tells the ejector how they ended, and waits.
 
 An answer is the client's from the moment when the forwarder has it. One with a status to retry is held back first: up
 to HELD_BYTES of its body are read, so that it can be given after all if the attempts that follow bring nothing better.
-A longer one is passed on as it is.
+A longer one is passed on as it is. So is one that no attempt is to follow.
 
 Whoever makes Attempts must close() them, however they end: the permit of the exchange under way, and its place in
 the endpoint's count of requests in flight, go back there, whether the client left, or the task was cancelled.
@@ -33,14 +33,16 @@ from ..errors import (
 from .balancing import EndpointState
 from .balancing.course import IDEMPOTENT, Course, Ending, Move
 from .detour import Detour, NobodyLeftError
+from .exchanging import counted_as
 from .first_event import first_event, is_event_stream
-from .held_answers import Answer, HeldAnswer, Resumed, begun_or_whole, with_first_item
+from .held_answers import HELD_BYTES, Answer, HeldAnswer, OpenAnswer, Resumed, begun_or_whole, with_first_item
 from .served_endpoint import ServedEndpoint
 from .upstream import (
     Exchange,
     LocalLimitError,
     Request,
     RuledAnswerError,
+    UnprocessedError,
     UpstreamError,
     UpstreamStalledError,
     UpstreamStatusError,
@@ -69,10 +71,11 @@ class Attempts:
         endpoint: Where the last attempt went.
         sent: Whether the attempt under way was sent.
         counts: What a rule says that its answer counts as; None: no rule says anything.
+        keeps: Whether the exchange of the attempt that ends is kept by the detour.
     """
 
     __slots__ = ("_began", "_calls", "_detour", "_key", "_permit", "_request", "_service", "_told", "counts",
-                 "endpoint", "sent")
+                 "endpoint", "keeps", "sent")
     endpoint: ServedEndpoint
     _permit: RestTerm | None
 
@@ -86,7 +89,7 @@ class Attempts:
         """
         self._service, self._request = service, request
         self._key = service.key_of(request) if service.is_keyed else None
-        self.sent = False
+        self.sent = self.keeps = False
         self.counts: str | None = None
         self._told = True
         self._calls: AsyncGenerator[Exchange, None] | None = None
@@ -156,6 +159,7 @@ class Attempts:
         finally:
             self._left()
             if self._detour is not None:
+                self._detour.drop()
                 self._detour.course.stop()
 
     # -- within
@@ -235,20 +239,23 @@ class Attempts:
         while True:
             found = await self._looked_at(answer, detour)
             if found is not None:
+                detour.drop()
                 if self._service.wants_times:
                     self._timed()
                 return found
             try:
                 answer = await self._after(answer, detour)
             except FAILURES:
-                if detour.held is None:
+                last = await detour.last_answer()
+                if last is None:
                     raise
-                return detour.held
+                detour.course.stop()
+                return last
 
     async def _looked_at(self, answer: Exchange, detour: Detour) -> Answer | None:
         """What is to be passed on; None: another attempt is to follow, if there can be one."""
         service, status, rule = self._service, answer.status, None
-        detour.then = None
+        detour.move = None
         found: Resumed | HeldAnswer | None
         is_stream = is_event_stream(answer.headers)
         if status in service.looks_at and not (is_stream and status < 400):  # nobody knows when such a stream ends
@@ -265,16 +272,34 @@ class Attempts:
         event = first_event(found.begun, answer.complete) if is_stream and rule is None else None
         if event is not None:
             rule = service.rules.of_event(status, event)
+        goes_on = status in service.retried
         if rule is not None:
-            self.counts, detour.then = rule.counts, rule.then
-            goes_on = rule.then != "answer"
-        else:
-            goes_on = status in service.retried
+            self.counts, goes_on = rule.counts, rule.then != "answer"
         if not goes_on or not self._may_go_on(detour) or (isinstance(found, Resumed) and not answer.complete
                                                           and rule is None):
             return found
-        detour.held = HeldAnswer(status, answer.headers, found.begun, answer.trailers) if answer.complete else None
+        detour.move = self._follows_answer(answer, None if rule is None else rule.then)
+        if detour.move[0] is Move.STOP:
+            return found
+        self._set_aside(answer, found.begun, detour)
         return None
+
+    def _set_aside(self, answer: Exchange, begun: bytes, detour: Detour) -> None:
+        """Have an answer at hand that another attempt is to follow, of whose body so much has come."""
+        config = self._service.config
+        if answer.complete:
+            detour.hold(HeldAnswer(answer.status, answer.headers, begun, answer.trailers))
+        elif len(begun) <= HELD_BYTES:
+            detour.keep(OpenAnswer(answer, begun, config.first_item or config.idle_timeout))
+            self.keeps = True
+
+    def _follows_answer(self, answer: Exchange, then: str | None) -> tuple[Move, float]:
+        """What follows an answer; *then* is what a rule says of it, and not its status; None: none does."""
+        error = counted_as(answer, self.counts, self.endpoint.statuses) or UpstreamStatusError(answer.status)
+        ending, asked = self._ending(error)
+        if then is not None:
+            ending = Ending.LATE if then == "next" else Ending.STATUS
+        return self._follows(ending, asked, error)
 
     async def _after(self, answer: Exchange, detour: Detour) -> Exchange:
         """The answer is not passed on: let its exchange end, and go on to the next.
@@ -284,10 +309,8 @@ class Attempts:
         """
         error = await self._kept_back(answer.status)
         ending, asked = self._account(error)
-        if detour.then is not None:  # a rule says so, and not the status
-            ending = Ending.LATE if detour.then == "next" else Ending.STATUS
         try:
-            calls = await self._next(*self._follows(ending, asked, error))
+            calls = await self._next(*(detour.move or self._follows(ending, asked, error)))
         except NobodyLeftError:
             raise detour.most_telling(error) from None
         try:
@@ -308,6 +331,8 @@ class Attempts:
             raise
         except StopAsyncIteration:
             self._well()
+        finally:
+            self.keeps = False
         return UpstreamStatusError(status)
 
     def _may_go_on(self, detour: Detour) -> bool:
@@ -385,7 +410,7 @@ class Attempts:
             is_busy = self._service.verdict_of(answer) is Verdict.BUSY
             ending = Ending.BUSY if is_busy and answer is error else Ending.STATUS
             return ending, asked_for(answer) if is_busy else None
-        if isinstance(error, UpstreamUnreachableError) and not self.sent:
+        if isinstance(error, UnprocessedError) or (isinstance(error, UpstreamUnreachableError) and not self.sent):
             return Ending.UNSENT, None
         if isinstance(error, UpstreamStalledError):
             return Ending.LATE, None

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from .balancing.health import Health, HealthChecks
 from .served_endpoint import ServedEndpoint
-from .trouble import reason_of
+from .trouble import trouble_of
 from .upstream import Request, UpstreamClient, UpstreamError
 
 _log = logging.getLogger("resilience")
@@ -69,7 +69,7 @@ class Checker:
                 is_well = await self._answers(endpoint)
             reason = "its check was answered with another status"
         except (UpstreamError, TimeoutError) as error:
-            is_well, reason = False, reason_of(error)
+            is_well, reason = False, trouble_of(error)
         about = {"upstream": endpoint.name}
         if health.found(is_well):
             if is_well:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 
+from .connecting import connect
 from .trailers import trailer_lines
 from .tunnel import TunnelEnd
 from .upstream import Endpoint, Header, InvalidRequestError, Request, UpstreamError
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from .http1 import Http1Client
 
 HIGH_WATER: Final = 128 * 1024
+#: The rest of a body that is longer and says how long it is goes past the parser, which would only copy it.
+LARGE: Final = 256 * 1024
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_TRAILERS: Final = 100
 _CONTROLS: Final = bytes([*range(9), *range(10, 32), 127])  # all but the tab
@@ -66,6 +69,8 @@ def head_bytes(endpoint: Endpoint, request: Request) -> bytes:
 class Connection(asyncio.Protocol):
     """One connection, and the exchange that it carries. See upstream.Exchange."""
 
+    is_duplex = False
+
     def __init__(self, client: Http1Client, endpoint: Endpoint, loop: asyncio.AbstractEventLoop,
                  connect_timeout: float) -> None:
         self._client, self._endpoint, self._loop = client, endpoint, loop
@@ -92,6 +97,7 @@ class Connection(asyncio.Protocol):
         self._chunks: list[bytes] = []
         self.trailers: list[Header] = []
         self._buffered = self._head_size = self._trailer_size = self._interims = 0
+        self._unparsed = 0  # bytes of the body that are to come, and that the parser will not see
         self._switched: bytes | None = None  # to another protocol, with what came of it
         self._interim = self._surplus = self._paused = self._persistent = False
         self._until_close = True  # unless a header says otherwise
@@ -197,7 +203,7 @@ class Connection(asyncio.Protocol):
         """Move the exchange to a fresh connection, under this object."""
         request = self._request
         self._parser = httptools.HttpResponseParser(self)
-        await self._client.connect(self._endpoint, self, self._connect_timeout)
+        await connect(self._endpoint, self, self._connect_timeout)
         self.reused = False
         self.begin(request)
         await self.head()
@@ -212,7 +218,8 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _fail(self, failure: UpstreamError) -> None:
+    def fail(self, failure: UpstreamError) -> None:
+        """See Exchange."""
         if not self.complete and self.failure is None:
             self.failure = failure
             self.answered = True
@@ -241,7 +248,7 @@ class Connection(asyncio.Protocol):
             self.complete = True
             self._wake()
         else:
-            self._fail(UpstreamError("the connection was closed before the answer was complete"))
+            self.fail(UpstreamError("the connection was closed before the answer was complete"))
 
     def eof_received(self) -> bool:
         """See asyncio.Protocol."""
@@ -259,10 +266,11 @@ class Connection(asyncio.Protocol):
         if not self._busy:  # nobody asked
             self.abort()
             return
-        if self._switched is not None:
-            self._switched += data
+        if self._unparsed or self._switched is not None:
+            self._past_parser(data)
             return
-        if not self.answered:
+        is_head = not self.answered
+        if is_head:
             self._head_size += len(data)
         try:
             self._parser.feed_data(data)
@@ -276,6 +284,30 @@ class Connection(asyncio.Protocol):
                 self._nonsense("the answer's head is too large")
             elif self._chunks:
                 self._wake()
+            if is_head and self.answered and not self.complete:
+                self._unparsed = self._large_rest()
+
+    def _large_rest(self) -> int:
+        """How much is to come of a body that is large and says how long it is; 0 for others."""
+        framing = [header for header in self.headers if header[0] in _FRAMING]
+        if len(framing) != 1 or framing[0][0] != b"content-length":
+            return 0
+        left = int(framing[0][1]) - self._buffered  # a plain number: llhttp has seen to that
+        return left if left > LARGE else 0
+
+    def _past_parser(self, data: bytes) -> None:
+        """Take what the parser does not see: bytes of another protocol, or a piece of a large body."""
+        if self._switched is not None:
+            self._switched += data
+            return
+        left = self._unparsed
+        self.on_body(data if len(data) <= left else data[:left])
+        self._unparsed = max(0, left - len(data))
+        if len(data) >= left:
+            self._surplus = len(data) > left
+            self._parser = httptools.HttpResponseParser(self)  # the one that was there still waits for the body
+            self.complete = True
+        self._wake()
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
@@ -300,7 +332,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def _nonsense(self, what: str) -> None:
-        self._fail(UpstreamError(what))
+        self.fail(UpstreamError(what))
         if not self.complete:
             self.abort()
 

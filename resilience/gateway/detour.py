@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..errors import RejectedError
-from .balancing.course import Course, Ending
-from .held_answers import HeldAnswer
+from .balancing.course import Course, Ending, Move
+from .held_answers import HeldAnswer, OpenAnswer
 from .upstream import UpstreamUnreachableError
 
 
@@ -17,18 +17,40 @@ class Detour:
 
     Attributes:
         course: What is to follow.
-        held: The last answer that was held back.
-        then: What a rule says is to follow the last one; None: no rule says anything.
+        move: What is to follow the last answer, and after how many seconds; None: how its attempt ended will show.
     """
 
-    __slots__ = ("_refusal", "_trouble", "course", "held", "then")
+    __slots__ = ("_held", "_open", "_refusal", "_trouble", "course", "move")
 
     def __init__(self, course: Course) -> None:
         self.course = course
-        self.held: HeldAnswer | None = None
-        self.then: str | None = None
+        self.move: tuple[Move, float] | None = None
+        self._held: HeldAnswer | None = None
+        self._open: OpenAnswer | None = None
         self._trouble: Exception | None = None
         self._refusal: RejectedError | None = None
+
+    def hold(self, answer: HeldAnswer) -> None:
+        """Hold the last answer back: it has come whole."""
+        self.drop()
+        self._held = answer
+
+    def keep(self, answer: OpenAnswer) -> None:
+        """Keep the last answer, which has not ended. If it does not, the one before it is the last."""
+        if self._open is not None:
+            self._open.drop()
+        self._open = answer
+
+    async def last_answer(self) -> HeldAnswer | None:
+        """The last answer of an upstream that can be given after all."""
+        found = None if self._open is None else await self._open.whole()
+        return found or self._held
+
+    def drop(self) -> None:
+        """Let go of what is open: there is something better, or nobody to give it to."""
+        if self._open is not None:
+            self._open.drop()
+            self._open = None
 
     def note(self, ending: Ending, error: Exception) -> None:
         """An attempt has failed."""

@@ -12,7 +12,7 @@ name is raised for them to judge, although the client has had every byte of it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from .service_command import Exchanging, Sending
 from .upstream import (
@@ -21,12 +21,19 @@ from .upstream import (
     Request,
     RuledAnswerError,
     UpstreamClient,
+    UpstreamError,
     UpstreamStatusError,
 )
 
 
-def exchanging(client: UpstreamClient) -> Exchanging:
-    """Make exchanges by this *client*."""
+def exchanging(client: UpstreamClient, judged: Callable[[Request, Exchange], UpstreamStatusError | None] | None = None
+               ) -> Exchanging:
+    """Make exchanges.
+
+    Args:
+        client: Sends requests.
+        judged: Says what an answer amounts to that has come, if that is not what its status says; None: it always is.
+    """
     send = client.send
 
     async def exchange(request: Request, sending: Sending) -> AsyncGenerator[Exchange, None]:
@@ -40,12 +47,30 @@ def exchanging(client: UpstreamClient) -> Exchanging:
             yield exchange
             if exchange.failure is not None:
                 raise exchange.failure
-            if sending.counts in ("failure", "ignored"):
-                answer = UpstreamStatusError(exchange.status, exchange.headers)
-                raise (RuledAnswerError if sending.counts == "failure" else IgnoredAnswerError)(answer)
-            if sending.counts is None and exchange.status in served.statuses:
-                raise UpstreamStatusError(exchange.status, exchange.headers)
+            counted = counted_as(exchange, sending.counts, served.statuses)
+            if counted is None and judged is not None and sending.counts is None:
+                said = judged(request, exchange)
+                counted = said if said is not None and said.status in served.statuses else None
+            if counted is not None:
+                raise counted
         finally:
-            exchange.release()
+            if not sending.keeps:
+                exchange.release()
 
     return exchange
+
+
+def counted_as(exchange: Exchange, counts: str | None, statuses: frozenset[int]) -> UpstreamError | None:
+    """What an answer that has not broken off counts as; None: a success.
+
+    Args:
+        exchange: Has the answer.
+        counts: What a rule says that it counts as; None: no rule says anything.
+        statuses: Of answers that the failure rules judge.
+    """
+    if counts is None:
+        return UpstreamStatusError(exchange.status, exchange.headers) if exchange.status in statuses else None
+    if counts == "success":
+        return None
+    answer = UpstreamStatusError(exchange.status, exchange.headers)
+    return RuledAnswerError(answer) if counts == "failure" else IgnoredAnswerError(answer)

@@ -30,6 +30,7 @@ from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import ResilienceError
 from .attempts import Attempts
 from .fallbacks import Fallbacks
+from .grpc_status import is_grpc, trailers_for
 from .headers import to_client
 from .hedging import HedgedAttempts
 from .held_answers import Answer, HeldAnswer, Resumed
@@ -40,9 +41,17 @@ from .request_body import SMALL_BODY_BYTES, BegunIntake, Intake, is_too_slow, wi
 from .request_mapping import PSEUDONYM
 from .service import Service
 from .tunnel import Tunnel
-from .upstream import Exchange, Header, InvalidRequestError, Request, UpstreamError, UpstreamStalledError
+from .upload import Upload
+from .upstream import (
+    Header,
+    InvalidRequestError,
+    Request,
+    UpstreamError,
+    UpstreamStalledError,
+)
 
 _VIA: Final = b"1.1 " + PSEUDONYM
+_VIA_HTTP2: Final = b"2 " + PSEUDONYM
 _TRAILERS: Final = (b"te", b"trailers")
 _logger = logging.getLogger(__name__)
 
@@ -78,9 +87,18 @@ Outbound = Callable[[int, list[Header], AnswerBody], Awaitable[tuple[int, list[H
 class Forwarder:
     """Forwards requests to services, with one bound on every client's pace. For one event loop."""
 
-    def __init__(self, *, client_timeout: float, upload_timeout: float | None, upload_rate: float | None) -> None:
+    def __init__(self, *, client_timeout: float, upload_timeout: float | None, upload_rate: float | None,
+                 reserved: frozenset[bytes] = frozenset()) -> None:
+        """With bounds.
+
+        Args:
+            client_timeout: Seconds for each piece that a client sends, or takes.
+            upload_timeout: Seconds for the whole of a request's body; None: no limit.
+            upload_rate: Bytes a second that a client has to send at least; None: no limit.
+            reserved: Folded names that no trailer of a client may have: services take them for the gateway's word.
+        """
         self._patience = AsyncTimeout("client", client_timeout)
-        self._upload_timeout, self._upload_rate = upload_timeout, upload_rate
+        self._upload_timeout, self._upload_rate, self._reserved = upload_timeout, upload_rate, reserved
 
     async def forward(self, service: Service, request: Request, inbound: Inbound,
                       outbound: Outbound | None = None, *, mirror: Mirror | None = None) -> None:
@@ -145,7 +163,7 @@ class Forwarder:
         intake = self.intake(inbound, service.max_body)
         if request.length is not None and request.length <= service.takes_in:
             return attrs.evolve(request, body=await intake.whole(request.length)), None
-        if service.takes_in > SMALL_BODY_BYTES or service.uploads.are_full:
+        if service.takes_in > SMALL_BODY_BYTES or service.uploads.are_full or inbound.head.has_come:
             return await _taken_in_if_short(request, intake, service.takes_in)
         return request, intake
 
@@ -155,36 +173,30 @@ class Forwarder:
             raise problem_of(refusal, service.name)
         attempts = service.attempts(request)
         try:
+            rest: asyncio.Future[None] | None = None
             if intake is not None:
                 with service.uploads.one():
-                    await self._upload(service, attempts, intake, inbound)
-            await self._download(service, request, attempts, inbound, outbound)
+                    upload = await self._upload(service, attempts, intake, inbound)
+                if upload is not None:
+                    rest = asyncio.ensure_future(upload.rest())
+            try:
+                await self._download(service, request, attempts, inbound, outbound)
+            finally:
+                if rest is not None:
+                    rest.cancel()
         except BaseException:
             await attempts.close()
             raise
 
     async def _upload(self, service: Service, attempts: Attempts | HedgedAttempts,
-                      intake: Intake | BegunIntake, inbound: Inbound) -> None:
-        """Stream the request's body; stop when the upstream answers before its end."""
+                      intake: Intake | BegunIntake, inbound: Inbound) -> Upload | None:
+        """Stream the request's body; what sends the rest, if that is to go on beside the answer."""
         try:
             exchange = await attempts.opened()
         except Exception as error:  # noqa: BLE001 - told to the client, and logged if it is none of theirs
             raise _told(service, error) from None
-        answered = asyncio.ensure_future(exchange.answering())
-        try:
-            while not exchange.answered:
-                piece = asyncio.ensure_future(intake.piece())
-                try:
-                    await asyncio.wait((piece, answered), return_when=asyncio.FIRST_COMPLETED)
-                    if not piece.done():
-                        return
-                    if not await _sent(service, exchange, inbound, *piece.result()):
-                        return
-                finally:
-                    piece.cancel()
-                    del piece  # or its exception and this frame keep each other, and the server's receive(), alive
-        finally:
-            answered.cancel()
+        upload = Upload(service, exchange, intake, inbound, self._reserved)
+        return upload if await upload.run() else None
 
     async def _download(self, service: Service, request: Request, attempts: Attempts | HedgedAttempts,
                         inbound: Inbound, outbound: Outbound | None) -> None:
@@ -201,7 +213,7 @@ class Forwarder:
         if answer.status == 101:
             await self._tunnel(service, attempts, answer, inbound)
             return
-        headers = to_client(answer.headers, _VIA, answer.status)
+        headers = to_client(answer.headers, _VIA_HTTP2 if service.config.http2 else _VIA, answer.status)
         if service.config.balancing.sticky is not None:
             headers = [*headers, *service.cookie(request, attempts)]
         await self._pass_on(service, request, answer, headers, attempts, inbound, outbound)
@@ -279,6 +291,9 @@ class Forwarder:
                     await within(self._patience, inbound.write(piece), ClientGoneError)
         except UpstreamError as error:
             exchange.failure = error
+            if inbound.hop is not None and inbound.hop.takes_trailers and is_grpc(inbound.head):
+                told = problem_of(error, service.name)
+                await within(self._patience, inbound.end(b"", trailers_for(told.status, told.detail)), ClientGoneError)
             return
         await within(self._patience, inbound.end(exchange.take(), exchange.trailers), ClientGoneError)
 
@@ -319,21 +334,6 @@ async def _taken_in_if_short(request: Request, intake: Intake, most: int) -> tup
     if request.length is not None and request.length != len(begun):
         raise Problem(400, "the body is not as long as its Content-Length", close=True)
     return attrs.evolve(request, body=begun), None
-
-
-async def _sent(service: Service, exchange: Exchange, inbound: Inbound, piece: bytes, more: bool) -> bool:
-    """Send a piece of the request's body; whether another is wanted."""
-    try:
-        if piece:
-            await within(service.idle, exchange.write(piece), lambda: UpstreamStalledError("takes nothing"))
-        if not more:
-            exchange.end(inbound.trailers)
-    except InvalidRequestError as error:
-        raise Problem(400, f"{error}", close=True) from None
-    except UpstreamError as error:
-        exchange.failure = error
-        return False
-    return more
 
 
 def _stalled() -> UpstreamStalledError:

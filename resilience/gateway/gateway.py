@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Container, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from ..registry import Registry, default_registry
 from .asgi import AsgiInbound, live
+from .change import Change
 from .config import GatewayConfig, load
 from .config.changes import refuse_unchangeable
 from .disconnect import Disconnects, Receive
-from .filters.step import GROUP as FILTERS
-from .filters.steps import declare_again, keys_of
+from .filters.steps import keys_of
 from .generation import Generation
 from .http1 import Http1Client
 from .inbound import Inbound
 from .logs.observer import Observer
+from .problem import Problem
 from .service import Service
-from .services import fall_back_among, services_of
-from .sources import begin, known
-from .upstream import Endpoint, UpstreamClient
+from .services import Services
+from .sources import known
+from .upstream import UpstreamClient
 
 
 class Gateway:
@@ -37,7 +38,7 @@ class Gateway:
 
     # No dict, which a server might copy to a wrapper (functools.wraps), and with it hold on to the first generation.
     __slots__ = (
-        "__weakref__", "_client", "_disconnects", "_ending", "_filters", "_generation", "_services", "registry")
+        "__weakref__", "_client", "_disconnects", "_filters", "_generation", "_services", "registry")
 
     def __init__(self, config: GatewayConfig, *, registry: Registry | None = None,
                  client: UpstreamClient | None = None, filters: Iterable[Any] = ()) -> None:
@@ -56,10 +57,11 @@ class Gateway:
         config = config.with_filters(self._filters)
         self.registry = default_registry if registry is None else registry
         self._client = Http1Client() if client is None else client
-        self._services = services_of(config.services, self._client, self.registry)
-        self._generation = Generation.of(config, self._services, self.registry, self._client)
+        self._services = Services(self._client, self.registry)
+        with Change() as change:
+            self._generation = Generation.of(
+                config, self._services.next(change), self.registry, self._client, change)
         self._disconnects = Disconnects()
-        self._ending: weakref.WeakValueDictionary[str, Service] = weakref.WeakValueDictionary()  # removed, and in use
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, registry: Registry | None = None,
@@ -84,7 +86,7 @@ class Gateway:
     @property
     def services(self) -> Mapping[str, Service]:
         """The services in force, by name."""
-        return self._services
+        return self._generation.parts.services
 
     @property
     def observer(self) -> Observer | None:
@@ -106,31 +108,13 @@ class Gateway:
         """
         config = config.with_filters(self._filters)
         refuse_unchangeable(self.config, config)
-        old, touched = self._generation, dict[str, Service]()
-        before = {**self._ending, **self._services}
-        for name, wanted in config.services.items():
-            for each in wanted.endpoints if name not in before or before[name].config != wanted else ():
-                each.check_secrets()
-        keys = self._filter_keys()
-        try:
-            for name, wanted in config.services.items():
-                if name not in before:
-                    touched[name] = Service(name, wanted, self._client, self.registry)
-                elif before[name].config != wanted:
-                    touched[name] = before[name].updated(wanted)
-            services = {name: touched.get(name) or before[name] for name in config.services}
-            fall_back_among(services)
-            generation = Generation.of(config, services, self.registry, self._client, old)
-        except BaseException:
-            self._take_back(before, touched, keys)
-            raise
-        self._remove(keys_of(old.parts.filters) - keys_of(generation.parts.filters))
-        removed = self._services.keys() - services.keys()
-        self._generation, self._services = generation, services
-        begin(each.watch for each in services.values())
-        for name in removed:  # whoever is served by it still keeps it alive
-            self._ending[name] = before[name]
-            weakref.finalize(before[name], self._forget, name, before[name].ending()).atexit = False
+        old = self._generation
+        with Change() as change:
+            generation = Generation.of(
+                config, self._services.next(change), self.registry, self._client, change, old)
+        self._generation = generation
+        for key in keys_of(old.parts.filters) - keys_of(generation.parts.filters):
+            self.registry.remove(key)
         if old.parts.all() != generation.parts.all():
             weakref.finalize(old.public, old.parts.close, generation.parts.all()).atexit = False
 
@@ -139,30 +123,7 @@ class Gateway:
 
         A server's lifespan waits for it, and so does the gateway's own server before it listens.
         """
-        await known(lambda: self._services)
-
-    def _forget(self, name: str, end: Callable[[Container[Endpoint]], None]) -> None:
-        """The last request of a removed service has ended; but one of its name may be there again."""
-        if name not in self._services:
-            end({each.endpoint for service in self._services.values() for each in service.served()})
-
-    def _filter_keys(self) -> set[str]:
-        return {command.key for command in self.registry if command.group == FILTERS}
-
-    def _remove(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            self.registry.remove(key)
-
-    def _take_back(self, before: Mapping[str, Service], touched: Mapping[str, Service], keys: set[str]) -> None:
-        """Bring into force again what the services said *before* some were *touched*, and filters of these *keys*."""
-        for name, made in touched.items():
-            if name in before:
-                before[name].restore(made)
-            else:
-                made.close()
-        fall_back_among(self._services)
-        declare_again(self._generation.parts.filters)
-        self._remove(self._filter_keys() - keys)
+        await known(lambda: self.services)
 
     def close(self) -> None:
         """Close idle upstream connections, and what filters do in the background; a server's lifespan does.
@@ -170,8 +131,7 @@ class Gateway:
         Requests under way end as they will.
         """
         self._generation.parts.close()
-        for service in self._services.values():
-            service.stop()
+        self._services.stop()
         self._client.close()
 
     def serve(self, inbound: Inbound) -> Coroutine[Any, Any, None]:
@@ -186,7 +146,7 @@ class Gateway:
         return self._generation.public.serve(inbound)
 
     def serve_private(self, inbound: Inbound) -> Coroutine[Any, Any, None]:
-        """Answer one request that came over the listener of the ``[private]`` table, which there must be.
+        """Answer one request that came over the listener of the ``[private]`` table; 404 if there is none any more.
 
         Args:
             inbound: The request, and the way back.
@@ -195,8 +155,7 @@ class Gateway:
             ClientGoneError: The client stopped taking its answer.
         """
         side = self._generation.private
-        assert side is not None
-        return side.serve(inbound)
+        return _gone(inbound) if side is None else side.serve(inbound)
 
     async def private(self, scope: Any, receive: Receive, send: Any) -> None:
         """The private side as an ASGI 3 application; see serve_private().
@@ -222,3 +181,9 @@ class Gateway:
         elif kind == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": "no WebSocket here"})
+
+
+async def _gone(inbound: Inbound) -> None:
+    """Answer a request on a connection that a reload is about to close, with the routes it had."""
+    problem = Problem(404, "the private side is no more", close=True)
+    await inbound.respond(problem.status, *problem.response())

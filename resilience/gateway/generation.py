@@ -6,17 +6,21 @@ reads it once, and ends by it. What two generations have in common (services, fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 import attrs
 
 from ..registry import Registry
+from .change import Act, Change
 from .composition.composer import endpoints
 from .config import GatewayConfig, RouteConfig
 from .filters.chain import NO_FILTERS, Chain, FilterRunner, chain_of
 from .filters.step import Step
 from .filters.steps import steps_of
 from .forwarding import Forwarder
+from .grpc_status import is_grpc, refusal
+from .headers import folded
 from .inbound import Inbound
 from .limits.client_address import ClientAddresses
 from .limits.door import Door, door_of
@@ -25,7 +29,10 @@ from .logs.request_statistics import statistics_of
 from .problem import Problem
 from .request_mapping import Admission, Clients
 from .service import Service
+from .services import NextServices
 from .upstream import UpstreamClient
+
+_PRIVATE: Final = "private"
 
 
 @attrs.frozen(eq=False)
@@ -36,7 +43,7 @@ class Parts:
         services: By name.
         steps: The filters, by name.
         composed: The endpoints that answer by compositions, by the compositions' names.
-        observer: Is told of all requests; None: nobody is.
+        observer: Is told of the public side's requests, and has what both sides tell; None: nothing is told.
     """
 
     services: Mapping[str, Service]
@@ -45,25 +52,29 @@ class Parts:
     observer: Observer | None
 
     @classmethod
-    def of(cls, config: GatewayConfig, services: Mapping[str, Service], registry: Registry, client: UpstreamClient,
+    def of(cls, config: GatewayConfig, made: NextServices, registry: Registry, client: UpstreamClient, change: Change,
            old: Generation | None) -> Parts:
         """What *config* asks for; what the *old* generation has already is taken from there.
 
         Raises:
-            ConfigError: The registry has a command of the same name that says otherwise.
+            ConfigError: A filter cannot be made of its settings, or the registry has a command of the same name that
+                says otherwise.
         """
+        services = {name: made.make(name, each) for name, each in config.services.items()}
         is_trusted = Clients(config.gateway.trusted_proxies).is_trusted
         before, known = dict[str, Step](), dict[str, Service]()
         if old is not None and old.config.gateway.trusted_proxies == config.gateway.trusted_proxies:
             before, known = dict(old.parts.steps), dict(old.parts.services)
         changed = {name for name, service in services.items() if known.get(name) is not service}
-        steps = steps_of(config, services, registry, client, is_trusted, before, changed)
-        composed = endpoints(config, services, registry)
+        steps = steps_of(config, services, registry, client, is_trusted, made, change, before, changed)
+        composed = endpoints(config, services, registry, change.once_in_force)
         if old is not None and _observed(old.config) == _observed(config):
             return cls(services, steps, composed, old.parts.observer)
         observer = observer_of(config.access_log, config.tracing, ClientAddresses(is_trusted),
-                               statistics_of(registry) if config.gateway.statistics else None,
-                               is_needed=bool(config.filters) or config.shedding is not None)
+                               statistics_of(registry, None, change.once_in_force)
+                               if config.gateway.statistics else None, is_needed=_needs_observer(config))
+        if observer is not None:
+            change.unless_in_force(observer.close)
         return cls(services, steps, composed, observer)
 
     @property
@@ -87,7 +98,12 @@ class Parts:
 
 def _observed(config: GatewayConfig) -> tuple[object, ...]:
     return (config.access_log, config.tracing, config.gateway.statistics, config.gateway.trusted_proxies,
-            bool(config.filters) or config.shedding is not None)
+            _needs_observer(config))
+
+
+def _needs_observer(config: GatewayConfig) -> bool:
+    return (bool(config.filters) or config.shedding is not None
+            or (config.private is not None and config.private.settings.statistics))
 
 
 @attrs.frozen(eq=False)
@@ -98,7 +114,7 @@ class Side:
         admission: Admits requests to services.
         forwarder: Forwards what was admitted.
         runner: Runs the filters of a route.
-        observer: Is told of all requests; None: nobody is.
+        observer: Is told of its requests; None: nobody is.
         door: Sheds load; None: all may come in.
     """
 
@@ -109,8 +125,9 @@ class Side:
     door: Door | None
 
     @classmethod
-    def of(cls, name: str, config: GatewayConfig, parts: Parts, registry: Registry) -> Side:
-        """The side that *config* describes, if it is taken for the whole gateway."""
+    def of(cls, config: GatewayConfig, parts: Parts, registry: Registry, once_in_force: Callable[[Act], object],
+           name: str | None = None) -> Side:
+        """The side that *config* describes, if it is taken for the whole gateway; *name*: None for the public one."""
 
         def chain(route: RouteConfig) -> Chain | None:
             names = [name for name in config.filters_of(route) if name in parts.steps]  # else all of it is off
@@ -120,14 +137,20 @@ class Side:
 
         forwarder = Forwarder(
             client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout,
-            upload_rate=config.gateway.upload_rate)
+            upload_rate=config.gateway.upload_rate,
+            reserved=frozenset(folded(name.encode()) for name in config.own_headers | config.proxies_headers))
         steps = {**parts.steps, **{step.name: step for step in parts.composed.values()}}
         addresses = ClientAddresses(Clients(config.gateway.trusted_proxies).is_trusted)
+        observer = parts.observer
+        if observer is not None and name is not None:
+            observer = observer.of_side(
+                name, statistics_of(registry, name, once_in_force) if config.gateway.statistics else None)
         return cls(
             Admission(config, parts.services, chain), forwarder,
             FilterRunner(forwarder, parts.services, steps, config.gateway.error_endpoint, config.identity_headers),
-            parts.observer,
-            None if config.shedding is None else door_of(registry, name, config.shedding, addresses))
+            observer,
+            None if config.shedding is None else
+            door_of(registry, name or "gateway", config.shedding, addresses, once_in_force))
 
     async def serve(self, inbound: Inbound) -> None:
         """Answer one request; see Gateway.serve()."""
@@ -155,7 +178,10 @@ class Side:
             problem.__traceback__ = problem.__context__ = None
             if passage is not None:
                 passage.refused = problem.reason
-            await inbound.respond(problem.status, *problem.response())
+            if is_grpc(inbound.head):
+                await inbound.respond(*refusal(problem.status, problem.detail, problem.headers))
+            else:
+                await inbound.respond(problem.status, *problem.response())
         finally:
             if observer is not None and passage is not None:
                 observer.end(passage)
@@ -178,18 +204,15 @@ class Generation:
     private: Side | None
 
     @classmethod
-    def of(cls, config: GatewayConfig, services: Mapping[str, Service], registry: Registry, client: UpstreamClient,
-           old: Generation | None = None) -> Generation:
-        """The generation of a configuration, and of the services that it names.
+    def of(cls, config: GatewayConfig, services: NextServices, registry: Registry, client: UpstreamClient,
+           change: Change, old: Generation | None = None) -> Generation:
+        """The generation of a configuration, which touches nothing that is in force before the *change* is made.
 
         Raises:
-            ConfigError: The registry has a command of the same name that says otherwise.
+            ConfigError: A secret or a file is not there, or the registry has a command of the same name that says
+                otherwise.
         """
-        parts = Parts.of(config, services, registry, client, old)
-        private = config.of_private_side()
-        try:
-            return cls(config, parts, Side.of("gateway", config, parts, registry),
-                       None if private is None else Side.of("private", private, parts, registry))
-        except BaseException:
-            parts.close(() if old is None else old.parts.all())
-            raise
+        parts = Parts.of(config, services, registry, client, change, old)
+        private, later = config.of_private_side(), change.once_in_force
+        return cls(config, parts, Side.of(config, parts, registry, later),
+                   None if private is None else Side.of(private, parts, registry, later, _PRIVATE))

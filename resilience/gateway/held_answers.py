@@ -2,10 +2,15 @@
 
 For the forwarder each of them is as good as an Exchange. Of an answer that may not be the last one up to HELD_BYTES are
 read, so that it can be given after all; a longer one is passed on as it is.
+
+A stream that a rule rejects by its first event is not over yet. It has been counted, and its permit is back, as if it
+were cut; but its connection stays open for a limited time while another endpoint is asked (OpenAnswer). It is given
+after all if it has ended by then: what is given is whole, and nothing streams past the limits of its endpoint.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -16,6 +21,8 @@ from .upstream import Exchange, Header, UpstreamError, UpstreamLateError, Upstre
 
 #: So much of an answer's body is kept while it is seen whether another endpoint has a better one.
 HELD_BYTES: Final = 64 * 1024
+#: Seconds that a client waits for the end of a rejected stream when nobody is left: most end with their first event.
+_GRACE_S: Final = 1.0
 
 
 class HeldAnswer:
@@ -58,6 +65,59 @@ class Resumed:
         """See Exchange."""
         begun, self.begun = self.begun, b""
         return begun + self._exchange.take()
+
+
+class OpenAnswer:
+    """An answer that was rejected before its end, and its exchange, which no permit covers any more. Of one task.
+
+    It must be dropped in the end; it also drops itself when its time is over.
+    """
+
+    __slots__ = ("_begun", "_end", "_exchange", "_timer")
+
+    def __init__(self, exchange: Exchange, begun: bytes, limit_s: float) -> None:
+        """Take over the *exchange*, which nobody else may release.
+
+        Args:
+            exchange: Its head has come.
+            begun: What was read of its body.
+            limit_s: For how long it is kept, seconds.
+        """
+        loop = asyncio.get_running_loop()
+        self._exchange: Exchange | None = exchange
+        self._begun, self._end = begun, loop.time() + limit_s
+        self._timer = loop.call_at(self._end, self.drop)
+
+    def drop(self) -> None:
+        """Let the exchange go. May be called again."""
+        exchange, self._exchange = self._exchange, None
+        self._timer.cancel()
+        if exchange is not None:
+            exchange.release()
+
+    async def whole(self) -> HeldAnswer | None:
+        """The answer; None: it has not ended in time, or has too many bytes. It is dropped in either case."""
+        exchange = self._exchange
+        if exchange is None:
+            return None
+        self._timer.cancel()
+        left_s = min(_GRACE_S, self._end - asyncio.get_running_loop().time())
+        try:
+            if not exchange.complete and left_s > 0:
+                await within(AsyncTimeout("rejected", left_s), self._rest(exchange), _stopped)
+            self._begun += exchange.take()
+            if exchange.complete and len(self._begun) <= HELD_BYTES:
+                return HeldAnswer(exchange.status, exchange.headers, self._begun, exchange.trailers)
+        except UpstreamError:
+            return None
+        finally:
+            self.drop()
+        return None
+
+    async def _rest(self, exchange: Exchange) -> None:
+        while not exchange.complete and len(self._begun) <= HELD_BYTES:
+            await exchange.more()
+            self._begun += exchange.take()
 
 
 #: What the forwarder takes for an answer.

@@ -8,7 +8,7 @@ client leaves: an exchange that is cut counts as cancelled, and is nobody's fail
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -54,10 +54,14 @@ class RequestHead:
         server: Address and port of the gateway's own socket; None: unknown.
         certificate: The client's, of its TLS connection with the server itself; None: none, or none was verified.
         unsized: Whether a body follows whose length no header says, as HTTP/2 can have it. In HTTP/1.1, headers say so.
+        is_duplex: Whether its body may go on beside the answer, which must then have begun.
+        has_come: Whether the request is complete already, without trailers.
     """
 
     __slots__ = (
         "certificate", "client", "headers", "method", "path", "query", "scheme", "server", "unsized", "version")
+    is_duplex: bool = False
+    has_come: bool = False
 
     def __init__(self, method: str, path: bytes, query: bytes, version: str, scheme: str, headers: Sequence[Header],
                  client: tuple[str, int] | None, server: tuple[str, int] | None,
@@ -65,6 +69,17 @@ class RequestHead:
         self.method, self.path, self.query, self.version = method, path, query, version
         self.scheme, self.headers, self.client, self.server = scheme, headers, client, server
         self.certificate, self.unsized = certificate, unsized
+
+
+class StreamHead(RequestHead):
+    """The head of a request that has a stream of HTTP/2 to itself."""
+
+    __slots__ = ("has_come",)
+    is_duplex = True
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.has_come = False
 
 
 class HopRequest:

@@ -54,10 +54,15 @@ class Intake:
             max_body: Bytes; None: any number.
             rate: Bytes a second at the least; None: any.
         """
-        self._receive, self._patience = receive, patience
+        self._receive = receive
+        self._patience: AsyncTimeout | None = patience
         self._upload_timeout, self._rate = upload_timeout, rate
         self._waited_s, self._came = 0.0, 0
         self._max_body = self._left = max_body
+
+    def be_patient(self) -> None:
+        """From now on the client may take its time: somebody else bounds how long it and the upstream say nothing."""
+        self._patience = self._upload_timeout = self._rate = None
 
     async def piece(self) -> tuple[bytes, bool]:
         """The next piece, and whether there is more.
@@ -68,7 +73,8 @@ class Intake:
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
-            body, more = await within(self._patience, self._receive(), _late)
+            receiving = self._receive()
+            body, more = await (receiving if self._patience is None else within(self._patience, receiving, _late))
         except BodyBrokenError:  # perhaps since the client left, who takes no harm from an answer
             raise Problem(400, "the body broke off, or its chunks are malformed", close=True) from None
         self._waited_s += clock() - began
@@ -119,11 +125,12 @@ class Intake:
 class BegunIntake:
     """A body of which something was taken in already: that, and then the rest."""
 
-    __slots__ = ("_begun", "_intake", "_more")
+    __slots__ = ("_begun", "_intake", "_more", "be_patient")
 
     def __init__(self, begun: bytes, more: bool, intake: Intake) -> None:
         self._begun: bytes | None = begun
         self._more, self._intake = more, intake
+        self.be_patient = intake.be_patient
 
     async def piece(self) -> tuple[bytes, bool]:
         """See Intake."""

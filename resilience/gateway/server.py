@@ -13,77 +13,31 @@ import contextlib
 import gc
 import logging
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-import attrs
-
 from ..registry import Registry, default_registry
-from .config import GatewayConfig, GatewaySettings, address
-from .front.asgi_bridge import App, AsgiBridge
-from .front.front import Front, Serve
-from .front.listener import Listener, bound
+from .config import GatewayConfig
+from .front.asgi_bridge import App
 from .gateway import Gateway
+from .listeners import Listeners, Served
 
 MakeAdmin = Callable[[Registry], App]
 
 #: A request leaves no cycles behind; the collector need not look after every 700 new objects.
 _GC_THRESHOLDS: Final = (20_000, 20, 20)
-#: For what has no setting of its own.
-DRAIN_S: Final = 5.0
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _logger = logging.getLogger(__name__)
 
 
-class ServeError(Exception):
-    """The gateway cannot be served; the message is one line for a terminal."""
-
-
-def check_free(bind: str) -> None:
-    """Make sure that nobody listens on *bind*.
-
-    The listeners of several workers share their port, and would share it with a stranger's too.
-
-    Raises:
-        ServeError: It is taken, or no address of this machine.
-    """
-    host, port = address(bind)
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(where)
-            probe.listen(1)
-    except OSError as error:
-        raise ServeError(f"cannot listen on {bind}: {error.strerror or error}") from None
-
-
-@attrs.frozen
-class Served:
-    """What is served on one address, what to do when that is to end, and what its settings have become, if they may."""
-
-    serve: Serve
-    bind: str
-    settings: GatewaySettings
-    stop: Callable[[], None] = lambda: None
-    current: Callable[[], GatewaySettings] | None = None
-
-    @classmethod
-    def app(cls, app: App, bind: str) -> Served:
-        """An ASGI application."""
-        bridge = AsgiBridge(app)
-        return cls(bridge.serve, bind, GatewaySettings(), bridge.stop)
-
-
-def sides(gateway: Gateway) -> list[Served]:
-    """What a gateway itself serves."""
-    settings, private = gateway.config.gateway, gateway.config.private
-    found = [Served(gateway.serve, settings.bind, settings, current=lambda: gateway.config.gateway)]
+def sides(gateway: Gateway, config: GatewayConfig | None = None) -> list[Served]:
+    """What a *gateway* itself serves; by another *config*, what it will serve."""
+    config = gateway.config if config is None else config
+    settings, private = config.gateway, config.private
+    found = [Served("gateway", gateway.serve, settings.bind, settings, current=lambda: gateway.config.gateway)]
     if private is not None:
-        found.append(Served(gateway.serve_private, private.settings.bind, private.settings,
+        found.append(Served("private", gateway.serve_private, private.settings.bind, private.settings,
                             current=lambda: (gateway.config.private or private).settings))
     return found
 
@@ -110,7 +64,7 @@ async def serve(gateway: Gateway, *, admin: App | None = None, ready: Callable[[
     try:
         with signals_set(stop):
             if await is_known(gateway, stop):
-                await listen(served, stop, ready, gateway.config.gateway.drain_timeout)
+                await listen(served, stop, ready, Listeners(drain_s=gateway.config.gateway.drain_timeout))
     finally:
         gateway.close()
 
@@ -127,38 +81,26 @@ async def is_known(gateway: Gateway, stop: asyncio.Event) -> bool:
 
 
 async def listen(served: Sequence[Served], stop: asyncio.Event, ready: Callable[[], None] | None = None,
-                 drain_s: float = DRAIN_S, *, shared: bool = False) -> None:
+                 listeners: Listeners | None = None) -> None:
     """Serve until *stop* is set.
 
     Args:
         served: What, and where.
         stop: Ends it.
         ready: Called once all listen.
-        drain_s: Seconds that requests under way have to end.
-        shared: Whether other processes listen on the same ports, too.
+        listeners: Listen, and may serve something else meanwhile; None: new ones.
 
     Raises:
         ServeError: A port is taken.
     """
-    loop = asyncio.get_running_loop()
-    listeners: list[Listener] = []
+    listeners = Listeners() if listeners is None else listeners
     try:
-        for each in served:
-            listener = Listener(Front(each.serve, each.settings, loop, each.current))
-            try:
-                sockets = bound(each.bind, shared=shared)
-            except OSError as error:
-                raise ServeError(f"cannot listen on {each.bind}: {error.strerror or error}") from None
-            listeners.append(listener)
-            await listener.listen(sockets)
+        await listeners.change(served)
         if ready is not None:
-            loop.call_soon(ready)
+            asyncio.get_running_loop().call_soon(ready)
         await stop.wait()
     finally:
-        for listener, each in zip(listeners, served, strict=False):
-            listener.stop()
-            each.stop()
-        await asyncio.gather(*(listener.drain(drain_s) for listener in listeners))
+        await listeners.close()
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import Final
 from ..discovery import EurekaAnswer
 from .config.endpoints import EndpointConfig
 from .served_endpoint import ServedEndpoint
-from .trouble import reason_of
+from .trouble import trouble_of
 from .upstream import Endpoint, Request, UpstreamClient, UpstreamError, UpstreamTooLargeError, client_tls
 
 #: Of an answer; 10,000 instances are some 15 MB.
@@ -58,7 +58,7 @@ class ServersInTurn:
                     answer = await self._ask(server, path)
             except (UpstreamError, TimeoutError) as error:
                 late = f"no answer within {self._timeout_s:.3g} s"
-                reasons.append(f"{server.name}: {late if isinstance(error, TimeoutError) else reason_of(error)}")
+                reasons.append(f"{server.name}: {late if isinstance(error, TimeoutError) else trouble_of(error)}")
                 continue
             if answer.status not in statuses:
                 reasons.append(f"{server.name}: HTTP status {answer.status}")

@@ -28,7 +28,7 @@ from ..registry import Registry, table_of
 from .answer_rules import AnswerRules
 from .attempts import Attempts
 from .awaited_list import AwaitedList
-from .balancing import Balancer, BalancerOptions, EndpointSet, balancer
+from .balancing import BalancerOptions, EndpointSet, balancer
 from .balancing.course import IDEMPOTENT, Ending
 from .balancing.sticky import token_of
 from .balancing.subsets import subset
@@ -37,16 +37,17 @@ from .config import ServiceConfig
 from .config.endpoints import EndpointConfig
 from .exchanging import exchanging
 from .fallbacks import Fallbacks
+from .grpc_status import status_of_answer
 from .hedging import HedgedAttempts
 from .held_answers import Answer
 from .open_circuits import OpenCircuits
 from .request_body import SMALL_BODY_BYTES, Uploads
 from .request_keys import cookie, header, key_reader
 from .served_endpoint import ServedEndpoint
-from .service_command import is_per_endpoint, limit_of, statuses, without_per
+from .service_command import Exchanging, is_per_endpoint, limit_of, statuses, without_per
 from .service_commands import ServiceCommands
-from .sources import as_configs, begin, take_over, watch_of
-from .trouble import reason_of
+from .sources import as_configs, take_over, watch_of
+from .trouble import trouble_of
 from .upstream import (
     Endpoint,
     Header,
@@ -103,14 +104,14 @@ class Service:
 
     def __init__(self, name: str, config: ServiceConfig, client: UpstreamClient, registry: Registry,
                  previous: Service | None = None) -> None:
-        """Make the commands of a service; nothing is connected to yet.
+        """Make a service and its commands; nothing is connected to yet. With a *previous* one it is not in force yet.
 
         Args:
             name: As configured.
             config: As configured.
             client: Sends requests.
             registry: Where its commands are.
-            previous: The service that this one takes the place of, with what it knows of endpoints that stay.
+            previous: The service that this one takes the place of when it is told to enter(), and not before.
 
         Raises:
             ConfigError: The registry has a command of the same name that says otherwise, or a secret is not there.
@@ -119,17 +120,24 @@ class Service:
         self.preserve_host = config.preserve_host
         self.max_body = config.max_body
         self.idle = AsyncTimeout(name, config.idle_timeout)
-        self.upgrades = frozenset(each.lower().encode() for each in config.upgrades)
+        self.upgrades = frozenset(() if config.http2 else (each.lower().encode() for each in config.upgrades))
         self.tunnel_idle_s = config.tunnel_idle_timeout
         self.clock, self.random = registry.clock, table_of(registry).services.random
-        self._client, self._registry = client, registry
-        self.draining = [] if previous is None or config.source is None else list(previous.draining)
+        self._clients, self._registry = client, registry
+        self._client = client.of_http2() if config.http2 else client
+        is_same = previous is not None and previous._client is self._client
+        self._exchange: Exchanging = previous._exchange if previous is not None and is_same else exchanging(
+            self._client, status_of_answer if config.http2 else None)
+        self.listed = config.endpoints if config.source is None or previous is None else previous.listed
+        for each in self.listed:
+            each.check_secrets()
+        self.draining = []
         self.watch: Watch | None = None
         if config.source is not None:
             self.watch = watch_of(self, config.source, client, registry, previous)
         self.is_per_endpoint = is_per_endpoint(config.command, len(config.endpoints) if config.source is None else 2)
         self._commands = ServiceCommands(
-            name, without_per(config.command), exchanging(client), registry, is_per_endpoint=self.is_per_endpoint,
+            name, without_per(config.command), self._exchange, registry, is_per_endpoint=self.is_per_endpoint,
             previous=None if previous is None else previous._commands)
         rule = statuses(self._commands.settings)
         self._verdicts, self._judge = rule.verdicts(), rule.judge()
@@ -138,10 +146,10 @@ class Service:
         self._permits = limit
         self.uploads = Uploads(1.0)
         options = config.balancing
-        chosen = balancer(config.balancer, BalancerOptions(
+        self._balancer = balancer(config.balancer, BalancerOptions(
             load_factor=options.load_factor, max_in_flight=options.max_in_flight, zone=options.zone,
             sticky=options.sticky is not None))
-        self.wants_times, self.is_keyed = chosen.wants_times, chosen.wants_key
+        self.wants_times, self.is_keyed = self._balancer.wants_times, self._balancer.wants_key
         self.rules = AnswerRules(config.rules)
         self.first_item = None if config.first_item is None else AsyncTimeout(name, config.first_item)
         self.looks_at = self.retried | self.rules.statuses
@@ -153,48 +161,62 @@ class Service:
         self.has_deadline = config.deadline is not None or config.pass_deadline
         self.key_of = key_reader(options.hash_by, options.sticky)
         self._limit = limit if self.is_per_endpoint else inf
-        same_tls = previous is not None and previous.config.ca_file == config.ca_file
+        same_tls = is_same and previous is not None and previous.config.ca_file == config.ca_file
         self._tls = previous._tls if previous is not None and same_tls else functools.cache(
-            functools.partial(client_tls, config.ca_file))
-        known = (*self.draining, *previous.endpoints.states) if previous is not None and same_tls else ()
-        configs = config.endpoints if config.source is None or previous is None else previous.listed
-        self._adopt_endpoints(configs, chosen, known)
-        self._checker = self._new_checker()
+            functools.partial(client_tls, config.ca_file, http2=config.http2))
+        self._keeps_endpoints = same_tls
         self._is_plain = config.checks is None and config.hedge is None and config.source is None
+        self._previous = previous
+        self._commands.prepare([each.name for each in self._used(self.listed)])
+        if previous is None:
+            self.enter()
+
+    def enter(self) -> None:
+        """Be in force, in the place of the previous service, if there is one, and with what that one knows.
+
+        Without a previous one its source, if it has one, is asked from begin() on, or from its first request.
+        """
+        previous, self._previous = self._previous, None
+        kept = previous if self._keeps_endpoints else None
+        if kept is not None and self.watch is not None:
+            self.draining = list(kept.draining)
+        self._commands.enter()
+        self._adopt_endpoints(self.listed, () if kept is None else (*kept.draining, *kept.endpoints.states))
+        self._checker = self._new_checker()
         if previous is not None:
             previous._check_no_more()
-            self._drop(previous.endpoints.states)
-        take_over(self, registry, previous)
+            self._drop(previous.endpoints.states, previous._client)
+            take_over(self, self._registry, previous)
 
-    def updated(self, config: ServiceConfig) -> Service:
-        """The service by another configuration, which takes the place of this one.
+    def begin(self) -> None:
+        """A service that had no previous one is in force: let its source be asked, if it has one."""
+        take_over(self, self._registry, None)
+
+    def abandon(self) -> None:
+        """It will not be in force; the previous one goes on as if it had never been made."""
+        self._previous = None
+        self._commands.abandon()
+
+    def successor(self, config: ServiceConfig) -> Service:
+        """The service by another configuration, which takes the place of this one once it enters.
 
         Endpoints that stay keep their connections, their commands with circuits and statistics, and what is known of
         them. Requests under way end as they began. Requests to endpoints that are gone end, too, and no others begin.
 
         Args:
-            config: The configuration. It has been checked: nothing of it can fail but a secret that is not there.
+            config: The configuration.
 
         Raises:
-            ConfigError: A secret is not there; this service goes on as it was.
+            ConfigError: A secret is not there, or the registry has a command of the same name that says otherwise; this
+                service goes on as it was.
         """
-        for each in config.endpoints:
-            each.check_secrets()
-        return Service(self.name, config, self._client, self._registry, self)
+        return Service(self.name, config, self._clients, self._registry, self)
 
-    def restore(self, after: Service) -> None:
-        """Be in force again, although *after* was made to take the place of this service: it will not."""
-        after._check_no_more()
-        self._checker = self._new_checker()
-        if after.watch is not None and after.watch is not self.watch:
-            after.watch.stop()
-        if self.watch is not None:
-            self.watch.follower = self
-            begin([self.watch])
-        self._commands = ServiceCommands(
-            self.name, without_per(self.config.command), exchanging(self._client), self._registry,
-            is_per_endpoint=self.is_per_endpoint, previous=after._commands)
-        self._adopt_endpoints(self.listed, self.endpoints.balancer, self.endpoints.states)
+    def updated(self, config: ServiceConfig) -> Service:
+        """The successor(), in force."""
+        made = self.successor(config)
+        made.enter()
+        return made
 
     def set_endpoints(self, configs: Sequence[EndpointConfig]) -> None:
         """Have these endpoints from now on, as discovery finds them: what stays is kept, what is gone drains.
@@ -208,11 +230,11 @@ class Service:
         before, drained, wanted = self.endpoints.states, self.draining, {each.url for each in configs}
         self.draining = [each for each in (*before, *drained) if each.in_flight and each.config.url not in wanted]
         try:
-            self._adopt_endpoints(tuple(configs), self.endpoints.balancer, (*drained, *before))
+            self._adopt_endpoints(tuple(configs), (*drained, *before))
         except BaseException:
             self.draining = drained
             raise
-        self._drop(before)
+        self._drop(before, self._client)
 
     # -- as discovery.watch.Follower
 
@@ -247,8 +269,9 @@ class Service:
 
         The function that is returned is given the endpoints that other services have.
         """
-        self.stop()
-        self._checker = None
+        self._check_no_more()
+        if self.watch is not None and self.watch.follower is self:
+            self.watch.end()
         endpoints = [each.endpoint for each in self.endpoints.states]
         return functools.partial(_forget, self._commands, self._client, endpoints)
 
@@ -350,7 +373,7 @@ class Service:
                              endpoint.rest.until - now, endpoint.failures, extra={"upstream": endpoint.name})
         if asked:
             ejector.pause(endpoint, asked, now)
-        reason = reason_of(error)
+        reason = trouble_of(error)
         if (is_failure or ending is Ending.BUSY) and endpoint.troubles.are_told_of(reason, now):
             _log.warning("%s: %s failed: %s", self.name, endpoint.name, reason, extra={"upstream": endpoint.name})
         if not endpoint.is_calm:
@@ -394,8 +417,7 @@ class Service:
         self.budget = None if retry is None or retry.budget is None else Budget(retry.budget, self.clock())
         self.begun = itertools.repeat(1).__next__ if self.budget is None else self.budget.bump
 
-    def _adopt_endpoints(self, configs: tuple[EndpointConfig, ...], chosen: Balancer,
-                         before: Sequence[ServedEndpoint]) -> None:
+    def _adopt_endpoints(self, configs: tuple[EndpointConfig, ...], before: Sequence[ServedEndpoint]) -> None:
         known = {(each.config.url, each.config.server_name): each for each in before}
         now, states, fresh = self.clock(), [], []
         for config in self._used(configs):
@@ -414,21 +436,22 @@ class Service:
         self.listed = configs
         self.uploads.most = max(1.0, UPLOADS * self._permits * (len(configs) if self.is_per_endpoint else 1))
         self._open_circuits = OpenCircuits(states if self.is_per_endpoint else states[:1])
-        balancing = self.config.balancing
-        self.endpoints = EndpointSet(states, chosen, self.config.ejection, balancing.slow_start, now, self._limit)
+        slow_start = self.config.balancing.slow_start
+        self.endpoints = EndpointSet(states, self._balancer, self.config.ejection, slow_start, now, self._limit)
         self._adopt_commands()
         for state in fresh if known else ():
             self.endpoints.came(state, now)
 
     def _adopt_commands(self) -> None:
-        self._commands.adopt([each.name for each in (*self.endpoints.states, *self.draining)])
+        drain = [each.name for each in self.draining if self._commands.has(each.name)]
+        self._commands.adopt([*(each.name for each in self.endpoints.states), *drain])
 
-    def _drop(self, before: Sequence[ServedEndpoint]) -> None:
+    def _drop(self, before: Sequence[ServedEndpoint], client: UpstreamClient) -> None:
         """Close the idle connections of endpoints that are gone; what is under way ends by itself."""
         kept = set(self.endpoints.states)
         for each in before:
             if each not in kept:
-                self._client.let_go(each.endpoint)
+                client.let_go(each.endpoint)
 
     def _used(self, endpoints: tuple[EndpointConfig, ...]) -> list[EndpointConfig]:
         size = self.config.balancing.subset

@@ -45,11 +45,13 @@ class Sending(Protocol):
         endpoint: Where it goes.
         sent: Whether any byte of it may have reached the endpoint.
         counts: What a rule says that its answer counts as; None: no rule says anything.
+        keeps: Whether somebody else releases the exchange, later than the attempt ends.
     """
 
     endpoint: ServedEndpoint
     sent: bool
     counts: str | None
+    keeps: bool
 
 
 GROUP: Final = "gateway"

@@ -23,7 +23,7 @@ class ServiceCommands:
 
     def __init__(self, name: str, settings: Mapping[str, Any], exchange: Exchanging, registry: Registry, *,
                  is_per_endpoint: bool, previous: ServiceCommands | None) -> None:
-        """Take over the commands of the service as it was before; others are made when they are asked for.
+        """Nothing is made yet, and nothing of the service as it was before is touched until enter().
 
         Args:
             name: Of the service.
@@ -32,22 +32,54 @@ class ServiceCommands:
             registry: Where the commands are.
             is_per_endpoint: Whether each endpoint has one.
             previous: Those of the service as it was configured before.
-
-        Raises:
-            ConfigError: The registry has a command of the same name that says otherwise.
         """
         self._name, self.settings, self._exchange, self._registry = name, settings, exchange, registry
         self._is_per_endpoint = is_per_endpoint
+        self._previous = previous
         self._calls: dict[str, Exchanging] = {}
         self._total: ServiceTotal | None = None
-        if previous is not None and previous._is_per_endpoint is not is_per_endpoint:
+        self._added: list[str] = []
+
+    def prepare(self, endpoints: Collection[str]) -> None:
+        """Make the commands that are not there yet for the *endpoints* of these names; others are left as they are.
+
+        Raises:
+            ConfigError: The registry has a command of the same name that says otherwise; nothing was made.
+        """
+        known = [] if self._previous is None else self._previous.keys
+        try:
+            for key in dict.fromkeys(map(self.key_of, endpoints)):
+                if key not in known:
+                    self._note(key)
+                    self._calls[key] = self._guarded(key)
+            if self._is_per_endpoint and self._name not in known:
+                self._note(self._name)
+                self._total = ServiceTotal(self._name, self.settings, self._registry)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """They will not be in force: forget those that were made."""
+        if self._total is not None:
+            self._total.close()
+        for key in self._added:
+            self._registry.remove(key)
+
+    def enter(self) -> None:
+        """Take the place of those before."""
+        previous, self._previous = self._previous, None
+        if previous is not None and previous._is_per_endpoint is not self._is_per_endpoint:
             previous.close()
         elif previous is not None:
-            self._calls, self._total = previous._calls, previous._total
-            if previous.settings != settings:
-                self._change()
-        if is_per_endpoint and self._total is None:
-            self._total = ServiceTotal(name, settings, registry)
+            is_changed = previous.settings != self.settings or previous._exchange is not self._exchange
+            for key, call in previous._calls.items():
+                self._calls[key] = self._guarded(key, anew=True) if is_changed else call
+            self._total = previous._total
+            if is_changed and self._total is not None:
+                self._total = self._total.renewed(self.settings)
+        if self._is_per_endpoint and self._total is None:
+            self._total = ServiceTotal(self._name, self.settings, self._registry)
 
     def key_of(self, endpoint: str) -> str:
         """The key of the command for the *endpoint* of this name."""
@@ -91,9 +123,7 @@ class ServiceCommands:
         group = {"group": self._name} if self._is_per_endpoint else {}
         return guarded(self._exchange, self.settings, key=key, registry=self._registry, anew=anew, **group)
 
-    def _change(self) -> None:
-        """Bring other settings into force."""
-        for key in self._calls:
-            self._calls[key] = self._guarded(key, anew=True)
-        if self._total is not None:
-            self._total = self._total.renewed(self.settings)
+    def _note(self, key: str) -> None:
+        """Remember that the command of this *key* is made for this service alone, if it is."""
+        if self._registry.get(key) is None:
+            self._added.append(key)

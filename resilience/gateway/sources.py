@@ -62,7 +62,7 @@ def take_over(service: Service, registry: Registry, previous: Service | None) ->
     """
     watch, old = service.watch, None if previous is None else previous.watch
     if old is not None and old is not watch:
-        old.stop()
+        old.end()
     if watch is None:
         return
     watch.follower = service

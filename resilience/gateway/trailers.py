@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from .headers import CLAIMS, HOP_BY_HOP
+from .headers import CLAIMS, HOP_BY_HOP, folded
 from .upstream import Header
 
 #: Fields that frame, route, authenticate, or say how to read the body: whoever merged them would be misled.
@@ -18,11 +18,14 @@ _NEVER_BEGINNING: Final = (b"x-forwarded-", b"if-", b"access-control-", b"sec-")
 
 def passing(trailers: Iterable[Header]) -> list[Header]:
     """Those of *trailers*, names in lower case, that may pass."""
-    return [trailer for trailer in trailers
-            if trailer[0] not in _NEVER and not trailer[0].startswith(_NEVER_BEGINNING) and b"_" not in trailer[0]]
+    return [trailer for trailer in trailers if _may_pass(folded(trailer[0]))]
+
+
+def _may_pass(name: bytes) -> bool:
+    return name not in _NEVER and not name.startswith(_NEVER_BEGINNING)
 
 
 def trailer_lines(trailers: Iterable[Header]) -> bytes:
-    """The lines of *trailers* that may pass, and can stand in a line."""
-    lines = [b"%b: %b\r\n" % trailer for trailer in passing(trailers)]
+    """The lines of *trailers* that may pass, and can stand in a line; CGI takes an underscore for a hyphen there."""
+    lines = [b"%b: %b\r\n" % trailer for trailer in passing(trailers) if b"_" not in trailer[0]]
     return b"".join(line for line in lines if line.count(b"\n") == line.count(b"\r") == 1 and b"\0" not in line)

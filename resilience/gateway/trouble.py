@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..errors import CallTimeoutError
+from .grpc_status import GrpcStatusError
 from .upstream import RuledAnswerError, UpstreamStatusError
 
 #: The same reason is not told again before so many seconds have passed.
@@ -15,8 +16,10 @@ SAY_AGAIN_S: Final = 60.0
 _MOST: Final = 16  # reasons that are remembered
 
 
-def reason_of(error: BaseException) -> str:
+def trouble_of(error: BaseException) -> str:
     """The reason, with what is behind it."""
+    if isinstance(error, GrpcStatusError):
+        return f"gRPC status {error.name}"
     if isinstance(error, UpstreamStatusError):
         return f"HTTP status {error.status}"
     if isinstance(error, RuledAnswerError):

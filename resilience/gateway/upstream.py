@@ -30,6 +30,10 @@ class LocalLimitError(UpstreamUnreachableError):
     """No connection could be made, since the gateway itself has no more files or ports: not the upstream's fault."""
 
 
+class UnprocessedError(UpstreamUnreachableError):
+    """The upstream says that it has not looked at the request, and never will: it is as good as never sent."""
+
+
 class UpstreamStalledError(UpstreamError):
     """The upstream stopped sending, or taking, in the middle of a body."""
 
@@ -154,8 +158,10 @@ class Exchange(Protocol):
         complete: Whether the whole answer has arrived.
         failure: Why it never will; may be set from outside, too.
         trailers: That came after the answer's body, names in lower case, once it is complete.
+        is_duplex: Whether the request's body may be sent beside the answer, after that has begun.
     """
 
+    is_duplex: bool
     status: int
     headers: list[Header]
     answered: bool
@@ -186,6 +192,9 @@ class Exchange(Protocol):
     async def more(self) -> None:
         """Wait until there is something to take, or the answer is complete."""
 
+    def fail(self, failure: UpstreamError) -> None:
+        """The answer will never be complete, unless it is already, for this reason."""
+
     def detach(self) -> TunnelEnd:
         """Give the connection of an exchange away whose status is 101. release() must be called all the same."""
         ...
@@ -196,6 +205,10 @@ class Exchange(Protocol):
 
 class UpstreamClient(Protocol):
     """Sends requests to upstream services and returns their responses."""
+
+    def of_http2(self) -> UpstreamClient:
+        """The client for services that speak HTTP/2."""
+        ...
 
     async def send(self, endpoint: Endpoint, request: Request, *, connect_timeout: float) -> Exchange:
         """Connect, and send the request's head and such body as it has."""
@@ -208,8 +221,8 @@ class UpstreamClient(Protocol):
         """Close idle connections; exchanges under way end as they will."""
 
 
-def client_tls(ca_file: str | None) -> ssl.SSLContext:
-    """How https endpoints are verified: by the authorities in *ca_file*, or by the system's."""
+def client_tls(ca_file: str | None, *, http2: bool = False) -> ssl.SSLContext:
+    """How https endpoints are verified, by the authorities in *ca_file* or by the system's, and what they speak."""
     context = ssl.create_default_context(cafile=ca_file)
-    context.set_alpn_protocols(["http/1.1"])  # or a server might choose HTTP/2
+    context.set_alpn_protocols(["h2" if http2 else "http/1.1"])
     return context

@@ -3,8 +3,11 @@
 Sections: ``calls`` (overhead of a decorated call), ``policies`` (each of the others),
 ``items`` (of an item of a generator), ``collapse`` (of a call that goes into a batch), ``memory`` (per command),
 ``stream`` (one tick of the metrics stream), ``http_clients`` (a request through a guarded
-client), ``adaptive`` (a simulation of the adaptive limit), ``gateway`` (throughput of one core)
-and ``sick`` (a sick neighbour). Without any, all are run. A peer or tool that is not installed is named and left out. Exit status is 0 even when a bound is
+client), ``adaptive`` (a simulation of the adaptive limit), ``gateway`` (throughput of one core),
+``half_load`` (latency that it adds), ``sick`` (a sick neighbour), ``bodies`` (of 1 GiB), ``event_streams`` (how late
+paced events come), ``long_lived`` (10,000 idle connections and WebSockets), ``scrapes`` (what a request waits for
+statistics) and ``routes`` (10,000 of them).
+Without any, all are run. A peer or tool that is not installed is named and left out. Exit status is 0 even when a bound is
 missed, unless ``--strict``.
 """
 
@@ -18,7 +21,8 @@ from pathlib import Path
 
 from . import report
 
-SECTIONS = ("calls", "policies", "items", "collapse", "memory", "stream", "http_clients", "adaptive", "gateway", "sick")
+SECTIONS = ("calls", "policies", "items", "collapse", "memory", "stream", "http_clients", "adaptive", "gateway",
+            "half_load", "sick", "bodies", "event_streams", "long_lived", "scrapes", "routes")
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -21,8 +21,9 @@ from pathlib import Path
 
 import attrs
 
+from .fastify import NODE, fastify_version
 from .processes import NotAvailable, pinned, tool, two_cores
-from .proxies import ENVOY, HEALTHY, NGINX, NODE, REFUSED, fastify_version, ours, proxying, upstreams, workplace
+from .proxies import ENVOY, HEALTHY, NGINX, REFUSED, ours, proxying, upstreams, workplace
 from .report import Gate, Section, Table
 
 CONNECTIONS = 32

@@ -70,8 +70,9 @@ def free_ports(n: int) -> list[int]:
 
 
 @contextmanager
-def running(command: Sequence[str], *, port: int, path: str, directory: Path, core: int) -> Iterator[None]:
-    """A server on *core*, from its first 200 for *path* to the end of the block.
+def running(command: Sequence[str], *, port: int, path: str, directory: Path, core: int,
+            start_s: float = START_S) -> Iterator[int]:
+    """A server on *core*, from its first 200 for *path* to the end of the block; its process.
 
     Raises:
         NotAvailable: It ended, or did not answer 200 in time; carries the last lines of its output.
@@ -82,14 +83,14 @@ def running(command: Sequence[str], *, port: int, path: str, directory: Path, co
             pinned(core, command), stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, start_new_session=True
         )
         try:
-            _await_answer(process, port, path, output)
-            yield
+            _await_answer(process, port, path, output, start_s)
+            yield process.pid
         finally:
             _stop(process)
 
 
-def _await_answer(process: subprocess.Popen[bytes], port: int, path: str, output: Path) -> None:
-    deadline = time.monotonic() + START_S
+def _await_answer(process: subprocess.Popen[bytes], port: int, path: str, output: Path, start_s: float) -> None:
+    deadline = time.monotonic() + start_s
     while time.monotonic() < deadline and process.poll() is None:
         if _status(port, path) == 200:
             return

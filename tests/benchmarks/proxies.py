@@ -1,25 +1,28 @@
-"""The proxies compared, and the upstream behind them.
+"""The proxies compared, and the upstreams behind them.
 
 All of them forward ``/api/*`` to the same nginx on two ports (so that there is a
-choice to balance) and ``/sick/*`` to a listener that accepts and never answers.
-nginx and @fastify/http-proxy do nothing but forward; Envoy routes, balances and
-counts; ours routes, balances, puts a command around every upstream call, counts
+choice to balance) and, where neighbours are given, ``/<kind>/*`` to the two ports of a service
+that can fall sick. nginx does nothing but forward; Envoy and HAProxy route, balance and
+count; ours routes, balances, puts a command around every upstream call, counts
 and measures it, and keeps statistics of all requests. Ours also has ``/refused/*``,
 whose endpoints nobody listens on, so that its circuits are open.
+
+Against sick services the others have the settings with which their users would keep
+them out: a time limit of one second, a limit of requests in flight, and endpoints that are
+left out after five failures. Ours has no setting but its endpoints and routes.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import socket
+import re
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import attrs
 
@@ -27,12 +30,9 @@ from .processes import NotAvailable, free_ports, running, tool
 
 BODY = '{"sku":"a-1","name":"Widget","price":1299,"stock":42,"ok":1234567}'  # 66 bytes
 HEALTHY = "/api/item"
-SICK = "/sick/item"
 REFUSED = "/refused/item"
-SICK_READ_TIMEOUT_S = 1  # nginx's, on the sick route; the other proxies keep their defaults
-FASTIFY = {"fastify": "^5", "@fastify/http-proxy": "^11"}
 
-_NGINX_HEAD = """
+NGINX_HEAD = """
 daemon off;
 master_process off;
 worker_processes 1;
@@ -41,7 +41,7 @@ error_log stderr crit;
 events { worker_connections 4096; }
 """
 
-_NGINX_TEMPORARY = "".join(
+NGINX_TEMPORARY = "".join(
     f"    {name}_temp_path {name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 )
 
@@ -63,15 +63,57 @@ http {
     access_log off;
     keepalive_requests 1000000;
     upstream healthy { %(healthy)s keepalive 64; keepalive_requests 1000000; }
-    upstream sick { %(sick)s }
+    %(upstreams)s
     server {
-        listen 127.0.0.1:%(port)d;
+        listen 127.0.0.1:%(port)d backlog=4096;
         proxy_http_version 1.1;
         proxy_set_header Connection "";
         location /api/ { proxy_pass http://healthy; }
-        location /sick/ { proxy_pass http://sick; proxy_read_timeout %(read_timeout)ds; }
+        %(locations)s
     }
 }
+"""
+
+_NGINX_UPSTREAM = "upstream %s { %s keepalive 64; }\n"
+_NGINX_SERVER = "server 127.0.0.1:%d max_fails=5 fail_timeout=5s max_conns=50; "
+_NGINX_LOCATION = """
+        location /%(kind)s/ {
+            proxy_pass http://%(kind)s;
+            proxy_connect_timeout 1s;
+            proxy_read_timeout 1s;
+            proxy_next_upstream error timeout http_500 http_502 http_503 http_504;
+            proxy_next_upstream_timeout 1s;
+        }
+"""
+
+_HAPROXY = """
+global
+    nbthread 1
+    maxconn 8000
+defaults
+    mode http
+    timeout client 30s
+    timeout connect 1s
+    timeout server 30s
+    balance roundrobin
+    http-reuse always
+frontend all
+    bind 127.0.0.1:%(port)d backlog 4096
+    %(choices)s
+    default_backend healthy
+backend healthy
+    %(healthy)s
+%(backends)s
+"""
+
+_HAPROXY_BACKEND = """
+backend %(kind)s
+    timeout server 1s
+    timeout queue 100ms
+    timeout check 500ms
+    option httpchk GET /health
+    default-server maxconn 50 check inter 1s observe layer7 error-limit 5 on-error mark-down
+    %(servers)s
 """
 
 _ENVOY = """
@@ -90,22 +132,24 @@ static_resources:
               domains: ["*"]
               routes:
               - {match: {prefix: /api/}, route: {cluster: healthy}}
-              - {match: {prefix: /sick/}, route: {cluster: sick}}
+              %(routes)s
           http_filters:
           - name: envoy.filters.http.router
             typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
   clusters:
   - {name: healthy, type: STATIC, load_assignment: {cluster_name: healthy, endpoints: [{lb_endpoints: [%(healthy)s]}]}}
-  - {name: sick, type: STATIC, load_assignment: {cluster_name: sick, endpoints: [{lb_endpoints: [%(sick)s]}]}}
+  %(clusters)s
 """
 
-_SERVER_JS = """
-const [port, healthy, sick] = process.argv.slice(2)
-const fastify = require('fastify')({ logger: false })
-const proxy = require('@fastify/http-proxy')
-fastify.register(proxy, { upstream: healthy, prefix: '/api', rewritePrefix: '/api' })
-fastify.register(proxy, { upstream: sick, prefix: '/sick', rewritePrefix: '/sick' })
-fastify.listen({ host: '127.0.0.1', port: Number(port) })
+_ENVOY_ROUTE = "- {match: {prefix: /%(kind)s/}, route: {cluster: %(kind)s, timeout: 1s}}\n              "
+_ENVOY_CLUSTER = """
+  - name: %(kind)s
+    type: STATIC
+    connect_timeout: 1s
+    circuit_breakers: {thresholds: [{max_connections: 100, max_pending_requests: 100, max_requests: 100}]}
+    outlier_detection: {consecutive_5xx: 5, interval: 1s, base_ejection_time: 5s, max_ejection_percent: 100}
+    common_lb_config: {healthy_panic_threshold: {value: 0}}
+    load_assignment: {cluster_name: %(kind)s, endpoints: [{lb_endpoints: [%(endpoints)s]}]}
 """
 
 _OURS = """
@@ -119,9 +163,6 @@ bind = "127.0.0.1:%(admin)d"
 endpoints = %(healthy)s
 balancer = "round_robin"
 %(command)s
-[services.sick]
-endpoints = %(sick)s
-
 [services.refused]
 endpoints = ["http://127.0.0.1:%(nobody)d"]
 
@@ -130,25 +171,31 @@ path = "/api/*"
 service = "healthy"
 
 [[routes]]
-path = "/sick/*"
-service = "sick"
-
-[[routes]]
 path = "/refused/*"
 service = "refused"
+%(neighbours)s"""
+
+_OUR_NEIGHBOUR = """
+[services.%(kind)s]
+endpoints = %(endpoints)s
+
+[[routes]]
+path = "/%(kind)s/*"
+service = "%(kind)s"
 """
 
 
 @attrs.frozen(kw_only=True)
 class Upstreams:
-    """Ports of the healthy upstream and of the listener that never answers."""
+    """Ports of the healthy upstream, and of the services that can fall sick, by the kind of their sickness."""
 
     healthy: Sequence[int]
-    sick: int
+    neighbours: Mapping[str, Sequence[int]] = attrs.field(factory=dict)
 
-    def urls(self) -> tuple[list[str], list[str]]:
-        """(healthy, sick) as URLs."""
-        return [f"http://127.0.0.1:{port}" for port in self.healthy], [f"http://127.0.0.1:{self.sick}"]
+    def become(self, kind: str, health: str) -> None:
+        """Make the service of that kind ``sick``, or ``well`` again."""
+        with urlopen(f"http://127.0.0.1:{self.neighbours[kind][0]}/become/{health}", timeout=5.0) as answer:
+            answer.read()
 
 
 @attrs.frozen(kw_only=True)
@@ -172,42 +219,21 @@ def workplace() -> Iterator[Path]:
 
 
 @contextmanager
-def upstreams(core: int) -> Iterator[Upstreams]:
-    """nginx with a fixed JSON reply on two ports, and a listener that never answers."""
+def upstreams(core: int, *, neighbours: Sequence[str] = ()) -> Iterator[Upstreams]:
+    """nginx with a fixed JSON reply on two ports, and services that can fall sick in each of these ways."""
     with ExitStack() as stack:
         directory = stack.enter_context(workplace())
-        ports = free_ports(2)
-        listen = " ".join(f"listen 127.0.0.1:{port} reuseport;" for port in ports)
-        config = _NGINX_HEAD + _UPSTREAM % {"temporary": _NGINX_TEMPORARY, "listen": listen, "body": BODY}
-        command = _nginx_command(config, directory)
+        ports = free_ports(2 + 2 * len(neighbours))
+        listen = " ".join(f"listen 127.0.0.1:{port} reuseport;" for port in ports[:2])
+        config = NGINX_HEAD + _UPSTREAM % {"temporary": NGINX_TEMPORARY, "listen": listen, "body": BODY}
+        command = nginx_command(config, directory)
         stack.enter_context(running(command, port=ports[0], path=HEALTHY, directory=directory, core=core))
-        yield Upstreams(healthy=ports, sick=stack.enter_context(silent_listener()))
-
-
-@contextmanager
-def silent_listener() -> Iterator[int]:
-    """A port that accepts every connection, reads, and never answers."""
-    held: list[socket.socket] = []
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(1024)
-
-        def accept() -> None:
-            while True:
-                try:
-                    held.append(listener.accept()[0])
-                except OSError:
-                    return
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join(5.0)
-            for connection in held:
-                connection.close()
+        theirs = {kind: ports[2 + 2 * i : 4 + 2 * i] for i, kind in enumerate(neighbours)}
+        if theirs:
+            named = [f"{kind}={first},{second}" for kind, (first, second) in theirs.items()]
+            command = [sys.executable, "-m", f"{__package__}.sick_upstream", *named]
+            stack.enter_context(running(command, port=ports[2], path="/", directory=directory, core=core))
+        yield Upstreams(healthy=ports[:2], neighbours=theirs)
 
 
 @contextmanager
@@ -224,31 +250,57 @@ def proxying(proxy: Proxy, upstreams: Upstreams, core: int) -> Iterator[int]:
             yield port
 
 
-def _nginx_command(config: str, directory: Path) -> list[str]:
+def nginx_command(config: str, directory: Path) -> list[str]:
     file = directory / "nginx.conf"
     file.write_text(config, encoding="utf-8")
     return [tool("nginx"), "-p", str(directory), "-c", str(file), "-e", "stderr"]
 
 
 def _nginx(upstreams: Upstreams, port: int, directory: Path) -> list[str]:
-    servers = " ".join(f"server 127.0.0.1:{each};" for each in upstreams.healthy)
+    neighbours = upstreams.neighbours
     filled = {
-        "temporary": _NGINX_TEMPORARY,
-        "healthy": servers,
-        "sick": f"server 127.0.0.1:{upstreams.sick};",
+        "temporary": NGINX_TEMPORARY,
+        "healthy": " ".join(f"server 127.0.0.1:{each};" for each in upstreams.healthy),
         "port": port,
-        "read_timeout": SICK_READ_TIMEOUT_S,
+        "upstreams": "    ".join(_NGINX_UPSTREAM % (kind, "".join(_NGINX_SERVER % each for each in ports))
+                                 for kind, ports in neighbours.items()),
+        "locations": "".join(_NGINX_LOCATION % {"kind": kind} for kind in neighbours),
     }
-    return _nginx_command(_NGINX_HEAD + _PROXY % filled, directory)
+    return nginx_command(NGINX_HEAD + _PROXY % filled, directory)
+
+
+def _haproxy(upstreams: Upstreams, port: int, directory: Path) -> list[str]:
+    def servers(ports: Sequence[int]) -> str:
+        return "\n    ".join(f"server s{each} 127.0.0.1:{each}" for each in ports)
+
+    neighbours = upstreams.neighbours
+    filled = {
+        "port": port,
+        "healthy": servers(upstreams.healthy),
+        "choices": "\n    ".join(f"use_backend {kind} if {{ path_beg /{kind}/ }}" for kind in neighbours),
+        "backends": "".join(_HAPROXY_BACKEND % {"kind": kind, "servers": servers(ports)}
+                            for kind, ports in neighbours.items()),
+    }
+    file = directory / "haproxy.cfg"
+    file.write_text(_HAPROXY % filled, encoding="utf-8")
+    return [tool("haproxy"), "-db", "-f", str(file)]
 
 
 def _envoy(upstreams: Upstreams, port: int, directory: Path) -> list[str]:
-    def endpoint(at: int) -> str:
-        return f"{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {at}}}}}}}}}"
+    def endpoints(ports: Sequence[int]) -> str:
+        return ", ".join(f"{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {at}}}}}}}}}"
+                         for at in ports)
 
+    neighbours = upstreams.neighbours
+    filled = {
+        "port": port,
+        "healthy": endpoints(upstreams.healthy),
+        "routes": "".join(_ENVOY_ROUTE % {"kind": kind} for kind in neighbours),
+        "clusters": "".join(_ENVOY_CLUSTER % {"kind": kind, "endpoints": endpoints(ports)}
+                            for kind, ports in neighbours.items()),
+    }
     file = directory / "envoy.yaml"
-    healthy = ", ".join(map(endpoint, upstreams.healthy))
-    file.write_text(_ENVOY % {"port": port, "healthy": healthy, "sick": endpoint(upstreams.sick)}, encoding="utf-8")
+    file.write_text(_ENVOY % filled, encoding="utf-8")
     return [_envoy_tool(), "-c", str(file), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
 
 
@@ -258,54 +310,46 @@ def _envoy_tool() -> str:
     return str(beside) if beside.exists() else tool("envoy")
 
 
-def _fastify(upstreams: Upstreams, port: int, directory: Path) -> list[str]:
-    node, home = tool("node"), _fastify_home()
-    healthy, sick = upstreams.urls()
-    server = home / "server.cjs"
-    server.write_text(_SERVER_JS, encoding="utf-8")
-    return [node, str(server), str(port), healthy[0], sick[0]]
-
-
-def _fastify_home() -> Path:
-    """The cache directory that holds the node packages; filled by npm on first use."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = cache / "resilience-bench" / "fastify"
-    if not (home / "node_modules" / "@fastify" / "http-proxy").is_dir():
-        home.mkdir(parents=True, exist_ok=True)
-        manifest = {"name": "resilience-bench", "private": True, "dependencies": FASTIFY}
-        (home / "package.json").write_text(json.dumps(manifest), encoding="utf-8")
-        install = [tool("npm"), "install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-        done = subprocess.run(install, cwd=home, capture_output=True, text=True, timeout=300, check=False)
-        if done.returncode:
-            raise NotAvailable(f"npm could not install @fastify/http-proxy: {done.stderr.strip().splitlines()[-1:]}")
-    return home
-
-
-def fastify_version() -> str | None:
-    """The installed @fastify/http-proxy, if it was installed before."""
-    try:
-        manifest = _fastify_home() / "node_modules" / "@fastify" / "http-proxy" / "package.json"
-        return str(json.loads(manifest.read_text(encoding="utf-8"))["version"])
-    except (NotAvailable, OSError, subprocess.TimeoutExpired):
-        return None
-
-
 def ours(*, max_concurrent: int | None = None) -> Proxy:
     """The gateway with one worker; *max_concurrent* overrides the healthy service's default."""
     command = "" if max_concurrent is None else f"\n[services.healthy.command]\nmax_concurrent = {max_concurrent}\n"
 
     def start(upstreams: Upstreams, port: int, directory: Path) -> list[str]:
-        healthy, sick = upstreams.urls()
         admin, nobody = free_ports(2)
+        filled = {
+            "port": port,
+            "admin": admin,
+            "nobody": nobody,
+            "command": command,
+            "healthy": _urls(upstreams.healthy),
+            "neighbours": "".join(_OUR_NEIGHBOUR % {"kind": kind, "endpoints": _urls(ports)}
+                                  for kind, ports in upstreams.neighbours.items()),
+        }
         file = directory / "gateway.toml"
-        endpoints = {"healthy": json.dumps(healthy), "sick": json.dumps(sick)}
-        filled = {"port": port, "admin": admin, "nobody": nobody, "command": command, **endpoints}
         file.write_text(_OURS % filled, encoding="utf-8")
         return [sys.executable, "-m", "resilience.cli", "gateway", str(file), "--workers", "1"]
 
     return Proxy(name="ours", start=start)
 
 
+def _urls(ports: Sequence[int]) -> str:
+    return json.dumps([f"http://127.0.0.1:{port}" for port in ports])
+
+
+def versions() -> str:
+    """Those of the other proxies that are installed."""
+    found = []
+    for name, flag in (("nginx", "-v"), ("haproxy", "-v"), ("envoy", "--version")):
+        try:
+            path = _envoy_tool() if name == "envoy" else tool(name)
+        except NotAvailable:
+            continue
+        said = subprocess.run([path, flag], capture_output=True, text=True, check=False, timeout=30)
+        version = re.search(r"\d+\.\d+\.\d+", said.stdout + said.stderr)
+        found.append(f"{name} {version[0] if version else '?'}")
+    return ", ".join(found)
+
+
 NGINX = Proxy(name="nginx", start=_nginx)
+HAPROXY = Proxy(name="haproxy", start=_haproxy)
 ENVOY = Proxy(name="envoy", start=_envoy)
-NODE = Proxy(name="@fastify/http-proxy", start=_fastify)

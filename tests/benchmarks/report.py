@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import date
 from importlib import metadata
 from pathlib import Path
 from typing import TypeAlias
@@ -105,6 +106,7 @@ def missed(sections: Sequence[Section]) -> list[Gate]:
 def environment() -> dict[str, object]:
     """What a reader must know of the machine; nothing that says which machine it was."""
     return {
+        "date": date.today().isoformat(),
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "platform": f"{platform.system()} {platform.machine()}",

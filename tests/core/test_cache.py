@@ -267,7 +267,7 @@ def test_what_is_thrown_out_dies_when_others_may_use_the_store(key, size):
         def __del__(self):
             thread = threading.Thread(target=store.put, args=(("b",), 1, 0.0, store.epoch), daemon=True)
             thread.start()
-            thread.join(2)
+            thread.join(30)
             waited.append(thread.is_alive())
 
     store.put(("a",), Answer(), 0.0, store.epoch)
@@ -287,7 +287,7 @@ def test_a_forked_child_does_not_wait_for_a_thread_that_it_does_not_have():
     holder.start()
     held.wait(60)
     child.start()
-    child.join(5)
+    child.join(30)
     stuck = child.is_alive()
     free.set()
     holder.join(60)

@@ -240,7 +240,7 @@ def test_a_forked_child_does_not_wait_for_a_thread_that_it_does_not_have():
 
     other = threading.Thread(target=child, daemon=True)
     other.start()
-    went_on = done.wait(5)
+    went_on = done.wait(30)
     free.set()
     thread.join(60)
     assert went_on

@@ -22,6 +22,8 @@ from test_snippets import file_of, module_of
 
 #: Each block of the first repeats the names of those before it, for a program of its own; the other is a module's text.
 _NO_SESSION = {"contract.md", "write-a-policy.md"}
+#: Its blocks talk to a server, which its own test starts.
+_SERVED = {"run-a-registry.md"}
 _START = "`python -m asyncio`"
 
 
@@ -48,7 +50,7 @@ def in_order(expected, printed):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-@pytest.mark.parametrize("path", [path for path in _TUTORIAL + _AWAITING if path.name not in _NO_SESSION], ids=name_of)
+@pytest.mark.parametrize("path", [path for path in _TUTORIAL + _AWAITING if path.name not in _NO_SESSION | _SERVED], ids=name_of)
 def test_the_blocks_of_a_page_pasted_line_by_line_print_what_the_page_says(path, tmp_path):
     from repl import Repl  # needs a pseudo-terminal
 

@@ -22,6 +22,7 @@ from pages import DOCS, PAGES, ROOT, fences, name_of
 
 from resilience import default_registry
 from resilience.config import check
+from resilience.discovery.registry.server import load as load_registry
 from resilience.gateway.config import load
 from resilience.policies import order
 
@@ -32,6 +33,8 @@ _PAGES = [ROOT / "README.md", *PAGES]
 
 #: Its snippets need a program that not every machine has; see test_redis_page.py.
 REDIS_PAGE = DOCS / "howto" / "guard-redis.md"
+#: Its snippets need a registry that is running; see test_registry_page.py.
+REGISTRY_PAGE = DOCS / "howto" / "run-a-registry.md"
 
 
 def with_language(*languages):
@@ -45,7 +48,9 @@ async def fetch_price(sku):
 
 
 def file_of(fence):
-    """The file that a TOML block is: a gateway's has routes."""
+    """The file that a TOML block is: a gateway's has routes, and a registry's a table of its name."""
+    if "[registry]" in fence.text:
+        return "registry.toml"
     return "gateway.toml" if "[[routes]]" in fence.text else "resilience.toml"
 
 
@@ -86,7 +91,7 @@ def run(fence, path, namespace, runner):
         runner.run(result)
 
 
-@pytest.mark.parametrize("path", [path for path in with_language("python") if path != REDIS_PAGE], ids=name_of)
+@pytest.mark.parametrize("path", [path for path in with_language("python") if path not in (REDIS_PAGE, REGISTRY_PAGE)], ids=name_of)
 def test_the_python_snippets_of_a_page_run_in_order_and_print_what_it_says(
         path, namespace, tmp_path, monkeypatch, capsys):
     run_page(path, namespace, tmp_path, monkeypatch, capsys)
@@ -120,8 +125,8 @@ def test_the_toml_snippets_of_a_page_are_without_a_mistake(path, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "vendor_billing.py").touch()  # the module that the how-to guards
-    for name in ("PRIMARY_AUTHORIZATION", "BACKUP_AUTHORIZATION"):
-        monkeypatch.setenv(name, "Bearer key")
+    for name in ("PRIMARY_AUTHORIZATION", "BACKUP_AUTHORIZATION", "REGISTRY_CLIENTS_TOKEN", "REGISTRY_OPERATORS_TOKEN"):
+        monkeypatch.setenv(name, "Bearer key with a length")
     for name in ("shop.pem", "shop.key", "other.pem", "other.key", "clients-ca.pem"):
         shutil.copy(DOCS.parent / "tests" / "dashboard" / "localhost.pem", tmp_path / name)
     monkeypatch.chdir(tmp_path)
@@ -132,7 +137,10 @@ def test_the_toml_snippets_of_a_page_are_without_a_mistake(path, tmp_path, monke
         elif fence.language == "toml":
             file = tmp_path / f"line{fence.line}.toml"
             file.write_text(fence.text, encoding="utf-8")
-            assert load(file).routes if file_of(fence) == "gateway.toml" else check(file, environ={})
+            if file_of(fence) == "registry.toml":
+                load_registry(file)
+            else:
+                assert load(file).routes if file_of(fence) == "gateway.toml" else check(file, environ={})
 
 
 def test_every_page_is_reached_from_the_index():

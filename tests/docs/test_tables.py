@@ -36,6 +36,8 @@ from resilience.core.batch import Collapse
 from resilience.core.circuit import TRANSITIONS
 from resilience.core.histogram import LE_BOUNDS
 from resilience.core.outcome import EVENT_NAMES
+from resilience.discovery.registry.server import LISTENER_KEYS, TokenSettings
+from resilience.discovery.registry.settings import RegistrySettings
 from resilience.events import (
     CallFailed,
     CallFailedOver,
@@ -61,6 +63,7 @@ from resilience.gateway.config.sources import DnsSettings, EurekaSettings, FileS
 from resilience.gateway.filters.access import Access
 from resilience.gateway.filters.api_keys import ApiKey, ApiKeys
 from resilience.gateway.filters.client_certificate import CertificateIdentity, ClientCertificates
+from resilience.gateway.filters.compress import CompressFilter
 from resilience.gateway.filters.forward_auth import ForwardAuth
 from resilience.gateway.filters.hmac_signature import HmacKey, HmacSignature
 from resilience.gateway.filters.jwt import Jwt
@@ -297,6 +300,7 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## filters: headers", HeaderChanges),
     ("## filters: json_body", BodyChanges),
     ("## filters: errors", ErrorFilter),
+    ("## filters: compress", CompressFilter),
     ("## compositions.NAME", gateway_config.CompositionConfig),
     ("## compositions.NAME.parts.PART", gateway_config.PartConfig),
     ("## routes.mirror", gateway_config.MirrorConfig),
@@ -310,7 +314,21 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## filters: rate_limit", RateLimitFilter),
 ])
 def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
-    text = section("reference/gateway-file.md", heading).partition("\n### ")[0]
+    assert_keys(section("reference/gateway-file.md", heading).partition("\n### ")[0], cls)
+
+
+@pytest.mark.parametrize(("heading", "cls"), [("### registry", RegistrySettings), ("### tokens", TokenSettings)])
+def test_the_keys_of_a_registrys_file_are_those_of_its_classes(heading, cls):
+    assert_keys(section("reference/service-registry.md", heading), cls)
+
+
+def test_the_keys_of_a_registrys_listener_are_all_named():
+    text = section("reference/service-registry.md", "### listener")
+    assert set(LISTENER_KEYS) == set(re.findall(r"`(\w+)`", text))
+
+
+def assert_keys(text, cls):
+    """The table in *text* has the keys of a class, with their defaults."""
     documented = {row[0]: row[1] for row in rows(text)}
     fields = [field for field in attrs.fields(cls) if field.init]
     assert {field.name for field in fields} == set(documented)

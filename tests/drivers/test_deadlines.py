@@ -110,7 +110,7 @@ def test_a_call_that_swallows_our_cancellation_leaves_the_task_uncancelled():
     async def main():
         assert "late" == await under(AsyncTimeout("k", 1.0), deaf())
         assert 0 == asyncio.current_task().cancelling()
-        async with asyncio.timeout(5):  # the next one's count starts at zero too
+        async with asyncio.timeout(60):  # the next one's count starts at zero too
             await asyncio.sleep(1)
 
     virtual_time(main())
@@ -389,17 +389,17 @@ def test_it_keeps_time_on_real_loops(factory):
         deadlines = AsyncTimeout("k", 0.02)
         began = time.monotonic()
         with pytest.raises(CallTimeoutError):
-            await under(deadlines, asyncio.sleep(5))
+            await under(deadlines, asyncio.sleep(600))
         took = time.monotonic() - began
         assert "x" == await under(deadlines, asyncio.sleep(0, "x"))
-        calls = [under(deadlines, asyncio.sleep(5)) for _ in range(50)]
+        calls = [under(deadlines, asyncio.sleep(600)) for _ in range(50)]
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert {CallTimeoutError} == {type(result) for result in results}
         assert 0 == asyncio.current_task().cancelling()
         return took
 
     with asyncio.Runner(loop_factory=factory) as runner:
-        assert 0.015 < runner.run(main()) < 2.0
+        assert 0.015 < runner.run(main()) < 60.0
 
 
 # -- within a caller's deadline

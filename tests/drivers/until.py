@@ -3,7 +3,7 @@
 import time
 
 
-def until(condition, seconds=10.0):
+def until(condition, seconds=60.0):
     """Poll *condition* until it is true; fail after *seconds*."""
     deadline = time.monotonic() + seconds
     while not condition():

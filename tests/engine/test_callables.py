@@ -157,7 +157,7 @@ async def test_a_coroutine_can_be_made_a_task(registry):
         return x
 
     assert 3 == await asyncio.create_task(call(3))
-    assert 4 == await asyncio.wait_for(call(4), 5)
+    assert 4 == await asyncio.wait_for(call(4), 60)
 
 
 @pytest.mark.parametrize("thing", [5, None, "text", property(plain)])

@@ -245,22 +245,21 @@ def test_an_interrupt_in_an_eviction_leaves_every_key_usable(clock, at_once):
     registry = Registry(clock=clock)
     get = command(key=host_of, registry=registry, timeout=None, max_keys=2, idle=5.0)(lambda host: host)
 
-    def work():
+    def have_idle_keys():
         for host in "ab":
             get(host)
         clock.advance(5.0)
-        if at_once:
-            get.resilience.clear()
-        else:
-            list(registry)
 
-    for point in interrupted(work, every=7):
+    have_idle_keys()
+    for point in interrupted(get.resilience.clear if at_once else lambda: list(registry)):
         assert (0, []) == (pins(get), MISSING.pins), point
         for host in "ab":
             assert host == get(host)
             assert get.resilience[host] is registry[host], point
         clock.advance(5.0)
         assert [] == list(registry), point
+        have_idle_keys()
+    assert point > 50, "the eviction is gone over step by step"
 
 
 def test_a_signal_handler_may_call_what_its_thread_is_making(registry):

@@ -9,12 +9,12 @@ import pytest
 from .harness import Gateway, Upstream, eventually, free_port, running
 
 CONFIG = """
-client_timeout = 1.0
+client_timeout = {wait}
 [services.up]
 endpoints = ["{url}"]
-idle_timeout = 1.0
+idle_timeout = {wait}
 max_body = false
-command = {{ timeout = 1.0, max_concurrent = 50, breaker = false }}
+command = {{ timeout = {wait}, max_concurrent = 50, breaker = false }}
 [services.strip]
 endpoints = ["{url}"]
 command.breaker = false
@@ -54,8 +54,16 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="session")
 def shared_gateway(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Gateway]:
-    config = CONFIG.format(url=upstream.url, dead=free_port())
+    """No wait of it ends within a test, however slow the machine."""
+    config = CONFIG.format(url=upstream.url, dead=free_port(), wait=600.0)
     with running(tmp_path_factory.mktemp("gateway"), config) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def shared_impatient(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Gateway]:
+    config = CONFIG.format(url=upstream.url, dead=free_port(), wait=0.5)
+    with running(tmp_path_factory.mktemp("impatient"), config) as made:
         yield made
 
 
@@ -64,3 +72,10 @@ def gateway(shared_gateway: Gateway) -> Iterator[Gateway]:
     """The shared gateway. After each test every permit must be back, so that none counts in the next test's statistics."""
     yield shared_gateway
     eventually(lambda: not shared_gateway.busy(), "every permit back")
+
+
+@pytest.fixture
+def impatient(shared_impatient: Gateway) -> Iterator[Gateway]:
+    """The same, whose waits end soon: for tests of what happens then."""
+    yield shared_impatient
+    eventually(lambda: not shared_impatient.busy(), "every permit back")

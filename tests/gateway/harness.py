@@ -19,7 +19,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-DEADLINE_S = 10.0
+import pytest
+
+DEADLINE_S = 30.0
 
 SERVE = """
 import sys
@@ -39,6 +41,18 @@ def eventually(check: Callable[[], Any], what: str = "the condition") -> Any:
             return found
         threading.Event().wait(0.005)
     raise AssertionError(f"{what} did not come true; last: {check()!r}")
+
+
+def shared_upstream() -> Any:
+    """A fixture: an upstream that the tests of a module share. It has the name that the module gives it."""
+
+    @pytest.fixture(scope="module")
+    def shared() -> Iterator[Upstream]:
+        made = Upstream()
+        yield made
+        made.close()
+
+    return shared
 
 
 def free_port(following: int = 0) -> int:
@@ -232,7 +246,7 @@ def listens(port: int) -> bool:
 class Gateway:
     """The gateway under test, as a subprocess; with *workers*, as the command line runs it: supervised."""
 
-    def __init__(self, directory: Path, config: str, *, workers: int | None = None, head_timeout: float = 10.0,
+    def __init__(self, directory: Path, config: str, *, workers: int | None = None, head_timeout: float = 60.0,
                  admin: str = "") -> None:
         self.port = free_port(following=1)
         self.admin = self.port + 1

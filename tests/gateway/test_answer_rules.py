@@ -13,7 +13,7 @@ from resilience import ConfigError
 from resilience.gateway.answer_rules import AnswerRule, AnswerRules
 from resilience.gateway.first_event import FirstEvent, first_event
 
-from .harness import Call, Gateway, Upstream, parsed, running
+from .harness import Call, Gateway, Upstream, eventually, parsed, running, shared_upstream
 
 QUOTA = b'{"error": {"code": "quota", "tries": [3]}}'
 
@@ -74,11 +74,7 @@ service = "up"
 """
 
 
-@pytest.fixture(scope="module")
-def two() -> Iterator[Upstream]:
-    made = Upstream()
-    yield made
-    made.close()
+two = shared_upstream()
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +119,44 @@ def test_a_stream_whose_first_event_is_an_error_begins_anew_at_the_next_endpoint
     two.on("/events", EVENTS + b"data: 1\n\ndata: 2\n\n")
     status, _, body = ruled.get("/events")
     assert (200, True) == (status, b"data: 1\n\ndata: 2\n\n" in body)
+
+
+@pytest.mark.process
+def test_a_rejected_stream_that_has_ended_is_given_if_the_next_endpoint_fails(
+        ruled: Gateway, upstream: Upstream, two: Upstream) -> None:
+    error = b": ping\n\nevent: error\ndata: {}\n\n"
+    chunked = EVENTS.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+    whole = b"%x\r\n%b\r\n0\r\n\r\n" % (len(error), error)
+    failures = ruled.metric("failure", "up")
+    for number, sent in enumerate((EVENTS + error, chunked + whole)):
+        upstream.on(f"/last-{number}", sent)
+        two.on(f"/last-{number}", lambda call: call.reset())
+        status, headers, body = ruled.get(f"/last-{number}")
+        assert (200, "text/event-stream", error) == (status, headers["content-type"], body)
+    assert failures + 4 == ruled.metric("failure", "up")
+    assert {} == ruled.busy()
+
+
+@pytest.mark.process
+def test_a_rejected_stream_that_ends_while_the_next_endpoint_is_asked_is_given_whole_and_one_that_goes_on_is_cut(
+        ruled: Gateway, upstream: Upstream, two: Upstream) -> None:
+    def rejected(call: Call) -> None:
+        call.send(EVENTS + b"event: error\ndata: {}\n\n")
+        if call.target == "/ends-late":
+            two.called("/ends-late")
+            call.send(b"data: more\n\n")
+            call.connection.close()
+        else:
+            call.until_closed()
+
+    for path in ("/ends-late", "/goes-on"):
+        upstream.on(path, rejected)
+    two.on("/ends-late", lambda call: (eventually(lambda: upstream.called("/ends-late").connection.fileno() < 0), call.reset()))
+    two.on("/goes-on", lambda call: call.reset())
+    assert (200, b"event: error\ndata: {}\n\ndata: more\n\n") == ruled.get("/ends-late")[::2]
+    assert 502 == ruled.get("/goes-on")[0]
+    assert upstream.called("/goes-on").closed.wait(5.0)
+    assert {} == ruled.busy()
 
 
 @pytest.mark.process

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from pathlib import Path
 
 import pytest
 
-from .harness import Call, Gateway, Upstream, eventually, everything, parsed, problem, running
+from .harness import Call, Gateway, Upstream, eventually, everything, parsed, problem
 
 pytestmark = pytest.mark.process
 
-#: Of no test's business: no machine is so slow.
-PATIENCE_S = 60.0
-#: A gateway whose own waits end long after any test.
-PATIENT = """
-client_timeout = 600.0
-[services.up]
-endpoints = ["{url}"]
-command = {{ timeout = 600.0, breaker = false }}
-[[routes]]
-path = "/*"
-service = "up"
-"""
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -41,6 +28,21 @@ def test_a_body_with_a_length_arrives_as_it_was_sent(gateway: Gateway, upstream:
     assert 200 == parsed(gateway.raw(head.encode() + body))[0]
     assert ([hashlib.sha256(body).digest()], [str(size).encode()]) == (
         seen, upstream.called(path).header(b"content-length"))
+
+
+def test_bodies_on_one_connection_arrive_each_as_it_was_sent(gateway: Gateway, upstream: Upstream) -> None:
+    bodies, seen = [bytes([65 + at]) * size for at, size in enumerate((1_000_000, 3, 0, 700_000, 300_000))], []
+
+    def script(call: Call) -> None:
+        seen.append(call.body())
+        call.send(EMPTY)
+
+    upstream.on("/kept", script)
+    with gateway.connect() as client:
+        for body in bodies:
+            client.sendall(b"PUT /kept HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            assert everything(client, b"\r\n\r\n").startswith(b"HTTP/1.1 200")
+    assert bodies == seen
 
 
 def test_a_chunked_body_arrives_chunked(gateway: Gateway, upstream: Upstream) -> None:
@@ -93,20 +95,20 @@ def test_expect_100_continue_is_answered_by_the_gateway(gateway: Gateway, upstre
 
 @pytest.mark.parametrize("length", [1_000, 10_000_000])
 def test_a_body_that_comes_too_slowly_is_408_and_not_the_upstreams_failure(
-        gateway: Gateway, upstream: Upstream, length: int) -> None:
+        impatient: Gateway, upstream: Upstream, length: int) -> None:
     """Slow body (incident class 8)."""
     path = f"/slow-{length}"
     upstream.on(path, lambda call: call.until_closed())
-    before = gateway.metric("failure"), gateway.metric("timeout")
-    with gateway.connect() as client:
+    before = impatient.metric("failure"), impatient.metric("timeout")
+    with impatient.connect() as client:
         client.sendall(f"POST {path} HTTP/1.1\r\nHost: gw\r\nContent-Length: {length}\r\n\r\nabc".encode())
         assert 408 == problem(parsed(everything(client)))["status"]
-    assert before == (gateway.metric("failure"), gateway.metric("timeout"))
-    assert eventually(lambda: gateway.in_flight() == 0)
+    assert before == (impatient.metric("failure"), impatient.metric("timeout"))
+    assert eventually(lambda: impatient.in_flight() == 0)
     assert (0 if length == 1_000 else 1) == upstream.count(path)
 
 
-def test_an_answer_before_the_end_of_the_body_is_passed_on_at_once(tmp_path: Path, upstream: Upstream) -> None:
+def test_an_answer_before_the_end_of_the_body_is_passed_on_at_once(gateway: Gateway, upstream: Upstream) -> None:
     """At once: while the client sends nothing more. Neither of the gateway's own waits ends within the test."""
 
     def early(call: Call) -> None:
@@ -116,21 +118,19 @@ def test_an_answer_before_the_end_of_the_body_is_passed_on_at_once(tmp_path: Pat
         call.until_closed()
 
     upstream.on("/early", early)
-    with running(tmp_path, PATIENT.format(url=upstream.url)) as gateway:
-        with gateway.connect() as client:
-            client.settimeout(PATIENCE_S)
-            client.sendall(b"POST /early HTTP/1.1\r\nHost: gw\r\nContent-Length: 10000000\r\n\r\nabc")
-            status, _, body = parsed(everything(client, b"big"))
-        assert (413, b"big") == (status, body)
-        assert eventually(lambda: gateway.in_flight() == 0)
-
-
-def test_an_upstream_that_takes_nothing_is_its_own_failure(gateway: Gateway, upstream: Upstream) -> None:
-    closed = threading.Event()
-    upstream.on("/takes-nothing", lambda call: closed.wait(10))
-    before = gateway.metric("failure") + gateway.metric("timeout")
     with gateway.connect() as client:
-        client.settimeout(10)
+        client.sendall(b"POST /early HTTP/1.1\r\nHost: gw\r\nContent-Length: 10000000\r\n\r\nabc")
+        status, _, body = parsed(everything(client, b"big"))
+    assert (413, b"big") == (status, body)
+    assert eventually(lambda: gateway.in_flight() == 0)
+
+
+def test_an_upstream_that_takes_nothing_is_its_own_failure(impatient: Gateway, upstream: Upstream) -> None:
+    closed = threading.Event()
+    upstream.on("/takes-nothing", lambda call: closed.wait(60))
+    before = impatient.metric("failure") + impatient.metric("timeout")
+    with impatient.connect() as client:
+        client.settimeout(60)
         client.sendall(b"POST /takes-nothing HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % (1 << 30))
         try:
             while True:
@@ -138,5 +138,5 @@ def test_an_upstream_that_takes_nothing_is_its_own_failure(gateway: Gateway, ups
         except OSError:
             pass
     closed.set()
-    assert eventually(lambda: gateway.metric("failure") + gateway.metric("timeout") == before + 1)
-    assert eventually(lambda: gateway.in_flight() == 0)
+    assert eventually(lambda: impatient.metric("failure") + impatient.metric("timeout") == before + 1)
+    assert eventually(lambda: impatient.in_flight() == 0)

@@ -43,7 +43,7 @@ def test_leaving_before_the_answer_cancels_the_upstream_and_is_no_failure(
         with gateway.connect() as client:
             client.sendall(b"GET /left-early HTTP/1.1\r\nHost: gw\r\n\r\n")
             upstream.called("/left-early")
-        assert ended.wait(5), "the upstream's connection was not cut"
+        assert ended.wait(60), "the upstream's connection was not cut"
         assert eventually(lambda: gateway.in_flight() == 0)
         assert (0, 0, 1) == tuple(gateway.metric(event) for event in ("failure", "timeout", "cancelled"))
 
@@ -65,7 +65,7 @@ def test_leaving_in_the_middle_of_the_answer_cancels_the_upstream(
     with gateway.connect() as client:
         client.sendall(b"GET /left-midway HTTP/1.1\r\nHost: gw\r\n\r\n")
         assert everything(client, b"1\r\nx\r\n")
-    assert ended.wait(5), "the upstream's connection was not cut"
+    assert ended.wait(60), "the upstream's connection was not cut"
     assert eventually(lambda: gateway.in_flight() == 0)
     assert (before[0], before[1], before[2] + 1) == counts()
 
@@ -92,8 +92,8 @@ def test_leaving_in_the_middle_of_a_flood_stops_the_upstream(tmp_path: Path, ups
             held_back.clear()
             with gateway.connect() as client:
                 client.sendall(b"GET /left-flood HTTP/1.1\r\nHost: gw\r\n\r\n")
-                assert held_back.wait(10), "the upstream was not held back"
-            assert stopped.wait(10), "the upstream's connection was not cut"
+                assert held_back.wait(60), "the upstream was not held back"
+            assert stopped.wait(60), "the upstream's connection was not cut"
             eventually(lambda: gateway.in_flight() == 0, "the permit back")
         assert gateway.rss_kib() - before < 64 * 1024
         assert (0, 0, 3) == tuple(gateway.metric(event) for event in ("failure", "timeout", "cancelled"))
@@ -112,7 +112,7 @@ def test_leaving_in_the_middle_of_the_request_cancels_the_upstream(
     with gateway.connect() as client:
         client.sendall(b"POST /left-uploading HTTP/1.1\r\nHost: gw\r\nContent-Length: 10000000\r\n\r\nabc")
         upstream.called("/left-uploading")
-    assert ended.wait(5), "the upstream's connection was not cut"
+    assert ended.wait(60), "the upstream's connection was not cut"
     assert eventually(lambda: gateway.in_flight() == 0)
     assert (before[0], before[1], before[2] + 1) == counts()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .harness import Call, Gateway, Upstream, free_port, parsed, problem, running
+from .harness import Call, Gateway, Upstream, free_port, parsed, problem, running, shared_upstream
 
 pytestmark = pytest.mark.process
 
@@ -31,11 +31,7 @@ service = "well"
 """
 
 
-@pytest.fixture(scope="module")
-def two() -> Iterator[Upstream]:
-    made = Upstream()
-    yield made
-    made.close()
+two = shared_upstream()
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,7 @@ def test_a_full_bulkhead_refuses_until_a_body_has_ended(guarded: Gateway, upstre
 
     def long(call: Call) -> None:
         call.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
-        finish.wait(5)
+        finish.wait(60)
         call.send(b"b")
 
     upstream.on("/sick/long", long)
@@ -133,6 +133,6 @@ def test_concurrent_clients_get_their_own_answers(guarded: Gateway, upstream: Up
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert [] == wrong
     assert OK

@@ -25,7 +25,7 @@ READ_BY_GRANIAN = ("CL and TE", "CL twice")
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Embedded]:
-    made = Embedded(tmp_path_factory.mktemp("embedded"), CONFIG.format(url=upstream.url, dead=free_port()).replace(
+    made = Embedded(tmp_path_factory.mktemp("embedded"), CONFIG.format(url=upstream.url, dead=free_port(), wait=600.0).replace(
         "client_timeout", "[gateway]\nclient_timeout", 1))
     yield made
     made.close()

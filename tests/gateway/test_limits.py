@@ -22,7 +22,7 @@ CONFIG = """
 [services.up]
 endpoints = ["{url}"]
 max_body = 1000000
-command = {{ timeout = 5.0, max_concurrent = 1, breaker = false }}
+command = {{ timeout = 60.0, max_concurrent = 1, breaker = false }}
 [services.closed]
 endpoints = ["{url}"]
 max_body = 0

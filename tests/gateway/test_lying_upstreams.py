@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import threading
 
 import pytest
+
+from resilience.gateway.connection import LARGE
 
 from .harness import Call, Gateway, Upstream, eventually, everything, parsed, problem
 
@@ -66,7 +69,7 @@ def test_a_body_that_breaks_off_is_never_ended_cleanly(
     def script(call: Call) -> None:
         head, end, body = answer.partition(b"\r\n\r\n")
         call.send(head + end + body[:3])
-        sent.wait(5)  # until the client has the head, so that it is too late for a 502
+        sent.wait(60)  # until the client has the head, so that it is too late for a 502
         call.send(body[3:])
         call.reset() if reset else call.connection.close()
 
@@ -92,7 +95,7 @@ def test_chunks_in_an_answer_of_http_1_0_end_its_connection(gateway: Gateway, up
     upstream.on("/chunks-1.0", lambda call: (call.send(
         b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"), call.until_closed()))
     assert b"ok" in gateway.get("/chunks-1.0")[2]
-    assert upstream.called("/chunks-1.0").closed.wait(5)
+    assert upstream.called("/chunks-1.0").closed.wait(60)
 
 
 def test_a_body_that_breaks_off_at_once_is_502(gateway: Gateway, upstream: Upstream) -> None:
@@ -112,12 +115,46 @@ def test_more_than_it_says_is_not_taken_for_the_next_answer(gateway: Gateway, up
         assert b"ok" == gateway.get("/after-long")[2]
 
 
+def test_a_large_answer_ends_where_it_says_and_keeps_its_connection(gateway: Gateway, upstream: Upstream) -> None:
+    body, sizes = random.Random(1).randbytes(1_500_000), [LARGE, LARGE + 1, 700_000, 1_500_000]
+    random_ = random.Random(2)
+
+    def script(call: Call) -> None:
+        size = int(call.target.partition("?")[2])
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + body[:size]
+        while answer:
+            cut = random_.randint(1, 400_000)
+            call.send(answer[:cut])
+            answer = answer[cut:]
+
+    upstream.on("/large", script)
+    gateway.get(f"/large?{sizes[0]}")
+    before = upstream.connections
+    for size in sizes * 3:
+        assert (200, body[:size]) == gateway.get(f"/large?{size}")[::2]
+    assert before == upstream.connections
+
+
+def test_more_than_a_large_answer_says_is_not_taken_for_the_next(gateway: Gateway, upstream: Upstream) -> None:
+    size = 3 * LARGE
+    head, body = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, b"x" * size
+    upstream.on("/large-and-more", lambda call: (
+        call.send(head + body[:-1]), call.send(b"xHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")))
+    upstream.on("/large-and-less", head + body[:-1])
+    for _ in range(3):
+        assert body == gateway.get("/large-and-more")[2]
+        assert b"ok" == gateway.get("/after-large")[2]
+    failures = gateway.metric("failure")
+    assert body[:-1] == gateway.get("/large-and-less")[2]
+    assert eventually(lambda: gateway.metric("failure") == failures + 1, "the failure counted")
+
+
 def test_bytes_that_nobody_asked_for_cut_a_kept_connection(gateway: Gateway, upstream: Upstream) -> None:
     sent, cut = threading.Event(), threading.Event()
 
     def script(call: Call) -> None:
         call.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        sent.wait(5)
+        sent.wait(60)
         call.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
         call.until_closed()
         cut.set()
@@ -125,7 +162,7 @@ def test_bytes_that_nobody_asked_for_cut_a_kept_connection(gateway: Gateway, ups
     upstream.on("/unasked", script)
     assert b"ok" == gateway.get("/unasked")[2]
     sent.set()
-    assert cut.wait(5)
+    assert cut.wait(60)
     assert b"ok" == gateway.get("/after-unasked")[2]
 
 
@@ -135,7 +172,7 @@ def test_an_answer_without_length_ends_with_its_connection(gateway: Gateway, ups
     assert ("chunked", b"b\r\nuntil close\r\n0\r\n\r\n") == (headers["transfer-encoding"], body)
 
 
-def test_a_hanging_upstream_is_504_within_the_timeout(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_hanging_upstream_is_504_within_the_timeout(impatient: Gateway, upstream: Upstream) -> None:
     ended = threading.Event()
 
     def hang(call: Call) -> None:
@@ -143,22 +180,22 @@ def test_a_hanging_upstream_is_504_within_the_timeout(gateway: Gateway, upstream
         ended.set()
 
     upstream.on("/hang", hang)
-    before = gateway.metric("timeout")
-    assert "up did not answer in time" == problem(gateway.get("/hang"))["detail"]
-    assert ended.wait(5), "the upstream's connection was not cut"
-    assert (before + 1, True) == (gateway.metric("timeout"), idle(gateway))
+    before = impatient.metric("timeout")
+    assert "up did not answer in time" == problem(impatient.get("/hang"))["detail"]
+    assert ended.wait(60), "the upstream's connection was not cut"
+    assert (before + 1, True) == (impatient.metric("timeout"), idle(impatient))
 
 
-def test_a_body_that_stops_without_ending_is_cut_after_the_idle_timeout(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_body_that_stops_without_ending_is_cut_after_the_idle_timeout(impatient: Gateway, upstream: Upstream) -> None:
     def stall(call: Call) -> None:
         call.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
         call.until_closed()
 
     upstream.on("/stall", stall)
-    before = gateway.metric("failure")
-    assert (200, b"abc") == gateway.get("/stall")[::2]
-    assert eventually(lambda: gateway.metric("failure") == before + 1)
-    assert idle(gateway)
+    before = impatient.metric("failure")
+    assert (200, b"abc") == impatient.get("/stall")[::2]
+    assert eventually(lambda: impatient.metric("failure") == before + 1)
+    assert idle(impatient)
 
 
 def test_a_stream_that_pauses_longer_than_the_command_times_out_is_no_failure(
@@ -168,7 +205,7 @@ def test_a_stream_that_pauses_longer_than_the_command_times_out_is_no_failure(
 
     def events(call: Call) -> None:
         call.send(CHUNKED)
-        assert got_head.wait(5)
+        assert got_head.wait(60)
         call.send(b"5\r\nhello\r\n0\r\n\r\n")
 
     upstream.on("/events", events)
@@ -201,7 +238,7 @@ def test_a_gigabyte_passes_in_bounded_memory(gateway: Gateway, upstream: Upstrea
     assert most - before < 64 * 1024
 
 
-def test_a_slow_reader_stops_the_upstream_and_then_loses_its_permit(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_slow_reader_stops_the_upstream_and_then_loses_its_permit(impatient: Gateway, upstream: Upstream) -> None:
     """Slow reader (incident class 8): neither memory nor the permit is held for as long as it likes."""
     stopped = threading.Event()
     sent = [0]
@@ -216,15 +253,15 @@ def test_a_slow_reader_stops_the_upstream_and_then_loses_its_permit(gateway: Gat
             stopped.set()
 
     upstream.on("/slow-reader", flood)
-    before = gateway.rss_kib(), gateway.metric("failure"), gateway.metric("cancelled")
-    with gateway.connect() as client:
+    before = impatient.rss_kib(), impatient.metric("failure"), impatient.metric("cancelled")
+    with impatient.connect() as client:
         client.sendall(b"GET /slow-reader HTTP/1.1\r\nHost: gw\r\n\r\n")
         assert everything(client, b"\r\n\r\n")
-        assert stopped.wait(10)
+        assert stopped.wait(60)
         assert sent[0] < 64 << 20
-        assert gateway.rss_kib() - before[0] < 64 * 1024
-        assert idle(gateway)
-    assert (before[1], before[2] + 1) == (gateway.metric("failure"), gateway.metric("cancelled"))
+        assert impatient.rss_kib() - before[0] < 64 * 1024
+        assert idle(impatient)
+    assert (before[1], before[2] + 1) == (impatient.metric("failure"), impatient.metric("cancelled"))
 
 
 @pytest.mark.parametrize(("status", "event"), [(500, "failure"), (502, "failure"), (503, "busy"), (504, "failure")])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import marshal
 import random
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -21,8 +23,10 @@ from resilience.gateway.supervision.merged import MergedRegistry
 from resilience.gateway.supervision.merged_metrics import MergedMetrics
 from resilience.gateway.supervision.report import family, lifetime, recent, rolling
 from resilience.gateway.supervision.restarts import FIRST_S, LONGEST_S, STABLE_S, Restarts
+from resilience.gateway.supervision.worker_process import WorkerProcess, WorkerSilentError
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector, exposition
+from resilience.testing import virtual_time
 
 
 class Clock:
@@ -142,6 +146,54 @@ def test_every_encoder_reads_the_merged_registry() -> None:
     assert '"up"' in hystrix.config_message(merged)
     assert '"up"' in hystrix.utilization_message(merged)
     assert list(Collector(merged).collect())
+
+
+def test_what_a_worker_has_counted_is_exported_as_nothing_until_it_was_asked_for_that() -> None:
+    clock, registry = Clock(), Registry(clock=Clock())
+    service(registry, clock)(0.1, True)
+    merged = MergedRegistry(clock)
+    merged.take(1, [rolling(registry["up"])])  # as a stream asks
+    families = {family.name: family for family in Collector(merged).collect()}
+    assert {0.0} == {sample.value for sample in families["resilience_command_latency_seconds"].samples}
+    merged.take(1, [lifetime(registry["up"])])
+    families = {family.name: family for family in Collector(merged).collect()}
+    assert 1.0 in {sample.value for sample in families["resilience_command_latency_seconds"].samples}
+
+
+class SlowChannel:
+    """The channel to a worker that says something now and then, as often as it was told to, before its answer."""
+
+    def __init__(self, parts: int, every_s: float) -> None:
+        self._parts, self._every_s = parts, every_s
+        self._said: asyncio.Queue[tuple[int, bool | None, int]] = asyncio.Queue()
+        self._saying: asyncio.Task[None]
+
+    def tell(self, question: tuple[int, str, None]) -> None:
+        self._saying = asyncio.ensure_future(self._say(question[0]))
+
+    async def _say(self, number: int) -> None:
+        for part in range(self._parts):
+            await asyncio.sleep(self._every_s)
+            self._said.put_nowait((number, None, part))
+        await asyncio.sleep(self._every_s)
+        self._said.put_nowait((number, True, self._parts))
+
+    async def receive(self) -> tuple[int, bool | None, int]:
+        return await self._said.get()
+
+
+def test_a_worker_that_answers_in_parts_is_slow_and_not_silent() -> None:
+    async def asked(parts: int, every_s: float) -> tuple[int, list[int]]:
+        worker = WorkerProcess(1, SimpleNamespace(pid=1), SlowChannel(parts, every_s))
+        try:
+            return await worker.ask("report", None, 1.0)
+        finally:
+            worker._listening.cancel()
+
+    assert (9, list(range(9))) == virtual_time(asked(9, 0.9))
+    for parts in (0, 9):
+        with pytest.raises(WorkerSilentError):
+            virtual_time(asked(parts, 1.1))
 
 
 @pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])

@@ -120,7 +120,7 @@ async def test_a_share_of_the_requests_is_copied(upstream: Upstream, shadow: Ups
 async def test_the_copy_of_a_request_goes_on_when_its_client_leaves(upstream: Upstream, shadow: Upstream) -> None:
     registry = Registry()
     app, held = app_for(upstream, shadow.url, registry), threading.Event()
-    upstream.on("/api/left", lambda call: held.wait(10))
+    upstream.on("/api/left", lambda call: held.wait(60))
     task = asyncio.ensure_future(ask(app, raw_path=b"/api/left"))
     await asyncio.to_thread(lambda: eventually(lambda: shadow.count("/api/left")))
     task.cancel()

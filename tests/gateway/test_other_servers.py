@@ -84,7 +84,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     made = Served(tmp_path_factory.mktemp("server"), request.param, upstream)
     yield made
     made.process.terminate()
-    made.process.wait(10)
+    made.process.wait(60)
 
 
 def get(path: str, *, method: str = "GET", headers: str = "", version: str = " HTTP/1.1", host: str = "gw") -> bytes:
@@ -116,11 +116,13 @@ def test_an_answer_without_a_body_leaves_the_connection_open(served: Served, ups
     ("a separator that is meant to be taken for a line break", get("/bad", headers="X: X\x1fTransfer-Encoding: chunked\r\n")),
     ("HTTP/2.0 in text", get("/bad", version=" HTTP/2.0")), ("HTTP/3.0 in text", get("/bad", version=" HTTP/3.0")),
     ("HTTP/0.9 with headers", get("/bad", version=" HTTP/0.9")), ("no version", get("/bad", version="")), ("HTTP/1.2", get("/bad", version=" HTTP/1.2")),
+    *((f"a transfer coding that would be dropped: {coding}", get("/bad", method="POST", headers=f"Transfer-Encoding: {coding}\r\n")
+       + b"2\r\nok\r\n0\r\n\r\n") for coding in ("gzip, chunked", "gzip", "deflate,chunked", "chunked, gzip", "identity, chunked")),
 ])
 def test_what_other_servers_let_pass_is_refused(served: Served, upstream: Upstream, what: str, request_bytes: bytes) -> None:
     mark = f"/refused-{next(NUMBERS)}"
     reply = served.raw(request_bytes.replace(b"/bad", mark.encode()))
-    assert reply == b"" or parsed(reply)[0] in (400, 505), what
+    assert reply == b"" or parsed(reply)[0] in (400, 501, 505), what
     assert 0 == upstream.count(mark)
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from resilience.gateway import Gateway as App
 from resilience.gateway.config import AdminSettings, GatewayConfig, GatewaySettings
-from resilience.gateway.server import ServeError, check_free, run
+from resilience.gateway.listeners import ServeError, check_free
+from resilience.gateway.server import run
 
 from .harness import Call, Upstream, everything, parsed, running
 
@@ -28,7 +29,7 @@ def test_a_signal_ends_it_with_status_0_and_lets_requests_finish(
     finish, path = threading.Event(), f"/finish-{sign}"
 
     def slow(call: Call) -> None:
-        finish.wait(5)
+        finish.wait(60)
         call.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
 
     upstream.on(path, slow)

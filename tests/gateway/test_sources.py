@@ -157,9 +157,9 @@ async def test_plain_endpoints_that_get_a_source_serve_until_it_lists_others_and
     again = listed.updated(attrs.evolve(listed.config, idle_timeout=3.0))
     assert (listed.watch, again, 1) == (again.watch, again.watch and again.watch.follower, source.opened)
     assert ["10.0.0.1:80", "10.0.0.3:80"] == [each.name for each in again.served()]
-    listed.restore(again)
-    assert listed.watch.follower is listed
-    plain = listed.updated(ServiceConfig(endpoints=(ONE,)))
+    again.successor(ServiceConfig(source=SourceConfig(settings=Told(OSError("never asked"))))).abandon()
+    assert (listed.watch, again) == (again.watch, listed.watch.follower), "what is not in force has taken nothing"
+    plain = again.updated(ServiceConfig(endpoints=(ONE,)))
     assert not listed.watch.is_awaited
     assert one is plain.endpoints.states[0]
     before = sum(listed.watch.counts.values())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -14,6 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from resilience.errors import ConfigError
+from resilience.gateway.supervision.supervisor import Supervisor
+from resilience.gateway.supervision.worker_process import WorkerGoneError, WorkerRefusedError
 
 from .harness import Call, Gateway, Upstream, eventually, everything, free_port, parsed, running
 
@@ -204,3 +210,59 @@ def test_a_hung_worker_does_not_hang_the_pages(tmp_path: Path, upstream: Upstrea
         assert 1 == up(gateway)
         os.kill(hung, signal.SIGCONT)
         eventually(lambda: up(gateway) == 2)
+
+
+class Stub:
+    """A worker that takes a configuration, refuses it, or cannot go back."""
+
+    def __init__(self, number: int, answers: list[Exception | None]) -> None:
+        self.number, self.is_leaving, self.is_ended = number, False, False
+        self.answers, self.asked = answers, list[tuple[str, object]]()
+
+    async def ask(self, verb: str, argument: tuple[str, object], timeout_s: float) -> tuple[None, list[object]]:
+        self.asked.append((verb, argument[1]))
+        answer = self.answers.pop(0)
+        if answer is not None:
+            raise answer
+        return None, []
+
+    def terminate(self) -> None:
+        self.is_ended = True
+
+
+def test_if_one_worker_refuses_the_others_go_back_and_who_cannot_is_replaced(tmp_path: Path) -> None:
+    async def main() -> None:
+        file = tmp_path / "gateway.toml"
+        file.write_text(CONFIG.format(url="http://127.0.0.1:9"))
+        supervisor = Supervisor(file, workers=4)
+        before = supervisor.data
+        workers = [Stub(1, [None, None]), Stub(2, [WorkerRefusedError("no port")]), Stub(3, [None, WorkerRefusedError("x")]),
+                   Stub(4, [WorkerGoneError()])]
+        supervisor.workers.update({each.number: each for each in workers})  # type: ignore[misc]
+        file.write_text(CONFIG.format(url="http://127.0.0.1:8"))
+        with pytest.raises(ConfigError, match="worker 2 cannot take it: no port"):
+            await supervisor.reload()
+        assert supervisor.data is before
+        assert {"applied": 0, "refused": 1} == supervisor.reloads
+        assert [2, 1, 2, 1] == [len(each.asked) for each in workers]
+        assert [("reload", before)] * 2 == [workers[0].asked[1], workers[2].asked[1]]
+        assert [False, False, True, False] == [each.is_ended for each in workers]
+
+    asyncio.run(main())
+
+
+def test_a_reload_to_a_port_that_is_taken_asks_no_worker(tmp_path: Path) -> None:
+    async def main() -> None:
+        file = tmp_path / "gateway.toml"
+        public = CONFIG.format(url="http://127.0.0.1:9")
+        file.write_text(public)
+        supervisor, worker = Supervisor(file, workers=1), Stub(1, [])
+        supervisor.workers[1] = worker  # type: ignore[assignment]
+        with socket.create_server(("127.0.0.1", 0)) as stranger:
+            taken = stranger.getsockname()[1]
+            file.write_text(public + f'\n[private]\nbind = "127.0.0.1:{taken}"\n[[private.routes]]\npath = "/*"\nservice = "up"\n')
+            with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{taken}: Address already in use"):
+                await supervisor.reload()
+        assert [] == worker.asked
+
+    asyncio.run(main())

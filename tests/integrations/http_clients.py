@@ -251,9 +251,9 @@ class Aiohttp(_Async):
 
         return self.run(request())
 
-    def open(self, url):
+    def open(self, url, **options):
         async def request():
-            return await self.client.get(url)
+            return await self.client.get(url, **options)
 
         return self.run(request())
 

@@ -14,7 +14,7 @@ def test_no_listener_is_called_under_the_registrys_lock(registry):
 
     def listener(event):
         def other():
-            free.append(registry._table.lock.acquire(timeout=1.0))
+            free.append(registry._table.lock.acquire(timeout=30.0))
             if free[-1]:
                 registry._table.lock.release()
 

@@ -185,7 +185,7 @@ def test_calls_run_side_by_side(peer):
 
     def call():
         permit = circuit.acquire(0.0)
-        both.wait(5)  # would time out if one had to wait for the other
+        both.wait(60)  # would time out if one had to wait for the other
         circuit.settle(permit, SUCCESS, 0.0, 0.0)
 
     hammer(call, threads=2)

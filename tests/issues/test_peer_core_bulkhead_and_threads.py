@@ -59,7 +59,7 @@ def test_a_slot_is_free_when_the_work_ends_not_when_its_caller_gives_up(make, pe
         with lock:
             inside += 1
             most = max(most, inside)
-        go.wait(10)
+        go.wait(60)
         with lock:
             inside -= 1
 
@@ -78,7 +78,7 @@ def test_interlock_sync_timeouts_do_not_start_a_thread_for_each_call(make):
     before = threading.active_count()
     for _ in range(20):
         with pytest.raises((CallTimeoutError, BulkheadFullError)):
-            call(isolation, go.wait, 10)
+            call(isolation, go.wait, 60)
 
     assert threading.active_count() <= before + 2
 
@@ -94,13 +94,13 @@ def test_interlock_context_variables_reach_the_worker(make):
 def test_pyresilience_a_pool_full_of_hung_calls_refuses_at_once_and_lets_nobody_wait_in_vain(make):
     isolation, go = make(None, size=4)
     for _ in range(4):
-        leave_running(isolation, lambda: go.wait(10))
+        leave_running(isolation, lambda: go.wait(60))
     isolation.timeout = 60.0
     began = time.monotonic()
     with pytest.raises(BulkheadFullError):
         call(isolation, int)
 
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 30.0
 
 
 def test_pyresilience_an_abandoned_worker_is_not_interrupted_nor_is_its_next_job(make):
@@ -108,7 +108,7 @@ def test_pyresilience_an_abandoned_worker_is_not_interrupted_nor_is_its_next_job
     ended = []
 
     def work():
-        go.wait(10)
+        go.wait(60)
         ended.append("in peace")
 
     leave_running(isolation, work)
@@ -133,7 +133,7 @@ def test_hyx_a_caller_that_leaves_the_queue_leaks_no_capacity(make):
     isolation, go = make(3, size=1, max_queue=2)
     for _ in range(3):
         with pytest.raises(CallTimeoutError):
-            call(isolation, go.wait, 10)
+            call(isolation, go.wait, 60)
     go.set()
     until(lambda: not isolation.pool.admitted)
     isolation.timeout = 10.0

@@ -21,7 +21,7 @@ import pytest
 
 pytestmark = pytest.mark.process
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 NAMES = [
     "plain.name", 'quo"ted', "apo'strophe", "new\nline", "tab\tcarriage\rreturn", "<script>alert(1)</script>", "back\\slash",
     "ends\\", "trailing\\n", "{a=\"b\"}", "caf\xe9 \u4e16\u754c \U0001f4a5", "x" * 500, " spaces ", "# HELP nonsense",
@@ -52,7 +52,7 @@ run_app(app, sys.argv[1], ready=lambda: print("ready", flush=True))
 """
 
 PROMETHEUS = """
-global: {{ scrape_interval: 200ms, scrape_timeout: 200ms }}
+global: {{ scrape_interval: 1s, scrape_timeout: 1s }}
 scrape_configs:
 - job_name: app
   static_configs: [{{ targets: ["{app}"] }}]

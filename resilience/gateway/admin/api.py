@@ -129,30 +129,30 @@ class AdminApi:
                     "config": shown(self._supervisor.data)}
 
     async def _services(self) -> Any:
-        await self._supervisor.collect("rolling")
+        await self._supervisor.statistics.collect("rolling")
         async with self._supervisor.unchanged:
             services = shown(self._supervisor.data.get("services", {}))
             states: dict[str, dict[str, Any]] = {name: {} for name in services}
-            for command in self._supervisor.statistics:
+            for command in self._supervisor.statistics.commands:
                 name = command.key.partition("@")[0]
                 if name in states:
                     states[name][command.key] = _brief(command.snapshot())
             return {name: {"config": services[name], "commands": states[name]} for name in services}
 
     async def _sources(self) -> Any:
-        return await self._supervisor.sources()
+        return await self._supervisor.statistics.sources()
 
     async def _routes(self) -> Any:
         async with self._supervisor.unchanged:
             return shown(self._supervisor.data.get("routes", []))
 
     async def _commands(self) -> Any:
-        await self._supervisor.collect("rolling")
-        return {command.key: _brief(command.snapshot()) for command in self._supervisor.statistics}
+        await self._supervisor.statistics.collect("rolling")
+        return {command.key: _brief(command.snapshot()) for command in self._supervisor.statistics.commands}
 
     async def _command(self, key: str) -> Any:
-        await self._supervisor.collect("rolling")
-        command = self._supervisor.statistics.get(key)
+        await self._supervisor.statistics.collect("rolling")
+        command = self._supervisor.statistics.commands.get(key)
         if command is None:
             raise Problem(404, f"there is no command {key!r}")
         return command.snapshot().as_dict()

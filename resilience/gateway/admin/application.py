@@ -73,8 +73,8 @@ class AdminApplication:
         # Text for thousands of commands takes a second of one core, which the workers may need.
         self._background = ThreadPoolExecutor(1, thread_name_prefix="resilience metrics", initializer=_yield_to_others)
         self._telemetry = telemetry(
-            supervisor.statistics, max_streams=50, executor=self._background,
-            collectors=[supervisor.metrics, WorkerCollector(supervisor)])
+            supervisor.statistics.commands, max_streams=50, executor=self._background,
+            collectors=[supervisor.statistics.metrics, WorkerCollector(supervisor)])
         self._api = AdminApi(supervisor)
         self._listeners = 0
         self._refreshing: asyncio.Task[None] | None = None
@@ -93,12 +93,12 @@ class AdminApplication:
 
     async def _measured(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         if path == "/metrics":
-            await self._supervisor.collect("lifetime")
+            await self._supervisor.statistics.collect("lifetime")
         elif path == "/health":  # a probe waits for a second, as a rule
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._supervisor.collect("rolling"), _PROBE_S)
+                await asyncio.wait_for(self._supervisor.statistics.collect("rolling"), _PROBE_S)
         else:
-            await self._supervisor.collect("recent" if path == "/resilience.stream" else "rolling")
+            await self._supervisor.statistics.collect("recent" if path == "/resilience.stream" else "rolling")
         if not path.endswith(".stream"):
             await self._telemetry(scope, receive, send)
             return
@@ -115,7 +115,7 @@ class AdminApplication:
         now = asyncio.get_running_loop().time
         while self._listeners:
             began = now()
-            await self._supervisor.collect("rolling")
+            await self._supervisor.statistics.collect("rolling")
             took = now() - began
             await asyncio.sleep(max(_TICK_S - took, took * (1 / _SHARE - 1)))
 

@@ -13,13 +13,14 @@ A call that is cancelled is nobody's failure.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
 from ...errors import CallTimeoutError, CircuitOpenError, DeadlineExceededError, RejectedError, ResilienceError
 from ...registry import Registry
+from ..change import Act
 from ..config import FilterConfig, GatewayConfig
 from ..config.compositions import CompositionConfig, PartConfig
 from ..filters.context import FilterContext
@@ -51,22 +52,21 @@ _NOT_FOR_PARTS: Final = frozenset({
 _FOR_PARTS: Final = ((b"accept", b"application/json"), (b"accept-encoding", b"identity"))
 
 
-def endpoints(config: GatewayConfig, services: Mapping[str, Service], registry: Registry) -> dict[str, Step]:
+def endpoints(config: GatewayConfig, services: Mapping[str, Service], registry: Registry,
+              once_in_force: Callable[[Act], object]) -> dict[str, Step]:
     """The endpoints that answer by the compositions of a gateway, by the compositions' names.
 
     Args:
         config: Of the gateway.
         services: By name.
         registry: Where the gateway's commands are.
-
-    Raises:
-        ConfigError: The registry has a command of the same name that says otherwise.
+        once_in_force: See FilterHost.
     """
     made = {}
     for name, composition in config.compositions.items():
         composer = Composer(composition, services)
         settings = FilterConfig.of(composer, name=f"composition.{name}", time_limit=composition.timeout + _GRACE_S)
-        made[name] = step_of(settings, composer, registry)
+        made[name] = step_of(settings, composer, registry, once_in_force=once_in_force)
     return made
 
 

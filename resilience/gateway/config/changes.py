@@ -13,15 +13,10 @@ _SOCKETS: Final = "the sockets that the gateway listens on are opened when it st
 #: What cannot change, by its name in the file: how it is read, and the reason.
 _UNCHANGEABLE: Final[dict[str, tuple[Callable[[GatewayConfig], Any], str]]] = {
     "gateway.bind": (lambda config: config.gateway.bind, _SOCKETS),
-    "private.bind": (lambda config: None if config.private is None else config.private.settings.bind, _SOCKETS),
     "admin.bind": (lambda config: None if config.admin is None else config.admin.bind, _SOCKETS),
     "gateway.tls": (lambda config: config.gateway.tls, _CONNECTIONS),
     "gateway.proxy_protocol": (lambda config: config.gateway.proxy_protocol, _CONNECTIONS),
-    "private.tls": (lambda config: None if config.private is None else config.private.settings.tls, _CONNECTIONS),
-    "private.proxy_protocol": (
-        lambda config: None if config.private is None else config.private.settings.proxy_protocol, _CONNECTIONS),
     "gateway.http2": (lambda config: config.gateway.http2, _CONNECTIONS),
-    "private.http2": (lambda config: None if config.private is None else config.private.settings.http2, _CONNECTIONS),
     "gateway.drain_timeout": (lambda config: config.gateway.drain_timeout, "the workers are started with it"),
     "process.watch": (lambda config: config.process.watch, "a watch begins when the gateway starts"),
     "process.workers": (lambda config: config.process.workers, "the workers are started when the gateway is"),

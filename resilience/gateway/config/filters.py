@@ -26,8 +26,8 @@ _PACKAGE: Final = __name__.rpartition(".config")[0] + ".filters"
 #: The gateway's own, by the word that ``use`` has for them.
 BUILT_IN: Final[Mapping[str, str]] = {
     "access": "access:Access", "api_keys": "api_keys:ApiKeys",
-    "client_certificate": "client_certificate:ClientCertificates", "forward_auth": "forward_auth:ForwardAuth",
-    "hmac": "hmac_signature:HmacSignature", "jwt": "jwt:Jwt",
+    "client_certificate": "client_certificate:ClientCertificates", "compress": "compress:CompressFilter",
+    "forward_auth": "forward_auth:ForwardAuth", "hmac": "hmac_signature:HmacSignature", "jwt": "jwt:Jwt",
     "rate_limit": "rate_limit:RateLimitFilter", "shed": "shed:ShedFilter",
     "json_schema": "resilience.gateway.format.schema_filter:JsonSchemaFilter",
     "openapi": "resilience.gateway.format.openapi_filter:OpenApiFilter",

@@ -14,7 +14,7 @@ _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}").fullmatch
 _REFUSED: Final = HOP_BY_HOP | CLAIMS | {b"host", b"content-length", b"via", b"cookie", b"authorization"}
 
 
-def header_mistake(value: Any) -> str | None:
+def own_header_mistake(value: Any) -> str | None:
     """What is wrong with the name of a header that the gateway alone is to set; None if nothing is."""
     if not isinstance(value, str) or not _NAME(value):
         return "must be the name of a header: letters, digits and hyphens"
@@ -34,10 +34,10 @@ class IdentityHeaders:
         tenant: Has its tenant.
     """
 
-    consumer: str | None = attrs.field(default="X-Consumer", validator=checked(header_mistake, optional=True))
-    scopes: str | None = attrs.field(default="X-Scopes", validator=checked(header_mistake, optional=True))
-    roles: str | None = attrs.field(default="X-Roles", validator=checked(header_mistake, optional=True))
-    tenant: str | None = attrs.field(default="X-Tenant", validator=checked(header_mistake, optional=True))
+    consumer: str | None = attrs.field(default="X-Consumer", validator=checked(own_header_mistake, optional=True))
+    scopes: str | None = attrs.field(default="X-Scopes", validator=checked(own_header_mistake, optional=True))
+    roles: str | None = attrs.field(default="X-Roles", validator=checked(own_header_mistake, optional=True))
+    tenant: str | None = attrs.field(default="X-Tenant", validator=checked(own_header_mistake, optional=True))
 
     @property
     def names(self) -> tuple[str, ...]:

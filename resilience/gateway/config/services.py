@@ -60,6 +60,7 @@ class ServiceConfig:
         checks: Requests of the gateway's own that find out which endpoints are healthy; None: there are none.
         fallback: What clients get in the place of a failure; None: the failure.
         preserve_host: Send the client's Host header on, instead of the endpoint's own name.
+        http2: Speak HTTP/2 with the endpoints: by ALPN with https ones, with http ones without asking.
         connect_timeout: Longest wait for a connection, seconds.
         idle_timeout: Longest wait for the next piece of an answer's body, or for room to send one, seconds.
         min_rate: Bytes a second that an answer's body must come with in the mean, after 20 s; None (``false``): any.
@@ -85,6 +86,7 @@ class ServiceConfig:
     checks: HealthChecks | None = None
     fallback: FallbackConfig | None = None
     preserve_host: bool = attrs.field(default=False, validator=flag)
+    http2: bool = attrs.field(default=False, validator=flag)
     connect_timeout: float = attrs.field(default=2.0, validator=number(above=0, most=3600.0))  # Ribbon's
     idle_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
     min_rate: float | None = attrs.field(default=None, validator=number(above=0, most=1e12, optional=True))
@@ -101,6 +103,8 @@ class ServiceConfig:
             raise ConfigError("endpoints needs at least one; or a source lists them", "endpoints")
         if self.source is not None and self.endpoints:
             raise ConfigError("the source lists the endpoints; leave one of the two out", "endpoints")
+        if self.http2 and self.upgrades not in ((), ("websocket",)):
+            raise ConfigError("upgrades must be left out: HTTP/2 (http2 = true) has none", "upgrades")
         if self.balancer in KEYED and self.balancing.hash_by is None:
             raise ConfigError(
                 f'balancer {self.balancer} needs balancing.hash_by, such as "header:x-user"', "balancer")

@@ -32,12 +32,14 @@ from ...core.http_problem import problem_body
 from ...errors import ResilienceError
 from ..config import IdentityHeaders
 from ..forwarding import AnswerBody, Forwarder
+from ..grpc_status import is_grpc, refusal
 from ..inbound import Inbound
 from ..logs.passage import Passage
 from ..problem import Problem, too_large
 from ..request_mapping import Admitted
 from ..service import Service
 from ..upstream import Header, Request, UpstreamError
+from .compress import CompressedInbound, CompressFilter
 from .context import FilterContext, FilterError, FilterRequest, FilterResponse, Refusal
 from .declare import FilterKind
 from .identity import state
@@ -55,11 +57,13 @@ class Chain:
         inbound: In their order.
         outbound: In their order.
         endpoint: Name of the filter that answers; None: the route's service.
+        compresses: Whether one of the outbound filters has responses compressed.
     """
 
     inbound: tuple[Step, ...]
     outbound: tuple[Step, ...]
     endpoint: str | None
+    compresses: bool = False
 
 
 #: Of a route without filters whose errors are answered by an endpoint.
@@ -74,7 +78,8 @@ def chain_of(steps: list[Step]) -> Chain | None:
         return None
     by_kind = {kind: tuple(step for step in steps if step.said.kind is kind) for kind in FilterKind}
     endpoints = by_kind[FilterKind.ENDPOINT]
-    return Chain(by_kind[FilterKind.INBOUND], by_kind[FilterKind.OUTBOUND], endpoints[0].name if endpoints else None)
+    return Chain(by_kind[FilterKind.INBOUND], by_kind[FilterKind.OUTBOUND], endpoints[0].name if endpoints else None,
+                 any(isinstance(step.config.target, CompressFilter) for step in steps))
 
 
 class FilterRunner:
@@ -105,12 +110,13 @@ class FilterRunner:
         route = admitted.route
         request = FilterRequest(inbound.head, admitted.request, admitted.path, admitted.host, admitted.parameters)
         context = FilterContext(request, route.name, route.service.name, chain.endpoint, self._error_endpoint)
+        way_back = CompressedInbound(inbound, context) if chain.compresses else inbound
         if not isinstance(inbound, Passage):
-            await self._pass(chain, context, admitted, inbound)
+            await self._pass(chain, context, admitted, way_back)
             return
         context.passage = inbound
         try:
-            await self._pass(chain, context, admitted, inbound)
+            await self._pass(chain, context, admitted, way_back)
         finally:
             inbound.service = context.service
             inbound.identity = context.identity
@@ -132,6 +138,8 @@ class FilterRunner:
         context.response = await self._local(context, inbound)
         await self._filtered(chain, context, None)
         status, headers, body = _sendable(context, context.response)
+        if context.refusal is not None and is_grpc(inbound.head):
+            status, headers, body = refusal(context.refusal.status, context.refusal.detail, headers)
         await inbound.respond(status, headers, body or b"")
 
     # -- one filter

@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from ...core.checks import flag, one_of, text
 from ...errors import ConfigError
 from ..config.checks import checked
-from ..config.identity import header_mistake
+from ..config.identity import own_header_mistake
 from ..inbound import ClientCertificate
 from .context import FilterContext, Identity
 from .declare import FilterHost, inbound_filter
@@ -76,7 +76,7 @@ class ClientCertificates:
     name: str = attrs.field(
         default="common_name", validator=one_of("common_name", "dns", "uri", "email", "subject", "fingerprint"))
     identities: tuple[CertificateIdentity, ...] = attrs.field(default=(), validator=_distinct)
-    header: str | None = attrs.field(default=None, validator=checked(header_mistake, optional=True))
+    header: str | None = attrs.field(default=None, validator=checked(own_header_mistake, optional=True))
     optional: bool = attrs.field(default=False, validator=flag)
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -19,6 +19,9 @@ from ..paths import query_is_legal
 from ..problem import reason_of
 from ..upstream import Header, Request
 from .fields import Fields, header
+
+if TYPE_CHECKING:
+    from .compress import Compressor
 
 
 class FilterError(Exception):
@@ -125,14 +128,16 @@ class FilterResponse:
         is_ours: Whether the gateway answers, and no upstream.
         original: The body as the upstream has sent it, if it was taken in.
         original_status: The status as it was.
+        compressor: Compresses the body on its way, if the client takes that; None: it is sent as it is.
     """
 
-    __slots__ = ("body", "headers", "is_ours", "original", "original_status", "status")
+    __slots__ = ("body", "compressor", "headers", "is_ours", "original", "original_status", "status")
 
     def __init__(self, status: int, headers: list[Header], body: bytes | None, *, is_ours: bool) -> None:
         self.status, self.headers, self.body, self.is_ours = status, Fields(headers), body, is_ours
         self.original: bytes | None = None
         self.original_status = status
+        self.compressor: Compressor | None = None
 
 
 class FilterContext:

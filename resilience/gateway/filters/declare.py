@@ -17,10 +17,12 @@ import attrs
 from ...core.checks import flag, number, text
 from ...errors import ConfigError
 from ...registry import Registry
+from ..change import Act, at_once
 from ..upstream import UpstreamClient
 from .context import FilterContext
 
 if TYPE_CHECKING:
+    from ..config import ServiceConfig
     from ..service import Service
 
 _T = TypeVar("_T")
@@ -50,6 +52,10 @@ class FilterHost:
         registry: Where the gateway's commands are.
         client: Its HTTP client.
         is_trusted: Whether a peer's address is that of a trusted proxy.
+        service: Makes a service that the filter alone asks, under a name of its own, which goes on when its settings
+            change.
+        once_in_force: Does something when the configuration comes into force, and not if it never does: what goes on
+            under another configuration must not change before.
     """
 
     name: str
@@ -57,6 +63,8 @@ class FilterHost:
     registry: Registry
     client: UpstreamClient
     is_trusted: Callable[[str], bool]
+    service: Callable[[str, ServiceConfig], Service]
+    once_in_force: Callable[[Act], object] = at_once
 
 
 class Bound(Protocol):

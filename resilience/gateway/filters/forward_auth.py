@@ -18,7 +18,7 @@ from ...core.checks import number, text
 from ...errors import ConfigError, ResilienceError
 from ..config import ServiceConfig
 from ..config.checks import checked
-from ..config.identity import header_mistake
+from ..config.identity import own_header_mistake
 from ..problem import problem_of
 from ..service import Service
 from ..subrequest import Answer, asked
@@ -84,7 +84,7 @@ class ForwardAuth:
     timeout: float = attrs.field(default=1.0, validator=number(above=0, most=60.0))
     send_headers: tuple[str, ...] = attrs.field(
         default=("Authorization", "Cookie"), validator=checked(_sent_mistake, each=True))
-    copy_headers: tuple[str, ...] = attrs.field(default=(), validator=checked(header_mistake, each=True))
+    copy_headers: tuple[str, ...] = attrs.field(default=(), validator=checked(own_header_mistake, each=True))
     consumer_header: str | None = attrs.field(default=None, validator=text(optional=True))
     scopes_header: str | None = attrs.field(default=None, validator=text(optional=True))
     roles_header: str | None = attrs.field(default=None, validator=text(optional=True))
@@ -116,7 +116,7 @@ class ForwardAuth:
             assert self.service is not None
             return _Asking(self, host.services[self.service], self.path).run
         parts = urlsplit(self.url)
-        service = Service(f"filter.{host.name}.call", self._own_service(self.url), host.client, host.registry)
+        service = host.service("call", self._own_service(self.url))
         return _Asking(self, service, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")).run
 
     def _own_service(self, url: str) -> ServiceConfig:

@@ -27,7 +27,7 @@ import jwt
 from ...core.checks import flag, number, text
 from ...errors import ConfigError
 from ..config.checks import checked, filled
-from ..config.identity import header_mistake
+from ..config.identity import own_header_mistake
 from ..config.secrets import secret_of, secret_place
 from ..json_pointer import MISSING, found, parsed
 from .context import FilterContext, Identity
@@ -127,7 +127,7 @@ class Jwt:
 
     def __attrs_post_init__(self) -> None:
         for name in self.claim_headers:
-            mistake = header_mistake(name)
+            mistake = own_header_mistake(name)
             if mistake is not None:
                 raise ConfigError(f"a header of claim_headers {mistake}, not {name!r}", "claim_headers")
         given = [name for name in ("jwks", "jwks_file", "secret") if getattr(self, name) is not None]

@@ -22,7 +22,6 @@ from jwt.algorithms import get_default_algorithms
 from ...errors import ResilienceError
 from ..config import ServiceConfig
 from ..problem import problem_of
-from ..service import Service
 from ..subrequest import asked
 from ..upstream import Request, UpstreamError
 from .declare import FilterHost
@@ -158,7 +157,7 @@ class RemoteKeys:
     def __init__(self, url: str, pinned: Sequence[str], cache: KeyCache[Key], host: FilterHost,
                  service: ServiceConfig) -> None:
         parts = urlsplit(url)
-        self._service = Service(f"filter.{host.name}.keys", service, host.client, host.registry)
+        self._service = host.service("keys", service)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._request = Request(method="GET", target=target.encode(), host=None,
                                 headers=[(b"accept", b"application/jwk-set+json, application/json")])

@@ -93,7 +93,7 @@ class RateLimitFilter:
         """Make the function that is called for each exchange."""
         policy = policy_of(self.rate, self.per, burst=self.burst, max_wait=self.wait, max_keys=self.max_keys,
                            settles=self.settles)
-        limit = limit_named(host.name, host.registry, policy, self.max_waiting)
+        limit = limit_named(host.name, host.registry, policy, self.max_waiting, host.once_in_force)
         bound = _BoundLimit(self, _as_name(host.name), limit, ClientAddresses(host.is_trusted))
         return bound.waits if self.wait else bound.refuses
 

@@ -27,7 +27,8 @@ class ShedFilter(SheddingSettings):
 
     def bind(self, host: FilterHost) -> Callable[[FilterContext], Awaitable[None]]:
         """Make the function that is called for each exchange."""
-        door = door_of(host.registry, f"filters.{host.name}", self, ClientAddresses(host.is_trusted))
+        door = door_of(host.registry, f"filters.{host.name}", self, ClientAddresses(host.is_trusted),
+                       host.once_in_force)
 
         async def shed(context: FilterContext) -> None:
             passage = context.passage

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from ...decorate.commands import command
 from ...errors import CallTimeoutError
 from ...registry import Registry
+from ..change import Act, at_once
 from ..config import FilterConfig
 from ..replacing import in_place
 from .context import FilterContext
 from .declare import FilterDeclaration, FilterKind
+
+if TYPE_CHECKING:
+    from ..service import Service
 
 GROUP: Final = "filters"
 #: Calls of one filter that wait at once; Zuul's.
@@ -34,25 +38,27 @@ class Step:
 
     Attributes:
         config: What was said of it.
-        run: The guarded function.
+        declare: Makes the guarded function, and so declares what its command says, in the place of what it said.
         waits: Whether what it returns is to be awaited.
         said: When it runs and what it needs.
         close: Ends what it does in the background.
         others: Further filters that its table stands for.
         logged: When a failure of it was logged last.
         key: Of its command.
-        declare: Makes the guarded function anew, and so declares what its command says.
+        services: Those that it alone asks.
+        run: The guarded function, once it is in force.
     """
 
     config: FilterConfig
-    run: Callable[[FilterContext], Any]
+    declare: Callable[[], Callable[[FilterContext], Any]]
     waits: bool
     said: FilterDeclaration
     close: Callable[[], object]
     others: tuple[Step, ...] = ()
     logged: float = -LOG_EVERY_S
     key: str = ""
-    declare: Callable[[], Callable[[FilterContext], Any]] | None = None
+    services: Sequence[Service] = ()
+    run: Callable[[FilterContext], Any] = attrs.field(init=False)
     name: str = attrs.field(init=False)
     when: Callable[[FilterContext], bool] | None = attrs.field(init=False)
     body: int | None = attrs.field(init=False)
@@ -63,6 +69,10 @@ class Step:
         body = self.config.body if said == self.config.declaration else said.body
         self.name, self.when, self.body, self.always = self.config.name, said.when, body, said.always
 
+    def begin(self) -> None:
+        """Be in force."""
+        self.run = self.declare()
+
     @property
     def fails_closed(self) -> bool:
         """Whether its failure is answered with an error."""
@@ -70,7 +80,7 @@ class Step:
 
 
 def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry: Registry,
-            said: FilterDeclaration | None = None) -> Step:
+            said: FilterDeclaration | None = None, once_in_force: Callable[[Act], object] = at_once) -> Step:
     """A filter as a command.
 
     Args:
@@ -78,9 +88,7 @@ def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry
         call: The function, or what its settings made.
         registry: Where the command is kept.
         said: Of one part of it; None: it is not made of parts.
-
-    Raises:
-        ConfigError: The registry has a command of the same name that says otherwise.
+        once_in_force: See FilterHost: the command is made, or changed, no sooner.
     """
     key, limit = f"filter.{config.name}{'' if said is None else f'.{said.name}'}", config.time_limit
     said = config.declaration if said is None else said
@@ -92,7 +100,9 @@ def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry
 
         guard = command(timeout=limit, max_concurrent=MAX_CONCURRENT, **usual)
         declare = functools.partial(in_place, registry, key, functools.partial(guard, awaited))
-        return Step(config, declare(), True, said, close, key=key, declare=declare)
+        step = Step(config, declare, True, said, close, key=key)
+        once_in_force(step.begin)
+        return step
 
     def timed(context: FilterContext) -> None:
         began = perf_counter()
@@ -106,7 +116,9 @@ def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry
 
     guard = command(timeout=None, max_concurrent=None, **usual)
     declare = functools.partial(in_place, registry, key, functools.partial(guard, timed))
-    return Step(config, declare(), False, said, close, key=key, declare=declare)
+    step = Step(config, declare, False, said, close, key=key)
+    once_in_force(step.begin)
+    return step
 
 
 def _nothing() -> None:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 
-import attrs
-
 from ...registry import Registry
-from ..config import GatewayConfig
+from ..change import Change
+from ..config import FilterConfig, GatewayConfig, ServiceConfig
 from ..service import Service
+from ..services import NextServices
 from ..upstream import UpstreamClient
 from .declare import FilterHost
 from .step import Step, step_of
 
 
 def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: Registry, client: UpstreamClient,
-             is_trusted: Callable[[str], bool], before: Mapping[str, Step] = MappingProxyType({}),
-             changed: Collection[str] = ()) -> dict[str, Step]:
+             is_trusted: Callable[[str], bool], own: NextServices, change: Change,
+             before: Mapping[str, Step] = MappingProxyType({}), changed: Collection[str] = ()) -> dict[str, Step]:
     """The steps of a gateway's filters, by name.
 
     Args:
@@ -26,11 +27,13 @@ def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: R
         registry: Where the gateway's commands are.
         client: The gateway's.
         is_trusted: Whether a peer's address is that of a trusted proxy.
+        own: Makes the services that filters alone ask.
+        change: With which they come into force.
         before: Steps of the configuration before: those with the same settings go on, with what they know.
         changed: Names of services that are not what they were then.
 
     Raises:
-        ConfigError: The registry has a command of the same name that says otherwise.
+        ConfigError: A filter cannot be made of its settings.
     """
     found: dict[str, Step] = {}
     for each in config.filters.values():
@@ -38,23 +41,35 @@ def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: R
         if known is not None and known.config == each \
                 and not {*getattr(each.target, "needs_services", ())}.intersection(changed):
             found[each.name] = known
+            own.keep(known.services)
             continue
-        bind = getattr(each.target, "bind", None)
-        host = FilterHost(name=each.name, services=services, registry=registry, client=client, is_trusted=is_trusted)
-        parts = getattr(each.target, "parts", None)
-        if parts is None:
-            found[each.name] = step_of(each, each.target if bind is None else bind(host), registry)
-        elif steps := [step_of(each, part.call, registry, part.said) for part in parts(host)]:
-            found[each.name] = attrs.evolve(steps[0], others=tuple(steps[1:]))
+        asked: list[Service] = []
+
+        def service(name: str, config: ServiceConfig, of: str = each.name, asked: list[Service] = asked) -> Service:
+            asked.append(own.make(f"filter.{of}.{name}", config))
+            return asked[-1]
+
+        steps = _steps(each, registry, change, FilterHost(
+            name=each.name, services=weakref.WeakValueDictionary(services),  # a filter that keeps it keeps none alive
+            registry=registry, client=client, is_trusted=is_trusted, service=service,
+            once_in_force=change.once_in_force))
+        if steps:
+            steps[0].others, steps[0].services = tuple(steps[1:]), asked
+            found[each.name] = steps[0]
     return found
 
 
-def declare_again(steps: Iterable[Step]) -> None:
-    """Bring into force again what the commands of *steps* said, before others of the same names were made."""
-    for step in steps:
-        for each in (step, *step.others):
-            if each.declare is not None:
-                each.run = each.declare()
+def _steps(config: FilterConfig, registry: Registry, change: Change, host: FilterHost) -> list[Step]:
+    """The steps of one filter; the first of them closes for all."""
+    target = config.target
+    parts = getattr(target, "parts", None)
+    bind = getattr(target, "bind", None)
+    made = []
+    for call, said in ([(target if bind is None else bind(host), None)] if parts is None
+                       else [(part.call, part.said) for part in parts(host)]):
+        made.append(step_of(config, call, registry, said, change.once_in_force))
+        change.unless_in_force(made[-1].close)
+    return made
 
 
 def keys_of(steps: Iterable[Step]) -> set[str]:

@@ -14,12 +14,12 @@ from typing import Any, Final
 import attrs
 
 from ...core.checks import number
-from ...errors import ConfigError
 from ..config.checks import checked
 from ..filters.context import FilterContext
 from ..filters.declare import ORDER, FilterDeclaration, FilterHost, FilterKind, FilterPart, inbound_filter
 from ..filters.fields import Fields
 from ..json_pointer import parsed, pointer_mistake, put, without
+from .both_ways import BothWays
 from .checking import ask_for_plain, has_body, is_empty, is_of_upstream, medium_of
 from .content import BrokenCodingError, TooLargeError, UnknownCodingError, decoded
 from .json_text import MalformedJsonError, TooManyValuesError, parse, serialize
@@ -105,7 +105,7 @@ class BodyChanges:
 
 @inbound_filter(name="json_body", order=ORDER, fail_closed=True)
 @attrs.frozen(kw_only=True)
-class JsonBodyFilter:
+class JsonBodyFilter(BothWays):
     """The settings of one filter ``json_body``.
 
     Attributes:
@@ -117,10 +117,6 @@ class JsonBodyFilter:
     request: BodyChanges | None = None
     response: BodyChanges | None = None
     max_body: int = attrs.field(default=256 * 1024, validator=number(least=1, most=1 << 24, whole=True))
-
-    def __attrs_post_init__(self) -> None:
-        if self.request is None and self.response is None:
-            raise ConfigError("needs changes: request, response, or both")
 
     def parts(self, host: FilterHost) -> Sequence[FilterPart]:
         """The filter of requests, and those of responses."""

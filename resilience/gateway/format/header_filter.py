@@ -16,6 +16,7 @@ from ..config.checks import checked
 from ..filters.context import FilterContext
 from ..filters.declare import ORDER, FilterDeclaration, FilterHost, FilterKind, FilterPart, inbound_filter
 from ..filters.fields import Fields, header
+from .both_ways import BothWays
 from .values import Template
 
 
@@ -76,7 +77,7 @@ class HeaderChanges:
 
 @inbound_filter(name="headers", order=ORDER)
 @attrs.frozen(kw_only=True)
-class HeaderFilter:
+class HeaderFilter(BothWays):
     """The settings of one filter ``headers``.
 
     Attributes:
@@ -86,10 +87,6 @@ class HeaderFilter:
 
     request: HeaderChanges | None = None
     response: HeaderChanges | None = None
-
-    def __attrs_post_init__(self) -> None:
-        if self.request is None and self.response is None:
-            raise ConfigError("needs changes: request, response, or both")
 
     def parts(self, host: FilterHost) -> Sequence[FilterPart]:
         """The filter of requests, and that of responses."""

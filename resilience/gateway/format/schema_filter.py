@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import attrs
 
@@ -11,6 +11,7 @@ from ...core.checks import text
 from ...errors import ConfigError
 from ..filters.context import FilterContext
 from ..filters.declare import FilterHost, FilterKind, FilterPart, inbound_filter
+from .both_ways import BothWays
 from .checking import (
     Checks,
     Fit,
@@ -40,7 +41,7 @@ def _is_schema(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 @inbound_filter(name="json_schema", order=ORDER, fail_closed=True)
 @attrs.frozen(kw_only=True)
-class JsonSchemaFilter(Checks):
+class JsonSchemaFilter(BothWays, Checks):
     """The settings of one filter ``json_schema``.
 
     Attributes:
@@ -49,12 +50,10 @@ class JsonSchemaFilter(Checks):
         response: The same for responses with a status of 200 to 299.
     """
 
+    needs: ClassVar[str] = "a file with a schema"
+
     request: str | None = attrs.field(default=None, validator=[text(optional=True), _is_schema])
     response: str | None = attrs.field(default=None, validator=[text(optional=True), _is_schema])
-
-    def __attrs_post_init__(self) -> None:
-        if self.request is None and self.response is None:
-            raise ConfigError("needs a file with a schema: request, response, or both")
 
     def parts(self, host: FilterHost) -> Sequence[FilterPart]:
         """The filters of requests, and those of responses."""

@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, Final, cast
 from ..inbound import ClientGoneError
 from ..problem import Problem
 from ..tunnel import TunnelEnd
+from .accepted import Accepted
 from .answer import CONTINUE, AnswerHead, refusal_answer
-from .client_certificate import client_certificate
 from .http1_exchange import Http1Exchange
-from .http2 import PREFACE, Accepted, Http2Connection
+from .http2 import PREFACE, Http2Connection
 from .parser import Incoming, Refusal, RequestParser
 from .peers import Peer
 from .proxy_protocol import Proxied
@@ -141,22 +141,15 @@ class Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         self.transport = cast("asyncio.Transport", transport)
         parser, front = self._parser, self.front
-        client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        if self._proxied is not None:
-            client, server = self._proxied.client, self._proxied.server
-        parser.client = client[:2] if isinstance(client, tuple) else None
-        parser.server = server[:2] if isinstance(server, tuple) else None
-        tls = transport.get_extra_info("ssl_object")
-        if tls is not None:
-            parser.scheme, parser.certificate = "https", client_certificate(tls)
-            self._can_half_close = False
+        accepted = parser.accepted = Accepted.over(transport, self._proxied)
+        self._can_half_close = accepted.scheme == "http"
         self.deadline = front.loop.time() + front.settings.head_timeout
         if not front.enter(self):
             self._abort()
-        elif not self.peer.enter(parser.client[0] if parser.client else "", front.trusted):
+        elif not self.peer.enter(accepted.client[0] if accepted.client else "", front.trusted):
             parser.refusal = Refusal(429, "this address has too many connections", 1)
             self._refuse()
-        elif tls is not None and tls.selected_alpn_protocol() == "h2":
+        elif accepted.protocol == "h2":
             self._hand_over()
 
     def _hand_over(self) -> Http2Connection:
@@ -164,9 +157,7 @@ class Connection(asyncio.Protocol):
         parser, front = self._parser, self.front
         parser.close()
         front.leave(self)
-        return Http2Connection(front, Accepted(
-            transport=self.transport, scheme=parser.scheme, client=parser.client, server=parser.server,
-            certificate=parser.certificate, peer=self.peer, deadline=self.deadline))
+        return Http2Connection(front, self.transport, parser.accepted, self.peer, self.deadline)
 
     def _may_be_http2(self, data: bytes) -> bool:
         """Whether a connection that has had no request begins with the preface of HTTP/2, as far as it has come."""

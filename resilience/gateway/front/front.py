@@ -53,6 +53,11 @@ class Front:
         self._date, self._date_at = b"", -1
         self._empty: asyncio.Future[None] | None = None
 
+    def succeed(self, front: Front) -> None:
+        """Count the clients of another *front*, whose place this one takes, as its own: no limit is refilled."""
+        self.peers = front.peers
+        self._configure_peers()
+
     @property
     def connections(self) -> int:
         """How many are open."""
@@ -63,8 +68,12 @@ class Front:
         settings = self._current()
         if settings is not self.settings:
             self.settings, self.trusted = settings, networks(settings.trusted_proxies)
-            self.peers.configure(max_connections=settings.client_connections, rate=settings.client_rate,
-                                 burst=settings.client_burst, now=self.loop.time())
+            self._configure_peers()
+
+    def _configure_peers(self) -> None:
+        settings = self.settings
+        self.peers.configure(max_connections=settings.client_connections, rate=settings.client_rate,
+                             burst=settings.client_burst, now=self.loop.time())
 
     def enter(self, connection: Connection | Http2Connection) -> bool:
         """Take a new connection in; whether it may stay. leave() must follow either way."""

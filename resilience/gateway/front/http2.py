@@ -8,6 +8,7 @@ Who ends what:
     the client leaves             all tasks are cancelled
     a request is malformed        its stream is reset; what h2 itself refuses ends the connection by GOAWAY
     an answer breaks off          its stream is reset, so that nobody takes it for complete
+    an answer comes early         the rest of the body is thrown away for a while (lingering.py), then it is reset
     a client takes nothing        the stream that waits for it is reset after client_timeout
     a client asks too cheaply     resets, pings, settings and the like have an allowance; then GOAWAY
     the front drains              GOAWAY; what is under way ends, what still comes is refused, and may be sent again
@@ -21,9 +22,6 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-import attrs
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -40,12 +38,16 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
-from ..inbound import ClientCertificate, ClientGoneError
+from ..http2.allowance import Allowance
+from ..http2.fields import MalformedError, trailers_of
+from ..http2.wire import H2, Wire
+from ..inbound import ClientGoneError
 from ..upstream import Header
-from .allowance import Allowance
+from .accepted import Accepted
 from .answer import refusal_answer
-from .http2_fields import MalformedError, RequestReader, answer_fields, trailers_of
+from .http2_fields import RequestReader, answer_fields
 from .http2_stream import Http2Stream
+from .lingering import LINGER_S, Lingering
 from .parser import Refusal
 from .peers import Peer
 
@@ -60,39 +62,10 @@ CONNECTION_WINDOW: Final = 1024 * 1024
 RESETS: Final = (33.0, 200)
 #: Frames that cost their sender nothing, and are no part of a request: a second, and at once.
 CHEAP_FRAMES: Final = (200.0, 1000)
-LINGER_S: Final = 2.0
 _EARNED_PER_WRITE: Final = 3  # window updates, of the stream and of the connection, and one over
-_PENDING: Final = 16 * 1024  # bytes that wait for the event loop's next turn
 #: So much is read before it is looked at what it was: a small part of a read can be hundreds of requests.
 _SLICE: Final = 4096
 _logger: Final = logging.getLogger("resilience.gateway")
-
-
-class _H2(H2Connection):
-    MAX_CLOSED_STREAMS = 1024  # remembered
-
-
-@attrs.frozen(kw_only=True)
-class Accepted:
-    """What is known of a connection before its first request.
-
-    Attributes:
-        transport: Its own.
-        scheme: "http" or "https".
-        client: Address and port of the peer.
-        server: Address and port of our own socket.
-        certificate: The client's.
-        peer: Whom it counts for.
-        deadline: For the first request.
-    """
-
-    transport: asyncio.Transport
-    scheme: str
-    client: tuple[str, int] | None
-    server: tuple[str, int] | None
-    certificate: ClientCertificate | None
-    peer: Peer
-    deadline: float
 
 
 class Http2Connection(asyncio.Protocol):
@@ -103,21 +76,20 @@ class Http2Connection(asyncio.Protocol):
         deadline: When expire() is due.
     """
 
-    def __init__(self, front: Front, accepted: Accepted) -> None:
-        """Say hello on a transport whose protocol this is from now on."""
-        self.front, self.deadline = front, accepted.deadline
-        self._accepted, self._transport = accepted, accepted.transport
+    def __init__(self, front: Front, transport: asyncio.Transport, accepted: Accepted, peer: Peer,
+                 deadline: float) -> None:
+        """Say hello on a *transport* whose protocol this is from now on; the first request is due at the *deadline*."""
+        self.front, self.deadline = front, deadline
+        self._transport, self._peer = transport, peer
         settings = front.settings
-        self._reader = RequestReader(
-            accepted.scheme, accepted.client, accepted.server, accepted.certificate,
-            max_head_bytes=settings.head_bytes, max_headers=settings.max_headers)
+        self._reader = RequestReader(accepted, max_head_bytes=settings.head_bytes, max_headers=settings.max_headers)
         self._streams: dict[int, Http2Stream] = {}
+        self._lingering = Lingering()
         self._resets, self._cheap = Allowance(*RESETS), Allowance(*CHEAP_FRAMES)
         self._served = self._silent = 0
-        self._gone = self._paused = self._closing = self._cut = self._flushing = self._said_goaway = False
-        self._h2 = _H2(H2Configuration(
-            client_side=False, header_encoding=None, validate_inbound_headers=False, validate_outbound_headers=False,
-            normalize_outbound_headers=False))
+        self._gone = self._cut = self._said_goaway = False
+        self._h2 = H2(client_side=False)
+        self.wire = Wire(self._h2, transport, front.loop)
         self._h2.local_settings = Settings(client=False, initial_values={
             SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS, SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
             SettingCodes.MAX_HEADER_LIST_SIZE: settings.head_bytes, SettingCodes.ENABLE_PUSH: 0})
@@ -126,14 +98,14 @@ class Http2Connection(asyncio.Protocol):
         self._h2.increment_flow_control_window(CONNECTION_WINDOW - 65_535)
         self._transport.set_protocol(self)
         front.enter(self)
-        self._flush()
+        self.wire.flush()
 
     # -- the server's side
 
     def drain(self) -> None:
         """Take no more requests, and end after those under way."""
         self._say_goaway()
-        if not self._streams:
+        if not self._streams and not self._lingering:
             self._close()
 
     def cut(self) -> None:
@@ -147,13 +119,16 @@ class Http2Connection(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """The deadline has passed."""
         self.deadline = inf
-        if self._closing:
+        if self.wire.is_over:
             self._abort()
-        elif not self._streams:
+        elif not self._streams and not self._lingering:
             self.drain()
+        for number in self._lingering.due(now):
+            self._reset_early(number)
+        self.look_at(self._lingering.deadline)
         for stream in list(self._streams.values()):
             if stream.deadline <= now:
-                self._reset(stream, ErrorCodes.CANCEL)
+                self.wire.reset(stream.id, ErrorCodes.CANCEL)
                 stream.expire()
             else:
                 self.look_at(stream.deadline)
@@ -168,22 +143,22 @@ class Http2Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         self._gone = True
         self.front.leave(self)
-        self._accepted.peer.leave()
+        self._peer.leave()
         for stream in list(self._streams.values()):
             stream.leave()
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
-        self._paused = True
+        self.wire.paused = True
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
-        self._paused = False
+        self.wire.paused = False
         self._make_room()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        if self._closing:
+        if self.wire.is_over:
             return
         try:
             for begin in range(0, len(data), _SLICE):
@@ -194,19 +169,19 @@ class Http2Connection(asyncio.Protocol):
         except Exception:
             _logger.exception("an HTTP/2 connection failed in the gateway")
             self._fail()
-        self._flush()
+        self.wire.flush()
 
     # -- events
 
     def _learn(self, data: bytes) -> None:
-        if self._closing:
+        if self.wire.is_over:
             return
         events = self._h2.receive_data(data)
         self._silent = 0 if events else self._silent + len(data)
         if self._silent > CONNECTION_WINDOW + 2 * self.front.settings.head_bytes:
             self._end(ErrorCodes.FRAME_SIZE_ERROR)
         for event in events:
-            if not self._closing:
+            if not self.wire.is_over:
                 self._on(event)
 
     def _on(self, event: Event) -> None:
@@ -218,6 +193,7 @@ class Http2Connection(asyncio.Protocol):
             stream = self._streams.get(event.stream_id)
             if stream is not None:
                 stream.completed()
+            self._lingers_no_more(event.stream_id)
         elif isinstance(event, TrailersReceived):
             self._on_trailers(event)
         elif isinstance(event, StreamReset):
@@ -225,6 +201,7 @@ class Http2Connection(asyncio.Protocol):
             if stream is not None and not stream.answered:
                 stream.leave()
                 self._spend(self._resets)
+            self._lingers_no_more(event.stream_id)
         elif isinstance(event, ConnectionTerminated):  # h2 sends nothing after that
             self._fail()
         else:
@@ -236,18 +213,18 @@ class Http2Connection(asyncio.Protocol):
         number = event.stream_id
         assert number is not None
         if self._said_goaway:
-            self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+            self.wire.reset(number, ErrorCodes.REFUSED_STREAM)
             self._spend(self._resets)
             return
         ended = event.stream_ended is not None
         try:
             request = self._reader.request(event.headers or (), ended=ended)
         except MalformedError:
-            self._h2.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
+            self.wire.reset(number, ErrorCodes.PROTOCOL_ERROR)
             self._spend(self._resets)
             return
-        request.refusal = self._accepted.peer.refusal(self.front.loop.time()) or request.refusal
-        self.deadline = inf if not self._streams else self.deadline
+        request.refusal = self._peer.refusal(self.front.loop.time()) or request.refusal
+        self.deadline = self._lingering.deadline if not self._streams else self.deadline
         self._streams[number] = Http2Stream(self, number, request, complete=ended)
         self._served += 1
         if self._served == self.front.settings.connection_requests:
@@ -258,10 +235,12 @@ class Http2Connection(asyncio.Protocol):
         assert number is not None
         stream = self._streams.get(number)
         if stream is None or stream.gone:
-            self._give_back(number, held)
+            self.wire.give_back(number, held)
+            if self._lingering.take(number, held):
+                self._reset_early(number)
         else:
             if held > len(data):  # padding
-                self._give_back(number, held - len(data))
+                self.wire.give_back(number, held - len(data))
             stream.came(data, len(data))
         if not data and event.stream_ended is None:
             self._spend(self._cheap)
@@ -273,51 +252,45 @@ class Http2Connection(asyncio.Protocol):
         try:
             stream.trailers = trailers_of(event.headers or ())
         except MalformedError:
-            self._reset(stream, ErrorCodes.PROTOCOL_ERROR)
+            self.wire.reset(stream.id, ErrorCodes.PROTOCOL_ERROR)
             stream.leave()
             self._spend(self._resets)
 
     def _spend(self, allowance: Allowance) -> None:
-        if not allowance.spend(self.front.loop.time()) and not self._closing:
+        if not allowance.spend(self.front.loop.time()) and not self.wire.is_over:
             _logger.debug("an HTTP/2 connection asks for too much that is cheap to ask for")
             self._end(ErrorCodes.ENHANCE_YOUR_CALM)
 
     # -- streams call these
 
-    def room(self, stream: Http2Stream) -> int:
-        """How many bytes of a body can be sent in one frame; 0: none, for now."""
-        if self._paused:
-            return 0
+    def put_some(self, stream: Http2Stream, piece: bytes | memoryview, *, end: bool) -> int:
+        """Send so much of a body as there is room for, and how much that was."""
         try:
-            return min(self._h2.local_flow_control_window(stream.id), self._h2.max_outbound_frame_size)
+            size = self.wire.put_some(stream.id, piece, end=end)
         except ProtocolError:
             raise ClientGoneError from None
+        if size:
+            self._cheap.earn(_EARNED_PER_WRITE)
+        return size
 
-    def put(self, stream: Http2Stream, piece: bytes, *, end: bool) -> None:
-        """Send so much of a body as there is room for."""
+    def end_body(self, stream: Http2Stream) -> None:
+        """A body of which all was sent is complete."""
         try:
-            self._h2.send_data(stream.id, piece, end_stream=end)
+            self.wire.put(stream.id, b"", end=True)
         except ProtocolError:
             raise ClientGoneError from None
-        self._cheap.earn(_EARNED_PER_WRITE)
-        if len(piece) >= _PENDING:
-            self._flush()
-        else:
-            self._flush_soon()
 
     def put_fields(self, stream: Http2Stream, fields: list[Header], *, end: bool = False) -> None:
         """Send a field section."""
         try:
-            self._h2.send_headers(stream.id, fields, end_stream=end)
+            self.wire.put_fields(stream.id, fields, end=end)
         except ProtocolError:
             raise ClientGoneError from None
-        self._flush_soon()
 
     def take(self, stream: Http2Stream) -> None:
         """What came of its body is taken."""
         held, stream.held = stream.held, 0
-        self._give_back(stream.id, held)
-        self._flush_soon()
+        self.wire.give_back(stream.id, held)
 
     def ended(self, stream: Http2Stream) -> None:
         """Its task ends."""
@@ -330,59 +303,46 @@ class Http2Connection(asyncio.Protocol):
                 with contextlib.suppress(ClientGoneError):
                     self._answer_shutdown(stream)
             if not stream.answered:
-                self._reset(stream, ErrorCodes.INTERNAL_ERROR)
+                self.wire.reset(stream.id, ErrorCodes.INTERNAL_ERROR)
             elif not stream.complete:
-                self._reset(stream, ErrorCodes.NO_ERROR)
-        self._flush_soon()
-        if not self._streams and not self._closing:
+                self._lingering.begin(stream.id, self.front.loop.time())
+                self.look_at(self._lingering.deadline)
+        self._rest()
+
+    def _rest(self) -> None:
+        """If nothing is under way, wait for another request, or end if none is wanted."""
+        if not self._streams and not self._lingering and not self.wire.is_over:
             if self._said_goaway:
                 self._close()
             else:
                 self.deadline = self.front.loop.time() + self.front.settings.keep_alive_timeout
 
+    def _reset_early(self, number: int) -> None:
+        """There is no more patience with a body whose request was answered."""
+        self.wire.reset(number, ErrorCodes.NO_ERROR)
+        self._lingers_no_more(number)
+
+    def _lingers_no_more(self, number: int | None) -> None:
+        if self._lingering.end(number or 0):
+            self._rest()
+
     def _answer_shutdown(self, stream: Http2Stream) -> None:
         status, headers, body = refusal_answer(Refusal(503, "the gateway is shutting down"), close=False)
-        if self.room(stream) >= len(body):
-            self.put_fields(stream, answer_fields(status, headers, self.front.date())[0])
-            self.put(stream, body, end=True)
-            stream.answered = True
+        self.put_fields(stream, answer_fields(status, headers, self.front.date())[0])
+        stream.answered = self.put_some(stream, body, end=True) == len(body)
 
     # -- what is sent
-
-    def _give_back(self, number: int, held: int) -> None:
-        """Open the windows again."""
-        if held and not self._closing:
-            self._h2.acknowledge_received_data(held, number)
 
     def _make_room(self) -> None:
         for stream in self._streams.values():
             stream.has_room()
 
-    def _reset(self, stream: Http2Stream, code: ErrorCodes) -> None:
-        if not self._closing:
-            try:
-                self._h2.reset_stream(stream.id, code)
-            except ProtocolError:  # it is closed already
-                return
-            self._flush_soon()
-
     def _say_goaway(self) -> None:
         """Take no more requests. h2 itself could not go on after a GOAWAY, so it does not learn of it."""
-        if not self._said_goaway and not self._closing:
+        if not self._said_goaway and not self.wire.is_over:
             self._said_goaway = True
-            self._flush()
+            self.wire.flush()
             self._transport.write(GoAwayFrame(0, last_stream_id=self._h2.highest_inbound_stream_id).serialize())
-
-    def _flush_soon(self) -> None:
-        if not self._flushing:
-            self._flushing = True
-            self.front.loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        data = self._h2.data_to_send()
-        if data and not self._gone and not self._transport.is_closing():
-            self._transport.write(data)
 
     # -- the end
 
@@ -395,23 +355,23 @@ class Http2Connection(asyncio.Protocol):
         """Nothing more is read, or answered."""
         for stream in list(self._streams.values()):
             stream.leave()
-        if self._closing or self._gone or not self._transport.can_write_eof():
+        if self.wire.is_over or self._gone or not self._transport.can_write_eof():
             self._close()
             return
-        self._closing = True  # and read on for a while, so that a reset does not overtake what was said
-        self._flush()
+        self.wire.is_over = True  # and read on for a while, so that a reset does not overtake what was said
+        self.wire.flush()
         self.deadline = self.front.loop.time() + LINGER_S
         self._transport.write_eof()
 
     def _close(self) -> None:
         """Close it once what was written is sent, or after a while."""
-        self._closing = True
+        self.wire.is_over = True
         if not self._gone:
-            self._flush()
+            self.wire.flush()
             self.deadline = self.front.loop.time() + self.front.settings.client_timeout
             self._transport.close()
 
     def _abort(self) -> None:
-        self._closing = True
+        self.wire.is_over = True
         if not self._gone:
             self._transport.abort()

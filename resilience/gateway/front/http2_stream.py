@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from ..inbound import BodyBrokenError, ClientGoneError
+from ..http2.fields import trailer_fields
+from ..inbound import BodyBrokenError, ClientGoneError, RequestHead
 from ..problem import Problem
 from ..tunnel import TunnelEnd
 from ..upstream import Header
 from .answer import InvalidAnswerError, refusal_answer
-from .http2_fields import Http2Request, answer_fields, interim_fields, trailer_fields
+from .http2_fields import Http2Request, answer_fields, interim_fields
 
 if TYPE_CHECKING:
     from .http2 import Http2Connection
@@ -40,7 +41,8 @@ class Http2Stream:
 
     def __init__(self, connection: Http2Connection, number: int, request: Http2Request, *, complete: bool) -> None:
         self._connection, self._request, self.id = connection, request, number
-        self.head, self.hop = request.head, request.hop
+        self.head: RequestHead = request.head
+        self.hop = request.hop
         self.trailers: Sequence[Header] = ()
         self.complete, self.gone = complete, False
         self.started = self.answered = self._bodyless = False
@@ -55,6 +57,7 @@ class Http2Stream:
 
     async def _run(self) -> None:
         request = self._request
+        request.head.has_come = self.complete and not self.trailers
         try:
             if request.refusal is None:
                 await self._connection.front.serve(self)
@@ -140,7 +143,7 @@ class Http2Stream:
             body = b""
             if length is not None and status != 204:
                 fields.append((b"content-length", b"%d" % length))
-        else:
+        elif body or length is not None:
             fields.append((b"content-length", b"%d" % len(body)))
         self._start(fields, end=not body)
         if body:
@@ -185,20 +188,17 @@ class Http2Stream:
                 raise InvalidAnswerError
             if end and self._left:  # shorter than it was said to be
                 raise ClientGoneError
-        connection, sent, size = self._connection, 0, len(piece)
+        connection, rest = self._connection, memoryview(piece)
         try:
-            while sent < size:
-                room = connection.room(self)
-                if room <= 0:
+            while rest:
+                sent = connection.put_some(self, rest, end=end)
+                rest = rest[sent:]
+                if not sent:
                     await self._wait_for_room()
-                    continue
-                part = piece[sent:sent + room]
-                sent += len(part)
-                connection.put(self, part, end=end and sent == size)
         finally:
             self.deadline = inf
-        if end and not size:
-            connection.put(self, b"", end=True)
+        if end and not piece:
+            connection.end_body(self)
 
     async def _wait_for_room(self) -> None:
         connection = self._connection

@@ -75,14 +75,15 @@ class Listener:
         self.front = front
         self.tls = None if settings.tls is None else TlsContexts(settings.tls, http2=settings.http2)
         self._has_proxies = settings.proxy_protocol
-        self._sockets: list[socket.socket] = []
+        self._listening: list[socket.socket] = []
+        self._sockets: list[socket.socket] = []  # those of them that no server closes
         self._servers: list[asyncio.Server] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._arriving: set[asyncio.Task[None]] = set()
 
     async def listen(self, sockets: list[socket.socket]) -> None:
         """Take connections in from *sockets* that listen, which belong to this listener from now on."""
-        front = self.front
+        front, self._listening = self.front, sockets
         if self.tls is None and not self._has_proxies:
             for each in sockets:
                 server = await front.loop.create_server(lambda: Connection(front), sock=each, backlog=BACKLOG)
@@ -90,6 +91,10 @@ class Listener:
         else:
             self._sockets = sockets
             self._accepting = [front.loop.create_task(self._accept(each)) for each in sockets]
+
+    def same_sockets(self) -> list[socket.socket]:
+        """The sockets once more, for another listener: with them goes who waits there to be accepted."""
+        return [each.dup() for each in self._listening]
 
     def stop(self) -> None:
         """Take no more connections in; those that have not got to a request are cut."""

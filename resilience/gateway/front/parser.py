@@ -20,14 +20,18 @@ from typing import Any, Final, Protocol
 
 import httptools
 
-from ..inbound import ClientCertificate, HopRequest, RequestHead
+from ..inbound import HopRequest, RequestHead
 from ..upstream import Header
+from .accepted import Accepted
 
+_UNKNOWN: Final = Accepted()
 MAX_TARGET_BYTES: Final = 16 * 1024
 MAX_TRAILERS: Final = 100
 #: Bytes of a chunked body that are no data, beyond _PER_CHUNK for each piece of data.
 MAX_CHUNK_EXCESS: Final = 16 * 1024
 _PER_CHUNK: Final = 32
+#: The rest of a body that is longer and says how long it is goes past llhttp, which would only copy it.
+LARGE: Final = 256 * 1024
 #: Requests that one read may bring beyond the one under way.
 MAX_PIPELINED: Final = 64
 
@@ -39,6 +43,7 @@ _PARSED: Final = frozenset((
 _DISGUISE: Final = b"PUT"
 _NAMES: Final = {name: name.decode() for name in _PARSED}
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} ").match
+_FRAMING: Final = (b"content-length", b"transfer-encoding")
 _WATCHED: Final = frozenset({b"expect", b"te", b"upgrade"})
 
 
@@ -49,6 +54,15 @@ def _tokens(value: bytes) -> list[bytes]:
 def _weight(body: Incoming) -> int:
     """Bytes that were well spent on a *body*."""
     return body.buffered + _PER_CHUNK * len(body.pieces)
+
+
+def _large_rest(body: Incoming) -> int:
+    """How much is to come of a *body* that is large and says how long it is; 0 for others."""
+    framing = [header for header in body.head.headers if header[0] in _FRAMING]
+    if len(framing) != 1 or framing[0][0] != b"content-length":
+        return 0
+    left = int(framing[0][1]) - body.buffered  # a plain number: llhttp has seen to that
+    return left if left > LARGE else 0
 
 
 class Refusal:
@@ -104,10 +118,7 @@ class RequestParser:
     """The requests of one connection.
 
     Attributes:
-        scheme: "http" or "https", as the connection is.
-        client: Address and port of the peer.
-        server: Address and port of our own socket.
-        certificate: See RequestHead.
+        accepted: What is known of the connection.
         incoming: The request whose body is being read; None: a head is, or nothing.
         refusal: Why no more is read; None: nothing is wrong.
         has_begun: Whether something has come of a request that is not complete.
@@ -116,15 +127,12 @@ class RequestParser:
 
     __slots__ = (
         "_completed", "_excess", "_fed", "_head_bytes", "_headers", "_max_head_bytes", "_max_headers", "_method",
-        "_parser", "_receiver", "_trailer_bytes", "_url", "_watched", "certificate", "client", "has_begun", "incoming",
-        "leftover", "pending", "refusal", "scheme", "server")
+        "_parser", "_receiver", "_trailer_bytes", "_unparsed", "_url", "_watched", "accepted", "has_begun", "incoming",
+        "leftover", "pending", "refusal")
 
     def __init__(self, receiver: Receiver, *, max_head_bytes: int, max_headers: int) -> None:
         self._receiver, self._max_head_bytes, self._max_headers = receiver, max_head_bytes, max_headers
-        self.scheme = "http"
-        self.client: tuple[str, int] | None = None
-        self.server: tuple[str, int] | None = None
-        self.certificate: ClientCertificate | None = None
+        self.accepted = _UNKNOWN
         self.refusal: Refusal | None = None
         self.pending = 0
         self._fed = 0
@@ -138,6 +146,7 @@ class RequestParser:
         self._headers: list[Header] = []
         self._watched = self._completed = self.has_begun = False
         self._head_bytes = self._excess = self._trailer_bytes = 0
+        self._unparsed = 0  # bytes of the body that are to come, and that llhttp will not see
 
     def close(self) -> None:
         """No more will be read. The parser holds its owner, and lets go of it here."""
@@ -157,6 +166,10 @@ class RequestParser:
         if self.leftover is not None:
             self.leftover += data
             return
+        if self._unparsed:
+            data = self._past_llhttp(data)
+            if not data:
+                return
         self._completed = False
         self._fed = len(data)
         body = self.incoming
@@ -190,6 +203,19 @@ class RequestParser:
             self._excess = max(0, self._excess + self._fed - (_weight(body) - before))
             if self._excess > MAX_CHUNK_EXCESS:
                 self.refusal = Refusal(400, "the chunks have more around them than in them")
+        elif self.incoming.keep_alive:  # else llhttp refuses what follows the body
+            self._unparsed = _large_rest(self.incoming)
+
+    def _past_llhttp(self, data: bytes) -> bytes:
+        """Take a piece of a body that llhttp does not see; what is behind the body."""
+        left = self._unparsed
+        piece, rest = (data, b"") if len(data) <= left else (data[:left], data[left:])
+        self.on_body(piece)
+        self._unparsed = left - len(piece)
+        if not self._unparsed:
+            self._parser = httptools.HttpRequestParser(self)  # the one that was there still waits for the body
+            self.on_message_complete()
+        return rest
 
     def _disguised(self, data: bytes) -> bool:
         """Parse a request whose method llhttp does not know as if it had another; whether that was what is wrong."""
@@ -257,8 +283,9 @@ class RequestParser:
             self._refuse(503, "too many requests were sent without waiting for answers")
         path, _, query = url.partition(b"?")
         method: bytes = parser.get_method()
-        head = RequestHead(self._method or _NAMES.get(method) or method.decode(), path, query, version, self.scheme,
-                           headers, self.client, self.server, self.certificate)
+        accepted = self.accepted
+        head = RequestHead(self._method or _NAMES.get(method) or method.decode(), path, query, version,
+                           accepted.scheme, headers, accepted.client, accepted.server, accepted.certificate)
         if head.method == "CONNECT":
             self._refuse(501, "this is no proxy that opens tunnels")
         self.incoming = incoming = Incoming(head, parser.should_keep_alive())

@@ -38,6 +38,7 @@ from ...errors import BulkheadFullError
 from ...metrics.exports import as_utf8
 from ...metrics.prometheus import export_further
 from ...registry import Registry
+from ..change import Act, at_once
 from ..config.shedding import SheddingSettings
 from ..logs.passage import Passage
 from ..upstream import Header
@@ -105,10 +106,15 @@ class Door:
         """
         self.settings, self._clock, self._chance = settings, clock, chance
         self._gates: dict[str, _Gate] = {}
-        self.priorities = Priorities(settings.priority, settings.route_priority, settings.default_priority, addresses)
-        self._tenant_of = CallerKeys(settings.tenant, addresses) if settings.tenant else None
+        self.trust(addresses)
         self.shedder = None if settings.lag is None else LagShedder(settings.lag, clock())
         self._lag = None if self.shedder is None else LoopLag(self.shedder.sample, clock)
+
+    def trust(self, addresses: ClientAddresses) -> None:
+        """Find clients by *addresses* from now on."""
+        settings = self.settings
+        self.priorities = Priorities(settings.priority, settings.route_priority, settings.default_priority, addresses)
+        self._tenant_of = CallerKeys(settings.tenant, addresses) if settings.tenant else None
 
     async def enter(self, passage: Passage) -> Answer | None:
         """Let a request in, now or after a short wait; else return what to answer."""
@@ -187,18 +193,30 @@ def outcome_of(passage: Passage) -> tuple[int, float]:
 _known: weakref.WeakKeyDictionary[Registry, dict[str, Door]] = weakref.WeakKeyDictionary()
 
 
-def door_of(registry: Registry, name: str, settings: SheddingSettings, addresses: ClientAddresses) -> Door:
+def door_of(registry: Registry, name: str, settings: SheddingSettings, addresses: ClientAddresses,
+            once_in_force: Callable[[Act], object] = at_once) -> Door:
     """The door with this *name* of the gateways with this *registry*: the same one, as long as the settings are.
 
     So a changed file does not forget what the limits have learnt, or who is in.
+
+    Args:
+        registry: Of the gateways.
+        name: Of the door.
+        settings: What is to be in force.
+        addresses: Finds clients, and knows trusted peers.
+        once_in_force: See FilterHost.
     """
-    doors = _known.get(registry)
-    if doors is None:
-        doors = _known[registry] = {}
-        export_further(registry, functools.partial(_collect, doors))
-    door = doors.get(name)
-    if door is None or door.settings != settings:
-        door = doors[name] = Door(settings, addresses)
+    known = _known.get(registry, {}).get(name)
+    door = Door(settings, addresses) if known is None or known.settings != settings else known
+
+    def come_into_force() -> None:
+        if registry not in _known:
+            _known[registry] = {}
+            export_further(registry, functools.partial(_collect, _known[registry]))
+        _known[registry][name] = door
+        door.trust(addresses)
+
+    once_in_force(come_into_force)
     return door
 
 

@@ -19,6 +19,7 @@ from ...drivers.rate_limit_waiter import RateLimitWaiter
 from ...engine.cost_account import CostAccount
 from ...errors import RateLimitedError
 from ...registry import Registry
+from ..change import Act, at_once
 
 #: Callers that are told apart at once.
 MAX_KEYS: Final = 100_000
@@ -142,12 +143,24 @@ class RequestLimit:
 _known: weakref.WeakKeyDictionary[Registry, dict[str, RequestLimit]] = weakref.WeakKeyDictionary()
 
 
-def limit_named(name: str, registry: Registry, policy: RateLimit, max_waiting: int) -> RequestLimit:
-    """The limit with this *name* of the gateways with this *registry*; one that is there goes on under *policy*."""
-    limits = _known.setdefault(registry, {})
-    limit = limits.get(name)
+def limit_named(name: str, registry: Registry, policy: RateLimit, max_waiting: int,
+                once_in_force: Callable[[Act], object] = at_once) -> RequestLimit:
+    """The limit with this *name* of the gateways with this *registry*; one that is there goes on under *policy*.
+
+    Args:
+        name: Of the limit.
+        registry: Of the gateways.
+        policy: What is to be in force.
+        max_waiting: How many may wait at once.
+        once_in_force: See FilterHost.
+    """
+    limit = _known.get(registry, {}).get(name)
     if limit is None:
-        limit = limits[name] = RequestLimit(policy, name=name, max_waiting=max_waiting, clock=registry.clock)
-    else:
+        limit = RequestLimit(policy, name=name, max_waiting=max_waiting, clock=registry.clock)
+
+    def come_into_force() -> None:
         limit.configure(policy, max_waiting)
+        _known.setdefault(registry, {})[name] = limit
+
+    once_in_force(come_into_force)
     return limit

@@ -49,7 +49,7 @@ def json_line(passage: Passage, redacted: Redactor = _as_is) -> str:
         line += f',"upstream":{upstream_s:.6f}'
     if passage.service is not None:
         line += f',"service":{text(passage.service)}'
-    for name in ("route", "endpoint", "consumer", "refused", "request_id"):
+    for name in ("side", "route", "endpoint", "consumer", "refused", "request_id"):
         value: str | None = getattr(passage, name)
         if value is not None:
             line += f',"{name}":{text(value)}'

@@ -100,14 +100,21 @@ class Observer:
     """
 
     def __init__(self, addresses: ClientAddresses, *, statistics: RequestStatistics | None = None,
-                 access_log: AccessLog | None = None, tracer: Tracer | None = None,
+                 access_log: AccessLog | None = None, tracer: Tracer | None = None, side: str | None = None,
                  clock: Callable[[], float] = time.perf_counter, wall: Callable[[], float] = time.time) -> None:
         self._addresses, self._tracer, self._clock, self._wall = addresses, tracer, clock, wall
-        self.statistics, self.access_log = statistics, access_log
+        self.statistics, self.access_log, self._side = statistics, access_log, side
+
+    def of_side(self, side: str, statistics: RequestStatistics | None) -> Observer:
+        """What is told of the requests of another *side*: log and traces are the same, the *statistics* are its own."""
+        return Observer(self._addresses, statistics=statistics, access_log=self.access_log, tracer=self._tracer,
+                        side=side, clock=self._clock, wall=self._wall)
 
     def begin(self, inbound: Inbound) -> Passage:
         """A request came: serve what this returns instead of *inbound*."""
         passage = Passage(inbound, self._clock)
+        if self._side is not None:
+            passage.side = self._side
         if self._tracer is not None:
             self._tracer.begin(passage)
         return passage

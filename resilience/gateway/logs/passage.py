@@ -47,6 +47,7 @@ class Passage:
         sent: Bytes of the answer's body.
         complete: Whether the answer was handed over to its end.
         refused: Why the gateway itself answered, in one word; None: it did not.
+        side: "private", if it came over the listener of the private side.
         route: Name of the route.
         service: Name of the service.
         endpoint: Where the service answered.
@@ -74,6 +75,7 @@ class Passage:
     status = received = sent = attempts = 0
     complete = False
     refused: str | None = None
+    side: str | None = None
     route: str | None = None
     service: str | None = None
     endpoint: str | None = None

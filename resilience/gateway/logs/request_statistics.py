@@ -4,13 +4,16 @@ They are counted for ever, as Prometheus wants it. Routes and services come from
 bounded. Consumers do not: the MAX_CONSUMERS that ask most have series of their own, and all others are counted
 together, as "other". Who asks more than the least of those with a series takes its place, and what that one
 had is added to the others; so no sum ever falls.
+
+The private side has statistics of its own, whose series have one label more: side="private". Those of the public side
+have none, which is the same as an empty one: so no series changes its name when a private side comes or goes.
 """
 
 from __future__ import annotations
 
 import weakref
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Final
 
@@ -21,6 +24,7 @@ from ...core.histogram import LE_BOUNDS
 from ...metrics.exports import as_utf8
 from ...metrics.prometheus import export_further
 from ...registry import Registry
+from ..change import Act, at_once
 from .passage import Passage
 
 #: Consumers with a series of their own.
@@ -60,7 +64,8 @@ class _Consumer:
 class RequestStatistics:
     """Counts requests. For one thread; collect() may be called from any."""
 
-    def __init__(self, max_consumers: int = MAX_CONSUMERS) -> None:
+    def __init__(self, max_consumers: int = MAX_CONSUMERS, *, side: str | None = None) -> None:
+        self._side = {} if side is None else {"side": as_utf8(side)}
         self._routes: dict[tuple[str | None, str | None], _Route] = {}
         self._max_consumers = max_consumers
         self._consumers: dict[str, _Consumer] = {}
@@ -122,20 +127,17 @@ class RequestStatistics:
             yield from self._of_route(name, route)
         yield self._of_consumers()
 
-    @staticmethod
-    def _of_route(key: tuple[str | None, str | None], route: _Route | None) -> tuple[Metric, ...]:
+    def _of_route(self, key: tuple[str | None, str | None], route: _Route | None) -> tuple[Metric, ...]:
         """The metrics of one route; without one, their heads."""
+        names = (*self._side, "route", "service")
         requests = CounterMetricFamily(
-            "resilience_gateway_requests", "Requests by how they were answered.", labels=("route", "service", "status"))
+            "resilience_gateway_requests", "Requests by how they were answered.", labels=(*names, "status"))
         durations = HistogramMetricFamily(
-            "resilience_gateway_request_duration_seconds", "From a request's head to its answer's end.",
-            labels=("route", "service"))
-        received = CounterMetricFamily(
-            "resilience_gateway_request_bytes", "Bytes of requests' bodies.", labels=("route", "service"))
-        sent = CounterMetricFamily(
-            "resilience_gateway_response_bytes", "Bytes of answers' bodies.", labels=("route", "service"))
+            "resilience_gateway_request_duration_seconds", "From a request's head to its answer's end.", labels=names)
+        received = CounterMetricFamily("resilience_gateway_request_bytes", "Bytes of requests' bodies.", labels=names)
+        sent = CounterMetricFamily("resilience_gateway_response_bytes", "Bytes of answers' bodies.", labels=names)
         if route is not None:
-            labels = [as_utf8(key[0] or NO_ROUTE), as_utf8(key[1] or "")]
+            labels = [*self._side.values(), as_utf8(key[0] or NO_ROUTE), as_utf8(key[1] or "")]
             for kind, count in sorted(route.statuses.items()):
                 requests.add_metric([*labels, _CLASSES.get(kind, OTHER)], count)
             buckets = list(zip(_BOUNDS, accumulate(list(route.buckets)), strict=True))
@@ -146,20 +148,34 @@ class RequestStatistics:
 
     def _of_consumers(self) -> Metric:
         family = CounterMetricFamily(
-            "resilience_gateway_consumer_requests", "Requests by who asked.", labels=("consumer", "status"))
+            "resilience_gateway_consumer_requests", "Requests by who asked.",
+            labels=(*self._side, "consumer", "status"))
         for name, consumer in [*self._consumers.items(), (OTHER, self._others)]:
             for kind, count in sorted(consumer.statuses.items()):
-                family.add_metric([as_utf8(name), _CLASSES.get(kind, OTHER)], count)
+                family.add_metric([*self._side.values(), as_utf8(name), _CLASSES.get(kind, OTHER)], count)
         return family
 
 
-_known: weakref.WeakKeyDictionary[Registry, RequestStatistics] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[Registry, dict[str | None, RequestStatistics]] = weakref.WeakKeyDictionary()
 
 
-def statistics_of(registry: Registry) -> RequestStatistics:
-    """The statistics of the gateways with this *registry*; they outlive a gateway that a changed file replaces."""
-    statistics = _known.get(registry)
-    if statistics is None:
-        statistics = _known[registry] = RequestStatistics()
-        export_further(registry, statistics.collect)
+def statistics_of(registry: Registry, side: str | None = None,
+                  once_in_force: Callable[[Act], object] = at_once) -> RequestStatistics:
+    """The statistics of one side of the gateways with this *registry*; they outlive a side that a changed file removes.
+
+    Args:
+        registry: Of the gateways.
+        side: None: the public one.
+        once_in_force: See FilterHost.
+    """
+    known = _known.get(registry, {}).get(side)
+    statistics = RequestStatistics(side=side) if known is None else known
+
+    def come_into_force() -> None:
+        sides = _known.setdefault(registry, {})
+        if sides.get(side) is not statistics:
+            sides[side] = statistics
+            export_further(registry, statistics.collect)
+
+    once_in_force(come_into_force)
     return statistics

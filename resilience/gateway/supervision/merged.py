@@ -20,7 +20,7 @@ from typing import Any, Final
 import attrs
 
 from ...core.events import State, StateChanged, Trigger
-from ...core.histogram import Lifetime, latency_of
+from ...core.histogram import LE_BOUNDS, Lifetime, latency_of
 from ...drivers.system_clock import monotonic
 from ...errors import LastFailure
 from ...metrics.batch_statistics import BatchStatistics
@@ -69,7 +69,7 @@ class Totals:
     """What was counted since for ever; see Recorder.totals()."""
 
     events: list[int] = attrs.field(factory=list)
-    buckets: list[int] = attrs.field(factory=list)
+    buckets: list[int] = attrs.field(factory=lambda: [0] * (len(LE_BOUNDS) + 1))
     seconds: float = 0.0
 
     def add(self, other: Totals) -> None:

@@ -1,8 +1,9 @@
 """Report: what one worker knows of its commands, as plain values that can be sent and summed up.
 
 Counts, and the bins of histograms, add up exactly; percentiles do not, so none are sent. Moments are sent as ages:
-another process's clock may begin elsewhere. A report is made in slices of half a millisecond, between which the event
-loop serves requests: however many commands there are, no call waits for longer than that.
+another process's clock may begin elsewhere. A report is made in slices of a quarter of a millisecond, between which
+the event loop serves requests: a request takes four turns of the loop, and waits for a slice in each, however many
+commands there are.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ...metrics.snapshot import Snapshot
 
 T = TypeVar("T")
 
-SLICE_S: Final = 0.0005
+SLICE_S: Final = 0.00025
 #: Of a command; see rolling() and lifetime().
 Report = dict[str, Any]
 

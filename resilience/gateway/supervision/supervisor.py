@@ -1,8 +1,8 @@
 """Supervisor: the parent process of a gateway. It starts the workers, and starts those again that die.
 
-The parent serves no request. It has the admin listener, whose pages show what all workers count (merged.py), and it
-reloads the file, all or nothing: it checks the file itself, has every worker take it, and has them all go back if one
-does not. So nothing that an operator looks at, or does, keeps a request waiting.
+The parent serves no request. It has the admin listener, whose pages show what all workers count
+(worker_statistics.py), and it reloads the file, all or nothing: it checks the file itself, has every worker take it,
+and has them all go back if one does not. So nothing that an operator looks at, or does, keeps a request waiting.
 
 How it ends: SIGTERM and SIGINT begin the lame-duck phase, in which readiness is off and requests are served as ever.
 Then the workers stop listening and have some seconds for what is under way. A second signal ends the phase at hand.
@@ -18,21 +18,20 @@ import os
 import random
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import aiorwlock
 
 from ...asgi import App
 from ...config import ConfigFileError, Document
-from ...config.watcher import Watcher, is_endless
 from ...errors import ConfigError
 from .. import server
-from ..config import read
+from ..config import GatewayConfig, read
+from ..config.addresses import is_shared
 from ..config.changes import refuse_unchangeable
 from ..config.file import log_hints
-from .merged import MergedRegistry
-from .merged_metrics import MergedMetrics
+from ..listeners import Served, ServeError, check_free
+from .file_watch import watching
 from .restarts import Restarts
 from .worker_process import (
     WorkerGoneError,
@@ -42,13 +41,12 @@ from .worker_process import (
     described,
     listed,
 )
+from .worker_statistics import WorkerStatistics
 
 MakeAdmin = Callable[["Supervisor"], App]
 
 #: Longest wait for a worker to take a configuration. Thousands of services take seconds to check.
 RELOAD_S: Final = 60.0
-#: Longest wait for a worker's statistics; what it said last is shown then.
-REPORT_S: Final = 1.0
 _ORDER_S: Final = 10.0
 _GRACE_S: Final = 2.0  # beyond the time that requests have to end, before a worker is killed
 _logger = logging.getLogger(__name__)
@@ -62,8 +60,7 @@ class Supervisor:
         config: What is in force.
         data: The same, as the tables of a file.
         is_changed: Something of it came by change() and is not in the file.
-        statistics: What the workers count of their commands.
-        metrics: What they export beside.
+        statistics: What the workers count.
         workers: Those that were started, by number.
         restarts: The deaths of each.
         reloads: How many configurations were put in force since the start, and how many were refused.
@@ -84,8 +81,8 @@ class Supervisor:
         self.config, self.data = read(document), document.data
         log_hints(document)
         self.is_changed = False
-        self.statistics, self.metrics = MergedRegistry(), MergedMetrics()
         self.workers: dict[int, WorkerProcess] = {}
+        self.statistics = WorkerStatistics(self.workers)
         self.number_of_workers = self.config.process.workers if workers is None else workers
         self.restarts = {number: Restarts() for number in range(1, self.number_of_workers + 1)}
         self.reloads = {"applied": 0, "refused": 0}
@@ -96,7 +93,6 @@ class Supervisor:
         self._ready: Callable[[], None] | None = None
         self._lock = aiorwlock.RWLock(fast=True)
         self._orders: dict[str, str] = {}  # by the command's key: those that hold until another one
-        self._collecting: dict[str, asyncio.Task[None]] = {}
         self._jobs: set[asyncio.Task[None]] = set()
 
     @property
@@ -122,12 +118,12 @@ class Supervisor:
             ServeError: A port is taken, or a worker died when it was first started.
         """
         for bind in server.binds(self.config):
-            server.check_free(bind)
+            check_free(bind)
         admin_stop, admin = asyncio.Event(), None
         if make_admin is not None and self.config.admin is not None:
-            server.check_free(self.config.admin.bind)
+            check_free(self.config.admin.bind)
             admin = asyncio.ensure_future(server.listen(
-                [server.Served.app(make_admin(self), self.config.admin.bind)], admin_stop))
+                [Served.app(make_admin(self), self.config.admin.bind)], admin_stop))
         self._ready = ready
         with self._signals(), self._watching():
             keepers = [asyncio.ensure_future(self._keep(number)) for number in self.restarts]
@@ -140,7 +136,7 @@ class Supervisor:
                 if admin is not None:
                     await admin
         if self._failure is not None:
-            raise server.ServeError(self._failure)
+            raise ServeError(self._failure)
 
     async def _lame_duck(self) -> None:
         if self._failure is None and self.config.process.lame_duck and not self._hurry.is_set():
@@ -190,7 +186,6 @@ class Supervisor:
         status = await worker.ended()
         del self.workers[number]
         self.statistics.depart(number)
-        self.metrics.depart(number)
         lived_s = asyncio.get_running_loop().time() - worker.started_at
         why = f": {'; '.join(worker.reasons)}" if worker.reasons else ""
         return f"worker {number} (process {worker.pid}) {described(status)} after {lived_s:.1f} s{why}", lived_s
@@ -240,20 +235,10 @@ class Supervisor:
             self._hurry.set()
         self._stop.set()
 
-    @contextlib.contextmanager
-    def _watching(self) -> Iterator[None]:
-        path = Path(self.file).absolute()
-        if not self.config.process.watch or is_endless(path):
-            yield
-            return
-        loop = asyncio.get_running_loop()
-        told = _Told(lambda: loop.call_soon_threadsafe(self.reload_soon, f"the file {self.file}, which has changed"))
-        watcher = Watcher(path, told)
-        watcher.start()
-        try:
-            yield
-        finally:
-            watcher.close()
+    def _watching(self) -> contextlib.AbstractContextManager[None]:
+        if not self.config.process.watch:
+            return contextlib.nullcontext()
+        return watching(self.file, lambda: self.reload_soon(f"the file {self.file}, which has changed"))
 
     def reload_soon(self, what: str) -> None:
         """Reload the file, and log how that went.
@@ -303,6 +288,7 @@ class Supervisor:
                 document = await asyncio.to_thread(make)
                 config = await asyncio.to_thread(read, document)
                 refuse_unchangeable(self.config, config)
+                await asyncio.to_thread(self._check_new_binds, config)
                 await self._distribute(document)
             except ConfigError:
                 self.reloads["refused"] += 1
@@ -310,6 +296,16 @@ class Supervisor:
             log_hints(document)
             self.config, self.data, self.is_changed = config, document.data, is_change
             self.reloads["applied"] += 1
+
+    def _check_new_binds(self, config: GatewayConfig) -> None:
+        """Raise ConfigError if somebody else listens where *config* says: workers would share the port."""
+        ours = server.binds(self.config)
+        for bind in server.binds(config):
+            if not any(is_shared(bind, each) for each in ours):
+                try:
+                    check_free(bind)
+                except ServeError as error:
+                    raise ConfigError(str(error), "bind") from None
 
     async def _distribute(self, document: Document) -> None:
         """Have every worker take the *document*, or none."""
@@ -329,9 +325,17 @@ class Supervisor:
             else:
                 taken.append(worker)
         if refused:
-            await asyncio.gather(*(worker.ask("reload", (self.file, self.data), RELOAD_S) for worker in taken),
-                                 return_exceptions=True)
+            await self._take_back(taken)
             raise ConfigError(f"{listed(refused)} cannot take it: {'; '.join(dict.fromkeys(refused.values()))}")
+
+    async def _take_back(self, taken: Sequence[WorkerProcess]) -> None:
+        """Have workers go back to what is in force. One that does not is replaced by one that begins with it."""
+        for worker, answer in zip(taken, await asyncio.gather(
+                *(worker.ask("reload", (self.file, self.data), RELOAD_S) for worker in taken),
+                return_exceptions=True), strict=True):
+            if isinstance(answer, BaseException):
+                _logger.error("worker %d cannot go back, and is replaced: %s", worker.number, answer)
+                worker.terminate()
 
     # -- for the admin application
 
@@ -358,54 +362,6 @@ class Supervisor:
         self._orders.pop(key, None)
         if order.startswith("force_"):
             self._orders[key] = order
-
-    async def sources(self) -> dict[str, dict[str, Any]]:
-        """What each worker, by number, knows from the sources of services; of one that does not answer, nothing."""
-        found: dict[str, dict[str, Any]] = {}
-        workers = list(self.workers.values())
-        for worker, answer in zip(workers, await asyncio.gather(
-                *(worker.ask("sources", None, REPORT_S) for worker in workers), return_exceptions=True), strict=True):
-            if isinstance(answer, tuple):
-                for service, report in answer[0].items():
-                    found.setdefault(service, {})[str(worker.number)] = report
-        return found
-
-    async def collect(self, kind: str) -> None:
-        """Ask every worker for its statistics. Of one that does not answer the last ones stay.
-
-        Args:
-            kind: See report.KINDS; "lifetime" is asked for with what the workers export beside their commands.
-        """
-        running = self._collecting.get(kind)
-        if running is None or running.done():
-            running = self._collecting[kind] = asyncio.ensure_future(self._collect(kind))
-        await asyncio.shield(running)
-
-    async def _collect(self, kind: str) -> None:
-        async def take(worker: WorkerProcess, verb: str, argument: Any, take: Callable[[int, list[Any]], None]) -> None:
-            _, parts = await worker.ask(verb, argument, REPORT_S)
-            if self.workers.get(worker.number) is worker:
-                take(worker.number, [each for part in parts for each in part])
-
-        async def one(worker: WorkerProcess) -> None:
-            with contextlib.suppress(WorkerGoneError, WorkerSilentError, WorkerRefusedError):
-                await take(worker, "report", kind, self.statistics.take)
-                if kind == "lifetime":
-                    await take(worker, "metrics", None, self.metrics.take)
-
-        await asyncio.gather(*(one(worker) for worker in self.workers.values()
-                               if worker.is_ready and not worker.is_silent))
-
-
-class _Told:
-    """What the watcher tells of a change."""
-
-    def __init__(self, tell: Callable[[], object]) -> None:
-        self._tell = tell
-
-    def changed(self) -> None:
-        """The file has another content."""
-        self._tell()
 
 
 def run(file: str | os.PathLike[str], *, workers: int | None = None, make_admin: MakeAdmin | None = None,

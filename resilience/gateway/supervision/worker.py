@@ -27,6 +27,7 @@ from ...registry import Registry, default_registry
 from .. import server
 from ..config import GatewayConfig, read
 from ..gateway import Gateway
+from ..listeners import Listeners, ServeError
 from ..sources import reports as source_reports
 from .channel import Channel
 from .report import KINDS, family, in_slices
@@ -67,12 +68,12 @@ async def _main(end: socket.socket) -> None:
     _end_with_supervisor(config.gateway.drain_timeout + _GRACE_S)
     server.settle_memory()
     server.forget_generators()
-    answering = asyncio.ensure_future(Answers(channel, gateway).run())
+    listeners = Listeners(drain_s=config.gateway.drain_timeout, shared=True)
+    answering = asyncio.ensure_future(Answers(channel, gateway, listeners).run())
     try:
         if await server.is_known(gateway, stop):
-            await server.listen(server.sides(gateway), stop, lambda: channel.tell((0, True, None)),
-                                config.gateway.drain_timeout, shared=True)
-    except (OSError, server.ServeError) as error:
+            await server.listen(server.sides(gateway), stop, lambda: channel.tell((0, True, None)), listeners)
+    except (OSError, ServeError) as error:
         channel.tell((0, False, [str(error)]))
         await channel.drained()
     finally:
@@ -107,8 +108,8 @@ class RefusedError(Exception):
 class Answers:
     """Answers the questions of a supervisor, one after another."""
 
-    def __init__(self, channel: Channel, gateway: Gateway) -> None:
-        self._channel, self._gateway = channel, gateway
+    def __init__(self, channel: Channel, gateway: Gateway, listeners: Listeners) -> None:
+        self._channel, self._gateway, self._listeners = channel, gateway, listeners
         self._verbs: Mapping[str, Callable[[Callable[[Any], None], Any], Awaitable[Any]]] = {
             "reload": self._reload, "report": self._report, "metrics": self._metrics, "steer": self._steer,
             "sources": self._sources}
@@ -137,7 +138,14 @@ class Answers:
 
     async def _reload(self, part: Callable[[Any], None], argument: tuple[str, dict[str, Any]]) -> None:
         file, data = argument
-        self._gateway.reload(await asyncio.to_thread(_read, file, data))
+        gateway, config = self._gateway, await asyncio.to_thread(_read, file, data)
+        if not self._listeners.are_open:  # the endpoints of a service are not known yet
+            gateway.reload(config)
+            return
+        try:
+            await self._listeners.change(server.sides(gateway, config), functools.partial(gateway.reload, config))
+        except ServeError as error:
+            raise RefusedError(str(error)) from None
 
     async def _report(self, part: Callable[[Any], None], kind: str) -> None:
         async for reports in in_slices(self._gateway.registry, KINDS[kind]):

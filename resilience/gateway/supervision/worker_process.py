@@ -29,7 +29,7 @@ class WorkerGoneError(Exception):
 
 
 class WorkerSilentError(Exception):
-    """The worker did not answer in time."""
+    """The worker has said nothing for too long."""
 
 
 class WorkerRefusedError(Exception):
@@ -39,6 +39,8 @@ class WorkerRefusedError(Exception):
 @attrs.define(eq=False)
 class _Question:
     answer: asyncio.Future[Any]
+    timeout_s: float
+    patience: asyncio.Timeout
     parts: list[Any] = attrs.field(factory=list)
 
 
@@ -116,7 +118,7 @@ class WorkerProcess:
         Args:
             verb: What worker.Answers knows.
             argument: What it takes.
-            timeout_s: Longest wait for the answer.
+            timeout_s: Longest wait for the answer, or for the next of its parts.
 
         Raises:
             WorkerGoneError: It has ended.
@@ -125,11 +127,12 @@ class WorkerProcess:
         """
         if self._listening.done():
             raise WorkerGoneError
-        number, question = next(self._numbers), _Question(asyncio.get_running_loop().create_future())
+        number, patience = next(self._numbers), asyncio.timeout(timeout_s)
+        question = _Question(asyncio.get_running_loop().create_future(), timeout_s, patience)
         self._questions[number] = question
         try:
             self._channel.tell((number, verb, argument))
-            async with asyncio.timeout(timeout_s):
+            async with patience:
                 return await question.answer, question.parts
         except TimeoutError:
             self.is_silent = True
@@ -174,6 +177,8 @@ class WorkerProcess:
     def _answered(question: _Question, is_done: bool | None, value: Any) -> None:
         if is_done is None:
             question.parts.append(value)
+            if not question.patience.expired():
+                question.patience.reschedule(asyncio.get_running_loop().time() + question.timeout_s)
         elif not question.answer.done():
             if is_done:
                 question.answer.set_result(value)

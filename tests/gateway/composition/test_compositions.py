@@ -162,7 +162,7 @@ def test_parts_are_asked_at_once_as_far_as_they_do_not_need_each_other(gateway, 
 
     def together(value):
         send = answer(value)
-        return lambda call: (met.wait(10), send(call))
+        return lambda call: (met.wait(60), send(call))
 
     upstream.on("/orders/7", together({"id": 7, "customer_id": "c 9"}))
     upstream.on("/reviews", together([5]))
@@ -293,7 +293,7 @@ def test_a_client_that_leaves_cancels_every_part(gateway, upstream):
     with gateway.connect() as client:
         client.sendall(b"GET /hanging/leave HTTP/1.1\r\nHost: gw\r\n\r\n")
         calls = [upstream.called(path) for path in ("/hang/1", "/hang/2", "/three/leave")]
-    assert all(call.closed.wait(10) for call in calls)
+    assert all(call.closed.wait(60) for call in calls)
     eventually(lambda: not gateway.busy(), "every permit back")
     assert gateway.metric("cancelled", "slow") == cancelled + 2
 
@@ -305,7 +305,7 @@ def test_the_failure_of_a_part_that_must_be_there_cancels_the_others(gateway, up
     refuse = answer({}, "410 Gone")
     upstream.on("/three/fail", lambda call: (asked.acquire(timeout=10), asked.acquire(timeout=10), refuse(call)))
     assert problem(gateway.get("/hanging/fail"))["status"] == 410
-    assert all(upstream.called(path).closed.wait(10) for path in ("/hang/1", "/hang/2"))
+    assert all(upstream.called(path).closed.wait(60) for path in ("/hang/1", "/hang/2"))
     eventually(lambda: not gateway.busy(), "every permit back")
 
 

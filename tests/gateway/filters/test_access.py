@@ -48,7 +48,7 @@ def test_a_client_is_where_the_last_trusted_proxy_says_it_is(seed):
     ("unknown", "192.0.2.1", 403)])
 async def test_an_acl_believes_trusted_proxies_and_fails_closed_for_what_is_no_address(forwarded, peer, status):
     settings = Access(addresses=("10.0.0.0/8",), denied_addresses=("10.0.0.66",), anonymous=True)
-    host = FilterHost(name="acl", services={}, registry=Registry(), client=None, is_trusted=lambda each: each == "192.0.2.1")
+    host = FilterHost(name="acl", services={}, registry=Registry(), client=None, service=None, is_trusted=lambda each: each == "192.0.2.1")
     bench = Bench()
     bench.chain = chain_of([step_of(FilterConfig.of(settings), settings.bind(host), bench.registry)])
     believed = f"{forwarded}, {peer}" if forwarded and peer == "192.0.2.1" else peer

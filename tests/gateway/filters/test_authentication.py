@@ -6,7 +6,7 @@ import pytest
 
 from tests.gateway.filters import tokens
 from tests.gateway.filters.tokens import ISSUER, key_set, token
-from tests.gateway.harness import Upstream, parsed, problem, running
+from tests.gateway.harness import Upstream, parsed, problem, running, shared_upstream
 
 
 def digest(key):
@@ -98,11 +98,7 @@ def issuer():
     made.close()
 
 
-@pytest.fixture(scope="module")
-def upstream():
-    made = Upstream()
-    yield made
-    made.close()
+upstream = shared_upstream()
 
 
 @pytest.fixture(scope="module")
@@ -234,10 +230,10 @@ def test_a_token_of_another_issuer_or_algorithm_is_refused_on_the_wire(gateway, 
     assert upstream.count("/known/bad") == 0
 
 
-def test_authentication_is_in_the_statistics(gateway):
+def test_authentication_is_in_the_statistics(gateway, issuer):
     gateway.get("/known/counted", headers=bearer())
     assert gateway.metric("success", "filter.login") > 0
-    assert gateway.metric("success", "filter.login.keys") == 1
+    assert gateway.metric("success", "filter.login.keys") == issuer.count("/keys") > 0
     assert gateway.metric("failure", "filter.login") == 0
 
 

@@ -52,7 +52,7 @@ def pem(each):
 
 async def outcome(settings, certificate=None, *, trusted=False, headers=()):
     bench = Bench()
-    host = FilterHost(name="mtls", services={}, registry=Registry(), client=None, is_trusted=lambda peer: trusted)
+    host = FilterHost(name="mtls", services={}, registry=Registry(), client=None, service=None, is_trusted=lambda peer: trusted)
     found = []
     call = settings.bind(host)
 

@@ -14,7 +14,7 @@ from resilience.errors import ConfigError
 from resilience.gateway import Gateway, endpoint_filter, inbound_filter
 from resilience.gateway.config import load
 from resilience.gateway.inbound import RequestHead
-from tests.gateway.harness import Upstream, eventually, everything, parsed, problem, running
+from tests.gateway.harness import eventually, everything, parsed, problem, running, shared_upstream
 
 SHOP = "tests.gateway.filters.shop_filters"
 CONFIG = f"""
@@ -67,11 +67,7 @@ skip_filters = ["stamp", "everywhere"]
 """
 
 
-@pytest.fixture(scope="module")
-def upstream():
-    made = Upstream()
-    yield made
-    made.close()
+upstream = shared_upstream()
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +129,7 @@ def test_a_response_streams_through_filters_that_need_no_body(gateway, upstream)
 
     def events(call):
         call.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
-        go_on.wait(10)
+        go_on.wait(60)
         call.send(b"4\r\nlast\r\n0\r\n\r\n")
 
     upstream.on("/events", events)

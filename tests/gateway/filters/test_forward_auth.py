@@ -4,7 +4,7 @@ import pytest
 
 from resilience.config import ConfigFileError
 from tests.gateway.filters.test_filters_in_the_file import SERVICE, load_text
-from tests.gateway.harness import Upstream, eventually, problem, running
+from tests.gateway.harness import eventually, problem, running, shared_upstream
 
 CONFIG = """
 [services.up]
@@ -48,18 +48,8 @@ service = "up"
 """
 
 
-@pytest.fixture(scope="module")
-def auth():
-    made = Upstream()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    made = Upstream()
-    yield made
-    made.close()
+auth = shared_upstream()
+upstream = shared_upstream()
 
 
 @pytest.fixture(scope="module")

@@ -264,7 +264,7 @@ async def test_a_shared_secret_verifies_hmac_and_nothing_else(tmp_path, monkeypa
     from resilience import Registry
     from resilience.gateway.filters import FilterHost
 
-    host = FilterHost(name="x", services={}, registry=Registry(), client=None, is_trusted=lambda _: False)
+    host = FilterHost(name="x", services={}, registry=Registry(), client=None, service=None, is_trusted=lambda _: False)
     verifying = settings.bind(host)
     good = library.encode(tokens.claims(), "s" * 32, "HS256", headers={"kid": "whatever"})
 

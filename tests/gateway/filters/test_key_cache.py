@@ -10,6 +10,7 @@ from resilience.gateway.filters import FilterHost
 from resilience.gateway.filters.key_cache import RETRY_S, Ask, KeyCache
 from resilience.gateway.filters.key_set import KeysUnknownError, RemoteKeys, keys_service
 from resilience.gateway.http1 import Http1Client
+from resilience.gateway.service import Service
 from tests.gateway.filters.tokens import key_set
 from tests.gateway.harness import Upstream
 from tests.seeds import over_seeds
@@ -77,7 +78,8 @@ class Remote:
     def __init__(self, url, **said):
         self.cache = KeyCache(**{"refresh": REFRESH, "min_interval": MIN_INTERVAL, "keep_for": None, **said})
         self.client, self.registry = Http1Client(), Registry()
-        host = FilterHost(name="login", services={}, registry=self.registry, client=self.client, is_trusted=lambda _: False)
+        host = FilterHost(name="login", services={}, registry=self.registry, client=self.client, is_trusted=lambda _: False,
+                          service=lambda name, config: Service(f"filter.login.{name}", config, self.client, self.registry))
         self.keys = RemoteKeys(url, ("RS256",), self.cache, host, keys_service(url, 2.0, None))
 
     def pass_time(self, seconds):
@@ -166,7 +168,7 @@ async def test_who_gives_up_waiting_takes_the_keys_from_nobody(issuer):
 
     def later(call):
         loop.call_soon_threadsafe(arrived.set)
-        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(5)
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(60)
         text = key_set("a")
         call.send(f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text)
 

@@ -11,7 +11,7 @@ import pytest
 from resilience.config import ConfigFileError
 from resilience.gateway.config import load
 from tests.gateway.format.test_openapi import SHOP
-from tests.gateway.harness import Upstream, eventually, parsed, problem, running
+from tests.gateway.harness import eventually, parsed, problem, running, shared_upstream
 
 ORDER = {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}, "note": {"type": "string"}}}
 SECRET = "app.0123456789abcdef"
@@ -112,11 +112,7 @@ filters = ["kept-errors"]
 """
 
 
-@pytest.fixture(scope="module")
-def upstream():
-    made = Upstream()
-    yield made
-    made.close()
+upstream = shared_upstream()
 
 
 @pytest.fixture(scope="module")

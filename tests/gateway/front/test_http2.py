@@ -7,6 +7,7 @@ import contextlib
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,7 +28,9 @@ from h2.events import (
 from h2.settings import SettingCodes
 from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, PingFrame, SettingsFrame
 
+from resilience.gateway.front import lingering
 from resilience.gateway.front.http2 import CHEAP_FRAMES, MAX_STREAMS, PREFACE, RESETS, STREAM_WINDOW
+from resilience.gateway.front.lingering import LINGER_BYTES
 from resilience.gateway.inbound import Inbound
 from tests.gateway.harness import Call, Gateway, Upstream
 from tests.gateway.harness import eventually as eventually_true
@@ -286,15 +289,85 @@ async def test_what_would_break_out_of_a_header_is_never_sent_and_an_answer_that
     assert "failed in the gateway" in caplog.text
 
 
-async def test_an_answer_before_the_body_has_come_ends_the_body() -> None:
-    async def early(inbound: Inbound) -> None:
-        await inbound.respond(413, [], b"no")
+# -- answers before the body has come
 
+
+async def early(inbound: Inbound) -> None:
+    await inbound.respond(413, [], b"no")
+
+
+async def test_a_body_whose_request_was_answered_is_thrown_away_to_its_end_and_the_stream_is_never_reset() -> None:
     async with serving(early) as front:
         client = await raw(front)
         number = client.ask(POST, b"abc", ends=False)
-        assert ErrorCodes.NO_ERROR == await client.reset(number)
         assert (413, b"no") == await client.answer(number)
+        for _ in range(6):  # more than the window: what is thrown away is given back
+            await client.hear(lambda: client.h2.local_flow_control_window(number) >= STREAM_WINDOW // 2)
+            for _ in range(4):
+                client.h2.send_data(number, bytes(16_000))
+                client.flush()
+        client.h2.end_stream(number)
+        client.flush()
+        assert (413, b"no") == await client.answer(client.ask())
+        assert [] == client.of(StreamReset)
+
+
+async def test_a_body_that_goes_on_and_on_after_the_answer_is_reset_without_an_error() -> None:
+    async with serving(early) as front:
+        client = await raw(front)
+        number, sent = client.ask(POST, b"abc", ends=False), 0
+        while not client.of(StreamReset):
+            await client.hear(lambda: client.of(StreamReset) or client.h2.local_flow_control_window(number) >= 16_000)
+            if not client.of(StreamReset):
+                client.h2.send_data(number, bytes(16_000))
+                client.flush()
+                sent += 16_000
+        assert (ErrorCodes.NO_ERROR, 413) == (await client.reset(number), client.status(number))
+        assert sent <= LINGER_BYTES + STREAM_WINDOW
+        assert (413, b"no") == await client.answer(client.ask())
+
+
+async def test_a_body_that_stops_after_the_answer_is_reset_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lingering, "LINGER_S", 0.1)
+    async with serving(early, keep_alive_timeout=0.3) as front:
+        client = await raw(front)
+        number = client.ask(POST, b"abc", ends=False)
+        assert (413, b"no") == await client.answer(number)
+        assert ErrorCodes.NO_ERROR == await client.reset(number)
+        assert ErrorCodes.NO_ERROR == await client.goaway()
+
+
+async def test_a_client_that_resets_what_was_answered_and_one_that_leaves_leave_nothing_behind() -> None:
+    async with serving(early, keep_alive_timeout=0.2) as front:
+        client, gone = await raw(front), await raw(front)
+        number = client.ask(POST, b"abc", ends=False)
+        assert (413, b"no") == await gone.answer(gone.ask(POST, b"abc", ends=False))
+        gone.client.leave()
+        assert (413, b"no") == await client.answer(number)
+        client.h2.reset_stream(number)
+        client.flush()
+        assert ErrorCodes.NO_ERROR == await client.goaway()
+
+
+async def test_a_drain_waits_for_a_body_that_is_thrown_away_and_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lingering, "LINGER_S", 0.1)
+    async with serving(early) as front:
+        client = await raw(front)
+        assert (413, b"no") == await client.answer(client.ask(POST, b"abc", ends=False))
+        await front.listener.drain(5.0)
+        assert 0 == front.front.connections
+
+
+@pytest.mark.parametrize("size", [200_000, 30_000_000])
+async def test_curl_reads_an_answer_that_comes_before_its_upload_is_over(size: int, tmp_path: Path) -> None:
+    file = tmp_path / "body"
+    with file.open("wb") as made:
+        made.truncate(size)
+    async with serving(early) as front:
+        done = await asyncio.to_thread(subprocess.run, [
+            "curl", "-s", "--http2-prior-knowledge", "-T", str(file), "-w", " %{http_version} %{http_code}",
+            f"http://127.0.0.1:{front.port}/y"], capture_output=True, timeout=PATIENCE_S, check=False)
+        assert (0, b"no 2 413") == (done.returncode, done.stdout)
 
 
 # -- flow control
@@ -531,7 +604,7 @@ def test_a_reset_cuts_the_exchange_with_the_upstream_counts_as_cancelled_and_giv
 
 
 def test_permits_come_back_from_clients_that_reset_rapidly_take_nothing_or_leave_in_the_middle(
-        gateway: Gateway, upstream: Upstream) -> None:
+        gateway: Gateway, impatient: Gateway, upstream: Upstream) -> None:
     upstream.on("/h2/rapid", Call.until_closed)
     upstream.on("/h2/large", b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000)
     upstream.on("/h2/upload", Call.until_closed)
@@ -548,7 +621,7 @@ def test_permits_come_back_from_clients_that_reset_rapidly_take_nothing_or_leave
             assert ErrorCodes.ENHANCE_YOUR_CALM == await client.goaway()
 
     async def slow() -> None:
-        async with raw_of(gateway) as client:
+        async with raw_of(impatient) as client:
             client.acknowledges = False
             assert await client.reset(client.ask(to("/h2/large"))) in (ErrorCodes.CANCEL, ErrorCodes.INTERNAL_ERROR)
             assert 65_535 == sum(len(each.data) for each in client.of(DataReceived))
@@ -561,4 +634,4 @@ def test_permits_come_back_from_clients_that_reset_rapidly_take_nothing_or_leave
 
     for each in (rapid, slow, leaving):
         asyncio.run(each())
-        eventually_true(lambda: not gateway.busy(), f"every permit back after {each.__name__}")
+        eventually_true(lambda: not (gateway.busy() or impatient.busy()), f"every permit back after {each.__name__}")

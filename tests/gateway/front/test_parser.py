@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from resilience.gateway.front.parser import MAX_CHUNK_EXCESS, MAX_PIPELINED, Incoming, RequestParser
+from resilience.gateway.front.parser import LARGE, MAX_CHUNK_EXCESS, MAX_PIPELINED, Incoming, RequestParser
 from tests.seeds import over_seeds
 
 GET = b"GET / HTTP/1.1\r\nHost: gw\r\n"
@@ -159,6 +159,37 @@ def test_where_the_bytes_are_cut_changes_nothing(seed: int) -> None:
     cuts = sorted(random_.sample(range(len(data)), min(len(data), random_.randint(1, 20))))
     pieces = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
     assert (read(data).told(), read(data).status) == ((cut := Requests().feed(pieces)).told(), cut.status)
+
+
+@over_seeds(30)
+def test_a_large_body_ends_where_it_says_wherever_the_bytes_are_cut(seed: int) -> None:
+    random_ = random.Random(seed)
+    small, sent, wanted = GET + b"\r\n", b"", []
+    for _ in range(random_.randint(1, 4)):
+        body = random_.randbytes(random_.choice([0, 1, LARGE, LARGE + 1, LARGE + random_.randrange(300_000)]))
+        sent += b"POST /x HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % len(body) + body + small * random_.randrange(3)
+        wanted.append(body)
+    cuts = sorted(random_.sample(range(len(sent)), random_.randint(1, 30)))
+    pieces = [sent[start:end] for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
+    requests = Requests().feed(pieces)
+    posts = [each for each in requests.found if each.head.method == "POST"]
+    assert (wanted, 0) == ([b"".join(each.pieces) for each in posts], requests.status)
+    assert all(each.complete for each in requests.found)
+    assert (sent.count(small), False) == (len(requests.found) - len(posts), requests.parser.has_begun)
+
+
+def test_what_follows_a_large_body_is_looked_at_as_ever() -> None:
+    size = LARGE * 2
+    head = b"POST / HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n" % size
+    for behind in (b"GET / HTTP/1.1\nHost: gw\r\n\r\n", b"GET / HTTP/1.1\r\nX : y\r\n\r\n", GET + b"X: a\r\n b\r\n\r\n"):
+        requests = Requests().feed([head + b"\r\n", b"x" * (size - 1), b"x" + behind])
+        assert ([True], 400) == ([each.complete for each in requests.found], requests.status)
+    closing = Requests().feed([head + b"Connection: close\r\n\r\n", b"x" * size, GET + b"\r\n"])
+    assert (1, 400) == (len(closing.found), closing.status)
+    unknown = Requests().feed([head + b"\r\n", b"x" * size, b"BREW / HTTP/1.1\r\nHost: gw\r\n\r\n"])
+    assert ["POST", "BREW"] == [each.head.method for each in unknown.found]
+    short = Requests().feed([head + b"\r\n", b"x" * (size - 1)])
+    assert (False, size - 1, True) == (short.found[0].complete, short.found[0].buffered, short.parser.has_begun)
 
 
 def test_many_small_chunks_are_no_excess_and_long_extensions_are() -> None:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from resilience.gateway.filters.api_keys import digest
-from tests.gateway.harness import Upstream, eventually, parsed, problem, running
+from tests.gateway.harness import eventually, parsed, problem, running, shared_upstream
 
 CONFIG = """
 trusted_proxies = ["127.0.0.1"]
@@ -89,11 +89,7 @@ service = "up"
 """
 
 
-@pytest.fixture(scope="module")
-def upstream():
-    made = Upstream()
-    yield made
-    made.close()
+upstream = shared_upstream()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from resilience.config import ConfigFileError
 from resilience.gateway.config import load
 from resilience.gateway.logs.trace_context import parent_of
-from tests.gateway.harness import Upstream, eventually, running
+from tests.gateway.harness import eventually, running, shared_upstream
 
 CONFIG = """
 trusted_proxies = ["127.0.0.1"]
@@ -36,11 +36,7 @@ service = "dead"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-@pytest.fixture(scope="module")
-def upstream():
-    made = Upstream()
-    yield made
-    made.close()
+upstream = shared_upstream()
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +67,7 @@ def test_each_request_has_a_line_with_its_route_service_times_and_trace(gateway,
     assert entry | {"client": "198.51.100.7", "method": "GET", "status": 200, "bytes_out": 2, "bytes_in": 0, "route": "/*", "service": "up",
             "request_id": "id-7", "trace_id": TRACE} == entry
     assert entry["headers"] == {"user-agent": 'me"\\x'}
-    assert 0 < entry["upstream"] <= entry["duration"] < 5
+    assert 0 < entry["upstream"] <= entry["duration"] < 60
     assert (status, headers["x-request-id"]) == (200, "id-7")
     call = upstream.called("/one?a=1&token=abc")
     assert call.header(b"x-request-id") == [b"id-7"]

@@ -4,6 +4,8 @@ import pickle
 import random
 from collections import Counter
 
+from prometheus_client import generate_latest
+
 from resilience import Registry
 from resilience.gateway.logs.request_statistics import OTHER, RequestStatistics, statistics_of
 from resilience.metrics.prometheus import Collector, further_metrics, summed
@@ -94,3 +96,17 @@ def test_gateways_of_one_registry_count_together_and_the_registry_s_collector_ex
     assert statistics_of(Registry()) is not statistics_of(registry)
     assert {metric.name for metric in further_metrics(registry)} <= {metric.name for metric in Collector(registry).collect()}
     assert samples(statistics_of(registry), "resilience_gateway_requests_total")["/x", "up", "2xx"] == 2
+
+
+def test_the_private_side_has_numbers_of_its_own_with_a_label_more():
+    registry = Registry()
+    public, private = statistics_of(registry), statistics_of(registry, "private")
+    public.count(passage(consumer="ada"))
+    for _ in range(2):
+        private.count(passage(consumer="ada"))
+    lines = generate_latest(Collector(registry)).decode().splitlines()
+    assert {'resilience_gateway_requests_total{route="/x",service="up",status="2xx"} 1.0',
+            'resilience_gateway_requests_total{route="/x",service="up",side="private",status="2xx"} 2.0',
+            'resilience_gateway_consumer_requests_total{consumer="ada",status="2xx"} 1.0',
+            'resilience_gateway_consumer_requests_total{consumer="ada",side="private",status="2xx"} 2.0'} <= set(lines)
+    assert 1 == sum(line == "# TYPE resilience_gateway_requests_total counter" for line in lines)

@@ -1,0 +1,55 @@
+"""The registry's metrics, for Prometheus: read when they are scraped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from .instance_registry import InstanceRegistry
+from .moment import Moment
+
+_PREFIX: Final = "resilience_registry_"
+_REFUSED: Final = "refused_"
+
+
+class RegistryCollector(Collector):
+    """What Prometheus is told of a registry.
+
+    Args:
+        registry: The instances.
+        clock: Returns the time.
+    """
+
+    def __init__(self, registry: InstanceRegistry, clock: Callable[[], Moment]) -> None:
+        self._registry, self._clock = registry, clock
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics at this moment."""
+        registry, now = self._registry, self._clock()
+        snapshot, state = registry.snapshot(), registry.preservation
+        instances = GaugeMetricFamily(f"{_PREFIX}instances", "Instances that are listed.", labels=["status"])
+        statuses = [entry.statuses for entry in snapshot.applications.values()]
+        for status in sorted({name for each in statuses for name in each}):
+            instances.add_metric([status], sum(each.get(status, 0) for each in statuses))
+        yield instances
+        for name, text, value in (
+                ("applications", "Applications with an instance.", len(snapshot.applications)),
+                ("recent_changes", "Changes in the delta.", registry.recent_changes),
+                ("left_instances", "Instances that have left, and are remembered.", registry.tombstones),
+                ("expected_instances", "Instances that should renew.", state.expected),
+                ("renewals_last_minute", "Renewals in the last 60 seconds.", registry.renewals_last_minute(now)),
+                ("renewals_threshold", "Renewals a minute, of which more must come for evictions.", state.threshold),
+                ("eviction_allowed", "0 while self-preservation keeps leases.", registry.allows_eviction(now))):
+            yield GaugeMetricFamily(_PREFIX + name, text, value=value)
+        done = CounterMetricFamily(f"{_PREFIX}operations", "What was done, by kind.", labels=["operation"])
+        refused = CounterMetricFamily(f"{_PREFIX}refusals", "What was refused, by reason.", labels=["reason"])
+        for name, count in sorted(registry.counts.items()):
+            if name.startswith(_REFUSED):
+                refused.add_metric([name.removeprefix(_REFUSED)], count)
+            else:
+                done.add_metric([name], count)
+        yield from (done, refused)

@@ -1,0 +1,95 @@
+"""The page of the registry: applications, instances, leases and self-preservation, in plain HTML. Pure."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from html import escape
+from typing import Final
+from urllib.parse import quote
+
+from .instance_registry import InstanceRegistry
+from .lease import Lease
+from .moment import Moment
+
+#: Rows; the rest is counted.
+MOST_ROWS: Final = 1000
+_STYLE: Final = """
+body{font:14px/1.5 system-ui,sans-serif;margin:2rem;color:#1b1f24;background:#fff}
+table{border-collapse:collapse;margin:1rem 0;width:100%}
+th,td{text-align:left;padding:.25rem .75rem;border-bottom:1px solid #d8dee4}
+td.n{text-align:right;font-variant-numeric:tabular-nums}
+.warn{background:#fff3cd;padding:.5rem .75rem;border-left:4px solid #9a6700}
+@media (prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}th,td{border-color:#30363d}
+.warn{background:#3a2d00}a{color:#58a6ff}}
+"""
+
+
+def page(registry: InstanceRegistry, now: Moment) -> bytes:
+    """The page at this moment.
+
+    Args:
+        registry: Has the instances.
+        now: The time.
+    """
+    return "".join(_parts(registry, now)).encode()
+
+
+def _parts(registry: InstanceRegistry, now: Moment) -> Iterator[str]:
+    yield ('<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Service registry</title>'
+           f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
+           "<h1>Service registry</h1>")
+    yield from _preservation(registry, now)
+    yield from _applications(registry)
+    yield from _instances(registry, now)
+    yield "</body></html>\n"
+
+
+def _preservation(registry: InstanceRegistry, now: Moment) -> Iterator[str]:
+    state, renewals = registry.preservation, registry.renewals_last_minute(now)
+    yield "<h2>Self-preservation</h2>"
+    if not state.enabled:
+        yield "<p>It is off: leases that run out are evicted.</p>"
+    elif registry.allows_eviction(now) or not len(registry):
+        yield "<p>It does not interfere.</p>"
+    else:
+        yield ('<p class="warn" data-field="self_preservation">No lease is evicted: fewer renewals come than should. '
+               "An instance below may be gone.</p>")
+    yield "<table><tr><th>Instances expected</th><th>Renewals in the last minute</th><th>More must come than</th>" \
+          "<th>Next eviction</th><th>Leases evicted at a time</th></tr>"
+    yield (f'<tr><td class="n">{state.expected}</td><td class="n">{renewals}</td><td class="n">{state.threshold}</td>'
+           f'<td class="n">in {max(0.0, registry.next_eviction_s - now.s):.0f} s</td>'
+           f'<td class="n">at most {registry.eviction_quota}</td></tr></table>')
+
+
+def _applications(registry: InstanceRegistry) -> Iterator[str]:
+    applications = registry.snapshot().applications
+    yield f"<h2>Applications ({len(applications)})</h2><table><tr><th>Application</th><th>Instances</th></tr>"
+    for name, application in itertools.islice(sorted(applications.items()), MOST_ROWS):
+        counts = ", ".join(f"{count} {status}" for status, count in sorted(application.statuses.items()))
+        yield f"<tr><td>{escape(name)}</td><td>{escape(counts)}</td></tr>"
+    yield "</table>" + _rest(len(applications))
+
+
+def _instances(registry: InstanceRegistry, now: Moment) -> Iterator[str]:
+    yield (f"<h2>Instances ({len(registry)})</h2><table><tr><th>Application</th><th>Instance</th><th>Address</th>"
+           "<th>Status</th><th>Set by an operator</th><th>Last renewal</th><th>Lease</th></tr>")
+    for lease in itertools.islice(registry.leases(), MOST_ROWS):
+        yield _row(lease, now)
+    yield "</table>" + _rest(len(registry))
+
+
+def _row(lease: Lease, now: Moment) -> str:
+    said, left_s = lease.entry.instance, lease.ends_s - now.s
+    link = f"registry/instances/{quote(said.app, safe='')}/{quote(said.id, safe='')}"
+    ends = f"{left_s:.0f} s left" if left_s > 0 else f"ran out {-left_s:.0f} s ago"
+    address = f"[{said.ip_addr}]" if ":" in said.ip_addr else said.ip_addr
+    port = said.port.number if said.port.enabled else said.secure_port.number
+    return (f'<tr data-instance="{escape(said.id)}"><td>{escape(said.app)}</td>'
+            f'<td><a href="{escape(link)}">{escape(said.id)}</a></td><td>{escape(f"{address}:{port}")}</td>'
+            f'<td data-field="status">{said.status}</td><td>{lease.override or ""}</td>'
+            f'<td>{now.s - lease.renewed_s:.0f} s ago</td><td data-field="lease">{ends}</td></tr>')
+
+
+def _rest(count: int) -> str:
+    return f"<p>And {count - MOST_ROWS} more.</p>" if count > MOST_ROWS else ""

@@ -1,0 +1,120 @@
+"""Wire: h2 on a transport, and what both ends of a connection send there: heads, bodies as windows allow, resets."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+from hpack import Encoder
+
+from ..upstream import Header
+
+_PENDING: Final = 16 * 1024  # bytes that wait for the event loop's next turn
+
+
+class _PlainEncoder(Encoder):
+    """Encodes fields as they are: Huffman's code costs more time here than its bytes do on the way."""
+
+    def encode(self, headers: Any, huffman: bool = False) -> bytes:
+        """See hpack."""
+        return super().encode(headers, huffman)
+
+
+class H2(H2Connection):
+    """h2 as it is used here: it checks no fields, which fields.py does, and forgets old streams."""
+
+    MAX_CLOSED_STREAMS = 1024  # remembered
+
+    def __init__(self, *, client_side: bool) -> None:
+        super().__init__(H2Configuration(
+            client_side=client_side, header_encoding=None, validate_inbound_headers=False,
+            validate_outbound_headers=False, normalize_outbound_headers=False))
+        if client_side:  # of which many clients share one
+            self.encoder = _PlainEncoder()
+
+
+class Wire:
+    """What is sent on one connection. Of one event loop.
+
+    Attributes:
+        h2: Says which bytes.
+        transport: Takes them.
+        paused: Whether it has enough for now.
+        is_over: Whether nothing more may be sent.
+    """
+
+    __slots__ = ("_flushing", "_loop", "h2", "is_over", "paused", "transport")
+
+    def __init__(self, h2: H2, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self.h2, self.transport, self._loop = h2, transport, loop
+        self.paused = self.is_over = self._flushing = False
+
+    def put_some(self, number: int, piece: bytes | memoryview, *, end: bool) -> int:
+        """Send so much of a body as there is room for, and how much that was.
+
+        Args:
+            number: Of the stream.
+            piece: More than nothing.
+            end: Whether the body is complete with it.
+
+        Raises:
+            ProtocolError: The stream is closed.
+        """
+        room = min(self.h2.local_flow_control_window(number), self.h2.max_outbound_frame_size, len(piece))
+        if self.paused or room <= 0:
+            return 0
+        self.put(number, bytes(piece[:room]), end=end and room == len(piece))
+        return room
+
+    def put(self, number: int, piece: bytes, *, end: bool) -> None:
+        """Send a piece of a body, for which there is room.
+
+        Raises:
+            ProtocolError: The stream is closed.
+        """
+        self.h2.send_data(number, piece, end_stream=end)
+        if len(piece) >= _PENDING:
+            self.flush()
+        else:
+            self.flush_soon()
+
+    def put_fields(self, number: int, fields: list[Header], *, end: bool = False) -> None:
+        """Send a field section.
+
+        Raises:
+            ProtocolError: The stream is closed.
+        """
+        self.h2.send_headers(number, fields, end_stream=end)
+        self.flush_soon()
+
+    def give_back(self, number: int, held: int) -> None:
+        """Open the windows again: *held* bytes of a body are taken."""
+        if held and not self.is_over:
+            self.h2.acknowledge_received_data(held, number)
+            self.flush_soon()
+
+    def reset(self, number: int, code: ErrorCodes) -> None:
+        """Reset a stream, unless it is closed already."""
+        if not self.is_over:
+            try:
+                self.h2.reset_stream(number, code)
+            except ProtocolError:
+                return
+            self.flush_soon()
+
+    def flush_soon(self) -> None:
+        """Write what is to be sent, with all else that this turn of the event loop brings."""
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what is to be sent."""
+        self._flushing = False
+        data = self.h2.data_to_send()
+        if data and not self.transport.is_closing():
+            self.transport.write(data)
