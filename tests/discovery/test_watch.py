@@ -221,3 +221,37 @@ def test_who_waits_for_a_list_waits_no_longer_when_nobody_asks_for_it() -> None:
         assert not watched.is_awaited
 
     in_virtual_time(main)
+
+
+def test_a_follower_that_another_one_replaces_while_it_prepares_is_told_nothing_more() -> None:
+    async def main() -> None:
+        first, second = Follower(), Follower()
+        watched = watch(Scripted([ONE, TWO, THREE]), first)
+        watched.start()
+        while first.prepared < 2:
+            await asyncio.sleep(0)
+        watched.follower = second
+        await watched.known()
+        assert ((2, []), (3, [[ONE, TWO, THREE]])) == ((first.prepared, first.sets), (second.prepared, second.sets))
+        watched.stop()
+
+    in_virtual_time(main)
+
+
+def test_a_watch_that_has_ended_asks_nothing_whoever_starts_it_until_it_has_another_follower() -> None:
+    async def main() -> None:
+        source, other = Scripted([ONE], [TWO]), Follower()
+        watched = watch(source, Follower())
+        watched.end()
+        watched.start()
+        await watched.known()  # which nobody may wait for any more
+        await asyncio.sleep(60)
+        assert ([], False) == (source.asked_at, watched.is_awaited)
+        watched.follower = other
+        watched.start()
+        assert watched.is_awaited
+        await watched.known()
+        assert [[ONE]] == other.sets
+        watched.end()
+
+    in_virtual_time(main)

@@ -20,6 +20,7 @@ import pytest
 from resilience import ConfigError, Registry, State
 from resilience.config import ConfigFileError, Document
 from resilience.discovery import Listing
+from resilience.discovery.watch import Watch
 from resilience.gateway import Gateway
 from resilience.gateway.config import EndpointConfig, GatewayConfig, ServiceConfig, read
 from resilience.gateway.config.sources import SourceConfig, SourceHost
@@ -28,6 +29,7 @@ from resilience.gateway.sources import reports
 from resilience.metrics.prometheus import Collector
 from tests.discovery.dns_server import dns_server
 
+from .front.test_listener import LOCALHOST
 from .harness import DEADLINE_S, OK, Upstream, eventually, listens
 from .harness import Gateway as Process
 from .stub_service import ONE, THREE, TWO, Client, ask
@@ -165,6 +167,54 @@ async def test_plain_endpoints_that_get_a_source_serve_until_it_lists_others_and
     before = sum(listed.watch.counts.values())
     await asyncio.sleep(0)
     assert before == sum(listed.watch.counts.values())
+
+
+async def test_late_requests_of_a_service_that_is_replaced_or_removed_do_not_start_its_watch_again() -> None:
+    found = Found(ONE, TWO)
+    await found.says([ONE, TWO])
+    service, watch, source = found.service, found.service.watch, Told([ONE, TWO])
+    other = service.updated(ServiceConfig(source=SourceConfig(settings=source, interval=0.06)))
+    assert (200, 200) == (await ask(service), await ask(other))
+    await found_nothing_of(watch)
+    assert watch is not other.watch
+    other.close()
+    assert 200 == await ask(other)
+    await found_nothing_of(other.watch)
+
+
+async def found_nothing_of(watch: Watch | None) -> None:
+    """A watch asks no more, and keeps nobody alive."""
+    assert watch is not None
+    asked = sum(watch.counts.values())
+    await asyncio.sleep(0)
+    assert (None, None, asked) == (watch.follower, watch._task, sum(watch.counts.values()))
+
+
+async def test_endpoints_that_drain_are_not_served_again_by_what_another_authority_vouches_for(tmp_path: Path) -> None:
+    found = Found(ONE, TWO)
+    await found.says([ONE, TWO])
+    go_on = asyncio.Event()
+
+    async def wait() -> int:
+        await go_on.wait()
+        return 200
+
+    found.client.does = dict.fromkeys(("10.0.0.1", "10.0.0.2"), wait)
+    under_way = [asyncio.ensure_future(ask(found.service)) for _ in range(2)]
+    await asyncio.sleep(0)
+    await found.says([ONE])
+    drains = found.service.draining[0]
+    kept = found.service.updated(attrs.evolve(found.service.config, idle_timeout=3.0))
+    assert ([drains], True) == (kept.draining, f"s@{drains.name}" in found.registry)
+    moved = kept.updated(attrs.evolve(kept.config, ca_file=str(LOCALHOST)))
+    assert [] == moved.draining
+    found.service = moved
+    await found.says([ONE, TWO])
+    assert drains not in moved.served()
+    go_on.set()
+    assert [200, 200] == await asyncio.gather(*under_way)
+    moved.close()
+    assert [] == list(found.registry)
 
 
 async def test_headers_of_configured_endpoints_are_not_sent_to_those_that_a_source_lists() -> None:
@@ -463,7 +513,9 @@ def test_all_workers_follow_a_file_are_ready_only_with_a_list_and_keep_it_over_t
         eventually(lambda: listens(gateway.admin), "the admin port")
         admin = Operator(gateway)
         eventually(lambda: 2 == len(known(admin)) and all(each["trouble"] for each in known(admin).values()), "the workers ask")
-        assert (503, False) == (admin.ask("GET", "/ready")[0], listens(gateway.port))
+        gateway.process.send_signal(signal.SIGHUP)
+        eventually(lambda: 1 == admin.ask("GET", "/admin/workers")[1]["reloads"]["applied"], "a reload")
+        assert (503, False) == (admin.ask("GET", "/ready")[0], listens(gateway.port)), "a reload opens nothing before there is a list"
         listed.write_text(json.dumps([upstream.url]))
         eventually(lambda: 200 == admin.ask("GET", "/ready")[0], "ready")
         follow(gateway, admin, listed, upstream, other)
@@ -514,7 +566,7 @@ def lose(gateway: Process, admin: Operator, listed: Path) -> None:
     for patch in ({"source": {"use": "file", "path": "/etc/passwd.json"}}, {"endpoints": [ONE]}):
         assert 422 == admin.ask("PATCH", "/admin/services/up", patch)[0]
     gateway.process.send_signal(signal.SIGHUP)
-    eventually(lambda: 1 == admin.ask("GET", "/admin/workers")[1]["reloads"]["applied"], "the reload")
+    eventually(lambda: 2 == admin.ask("GET", "/admin/workers")[1]["reloads"]["applied"], "the reload")
     assert 200 == gateway.get("/x")[0]
     os.kill(gateway.workers()[0], signal.SIGKILL)
     eventually(lambda: any(each["is_restored"] for each in known(admin).values()), "a worker with the kept list")

@@ -155,10 +155,12 @@ def test_whichever_step_of_a_reload_fails_nothing_has_changed(tmp_path: Path, ha
         del before, found
         gateway.reload(wanted)
         gc.collect()
+        assert {name: each for name, each in gateway.services.items() if each.watch is not None} == {
+            name: follower for name, (_, follower, task, *_) in watches(gateway).items() if task is not None}
         await gateway.known()
         await asyncio.sleep(0)  # in which the watches end that a reload has ended
         assert ["added", "changed", "moved", "stays", "turned"] == sorted(
-            each.get_name().removeprefix("source of ") for each in asyncio.all_tasks() if each is not asyncio.current_task())
+            each.get_name().removeprefix("source of ") for each in asyncio.all_tasks() if each.get_name().startswith("source of "))
         fresh = Gateway(wanted, registry=Registry())
         await fresh.known()
         assert {each.key: each.settings for each in fresh.registry} == {each.key: each.settings for each in gateway.registry}
