@@ -161,7 +161,6 @@ class Answers:
         key, order = argument
         steer(self._gateway.registry, key, order)
 
-
     async def _sources(self, part: Callable[[Any], None], argument: None) -> dict[str, Any]:
         return source_reports(self._gateway.services)
 
