@@ -52,6 +52,13 @@ def upstream() -> Iterator[Upstream]:
     made.close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_script_of_another_module(upstream: Upstream) -> Iterator[None]:
+    """Each module scripts the paths that it likes, though all share an upstream."""
+    yield
+    upstream.forget()
+
+
 @pytest.fixture(scope="session")
 def shared_gateway(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Gateway]:
     """No wait of it ends within a test, however slow the machine."""

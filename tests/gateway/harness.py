@@ -144,6 +144,10 @@ class Upstream:
         else:
             self._scripts[path] = script
 
+    def forget(self) -> None:
+        """Answer every path with 200 "ok" again."""
+        self._scripts.clear()
+
     def called(self, path: str) -> Call:
         """The last call of *path*, when there is one."""
         return eventually(lambda: next((c for c in reversed(self.calls) if c.target == path), None), f"a call of {path}")
