@@ -19,7 +19,7 @@ import functools
 import math
 import random
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
@@ -169,7 +169,7 @@ def _is_plain(wanted: Any) -> bool:
 
 
 def layer_at(document: Document, path: tuple[str, ...], known: Mapping[str, Setting],
-             refused: Mapping[str, str] = MappingProxyType({})) -> Layer:
+             refused: Mapping[str, str] = MappingProxyType({}), besides: Container[str] = ()) -> Layer:
     """What the table at *path* says; what is wrong in it is noted in *document*, and left out.
 
     Args:
@@ -177,6 +177,7 @@ def layer_at(document: Document, path: tuple[str, ...], known: Mapping[str, Sett
         path: Where the table stands.
         known: The keys that it may have.
         refused: Keys that it cannot have although others do, each with the reason why.
+        besides: Keys of it that are read elsewhere.
     """
     table, layer = document.at(*path), {}
     if not isinstance(table, Mapping):
@@ -184,6 +185,8 @@ def layer_at(document: Document, path: tuple[str, ...], known: Mapping[str, Sett
         return {}
     for name, value in table.items():
         setting, where = known.get(name), (*path, name)
+        if name in besides:
+            continue
         if setting is None:
             document.mistake(where, refused.get(name) or unknown(name, known, path=path, value=value))
         elif setting.policy is None or (setting.field is not None and not isinstance(value, Mapping)):

@@ -170,7 +170,7 @@ def _odd(value: Any, wanted: Any) -> str | None:
         accepted, name = _KINDS[wanted]
         if not isinstance(value, accepted) or (isinstance(value, bool) and wanted is not bool):
             return f"must be {name}"
-    elif attrs.has(wanted) and not isinstance(value, Mapping):
+    elif attrs.has(wanted) and not isinstance(value, (Mapping, wanted)):  # somebody may have read it already
         return "must be a table"
     return None
 

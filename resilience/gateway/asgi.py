@@ -97,10 +97,12 @@ def _below(path: bytes, root: str) -> bytes:
     return b"/" + b"/".join(segments[depth:])
 
 
-async def live(receive: Receive, send: Send, close: Callable[[], None]) -> None:
-    """Speak the lifespan protocol; *close* at its end."""
+async def live(receive: Receive, send: Send, known: Callable[[], Awaitable[None]], close: Callable[[], None]) -> None:
+    """Speak the lifespan protocol; wait for *known* at its beginning, *close* at its end."""
     while True:
         message = await receive()
+        if message["type"] == "lifespan.startup":
+            await known()
         if message["type"] == "lifespan.shutdown":
             close()
         await send({"type": f"{message['type']}.complete"})

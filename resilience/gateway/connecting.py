@@ -31,7 +31,8 @@ async def connect(endpoint: Endpoint, protocol: asyncio.Protocol, connect_timeou
     try:
         async with asyncio.timeout(connect_timeout):
             if is_address(endpoint.host):
-                await loop.create_connection(lambda: protocol, endpoint.host, endpoint.port, ssl=endpoint.tls)
+                await loop.create_connection(lambda: protocol, endpoint.host, endpoint.port, ssl=endpoint.tls,
+                                             server_hostname=_verified(endpoint))
             else:
                 await _connect_by_name(loop, endpoint, protocol)
     except (OSError, ValueError) as error:  # TimeoutError is the one; a name that no resolver takes, the other
@@ -54,6 +55,11 @@ def is_address(host: str) -> bool:
     return True
 
 
+def _verified(endpoint: Endpoint) -> str | None:
+    """What the certificate of an endpoint is verified for; None: it has none."""
+    return (endpoint.server_name or endpoint.host) if endpoint.tls else None
+
+
 async def _connect_by_name(loop: asyncio.AbstractEventLoop, endpoint: Endpoint, protocol: asyncio.Protocol) -> None:
     from aiohappyeyeballs import start_connection
 
@@ -61,7 +67,7 @@ async def _connect_by_name(loop: asyncio.AbstractEventLoop, endpoint: Endpoint, 
     sock = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1, loop=loop)
     try:
         await loop.create_connection(lambda: protocol, sock=sock, ssl=endpoint.tls,
-                                     server_hostname=endpoint.host if endpoint.tls else None)
+                                     server_hostname=_verified(endpoint))
     except BaseException:
         sock.close()
         raise

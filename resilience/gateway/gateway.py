@@ -25,6 +25,7 @@ from .logs.observer import Observer
 from .problem import Problem
 from .service import Service
 from .services import Services
+from .sources import known
 from .upstream import UpstreamClient
 
 
@@ -117,6 +118,13 @@ class Gateway:
         if old.parts.all() != generation.parts.all():
             weakref.finalize(old.public, old.parts.close, generation.parts.all()).atexit = False
 
+    async def known(self) -> None:
+        """Wait until the endpoints of every service are known whose source says so; see ``required`` in the file.
+
+        A server's lifespan waits for it, and so does the gateway's own server before it listens.
+        """
+        await known(lambda: self.services)
+
     def close(self) -> None:
         """Close idle upstream connections, and what filters do in the background; a server's lifespan does.
 
@@ -169,7 +177,7 @@ class Gateway:
         if kind == "http":
             await AsgiInbound(scope, receive, send, self._disconnects).served_by(serve)
         elif kind == "lifespan":
-            await live(receive, send, self.close)
+            await live(receive, send, self.known, self.close)
         elif kind == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": "no WebSocket here"})

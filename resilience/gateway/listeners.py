@@ -130,6 +130,11 @@ class Listeners:
                     new.listener.front.succeed(before[name].listener.front)
                 await new.listener.listen(sockets)
 
+    @property
+    def are_open(self) -> bool:
+        """Whether there is any."""
+        return bool(self._open)
+
     async def close(self) -> None:
         """Take no more connections in, and let requests under way end."""
         async with self._lock:

@@ -143,17 +143,20 @@ class Uploads:
 
     While a client sends its body the exchange holds a permit of the service, and the client has its own pace. So
     all clients together that send slowly must leave permits to those that do not. Of one event loop.
+
+    Attributes:
+        most: How many.
     """
 
-    __slots__ = ("_most", "_under_way")
+    __slots__ = ("_under_way", "most")
 
     def __init__(self, most: float) -> None:
-        self._most, self._under_way = most, 0
+        self.most, self._under_way = most, 0
 
     @property
     def are_full(self) -> bool:
         """Whether another body cannot be streamed now."""
-        return self._under_way >= self._most
+        return self._under_way >= self.most
 
     @contextlib.contextmanager
     def one(self) -> Iterator[None]:

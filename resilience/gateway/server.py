@@ -63,9 +63,21 @@ async def serve(gateway: Gateway, *, admin: App | None = None, ready: Callable[[
         served.append(Served.app(admin, gateway.config.admin.bind))
     try:
         with signals_set(stop):
-            await listen(served, stop, ready, Listeners(drain_s=gateway.config.gateway.drain_timeout))
+            if await is_known(gateway, stop):
+                await listen(served, stop, ready, Listeners(drain_s=gateway.config.gateway.drain_timeout))
     finally:
         gateway.close()
+
+
+async def is_known(gateway: Gateway, stop: asyncio.Event) -> bool:
+    """Wait until the gateway knows whom to send requests to (True), or until *stop* is set (False)."""
+    waiting = [asyncio.ensure_future(each) for each in (gateway.known(), stop.wait())]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
+    return not stop.is_set()
 
 
 async def listen(served: Sequence[Served], stop: asyncio.Event, ready: Callable[[], None] | None = None,

@@ -13,18 +13,21 @@ import itertools
 import logging
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Iterator, Sequence
 from math import inf
 
 from ..core.budget import Budget
 from ..core.failover import RestTerm
 from ..core.verdict import Verdict
+from ..discovery import Instance
+from ..discovery.watch import Watch
 from ..drivers.async_timeouts import AsyncTimeout
 from ..drivers.deadline_context import DEADLINE_HEADER, deadline
 from ..errors import CircuitOpenError
 from ..registry import Registry, table_of
 from .answer_rules import AnswerRules
 from .attempts import Attempts
+from .awaited_list import AwaitedList
 from .balancing import BalancerOptions, EndpointSet, balancer
 from .balancing.course import IDEMPOTENT, Ending
 from .balancing.sticky import token_of
@@ -43,6 +46,7 @@ from .request_keys import cookie, header, key_reader
 from .served_endpoint import ServedEndpoint
 from .service_command import Exchanging, is_per_endpoint, limit_of, statuses, without_per
 from .service_commands import ServiceCommands
+from .sources import as_configs, take_over, watch_of
 from .trouble import trouble_of
 from .upstream import (
     Endpoint,
@@ -72,6 +76,9 @@ class Service:
         upgrades: Protocols that may be switched to, in lower case.
         tunnel_idle_s: Longest time in a tunnel without a byte.
         endpoints: Where its requests go.
+        listed: Their configurations, also of those that a subset leaves out.
+        draining: Endpoints that its source lists no more, and that have requests in flight.
+        watch: Asks its source which endpoints there are; None: they are configured.
         is_per_endpoint: Whether each endpoint has a command of its own.
         takes_in: Bytes of a request's body that are taken in before an endpoint is asked.
         uploads: How many bodies are streamed at once.
@@ -86,6 +93,8 @@ class Service:
     """
 
     endpoints: EndpointSet[ServedEndpoint]
+    listed: tuple[EndpointConfig, ...]
+    draining: list[ServedEndpoint]
     key_of: Callable[[Request], bytes | None]
     is_keyed: bool
     wants_times: bool
@@ -119,7 +128,14 @@ class Service:
         is_same = previous is not None and previous._client is self._client
         self._exchange: Exchanging = previous._exchange if previous is not None and is_same else exchanging(
             self._client, status_of_answer if config.http2 else None)
-        self.is_per_endpoint = is_per_endpoint(config.command, len(config.endpoints))
+        self.listed = config.endpoints if config.source is None or previous is None else previous.listed
+        for each in self.listed:
+            each.check_secrets()
+        self.draining = []
+        self.watch: Watch | None = None
+        if config.source is not None:
+            self.watch = watch_of(self, config.source, client, registry, previous)
+        self.is_per_endpoint = is_per_endpoint(config.command, len(config.endpoints) if config.source is None else 2)
         self._commands = ServiceCommands(
             name, without_per(config.command), self._exchange, registry, is_per_endpoint=self.is_per_endpoint,
             previous=None if previous is None else previous._commands)
@@ -127,7 +143,8 @@ class Service:
         self._verdicts, self._judge = rule.verdicts(), rule.judge()
         self._adopt_retry()
         limit = limit_of(self._commands.settings)
-        self.uploads = Uploads(max(1.0, UPLOADS * limit * (len(config.endpoints) if self.is_per_endpoint else 1)))
+        self._permits = limit
+        self.uploads = Uploads(1.0)
         options = config.balancing
         self._balancer = balancer(config.balancer, BalancerOptions(
             load_factor=options.load_factor, max_in_flight=options.max_in_flight, zone=options.zone,
@@ -148,22 +165,32 @@ class Service:
         self._tls = previous._tls if previous is not None and same_tls else functools.cache(
             functools.partial(client_tls, config.ca_file, http2=config.http2))
         self._keeps_endpoints = same_tls
-        self._is_plain = config.checks is None and config.hedge is None
+        self._is_plain = config.checks is None and config.hedge is None and config.source is None
         self._previous = previous
-        self._commands.prepare([each.name for each in self._used(config.endpoints)])
+        self._commands.prepare([each.name for each in self._used(self.listed)])
         if previous is None:
             self.enter()
 
     def enter(self) -> None:
-        """Be in force, in the place of the previous service, if there is one, and with what that one knows."""
+        """Be in force, in the place of the previous service, if there is one, and with what that one knows.
+
+        Without a previous one its source, if it has one, is asked from begin() on, or from its first request.
+        """
         previous, self._previous = self._previous, None
-        known = previous.endpoints.states if previous is not None and self._keeps_endpoints else ()
+        kept = previous if self._keeps_endpoints else None
+        if kept is not None and self.watch is not None:
+            self.draining = list(kept.draining)
         self._commands.enter()
-        self._adopt_endpoints(self.config.endpoints, {each.config.url: each for each in known})
+        self._adopt_endpoints(self.listed, () if kept is None else (*kept.draining, *kept.endpoints.states))
         self._checker = self._new_checker()
         if previous is not None:
             previous._check_no_more()
             self._drop(previous.endpoints.states, previous._client)
+            take_over(self, self._registry, previous)
+
+    def begin(self) -> None:
+        """A service that had no previous one is in force: let its source be asked, if it has one."""
+        take_over(self, self._registry, None)
 
     def abandon(self) -> None:
         """It will not be in force; the previous one goes on as if it had never been made."""
@@ -183,8 +210,6 @@ class Service:
             ConfigError: A secret is not there, or the registry has a command of the same name that says otherwise; this
                 service goes on as it was.
         """
-        for each in config.endpoints:
-            each.check_secrets()
         return Service(self.name, config, self._clients, self._registry, self)
 
     def updated(self, config: ServiceConfig) -> Service:
@@ -202,9 +227,38 @@ class Service:
         Raises:
             ConfigError: A secret is not there; the endpoints stay as they were.
         """
-        before = self.endpoints.states
-        self._adopt_endpoints(tuple(configs), {each.config.url: each for each in before})
+        before, drained, wanted = self.endpoints.states, self.draining, {each.url for each in configs}
+        self.draining = [each for each in (*before, *drained) if each.in_flight and each.config.url not in wanted]
+        try:
+            self._adopt_endpoints(tuple(configs), (*drained, *before))
+        except BaseException:
+            self.draining = drained
+            raise
         self._drop(before, self._client)
+
+    # -- as discovery.watch.Follower
+
+    def prepare(self, instances: Sequence[Instance]) -> Iterator[None]:
+        """Make the commands of endpoints that are new, one at each step."""
+        for config in self._used(tuple(as_configs(instances, self.listed))):
+            if not self._commands.has(config.name):
+                self._commands.call(config.name)
+                yield
+
+    def follow(self, instances: Sequence[Instance]) -> None:
+        """Have the endpoints that the source lists, from now on.
+
+        Raises:
+            ConfigError: The registry has a command of the same name that says otherwise.
+        """
+        self.set_endpoints(as_configs(instances, self.listed))
+        self._is_plain = self.config.checks is None and self.config.hedge is None  # the watch runs
+
+    def heard(self) -> None:
+        """The source was asked: forget the commands of endpoints that have drained."""
+        if self.draining and not all(each.in_flight for each in self.draining):
+            self.draining = [each for each in self.draining if each.in_flight]
+            self._adopt_commands()
 
     def close(self) -> None:
         """The service is no more: forget its commands, and close its idle connections."""
@@ -216,6 +270,8 @@ class Service:
         The function that is returned is given the endpoints that other services have.
         """
         self._check_no_more()
+        if self.watch is not None and self.watch.follower is self:
+            self.watch.end()
         endpoints = [each.endpoint for each in self.endpoints.states]
         return functools.partial(_forget, self._commands, self._client, endpoints)
 
@@ -234,6 +290,10 @@ class Service:
             return Attempts(self, request)
         if self._checker is not None:
             self._checker.start()
+        if self.watch is not None:
+            self.watch.start()
+            if not self.watch.is_known:
+                return AwaitedList(self, request)
         hedge = self.config.hedge
         if hedge is not None and request.body is not None and (self.repeatable or request.method in IDEMPOTENT):
             return HedgedAttempts(self, request, hedge)
@@ -288,6 +348,8 @@ class Service:
         """End what goes on in the background."""
         if self._checker is not None:
             self._checker.stop()
+        if self.watch is not None and self.watch.follower is self:
+            self.watch.stop()
 
     def verdict_of(self, error: UpstreamStatusError) -> Verdict:
         """What the service's failure rules say of an answer's status."""
@@ -341,7 +403,8 @@ class Service:
 
     def _check_no_more(self) -> None:
         """Another service takes the place of this one: requests that still come here begin no checks."""
-        self.stop()
+        if self._checker is not None:
+            self._checker.stop()
         self._checker = None
 
     def _adopt_retry(self) -> None:
@@ -354,12 +417,13 @@ class Service:
         self.budget = None if retry is None or retry.budget is None else Budget(retry.budget, self.clock())
         self.begun = itertools.repeat(1).__next__ if self.budget is None else self.budget.bump
 
-    def _adopt_endpoints(self, configs: tuple[EndpointConfig, ...], known: Mapping[str, ServedEndpoint]) -> None:
+    def _adopt_endpoints(self, configs: tuple[EndpointConfig, ...], before: Sequence[ServedEndpoint]) -> None:
+        known = {(each.config.url, each.config.server_name): each for each in before}
         now, states, fresh = self.clock(), [], []
         for config in self._used(configs):
-            state = known.get(config.url)
+            state = known.get((config.url, config.server_name))
             if state is None:
-                state = ServedEndpoint(config, Endpoint.parse(config.url, self._tls))
+                state = ServedEndpoint(config, Endpoint.parse(config.url, self._tls, config.server_name))
                 fresh.append(state)
             else:
                 state.configure(config)
@@ -369,17 +433,24 @@ class Service:
             states.append(state)
         for state in states:
             state.key, state.call = self._commands.key_of(state.name), self._commands.call(state.name)
-        self._commands.adopt([state.name for state in states])
+        self.listed = configs
+        self.uploads.most = max(1.0, UPLOADS * self._permits * (len(configs) if self.is_per_endpoint else 1))
         self._open_circuits = OpenCircuits(states if self.is_per_endpoint else states[:1])
         slow_start = self.config.balancing.slow_start
         self.endpoints = EndpointSet(states, self._balancer, self.config.ejection, slow_start, now, self._limit)
+        self._adopt_commands()
         for state in fresh if known else ():
             self.endpoints.came(state, now)
 
+    def _adopt_commands(self) -> None:
+        drain = [each.name for each in self.draining if self._commands.has(each.name)]
+        self._commands.adopt([*(each.name for each in self.endpoints.states), *drain])
+
     def _drop(self, before: Sequence[ServedEndpoint], client: UpstreamClient) -> None:
         """Close the idle connections of endpoints that are gone; what is under way ends by itself."""
+        kept = set(self.endpoints.states)
         for each in before:
-            if each not in self.endpoints.states:
+            if each not in kept:
                 client.let_go(each.endpoint)
 
     def _used(self, endpoints: tuple[EndpointConfig, ...]) -> list[EndpointConfig]:

@@ -176,11 +176,9 @@ def read(document: Document, *path: str) -> dict[str, Any]:
     """The settings in the table at *path*, by name; what is wrong is noted in *document*, and left out."""
     table = document.at(*path)
     per = table.get("per") if isinstance(table, dict) else None
-    if per is not None:
-        if per not in PER:
-            document.mistake((*path, "per"), f"must be one of {', '.join(PER)}, not {shown(per)}")
-        del table["per"]  # the rest are settings of the command itself
-    layer = layer_at(document, path, accepted(), REFUSED)
+    if per is not None and per not in PER:
+        document.mistake((*path, "per"), f"must be one of {', '.join(PER)}, not {shown(per)}")
+    layer = layer_at(document, path, accepted(), REFUSED, ("per",))  # the rest are settings of the command itself
     usual = {**USUAL, "max_concurrent": USUAL["max_concurrent"].max_concurrent}  # a number said is no wait
     leaves = {**layer_of(default_settings().changed(**usual), LIBRARY), **layer}
     wrong = [f"{mistake.key}." for mistake in document.mistakes]

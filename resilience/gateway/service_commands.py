@@ -85,6 +85,10 @@ class ServiceCommands:
         """The key of the command for the *endpoint* of this name."""
         return f"{self._name}@{endpoint}" if self._is_per_endpoint else self._name
 
+    def has(self, endpoint: str) -> bool:
+        """Whether the guarded exchange with the *endpoint* of this name is made already."""
+        return self.key_of(endpoint) in self._calls
+
     def call(self, endpoint: str) -> Exchanging:
         """The guarded exchange with the *endpoint* of this name."""
         key = self.key_of(endpoint)

@@ -62,7 +62,7 @@ class ServiceTotal:
         runtime.recorder = self._recorder = _TotalRecorder(self, registry.clock())
         runtime.slots = _TotalSlots(self, name)
         if runtime.circuit is not None:
-            runtime.circuit = cast("Circuit", _TotalCircuit(self))
+            runtime.circuit = cast("Circuit", _TotalCircuit(self, runtime.circuit))
         self._end = registry.subscribe(CommandConfigured, self._pass_on)
 
     @property
@@ -71,12 +71,18 @@ class ServiceTotal:
         return self._parts
 
     def adopt(self, keys: Sequence[str]) -> None:
-        """These are the commands of the endpoints from now on."""
+        """These are the commands of the endpoints from now on. An order that all of them had, new ones get, too."""
         parts = tuple(self._registry[key] for key in keys)
+        before, kept = {id(each) for each in self._parts}, {id(each) for each in parts}
+        orders = {each.state for each in self._parts}
         for gone in self._parts:
-            if gone not in parts:
+            if id(gone) not in kept:
                 self._recorder.fold(gone.__recorder__)
         self._parts = parts
+        if len(orders) == 1 and orders <= {State.FORCED_OPEN, State.FORCED_CLOSED}:
+            for each in parts:
+                if id(each) not in before:
+                    (each.force_open if State.FORCED_OPEN in orders else each.force_closed)()
 
     def renewed(self, settings: Mapping[str, Any]) -> ServiceTotal:
         """The total by other settings; what departed endpoints counted stays."""
@@ -184,8 +190,8 @@ class _TotalSlots(Slots):
 class _TotalCircuit:
     """As much of a Circuit as a handle needs."""
 
-    def __init__(self, total: ServiceTotal) -> None:
-        self._total = total
+    def __init__(self, total: ServiceTotal, own: Circuit) -> None:
+        self._total, self._own = total, own
 
     @property
     def _circuits(self) -> list[Circuit]:
@@ -194,7 +200,8 @@ class _TotalCircuit:
 
     @property
     def _healthiest(self) -> Circuit:
-        return min(self._circuits, key=lambda circuit: (_HEALTHIEST_FIRST.index(circuit.state), circuit.term.until))
+        return min(self._circuits or [self._own],
+                   key=lambda circuit: (_HEALTHIEST_FIRST.index(circuit.state), circuit.term.until))
 
     @property
     def state(self) -> State:

@@ -48,10 +48,9 @@ class Services:
         if known is not None and known.config == config:
             return known
         before = self._ending.get(name) if known is None else known
-        for each in config.endpoints:
-            each.check_secrets()
         if before is None:
             made = Service(name, config, self._client, self._registry)
+            change.once_in_force(made.begin)
         else:
             made = before.successor(config)
             change.once_in_force(made.enter)

@@ -91,6 +91,7 @@ class Endpoint:
             one service's authorities vouch for is never used for a service that trusts others.
         authority: What stands in the Host header.
         base: A path that is put before that of each request; without a slash at its end.
+        server_name: What its certificate is verified for; None: the host.
     """
 
     host: str
@@ -98,20 +99,24 @@ class Endpoint:
     tls: ssl.SSLContext | None
     authority: bytes
     base: bytes = b""
+    server_name: str | None = None
 
     @classmethod
-    def parse(cls, url: str, tls: Callable[[], ssl.SSLContext] = ssl.create_default_context) -> Endpoint:
+    def parse(cls, url: str, tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+              server_name: str = "") -> Endpoint:
         """From a URL of scheme, host and port, and perhaps a base path.
 
         Args:
             url: As configured.
             tls: Says how to verify it, if it is https.
+            server_name: What stands in the Host header, and what its certificate is verified for; empty: the host.
         """
         parts = urlsplit(url)
         assert parts.hostname is not None
         context = tls() if parts.scheme == "https" else None
-        return cls(parts.hostname, parts.port or (443 if context else 80), context, parts.netloc.encode(),
-                   parts.path.rstrip("/").encode())
+        return cls(parts.hostname, parts.port or (443 if context else 80), context,
+                   (server_name or parts.netloc).encode(), parts.path.rstrip("/").encode(),
+                   server_name.partition(":")[0].rstrip(".") or None)
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -57,14 +57,14 @@ def test_the_blocks_of_a_page_pasted_line_by_line_print_what_the_page_says(path,
     printed = []
     with Repl(*(("-m", "asyncio") if path in _AWAITING else ()), folder=tmp_path) as repl:
         for fence in fences(path):
-            if fence.language == "python":
+            if fence.language == "python" and module_of(fence) is None:
                 # On a page the code is that of a module "shop".
                 printed = [line.replace("__main__.", "shop.") for line in repl.paste(fence.text)]
                 wrong = [line for line in printed if re.search(r"Traceback|SyntaxError|IndentationError", line)]
                 assert not wrong, f"{name_of(path)}:{fence.line}: {printed}"
             elif fence.language == "output":
                 assert in_order(fence.text.splitlines(), printed), f"{name_of(path)}:{fence.line}: {printed}"
-            elif fence.language in ("toml", "yaml"):
+            elif fence.language in ("python", "toml", "yaml"):
                 (tmp_path / (module_of(fence) or file_of(fence))).write_text(fence.text, encoding="utf-8")
 
 

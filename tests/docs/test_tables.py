@@ -59,6 +59,7 @@ from resilience.gateway.answer_rules import AnswerRule
 from resilience.gateway.balancing.course import Repetition
 from resilience.gateway.balancing.health import HealthChecks
 from resilience.gateway.composition.plan import STATES
+from resilience.gateway.config.sources import DnsSettings, EurekaSettings, FileSettings, SourceTable
 from resilience.gateway.filters.access import Access
 from resilience.gateway.filters.api_keys import ApiKey, ApiKeys
 from resilience.gateway.filters.client_certificate import CertificateIdentity, ClientCertificates
@@ -75,6 +76,7 @@ from resilience.gateway.format.schema_filter import JsonSchemaFilter
 from resilience.gateway.limits.client_address import ClientAddresses
 from resilience.gateway.limits.door import door_of
 from resilience.gateway.logs.request_statistics import statistics_of
+from resilience.gateway.sources import metrics_of
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector
 from resilience.policies.fallback import FALLBACK
@@ -243,6 +245,7 @@ def test_the_fields_of_the_config_and_utilization_streams_are_in_their_tables(re
 def test_every_metric_is_in_the_table_with_its_type_and_labels(registry):
     single, exported = collapse(bulkhead(10, registry=registry)(lambda skus: skus)), {}
     statistics_of(registry)
+    metrics_of(registry)
     door_of(registry, "gateway", gateway_config.SheddingSettings(), ClientAddresses(bool))
     for family in Collector(registry).collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -280,6 +283,10 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## process", gateway_config.ProcessSettings),
     ("## services.NAME", gateway_config.ServiceConfig),
     ("## services.NAME.endpoints", gateway_config.EndpointConfig),
+    ("## services.NAME.source", SourceTable),
+    ("## Sources: file", FileSettings),
+    ("## Sources: DNS", DnsSettings),
+    ("## Sources: Eureka", EurekaSettings),
     ("## services.NAME.balancing", gateway_config.BalancingConfig),
     ("## services.NAME.ejection", balancing.Ejection),
     ("## services.NAME.retry", Repetition),

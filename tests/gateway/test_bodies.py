@@ -37,10 +37,10 @@ def test_bodies_on_one_connection_arrive_each_as_it_was_sent(gateway: Gateway, u
         seen.append(call.body())
         call.send(EMPTY)
 
-    upstream.on("/kept", script)
+    upstream.on("/body-kept", script)
     with gateway.connect() as client:
         for body in bodies:
-            client.sendall(b"PUT /kept HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            client.sendall(b"PUT /body-kept HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
             assert everything(client, b"\r\n\r\n").startswith(b"HTTP/1.1 200")
     assert bodies == seen
 

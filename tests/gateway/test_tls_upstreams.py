@@ -18,9 +18,10 @@ import pytest
 
 from resilience import Registry
 from resilience.gateway import Gateway as App
-from resilience.gateway.config import GatewayConfig, RouteConfig, ServiceConfig
+from resilience.gateway.config import EndpointConfig, GatewayConfig, RouteConfig, ServiceConfig
 
 from .harness import DEADLINE_S, Call, Gateway, Upstream, eventually, everything, problem, running
+from .test_reload import status
 
 pytestmark = pytest.mark.process
 
@@ -259,3 +260,16 @@ async def test_asyncios_own_loop_keeps_to_that_too(tls: Upstream, polite: bool) 
     await asyncio.sleep(0)  # for the transports to close
     complete = not sent[-1].get("more_body", True)
     assert (polite, b"until close") == (complete, b"".join(each.get("body", b"") for each in sent))  # type: ignore[misc]
+
+
+async def test_an_endpoint_at_an_address_is_verified_for_its_server_name_and_asked_by_it(impostor: Upstream) -> None:
+    answers = []
+    for server_name in ("elsewhere.example:8443", "other.example"):
+        there = EndpointConfig(url=impostor.url, server_name=server_name)
+        app = App(GatewayConfig(services={"up": ServiceConfig(endpoints=(there,), ca_file=str(ELSEWHERE))},
+                                routes=(RouteConfig(path="/*", service="up"),)), registry=Registry())
+        answers.append(await status(app, "/by-server-name"))
+        app.close()
+        await asyncio.sleep(0)
+    assert [200, 502] == answers
+    assert [[b"elsewhere.example:8443"]] == [each.header(b"host") for each in impostor.calls if each.target == "/by-server-name"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from resilience.config import Document
 from resilience.errors import ConfigError
 from resilience.gateway import Gateway, inbound_filter, services
 from resilience.gateway import generation as generations
+from resilience.gateway import service as one_service
 from resilience.gateway.composition import composer
 from resilience.gateway.config import GatewayConfig, read
 from resilience.gateway.filters import steps
@@ -65,6 +67,30 @@ def after(log: Path) -> dict[str, Any]:
     }
 
 
+def from_source(file: str, **said: Any) -> dict[str, Any]:
+    return {"source": {"use": "file", "path": file, "interval": 0.05}, **said}
+
+
+def with_services(tables: dict[str, Any], services: dict[str, Any]) -> dict[str, Any]:
+    return {**tables, "services": {**tables["services"], **services}}
+
+
+def sources_before(file: str) -> dict[str, Any]:
+    return {"stays": from_source(file), "changed": from_source(file), "moved": from_source(file), "left": from_source(file),
+            "settled": from_source(file), "turned": {"endpoints": [ONE, TWO]}}
+
+
+def sources_after(file: str) -> dict[str, Any]:
+    slower = {**from_source(file)["source"], "interval": 0.1}
+    return {"stays": from_source(file), "changed": from_source(file, connect_timeout=0.1), "moved": {"source": slower},
+            "settled": {"endpoints": [ONE]}, "turned": from_source(file), "added": from_source(file)}
+
+
+def watches(gateway: Gateway) -> dict[str, Any]:
+    return {name: (each.watch, each.watch.follower, each.watch._task, each.listed, list(each.draining))
+            for name, each in gateway.services.items() if each.watch is not None}
+
+
 def configured(tables: dict[str, Any]) -> GatewayConfig:
     return read(Document.of(tables, "test"))
 
@@ -80,7 +106,7 @@ def state(gateway: Gateway) -> dict[str, Any]:
                     for name, each in gateway.services.items()},
         "endpoints": {name: [(each, each.config, each.key, each.call, each.connect_timeout, each.statuses, each.is_healthy,
                               each.weight, each.rest) for each in service.served()] for name, service in gateway.services.items()},
-        "steps": {name: (step, step.run, step.others) for name, step in generation.parts.steps.items()},
+        "watches": watches(gateway), "steps": {name: (step, step.run, step.others) for name, step in generation.parts.steps.items()},
         "composed": {name: (step, step.run) for name, step in generation.parts.composed.items()},
         "limits": {name: (each, each.policy, each._max_waiting) for name, each in request_limit._known[registry].items()},
         "doors": {name: (each, each.priorities) for name, each in door._known[registry].items()},
@@ -93,13 +119,20 @@ def state(gateway: Gateway) -> dict[str, Any]:
 POINTS: tuple[tuple[Any, str], ...] = (
     *((generations, name) for name in ("steps_of", "endpoints", "observer_of", "statistics_of", "ClientAddresses", "Admission",
                                        "Forwarder", "FilterRunner", "door_of", "chain_of")),
-    (steps, "step_of"), (composer, "step_of"), (steps, "FilterHost"), (services, "Service"), (Service, "successor"))
+    (steps, "step_of"), (composer, "step_of"), (steps, "FilterHost"), (services, "Service"), (Service, "successor"),
+    (one_service, "watch_of"))
 _successor = Service.successor
 
 
-def test_whichever_step_of_a_reload_fails_nothing_has_changed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_sources", [False, True])
+def test_whichever_step_of_a_reload_fails_nothing_has_changed(tmp_path: Path, has_sources: bool) -> None:  # noqa: FBT001
+    file = tmp_path / "listed.json"
+    file.write_text(json.dumps([ONE, TWO]))
+
     async def main() -> None:
-        gateway, wanted = Gateway(configured(BEFORE), registry=Registry()), configured(after(tmp_path / "log"))
+        gateway = Gateway(configured(with_services(BEFORE, sources_before(str(file)) if has_sources else {})), registry=Registry())
+        wanted = configured(with_services(after(tmp_path / "log"), sources_after(str(file))))
+        await gateway.known()
         next(each for each in gateway.registry if each.key.startswith("a@")).force_open()
         next(iter(gateway.services["a"].served())).is_healthy = False
         before, seen, failed = state(gateway), dict[str, int](), [0]
@@ -122,7 +155,14 @@ def test_whichever_step_of_a_reload_fails_nothing_has_changed(tmp_path: Path) ->
         del before, found
         gateway.reload(wanted)
         gc.collect()
+        assert {name: each for name, each in gateway.services.items() if each.watch is not None} == {
+            name: follower for name, (_, follower, task, *_) in watches(gateway).items() if task is not None}
+        await gateway.known()
+        await asyncio.sleep(0)  # in which the watches end that a reload has ended
+        assert ["added", "changed", "moved", "stays", "turned"] == sorted(
+            each.get_name().removeprefix("source of ") for each in asyncio.all_tasks() if each.get_name().startswith("source of "))
         fresh = Gateway(wanted, registry=Registry())
+        await fresh.known()
         assert {each.key: each.settings for each in fresh.registry} == {each.key: each.settings for each in gateway.registry}
         assert {name: each.policy for name, each in request_limit._known[fresh.registry].items()} == {
             name: each.policy for name, each in request_limit._known[gateway.registry].items()}

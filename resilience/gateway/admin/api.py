@@ -53,6 +53,7 @@ class AdminApi:
                 ("PATCH", "/admin/config", self._patch),
                 ("GET", "/admin/services", self._services),
                 ("PATCH", "/admin/services/([^/]+)", self._patch_service),
+                ("GET", "/admin/sources", self._sources),
                 ("GET", "/admin/routes", self._routes),
                 ("PUT", "/admin/routes", self._put_routes),
                 ("GET", "/admin/commands", self._commands),
@@ -138,6 +139,9 @@ class AdminApi:
                     states[name][command.key] = _brief(command.snapshot())
             return {name: {"config": services[name], "commands": states[name]} for name in services}
 
+    async def _sources(self) -> Any:
+        return await self._supervisor.statistics.sources()
+
     async def _routes(self) -> Any:
         async with self._supervisor.unchanged:
             return shown(self._supervisor.data.get("routes", []))
@@ -204,6 +208,8 @@ def _check_reach(value: Any) -> None:
     if isinstance(value, dict):
         if value.get("ca_file"):
             raise Problem(422, "ca_file cannot be changed by the admin API, but in the file")
+        if isinstance(value.get("source"), dict):
+            raise Problem(422, "source cannot be changed by the admin API, but in the file; null takes it away")
         value = list(value.values())
     if isinstance(value, list):
         for each in value:

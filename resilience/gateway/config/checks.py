@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -60,3 +61,17 @@ def unknown_name(what: str, name: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, names, 1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}" if names else "there is none"
     return f"unknown {what} {name!r}; {hint}"
+
+
+def authorities_mistake(value: Any) -> str | None:
+    """What is wrong with a file of authorities' certificates; None if nothing is."""
+    wanted = "ca_file must be a file of certificates in PEM"
+    if not isinstance(value, str) or not value:
+        return wanted
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=value)
+    except ssl.SSLError:
+        return f"{wanted}, which this one is not"
+    except (OSError, ValueError) as error:
+        return f"{wanted}, which cannot be read ({getattr(error, 'strerror', None) or error})"
+    return None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import attrs
 
 from ...core.checks import number
+from ...discovery.instance import name_of, server_name_mistake, url_mistake
 from ...errors import ConfigError
 from ..json_pointer import member_mistake
 from .checks import checked
@@ -20,26 +20,8 @@ _OURS: Final = ("host", "content-length", "transfer-encoding", "connection", "te
                 "proxy-connection", "expect")
 
 
-def url_mistake(value: Any) -> str | None:
-    """What is wrong with the URL of an endpoint; None if nothing is."""
-    wanted = "an endpoint must be an http:// or https:// URL of scheme, host and port"
-    try:
-        url = urlsplit(value)
-        port = url.port
-    except (ValueError, AttributeError, TypeError):
-        return wanted
-    if url.scheme not in ("http", "https") or not url.hostname or port == 0 or not value.isascii():
-        return wanted
-    if any(ord(c) <= 32 or c in '\\"<>^`{|}' for c in value):
-        return wanted
-    if url.username is not None or url.password is not None or "?" in value or "#" in value:
-        return f"{wanted}, and nothing else"
-    if any(segment in (".", "..") for segment in url.path.split("/")) or "//" in url.path:
-        return f"{wanted}, and a base path without dot segments and empty ones"
-    return None
-
-
-def _headers(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+def headers_given(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Check, as a validator of attrs, that these are headers that a request may be sent with."""
     if not isinstance(value, Mapping):
         raise ConfigError(f"{attribute.name} must be values by name, not {value!r}", attribute.name)
     for name, content in value.items():
@@ -73,6 +55,7 @@ class EndpointConfig:
         weight: Its share of the requests in proportion to those of the others; 0: only if no other is available.
         zone: Where it stands, for zone avoidance.
         priority: It gets requests only while no endpoint with a lower number is available.
+        server_name: What stands in the Host header, and what a certificate is verified for; empty: the URL's host.
         headers: Set in each request to it, instead of the client's own; env:NAME and file:PATH stand for secrets.
         json: Values set in the JSON body of each request to it, by JSON pointer; likewise.
     """
@@ -81,7 +64,8 @@ class EndpointConfig:
     weight: float = attrs.field(default=1.0, validator=number(least=0, most=1_000_000))
     zone: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
     priority: int = attrs.field(default=0, validator=number(least=0, most=1000, whole=True))
-    headers: Mapping[str, str] = attrs.field(factory=dict, validator=_headers)
+    server_name: str = attrs.field(default="", validator=checked(server_name_mistake))
+    headers: Mapping[str, str] = attrs.field(factory=dict, validator=headers_given)
     json: Mapping[str, Any] = attrs.field(factory=dict, validator=_json)
 
     def check_secrets(self) -> None:
@@ -93,10 +77,7 @@ class EndpointConfig:
     @property
     def name(self) -> str:
         """What it is called in statistics: host and port, and the base path if it has one."""
-        parts = urlsplit(self.url)
-        port = "" if parts.port is None else f":{parts.port}"
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        return f"{host}{port or (':443' if parts.scheme == 'https' else ':80')}{parts.path.rstrip('/')}"
+        return name_of(self.url)
 
 
 def as_endpoints(value: Any) -> Any:
@@ -107,7 +88,9 @@ def as_endpoints(value: Any) -> Any:
 
 
 def endpoints_given(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """Check, as a validator of attrs, that these are endpoints, and each of them once."""
+    """Check, as a validator of attrs, that these are endpoints, and each of them once; none: a source lists them."""
+    if value == attribute.default:
+        return
     if not isinstance(value, tuple) or not value:
         raise ConfigError(f"{attribute.name} needs at least one", attribute.name)
     seen: set[str] = set()

@@ -29,6 +29,7 @@ from .process import ProcessSettings
 from .routes import RouteConfig, conflicts
 from .services import ServiceConfig, lost_fallbacks, read_service
 from .shedding import SheddingSettings
+from .sources import shared_files
 
 _TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing", "shedding",
                   "services", "compositions", "routes")
@@ -75,7 +76,7 @@ class GatewayConfig:
         routes = dict(enumerate(self.routes))
         for path, message in (*conflicts(routes, list(self.services), list(self.compositions)),
                               *composition_conflicts(self.compositions, list(self.services), routes),
-                              *lost_fallbacks(self.services)):
+                              *lost_fallbacks(self.services), *shared_files(self.services)):
             raise ConfigError(message, str(path[-1]))
         for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters,
                                               list(self.services)):
@@ -197,7 +198,8 @@ def read(document: Document) -> GatewayConfig:
     if "routes" not in document.data:
         document.mistake((), "no routes: a gateway needs at least one [[routes]] table")
     for where, message in (*conflicts(routes, names, composed), *composition_conflicts(compositions, names, routes),
-                           *filter_conflicts(gateway, routes, filters, names), *lost_fallbacks(services, names)):
+                           *filter_conflicts(gateway, routes, filters, names), *lost_fallbacks(services, names),
+                           *shared_files(services)):
         document.mistake(where, message)
     access_log = _optional(document, AccessLogSettings, "access_log")
     shedding = _optional(document, SheddingSettings, "shedding")

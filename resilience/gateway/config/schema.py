@@ -17,6 +17,7 @@ from .process import ProcessSettings
 from .routes import RouteConfig
 from .services import ServiceConfig
 from .shedding import SheddingSettings
+from .sources import SourceTable
 
 #: The tables of which there is one, by name.
 _TABLES: Final[Mapping[str, type[Any]]] = {
@@ -29,6 +30,10 @@ def schema() -> dict[str, Any]:
     service = class_schema(ServiceConfig)
     endpoints = service["properties"]["endpoints"]
     endpoints.update(minItems=1, items={"anyOf": [{"type": "string"}, endpoints["items"]]})
+    source = {**class_schema(SourceTable), "additionalProperties": True,  # the settings of what it uses
+              "description": service["properties"]["source"].get("description", "")}
+    service["properties"]["source"] = {"anyOf": [source, {"const": False}]}
+    service["anyOf"] = [{"required": ["endpoints"]}, {"required": ["source"]}]
     service["properties"]["command"] = {"$ref": "#/definitions/command",
                                         "description": service["properties"]["command"].get("description", "")}
     return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ import attrs
 
 from ...config import Document
 from ...core.checks import flag, number
+from ...discovery.instance import url_mistake
 from ...errors import ConfigError
 from .. import service_command
 from ..answer_rules import AnswerRule
@@ -18,11 +18,14 @@ from ..balancing import BALANCERS, KEYED, Ejection
 from ..balancing.course import Repetition
 from ..balancing.health import HealthChecks
 from .balancing import BalancingConfig
-from .checks import checked, one_of
-from .endpoints import EndpointConfig, as_endpoints, endpoints_given, url_mistake
+from .checks import authorities_mistake, checked, one_of
+from .endpoints import EndpointConfig, as_endpoints, endpoints_given
 from .fallbacks import FallbackConfig
+from .sources import FileSettings, SourceConfig, read_source
 
 DEFAULT_MAX_BODY: Final = 100 * 1024 * 1024
+#: Stands for a source with mistakes, which are noted.
+_MISTAKEN: Final = SourceConfig(settings=FileSettings(path="mistaken.json"))
 _PROTOCOL: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")
 
 
@@ -34,25 +37,13 @@ def _protocol_mistake(value: Any) -> str | None:
     return None
 
 
-def _authorities_mistake(value: Any) -> str | None:
-    wanted = "ca_file must be a file of certificates in PEM"
-    if not isinstance(value, str) or not value:
-        return wanted
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=value)
-    except ssl.SSLError:
-        return f"{wanted}, which this one is not"
-    except (OSError, ValueError) as error:
-        return f"{wanted}, which cannot be read ({getattr(error, 'strerror', None) or error})"
-    return None
-
-
 @attrs.frozen(kw_only=True)
 class ServiceConfig:
     """A ``[services.NAME]`` table.
 
     Attributes:
-        endpoints: URLs of scheme, host and port, or tables.
+        endpoints: URLs of scheme, host and port, or tables; none: the source lists them.
+        source: What lists the endpoints, and keeps listing them as they come and go; None: they are those above.
         balancer: How to choose among them: "round_robin", "least_request", "first" and so on.
         balancing: What the balancer goes by.
         ejection: When an endpoint that fails is left out; None (``false``): never.
@@ -80,7 +71,8 @@ class ServiceConfig:
         command: Settings of the command around every call, by name; see service_command.
     """
 
-    endpoints: tuple[EndpointConfig, ...] = attrs.field(converter=as_endpoints, validator=endpoints_given)
+    endpoints: tuple[EndpointConfig, ...] = attrs.field(default=(), converter=as_endpoints, validator=endpoints_given)
+    source: SourceConfig | None = None
     balancer: str = attrs.field(default="round_robin", validator=checked(one_of(tuple(BALANCERS), "balancer")))
     balancing: BalancingConfig = attrs.field(factory=BalancingConfig)
     ejection: Ejection | None = attrs.field(factory=Ejection)
@@ -100,13 +92,17 @@ class ServiceConfig:
     min_rate: float | None = attrs.field(default=None, validator=number(above=0, most=1e12, optional=True))
     max_body: int | None = attrs.field(
         default=DEFAULT_MAX_BODY, validator=number(least=0, most=1 << 50, whole=True, optional=True))
-    ca_file: str | None = attrs.field(default=None, validator=checked(_authorities_mistake, optional=True))
+    ca_file: str | None = attrs.field(default=None, validator=checked(authorities_mistake, optional=True))
     upgrades: tuple[str, ...] = attrs.field(
         default=("websocket",), validator=checked(_protocol_mistake, each=True))
     tunnel_idle_timeout: float = attrs.field(default=300.0, validator=number(above=0, most=86_400.0))  # Envoy's
     command: Mapping[str, Any] = attrs.field(factory=dict, validator=service_command.suited)
 
     def __attrs_post_init__(self) -> None:
+        if self.source is None and not self.endpoints:
+            raise ConfigError("endpoints needs at least one; or a source lists them", "endpoints")
+        if self.source is not None and self.endpoints:
+            raise ConfigError("the source lists the endpoints; leave one of the two out", "endpoints")
         if self.http2 and self.upgrades not in ((), ("websocket",)):
             raise ConfigError("upgrades must be left out: HTTP/2 (http2 = true) has none", "upgrades")
         if self.balancer in KEYED and self.balancing.hash_by is None:
@@ -118,10 +114,15 @@ def read_service(document: Document, name: str) -> ServiceConfig | None:
     """The service of this *name*; None if it has mistakes, which are noted."""
     table, known = document.at("services", name), len(document.mistakes)
     if isinstance(table, Mapping):
+        if not table.keys() & {"endpoints", "source"}:
+            document.mistake(("services", name, "endpoints"), "is missing")
+            table = {**table, "source": _MISTAKEN}
         command = service_command.read(document, "services", name, "command")
         table = {key: value for key, value in table.items() if key != "command"}
         if len(document.mistakes) == known:
             table["command"] = command
+        if isinstance(table.get("source"), Mapping):
+            table["source"] = read_source(document, "services", name, "source") or _MISTAKEN  # the rest is read as well
         if isinstance(table.get("endpoints"), list):
             table["endpoints"] = _read_endpoints(document, name, table["endpoints"])
     return document.structure(ServiceConfig, "services", name, given=table)

@@ -28,6 +28,7 @@ from .. import server
 from ..config import GatewayConfig, read
 from ..gateway import Gateway
 from ..listeners import Listeners, ServeError
+from ..sources import reports as source_reports
 from .channel import Channel
 from .report import KINDS, family, in_slices
 
@@ -70,7 +71,8 @@ async def _main(end: socket.socket) -> None:
     listeners = Listeners(drain_s=config.gateway.drain_timeout, shared=True)
     answering = asyncio.ensure_future(Answers(channel, gateway, listeners).run())
     try:
-        await server.listen(server.sides(gateway), stop, lambda: channel.tell((0, True, None)), listeners)
+        if await server.is_known(gateway, stop):
+            await server.listen(server.sides(gateway), stop, lambda: channel.tell((0, True, None)), listeners)
     except (OSError, ServeError) as error:
         channel.tell((0, False, [str(error)]))
         await channel.drained()
@@ -109,7 +111,8 @@ class Answers:
     def __init__(self, channel: Channel, gateway: Gateway, listeners: Listeners) -> None:
         self._channel, self._gateway, self._listeners = channel, gateway, listeners
         self._verbs: Mapping[str, Callable[[Callable[[Any], None], Any], Awaitable[Any]]] = {
-            "reload": self._reload, "report": self._report, "metrics": self._metrics, "steer": self._steer}
+            "reload": self._reload, "report": self._report, "metrics": self._metrics, "steer": self._steer,
+            "sources": self._sources}
 
     async def run(self) -> None:
         """Answer until the supervisor is gone."""
@@ -136,6 +139,9 @@ class Answers:
     async def _reload(self, part: Callable[[Any], None], argument: tuple[str, dict[str, Any]]) -> None:
         file, data = argument
         gateway, config = self._gateway, await asyncio.to_thread(_read, file, data)
+        if not self._listeners.are_open:  # the endpoints of a service are not known yet
+            gateway.reload(config)
+            return
         try:
             await self._listeners.change(server.sides(gateway, config), functools.partial(gateway.reload, config))
         except ServeError as error:
@@ -154,6 +160,9 @@ class Answers:
     async def _steer(self, part: Callable[[Any], None], argument: tuple[str, str]) -> None:
         key, order = argument
         steer(self._gateway.registry, key, order)
+
+    async def _sources(self, part: Callable[[Any], None], argument: None) -> dict[str, Any]:
+        return source_reports(self._gateway.services)
 
 
 def _read(file: str, data: dict[str, Any]) -> GatewayConfig:

@@ -47,6 +47,17 @@ class WorkerStatistics:
             running = self._collecting[kind] = asyncio.ensure_future(self._collect(kind))
         await asyncio.shield(running)
 
+    async def sources(self) -> dict[str, dict[str, Any]]:
+        """What each worker, by number, knows from the sources of services; of one that does not answer, nothing."""
+        found: dict[str, dict[str, Any]] = {}
+        workers = list(self._workers.values())
+        for worker, answer in zip(workers, await asyncio.gather(
+                *(worker.ask("sources", None, REPORT_S) for worker in workers), return_exceptions=True), strict=True):
+            if isinstance(answer, tuple):
+                for service, report in answer[0].items():
+                    found.setdefault(service, {})[str(worker.number)] = report
+        return found
+
     def depart(self, number: int) -> None:
         """A worker is no more."""
         self.commands.depart(number)

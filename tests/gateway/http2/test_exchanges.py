@@ -27,7 +27,7 @@ from resilience.gateway.upstream import (
 )
 from tests.gateway.front.serving import eventually, serving
 from tests.gateway.front.test_connection import echo
-from tests.gateway.front.test_listener import LOCALHOST, tls
+from tests.gateway.front.test_listener import ELSEWHERE, LOCALHOST, tls
 from tests.gateway.harness import free_port
 
 from .peer import Connection, Peer, a_client, a_request, answers, asked, begun, peer, whole
@@ -103,6 +103,15 @@ async def test_tls_agrees_on_http2_and_an_endpoint_that_does_not_is_never_sent_a
         endpoint = Endpoint.parse(f"https://127.0.0.1:{front.port}", lambda: client_tls(str(LOCALHOST), http2=True))
         with pytest.raises(UpstreamUnreachableError):
             await client.send(endpoint, a_request("POST", b"abc"), connect_timeout=5.0)
+
+
+async def test_an_endpoint_is_verified_for_its_server_name() -> None:
+    async with serving(echo, tls=tls()) as front, a_client() as client:
+        good, bad = (Endpoint.parse(f"https://127.0.0.1:{front.port}", lambda: client_tls(str(ELSEWHERE), http2=True), name)
+                     for name in ("elsewhere.example:8443", "other.example"))
+        assert (200, b"/x|abc") == await whole(await client.send(good, a_request("POST", b"abc"), connect_timeout=5.0))
+        with pytest.raises(UpstreamUnreachableError):
+            await client.send(bad, a_request("POST", b"abc"), connect_timeout=5.0)
 
 
 # -- what is shared
