@@ -126,8 +126,8 @@ def _added(table: Mapping[str, Any] | None) -> list[str]:
     rows = [dict(zip(("name", "asked", "p50", "p50 direct", "p99", "p99 direct", "added"), row, strict=True))
             for row in table["rows"]]
     return [
-        "**Without any neighbour**, at half of what each proxy can do at most, or at 5,000 requests a second if that is less, "
-        "the time that it adds to a request:",
+        "**Without any neighbour**, at half of what each proxy can do at most, or at 5,000 requests a second if that "
+        "is less, the time that it adds to a request:",
         "", "| | requests/s | median, direct → by the proxy | 99th percentile, direct → by the proxy | added to it |",
         "|---|---|---|---|---|",
         *(f"| {PROXIES[row['name']]} | {row['asked']:,} | {_ms(row['p50 direct'])} → {_ms(row['p50'])} "
