@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from ._version import __version__
@@ -41,65 +41,35 @@ def _parser() -> argparse.ArgumentParser:
         prog="resilience", description="Circuit breakers, a gateway that shows what they are for, and their dashboard.")
     parser.add_argument("--version", action="version", version=f"resilience {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(name: str, run: Callable[[argparse.Namespace], int], summary: str, more: str) -> argparse.ArgumentParser:
+    for name, run, arguments, summary, more in (
+        ("demo", _demo, _demo_arguments, "services that break, the gateway in front, and the dashboard",
+         "Everything listens on 127.0.0.1; the story is told in the terminal."),
+        ("gateway", _gateway, _gateway_arguments, "run the gateway that a file describes",
+         "It stops cleanly on SIGINT and SIGTERM."),
+        ("registry", _registry, _registry_arguments, "run a service registry that speaks Eureka's REST protocol",
+         "Clients of Eureka in any language register and look up as they do. It stops cleanly on SIGINT and SIGTERM."),
+        ("check", _check, _check_arguments, "explain every mistake in a gateway's, a registry's or a library's file",
+         "Each comes with file, line and key. The exit status is 0 if the file is fine, else 2."),
+        ("api-key", _api_key, _api_key_arguments, "make an API key for the gateway's api_keys filters",
+         "The key is shown once, on stderr; its entry for a keys file, which has its hash only, is printed."),
+        ("dashboard", _dashboard, _dashboard_arguments, "watch the metrics streams of running services",
+         "The page shows every command of the streams. It has no login: whoever reaches the address sees it."),
+    ):
         one = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {more}")
         one.set_defaults(run=run)
-        return one
-
-    demo = add("demo", _demo, "services that break, the gateway in front, and the dashboard",
-               "Everything listens on 127.0.0.1; the story is told in the terminal.")
-    demo.add_argument("--gateway-port", type=_port, default=8080, metavar="PORT",
-                      help="where the gateway listens (default: %(default)s)")
-    demo.add_argument("--private-port", type=_port, default=8081, metavar="PORT",
-                      help="where the gateway's private side listens (default: %(default)s)")
-    demo.add_argument("--admin-port", type=_port, default=8090, metavar="PORT",
-                      help="where the dashboard and the telemetry are (default: %(default)s)")
-    demo.add_argument("--duration", type=_seconds, metavar="SECONDS",
-                      help="end by itself, with a summary (default: run until interrupted)")
-
-    gateway = add("gateway", _gateway, "run the gateway that a file describes",
-                  "It stops cleanly on SIGINT and SIGTERM.")
-    gateway.add_argument("config", metavar="CONFIG.toml", help="the file")
-    gateway.add_argument("--print-config", action="store_true",
-                         help="print what is in force with this file, and where each value comes from, and end")
-    gateway.add_argument("--workers", type=_count, metavar="N", help="processes that serve requests (default: as the "
-                         "file says, or 1)")
-
-    registry = add("registry", _registry, "run a service registry that speaks Eureka's REST protocol",
-                   "Clients of Eureka in any language register and look up as they do. It stops cleanly on SIGINT and "
-                   "SIGTERM.")
-    registry.add_argument("config", metavar="CONFIG.toml", nargs="?", help="the file (default: none is needed)")
-    registry.add_argument("--port", type=_port, metavar="PORT",
-                          help="the port to listen on (default: as the file says, or 8761)")
-
-    check = add("check", _check, "explain every mistake in a gateway's, a registry's or a library's file",
-                "Each comes with file, line and key. The exit status is 0 if the file is fine, else 2.")
-    check.add_argument("config", metavar="CONFIG.toml", nargs="?", help="the file")
-    check.add_argument("--schema", nargs="?", const="library", choices=("library", "gateway"), metavar="KIND",
-                       help="print the JSON Schema of the library's file, or of the gateway's")
-
-    key = add("api-key", _api_key, "make an API key for the gateway's api_keys filters",
-              "The key is shown once, on stderr; its entry for a keys file, which has its hash only, is printed.")
-    key.add_argument("id", metavar="ID", help="the beginning of the key, by which its entry is found")
-    key.add_argument("--consumer", metavar="NAME", help="whose key it is (default: the ID)")
-    key.add_argument("--scope", action="append", default=[], metavar="SCOPE",
-                     help="what it may be used for; may be given several times (default: none)")
-    key.add_argument("--role", action="append", default=[], metavar="ROLE",
-                     help="what the consumer is; may be given several times (default: none)")
-    key.add_argument("--tenant", metavar="NAME", help="whom the consumer belongs to (default: none)")
-
-    board = add("dashboard", _dashboard, "watch the metrics streams of running services",
-                "The page shows every command of the streams. It has no login: whoever reaches the address sees it.")
-    board.add_argument("--stream", action="append", required=True, metavar="URL",
-                       help="a /resilience.stream, or a /hystrix.stream of any Hystrix or Turbine; "
-                            "may be given several times")
-    board.add_argument("--host", type=_host, default="127.0.0.1", metavar="HOST",
-                       help="the address to listen on; 0.0.0.0 is every one of this machine (default: %(default)s)")
-    board.add_argument("--port", type=_port, default=8090, metavar="PORT", help="the port (default: %(default)s)")
-    board.add_argument("--title", default="resilience", metavar="TEXT",
-                       help="what the page calls itself (default: %(default)s)")
+        arguments(one)
     return parser
+
+
+def _demo_arguments(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--gateway-port", type=_port, default=8080, metavar="PORT",
+                     help="where the gateway listens (default: %(default)s)")
+    one.add_argument("--private-port", type=_port, default=8081, metavar="PORT",
+                     help="where the gateway's private side listens (default: %(default)s)")
+    one.add_argument("--admin-port", type=_port, default=8090, metavar="PORT",
+                     help="where the dashboard and the telemetry are (default: %(default)s)")
+    one.add_argument("--duration", type=_seconds, metavar="SECONDS",
+                     help="end by itself, with a summary (default: run until interrupted)")
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -107,6 +77,14 @@ def _demo(options: argparse.Namespace) -> int:
 
     return run(gateway_port=options.gateway_port, private_port=options.private_port, admin_port=options.admin_port,
                duration=options.duration)
+
+
+def _gateway_arguments(one: argparse.ArgumentParser) -> None:
+    one.add_argument("config", metavar="CONFIG.toml", help="the file")
+    one.add_argument("--print-config", action="store_true",
+                     help="print what is in force with this file, and where each value comes from, and end")
+    one.add_argument("--workers", type=_count, metavar="N", help="processes that serve requests (default: as the "
+                     "file says, or 1)")
 
 
 def _gateway(options: argparse.Namespace) -> int:
@@ -136,6 +114,12 @@ def _gateway(options: argparse.Namespace) -> int:
     return 0
 
 
+def _registry_arguments(one: argparse.ArgumentParser) -> None:
+    one.add_argument("config", metavar="CONFIG.toml", nargs="?", help="the file (default: none is needed)")
+    one.add_argument("--port", type=_port, metavar="PORT",
+                     help="the port to listen on (default: as the file says, or 8761)")
+
+
 def _registry(options: argparse.Namespace) -> int:
     import attrs
 
@@ -163,6 +147,12 @@ def _print_config(file: str) -> int:
     for line in effective.lines(read(document), document):
         print(line)
     return 0
+
+
+def _check_arguments(one: argparse.ArgumentParser) -> None:
+    one.add_argument("config", metavar="CONFIG.toml", nargs="?", help="the file")
+    one.add_argument("--schema", nargs="?", const="library", choices=("library", "gateway"), metavar="KIND",
+                     help="print the JSON Schema of the library's file, or of the gateway's")
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -208,6 +198,16 @@ def _bracketed(names: Sequence[str]) -> str:
     return ", ".join(f"[{name}]" for name in names)
 
 
+def _api_key_arguments(one: argparse.ArgumentParser) -> None:
+    one.add_argument("id", metavar="ID", help="the beginning of the key, by which its entry is found")
+    one.add_argument("--consumer", metavar="NAME", help="whose key it is (default: the ID)")
+    one.add_argument("--scope", action="append", default=[], metavar="SCOPE",
+                     help="what it may be used for; may be given several times (default: none)")
+    one.add_argument("--role", action="append", default=[], metavar="ROLE",
+                     help="what the consumer is; may be given several times (default: none)")
+    one.add_argument("--tenant", metavar="NAME", help="whom the consumer belongs to (default: none)")
+
+
 def _api_key(options: argparse.Namespace) -> int:
     from .gateway.filters import api_keys
 
@@ -223,6 +223,17 @@ def _api_key(options: argparse.Namespace) -> int:
             print(f"{name} = {json.dumps(value, ensure_ascii=False)}")
     print(f"The key, which is shown only now: {key}", file=sys.stderr)
     return 0
+
+
+def _dashboard_arguments(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--stream", action="append", required=True, metavar="URL",
+                     help="a /resilience.stream, or a /hystrix.stream of any Hystrix or Turbine; "
+                          "may be given several times")
+    one.add_argument("--host", type=_host, default="127.0.0.1", metavar="HOST",
+                     help="the address to listen on; 0.0.0.0 is every one of this machine (default: %(default)s)")
+    one.add_argument("--port", type=_port, default=8090, metavar="PORT", help="the port (default: %(default)s)")
+    one.add_argument("--title", default="resilience", metavar="TEXT",
+                     help="what the page calls itself (default: %(default)s)")
 
 
 def _dashboard(options: argparse.Namespace) -> int:

@@ -174,8 +174,7 @@ class Attempts:
         if same is None:
             turns = service.endpoints.turns
             if self._detour is None:
-                if not service.begun() & 63:
-                    service.roll()
+                service.retry.begun()
                 if turns is not None and (endpoint := next(turns)).in_flight < service.endpoints.limit:
                     self._permit = None
                 else:
@@ -272,7 +271,7 @@ class Attempts:
         event = first_event(found.begun, answer.complete) if is_stream and rule is None else None
         if event is not None:
             rule = service.rules.of_event(status, event)
-        goes_on = status in service.retried
+        goes_on = status in service.retry.statuses
         if rule is not None:
             self.counts, goes_on = rule.counts, rule.then != "answer"
         if not goes_on or not self._may_go_on(detour) or (isinstance(found, Resumed) and not answer.complete
@@ -337,7 +336,7 @@ class Attempts:
 
     def _may_go_on(self, detour: Detour) -> bool:
         """Whether an answer with a status to retry may be followed by another attempt."""
-        return detour.course.could_repeat() and (self._service.repeats_here or self._has_other(detour.course))
+        return detour.course.could_repeat() and (self._service.retry.repeats_here or self._has_other(detour.course))
 
     def _has_other(self, course: Course) -> bool:
         endpoint, tried = self.endpoint, course.tried
@@ -346,9 +345,9 @@ class Attempts:
     def _way(self) -> Detour:
         detour = self._detour
         if detour is None:
-            service, request = self._service, self._request
-            may_repeat = request.body is not None and (service.repeatable or request.method in IDEMPOTENT)
-            detour = self._detour = Detour(Course(service.config.retry, service.delays, service.budget, may_repeat))
+            retry, request = self._service.retry, self._request
+            may_repeat = request.body is not None and (retry.repeatable or request.method in IDEMPOTENT)
+            detour = self._detour = Detour(Course(retry.settings, retry.delays, retry.budget, may_repeat))
         return detour
 
     def _timed(self) -> None:
@@ -373,7 +372,7 @@ class Attempts:
         self._told = True
         endpoint.in_flight -= 1
         if endpoint.failures or self._permit is not None:
-            self._service.recovered(endpoint, self._permit)
+            self._service.outcomes.recovered(endpoint, self._permit)
         else:
             endpoint.good += 1
 
@@ -384,7 +383,7 @@ class Attempts:
         if not self._told:
             self._told = True
             endpoint.in_flight -= 1
-            self._service.failed(endpoint, self._permit, ending, asked, error)
+            self._service.outcomes.failed(endpoint, self._permit, ending, asked, error)
         self._way().note(ending, error)
         return ending, asked
 
@@ -407,7 +406,7 @@ class Attempts:
             return (Ending.LATE if self.sent else Ending.UNSENT), None
         answer = error.answer if isinstance(error, RuledAnswerError) else error
         if isinstance(answer, UpstreamStatusError):
-            is_busy = self._service.verdict_of(answer) is Verdict.BUSY
+            is_busy = self._service.outcomes.verdict_of(answer) is Verdict.BUSY
             ending = Ending.BUSY if is_busy and answer is error else Ending.STATUS
             return ending, asked_for(answer) if is_busy else None
         if isinstance(error, UnprocessedError) or (isinstance(error, UpstreamUnreachableError) and not self.sent):

@@ -161,10 +161,10 @@ class Forwarder:
             tuple[Request, Intake | BegunIntake | None]):
         """The request with its body, if that is small; else as it is, and what its body is to be read from."""
         intake = self.intake(inbound, service.max_body)
-        if request.length is not None and request.length <= service.takes_in:
+        if request.length is not None and request.length <= service.retry.takes_in:
             return attrs.evolve(request, body=await intake.whole(request.length)), None
-        if service.takes_in > SMALL_BODY_BYTES or service.uploads.are_full or inbound.head.has_come:
-            return await _taken_in_if_short(request, intake, service.takes_in)
+        if service.retry.takes_in > SMALL_BODY_BYTES or service.uploads.are_full or inbound.head.has_come:
+            return await _taken_in_if_short(request, intake, service.retry.takes_in)
         return request, intake
 
     async def _exchange(self, service: Service, request: Request, intake: Intake | BegunIntake | None,

@@ -74,9 +74,8 @@ class HedgedAttempts:
         return task
 
     def _may_hedge(self) -> bool:
-        service = self._service
-        return len(service.endpoints.states) > 1 and (
-            service.budget is None or service.budget.withdraw(service.clock()))
+        service, budget = self._service, self._service.retry.budget
+        return len(service.endpoints.states) > 1 and (budget is None or budget.withdraw(service.clock()))
 
     async def _drop_others(self) -> None:
         """Cut what is under way of the attempts that are not passed on."""

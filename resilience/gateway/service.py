@@ -9,16 +9,12 @@ the first case the command under the service's name shows their sum (service_com
 from __future__ import annotations
 
 import functools
-import itertools
 import logging
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable, Container, Iterator, Sequence
 from math import inf
 
-from ..core.budget import Budget
-from ..core.failover import RestTerm
-from ..core.verdict import Verdict
 from ..discovery import Instance
 from ..discovery.watch import Watch
 from ..drivers.async_timeouts import AsyncTimeout
@@ -29,7 +25,7 @@ from .answer_rules import AnswerRules
 from .attempts import Attempts
 from .awaited_list import AwaitedList
 from .balancing import BalancerOptions, EndpointSet, balancer
-from .balancing.course import IDEMPOTENT, Ending
+from .balancing.course import IDEMPOTENT
 from .balancing.sticky import token_of
 from .balancing.subsets import subset
 from .checker import Checker
@@ -41,21 +37,19 @@ from .grpc_status import status_of_answer
 from .hedging import HedgedAttempts
 from .held_answers import Answer
 from .open_circuits import OpenCircuits
-from .request_body import SMALL_BODY_BYTES, Uploads
+from .outcomes import Outcomes
+from .request_body import Uploads
 from .request_keys import cookie, header, key_reader
+from .retry_terms import RetryTerms
 from .served_endpoint import ServedEndpoint
 from .service_command import Exchanging, is_per_endpoint, limit_of, statuses, without_per
 from .service_commands import ServiceCommands
 from .sources import as_configs, take_over, watch_of
-from .trouble import trouble_of
 from .upstream import (
     Endpoint,
     Header,
-    IgnoredAnswerError,
-    LocalLimitError,
     Request,
     UpstreamClient,
-    UpstreamStatusError,
     client_tls,
 )
 
@@ -80,14 +74,13 @@ class Service:
         draining: Endpoints that its source lists no more, and that have requests in flight.
         watch: Asks its source which endpoints there are; None: they are configured.
         is_per_endpoint: Whether each endpoint has a command of its own.
-        takes_in: Bytes of a request's body that are taken in before an endpoint is asked.
+        retry: What is sent again, and how much of a request's body is taken in for that.
+        outcomes: Tells the endpoints how attempts at them have ended.
         uploads: How many bodies are streamed at once.
         rules: What answers count as by their bodies.
         first_item: Bounds the wait for the first item of an answer; None: nobody waits for it.
         looks_at: Statuses of answers that are looked at before they are passed on.
         waits_for_item: Whether an answer is passed on only when its first item is there.
-        begun: Counts a request for the budget, and returns how many there were; see roll().
-        budget: Of what is sent again; None: no limit.
         clock: The registry's.
         random: The registry's.
     """
@@ -139,9 +132,8 @@ class Service:
         self._commands = ServiceCommands(
             name, without_per(config.command), self._exchange, registry, is_per_endpoint=self.is_per_endpoint,
             previous=None if previous is None else previous._commands)
-        rule = statuses(self._commands.settings)
-        self._verdicts, self._judge = rule.verdicts(), rule.judge()
-        self._adopt_retry()
+        self.outcomes = Outcomes(name, statuses(self._commands.settings), self.clock)
+        self.retry = RetryTerms(config.retry, self.clock)
         limit = limit_of(self._commands.settings)
         self._permits = limit
         self.uploads = Uploads(1.0)
@@ -152,7 +144,7 @@ class Service:
         self.wants_times, self.is_keyed = self._balancer.wants_times, self._balancer.wants_key
         self.rules = AnswerRules(config.rules)
         self.first_item = None if config.first_item is None else AsyncTimeout(name, config.first_item)
-        self.looks_at = self.retried | self.rules.statuses
+        self.looks_at = self.retry.statuses | self.rules.statuses
         self.waits_for_item = self.first_item is not None or self.rules.has_events or config.hold > 0
         self.fallbacks = None if config.fallback is None else Fallbacks(config.fallback)
         if self.fallbacks is not None and previous is not None and previous.config.fallback == config.fallback:
@@ -280,8 +272,8 @@ class Service:
         if not self._open_circuits.may_refuse or not self._is_plain:
             return None
         refusal = self._open_circuits.refusal(request, self.clock())
-        if refusal is not None and not self.begun() & 63:
-            self.roll()
+        if refusal is not None:
+            self.retry.begun()
         return refusal
 
     def attempts(self, request: Request) -> Attempts | HedgedAttempts:
@@ -295,7 +287,7 @@ class Service:
             if not self.watch.is_known:
                 return AwaitedList(self, request)
         hedge = self.config.hedge
-        if hedge is not None and request.body is not None and (self.repeatable or request.method in IDEMPOTENT):
+        if hedge is not None and request.body is not None and (self.retry.repeatable or request.method in IDEMPOTENT):
             return HedgedAttempts(self, request, hedge)
         return Attempts(self, request)
 
@@ -322,11 +314,6 @@ class Service:
         told = header(request, DEADLINE_HEADER.encode()) if self.config.pass_deadline else None
         return deadline.from_header(told, most=self.config.deadline)
 
-    def roll(self) -> None:
-        """Tell the budget what time it is: its calls are counted without."""
-        if self.budget is not None:
-            self.budget.deposit(self.clock())
-
     def cookie(self, request: Request, attempts: Attempts | HedgedAttempts) -> list[Header]:
         """What lets a client come back to the endpoint that has answered, unless it says so already."""
         name, token = f"{self.config.balancing.sticky}".encode(), token_of(attempts.endpoint.name)
@@ -351,50 +338,6 @@ class Service:
         if self.watch is not None and self.watch.follower is self:
             self.watch.stop()
 
-    def verdict_of(self, error: UpstreamStatusError) -> Verdict:
-        """What the service's failure rules say of an answer's status."""
-        return self._judge(error, error.status, self._verdicts) if error.status in self._verdicts else Verdict.GOOD
-
-    def failed(self, endpoint: ServedEndpoint, permit: RestTerm | None, ending: Ending, asked: float | None,
-               error: Exception) -> None:
-        """An attempt at *endpoint* has failed."""
-        now, ejector = self.clock(), self.endpoints.ejector
-        if ending is Ending.REFUSED or isinstance(error, LocalLimitError):
-            ejector.left(endpoint, permit, now)
-            return
-        is_failure = self._is_failure(ending, error)
-        if not is_failure:
-            ejector.left(endpoint, permit, now)
-        else:
-            was_left_out = endpoint.rest.is_left_out
-            ejector.failed(endpoint, permit, now)
-            if endpoint.rest.is_left_out and not was_left_out:
-                _log.warning("%s: %s is left out for %.3g s after %d failures in a row", self.name, endpoint.name,
-                             endpoint.rest.until - now, endpoint.failures, extra={"upstream": endpoint.name})
-        if asked:
-            ejector.pause(endpoint, asked, now)
-        reason = trouble_of(error)
-        if (is_failure or ending is Ending.BUSY) and endpoint.troubles.are_told_of(reason, now):
-            _log.warning("%s: %s failed: %s", self.name, endpoint.name, reason, extra={"upstream": endpoint.name})
-        if not endpoint.is_calm:
-            self.endpoints.changed()
-
-    def _is_failure(self, ending: Ending, error: Exception) -> bool:
-        """Whether an attempt that ended so is a failure of its endpoint."""
-        if isinstance(error, UpstreamStatusError):
-            return self.verdict_of(error) is Verdict.FAILED
-        return ending is not Ending.BUSY and not isinstance(error, IgnoredAnswerError)
-
-    def recovered(self, endpoint: ServedEndpoint, permit: RestTerm | None) -> None:
-        """An attempt at *endpoint* has succeeded, after a failure or as a probe."""
-        now = self.clock()
-        was_left_out = not endpoint.rest.calm
-        self.endpoints.ejector.succeeded(endpoint, permit, now)
-        if was_left_out and endpoint.rest.calm:
-            _log.info("%s: %s is back", self.name, endpoint.name, extra={"upstream": endpoint.name})
-            self.endpoints.came(endpoint, now)
-            self.endpoints.changed()
-
     # -- within
 
     def _new_checker(self) -> Checker | None:
@@ -406,16 +349,6 @@ class Service:
         if self._checker is not None:
             self._checker.stop()
         self._checker = None
-
-    def _adopt_retry(self) -> None:
-        retry = self.config.retry
-        self.takes_in = SMALL_BODY_BYTES if retry is None else max(SMALL_BODY_BYTES, retry.replay_body)
-        self.repeatable = retry is not None and retry.repeatable
-        self.repeats_here = retry is not None and retry.per_endpoint > 1
-        self.retried = frozenset[int]() if retry is None or retry.attempts < 2 else retry.codes
-        self.delays = None if retry is None else retry.delays
-        self.budget = None if retry is None or retry.budget is None else Budget(retry.budget, self.clock())
-        self.begun = itertools.repeat(1).__next__ if self.budget is None else self.budget.bump
 
     def _adopt_endpoints(self, configs: tuple[EndpointConfig, ...], before: Sequence[ServedEndpoint]) -> None:
         known = {(each.config.url, each.config.server_name): each for each in before}
@@ -429,7 +362,7 @@ class Service:
                 state.configure(config)
                 if self.config.checks is None:
                     state.is_healthy = True
-            state.connect_timeout, state.statuses = self.config.connect_timeout, frozenset(self._verdicts)
+            state.connect_timeout, state.statuses = self.config.connect_timeout, self.outcomes.statuses
             states.append(state)
         for state in states:
             state.key, state.call = self._commands.key_of(state.name), self._commands.call(state.name)
@@ -437,7 +370,8 @@ class Service:
         self.uploads.most = max(1.0, UPLOADS * self._permits * (len(configs) if self.is_per_endpoint else 1))
         self._open_circuits = OpenCircuits(states if self.is_per_endpoint else states[:1])
         slow_start = self.config.balancing.slow_start
-        self.endpoints = EndpointSet(states, self._balancer, self.config.ejection, slow_start, now, self._limit)
+        self.endpoints = self.outcomes.endpoints = EndpointSet(
+            states, self._balancer, self.config.ejection, slow_start, now, self._limit)
         self._adopt_commands()
         for state in fresh if known else ():
             self.endpoints.came(state, now)

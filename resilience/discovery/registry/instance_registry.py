@@ -284,17 +284,12 @@ class InstanceRegistry:
         Raises:
             RefusedError: That is too far in the future.
         """
-        self._check_clock(dirty_ms, now)
-        lease = self.lease(app, identity)
-        if lease is None:
-            return False
-        lease.renew(now)
-        if lease.entry.instance.status != status:
+        lease = self._operated(app, identity, dirty_ms, now)
+        if lease is not None and lease.entry.instance.status != status:
             self.counts["overridden"] += 1
             lease.override = status
-            self._set(lease, _dirty(attrs.evolve(
-                lease.entry.instance, status=status, overridden_status=status), dirty_ms), MODIFIED, now)
-        return True
+            self._restate(lease, status, status, dirty_ms, now)
+        return lease is not None
 
     def remove_override(self, app: str, identity: str, status: str, dirty_ms: int, now: Moment) -> bool:
         """Remove what an operator has set; whether the instance has a lease, which is renewed.
@@ -309,17 +304,24 @@ class InstanceRegistry:
         Raises:
             RefusedError: That is too far in the future.
         """
-        self._check_clock(dirty_ms, now)
-        lease = self.lease(app, identity)
-        if lease is None:
-            return False
-        lease.renew(now)
-        if lease.override is not None:
+        lease = self._operated(app, identity, dirty_ms, now)
+        if lease is not None and lease.override is not None:
             self.counts["override_removed"] += 1
             lease.override = None
-            self._set(lease, _dirty(attrs.evolve(
-                lease.entry.instance, status=status, overridden_status=UNKNOWN), dirty_ms), MODIFIED, now)
-        return True
+            self._restate(lease, status, UNKNOWN, dirty_ms, now)
+        return lease is not None
+
+    def _operated(self, app: str, identity: str, dirty_ms: int, now: Moment) -> Lease | None:
+        """The lease, renewed, that an operator's change is for."""
+        self._check_clock(dirty_ms, now)
+        lease = self.lease(app, identity)
+        if lease is not None:
+            lease.renew(now)
+        return lease
+
+    def _restate(self, lease: Lease, status: str, overridden: str, dirty_ms: int, now: Moment) -> None:
+        instance = attrs.evolve(lease.entry.instance, status=status, overridden_status=overridden)
+        self._set(lease, _dirty(instance, dirty_ms), MODIFIED, now)
 
     def _check_clock(self, dirty_ms: int, now: Moment) -> None:
         if dirty_ms > now.unix_ms + self.settings.max_clock_ahead * 1000:

@@ -1,0 +1,96 @@
+"""Outcomes: what the endpoints of a service are told of attempts at them, and what the log is.
+
+What is no failure by the service's failure rules, what the gateway's own limits refused, and what the client caused
+leave nobody out. A reason is logged once, and again only when it has changed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from ..core.failover import RestTerm
+from ..core.http_status import HttpStatus
+from ..core.verdict import Verdict
+from .balancing import EndpointSet
+from .balancing.course import Ending
+from .served_endpoint import ServedEndpoint
+from .trouble import trouble_of
+from .upstream import IgnoredAnswerError, LocalLimitError, UpstreamStatusError
+
+_log = logging.getLogger("resilience")
+
+
+class Outcomes:
+    """How attempts at the endpoints of one service ended. Of one event loop.
+
+    Attributes:
+        endpoints: Those that there are.
+        statuses: Of answers that the failure rules judge.
+    """
+
+    endpoints: EndpointSet[ServedEndpoint]
+
+    def __init__(self, name: str, rule: HttpStatus, clock: Callable[[], float]) -> None:
+        """Nothing has ended yet.
+
+        Args:
+            name: The service's.
+            rule: Judges the statuses of answers.
+            clock: Seconds.
+        """
+        self._name, self._clock = name, clock
+        self._verdicts, self._judge = rule.verdicts(), rule.judge()
+        self.statuses = frozenset(self._verdicts)
+
+    def verdict_of(self, error: UpstreamStatusError) -> Verdict:
+        """What the service's failure rules say of an answer's status."""
+        return self._judge(error, error.status, self._verdicts) if error.status in self._verdicts else Verdict.GOOD
+
+    def failed(self, endpoint: ServedEndpoint, permit: RestTerm | None, ending: Ending, asked: float | None,
+               error: Exception) -> None:
+        """An attempt at *endpoint* has failed.
+
+        Args:
+            endpoint: Where it went.
+            permit: Of a probe; None: it was none.
+            ending: How it ended.
+            asked: Seconds for which the endpoint asks to be left alone; None: it does not.
+            error: What went wrong.
+        """
+        now, ejector = self._clock(), self.endpoints.ejector
+        if ending is Ending.REFUSED or isinstance(error, LocalLimitError):
+            ejector.left(endpoint, permit, now)
+            return
+        is_failure = self._is_failure(ending, error)
+        if not is_failure:
+            ejector.left(endpoint, permit, now)
+        else:
+            was_left_out = endpoint.rest.is_left_out
+            ejector.failed(endpoint, permit, now)
+            if endpoint.rest.is_left_out and not was_left_out:
+                _log.warning("%s: %s is left out for %.3g s after %d failures in a row", self._name, endpoint.name,
+                             endpoint.rest.until - now, endpoint.failures, extra={"upstream": endpoint.name})
+        if asked:
+            ejector.pause(endpoint, asked, now)
+        reason = trouble_of(error)
+        if (is_failure or ending is Ending.BUSY) and endpoint.troubles.are_told_of(reason, now):
+            _log.warning("%s: %s failed: %s", self._name, endpoint.name, reason, extra={"upstream": endpoint.name})
+        if not endpoint.is_calm:
+            self.endpoints.changed()
+
+    def recovered(self, endpoint: ServedEndpoint, permit: RestTerm | None) -> None:
+        """An attempt at *endpoint* has succeeded, after a failure or as a probe."""
+        now = self._clock()
+        was_left_out = not endpoint.rest.calm
+        self.endpoints.ejector.succeeded(endpoint, permit, now)
+        if was_left_out and endpoint.rest.calm:
+            _log.info("%s: %s is back", self._name, endpoint.name, extra={"upstream": endpoint.name})
+            self.endpoints.came(endpoint, now)
+            self.endpoints.changed()
+
+    def _is_failure(self, ending: Ending, error: Exception) -> bool:
+        """Whether an attempt that ended so is a failure of its endpoint."""
+        if isinstance(error, UpstreamStatusError):
+            return self.verdict_of(error) is Verdict.FAILED
+        return ending is not Ending.BUSY and not isinstance(error, IgnoredAnswerError)

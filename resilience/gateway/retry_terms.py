@@ -1,0 +1,45 @@
+"""Retry terms: what a service's ``retry`` table means to one request after the other."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from ..core.budget import Budget
+from .balancing.course import Repetition
+from .request_body import SMALL_BODY_BYTES
+
+
+class RetryTerms:
+    """What is sent again, and how much of a request's body is taken in for that. Of one event loop.
+
+    Attributes:
+        settings: The table; None: there is none.
+        takes_in: Bytes of a request's body that are taken in before an endpoint is asked.
+        repeatable: Whether requests of every method may be sent again.
+        repeats_here: Whether an endpoint may be asked more than once.
+        statuses: Of answers after which a request is sent again.
+        delays: Between attempts; None: there is no retry.
+        budget: Of what is sent again; None: no limit.
+    """
+
+    def __init__(self, settings: Repetition | None, clock: Callable[[], float]) -> None:
+        """By the *settings*.
+
+        Args:
+            settings: The table; None: there is none.
+            clock: Seconds.
+        """
+        self.settings, self._clock = settings, clock
+        self.takes_in = SMALL_BODY_BYTES if settings is None else max(SMALL_BODY_BYTES, settings.replay_body)
+        self.repeatable = settings is not None and settings.repeatable
+        self.repeats_here = settings is not None and settings.per_endpoint > 1
+        self.statuses = frozenset[int]() if settings is None or settings.attempts < 2 else settings.codes
+        self.delays = None if settings is None else settings.delays
+        self.budget = None if settings is None or settings.budget is None else Budget(settings.budget, clock())
+        self._count = itertools.repeat(1).__next__ if self.budget is None else self.budget.bump
+
+    def begun(self) -> None:
+        """A request has begun: the budget grows, and is told what time it is now and then."""
+        if not self._count() & 63 and self.budget is not None:
+            self.budget.deposit(self._clock())
