@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 
 from . import report
+from .processes import NotAvailable
 
 SECTIONS = ("calls", "policies", "items", "collapse", "memory", "stream", "http_clients", "adaptive", "gateway",
             "half_load", "sick", "bodies", "event_streams", "long_lived", "scrapes", "routes")
@@ -50,6 +51,13 @@ def _runner(section: str, arguments: argparse.Namespace) -> Callable[[], report.
     return lambda: run(seconds=arguments.seconds, repeat=arguments.repeat)
 
 
+def _found(section: str, arguments: argparse.Namespace) -> report.Section:
+    try:
+        return _runner(section, arguments)()
+    except NotAvailable as error:
+        return report.Section(name=section, notes=[str(error)])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the sections asked for, print them as they finish, write the JSON."""
     arguments = _arguments(argv)
@@ -57,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(", ".join(f"{key} {value}" for key, value in environment.items() if key != "versions"), end="\n\n")
     found: list[report.Section] = []
     for section in arguments.sections or SECTIONS:
-        found.append(_runner(section, arguments)())
+        found.append(_found(section, arguments))
         print(found[-1], flush=True)
     missed = report.missed(found)
     gates = [gate for section in found for gate in section.gates]

@@ -57,13 +57,10 @@ class Round:
 
 def run(*, seconds: int, repeat: int) -> Section:
     """Compare the proxies in *repeat* rounds of *seconds* each."""
-    try:
-        client_core, proxy_core = two_cores()
-        tool("wrk")
-        with ExitStack() as stack:
-            return _compare(stack, client_core, proxy_core, seconds, repeat)
-    except NotAvailable as error:
-        return Section(name="gateway", notes=[str(error)])
+    client_core, proxy_core = two_cores()
+    tool("wrk")
+    with ExitStack() as stack:
+        return _compare(stack, client_core, proxy_core, seconds, repeat)
 
 
 def _compare(stack: ExitStack, client_core: int, proxy_core: int, seconds: int, repeat: int) -> Section:

@@ -27,22 +27,19 @@ _Tail = tuple[float, float]
 
 def run(*, seconds: int, repeat: int) -> Section:
     """Ask each proxy and its upstream in turn, in *repeat* rounds of *seconds*."""
-    try:
-        client_core, proxy_core = two_cores()
-        tool("wrk")
-        with here_on(client_core), upstreams(client_core) as up, ExitStack() as stack:
-            ports: dict[str, int] = {}
-            notes = [versions()]
-            for proxy in (ours(max_concurrent=100), NGINX, HAPROXY, ENVOY):
-                try:
-                    ports[proxy.name] = stack.enter_context(proxying(proxy, up, proxy_core))
-                except NotAvailable as error:
-                    notes.append(f"{proxy.name}: {error}")
-            directory = stack.enter_context(workplace())
-            rates = {name: min(MOST, _most(port, client_core, directory) / 2) for name, port in ports.items()}
-            return _section(rates, _measured(ports, rates, up, seconds, repeat), notes)
-    except NotAvailable as error:
-        return Section(name="half_load", notes=[str(error)])
+    client_core, proxy_core = two_cores()
+    tool("wrk")
+    with here_on(client_core), upstreams(client_core) as up, ExitStack() as stack:
+        ports: dict[str, int] = {}
+        notes = [versions()]
+        for proxy in (ours(max_concurrent=100), NGINX, HAPROXY, ENVOY):
+            try:
+                ports[proxy.name] = stack.enter_context(proxying(proxy, up, proxy_core))
+            except NotAvailable as error:
+                notes.append(f"{proxy.name}: {error}")
+        directory = stack.enter_context(workplace())
+        rates = {name: min(MOST, _most(port, client_core, directory) / 2) for name, port in ports.items()}
+        return _section(rates, _measured(ports, rates, up, seconds, repeat), notes)
 
 
 def _most(port: int, core: int, directory: Path) -> float:

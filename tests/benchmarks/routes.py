@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from .processes import NotAvailable, pinned, tool, two_cores
+from .processes import pinned, tool, two_cores
 from .proxies import upstreams, workplace
 from .report import Gate, Section, Table
 from .serving import Serving, serving
@@ -83,13 +83,10 @@ class Route:
 
 def run(*, seconds: int, repeat: int) -> Section:
     """Compare the two gateways in *repeat* rounds of *seconds* each."""
-    try:
-        client_core, proxy_core = two_cores()
-        tool("wrk")
-        with ExitStack() as stack:
-            return _compare(stack, client_core, proxy_core, seconds, repeat)
-    except NotAvailable as error:
-        return Section(name="routes", notes=[str(error)])
+    client_core, proxy_core = two_cores()
+    tool("wrk")
+    with ExitStack() as stack:
+        return _compare(stack, client_core, proxy_core, seconds, repeat)
 
 
 def _compare(stack: ExitStack, client_core: int, proxy_core: int, seconds: int, repeat: int) -> Section:

@@ -84,15 +84,12 @@ def run(*, seconds: int, repeat: int) -> Section:
         seconds: Half of the time for which a neighbour is sick, which is at least 2 s.
         repeat: Three times the rounds.
     """
-    try:
-        client_core, proxy_core = two_cores()
-        tool("wrk")
-        with here_on(client_core), workplace() as directory, upstreams(client_core, neighbours=KINDS) as up:
-            bench = _Bench(up=up, directory=directory, client_core=client_core, proxy_core=proxy_core,
-                           seconds=2 * seconds)
-            return _compare(bench, -(-repeat // 3))
-    except NotAvailable as error:
-        return Section(name="sick", notes=[str(error)])
+    client_core, proxy_core = two_cores()
+    tool("wrk")
+    with here_on(client_core), workplace() as directory, upstreams(client_core, neighbours=KINDS) as up:
+        bench = _Bench(up=up, directory=directory, client_core=client_core, proxy_core=proxy_core,
+                       seconds=2 * seconds)
+        return _compare(bench, -(-repeat // 3))
 
 
 def _compare(bench: _Bench, rounds: int) -> Section:

@@ -25,18 +25,23 @@ def busy():
     isolation.wait(running)
 
 
+def grow_while_it_leaves(pool, job, monkeypatch):
+    """Let the pool have another thread; the caller of *job* leaves as soon as the pool looks for somebody to run there."""
+    take = Slots.take
+
+    def take_while_it_leaves(self, taken):
+        take(self, taken)
+        job.leave()
+
+    monkeypatch.setattr(Slots, "take", take_while_it_leaves)
+    pool.configure(2, 2)
+    monkeypatch.undo()
+
+
 def test_a_caller_that_leaves_while_the_pool_grows_takes_nobody_else_with_it(busy, monkeypatch):
     pool, isolation, _ = busy
     leaves, stays = (isolation.submit(str, (each,), {}, 0.0) for each in (1, 2))
-    take = Slots.take
-
-    def take_while_the_first_leaves(self, taken):
-        take(self, taken)
-        leaves.leave()
-
-    monkeypatch.setattr(Slots, "take", take_while_the_first_leaves)
-    pool.configure(2, 2)
-    monkeypatch.undo()
+    grow_while_it_leaves(pool, leaves, monkeypatch)
 
     assert "2" == isolation.wait(stays)
     until(lambda: 1 == pool.admitted == isolation.in_flight)
@@ -45,16 +50,7 @@ def test_a_caller_that_leaves_while_the_pool_grows_takes_nobody_else_with_it(bus
 
 def test_the_only_caller_that_waits_may_leave_while_the_pool_grows(busy, monkeypatch):
     pool, isolation, _ = busy
-    leaves = isolation.submit(str, (1,), {}, 0.0)
-    take = Slots.take
-
-    def take_while_it_leaves(self, taken):
-        take(self, taken)
-        leaves.leave()
-
-    monkeypatch.setattr(Slots, "take", take_while_it_leaves)
-    pool.configure(2, 2)
-    monkeypatch.undo()
+    grow_while_it_leaves(pool, isolation.submit(str, (1,), {}, 0.0), monkeypatch)
 
     assert "after" == isolation.wait(isolation.submit(str, ("after",), {}, 0.0))
     until(lambda: 1 == pool.admitted)
