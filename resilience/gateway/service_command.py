@@ -133,7 +133,9 @@ def suited(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
                 raise ConfigError(f"per must be one of {', '.join(PER)}, not {value[name]!r}", "per")
         elif name not in settings():
             raise unknown_option(name, accepted(), attribute.name)
-    guarded(no_exchange, without_per(value), registry=Registry())
+    own = without_per(value)
+    if own:  # the usual settings suit by themselves
+        guarded(no_exchange, own, registry=Registry())
 
 
 def limit_of(said: Mapping[str, Any]) -> float:
