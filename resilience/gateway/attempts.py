@@ -20,11 +20,8 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ..core.failover import RestTerm
-from ..core.retry_after import asked_for
-from ..core.verdict import Verdict
 from ..drivers.deadline_context import DEADLINE_HEADER, deadline_headers
 from ..errors import (
-    CallTimeoutError,
     DeadlineExceededError,
     NoTimeLeftError,
     RejectedError,
@@ -41,10 +38,7 @@ from .upstream import (
     Exchange,
     LocalLimitError,
     Request,
-    RuledAnswerError,
-    UnprocessedError,
     UpstreamError,
-    UpstreamStalledError,
     UpstreamStatusError,
     UpstreamUnreachableError,
 )
@@ -295,7 +289,7 @@ class Attempts:
     def _follows_answer(self, answer: Exchange, then: str | None) -> tuple[Move, float]:
         """What follows an answer; *then* is what a rule says of it, and not its status; None: none does."""
         error = counted_as(answer, self.counts, self.endpoint.statuses) or UpstreamStatusError(answer.status)
-        ending, asked = self._ending(error)
+        ending, asked = self._service.outcomes.ending_of(error, was_sent=self.sent)
         if then is not None:
             ending = Ending.LATE if then == "next" else Ending.STATUS
         return self._follows(ending, asked, error)
@@ -379,7 +373,7 @@ class Attempts:
     def _account(self, error: Exception) -> tuple[Ending, float | None]:
         """The attempt under way has failed: tell it whom it concerns; how it ended, and what the endpoint asks for."""
         endpoint = self.endpoint
-        ending, asked = self._ending(error)
+        ending, asked = self._service.outcomes.ending_of(error, was_sent=self.sent)
         if not self._told:
             self._told = True
             endpoint.in_flight -= 1
@@ -398,19 +392,3 @@ class Attempts:
         if move is Move.STOP:
             course.stop()
         return move, delay
-
-    def _ending(self, error: Exception) -> tuple[Ending, float | None]:
-        if isinstance(error, RejectedError):
-            return Ending.REFUSED, None
-        if isinstance(error, CallTimeoutError):
-            return (Ending.LATE if self.sent else Ending.UNSENT), None
-        answer = error.answer if isinstance(error, RuledAnswerError) else error
-        if isinstance(answer, UpstreamStatusError):
-            is_busy = self._service.outcomes.verdict_of(answer) is Verdict.BUSY
-            ending = Ending.BUSY if is_busy and answer is error else Ending.STATUS
-            return ending, asked_for(answer) if is_busy else None
-        if isinstance(error, UnprocessedError) or (isinstance(error, UpstreamUnreachableError) and not self.sent):
-            return Ending.UNSENT, None
-        if isinstance(error, UpstreamStalledError):
-            return Ending.LATE, None
-        return Ending.BROKEN, None

@@ -11,12 +11,22 @@ from collections.abc import Callable
 
 from ..core.failover import RestTerm
 from ..core.http_status import HttpStatus
+from ..core.retry_after import asked_for
 from ..core.verdict import Verdict
+from ..errors import CallTimeoutError, RejectedError
 from .balancing import EndpointSet
 from .balancing.course import Ending
 from .served_endpoint import ServedEndpoint
 from .trouble import trouble_of
-from .upstream import IgnoredAnswerError, LocalLimitError, UpstreamStatusError
+from .upstream import (
+    IgnoredAnswerError,
+    LocalLimitError,
+    RuledAnswerError,
+    UnprocessedError,
+    UpstreamStalledError,
+    UpstreamStatusError,
+    UpstreamUnreachableError,
+)
 
 _log = logging.getLogger("resilience")
 
@@ -46,6 +56,28 @@ class Outcomes:
     def verdict_of(self, error: UpstreamStatusError) -> Verdict:
         """What the service's failure rules say of an answer's status."""
         return self._judge(error, error.status, self._verdicts) if error.status in self._verdicts else Verdict.GOOD
+
+    def ending_of(self, error: Exception, *, was_sent: bool) -> tuple[Ending, float | None]:
+        """How an attempt ended that raised *error*, and the seconds for which its endpoint asks to be left alone.
+
+        Args:
+            error: What was raised.
+            was_sent: Whether any byte of the request may have reached the endpoint.
+        """
+        if isinstance(error, RejectedError):
+            return Ending.REFUSED, None
+        if isinstance(error, CallTimeoutError):
+            return (Ending.LATE if was_sent else Ending.UNSENT), None
+        answer = error.answer if isinstance(error, RuledAnswerError) else error
+        if isinstance(answer, UpstreamStatusError):
+            is_busy = self.verdict_of(answer) is Verdict.BUSY
+            ending = Ending.BUSY if is_busy and answer is error else Ending.STATUS
+            return ending, asked_for(answer) if is_busy else None
+        if isinstance(error, UnprocessedError) or (isinstance(error, UpstreamUnreachableError) and not was_sent):
+            return Ending.UNSENT, None
+        if isinstance(error, UpstreamStalledError):
+            return Ending.LATE, None
+        return Ending.BROKEN, None
 
     def failed(self, endpoint: ServedEndpoint, permit: RestTerm | None, ending: Ending, asked: float | None,
                error: Exception) -> None:

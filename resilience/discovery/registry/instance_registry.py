@@ -25,7 +25,9 @@ from .entry import ADDED, DELETED, MODIFIED, Entry, LeaseTimes
 from .instance import MOST_METADATA, OUT_OF_SERVICE, UNKNOWN, UP, Instance
 from .lease import Lease, Tombstone, Tombstones
 from .moment import Moment
+from .population import Population
 from .recent_changes import RecentChanges
+from .refusal import RefusedError
 from .self_preservation import RenewalRate, SelfPreservation
 from .settings import RegistrySettings
 from .snapshot import Snapshot, SnapshotBuilder
@@ -37,20 +39,6 @@ PURGE_EVERY_S: Final = 30.0
 _TRAFFIC: Final = (UP, OUT_OF_SERVICE)
 
 Sample = Callable[[Sequence[Lease], int], Sequence[Lease]]
-
-
-class RefusedError(Exception):
-    """A registration is refused, and nothing was changed.
-
-    Attributes:
-        status: Of HTTP.
-        reason: One word for statistics.
-        detail: One sentence for whoever registers.
-    """
-
-    def __init__(self, status: int, reason: str, detail: str) -> None:
-        super().__init__(status, reason, detail)
-        self.status, self.reason, self.detail = status, reason, detail
 
 
 class InstanceRegistry:
@@ -70,8 +58,7 @@ class InstanceRegistry:
             settings.expected_instances, not settings.original_defects)
         self.counts: Counter[str] = Counter()
         self._leases: dict[str, dict[str, Lease]] = {}
-        self._number = 0
-        self._by_source: Counter[str] = Counter()
+        self._population = Population(settings)
         self._left = Tombstones(settings.max_instances)
         self._changes = RecentChanges(settings.delta_retention, settings.max_instances)
         self._rate = RenewalRate()
@@ -85,7 +72,7 @@ class InstanceRegistry:
     # -- looking
 
     def __len__(self) -> int:
-        return self._number
+        return self._population.number
 
     def lease(self, app: str, identity: str) -> Lease | None:
         """The lease of an instance; None: it has none."""
@@ -111,7 +98,7 @@ class InstanceRegistry:
     @property
     def eviction_quota(self) -> int:
         """How many leases may be evicted at a time."""
-        return self._number - int(self._number * self.settings.renewal_threshold)
+        return len(self) - int(len(self) * self.settings.renewal_threshold)
 
     @property
     def tombstones(self) -> int:
@@ -179,13 +166,7 @@ class InstanceRegistry:
         grave = self.tombstone(instance.app, instance.id, now)
         if grave is not None and instance.dirty_ms <= grave.left_by_its_clock_ms and not settings.original_defects:
             raise RefusedError(409, "left", "this instance has left since; register it with a new lastDirtyTimestamp")
-        for count, most, what in (
-                (self._number, settings.max_instances, "in all"),
-                (len(self._leases.get(instance.app, ())), settings.max_instances_per_application,
-                 "of this application"),
-                (self._by_source[source], settings.max_instances_per_address, "from this address")):
-            if count >= most:
-                raise RefusedError(429, "too_many", f"there are {most} instances {what}, and no more are taken")
+        self._population.check_room(len(self._leases.get(instance.app, ())), source)
 
     def _is_ahead(self, instance: Instance, now: Moment) -> bool:
         """Whether an instance's own clock was ahead of ours: it would be newer than all that comes once it is right."""
@@ -197,8 +178,7 @@ class InstanceRegistry:
         self._leases.setdefault(instance.app, {})[instance.id] = Lease(
             entry, source, instance.duration_s, now, now, now.s, now.unix_ms, up_ms, override,
             is_doubled=self.settings.original_defects)
-        self._number += 1
-        self._by_source[source] += 1
+        self._population.came(source)
         self._left.discard(instance.app, instance.id)
         self.preservation.lease_began()
         self._note(entry, now)
@@ -207,8 +187,7 @@ class InstanceRegistry:
                  arrived: Moment) -> None:
         """A *lease* goes on with what its *instance* now says."""
         if lease.source != source:
-            self._leave_source(lease.source)
-            self._by_source[source] += 1
+            self._population.moved(lease.source, source)
             lease.source = source
         lease.override, lease.duration_s, lease.arrived = override, instance.duration_s, arrived
         lease.renewed_s, lease.renewed_ms, lease.renewals = now.s, now.unix_ms, 0
@@ -345,7 +324,7 @@ class InstanceRegistry:
             self._left.purge(now)
         if now.s >= self._next_recount_s:
             self._next_recount_s = now.s + self.settings.recount_interval
-            self.preservation.recount(self._number)
+            self.preservation.recount(len(self))
         return self._evict(now, sample) if now.s >= self.next_eviction_s else []
 
     def _evict(self, now: Moment, sample: Sample) -> list[Lease]:
@@ -386,15 +365,9 @@ class InstanceRegistry:
         del leases[instance.id]
         if not leases:
             del self._leases[instance.app]
-        self._number -= 1
-        self._leave_source(lease.source)
+        self._population.left(lease.source)
         self.preservation.lease_ended()
         self._note(Entry(instance, DELETED, now.unix_ms, lease.times(evicted_ms)), now)
-
-    def _leave_source(self, source: str) -> None:
-        self._by_source[source] -= 1
-        if not self._by_source[source]:
-            del self._by_source[source]
 
     def _note(self, entry: Entry, now: Moment) -> None:
         app = entry.instance.app

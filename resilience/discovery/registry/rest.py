@@ -21,8 +21,9 @@ from .documents import Document, Documents, of_application, of_instance, of_some
 from .entry import Entry, Form
 from .instance import UNKNOWN, InvalidInstanceError
 from .instance_reading import instance_of, metadata_text, name_mistake, status_of, timestamp_of, upper
-from .instance_registry import InstanceRegistry, RefusedError
+from .instance_registry import InstanceRegistry
 from .moment import Moment
+from .refusal import RefusedError
 
 Header = tuple[bytes, bytes]
 BASES: Final = ("/eureka/v2", "/eureka")

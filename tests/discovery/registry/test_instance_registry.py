@@ -11,8 +11,9 @@ from resilience.discovery.registry.claims import source_of
 from resilience.discovery.registry.documents import Documents
 from resilience.discovery.registry.entry import Entry, Form, LeaseTimes
 from resilience.discovery.registry.instance import STATUSES
-from resilience.discovery.registry.instance_registry import InstanceRegistry, RefusedError
+from resilience.discovery.registry.instance_registry import InstanceRegistry
 from resilience.discovery.registry.recent_changes import RecentChanges
+from resilience.discovery.registry.refusal import RefusedError
 from resilience.discovery.registry.settings import RegistrySettings
 from tests.discovery.registry.plain_registry import EPOCH_MS, PlainClient, PlainRegistry, instance, moment, read
 from tests.seeds import over_seeds
