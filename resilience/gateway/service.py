@@ -244,7 +244,6 @@ class Service:
             ConfigError: The registry has a command of the same name that says otherwise.
         """
         self.set_endpoints(as_configs(instances, self.listed))
-        self._is_plain = self.config.checks is None and self.config.hedge is None  # the watch runs
 
     def heard(self) -> None:
         """The source was asked: forget the commands of endpoints that have drained."""
@@ -286,6 +285,7 @@ class Service:
             self.watch.start()
             if not self.watch.is_known:
                 return AwaitedList(self, request)
+            self._is_plain = self.config.checks is None and self.config.hedge is None  # the watch runs, and knows
         hedge = self.config.hedge
         if hedge is not None and request.body is not None and (self.retry.repeatable or request.method in IDEMPOTENT):
             return HedgedAttempts(self, request, hedge)
