@@ -48,7 +48,11 @@ TABLE = [
     (ThreadPool, "size", [*WHOLE, 10_001, None], "whole number at least 1 and at most 10000"),
     (ThreadPool, "max_queue", [-1, 0.5, 10**7, None], "whole number at least 0 and at most 1000000"),
 ]
-CASES = [pytest.param(kind, option, value, words, id=f"{kind.__name__}.{option}={value!r:.30}")
+def _shown(value):
+    return "object" if type(value) is object else f"{value!r:.30}"  # which says its address
+
+
+CASES = [pytest.param(kind, option, value, words, id=f"{kind.__name__}.{option}={_shown(value)}")
          for kind, option, beyond, words in TABLE for value in [*NOT_A_NUMBER, *beyond, -10**400]]
 
 

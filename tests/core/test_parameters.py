@@ -79,7 +79,7 @@ def names(signature):
     (Odd, None), (Plain, None), (lying, ["sku"]), (wrapper, ["args", "kwargs"]), (len, ["obj"]), (dict, None),
     (functools.partial(shop, 1), ["count"]), (functools.partial(dict), None), (functools.partial(Shop("s"), 1), ["amount"]),
     (functools.partial(shop, count=2), ["sku", "count"]), (dict().get, ["key", "default"]), (3, None)],
-    ids=lambda value: getattr(value, "__name__", str(value)))
+    ids=lambda value: str(value) if isinstance(value, list) else getattr(value, "__name__", type(value).__name__))
 def test_the_parameters_that_a_call_meets(fn, called):
     assert called == names(parameters_called(fn))
 

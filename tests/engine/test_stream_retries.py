@@ -326,7 +326,7 @@ def stream_of(registry, is_async, items, **settings):
     (["ab"] * 9, Retry(hold=8, hold_bytes=5), 3),
     ([0.0, 2.5, -7.0, 9.0], Retry(hold_bytes=5, hold_size=lambda item: item), 3),
     (["ab"] * 3, Retry(hold_bytes=100), 3),
-    (["a" * 1000, "b"], Retry(hold_bytes=1), 1)], ids=str)
+    (["a" * 1000, "b"], Retry(hold_bytes=1), 1)])
 async def test_first_items_are_held_back_until_they_have_enough_bytes_or_are_enough(registry, items, retry, held, is_async):
     guarded, read = stream_of(registry, is_async, items, retry=retry)
     assert held == await read()

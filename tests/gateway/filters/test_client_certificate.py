@@ -70,7 +70,7 @@ async def outcome(settings, certificate=None, *, trusted=False, headers=()):
 
 @pytest.mark.parametrize(("part", "name"), [
     ("common_name", "billing"), ("dns", "billing.internal"), ("uri", "spiffe://shop/billing"), ("subject", "CN=billing"),
-    ("fingerprint", BILLING.fingerprint(hashes.SHA256()).hex()), ("email", None)])
+    pytest.param("fingerprint", BILLING.fingerprint(hashes.SHA256()).hex(), id="fingerprint"), ("email", None)])
 async def test_a_part_of_the_certificate_names_the_client(part, name):
     status, identity = await outcome(ClientCertificates(name=part), described(BILLING))
 
