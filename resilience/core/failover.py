@@ -48,6 +48,9 @@ def _argument(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"argument must be the name of a parameter, not {shown_value(value)}", attribute.name)
 
 
+_argument.json_schema = {"minLength": 1}  # type: ignore[attr-defined]
+
+
 def _weights(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and not (isinstance(value, tuple) and any(value) and all(
             isinstance(each, (int, float)) and not isinstance(each, bool) and 0 <= each < inf for each in value)):

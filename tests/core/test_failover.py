@@ -553,7 +553,7 @@ def test_random_histories_of_overlapping_calls_are_those_of_the_plain_rules():
 
 
 @pytest.mark.parametrize(("wrong", "option"), [
-    ({"targets": ("eu",)}, "targets"), ({"targets": ("eu", "eu")}, "targets"), ({"targets": "eu"}, "targets"),
+    ({"targets": ()}, "targets"), ({"targets": ("eu", "eu")}, "targets"), ({"targets": "eu"}, "targets"),
     ({"targets": ("eu", "")}, "targets"), ({"targets": ("eu", "us"), "argument": "not a name"}, "argument"),
     ({"targets": ("eu", "us"), "argument": "class"}, "argument"), ({"targets": ("eu", "us"), "grace": 0}, "grace"),
     ({"targets": ("eu", "us"), "weights": (1,)}, "weights"), ({"targets": ("eu", "us"), "weights": (0, 0)}, "weights"),
@@ -574,5 +574,5 @@ def test_there_may_be_a_hundred_targets():
 def test_the_schema_says_of_targets_and_weights_what_a_schema_can_say():
     fields = attrs.fields(Failover)
     assert fields.targets.validator.json_schema == {
-        "minItems": 2, "maxItems": 100, "uniqueItems": True, "items": {"minLength": 1}}
+        "minItems": 1, "maxItems": 100, "uniqueItems": True, "items": {"minLength": 1}}
     assert fields.weights.validator.json_schema == {"items": {"minimum": 0}, "contains": {"exclusiveMinimum": 0}}
