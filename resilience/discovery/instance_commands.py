@@ -84,6 +84,10 @@ class FailoverGroup:
         Raises:
             ConfigError: What it says is impossible, or another function says otherwise.
         """
+        others = [each for each in (reference() for reference in self._functions) if each is not None]
+        if others and others[0].most != function.most:
+            raise ConfigError(f"most is {others[0].most} for the other functions with the key {self.key!r}; give this "
+                              "one the same, or a key of its own", "most")
         function.declare(self.key, (InstanceTarget(Instance(url="http://rehearsal")),), (1.0,), self._rehearsal)
         function.call = function.nobody
         if current.instances:
@@ -91,7 +95,7 @@ class FailoverGroup:
             weights = current.weights([each.instance for each in targets])
             function.declare(self.key, targets, weights, self.registry)
             self._targets, self._weights = targets, weights
-        self._functions = (*(each for each in self._functions if each() is not None), weakref.ref(function))
+        self._functions = (*map(weakref.ref, others), weakref.ref(function))
 
     def have(self, current: InstanceSet, gone: Sequence[Instance]) -> None:
         """Have these instances; see InstanceSetFollower."""

@@ -270,7 +270,7 @@ class KubernetesSettings:
 
     service: str = attrs.field(validator=checked(_label_mistake))
     namespace: str | None = attrs.field(default=None, validator=checked(_label_mistake, optional=True))
-    port: str | int | None = attrs.field(default=None, validator=checked(_port_mistake, optional=True))
+    port: Any = attrs.field(default=None, validator=checked(_port_mistake, optional=True))
     scheme: Literal["http", "https"] = "http"
     server_name: str = attrs.field(default="", validator=checked(server_name_mistake))
     family: Literal["both", "ipv4", "ipv6"] = "both"
