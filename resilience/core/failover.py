@@ -33,19 +33,22 @@ _MOST_TARGETS: Final = 100
 
 def _targets(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     names = value if isinstance(value, tuple) else ()
-    if not 2 <= len(names) <= _MOST_TARGETS or len(set(names)) < len(names) or not all(
+    if not 1 <= len(names) <= _MOST_TARGETS or len(set(names)) < len(names) or not all(
             isinstance(name, str) and name for name in names):
-        raise ConfigError(f"targets must be 2 to {_MOST_TARGETS} different names, such as ('eu', 'us'), not "
+        raise ConfigError(f"targets must be 1 to {_MOST_TARGETS} different names, such as ('eu', 'us'), not "
                           f"{shown_value(value)}", attribute.name)
 
 
-_targets.json_schema = {"minItems": 2, "maxItems": _MOST_TARGETS, "uniqueItems": True,  # type: ignore[attr-defined]
+_targets.json_schema = {"minItems": 1, "maxItems": _MOST_TARGETS, "uniqueItems": True,  # type: ignore[attr-defined]
                         "items": {"minLength": 1}}
 
 
 def _argument(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, str) or not value.isidentifier() or keyword.iskeyword(value):
         raise ConfigError(f"argument must be the name of a parameter, not {shown_value(value)}", attribute.name)
+
+
+_argument.json_schema = {"minLength": 1}  # type: ignore[attr-defined]
 
 
 def _weights(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
