@@ -52,6 +52,7 @@ _MOST_LIST_BYTES: Final = 64 << 20
 #: Copies that are merged before others have a turn.
 _AT_ONCE: Final = 25
 _ITSELF_S: Final = 60.0
+_MOST_SLEEP_S: Final = 3600.0
 _T = TypeVar("_T")
 _logger = logging.getLogger(__name__)
 
@@ -171,8 +172,10 @@ class Peer:
         """Wait until there is something to do."""
         if not len(self.queue):
             self._work.clear()
+            wait_s = max(0.0, min(self._compare_at - self._clock().s, _MOST_SLEEP_S))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._work.wait(), max(0.0, min(self._compare_at - self._clock().s, 3600.0)))
+                async with asyncio.timeout(wait_s):  # and not wait_for(), which may swallow a cancellation
+                    await self._work.wait()
         if len(self.queue) < MOST_ITEMS:
             await asyncio.sleep(GATHER_S)
 
