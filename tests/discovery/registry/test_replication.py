@@ -23,6 +23,7 @@ from tests.discovery.registry.three_registries import (
 )
 from tests.seeds import over_seeds
 
+
 @pytest.fixture(autouse=True)
 def quiet_log(caplog):
     """Circuits that open and close fill a log that nobody reads here."""
