@@ -85,7 +85,7 @@ class _Run:
                          for port in self.ports if port != self.ports[number])
         file.write_text(f'[listener]\nbind = "127.0.0.1:{self.ports[number]}"\n[registry]\nstart_wait = 2\n'
                         f"max_instances_per_address = 20000\n[tokens]\npeers = {{ all = {token} }}\n{others}")
-        process = subprocess.Popen(pinned([sys.executable, "-m", "resilience", "registry", str(file)], self.core),
+        process = subprocess.Popen(pinned(self.core, [sys.executable, "-m", "resilience", "registry", str(file)]),
                                    stdout=subprocess.DEVNULL)
         self.processes[number:number + 1] = [process]
 

@@ -291,7 +291,7 @@ def test_a_gateway_with_a_registry_finds_its_services_there_and_keeps_it_over_re
         gateway.write(1)
         gateway.process.send_signal(signal.SIGHUP)
         until(lambda: gateway.status("POST", "/apps/SHOP", {
-            "instanceId": "two", "hostName": "h", "app": "shop", "ipAddr": "127.0.0.1", "dataCenterInfo": {"name": "MyOwn"}}) == 429)
+            "instanceId": str(time.monotonic()), "hostName": "h", "app": "shop", "ipAddr": "127.0.0.1", "dataCenterInfo": {"name": "MyOwn"}}) == 429)
         assert 200 == gateway.status("GET", "/apps/SHOP/one")  # it is still there
 
         gateway.file.write_text(gateway.file.read_text().replace("max_instances = 1", "max_instances = 0"))
