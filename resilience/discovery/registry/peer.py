@@ -48,6 +48,7 @@ MOST_WAIT_S: Final = 5.0
 _MOST_BATCH_BYTES: Final = 1 << 20
 _MOST_ANSWER_BYTES: Final = 8 << 20
 _MOST_DIGEST_BYTES: Final = 64 << 10
+_MOST_COPIES_BYTES: Final = 16 << 20
 _MOST_LIST_BYTES: Final = 64 << 20
 #: Copies that are merged before others have a turn.
 _AT_ONCE: Final = 25
@@ -289,7 +290,7 @@ class Peer:
     async def _compare_parts(self, parts: Sequence[int], is_complete: bool) -> None:
         """Merge what the peer has in these *parts*, and tell it what it lacks, unless it is about to fetch all."""
         path = f"/peerreplication/copies?parts={','.join(map(str, parts))}"
-        pairs = await self._guarded("GET", path, b"", _MOST_LIST_BYTES, _copies_in)
+        pairs = await self._guarded("GET", path, b"", _MOST_COPIES_BYTES, _copies_in)
         known: set[Key] = set()
         for index, (said, instance) in enumerate(pairs):
             self._merge(said, instance, known)
