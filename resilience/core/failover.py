@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import enum
 import keyword
+from collections.abc import Sequence
 from math import inf
 from typing import Any, Final, Protocol
 
@@ -33,19 +34,22 @@ _MOST_TARGETS: Final = 100
 
 def _targets(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     names = value if isinstance(value, tuple) else ()
-    if not 2 <= len(names) <= _MOST_TARGETS or len(set(names)) < len(names) or not all(
+    if not 1 <= len(names) <= _MOST_TARGETS or len(set(names)) < len(names) or not all(
             isinstance(name, str) and name for name in names):
-        raise ConfigError(f"targets must be 2 to {_MOST_TARGETS} different names, such as ('eu', 'us'), not "
+        raise ConfigError(f"targets must be 1 to {_MOST_TARGETS} different names, such as ('eu', 'us'), not "
                           f"{shown_value(value)}", attribute.name)
 
 
-_targets.json_schema = {"minItems": 2, "maxItems": _MOST_TARGETS, "uniqueItems": True,  # type: ignore[attr-defined]
+_targets.json_schema = {"minItems": 1, "maxItems": _MOST_TARGETS, "uniqueItems": True,  # type: ignore[attr-defined]
                         "items": {"minLength": 1}}
 
 
 def _argument(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, str) or not value.isidentifier() or keyword.iskeyword(value):
         raise ConfigError(f"argument must be the name of a parameter, not {shown_value(value)}", attribute.name)
+
+
+_argument.json_schema = {"minLength": 1}  # type: ignore[attr-defined]
 
 
 def _weights(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -89,6 +93,17 @@ class Failover:
         if self.weights is not None and len(self.weights) != len(self.targets):
             raise ConfigError(f"weights must be as many as targets ({len(self.targets)}), not {len(self.weights)}",
                               "weights")
+
+    def shares(self, targets: tuple[str, ...]) -> Sequence[float] | None:
+        """The weights of these *targets*, in their order; None: there are none.
+
+        A call that is under way while its failover is declared anew may know targets that this one has not: they get 0.
+        """
+        weights: tuple[float, ...] | None = self.weights
+        if weights is None or targets is self.targets or targets == self.targets:
+            return weights
+        known = dict(zip(self.targets, weights, strict=True))
+        return [known.get(each, 0.0) for each in targets]
 
 
 def target_key(key: str, target: str) -> str:

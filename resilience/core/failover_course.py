@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from .budget import Budget
 from .failover import Rest, RestTerm
@@ -28,11 +28,12 @@ class Course:
         bound: What is in the way of another target, in words; empty: they have all been tried.
     """
 
-    __slots__ = ("_budget", "_is_paid", "_permit", "_refused_until", "_rests", "_tried", "_waited", "bound", "failed",
-                 "pause", "target")
+    __slots__ = ("_budget", "_is_paid", "_names", "_permit", "_refused_until", "_rests", "_tried", "_waited", "bound",
+                 "failed", "pause", "target")
 
-    def __init__(self, rests: Sequence[Rest], budget: Budget | None) -> None:
-        self._rests, self._budget = rests, budget
+    def __init__(self, rests: Sequence[Rest], budget: Budget | None, names: tuple[str, ...]) -> None:
+        """A way that has not begun, through the targets of these *names*, whose policy is that of their rests."""
+        self._rests, self._budget, self._names = rests, budget, names
         self._tried: set[int] = set()
         self._refused_until: dict[int, float] = {}
         self._permit: RestTerm | None = None
@@ -159,7 +160,8 @@ class Course:
     def _choose(self, now: float, u: float, avoid: Collection[int]) -> None:
         open_to = [index for index in range(len(self._rests))
                    if index not in self._tried and index not in self._refused_until]
-        weights = self._rests[0].config.weights
+        config: Any = self._rests[0].config
+        weights = config.shares(self._names)
         apart = [index for index in open_to if index not in avoid]
         for pool in (apart, [index for index in open_to if index in avoid]):
             while pool:

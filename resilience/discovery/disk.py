@@ -10,20 +10,23 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from .daemon_thread import in_daemon_thread
+
 _T = TypeVar("_T")
 
 
 class Disk:
-    """Runs one call at a time. Of one event loop."""
+    """Runs one call at a time. Of one event loop; what another one was waiting for, before a fork say, is forgotten."""
 
     def __init__(self) -> None:
         self._call: asyncio.Future[Any] | None = None
 
     async def run(self, call: Callable[[], _T]) -> _T:
         """What *call* returns, or raises, when the call before it has ended, whose caller has left."""
-        while self._call is not None and not self._call.done():
+        loop = asyncio.get_running_loop()
+        while self._call is not None and self._call.get_loop() is loop and not self._call.done():
             await asyncio.wait((self._call,))
-        self._call = running = asyncio.ensure_future(asyncio.to_thread(call))
+        self._call = running = asyncio.ensure_future(in_daemon_thread(call))
         running.add_done_callback(_heard)
         result: _T = await asyncio.shield(running)
         return result

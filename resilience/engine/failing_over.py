@@ -126,6 +126,7 @@ class FailingOver:
                  random: Callable[[], float], is_beneath: bool = False, is_hedged: bool = False) -> None:
         self.key, self.targets, self.clock, self._random = key, tuple(targets), clock, random
         self.rests = tuple(target.held.rest for target in targets)
+        self.names = tuple(target.name for target in targets)
         for target in self.targets:
             target.accounting.broke_off = target.broke_off
         self.is_beneath, self.is_hedged = is_beneath, is_hedged
@@ -158,7 +159,7 @@ class Journey:
 
     def __init__(self, of: FailingOver) -> None:
         self._of, self._attempts = of, _in_use_by_attempts.get() if of.is_hedged else None
-        self._course = Course(of.rests, of.targets[0].held.budget)
+        self._course = Course(of.rests, of.targets[0].held.budget, of.names)
         self._error: BaseException | None = None  # the most telling
         self._sorry: Target | None = None  # where it came from
         self._soonest = inf

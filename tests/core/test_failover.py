@@ -20,7 +20,7 @@ def rests(config):
 
 
 def begun(of, now=0.0, u=0.0, budget=None, avoid=()):
-    course = Course(of, budget)
+    course = Course(of, budget, of[0].config.targets)
     course.begin(now, u, avoid)
     return course
 
@@ -397,7 +397,7 @@ def test_each_target_that_runs_the_function_after_a_failure_is_paid_for_once_and
 def test_before_the_first_call_there_is_no_target_and_nothing_to_settle_or_to_give_back():
     budget = Budget(RetryBudget(ratio=0.0, per_second=1.0, window=10.0), 0.0)
     assert budget.withdraw(0.0)
-    course = Course(rests(Failover(THREE)), budget)
+    course = Course(rests(Failover(THREE)), budget, THREE)
     assert course.target is None
     course.left(0.0)
     course.give_back()
@@ -553,7 +553,7 @@ def test_random_histories_of_overlapping_calls_are_those_of_the_plain_rules():
 
 
 @pytest.mark.parametrize(("wrong", "option"), [
-    ({"targets": ("eu",)}, "targets"), ({"targets": ("eu", "eu")}, "targets"), ({"targets": "eu"}, "targets"),
+    ({"targets": ()}, "targets"), ({"targets": ("eu", "eu")}, "targets"), ({"targets": "eu"}, "targets"),
     ({"targets": ("eu", "")}, "targets"), ({"targets": ("eu", "us"), "argument": "not a name"}, "argument"),
     ({"targets": ("eu", "us"), "argument": "class"}, "argument"), ({"targets": ("eu", "us"), "grace": 0}, "grace"),
     ({"targets": ("eu", "us"), "weights": (1,)}, "weights"), ({"targets": ("eu", "us"), "weights": (0, 0)}, "weights"),
@@ -567,6 +567,19 @@ def test_a_setting_that_cannot_be_is_named(wrong, option):
     assert caught.value.option == option
 
 
+def test_a_call_under_way_while_its_failover_is_declared_anew_goes_on_among_the_targets_it_began_with():
+    of = rests(Failover(THREE, weights=(1, 1, 1)))
+    course = begun(of)
+    for each in of:
+        each.configure(Failover(("asia", "africa"), weights=(2, 5)))
+    course.after_failure(True, None, 1.0, 0.0)
+    assert ASIA == course.target, "the only one that has a share"
+    course.after_failure(True, None, 1.0, 0.0)
+    assert US == course.target
+    assert (0.0, 0.0, 2) == tuple(of[0].config.shares(THREE))
+    assert None is Failover(THREE).shares(("eu",))
+
+
 def test_there_may_be_a_hundred_targets():
     assert len(Failover(tuple(f"t{n}" for n in range(100))).targets) == 100
 
@@ -574,5 +587,5 @@ def test_there_may_be_a_hundred_targets():
 def test_the_schema_says_of_targets_and_weights_what_a_schema_can_say():
     fields = attrs.fields(Failover)
     assert fields.targets.validator.json_schema == {
-        "minItems": 2, "maxItems": 100, "uniqueItems": True, "items": {"minLength": 1}}
+        "minItems": 1, "maxItems": 100, "uniqueItems": True, "items": {"minLength": 1}}
     assert fields.weights.validator.json_schema == {"items": {"minimum": 0}, "contains": {"exclusiveMinimum": 0}}

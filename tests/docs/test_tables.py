@@ -59,7 +59,14 @@ from resilience.gateway.answer_rules import AnswerRule
 from resilience.gateway.balancing.course import Repetition
 from resilience.gateway.balancing.health import HealthChecks
 from resilience.gateway.composition.plan import STATES
-from resilience.gateway.config.sources import DnsSettings, EurekaSettings, FileSettings, SourceTable
+from resilience.gateway.config.sources import (
+    DnsSettings,
+    EurekaSettings,
+    FileSettings,
+    KubernetesSettings,
+    RedisSettings,
+    SourceTable,
+)
 from resilience.gateway.filters.access import Access
 from resilience.gateway.filters.api_keys import ApiKey, ApiKeys
 from resilience.gateway.filters.client_certificate import CertificateIdentity, ClientCertificates
@@ -287,6 +294,8 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## Sources: file", FileSettings),
     ("## Sources: DNS", DnsSettings),
     ("## Sources: Eureka", EurekaSettings),
+    ("## Sources: Redis", RedisSettings),
+    ("## Sources: Kubernetes", KubernetesSettings),
     ("## services.NAME.balancing", gateway_config.BalancingConfig),
     ("## services.NAME.ejection", balancing.Ejection),
     ("## services.NAME.retry", Repetition),

@@ -7,8 +7,10 @@ gateway: a configuration is read to be checked, too, and connects to nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, Protocol
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -16,14 +18,18 @@ from ...config import Document
 from ...config.hints import unknown
 from ...config.targets import TargetError, named
 from ...core.checks import flag, nearest, number, text
-from ...discovery import DnsSource, EurekaSource, FileSource, Source
+from ...discovery import DnsSource, EurekaSource, FileSource, KubernetesSource, RedisSource, Source
 from ...discovery.dns_source import nameserver_of
 from ...discovery.instance import server_name_mistake, url_mistake
+from ...discovery.redis_instances import PREFIX, server_name
 from ...errors import ConfigError
 from ...registry import Registry
 from ..upstream import UpstreamClient
 from .checks import authorities_mistake, checked, filled
 from .endpoints import EndpointConfig, headers_given
+from .secrets import with_secret
+
+_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123
 
 
 @attrs.frozen(kw_only=True)
@@ -58,7 +64,8 @@ class SourceTable:
     """What every ``[services.NAME.source]`` table has.
 
     Attributes:
-        use: What lists the endpoints: "file", "dns" or "eureka"; or "module:name" for a class of your own.
+        use: What lists the endpoints: "file", "dns", "eureka", "redis" or "kubernetes"; or "module:name" for a class of
+            your own.
         interval: Longest time until a change shows, seconds; the source is asked up to a fifth sooner, by chance.
         timeout: Longest time for an answer of the source, seconds.
         keep: A file in which the last good list is kept, so that a restart begins with it; None: there is none.
@@ -199,9 +206,90 @@ class EurekaSettings:
                             deltas=self.deltas, clock=host.registry.clock)
 
 
+def _redis_url(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Check the URL of a Redis server, and never show it: there may be a password in it."""
+    if not isinstance(value, str):
+        raise ConfigError("url must be a redis:// or rediss:// URL, env:NAME or file:PATH", attribute.name)
+    try:
+        server_name(with_secret(value))
+    except ConfigError as error:
+        raise ConfigError(f"url {error}" if f"{error}".startswith("must") else f"{error}", attribute.name) from None
+    if urlsplit(value).password is not None:
+        raise ConfigError("url has a password in it; let it be env:NAME or file:PATH, where the whole URL stands",
+                          attribute.name)
+
+
+@attrs.frozen(kw_only=True)
+class RedisSettings:
+    """The instances of a service that have a lease in Redis: ``use = "redis"``. Needs redis-py.
+
+    Attributes:
+        app: Name of the service.
+        url: Of the Redis server, such as "redis://redis-1:6379/0", or "rediss://..." for TLS; or "env:NAME" or
+            "file:PATH", if it has a password.
+        prefix: Begins each key.
+    """
+
+    app: str = attrs.field(validator=text())
+    url: str = attrs.field(validator=_redis_url)
+    prefix: str = attrs.field(default=PREFIX, validator=text())
+
+    def open(self, host: SourceHost) -> Source:
+        """Make the source."""
+        return RedisSource(self.app, with_secret(self.url), prefix=self.prefix, timeout_s=host.timeout_s)
+
+
+def _port_mistake(value: Any) -> str | None:
+    is_name = isinstance(value, str) and bool(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536
+    return None if is_name or is_number else 'port must be the name of a port, such as "http", or its number'
+
+
+def _label_mistake(value: Any) -> str | None:
+    if isinstance(value, str) and _LABEL.fullmatch(value):
+        return None
+    return "a name in Kubernetes must be small letters, digits, hyphens and dots"
+
+
+@attrs.frozen(kw_only=True)
+class KubernetesSettings:
+    """The endpoints of a service in Kubernetes, from its EndpointSlices: ``use = "kubernetes"``.
+
+    Attributes:
+        service: Name of the service.
+        namespace: Of the service; None: that of the gateway's pod.
+        port: Name or number of the port; None: the service has one.
+        scheme: How the endpoints are spoken to.
+        server_name: What stands in the Host header, and what certificates are verified for; empty: the address.
+        family: Which addresses count; with "both", a pod that has two is one endpoint, at the IPv4 address.
+        api: URL of the API server; None: that of the cluster in which the gateway is a pod.
+        token_file: File with the token, read for each listing; None: the pod's, or none if ``api`` is said.
+        ca_file: Certificates in PEM of the authorities that the API server is verified by; None: the pod's, or the
+            system's if ``api`` is said.
+    """
+
+    service: str = attrs.field(validator=checked(_label_mistake))
+    namespace: str | None = attrs.field(default=None, validator=checked(_label_mistake, optional=True))
+    port: Any = attrs.field(default=None, validator=checked(_port_mistake, optional=True))
+    scheme: Literal["http", "https"] = "http"
+    server_name: str = attrs.field(default="", validator=checked(server_name_mistake))
+    family: Literal["both", "ipv4", "ipv6"] = "both"
+    api: str | None = attrs.field(default=None, validator=checked(url_mistake, optional=True))
+    token_file: str | None = attrs.field(default=None, validator=text(optional=True))
+    ca_file: str | None = attrs.field(default=None, validator=checked(authorities_mistake, optional=True))
+
+    def open(self, host: SourceHost) -> Source:
+        """Make the source."""
+        return KubernetesSource(
+            self.service, namespace=self.namespace, port=self.port, scheme=self.scheme, family=self.family,
+            server_name=self.server_name, api=self.api, token_file=self.token_file, ca_file=self.ca_file,
+            timeout_s=host.timeout_s)
+
+
 #: The gateway's own, by the word that ``use`` has for them.
 BUILT_IN: Final[Mapping[str, Callable[..., SourceSettings]]] = {
-    "dns": DnsSettings, "eureka": EurekaSettings, "file": FileSettings}
+    "dns": DnsSettings, "eureka": EurekaSettings, "file": FileSettings, "kubernetes": KubernetesSettings,
+    "redis": RedisSettings}
 
 
 def read_source(document: Document, *where: str) -> SourceConfig | None:

@@ -1,0 +1,74 @@
+"""RedisRegistrar: registers an instance in Redis, where RedisSource finds it; redis_instances.py says how it lies.
+
+Only an instance that is UP lies there: with another status it is taken away, and comes back.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from .redis_instances import PREFIX, check_names, instance_key, server_name, set_key, written
+from .registrant import InstanceStatus, Registrant
+
+#: Sets the lease; and of a few IDs by chance those are taken away that have none, so that the set stays small.
+_RENEW: Final = """
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+redis.call('SADD', KEYS[1], ARGV[3])
+for _, id in ipairs(redis.call('SRANDMEMBER', KEYS[1], 10)) do
+    if redis.call('EXISTS', KEYS[1] .. ':' .. id) == 0 then redis.call('SREM', KEYS[1], id) end
+end
+"""
+
+
+class RedisRegistrar:
+    """Registers in Redis; see Registrar. Needs redis-py."""
+
+    def __init__(self, url: str, *, prefix: str = PREFIX) -> None:
+        """A registrar; nothing is connected to yet.
+
+        Args:
+            url: Of the server, such as "redis://redis-1:6379/0"; its name and password are used.
+            prefix: Begins each key.
+
+        Raises:
+            ConfigError: The URL has a mistake.
+            ImportError: There is no redis-py.
+        """
+        import redis  # noqa: F401 - takes a while, which is better spent now
+
+        check_names("any", prefix)
+        self._url, self._prefix, self._name = url, prefix, server_name(url)
+
+    def __repr__(self) -> str:
+        return f"Redis {self._name}"
+
+    def register(self, registrant: Registrant, status: InstanceStatus, lease_s: float, timeout_s: float) -> None:
+        """See Registrar."""
+        if status is not InstanceStatus.UP:
+            self.leave(registrant, timeout_s)
+            return
+        keys = set_key(self._prefix, registrant.app), instance_key(self._prefix, registrant.app, registrant.name)
+        with self._client(timeout_s) as client:
+            client.eval(_RENEW, 2, *keys, written(registrant.as_instance()), f"{max(1, round(lease_s * 1000))}",
+                        registrant.name)
+
+    def renew(self, registrant: Registrant, status: InstanceStatus, lease_s: float, timeout_s: float) -> bool:
+        """See Registrar. An instance that Redis has lost is there again."""
+        self.register(registrant, status, lease_s, timeout_s)
+        return True
+
+    def leave(self, registrant: Registrant, timeout_s: float) -> None:
+        """See Registrar."""
+        with self._client(timeout_s) as client, client.pipeline() as pipeline:
+            pipeline.delete(instance_key(self._prefix, registrant.app, registrant.name))
+            pipeline.srem(set_key(self._prefix, registrant.app), registrant.name)
+            pipeline.execute()
+
+    def _client(self, timeout_s: float) -> Any:
+        """A client for one question: there are few, and a connection that is kept may have died meanwhile."""
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        return Redis.from_url(self._url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s,
+                              retry=Retry(NoBackoff(), 0))
