@@ -21,7 +21,7 @@ from .errors import ConfigError
 _GATEWAY_TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing",
                           "shedding", "services", "compositions", "routes")
 #: Also in discovery.registry.server, which needs the gateway extra, too.
-_REGISTRY_TABLES: Final = ("registry", "listener", "tokens")
+_REGISTRY_TABLES: Final = ("registry", "listener", "tokens", "peers")
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -68,6 +68,8 @@ def _demo_arguments(one: argparse.ArgumentParser) -> None:
                      help="where the gateway's private side listens (default: %(default)s)")
     one.add_argument("--admin-port", type=_port, default=8090, metavar="PORT",
                      help="where the dashboard and the telemetry are (default: %(default)s)")
+    one.add_argument("--registry-port", type=_port, default=8761, metavar="PORT",
+                     help="where the services register (default: %(default)s)")
     one.add_argument("--duration", type=_seconds, metavar="SECONDS",
                      help="end by itself, with a summary (default: run until interrupted)")
 
@@ -76,7 +78,7 @@ def _demo(options: argparse.Namespace) -> int:
     from .demo.run import run
 
     return run(gateway_port=options.gateway_port, private_port=options.private_port, admin_port=options.admin_port,
-               duration=options.duration)
+               registry_port=options.registry_port, duration=options.duration)
 
 
 def _gateway_arguments(one: argparse.ArgumentParser) -> None:
@@ -105,6 +107,8 @@ def _gateway(options: argparse.Namespace) -> int:
         if started.config.admin is not None:
             print(f"Dashboard   http://{started.config.admin.bind}/  "
                   "(streams: /hystrix.stream /resilience.stream, metrics: /metrics)", flush=True)
+        if started.config.registry is not None:
+            _print_registry(started.config.registry.url)
 
     try:
         supervisor.run(options.config, workers=options.workers, ready=ready,
@@ -124,19 +128,22 @@ def _registry(options: argparse.Namespace) -> int:
     import attrs
 
     from .discovery.registry import server
+    from .gateway.config.registry import RegistryConfig
     from .gateway.listeners import ServeError
 
-    config = server.RegistryConfig() if options.config is None else server.load(options.config)
+    config = RegistryConfig() if options.config is None else server.load(options.config)
     if options.port is not None:
         host = config.listener.bind.rpartition(":")[0]
         config = attrs.evolve(config, listener=attrs.evolve(config.listener, bind=f"{host}:{options.port}"))
-    url = f"http{'s' if config.listener.tls else ''}://{config.listener.bind}"
     try:
-        server.run(config, ready=lambda: print(f"Registry    {url}/  (Eureka: {url}/eureka/, metrics: /metrics)",
-                                               flush=True))
+        server.run(config, ready=lambda: _print_registry(config.url))
     except ServeError as error:
         _fail(str(error), 1)
     return 0
+
+
+def _print_registry(url: str) -> None:
+    print(f"Registry    {url}/  (Eureka: {url}/eureka/, metrics: /metrics)", flush=True)
 
 
 def _print_config(file: str) -> int:
@@ -178,7 +185,7 @@ def _check(options: argparse.Namespace) -> int:
         sys.path.append("")  # the program that will read the file finds its own modules where it is started
         check(options.config)
         print(f"{options.config}: fine")
-    elif tables & {*_REGISTRY_TABLES}:
+    elif tables & {*_REGISTRY_TABLES} and not tables & {*_GATEWAY_TABLES}:
         from .discovery.registry import server
 
         server.load(options.config)

@@ -7,9 +7,10 @@
     /metrics, /health                       for monitoring
 
 Nobody needs a token unless there are some: those of clients are asked for by the protocol, those of operators, or of
-clients if there are no others, by the page and /registry; an operator's token does for the protocol, too. A token is
-sent as ``Authorization: Bearer TOKEN``, or as the password of ``Basic``, as clients send what stands in the URL of
-their registry.
+clients if there are no others, by the page and /registry; an operator's token does for the protocol, too, and so does
+that of a peer, another registry. If clients or peers have tokens, nobody but a peer may say what only a registry says.
+A token is sent as ``Authorization: Bearer TOKEN``, or as the password of ``Basic``, as clients send what stands in the
+URL of their registry.
 
 Everything that the registry does is done between two awaits, in one thread; there is no lock.
 """
@@ -24,7 +25,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -38,7 +39,9 @@ from .instance_registry import InstanceRegistry
 from .metrics import RegistryCollector
 from .moment import Moment
 from .page import page
-from .rest import Answer, Header, Request, RestApi, below_base, raw_path
+from .peers import Peers
+from .request import REPLICATION, Answer, Header, Request
+from .rest import RestApi, below_base, raw_path
 from .settings import RegistrySettings
 
 Scope = MutableMapping[str, Any]
@@ -49,6 +52,8 @@ Owner = Callable[[bytes], str | None]
 #: Longest time for a body to arrive, seconds.
 _BODY_S: Final = 10.0
 _TICK_S: Final = 1.0
+#: Of a batch of another registry.
+_MOST_BATCH_BYTES: Final = 4 << 20
 _JSON: Final = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 _CHALLENGE: Final = (b"www-authenticate", b'Basic realm="resilience registry", charset="UTF-8"')
 _INSTANCE: Final = re.compile(r"/registry/instances/([^/]+)/([^/]+)").fullmatch
@@ -71,20 +76,31 @@ class RegistryApplication:
         settings: Of the registry.
         clients: Says whose token it is that a client has; None: clients need none.
         operators: The same for operators.
+        replicas: The same for other registries.
         clock: Returns the time.
 
     Attributes:
         registry: The instances.
+        peers: The other registries.
     """
 
     def __init__(self, settings: RegistrySettings | None = None, *, clients: Owner | None = None,
-                 operators: Owner | None = None, clock: Callable[[], Moment] = read_clocks) -> None:
+                 operators: Owner | None = None, replicas: Owner | None = None,
+                 clock: Callable[[], Moment] = read_clocks) -> None:
         self._clock = clock
         self.registry = InstanceRegistry(RegistrySettings() if settings is None else settings, clock())
+        self.peers = Peers(self.registry, clock)
         self._api = RestApi(self.registry)
-        self._clients, self._operators = clients, operators
+        self._clients, self._operators, self._replicas = clients, operators, replicas
         self._metrics = CollectorRegistry(auto_describe=False)
-        self._metrics.register(RegistryCollector(self.registry, clock))
+        self._metrics.register(RegistryCollector(self.registry, self.peers, clock))
+
+    def go_by(self, settings: RegistrySettings, *, clients: Owner | None, operators: Owner | None,
+              replicas: Owner | None) -> None:
+        """Go by other settings from now on, and keep all instances; see the class."""
+        self.registry.go_by(settings, self._clock())
+        self._api.claims.go_by(settings.instance_networks)
+        self._clients, self._operators, self._replicas = clients, operators, replicas
 
     async def keep_time(self) -> None:
         """Do once a second what is due, for ever; a server's lifespan does."""
@@ -132,13 +148,16 @@ class RegistryApplication:
         headers = dict(reversed(scope["headers"]))  # the first of a name wins
         path = raw_path(scope.get("raw_path") or scope["path"].encode())
         path = path.removeprefix(scope.get("root_path", ""))
-        refused = self._refused(path, headers)
+        token = _token(headers.get(b"authorization", b""))
+        is_peer = token is not None and self._replicas is not None and self._replicas(token) is not None
+        refused = self._refused(path, headers, token, is_peer)
         if refused is not None:
-            self.registry.counts[f"refused_{'origin' if refused.status == 403 else 'unauthenticated'}"] += 1
             return refused
         body = b""
         if scope["method"] not in ("GET", "HEAD"):
             most = self.registry.settings.max_body_bytes
+            if is_for_registries(path, headers):
+                most = max(most, _MOST_BATCH_BYTES)
             try:
                 async with asyncio.timeout(_BODY_S):
                     taken = await _body(receive, most)
@@ -152,7 +171,7 @@ class RegistryApplication:
         return self._handle(Request(
             method=scope["method"], path=path, query=scope["query_string"].decode("latin-1"),
             headers=headers, body=body, peer=(scope.get("client") or ("",))[0],
-            server=(scope.get("server") or ("",))[0]))
+            server=(scope.get("server") or ("",))[0], is_peer=is_peer))
 
     def _broken(self, status: int, reason: str, detail: str) -> Answer:
         """The answer to a body that has not come; what follows on its connection cannot be trusted."""
@@ -167,13 +186,15 @@ class RegistryApplication:
         if request.method not in ("GET", "HEAD"):
             return _problem(405, f"this path has no {request.method}", (b"allow", b"GET, HEAD"))
         if request.path == "/":
-            return Answer(200, page(self.registry, now), _PAGE)
+            return Answer(200, page(self.registry, self.peers.report(now), now), _PAGE)
         if request.path == "/registry":
             return _json(200, self._figures(now))
         if request.path == "/metrics":
             return self._exposition(request)
         if request.path == "/health":
-            return _json(200, {"status": "ok", "instances": len(self.registry)})
+            is_complete = self.registry.is_complete
+            return _json(200 if is_complete else 503, {"status": "ok" if is_complete else "waiting for the list of "
+                                                       "another registry", "instances": len(self.registry)})
         found = _INSTANCE(request.path)
         if found is None:
             return _problem(404, "there is no such path here; try /, /eureka/apps, /registry, /metrics or /health")
@@ -186,27 +207,38 @@ class RegistryApplication:
         snapshot = self.registry.snapshot()
         return {"version": snapshot.version, "hash": snapshot.hashcode, "instances": len(self.registry),
                 "applications": {name: dict(each.statuses) for name, each in snapshot.applications.items()},
-                "self_preservation": preservation(self.registry, now), "counts": dict(self.registry.counts)}
+                "self_preservation": preservation(self.registry, now), "registry": self.registry.name,
+                "complete": self.registry.is_complete, "peers": self.peers.report(now),
+                "counts": dict(self.registry.counts)}
 
     def _exposition(self, request: Request) -> Answer:
         encode, content_type = choose_encoder(request.header(b"accept"))
         return Answer(200, encode(self._metrics), [(b"content-type", content_type.encode())])
 
-    def _refused(self, path: str, headers: dict[bytes, bytes]) -> Answer | None:
-        """The answer to a request that may not be; None: it may."""
-        origin = headers.get(b"origin")
+    def _refused(self, path: str, headers: dict[bytes, bytes], token: bytes | None, is_peer: bool) -> Answer | None:
+        """The answer to a request that may not be, which is counted; None: it may."""
+        origin, counts = headers.get(b"origin"), self.registry.counts
         if origin is not None and urlsplit(origin.decode("latin-1")).netloc.encode("latin-1") != headers.get(b"host"):
+            counts["refused_origin"] += 1
             return _problem(403, "a page of another origin may not use the registry")
-        if path in ("/metrics", "/health"):
+        if path in ("/metrics", "/health") or is_peer:
             return None
         is_protocol = below_base(path) is not None
-        if (self._clients if is_protocol else self._operators or self._clients) is None:
-            return None
+        needed = self._clients if is_protocol else self._operators or self._clients
         asked = (self._clients, self._operators) if is_protocol else (self._operators or self._clients,)
-        token = _token(headers.get(b"authorization", b""))
-        if token is not None and any(owner is not None and owner(token) is not None for owner in asked):
-            return None
-        return _problem(401, "the registry needs a token: Authorization: Bearer TOKEN", _CHALLENGE)
+        if needed is not None and (token is None or not any(
+                owner is not None and owner(token) is not None for owner in asked)):
+            counts["refused_unauthenticated"] += 1
+            return _problem(401, "the registry needs a token: Authorization: Bearer TOKEN", _CHALLENGE)
+        if (self._clients or self._replicas) is not None and is_for_registries(path, headers):
+            counts["refused_replication"] += 1
+            return _problem(403, "only another registry may say this, with a token of [tokens] peers")
+        return None
+
+
+def is_for_registries(path: str, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a request says, or asks, what only registries do among themselves."""
+    return headers.get(REPLICATION, b"").lower() == b"true" or (below_base(path) or ("",))[0] == "peerreplication"
 
 
 def _token(authorization: bytes) -> bytes | None:

@@ -36,7 +36,12 @@ class Claims:
     """
 
     def __init__(self, networks: Sequence[str]) -> None:
-        self._networks: list[Network] = [ipaddress.ip_network(each) for each in networks]
+        self._networks: list[Network] = []
+        self.go_by(networks)
+
+    def go_by(self, networks: Sequence[str]) -> None:
+        """Let instances be in other *networks* from now on."""
+        self._networks = [ipaddress.ip_network(each) for each in networks]
 
     def check(self, instance: Instance, is_local: bool) -> None:
         """Make sure that an *instance* may say what it says.

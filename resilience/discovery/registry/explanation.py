@@ -68,6 +68,8 @@ def _evicted_by(registry: InstanceRegistry, lease: Lease, now: Moment) -> str:
         wait_s += -(-(ends_s - wait_s) // interval) * interval
     when = f"the eviction in {wait_s:.0f} s, unless it renews before"
     renewals = registry.renewals_last_minute(now)
+    if not registry.is_complete:
+        return f"{when}, and only once this registry has the instances of another one"
     if not registry.allows_eviction(now):
         return (f"{when}, and only if self-preservation ends: of more than {state.threshold} renewals that must come "
                 f"in a minute, {renewals} came in the last one")

@@ -10,27 +10,31 @@ The status that an instance is listed with is the first that applies: what it sa
 OUT_OF_SERVICE; what an operator has set; what it was listed with, if that was UP or OUT_OF_SERVICE; what it says.
 
 Each change makes a new entry; snapshot() builds the lists from the entries when it is asked, once for all changes that
-came meanwhile, and again only for the applications that changed. One thread at a time may use a registry.
+came meanwhile, and again only for the applications that changed. What is accepted here, and not from another registry,
+is noted for the others (changed). What they know themselves is merged by copies.py. One thread at a time may use a
+registry.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
 
-from .entry import ADDED, DELETED, MODIFIED, Entry, LeaseTimes
+from .change import Change
+from .entry import ADDED, MODIFIED, Entry, LeaseTimes
 from .instance import MOST_METADATA, OUT_OF_SERVICE, UNKNOWN, UP, Instance
-from .lease import Lease, Tombstone, Tombstones
+from .lease import Lease, Tombstone
+from .lease_table import REMEMBERED_S, Key, LeaseTable
 from .moment import Moment
-from .population import Population
-from .recent_changes import RecentChanges
 from .refusal import RefusedError
 from .self_preservation import RenewalRate, SelfPreservation
 from .settings import RegistrySettings
-from .snapshot import Snapshot, SnapshotBuilder
+from .snapshot import Snapshot
+from .version import NEVER, Version
 
 #: A clock that is further ahead than this is counted as such, seconds.
 AHEAD_S: Final = 60.0
@@ -45,55 +49,72 @@ class InstanceRegistry:
     """Leases of instances. Not thread-safe.
 
     Attributes:
-        settings: See there.
+        settings: See there; go_by() changes them.
+        name: Of this registry among others; another one at each start.
+        table: The leases.
         preservation: Whether leases are kept while too few are renewed.
+        rate: How many renewals come.
         counts: Of what was done and refused, by name.
         next_eviction_s: When leases that have run out are evicted next.
+        is_complete: Whether it has what other registries have, if there are any; nothing is evicted before.
+        changed: Told of each change that was accepted here, and not from another registry.
     """
 
-    def __init__(self, settings: RegistrySettings, now: Moment) -> None:
+    def __init__(self, settings: RegistrySettings, now: Moment, name: str = "") -> None:
         self.settings = settings
+        self.name = name or secrets.token_hex(8)
         self.preservation = SelfPreservation(
             settings.self_preservation, settings.expected_renewal_interval, settings.renewal_threshold,
             settings.expected_instances, not settings.original_defects)
         self.counts: Counter[str] = Counter()
-        self._leases: dict[str, dict[str, Lease]] = {}
-        self._population = Population(settings)
-        self._left = Tombstones(settings.max_instances)
-        self._changes = RecentChanges(settings.delta_retention, settings.max_instances)
-        self._rate = RenewalRate()
-        self._rate.last_minute(now.s)
-        self._snapshots = SnapshotBuilder(now.unix_ms)
+        self.table = LeaseTable(settings, now, self.preservation)
+        self.rate = RenewalRate()
+        self.rate.last_minute(now.s)
+        self.is_complete = True
+        self.changed: Callable[[Key, Change], None] = _tell_nobody
         self.next_eviction_s = now.s + settings.eviction_interval
         self._evicted_s = now.s
         self._next_purge_s = now.s + PURGE_EVERY_S
         self._next_recount_s = now.s + settings.recount_interval
 
+    def go_by(self, settings: RegistrySettings, now: Moment) -> None:
+        """Go by other *settings* from *now* on; what is there stays, even if it is more than may come."""
+        self.next_eviction_s = min(self.next_eviction_s, now.s + settings.eviction_interval)
+        self._next_recount_s = min(self._next_recount_s, now.s + settings.recount_interval)
+        self.settings = settings
+        self.table.go_by(settings)
+        state = self.preservation
+        state.enabled, state.renewal_interval_s = settings.self_preservation, settings.expected_renewal_interval
+        state.threshold_ratio, state.counts_from_zero = settings.renewal_threshold, not settings.original_defects
+
+    def has_peers(self) -> None:
+        """There are other registries: remember for them what has left."""
+        self.table.left.least_s = REMEMBERED_S
+
     # -- looking
 
     def __len__(self) -> int:
-        return self._population.number
+        return len(self.table)
 
     def lease(self, app: str, identity: str) -> Lease | None:
         """The lease of an instance; None: it has none."""
-        return self._leases.get(app, {}).get(identity)
+        return self.table.get(app, identity)
 
     def leases(self) -> Iterator[Lease]:
         """All leases, by application."""
-        for leases in self._leases.values():
-            yield from leases.values()
+        return iter(self.table)
 
     def tombstone(self, app: str, identity: str, now: Moment) -> Tombstone | None:
-        """What is remembered of an instance that has left; None: nothing."""
-        return self._left.get(app, identity, now)
+        """By what a late registration of an instance that has left is refused; None: nothing."""
+        return self.table.left.get(app, identity, now)
 
     def renewals_last_minute(self, now: Moment) -> int:
         """How many renewals came in the last 60 seconds."""
-        return self._rate.last_minute(now.s)
+        return self.rate.last_minute(now.s)
 
     def allows_eviction(self, now: Moment) -> bool:
         """Whether leases that have run out may be evicted."""
-        return self.preservation.allows_eviction(self.renewals_last_minute(now))
+        return self.is_complete and self.preservation.allows_eviction(self.renewals_last_minute(now))
 
     @property
     def eviction_quota(self) -> int:
@@ -103,12 +124,12 @@ class InstanceRegistry:
     @property
     def tombstones(self) -> int:
         """How many instances that have left are remembered."""
-        return len(self._left)
+        return len(self.table.left)
 
     @property
     def recent_changes(self) -> int:
         """How many changes the delta has."""
-        return len(self._changes)
+        return self.table.recent_changes
 
     def overrides(self) -> Mapping[str, str]:
         """The statuses that operators have set, by the id of the instance."""
@@ -116,10 +137,7 @@ class InstanceRegistry:
 
     def snapshot(self) -> Snapshot:
         """The registry as it is now."""
-        return self._snapshots.snapshot(self._entries, self._changes.by_application)
-
-    def _entries(self, app: str) -> Sequence[Entry]:
-        return [lease.entry for lease in self._leases.get(app, {}).values()]
+        return self.table.snapshot()
 
     # -- instances
 
@@ -140,58 +158,77 @@ class InstanceRegistry:
         self.counts["registered"] += 1
         if instance.dirty_ms > now.unix_ms + AHEAD_S * 1000:
             self.counts["registered_ahead"] += 1
-        arrived = now
+        arrived, said = now, instance.status
         if existing is not None and existing.entry.instance.dirty_ms > instance.dirty_ms \
                 and not self._is_ahead(existing.entry.instance, now):
             self.counts["registered_outdated"] += 1
-            kept = existing.entry.instance
-            arrived = existing.arrived
-            instance = attrs.evolve(kept, duration_s=instance.duration_s)
+            arrived, said = existing.arrived, existing.said
+            instance = attrs.evolve(existing.entry.instance, duration_s=instance.duration_s)
         override = None if existing is None else existing.override
         if override is None and instance.overridden_status != UNKNOWN:
             override = instance.overridden_status
-        status = _effective(instance.status, override, None if replication else existing)
+        status = effective(instance.status, override)
+        if not replication and override is None and existing is not None and status in _TRAFFIC \
+                and existing.entry.instance.status in _TRAFFIC:
+            status = existing.entry.instance.status
         instance = attrs.evolve(instance, status=status, overridden_status=override or UNKNOWN)
+        said = status if override is None else said
         if existing is None:
-            self._begin(instance, source, override, now)
+            self._begin(instance, source, said, override, now)
+            change = Change.REGISTERED
         else:
-            self._goes_on(existing, instance, source, override, now, arrived)
+            change = self._goes_on(existing, instance, source, said, override, now, arrived)
+        if not replication:
+            self.changed((instance.app, instance.id), change)
 
     def _check(self, instance: Instance, source: str, existing: Lease | None, now: Moment) -> None:
         """Raise RefusedError unless an *instance* may be registered."""
         settings = self.settings
-        self._check_clock(instance.dirty_ms, now)
+        self.check_clock(instance.dirty_ms, now)
         if existing is not None:
             return
         grave = self.tombstone(instance.app, instance.id, now)
         if grave is not None and instance.dirty_ms <= grave.left_by_its_clock_ms and not settings.original_defects:
             raise RefusedError(409, "left", "this instance has left since; register it with a new lastDirtyTimestamp")
-        self._population.check_room(len(self._leases.get(instance.app, ())), source)
+        self.table.check_room(instance.app, source)
 
     def _is_ahead(self, instance: Instance, now: Moment) -> bool:
         """Whether an instance's own clock was ahead of ours: it would be newer than all that comes once it is right."""
         return instance.dirty_ms > now.unix_ms and not self.settings.original_defects
 
-    def _begin(self, instance: Instance, source: str, override: str | None, now: Moment) -> None:
-        up_ms = now.unix_ms if instance.status == UP else 0
-        entry = Entry(instance, ADDED, now.unix_ms, LeaseTimes(now.unix_ms, now.unix_ms, up_ms))
-        self._leases.setdefault(instance.app, {})[instance.id] = Lease(
-            entry, source, instance.duration_s, now, now, now.s, now.unix_ms, up_ms, override,
-            is_doubled=self.settings.original_defects)
-        self._population.came(source)
-        self._left.discard(instance.app, instance.id)
-        self.preservation.lease_began()
-        self._note(entry, now)
+    def _begin(self, instance: Instance, source: str, said: str, override: str | None, now: Moment) -> None:
+        grave = self.table.left.any(instance.app, instance.id)
+        era_ms, stamp, operated = min(instance.dirty_ms, now.unix_ms), NEVER, NEVER
+        if grave is not None:
+            era_ms, stamp, operated = max(era_ms, grave.version.era_ms + 1), grave.version.stamp, grave.override_stamp
+        version = Version(era_ms, False, stamp.next(now.unix_ms, self.name))
+        if override is not None:
+            operated = operated.next(now.unix_ms, self.name)
+        self.table.begin(Lease(
+            Entry(instance, ADDED, now.unix_ms, LeaseTimes(now.unix_ms, now.unix_ms, 0)), source, instance.duration_s,
+            now, now, now.s, now.unix_ms, version, said, override=override, override_stamp=operated,
+            is_doubled=self.settings.original_defects), now)
 
-    def _goes_on(self, lease: Lease, instance: Instance, source: str, override: str | None, now: Moment,
-                 arrived: Moment) -> None:
-        """A *lease* goes on with what its *instance* now says."""
-        if lease.source != source:
-            self._population.moved(lease.source, source)
-            lease.source = source
-        lease.override, lease.duration_s, lease.arrived = override, instance.duration_s, arrived
+    def _goes_on(self, lease: Lease, instance: Instance, source: str, said: str, override: str | None, now: Moment,
+                 arrived: Moment) -> Change:
+        """A *lease* goes on with what its *instance* now says; whether that is anything new."""
+        self.table.move(lease, source)
+        lease.duration_s, lease.arrived = instance.duration_s, arrived
         lease.renewed_s, lease.renewed_ms, lease.renewals = now.s, now.unix_ms, 0
-        self._set(lease, instance, ADDED, now)
+        if instance == lease.entry.instance and said == lease.said and override == lease.override:
+            return Change.RENEWED
+        operated = lease.override_stamp
+        if override != lease.override:
+            operated = operated.next(now.unix_ms, self.name)
+        self.table.change(lease, instance, ADDED, now, version=self._next(lease, instance.dirty_ms, now), said=said,
+                          override=override, override_stamp=operated)
+        return Change.REGISTERED
+
+    def _next(self, lease: Lease, dirty_ms: int, now: Moment) -> Version:
+        """The version of a change of what a *lease*'s instance says, or is said to say."""
+        known = lease.version
+        return Version(max(known.era_ms, min(dirty_ms, now.unix_ms)), False,
+                       known.stamp.next(now.unix_ms, self.name))
 
     def renew(self, app: str, identity: str, now: Moment, *, replication: bool = False) -> bool:
         """Let an instance's lease last for its duration from *now* on.
@@ -209,28 +246,30 @@ class InstanceRegistry:
         if lease is None:
             self.counts["renewed_stranger"] += 1
             return False
-        status = _effective(lease.entry.instance.status, lease.override, None if replication else lease)
-        if status == UNKNOWN:
+        if lease.entry.instance.status == UNKNOWN:
             self.counts["renewed_unknown"] += 1
             return False
-        self._rate.add(now.s)
+        self.rate.add(now.s)
         self.counts["renewed"] += 1
         lease.renew(now)
-        self._set_status(lease, status, now)
+        if not replication:
+            self.changed(lease.key, Change.RENEWED)
         return True
 
-    def cancel(self, app: str, identity: str, now: Moment) -> bool:
+    def cancel(self, app: str, identity: str, now: Moment, *, replication: bool = False) -> bool:
         """End an instance's lease: it leaves. Whether it had one."""
         lease = self.lease(app, identity)
         if lease is None:
             self.counts["cancelled_stranger"] += 1
             return False
         self.counts["cancelled"] += 1
-        self._end(lease, now, 0)
-        self._left.add(app, identity, Tombstone.of(lease, now))
+        self.table.bury(lease.key, Tombstone.of(lease, now, self.name), now)
+        if not replication:
+            self.changed(lease.key, Change.LEFT)
         return True
 
-    def update_metadata(self, app: str, identity: str, metadata: Mapping[str, str], now: Moment) -> bool:
+    def update_metadata(self, app: str, identity: str, metadata: Mapping[str, str], now: Moment, *,
+                        replication: bool = False) -> bool:
         """Put *metadata* to what an instance has; whether it has a lease, which is renewed.
 
         Raises:
@@ -245,12 +284,17 @@ class InstanceRegistry:
             raise RefusedError(400, "malformed", f"metadata must have at most {MOST_METADATA} pairs")
         self.counts["metadata_updated"] += 1
         lease.renew(now)
-        self._set(lease, attrs.evolve(instance, metadata=merged), MODIFIED, now)
+        if merged != instance.metadata:
+            self.table.change(lease, attrs.evolve(instance, metadata=merged), MODIFIED, now,
+                              version=self._next(lease, 0, now))
+        if not replication:
+            self.changed(lease.key, Change.REGISTERED)
         return True
 
     # -- operators
 
-    def override(self, app: str, identity: str, status: str, dirty_ms: int, now: Moment) -> bool:
+    def override(self, app: str, identity: str, status: str, dirty_ms: int, now: Moment, *,
+                 replication: bool = False) -> bool:
         """Set the *status* of an instance, whatever it says; whether it has a lease, which is renewed.
 
         Args:
@@ -259,18 +303,19 @@ class InstanceRegistry:
             status: One of STATUSES.
             dirty_ms: When it changed, by the instance's clock; 0: not said.
             now: The time.
+            replication: Whether another registry says so.
 
         Raises:
             RefusedError: That is too far in the future.
         """
-        lease = self._operated(app, identity, dirty_ms, now)
+        lease = self._operated(app, identity, dirty_ms, now, replication)
         if lease is not None and lease.entry.instance.status != status:
             self.counts["overridden"] += 1
-            lease.override = status
             self._restate(lease, status, status, dirty_ms, now)
         return lease is not None
 
-    def remove_override(self, app: str, identity: str, status: str, dirty_ms: int, now: Moment) -> bool:
+    def remove_override(self, app: str, identity: str, status: str, dirty_ms: int, now: Moment, *,
+                        replication: bool = False) -> bool:
         """Remove what an operator has set; whether the instance has a lease, which is renewed.
 
         Args:
@@ -279,31 +324,39 @@ class InstanceRegistry:
             status: What it is listed with until it says more; UNKNOWN: it is asked to register by its next renewal.
             dirty_ms: When it changed, by the instance's clock; 0: not said.
             now: The time.
+            replication: Whether another registry says so.
 
         Raises:
             RefusedError: That is too far in the future.
         """
-        lease = self._operated(app, identity, dirty_ms, now)
+        lease = self._operated(app, identity, dirty_ms, now, replication)
         if lease is not None and lease.override is not None:
             self.counts["override_removed"] += 1
-            lease.override = None
-            self._restate(lease, status, UNKNOWN, dirty_ms, now)
+            self._restate(lease, status, None, dirty_ms, now)
         return lease is not None
 
-    def _operated(self, app: str, identity: str, dirty_ms: int, now: Moment) -> Lease | None:
+    def _operated(self, app: str, identity: str, dirty_ms: int, now: Moment, replication: bool) -> Lease | None:
         """The lease, renewed, that an operator's change is for."""
-        self._check_clock(dirty_ms, now)
+        self.check_clock(dirty_ms, now)
         lease = self.lease(app, identity)
         if lease is not None:
             lease.renew(now)
+            if not replication:
+                self.changed(lease.key, Change.OPERATED)
         return lease
 
-    def _restate(self, lease: Lease, status: str, overridden: str, dirty_ms: int, now: Moment) -> None:
-        instance = attrs.evolve(lease.entry.instance, status=status, overridden_status=overridden)
-        self._set(lease, _dirty(instance, dirty_ms), MODIFIED, now)
+    def _restate(self, lease: Lease, status: str, override: str | None, dirty_ms: int, now: Moment) -> None:
+        instance = _dirty(attrs.evolve(lease.entry.instance, status=status), dirty_ms)
+        self.table.change(lease, instance, MODIFIED, now, version=self._next(lease, dirty_ms, now), said=status,
+                          override=override, override_stamp=lease.override_stamp.next(now.unix_ms, self.name))
 
-    def _check_clock(self, dirty_ms: int, now: Moment) -> None:
-        if dirty_ms > now.unix_ms + self.settings.max_clock_ahead * 1000:
+    def check_clock(self, unix_ms: int, now: Moment) -> None:
+        """See that a timestamp, in milliseconds since 1970, is not too far ahead.
+
+        Raises:
+            RefusedError: It is.
+        """
+        if unix_ms > now.unix_ms + self.settings.max_clock_ahead * 1000:
             raise RefusedError(400, "clock_ahead", "lastDirtyTimestamp is too far in the future: is the clock right?")
 
     # -- time
@@ -320,8 +373,7 @@ class InstanceRegistry:
         """
         if now.s >= self._next_purge_s:
             self._next_purge_s = now.s + PURGE_EVERY_S
-            self._snapshots.changes_changed(self._changes.purge(now.s))
-            self._left.purge(now)
+            self.table.purge(now)
         if now.s >= self._next_recount_s:
             self._next_recount_s = now.s + self.settings.recount_interval
             self.preservation.recount(len(self))
@@ -341,51 +393,18 @@ class InstanceRegistry:
         victims = list(sample(over, min(len(over), self.eviction_quota)))
         for lease in victims:
             self.counts["evicted"] += 1
-            self._end(lease, now, now.unix_ms)
+            self.table.end(lease, now, evicted=True)
         return victims
 
-    # -- entries
 
-    def _set_status(self, lease: Lease, status: str, now: Moment) -> None:
-        if status != lease.entry.instance.status:
-            self._set(lease, attrs.evolve(lease.entry.instance, status=status), MODIFIED, now)
-
-    def _set(self, lease: Lease, instance: Instance, action: str, now: Moment) -> None:
-        """List a *lease*'s *instance* anew, if anything of it has changed."""
-        if instance.status == UP and not lease.up_ms:
-            lease.up_ms = now.unix_ms
-        if instance is lease.entry.instance or instance == lease.entry.instance:
-            return
-        lease.entry = Entry(instance, action, now.unix_ms, lease.times())
-        self._note(lease.entry, now)
-
-    def _end(self, lease: Lease, now: Moment, evicted_ms: int) -> None:
-        instance = lease.entry.instance
-        leases = self._leases[instance.app]
-        del leases[instance.id]
-        if not leases:
-            del self._leases[instance.app]
-        self._population.left(lease.source)
-        self.preservation.lease_ended()
-        self._note(Entry(instance, DELETED, now.unix_ms, lease.times(evicted_ms)), now)
-
-    def _note(self, entry: Entry, now: Moment) -> None:
-        app = entry.instance.app
-        self._snapshots.list_changed(app)
-        pushed_out = self._changes.add(entry, now.s)
-        self._snapshots.changes_changed((app,) if pushed_out is None else (app, pushed_out))
-
-
-def _effective(said: str, override: str | None, existing: Lease | None) -> str:
-    """The status to list an instance with; see above."""
-    if said not in _TRAFFIC:
-        return said
-    if override is not None:
-        return override
-    if existing is not None and existing.entry.instance.status in _TRAFFIC:
-        return existing.entry.instance.status
-    return said
+def effective(said: str, override: str | None) -> str:
+    """The status to list an instance with that says one, and has perhaps another from an operator."""
+    return override if override is not None and said in _TRAFFIC else said
 
 
 def _dirty(instance: Instance, dirty_ms: int) -> Instance:
     return attrs.evolve(instance, dirty_ms=dirty_ms) if dirty_ms > instance.dirty_ms else instance
+
+
+def _tell_nobody(_: Key, __: Change) -> None:
+    """There are no other registries."""

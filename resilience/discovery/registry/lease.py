@@ -6,6 +6,7 @@ import attrs
 
 from .entry import Entry, LeaseTimes
 from .moment import Moment
+from .version import NEVER, Stamp, Version
 
 
 @attrs.define(eq=False)
@@ -20,8 +21,11 @@ class Lease:
         arrived: When the registration came that the instance's timestamp is of.
         renewed_s: When it was last renewed; registering is one.
         renewed_ms: The same in milliseconds since 1970.
+        version: Of what the instance says.
+        said: The status that it would be listed with if no operator had set one.
         up_ms: When the instance was first up, in milliseconds since 1970; 0: not yet.
         override: The status that an operator has set; None: nobody has.
+        override_stamp: When that was set or removed.
         renewals: How many there were.
         is_doubled: Whether a renewal counts twice, as it does in Netflix's server.
     """
@@ -33,8 +37,11 @@ class Lease:
     arrived: Moment
     renewed_s: float
     renewed_ms: int
+    version: Version
+    said: str
     up_ms: int = 0
     override: str | None = None
+    override_stamp: Stamp = NEVER
     renewals: int = 0
     is_doubled: bool = False
 
@@ -57,6 +64,11 @@ class Lease:
         return Entry(entry.instance, entry.action, entry.updated_ms, self.times())
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Application and instance."""
+        return self.entry.instance.app, self.entry.instance.id
+
+    @property
     def ends_s(self) -> float:
         """When it runs out unless it is renewed."""
         twice = 2 if self.is_doubled and self.renewals else 1
@@ -73,19 +85,25 @@ class Tombstone:
     Attributes:
         left: When.
         left_by_its_clock_ms: The timestamp of its last registration, and the time that passed since that came.
-        until_s: When it is forgotten: after the time that its lease would have lasted.
+        until_s: Until when registrations from before are refused: for the time that its lease would have lasted.
+        version: Of its leaving.
+        override_stamp: When an operator's status was last set or removed.
     """
 
     left: Moment
     left_by_its_clock_ms: int
     until_s: float
+    version: Version
+    override_stamp: Stamp = NEVER
 
     @classmethod
-    def of(cls, lease: Lease, now: Moment) -> Tombstone:
-        """The tombstone of a *lease* that is cancelled *now*."""
-        since_ms = int(max(0.0, now.s - lease.arrived.s) * 1000)
-        return cls(now, lease.entry.instance.dirty_ms + since_ms, now.s + lease.duration_s)
-
+    def of(cls, lease: Lease, now: Moment, origin: str) -> Tombstone:
+        """The tombstone of a *lease* that is cancelled *now*, at the registry *origin*."""
+        since_ms, known = int(max(0.0, now.s - lease.arrived.s) * 1000), lease.version
+        stamp = lease.override_stamp
+        return cls(now, lease.entry.instance.dirty_ms + since_ms, now.s + lease.duration_s,
+                   Version(known.era_ms + since_ms, True, known.stamp.next(now.unix_ms, origin)),
+                   stamp if lease.override is None else stamp.next(now.unix_ms, origin))
 
 
 class Tombstones:
@@ -93,25 +111,34 @@ class Tombstones:
 
     Args:
         most: One more pushes out the oldest.
+        least_s: How long each is kept at least, for other registries that have not heard of it.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, least_s: float) -> None:
+        self.most, self.least_s = most, least_s
         self._found: dict[tuple[str, str], Tombstone] = {}
 
     def __len__(self) -> int:
         return len(self._found)
 
+    def items(self) -> list[tuple[tuple[str, str], Tombstone]]:
+        """All of them, by application and instance."""
+        return list(self._found.items())
+
     def get(self, app: str, identity: str, now: Moment) -> Tombstone | None:
-        """What is remembered of an instance; None: nothing."""
+        """By what registrations from before are refused; None: nothing."""
         found = self._found.get((app, identity))
         return found if found is not None and found.until_s > now.s else None
+
+    def any(self, app: str, identity: str) -> Tombstone | None:
+        """What is remembered of an instance, although it may register with any timestamp; None: nothing."""
+        return self._found.get((app, identity))
 
     def add(self, app: str, identity: str, tombstone: Tombstone) -> None:
         """Remember that an instance has left."""
         self.discard(app, identity)
         self._found[app, identity] = tombstone
-        if len(self._found) > self._most:
+        if len(self._found) > self.most:
             del self._found[next(iter(self._found))]
 
     def discard(self, app: str, identity: str) -> None:
@@ -120,4 +147,5 @@ class Tombstones:
 
     def purge(self, now: Moment) -> None:
         """Forget those whose time is over."""
-        self._found = {key: each for key, each in self._found.items() if each.until_s > now.s}
+        self._found = {key: each for key, each in self._found.items()
+                       if max(each.until_s, each.left.s + self.least_s) > now.s}

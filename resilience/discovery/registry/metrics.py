@@ -11,9 +11,12 @@ from prometheus_client.registry import Collector
 
 from .instance_registry import InstanceRegistry
 from .moment import Moment
+from .peer import PeerState
+from .peers import Peers
 
 _PREFIX: Final = "resilience_registry_"
 _REFUSED: Final = "refused_"
+_PEER: Final = ("peer",)
 
 
 class RegistryCollector(Collector):
@@ -21,11 +24,12 @@ class RegistryCollector(Collector):
 
     Args:
         registry: The instances.
+        peers: The other registries.
         clock: Returns the time.
     """
 
-    def __init__(self, registry: InstanceRegistry, clock: Callable[[], Moment]) -> None:
-        self._registry, self._clock = registry, clock
+    def __init__(self, registry: InstanceRegistry, peers: Peers, clock: Callable[[], Moment]) -> None:
+        self._registry, self._peers, self._clock = registry, peers, clock
 
     def collect(self) -> Iterator[Metric]:
         """The metrics at this moment."""
@@ -53,3 +57,22 @@ class RegistryCollector(Collector):
             else:
                 done.add_metric([name], count)
         yield from (done, refused)
+        yield from self._of_peers(now)
+
+    def _of_peers(self, now: Moment) -> Iterator[Metric]:
+        registry = self._registry
+        yield GaugeMetricFamily(f"{_PREFIX}complete", "0 while the list of another registry is waited for.",
+                                value=registry.is_complete)
+        up = GaugeMetricFamily(f"{_PREFIX}peer_up", "Whether the last exchange with a peer succeeded.", labels=_PEER)
+        queue = GaugeMetricFamily(f"{_PREFIX}peer_queue", "Instances that a peer has to hear of.", labels=_PEER)
+        behind = GaugeMetricFamily(f"{_PREFIX}peer_behind_seconds", "Since when the oldest of these is waiting.",
+                                   labels=_PEER)
+        events = CounterMetricFamily(f"{_PREFIX}peer_events", "What was sent, taken and refused.",
+                                     labels=[*_PEER, "event"])
+        for peer in self._peers:
+            up.add_metric([peer.url], peer.state is PeerState.UP)
+            queue.add_metric([peer.url], len(peer.queue))
+            behind.add_metric([peer.url], peer.behind_s(now))
+            for event, count in sorted({**peer.counts, "overflowed": peer.queue.overflows}.items()):
+                events.add_metric([peer.url, event], count)
+        yield from (up, queue, behind, events)

@@ -1,11 +1,11 @@
-"""The page of the registry: applications, instances, leases and self-preservation, in plain HTML. Pure."""
+"""The page of the registry: applications, instances, leases, self-preservation and peers, in plain HTML. Pure."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from .instance_registry import InstanceRegistry
@@ -25,21 +25,23 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}
 """
 
 
-def page(registry: InstanceRegistry, now: Moment) -> bytes:
+def page(registry: InstanceRegistry, peers: Sequence[Mapping[str, Any]], now: Moment) -> bytes:
     """The page at this moment.
 
     Args:
         registry: Has the instances.
+        peers: Reports of the other registries.
         now: The time.
     """
-    return "".join(_parts(registry, now)).encode()
+    return "".join(_parts(registry, peers, now)).encode()
 
 
-def _parts(registry: InstanceRegistry, now: Moment) -> Iterator[str]:
+def _parts(registry: InstanceRegistry, peers: Sequence[Mapping[str, Any]], now: Moment) -> Iterator[str]:
     yield ('<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Service registry</title>'
            f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
            "<h1>Service registry</h1>")
     yield from _preservation(registry, now)
+    yield from _peers(registry, peers)
     yield from _applications(registry)
     yield from _instances(registry, now)
     yield "</body></html>\n"
@@ -48,7 +50,10 @@ def _parts(registry: InstanceRegistry, now: Moment) -> Iterator[str]:
 def _preservation(registry: InstanceRegistry, now: Moment) -> Iterator[str]:
     state, renewals = registry.preservation, registry.renewals_last_minute(now)
     yield "<h2>Self-preservation</h2>"
-    if not state.enabled:
+    if not registry.is_complete:
+        yield ('<p class="warn" data-field="complete">This registry has just started. It lists and evicts nothing '
+               "before it has the instances of another registry, or has waited for one long enough.</p>")
+    elif not state.enabled:
         yield "<p>It is off: leases that run out are evicted.</p>"
     elif registry.allows_eviction(now) or not len(registry):
         yield "<p>It does not interfere.</p>"
@@ -60,6 +65,24 @@ def _preservation(registry: InstanceRegistry, now: Moment) -> Iterator[str]:
     yield (f'<tr><td class="n">{state.expected}</td><td class="n">{renewals}</td><td class="n">{state.threshold}</td>'
            f'<td class="n">in {max(0.0, registry.next_eviction_s - now.s):.0f} s</td>'
            f'<td class="n">at most {registry.eviction_quota}</td></tr></table>')
+
+
+def _peers(registry: InstanceRegistry, peers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not peers:
+        return
+    yield (f"<h2>Peers ({len(peers)})</h2><p>This registry is {escape(registry.name)}.</p><table><tr><th>URL</th>"
+           "<th>Registry</th><th>State</th><th>Circuit</th><th>Queue</th><th>Behind by</th><th>Last success</th>"
+           "<th>Last error</th></tr>")
+    for each in peers:
+        success, error, age_s = each["last_success_ago_s"], each["last_error"], each["last_error_ago_s"]
+        name = each["registry"] or ("Eureka of another make" if each["kind"] == "eureka" else "")
+        state = "it is this registry itself" if each["state"] == "itself" else each["state"]
+        yield (f'<tr data-peer="{escape(each["url"])}"><td>{escape(each["url"])}</td><td>{escape(name)}</td>'
+               f'<td data-field="state">{state}</td><td>{escape(each["circuit"])}</td>'
+               f'<td class="n" data-field="queue">{each["queue"]}</td><td class="n">{each["behind_s"]:.0f} s</td>'
+               f'<td>{"never" if success is None else f"{success:.0f} s ago"}</td>'
+               f'<td>{escape(error)}{f" ({age_s:.0f} s ago)" if error else ""}</td></tr>')
+    yield "</table>"
 
 
 def _applications(registry: InstanceRegistry) -> Iterator[str]:

@@ -13,11 +13,12 @@ class Population:
 
     Attributes:
         number: In all.
+        settings: Say how many there may be.
     """
 
     def __init__(self, settings: RegistrySettings) -> None:
         """Nobody is there yet; the *settings* say how many there may be."""
-        self._settings, self.number = settings, 0
+        self.settings, self.number = settings, 0
         self._by_source: Counter[str] = Counter()
 
     def check_room(self, of_application: int, source: str) -> None:
@@ -30,7 +31,7 @@ class Population:
         Raises:
             RefusedError: There are as many as there may be.
         """
-        settings = self._settings
+        settings = self.settings
         for count, most, what in (
                 (self.number, settings.max_instances, "in all"),
                 (of_application, settings.max_instances_per_application, "of this application"),

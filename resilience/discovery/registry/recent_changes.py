@@ -16,7 +16,7 @@ class RecentChanges:
     """
 
     def __init__(self, retention_s: float, most: int) -> None:
-        self._retention_s, self._most = retention_s, most
+        self.retention_s, self.most = retention_s, most
         self._changes: dict[Key, tuple[float, Entry]] = {}
 
     def __len__(self) -> int:
@@ -27,7 +27,7 @@ class RecentChanges:
         key = entry.instance.app, entry.instance.id
         self._changes.pop(key, None)
         self._changes[key] = now_s, entry
-        if len(self._changes) <= self._most:
+        if len(self._changes) <= self.most:
             return None
         oldest = next(iter(self._changes))
         del self._changes[oldest]
@@ -37,7 +37,7 @@ class RecentChanges:
         """Forget what is too old; the applications that it was of."""
         old = []
         for key, (at, _) in self._changes.items():
-            if at + self._retention_s > now_s:
+            if at + self.retention_s > now_s:
                 break
             old.append(key)
         for key in old:

@@ -11,97 +11,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 import attrs
 
 from .bodies import registration
-from .claims import ClaimRefusedError, Claims, is_own, source_of
+from .claims import ClaimRefusedError, Claims, source_of
 from .documents import Document, Documents, of_application, of_instance, of_some
-from .entry import Entry, Form
+from .entry import Entry
 from .instance import UNKNOWN, InvalidInstanceError
 from .instance_reading import instance_of, metadata_text, name_mistake, status_of, timestamp_of, upper
 from .instance_registry import InstanceRegistry
 from .moment import Moment
+from .peer_rest import PeerRest, renewed_elsewhere
 from .refusal import RefusedError
+from .request import Answer, Header, Parts, Request
 
-Header = tuple[bytes, bytes]
 BASES: Final = ("/eureka/v2", "/eureka")
-_REPLICATION: Final = b"x-netflix-discovery-replication"
-#: Fields by which a proxy says that a request is not its own.
-_FORWARDED: Final = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
-_MOST_FIELDS: Final = 100
-
-
-@attrs.frozen(kw_only=True)
-class Request:
-    """What a client asks.
-
-    Attributes:
-        method: In upper case.
-        path: As sent, without the query.
-        query: As sent, without the question mark.
-        headers: Names in lower case; of several with one name, the first.
-        body: All of it.
-        peer: The client's address; empty: unknown.
-        server: The address that it has reached.
-    """
-
-    method: str
-    path: str
-    query: str = ""
-    headers: Mapping[bytes, bytes] = attrs.field(factory=dict)
-    body: bytes = b""
-    peer: str = ""
-    server: str = ""
-
-    def header(self, name: bytes) -> str:
-        """The value of a header; empty: there is none."""
-        return self.headers.get(name, b"").decode("latin-1")
-
-    @property
-    def is_replication(self) -> bool:
-        """Whether another registry says so."""
-        return self.header(_REPLICATION).lower() == "true"
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it comes from this machine, and not by a proxy on it."""
-        return is_own(self.peer, self.server) and not any(name in self.headers for name in _FORWARDED)
-
-    @property
-    def form(self) -> Form:
-        """What it wants to read."""
-        is_json, is_compact = "json" in self.header(b"accept").lower(), \
-            self.header(b"x-eureka-accept").strip().lower() == "compact"
-        if is_json:
-            return Form.COMPACT_JSON if is_compact else Form.JSON
-        return Form.COMPACT_XML if is_compact else Form.XML
-
-    def fields(self) -> dict[str, str]:
-        """The fields of the query.
-
-        Raises:
-            InvalidInstanceError: There are too many.
-        """
-        try:
-            return dict(parse_qsl(self.query, keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="replace"))
-        except ValueError:
-            raise InvalidInstanceError(f"the query has more than {_MOST_FIELDS} fields") from None
-
-
-@attrs.frozen
-class Answer:
-    """What a client is answered."""
-
-    status: int
-    body: bytes = b""
-    headers: Sequence[Header] = ()
-
-
-#: Parts of a path, unquoted.
-Parts = tuple[str, ...]
 Handler = Callable[[Request, Moment, Parts], Answer]
+#: What a registry that has just started does not answer: clients would take what is missing for gone.
+_LISTS: Final = ("apps", "vips", "svips")
 _NOT_FOUND: Final = Answer(404)
 _OK: Final = Answer(200)
 
@@ -116,12 +45,15 @@ class RestApi:
 
     Args:
         registry: Has the instances.
+
+    Attributes:
+        claims: What instances may claim.
     """
 
     def __init__(self, registry: InstanceRegistry) -> None:
-        self._registry, self._settings = registry, registry.settings
-        self._claims = Claims(registry.settings.instance_networks)
-        self._documents = Documents()
+        self._registry, self._documents = registry, Documents()
+        self.claims = Claims(registry.settings.instance_networks)
+        peers = PeerRest(registry, self.claims)
         # By the parts of a path below its base, of which * is any, and by method; the first that fits.
         self._routes: dict[Parts, dict[str, Handler]] = {
             ("apps",): {"GET": self._all},
@@ -136,6 +68,9 @@ class RestApi:
             ("asg", "*", "status"): {"PUT": self._no_group},
             ("serverinfo", "statusoverrides"): {"GET": self._overrides},
             ("status",): {"GET": self._status},
+            ("peerreplication", "batch"): {"POST": peers.batch},
+            ("peerreplication", "digest"): {"GET": peers.digest},
+            ("peerreplication", "copies"): {"GET": peers.copies},
         }
 
     def answer(self, request: Request, now: Moment) -> Answer | None:
@@ -147,6 +82,9 @@ class RestApi:
         if known is None:
             return _NOT_FOUND
         handler = known.get("GET" if request.method == "HEAD" else request.method)
+        if not self._registry.is_complete and request.method in ("GET", "HEAD") and parts[0] in _LISTS \
+                and len(parts) < 3:
+            return text_answer(403, "this registry has just started, and does not have the others' instances yet")
         if handler is None:
             return Answer(405, headers=[(b"allow", ", ".join(known).encode())])
         try:
@@ -208,30 +146,35 @@ class RestApi:
         if mistake is not None:
             raise InvalidInstanceError(f"the application's name {mistake}")
         said = registration(request.body, request.header(b"content-type"))
-        instance = instance_of(said, parts[1], now.unix_ms, self._settings.max_lease)
-        self._claims.check(instance, request.is_local)
+        instance = instance_of(said, parts[1], now.unix_ms, self._registry.settings.max_lease)
+        if not (request.is_replication and request.is_peer):
+            self.claims.check(instance, request.is_local)
         self._registry.register(instance, source_of(request.peer), now, replication=request.is_replication)
         return Answer(204)
 
     def _renew(self, request: Request, now: Moment, parts: Parts) -> Answer:
         app, identity = upper(parts[1]), parts[2]
         dirty_ms = timestamp_of(request.fields().get("lastDirtyTimestamp", ""))
-        if not self._registry.renew(app, identity, now, replication=request.is_replication):
+        if request.is_replication:
+            status = renewed_elsewhere(self._registry, (app, identity), dirty_ms, now)
+            lease = self._registry.lease(app, identity)
+            if status == 409 and lease is not None:
+                return attrs.evolve(_document(request, of_instance(lease.current_entry(), request.form)), status=409)
+            return Answer(status)
+        if not self._registry.renew(app, identity, now):
             return _NOT_FOUND
         lease = self._registry.lease(app, identity)
-        known_ms = 0 if lease is None else lease.entry.instance.dirty_ms
-        if dirty_ms > known_ms:  # it has changed, and has to register
-            return _NOT_FOUND
-        if 0 < dirty_ms < known_ms and request.is_replication and lease is not None:
-            return attrs.evolve(_document(request, of_instance(lease.current_entry(), request.form)), status=409)
-        return _OK
+        return _NOT_FOUND if lease is not None and dirty_ms > lease.entry.instance.dirty_ms else _OK
 
     def _cancel(self, request: Request, now: Moment, parts: Parts) -> Answer:
-        return _OK if self._registry.cancel(upper(parts[1]), parts[2], now) else _NOT_FOUND
+        found = self._registry.cancel(upper(parts[1]), parts[2], now, replication=request.is_replication)
+        return _OK if found else _NOT_FOUND
 
     def _metadata(self, request: Request, now: Moment, parts: Parts) -> Answer:
         pairs = dict(metadata_text(name, value) for name, value in request.fields().items())
-        return _OK if self._registry.update_metadata(upper(parts[1]), parts[2], pairs, now) else _NOT_FOUND
+        found = self._registry.update_metadata(
+            upper(parts[1]), parts[2], pairs, now, replication=request.is_replication)
+        return _OK if found else _NOT_FOUND
 
     # -- operators
 
@@ -241,7 +184,7 @@ class RestApi:
     def _remove_override(self, request: Request, now: Moment, parts: Parts) -> Answer:
         return self._set_override(self._registry.remove_override, request, now, parts, UNKNOWN)
 
-    def _set_override(self, change: Callable[[str, str, str, int, Moment], bool], request: Request, now: Moment,
+    def _set_override(self, change: Callable[..., bool], request: Request, now: Moment,
                       parts: Parts, default: str) -> Answer:
         app, identity, fields = upper(parts[1]), parts[2], request.fields()
         if self._registry.lease(app, identity) is None:
@@ -249,11 +192,12 @@ class RestApi:
         try:
             status = status_of(fields.get("value") or default)
         except InvalidInstanceError:
-            if self._settings.original_defects:
+            if self._registry.settings.original_defects:
                 return Answer(500)
             raise
         dirty_ms = timestamp_of(fields.get("lastDirtyTimestamp", ""))
-        return _OK if change(app, identity, status, dirty_ms, now) else _NOT_FOUND
+        found = change(app, identity, status, dirty_ms, now, replication=request.is_replication)
+        return _OK if found else _NOT_FOUND
 
     def _no_group(self, request: Request, now: Moment, parts: Parts) -> Answer:
         return text_answer(400, "there are no auto-scaling groups here")

@@ -41,6 +41,9 @@ class RegistrySettings:
             leases that one eviction leaves.
         recount_interval: How often the number of expected instances is set to what is there, seconds.
         expected_instances: How many instances are expected when the registry starts.
+        start_wait: How long a registry that has peers waits at its start for one whose list it can take, seconds.
+        compare_interval: How often it compares all that it has with each peer, seconds.
+        peer_queue: Instances that a peer has not heard of yet, at most; with more, the two are compared instead.
         original_defects: Behave as Netflix's server does where that is a defect: a renewed lease lasts twice as long, a
             registry that expects nobody at its start never evicts, a late registration brings back an instance that
             has left, a timestamp of the future wins for ever, and a status that does not exist is answered with 500.
@@ -61,4 +64,7 @@ class RegistrySettings:
     renewal_threshold: float = attrs.field(default=0.85, validator=number(above=0, most=1))
     recount_interval: float = attrs.field(default=900.0, validator=number(least=1, most=86_400.0))
     expected_instances: int = attrs.field(default=0, validator=number(least=0, most=1_000_000, whole=True))
+    start_wait: float = attrs.field(default=30.0, validator=number(least=0, most=3600.0))
+    compare_interval: float = attrs.field(default=30.0, validator=number(least=1, most=3600.0))
+    peer_queue: int = attrs.field(default=20_000, validator=number(least=1, most=1_000_000, whole=True))
     original_defects: bool = attrs.field(default=False, validator=flag)

@@ -26,13 +26,14 @@ from .listeners import AdminSettings, GatewaySettings
 from .observing import AccessLogSettings, TracingSettings
 from .private import PrivateSide, read_private
 from .process import ProcessSettings
+from .registry import RegistryConfig, read_embedded
 from .routes import RouteConfig, conflicts
 from .services import ServiceConfig, lost_fallbacks, read_service
 from .shedding import SheddingSettings
 from .sources import shared_files
 
 _TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing", "shedding",
-                  "services", "compositions", "routes")
+                  "registry", "services", "compositions", "routes")
 _log = logging.getLogger("resilience")
 #: Filters, limits and logs are made once for both sides, and read X-Forwarded-For by one list.
 _ONE_TRUST: Final = "must be the same as gateway.trusted_proxies: both sides have the same filters, limits and logs"
@@ -53,6 +54,7 @@ class GatewayConfig:
         filters: By name; those of the modules that gateway.filter_modules names are among them.
         identity: Headers that tell upstreams who sent a request; None: none do. The same without a table as with an
             empty one, if any filter authenticates.
+        registry: The service registry that is embedded in it; None: there is none.
         process: How many processes serve it, and how they end.
         services: By name.
         compositions: By name.
@@ -67,6 +69,7 @@ class GatewayConfig:
     shedding: SheddingSettings | None = None
     filters: dict[str, FilterConfig] = attrs.field(factory=dict)
     identity: IdentityHeaders | None = None
+    registry: RegistryConfig | None = None
     process: ProcessSettings = attrs.field(factory=ProcessSettings)
     services: dict[str, ServiceConfig] = attrs.field(factory=dict)
     compositions: dict[str, CompositionConfig] = attrs.field(factory=dict)
@@ -187,7 +190,8 @@ def read(document: Document) -> GatewayConfig:
     if _trusts_differently(gateway, private):
         document.mistake(("private", "trusted_proxies"), _ONE_TRUST)
     admin = _optional(document, AdminSettings, "admin")
-    _check_listeners(document, gateway, private, admin)
+    registry = read_embedded(document)
+    _check_listeners(document, gateway, private, admin, registry)
     services = {name: read_service(document, name) for name in names}
     compositions = {name: each for name in composed
                     if (each := document.structure(CompositionConfig, "compositions", name)) is not None}
@@ -209,7 +213,7 @@ def read(document: Document) -> GatewayConfig:
     document.finish()
     return GatewayConfig(
         gateway=gateway, private=private, admin=admin, process=process, access_log=access_log,
-        shedding=shedding, tracing=tracing, identity=identity, routes=tuple(routes.values()),
+        shedding=shedding, tracing=tracing, identity=identity, registry=registry, routes=tuple(routes.values()),
         compositions=compositions, filters={name: each for name, each in filters.items() if each is not None},
         services={name: service for name, service in services.items() if service is not None})
 
@@ -224,12 +228,13 @@ def _optional(document: Document, cls: type[_T], table: str) -> _T | None:
 
 
 def _check_listeners(document: Document, gateway: GatewaySettings, private: PrivateSide | None,
-                     admin: AdminSettings | None) -> None:
+                     admin: AdminSettings | None, registry: RegistryConfig | None) -> None:
     """Note listeners that would take connections to each other."""
     taken: list[str] = []
-    for table, listener in (("gateway", gateway), ("private", None if private is None else private.settings),
-                            ("admin", admin)):
+    for table, listener in ((("gateway",), gateway), (("private",), None if private is None else private.settings),
+                            (("admin",), admin),
+                            (("registry", "listener"), None if registry is None else registry.listener)):
         if listener is not None:
             if any(is_shared(listener.bind, each) for each in taken):
-                document.mistake((table, "bind"), f"{listener.bind} is what the gateway itself listens on")
+                document.mistake((*table, "bind"), f"{listener.bind} is what the gateway itself listens on")
             taken.append(listener.bind)

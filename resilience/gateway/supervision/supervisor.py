@@ -3,6 +3,8 @@
 The parent serves no request. It has the admin listener, whose pages show what all workers count
 (worker_statistics.py), and it reloads the file, all or nothing: it checks the file itself, has every worker take it,
 and has them all go back if one does not. So nothing that an operator looks at, or does, keeps a request waiting.
+If the file has a service registry, that is in the parent, too: there is one, whose instances outlive workers and
+reloads (embedded_registry.py).
 
 How it ends: SIGTERM and SIGINT begin the lame-duck phase, in which readiness is off, and requests are served; whoever
 keeps a connection is asked to send its next request over another one, which the load balancer leads elsewhere.
@@ -32,6 +34,7 @@ from ..config.addresses import is_shared
 from ..config.changes import refuse_unchangeable
 from ..config.file import log_hints
 from ..listeners import Served, ServeError, check_free
+from .embedded_registry import EmbeddedRegistry
 from .file_watch import watching
 from .restarts import Restarts
 from .worker_process import (
@@ -64,6 +67,7 @@ class Supervisor:
         statistics: What the workers count.
         workers: Those that were started, by number.
         restarts: The deaths of each.
+        registry: The service registry, if the file has one.
         reloads: How many configurations were put in force since the start, and how many were refused.
     """
 
@@ -95,6 +99,7 @@ class Supervisor:
         self._lock = aiorwlock.RWLock(fast=True)
         self._orders: dict[str, str] = {}  # by the command's key: those that hold until another one
         self._jobs: set[asyncio.Task[None]] = set()
+        self.registry = EmbeddedRegistry()
 
     @property
     def is_stopping(self) -> bool:
@@ -120,6 +125,7 @@ class Supervisor:
         """
         for bind in server.binds(self.config):
             check_free(bind)
+        await self.registry.change(self.config.registry)
         admin_stop, admin = asyncio.Event(), None
         if make_admin is not None and self.config.admin is not None:
             check_free(self.config.admin.bind)
@@ -133,6 +139,7 @@ class Supervisor:
                 await self._lame_duck()
             finally:
                 await self._end(keepers)
+                await self.registry.close()
                 admin_stop.set()
                 if admin is not None:
                     await admin
@@ -301,10 +308,16 @@ class Supervisor:
                 config = await asyncio.to_thread(read, document)
                 refuse_unchangeable(self.config, config)
                 await asyncio.to_thread(self._check_new_binds, config)
+                if config.registry is not None:  # workers may have it for a source
+                    await self.registry.change(config.registry)
                 await self._distribute(document)
-            except ConfigError:
+            except (ConfigError, ServeError) as error:
                 self.reloads["refused"] += 1
+                await self.registry.change(self.config.registry)
+                if isinstance(error, ServeError):
+                    raise ConfigError(str(error), "bind") from None
                 raise
+            await self.registry.change(config.registry)
             log_hints(document)
             self.config, self.data, self.is_changed = config, document.data, is_change
             self.reloads["applied"] += 1

@@ -223,7 +223,7 @@ def test_a_request_under_way_is_answered_although_the_registry_is_told_to_end():
 @pytest.mark.parametrize(("config", "words"), [
     ("[registry]\nmax_instance = 5\n", "max_instances"), ("[registry]\ninstance_networks = ['10.0.0.1/8']\n", "networks"),
     ("[listener]\nfilters = ['x']\n", "listener.filters"), ("[listener]\nbind = 'x'\n", "listener.bind"),
-    ("[tokens]\nclients = { a = 'secret' }\n", "sha256"), ("[registry]\n[peers]\n", "unknown table")])
+    ("[tokens]\nclients = { a = 'secret' }\n", "sha256"), ("[registry]\n[peerz]\n", "unknown table")])
 @pytest.mark.parametrize("command", ["registry", "check"])
 def test_a_mistake_of_the_file_is_told_with_its_place(tmp_path, config, words, command, capsys):
     file = tmp_path / "registry.toml"

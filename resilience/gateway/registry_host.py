@@ -1,0 +1,155 @@
+"""RegistryHost: a service registry on the gateway's own front, with peers that the gateway's own client speaks to.
+
+``resilience registry`` is one in a process of its own. In a gateway it is in the supervisor's process, which there is
+one of, and which outlives its workers and every reload: the instances are kept when the file changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from ..discovery.registry.application import Owner, RegistryApplication
+from ..discovery.registry.peer import Ask, PeerTerms
+from ..discovery.registry.peers import PeerPlace
+from ..discovery.registry.request import REPLICATION
+from .config.endpoints import EndpointConfig
+from .config.registry import PeerSettings, RegistryConfig
+from .config.secrets import secret_of
+from .config.tokens import Doorkeeper
+from .front.asgi_bridge import AsgiBridge
+from .http1 import Http1Client
+from .listeners import Served
+from .served_endpoint import ServedEndpoint
+from .trouble import trouble_of
+from .upstream import Endpoint, Request, UpstreamClient, UpstreamError, UpstreamTooLargeError, client_tls
+
+_CONNECT_S: Final = 2.0
+_logger = logging.getLogger(__name__)
+
+
+class RegistryHost:
+    """Serves a registry. Of one event loop."""
+
+    def __init__(self, config: RegistryConfig) -> None:
+        """Nothing is listened on yet, and nobody asked.
+
+        Args:
+            config: See there.
+
+        Raises:
+            ConfigError: A secret is not there.
+        """
+        self._config, self._client = config, Http1Client()
+        clients, operators, replicas = _owners(config)
+        self.application = RegistryApplication(
+            config.registry, clients=clients, operators=operators, replicas=replicas)
+        self._bridge = AsgiBridge(self.application)
+        self._ticking: asyncio.Future[None] | None = None
+
+    def served(self, config: RegistryConfig | None = None) -> Served:
+        """What is served where, by another *config* than the one in force if there is one."""
+        config = self._config if config is None else config
+        return Served("registry", self._bridge.serve, config.listener.bind, config.listener,
+                      current=lambda: self._config.listener)
+
+    def start(self) -> None:
+        """Time passes from now on, and peers are told."""
+        self._ticking = asyncio.ensure_future(self.application.keep_time())
+        self._warn()
+        self.application.peers.start(self._places(self._config), self._config.registry.start_wait)
+
+    def change(self, config: RegistryConfig) -> None:
+        """Go by another *config* from now on, and keep all instances.
+
+        Raises:
+            ConfigError: A secret is not there; nothing has changed.
+        """
+        clients, operators, replicas = _owners(config)
+        places = self._places(config)
+        self._config = config
+        self._warn()
+        self.application.go_by(config.registry, clients=clients, operators=operators, replicas=replicas)
+        self.application.peers.go_by(places)
+
+    async def close(self) -> None:
+        """Tell peers what they have not heard of, if that is quick, and end."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._ticking
+        await self.application.peers.close()
+        self._client.close()
+
+    def _places(self, config: RegistryConfig) -> list[PeerPlace]:
+        settings = config.registry
+        return [PeerPlace(
+            each.url, asking(each, self._client),
+            PeerTerms(timeout_s=each.timeout, compare_s=settings.compare_interval, most_queued=settings.peer_queue),
+            (each, _token_of(each))) for each in config.peers]
+
+    def _warn(self) -> None:
+        tokens = self._config.tokens
+        if self._config.peers and not tokens.peers:
+            _logger.warning(
+                "there are peers, and no tokens.peers: %s", "nobody may replicate to this registry"
+                if tokens.clients else "what they replicate is believed no more than what a client registers")
+
+
+def _owners(config: RegistryConfig) -> tuple[Owner | None, Owner | None, Owner | None]:
+    tokens = config.tokens
+    return _owner(tokens.clients), _owner(tokens.operators), _owner(tokens.peers)
+
+
+def _owner(tokens: Mapping[str, str]) -> Owner | None:
+    return Doorkeeper(tokens).owner if tokens else None
+
+
+def _token_of(peer: PeerSettings) -> bytes:
+    return b"" if peer.token is None else secret_of(peer.token)
+
+
+def asking(peer: PeerSettings, client: UpstreamClient) -> Ask:
+    """Sends requests to a *peer* with a *client*.
+
+    Redirects are not followed, and an answer that is larger than it may be is not read to its end.
+
+    Raises:
+        ConfigError: A secret is not there, or a file of certificates.
+    """
+    tls = functools.partial(client_tls, peer.ca_file)
+    place = ServedEndpoint(EndpointConfig(url=peer.url), Endpoint.parse(peer.url, tls))
+    token = _token_of(peer)
+    headers = [(b"user-agent", b"resilience-registry"), (b"accept", b"application/json"),
+               (b"content-type", b"application/json"), (REPLICATION, b"true"),
+               (b"discoveryidentity-name", b"DefaultServer")]
+    if token:
+        headers.append((b"authorization", b"Bearer " + token))
+    return functools.partial(_asked, client, place, headers)
+
+
+async def _asked(client: UpstreamClient, place: ServedEndpoint, headers: Iterable[tuple[bytes, bytes]], method: str,
+                 path: str, body: bytes, most: int) -> tuple[int, bytes]:
+    request = Request(method=method, target=path.encode(), host=None, headers=list(headers), body=body,
+                      length=len(body))
+    try:
+        exchange = await client.send(place.endpoint, place.changed(request), connect_timeout=_CONNECT_S)
+        try:
+            await exchange.head()
+            answer = bytearray(exchange.take())
+            while not exchange.complete:
+                await exchange.more()
+                answer += exchange.take()
+                if len(answer) > most:
+                    raise UpstreamTooLargeError(f"its answer is larger than {most} bytes")
+            if exchange.failure is not None:
+                raise exchange.failure
+            return exchange.status, bytes(answer)
+        finally:
+            exchange.release()
+    except UpstreamError as error:
+        raise ConnectionError(trouble_of(error)) from error
