@@ -42,7 +42,7 @@ class Stage:
         Raises:
             StageError: A port is taken, or a process did not come up.
         """
-        _check_free({"gateway": gateway_port, "private": private_port, "admin": admin_port})
+        check_free({"gateway": gateway_port, "private": private_port, "admin": admin_port})
         names = [program for service in services for program in service.programs]
         found = await asyncio.gather(*(self._program(name) for name in names))
         ports = dict(zip(names, found, strict=True))
@@ -112,7 +112,12 @@ class Stage:
                     break
 
 
-def _check_free(ports: Mapping[str, int]) -> None:
+def check_free(ports: Mapping[str, int]) -> None:
+    """Make sure that nobody has these *ports*, each said by what it is for.
+
+    Raises:
+        StageError: One is taken, or there twice.
+    """
     taken: dict[int, str] = {}
     for what, port in ports.items():
         if port in taken:
