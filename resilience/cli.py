@@ -70,7 +70,7 @@ def _demo_arguments(one: argparse.ArgumentParser) -> None:
                      help="where the dashboard and the telemetry are (default: %(default)s)")
     one.add_argument("--registry-port", type=_port, default=8761, metavar="PORT",
                      help="where the services register (default: %(default)s)")
-    one.add_argument("--fleet", action="store_true", help="three gateways instead, from the gateway's and admin port on: "
+    one.add_argument("--fleet", action="store_true", help="three gateways, from the gateway's and admin port on: "
                      "they find instances in a registry, and share a limit in Redis if there is a redis-server")
     one.add_argument("--duration", type=_seconds, metavar="SECONDS",
                      help="end by itself, with a summary (default: run until interrupted)")

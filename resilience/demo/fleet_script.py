@@ -48,7 +48,7 @@ FLEET_CUES: Final = (
     FleetCue(17.5, "gateway-2", Act.RESTART, "rolling restart: gateway-2"),
     FleetCue(18.0, "gateway-3", Act.RESTART, "rolling restart: gateway-3"),
     FleetCue(20.0, "registry", Act.KILL, "the registry is killed. The gateways keep what it has listed last"),
-    FleetCue(24.0, "registry", Act.START, "the registry is started again, and knows nobody. The instances register anew"),
+    FleetCue(24.0, "registry", Act.START, "the registry is started again, and knows nobody. Instances register anew"),
     FleetCue(27.0, "redis", Act.KILL, "Redis is killed. Each gateway has its share of the limit now"),
     FleetCue(32.0, "redis", Act.START, "Redis is started again, and knows nothing. The gateways share one limit again"),
     FleetCue(36.0, "gateway-2", Act.KILL, "gateway-2 is killed. Its worker process notices, and ends after what it has "

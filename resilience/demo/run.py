@@ -14,28 +14,31 @@ from .story import Story, data_lines
 from .traffic import RATE, Traffic
 
 
-def run(*, gateway_port: int, private_port: int, admin_port: int, duration: float | None) -> int:
+def run(*, gateway_port: int, private_port: int, admin_port: int, registry_port: int,
+        duration: float | None) -> int:
     """Run the demo until interrupted, or for *duration* seconds; returns the exit status."""
     try:
-        return asyncio.run(_run(gateway_port, private_port, admin_port, duration))
+        return asyncio.run(_run(gateway_port, private_port, admin_port, registry_port, duration))
     except StageError as error:
         print(f"resilience demo: {error}", file=sys.stderr)
         return 1
 
 
-async def _run(gateway_port: int, private_port: int, admin_port: int, duration: float | None) -> int:
+async def _run(gateway_port: int, private_port: int, admin_port: int, registry_port: int,
+               duration: float | None) -> int:
     stage, stop = Stage(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         config = await stage.start(SERVICES, gateway_port=gateway_port, private_port=private_port,
-                                   admin_port=admin_port)
+                                   admin_port=admin_port, registry_port=registry_port)
         public, private, admin = (f"http://127.0.0.1:{port}" for port in (gateway_port, private_port, admin_port))
         bases = {service.name: private if service.private else public for service in SERVICES}
         urls = {side: "  ".join(f"{side}/{name}/" for name, base in bases.items() if base == side)
                 for side in (public, private)}
         print(f"Dashboard   {admin}/\nGateway     {urls[public]}\nPrivate     {urls[private]}\n"
               f"Streams     {admin}/hystrix.stream  {admin}/resilience.stream\nMetrics     {admin}/metrics\n"
+              f"Registry    http://127.0.0.1:{registry_port}/  (where the gateway finds the services)\n"
               f"Its config  {config}\nTraffic     {RATE:g} requests/s to each service. Ctrl-C ends the demo.\n",
               flush=True)
         await _play(stage, stop, Traffic(bases), admin, duration)

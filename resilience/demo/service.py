@@ -1,7 +1,8 @@
 """One of the demo's upstream services: a small HTTP server that fails as it is told.
 
-Run as ``python -m resilience.demo.service NAME PORT``. It obeys words on its standard input, one a
-line, and ends when that closes, so it cannot outlive the demo:
+Run as ``python -m resilience.demo.service NAME PORT [REGISTRY APPLICATION INSTANCE]``. With the URL of a service
+registry it registers there, renews, and leaves at its end (registration.py). It obeys words on its standard input, one
+a line, and ends when that closes, so it cannot outlive the demo:
 
 - ``well``: answers in about 5 ms;
 - ``slow``: answers in about 150 ms;
@@ -13,11 +14,14 @@ line, and ends when that closes, so it cannot outlive the demo:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import socket
 import sys
 from typing import Final
+
+from .registration import registered
 
 MOODS: Final = ("well", "slow", "hang", "fail", "dead")
 _LATENCY_S: Final = {"well": 0.005, "fail": 0.005, "slow": 0.15}
@@ -98,20 +102,26 @@ class Service:
             writer.close()
 
 
-async def _main(name: str, port: int) -> None:
+async def _main(name: str, port: int, *registry: str) -> None:
     service = Service(name)
-    print(await service.listen(port), flush=True)
+    found = await service.listen(port)
+    print(found, flush=True)
+    async with registered(*registry, port=found) if registry else contextlib.nullcontext():
+        await _obey(service)
+    service.close()
+
+
+async def _obey(service: Service) -> None:
     orders = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     while line := await orders.readline():
         mood = line.decode().strip()
         if mood in MOODS:
             await service.become(mood)
-    service.close()
 
 
 if __name__ == "__main__":
     try:
-        asyncio.run(_main(sys.argv[1], int(sys.argv[2])))
+        asyncio.run(_main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))
     except KeyboardInterrupt:  # the terminal's Ctrl-C reaches every process of the demo
         pass

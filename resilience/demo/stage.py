@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from .gateway_file import commands_of, gateway_file
+from .gateway_file import applications_of, commands_of, gateway_file
 from .script import Service
 
 _PATIENCE_S: Final = 20.0
@@ -36,29 +36,31 @@ class Stage:
         self.gateway: asyncio.subprocess.Process | None = None
 
     async def start(self, services: tuple[Service, ...], *, gateway_port: int, private_port: int,
-                    admin_port: int) -> Path:
+                    admin_port: int, registry_port: int) -> Path:
         """Start everything; returns the gateway's configuration file.
 
         Raises:
             StageError: A port is taken, or a process did not come up.
         """
-        check_free({"gateway": gateway_port, "private": private_port, "admin": admin_port})
-        names = [program for service in services for program in service.programs]
-        found = await asyncio.gather(*(self._program(name) for name in names))
+        check_free({"gateway": gateway_port, "private": private_port, "admin": admin_port,
+                    "registry": registry_port})
+        names = applications_of(services)
+        registry = f"http://127.0.0.1:{registry_port}/eureka"
+        found = await asyncio.gather(*(self._program(name, registry, *names[name]) for name in names))
         ports = dict(zip(names, found, strict=True))
         self.commands = commands_of(services, ports)
         file = Path(self._folder.name) / "gateway.toml"
-        file.write_text(gateway_file(services, ports, gateway=gateway_port, private=private_port, admin=admin_port),
-                        encoding="utf-8")
+        file.write_text(gateway_file(services, gateway=gateway_port, private=private_port, admin=admin_port,
+                                     registry=registry_port), encoding="utf-8")
         self.gateway = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "resilience", "gateway", str(file), stdout=asyncio.subprocess.DEVNULL)
         await self._until_listening(gateway_port, private_port, admin_port)
         return file
 
-    async def _program(self, name: str) -> int:
-        """Start one; returns its port."""
+    async def _program(self, name: str, registry: str, application: str, instance: str) -> int:
+        """Start one, which registers; returns its port."""
         program = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "resilience.demo.service", name, "0",
+            sys.executable, "-m", "resilience.demo.service", name, "0", registry, application, instance,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
         self.programs[name] = program
         assert program.stdout is not None

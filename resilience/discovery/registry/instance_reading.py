@@ -37,6 +37,8 @@ TEXTS: Final = (
     "secureVipAddress", "asgName", "sid", "isCoordinatingDiscoveryServer")
 #: Characters that XML cannot carry, and those that would end a line.
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]").search
+#: What stands for a text that is missing.
+_DEFAULTS: Final = {"isCoordinatingDiscoveryServer": "false"}
 _ABSENT: Final = object()
 
 
@@ -76,7 +78,7 @@ def instance_of(said: Mapping[str, Any], path_app: str, now_ms: int, most_lease_
         duration_s=_seconds(lease, "durationInSecs", LEASE_DURATION_S, most_lease_s),
         dirty_ms=_number(said, "lastDirtyTimestamp", 0, MOST_MS) or now_ms,
         country_id=_number(said, "countryId", 1, 1 << 31), metadata=_metadata(said.get("metadata")),
-        texts={name: text for name in TEXTS if (text := _text(said, name, MOST_TEXT))})
+        texts={name: text for name in TEXTS if (text := _text(said, name, MOST_TEXT)) not in ("", _DEFAULTS.get(name))})
 
 
 def upper(app: str) -> str:

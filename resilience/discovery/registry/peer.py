@@ -14,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -51,7 +52,9 @@ _MOST_LIST_BYTES: Final = 64 << 20
 #: Copies that are merged before others have a turn.
 _AT_ONCE: Final = 25
 _ITSELF_S: Final = 60.0
-_TOO_LARGE: Final = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+_MOST_SLEEP_S: Final = 3600.0
+_T = TypeVar("_T")
+_logger = logging.getLogger(__name__)
 
 #: Sends a request to a path below a peer's base URL, and returns its status and its body, of so many bytes at most.
 Ask = Callable[[str, str, bytes, int], Awaitable[tuple[int, bytes]]]
@@ -118,9 +121,10 @@ class Peer:
         self._complete, self._random = complete, random.Random() if random_ is None else random_  # noqa: S311
         self._says = PeerSays(registry, url)
         self._work, self._compare_at, self._failures = asyncio.Event(), -math.inf, 0
-        self._ask = command(key=f"registry peer {url}", group="registry peers", timeout=terms.timeout_s,
-                            max_concurrent=None, registry=commands, breaker=CircuitBreaker(
-                                failure_rate=0.5, min_calls=4, window=20.0, open_for=2.0))(ask)
+        guarded = command(key=f"registry peer {url}", group="registry peers", timeout=terms.timeout_s,
+                          max_concurrent=None, registry=commands, breaker=CircuitBreaker(
+                              failure_rate=0.5, min_calls=4, window=20.0, open_for=2.0))
+        self._guarded, self._ask = guarded(self._exchange), ask
 
     name: str
     is_ours: bool | None
@@ -129,7 +133,7 @@ class Peer:
     @property
     def circuit(self) -> str:
         """The state of the circuit of exchanges with it."""
-        return str(self._ask.resilience.state)
+        return str(self._guarded.resilience.state)
 
     def behind_s(self, now: Moment) -> float:
         """For how long the oldest change has been waiting that it has not heard of."""
@@ -146,13 +150,13 @@ class Peer:
         """Keep it told, for ever."""
         while True:
             try:
-                if self._clock().s >= self._compare_at or self.queue.has_overflowed:
+                if self._clock().s >= self._compare_at or (self.queue.has_overflowed and not len(self.queue)):
                     await self._compare()
                 elif len(self.queue):
                     await self._send()
-                self._failures = 0
+                self._failures = self._failures if len(self.queue) else 0
             except CircuitOpenError as error:
-                await asyncio.sleep(min(error.retry_after or FIRST_WAIT_S, MOST_WAIT_S))
+                await asyncio.sleep(min(max(error.retry_after or 0.0, FIRST_WAIT_S), MOST_WAIT_S))
                 continue
             except Exception as error:  # noqa: BLE001 - a peer may fail in any way; it is shown, and tried again
                 await self._failed(error)
@@ -168,15 +172,25 @@ class Peer:
         """Wait until there is something to do."""
         if not len(self.queue):
             self._work.clear()
+            wait_s = max(0.0, min(self._compare_at - self._clock().s, _MOST_SLEEP_S))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._work.wait(), max(0.0, min(self._compare_at - self._clock().s, 3600.0)))
+                async with asyncio.timeout(wait_s):  # and not wait_for(), which may swallow a cancellation
+                    await self._work.wait()
         if len(self.queue) < MOST_ITEMS:
             await asyncio.sleep(GATHER_S)
 
+    def _is_up(self, next_s: float) -> None:
+        """It has been compared, and is the next time at *next_s*."""
+        if self.state is PeerState.FAILING:
+            _logger.warning("the peer %s is there again", self.url)
+        self.state, self._compare_at = PeerState.UP, next_s
+
     async def _failed(self, error: Exception) -> None:
+        self._note_error(str(error) or type(error).__name__)
+        if self.state is not PeerState.FAILING:
+            _logger.warning("the peer %s does not hear of changes: %s", self.url, self.error)
         self.state, self._compare_at = PeerState.FAILING, -math.inf
         self._failures += 1
-        self._note_error(str(error) or type(error).__name__)
         self.counts["failed"] += 1
         wait_s: float = min(FIRST_WAIT_S * 2.0 ** min(self._failures - 1, 10), MOST_WAIT_S)
         await asyncio.sleep(wait_s * self._random.uniform(0.5, 1.0))
@@ -184,14 +198,12 @@ class Peer:
     def _note_error(self, text: str) -> None:
         self.error, self.error_s = text[:300], self._clock().s
 
-    async def _answer(self, method: str, path: str, most: int, body: bytes = b"",
-                      statuses: Sequence[int] = (HTTPStatus.OK,)) -> tuple[int, bytes]:
+    async def _exchange(self, method: str, path: str, body: bytes, most: int, read: Callable[[int, bytes], _T]) -> _T:
+        """Ask the peer, and *read* its answer; what cannot be read is a failure of the peer's, too."""
         status, content = await self._ask(method, path, body, most)
-        if status not in statuses:
-            why = " (is its token for peers the one that this registry sends?)" if status in (401, 403) else ""
-            raise PeerAnswerError(f"HTTP status {status} to {method} {path.partition('?')[0]}{why}")
+        found = read(status, content)
         self.success_s = self._clock().s
-        return status, content
+        return found
 
     # -- batches
 
@@ -208,13 +220,11 @@ class Peer:
         if not items:
             return
         try:
-            status, body = await self._answer("POST", "/peerreplication/batch/", _MOST_ANSWER_BYTES, body_of(items),
-                                              (HTTPStatus.OK, HTTPStatus.BAD_REQUEST, _TOO_LARGE))
-            if status != HTTPStatus.OK:  # to send it again would be refused again, for ever
-                taken.clear()
-                self.counts["lost"] += len(items)
-                raise PeerAnswerError(f"it refuses a batch with HTTP status {status}")
-            answers = answers_in(body, len(items))
+            answers = await self._guarded("POST", "/peerreplication/batch/", body_of(items), _MOST_ANSWER_BYTES,
+                                          lambda status, body: _answers_in(status, body, len(items)))
+        except _BatchRefusedError:  # to send it again would be refused again, for ever
+            self.counts["lost"] += len(items)
+            raise
         except BaseException:
             self.queue.give_back(taken)
             raise
@@ -254,12 +264,11 @@ class Peer:
 
     async def _compare(self) -> None:
         """See in which parts the two differ, and bring them together."""
-        status, body = await self._answer("GET", "/peerreplication/digest", _MOST_DIGEST_BYTES,
-                                          statuses=(HTTPStatus.OK, HTTPStatus.NOT_FOUND))
-        if status == HTTPStatus.NOT_FOUND:
+        digest = await self._guarded("GET", "/peerreplication/digest", b"", _MOST_DIGEST_BYTES, _digest_in)
+        if digest is None:
             await self._compare_with_another_make()
             return
-        self.name, is_complete, digests = _digest_in(body)
+        self.name, is_complete, digests = digest
         self.is_ours = True
         if self.name == self._registry.name:
             self.state, self._compare_at = PeerState.ITSELF, self._clock().s + _ITSELF_S
@@ -271,18 +280,13 @@ class Peer:
             await self._compare_parts(different[start:start + MOST_PARTS])
         self.counts["compared"] += 1
         self.counts["different_parts"] += len(different)
-        self.state, self._compare_at = PeerState.UP, self._clock().s + self._terms.compare_s
+        self._is_up(self._clock().s + self._terms.compare_s)
         if is_complete:
             self._complete(self.url)
 
     async def _compare_parts(self, parts: Sequence[int]) -> None:
         path = f"/peerreplication/copies?parts={','.join(map(str, parts))}"
-        _, body = await self._answer("GET", path, _MOST_LIST_BYTES)
-        try:
-            copies = json.loads(body)["copies"]
-            pairs = [(each[MEMBER], each["instance"]) for each in copies]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise PeerAnswerError(f"its copies are none ({type(error).__name__})") from None
+        pairs = await self._guarded("GET", path, b"", _MOST_LIST_BYTES, _copies_in)
         known: set[Key] = set()
         for index, (said, instance) in enumerate(pairs):
             self._merge(said, instance, known)
@@ -291,7 +295,7 @@ class Peer:
         for part in parts:
             for lease in self._registry.table.of_part(part):
                 if lease.key not in known and lease.ends_s > self._clock().s:
-                    self.queue.add(lease.key, Change.REGISTERED, self._clock().s)
+                    self.queue.add_found(lease.key, Change.REGISTERED, self._clock().s)
 
     def _merge(self, said: Any, instance: Any, known: set[Key]) -> None:
         """Take one copy; what is newer here, and everything that cannot be read, is not *known* to the peer."""
@@ -299,7 +303,7 @@ class Peer:
         def merged(now: Moment) -> bool:
             key, found = self._says.copy(said, instance, now)
             if Merged.OLDER in found:
-                self.queue.add(key, Change.REGISTERED, now.s)
+                self.queue.add_found(key, Change.REGISTERED, now.s)
             known.add(key)
             return True
 
@@ -309,13 +313,12 @@ class Peer:
         first = self.is_ours is not False
         self.is_ours, self.name = False, ""
         if first or not self._registry.is_complete:
-            _, body = await self._answer("GET", "/apps/", _MOST_LIST_BYTES)
-            await self._take_list(await asyncio.to_thread(_instances_in, body))
-        self.queue.has_overflowed = False
+            await self._take_list(await self._guarded("GET", "/apps/", b"", _MOST_LIST_BYTES, _instances_in))
         now = self._clock()
-        for _, lease in zip(range(self.queue.most - len(self.queue)), self._registry.leases(), strict=False):
-            self.queue.add(lease.key, Change.RENEWED, now.s)
-        self.state, self._compare_at = PeerState.UP, math.inf
+        for lease in self._registry.leases():
+            self.queue.add_found(lease.key, Change.RENEWED, now.s)
+        self.queue.has_overflowed = False  # what there was no room for is renewed in time, and found missing then
+        self._is_up(math.inf)
         self._complete(self.url)
 
     async def _take_list(self, instances: Iterable[Any]) -> None:
@@ -325,8 +328,42 @@ class Peer:
                 await asyncio.sleep(0)
 
 
-def _digest_in(body: bytes) -> tuple[str, bool, Sequence[int]]:
-    """The name of a registry, whether it is complete, and the digests of its parts."""
+class _BatchRefusedError(PeerAnswerError):
+    """A peer takes nothing of a batch."""
+
+
+def _check(status: int) -> None:
+    """Raise PeerAnswerError unless a peer has answered what it was asked for."""
+    if status != HTTPStatus.OK:
+        hint = " (is it sent a token that it has in [tokens] peers?)" if status in (401, 403) else ""
+        raise PeerAnswerError(f"it answers with HTTP status {status}{hint}")
+
+
+def _answers_in(status: int, body: bytes, count: int) -> Sequence[Mapping[str, Any]]:
+    """The answers to the items of a batch."""
+    if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+        raise _BatchRefusedError(f"it refuses a batch with HTTP status {status}")
+    _check(status)
+    return answers_in(body, count)
+
+
+def _copies_in(status: int, body: bytes) -> Sequence[tuple[Any, Any]]:
+    """Copies, each with its instance."""
+    _check(status)
+    try:
+        copies = json.loads(body)["copies"]
+        if isinstance(copies, list):
+            return [(each[MEMBER], each["instance"]) for each in copies]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise PeerAnswerError("its answer has no copies")
+
+
+def _digest_in(status: int, body: bytes) -> tuple[str, bool, Sequence[int]] | None:
+    """The name of a registry, whether it is complete, and the digests of its parts; None: it is of another make."""
+    if status == HTTPStatus.NOT_FOUND:
+        return None
+    _check(status)
     try:
         said = json.loads(body)
         name, is_complete, digests = said["registry"], said["complete"], [int(each, 16) for each in said["digests"]]
@@ -337,8 +374,9 @@ def _digest_in(body: bytes) -> tuple[str, bool, Sequence[int]]:
     return name, is_complete is True, digests
 
 
-def _instances_in(body: bytes) -> list[Any]:
+def _instances_in(status: int, body: bytes) -> list[Any]:
     """The instances in a list of Eureka's."""
+    _check(status)
     try:
         applications = _listed(json.loads(body)["applications"].get("application"))
         return [each for application in applications for each in _listed(application.get("instance"))]

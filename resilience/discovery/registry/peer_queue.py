@@ -57,6 +57,13 @@ class PeerQueue:
             self.overflows += 1
             self.has_overflowed = True
 
+    def add_found(self, key: Key, change: Change, now_s: float) -> None:
+        """A comparison has found that the peer lacks a *change*; without room the next comparison finds it again."""
+        if len(self._pending) < self.most or key in self._pending:
+            self.add(key, change, now_s)
+        else:
+            self.has_overflowed = True
+
     def take(self, most: int) -> Sequence[Pending]:
         """The oldest ones, which are no longer in the queue."""
         found = [each for _, each in zip(range(most), self._pending.values(), strict=False)]

@@ -52,7 +52,8 @@ class Peers:
     """
 
     def __init__(self, registry: InstanceRegistry, clock: Callable[[], Moment]) -> None:
-        self._registry, self._clock, self._commands = registry, clock, Registry()
+        self._registry, self._clock = registry, clock
+        self._commands = Registry(clock=lambda: clock().s)
         self._peers: dict[str, tuple[PeerPlace, Peer, asyncio.Task[None]]] = {}
         self._waiting: asyncio.Task[None] | None = None
 
