@@ -28,11 +28,12 @@ from .private import PrivateSide, read_private
 from .process import ProcessSettings
 from .routes import RouteConfig, conflicts
 from .services import ServiceConfig, lost_fallbacks, read_service
+from .shared import SharedSettings
 from .shedding import SheddingSettings
 from .sources import shared_files
 
 _TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing", "shedding",
-                  "services", "compositions", "routes")
+                  "shared", "services", "compositions", "routes")
 _log = logging.getLogger("resilience")
 #: Filters, limits and logs are made once for both sides, and read X-Forwarded-For by one list.
 _ONE_TRUST: Final = "must be the same as gateway.trusted_proxies: both sides have the same filters, limits and logs"
@@ -49,6 +50,7 @@ class GatewayConfig:
         admin: None: no admin listener.
         access_log: None: there is none.
         shedding: None: nothing is shed at the door.
+        shared: Where it keeps what it shares with other gateways; None: it shares nothing.
         tracing: None: what a request says of its trace passes through unchanged.
         filters: By name; those of the modules that gateway.filter_modules names are among them.
         identity: Headers that tell upstreams who sent a request; None: none do. The same without a table as with an
@@ -65,6 +67,7 @@ class GatewayConfig:
     access_log: AccessLogSettings | None = None
     tracing: TracingSettings | None = None
     shedding: SheddingSettings | None = None
+    shared: SharedSettings | None = None
     filters: dict[str, FilterConfig] = attrs.field(factory=dict)
     identity: IdentityHeaders | None = None
     process: ProcessSettings = attrs.field(factory=ProcessSettings)
@@ -203,13 +206,14 @@ def read(document: Document) -> GatewayConfig:
         document.mistake(where, message)
     access_log = _optional(document, AccessLogSettings, "access_log")
     shedding = _optional(document, SheddingSettings, "shedding")
+    shared = _optional(document, SharedSettings, "shared")
     tracing = _optional(document, TracingSettings, "tracing")
     identity = _optional(document, IdentityHeaders, "identity")
     process = document.structure(ProcessSettings, "process") or ProcessSettings()
     document.finish()
     return GatewayConfig(
         gateway=gateway, private=private, admin=admin, process=process, access_log=access_log,
-        shedding=shedding, tracing=tracing, identity=identity, routes=tuple(routes.values()),
+        shedding=shedding, shared=shared, tracing=tracing, identity=identity, routes=tuple(routes.values()),
         compositions=compositions, filters={name: each for name, each in filters.items() if each is not None},
         services={name: service for name, service in services.items() if service is not None})
 
