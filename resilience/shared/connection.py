@@ -51,7 +51,7 @@ class Connection:
     """
 
     def __init__(self, open_client: Callable[[], Any], *, place: str, name: str, prefix: str, timeout_s: float,
-                 registry: Registry) -> None:
+                 registry: Registry, expected: int = 1) -> None:
         """A connection; nothing is asked yet, and so it counts as lost.
 
         Args:
@@ -60,6 +60,7 @@ class Connection:
             name: Of this instance, for people.
             prefix: With which every key begins.
             timeout_s: Longest wait for an answer, seconds.
+            expected: How many instances there are, as long as the store has not said.
             registry: Where the command of the round trips is kept, and whose clock it goes by.
         """
         self.name, self.prefix, self.timeout_s = name, prefix, timeout_s
@@ -67,7 +68,7 @@ class Connection:
         self.losses, self.round_trips = 0, 0
         self.client: Any = None
         self._open_client, self._place, self._registry, self._clock = open_client, place, registry, registry.clock
-        self._members, self._epoch = Membership(), ""
+        self._members, self._epoch = Membership(expected), ""
         self._is_connected, self._since, self._trouble = False, self._clock(), "it was not asked yet"
         self._task: asyncio.Task[None] | None = None
         self._lost, self._asked = asyncio.Event(), asyncio.Event()

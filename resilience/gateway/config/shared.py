@@ -36,6 +36,7 @@ class SharedSettings:
         timeout: Longest time that a request waits for its answer, seconds.
         prefix: Begins the name of every key there; gateways with the same one share.
         name: Of this gateway, for people; None: the host's.
+        instances: Workers of all gateways together, which is assumed as long as the store has not said.
         username: As which it logs in; None: the default user.
         password: Where its password is: "env:NAME" or "file:PATH"; None: there is none.
         sentinel_password: Where the password of the Sentinels is; None: there is none.
@@ -46,6 +47,7 @@ class SharedSettings:
     timeout: float = attrs.field(default=0.02, validator=number(least=0.001, most=5.0))
     prefix: str = attrs.field(default="resilience:", validator=checked(_prefix_mistake))
     name: str | None = attrs.field(default=None, validator=checked(_name_mistake, optional=True))
+    instances: int = attrs.field(default=1, validator=number(least=1, most=100_000, whole=True))
     username: str | None = attrs.field(default=None, validator=text(optional=True))
     password: str | None = attrs.field(default=None, validator=secret_place)
     sentinel_password: str | None = attrs.field(default=None, validator=secret_place)
