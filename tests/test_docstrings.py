@@ -15,7 +15,7 @@ import pytest
 import resilience
 from resilience.errors import ConfigError, RejectedError
 
-MODULES = ("resilience", "resilience.events", "resilience.testing", "resilience.asgi", "resilience.gateway",
+MODULES = ("resilience", "resilience.events", "resilience.testing", "resilience.asgi", "resilience.discovery", "resilience.gateway",
            "resilience.metrics.prometheus", "resilience.integrations.asgi", "resilience.integrations.wsgi",
            "resilience.integrations.django", "resilience.integrations.flask", "resilience.integrations.opentelemetry",
            "resilience.integrations.structlog")

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import enum
 import keyword
-from collections.abc import Sequence
 from math import inf
 from typing import Any, Final, Protocol
 
@@ -93,17 +92,6 @@ class Failover:
         if self.weights is not None and len(self.weights) != len(self.targets):
             raise ConfigError(f"weights must be as many as targets ({len(self.targets)}), not {len(self.weights)}",
                               "weights")
-
-    def shares(self, targets: tuple[str, ...]) -> Sequence[float] | None:
-        """The weights of these *targets*, in their order; None: there are none.
-
-        A call that is under way while its failover is declared anew may know targets that this one has not: they get 0.
-        """
-        weights: tuple[float, ...] | None = self.weights
-        if weights is None or targets is self.targets or targets == self.targets:
-            return weights
-        known = dict(zip(self.targets, weights, strict=True))
-        return [known.get(each, 0.0) for each in targets]
 
 
 def target_key(key: str, target: str) -> str:

@@ -160,8 +160,7 @@ class Course:
     def _choose(self, now: float, u: float, avoid: Collection[int]) -> None:
         open_to = [index for index in range(len(self._rests))
                    if index not in self._tried and index not in self._refused_until]
-        config: Any = self._rests[0].config
-        weights = config.shares(self._names)
+        weights = shares(self._rests[0].config, self._names)
         apart = [index for index in open_to if index not in avoid]
         for pool in (apart, [index for index in open_to if index in avoid]):
             while pool:
@@ -173,6 +172,18 @@ class Course:
                     return
         if open_to:  # as a last resort, one that rests
             self.target = min(open_to, key=lambda index: self._rests[index].until)
+
+
+def shares(config: Any, names: tuple[str, ...]) -> Sequence[float] | None:
+    """The weights that the failover *config* gives the targets of these *names*, in their order; None: there are none.
+
+    A call that is under way while its failover is declared anew may know targets that this one has not: they get 0.
+    """
+    weights: tuple[float, ...] | None = config.weights
+    if weights is None or names is config.targets or names == config.targets:
+        return weights
+    known = dict(zip(config.targets, weights, strict=True))
+    return [known.get(each, 0.0) for each in names]
 
 
 def _drawn(weights: Sequence[float], u: float) -> tuple[int, float]:

@@ -108,7 +108,7 @@ class FleetStage:
             task.result()
         for name, process in self._processes.items():
             if process.returncode is not None:
-                raise StageError(f"{name} ended with status {process.returncode}")
+                raise StageError(f"{name} ended with status {process.returncode}{self._last_words(name)}")
 
     async def end(self) -> None:
         """Stop every process, politely, and those that will not, at once."""
@@ -124,6 +124,13 @@ class FleetStage:
                 process.kill()
                 await process.wait()
         self._folder.cleanup()
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def _last_words(self, name: str) -> str:
+        lines = self._log(name).read_text(encoding="utf-8", errors="replace").splitlines()
+        return f": {lines[-1]}" if lines else ""
 
     async def _act(self, name: str, act: Act) -> None:
         self._up.discard(name)
@@ -141,10 +148,10 @@ class FleetStage:
 
     async def _begin(self, name: str) -> None:
         command, is_python = self._command(name)
-        process = await asyncio.create_subprocess_exec(
-            *([sys.executable, "-m"] if is_python else []), *command, start_new_session=True,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE if is_python else asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL)
+        with self._log(name).open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *([sys.executable, "-m"] if is_python else []), *command, start_new_session=True,
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE if is_python else log, stderr=log)
         self._processes[name] = process
         self._started = [each for each in self._started if each.returncode is None] + [process]
         if process.stdout is None:
@@ -154,7 +161,7 @@ class FleetStage:
         with contextlib.suppress(TimeoutError):
             told = await asyncio.wait_for(process.stdout.readline(), _PATIENCE_S)
         if not told:
-            raise StageError(f"{name} did not start")
+            raise StageError(f"{name} did not start{self._last_words(name)}")
         reading = asyncio.ensure_future(_discard(process.stdout))
         self._reading.add(reading)
         reading.add_done_callback(self._reading.discard)
@@ -179,7 +186,7 @@ class FleetStage:
                 writer.close()
                 return
             await asyncio.sleep(0.05)
-        raise StageError(f"{name} did not start")
+        raise StageError(f"{name} did not start{self._last_words(name)}")
 
     async def _stop(self, name: str) -> None:
         process = self._processes.pop(name, None)

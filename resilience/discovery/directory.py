@@ -12,6 +12,7 @@ its parent, and follows the source by itself from its first question on.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import functools
 import itertools
@@ -127,7 +128,11 @@ class Directory:
         return self._known.wait(timeout)
 
     async def wait_async(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as wait()
-        """As wait(), without holding the event loop up."""
+        """As wait(), without holding the event loop up.
+
+        Args:
+            timeout: Seconds; None: for ever.
+        """
         if self._known.is_set():
             return True
         return await in_daemon_thread(functools.partial(self.wait, timeout))
@@ -156,7 +161,11 @@ class Directory:
         return tuple(each for tier in self.current().tiers for each in tier)
 
     def get(self, name: str) -> Instance | None:
-        """The instance with this name (host, port and base path); None: there is none."""
+        """The instance with this name; None: there is none.
+
+        Args:
+            name: Host, port and base path.
+        """
         return self.current().instances.get(name)
 
     def pick(self, avoid: Collection[str] = ()) -> Instance:
@@ -252,7 +261,10 @@ class Directory:
         return self._set
 
     def follow(self, follower: InstanceSetFollower) -> None:
-        """Tell a *follower* of the set that there is, and of each one to come.
+        """Tell a follower of the set that there is, and of each one to come.
+
+        Args:
+            follower: Who is told, in the directory's thread.
 
         Raises:
             Exception: What the follower raises because of the set that there is.
@@ -343,7 +355,7 @@ class _Following:
 
     # -- the watch's follower
 
-    def prepare(self, _: Sequence[Instance]) -> Iterator[None]:
+    def prepare(self, instances: Sequence[Instance]) -> Iterator[None]:
         return iter(())
 
     def follow(self, instances: Sequence[Instance]) -> None:
@@ -361,14 +373,21 @@ _directories: weakref.WeakSet[Directory] = weakref.WeakSet()
 
 
 @functools.cache
-def _arrange_forks() -> None:
+def _arrange_exit_and_forks() -> None:
+    atexit.register(_close_at_exit)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_after_fork)
 
 
 def _remember(directory: Directory) -> None:
-    _arrange_forks()
+    _arrange_exit_and_forks()
     _directories.add(directory)
+
+
+def _close_at_exit() -> None:
+    """End the threads before the interpreter does: one that logs at that moment could hold a lock for ever."""
+    for each in tuple(_directories):
+        each.close()
 
 
 def _after_fork() -> None:

@@ -43,21 +43,40 @@ class EurekaRegistrar:
         return f"Eureka at {self._servers!r}"
 
     def register(self, registrant: Registrant, status: InstanceStatus, lease_s: float, timeout_s: float) -> None:
-        """See Registrar."""
+        """Register the instance; see Registrar.
+
+        Args:
+            registrant: The instance.
+            status: What it says of itself.
+            lease_s: Seconds.
+            timeout_s: The longest that this may take.
+        """
         self._dirty_ms = max(self._dirty_ms + 1, int(self._wall_clock() * 1000))
         said = described(registrant, status, self._dirty_ms, lease_s)
         self._servers.ask("POST", f"/apps/{_app(registrant)}", (HTTPStatus.NO_CONTENT,),
                           body=json.dumps({"instance": said}).encode(), timeout_s=timeout_s)
 
     def renew(self, registrant: Registrant, status: InstanceStatus, lease_s: float, timeout_s: float) -> bool:
-        """See Registrar."""
+        """Extend the lease; see Registrar.
+
+        Args:
+            registrant: The instance.
+            status: What it says of itself.
+            lease_s: Seconds.
+            timeout_s: The longest that this may take.
+        """
         answer = self._servers.ask(
             "PUT", f"{_path(registrant)}?status={status.value}&lastDirtyTimestamp={self._dirty_ms}",
             (HTTPStatus.OK, HTTPStatus.NOT_FOUND), timeout_s=timeout_s)
         return answer.status == HTTPStatus.OK
 
     def leave(self, registrant: Registrant, timeout_s: float) -> None:
-        """See Registrar."""
+        """Give the lease back; see Registrar.
+
+        Args:
+            registrant: The instance.
+            timeout_s: The longest that this may take.
+        """
         self._servers.ask("DELETE", _path(registrant), (HTTPStatus.OK, HTTPStatus.NOT_FOUND), timeout_s=timeout_s)
 
 

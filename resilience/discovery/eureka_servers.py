@@ -79,7 +79,15 @@ class EurekaServers:
         raise HttpClientError("; ".join(reasons))
 
     async def get(self, path: str, statuses: Collection[int]) -> EurekaAnswer:
-        """The answer to GET, for an EurekaSource. See ask()."""
+        """The answer to GET, for an EurekaSource.
+
+        Args:
+            path: Below the base URL.
+            statuses: Those that an answer has.
+
+        Raises:
+            HttpClientError: No server gives one.
+        """
         return await in_daemon_thread(functools.partial(self.ask, "GET", path, statuses))
 
 

@@ -100,7 +100,10 @@ class Instance:
 
     @classmethod
     def of(cls, said: Any) -> Instance:
-        """An instance from what a file says: a URL, or a table with a URL.
+        """An instance from what a file says.
+
+        Args:
+            said: A URL, or a table with a URL.
 
         Raises:
             ConfigError: It has a mistake.

@@ -72,7 +72,8 @@ class KubernetesSource:
             token_file, ca_file = token_file or f"{ACCOUNT}/token", ca_file or f"{ACCOUNT}/ca.crt"
         self._server = HttpServer(api, ca_file=ca_file)
         self._service, self._namespace, self._token_file = service, namespace, token_file
-        self._port, self._scheme, self._family, self._server_name = port, scheme, family, server_name
+        self._port, self._scheme, self._server_name = port, scheme, server_name
+        self._family: Family = family
         self._timeout_s, self._clock = timeout_s, clock
 
     def __repr__(self) -> str:

@@ -43,7 +43,14 @@ class RedisRegistrar:
         return f"Redis {self._name}"
 
     def register(self, registrant: Registrant, status: InstanceStatus, lease_s: float, timeout_s: float) -> None:
-        """See Registrar."""
+        """Register the instance; see Registrar.
+
+        Args:
+            registrant: The instance.
+            status: What it says of itself.
+            lease_s: Seconds.
+            timeout_s: The longest that this may take.
+        """
         if status is not InstanceStatus.UP:
             self.leave(registrant, timeout_s)
             return
@@ -53,12 +60,24 @@ class RedisRegistrar:
                         registrant.name)
 
     def renew(self, registrant: Registrant, status: InstanceStatus, lease_s: float, timeout_s: float) -> bool:
-        """See Registrar. An instance that Redis has lost is there again."""
+        """Extend the lease; see Registrar. An instance that Redis has lost is there again.
+
+        Args:
+            registrant: The instance.
+            status: What it says of itself.
+            lease_s: Seconds.
+            timeout_s: The longest that this may take.
+        """
         self.register(registrant, status, lease_s, timeout_s)
         return True
 
     def leave(self, registrant: Registrant, timeout_s: float) -> None:
-        """See Registrar."""
+        """Give the lease back; see Registrar.
+
+        Args:
+            registrant: The instance.
+            timeout_s: The longest that this may take.
+        """
         with self._client(timeout_s) as client, client.pipeline() as pipeline:
             pipeline.delete(instance_key(self._prefix, registrant.app, registrant.name))
             pipeline.srem(set_key(self._prefix, registrant.app), registrant.name)

@@ -104,7 +104,11 @@ class Registration:
         _remember(self)
 
     def set_status(self, status: InstanceStatus) -> None:
-        """Say another status, at once, to whoever asks the registry."""
+        """Say another status, at once, to whoever asks the registry.
+
+        Args:
+            status: Of the instance.
+        """
         stay = self._stay
         if stay is not None:
             stay.set_status(status)

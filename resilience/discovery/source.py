@@ -39,6 +39,10 @@ class Listing:
         """A listing of entries, each of which is an Instance, a URL, or a table with a URL.
 
         No more of them are looked at than are needed to see that there are too many.
+
+        Args:
+            entries: In any order.
+            ttl_s: For how many seconds this is sure to hold; None: nobody knows.
         """
         instances, mistakes = list[Instance](), list[str]()
         for number, entry in enumerate(entries, 1):

@@ -9,7 +9,7 @@ import pytest
 from resilience import ConfigError, Failover, RetryBudget
 from resilience.core.budget import Budget
 from resilience.core.failover import TRANSITIONS, Rest, RestState, RestTrigger
-from resilience.core.failover_course import Course
+from resilience.core.failover_course import Course, shares
 
 EU, US, ASIA = range(3)
 THREE = ("eu", "us", "asia")
@@ -576,8 +576,8 @@ def test_a_call_under_way_while_its_failover_is_declared_anew_goes_on_among_the_
     assert ASIA == course.target, "the only one that has a share"
     course.after_failure(True, None, 1.0, 0.0)
     assert US == course.target
-    assert (0.0, 0.0, 2) == tuple(of[0].config.shares(THREE))
-    assert None is Failover(THREE).shares(("eu",))
+    assert (0.0, 0.0, 2) == tuple(shares(of[0].config, THREE))
+    assert None is shares(Failover(THREE), ("eu",))
 
 
 def test_there_may_be_a_hundred_targets():

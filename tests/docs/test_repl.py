@@ -23,7 +23,7 @@ from test_snippets import file_of, module_of
 #: Each block of the first repeats the names of those before it, for a program of its own; the other is a module's text.
 _NO_SESSION = {"contract.md", "write-a-policy.md"}
 #: Its blocks talk to a server, which its own test starts.
-_SERVED = {"run-a-registry.md"}
+_SERVED = {"run-a-registry.md", "register-a-service.md", "call-discovered-instances.md"}
 _START = "`python -m asyncio`"
 
 
