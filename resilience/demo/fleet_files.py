@@ -51,8 +51,8 @@ instances = {instances}
 
 [filters.together]
 use = "rate_limit"
-limit = {limit}
-period = 1.0
+rate = {limit}
+per = 1.0
 shared = true
 
 [[routes]]
