@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .booking_script import BOOK
+from .connection import FOUND_S
 from .lease import HOLD_S, Lease
 from .limiter import SharedLimiter
 from .store import Store, StoreUnavailableError
@@ -24,6 +25,9 @@ _MOST: Final = 64
 _LATE_SHARE: Final = 0.25
 #: Turns of the event loop that a late answer still has, since the loop itself may have been late.
 _TURNS: Final = 8
+#: After the return of the store each gateway decides by itself for so long, until all have told what they admitted.
+SETTLING_S: Final = 1.5 * FOUND_S
+_SETTLING_STEPS: Final = 10
 _TICK_S: Final = HOLD_S / 4
 
 
@@ -48,7 +52,7 @@ class Exchange:
         self.questions, self.episode = 0, 1
         self._queue: deque[tuple[SharedLimiter, Lease]] = deque()
         self._asked: list[tuple[SharedLimiter, Lease]] = []
-        self._is_late = False
+        self._is_late = self._is_settling = self._was_lost = False
         self._task: asyncio.Task[None] | None = None
         self._held: dict[Lease, SharedLimiter] = {}
         self._tick: asyncio.TimerHandle | None = None
@@ -65,7 +69,7 @@ class Exchange:
     @property
     def is_usable(self) -> bool:
         """Whether there is a point in asking."""
-        return self.store.is_connected and not self._is_late
+        return self.store.is_connected and not self._is_late and not self._is_settling
 
     def ask(self, limiter: SharedLimiter, lease: Lease) -> None:
         """Ask for this *lease*, soon."""
@@ -91,7 +95,7 @@ class Exchange:
         batch = self._asked = [self._queue.popleft() for _ in range(min(_MOST, len(self._queue)))]
         for limiter, lease in batch:
             lease.is_queued = False
-            lines.append(limiter.question(lease, now))
+            lines.append(limiter.question(lease, now, wants=not self._is_settling))
         self.questions += 1
         store, loop = self.store, asyncio.get_running_loop()
         late = loop.call_later(_LATE_SHARE * store.timeout_s, self._late, loop, batch, _TURNS)
@@ -147,10 +151,25 @@ class Exchange:
             self._tick = asyncio.get_running_loop().call_later(_TICK_S, self._look)
 
     def _hear(self, is_connected: bool) -> None:
-        """Tell the store, now that it is there again, what was admitted without it."""
+        """Tell the store, when it is there again, what was admitted without it, and let all others do so, too."""
         if not is_connected:
             self.episode += 1
+            self._was_lost = True
             return
+        if self._was_lost and not self._is_settling:
+            self._is_settling = True
+            self._settle(_SETTLING_STEPS)
+        else:
+            self._tell()
+
+    def _settle(self, steps: int) -> None:
+        self._is_settling = steps > 0
+        if self.store.is_connected:
+            self._tell()
+        if steps:
+            asyncio.get_running_loop().call_later(SETTLING_S / _SETTLING_STEPS, self._settle, steps - 1)
+
+    def _tell(self) -> None:
         now = self._clock()
         for limiter in self.limiters:
             for lease in limiter:

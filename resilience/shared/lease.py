@@ -145,8 +145,16 @@ class Lease:
 
     # -- questions
 
-    def question(self, interval: float, burst: float, max_wait: float, now: float) -> str:
-        """What to ask the store now: a line of booking_script.py."""
+    def question(self, interval: float, burst: float, max_wait: float, now: float, *, wants: bool = True) -> str:
+        """What to ask the store now: a line of booking_script.py.
+
+        Args:
+            interval: Seconds of one unit.
+            burst: Units.
+            max_wait: Seconds.
+            now: Seconds.
+            wants: Whether a further lease is welcome.
+        """
         hold_s = hold_of(interval * burst)
         is_sure = self._is_sure and now < self._until
         elapsed = now - self._last_asked
@@ -161,8 +169,9 @@ class Lease:
         keeps = self.units = min(self.units, expected) if is_sure and not needs else 0.0  # it is not enough for a need
         self._spent = self._demand = self.owes = 0.0
         self._sent, self._last_asked, self.is_asked = (needs, owes), now, True
+        more = max(0.0, expected - keeps) if wants else 0.0
         numbers = [interval, burst, max_wait, hold_s * _LIFETIMES * (1.0 + _MARGIN), int(is_sure), spent, keeps, owes,
-                   self.ahead_at(now), self._version, max(0.0, expected - keeps), max(1e-9, self._typical)]
+                   self.ahead_at(now), self._version, more, max(1e-9, self._typical)]
         return " ".join(map(repr, numbers + [each.units for each in needs]))
 
     def answer(self, line: str, interval: float, burst: float, now: float) -> None:

@@ -72,10 +72,10 @@ class SharedLimiter:
         lease = self._leases[key] = Lease(self._stored(repr(key)))
         return lease
 
-    def question(self, lease: Lease, now: float) -> str:
-        """What to ask the store now for one caller."""
+    def question(self, lease: Lease, now: float, *, wants: bool) -> str:
+        """What to ask the store now for one caller; see Lease.question()."""
         lease.owes += lease.local.take(now)
-        return lease.question(self.interval, self.burst, self.max_wait, now)
+        return lease.question(self.interval, self.burst, self.max_wait, now, wants=wants)
 
     def answer(self, lease: Lease, line: str, now: float) -> None:
         """What the store has answered."""

@@ -15,6 +15,7 @@ from .checks import checked
 from .secrets import secret_of, secret_place
 
 _PREFIX: Final = re.compile(r"[!-~]{0,64}").fullmatch
+_USER: Final = re.compile(r"(?<=//)[^/\s]*@")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,128}").fullmatch
 
 
@@ -24,6 +25,12 @@ def _prefix_mistake(value: Any) -> str | None:
 
 def _name_mistake(value: Any) -> str | None:
     return None if isinstance(value, str) and _NAME(value) else "must be letters, digits, and _ . : @ -"
+
+
+def _url_checked(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    mistake = url_mistake(value)
+    if mistake is not None:  # what stands before the @ is a secret that should not be there
+        raise ConfigError(f"{mistake}, not {_USER.sub('(hidden)@', repr(value))}", attribute.name)
 
 
 @attrs.frozen(kw_only=True)
@@ -43,7 +50,7 @@ class SharedSettings:
         ca_file: Certificates that vouch for the server; None: those of the system.
     """
 
-    url: str = attrs.field(validator=checked(url_mistake))
+    url: str = attrs.field(validator=_url_checked)
     timeout: float = attrs.field(default=0.02, validator=number(least=0.001, most=5.0))
     prefix: str = attrs.field(default="resilience:", validator=checked(_prefix_mistake))
     name: str | None = attrs.field(default=None, validator=checked(_name_mistake, optional=True))
