@@ -8,6 +8,7 @@ import http.client
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -56,8 +57,29 @@ max_rest = 2.0
 [[routes]]
 path = "/*"
 service = "shop"
-{more}
 """
+_LIMIT = """
+[shared]
+url = "redis://{redis}:6379/0"
+name = "{name}"
+instances = 4
+timeout = 0.1
+
+[filters.together]
+use = "rate_limit"
+rate = {rate}
+burst = {burst}
+by = ["route"]
+shared = true
+
+[[routes]]
+path = "/limited/*"
+service = "shop"
+strip_prefix = "/limited"
+filters = ["together"]
+"""
+#: Requests a second that all gateways let through together, and at once.
+RATE, BURST = 40, 40
 _REGISTRY = """
 [listener]
 bind = "{address}:{port}"
@@ -65,7 +87,10 @@ bind = "{address}:{port}"
 [registry]
 self_preservation = false
 eviction_interval = 1.0
-{more}
+compare_interval = 1.0
+start_wait = 1.0
+
+{peers}
 """
 
 
@@ -184,6 +209,24 @@ class GatewayNode(Node):
             return False
 
 
+class RedisNode(Node):
+    """Redis, which keeps nothing over a restart."""
+
+    def __init__(self, host: Host, folder: Path) -> None:
+        super().__init__(host, folder, "redis-server", "--bind", host.address, "--protected-mode", "no", "--save", "",
+                         "--appendonly", "no", "--dir", str(folder))
+
+    def wait(self) -> None:
+        eventually(self._answers, "Redis answers")
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), self.host.inside(), \
+                socket.create_connection((self.address, 6379), 1) as client:
+            client.sendall(b"PING\r\n")
+            return client.recv(64) == b"+PONG\r\n"
+        return False
+
+
 class Fleet:
     """The whole, which ends with its network.
 
@@ -193,60 +236,76 @@ class Fleet:
 
     def __init__(self, network: Network, folder: Path) -> None:
         self.network, self.folder = network, folder
-        self.client = network.host("client")
+        self.client = network.hosts.get("client") or network.host("client")
         self.registries: dict[str, Node] = {}
         self.services: dict[str, Node] = {}
         self.gateways: dict[str, GatewayNode] = {}
+        self.redis: RedisNode | None = None
 
     @classmethod
     def usual(cls, network: Network, folder: Path) -> Fleet:
-        """A registry, three services and three gateways, one of them with two workers; they run."""
+        """A registry, Redis, three services and three gateways, one of them with two workers; they run."""
         made = cls(network, folder)
-        made.registry("registry")
+        made.add_registries("registry")
+        made.redis = RedisNode(network.host("redis"), folder)
         for number in (1, 2, 3):
-            made.service(f"service{number}")
+            made.add_service(f"service{number}")
         for number in (1, 2, 3):
-            made.gateway(f"gateway{number}", workers=2 if number == 3 else 1, lame_duck=1.0)
+            made.add_gateway(f"gateway{number}", workers=2 if number == 3 else 1)
         made.start()
         return made
 
-    def registry(self, name: str, more: str = "") -> Node:
-        """A host with a registry that does not run yet."""
+    def add_registries(self, *names: str) -> None:
+        """Hosts with registries that are peers, and do not run yet."""
+        hosts = [self.network.host(name) for name in names]
+        for host in hosts:
+            peers = "".join(f'[[peers]]\nurl = "http://{each.address}:{REGISTRY_PORT}/eureka"\ntimeout = 1.0\n'
+                            for each in hosts if each is not host)
+            file = self.folder / f"{host.name}.toml"
+            file.write_text(_REGISTRY.format(address=host.address, port=REGISTRY_PORT, peers=peers))
+            self.registries[host.name] = Node(host, self.folder, sys.executable, "-m", "resilience", "registry", str(file))
+
+    def add_service(self, name: str) -> None:
+        """A host with an instance of the service that does not run yet."""
         host = self.network.host(name)
-        file = self.folder / f"{name}.toml"
-        file.write_text(_REGISTRY.format(address=host.address, port=REGISTRY_PORT, more=more))
-        made = self.registries[name] = Node(host, self.folder, sys.executable, "-m", "resilience", "registry", str(file))
-        return made
+        self.services[name] = Node(host, self.folder, sys.executable, service.__file__, name, "SHOP", host.address,
+                                   *(f"{each.address}:{REGISTRY_PORT}" for each in self.registries.values()))
+
+    def add_gateway(self, name: str, *, workers: int) -> None:
+        """A host with a gateway that does not run yet."""
+        host = self.network.host(name)
+        servers = ", ".join(f'"http://{each.address}:{REGISTRY_PORT}/eureka"' for each in self.registries.values())
+        text = _GATEWAY.format(address=host.address, port=load.PORT, admin=ADMIN_PORT, digest=_DIGEST,
+                               keep=self.folder / f"{name}.kept", workers=workers, lame_duck=1.0, servers=servers)
+        if self.redis is not None:
+            text += _LIMIT.format(redis=self.redis.address, name=name, rate=RATE, burst=BURST)
+        self.gateways[name] = GatewayNode(host, self.folder, text)
 
     @property
     def registered(self) -> set[str]:
         """The instances that there are."""
         return {f"{each.address}:{name}:{service.PORT}" for name, each in self.services.items()}
 
-    def service(self, name: str, application: str = "SHOP") -> Node:
-        host = self.network.host(name)
-        made = self.services[name] = Node(host, self.folder, sys.executable, service.__file__, name, application,
-                                          host.address, *(f"{each.address}:{REGISTRY_PORT}" for each in self.registries.values()))
-        return made
-
-    def gateway(self, name: str, *, workers: int = 1, lame_duck: float = 0.0, more: str = "") -> GatewayNode:
-        host = self.network.host(name)
-        servers = ", ".join(f'"http://{each.address}:{REGISTRY_PORT}/eureka"' for each in self.registries.values())
-        text = _GATEWAY.format(address=host.address, port=load.PORT, admin=ADMIN_PORT, digest=_DIGEST, keep=self.folder / f"{name}.kept", workers=workers,
-                               lame_duck=lame_duck, servers=servers, more=more)
-        made = self.gateways[name] = GatewayNode(host, self.folder, text)
-        return made
-
     def start(self) -> None:
         """Start everything."""
         for registry in self.registries.values():
-            registry.start()
+            registry.start(wait=False)
+        for registry in self.registries.values():
+            registry.wait()
+        if self.redis is not None:
+            self.redis.start()
         for each in self.services.values():
             each.start()
         for gateway in self.gateways.values():
             gateway.start(wait=False)
         for gateway in self.gateways.values():
             gateway.wait()
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All that can have a fault."""
+        redis = [] if self.redis is None else [self.redis]
+        return [*self.registries.values(), *redis, *self.services.values(), *self.gateways.values()]
 
     def stop(self) -> None:
         """Tell everything to end, and look how it did."""
@@ -256,10 +315,14 @@ class Fleet:
         assert {repr(node): 0 for node in nodes} == {repr(node): node.ended() for node in nodes}
         assert {} == {repr(node): text for node in nodes if "Traceback" in (text := node.log.read_text())}
 
+    def until_mended(self) -> None:
+        """Undo all faults."""
+        for node in self.nodes:
+            node.mend()
+
     def until_well(self) -> None:
         """Undo all faults; wait until every gateway knows every service, and every service answers."""
-        for node in (*self.registries.values(), *self.services.values(), *self.gateways.values()):
-            node.mend()
+        self.until_mended()
         names = {f"{each.address}:{service.PORT}" for each in self.services.values()}
         for gateway in self.gateways.values():
             eventually(lambda: gateway.listed() == names, f"{gateway} knows all services")  # noqa: B023 - it is over at once

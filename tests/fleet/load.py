@@ -15,14 +15,14 @@ client sees an error only if none answers it. How often that was necessary is co
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import itertools
 import select
 import socket
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -59,10 +59,17 @@ class Attempt:
 
 @attrs.define
 class Record:
-    """One request of a client, and all attempts at it; the last one is what the client was told."""
+    """One request of a client, and all attempts at it; the last one is what the client was told.
+
+    Attributes:
+        began_at: Monotonic seconds.
+        took_s: Until the client was told.
+    """
 
     method: str
     path: str
+    began_at: float = attrs.field(factory=time.monotonic)
+    took_s: float = 0.0
     attempts: list[Attempt] = attrs.field(factory=list)
 
     @property
@@ -91,6 +98,7 @@ class Client:
             record.attempts.append(attempt)
             if attempt.fate == "answered" or (attempt.fate != "not connected" and not repeat):
                 break
+        record.took_s = time.monotonic() - record.began_at
         return record
 
     def close(self) -> None:
@@ -204,10 +212,3 @@ class Load:
 def _has_ended(connection: http.client.HTTPConnection) -> bool:
     """Whether the other side has closed an idle connection, as pools find out before they use one again."""
     return bool(select.select([connection.sock], [], [], 0)[0])
-
-
-@contextlib.contextmanager
-def connected(host: Host, address: str, port: int) -> Iterator[socket.socket]:
-    """A connection from *host*."""
-    with host.inside(), socket.create_connection((address, port), PATIENCE_S) as made:
-        yield made

@@ -18,6 +18,7 @@ import contextlib
 import ctypes
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -41,7 +42,9 @@ def ip(*arguments: str) -> str:
 
 
 def is_possible() -> bool:
-    """Whether this process may make namespaces."""
+    """Whether this process may make namespaces, and all is there that runs in them."""
+    if shutil.which("redis-server") is None:
+        return False
     name = f"{_PREFIX}{os.getpid()}-probe"
     try:
         ip("netns", "add", name)
