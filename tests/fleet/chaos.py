@@ -1,4 +1,4 @@
-"""Chaos: in each step of a random history, one service, one registry or gateway, or both, have a fault at once.
+"""Chaos: in each step of a random history, one service, one gateway, one registry and Redis may have a fault at once.
 
 There is load all the time. After a step everything is mended, and has to be well again. Clients repeat what may be
 repeated; so they may see no error, whatever coincides, as long as one instance and one gateway are well.
@@ -26,7 +26,8 @@ class Chaos:
 
     def run(self, steps: int) -> dict[str, int]:
         """Have so many steps; what happened to all attempts of the clients."""
-        with self._fleet.load(path="/?ms=20", clients=6, patience_s=3.0) as load:
+        with self._fleet.load(path="/?ms=20", clients=6, patience_s=3.0) as load, \
+                self._fleet.load(path="/limited/?ms=1", clients=3, patience_s=3.0) as limited:
             load.go_on(20)
             for step in range(1, steps + 1):
                 faults = self._faults()
@@ -34,20 +35,21 @@ class Chaos:
                 for _, begin in faults:
                     begin()
                 load.go_on(60)
+                limited.go_on(5, until=lambda record: record.is_answered)
                 self._fleet.until_well()
                 assert [] == load.lost(), [name for name, _ in faults]
         assert [] == load.lost()
+        assert {"200", "429"} == {f"{record.last.status}" for record in limited.records}
         return load.fates()
 
     def _faults(self) -> list[Fault]:
         service = self._random.choice([*self._fleet.services.values()])
         gateway = self._random.choice([*self._fleet.gateways.values()])
         registry = self._random.choice([*self._fleet.registries.values()])
-        faults = self._random.sample(
-            [self._hard(service), self._random.choice([self._hard(gateway), self._soft(gateway)]), self._hard(registry)],
-            self._random.choice([1, 2, 2, 3]))
-        self._random.shuffle(faults)
-        return faults
+        assert self._fleet.redis is not None
+        return self._random.sample(
+            [self._hard(service), self._random.choice([self._hard(gateway), self._soft(gateway)]), self._hard(registry),
+             self._hard(self._fleet.redis)], self._random.choice([1, 2, 2, 3, 4]))
 
     def _hard(self, node: Node) -> Fault:
         """Something that nobody has announced."""

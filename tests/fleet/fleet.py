@@ -243,10 +243,10 @@ class Fleet:
         self.redis: RedisNode | None = None
 
     @classmethod
-    def usual(cls, network: Network, folder: Path) -> Fleet:
-        """A registry, Redis, three services and three gateways, one of them with two workers; they run."""
+    def usual(cls, network: Network, folder: Path, *, registries: int = 1) -> Fleet:
+        """A registry or several, Redis, three services and three gateways, one of them with two workers; they run."""
         made = cls(network, folder)
-        made.add_registries("registry")
+        made.add_registries(*(f"registry{number}" for number in range(1, registries + 1)))
         made.redis = RedisNode(network.host("redis"), folder)
         for number in (1, 2, 3):
             made.add_service(f"service{number}")
