@@ -33,7 +33,8 @@ def through(gateway: GatewayNode) -> Callable[[Record], bool]:
 
 def test_an_instance_that_is_killed_frozen_or_cut_off_under_load_costs_no_request(fleet: Fleet) -> None:
     killed, frozen, cut = fleet.services.values()
-    with fleet.load(path="/?ms=30") as load:
+    with fleet.load(path="/?ms=30") as load, fleet.load(
+            method="POST", path="/NUMBER?ms=30", clients=3, repeat=False) as posts:
         load.go_on(40)
         killed.die()
         load.go_on(80)
@@ -48,6 +49,8 @@ def test_an_instance_that_is_killed_frozen_or_cut_off_under_load_costs_no_reques
         cut.host.heal()
         load.go_on(1, until=of("service3"))
     assert ([], {"200"}) == (load.lost(), {*load.fates()})
+    assert {"200", "502", "504"} >= {*posts.fates()}, "what nobody may repeat is answered, too"
+    assert 9 >= len(posts.lost()), "only what was in flight at the instance, each time"
 
 
 def test_an_instance_that_leaves_or_whose_lease_runs_out_is_asked_no_more_and_one_that_comes_is(fleet: Fleet) -> None:
