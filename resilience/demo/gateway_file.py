@@ -70,9 +70,14 @@ def applications_of(services: Iterable[Service]) -> dict[str, tuple[str, str]]:
 
 
 def commands_of(services: Iterable[Service], ports: Mapping[str, int]) -> dict[str, str]:
-    """The programs by the key of the command that guards the gateway's calls to each."""
-    return {f"{service.name}@127.0.0.1:{ports[program]}" if service.backup else program: program
-            for service in services for program in service.programs}
+    """The programs by the key of the command that guards the gateway's calls to each.
+
+    Args:
+        services: What there is.
+        ports: Where each program listens.
+    """
+    return {f"{application}@127.0.0.1:{ports[program]}": program
+            for program, (application, _) in applications_of(services).items()}
 
 
 def _tables(service: Service, registry: int) -> list[str]:

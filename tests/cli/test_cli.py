@@ -209,14 +209,15 @@ def test_the_gateway_prints_its_urls_serves_and_stops_cleanly(tmp_path, number):
 
 
 def test_a_taken_port_is_one_clear_line(tmp_path):
-    gateway, admin, private = free_ports(3)
+    gateway, admin, private, registry = free_ports(4)
+    ports = ("--registry-port", str(registry))
     (tmp_path / "gateway.toml").write_text(CONFIG.format(gateway=gateway, admin=admin))
     with socket.create_server(("127.0.0.1", gateway)):
         run = process("gateway", str(tmp_path / "gateway.toml"))
-        demo = process("demo", "--gateway-port", str(gateway), "--admin-port", str(admin), "--private-port", str(private))
-        other = process("demo", "--gateway-port", str(private), "--admin-port", str(admin), "--private-port", str(gateway))
+        demo = process("demo", "--gateway-port", str(gateway), "--admin-port", str(admin), "--private-port", str(private), *ports)
+        other = process("demo", "--gateway-port", str(private), "--admin-port", str(admin), "--private-port", str(gateway), *ports)
 
-        same = process("demo", "--gateway-port", str(admin), "--admin-port", str(private), "--private-port", str(admin))
+        same = process("demo", "--gateway-port", str(admin), "--admin-port", str(private), "--private-port", str(admin), *ports)
 
     assert f"the private port {admin} is also the gateway port" in same.stderr
     assert 1 == len(same.stderr.splitlines())
@@ -276,13 +277,14 @@ def test_the_help_of_a_command_says_what_it_does_and_what_each_argument_is(name)
 
 def test_the_demo_tells_its_story_and_ends_with_a_table():
     """The whole of it, for as long as its first illness takes: real services, gateway, traffic and stream."""
-    gateway, private, admin = free_ports(3)
+    gateway, private, admin, registry = free_ports(4)
     run = process("demo", "--gateway-port", str(gateway), "--private-port", str(private), "--admin-port", str(admin),
-                  "--duration", "9")
+                  "--registry-port", str(registry), "--duration", "9")
 
     assert (0, "") == (run.returncode, run.stderr)
     assert f"http://127.0.0.1:{admin}/" in run.stdout
     assert f"http://127.0.0.1:{private}/ledger/" in run.stdout
+    assert f"http://127.0.0.1:{registry}/" in run.stdout
     assert "inventory hangs" in run.stdout
     assert "inventory: circuit opened after" in run.stdout
     rows = {line.split()[0]: line.split() for line in run.stdout.splitlines()

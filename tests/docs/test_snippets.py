@@ -49,7 +49,7 @@ async def fetch_price(sku):
 
 def file_of(fence):
     """The file that a TOML block is: a gateway's has routes, and a registry's a table of its name."""
-    if "[registry]" in fence.text:
+    if ("[registry]" in fence.text or "[[peers]]" in fence.text) and "[[routes]]" not in fence.text:
         return "registry.toml"
     return "gateway.toml" if "[[routes]]" in fence.text else "resilience.toml"
 
@@ -125,7 +125,8 @@ def test_the_toml_snippets_of_a_page_are_without_a_mistake(path, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "vendor_billing.py").touch()  # the module that the how-to guards
-    for name in ("PRIMARY_AUTHORIZATION", "BACKUP_AUTHORIZATION", "REGISTRY_CLIENTS_TOKEN", "REGISTRY_OPERATORS_TOKEN"):
+    for name in ("PRIMARY_AUTHORIZATION", "BACKUP_AUTHORIZATION", "REGISTRY_CLIENTS_TOKEN", "REGISTRY_OPERATORS_TOKEN",
+                 "REGISTRY_PEERS_TOKEN"):
         monkeypatch.setenv(name, "Bearer key with a length")
     for name in ("shop.pem", "shop.key", "other.pem", "other.key", "clients-ca.pem"):
         shutil.copy(DOCS.parent / "tests" / "dashboard" / "localhost.pem", tmp_path / name)

@@ -36,7 +36,6 @@ from resilience.core.batch import Collapse
 from resilience.core.circuit import TRANSITIONS
 from resilience.core.histogram import LE_BOUNDS
 from resilience.core.outcome import EVENT_NAMES
-from resilience.discovery.registry.server import LISTENER_KEYS, TokenSettings
 from resilience.discovery.registry.settings import RegistrySettings
 from resilience.events import (
     CallFailed,
@@ -59,6 +58,7 @@ from resilience.gateway.answer_rules import AnswerRule
 from resilience.gateway.balancing.course import Repetition
 from resilience.gateway.balancing.health import HealthChecks
 from resilience.gateway.composition.plan import STATES
+from resilience.gateway.config.registry import LISTENER_KEYS, PeerSettings, TokenSettings
 from resilience.gateway.config.sources import (
     DnsSettings,
     EurekaSettings,
@@ -326,7 +326,8 @@ def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
     assert_keys(section("reference/gateway-file.md", heading).partition("\n### ")[0], cls)
 
 
-@pytest.mark.parametrize(("heading", "cls"), [("### registry", RegistrySettings), ("### tokens", TokenSettings)])
+@pytest.mark.parametrize(("heading", "cls"), [("### registry", RegistrySettings), ("### tokens", TokenSettings),
+                                              ("### peers", PeerSettings)])
 def test_the_keys_of_a_registrys_file_are_those_of_its_classes(heading, cls):
     assert_keys(section("reference/service-registry.md", heading), cls)
 

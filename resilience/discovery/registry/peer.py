@@ -52,6 +52,8 @@ _MOST_LIST_BYTES: Final = 64 << 20
 #: Copies that are merged before others have a turn.
 _AT_ONCE: Final = 25
 _ITSELF_S: Final = 60.0
+#: A peer that has just started is compared so many times as often.
+_SOONER: Final = 6
 _MOST_SLEEP_S: Final = 3600.0
 _T = TypeVar("_T")
 _logger = logging.getLogger(__name__)
@@ -277,14 +279,15 @@ class Peer:
         self.queue.has_overflowed = False
         different = [part for part, theirs in enumerate(digests) if theirs != self._registry.table.digests[part]]
         for start in range(0, len(different), MOST_PARTS):
-            await self._compare_parts(different[start:start + MOST_PARTS])
+            await self._compare_parts(different[start:start + MOST_PARTS], is_complete)
         self.counts["compared"] += 1
         self.counts["different_parts"] += len(different)
-        self._is_up(self._clock().s + self._terms.compare_s)
+        self._is_up(self._clock().s + self._terms.compare_s / (1 if is_complete else _SOONER))
         if is_complete:
             self._complete(self.url)
 
-    async def _compare_parts(self, parts: Sequence[int]) -> None:
+    async def _compare_parts(self, parts: Sequence[int], is_complete: bool) -> None:
+        """Merge what the peer has in these *parts*, and tell it what it lacks, unless it is about to fetch all."""
         path = f"/peerreplication/copies?parts={','.join(map(str, parts))}"
         pairs = await self._guarded("GET", path, b"", _MOST_LIST_BYTES, _copies_in)
         known: set[Key] = set()
@@ -292,7 +295,7 @@ class Peer:
             self._merge(said, instance, known)
             if index % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
-        for part in parts:
+        for part in parts if is_complete else ():
             for lease in self._registry.table.of_part(part):
                 if lease.key not in known and lease.ends_s > self._clock().s:
                     self.queue.add_found(lease.key, Change.REGISTERED, self._clock().s)

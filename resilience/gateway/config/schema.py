@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ...config.schema import class_schema, table_schema
+from ...discovery.registry.settings import RegistrySettings
 from ..service_command import accepted
 from .compositions import CompositionConfig
 from .identity import IdentityHeaders
 from .listeners import AdminSettings, GatewaySettings
 from .observing import AccessLogSettings, TracingSettings
 from .process import ProcessSettings
+from .registry import PeerSettings, TokenSettings
 from .routes import RouteConfig
 from .services import ServiceConfig
 from .shared import SharedSettings
@@ -47,6 +49,7 @@ def schema() -> dict[str, Any]:
         "properties": {
             **{name: {"$ref": f"#/definitions/{name}"} for name in _TABLES},
             "private": {"$ref": "#/definitions/private"},
+            "registry": {"$ref": "#/definitions/registry"},
             "services": {"type": "object", "description": "By name.",
                          "additionalProperties": {"$ref": "#/definitions/service"}},
             "filters": {"type": "object", "description": "By name; the settings are those of what each one uses.",
@@ -58,6 +61,7 @@ def schema() -> dict[str, Any]:
         "definitions": {
             **{name: class_schema(table) for name, table in _TABLES.items()},
             "private": _private(),
+            "registry": _registry(),
             "service": service,
             "route": class_schema(RouteConfig),
             "command": table_schema(accepted()),
@@ -69,6 +73,13 @@ def _private() -> dict[str, Any]:
     found = class_schema(GatewaySettings)
     routes = {"type": "array", "minItems": 1, "items": {"$ref": "#/definitions/route"}}
     return {**found, "required": ["bind", "routes"], "properties": {**found["properties"], "routes": routes}}
+
+
+def _registry() -> dict[str, Any]:
+    found = class_schema(RegistrySettings)
+    peers = {"type": "array", "items": {"anyOf": [{"type": "string"}, class_schema(PeerSettings)]}}
+    return {**found, "properties": {**found["properties"], "listener": {"$ref": "#/definitions/gateway"},
+                                    "tokens": class_schema(TokenSettings), "peers": peers}}
 
 
 def text() -> str:

@@ -23,6 +23,7 @@ from tests.discovery.registry.three_registries import (
 )
 from tests.seeds import over_seeds
 
+
 @pytest.fixture(autouse=True)
 def quiet_log(caplog):
     """Circuits that open and close fill a log that nobody reads here."""
@@ -393,12 +394,12 @@ def test_a_peer_that_lies_is_shown_and_changes_nothing(lie):
 
 async def flooded():
     net = three(random.Random(0), max_instances=50)
-    Liar(net, _of_the_future(EPOCH_MS, 1000))
+    Liar(net, _of_the_future(EPOCH_MS, 200))
     start(net)
     a = net.nodes["A"]
     await asyncio.sleep(5.0)
     assert 50 == len(a.registry)
-    assert a.peers.report(a.now())[0]["counts"]["refused_here"] >= 950
+    assert a.peers.report(a.now())[0]["counts"]["refused_here"] >= 150
     await end(net)
 
 
@@ -517,7 +518,7 @@ def test_a_server_of_another_make_is_spoken_to_in_eurekas_words_alone():
 
 
 def test_two_copies_of_one_instance_are_told_apart_the_same_way_in_any_order():
-    for seed in range(40):
+    for seed in range(12):
         random_ = random.Random(seed)
         net = three(random_)
         copies = []
@@ -538,7 +539,7 @@ def test_two_copies_of_one_instance_are_told_apart_the_same_way_in_any_order():
                 part = json.loads(node.answer("GET", f"/peerreplication/copies?parts={_part()}").body)["copies"]
                 copies.extend((each, node.name) for each in part)
             results = []
-            for _ in range(6):
+            for _ in range(4):
                 random_.shuffle(copies)
                 fresh = Node("F", net)
                 fresh.start([])
