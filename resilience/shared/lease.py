@@ -175,8 +175,14 @@ class Lease:
         return " ".join(map(repr, numbers + [each.units for each in needs]))
 
     def answer(self, line: str, interval: float, burst: float, now: float) -> None:
-        """What the store answers to the last question: a *line* of booking_script.py. Those who wait are woken."""
+        """What the store answers to the last question: a *line* of booking_script.py. Those who wait are woken.
+
+        Raises:
+            ValueError: It is no answer to that.
+        """
         ahead, version, held, more, *waits = map(float, line.split())
+        if len(waits) != len(self._sent[0]):
+            raise ValueError(f"the answer {line!r} is not to the question")
         (needs, _), asked, self._sent = self._sent, self._last_asked, ([], 0.0)
         self.is_asked, self._is_sure, hold_s = False, True, hold_of(interval * burst)
         self._version, self.heard_at, self.ahead_s, self.held = int(version), now, ahead, held
