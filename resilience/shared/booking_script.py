@@ -54,6 +54,8 @@ from .store import Script
 
 #: Share of the burst that leases may be beyond the limit; 5 % are promised.
 SLACK: Final = 0.04
+#: Nobody owes more, seconds: a service may say that a request took any number of units.
+FOREVER_S: Final = 10_000_000
 
 BOOK: Final = Script("""\
 local time = redis.call('TIME')
@@ -108,6 +110,7 @@ for k = 2, #KEYS do
   if is_sure == 1 and not is_known then ahead = ahead + spent * interval end
   if is_sure == 0 then keeps = 0 end
   ahead = math.max(0, ahead + owes * interval)
+  ahead = math.min(ahead, FOREVER)
   if seen > version then ahead = math.max(ahead, math.min(floor, burst * interval + max_wait)) end
 
   local words = {}
@@ -116,7 +119,7 @@ for k = 2, #KEYS do
     local wait = ahead + (math.max(0, held + keeps - slack) + math.min(units, burst) - burst) * interval
     if wait <= interval * 1e-6 + 1e-6 then wait = 0 end
     if wait <= max_wait then
-      ahead = ahead + units * interval
+      ahead = math.min(ahead + units * interval, FOREVER)
       words[#words + 1] = string.format('%.6f', wait)
     else
       words[#words + 1] = string.format('%.6f', max_wait - wait - 1)
@@ -140,4 +143,4 @@ for k = 2, #KEYS do
   lines[#lines + 1] = string.format('%.9f %d %.17g %.17g ', ahead, version + 1, held, more) .. table.concat(words, ' ')
 end
 return lines
-""".replace("SLACK", str(SLACK)))
+""".replace("SLACK", str(SLACK)).replace("FOREVER", str(FOREVER_S)))

@@ -9,6 +9,7 @@ others that wait at that moment a quarter of it at most.
 from __future__ import annotations
 
 import asyncio
+import logging
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -29,6 +30,7 @@ _TURNS: Final = 8
 SETTLING_S: Final = 1.5 * FOUND_S
 _SETTLING_STEPS: Final = 10
 _TICK_S: Final = HOLD_S / 4
+_log = logging.getLogger("resilience")
 
 
 class Exchange:
@@ -117,7 +119,11 @@ class Exchange:
     def _take(self, batch: list[tuple[SharedLimiter, Lease]], answers: list[bytes]) -> None:
         now = self._clock()
         for (limiter, lease), line in zip(batch, answers, strict=True):
-            limiter.answer(lease, bytes(line).decode("ascii"), now)
+            try:
+                limiter.answer(lease, bytes(line).decode("ascii"), now)
+            except ValueError:
+                _log.exception("the shared store gave an answer that is none")
+                lease.no_answer()
             if lease.units > 0.0:
                 self._held[lease] = limiter
             if lease.needs or lease.owes > 0.0:

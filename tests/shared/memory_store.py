@@ -3,7 +3,7 @@
 import asyncio
 import math
 
-from resilience.shared.booking_script import BOOK, SLACK
+from resilience.shared.booking_script import BOOK, FOREVER_S, SLACK
 from resilience.shared.store import StoreUnavailableError
 
 
@@ -57,6 +57,7 @@ class Server:
         keeps = keeps if is_sure else 0.0
         held = sum(units for units, _ in leases.values())
         ahead = max(0.0, ahead + owes * interval)
+        ahead = min(ahead, FOREVER_S)
         if seen > version:
             ahead = max(ahead, min(floor, burst * interval + max_wait))
         words = []
@@ -64,7 +65,7 @@ class Server:
             wait = ahead + (max(0.0, held + keeps - SLACK * burst) + min(units, burst) - burst) * interval
             wait = 0.0 if wait <= interval * 1e-6 + 1e-6 else wait
             if wait <= max_wait:
-                ahead += units * interval
+                ahead = min(ahead + units * interval, FOREVER_S)
             words.append(f"{wait if wait <= max_wait else max_wait - wait - 1:.6f}")
         unused = burst - ahead / interval
         more = min(wants, (SLACK * burst + unused - held - keeps) / (2 + len(leases)),

@@ -169,6 +169,20 @@ def test_the_loss_costs_one_request_one_timeout_and_all_others_a_quarter_of_one_
     run(scenario)
 
 
+def test_whatever_a_service_says_that_a_request_took_the_store_can_remember_it(redis):
+    async def scenario():
+        async with Gateways([redis.url]) as gateways:
+            (limit,) = gateways.limits
+            booking = limit.book("one", 1.0)
+            await limit.wait(booking)
+            limit.settle(booking, 1e300)
+            assert not await gateways.ask(0)
+            assert await gateways.ask(0, "another")
+            assert gateways.connections[0].losses == 0
+
+    run(scenario)
+
+
 class Proxy:
     """A TCP proxy that can swallow what it is given, or send it elsewhere."""
 

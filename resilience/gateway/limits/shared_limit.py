@@ -133,8 +133,13 @@ class SharedLimit:
         booking = SharedBooking(key, units, lease)
         if lease.spend(units, now):
             self.counts[LEASE, "admitted"] += 1
-            if lease.is_low and self._exchange.is_usable:
+            if lease.is_low and not lease.is_asked and not lease.floods(now) and self._exchange.is_usable:
                 self._exchange.ask(self._limiter, lease)
+        elif lease.floods(now) and self._exchange.is_usable and not self._limiter.max_wait:
+            pause_s = lease.pause_s(self._limiter.burst * self._limiter.interval, now)
+            if not pause_s and not lease.is_asked:
+                self._exchange.ask(self._limiter, lease)
+            raise self._refusal(KNOWN, pause_s)
         elif self._exchange.is_usable:
             booking.need = Need(units, _nothing)
             lease.needs.append(booking.need)
@@ -175,10 +180,7 @@ class SharedLimit:
             self._local.settle(booking.local, units)
             booking.lease.local.add(more, now)
         elif more:
-            lease = self._limiter.lease_of(booking.key, now)
-            lease.owes += more
-            if more > 0.0 and self._exchange.is_usable:
-                self._exchange.ask(self._limiter, lease)
+            self._correct(booking.key, more)
 
     def refund(self, booking: SharedBooking) -> None:
         """Give back what a request has booked that took nothing."""
@@ -211,7 +213,7 @@ class SharedLimit:
             await answered
         except BaseException:
             if need.wait_s is not None and need.wait_s >= 0.0 and not need.is_over:  # the answer came just now
-                booking.lease.owes -= need.units
+                self._correct(booking.key, -need.units)
             need.is_over = True
             raise
 
@@ -227,8 +229,15 @@ class SharedLimit:
             finally:
                 self.waiting -= 1
         except BaseException:
-            self._limiter.lease_of(booking.key, self._clock()).owes -= booking.units
+            self._correct(booking.key, -booking.units)
             raise
+
+    def _correct(self, key: Hashable, units: float) -> None:
+        """Book so many *units* more, or give them back, and let all others know."""
+        lease = self._limiter.lease_of(key, self._clock())
+        lease.owes += units
+        if self._exchange.is_usable:
+            self._exchange.ask(self._limiter, lease)
 
     def _decide_locally(self, booking: SharedBooking, now: float) -> None:
         """Go on without the store.
