@@ -7,36 +7,40 @@ does not answer holds the exit up. A thread for each call costs some 50 us, and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from concurrent.futures import Executor, Future
+from typing import Any, Final, ParamSpec, TypeVar
 
-_T = TypeVar("_T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-async def in_daemon_thread(call: Callable[[], _T]) -> _T:
+class _DaemonThreads(Executor):
+    """Runs each call in a daemon thread of its own."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Begin the call."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        threading.Thread(target=run, name="resilience discovery call", daemon=True).start()
+        return future
+
+
+_THREADS: Final[Any] = _DaemonThreads()
+
+
+async def in_daemon_thread(call: Callable[[], T]) -> T:
     """What *call* returns, or raises, in a thread of its own. Who is cancelled leaves it to end by itself."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[_T] = loop.create_future()
-
-    def settle(result: _T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]
-
-    def run() -> None:
-        result: _T | None = None
-        error: BaseException | None = None
-        try:
-            result = call()
-        except BaseException as raised:  # noqa: BLE001 - it is raised where it is waited for
-            error = TypeError(f"{raised!r} came out of a thread") if isinstance(raised, StopIteration) else raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=run, name="resilience discovery call", daemon=True).start()
-    return await future
+    result: T = await asyncio.get_running_loop().run_in_executor(_THREADS, call)
+    return result
