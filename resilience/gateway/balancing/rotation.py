@@ -31,12 +31,26 @@ class RoundRobin(Unkeyed):
     def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
         if candidates is not self._seen:
+            self._turn = self._before_next(candidates)
             self._seen = candidates
             self._is_even = len({state.share for state in candidates}) == 1
         if self._is_even:
             self._turn = turn = (self._turn + 1) % len(candidates)
             return candidates[turn]
         return self._smoothly(candidates)
+
+    def _before_next(self, candidates: Sequence[EndpointState]) -> int:
+        """The place in *candidates* before that of whose turn it is: of those after the last one, the first there is.
+
+        Places count for nothing when others are candidates. If a request that has failed at an endpoint went to the next
+        place of a list without that endpoint, one neighbour would get its own requests and all of these.
+        """
+        seen, turn = self._seen, self._turn
+        places = {state: place for place, state in enumerate(candidates)}
+        for state in (*seen[turn + 1:], *seen[:turn + 1]):
+            if state in places:
+                return places[state] - 1
+        return -1
 
     def _smoothly(self, candidates: Sequence[S]) -> S:
         known = self._credit
