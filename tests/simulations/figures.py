@@ -14,7 +14,7 @@ from .users import UserSettings
 from .world import World
 
 #: How many instances a simulated service has. The fleet has twice as many gateways; see sizes().
-PAGE, WHOLE = 20, 100
+PAGE, WHOLE = 10, 100
 SEED = 1
 
 

@@ -38,12 +38,12 @@ class Size:
     instances: int = 100
     load: float = 0.5
     outage_s: float = 600.0
-    seconds: float = 740.0
+    seconds: float = 730.0
 
     @property
     def windows(self) -> Sequence[tuple[float, float]]:
-        """When requests are simulated: before, at first, at last, and when the registry is back."""
-        return (BEGINS_S - 20.0, BEGINS_S), (BEGINS_S, BEGINS_S + 20.0), (self.back_s - 20.0, self.seconds)
+        """When requests are simulated: before and at first, at last and when the registry is back."""
+        return (BEGINS_S - 20.0, BEGINS_S + 20.0), (self.back_s - 20.0, self.seconds)
 
     @property
     def back_s(self) -> float:

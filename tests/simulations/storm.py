@@ -36,7 +36,7 @@ class Size:
     gateways: int = 200
     instances: int = 100
     load: float = 0.6
-    seconds: float = 110.0
+    seconds: float = 100.0
 
     @property
     def capacity(self) -> float:
@@ -52,7 +52,7 @@ VARIANTS: Mapping[str, GatewaySettings] = {
     "defaults": GatewaySettings(),
     "budget without a floor": GatewaySettings(retry=Repetition(budget=RetryBudget(per_second=0.0))),
     "no retries at the gateways": GatewaySettings(retry=None),
-    "subset of 8": GatewaySettings(subset=8),
+    "subset of 5": GatewaySettings(subset=5),
     "one circuit for the service": GatewaySettings(is_per_endpoint=False),
     "adaptive limit": GatewaySettings(is_per_endpoint=False, adaptive_limit=AdaptiveLimit()),
     "throttle, window 10 s": GatewaySettings(is_per_endpoint=False, throttle=Throttle(window=10.0)),
