@@ -56,13 +56,14 @@ class Course:
     """What happens.
 
     Attributes:
-        replaced_every_s: An instance of the service ends so often during the outage, and a new one takes its place.
+        replaced: Share of the instances of the service that end during the outage, one after the other; a new one takes
+            the place of each.
         ends_as: What is left of one that has ended.
         forgets: Whether the registry has nothing when it is back.
         warm_up_s: For how long one that has nothing gives no lists.
     """
 
-    replaced_every_s: float = 40.0
+    replaced: float = 0.2
     ends_as: Process = Process.GONE
     forgets: bool = False
     warm_up_s: float = 0.0
@@ -118,8 +119,9 @@ class _Experiment:
         world.at(BEGINS_S, self._cut_off)
         world.at(size.back_s, self._back)
         world.every(1.0, self._look, first=1.0)
-        for number in range(1, int(size.outage_s / course.replaced_every_s)):
-            world.at(BEGINS_S + number * course.replaced_every_s, self._replace)
+        replaced = int(course.replaced * size.instances)
+        for number in range(replaced):
+            world.at(BEGINS_S + (number + 0.5) / replaced * size.outage_s, self._replace)
 
     def _come(self, service: str) -> None:
         instance = SimulatedInstance(self.world, next(self.numbers), "")

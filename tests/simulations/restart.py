@@ -1,4 +1,4 @@
-"""A rolling restart: all instances of a service end and begin again, a few at a time."""
+"""A rolling restart: all instances of a service end and begin again, one in twenty at a time."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Roll:
     """How instances are restarted.
 
     Attributes:
-        at_once: How many at a time.
+        share: Of the instances that are restarted at a time; one at least.
         serves_on_s: How long an instance serves after it has left the list.
         starts_s: How long a new process takes to be there.
         every_s: Seconds between two groups.
         leaves: Whether it leaves the list at all.
     """
 
-    at_once: int = 5
+    share: float = 0.05
     serves_on_s: float = 8.0
     starts_s: float = 5.0
     every_s: float = 10.0
@@ -79,7 +79,7 @@ class Rolled:
 def rolling_restart(roll: Roll, size: Size, seed: int, *, settings: GatewaySettings | None = None) -> Rolled:
     """The experiment; nothing that is asked may be sent twice, so that only what is safe is repeated."""
     def begin(world: World) -> Rolled:
-        result = Rolled(world)
+        result, at_once = Rolled(world), max(1, int(roll.share * size.instances))
         registry = SimulatedRegistry(world, RegistrySettings())
         instances = [SimulatedInstance(world, number, "") for number in range(size.instances)]
         by_url = {each.url: each for each in instances}
@@ -100,7 +100,7 @@ def rolling_restart(roll: Roll, size: Size, seed: int, *, settings: GatewaySetti
                 client.come()
 
         def restart(group: int) -> None:
-            for number in range(group * roll.at_once, min((group + 1) * roll.at_once, size.instances)):
+            for number in range(group * at_once, min((group + 1) * at_once, size.instances)):
                 if roll.leaves:
                     clients[number].leave()
                 world.later(roll.serves_on_s, end, instances[number], clients[number])
@@ -111,7 +111,7 @@ def rolling_restart(roll: Roll, size: Size, seed: int, *, settings: GatewaySetti
             for each in instances:
                 each.arrived = 0
 
-        for group in range(-(-size.instances // roll.at_once)):
+        for group in range(-(-size.instances // at_once)):
             world.at(BEGINS_S + group * roll.every_s, restart, group)
         world.every(10.0, look, first=10.0)
         world.at(7.0, Users, world, UserSettings(per_s=size.load * size.instances / 0.05, repeatable=0.0, retry=None),

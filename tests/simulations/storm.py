@@ -55,7 +55,10 @@ VARIANTS: Mapping[str, GatewaySettings] = {
     "subset of 5": GatewaySettings(subset=5),
     "one circuit for the service": GatewaySettings(is_per_endpoint=False),
     "adaptive limit": GatewaySettings(is_per_endpoint=False, adaptive_limit=AdaptiveLimit()),
-    "throttle, window 10 s": GatewaySettings(is_per_endpoint=False, throttle=Throttle(window=10.0)),
+    "adaptive limit, no circuit": GatewaySettings(
+        is_per_endpoint=False, adaptive_limit=AdaptiveLimit(), breaker=None),
+    "throttle of 10 s, no circuit": GatewaySettings(
+        is_per_endpoint=False, throttle=Throttle(window=10.0), breaker=None),
 }
 
 
