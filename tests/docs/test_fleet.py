@@ -31,12 +31,12 @@ def test_the_page_holds_what_is_written_from_the_figures_beside_it():
 
 def test_figures_are_written_into_the_page_and_drawn(tmp_path, monkeypatch):
     page, beside, made = tmp_path / "page.md", tmp_path / "figures.json", tmp_path / "fleet.json"
-    page.write_text("".join(f"{begin}\nold\n{end}\n" for begin, end in map(fleet.marks, fleet.SECTIONS)), encoding="utf-8")
+    page.write_text("".join(f"{begin}\nfrom before\n{end}\n" for begin, end in map(fleet.marks, fleet.SECTIONS)), encoding="utf-8")
     made.write_text(json.dumps(kept()), encoding="utf-8")
     monkeypatch.setattr(fleet, "PAGE", page)
     monkeypatch.setattr(fleet, "KEPT_FIGURES", beside)
     assert 0 == fleet.main([str(made)])
-    assert "old" not in page.read_text(encoding="utf-8")
+    assert "from before" not in page.read_text(encoding="utf-8")
     assert kept() == json.loads(beside.read_text(encoding="utf-8"))
     for name, drawing in fleet.drawings().items():
         root = ElementTree.fromstring(drawing)
