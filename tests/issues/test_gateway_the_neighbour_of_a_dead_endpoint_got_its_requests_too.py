@@ -5,10 +5,12 @@ endpoints each, of which one refuses connections, one of the other two got twice
 half of its load before, it had all that it could do, and in a fleet the others followed it.
 """
 
+import random
 from collections import Counter
 
 from resilience.gateway.balancing import EndpointSet, EndpointState
 from resilience.gateway.balancing.rotation import RoundRobin
+from tests.seeds import over_seeds
 
 ROUNDS = 200
 
@@ -63,3 +65,23 @@ def test_an_ejection_or_another_list_does_not_begin_again_with_the_first():
     endpoints = EndpointSet(states, turns, None, None, 0.0)
     assert ["d", "e", "f", "a"] == [next(endpoints.turns).name for _ in range(4)]
     assert turns.pick(states, 0.0, None) in states
+
+
+@over_seeds(30)
+def test_whoever_stays_a_candidate_is_never_passed_over(seed):
+    """Between two picks of one that always may be picked, nobody else is picked twice: that is what in turn means."""
+    dice = random.Random(seed)
+    turns = RoundRobin()
+    everybody = [EndpointState(str(number)) for number in range(dice.randrange(2, 9))]
+    stays, others = everybody[0], everybody[1:]
+    since = Counter()
+    for _ in range(200):
+        candidates = tuple(each for each in everybody if each is stays or dice.random() < 0.7)
+        picked = turns.pick(candidates, dice.random(), None)
+        assert picked in candidates
+        since = Counter() if picked is stays else since + Counter([picked])
+        assert all(since[each] <= 1 for each in others), since
+        if dice.random() < 0.05:
+            given = turns.turns(candidates)
+            assert {*candidates} == {next(given) for _ in candidates}
+            since = Counter()
