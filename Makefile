@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP = $(VENV)/.installed-$(1)
 
-.PHONY: demo test test-314 check bench mutants docs clean
+.PHONY: demo test test-314 check fleet bench simulate mutants docs clean
 .DELETE_ON_ERROR:
 
 # Arguments of the demo: make demo ARGS="--duration 40"
@@ -23,8 +23,16 @@ check: $(call STAMP,dev) ## Lint and types
 	$(BIN)/pyright
 	$(BIN)/ty check --error-on-warning --python $(VENV) tests/typing/methods.py
 
+# Longer, or another history: make fleet ARGS="--steps 200 --seed 7"
+fleet: $(call STAMP,dev) ## Faults that coincide in a fleet of gateways on hosts of their own; needs Linux and root
+	$(BIN)/python -m tests.fleet $(ARGS)
+
 bench: $(call STAMP,bench) ## Beside the peers, in one run; writes build/bench.json
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+# The whole size: make simulate ARGS="--instances 100"
+simulate: $(call STAMP,dev) ## A fleet of gateways in virtual time; writes build/fleet.json
+	$(BIN)/python -m tests.simulations $(ARGS)
 
 # One file: make mutants ARGS="core/circuit.py"
 mutants: $(call STAMP,dev) ## Small changes to the core, of which some test must notice each; writes build/mutants.json

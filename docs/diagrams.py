@@ -18,6 +18,7 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
+import fleet
 import sequences
 import sick_neighbours
 
@@ -55,7 +56,7 @@ def draw_all(folder: Path) -> None:
     """Write every drawing into *folder*."""
     folder.mkdir(parents=True, exist_ok=True)
     drawings = {"breaker-states": state_diagram(TRANSITIONS), "sick-neighbours": sick_neighbours.drawing(),
-                **sequences.drawings()}
+                **fleet.drawings(), **sequences.drawings()}
     for name, svg in drawings.items():
         (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
 

@@ -70,11 +70,18 @@ def _demo_arguments(one: argparse.ArgumentParser) -> None:
                      help="where the dashboard and the telemetry are (default: %(default)s)")
     one.add_argument("--registry-port", type=_port, default=8761, metavar="PORT",
                      help="where the services register (default: %(default)s)")
+    one.add_argument("--fleet", action="store_true", help="three gateways, from the gateway's and admin port on: "
+                     "they find instances in a registry, and share a limit in Redis if there is a redis-server")
     one.add_argument("--duration", type=_seconds, metavar="SECONDS",
                      help="end by itself, with a summary (default: run until interrupted)")
 
 
 def _demo(options: argparse.Namespace) -> int:
+    if options.fleet:
+        from .demo import fleet
+
+        return fleet.run(gateway_port=options.gateway_port, admin_port=options.admin_port,
+                         registry_port=options.registry_port, duration=options.duration)
     from .demo.run import run
 
     return run(gateway_port=options.gateway_port, private_port=options.private_port, admin_port=options.admin_port,

@@ -15,9 +15,12 @@ from resilience import Registry
 from resilience.engine.compiler import plain_way
 from resilience.testing import ManualClock
 from tests.drivers.until import until
+from tests.fleet.network import is_possible
 
 #: The fixtures that start a program which is not Python's, and the program.
 _PROGRAMS = {"curl": "curl", "prometheus": "prometheus", "redis_server": "redis-server"}
+#: The fixture that makes a network of its own, and what it takes.
+_NETWORK = {"network": "redis-server, and the right to make network namespaces with `ip` (Linux, as root)"}
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -93,6 +96,8 @@ def pytest_collection_modifyitems(config, items):
     if os.environ.get("RESILIENCE_REQUIRE_BROWSER"):
         return
     missing = {fixture: program for fixture, program in _PROGRAMS.items() if not shutil.which(program)}
+    if not any("network" in getattr(item, "fixturenames", ()) for item in items) or not is_possible():
+        missing |= _NETWORK
     left_out = {item: what for item in items if (what := _missing(item, missing)) is not None}
     if left_out:
         items[:] = [item for item in items if item not in left_out]
@@ -117,7 +122,7 @@ _LEFT_OUT = pytest.StashKey[collections.Counter]()
 def pytest_terminal_summary(terminalreporter, config):
     """Say so."""
     for program, tests in config.stash.get(_LEFT_OUT, {}).items():
-        terminalreporter.write_line(f"{tests} tests need {program}, which is not there: install it to run them", yellow=True)
+        terminalreporter.write_line(f"{tests} tests need {program}, which is not there: provide it to run them", yellow=True)
 
 
 def pytest_addoption(parser):

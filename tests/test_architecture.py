@@ -21,7 +21,7 @@ LAYERS = [
     ["pickling"],
     ["config"],
     ["__init__", "events"],
-    ["discovery"],
+    ["discovery", "shared"],
     ["integrations", "gateway", "asgi", "testing", "demo"],
     ["discovery.registry.server"],  # serves the registry on the gateway's front; nothing else of discovery knows that
     ["cli"],

@@ -42,8 +42,8 @@ class Stage:
         Raises:
             StageError: A port is taken, or a process did not come up.
         """
-        _check_free({"gateway": gateway_port, "private": private_port, "admin": admin_port,
-                     "registry": registry_port})
+        check_free({"gateway": gateway_port, "private": private_port, "admin": admin_port,
+                    "registry": registry_port})
         names = applications_of(services)
         registry = f"http://127.0.0.1:{registry_port}/eureka"
         found = await asyncio.gather(*(self._program(name, registry, *names[name]) for name in names))
@@ -114,7 +114,12 @@ class Stage:
                     break
 
 
-def _check_free(ports: Mapping[str, int]) -> None:
+def check_free(ports: Mapping[str, int]) -> None:
+    """Make sure that nobody has these *ports*, each said by what it is for.
+
+    Raises:
+        StageError: One is taken, or there twice.
+    """
     taken: dict[int, str] = {}
     for what, port in ports.items():
         if port in taken:

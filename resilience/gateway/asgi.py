@@ -97,14 +97,16 @@ def _below(path: bytes, root: str) -> bytes:
     return b"/" + b"/".join(segments[depth:])
 
 
-async def live(receive: Receive, send: Send, known: Callable[[], Awaitable[None]], close: Callable[[], None]) -> None:
-    """Speak the lifespan protocol; wait for *known* at its beginning, *close* at its end."""
+async def live(receive: Receive, send: Send, known: Callable[[], Awaitable[None]], close: Callable[[], None],
+               closed: Callable[[], Awaitable[None]]) -> None:
+    """Speak the lifespan protocol; wait for *known* at its beginning; *close* at its end, and wait for that."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
             await known()
         if message["type"] == "lifespan.shutdown":
             close()
+            await closed()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from ..registry import Registry, default_registry
+from ..shared.connection import Connection
 from .asgi import AsgiInbound, live
 from .change import Change
 from .config import GatewayConfig, load
@@ -89,6 +90,11 @@ class Gateway:
         return self._generation.parts.services
 
     @property
+    def shared(self) -> Connection | None:
+        """The connection to what it shares with other gateways; None: nothing."""
+        return self._generation.parts.shared
+
+    @property
     def observer(self) -> Observer | None:
         """What is told of its requests; None: nobody is."""
         return self._generation.parts.observer
@@ -121,8 +127,12 @@ class Gateway:
     async def known(self) -> None:
         """Wait until the endpoints of every service are known whose source says so; see ``required`` in the file.
 
+        The shared store, too, is asked once, whatever it says.
+
         A server's lifespan waits for it, and so does the gateway's own server before it listens.
         """
+        if self.shared is not None:
+            await self.shared.known()
         await known(lambda: self.services)
 
     def close(self) -> None:
@@ -133,6 +143,11 @@ class Gateway:
         self._generation.parts.close()
         self._services.stop()
         self._client.close()
+
+    async def closed(self) -> None:
+        """Wait, after close(), until those who share something with this gateway know that it is no more."""
+        if self.shared is not None:
+            await self.shared.closed()
 
     def serve(self, inbound: Inbound) -> Coroutine[Any, Any, None]:
         """Answer one request.
@@ -177,7 +192,7 @@ class Gateway:
         if kind == "http":
             await AsgiInbound(scope, receive, send, self._disconnects).served_by(serve)
         elif kind == "lifespan":
-            await live(receive, send, self.known, self.close)
+            await live(receive, send, self.known, self.close, self.closed)
         elif kind == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": "no WebSocket here"})

@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from ..registry import Registry
+from ..shared.connection import Connection
 from .change import Act, Change
 from .composition.composer import endpoints
 from .config import GatewayConfig, RouteConfig
@@ -30,6 +31,7 @@ from .problem import Problem
 from .request_mapping import Admission, Clients
 from .service import Service
 from .services import NextServices
+from .shared_state import connection_of
 from .upstream import UpstreamClient
 
 _PRIVATE: Final = "private"
@@ -44,12 +46,14 @@ class Parts:
         steps: The filters, by name.
         composed: The endpoints that answer by compositions, by the compositions' names.
         observer: Is told of the public side's requests, and has what both sides tell; None: nothing is told.
+        shared: The connection to what several gateways share; None: nothing is shared.
     """
 
     services: Mapping[str, Service]
     steps: Mapping[str, Step]
     composed: Mapping[str, Step]
     observer: Observer | None
+    shared: Connection | None
 
     @classmethod
     def of(cls, config: GatewayConfig, made: NextServices, registry: Registry, client: UpstreamClient, change: Change,
@@ -65,17 +69,21 @@ class Parts:
         before, known = dict[str, Step](), dict[str, Service]()
         if old is not None and old.config.gateway.trusted_proxies == config.gateway.trusted_proxies:
             before, known = dict(old.parts.steps), dict(old.parts.services)
+        shared = connection_of(config.shared, registry, change, None if old is None else old.parts.shared,
+                               None if old is None else old.config.shared)
+        if old is not None and old.parts.shared is not shared:
+            before = {name: step for name, step in before.items() if not getattr(step.config.target, "shared", False)}
         changed = {name for name, service in services.items() if known.get(name) is not service}
-        steps = steps_of(config, services, registry, client, is_trusted, made, change, before, changed)
+        steps = steps_of(config, services, registry, client, is_trusted, made, change, before, changed, shared)
         composed = endpoints(config, services, registry, change.once_in_force)
         if old is not None and _observed(old.config) == _observed(config):
-            return cls(services, steps, composed, old.parts.observer)
+            return cls(services, steps, composed, old.parts.observer, shared)
         observer = observer_of(config.access_log, config.tracing, ClientAddresses(is_trusted),
                                statistics_of(registry, None, change.once_in_force)
                                if config.gateway.statistics else None, is_needed=_needs_observer(config))
         if observer is not None:
             change.unless_in_force(observer.close)
-        return cls(services, steps, composed, observer)
+        return cls(services, steps, composed, observer, shared)
 
     @property
     def filters(self) -> list[Step]:
@@ -90,10 +98,12 @@ class Parts:
                 step.close()
         if self.observer is not None and id(self.observer) not in kept:
             self.observer.close()
+        if self.shared is not None and id(self.shared) not in kept:
+            self.shared.close()
 
     def all(self) -> list[object]:
-        """Filters and observer."""
-        return [*self.steps.values(), self.observer]
+        """What close() ends."""
+        return [*self.steps.values(), self.observer, self.shared]
 
 
 def _observed(config: GatewayConfig) -> tuple[object, ...]:

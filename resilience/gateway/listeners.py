@@ -135,6 +135,11 @@ class Listeners:
         """Whether there is any."""
         return bool(self._open)
 
+    def send_away(self) -> None:
+        """Ask all clients to send their next requests elsewhere; go on serving."""
+        for each in self._open.values():
+            each.listener.front.send_away()
+
     async def close(self) -> None:
         """Take no more connections in, and let requests under way end."""
         async with self._lock:

@@ -67,6 +67,7 @@ async def serve(gateway: Gateway, *, admin: App | None = None, ready: Callable[[
                 await listen(served, stop, ready, Listeners(drain_s=gateway.config.gateway.drain_timeout))
     finally:
         gateway.close()
+        await gateway.closed()
 
 
 async def is_known(gateway: Gateway, stop: asyncio.Event) -> bool:

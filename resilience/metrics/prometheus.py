@@ -62,7 +62,8 @@ def further_metrics(registry: Sources) -> Iterator[Metric]:
 def summed(parts: Iterable[Iterable[Metric]]) -> list[Metric]:
     """The metrics of several processes as one: what has the same name and labels is added up.
 
-    Of gauges in seconds, the largest is shown: how late several loops are is no sum.
+    Of gauges in seconds, and of those that count instances, the largest is shown: how late several loops are, and how
+    many instances each has heard of, is no sum.
 
     Args:
         parts: Those of each process.
@@ -74,7 +75,7 @@ def summed(parts: Iterable[Iterable[Metric]]) -> list[Metric]:
         known = values.setdefault(family.name, {})
         for sample in family.samples:
             key = sample.name, tuple(sample.labels.items())
-            if family.type == "gauge" and family.name.endswith("_seconds"):
+            if family.type == "gauge" and family.name.endswith(("_seconds", "_instances")):
                 known[key] = max(known.get(key, 0.0), sample.value)
             else:
                 known[key] = known.get(key, 0.0) + sample.value

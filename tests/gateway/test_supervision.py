@@ -173,13 +173,15 @@ def test_a_worker_that_dies_at_the_first_start_ends_all_with_a_message(tmp_path:
     assert "Traceback" not in str(failed.value)
 
 
-def test_in_its_lame_duck_phase_it_serves_and_is_not_ready(tmp_path: Path, upstream: Upstream) -> None:
+def test_in_its_lame_duck_phase_it_serves_is_not_ready_and_asks_clients_to_go_elsewhere(tmp_path: Path, upstream: Upstream) -> None:
     config = CONFIG.format(url=upstream.url).replace("\n[services", "\n[process]\nlame_duck = 60.0\n[services", 1)
     with running(tmp_path, config, workers=1) as gateway:
         assert (200, "ready") == ready(gateway)
         gateway.process.send_signal(signal.SIGTERM)
         eventually(lambda: ready(gateway) == (503, "stopping"))
         assert "ok" in gateway.admin_get("/health")
+        eventually(lambda: b"connection: close" in gateway.raw(
+            b"GET /still HTTP/1.1\r\nHost: gw\r\n\r\n", until=b"ok"), "the end of connections that clients would keep")
         assert 200 == gateway.get("/still")[0]
         gateway.process.send_signal(signal.SIGTERM)  # ends the phase
         code, err = gateway.ended()

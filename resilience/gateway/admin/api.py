@@ -54,6 +54,7 @@ class AdminApi:
                 ("GET", "/admin/services", self._services),
                 ("PATCH", "/admin/services/([^/]+)", self._patch_service),
                 ("GET", "/admin/sources", self._sources),
+                ("GET", "/admin/shared", self._shared),
                 ("GET", "/admin/routes", self._routes),
                 ("PUT", "/admin/routes", self._put_routes),
                 ("GET", "/admin/commands", self._commands),
@@ -140,7 +141,10 @@ class AdminApi:
             return {name: {"config": services[name], "commands": states[name]} for name in services}
 
     async def _sources(self) -> Any:
-        return await self._supervisor.statistics.sources()
+        return await self._supervisor.statistics.asked("sources")
+
+    async def _shared(self) -> Any:
+        return await self._supervisor.statistics.asked("shared")
 
     async def _routes(self) -> Any:
         async with self._supervisor.unchanged:

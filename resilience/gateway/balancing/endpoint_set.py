@@ -17,7 +17,6 @@ costs two look-ups.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from itertools import cycle
 from math import inf
 from typing import Generic
 
@@ -81,7 +80,7 @@ class EndpointSet(Generic[S]):
         if self._is_calm:
             self._candidates = _preferred(self.states)
             if isinstance(self.balancer, RoundRobin) and self.balancer.is_even(self._candidates):
-                self.turns = cycle(self._candidates)
+                self.turns = self.balancer.turns(self._candidates)
 
     def came(self, state: S, now: float) -> None:
         """An endpoint is new, or back after it was unhealthy: it starts slowly, if the service's do."""

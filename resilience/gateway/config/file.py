@@ -29,11 +29,12 @@ from .process import ProcessSettings
 from .registry import RegistryConfig, read_embedded
 from .routes import RouteConfig, conflicts
 from .services import ServiceConfig, lost_fallbacks, read_service
+from .shared import SharedSettings
 from .shedding import SheddingSettings
 from .sources import shared_files
 
 _TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing", "shedding",
-                  "registry", "services", "compositions", "routes")
+                  "registry", "shared", "services", "compositions", "routes")
 _log = logging.getLogger("resilience")
 #: Filters, limits and logs are made once for both sides, and read X-Forwarded-For by one list.
 _ONE_TRUST: Final = "must be the same as gateway.trusted_proxies: both sides have the same filters, limits and logs"
@@ -50,6 +51,7 @@ class GatewayConfig:
         admin: None: no admin listener.
         access_log: None: there is none.
         shedding: None: nothing is shed at the door.
+        shared: Where it keeps what it shares with other gateways; None: it shares nothing.
         tracing: None: what a request says of its trace passes through unchanged.
         filters: By name; those of the modules that gateway.filter_modules names are among them.
         identity: Headers that tell upstreams who sent a request; None: none do. The same without a table as with an
@@ -67,6 +69,7 @@ class GatewayConfig:
     access_log: AccessLogSettings | None = None
     tracing: TracingSettings | None = None
     shedding: SheddingSettings | None = None
+    shared: SharedSettings | None = None
     filters: dict[str, FilterConfig] = attrs.field(factory=dict)
     identity: IdentityHeaders | None = None
     registry: RegistryConfig | None = None
@@ -84,6 +87,8 @@ class GatewayConfig:
         for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters,
                                               list(self.services)):
             raise ConfigError(message, str(path[-1]))
+        for name in () if self.shared is not None else _sharing(self.filters):
+            raise ConfigError(f"the filter {name} is shared, which needs a [shared] table", "shared")
         if _trusts_differently(self.gateway, self.private):
             raise ConfigError(_ONE_TRUST, "trusted_proxies")
         self.of_private_side()
@@ -207,19 +212,28 @@ def read(document: Document) -> GatewayConfig:
         document.mistake(where, message)
     access_log = _optional(document, AccessLogSettings, "access_log")
     shedding = _optional(document, SheddingSettings, "shedding")
+    shared = _optional(document, SharedSettings, "shared")
+    for name in () if "shared" in document.data else _sharing(filters):
+        document.mistake(("filters", name, "shared"), "needs a [shared] table, which says where the store is")
     tracing = _optional(document, TracingSettings, "tracing")
     identity = _optional(document, IdentityHeaders, "identity")
     process = document.structure(ProcessSettings, "process") or ProcessSettings()
     document.finish()
     return GatewayConfig(
         gateway=gateway, private=private, admin=admin, process=process, access_log=access_log,
-        shedding=shedding, tracing=tracing, identity=identity, registry=registry, routes=tuple(routes.values()),
+        shedding=shedding, shared=shared, tracing=tracing, identity=identity, registry=registry,
+        routes=tuple(routes.values()),
         compositions=compositions, filters={name: each for name, each in filters.items() if each is not None},
         services={name: service for name, service in services.items() if service is not None})
 
 
 def _trusts_differently(gateway: GatewaySettings, private: PrivateSide | None) -> bool:
     return private is not None and set(private.settings.trusted_proxies) != set(gateway.trusted_proxies)
+
+
+def _sharing(filters: Mapping[str, FilterConfig | None]) -> list[str]:
+    """Names of filters that share something with other gateways."""
+    return [name for name, each in filters.items() if each is not None and getattr(each.target, "shared", False)]
 
 
 def _optional(document: Document, cls: type[_T], table: str) -> _T | None:

@@ -18,13 +18,15 @@ from .process import ProcessSettings
 from .registry import PeerSettings, TokenSettings
 from .routes import RouteConfig
 from .services import ServiceConfig
+from .shared import SharedSettings
 from .shedding import SheddingSettings
 from .sources import SourceTable
 
 #: The tables of which there is one, by name.
 _TABLES: Final[Mapping[str, type[Any]]] = {
     "gateway": GatewaySettings, "admin": AdminSettings, "process": ProcessSettings, "identity": IdentityHeaders,
-    "access_log": AccessLogSettings, "tracing": TracingSettings, "shedding": SheddingSettings}
+    "access_log": AccessLogSettings, "tracing": TracingSettings, "shedding": SheddingSettings,
+    "shared": SharedSettings}
 
 
 def schema() -> dict[str, Any]:

@@ -17,6 +17,7 @@ import attrs
 from ...core.checks import flag, number, text
 from ...errors import ConfigError
 from ...registry import Registry
+from ...shared.store import Store
 from ..change import Act, at_once
 from ..upstream import UpstreamClient
 from .context import FilterContext
@@ -56,6 +57,7 @@ class FilterHost:
             change.
         once_in_force: Does something when the configuration comes into force, and not if it never does: what goes on
             under another configuration must not change before.
+        shared: What several gateways share; None: there is no such thing.
     """
 
     name: str
@@ -65,6 +67,7 @@ class FilterHost:
     is_trusted: Callable[[str], bool]
     service: Callable[[str, ServiceConfig], Service]
     once_in_force: Callable[[Act], object] = at_once
+    shared: Store | None = None
 
 
 class Bound(Protocol):

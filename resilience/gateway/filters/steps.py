@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 
 from ...registry import Registry
+from ...shared.connection import Connection
 from ..change import Change
 from ..config import FilterConfig, GatewayConfig, ServiceConfig
 from ..service import Service
@@ -18,7 +19,8 @@ from .step import Step, step_of
 
 def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: Registry, client: UpstreamClient,
              is_trusted: Callable[[str], bool], own: NextServices, change: Change,
-             before: Mapping[str, Step] = MappingProxyType({}), changed: Collection[str] = ()) -> dict[str, Step]:
+             before: Mapping[str, Step] = MappingProxyType({}), changed: Collection[str] = (),
+             shared: Connection | None = None) -> dict[str, Step]:
     """The steps of a gateway's filters, by name.
 
     Args:
@@ -31,6 +33,7 @@ def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: R
         change: With which they come into force.
         before: Steps of the configuration before: those with the same settings go on, with what they know.
         changed: Names of services that are not what they were then.
+        shared: The connection to what several gateways share; None: there is none.
 
     Raises:
         ConfigError: A filter cannot be made of its settings.
@@ -52,7 +55,7 @@ def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: R
         steps = _steps(each, registry, change, FilterHost(
             name=each.name, services=weakref.WeakValueDictionary(services),  # a filter that keeps it keeps none alive
             registry=registry, client=client, is_trusted=is_trusted, service=service,
-            once_in_force=change.once_in_force))
+            once_in_force=change.once_in_force, shared=shared))
         if steps:
             steps[0].others, steps[0].services = tuple(steps[1:]), asked
             found[each.name] = steps[0]

@@ -11,7 +11,9 @@ Who ends what:
     an answer breaks off      the connection is cut, so that nobody takes it for complete
     something is no HTTP      answered; then nothing more is read, and what still comes is thrown away (RFC 9112, 9.6)
     a deadline passes         the front's one timer calls expire(); no request has a timer of its own
-    the front drains          idle connections are closed, the others say close with their answers, and are cut at last
+    the gateway leaves        each connection says close with its next answer
+    the front drains          idle connections are closed, the others say close with their answers, and are cut at last;
+                              a new one has half a second for its first request, which is on its way perhaps
     protocols are switched    the transport belongs to the tunnel (tunnel.py), which ends it
     it speaks HTTP/2          the transport belongs to an Http2Connection (http2.py), as soon as that shows
 """
@@ -44,6 +46,7 @@ MAX_WAITING: Final = 4  # requests that wait while more is read
 PROBE_S: Final = 0.25
 PROBE_AGAIN_S: Final = 1.0
 LINGER_S: Final = 2.0
+FIRST_REQUEST_S: Final = 0.5  # once the front drains
 _logger = logging.getLogger("resilience.gateway")
 
 
@@ -90,10 +93,16 @@ class Connection(asyncio.Protocol):
         """Whether no request is under way, or waits."""
         return self._exchange is None and not self._queue
 
+    def send_away(self) -> None:
+        """Nothing is to be done: keep() looks whether the front is leaving."""
+
     def drain(self) -> None:
         """Close it if it is idle; else it closes after its next answer."""
         if self.is_idle and not self._parser.has_begun:
-            self._close()
+            if self._task is None:
+                self.deadline = min(self.deadline, self.front.loop.time() + FIRST_REQUEST_S)
+            else:
+                self._close()
 
     def cut(self) -> None:
         """End it now: the time to drain is over."""
@@ -372,7 +381,7 @@ class Connection(asyncio.Protocol):
 
     def keep(self, wanted: bool) -> bool:
         """Whether it goes on after the answer at hand, which is for the exchange to say, if that *wanted* it to."""
-        if not wanted or self.front.draining or self._served == self.front.settings.connection_requests:
+        if not wanted or self.front.is_leaving or self._served == self.front.settings.connection_requests:
             self._last = True
         return not self._last
 

@@ -29,6 +29,7 @@ class Front:
         settings: Of the listener.
         peers: Its clients.
         trusted: Networks of proxies, whose connections and requests are not counted as those of one client.
+        is_leaving: Whether clients are asked to send their next requests elsewhere; requests are served as ever.
         draining: Whether no more requests are wanted.
     """
 
@@ -47,7 +48,7 @@ class Front:
         self.peers = Peers(
             max_connections=settings.client_connections, rate=settings.client_rate, burst=settings.client_burst)
         self.trusted = networks(settings.trusted_proxies)
-        self.draining = False
+        self.is_leaving = self.draining = False
         self._connections: set[Connection | Http2Connection] = set()
         self._sweeping = False
         self._date, self._date_at = b"", -1
@@ -81,7 +82,7 @@ class Front:
         if not self._sweeping:
             self._sweeping = True
             self.loop.call_later(SWEEP_EVERY_S, self._sweep)
-        return len(self._connections) <= self.settings.max_connections and not self.draining
+        return len(self._connections) <= self.settings.max_connections
 
     def leave(self, connection: Connection | Http2Connection) -> None:
         """A connection has ended."""
@@ -105,9 +106,16 @@ class Front:
         else:
             self._sweeping = False
 
+    def send_away(self) -> None:
+        """Ask clients to send their next requests elsewhere: on other connections."""
+        if not self.is_leaving:
+            self.is_leaving = True
+            for connection in list(self._connections):
+                connection.send_away()
+
     async def drain(self, time_s: float) -> None:
         """Let requests under way end for *time_s* seconds, and then cut what is left."""
-        self.draining = True
+        self.is_leaving = self.draining = True
         for connection in list(self._connections):
             connection.drain()
         await self._emptied(time_s)

@@ -11,6 +11,7 @@ Who ends what:
     an answer comes early         the rest of the body is thrown away for a while (lingering.py), then it is reset
     a client takes nothing        the stream that waits for it is reset after client_timeout
     a client asks too cheaply     resets, pings, settings and the like have an allowance; then GOAWAY
+    the gateway leaves            GOAWAY that refuses nothing (RFC 9113, 6.8), once there has been a request
     the front drains              GOAWAY; what is under way ends, what still comes is refused, and may be sent again
 """
 
@@ -65,6 +66,7 @@ CHEAP_FRAMES: Final = (200.0, 1000)
 _EARNED_PER_WRITE: Final = 3  # window updates, of the stream and of the connection, and one over
 #: So much is read before it is looked at what it was: a small part of a read can be hundreds of requests.
 _SLICE: Final = 4096
+_ANY_STREAM: Final = 2**31 - 1
 _logger: Final = logging.getLogger("resilience.gateway")
 
 
@@ -87,7 +89,7 @@ class Http2Connection(asyncio.Protocol):
         self._lingering = Lingering()
         self._resets, self._cheap = Allowance(*RESETS), Allowance(*CHEAP_FRAMES)
         self._served = self._silent = 0
-        self._gone = self._cut = self._said_goaway = False
+        self._gone = self._cut = self._said_leaving = self._said_goaway = False
         self._h2 = H2(client_side=False)
         self.wire = Wire(self._h2, transport, front.loop)
         self._h2.local_settings = Settings(client=False, initial_values={
@@ -101,6 +103,16 @@ class Http2Connection(asyncio.Protocol):
         self.wire.flush()
 
     # -- the server's side
+
+    def send_away(self) -> None:
+        """Ask the client to use another connection for its next requests; those that still come are served.
+
+        One that has not sent a request yet is asked when it does, so that it does not just connect once more.
+        """
+        if self._served and not self._said_leaving and not self._said_goaway and not self.wire.is_over:
+            self._said_leaving = True
+            self.wire.flush()
+            self._transport.write(GoAwayFrame(0, last_stream_id=_ANY_STREAM).serialize())
 
     def drain(self) -> None:
         """Take no more requests, and end after those under way."""
@@ -229,6 +241,8 @@ class Http2Connection(asyncio.Protocol):
         self._served += 1
         if self._served == self.front.settings.connection_requests:
             self._say_goaway()
+        elif self.front.is_leaving:
+            self.send_away()
 
     def _on_data(self, event: DataReceived) -> None:
         number, data, held = event.stream_id, event.data or b"", event.flow_controlled_length or 0

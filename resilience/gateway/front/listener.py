@@ -3,11 +3,15 @@
 Plain connections are accepted by the event loop itself. Those that begin with something else, a PROXY header or a
 handshake of TLS, are accepted here: each has a task until its first request could come, within head_timeout, and what
 it counts for is given back if it does not get so far.
+
+At the end, whoever waits to be accepted is taken in, too. For its client such a connection is established, and has
+perhaps had a request sent over it, which a reset would lose; but it was not ready when the loop looked last.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import socket
@@ -22,6 +26,10 @@ from .tls import TlsContexts
 BACKLOG: Final = 1024
 #: How long nothing is accepted after the process ran out of file descriptors.
 _REST_S: Final = 0.1
+#: How long those that were accepted before a drain have to get to where a request could come.
+_ARRIVAL_S: Final = 0.5
+#: So many turns of the event loop read whatever the kernel has of a request.
+_TURNS: Final = 3
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _logger = logging.getLogger("resilience.gateway")
 
@@ -80,11 +88,13 @@ class Listener:
         self._servers: list[asyncio.Server] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._arriving: set[asyncio.Task[None]] = set()
+        self._has_successor = False  # which takes in those that wait to be accepted
+        self._left: list[tuple[socket.socket, tuple[str, int]]] = []  # those that waited when it stopped
 
     async def listen(self, sockets: list[socket.socket]) -> None:
         """Take connections in from *sockets* that listen, which belong to this listener from now on."""
         front, self._listening = self.front, sockets
-        if self.tls is None and not self._has_proxies:
+        if self._is_plain:
             for each in sockets:
                 server = await front.loop.create_server(lambda: Connection(front), sock=each, backlog=BACKLOG)
                 self._servers.append(server)
@@ -94,22 +104,48 @@ class Listener:
 
     def same_sockets(self) -> list[socket.socket]:
         """The sockets once more, for another listener: with them goes who waits there to be accepted."""
+        self._has_successor = True
         return [each.dup() for each in self._listening]
 
     def stop(self) -> None:
-        """Take no more connections in; those that have not got to a request are cut."""
+        """Take no more connections in than those that wait for it now."""
+        listening, self._listening = self._listening, []
+        waiting = [] if self._has_successor else [each.dup() for each in listening]
         for server in self._servers:
             server.close()
-        for task in (*self._accepting, *self._arriving):
+        for task in self._accepting:
             task.cancel()
         for each in self._sockets:
             each.close()
+        for each in waiting:
+            with each:
+                self._left += _accepted(each)
 
     async def drain(self, time_s: float) -> None:
-        """Take no more connections in, and let requests under way end for *time_s* seconds."""
+        """Take no more connections in, and let requests under way end for *time_s* seconds.
+
+        Requests that the kernel has already are under way, too. A connection whose handshake or PROXY header takes
+        longer than half a second is cut.
+        """
         self.stop()
-        await asyncio.gather(*self._accepting, *self._arriving, return_exceptions=True)
+        self.front.is_leaving = True
+        left, self._left = self._left, []
+        for accepted, peer in left:
+            self._take_in(accepted, peer)
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        if self._arriving:
+            await asyncio.wait(self._arriving, timeout=min(time_s, _ARRIVAL_S))
+            for task in self._arriving:
+                task.cancel()
+            await asyncio.gather(*self._arriving, return_exceptions=True)
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         await self.front.drain(time_s)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether nothing comes before the first request."""
+        return self.tls is None and not self._has_proxies
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = self.front.loop
@@ -121,13 +157,17 @@ class Listener:
                     _logger.error("no connection can be accepted: %s", error.strerror)
                     await asyncio.sleep(_REST_S)
                 continue
-            self.front.refresh()
-            if len(self._arriving) + self.front.connections >= self.front.settings.max_connections:
-                accepted.close()
-                continue
-            task = loop.create_task(self._arrive(accepted, peer[:2]))
-            self._arriving.add(task)
-            task.add_done_callback(self._arriving.discard)
+            self._take_in(accepted, peer)
+
+    def _take_in(self, accepted: socket.socket, peer: tuple[str, int]) -> None:
+        """Make a connection of an *accepted* socket, unless there are too many."""
+        self.front.refresh()
+        if len(self._arriving) + self.front.connections >= self.front.settings.max_connections:
+            accepted.close()
+            return
+        task = self.front.loop.create_task(self._arrive(accepted, peer[:2]))
+        self._arriving.add(task)
+        task.add_done_callback(self._arriving.discard)
 
     async def _arrive(self, accepted: socket.socket, peer: tuple[str, int]) -> None:
         """Read what comes before the first request, and make a connection of it."""
@@ -152,6 +192,17 @@ class Listener:
                 accepted.close()
                 if connection is not None:
                     connection.peer.leave()
+
+
+def _accepted(listening: socket.socket) -> list[tuple[socket.socket, tuple[str, int]]]:
+    """Accept all connections that wait at a socket that does not block, with their peers."""
+    found = list[tuple[socket.socket, tuple[str, int]]]()
+    with contextlib.suppress(OSError):  # BlockingIOError: there are no more
+        while len(found) < BACKLOG:
+            accepted, peer = listening.accept()
+            accepted.setblocking(False)
+            found.append((accepted, peer))
+    return found
 
 
 async def _told(loop: asyncio.AbstractEventLoop, accepted: socket.socket) -> Proxied | None:

@@ -6,7 +6,8 @@ and has them all go back if one does not. So nothing that an operator looks at, 
 If the file has a service registry, that is in the parent, too: there is one, whose instances outlive workers and
 reloads (embedded_registry.py).
 
-How it ends: SIGTERM and SIGINT begin the lame-duck phase, in which readiness is off and requests are served as ever.
+How it ends: SIGTERM and SIGINT begin the lame-duck phase, in which readiness is off, and requests are served; whoever
+keeps a connection is asked to send its next request over another one, which the load balancer leads elsewhere.
 Then the workers stop listening and have some seconds for what is under way. A second signal ends the phase at hand.
 """
 
@@ -19,7 +20,7 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 import aiorwlock
@@ -147,8 +148,16 @@ class Supervisor:
 
     async def _lame_duck(self) -> None:
         if self._failure is None and self.config.process.lame_duck and not self._hurry.is_set():
+            self._begin(self._send_clients_away())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), self.config.process.lame_duck)
+
+    async def _send_clients_away(self) -> None:
+        for worker, answer in zip(workers := [*self.workers.values()], await asyncio.gather(
+                *(worker.ask("send_away", None, _ORDER_S) for worker in workers), return_exceptions=True), strict=True):
+            if isinstance(answer, Exception):
+                _logger.warning("worker %d does not ask its clients to go elsewhere: %s", worker.number,
+                                answer or type(answer).__name__)
 
     async def _end(self, keepers: Sequence[asyncio.Future[None]]) -> None:
         self._stop.set()
@@ -265,9 +274,12 @@ class Supervisor:
                 _logger.warning("reloaded %s", what)
 
         if not self.is_stopping:
-            job = asyncio.ensure_future(reload())
-            self._jobs.add(job)
-            job.add_done_callback(self._jobs.discard)
+            self._begin(reload())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        job = asyncio.ensure_future(work)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
 
     async def reload(self) -> None:
         """Read the file again, and put it in force, all or nothing; what change() has changed is as the file says.

@@ -80,6 +80,7 @@ async def _main(end: socket.socket) -> None:
         answering.cancel()
         await asyncio.wait([answering])
         gateway.close()
+        await gateway.closed()
         channel.close()
 
 
@@ -112,7 +113,7 @@ class Answers:
         self._channel, self._gateway, self._listeners = channel, gateway, listeners
         self._verbs: Mapping[str, Callable[[Callable[[Any], None], Any], Awaitable[Any]]] = {
             "reload": self._reload, "report": self._report, "metrics": self._metrics, "steer": self._steer,
-            "sources": self._sources}
+            "sources": self._sources, "send_away": self._send_away, "shared": self._shared}
 
     async def run(self) -> None:
         """Answer until the supervisor is gone."""
@@ -163,6 +164,13 @@ class Answers:
 
     async def _sources(self, part: Callable[[Any], None], argument: None) -> dict[str, Any]:
         return source_reports(self._gateway.services)
+
+    async def _send_away(self, part: Callable[[Any], None], argument: None) -> None:
+        self._listeners.send_away()
+
+    async def _shared(self, part: Callable[[Any], None], argument: None) -> dict[str, Any]:
+        shared = self._gateway.shared
+        return {} if shared is None else {"store": shared.report()}
 
 
 def _read(file: str, data: dict[str, Any]) -> GatewayConfig:

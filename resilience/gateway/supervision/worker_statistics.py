@@ -47,15 +47,19 @@ class WorkerStatistics:
             running = self._collecting[kind] = asyncio.ensure_future(self._collect(kind))
         await asyncio.shield(running)
 
-    async def sources(self) -> dict[str, dict[str, Any]]:
-        """What each worker, by number, knows from the sources of services; of one that does not answer, nothing."""
+    async def asked(self, verb: str) -> dict[str, dict[str, Any]]:
+        """What each worker, by number, answers to a question, by its parts; of one that does not answer, nothing.
+
+        Args:
+            verb: "sources": of services, by their names; "shared": of the shared store.
+        """
         found: dict[str, dict[str, Any]] = {}
         workers = list(self._workers.values())
         for worker, answer in zip(workers, await asyncio.gather(
-                *(worker.ask("sources", None, REPORT_S) for worker in workers), return_exceptions=True), strict=True):
+                *(worker.ask(verb, None, REPORT_S) for worker in workers), return_exceptions=True), strict=True):
             if isinstance(answer, tuple):
-                for service, report in answer[0].items():
-                    found.setdefault(service, {})[str(worker.number)] = report
+                for name, report in answer[0].items():
+                    found.setdefault(name, {})[str(worker.number)] = report
         return found
 
     def depart(self, number: int) -> None:

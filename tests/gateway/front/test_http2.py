@@ -457,6 +457,22 @@ async def test_a_drain_says_goaway_lets_requests_end_and_refuses_new_ones() -> N
         await draining
 
 
+async def test_while_the_gateway_leaves_a_goaway_refuses_nothing_and_comes_after_a_request() -> None:
+    async with serving(heads) as front:
+        idle, client = await raw(front), await raw(front)
+        assert 200 == (await client.answer(client.ask()))[0]
+        front.front.send_away()
+        await client.hear(lambda: client.of(ConnectionTerminated))
+        assert 2**31 - 1 == client.of(ConnectionTerminated)[0].last_stream_id
+        block = client.h2.encoder.encode([*HEAD, (b"x-still", b"served")])
+        client.client.send(HeadersFrame(3, block, flags=["END_HEADERS", "END_STREAM"]).serialize())
+        assert b"served" in await client.client.until(b"served")
+        assert not idle.of(ConnectionTerminated)
+        idle.ask()
+        await idle.hear(lambda: idle.of(ConnectionTerminated))
+        assert 2**31 - 1 == idle.of(ConnectionTerminated)[0].last_stream_id
+
+
 async def test_what_is_not_done_when_the_drain_is_over_gets_503() -> None:
     hanging = Hanging()
     async with serving(hanging) as front:

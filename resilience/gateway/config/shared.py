@@ -1,0 +1,84 @@
+"""Shared state: the ``[shared]`` table."""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import Any, Final
+
+import attrs
+
+from ...core.checks import number, text
+from ...errors import ConfigError
+from ...shared.redis_client import StoreAddress, url_mistake
+from .checks import checked
+from .secrets import secret_of, secret_place
+
+_PREFIX: Final = re.compile(r"[!-~]{0,64}").fullmatch
+_USER: Final = re.compile(r"(?<=//)[^/\s]*@")
+_NAME: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,128}").fullmatch
+
+
+def _prefix_mistake(value: Any) -> str | None:
+    return None if isinstance(value, str) and _PREFIX(value) else "must be at most 64 printable characters of ASCII"
+
+
+def _name_mistake(value: Any) -> str | None:
+    return None if isinstance(value, str) and _NAME(value) else "must be letters, digits, and _ . : @ -"
+
+
+def _url_checked(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    mistake = url_mistake(value)
+    if mistake is not None:  # what stands before the @ is a secret that should not be there
+        raise ConfigError(f"{mistake}, not {_USER.sub('(hidden)@', repr(value))}", attribute.name)
+
+
+@attrs.frozen(kw_only=True)
+class SharedSettings:
+    """The ``[shared]`` table: where several gateways keep what they know together.
+
+    Attributes:
+        url: Of a Redis or Valkey: "redis://HOST:PORT/DB", "rediss://", "unix:///PATH", or
+            "redis+sentinel://HOST:PORT,HOST:PORT/NAME".
+        timeout: Longest time that a request waits for its answer, seconds.
+        prefix: Begins the name of every key there; gateways with the same one share.
+        name: Of this gateway, for people; None: the host's.
+        instances: Workers of all gateways together, which is assumed as long as the store has not said.
+        username: As which it logs in; None: the default user.
+        password: Where its password is: "env:NAME" or "file:PATH"; None: there is none.
+        sentinel_password: Where the password of the Sentinels is; None: there is none.
+        ca_file: Certificates that vouch for the server; None: those of the system.
+    """
+
+    url: str = attrs.field(validator=_url_checked)
+    timeout: float = attrs.field(default=0.02, validator=number(least=0.001, most=5.0))
+    prefix: str = attrs.field(default="resilience:", validator=checked(_prefix_mistake))
+    name: str | None = attrs.field(default=None, validator=checked(_name_mistake, optional=True))
+    instances: int = attrs.field(default=1, validator=number(least=1, most=100_000, whole=True))
+    username: str | None = attrs.field(default=None, validator=text(optional=True))
+    password: str | None = attrs.field(default=None, validator=secret_place)
+    sentinel_password: str | None = attrs.field(default=None, validator=secret_place)
+    ca_file: str | None = attrs.field(default=None, validator=text(optional=True))
+
+    def __attrs_post_init__(self) -> None:
+        if self.username is not None and self.password is None:
+            raise ConfigError("a user needs a password; say where it is", "password")
+
+    @property
+    def address(self) -> StoreAddress:
+        """Where the store is, with what is secret.
+
+        Raises:
+            ConfigError: A secret is not there any more.
+        """
+        return StoreAddress(url=self.url, username=self.username, password=_secret(self.password),
+                            sentinel_password=_secret(self.sentinel_password), ca_file=self.ca_file)
+
+    @property
+    def instance_name(self) -> str:
+        """The name of this gateway, for people."""
+        return self.name if self.name is not None else re.sub(r"[^A-Za-z0-9_.:@-]", "-", socket.gethostname())[:128]
+
+
+def _secret(place: str | None) -> str | None:
+    return None if place is None else secret_of(place).decode("latin-1")

@@ -1,0 +1,81 @@
+"""Shared state: the connection of a gateway to what it shares with others, as its ``[shared]`` table says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections.abc import Iterator
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from ..metrics.prometheus import export_further
+from ..registry import Registry
+from ..shared.connection import CONNECT_S, Connection
+from ..shared.redis_client import redis_module
+from .change import Change
+from .config.shared import SharedSettings
+
+
+def connection_of(settings: SharedSettings | None, registry: Registry, change: Change, old: Connection | None,
+                  before: SharedSettings | None) -> Connection | None:
+    """The connection that *settings* ask for: the *old* one, if the settings *before* were the same.
+
+    Raises:
+        ConfigError: A secret is missing, or redis-py is.
+    """
+    if settings is None:
+        return None
+    if old is not None and settings == before:
+        return old
+    address, name = settings.address, settings.instance_name
+    redis_module("redis.asyncio")
+    connection = Connection(
+        lambda: address.client(name=f"resilience:{name}", connect_s=CONNECT_S), place=settings.url,
+        name=f"{name}:{os.getpid()}", prefix=settings.prefix, timeout_s=settings.timeout, registry=registry,
+        expected=settings.instances)
+
+    def come_into_force() -> None:
+        _metrics_of(registry).connection = weakref.ref(connection)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # it begins when it is first needed
+            return
+        connection.start()
+
+    change.once_in_force(come_into_force)
+    return connection
+
+
+class SharedMetrics:
+    """What Prometheus is told of the shared store. Written by one thread, read by any."""
+
+    def __init__(self) -> None:
+        self.connection: weakref.ref[Connection] | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics at this moment."""
+        connection = None if self.connection is None else self.connection()
+        if connection is None:
+            return
+        report = connection.report()
+        yield GaugeMetricFamily("resilience_shared_connected", "Workers that the shared store answers.",
+                                value=float(report["is_connected"]))
+        yield GaugeMetricFamily("resilience_shared_instances", "Instances that share, as the worker that knows of most "
+                                "knows them.", value=report["instances"])
+        yield CounterMetricFamily("resilience_shared_losses", "How often the shared store was lost.",
+                                  value=report["losses"])
+        yield CounterMetricFamily("resilience_shared_round_trips", "Questions to the shared store.",
+                                  value=report["round_trips"])
+
+
+_metrics: weakref.WeakKeyDictionary[Registry, SharedMetrics] = weakref.WeakKeyDictionary()
+
+
+def _metrics_of(registry: Registry) -> SharedMetrics:
+    metrics = _metrics.get(registry)
+    if metrics is None:
+        metrics = _metrics[registry] = SharedMetrics()
+        export_further(registry, metrics.collect)
+    return metrics

@@ -1,0 +1,265 @@
+"""Connection: one worker's way to the shared store, and its knowledge of whether it is there.
+
+A round trip is a call of a command, ``shared``, with a circuit of its own: its first failure opens it. From then on
+nobody waits: whoever asks is told at once. One task looks for the store in the background, first soon and then every
+second, and is the only one to connect. When a beat (membership.py) has been answered within the usual timeout the
+connection is there again; so a store that answers, but too late to be of use, stays lost, and costs no caller anything.
+
+A round trip that is late is given a few more turns of the event loop before that counts: when the loop itself was late,
+the answer has arrived, and is read in the next turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from ..core.breaker import CircuitBreaker
+from ..decorate.commands import command
+from ..registry import Registry
+from .membership import BEAT, BEAT_S, LIFETIME_S, Membership
+from .store import Script, StoreUnavailableError
+
+#: The key of the command of round trips, and its group.
+KEY: Final = "shared"
+#: Longest time for connecting, which no caller waits for, seconds.
+CONNECT_S: Final = 2.0
+#: Seconds within which each instance finds the store, once it is there again.
+FOUND_S: Final = 1.0
+#: Turns of the event loop that an answer may come after its time.
+_TURNS: Final = 16
+_BREAKER: Final = CircuitBreaker(failure_rate=None, consecutive=1, open_for=0.1, open_growth=2.0,
+                                 open_max=FOUND_S * 0.8, open_jitter=0.25, half_open_for=CONNECT_S)
+_log = logging.getLogger("resilience")
+
+
+class Connection:
+    """The connection of one worker to a shared store; a Store. For one event loop.
+
+    Begins with start(), in a running event loop, and ends with close().
+
+    Attributes:
+        name: Of this instance, for people.
+        instance: See Store.
+        prefix: See Store.
+        timeout_s: See Store.
+        losses: How often the store was lost.
+        client: The client of redis-py, for what is no script; use it within call().
+    """
+
+    def __init__(self, open_client: Callable[[], Any], *, place: str, name: str, prefix: str, timeout_s: float,
+                 registry: Registry, expected: int = 1) -> None:
+        """A connection; nothing is asked yet, and so it counts as lost.
+
+        Args:
+            open_client: Makes a client of redis-py, which has not connected yet.
+            place: Where the store is, for messages.
+            name: Of this instance, for people.
+            prefix: With which every key begins.
+            timeout_s: Longest wait for an answer, seconds.
+            expected: How many instances there are, as long as the store has not said.
+            registry: Where the command of the round trips is kept, and whose clock it goes by.
+        """
+        self.name, self.prefix, self.timeout_s = name, prefix, timeout_s
+        self.instance = secrets.token_hex(6)
+        self.losses, self.round_trips = 0, 0
+        self.client: Any = None
+        self._open_client, self._place, self._registry, self._clock = open_client, place, registry, registry.clock
+        self._members, self._epoch = Membership(expected), ""
+        self._is_connected, self._since, self._trouble = False, self._clock(), "it was not asked yet"
+        self._task: asyncio.Task[None] | None = None
+        self._lost, self._asked = asyncio.Event(), asyncio.Event()
+        self._followers: list[Callable[[bool], object]] = []
+        self._guarded: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]] | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """See Store."""
+        return self._is_connected
+
+    @property
+    def instances(self) -> int:
+        """See Store."""
+        return self._members.count
+
+    @property
+    def epoch(self) -> str:
+        """See Store."""
+        return self._epoch
+
+    def report(self) -> dict[str, Any]:
+        """How things are, as plain values."""
+        return {"place": self._place, "name": self.name, "is_connected": self._is_connected,
+                "since_s": self._clock() - self._since, "trouble": self._trouble or None, "losses": self.losses,
+                "round_trips": self.round_trips, "instances": self._members.count, "instances_told": self._members.told}
+
+    def follow(self, told: Callable[[bool], object]) -> None:
+        """Let *told* be called, with whether it is connected, whenever that changes; it must not fail."""
+        self._followers.append(told)
+
+    def start(self) -> None:
+        """Begin to look for the store, if that was not done yet, in the running event loop."""
+        if self._task is None:
+            guard = command(key=KEY, group=KEY, timeout=None, breaker=_BREAKER, max_concurrent=None,
+                            registry=self._registry)
+            self._guarded = guard(_perform)
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="shared store")
+
+    async def known(self) -> None:
+        """Wait until the store has answered or failed to, once."""
+        self.start()
+        await self._asked.wait()
+
+    def close(self) -> None:
+        """Ask no more; whoever asks is told that the store is lost. It does not begin again."""
+        self._is_connected = False
+        self._asked.set()
+        if self._task is not None and not self._task.get_loop().is_closed():
+            self._task.cancel()
+
+    async def closed(self) -> None:
+        """Wait, after close(), until the store was told that this instance is no more, and nothing is open."""
+        if self._task is not None:
+            await asyncio.wait((self._task,))
+
+    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """See Store."""
+        return await self.call(lambda client: _run(client, script, keys, arguments))
+
+    async def call(self, question: Callable[[Any], Awaitable[Any]]) -> Any:
+        """What the store answers to a *question*, which is called with the client of redis-py.
+
+        Args:
+            question: Asks with as few round trips as it can: their time counts together.
+
+        Raises:
+            StoreUnavailableError: The store is lost, or is so from now on.
+        """
+        if not self._is_connected:
+            raise StoreUnavailableError(f"the shared store at {self._place} is lost: {self._trouble}")
+        try:
+            return await self._guard(functools.partial(self._timed, question))
+        except Exception as error:
+            self._lose(error)
+            raise StoreUnavailableError(f"the shared store at {self._place} is lost: {self._trouble}") from error
+
+    # -- within
+
+    async def _guard(self, action: Callable[[], Awaitable[Any]]) -> Any:
+        assert self._guarded is not None
+        return await self._guarded(action)
+
+    async def _timed(self, question: Callable[[Any], Awaitable[Any]]) -> Any:
+        """Ask, for as long as the timeout allows."""
+        self.round_trips += 1
+        asking = asyncio.ensure_future(question(self.client))
+        try:
+            await asyncio.wait((asking,), timeout=self.timeout_s)
+            for _ in range(_TURNS):
+                if asking.done():
+                    break
+                await asyncio.sleep(0)
+            if not asking.done():
+                raise TimeoutError(f"no answer within {self.timeout_s:g} s")
+            return asking.result()
+        finally:
+            asking.cancel()
+
+    def _lose(self, error: Exception) -> None:
+        self._trouble = f"{error}" or type(error).__name__
+        if self._is_connected:
+            self._is_connected, self._since = False, self._clock()
+            self.losses += 1
+            _log.warning("the shared store at %s is lost, and decisions are made locally: %s", self._place,
+                         self._trouble)
+            self._tell()
+        self._lost.set()
+
+    def _tell(self) -> None:
+        for told in self._followers:
+            told(self._is_connected)
+
+    async def _run(self) -> None:
+        """Beat while the store is there, and look for it while it is not."""
+        try:
+            while True:
+                await self._beat()
+                self._asked.set()
+                if self._is_connected:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(BEAT_S):
+                            await self._lost.wait()
+                if not self._is_connected:
+                    await asyncio.sleep(self._pause_s())
+                self._lost.clear()
+        finally:
+            await self._leave()
+
+    def _pause_s(self) -> float:
+        """Seconds until the circuit admits a probe."""
+        known = self._registry.get(KEY)
+        wait_s = None if known is None else known.snapshot().retry_after
+        return _BREAKER.open_for if wait_s is None else max(0.001, wait_s)
+
+    async def _beat(self) -> None:
+        try:
+            count, epoch = await self._guard(self._tell_beat if self._is_connected else self._connect)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the store is of no use now
+            self._lose(error)
+            return
+        self._members.hear(int(count), self._clock())
+        self._epoch = bytes(epoch).decode("latin-1")
+        if not self._is_connected:
+            if self.losses:
+                _log.warning("the shared store at %s is there again, after %.1f s", self._place,
+                             self._clock() - self._since)
+            self._is_connected, self._since, self._trouble = True, self._clock(), ""
+            self._tell()
+
+    async def _connect(self) -> Any:
+        """A new client, since a name may stand for another server now; what that says to a beat, if it is in time."""
+        old, self.client = self.client, self._open_client()
+        if old is not None:
+            await _dropped(old)
+        async with asyncio.timeout(CONNECT_S):
+            await self.client.ping()
+        return await self._tell_beat()
+
+    async def _tell_beat(self, *, leaves: bool = False) -> Any:
+        return await self._timed(lambda client: _run(
+            client, BEAT, (f"{self.prefix}instances", f"{self.prefix}epoch"),
+            (f"{self.name}#{self.instance}", LIFETIME_S, self._epoch, secrets.token_hex(8), int(leaves))))
+
+    async def _leave(self) -> None:
+        """Say that this instance is no more, if that is quickly done."""
+        if self.client is None:
+            return
+        with contextlib.suppress(Exception):
+            await self._tell_beat(leaves=True)
+        await _dropped(self.client)
+
+
+async def _perform(action: Callable[[], Awaitable[Any]]) -> Any:
+    return await action()
+
+
+async def _run(client: Any, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    """What a script returns, which the server may not know yet."""
+    try:
+        return await client.execute_command("EVALSHA", script.digest, len(keys), *keys, *arguments)
+    except Exception as error:
+        if type(error).__name__ != "NoScriptError":
+            raise
+    return await client.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
+
+
+async def _dropped(client: Any) -> None:
+    """Close the connections of a client, which may not answer any more."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(CONNECT_S):
+            await client.aclose()

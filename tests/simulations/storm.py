@@ -1,0 +1,84 @@
+"""A retry storm: for half a minute a service can do 40 % of what it usually does, and everybody tries again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from resilience.core.adaptive import AdaptiveLimit
+from resilience.core.budget import RetryBudget
+from resilience.core.throttle import Throttle
+from resilience.discovery import Instance
+from resilience.gateway.balancing.course import Repetition
+
+from .gateways import GatewaySettings, SimulatedGateway
+from .instances import SimulatedInstance
+from .users import Users, UserSettings
+from .world import World, simulate
+
+BEGINS_S, ENDS_S = 20.0, 50.0
+#: A request takes so many times longer than usual meanwhile.
+SLOWDOWN = 2.5
+
+
+@attrs.frozen(kw_only=True)
+class Size:
+    """How large the simulated part of the fleet is.
+
+    Attributes:
+        gateways: How many there are.
+        instances: Of the one service that is simulated.
+        load: Requests of users, as a share of what the instances can do; each takes 50 ms for one, one after the other.
+        seconds: How long.
+    """
+
+    gateways: int = 200
+    instances: int = 100
+    load: float = 0.6
+    seconds: float = 100.0
+
+    @property
+    def capacity(self) -> float:
+        """Requests a second that the instances can do."""
+        return self.instances / 0.05
+
+
+_NO_RETRY = {"retry": None}
+_BARE = {"ejection": None, "breaker": None}
+VARIANTS: Mapping[str, GatewaySettings] = {
+    "no protection": GatewaySettings(retry=Repetition(budget=None), **_BARE),  # type: ignore[arg-type]
+    "retry budget only": GatewaySettings(**_BARE),  # type: ignore[arg-type]
+    "defaults": GatewaySettings(),
+    "budget without a floor": GatewaySettings(retry=Repetition(budget=RetryBudget(per_second=0.0))),
+    "no retries at the gateways": GatewaySettings(retry=None),
+    "subset of 5": GatewaySettings(subset=5),
+    "one circuit for the service": GatewaySettings(is_per_endpoint=False),
+    "adaptive limit": GatewaySettings(is_per_endpoint=False, adaptive_limit=AdaptiveLimit()),
+    "adaptive limit, no circuit": GatewaySettings(
+        is_per_endpoint=False, adaptive_limit=AdaptiveLimit(), breaker=None),
+    "throttle of 10 s, no circuit": GatewaySettings(
+        is_per_endpoint=False, throttle=Throttle(window=10.0), breaker=None),
+}
+
+
+def storm(settings: GatewaySettings, size: Size, seed: int, *, users: UserSettings | None = None) -> World:
+    """The experiment with gateways that have these settings."""
+    def begin(world: World) -> None:
+        instances = [SimulatedInstance(world, number, "") for number in range(size.instances)]
+        by_url = {each.url: each for each in instances}
+        gateways = [SimulatedGateway(world, f"gateway-{number}", "", settings, by_url.__getitem__)
+                    for number in range(size.gateways)]
+        for gateway in gateways:
+            gateway.follow([Instance(url=each.url) for each in instances])
+
+        def slow_down(factor: float) -> None:
+            for each in instances:
+                each.slowdown = factor
+
+        world.at(BEGINS_S, slow_down, SLOWDOWN)
+        world.at(ENDS_S, slow_down, 1.0)
+        behaviour = UserSettings(per_s=1.0) if users is None else users
+        Users(world, attrs.evolve(behaviour, per_s=size.load * size.capacity), gateways)
+
+    return simulate(size.seconds, seed, begin)[0]
