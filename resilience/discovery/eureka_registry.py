@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -91,6 +91,7 @@ class EurekaRegistry:
 
     def __init__(self) -> None:
         self._instances: dict[tuple[str, str], Mapping[str, Any]] | None = None
+        self._left: dict[tuple[str, str], Mapping[str, Any]] = {}
 
     @property
     def is_complete(self) -> bool:
@@ -99,16 +100,16 @@ class EurekaRegistry:
 
     def replace(self, everything: EurekaApplications) -> None:
         """Take a full answer."""
-        self._instances = dict(everything.instances)
+        self._instances, self._left = dict(everything.instances), {}
 
     def apply(self, delta: EurekaApplications) -> bool:
         """Apply a delta; False: the copy is not what the server has, and is forgotten."""
-        instances, self._instances = self._instances, None
+        instances, self._instances, self._left = self._instances, None, {}
         if instances is None:
             return False
         for key, each in delta.instances.items():
             if each.get("actionType") == _DELETED:
-                instances.pop(key, None)
+                self._left[key] = instances.pop(key, each)
             else:
                 instances[key] = each
         if hash_of(instances) != delta.hash:
@@ -121,26 +122,41 @@ class EurekaRegistry:
         self._instances = None
 
     def of(self, application: str) -> Iterator[Mapping[str, Any]]:
-        """The instances of an *application* that are up, in the order of their IDs."""
-        found = [(key, each) for key, each in (self._instances or {}).items() if key[0] == application.upper()]
-        return (each for _, each in sorted(found, key=lambda item: item[0]) if each.get("status") == _UP)
+        """The instances of an *application*, whatever their status, in the order of their IDs."""
+        return _of(application, self._instances or {})
+
+    def left(self, application: str) -> Iterator[Mapping[str, Any]]:
+        """The instances of an *application* that the last delta has taken off the list."""
+        return _of(application, self._left)
 
 
-def listing_of(instances: Iterator[Mapping[str, Any]], *, secure: bool, by_host_name: bool) -> Listing:
+def _of(application: str, instances: Mapping[tuple[str, str], Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    return (instances[key] for key in sorted(key for key in instances if key[0] == application.upper()))
+
+
+def listing_of(instances: Iterable[Mapping[str, Any]], left: Iterable[Mapping[str, Any]] = (), *, secure: bool,
+               by_host_name: bool) -> Listing:
     """The listing of *instances* as a Eureka server describes them.
 
     Args:
-        instances: Those that are up.
+        instances: Those that it lists; the listing has those that are up.
+        left: Those that it has just taken off its list.
         secure: Whether the secure port is used, by https.
         by_host_name: Whether the host's name is connected to, instead of its address.
     """
-    found, mistakes = list[Instance](), list[str]()
-    for each in instances:
+    found, mistakes, unavailable = list[Instance](), list[str](), set[str]()
+    for each, is_up in (*((each, each.get("status") == _UP) for each in instances), *((each, False) for each in left)):
         try:
-            found.append(_instance(each, secure=secure, by_host_name=by_host_name))
+            instance = _instance(each, secure=secure, by_host_name=by_host_name)
         except (ConfigError, ValueError, TypeError, KeyError, AttributeError) as error:
-            mistakes.append(f"{_id(each)[:100]}: {error or type(error).__name__}")
-    return Listing(tuple(found), tuple(mistakes))
+            if is_up:
+                mistakes.append(f"{_id(each)[:100]}: {error or type(error).__name__}")
+        else:
+            if is_up:
+                found.append(instance)
+            else:
+                unavailable.add(instance.name)
+    return Listing(tuple(found), tuple(mistakes), is_leased=True, unavailable=frozenset(unavailable))
 
 
 def _instance(said: Mapping[str, Any], *, secure: bool, by_host_name: bool) -> Instance:

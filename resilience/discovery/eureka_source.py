@@ -83,7 +83,8 @@ class EurekaSource:
         elif not (self._has_followed and await self._apply_delta()):
             await self._fetch_everything()
         self._heard_at = self._clock()
-        return listing_of(self._registry.of(self._application), secure=self._secure, by_host_name=self._by_host_name)
+        return listing_of(self._registry.of(self._application), self._registry.left(self._application),
+                          secure=self._secure, by_host_name=self._by_host_name)
 
     @property
     def _has_followed(self) -> bool:

@@ -6,6 +6,7 @@
 | lists some entries with mistakes | the others are the set; each mistake is told of once |
 | lists more mistakes than instances, too many entries, or weights that are all 0 | the list is refused, the set stays |
 | lists nobody | the set stays: a registry that has restarted knows nobody yet, and a set of nobody serves nobody |
+| lists less than half of a set that enters itself there | what is missing stays for a while: it may have restarted |
 | cannot be asked, or does not answer | the set stays |
 
 A set that stays only because nothing better is known is told of with its age: the time since the source has listed it.
@@ -22,6 +23,9 @@ import attrs
 from .instance import Instance
 from .source import MAX_INSTANCES, Listing
 
+#: Instances that are missing from a list that has shrunk all at once stay for so long: a little longer than they take
+#: between two renewals, at which they are told to register again.
+HOLD_S: Final = 35.0
 #: A trouble that stays the same is told of again when the set's age has doubled, and not before so many seconds.
 SAY_AGAIN_S: Final = 60.0
 #: A source is not asked sooner than this, or half of its interval, because what it said holds for no longer.
@@ -50,6 +54,7 @@ class Update:
         added: Names that are new.
         changed: Names that stay, with another weight, zone and so on.
         gone: Names that are no more.
+        held: Names of those that stay although they are missing.
         mistakes: Those that were not in the last list.
         all_mistakes: All of them, as far as they are remembered.
         trouble: Why it is not taken; empty: it is.
@@ -60,6 +65,7 @@ class Update:
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
     mistakes: tuple[str, ...] = ()
     all_mistakes: frozenset[str] = frozenset()
     trouble: str = ""
@@ -71,14 +77,24 @@ class Membership:
     Attributes:
         instances: By name.
         trouble: Why the source's last answer was not taken; empty: it was.
+        held: Names of those that stay although the source has not listed them.
         is_restored: Whether the set is one that was kept over a restart, or taken over, and not listed since.
     """
 
-    __slots__ = ("_listed_at", "_mistakes", "_tell_at", "instances", "is_restored", "trouble")
+    __slots__ = ("_hold_s", "_holds_until", "_listed_at", "_mistakes", "_tell_at", "held", "instances", "is_restored",
+                 "trouble")
 
-    def __init__(self) -> None:
+    def __init__(self, hold_s: float = HOLD_S) -> None:
+        """There is no set yet.
+
+        Args:
+            hold_s: For how long instances stay that are missing from a list which has shrunk all at once, seconds.
+        """
         self.instances: Mapping[str, Instance] = {}
         self.trouble = ""
+        self.held: tuple[str, ...] = ()
+        self._hold_s = hold_s
+        self._holds_until: float | None = None
         self.is_restored = False
         self._listed_at: float | None = None
         self._mistakes: frozenset[str] = frozenset()
@@ -99,8 +115,8 @@ class Membership:
             self.instances = {each.name: each for each in instances}
             self.is_restored, self._listed_at = True, now - age_s
 
-    def judge(self, listing: Listing) -> Update:
-        """What a listing would do."""
+    def judge(self, listing: Listing, now: float) -> Update:
+        """What a listing would do that has come at *now*."""
         instances, mistakes = dict[str, Instance](), list(listing.mistakes)
         for each in listing.instances:
             if each.name in instances:
@@ -113,11 +129,13 @@ class Membership:
         if verdict is not None:
             return Update(verdict, self.instances, mistakes=news, all_mistakes=known, trouble=trouble)
         before = self.instances
+        held = self._held(listing, instances, now)
+        instances.update(held)
         added = tuple(name for name in instances if name not in before)
         changed = tuple(name for name, each in instances.items() if name in before and before[name] != each)
         gone = tuple(name for name in before if name not in instances)
         return Update(Verdict.CHANGED if added or changed or gone else Verdict.SAME, instances, added, changed, gone,
-                      news, known)
+                      tuple(held), news, known)
 
     def take(self, update: Update, now: float) -> bool:
         """Bring an update into force; whether its trouble, or the end of one, is to be told of."""
@@ -126,6 +144,11 @@ class Membership:
             return self.failed(update.trouble, now)
         had_trouble, self.trouble = bool(self.trouble), ""
         self.instances, self.is_restored, self._listed_at = update.instances, False, now
+        self.held = update.held
+        if not update.held:
+            self._holds_until = None
+        elif self._holds_until is None:
+            self._holds_until = now + self._hold_s
         return had_trouble
 
     def failed(self, trouble: str, now: float) -> bool:
@@ -135,6 +158,17 @@ class Membership:
         if is_news:
             self._tell_at = now + max(SAY_AGAIN_S, self.age_s(now) or 0.0)
         return is_news
+
+    def _held(self, listing: Listing, listed: Mapping[str, Instance], now: float) -> dict[str, Instance]:
+        """Those that are missing from a list, and stay all the same."""
+        if not listing.is_leased:
+            return {}
+        if self._holds_until is None:
+            has_shrunk = self._hold_s > 0 and 2 * len(listed) < len(self.instances)
+        else:
+            has_shrunk = now < self._holds_until
+        return {name: each for name, each in self.instances.items()
+                if name not in listed and name not in listing.unavailable} if has_shrunk else {}
 
 
 def _refusal(listing: Listing, instances: Mapping[str, Instance], mistakes: int) -> tuple[Verdict | None, str]:

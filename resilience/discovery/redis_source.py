@@ -2,8 +2,8 @@
 
 One listing is two round trips: the IDs, and what each of them says, both bounded. Each has a connection of its own,
 which costs little a few times a minute, and leaves none to be closed, or to be shared with a forked child.
-A Redis that has been wiped lists nobody, which empties no set (membership.py), and has all instances again once each
-has renewed its lease.
+A Redis that has been wiped lists nobody, and then those few that have renewed their leases. Neither empties a set
+(membership.py).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class RedisSource:
         if len(names) > 2 * MAX_INSTANCES:
             raise ValueError(f"there are more than {2 * MAX_INSTANCES} IDs")
         if not names:
-            return Listing(())
+            return Listing((), is_leased=True)
         pipeline = client.pipeline(transaction=False)
         for name in names:
             pipeline.getrange(instance_key(self._prefix, self._app, name), 0, MAX_BYTES)
@@ -74,4 +74,4 @@ class RedisSource:
                 instances.append(instance_in(content if isinstance(content, bytes) else content.encode()))
             except ConfigError as error:
                 mistakes.append(f"{name[:100]}: {error}")
-        return Listing(tuple(instances), tuple(mistakes))
+        return Listing(tuple(instances), tuple(mistakes), is_leased=True)

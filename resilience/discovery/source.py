@@ -28,14 +28,19 @@ class Listing:
         mistakes: What is wrong with entries that are no instances, one sentence for each.
         ttl_s: For how many seconds this is sure to hold; None: nobody knows. The source is asked again when they are
             over, or after the interval of the watch, whichever is sooner.
+        is_leased: Whether instances enter themselves at the source, so that it knows few of them after a restart.
+        unavailable: Names (Instance.name) that the source knows, and does not list on purpose.
     """
 
     instances: tuple[Instance, ...]
     mistakes: tuple[str, ...] = ()
     ttl_s: float | None = None
+    is_leased: bool = False
+    unavailable: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, entries: Iterable[Any], ttl_s: float | None = None) -> Listing:
+    def of(cls, entries: Iterable[Any], ttl_s: float | None = None, *, is_leased: bool = False,
+           unavailable: Iterable[str] = ()) -> Listing:
         """A listing of entries, each of which is an Instance, a URL, or a table with a URL.
 
         No more of them are looked at than are needed to see that there are too many.
@@ -43,6 +48,8 @@ class Listing:
         Args:
             entries: In any order.
             ttl_s: For how many seconds this is sure to hold; None: nobody knows.
+            is_leased: See the attribute.
+            unavailable: See the attribute.
         """
         instances, mistakes = list[Instance](), list[str]()
         for number, entry in enumerate(entries, 1):
@@ -52,7 +59,7 @@ class Listing:
                 instances.append(entry if isinstance(entry, Instance) else Instance.of(entry))
             except ConfigError as error:
                 mistakes.append(f"entry {number}: {error}")
-        return cls(tuple(instances), tuple(mistakes), ttl_s)
+        return cls(tuple(instances), tuple(mistakes), ttl_s, is_leased, frozenset(unavailable))
 
 
 class Source(Protocol):

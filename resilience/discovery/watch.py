@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from .disk import Disk
 from .instance import Instance
 from .kept_list import KeptList
-from .membership import Membership, Update, Verdict, pause_s
+from .membership import HOLD_S, Membership, Update, Verdict, pause_s
 from .source import Listing, Source
 
 #: How often the kept list is told that it was heard again.
@@ -58,7 +58,8 @@ class Watch:
 
     def __init__(self, name: str, source: Source, follower: Follower, *, interval_s: float, timeout_s: float,
                  keep: KeptList | None, clock: Callable[[], float], random: Callable[[], float],
-                 is_required: bool = True, sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep) -> None:
+                 is_required: bool = True, hold_s: float = HOLD_S,
+                 sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep) -> None:
         """A watch; nothing is asked yet.
 
         Args:
@@ -71,14 +72,16 @@ class Watch:
             clock: Monotonic seconds.
             random: Gives a number in [0, 1).
             is_required: See the attribute.
+            hold_s: See Membership.
             sleep: Waits for so many seconds.
         """
         self.source, self.is_required = source, is_required
         self.follower: Follower | None = follower
         self.counts = Counter[str]({each.value: 0 for each in Verdict})
         self._name, self._interval_s, self._timeout_s, self._keep = name, interval_s, timeout_s, keep
+        self._hold_s = hold_s
         self._clock, self._random, self._sleep = clock, random, sleep
-        self._members, self._disk = Membership(), Disk()
+        self._members, self._disk = Membership(hold_s), Disk()
         self._is_kept, self._touch_at = False, 0.0
         self._known = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -106,7 +109,7 @@ class Watch:
         """How things are, as plain values."""
         members = self._members
         return {"source": repr(self.source), "age_s": self.age_s, "is_restored": members.is_restored,
-                "trouble": members.trouble or None, "asked": dict(self.counts)}
+                "trouble": members.trouble or None, "held": list(members.held), "asked": dict(self.counts)}
 
     def begin_with(self, instances: Sequence[Instance], age_s: float) -> None:
         """Take over a set from whoever had it before, listed *age_s* seconds ago; it is in force already."""
@@ -173,7 +176,7 @@ class Watch:
             if not isinstance(listing, Listing):
                 raise TypeError(f"it gives {type(listing).__name__}, and no Listing")
             ttl_s = listing.ttl_s
-            update = self._members.judge(listing)
+            update = self._members.judge(listing, self._clock())
             if update.verdict is Verdict.CHANGED:
                 await self._follow(tuple(update.instances.values()))
             await self._take(update)
@@ -201,6 +204,7 @@ class Watch:
         now = self._clock()
         age_s = self._members.age_s(now)
         self.counts[update.verdict.value] += 1
+        was_holding = bool(self._members.held)
         is_told = self._members.take(update, now)
         about = {"upstream": self._name}
         if update.mistakes:
@@ -212,6 +216,10 @@ class Watch:
         if is_told:
             _log.warning("%s: %r lists endpoints again, after %.0f s", self._name, self.source, age_s or 0.0,
                          extra=about)
+        if update.held and not was_holding:
+            _log.warning("%s: %r lists only %d of %d endpoints, as after a restart; the others stay for %g s: %s",
+                         self._name, self.source, len(update.instances) - len(update.held), len(update.instances),
+                         self._hold_s, _listed(update.held), extra=about)
         if update.verdict is Verdict.CHANGED:
             _log.info("%s: %r lists %d endpoints; new: %s; changed: %s; gone: %s", self._name, self.source,
                       len(update.instances), _listed(update.added), _listed(update.changed), _listed(update.gone),

@@ -52,7 +52,8 @@ def watch_of(service: Service, config: SourceConfig, client: UpstreamClient, reg
         raise ConfigError(f"the source of {service.name} cannot be opened: {error}", "source") from error
     keep = None if config.keep is None else KeptList(config.keep, repr(source))
     return Watch(service.name, source, service, interval_s=config.interval, timeout_s=config.timeout, keep=keep,
-                 clock=registry.clock, random=table_of(registry).services.random, is_required=config.required)
+                 clock=registry.clock, random=table_of(registry).services.random, is_required=config.required,
+                 hold_s=config.hold)
 
 
 def take_over(service: Service, registry: Registry, previous: Service | None) -> None:

@@ -48,14 +48,21 @@ class ModelServer:
         """Somebody registers, changes status, or leaves."""
         key = self.rng.choice(["ORDERS", "BILLING"]), f"id-{self.rng.randrange(12)}"
         if key in self.instances and self.rng.random() < 0.4:
-            gone = self.instances.pop(key)
-            self.changes.append((key, {**gone, "actionType": "DELETED"}))
-            return
+            self.remove(key)
+        else:
+            self.put(key, self.rng.choice(["UP", "UP", "DOWN", "OUT_OF_SERVICE", "STARTING"]))
+
+    def remove(self, key: tuple[str, str]) -> None:
+        """An instance leaves."""
+        self.changes.append((key, {**self.instances.pop(key), "actionType": "DELETED"}))
+
+    def put(self, key: tuple[str, str], status: str) -> None:
+        """An instance is there, with this status."""
         action = "MODIFIED" if key in self.instances else "ADDED"
         number = int(key[1][3:]) + 1
         self.instances[key] = {
             "instanceId": key[1], "hostName": f"{key[1]}.example", "app": key[0], "ipAddr": f"10.0.0.{number}",
-            "status": self.rng.choice(["UP", "UP", "DOWN", "OUT_OF_SERVICE", "STARTING"]),
+            "status": status,
             "port": {"$": self.rng.choice([8080, 9090]), "@enabled": "true"}, "securePort": {"$": 443, "@enabled": "false"},
             "metadata": {}, "actionType": action}
         self.changes.append((key, self.instances[key]))

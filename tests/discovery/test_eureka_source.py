@@ -97,6 +97,21 @@ async def test_a_delta_that_does_not_lead_to_the_hash_has_everything_fetched_aga
     assert "/apps/delta" == server.asked[-1]
 
 
+async def test_what_a_server_knows_to_be_down_and_what_has_left_is_off_the_list_on_purpose() -> None:
+    server = ModelServer(random.Random(3))
+    source = EurekaSource("orders", server.get)
+    for number in range(4):
+        server.put(("ORDERS", f"id-{number}"), "UP")
+    found = await source.listing()
+    assert (4, frozenset(), True) == (len(found.instances), found.unavailable, found.is_leased)
+    server.put(("ORDERS", "id-0"), "DOWN")
+    server.remove(("ORDERS", "id-1"))
+    found = await source.listing()
+    assert 2 == len(found.instances)
+    assert 2 == len(found.unavailable)
+    assert found.unavailable.isdisjoint({each.name for each in found.instances})
+
+
 async def test_an_application_may_be_asked_for_by_itself_and_be_unknown() -> None:
     rng = random.Random(2)
     server = ModelServer(rng)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from resilience.discovery.membership import HOLD_S
 from resilience.discovery.registry.settings import RegistrySettings
 from resilience.discovery.watch import Watch
 
@@ -60,20 +61,20 @@ class Course:
             the place of each.
         ends_as: What is left of one that has ended.
         forgets: Whether the registry has nothing when it is back.
-        warm_up_s: For how long one that has nothing gives no lists.
+        hold_s: For how long gateways keep what is missing from a list that has shrunk all at once.
     """
 
     replaced: float = 0.2
     ends_as: Process = Process.GONE
     forgets: bool = False
-    warm_up_s: float = 0.0
+    hold_s: float = HOLD_S
 
 
 VARIANTS: Mapping[str, Course] = {
     "back as it was": Course(),
     "back as it was; what ended is silent": Course(ends_as=Process.SILENT),
     "back with nothing": Course(forgets=True),
-    "back with nothing, no list for 35 s": Course(forgets=True, warm_up_s=35.0),
+    "back with nothing, and believed": Course(forgets=True, hold_s=0.0),
 }
 
 
@@ -110,7 +111,8 @@ class _Experiment:
             self._come(f"SERVICE-{number % size.services}")
         self.gateways = [SimulatedGateway(world, f"gateway-{number}", "", GatewaySettings(), self.by_url.__getitem__)
                          for number in range(size.gateways)]
-        self.watches: list[Watch] = [watched(world, each, ListedSource(self.registry, SERVICE))
+        self.watches: list[Watch] = [watched(world, each, ListedSource(self.registry, SERVICE),
+                                             hold_s=course.hold_s)
                                      for each in self.gateways]
         capacity = size.instances / 0.05
         users = UserSettings(per_s=size.load * capacity)
@@ -145,7 +147,7 @@ class _Experiment:
         self.result.gone = sum(map(sum, known)) / sum(map(len, known))
         self.registry.is_reachable = True
         if self.course.forgets:
-            self.registry.restart(warm_up_s=self.course.warm_up_s)
+            self.registry.restart()
 
     def _look(self) -> None:
         result = self.result

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from resilience.discovery import Instance, Listing
+from resilience.discovery.membership import HOLD_S
 from resilience.discovery.registry.instance import RENEWAL_INTERVAL_S
 from resilience.discovery.registry.instance import Instance as Registered
 from resilience.discovery.registry.instance_registry import InstanceRegistry
@@ -36,23 +37,20 @@ class SimulatedRegistry:
     Attributes:
         machine: Its leases.
         is_reachable: Whether anything reaches it.
-        silent_until: Until when it gives no lists, since it has just begun with nothing.
         registrations: How many came, by the second.
     """
 
     def __init__(self, world: World, settings: RegistrySettings) -> None:
         self._world, self._settings = world, settings
         self.is_reachable = True
-        self.silent_until = -math.inf
         self._lists: dict[str, tuple[Application, Listing]] = {}
         self.registrations = [0] * math.ceil(world.seconds)
         self.restart()
         world.every(1.0, self._tick, first=1.0)
 
-    def restart(self, *, warm_up_s: float = 0.0) -> None:
-        """A new process knows nobody. It gives no lists for so long."""
+    def restart(self) -> None:
+        """A new process knows nobody."""
         self.machine = InstanceRegistry(self._settings, self._moment())
-        self.silent_until = self._world.now() + warm_up_s if warm_up_s else -math.inf
 
     def register(self, service: str, instance: SimulatedInstance) -> bool:
         """An instance registers; whether that arrives."""
@@ -81,11 +79,11 @@ class SimulatedRegistry:
         Raises:
             UnreachableError: There is no answer.
         """
-        if not self.is_reachable or self._world.now() < self.silent_until:
+        if not self.is_reachable:
             raise UnreachableError("no answer")
         application = self.machine.snapshot().applications.get(service)
         if application is None:
-            return Listing(())
+            return Listing((), is_leased=True)
         known = self._lists.get(service)
         if known is None or known[0] is not application:
             known = self._lists[service] = application, _listing(application)
@@ -102,7 +100,7 @@ class SimulatedRegistry:
 def _listing(application: Application) -> Listing:
     entries = sorted(application.entries, key=lambda each: each.instance.id)
     return Listing(tuple(Instance(url=f"http://{each.instance.id}", zone=each.instance.metadata["zone"])
-                         for each in entries))
+                         for each in entries), is_leased=True)
 
 
 class Registrant:
@@ -159,9 +157,10 @@ class ListedSource:
         return self._registry.listing(self._service)
 
 
-def watched(world: World, gateway: SimulatedGateway, source: ListedSource, *, every_s: float = ASKS_EVERY_S) -> Watch:
+def watched(world: World, gateway: SimulatedGateway, source: ListedSource, *, every_s: float = ASKS_EVERY_S,
+            hold_s: float = HOLD_S) -> Watch:
     """A watch of *source* that tells *gateway*, begun at some time within the first interval."""
     watch = Watch("service", source, gateway, interval_s=every_s, timeout_s=ANSWERS_WITHIN_S, keep=None,
-                  clock=world.now, random=world.random)
+                  clock=world.now, random=world.random, hold_s=hold_s)
     world.later(every_s * world.random(), watch.start)
     return watch

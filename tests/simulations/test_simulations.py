@@ -47,10 +47,10 @@ def test_a_registry_that_is_away_and_comes_back_as_it_was_costs_no_request():
     assert 2 == result.registry.machine.counts["evicted"]  # those that are gone
 
 
-def test_a_registry_that_has_forgotten_everything_lists_a_few_first_unless_it_waits():
+def test_a_registry_that_has_forgotten_everything_lists_a_few_first_which_gateways_do_not_believe():
     size = outage.Size(gateways=6, instances=10, services=6, outage_s=10.0, seconds=120.0, load=0.1)
     hasty, patient = (outage.outage(outage.VARIANTS[name], size, SEED)
-                      for name in ("back with nothing", "back with nothing, no list for 35 s"))
+                      for name in ("back with nothing, and believed", "back with nothing"))
     assert min(hasty.listed[int(size.back_s):]) < 6
     assert min(patient.listed[int(size.back_s):]) >= 10
     assert 1.0 == patient.world.share_served(size.back_s, size.seconds - 5)

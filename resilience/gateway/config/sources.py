@@ -21,6 +21,7 @@ from ...core.checks import flag, nearest, number, text
 from ...discovery import DnsSource, EurekaSource, FileSource, KubernetesSource, RedisSource, Source
 from ...discovery.dns_source import nameserver_of
 from ...discovery.instance import server_name_mistake, url_mistake
+from ...discovery.membership import HOLD_S
 from ...discovery.redis_instances import PREFIX, server_name
 from ...errors import ConfigError
 from ...registry import Registry
@@ -69,6 +70,9 @@ class SourceTable:
         interval: Longest time until a change shows, seconds; the source is asked up to a fifth sooner, by chance.
         timeout: Longest time for an answer of the source, seconds.
         keep: A file in which the last good list is kept, so that a restart begins with it; None: there is none.
+        hold: For how long endpoints stay that are missing from a list which has shrunk to less than a half all at once,
+            seconds; 0: not at all. Only of sources at which instances register, "eureka" and "redis": one that has
+            restarted knows few of them.
         required: Whether the gateway is not ready before it has a list, from the source or kept.
     """
 
@@ -76,6 +80,7 @@ class SourceTable:
     interval: float = attrs.field(default=5.0, validator=number(least=0.05, most=3600.0))
     timeout: float = attrs.field(default=5.0, validator=number(above=0, most=3600.0))
     keep: str | None = attrs.field(default=None, validator=text(optional=True))
+    hold: float = attrs.field(default=HOLD_S, validator=number(least=0, most=3600.0))
     required: bool = attrs.field(default=True, validator=flag)
 
 
@@ -93,6 +98,7 @@ class SourceConfig:
         interval: See SourceTable, as for the rest.
         timeout: Seconds.
         keep: Path of a file, or None.
+        hold: Seconds.
         required: Whether the gateway waits for it.
     """
 
@@ -100,6 +106,7 @@ class SourceConfig:
     interval: float = 5.0
     timeout: float = 5.0
     keep: str | None = None
+    hold: float = HOLD_S
     required: bool = True
 
 
@@ -311,7 +318,7 @@ def read_source(document: Document, *where: str) -> SourceConfig | None:
     settings = document.structure(kind, *where, given=rest)
     if settings is None or len(document.mistakes) > known:
         return None
-    return SourceConfig(settings=settings, interval=said.interval, timeout=said.timeout, keep=said.keep,
+    return SourceConfig(settings=settings, interval=said.interval, timeout=said.timeout, keep=said.keep, hold=said.hold,
                         required=said.required)
 
 
