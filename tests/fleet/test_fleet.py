@@ -134,6 +134,7 @@ def test_a_gateway_that_is_cut_off_costs_its_clients_their_patience_and_others_n
     with fleet.load(path="/?ms=20", patience_s=1.0) as load:
         load.go_on(10, until=through(gateway))
         gateway.host.cut_off()
+        load.go_on(1, until=lambda record: any(each.fate == "silent" for each in record.attempts))
         load.go_on(60)
         gateway.host.heal()
         load.go_on(60)
