@@ -278,7 +278,7 @@ class Fleet:
         host = self.network.host(name)
         servers = ", ".join(f'"http://{each.address}:{REGISTRY_PORT}/eureka"' for each in self.registries.values())
         text = _GATEWAY.format(address=host.address, port=load.PORT, admin=ADMIN_PORT, digest=_DIGEST,
-                               keep=self.folder / f"{name}.kept", workers=workers, lame_duck=1.0, servers=servers)
+                               keep=self.folder / f"{name}.kept", workers=workers, lame_duck=0.5, servers=servers)
         if self.redis is not None:
             text += _LIMIT.format(redis=self.redis.address, name=name, rate=RATE, burst=BURST)
         self.gateways[name] = GatewayNode(host, self.folder, text)

@@ -164,4 +164,4 @@ def test_a_registry_that_is_away_takes_no_endpoint_away_and_has_all_registration
 
 
 def test_faults_that_coincide_cost_no_request_that_may_be_repeated(fleet: Fleet) -> None:
-    Chaos(fleet, seed=1).run(steps=2)
+    Chaos(fleet, seed=2).run(steps=1)  # all four at once
