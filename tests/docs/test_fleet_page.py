@@ -12,14 +12,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from pages import DOCS, fences
-from test_snippets import file_of, module_of
+from pages import fences
+from test_snippets import FLEET_PAGE, file_of, module_of
 
 from tests.gateway.harness import free_port
 
 pytestmark = pytest.mark.process
 
-PAGE = DOCS / "howto" / "run-a-fleet.md"
 #: Says where the output of a block ends.
 MARK = "-- end of the block --"
 
@@ -52,7 +51,7 @@ def test_the_commands_of_the_page_on_fleets_print_what_it_says(curl: str, redis_
     first = free_port(following=len(names))
     ports = {name: str(first + at) for at, name in enumerate(names)}
     script, wanted = ["set -e", "trap 'kill $(jobs -p) 2> /dev/null' EXIT"], list[tuple[int, str | None]]()
-    for fence in fences(PAGE):
+    for fence in fences(FLEET_PAGE):
         text = moved(fence.text, ports)
         if fence.language == "output":
             wanted[-1] = fence.line, text
@@ -76,6 +75,6 @@ def test_the_commands_of_the_page_on_fleets_print_what_it_says(curl: str, redis_
     for (line, expected), found in zip(wanted, said, strict=False):
         if expected is not None and "429" in expected:  # a unit or two may be set aside at another gateway
             passed, refused = (int(row.split()[0]) for row in found.splitlines())
-            assert (15, True) == (passed + refused, 8 <= passed <= 10), f"{PAGE}:{line}"
+            assert (15, True) == (passed + refused, 8 <= passed <= 10), f"{FLEET_PAGE}:{line}"
         elif expected is not None:
-            assert expected == found, f"{PAGE}:{line}"
+            assert expected == found, f"{FLEET_PAGE}:{line}"

@@ -33,6 +33,8 @@ _PAGES = [ROOT / "README.md", *PAGES]
 
 #: Its snippets need a program that not every machine has; see test_redis_page.py.
 REDIS_PAGE = DOCS / "howto" / "guard-redis.md"
+#: Its commands and files are run as they stand; see test_fleet_page.py.
+FLEET_PAGE = DOCS / "howto" / "run-a-fleet.md"
 #: Their snippets need a registry that is running; see test_registry_page.py.
 REGISTRY_PAGES = [DOCS / "howto" / f"{name}.md" for name in ("run-a-registry", "register-a-service", "call-discovered-instances")]
 
@@ -91,7 +93,7 @@ def run(fence, path, namespace, runner):
         runner.run(result)
 
 
-@pytest.mark.parametrize("path", [path for path in with_language("python") if path not in (REDIS_PAGE, *REGISTRY_PAGES)], ids=name_of)
+@pytest.mark.parametrize("path", [path for path in with_language("python") if path not in (REDIS_PAGE, FLEET_PAGE, *REGISTRY_PAGES)], ids=name_of)
 def test_the_python_snippets_of_a_page_run_in_order_and_print_what_it_says(
         path, namespace, tmp_path, monkeypatch, capsys):
     run_page(path, namespace, tmp_path, monkeypatch, capsys)

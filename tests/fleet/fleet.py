@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from .network import Host, Network
 
 REGISTRY_PORT = 8761
 ADMIN_PORT = 8090
+START_S = 90.0
 _TOKEN = "the-operator-of-the-tests"
 _DIGEST = hashlib.sha256(_TOKEN.encode()).hexdigest()
 
@@ -116,6 +118,8 @@ class Node:
     def wait(self) -> None:
         assert self.process is not None
         assert self.process.stdout is not None
+        told, _, _ = select.select([self.process.stdout], [], [], START_S)
+        assert told, f"{self} did not start in {START_S:g} s: {self.log.read_text()}"
         assert self.process.stdout.readline(), f"{self} did not start: {self.log.read_text()}"
 
     def terminate(self) -> None:
@@ -170,9 +174,7 @@ class GatewayNode(Node):
 
     def wait(self) -> None:
         super().wait()
-        assert self.process is not None
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline()  # the admin's
+        eventually(self.is_ready, f"{self} is ready")
 
     def tells(self, path: str) -> Any:
         """What its admin API says."""
@@ -276,7 +278,7 @@ class Fleet:
         host = self.network.host(name)
         servers = ", ".join(f'"http://{each.address}:{REGISTRY_PORT}/eureka"' for each in self.registries.values())
         text = _GATEWAY.format(address=host.address, port=load.PORT, admin=ADMIN_PORT, digest=_DIGEST,
-                               keep=self.folder / f"{name}.kept", workers=workers, lame_duck=1.0, servers=servers)
+                               keep=self.folder / f"{name}.kept", workers=workers, lame_duck=0.5, servers=servers)
         if self.redis is not None:
             text += _LIMIT.format(redis=self.redis.address, name=name, rate=RATE, burst=BURST)
         self.gateways[name] = GatewayNode(host, self.folder, text)

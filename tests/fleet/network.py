@@ -22,6 +22,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,13 @@ _PREFIX = "resilience-fleet-"
 _SUBNET = "10.77.0"
 _CLONE_NEWNET = 0x40000000
 _NAMES = Path("/run/netns")
+_PATIENCE_S = 30.0
 _numbers = itertools.count(1)
 
 
 def ip(*arguments: str) -> str:
     """Run `ip`; what it prints."""
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, timeout=_PATIENCE_S)
     if done.returncode:
         raise OSError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout
@@ -110,7 +112,9 @@ class Host:
 
     def kill(self) -> None:
         """End all processes of this host at once, and those that they start meanwhile."""
+        end = time.monotonic() + _PATIENCE_S
         while pids := self.pids():
+            assert time.monotonic() < end, f"processes {pids} on {self} do not end"
             self.signal(signal.SIGKILL, pids)
             self._reap()
         self._reap()
