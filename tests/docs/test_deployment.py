@@ -16,6 +16,7 @@ import urllib.request
 
 import kubernetes_validate
 import pytest
+import redis
 import yaml
 from pages import DOCS
 
@@ -180,12 +181,13 @@ def test_every_command_line_is_understood():
 class Deployed(Gateway):
     """The gateway of the examples, but for its ports, where its lists are kept, and where its registry is."""
 
-    def __init__(self, directory, registry):
+    def __init__(self, directory, registry, redis):
         self.port, self.admin = free_port(), free_port()
         self.file = directory / "gateway.toml"
         text = text_of("gateway.toml")
         for before, after in ((":8080", f":{self.port}"), (":8090", f":{self.admin}"), ('"0.0.0.0:', '"127.0.0.1:'),
-                              ("http://registry:8761", registry), ("/var/lib/resilience", str(directory)),
+                              ("http://registry:8761", registry), ("redis://redis:6379/0", redis),
+                              ("/var/lib/resilience", str(directory)),
                               ("lame_duck = 10.0", "lame_duck = 60.0")):
             assert before in text
             text = text.replace(before, after)
@@ -226,7 +228,7 @@ def probed_paths():
 
 
 @pytest.mark.process
-def test_the_examples_run_are_probed_reloaded_and_drain(tmp_path):
+def test_the_examples_run_are_probed_reloaded_and_drain(tmp_path, redis_server):
     probes, checks = probed_paths()
     assert {"/health", "/ready"} == probes
     assert {(8090, "/ready"), (8761, "/health")} == {*checks.values()}
@@ -238,9 +240,11 @@ def test_the_examples_run_are_probed_reloaded_and_drain(tmp_path):
                     "status": "UP", "port": {"$": upstream.port, "@enabled": "true"},
                     "dataCenterInfo": {"@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo", "name": "MyOwn"}}
         assert 204 == registry.ask("POST", "/eureka/apps/ORDERS", {"instance": instance})[0]
-        gateway = Deployed(tmp_path, registry.url)
+        gateway = Deployed(tmp_path, registry.url, f"unix://{redis_server[0]}")
         assert {200} == {gateway.probe(path) for path in probes}
-        assert 200 == gateway.get("/orders/1")[0]
+        status, headers, *_ = gateway.get("/orders/1")
+        assert (200, True) == (status, "per_client" in str(headers))
+        assert b"resilience:limit:" in b"".join(redis.Redis(unix_socket_path=str(redis_server[0])).keys())
         assert eventually((tmp_path / "orders.kept").exists, "the list being kept")
 
         gateway.file.write_text(gateway.file.read_text().replace('"/orders/*"', '"/changed/*"'))
