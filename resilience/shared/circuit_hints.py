@@ -41,8 +41,8 @@ _GAP_S: Final = 0.1
 _OBSERVED: Final = frozenset((Trigger.FAILURE_RATE, Trigger.SLOW_RATE, Trigger.CONSECUTIVE, Trigger.SUSTAINED_FAILURES,
                               Trigger.PROBE_FAILED))
 
-#: KEYS: the instances, a sorted set by the time of their last beats; the targets in question, a sorted set by the end of
-#: the latest observation. ARGV: what the keys of the targets begin with; the gateway; the instance; LIFETIME_S; the
+#: KEYS: the instances, a sorted set by the time of their last beats; the targets in question, one by the end of the
+#: latest observation. ARGV: what the keys of the targets begin with; the gateway; the instance; LIFETIME_S; the
 #: share; how many gateways at least; MOST; how many targets are down, are no more, and are not used here; those that
 #: are down, each with the seconds that are left; those that are no more; those that are not used.
 #: Returns the time, and for each target in question: its name, how many gateways see it down, how many use it, and the

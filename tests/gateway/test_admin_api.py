@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from resilience.gateway.admin.api import merged
 from resilience.gateway.config.effective import HIDDEN, shown
+from resilience.gateway.supervision.patches import merged
 
 from .harness import Gateway, Upstream, eventually, running
 

@@ -55,6 +55,8 @@ class SharedSettings:
         ca_file: Certificates that vouch for the server; None: those of the system.
         circuits: Whether circuits open early when enough other gateways see an endpoint down, a table; None: they do
             not.
+        fleet_secret: Where the secret is by which gateways tell what operators have said to the fleet from what
+            somebody else has written: "env:NAME" or "file:PATH"; None: operators speak to each gateway alone.
     """
 
     url: str = attrs.field(validator=checked(url_mistake))
@@ -66,6 +68,7 @@ class SharedSettings:
     sentinel_password: str | None = attrs.field(default=None, validator=secret_place)
     ca_file: str | None = attrs.field(default=None, validator=text(optional=True))
     circuits: SharedCircuits | None = None
+    fleet_secret: str | None = attrs.field(default=None, validator=secret_place)
 
     def __attrs_post_init__(self) -> None:
         if self.username is not None and self.password is None:
@@ -84,7 +87,7 @@ class SharedSettings:
     @property
     def connection(self) -> SharedSettings:
         """What is said of the connection alone."""
-        return attrs.evolve(self, circuits=None)
+        return attrs.evolve(self, circuits=None, fleet_secret=None)
 
     @property
     def instance_name(self) -> str:

@@ -32,6 +32,7 @@ from ..config.changes import refuse_unchangeable
 from ..config.file import log_hints
 from ..listeners import Served, ServeError, check_free
 from .file_watch import watching
+from .fleet import Fleet
 from .restarts import Restarts
 from .worker_process import (
     WorkerGoneError,
@@ -64,6 +65,7 @@ class Supervisor:
         workers: Those that were started, by number.
         restarts: The deaths of each.
         reloads: How many configurations were put in force since the start, and how many were refused.
+        fleet: What operators say to all gateways of the fleet, if it is of one.
     """
 
     def __init__(self, file: str | os.PathLike[str], *, workers: int | None = None) -> None:
@@ -94,6 +96,7 @@ class Supervisor:
         self._lock = aiorwlock.RWLock(fast=True)
         self._orders: dict[str, str] = {}  # by the command's key: those that hold until another one
         self._jobs: set[asyncio.Task[None]] = set()
+        self.fleet = Fleet(self)
 
     @property
     def is_stopping(self) -> bool:
@@ -126,12 +129,16 @@ class Supervisor:
                 [Served.app(make_admin(self), self.config.admin.bind)], admin_stop))
         self._ready = ready
         with self._signals(), self._watching():
+            await self.fleet.join()
+            following = asyncio.ensure_future(self.fleet.run())
             keepers = [asyncio.ensure_future(self._keep(number)) for number in self.restarts]
             try:
                 await self._stop.wait()
                 await self._lame_duck()
             finally:
                 await self._end(keepers)
+                following.cancel()
+                await asyncio.wait((following,))
                 admin_stop.set()
                 if admin is not None:
                     await admin
@@ -265,10 +272,24 @@ class Supervisor:
     async def reload(self) -> None:
         """Read the file again, and put it in force, all or nothing; what change() has changed is as the file says.
 
+        What operators have said to the fleet is laid over the file, if that can be.
+
         Raises:
             ConfigError: Nothing has changed; the message, or its mistakes, say why.
         """
+        fleet, why = self.fleet, ""
+        if fleet.has_said:
+            try:
+                await self._put(lambda: Document.of(fleet.over(Document.read(self.file).data), self.file),
+                                is_change=True)
+            except ConfigError as error:
+                why = str(error)
+            else:
+                fleet.laid(None)
+                return
         await self._put(lambda: Document.read(self.file), is_change=False)
+        if why:
+            fleet.laid(f"the file as it is now does not go with it: {why}")
 
     async def change(self, change: Callable[[dict[str, Any]], dict[str, Any]], what: str) -> None:
         """Put other tables in force, all or nothing, until the file is reloaded.
