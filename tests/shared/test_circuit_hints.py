@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import random
 import time
 
@@ -184,17 +185,18 @@ def test_the_store_finds_what_a_plain_model_finds_in_any_history(redis):
         await connection.known()
         for seed in range(25):
             redis.say("FLUSHALL")
-            await history(connection, random.Random(seed))
+            await history(redis, connection, random.Random(seed))
         await closed(connection)
 
     asyncio.run(scenario())
 
 
-async def history(connection, rng):
+async def history(redis, connection, rng):
     oracle, began = Oracle(), time.monotonic()
     share, least = rng.choice((0.3, 0.5, 0.55, 1.0)), rng.choice((2, 3))
     instances = [(f"g{number % 4}", f"{number}") for number in range(rng.randint(2, 8))]
     for _ in range(25):
+        redis.say("DEL", "test:circuits:views")
         who = rng.choice(instances)
         if rng.random() < 0.1:
             await connection.call(lambda client, who=who: client.zadd("test:circuits:gateways", {"#".join(who): 1.0}))
@@ -215,8 +217,8 @@ async def history(connection, rng):
         oracle.unused.update((target, who) for target in unused)
         oracle.down = {said: end for said, end in oracle.down.items() if end > 50}
         expected = oracle.rows(share, least)
-        found = {target.decode(): (seen, users, float(end) and float(end) - float(answer[0]) + passed)
-                 for target, seen, users, end in zip(answer[1::4], answer[2::4], answer[3::4], answer[4::4], strict=True)}
+        found = {target: (seen, users, float(end) and float(end) - float(answer[0]) + passed)
+                 for target, seen, users, end in json.loads(answer[1])}
         for target, (seen, users, end) in expected.items():
             if seen:
                 assert found[target] == (seen, users, pytest.approx(end, abs=2.0)), target
