@@ -34,7 +34,8 @@ def connection_of(settings: SharedSettings | None, registry: Registry, change: C
     redis_module("redis.asyncio")
     connection = Connection(
         lambda: address.client(name=f"resilience:{name}", connect_s=CONNECT_S), place=settings.url,
-        name=f"{name}:{os.getpid()}", prefix=settings.prefix, timeout_s=settings.timeout, registry=registry)
+        name=f"{name}:{os.getpid()}", prefix=settings.prefix, timeout_s=settings.timeout, registry=registry,
+        expected=settings.instances)
 
     def come_into_force() -> None:
         metrics_of(registry).connection = weakref.ref(connection)

@@ -2,7 +2,7 @@
 
 A round trip is a call of a command, ``shared``, with a circuit of its own: its first failure opens it. From then on
 nobody waits: whoever asks is told at once. One task looks for the store in the background, first soon and then every
-two seconds, and is the only one to connect. When a beat (membership.py) has been answered within the usual timeout the
+second, and is the only one to connect. When a beat (membership.py) has been answered within the usual timeout the
 connection is there again; so a store that answers, but too late to be of use, stays lost, and costs no caller anything.
 
 A round trip that is late is given a few more turns of the event loop before that counts: when the loop itself was late,
@@ -29,10 +29,12 @@ from .store import Script, StoreUnavailableError
 KEY: Final = "shared"
 #: Longest time for connecting, which no caller waits for, seconds.
 CONNECT_S: Final = 2.0
+#: Seconds within which each instance finds the store, once it is there again.
+FOUND_S: Final = 1.0
 #: Turns of the event loop that an answer may come after its time.
 _TURNS: Final = 16
-_BREAKER: Final = CircuitBreaker(failure_rate=None, consecutive=1, open_for=0.1, open_growth=2.0, open_max=2.0,
-                                 open_jitter=0.5, half_open_for=CONNECT_S)
+_BREAKER: Final = CircuitBreaker(failure_rate=None, consecutive=1, open_for=0.1, open_growth=2.0,
+                                 open_max=FOUND_S * 0.8, open_jitter=0.25, half_open_for=CONNECT_S)
 _log = logging.getLogger("resilience")
 
 
@@ -51,7 +53,7 @@ class Connection:
     """
 
     def __init__(self, open_client: Callable[[], Any], *, place: str, name: str, prefix: str, timeout_s: float,
-                 registry: Registry) -> None:
+                 registry: Registry, expected: int = 1) -> None:
         """A connection; nothing is asked yet, and so it counts as lost.
 
         Args:
@@ -60,6 +62,7 @@ class Connection:
             name: Of this instance, for people.
             prefix: With which every key begins.
             timeout_s: Longest wait for an answer, seconds.
+            expected: How many instances there are, as long as the store has not said.
             registry: Where the command of the round trips is kept, and whose clock it goes by.
         """
         self.name, self.prefix, self.timeout_s = name, prefix, timeout_s
@@ -67,7 +70,7 @@ class Connection:
         self.losses, self.round_trips = 0, 0
         self.client: Any = None
         self._open_client, self._place, self._registry, self._clock = open_client, place, registry, registry.clock
-        self._members, self._epoch = Membership(), ""
+        self._members, self._epoch = Membership(expected), ""
         self._is_connected, self._since, self._trouble = False, self._clock(), "it was not asked yet"
         self._task: asyncio.Task[None] | None = None
         self._lost, self._asked = asyncio.Event(), asyncio.Event()

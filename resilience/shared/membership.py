@@ -51,14 +51,15 @@ class Membership:
         told: What the store has said last; 0: nothing yet.
     """
 
-    def __init__(self) -> None:
-        self.told = 0
+    def __init__(self, expected: int = 1) -> None:
+        """Nothing was heard yet, and so there are as many as *expected*."""
+        self.told, self._expected = 0, expected
         self._counts: deque[tuple[float, int]] = deque()  # of falling counts, the highest first
 
     @property
     def count(self) -> int:
         """How many instances there are, as far as is known; at least 1."""
-        return self._counts[0][1] if self._counts else 1
+        return self._counts[0][1] if self._counts else self._expected
 
     def hear(self, count: int, now: float) -> None:
         """The store says at *now* (monotonic seconds) that there are *count* instances."""

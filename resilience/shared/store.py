@@ -6,7 +6,7 @@ Small on purpose, so that a store in memory, in virtual time, stands for Redis i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -64,6 +64,10 @@ class Store(Protocol):
 
     def start(self) -> None:
         """Begin to look for it, if that was not done yet, in the running event loop."""
+        ...
+
+    def follow(self, told: Callable[[bool], object]) -> None:
+        """Let *told* be called, with whether it is connected, whenever that changes; it must not fail."""
         ...
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:

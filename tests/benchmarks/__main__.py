@@ -6,7 +6,7 @@ Sections: ``calls`` (overhead of a decorated call), ``policies`` (each of the ot
 client), ``adaptive`` (a simulation of the adaptive limit), ``gateway`` (throughput of one core),
 ``half_load`` (latency that it adds), ``sick`` (a sick neighbour), ``bodies`` (of 1 GiB), ``event_streams`` (how late
 paced events come), ``long_lived`` (10,000 idle connections and WebSockets), ``scrapes`` (what a request waits for
-statistics) and ``routes`` (10,000 of them).
+statistics), ``routes`` (10,000 of them) and ``shared_limits`` (what a rate limit of several gateways adds).
 Without any, all are run. A peer or tool that is not installed is named and left out. Exit status is 0 even when a bound is
 missed, unless ``--strict``.
 """
@@ -23,7 +23,8 @@ from . import report
 from .processes import NotAvailable
 
 SECTIONS = ("calls", "policies", "items", "collapse", "memory", "stream", "http_clients", "adaptive", "gateway",
-            "half_load", "sick", "bodies", "event_streams", "long_lived", "scrapes", "routes")
+            "half_load", "sick", "bodies", "event_streams", "long_lived", "scrapes", "routes",
+            "shared_limits")
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

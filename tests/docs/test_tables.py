@@ -58,7 +58,9 @@ from resilience.gateway import config as gateway_config
 from resilience.gateway.answer_rules import AnswerRule
 from resilience.gateway.balancing.course import Repetition
 from resilience.gateway.balancing.health import HealthChecks
+from resilience.gateway.change import Change
 from resilience.gateway.composition.plan import STATES
+from resilience.gateway.config.shared import SharedSettings
 from resilience.gateway.config.sources import DnsSettings, EurekaSettings, FileSettings, SourceTable
 from resilience.gateway.filters.access import Access
 from resilience.gateway.filters.api_keys import ApiKey, ApiKeys
@@ -75,7 +77,10 @@ from resilience.gateway.format.openapi_filter import OpenApiFilter
 from resilience.gateway.format.schema_filter import JsonSchemaFilter
 from resilience.gateway.limits.client_address import ClientAddresses
 from resilience.gateway.limits.door import door_of
+from resilience.gateway.limits.request_limit import policy_of
+from resilience.gateway.limits.shared_limit import shared_limit_named
 from resilience.gateway.logs.request_statistics import statistics_of
+from resilience.gateway.shared_state import connection_of
 from resilience.gateway.sources import metrics_of
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector
@@ -247,12 +252,15 @@ def test_every_metric_is_in_the_table_with_its_type_and_labels(registry):
     statistics_of(registry)
     metrics_of(registry)
     door_of(registry, "gateway", gateway_config.SheddingSettings(), ClientAddresses(bool))
+    with Change() as change:
+        shared = connection_of(SharedSettings(url="redis://h"), registry, change, None, None)
+    shared_limit_named("l", registry, policy_of(1, 1.0), 1, shared, "share")
     for family in Collector(registry).collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = {label for sample in family.samples for label in sample.labels}
         exported[name] = family.type, (labels or set(family._labelnames)) - {"le"}
     page = (DOCS / "reference/prometheus.md").read_text(encoding="utf-8")
-    table = {row[0]: (row[1], set(row[2].split(", "))) for row in rows(page) if len(row) == 4}
+    table = {row[0]: (row[1], set(filter(None, row[2].split(", ")))) for row in rows(page) if len(row) == 4}
     assert single
     assert exported == table
     assert ", ".join(f"{bound:g}" for bound in LE_BOUNDS[:-1]) + f" and {LE_BOUNDS[-1]:g}" in page
@@ -312,6 +320,7 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## filters: hmac", HmacSignature),
     ("## filters: jwt", Jwt),
     ("## filters: rate_limit", RateLimitFilter),
+    ("## shared", SharedSettings),
 ])
 def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
     assert_keys(section("reference/gateway-file.md", heading).partition("\n### ")[0], cls)

@@ -84,6 +84,8 @@ class GatewayConfig:
         for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters,
                                               list(self.services)):
             raise ConfigError(message, str(path[-1]))
+        for name in () if self.shared is not None else _sharing(self.filters):
+            raise ConfigError(f"the filter {name} is shared, which needs a [shared] table", "shared")
         if _trusts_differently(self.gateway, self.private):
             raise ConfigError(_ONE_TRUST, "trusted_proxies")
         self.of_private_side()
@@ -207,6 +209,8 @@ def read(document: Document) -> GatewayConfig:
     access_log = _optional(document, AccessLogSettings, "access_log")
     shedding = _optional(document, SheddingSettings, "shedding")
     shared = _optional(document, SharedSettings, "shared")
+    for name in () if "shared" in document.data else _sharing(filters):
+        document.mistake(("filters", name, "shared"), "needs a [shared] table, which says where the store is")
     tracing = _optional(document, TracingSettings, "tracing")
     identity = _optional(document, IdentityHeaders, "identity")
     process = document.structure(ProcessSettings, "process") or ProcessSettings()
@@ -220,6 +224,11 @@ def read(document: Document) -> GatewayConfig:
 
 def _trusts_differently(gateway: GatewaySettings, private: PrivateSide | None) -> bool:
     return private is not None and set(private.settings.trusted_proxies) != set(gateway.trusted_proxies)
+
+
+def _sharing(filters: Mapping[str, FilterConfig | None]) -> list[str]:
+    """Names of filters that share something with other gateways."""
+    return [name for name, each in filters.items() if each is not None and getattr(each.target, "shared", False)]
 
 
 def _optional(document: Document, cls: type[_T], table: str) -> _T | None:

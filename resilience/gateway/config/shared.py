@@ -15,6 +15,7 @@ from .checks import checked
 from .secrets import secret_of, secret_place
 
 _PREFIX: Final = re.compile(r"[!-~]{0,64}").fullmatch
+_USER: Final = re.compile(r"(?<=//)[^/\s]*@")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,128}").fullmatch
 
 
@@ -24,6 +25,12 @@ def _prefix_mistake(value: Any) -> str | None:
 
 def _name_mistake(value: Any) -> str | None:
     return None if isinstance(value, str) and _NAME(value) else "must be letters, digits, and _ . : @ -"
+
+
+def _url_checked(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    mistake = url_mistake(value)
+    if mistake is not None:  # what stands before the @ is a secret that should not be there
+        raise ConfigError(f"{mistake}, not {_USER.sub('(hidden)@', repr(value))}", attribute.name)
 
 
 @attrs.frozen(kw_only=True)
@@ -49,6 +56,7 @@ class SharedSettings:
         timeout: Longest time that a request waits for its answer, seconds.
         prefix: Begins the name of every key there; gateways with the same one share.
         name: Of this gateway, for people; None: the host's.
+        instances: Workers of all gateways together, which is assumed as long as the store has not said.
         username: As which it logs in; None: the default user.
         password: Where its password is: "env:NAME" or "file:PATH"; None: there is none.
         sentinel_password: Where the password of the Sentinels is; None: there is none.
@@ -59,10 +67,11 @@ class SharedSettings:
             somebody else has written: "env:NAME" or "file:PATH"; None: operators speak to each gateway alone.
     """
 
-    url: str = attrs.field(validator=checked(url_mistake))
+    url: str = attrs.field(validator=_url_checked)
     timeout: float = attrs.field(default=0.02, validator=number(least=0.001, most=5.0))
     prefix: str = attrs.field(default="resilience:", validator=checked(_prefix_mistake))
     name: str | None = attrs.field(default=None, validator=checked(_name_mistake, optional=True))
+    instances: int = attrs.field(default=1, validator=number(least=1, most=100_000, whole=True))
     username: str | None = attrs.field(default=None, validator=text(optional=True))
     password: str | None = attrs.field(default=None, validator=secret_place)
     sentinel_password: str | None = attrs.field(default=None, validator=secret_place)

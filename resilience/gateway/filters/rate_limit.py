@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Hashable
+from typing import Any, Final, Protocol
 
 import attrs
 
-from ...core.checks import flag, number, text
-from ...core.rate_cost import Booking
+from ...core.checks import flag, number, one_of, text
 from ...errors import ConfigError, RateLimitedError
 from ..config.checks import checked, filled
 from ..config.observing import header_mistake
@@ -19,7 +18,8 @@ from ..limits.answer_cost import AnswerCost, json_of, units_at, units_in
 from ..limits.caller_keys import CallerKeys, word_mistake
 from ..limits.client_address import ClientAddresses
 from ..limits.rate_fields import limit_field, policy_field
-from ..limits.request_limit import MAX_KEYS, RequestLimit, limit_named, policy_of
+from ..limits.request_limit import MAX_KEYS, limit_named, policy_of
+from ..limits.shared_limit import WHEN_UNAVAILABLE, LimitUnavailableError, shared_limit_named
 from ..logs.passage import Passage
 from .context import FilterContext
 from .declare import FilterHost, declaration_of, inbound_filter
@@ -56,6 +56,9 @@ class RateLimitFilter:
             the request really took.
         unit: What is counted, for clients; None: requests.
         max_keys: Callers that are told apart at once; those beyond share one limit.
+        shared: Whether gateways with the same ``[shared]`` table have the limit together.
+        when_unavailable: What becomes of a shared limit while the shared store does not answer: this gateway alone has
+            its "share", or the limit is "closed", or "open".
         fields: Whether answers have the fields RateLimit and RateLimit-Policy.
     """
 
@@ -74,11 +77,15 @@ class RateLimitFilter:
     answer_pointer: tuple[str, ...] = attrs.field(default=(), validator=checked(member_mistake, each=True))
     unit: str | None = attrs.field(default=None, validator=text(optional=True))
     max_keys: int = attrs.field(default=MAX_KEYS, validator=number(least=1, most=1_000_000, whole=True))
+    shared: bool = attrs.field(default=False, validator=flag)
+    when_unavailable: str = attrs.field(default="share", validator=one_of(*WHEN_UNAVAILABLE))
     fields: bool = attrs.field(default=True, validator=flag)
 
     def __attrs_post_init__(self) -> None:
         if self.cost_header is not None and self.cost_pointer:
             raise ConfigError("there is one estimate: leave out cost_header or cost_pointer", "cost_pointer")
+        if self.when_unavailable != "share" and not self.shared:
+            raise ConfigError("when_unavailable means nothing unless shared is true", "when_unavailable")
         if self.cost_pointer:  # such a filter, and no other, needs the request's body
             declared = declaration_of(type(self))
             assert declared is not None
@@ -93,15 +100,32 @@ class RateLimitFilter:
         """Make the function that is called for each exchange."""
         policy = policy_of(self.rate, self.per, burst=self.burst, max_wait=self.wait, max_keys=self.max_keys,
                            settles=self.settles)
+        addresses, name = ClientAddresses(host.is_trusted), _as_name(host.name)
+        if self.shared:
+            if host.shared is None:
+                raise ConfigError("a shared limit needs a [shared] table that says where the store is", "shared")
+            together = shared_limit_named(host.name, host.registry, policy, self.max_waiting, host.shared,
+                                          self.when_unavailable, host.once_in_force)
+            return _BoundLimit(self, name, together, addresses).waits
         limit = limit_named(host.name, host.registry, policy, self.max_waiting, host.once_in_force)
-        bound = _BoundLimit(self, _as_name(host.name), limit, ClientAddresses(host.is_trusted))
+        bound = _BoundLimit(self, name, limit, addresses)
         return bound.waits if self.wait else bound.refuses
+
+
+class _Limit(Protocol):
+    """RequestLimit, or SharedLimit; each with bookings of its own."""
+
+    def book(self, key: Hashable, units: float) -> Any: ...
+    async def wait(self, booking: Any) -> None: ...
+    def settle(self, booking: Any, units: float) -> None: ...
+    def refund(self, booking: Any) -> None: ...
+    def left(self, booking: Any) -> tuple[float, float]: ...
 
 
 class _BoundLimit:
     """The filter of one gateway. For one event loop."""
 
-    def __init__(self, settings: RateLimitFilter, name: str, limit: RequestLimit, addresses: ClientAddresses) -> None:
+    def __init__(self, settings: RateLimitFilter, name: str, limit: _Limit, addresses: ClientAddresses) -> None:
         self._settings, self._name, self._limit = settings, name, limit
         self._key_of = CallerKeys(settings.by, addresses)
         burst = settings.burst or settings.rate
@@ -145,10 +169,13 @@ class _BoundLimit:
 
     def _refuse(self, context: FilterContext, passage: Passage | None, error: RateLimitedError) -> None:
         wait_s = max(1, math.ceil(error.retry_after or 0.0))
+        if isinstance(error, LimitUnavailableError):
+            context.refuse(503, f"the limit {self._name} cannot be checked now", [("Retry-After", str(wait_s))])
+            return
         context.refuse(429, f"the limit {self._name} is reached", [("Retry-After", str(wait_s))])
         self._tell(passage, 0.0, wait_s)
 
-    def _admit(self, context: FilterContext, passage: Passage | None, booking: Booking) -> None:
+    def _admit(self, context: FilterContext, passage: Passage | None, booking: Any) -> None:
         self._tell(passage, *self._limit.left(booking))
         settings = self._settings
         if passage is None or not settings.settles:
@@ -159,7 +186,7 @@ class _BoundLimit:
         if settings.answer_pointer:
             context.request.headers["Accept-Encoding"] = "identity"  # nobody can read what is compressed
 
-    def _settle(self, booking: Booking, reader: AnswerCost, passage: Passage) -> None:
+    def _settle(self, booking: Any, reader: AnswerCost, passage: Passage) -> None:
         if passage.refused is not None:
             if passage.refused in _FREE:
                 self._limit.refund(booking)

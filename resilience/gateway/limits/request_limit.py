@@ -133,6 +133,20 @@ class RequestLimit:
         """Give back what a request has booked that took nothing."""
         self._account.refund(booking, self._clock())
 
+    def owe(self, key: Hashable, units: float) -> None:
+        """Let the caller with this *key* owe so many *units*, unless it owes more."""
+        now = self._clock()
+        try:
+            booking = self._limiter.book(now, (key, 0.0))
+        except RateLimitedError:
+            return  # it owes more than the burst
+        if booking.turn is not None:
+            self._limiter.withdraw(booking.turn, now)
+            return
+        more = units - max(0.0, booking.pace.tat - now) / self._limiter.emission_interval
+        if more > 0.0:
+            self._limiter.correct(booking, more, now)
+
     def left(self, booking: Booking) -> tuple[float, float]:
         """Units that the caller of a *booking* has left, and seconds until it has all of them."""
         spent_s = max(0.0, booking.pace.tat - self._clock())

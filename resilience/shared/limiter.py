@@ -1,0 +1,95 @@
+"""Shared limiter: one limit of which several instances share the count, as one of them sees it. Pure: told the time.
+
+It keeps a lease (lease.py) for each caller. Callers who owe nothing are the first to be forgotten when there are too
+many; if none is idle, all further ones share one, as with a limit that is not shared (core.rate_limiter).
+
+In the store a caller is a hash: what tells callers apart may be a secret, and may be long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from typing import Final
+
+from ..core.rate_limit import RateLimit
+from .lease import Lease
+
+_LOOKS: Final = 8  # callers to look at for an idle one: a bound for one request's work
+_OVERFLOW: Final = "others"
+
+
+class SharedLimiter:
+    """The leases of one limit in one instance.
+
+    Attributes:
+        name: Of the limit: with the same name, instances share it.
+        interval: Seconds of one unit.
+        burst: Units that may be spent at once.
+        max_wait: Seconds that a request may wait.
+    """
+
+    interval: float
+    burst: float
+    max_wait: float
+
+    def __init__(self, name: str, policy: RateLimit, prefix: str) -> None:
+        """Nothing is known of anybody.
+
+        Args:
+            name: Of the limit.
+            policy: What is in force.
+            prefix: Of the store's keys.
+        """
+        self.name, self._prefix = name, prefix
+        self._leases: OrderedDict[Hashable, Lease] = OrderedDict()  # least recently used first
+        self._overflow = Lease(self._stored(_OVERFLOW))
+        self.configure(policy)
+
+    def configure(self, policy: RateLimit) -> None:
+        """Go on under another policy; the store keeps what was spent."""
+        self.interval, self.burst = policy.emission_interval, float(policy.burst or policy.calls)
+        self.max_wait, self._max_keys = policy.max_wait, policy.max_keys
+
+    @property
+    def keys(self) -> int:
+        """How many callers are remembered."""
+        return len(self._leases)
+
+    def __iter__(self) -> Iterator[Lease]:
+        yield from self._leases.values()
+        yield self._overflow
+
+    def lease_of(self, key: Hashable, now: float) -> Lease:
+        """The lease of the caller with this *key*."""
+        lease = self._leases.get(key)
+        if lease is not None:
+            self._leases.move_to_end(key)
+            return lease
+        if len(self._leases) >= self._max_keys and not self._forget_one(now):
+            return self._overflow
+        lease = self._leases[key] = Lease(self._stored(repr(key)))
+        return lease
+
+    def question(self, lease: Lease, now: float, *, wants: bool) -> str:
+        """What to ask the store now for one caller; see Lease.question()."""
+        lease.owes += lease.local.take(now)
+        return lease.question(self.interval, self.burst, self.max_wait, now, wants=wants)
+
+    def answer(self, lease: Lease, line: str, now: float) -> None:
+        """What the store has answered."""
+        lease.answer(line, self.interval, self.burst, now)
+
+    def _stored(self, key: str) -> str:
+        told = hashlib.blake2b(f"{self.name}\0{key}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        return f"{self._prefix}limit:{{{told}}}"
+
+    def _forget_one(self, now: float) -> bool:
+        for _ in range(min(_LOOKS, len(self._leases))):
+            key, lease = next(iter(self._leases.items()))
+            if lease.is_idle(now):
+                del self._leases[key]
+                return True
+            self._leases.move_to_end(key)
+        return False
