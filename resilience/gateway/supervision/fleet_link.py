@@ -49,6 +49,8 @@ class FleetMember:
 class FleetLink:
     """The way to the store. For one event loop.
 
+    It is none of the instances that share limits, and so its beats have keys of their own.
+
     Attributes:
         name: Of this gateway.
         settings: Of the shared store.
@@ -66,11 +68,12 @@ class FleetLink:
         """
         self.settings, self.secret, self.name = settings, secret, settings.instance_name
         address, name = settings.address, self.name
-        self._clock = Registry().clock
+        registry = Registry()
+        self._clock = registry.clock
         self.connection = Connection(
             lambda: address.client(name=f"resilience:{name}:supervisor", connect_s=CONNECT_S), place=settings.url,
-            name=f"{name}:supervisor", prefix=settings.prefix, timeout_s=max(_PATIENCE_S, settings.timeout),
-            registry=Registry())
+            name=f"{name}:supervisor", prefix=f"{settings.prefix}fleet:", timeout_s=max(_PATIENCE_S, settings.timeout),
+            registry=registry)
         self._signature = Signature(secret, settings.prefix)
         self.known: dict[str, Entry] = {}
         self.foreign = 0
@@ -149,4 +152,4 @@ class FleetLink:
         return found
 
     def _keys(self, *names: str) -> tuple[str, ...]:
-        return tuple(f"{self.connection.prefix}fleet:{name}" for name in names)
+        return tuple(f"{self.connection.prefix}{name}" for name in names)
