@@ -227,7 +227,8 @@ class CircuitHints:
     async def _run(self) -> None:
         while True:
             if self._store.is_connected:
-                with contextlib.suppress(StoreUnavailableError):
+                # Somebody else may write to the store, too: what cannot be read is not heard.
+                with contextlib.suppress(StoreUnavailableError, ValueError, TypeError, RecursionError):
                     await self._exchange()
             await asyncio.sleep(_GAP_S)
             with contextlib.suppress(TimeoutError):

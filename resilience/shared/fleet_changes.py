@@ -76,7 +76,7 @@ for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 redis.call('SET', KEYS[2], ARGV[2])
 return 1
 """)
-#: KEYS: the reports; the last times of gateways.
+#: KEYS: the reports; the last times of gateways. ARGV: bytes of a report, at most.
 #: Returns the time, and for each gateway its name, its last time and its report.
 REPORTS: Final = Script("""\
 local time = redis.call('TIME')
@@ -85,7 +85,8 @@ local seen = redis.call('ZREVRANGE', KEYS[2], 0, 999, 'WITHSCORES')
 for i = 1, #seen, 2 do
   answer[#answer + 1] = seen[i]
   answer[#answer + 1] = seen[i + 1]
-  answer[#answer + 1] = redis.call('HGET', KEYS[1], seen[i]) or ''
+  local is_small = redis.call('HSTRLEN', KEYS[1], seen[i]) <= tonumber(ARGV[1])
+  answer[#answer + 1] = is_small and redis.call('HGET', KEYS[1], seen[i]) or ''
 end
 return answer
 """)

@@ -59,8 +59,8 @@ from resilience.gateway.answer_rules import AnswerRule
 from resilience.gateway.balancing.course import Repetition
 from resilience.gateway.balancing.health import HealthChecks
 from resilience.gateway.change import Change
-from resilience.gateway.composition.plan import STATES
 from resilience.gateway.circuit_hints import hints_of
+from resilience.gateway.composition.plan import STATES
 from resilience.gateway.config.shared import SharedCircuits, SharedSettings
 from resilience.gateway.config.sources import DnsSettings, EurekaSettings, FileSettings, SourceTable
 from resilience.gateway.filters.access import Access

@@ -67,9 +67,9 @@ async def fleet(redis, *gateways, **how):
         await closed(each.connection)
 
 
-async def beats(instance):
+async def beats(instance, questions=6):
     """Wait until an instance has told and heard at least twice more: each time is a question beside the beat's own."""
-    until = instance.connection.round_trips + 6
+    until = instance.connection.round_trips + questions
     await becomes(lambda: instance.connection.round_trips >= until)
 
 
@@ -149,6 +149,21 @@ def test_a_store_that_was_wiped_is_told_again_and_one_that_is_frozen_changes_not
             redis.start()
             a.fail("u")
             await becomes(lambda: c["u"].state is State.OPEN)
+
+    asyncio.run(scenario())
+
+
+def test_what_somebody_else_writes_to_the_store_ends_nothing_and_opens_no_circuit_for_longer_than_its_own_wait(redis):
+    async def scenario():
+        async with fleet(redis, "a", "b", "c", targets=("t", "u")) as (a, b, c):
+            for junk in ("[[]]", "nonsense", '[["t",1,2,"x"]]', '[["u",9,9,"inf"]]'):
+                await c.connection.call(lambda client, junk=junk: client.hset("test:circuits:views", "0.5:2", junk))
+                await beats(c, 3)
+            assert 20 < c["u"].snapshot().retry_after <= 30
+            redis.say("DEL", "test:circuits:views")
+            a.fail()
+            b.fail()
+            await becomes(lambda: c["t"].state is State.OPEN)
 
     asyncio.run(scenario())
 

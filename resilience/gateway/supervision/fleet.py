@@ -35,7 +35,7 @@ _WHAT: Final = "what operators have said to the fleet"
 _COMMANDS: Final = "commands/"
 _SERVICES: Final = "services/"
 _TRIES: Final = 5
-_MOST_WORDS: Final = 300
+_MOST_WORDS: Final = 150  # letters of a reason: the report of all things must be no larger than an entry
 _logger = logging.getLogger(__name__)
 
 

@@ -12,6 +12,7 @@ from ...registry import Registry
 from ...shared.connection import CONNECT_S, Connection
 from ...shared.fleet_changes import (
     MOST,
+    MOST_BYTES,
     READ,
     REPORTS,
     WRITE,
@@ -140,7 +141,7 @@ class FleetLink:
         Raises:
             StoreUnavailableError: The store is lost.
         """
-        answer = await self.connection.run(REPORTS, self._keys("reports", "gateways"), ())
+        answer = await self.connection.run(REPORTS, self._keys("reports", "gateways"), (MOST_BYTES,))
         now, found = float(answer[0]), []
         for name, at, said in zip(answer[1::3], answer[2::3], answer[3::3], strict=True):
             gateway = bytes(name).decode("utf-8", "replace")
