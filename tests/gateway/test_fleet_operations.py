@@ -223,15 +223,20 @@ def test_what_was_said_is_laid_over_the_file_at_every_reload_until_it_is_withdra
         a, b = Member(tmp_path, "a", redis), Member(tmp_path, "b", redis)
         async with following(a, b):
             await a.patch({"services": {"extra": {"idle_timeout": 7.0}}})
-            await becomes(lambda: b.service("extra").get("idle_timeout") == 7.0)
+            await a.patch({"services": {"up": {"max_body": 9}}})
+            await becomes(lambda: b.service().get("max_body") == 9)
             b.file.write_text(b.text.replace(":9\"", ":8\""))
             await b.supervisor.reload()
             assert b.service("extra") == {"endpoints": ["http://127.0.0.1:8"], "idle_timeout": 7.0}
 
             b.file.write_text(b.text.replace(EXTRA, ""))
             await b.supervisor.reload()
-            assert b.service("extra") is None, "the file alone"
-            assert "does not go with it" in b.fleet._results["services/extra"][2]
+            assert (b.service("extra"), b.service()["max_body"]) == (None, 9), "the rest is in force"
+            assert "services.extra.endpoints: is missing" in b.fleet._results["services/extra"][2]
+            with pytest.raises(ConfigError):
+                b.file.write_text("nonsense")
+                await b.supervisor.reload()
+            assert b.service()["max_body"] == 9
 
             b.file.write_text(b.text)
             await a.fleet.withdraw("services/extra", OPERATOR)

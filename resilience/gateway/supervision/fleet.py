@@ -5,8 +5,8 @@ before anybody else hears of it. Then it is written to the shared store, which e
 puts it in force as its own admin API would, in all workers or in none, and reports what became of it.
 
 The file comes first, and what was said to the fleet is laid over it: at a start and at a reload alike, until it is
-withdrawn. If the file and what was said do not go together any more, the file is in force alone, and the report says
-why. A store that is lost, or was wiped, takes nothing away.
+withdrawn. What does not go with the file any more is left out, and the report says why. A store that is lost, or was
+wiped, takes nothing away.
 """
 
 from __future__ import annotations
@@ -121,6 +121,7 @@ class Fleet:
                 if is_written:
                     for entry in entries:
                         link.known[entry.thing] = entry
+                        self._waiting.pop(entry.thing, None)
                         self._note(entry, None)
                     return {**(result if isinstance(result, dict) else {}), "fleet": {"number": number}}
         raise NoFleetError("other operators speak to the fleet at the same time, and it is in force here alone; ask "
@@ -149,7 +150,8 @@ class Fleet:
                     raise NoFleetError(str(error)) from None
                 if is_written:
                     link.known[thing] = entry
-                    await self._apply([(entry, before)])
+                    link.fresh.append((entry, before))
+                    await self._apply(link)
                     return
         raise NoFleetError("other operators speak to the fleet at the same time; ask again")
 
@@ -179,30 +181,23 @@ class Fleet:
 
     # -- what the supervisor asks when it reads its file
 
-    def over(self, data: dict[str, Any]) -> dict[str, Any]:
-        """The tables of a file with all that was said to the fleet laid over them.
-
-        Raises:
-            ConfigError: Something was said that no operator may say.
-        """
-        return _over(data, self._said)
-
     @property
-    def has_said(self) -> bool:
-        """Whether there is anything to lay over a file."""
-        return bool(self._said)
-
-    def laid(self, why: str | None) -> None:
-        """The file was read again, and what was said to the fleet is in force over it, unless *why* says why not."""
-        for entry in self._said:
-            self._note(entry, why)
-
-    # -- within
-
-    @property
-    def _said(self) -> list[Entry]:
+    def said(self) -> list[Entry]:
+        """What is to be laid over a file, the oldest first."""
         known = () if self._link is None else self._link.known.values()
         return sorted((entry for entry in known if entry.patches), key=lambda entry: entry.number)
+
+    def laid(self, entries: Iterable[Entry]) -> None:
+        """The file was read again, and *entries* are in force over it."""
+        for entry in entries:
+            self._note(entry, None)
+
+    async def lay(self, entries: list[Entry]) -> None:
+        """The file was read again, and is in force alone: lay over it what goes with it."""
+        if entries:
+            await self._change(entries)
+
+    # -- within
 
     async def _settle(self) -> None:
         """Be of the fleet that the configuration in force says."""
@@ -253,14 +248,15 @@ class Fleet:
 
     async def _hear(self, link: FleetLink) -> None:
         foreign = link.foreign
-        fresh = await link.read(self._results)
+        await link.read(self._results)
         if link.foreign > foreign:
             _logger.error("the shared store at %s has %d entries for the fleet that none of its gateways wrote; they "
                           "change nothing", link.settings.url, link.foreign)
-        await self._apply(fresh)
+        await self._apply(link)
 
-    async def _apply(self, fresh: Iterable[tuple[Entry, Entry | None]]) -> None:
-        """Put entries in force, each with what was known of its thing before."""
+    async def _apply(self, link: FleetLink) -> None:
+        """Put in force what is new; what is cut short is done again, which changes nothing."""
+        fresh = tuple(link.fresh)
         patches, withdrawn, is_taken_back = list[Entry](), list[Entry](), False
         for entry, before in fresh:
             if entry.order is not None:
@@ -277,6 +273,7 @@ class Fleet:
                 self._note(entry, None)
             if patches:
                 await self._change(patches)
+        del link.fresh[:len(fresh)]
         if self._waiting and self._supervisor.is_ready:
             await self._order()
 
@@ -304,7 +301,7 @@ class Fleet:
 
     async def _changed(self, entries: list[Entry]) -> str | None:
         try:
-            await self._supervisor.change(lambda data: _over(data, entries), _WHAT)
+            await self._supervisor.change(lambda data: over(data, entries), _WHAT)
         except ConfigError as error:
             return str(error)
         return None
@@ -364,8 +361,12 @@ def order_of(key: str, order: str) -> dict[str, Any]:
     return {f"{_COMMANDS}{key}": order}
 
 
-def _over(data: dict[str, Any], entries: Iterable[Entry]) -> dict[str, Any]:
-    """Tables with *entries* laid over them."""
+def over(data: dict[str, Any], entries: Iterable[Entry]) -> dict[str, Any]:
+    """The tables of a configuration with *entries* laid over them.
+
+    Raises:
+        ConfigError: Something was said that no operator may say.
+    """
     for entry in entries:
         for patch in entry.patches:
             if entry.thing.startswith(_SERVICES):

@@ -58,6 +58,8 @@ class FleetLink:
         secret: Of the fleet.
         connection: To the store.
         known: The newest entries, by thing.
+        fresh: Those of them that nothing was done with yet, the oldest first, each with what was known of its thing
+            before; whoever deals with them takes them out.
         foreign: Entries that no gateway of the fleet wrote.
     """
 
@@ -77,6 +79,7 @@ class FleetLink:
             registry=registry)
         self._signature = Signature(secret, settings.prefix)
         self.known: dict[str, Entry] = {}
+        self.fresh: list[tuple[Entry, Entry | None]] = []
         self.foreign = 0
         self._token = ""
         self._report: dict[str, Any] = {}
@@ -89,8 +92,8 @@ class FleetLink:
         at, then = self._time
         return at + self._clock() - then
 
-    async def read(self, results: Mapping[str, Any], *, leaves: bool = False) -> list[tuple[Entry, Entry | None]]:
-        """The entries that are new, the oldest first, each with what was known of its thing before.
+    async def read(self, results: Mapping[str, Any], *, leaves: bool = False) -> None:
+        """Hear what the store says, and put back what it has lost.
 
         Args:
             results: What became of each thing here.
@@ -108,18 +111,17 @@ class FleetLink:
         token = bytes(answer[1]).decode("latin-1")
         if len(answer) == 4:  # far too much: somebody else writes there
             self.foreign, self._token = max(1, self.foreign), token
-            return []
+            return
         if token and token == self._token:
-            return []
+            return
         found = [(bytes(thing).decode("utf-8", "replace"), bytes(said))
                  for thing, said in zip(answer[3::2], answer[4::2], strict=True)]
         newer, lost, foreign = news(found, self.known, self._signature)
         self._token, self.foreign = token, len(foreign)
-        fresh = [(entry, self.known.get(entry.thing)) for entry in newer]
+        self.fresh.extend((entry, self.known.get(entry.thing)) for entry in newer)
         self.known.update((entry.thing, entry) for entry in newer)
         if lost and not leaves:
             await self.write(self.known[thing] for thing in lost)
-        return fresh
 
     async def write(self, entries: Iterable[Entry]) -> bool:
         """Write entries, unless somebody else has written meanwhile: False, then.

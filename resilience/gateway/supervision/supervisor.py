@@ -32,7 +32,7 @@ from ..config.changes import refuse_unchangeable
 from ..config.file import log_hints
 from ..listeners import Served, ServeError, check_free
 from .file_watch import watching
-from .fleet import Fleet
+from .fleet import Fleet, over
 from .restarts import Restarts
 from .worker_process import (
     WorkerGoneError,
@@ -272,24 +272,20 @@ class Supervisor:
     async def reload(self) -> None:
         """Read the file again, and put it in force, all or nothing; what change() has changed is as the file says.
 
-        What operators have said to the fleet is laid over the file, if that can be.
+        What operators have said to the fleet is laid over the file, but for what does not go with it.
 
         Raises:
             ConfigError: Nothing has changed; the message, or its mistakes, say why.
         """
-        fleet, why = self.fleet, ""
-        if fleet.has_said:
-            try:
-                await self._put(lambda: Document.of(fleet.over(Document.read(self.file).data), self.file),
+        said = self.fleet.said
+        with contextlib.suppress(ConfigError):  # else the file may be in force without some of it
+            if said:
+                await self._put(lambda: Document.of(over(Document.read(self.file).data, said), self.file),
                                 is_change=True)
-            except ConfigError as error:
-                why = str(error)
-            else:
-                fleet.laid(None)
+                self.fleet.laid(said)
                 return
         await self._put(lambda: Document.read(self.file), is_change=False)
-        if why:
-            fleet.laid(f"the file as it is now does not go with it: {why}")
+        await self.fleet.lay(said)
 
     async def change(self, change: Callable[[dict[str, Any]], dict[str, Any]], what: str) -> None:
         """Put other tables in force, all or nothing, until the file is reloaded.
