@@ -179,6 +179,8 @@ def test_a_wiped_store_takes_nothing_away_and_is_told_again_and_a_lost_one_refus
                 with pytest.raises(NoFleetError, match="is lost"):
                     await a.patch({"services": {"up": {"idle_timeout": 9.0}}})
                 assert a.service()["idle_timeout"] == 7.0
+                report = await a.fleet.report()
+                assert ("is lost" in report["trouble"], report["things"].keys()) == (True, {"services/up"})
                 await late.supervisor.reload()
                 assert late.service()["idle_timeout"] == 7.0, "what is known stays, whatever becomes of the store"
                 redis.thaw()

@@ -24,7 +24,7 @@ from ...shared.membership import BEAT_S, LIFETIME_S
 from ...shared.store import StoreUnavailableError
 from ..config.effective import shown
 from ..config.secrets import secret_of
-from .fleet_link import FleetLink
+from .fleet_link import FleetLink, FleetMember
 from .patches import check_patch, merged
 from .worker import ORDERS
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _WHAT: Final = "what operators have said to the fleet"
 _COMMANDS: Final = "commands/"
 _SERVICES: Final = "services/"
+_NO_FLEET: Final = "this gateway is of no fleet; fleet_secret in the [shared] table makes it one of one"
 _TRIES: Final = 5
 _MOST_WORDS: Final = 150  # letters of a reason: the report of all things must be no larger than an entry
 _logger = logging.getLogger(__name__)
@@ -156,21 +157,16 @@ class Fleet:
         raise NoFleetError("other operators speak to the fleet at the same time; ask again")
 
     async def report(self) -> dict[str, Any]:
-        """What was said to the fleet, and what became of it in each gateway.
-
-        Raises:
-            NoFleetError: The fleet cannot be asked.
-        """
-        link = self._link
+        """What was said to the fleet, as far as this gateway knows, and what became of it in each gateway."""
+        link, members, trouble = self._link, list[FleetMember](), None
         if link is None:
-            raise NoFleetError(self._trouble or "this gateway is of no fleet; fleet_secret in the [shared] table makes "
-                               "it one")
+            return {"gateway": None, "trouble": self._trouble or _NO_FLEET, "gateways": {}, "things": {}}
         try:
             members = await link.members()
         except StoreUnavailableError as error:
-            raise NoFleetError(str(error)) from None
+            trouble = str(error)
         return {
-            "gateway": link.name, "unauthentic": link.foreign,
+            "gateway": link.name, "trouble": trouble, "unauthentic": link.foreign,
             "gateways": {each.name: {"heard_s": each.heard_s, "is_missing": each.heard_s > LIFETIME_S}
                          for each in members},
             "things": {thing: {
@@ -233,8 +229,7 @@ class Fleet:
         await self._settle()
         link = self._link
         if link is None:
-            raise NoFleetError(self._trouble or "this gateway is of no fleet; fleet_secret in the [shared] table makes "
-                               "it one")
+            raise NoFleetError(self._trouble or _NO_FLEET)
         try:
             await self._hear(link)
         except StoreUnavailableError as error:
