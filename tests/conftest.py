@@ -17,7 +17,7 @@ from resilience.testing import ManualClock
 from tests.drivers.until import until
 
 #: The fixtures that start a program which is not Python's, and the program.
-_PROGRAMS = {"curl": "curl", "prometheus": "prometheus", "redis_server": "redis-server"}
+_PROGRAMS = {"curl": "curl", "prometheus": "prometheus", "redis": "redis-server", "redis_server": "redis-server"}
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

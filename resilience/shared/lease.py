@@ -6,6 +6,9 @@ to spend in the next second or some seconds; after these what it does not need g
 gets no lease, and each of its requests asks. One that was refused is told so without a question until the store could
 say otherwise.
 
+A caller who floods, who is refused by the store and then again and again, is not asked about at each request: it has
+what there is of leases, for which the store is asked at most every twentieth of the time of a burst, and nobody waits.
+
 Nothing that a question carries is lost or counted to the caller's advantage if no answer comes: what it said was spent
 is not said again, but the next question says that nothing is sure, and then the store counts all that it has set aside
 as spent. What it kept it may go on spending until the end of the lease that is known to the server in either case.
@@ -32,6 +35,9 @@ _REFILL: Final = 0.3
 #: fills, and seconds.
 _PAUSE_SHARE: Final = 0.05
 _PAUSE_S: Final = 0.05
+#: A caller who was refused so often since the last question floods, for so many seconds.
+_FLOOD: Final = 3
+_FLOOD_S: Final = 0.5
 _NEVER: Final = float("-inf")
 
 
@@ -77,9 +83,9 @@ class Lease:
     """
 
     __slots__ = (
-        "_demand", "_is_sure", "_last_asked", "_refill_at", "_refused_units", "_refused_until", "_sent", "_spent",
-        "_typical", "_until", "_version", "ahead_s", "heard_at", "held", "is_asked", "is_queued", "key", "local",
-        "look_at", "needs", "owes", "units")
+        "_demand", "_flooded_until", "_is_sure", "_last_asked", "_refill_at", "_refusals", "_refused_units",
+        "_refused_until", "_sent", "_spent", "_typical", "_until", "_version", "_wanted", "ahead_s", "heard_at", "held",
+        "is_asked", "is_queued", "key", "local", "look_at", "needs", "owes", "units")
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -90,9 +96,10 @@ class Lease:
         self.look_at = _NEVER
         self.local = LocalUse()
         self._spent = self._demand = self._refill_at = 0.0
-        self._typical, self._version = 1.0, 0
+        self._typical, self._wanted, self._version = 1.0, 0.0, 0
         self._until = self._last_asked = _NEVER
         self._refused_until, self._refused_units = _NEVER, 0.0
+        self._flooded_until, self._refusals = _NEVER, 0
         self._is_sure = False
         self._sent: tuple[list[Need], float] = [], 0.0
 
@@ -121,8 +128,17 @@ class Lease:
     def refusal_s(self, units: float, now: float) -> float | None:
         """Seconds after which so many *units* may be there, if the store has said that they are not; else None."""
         if now < self._refused_until and units >= self._refused_units:
+            self._refusals += 1
             return self._refused_until - now
         return None
+
+    def floods(self, now: float) -> bool:
+        """Whether a request that finds no lease is refused, and the store is asked for one beside."""
+        return now < self._flooded_until
+
+    def pause_s(self, burst_s: float, now: float) -> float:
+        """Seconds until the store may be asked again for a caller who floods, of a limit with this time of a burst."""
+        return max(0.0, self._last_asked + min(_PAUSE_SHARE * burst_s, _PAUSE_S) - now)
 
     def is_idle(self, now: float) -> bool:
         """Whether nothing is lost if it is forgotten."""
@@ -168,10 +184,10 @@ class Lease:
         self.needs.clear()
         keeps = self.units = min(self.units, expected) if is_sure and not needs else 0.0  # it is not enough for a need
         self._spent = self._demand = self.owes = 0.0
+        self._wanted = max(0.0, expected - keeps) if wants else 0.0
         self._sent, self._last_asked, self.is_asked = (needs, owes), now, True
-        more = max(0.0, expected - keeps) if wants else 0.0
         numbers = [interval, burst, max_wait, hold_s * _LIFETIMES * (1.0 + _MARGIN), int(is_sure), spent, keeps, owes,
-                   self.ahead_at(now), self._version, more, max(1e-9, self._typical)]
+                   self.ahead_at(now), self._version, self._wanted, max(1e-9, self._typical)]
         return " ".join(map(repr, numbers + [each.units for each in needs]))
 
     def answer(self, line: str, interval: float, burst: float, now: float) -> None:
@@ -189,11 +205,18 @@ class Lease:
         self.units += more
         self._refill_at, self._until = self.units * _REFILL if more else 0.0, asked + hold_s * _LIFETIMES
         self.look_at = asked + hold_s if self.units > 0.0 else _NEVER
-        self._refused_until = _NEVER
+        self._refused_until, floor_s = _NEVER, min(_PAUSE_SHARE * burst * interval, _PAUSE_S)
+        is_flood, self._refusals = self._refusals >= _FLOOD or self.floods(now), 0
+        if is_flood and 2.0 * interval < floor_s and (more < self._wanted or min(waits, default=0.0) < 0.0):
+            self._flooded_until = now + _FLOOD_S
+            if not self.units:
+                self._refused_until, self._refused_units = now + floor_s, self._typical
+        else:
+            self._flooded_until = _NEVER
         for need, wait_s in zip(needs, waits, strict=True):
             need.wait_s = wait_s
             if wait_s < 0.0:
-                pause = max(-1.0 - wait_s, min(_PAUSE_SHARE * burst * interval, _PAUSE_S))
+                pause = max(-1.0 - wait_s, floor_s)
                 if self._refused_until == _NEVER or need.units <= self._refused_units:
                     self._refused_until, self._refused_units = now + pause, need.units
             elif need.is_over:  # it went another way meanwhile

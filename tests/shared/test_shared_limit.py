@@ -65,7 +65,21 @@ def test_far_from_the_limit_hardly_any_request_asks_and_beyond_it_refusals_cost_
         assert fleet.questions / fleet.asked < most
 
     virtually(lambda: scenario(0.5, 0.1))
-    virtually(lambda: scenario(5.0, 0.3))
+    virtually(lambda: scenario(5.0, 0.15))
+
+
+def test_in_a_flood_hardly_anybody_waits_for_the_store():
+    async def scenario():
+        rng = random.Random(11)
+        fleet = Fleet(rng, 500, 500, delay=network(rng))
+        await arrive(fleet, rng, 1.0, 2500)
+        before = sum((limit.counts for limit in fleet.limits), Counter())
+        await arrive(fleet, rng, 1.0, 2500)
+        counts = sum((limit.counts for limit in fleet.limits), Counter()) - before
+        assert counts["store", "admitted"] + counts["store", "refused"] <= 0.03 * counts.total()
+        assert counts["lease", "admitted"] >= 0.9 * 500
+
+    virtually(scenario)
 
 
 def test_units_of_those_who_give_up_are_given_back_and_true_costs_are_settled():

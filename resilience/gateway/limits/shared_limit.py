@@ -133,8 +133,13 @@ class SharedLimit:
         booking = SharedBooking(key, units, lease)
         if lease.spend(units, now):
             self.counts[LEASE, "admitted"] += 1
-            if lease.is_low and not lease.is_asked and self._exchange.is_usable:
+            if lease.is_low and not lease.is_asked and not lease.floods(now) and self._exchange.is_usable:
                 self._exchange.ask(self._limiter, lease)
+        elif lease.floods(now) and self._exchange.is_usable and not self._limiter.max_wait:
+            pause_s = lease.pause_s(self._limiter.burst * self._limiter.interval, now)
+            if not pause_s and not lease.is_asked:
+                self._exchange.ask(self._limiter, lease)
+            raise self._refusal(KNOWN, pause_s)
         elif self._exchange.is_usable:
             booking.need = Need(units, _nothing)
             lease.needs.append(booking.need)

@@ -1,0 +1,65 @@
+"""The connection of a gateway to what it shares, over reloads."""
+
+import asyncio
+import gc
+
+import pytest
+
+from resilience import Registry
+from resilience.config import Document
+from resilience.gateway import Gateway
+from resilience.gateway.config import read
+from tests.shared.redis_server import RedisServer
+from tests.shared.test_connection import becomes
+
+FILE = """
+{shared}
+[filters.together]
+use = "rate_limit"
+rate = 10
+by = ["route"]
+shared = {is_shared}
+[services.up]
+endpoints = ["http://127.0.0.1:1"]
+[[routes]]
+path = "/*"
+service = "up"
+filters = ["together"]
+"""
+
+
+@pytest.fixture
+def redis(tmp_path):
+    server = RedisServer(tmp_path)
+    yield server
+    server.kill()
+
+
+def config(redis, timeout):
+    shared = "" if timeout is None else f'[shared]\nurl = "{redis.url}"\ntimeout = {timeout}\n'
+    return read(Document.of(Document(FILE.format(shared=shared, is_shared="false" if timeout is None else "true"), "f").data, "f"))
+
+
+def test_a_reload_keeps_the_connection_unless_its_table_changes_and_one_that_is_gone_is_closed(redis):
+    async def scenario():
+        registry = Registry()
+        one, other = Gateway(config(redis, 0.5), registry=registry), Gateway(config(redis, 0.5), registry=registry)
+        await one.known()
+        await other.known()
+        first = one.shared
+        one.reload(config(redis, 0.5))
+        assert one.shared is first
+        one.reload(config(redis, 0.6))
+        assert one.shared is not first
+        await becomes(lambda: one.shared.is_connected)
+        gc.collect()
+        await becomes(lambda: not first.is_connected)
+        assert other.shared.is_connected
+        one.reload(config(redis, None))
+        assert one.shared is None
+        for each in (one, other):
+            each.close()
+            await each.closed()
+        await becomes(lambda: redis.say("ZCARD", "resilience:instances") == b":0")
+
+    asyncio.run(scenario())
