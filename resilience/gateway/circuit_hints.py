@@ -6,6 +6,7 @@ import asyncio
 import weakref
 from collections.abc import Mapping
 
+from ..core.failover import RestState
 from ..registry import Registry
 from ..shared.circuit_hints import CircuitHints, Quorum
 from ..shared.connection import Connection
@@ -29,7 +30,7 @@ class GatewayHints:
         self.connection, self.quorum = connection, quorum
         self.services: Mapping[str, Service] = {}
         self.hints = CircuitHints(connection, registry, quorum=quorum, gateway=settings.instance_name,
-                                  is_target=self._is_target)
+                                  is_target=self._is_target, ejected=self._ejected)
 
     def _is_target(self, key: str) -> bool:
         """Whether a command is that of an endpoint, or the only one of a service."""
@@ -38,6 +39,13 @@ class GatewayHints:
             return not service.is_per_endpoint
         service = self.services.get(key.partition("@")[0])
         return service is not None and service.is_per_endpoint
+
+    def _ejected(self, now: float) -> dict[str, float]:
+        """The endpoints that rest after failures in a row, by the keys of their commands, and until when."""
+        return {state.key: state.rest.until for service in self.services.values() if service.is_per_endpoint
+                for state in service.endpoints.states
+                if not state.rest.calm and state.rest.state is RestState.RESTING and state.rest.until > now
+                and state.failures and state.ejections}  # else it has only asked for a pause
 
 
 def hints_of(settings: SharedSettings | None, connection: Connection | None, services: Mapping[str, Service],

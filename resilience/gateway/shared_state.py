@@ -72,8 +72,8 @@ class SharedMetrics:
                                   value=report["round_trips"])
         hints = None if self.hints is None else self.hints()
         if hints is not None:
-            yield GaugeMetricFamily("resilience_shared_circuits_told", "Circuits that the calls of this gateway have "
-                                    "opened, as it tells the others.", value=hints.told)
+            yield GaugeMetricFamily("resilience_shared_circuits_told", "Endpoints that the calls of this gateway have "
+                                    "found down, as it tells the others.", value=hints.told)
             yield CounterMetricFamily("resilience_shared_hints", "Circuits that were opened because enough other "
                                       "gateways see the endpoint down.", value=hints.openings)
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -125,6 +125,10 @@ return {text(now), view}
 """)
 
 
+def _nothing(_: float) -> Mapping[str, float]:
+    return {}
+
+
 @attrs.frozen(kw_only=True)
 class Quorum:
     """How many gateways must see a target down.
@@ -146,7 +150,8 @@ class CircuitHints:
     """
 
     def __init__(self, store: Store, registry: Registry, *, quorum: Quorum, gateway: str,
-                 is_target: Callable[[str], bool]) -> None:
+                 is_target: Callable[[str], bool],
+                 ejected: Callable[[float], Mapping[str, float]] = _nothing) -> None:
         """Nothing is told or heard yet.
 
         Args:
@@ -155,10 +160,11 @@ class CircuitHints:
             quorum: How many gateways must see a target down.
             gateway: The name of this one; what has the same counts once.
             is_target: Whether a key is that of a command here which is about the same target everywhere.
+            ejected: Says at a time (seconds) which targets failed calls have put out of use otherwise, and until when.
         """
         self.openings = 0
         self._store, self._registry, self._quorum, self._gateway = store, registry, quorum, gateway
-        self._is_target = is_target
+        self._is_target, self._ejected = is_target, ejected
         self._down: set[str] = set()  # keys of circuits that calls of this instance have opened
         self._told: dict[str, float] = {}  # those of them that the store was told of, and their ends
         self._again, self._epoch = 0.0, ""  # when, and for which content of the store, all is told
@@ -172,13 +178,13 @@ class CircuitHints:
 
     def report(self) -> dict[str, Any]:
         """How things are, as plain values."""
-        return {"told": sorted(self._down), "openings": self.openings,
+        return {"told": sorted(self._told), "openings": self.openings,
                 "heard": {key: {"down": down, "of": of} for key, (down, of) in self._heard.items()}}
 
     @property
     def told(self) -> int:
-        """How many circuits the calls of this instance have opened."""
-        return len(self._down)
+        """How many targets the calls of this instance have found down."""
+        return len(self._told)
 
     def start(self) -> None:
         """Begin, if that was not done yet, in the running event loop."""
@@ -254,15 +260,15 @@ class CircuitHints:
 
     def _observed(self, now: float) -> dict[str, float]:
         """Targets that this instance sees down, and until when it lets them be; of too many the first by name."""
-        found: dict[str, float] = {}
-        for key in sorted(self._down):
+        found = dict(self._ejected(now))
+        for key in tuple(self._down):
             circuit = self._circuit(key)
             term = None if circuit is None else circuit.term
             if circuit is None or term is None or term.state is not State.OPEN:
                 self._down.discard(key)  # it is gone, or about to be told
-            elif term.until > now and circuit.shadow is None and len(found) < MOST:
-                found[key] = term.until
-        return found
+            elif circuit.shadow is None:
+                found[key] = max(term.until, found.get(key, 0.0))
+        return {key: found[key] for key in sorted(found)[:MOST] if found[key] > now}
 
     def _circuit(self, key: str) -> Circuit | None:
         command = self._registry.get(key) if self._is_target(key) else None

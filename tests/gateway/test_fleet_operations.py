@@ -72,11 +72,18 @@ class Member:
         await asyncio.wait((self.following,))
 
     async def patch(self, patch: dict[str, Any]) -> Any:
-        return await self.fleet.say(things_of(patch), OPERATOR, lambda: self.supervisor.change(
-            lambda data: merged(data, patch), "the admin API"))
+        async def apply() -> dict[str, Any]:
+            await self.supervisor.change(lambda data: merged(data, patch), "the admin API")
+            return {}
+
+        return await self.fleet.say(things_of(patch), OPERATOR, apply)
 
     async def order(self, key: str, order: str) -> Any:
-        return await self.fleet.say(order_of(key, order), OPERATOR, lambda: self.supervisor.steer(key, order))
+        async def apply() -> dict[str, Any]:
+            await self.supervisor.steer(key, order)
+            return {}
+
+        return await self.fleet.say(order_of(key, order), OPERATOR, apply)
 
     def service(self, name: str = "up") -> Any:
         return self.supervisor.data["services"].get(name)

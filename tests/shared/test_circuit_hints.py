@@ -26,12 +26,12 @@ class Instance:
     def __init__(self, redis, gateway, *, targets=("t",), quorum=HALF, breaker=BREAKER):
         self.registry, self.events = Registry(), []
         self.registry.subscribe(StateChanged, self.events.append)
-        self.calls = {}
+        self.calls, self.ejected = {}, {}
         for key in targets:
             self.calls[key] = self.guarded(key, breaker)
         self.connection = connection_to(redis.url, name=gateway)
         self.hints = CircuitHints(self.connection, self.registry, quorum=quorum, gateway=gateway,
-                                  is_target=lambda key: key in self.calls)
+                                  is_target=lambda key: key in self.calls, ejected=lambda now: self.ejected)
 
     def guarded(self, key, breaker):
         @command(key=key, registry=self.registry, timeout=None, breaker=breaker)
@@ -101,6 +101,18 @@ def test_a_machine_that_is_cut_off_is_outvoted_however_many_workers_it_has(redis
             await beats(c)
             assert c.hints.report()["heard"]["u"] == {"down": 1, "of": 3}
             assert {each[key].state for each in (b, c) for key in ("t", "u")} == {State.CLOSED}
+
+    asyncio.run(scenario())
+
+
+def test_a_target_that_the_balancer_leaves_out_after_failures_is_told_as_one_whose_circuit_is_open(redis):
+    async def scenario():
+        async with fleet(redis, "a", "b", "c") as (a, b, c):
+            a.fail()
+            b.ejected = {"t": b.registry.clock() + 12.0, "long ago": 1.0}
+            await becomes(lambda: c["t"].state is State.OPEN)
+            assert 5 < c["t"].snapshot().retry_after <= 12
+            assert (b.hints.told, b["t"].state) == (1, State.OPEN)
 
     asyncio.run(scenario())
 

@@ -97,7 +97,8 @@ class Fleet:
 
     # -- what an operator does
 
-    async def say(self, things: Mapping[str, Any], by: str, apply: Callable[[], Awaitable[Any]]) -> dict[str, Any]:
+    async def say(self, things: Mapping[str, Any], by: str, apply: Callable[[], Awaitable[dict[str, Any]]]) -> (
+            dict[str, Any]):
         """Say something to the fleet, which is put in force here first.
 
         Args:
@@ -124,7 +125,8 @@ class Fleet:
                         link.known[entry.thing] = entry
                         self._waiting.pop(entry.thing, None)
                         self._note(entry, None)
-                    return {**(result if isinstance(result, dict) else {}), "fleet": {"number": number}}
+                    until = {"until": "it is withdrawn from the fleet"} if "until" in result else {}
+                    return {**result, **until, "fleet": {"number": number}}
         raise NoFleetError("other operators speak to the fleet at the same time, and it is in force here alone; ask "
                            "again")
 
