@@ -60,6 +60,7 @@ TRANSITIONS: Final[dict[tuple[State, Trigger], State]] = {
     (State.CLOSED, Trigger.CONSECUTIVE): State.OPEN,
     (State.CLOSED, Trigger.SUSTAINED_FAILURES): State.OPEN,
     (State.CLOSED, Trigger.HALTED): State.OPEN,
+    (State.CLOSED, Trigger.FLEET): State.OPEN,
     (State.CLOSED, Trigger.RESTORED): State.OPEN,
     (State.OPEN, Trigger.WAIT_ELAPSED): State.HALF_OPEN,
     (State.HALF_OPEN, Trigger.PROBES_PASSED): State.CLOSED,
@@ -178,7 +179,7 @@ class Circuit:
     def is_halted(self) -> bool:
         """Whether it is open because its target asked the callers to wait."""
         term = self.term
-        return isinstance(term, Open) and term.halted is not None
+        return isinstance(term, Open) and term.halted
 
     @property
     def shadow(self) -> Callable[[], object] | None:
@@ -206,6 +207,18 @@ class Circuit:
         An open circuit stays open for so long at least; one that an operator steers stays as it is.
         """
         self._guard.do(self._halt, until, now)
+
+    def hint(self, until: float, reason: str, now: float) -> None:
+        """Enough other instances see the target down *until* then: open a closed circuit for as long.
+
+        Any other one stays as it is: it knows more than they do. Afterwards it probes for itself, as ever.
+
+        Args:
+            until: When they will try it again.
+            reason: Who sees it down, in a few words.
+            now: As for acquire().
+        """
+        self._guard.do(self._hint, until, reason, now)
 
     def configure(self, config: CircuitBreaker, now: float) -> None:
         """Go on under *config*; state and statistics stay.
@@ -274,10 +287,16 @@ class Circuit:
         term = self.term
         if isinstance(term, Open):
             if until > term.until:
-                term.until = term.halted = until
+                term.until = term.told = until
+                term.halted = True
                 self._bar(term)
             return None
         return self._begin(Trigger.HALTED, now, until) if (term.state, Trigger.HALTED) in TRANSITIONS else None
+
+    def _hint(self, until: float, reason: str, now: float) -> StateChanged | None:
+        if until <= now or (self.term.state, Trigger.FLEET) not in TRANSITIONS:
+            return None
+        return self._begin(Trigger.FLEET, now, until, reason)
 
     def _adopt(self, config: CircuitBreaker, now: float) -> None:
         self._config = config
@@ -285,7 +304,7 @@ class Circuit:
         term = self.term
         if isinstance(term, Closed):
             term.adopt(config, now)
-        elif isinstance(term, Open) and term.halted is None:
+        elif isinstance(term, Open) and term.told is None:
             term.until = term.since + config.wait(term.openings, term.u)
             self._bar(term)
 
@@ -317,16 +336,17 @@ class Circuit:
                 permit.give_back()
         return None if trigger is None else self._begin(trigger, now)
 
-    def _begin(self, trigger: Trigger, now: float, halted: float | None = None) -> StateChanged:
-        """Start the next term; *halted*: until when the target asked its callers to wait."""
+    def _begin(self, trigger: Trigger, now: float, told: float | None = None, words: str = "") -> StateChanged:
+        """Start the next term; *told*: until when somebody else says that it is open, and *words*: why."""
         old, config = self.term, self._config
         state, seq = TRANSITIONS[old.state, trigger], old.seq + 1
         previous = old if isinstance(old, Closed) and trigger is not Trigger.RESET else None
         new: Term
         if state is State.OPEN:
-            self._openings += halted is None
+            self._openings += trigger is not Trigger.HALTED
             u = self._random() if config.open_jitter else 0.0
-            new = Open(seq, now, config, max(1, self._openings), u, halted)
+            new = Open(seq, now, config, max(1, self._openings), u, told)
+            new.halted = trigger is Trigger.HALTED
         elif state is State.HALF_OPEN:
             new = HalfOpen(seq, now, config)
         elif state is State.CLOSED:
@@ -336,7 +356,7 @@ class Circuit:
             new = ForcedClosed(seq, now, config, self._horizon, previous)
         else:
             new = (Disabled if state is State.DISABLED else ForcedOpen)(seq, now)
-        reason = self._stand(new, old, trigger)
+        reason = self._stand(new, old, trigger, words)
         self._bar(new)
         old.lock_free_until = -inf  # its permits must come to the lock, and be recognised as late
         self.term = new
@@ -344,7 +364,7 @@ class Circuit:
         return StateChanged(self._key, self._group, old.state, state, trigger, seq, now, reason,
                             None if failure is None else LastFailure(*failure))
 
-    def _stand(self, new: Term, old: Term, trigger: Trigger) -> str:
+    def _stand(self, new: Term, old: Term, trigger: Trigger, words: str) -> str:
         """Note in *new* what its refusals tell; why it began, in a few words.
 
         They tell the state, when and why the circuit opened, and since when a failure has to do with that. A failed
@@ -356,9 +376,9 @@ class Circuit:
                 new.standing = (str(new.state), new.since, WORDS[trigger], inf)
             return WORDS[trigger]
         if self._outage is None or trigger is Trigger.HALTED:
-            weighed = old.weighed if isinstance(old, Closed) and trigger is not Trigger.HALTED else None
+            weighed = old.weighed if isinstance(old, Closed) and isinstance(new, Open) and new.told is None else None
             told_from = -inf if weighed is not None and trigger in FAILED else new.since
-            self._outage = (new.since, verdict(trigger, weighed), told_from)
+            self._outage = (new.since, words or verdict(trigger, weighed), told_from)
         since, why, told_from = self._outage
         failed = self._openings - 1
         if failed > 0:

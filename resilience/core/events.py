@@ -42,6 +42,7 @@ class Trigger(enum.StrEnum):
     CONSECUTIVE = "consecutive"  # too many calls in a row failed
     SUSTAINED_FAILURES = "sustained_failures"  # calls in a row failed for as long as the window, or longer
     HALTED = "halted"  # the target asked its callers to wait
+    FLEET = "fleet"  # enough other instances see the target down
     RESTORED = "restored"  # it was open before the process was started anew
     WAIT_ELAPSED = "wait_elapsed"  # open_for has passed and a caller asked for a permit
     PROBES_PASSED = "probes_passed"

@@ -11,6 +11,7 @@ FAILED: Final = (Trigger.FAILURE_RATE, Trigger.CONSECUTIVE, Trigger.SUSTAINED_FA
 #: What the other triggers say in words.
 WORDS: Final = {
     Trigger.HALTED: "its target asked its callers to wait",
+    Trigger.FLEET: "other instances see its target down",
     Trigger.RESTORED: "it was open before the process was started anew",
     Trigger.WAIT_ELAPSED: "its wait is over, and a call came",
     Trigger.PROBES_PASSED: "its probes succeeded",

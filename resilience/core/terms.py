@@ -237,15 +237,16 @@ class Disabled(Term):
 class Open(Term):
     """All calls are refused until ``open_for`` seconds have passed."""
 
-    __slots__ = ("halted", "openings", "u")
+    __slots__ = ("halted", "openings", "told", "u")
     state = State.OPEN
 
     def __init__(self, seq: int, now: float, config: CircuitBreaker, openings: int, u: float,
-                 halted: float | None = None) -> None:
+                 told: float | None = None) -> None:
         super().__init__(seq, now)
         self.openings, self.u = openings, u
-        self.halted = halted  # until when the target asked its callers to wait, if that opened the circuit
-        self.until = now + config.wait(openings, u) if halted is None else halted
+        self.told = told  # until when it is open, if somebody else said so: its target, or other instances
+        self.halted = False  # the target asked its callers to wait
+        self.until = now + config.wait(openings, u) if told is None else told
 
 
 class ForcedOpen(Term):

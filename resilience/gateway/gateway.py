@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from ..registry import Registry, default_registry
+from ..shared.circuit_hints import CircuitHints
 from ..shared.connection import Connection
 from .asgi import AsgiInbound, live
 from .change import Change
@@ -95,6 +96,12 @@ class Gateway:
         return self._generation.parts.shared
 
     @property
+    def hints(self) -> CircuitHints | None:
+        """What it tells other gateways of endpoints that are down, and hears of them; None: nothing."""
+        hints = self._generation.parts.hints
+        return None if hints is None else hints.hints
+
+    @property
     def observer(self) -> Observer | None:
         """What is told of its requests; None: nobody is."""
         return self._generation.parts.observer
@@ -133,6 +140,8 @@ class Gateway:
         """
         if self.shared is not None:
             await self.shared.known()
+        if self.hints is not None:
+            self.hints.start()
         await known(lambda: self.services)
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ import attrs
 from ..registry import Registry
 from ..shared.connection import Connection
 from .change import Act, Change
+from .circuit_hints import GatewayHints, hints_of
 from .composition.composer import endpoints
 from .config import GatewayConfig, RouteConfig
 from .filters.chain import NO_FILTERS, Chain, FilterRunner, chain_of
@@ -47,6 +48,7 @@ class Parts:
         composed: The endpoints that answer by compositions, by the compositions' names.
         observer: Is told of the public side's requests, and has what both sides tell; None: nothing is told.
         shared: The connection to what several gateways share; None: nothing is shared.
+        hints: What gateways tell each other of endpoints that are down; None: nothing.
     """
 
     services: Mapping[str, Service]
@@ -54,6 +56,7 @@ class Parts:
     composed: Mapping[str, Step]
     observer: Observer | None
     shared: Connection | None
+    hints: GatewayHints | None
 
     @classmethod
     def of(cls, config: GatewayConfig, made: NextServices, registry: Registry, client: UpstreamClient, change: Change,
@@ -73,17 +76,18 @@ class Parts:
                                None if old is None else old.config.shared)
         if old is not None and old.parts.shared is not shared:
             before = {name: step for name, step in before.items() if not getattr(step.config.target, "shared", False)}
+        hints = hints_of(config.shared, shared, services, registry, change, None if old is None else old.parts.hints)
         changed = {name for name, service in services.items() if known.get(name) is not service}
         steps = steps_of(config, services, registry, client, is_trusted, made, change, before, changed, shared)
         composed = endpoints(config, services, registry, change.once_in_force)
         if old is not None and _observed(old.config) == _observed(config):
-            return cls(services, steps, composed, old.parts.observer, shared)
+            return cls(services, steps, composed, old.parts.observer, shared, hints)
         observer = observer_of(config.access_log, config.tracing, ClientAddresses(is_trusted),
                                statistics_of(registry, None, change.once_in_force)
                                if config.gateway.statistics else None, is_needed=_needs_observer(config))
         if observer is not None:
             change.unless_in_force(observer.close)
-        return cls(services, steps, composed, observer, shared)
+        return cls(services, steps, composed, observer, shared, hints)
 
     @property
     def filters(self) -> list[Step]:
@@ -98,12 +102,14 @@ class Parts:
                 step.close()
         if self.observer is not None and id(self.observer) not in kept:
             self.observer.close()
+        if self.hints is not None and id(self.hints) not in kept:
+            self.hints.hints.close()
         if self.shared is not None and id(self.shared) not in kept:
             self.shared.close()
 
     def all(self) -> list[object]:
         """What close() ends."""
-        return [*self.steps.values(), self.observer, self.shared]
+        return [*self.steps.values(), self.observer, self.shared, self.hints]
 
 
 def _observed(config: GatewayConfig) -> tuple[object, ...]:

@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from ..metrics.prometheus import export_further
 from ..registry import Registry
+from ..shared.circuit_hints import CircuitHints
 from ..shared.connection import CONNECT_S, Connection
 from ..shared.redis_client import redis_module
 from .change import Change
@@ -27,7 +28,7 @@ def connection_of(settings: SharedSettings | None, registry: Registry, change: C
     """
     if settings is None:
         return None
-    if old is not None and settings == before:
+    if old is not None and before is not None and settings.connection == before.connection:
         return old
     address, name = settings.address, settings.instance_name
     redis_module("redis.asyncio")
@@ -37,7 +38,7 @@ def connection_of(settings: SharedSettings | None, registry: Registry, change: C
         expected=settings.instances)
 
     def come_into_force() -> None:
-        _metrics_of(registry).connection = weakref.ref(connection)
+        metrics_of(registry).connection = weakref.ref(connection)
         try:
             asyncio.get_running_loop()
         except RuntimeError:  # it begins when it is first needed
@@ -53,6 +54,7 @@ class SharedMetrics:
 
     def __init__(self) -> None:
         self.connection: weakref.ref[Connection] | None = None
+        self.hints: weakref.ref[CircuitHints] | None = None
 
     def collect(self) -> Iterator[Metric]:
         """The metrics at this moment."""
@@ -68,12 +70,19 @@ class SharedMetrics:
                                   value=report["losses"])
         yield CounterMetricFamily("resilience_shared_round_trips", "Questions to the shared store.",
                                   value=report["round_trips"])
+        hints = None if self.hints is None else self.hints()
+        if hints is not None:
+            yield GaugeMetricFamily("resilience_shared_circuits_told", "Endpoints that the calls of this gateway have "
+                                    "found down, as it tells the others.", value=hints.told)
+            yield CounterMetricFamily("resilience_shared_hints", "Circuits that were opened because enough other "
+                                      "gateways see the endpoint down.", value=hints.openings)
 
 
 _metrics: weakref.WeakKeyDictionary[Registry, SharedMetrics] = weakref.WeakKeyDictionary()
 
 
-def _metrics_of(registry: Registry) -> SharedMetrics:
+def metrics_of(registry: Registry) -> SharedMetrics:
+    """What Prometheus is told of what the gateways with this registry share."""
     metrics = _metrics.get(registry)
     if metrics is None:
         metrics = _metrics[registry] = SharedMetrics()

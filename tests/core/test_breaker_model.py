@@ -36,13 +36,14 @@ class Model:
             return self.calls[-c.window_calls:]
         return [call for call in self.calls if call[0] > self.running - c.buckets]
 
-    def begin(self, trigger, state, now):
+    def begin(self, trigger, state, now, told=None):
         old, self.state, self.term = self.state, state, self.term + 1
         self.until, self.ramp, self.cohort = None, None, None
         if state == "open":
             self.openings += 1
             self.u = self.random() if self.config.open_jitter else 0.0
-            self.since, self.until = now, now + self.wait()
+            self.since, self.told = now, told
+            self.until = now + self.wait() if told is None else told
         elif state == "half_open":
             self.rules = self.config
             self.free, self.passed, self.failed = self.config.half_open_calls, 0, 0
@@ -189,13 +190,18 @@ class Model:
         elif self.state != trigger:
             self.begin(trigger, str(trigger), now)
 
+    def hint(self, until, now):
+        if self.state == "closed" and until > now:
+            self.begin("fleet", "open", now, until)
+
     def configure(self, config, now):
         if self.config.window_calls is not None and self.ramp is None:
             self.calls = self.calls[-self.config.window_calls:]
         self.config = config
         self.watch(now)
         if self.state == "open":
-            self.until = self.since + self.wait()
+            if self.told is None:
+                self.until = self.since + self.wait()
         elif self.state in ("closed", "forced_closed"):
             if config.window_calls is not None:
                 self.calls = self.calls[-config.window_calls:]
@@ -258,6 +264,10 @@ def test_any_history_goes_as_the_plain_model_says(seed, troubled):
             config = any_config(rng, window_calls=config.window_calls)
             circuit.configure(config, now)
             model.configure(config, now)
+        elif dice < 0.08:
+            until = now + rng.randrange(-16, 160) / 16
+            circuit.hint(until, "others see it down", now)
+            model.hint(until, now)
         elif dice < 0.5 and held:
             permits = held.pop(rng.randrange(len(held)) if rng.random() < 0.3 else -1)
             outcome = rng.choice([FAILURE, TIMEOUT, REJECTED, IGNORED, CANCELLED, CUT_SHORT]) \

@@ -58,9 +58,10 @@ from resilience.gateway.answer_rules import AnswerRule
 from resilience.gateway.balancing.course import Repetition
 from resilience.gateway.balancing.health import HealthChecks
 from resilience.gateway.change import Change
+from resilience.gateway.circuit_hints import hints_of
 from resilience.gateway.composition.plan import STATES
 from resilience.gateway.config.registry import LISTENER_KEYS, PeerSettings, TokenSettings
-from resilience.gateway.config.shared import SharedSettings
+from resilience.gateway.config.shared import SharedCircuits, SharedSettings
 from resilience.gateway.config.sources import (
     DnsSettings,
     EurekaSettings,
@@ -260,7 +261,10 @@ def test_every_metric_is_in_the_table_with_its_type_and_labels(registry):
     metrics_of(registry)
     door_of(registry, "gateway", gateway_config.SheddingSettings(), ClientAddresses(bool))
     with Change() as change:
-        shared = connection_of(SharedSettings(url="redis://h"), registry, change, None, None)
+        settings = SharedSettings(url="redis://h", circuits=SharedCircuits())
+        shared = connection_of(settings, registry, change, None, None)
+        hints = hints_of(settings, shared, {}, registry, change, None)
+    assert hints is not None
     shared_limit_named("l", registry, policy_of(1, 1.0), 1, shared, "share")
     for family in Collector(registry).collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -330,6 +334,7 @@ def test_every_option_of_the_command_line_is_in_its_tables():
     ("## filters: jwt", Jwt),
     ("## filters: rate_limit", RateLimitFilter),
     ("## shared", SharedSettings),
+    ("## shared.circuits", SharedCircuits),
 ])
 def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
     assert_keys(section("reference/gateway-file.md", heading).partition("\n### ")[0], cls)

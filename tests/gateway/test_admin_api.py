@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from resilience.gateway.admin.api import merged
 from resilience.gateway.config.effective import HIDDEN, shown
+from resilience.gateway.supervision.patches import merged
 
 from .harness import Gateway, Upstream, eventually, running
 
@@ -89,6 +89,9 @@ def test_everything_can_be_read(operator: Operator) -> None:
     services = operator.ask("GET", "/admin/services")[1]
     assert services["up"]["commands"]["up"]["requests"] >= 1
     assert 2 == len(operator.ask("GET", "/admin/workers")[1]["workers"])
+    assert "of no fleet" in operator.ask("GET", "/admin/fleet")[1]["trouble"]
+    status, told = operator.ask("PATCH", "/admin/services/up?fleet=true", {"idle_timeout": 7.0})
+    assert (503, True) == (status, "of no fleet" in told["detail"])
 
 
 def test_a_change_is_in_force_in_every_worker_until_the_file_is_reloaded(operator: Operator) -> None:

@@ -142,6 +142,7 @@ export const TABLE = Object.freeze({
   trigger_consecutive: ["consecutive", "연속 실패"],
   trigger_sustained_failures: ["sustained failures", "지속적인 실패"],
   trigger_halted: ["halted", "대기 요청"],
+  trigger_fleet: ["fleet", "다른 인스턴스의 판단"],
   trigger_wait_elapsed: ["wait elapsed", "대기 시간 경과"],
   trigger_probe_failed: ["probe failed", "시험 호출 실패"],
   trigger_probes_passed: ["probes passed", "시험 호출 성공"],

@@ -5,8 +5,8 @@ cookies, so that no page in a browser can use the rights of its user; what a bro
 is refused besides. A change is checked as a file is, is put in force in all workers or in none, and is logged with the
 name of the token and the address that it came from.
 
-Services and routes can be changed, and nothing else: not who may use the API, not the listeners, not which code is run.
-Nor can a change read files or the environment of this machine, which would send secrets wherever it likes.
+What can be changed stands in supervision/patches.py. With ``?fleet=true`` a change goes to all gateways of the fleet
+(supervision/fleet.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import attrs
 
 from ...asgi import Receive, Scope, Send
 from ...config import ConfigFileError
@@ -24,11 +26,12 @@ from ...errors import ConfigError
 from ..config.effective import shown
 from ..config.tokens import Doorkeeper
 from ..problem import Problem
+from ..supervision.fleet import NoFleetError, order_of, things_of
+from ..supervision.patches import check_patch, merged
 from ..supervision.supervisor import Supervisor
 from .answers import respond, respond_problem
 
 _MOST_BYTES: Final = 4 * 1024 * 1024
-_CHANGEABLE: Final = ("services", "routes")
 _WHAT: Final = "the admin API"
 _CHALLENGE: Final = (b"www-authenticate", b'Bearer realm="resilience"')
 _logger = logging.getLogger(__name__)
@@ -55,6 +58,8 @@ class AdminApi:
                 ("PATCH", "/admin/services/([^/]+)", self._patch_service),
                 ("GET", "/admin/sources", self._sources),
                 ("GET", "/admin/shared", self._shared),
+                ("GET", "/admin/fleet", self._fleet),
+                ("POST", "/admin/fleet", self._withdraw),
                 ("GET", "/admin/routes", self._routes),
                 ("PUT", "/admin/routes", self._put_routes),
                 ("GET", "/admin/commands", self._commands),
@@ -71,7 +76,8 @@ class AdminApi:
             who = self._allowed(headers, scope)
             handler, names = self._handler(scope["method"], scope["path"])
             body = None if scope["method"] == "GET" else await _body(headers, receive)
-            result = await handler(*names, *(() if scope["method"] == "GET" else (body,)))
+            speaker = _Speaker(f"{who} from {_peer(scope)}", _is_for_fleet(scope))
+            result = await handler(*names, *(() if scope["method"] == "GET" else (body, speaker)))
         except Problem as problem:
             await respond_problem(send, problem)
             return
@@ -80,6 +86,9 @@ class AdminApi:
             return
         except ConfigError as error:
             await respond_problem(send, Problem(422, str(error)))
+            return
+        except NoFleetError as error:
+            await respond_problem(send, Problem(503, str(error)))
             return
         if scope["method"] != "GET":
             _logger.warning("%s %s by %s from %s", scope["method"], scope["path"], who, _peer(scope))
@@ -146,6 +155,9 @@ class AdminApi:
     async def _shared(self) -> Any:
         return await self._supervisor.statistics.asked("shared")
 
+    async def _fleet(self) -> Any:
+        return await self._supervisor.fleet.report()
+
     async def _routes(self) -> Any:
         async with self._supervisor.unchanged:
             return shown(self._supervisor.data.get("routes", []))
@@ -173,66 +185,75 @@ class AdminApi:
 
     # -- changing
 
-    async def _patch(self, body: Any) -> Any:
-        if not isinstance(body, dict):
-            raise Problem(422, "a merge patch of the configuration is a JSON object (RFC 7396)")
-        for name in body:
-            if name not in _CHANGEABLE:
-                raise Problem(422, f"{name!r} cannot be changed by the admin API, but in the file; "
-                                   f"{' and '.join(_CHANGEABLE)} can")
-        _check_reach(body)
-        return await self._change(lambda data: merged(data, body))
+    async def _patch(self, body: Any, speaker: _Speaker) -> Any:
+        check_patch(body)
+        return await self._said(speaker, things_of(body) if speaker.to_fleet else {},
+                                lambda: self._change(lambda data: merged(data, body)))
 
-    async def _patch_service(self, name: str, body: Any) -> Any:
+    async def _patch_service(self, name: str, body: Any, speaker: _Speaker) -> Any:
         if name not in self._supervisor.data.get("services", {}):
             raise Problem(404, f"there is no service {name!r}")
-        return await self._patch({"services": {name: body}})
+        return await self._patch({"services": {name: body}}, speaker)
 
-    async def _put_routes(self, body: Any) -> Any:
-        return await self._patch({"routes": body})
+    async def _put_routes(self, body: Any, speaker: _Speaker) -> Any:
+        return await self._patch({"routes": body}, speaker)
+
+    async def _said(self, speaker: _Speaker, things: dict[str, Any], apply: Callable[[], Awaitable[Any]]) -> Any:
+        """Do what an operator says, and tell the fleet if it is for all of it."""
+        return await (self._supervisor.fleet.say(things, speaker.name, apply) if speaker.to_fleet else apply())
 
     async def _change(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
         await self._supervisor.change(change, _WHAT)
         return {"applied": True, "until": "the file is reloaded or the gateway is restarted"}
 
-    async def _order(self, key: str, body: Any) -> Any:
+    async def _order(self, key: str, body: Any, speaker: _Speaker) -> Any:
         order = body.get("order") if isinstance(body, dict) else None
         if not isinstance(order, str):
             raise Problem(422, 'the body is {"order": "force_open"}, force_closed, release or reset')
-        await self._supervisor.steer(key, order)
-        return await self._command(key)
 
-    async def _reload(self, body: Any) -> Any:
+        async def apply() -> Any:
+            await self._supervisor.steer(key, order)
+            return await self._command(key)
+
+        return await self._said(speaker, order_of(key, order), apply)
+
+    async def _withdraw(self, body: Any, speaker: _Speaker) -> Any:
+        thing = body.get("withdraw") if isinstance(body, dict) else None
+        if not isinstance(thing, str):
+            raise Problem(422, 'the body is {"withdraw": "services/NAME"}, or "routes"')
+        await self._supervisor.fleet.withdraw(thing, speaker.name)
+        return {"withdrawn": thing}
+
+    async def _reload(self, body: Any, speaker: _Speaker) -> Any:
+        if speaker.to_fleet:
+            raise Problem(422, "every gateway has a file of its own; reload each by itself")
         await self._supervisor.reload()
         return {"applied": True}
 
 
-def _check_reach(value: Any) -> None:
-    """Raise Problem if a change would have this machine read something for whoever makes it."""
-    if isinstance(value, dict):
-        if value.get("ca_file"):
-            raise Problem(422, "ca_file cannot be changed by the admin API, but in the file")
-        if isinstance(value.get("source"), dict):
-            raise Problem(422, "source cannot be changed by the admin API, but in the file; null takes it away")
-        value = list(value.values())
-    if isinstance(value, list):
-        for each in value:
-            _check_reach(each)
-    elif isinstance(value, str) and value.startswith(("env:", "file:")):
-        raise Problem(422, f"{value.partition(':')[0]}: cannot be used by the admin API, but in the file")
+@attrs.frozen
+class _Speaker:
+    """Whoever uses the API.
+
+    Attributes:
+        name: Whose token it is, and where the request came from.
+        to_fleet: Whether it is said to all gateways of the fleet.
+    """
+
+    name: str
+    to_fleet: bool
 
 
-def merged(target: Any, patch: Any) -> Any:
-    """A copy of *target* with a merge *patch* (RFC 7396): null removes, objects are merged, all else replaces."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged(result.get(name), value)
-    return result
+def _is_for_fleet(scope: Scope) -> bool:
+    """Whether the query says so.
+
+    Raises:
+        Problem: It says something else.
+    """
+    said = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True).get("fleet", ["false"])
+    if said not in (["true"], ["false"]):
+        raise Problem(422, "fleet must be true or false")
+    return said == ["true"]
 
 
 def _brief(snapshot: Any) -> dict[str, Any]:

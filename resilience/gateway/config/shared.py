@@ -34,6 +34,19 @@ def _url_checked(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 
 @attrs.frozen(kw_only=True)
+class SharedCircuits:
+    """The table ``shared.circuits``: a circuit opens early when enough other gateways see its endpoint down.
+
+    Attributes:
+        share: Of the gateways that use the endpoint, how many must have found it down by their own calls, above 0 to 1.
+        least: How many gateways they must be at least; 2 or more, so that none decides for all.
+    """
+
+    share: float = attrs.field(default=0.5, validator=number(above=0, most=1))
+    least: int = attrs.field(default=2, validator=number(least=2, most=1000, whole=True))
+
+
+@attrs.frozen(kw_only=True)
 class SharedSettings:
     """The ``[shared]`` table: where several gateways keep what they know together.
 
@@ -48,6 +61,10 @@ class SharedSettings:
         password: Where its password is: "env:NAME" or "file:PATH"; None: there is none.
         sentinel_password: Where the password of the Sentinels is; None: there is none.
         ca_file: Certificates that vouch for the server; None: those of the system.
+        circuits: Whether circuits open early when enough other gateways see an endpoint down, a table; None: they do
+            not.
+        fleet_secret: Where the secret is by which gateways tell what operators have said to the fleet from what
+            somebody else has written: "env:NAME" or "file:PATH"; None: operators speak to each gateway alone.
     """
 
     url: str = attrs.field(validator=_url_checked)
@@ -59,6 +76,8 @@ class SharedSettings:
     password: str | None = attrs.field(default=None, validator=secret_place)
     sentinel_password: str | None = attrs.field(default=None, validator=secret_place)
     ca_file: str | None = attrs.field(default=None, validator=text(optional=True))
+    circuits: SharedCircuits | None = None
+    fleet_secret: str | None = attrs.field(default=None, validator=secret_place)
 
     def __attrs_post_init__(self) -> None:
         if self.username is not None and self.password is None:
@@ -73,6 +92,11 @@ class SharedSettings:
         """
         return StoreAddress(url=self.url, username=self.username, password=_secret(self.password),
                             sentinel_password=_secret(self.sentinel_password), ca_file=self.ca_file)
+
+    @property
+    def connection(self) -> SharedSettings:
+        """What is said of the connection alone."""
+        return attrs.evolve(self, circuits=None, fleet_secret=None)
 
     @property
     def instance_name(self) -> str:

@@ -36,6 +36,7 @@ from ..config.file import log_hints
 from ..listeners import Served, ServeError, check_free
 from .embedded_registry import EmbeddedRegistry
 from .file_watch import watching
+from .fleet import Fleet, over
 from .restarts import Restarts
 from .worker_process import (
     WorkerGoneError,
@@ -69,6 +70,7 @@ class Supervisor:
         restarts: The deaths of each.
         registry: The service registry, if the file has one.
         reloads: How many configurations were put in force since the start, and how many were refused.
+        fleet: What operators say to all gateways of the fleet, if it is of one.
     """
 
     def __init__(self, file: str | os.PathLike[str], *, workers: int | None = None) -> None:
@@ -100,6 +102,7 @@ class Supervisor:
         self._orders: dict[str, str] = {}  # by the command's key: those that hold until another one
         self._jobs: set[asyncio.Task[None]] = set()
         self.registry = EmbeddedRegistry()
+        self.fleet = Fleet(self)
 
     @property
     def is_stopping(self) -> bool:
@@ -133,6 +136,8 @@ class Supervisor:
                 [Served.app(make_admin(self), self.config.admin.bind)], admin_stop))
         self._ready = ready
         with self._signals(), self._watching():
+            await self.fleet.join()
+            following = asyncio.ensure_future(self.fleet.run())
             keepers = [asyncio.ensure_future(self._keep(number)) for number in self.restarts]
             try:
                 await self._stop.wait()
@@ -140,6 +145,8 @@ class Supervisor:
             finally:
                 await self._end(keepers)
                 await self.registry.close()
+                following.cancel()
+                await asyncio.wait((following,))
                 admin_stop.set()
                 if admin is not None:
                     await admin
@@ -284,10 +291,20 @@ class Supervisor:
     async def reload(self) -> None:
         """Read the file again, and put it in force, all or nothing; what change() has changed is as the file says.
 
+        What operators have said to the fleet is laid over the file, but for what does not go with it.
+
         Raises:
             ConfigError: Nothing has changed; the message, or its mistakes, say why.
         """
+        said = self.fleet.said
+        with contextlib.suppress(ConfigError):  # else the file may be in force without some of it
+            if said:
+                await self._put(lambda: Document.of(over(Document.read(self.file).data, said), self.file),
+                                is_change=True)
+                self.fleet.laid(said)
+                return
         await self._put(lambda: Document.read(self.file), is_change=False)
+        await self.fleet.lay(said)
 
     async def change(self, change: Callable[[dict[str, Any]], dict[str, Any]], what: str) -> None:
         """Put other tables in force, all or nothing, until the file is reloaded.

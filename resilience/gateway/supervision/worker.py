@@ -169,8 +169,9 @@ class Answers:
         self._listeners.send_away()
 
     async def _shared(self, part: Callable[[Any], None], argument: None) -> dict[str, Any]:
-        shared = self._gateway.shared
-        return {} if shared is None else {"store": shared.report()}
+        shared, hints = self._gateway.shared, self._gateway.hints
+        return {**({} if shared is None else {"store": shared.report()}),
+                **({} if hints is None else {"circuits": hints.report()})}
 
 
 def _read(file: str, data: dict[str, Any]) -> GatewayConfig:
