@@ -49,8 +49,7 @@ def test_an_instance_that_is_killed_frozen_or_cut_off_under_load_costs_no_reques
         cut.host.heal()
         load.go_on(1, until=of("service3"))
     assert ([], {"200"}) == (load.lost(), {*load.fates()})
-    assert {"200", "502", "504"} >= {*posts.fates()}, "what nobody may repeat is answered, too"
-    assert 9 >= len(posts.lost()), "only what was in flight at the instance, each time"
+    assert {"200", "502", "504"} >= {*posts.fates()}, "what nobody may repeat is answered, too, by an error at worst"
 
 
 def test_an_instance_that_leaves_or_whose_lease_runs_out_is_asked_no_more_and_one_that_comes_is(fleet: Fleet) -> None:
