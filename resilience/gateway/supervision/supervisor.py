@@ -34,6 +34,7 @@ from ..config.addresses import is_shared
 from ..config.changes import refuse_unchangeable
 from ..config.file import log_hints
 from ..listeners import Served, ServeError, check_free
+from .all_workers import ORDER_S, distribute, send_clients_away
 from .embedded_registry import EmbeddedRegistry
 from .file_watch import watching
 from .fleet import Fleet, over
@@ -44,15 +45,11 @@ from .worker_process import (
     WorkerRefusedError,
     WorkerSilentError,
     described,
-    listed,
 )
 from .worker_statistics import WorkerStatistics
 
 MakeAdmin = Callable[["Supervisor"], App]
 
-#: Longest wait for a worker to take a configuration. Thousands of services take seconds to check.
-RELOAD_S: Final = 60.0
-_ORDER_S: Final = 10.0
 _GRACE_S: Final = 2.0  # beyond the time that requests have to end, before a worker is killed
 _logger = logging.getLogger(__name__)
 
@@ -155,16 +152,9 @@ class Supervisor:
 
     async def _lame_duck(self) -> None:
         if self._failure is None and self.config.process.lame_duck and not self._hurry.is_set():
-            self._begin(self._send_clients_away())
+            self._begin(send_clients_away([*self.workers.values()]))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), self.config.process.lame_duck)
-
-    async def _send_clients_away(self) -> None:
-        for worker, answer in zip(workers := [*self.workers.values()], await asyncio.gather(
-                *(worker.ask("send_away", None, _ORDER_S) for worker in workers), return_exceptions=True), strict=True):
-            if isinstance(answer, Exception):
-                _logger.warning("worker %d does not ask its clients to go elsewhere: %s", worker.number,
-                                answer or type(answer).__name__)
 
     async def _end(self, keepers: Sequence[asyncio.Future[None]]) -> None:
         self._stop.set()
@@ -217,7 +207,7 @@ class Supervisor:
         """Give a new worker the orders that are in force in the others."""
         for key, order in list(self._orders.items()):
             with contextlib.suppress(WorkerGoneError, WorkerSilentError, WorkerRefusedError):
-                await worker.ask("steer", (key, order), _ORDER_S)
+                await worker.ask("steer", (key, order), ORDER_S)
 
     def _listens(self, number: int) -> None:
         if self._not_up:
@@ -327,7 +317,7 @@ class Supervisor:
                 await asyncio.to_thread(self._check_new_binds, config)
                 if config.registry is not None:  # workers may have it for a source
                     await self.registry.change(config.registry)
-                await self._distribute(document)
+                await distribute(document, (self.file, self.data), self.workers.values())
             except (ConfigError, ServeError) as error:
                 self.reloads["refused"] += 1
                 await self.registry.change(self.config.registry)
@@ -349,36 +339,6 @@ class Supervisor:
                 except ServeError as error:
                     raise ConfigError(str(error), "bind") from None
 
-    async def _distribute(self, document: Document) -> None:
-        """Have every worker take the *document*, or none."""
-        taken, refused = [], dict[int, str]()
-        workers = [worker for worker in self.workers.values() if not worker.is_leaving]
-        for worker, answer in zip(workers, await asyncio.gather(
-                *(worker.ask("reload", (document.file, document.data), RELOAD_S) for worker in workers),
-                return_exceptions=True), strict=True):
-            if isinstance(answer, WorkerRefusedError):
-                refused[worker.number] = "; ".join(map(str, answer.args))
-            elif isinstance(answer, WorkerSilentError):
-                refused[worker.number] = f"no answer within {RELOAD_S:g} s"
-            elif isinstance(answer, WorkerGoneError):
-                continue  # its successor starts with whatever is in force then
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                taken.append(worker)
-        if refused:
-            await self._take_back(taken)
-            raise ConfigError(f"{listed(refused)} cannot take it: {'; '.join(dict.fromkeys(refused.values()))}")
-
-    async def _take_back(self, taken: Sequence[WorkerProcess]) -> None:
-        """Have workers go back to what is in force. One that does not is replaced by one that begins with it."""
-        for worker, answer in zip(taken, await asyncio.gather(
-                *(worker.ask("reload", (self.file, self.data), RELOAD_S) for worker in taken),
-                return_exceptions=True), strict=True):
-            if isinstance(answer, BaseException):
-                _logger.error("worker %d cannot go back, and is replaced: %s", worker.number, answer)
-                worker.terminate()
-
     # -- for the admin application
 
     @property
@@ -394,7 +354,7 @@ class Supervisor:
         """
         async with self._lock.writer_lock:
             answers = await asyncio.gather(
-                *(worker.ask("steer", (key, order), _ORDER_S) for worker in self.workers.values()),
+                *(worker.ask("steer", (key, order), ORDER_S) for worker in self.workers.values()),
                 return_exceptions=True)
         for answer in answers:
             if isinstance(answer, WorkerRefusedError):
