@@ -31,6 +31,7 @@ from ..errors import ConfigError
 from .daemon_thread import in_daemon_thread
 from .eureka_registrar import EurekaRegistrar
 from .lease_schedule import LeaseAnswer, LeaseSchedule, LeaseState
+from .one_line import one_line
 from .registrant import InstanceStatus, Registrant
 from .registrar import Registrar
 
@@ -283,7 +284,7 @@ class _Stay:
         try:
             is_healthy, reason = bool(health()), "it says so"
         except BaseException as error:  # noqa: BLE001 - whatever it is, the thread goes on
-            is_healthy, reason = False, f"{type(error).__name__}: {error}"
+            is_healthy, reason = False, one_line(f"{type(error).__name__}: {error}")
         with self._changed:
             was_healthy, self._is_healthy = self._is_healthy, is_healthy
             self._be()
@@ -305,7 +306,7 @@ class _Stay:
                 return LeaseAnswer.TAKEN, ""
             is_known = of.registrar.renew(of.registrant, status, of._lease_s, of._timeout_s)
         except BaseException as error:  # noqa: BLE001 - whatever a registrar raises, the thread goes on
-            return LeaseAnswer.FAILED, f"{error}" or type(error).__name__
+            return LeaseAnswer.FAILED, one_line(error) or type(error).__name__
         return LeaseAnswer.TAKEN if is_known else LeaseAnswer.UNKNOWN, ""
 
     def _depart(self) -> None:
@@ -318,7 +319,7 @@ class _Stay:
             _log.info("%s: has left %r", of.registrant.name, of.registrar)
         except BaseException as error:  # noqa: BLE001 - the lease runs out by itself
             _log.warning("%s: cannot leave %r; it may list the instance until the lease is over: %s",
-                         of.registrant.name, of.registrar, f"{error}" or type(error).__name__)
+                         of.registrant.name, of.registrar, one_line(error) or type(error).__name__)
 
 
 def _registrar_of(registry: Any) -> Registrar:
