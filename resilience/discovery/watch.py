@@ -262,4 +262,6 @@ class Watch:
 
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - _MOST_NAMES
-    return "; ".join(map(one_line, names[:_MOST_NAMES])) + (f" and {more} more" if more > 0 else "") if names else "none"
+    if not names:
+        return "none"
+    return "; ".join(map(one_line, names[:_MOST_NAMES])) + (f" and {more} more" if more > 0 else "")

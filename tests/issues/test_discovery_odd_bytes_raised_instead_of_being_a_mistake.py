@@ -55,7 +55,8 @@ def test_an_age_of_four_hundred_digits_is_a_mistake_of_one_item_of_a_batch() -> 
 def test_a_number_too_large_is_the_mistake_of_one_instance_of_a_registry(odd: dict[str, Any]) -> None:
     good = {"instanceId": "good", "hostName": "h", "ipAddr": "10.0.0.1", "status": "UP", "port": {"$": 80, "@enabled": "true"}}
     listing = listing_of([good, {**good, "instanceId": "odd", **odd}], secure=False, by_host_name=False)
-    assert ["http://10.0.0.1:80"] == [each.url for each in listing.instances] and 1 == len(listing.mistakes)
+    assert ["http://10.0.0.1:80"] == [each.url for each in listing.instances]
+    assert 1 == len(listing.mistakes)
 
 
 def test_a_port_too_large_is_the_mistake_of_one_slice() -> None:
@@ -105,4 +106,5 @@ def test_what_a_source_says_stays_in_its_line_of_the_log(said: Any, caplog: pyte
             runner.run(asked())
     (record,) = caplog.records
     assert r"\nERROR: all is lost" in record.getMessage()
-    assert record.getMessage().isprintable() and len(record.getMessage()) < 1000
+    assert record.getMessage().isprintable()
+    assert len(record.getMessage()) < 1000
