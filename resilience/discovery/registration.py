@@ -101,7 +101,12 @@ class Registration:
             if self._stay is not None:
                 return
             self._stay = stay = _Stay(self, self._first_status if status is None else status)
-            stay.thread.start()
+            try:
+                stay.thread.start()
+            except BaseException:  # there may be no room for a thread
+                self._stay = None
+                stay.ask_to_leave()
+                raise
         _remember(self)
 
     def set_status(self, status: InstanceStatus) -> None:
