@@ -85,6 +85,7 @@ class Registration:
         self._clock, self._random = clock, random
         self._lock = threading.RLock()
         self._stay: _Stay | None = None
+        self._before: _Stay | None = None  # the one that was asked to leave last, which may not have ended
 
     def __repr__(self) -> str:
         stay = self._stay
@@ -100,7 +101,7 @@ class Registration:
         with self._lock:
             if self._stay is not None:
                 return
-            self._stay = stay = _Stay(self, self._first_status if status is None else status)
+            self._stay = stay = _Stay(self, self._first_status if status is None else status, self._before)
             try:
                 stay.thread.start()
             except BaseException:  # there may be no room for a thread
@@ -199,8 +200,9 @@ class Registration:
     def _asked_to_leave(self) -> _Stay | None:
         with self._lock:
             stay, self._stay = self._stay, None
-        if stay is None or stay.pid != os.getpid():
-            return None
+            if stay is None or stay.pid != os.getpid():
+                return None
+            self._before = stay
         stay.ask_to_leave()
         return stay
 
@@ -212,13 +214,14 @@ class Registration:
     def _forget_parent(self) -> None:
         """In a forked child: the lease is the parent's."""
         self._lock = threading.RLock()
-        self._stay = None
+        self._stay = self._before = None
 
 
 class _Stay:
     """One lease, and the thread that keeps it."""
 
-    def __init__(self, of: Registration, status: InstanceStatus) -> None:
+    def __init__(self, of: Registration, status: InstanceStatus, before: _Stay | None) -> None:
+        self._before = before
         self._of, self._wanted, self._is_healthy, self._is_leaving = of, status, True, False
         self.schedule = LeaseSchedule(status, of._lease_s / RENEWALS, of._clock())
         self._changed = threading.Condition(threading.RLock())
@@ -253,6 +256,9 @@ class _Stay:
 
     def _run(self) -> None:
         of = self._of
+        if self._before is not None:  # what it still says must not come after what this one says
+            self._before.thread.join()
+            self._before = None
         while self._wait_until_due():
             self._ask_health()
             with self._changed:
