@@ -163,10 +163,10 @@ def _connected(left: Callable[[], float], address: tuple[str, int], *_: object) 
         OSError: None of them can be; the error is that of the last.
     """
     found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
-    for number, (*_, place) in enumerate(found, 1):
+    for number, (_, _, _, _, place) in enumerate(found, 1):
         share = max(_LEAST_S, left() / (len(found) - number + 1))
         try:
-            connected = socket.create_connection(place[:2], share)
+            connected = socket.create_connection((f"{place[0]}", address[1]), share)
         except OSError:
             if number == len(found):
                 raise
