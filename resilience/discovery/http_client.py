@@ -156,14 +156,14 @@ def _check_headers(headers: Mapping[str, str]) -> None:
                               "read from a file, strip() it", "headers")
 
 
-def _connected(left: Callable[[], float], address: tuple[str, int], *_: object) -> socket.socket:
+def _connected(left: Callable[[], float], address: tuple[str, int], *further: object) -> socket.socket:
     """A connection to the first address of a host that can be connected to; each has its share of what is *left*.
 
     Raises:
         OSError: None of them can be; the error is that of the last.
     """
     found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
-    for number, (_, _, _, _, place) in enumerate(found, 1):
+    for number, (*_, place) in enumerate(found, 1):
         share = max(_LEAST_S, left() / (len(found) - number + 1))
         try:
             connected = socket.create_connection((f"{place[0]}", address[1]), share)
