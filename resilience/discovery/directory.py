@@ -31,7 +31,7 @@ from ..errors import ConfigError, ResilienceError
 from ..registry import Registry, default_registry
 from .daemon_thread import in_daemon_thread
 from .instance import Instance
-from .instance_commands import FailoverGroup, forwarding, guarded_each
+from .instance_commands import FailoverGroup, GuardedByInstance, forwarding, guarded_each
 from .instance_set import InstanceSet, InstanceSetFollower
 from .kept_list import KeptList
 from .source import Source
@@ -215,7 +215,8 @@ class Directory:
     # -- guard calls
 
     def failover(self, *, key: str | None = None, most: int = 20, argument: str = "target", grace: float = 30.0,
-                 max_wait: float | None = None, **settings: Any) -> Callable[[Callable[P, T]], Callable[P, T]]:
+                 max_wait: float | None = None,
+                 **settings: Any) -> Callable[[Callable[P, T]], GuardedByInstance[P, T]]:
         """A decorator for a function that may call any instance: it is called with one, and with another if it fails.
 
         The function gets an InstanceTarget, which has the ``url``, as its keyword argument *argument*. Each instance
@@ -236,7 +237,7 @@ class Directory:
         """
         key = self.name if key is None else key
 
-        def decorate(fn: Callable[P, T]) -> Callable[P, T]:
+        def decorate(fn: Callable[P, T]) -> GuardedByInstance[P, T]:
             with self._lock:
                 group = self._groups.get(key)
                 if group is None:

@@ -62,8 +62,8 @@ class RedisSource:
         answer = await client.srandmember(set_key(self._prefix, self._app), 2 * MAX_INSTANCES + 1)
         names = sorted(each.decode(errors="replace") if isinstance(each, bytes) else each for each in answer)
         if len(names) > 2 * MAX_INSTANCES:
-            raise ValueError(f"{set_key(self._prefix, self._app)} has more than {2 * MAX_INSTANCES} IDs; SREM those that "
-                             "have no string any more, as RedisRegistrar does when it renews")
+            raise ValueError(f"{set_key(self._prefix, self._app)} has more than {2 * MAX_INSTANCES} IDs; SREM those "
+                             "that have no string any more, as RedisRegistrar does when it renews")
         if not names:
             return Listing((), is_leased=True)
         pipeline = client.pipeline(transaction=False)

@@ -101,7 +101,8 @@ class Registration:
         with self._lock:
             if self._stay is not None:
                 return
-            self._stay = stay = _Stay(self, self._first_status if status is None else status, self._before)
+            first = self._first_status if status is None else InstanceStatus(status)
+            self._stay = stay = _Stay(self, first, self._before)
             try:
                 stay.thread.start()
             except BaseException:  # there may be no room for a thread
@@ -111,12 +112,15 @@ class Registration:
         _remember(self)
 
     def set_status(self, status: InstanceStatus) -> None:
-        """Say another status, at once, to whoever asks the registry.
+        """Say another status, at once, to whoever asks the registry. Nothing happens before start(), and after leave().
 
         Args:
             status: Of the instance.
+
+        Raises:
+            ValueError: There is no such status.
         """
-        stay = self._stay
+        status, stay = InstanceStatus(status), self._stay
         if stay is not None:
             stay.set_status(status)
 
