@@ -23,7 +23,7 @@ import threading
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from time import monotonic
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from ..core.checks import number, text
 from ..decorate.signatures import GuardedByKey
@@ -31,7 +31,7 @@ from ..errors import ConfigError, ResilienceError
 from ..registry import Registry, default_registry
 from .daemon_thread import in_daemon_thread
 from .instance import Instance
-from .instance_commands import FailoverGroup, forwarding, guarded_each
+from .instance_commands import FailoverGroup, GuardedByInstance, forwarding, guarded_each
 from .instance_set import InstanceSet, InstanceSetFollower
 from .kept_list import KeptList
 from .source import Source
@@ -40,6 +40,8 @@ from .watch import Watch
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: How long a thread waits at most for somebody who may have left meanwhile.
+_SLICE_S: Final = 1.0
 _log = logging.getLogger("resilience")
 
 
@@ -105,9 +107,13 @@ class Directory:
         """Begin to follow the source, in a thread, if that was not done yet. Nothing is waited for."""
         with self._lock:
             if self._following is None:
-                self._is_orphan = False
-                self._following = _Following(self)
-                self._following.thread.start()
+                following = _Following(self)
+                self._is_orphan, self._following = False, following
+                try:
+                    following.thread.start()
+                except BaseException:  # there may be no room for a thread
+                    self._following, following.has_ended = None, True
+                    raise
         _remember(self)
 
     def close(self) -> None:
@@ -133,13 +139,21 @@ class Directory:
         Args:
             timeout: Seconds; None: for ever.
         """
-        if self._known.is_set():
-            return True
-        return await in_daemon_thread(functools.partial(self.wait, timeout))
+        ends_at = None if timeout is None else monotonic() + timeout
+        while not self._known.is_set():
+            left = _SLICE_S if ends_at is None else min(_SLICE_S, ends_at - monotonic())
+            if left <= 0.0:
+                return False
+            await in_daemon_thread(functools.partial(self.wait, left))  # whose thread ends, even if this is cancelled
+        return True
 
     def __enter__(self) -> Directory:
         self.start()
-        self._waited(self.wait(self._wait_s))
+        try:
+            self._waited(self.wait(self._wait_s))
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -147,11 +161,15 @@ class Directory:
 
     async def __aenter__(self) -> Directory:
         self.start()
-        self._waited(await self.wait_async(self._wait_s))
+        try:
+            self._waited(await self.wait_async(self._wait_s))
+        except BaseException:
+            self.close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.close()
+        await in_daemon_thread(self.close)
 
     # -- look
 
@@ -197,7 +215,8 @@ class Directory:
     # -- guard calls
 
     def failover(self, *, key: str | None = None, most: int = 20, argument: str = "target", grace: float = 30.0,
-                 max_wait: float | None = None, **settings: Any) -> Callable[[Callable[P, T]], Callable[P, T]]:
+                 max_wait: float | None = None,
+                 **settings: Any) -> Callable[[Callable[P, T]], GuardedByInstance[P, T]]:
         """A decorator for a function that may call any instance: it is called with one, and with another if it fails.
 
         The function gets an InstanceTarget, which has the ``url``, as its keyword argument *argument*. Each instance
@@ -218,7 +237,7 @@ class Directory:
         """
         key = self.name if key is None else key
 
-        def decorate(fn: Callable[P, T]) -> Callable[P, T]:
+        def decorate(fn: Callable[P, T]) -> GuardedByInstance[P, T]:
             with self._lock:
                 group = self._groups.get(key)
                 if group is None:
@@ -319,7 +338,7 @@ class _Following:
     def __init__(self, directory: Directory) -> None:
         self._directory = weakref.ref(directory)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._has_ended = False
+        self.has_ended = False
         self._end: asyncio.Event | None = None
         self.watch = Watch(directory.name, directory._source, self, interval_s=directory._interval_s,
                            timeout_s=directory._timeout_s, keep=directory._keep, clock=directory._clock,
@@ -330,7 +349,7 @@ class _Following:
         self.thread = threading.Thread(target=self._run, name=f"directory of {directory.name}", daemon=True)
 
     def stop(self) -> None:
-        self._has_ended = True
+        self.has_ended = True
         loop, end = self._loop, self._end
         if loop is not None and end is not None:
             with contextlib.suppress(RuntimeError):  # it has ended by itself
@@ -347,7 +366,7 @@ class _Following:
     async def _main(self) -> None:
         self._end = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        if self._has_ended:
+        if self.has_ended:
             return
         self.watch.start()
         await self._end.wait()

@@ -91,7 +91,7 @@ def listing_of(slices: Iterable[Mapping[str, Any]], *, port: str | int | None, s
         rank = TYPES[family].index(each["addressType"])
         try:
             number = _port(each, port)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, OverflowError, TypeError, AttributeError) as error:
             mistakes.append(f"{name}: {error}")
             continue
         if number is None:

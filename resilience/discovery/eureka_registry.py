@@ -148,7 +148,7 @@ def listing_of(instances: Iterable[Mapping[str, Any]], left: Iterable[Mapping[st
     for each, is_up in (*((each, each.get("status") == _UP) for each in instances), *((each, False) for each in left)):
         try:
             instance = _instance(each, secure=secure, by_host_name=by_host_name)
-        except (ConfigError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ConfigError, ValueError, OverflowError, TypeError, KeyError, AttributeError) as error:
             if is_up:
                 mistakes.append(f"{_id(each)[:100]}: {error or type(error).__name__}")
         else:

@@ -18,6 +18,8 @@ from .eureka_source import EurekaAnswer
 from .http_client import HttpAnswer, HttpClientError, HttpServer
 
 _LEAST_S: Final = 0.05
+#: Of what a server says of a failure.
+_MOST_SAID: Final = 200
 
 
 class EurekaServers:
@@ -75,7 +77,7 @@ class EurekaServers:
             if answer.status in statuses:
                 self._servers = (server, *(each for each in servers if each is not server))
                 return EurekaAnswer(answer.status, answer.body, server.name)
-            reasons.append(f"{server.name}: HTTP status {_named(answer.status)}")
+            reasons.append(f"{server.name}: HTTP status {_named(answer.status)}{_said(answer.body)}")
         raise HttpClientError("; ".join(reasons))
 
     async def get(self, path: str, statuses: Collection[int]) -> EurekaAnswer:
@@ -89,6 +91,12 @@ class EurekaServers:
             HttpClientError: No server gives one.
         """
         return await in_daemon_thread(functools.partial(self.ask, "GET", path, statuses))
+
+
+def _said(body: bytes) -> str:
+    """The sentence by which a server says why; nothing, if it has sent something else, such as a page."""
+    text = body[:_MOST_SAID + 1].decode(errors="replace").strip()
+    return f": {text}" if text and len(text) <= _MOST_SAID and text.isprintable() and text[0] not in "<{[" else ""
 
 
 def _named(status: int) -> str:

@@ -12,6 +12,7 @@ import base64
 import functools
 import http.client
 import io
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -26,6 +27,9 @@ from ..errors import ConfigError
 #: Of an answer; 10,000 instances of Eureka's are some 15 MB.
 MAX_BYTES: Final = 64 * 1024 * 1024
 _CHUNK: Final = 64 * 1024
+_LEAST_S: Final = 0.05
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\xa0-\xff]*").fullmatch
 
 
 class HttpClientError(OSError):
@@ -62,9 +66,10 @@ class HttpServer:
                 anew for each request, for it may be renewed.
 
         Raises:
-            ConfigError: The URL has a mistake.
+            ConfigError: The URL has a mistake, or a header.
         """
         parts = _parsed(url)
+        _check_headers(headers or {})
         self._tls, self._host, self._ca_file = parts.scheme == "https", parts.hostname or "", ca_file
         self._port = parts.port or (443 if self._tls else 80)
         self._base = parts.path.rstrip("/")
@@ -121,6 +126,7 @@ class HttpServer:
         else:
             connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
         connection.response_class = functools.partial(_response, left)  # type: ignore[assignment]
+        connection._create_connection = functools.partial(_connected, left)  # type: ignore[attr-defined]
         return connection
 
 
@@ -134,6 +140,40 @@ def _parsed(url: str) -> SplitResult:
     if not is_right or not url.isascii() or any(ord(c) <= 32 for c in url) or parts.query or parts.fragment:
         raise ConfigError(f"{wanted}, and without a query, which this one is not")
     return parts
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    """See that *headers* can be sent.
+
+    Raises:
+        ConfigError: One cannot; the message has its name, and not its value, which may be secret.
+    """
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _TOKEN(name):
+            raise ConfigError(f"headers: {name!r} is no name of a header", "headers")
+        if not isinstance(value, str) or not _HEADER_VALUE(value):
+            raise ConfigError(f"headers: the value of {name} must be a text in Latin-1 without line breaks; if it is "
+                              "read from a file, strip() it", "headers")
+
+
+def _connected(left: Callable[[], float], address: tuple[str, int], *further: object) -> socket.socket:
+    """A connection to the first address of a host that can be connected to; each has its share of what is *left*.
+
+    Raises:
+        OSError: None of them can be; the error is that of the last.
+    """
+    found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+    for number, (*_, place) in enumerate(found, 1):
+        share = max(_LEAST_S, left() / (len(found) - number + 1))
+        try:
+            connected = socket.create_connection((f"{place[0]}", address[1]), share)
+        except OSError:
+            if number == len(found):
+                raise
+        else:
+            connected.settimeout(max(_LEAST_S, left()))  # for the handshake of TLS, and the request
+            return connected
+    raise OSError(f"{address[0]} has no address")
 
 
 def _response(left: Callable[[], float], sock: socket.socket, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:

@@ -12,7 +12,7 @@ import functools
 import secrets
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
 from ..commands.command import Command, internals_of
 from ..commands.dispatch import CALLS
@@ -20,7 +20,7 @@ from ..core.checks import number
 from ..core.failover import Failover, target_key
 from ..core.parameters import signature_of
 from ..decorate.commands import command
-from ..decorate.signatures import GuardedByKey
+from ..decorate.signatures import GuardedByKey, OfFirst
 from ..engine.callables import check_guardable, flavour_of, transparent_frame, wrap_like
 from ..engine.compiled_text import CompiledText, in_flavour
 from ..engine.wrapper_spec import Flavour
@@ -30,7 +30,10 @@ from .instance import Instance
 from .instance_set import InstanceSet
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
+S = TypeVar("S")
 T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
 
 #: A Failover has no more. Each is compiled anew when the instances change, which takes some 3 ms.
 MOST_TARGETS: Final = 100
@@ -209,13 +212,36 @@ class InstanceCommands:
         return next((each for each in self if each.key in keys), None)
 
 
+class GuardedByInstance(Protocol[P, R_co]):
+    """A function that fails over among instances: called as before, and carrying its commands."""
+
+    @property
+    def resilience(self) -> InstanceCommands:
+        """Look at the commands of the instances."""
+        ...
+
+    __name__: str
+    __qualname__: str
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call the function with an instance, and with another one if it fails."""
+        ...
+
+    @overload
+    def __get__(self, instance: None, owner: Any = None, /) -> GuardedByInstance[P, R_co]: ...
+    @overload
+    def __get__(self: OfFirst[S, Q, T], instance: S, owner: Any = None, /) -> GuardedByInstance[Q, T]: ...
+    @overload  # of a static method
+    def __get__(self, instance: object, owner: Any = None, /) -> GuardedByInstance[P, R_co]: ...
+
+
 @functools.cache
 def _text(flavour: Flavour) -> CompiledText:
     return CompiledText(in_flavour(_TEXT, flavour, call=CALLS[flavour]), f"{flavour.value} by directory")
 
 
 def forwarding(fn: Callable[P, T], group: FailoverGroup, said: Mapping[str, Any], settings: Mapping[str, Any],
-               nobody: Callable[[], Exception], current: InstanceSet) -> Callable[P, T]:
+               nobody: Callable[[], Exception], current: InstanceSet) -> GuardedByInstance[P, T]:
     """A function like *fn* that calls it with an instance, and with another if it fails.
 
     Args:
@@ -241,7 +267,7 @@ def forwarding(fn: Callable[P, T], group: FailoverGroup, said: Mapping[str, Any]
     guarded = transparent_frame(_text(flavour_of(fn)).bind({"cell": function}))
     wrapper: Any = wrap_like(guarded, fn)
     guarded.resilience = InstanceCommands(function)
-    return cast("Callable[P, T]", wrapper)
+    return cast("GuardedByInstance[P, T]", wrapper)
 
 
 class _Gone:

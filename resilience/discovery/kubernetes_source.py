@@ -42,7 +42,7 @@ class KubernetesSource:
     def __init__(self, service: str, *, namespace: str | None = None, port: str | int | None = None,
                  scheme: str = "http", family: Family = "both", server_name: str = "", api: str | None = None,
                  token_file: str | None = None, ca_file: str | None = None, timeout_s: float = 5.0,
-                 environ: Mapping[str, str] = os.environ, clock: Callable[[], float] = monotonic) -> None:
+                 environ: Mapping[str, str] | None = None, clock: Callable[[], float] = monotonic) -> None:
         """A source; nothing is asked yet, and no file is read.
 
         Args:
@@ -57,13 +57,14 @@ class KubernetesSource:
             ca_file: PEM file with the authorities of the API server; None: the pod's, if *api* is None, else the
                 system's.
             timeout_s: Longest time for one listing.
-            environ: Environment variables, which say where the API server is.
+            environ: Environment variables, which say where the API server is; None: those of the process.
             clock: Monotonic seconds.
 
         Raises:
             ConfigError: This is no pod, and *api* is not said; or the URL has a mistake.
         """
         if api is None:
+            environ = os.environ if environ is None else environ
             host, number = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT", "443")
             if not host:
                 raise ConfigError("is missing: this is no pod of Kubernetes, whose environment has "

@@ -57,19 +57,27 @@ class RedisSource:
             return await self._listing(client)
 
     async def _listing(self, client: Any) -> Listing:
+        from redis.exceptions import ResponseError
+
         answer = await client.srandmember(set_key(self._prefix, self._app), 2 * MAX_INSTANCES + 1)
         names = sorted(each.decode(errors="replace") if isinstance(each, bytes) else each for each in answer)
         if len(names) > 2 * MAX_INSTANCES:
-            raise ValueError(f"there are more than {2 * MAX_INSTANCES} IDs")
+            raise ValueError(f"{set_key(self._prefix, self._app)} has more than {2 * MAX_INSTANCES} IDs; SREM those "
+                             "that have no string any more, as RedisRegistrar does when it renews")
         if not names:
             return Listing((), is_leased=True)
         pipeline = client.pipeline(transaction=False)
         for name in names:
             pipeline.getrange(instance_key(self._prefix, self._app, name), 0, MAX_BYTES)
         instances, mistakes = list[Instance](), list[str]()
-        for name, content in zip(names, await pipeline.execute(), strict=True):
+        for name, content in zip(names, await pipeline.execute(raise_on_error=False), strict=True):
             if not content:
                 continue  # its lease is over
+            if isinstance(content, ResponseError):  # it is no string
+                mistakes.append(f"{name[:100]}: it cannot be read: {content}")
+                continue
+            if isinstance(content, Exception):
+                raise content
             try:
                 instances.append(instance_in(content if isinstance(content, bytes) else content.encode()))
             except ConfigError as error:

@@ -31,6 +31,7 @@ from ..errors import ConfigError
 from .daemon_thread import in_daemon_thread
 from .eureka_registrar import EurekaRegistrar
 from .lease_schedule import LeaseAnswer, LeaseSchedule, LeaseState
+from .one_line import one_line
 from .registrant import InstanceStatus, Registrant
 from .registrar import Registrar
 
@@ -84,6 +85,7 @@ class Registration:
         self._clock, self._random = clock, random
         self._lock = threading.RLock()
         self._stay: _Stay | None = None
+        self._before: _Stay | None = None  # the one that was asked to leave last, which may not have ended
 
     def __repr__(self) -> str:
         stay = self._stay
@@ -99,17 +101,26 @@ class Registration:
         with self._lock:
             if self._stay is not None:
                 return
-            self._stay = stay = _Stay(self, self._first_status if status is None else status)
-            stay.thread.start()
+            first = self._first_status if status is None else InstanceStatus(status)
+            self._stay = stay = _Stay(self, first, self._before)
+            try:
+                stay.thread.start()
+            except BaseException:  # there may be no room for a thread
+                self._stay = None
+                stay.ask_to_leave()
+                raise
         _remember(self)
 
     def set_status(self, status: InstanceStatus) -> None:
-        """Say another status, at once, to whoever asks the registry.
+        """Say another status, at once, to whoever asks the registry. Nothing happens before start(), and after leave().
 
         Args:
             status: Of the instance.
+
+        Raises:
+            ValueError: There is no such status.
         """
-        stay = self._stay
+        status, stay = InstanceStatus(status), self._stay
         if stay is not None:
             stay.set_status(status)
 
@@ -193,8 +204,9 @@ class Registration:
     def _asked_to_leave(self) -> _Stay | None:
         with self._lock:
             stay, self._stay = self._stay, None
-        if stay is None or stay.pid != os.getpid():
-            return None
+            if stay is None or stay.pid != os.getpid():
+                return None
+            self._before = stay
         stay.ask_to_leave()
         return stay
 
@@ -206,13 +218,14 @@ class Registration:
     def _forget_parent(self) -> None:
         """In a forked child: the lease is the parent's."""
         self._lock = threading.RLock()
-        self._stay = None
+        self._stay = self._before = None
 
 
 class _Stay:
     """One lease, and the thread that keeps it."""
 
-    def __init__(self, of: Registration, status: InstanceStatus) -> None:
+    def __init__(self, of: Registration, status: InstanceStatus, before: _Stay | None) -> None:
+        self._before = before
         self._of, self._wanted, self._is_healthy, self._is_leaving = of, status, True, False
         self.schedule = LeaseSchedule(status, of._lease_s / RENEWALS, of._clock())
         self._changed = threading.Condition(threading.RLock())
@@ -247,6 +260,9 @@ class _Stay:
 
     def _run(self) -> None:
         of = self._of
+        if self._before is not None:  # what it still says must not come after what this one says
+            self._before.thread.join()
+            self._before = None
         while self._wait_until_due():
             self._ask_health()
             with self._changed:
@@ -283,7 +299,7 @@ class _Stay:
         try:
             is_healthy, reason = bool(health()), "it says so"
         except BaseException as error:  # noqa: BLE001 - whatever it is, the thread goes on
-            is_healthy, reason = False, f"{type(error).__name__}: {error}"
+            is_healthy, reason = False, one_line(f"{type(error).__name__}: {error}")
         with self._changed:
             was_healthy, self._is_healthy = self._is_healthy, is_healthy
             self._be()
@@ -305,7 +321,7 @@ class _Stay:
                 return LeaseAnswer.TAKEN, ""
             is_known = of.registrar.renew(of.registrant, status, of._lease_s, of._timeout_s)
         except BaseException as error:  # noqa: BLE001 - whatever a registrar raises, the thread goes on
-            return LeaseAnswer.FAILED, f"{error}" or type(error).__name__
+            return LeaseAnswer.FAILED, one_line(error) or type(error).__name__
         return LeaseAnswer.TAKEN if is_known else LeaseAnswer.UNKNOWN, ""
 
     def _depart(self) -> None:
@@ -318,7 +334,7 @@ class _Stay:
             _log.info("%s: has left %r", of.registrant.name, of.registrar)
         except BaseException as error:  # noqa: BLE001 - the lease runs out by itself
             _log.warning("%s: cannot leave %r; it may list the instance until the lease is over: %s",
-                         of.registrant.name, of.registrar, f"{error}" or type(error).__name__)
+                         of.registrant.name, of.registrar, one_line(error) or type(error).__name__)
 
 
 def _registrar_of(registry: Any) -> Registrar:

@@ -18,6 +18,7 @@ from .disk import Disk
 from .instance import Instance
 from .kept_list import KeptList
 from .membership import HOLD_S, Membership, Update, Verdict, pause_s
+from .one_line import one_line
 from .source import Listing, Source
 
 #: How often the kept list is told that it was heard again.
@@ -156,7 +157,7 @@ class Watch:
             await self._follow(kept[0])
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the source may know better
             _log.error("%s: the list kept in %r cannot be used: %s", self._name, self._keep,
-                       f"{error}" or type(error).__name__)
+                       one_line(error) or type(error).__name__)
             return
         instances, age_s = kept
         self._members.restore(instances, age_s, self._clock())
@@ -182,7 +183,7 @@ class Watch:
             await self._take(update)
         except Exception as error:  # noqa: BLE001 - whatever a source does, the set stays
             late = f"no answer within {self._timeout_s:g} s"
-            reason = f"{error}" or (late if isinstance(error, TimeoutError) else type(error).__name__)
+            reason = one_line(error) or (late if isinstance(error, TimeoutError) else type(error).__name__)
             self.counts[Verdict.FAILED.value] += 1
             if self._members.failed(reason, self._clock()):
                 self._tell_trouble()
@@ -261,4 +262,6 @@ class Watch:
 
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - _MOST_NAMES
-    return "; ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "") if names else "none"
+    if not names:
+        return "none"
+    return "; ".join(map(one_line, names[:_MOST_NAMES])) + (f" and {more} more" if more > 0 else "")

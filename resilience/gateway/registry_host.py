@@ -11,12 +11,14 @@ import contextlib
 import functools
 import logging
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Final
 
 from ..discovery.registry.application import Owner, RegistryApplication
 from ..discovery.registry.peer import Ask, PeerTerms
 from ..discovery.registry.peers import PeerPlace
 from ..discovery.registry.request import REPLICATION
+from ..errors import ConfigError
 from .config.endpoints import EndpointConfig
 from .config.registry import PeerSettings, RegistryConfig
 from .config.secrets import secret_of
@@ -70,9 +72,10 @@ class RegistryHost:
             ConfigError: A secret is not there; nothing has changed.
         """
         clients, operators, replicas = _owners(config)
-        places = self._places(config)
+        places, before = self._places(config), self._config
         self._config = config
-        self._warn()
+        if config != before:
+            self._warn()
         self.application.go_by(config.registry, clients=clients, operators=operators, replicas=replicas)
         self.application.peers.go_by(places)
 
@@ -90,7 +93,7 @@ class RegistryHost:
         return [PeerPlace(
             each.url, asking(each, self._client),
             PeerTerms(timeout_s=each.timeout, compare_s=settings.compare_interval, most_queued=settings.peer_queue),
-            (each, _token_of(each))) for each in config.peers]
+            (each, _token_of(each), _authorities_of(each))) for each in config.peers]
 
     def _warn(self) -> None:
         tokens = self._config.tokens
@@ -111,6 +114,13 @@ def _owner(tokens: Mapping[str, str]) -> Owner | None:
 
 def _token_of(peer: PeerSettings) -> bytes:
     return b"" if peer.token is None else secret_of(peer.token)
+
+
+def _authorities_of(peer: PeerSettings) -> bytes:
+    try:
+        return b"" if peer.ca_file is None else Path(peer.ca_file).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{peer.ca_file} cannot be read: {error.strerror}", "ca_file") from None
 
 
 def asking(peer: PeerSettings, client: UpstreamClient) -> Ask:

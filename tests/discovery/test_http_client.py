@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from resilience import ConfigError
+from resilience.discovery import EurekaServers
 from resilience.discovery.http_client import HttpClientError, HttpServer
 
 LOCALHOST = Path(__file__).parents[1] / "dashboard" / "localhost.pem"
@@ -132,3 +133,44 @@ def test_nobody_who_listens_is_a_failure() -> None:
 def test_what_is_no_address_of_a_registry_is_a_mistake_that_is_not_repeated(url: Any) -> None:
     with pytest.raises(ConfigError, match="must be an http:// or https:// URL"):
         HttpServer(url)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("X-Token", "s3cret\n"), ("X-Token", "s3cret\r\nX: y"), ("X-Token", "s3cret\u20ac"), ("X-Token", b"s3cret"), ("X-Token", None),
+    ("X-Token:", "s3cret"), ("X Token", "s3cret"), ("", "s3cret"), ("X\n", "s3cret"), (7, "s3cret")])
+def test_a_header_that_cannot_be_sent_is_a_mistake_whose_value_is_not_repeated(name: Any, value: Any) -> None:
+    with pytest.raises(ConfigError, match="headers: ") as caught:
+        HttpServer("http://127.0.0.1:1", headers={name: value})
+    assert "s3cret" not in f"{caught.value}"
+
+
+def test_the_next_address_of_a_host_is_tried_in_time_when_the_first_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect, shares = socket.create_connection, list[float]()
+
+    def connected(place: tuple[str, int], timeout: float) -> socket.socket:
+        shares.append(timeout)
+        if place[0] == "192.0.2.1":
+            now[0] += timeout
+            raise TimeoutError
+        return connect(place, 60)
+
+    now = [0.0]
+    with answering(sending(b"HTTP/1.1 204 x\r\n\r\n")) as (port, _):
+        addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("192.0.2.1", "192.0.2.1", "127.0.0.1")]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+        monkeypatch.setattr(socket, "create_connection", connected)
+        assert 204 == HttpServer(f"http://registry.example:{port}").ask("GET", "/", timeout_s=60.0, clock=lambda: now[0]).status
+        assert [20.0, 20.0, 20.0] == shares
+        del addresses[2]
+        with pytest.raises(HttpClientError, match="no answer in time"):
+            HttpServer(f"http://registry.example:{port}").ask("GET", "/", timeout_s=60.0, clock=lambda: now[0])
+
+
+@pytest.mark.parametrize(("body", "shown"), [
+    (b"ipAddr must be an address\n", "400 (Bad Request): ipAddr must be an address"), (b"", "400 (Bad Request)"),
+    (b"<html>Bad</html>", "400 (Bad Request)"), (b'{"a": 1}', "400 (Bad Request)"), (b"x" * 500, "400 (Bad Request)"), (b"a\nERROR b", "400 (Bad Request)")])
+def test_why_a_registry_refuses_is_in_the_message(body: bytes, shown: str) -> None:
+    answer = b"HTTP/1.1 400 x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    with answering(sending(answer)) as (port, _), pytest.raises(HttpClientError) as caught:
+        EurekaServers(f"http://127.0.0.1:{port}").ask("POST", "/apps/A", (204,), timeout_s=60)
+    assert f"127.0.0.1:{port}: HTTP status {shown}" == f"{caught.value}"

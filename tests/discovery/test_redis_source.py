@@ -108,7 +108,7 @@ def test_entries_with_mistakes_are_told_of_and_bounded(url: str) -> None:
         assert ["http://10.0.0.1:80", "http://10.0.0.4:80"] == [each.url for each in listing.instances]
         assert ["b", "c", "e", "f", "g"] == [each.partition(":")[0] for each in listing.mistakes]
         client.sadd("resilience:instances:{orders}", *range(2001))
-        with pytest.raises(ValueError, match="more than 2000 IDs"):
+        with pytest.raises(ValueError, match="{orders} has more than 2000 IDs; SREM those"):
             asyncio.run(RedisSource("orders", url).listing())
         client.set("resilience:instances:{other}", "no set")
         with pytest.raises(redis.RedisError):
@@ -155,3 +155,14 @@ def test_what_is_no_address_of_a_redis_is_a_mistake(url: Any) -> None:
         RedisSource("orders", url)
     with pytest.raises(ConfigError, match="app"):
         RedisSource("", "redis://x")
+
+
+def test_a_key_of_another_type_is_the_mistake_of_one_instance(url: str) -> None:
+    RedisRegistrar(url).register(ORDERS, UP, 90.0, 30.0)
+    with redis.Redis.from_url(url) as client:
+        client.sadd("resilience:instances:{orders}", "odd")
+        client.hset("resilience:instances:{orders}:odd", "url", "http://10.0.0.2:80")
+    listing = asyncio.run(RedisSource("orders", url, timeout_s=30.0).listing())
+    assert ["http://10.0.0.1:8080"] == [each.url for each in listing.instances]
+    (mistake,) = listing.mistakes
+    assert mistake.startswith("odd: it cannot be read: ")

@@ -349,3 +349,18 @@ def test_timestamps_of_registrations_grow_whatever_the_wall_clock_does() -> None
             registrar.register(ORDERS, status, 90.0, 30.0)
             assert {NAME: status.value} == eureka.statuses()
         assert "1000002" == eureka.instances["ORDERS", NAME]["lastDirtyTimestamp"]
+
+
+def test_a_status_may_be_said_in_a_word_and_one_that_there_is_not_is_a_mistake_at_once() -> None:
+    registrar = Scripted()
+    mine = registration(registrar)
+    with pytest.raises(ValueError, match="BUSY"):
+        mine.start("BUSY")  # type: ignore[arg-type]
+    mine.start("STARTING")  # type: ignore[arg-type]
+    assert mine.wait(60)
+    with pytest.raises(ValueError, match="BUSY"):
+        mine.set_status("BUSY")  # type: ignore[arg-type]
+    mine.set_status("DOWN")  # type: ignore[arg-type]
+    assert ["register STARTING", "register DOWN"] == registrar.wait(2)
+    assert mine.status is DOWN
+    mine.leave()

@@ -79,6 +79,8 @@ async def test_endpoints_in_kubernetes_come_and_go(tmp_path: Path) -> None:
     ('use = "redis"\napp = "orders"', "url"), ('use = "redis"\napp = "orders"\nurl = "http://x"', "redis://redis-1:6379/0"),
     ('use = "redis"\napp = "orders"\nurl = 7', "must be a string"), ('use = "redis"\napp = "orders"\nurl = "env:NOT_THERE"', "the environment has no NOT_THERE"),
     ('use = "redis"\napp = "orders"\nurl = "redis://any:hunter2@x"', "url has a password in it"),
+    ('use = "redis"\napp = "orders"\nurl = "redis://x/0?password=hunter2"', "url has a password in it"),
+    ('use = "redis"\napp = "orders"\nurl = "unix:///x?db=1&pass%77ord=hunter2"', "url has a password in it"),
     ('use = "kubernetes"', "service"), ('use = "kubernetes"\nservice = "Orders!"', "small letters"),
     ('use = "kubernetes"\nservice = "a"\nport = 0', "name of a port"), ('use = "kubernetes"\nservice = "a"\nport = true', "name of a port"),
     ('use = "kubernetes"\nservice = "a"\napi = "ftp://x"', "http"), ('use = "kubernetes"\nservice = "a"\nfamily = "ipv5"', "ipv4")])

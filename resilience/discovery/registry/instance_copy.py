@@ -6,7 +6,6 @@ clocks of two registries need not agree. A registry of another make knows nothin
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -159,7 +158,6 @@ def _stamp(said: Mapping[str, Any], name: str) -> Stamp:
 
 def _age(said: Mapping[str, Any], name: str) -> float:
     value = said.get(name, 0.0)
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value) \
-            or not 0 <= value <= _MOST_AGE_S:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= _MOST_AGE_S:
         raise InvalidInstanceError(f"{name} must be an age in seconds")
     return float(value)

@@ -26,6 +26,7 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from ... import CircuitBreaker, CircuitOpenError, Registry, command
+from ..one_line import one_line
 from .change import Change
 from .claims import ClaimRefusedError
 from .copies import Merged
@@ -199,7 +200,7 @@ class Peer:
         await asyncio.sleep(wait_s * self._random.uniform(0.5, 1.0))
 
     def _note_error(self, text: str) -> None:
-        self.error, self.error_s = text[:300], self._clock().s
+        self.error, self.error_s = one_line(text)[:300], self._clock().s
 
     async def _exchange(self, method: str, path: str, body: bytes, most: int, read: Callable[[int, bytes], _T]) -> _T:
         """Ask the peer, and *read* its answer; what cannot be read is a failure of the peer's, too."""
@@ -373,7 +374,7 @@ def _digest_in(status: int, body: bytes) -> tuple[str, bool, Sequence[int]] | No
         name, is_complete, digests = said["registry"], said["complete"], [int(each, 16) for each in said["digests"]]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PeerAnswerError(f"its digest is none ({type(error).__name__})") from None
-    if not isinstance(name, str) or not 0 < len(name) <= 64 or len(digests) != PARTS:
+    if not isinstance(name, str) or not 0 < len(name) <= 64 or not name.isprintable() or len(digests) != PARTS:
         raise PeerAnswerError("its digest is not that of a registry like this one")
     return name, is_complete is True, digests
 

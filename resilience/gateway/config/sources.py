@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import attrs
 
@@ -221,7 +221,8 @@ def _redis_url(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         server_name(with_secret(value))
     except ConfigError as error:
         raise ConfigError(f"url {error}" if f"{error}".startswith("must") else f"{error}", attribute.name) from None
-    if urlsplit(value).password is not None:
+    parts = urlsplit(value)
+    if parts.password is not None or "password" in unquote(parts.query):  # redis-py takes it in either place
         raise ConfigError("url has a password in it; let it be env:NAME or file:PATH, where the whole URL stands",
                           attribute.name)
 

@@ -19,18 +19,15 @@ class EmbeddedRegistry:
 
     def __init__(self) -> None:
         self._host: RegistryHost | None = None
-        self._config: RegistryConfig | None = None
         self._listeners = Listeners()
 
     async def change(self, config: RegistryConfig | None) -> None:
-        """Serve as *config* says from now on; None: there is no registry.
+        """Serve as *config* says from now on, with the secrets that its files have now; None: there is no registry.
 
         Raises:
             ServeError: The port is taken; nothing has changed.
             ConfigError: A secret, or a file of TLS, is not in order; likewise.
         """
-        if config == self._config:
-            return
         if config is None:
             await self.close()
             return
@@ -42,7 +39,7 @@ class EmbeddedRegistry:
             host.start()
         else:
             host.change(config)
-        self._host, self._config = host, config
+        self._host = host
 
     async def close(self) -> None:
         """Serve nothing any more."""
@@ -50,5 +47,5 @@ class EmbeddedRegistry:
         if self._host is not None:
             with contextlib.suppress(Exception):
                 await self._host.close()
-        self._host = self._config = None
+        self._host = None
         self._listeners = Listeners()
