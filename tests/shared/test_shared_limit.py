@@ -273,3 +273,15 @@ def test_a_changed_limit_refills_nothing():
         assert [await fleet.request(number, "one") for number in range(8)] == [False] * 8
 
     virtually(scenario)
+
+
+def test_while_a_limit_is_changed_in_one_gateway_after_the_other_their_turns_add_nothing_to_what_was_spent():
+    async def scenario():
+        from resilience.gateway.limits.request_limit import policy_of
+
+        fleet = Fleet(random.Random(10), 1, 10)
+        for limit, store in zip(fleet.limits[::2], fleet.stores[::2], strict=True):
+            limit.configure(policy_of(1, 1.0, burst=20), 10, store, "share")
+        assert [await fleet.request(number, "one") for number in range(8)] == [True] * 8
+
+    virtually(scenario)
