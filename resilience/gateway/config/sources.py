@@ -221,7 +221,8 @@ def _redis_url(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         server_name(with_secret(value))
     except ConfigError as error:
         raise ConfigError(f"url {error}" if f"{error}".startswith("must") else f"{error}", attribute.name) from None
-    if urlsplit(value).password is not None:
+    parts = urlsplit(value)
+    if parts.password is not None or "password" in parts.query:
         raise ConfigError("url has a password in it; let it be env:NAME or file:PATH, where the whole URL stands",
                           attribute.name)
 

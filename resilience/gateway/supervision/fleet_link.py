@@ -64,17 +64,14 @@ class FleetLink:
     """
 
     def __init__(self, settings: SharedSettings, secret: bytes) -> None:
-        """Nothing is asked yet.
-
-        Raises:
-            ConfigError: A secret is missing, or redis-py is.
-        """
+        """Nothing is asked yet."""
         self.settings, self.secret, self.name = settings, secret, settings.instance_name
-        address, name = settings.address, self.name
+        name = self.name
         registry = Registry()
         self._clock = registry.clock
         self.connection = Connection(
-            lambda: address.client(name=f"resilience:{name}:supervisor", connect_s=CONNECT_S), place=settings.url,
+            lambda: settings.address.client(name=f"resilience:{name}:supervisor", connect_s=CONNECT_S),
+            place=settings.url,
             name=f"{name}:supervisor", prefix=f"{settings.prefix}fleet:", timeout_s=max(_PATIENCE_S, settings.timeout),
             registry=registry)
         self._signature = Signature(secret, settings.prefix)
