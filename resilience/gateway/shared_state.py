@@ -24,16 +24,16 @@ def connection_of(settings: SharedSettings | None, registry: Registry, change: C
     """The connection that *settings* ask for: the *old* one, if the settings *before* were the same.
 
     Raises:
-        ConfigError: A secret is missing, or redis-py is.
+        ConfigError: redis-py is missing.
     """
     if settings is None:
         return None
     if old is not None and before is not None and settings.connection == before.connection:
         return old
-    address, name = settings.address, settings.instance_name
+    name = settings.instance_name
     redis_module("redis.asyncio")
-    connection = Connection(
-        lambda: address.client(name=f"resilience:{name}", connect_s=CONNECT_S), place=settings.url,
+    connection = Connection(  # secrets are read again for each client, since they may change
+        lambda: settings.address.client(name=f"resilience:{name}", connect_s=CONNECT_S), place=settings.url,
         name=f"{name}:{os.getpid()}", prefix=settings.prefix, timeout_s=settings.timeout, registry=registry,
         expected=settings.instances)
 

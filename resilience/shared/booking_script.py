@@ -42,8 +42,11 @@ would not be.
 
 A store that has lost what it knew is recognised: the version of a key is lower than an instance has seen, and then the
 floor holds; or the epoch is another one, and keys of which nothing is known begin as used up at that moment. When the
-clock goes back, as on another server, nothing drains; a lease whose end is too far ahead then counts as spent. A
-changed limit keeps what was spent in units, and as a share of the burst (core.rate_line has the same rule).
+clock goes back, as on another server, nothing drains; a lease whose end is too far ahead then counts as spent.
+
+A changed limit keeps which share of the burst was spent, and in units what is owed beyond it. While it is changed,
+gateways ask for a key under the old limit and the new one in turn, so there and back must be nothing: if units were
+kept where the burst falls (as core.rate_line does) and the share where it rises, each turn would add to what was spent.
 """
 
 from __future__ import annotations
@@ -90,7 +93,7 @@ for k = 2, #KEYS do
   elseif old ~= interval or old_burst ~= burst then
     local used = ahead / old
     local beyond = math.max(0, used - old_burst)
-    ahead = (math.min(burst, (used - beyond) * math.max(1, burst / old_burst)) + beyond) * interval
+    ahead = ((used - beyond) * burst / old_burst + beyond) * interval
   end
 
   local held, holders, latest, is_known, gone = 0, 0, 0, false, {}

@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -42,6 +43,7 @@ DISTRUST_S: Final = 60.0
 _AGAIN_S: Final = 10.0
 #: Between two questions at least, seconds; what opens meanwhile is told together.
 _GAP_S: Final = 0.1
+_log = logging.getLogger("resilience")
 #: Triggers that failed or slow calls of this instance pull.
 _OBSERVED: Final = frozenset((Trigger.FAILURE_RATE, Trigger.SLOW_RATE, Trigger.CONSECUTIVE, Trigger.SUSTAINED_FAILURES,
                               Trigger.PROBE_FAILED))
@@ -234,8 +236,12 @@ class CircuitHints:
         while True:
             if self._store.is_connected:
                 # Somebody else may write to the store, too: what cannot be read is not heard.
-                with contextlib.suppress(StoreUnavailableError, ValueError, TypeError, RecursionError):
+                try:
                     await self._exchange()
+                except StoreUnavailableError:
+                    pass
+                except Exception as error:  # noqa: BLE001 - a second later there is another question
+                    _log.debug("what the shared store says of circuits is not heard: %r", error)
             await asyncio.sleep(_GAP_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_S - _GAP_S):
@@ -276,9 +282,12 @@ class CircuitHints:
 
     def _hear(self, at: float, rows: Sequence[Sequence[Any]], asked_at: float) -> None:
         """What the store says *at* its time to a question that was asked *asked_at*."""
-        heard, unused = dict[str, tuple[int, int]](), []
+        heard, unused = dict[str, tuple[int, int]](), list[str]()
+        self._hinted = {key for key in self._hinted if self._registry.get(key) is not None}
         self._distrusted = {key: until for key, until in self._distrusted.items() if until > asked_at}
-        for key, down, users, end in rows:
+        for key, down, users, end in rows[:MOST]:
+            if not isinstance(key, str):
+                raise TypeError(f"{key!r} is no target's name")
             if self._registry.get(key) is None or not self._is_target(key):
                 unused.append(key)
                 continue

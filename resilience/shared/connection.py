@@ -31,6 +31,9 @@ KEY: Final = "shared"
 CONNECT_S: Final = 2.0
 #: Seconds within which each instance finds the store, once it is there again.
 FOUND_S: Final = 1.0
+#: Questions that are under way at once, as a rule: a beat, one about limits, one about circuits. Each has a connection,
+#: which takes several round trips to make, and so is made before anybody waits for it.
+_CONNECTIONS: Final = 3
 #: Turns of the event loop that an answer may come after its time.
 _TURNS: Final = 16
 _BREAKER: Final = CircuitBreaker(failure_rate=None, consecutive=1, open_for=0.1, open_growth=2.0,
@@ -208,12 +211,13 @@ class Connection:
 
     async def _beat(self) -> None:
         try:
-            count, epoch = await self._guard(self._tell_beat if self._is_connected else self._connect)
+            said, token = await self._guard(self._tell_beat if self._is_connected else self._connect)
+            count, epoch = int(said), bytes.decode(token, "latin-1")
         except Exception as error:  # noqa: BLE001 - whatever it is, the store is of no use now
             self._lose(error)
             return
-        self._members.hear(int(count), self._clock())
-        self._epoch = bytes(epoch).decode("latin-1")
+        self._members.hear(count, self._clock())
+        self._epoch = epoch
         if not self._is_connected:
             if self.losses:
                 _log.warning("the shared store at %s is there again, after %.1f s", self._place,
@@ -227,7 +231,7 @@ class Connection:
         if old is not None:
             await _dropped(old)
         async with asyncio.timeout(CONNECT_S):
-            await self.client.ping()
+            await asyncio.gather(*(self.client.ping() for _ in range(_CONNECTIONS)))
         return await self._tell_beat()
 
     async def _tell_beat(self, *, leaves: bool = False) -> Any:

@@ -13,7 +13,7 @@ import logging
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from .booking_script import BOOK
 from .connection import FOUND_S
@@ -69,9 +69,15 @@ class Exchange:
         return store
 
     @property
+    def _is_connected(self) -> bool:
+        """Whether the store is there; a reload may have taken it away for good."""
+        store = self._store()
+        return store is not None and store.is_connected
+
+    @property
     def is_usable(self) -> bool:
         """Whether there is a point in asking."""
-        return self.store.is_connected and not self._is_late and not self._is_settling
+        return self._is_connected and not self._is_late and not self._is_settling
 
     def ask(self, limiter: SharedLimiter, lease: Lease) -> None:
         """Ask for this *lease*, soon."""
@@ -85,12 +91,11 @@ class Exchange:
 
     async def _ask_all(self) -> None:
         try:
-            while self._queue and self.store.is_connected:
+            while self._queue and self._is_connected:
                 await self._ask_some()
         finally:
             self._task = None
-            if not self.store.is_connected:
-                self._give_up()
+            self._give_up()
 
     async def _ask_some(self) -> None:
         now, lines = self._clock(), []
@@ -111,19 +116,20 @@ class Exchange:
             late.cancel()
             self._asked, self._is_late = [], False
             if answers is None:
-                for _, lease in batch:
-                    lease.no_answer()
+                for limiter, lease in batch:
+                    limiter.no_answer(lease)
         if answers is not None:
             self._take(batch, answers)
 
-    def _take(self, batch: list[tuple[SharedLimiter, Lease]], answers: list[bytes]) -> None:
+    def _take(self, batch: list[tuple[SharedLimiter, Lease]], answers: Any) -> None:
         now = self._clock()
-        for (limiter, lease), line in zip(batch, answers, strict=True):
+        lines = answers if isinstance(answers, list) and len(answers) == len(batch) else [answers] * len(batch)
+        for (limiter, lease), line in zip(batch, lines, strict=True):
             try:
-                limiter.answer(lease, bytes(line).decode("ascii"), now)
-            except ValueError:
-                _log.exception("the shared store gave an answer that is none")
-                lease.no_answer()
+                limiter.answer(lease, bytes.decode(line, "ascii"), now)
+            except (TypeError, ValueError) as error:
+                _log.error("the shared store gave an answer that is none: %s", error)
+                limiter.no_answer(lease)
             if lease.units > 0.0:
                 self._held[lease] = limiter
             if lease.needs or lease.owes > 0.0:
@@ -150,10 +156,10 @@ class Exchange:
         for lease, limiter in list(self._held.items()):
             if lease.units <= 0.0 and not lease.unreported:
                 del self._held[lease]
-            elif lease.look_at <= now and self.store.is_connected:
+            elif lease.look_at <= now and self._is_connected:
                 del self._held[lease]
                 self.ask(limiter, lease)
-        if self._held:
+        if self._held and self._store() is not None:
             self._tick = asyncio.get_running_loop().call_later(_TICK_S, self._look)
 
     def _hear(self, is_connected: bool) -> None:
@@ -170,7 +176,7 @@ class Exchange:
 
     def _settle(self, steps: int) -> None:
         self._is_settling = steps > 0
-        if self.store.is_connected:
+        if self._is_connected:
             self._tell()
         if steps:
             asyncio.get_running_loop().call_later(SETTLING_S / _SETTLING_STEPS, self._settle, steps - 1)
@@ -178,12 +184,11 @@ class Exchange:
     def _tell(self) -> None:
         now = self._clock()
         for limiter in self.limiters:
-            for lease in limiter:
-                if lease.owes > 0.0 or lease.local.owed(now) > 0.0:
-                    self.ask(limiter, lease)
+            for lease in limiter.debtors(now):
+                self.ask(limiter, lease)
 
     def _give_up(self) -> None:
-        """The store is lost: whoever is queued decides locally."""
+        """Nobody asks any more, since the store is lost: whoever is queued decides locally."""
         queue, self._queue = self._queue, deque()
         for _, lease in queue:
             lease.is_queued = False

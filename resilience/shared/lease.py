@@ -16,8 +16,8 @@ as spent. What it kept it may go on spending until the end of the lease that is 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
+from math import isfinite
 from typing import Final
 
 #: Seconds for which a lease is meant to last, and after which what is left of it goes back: a share of the time in
@@ -90,7 +90,7 @@ class Lease:
     def __init__(self, key: str) -> None:
         self.key = key
         self.units = self.owes = 0.0
-        self.needs: deque[Need] = deque()
+        self.needs: list[Need] = []
         self.is_asked = self.is_queued = False
         self.ahead_s, self.held, self.heard_at = 0.0, 0.0, _NEVER
         self.look_at = _NEVER
@@ -197,7 +197,7 @@ class Lease:
             ValueError: It is no answer to that.
         """
         ahead, version, held, more, *waits = map(float, line.split())
-        if len(waits) != len(self._sent[0]):
+        if len(waits) != len(self._sent[0]) or not all(map(isfinite, (ahead, version, held, more, *waits))):
             raise ValueError(f"the answer {line!r} is not to the question")
         (needs, _), asked, self._sent = self._sent, self._last_asked, ([], 0.0)
         self.is_asked, self._is_sure, hold_s = False, True, hold_of(interval * burst)
@@ -238,7 +238,7 @@ class Lease:
             if need is not but and not need.is_over:
                 need.is_over = True
                 need.wake()
-        self.needs = deque(each for each in self.needs if not each.is_over)
+        self.needs = [each for each in self.needs if not each.is_over]
 
     def awaited(self) -> Need | None:
         """One of those who wait for the answer to the question under way; None: nobody does."""

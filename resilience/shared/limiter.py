@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from typing import Final
 
 from ..core.rate_limit import RateLimit
@@ -45,6 +45,7 @@ class SharedLimiter:
         self.name, self._prefix = name, prefix
         self._leases: OrderedDict[Hashable, Lease] = OrderedDict()  # least recently used first
         self._overflow = Lease(self._stored(_OVERFLOW))
+        self._debtors = set[Lease]()
         self.configure(policy)
 
     def configure(self, policy: RateLimit) -> None:
@@ -57,10 +58,6 @@ class SharedLimiter:
         """How many callers are remembered."""
         return len(self._leases)
 
-    def __iter__(self) -> Iterator[Lease]:
-        yield from self._leases.values()
-        yield self._overflow
-
     def lease_of(self, key: Hashable, now: float) -> Lease:
         """The lease of the caller with this *key*."""
         lease = self._leases.get(key)
@@ -72,6 +69,22 @@ class SharedLimiter:
         lease = self._leases[key] = Lease(self._stored(repr(key)))
         return lease
 
+    def debtors(self, now: float) -> list[Lease]:
+        """The leases of those who owe something that the store was not told."""
+        found = [lease for lease in self._debtors if lease.owes > 0.0 or lease.local.owed(now) > 0.0]
+        self._debtors = set(found)
+        return found
+
+    def owe(self, lease: Lease, units: float) -> None:
+        """Book so many *units* with the next question, whatever is left; less than 0: give them back."""
+        lease.owes += units
+        self._debtors.add(lease)
+
+    def owe_locally(self, lease: Lease, units: float, now: float) -> None:
+        """So many *units* were admitted without the store; they are given back, if they are below 0."""
+        lease.local.add(units, now)
+        self._debtors.add(lease)
+
     def question(self, lease: Lease, now: float, *, wants: bool) -> str:
         """What to ask the store now for one caller; see Lease.question()."""
         lease.owes += lease.local.take(now)
@@ -80,6 +93,11 @@ class SharedLimiter:
     def answer(self, lease: Lease, line: str, now: float) -> None:
         """What the store has answered."""
         lease.answer(line, self.interval, self.burst, now)
+
+    def no_answer(self, lease: Lease) -> None:
+        """The store did not answer, or not in time; those who wait are woken."""
+        lease.no_answer()
+        self._debtors.add(lease)
 
     def _stored(self, key: str) -> str:
         told = hashlib.blake2b(f"{self.name}\0{key}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
@@ -90,6 +108,7 @@ class SharedLimiter:
             key, lease = next(iter(self._leases.items()))
             if lease.is_idle(now):
                 del self._leases[key]
+                self._debtors.discard(lease)
                 return True
             self._leases.move_to_end(key)
         return False

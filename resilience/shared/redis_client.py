@@ -34,8 +34,8 @@ class StoreAddress:
 
     url: str
     username: str | None = None
-    password: str | None = attrs.field(default=None, repr=False)
-    sentinel_password: str | None = attrs.field(default=None, repr=False)
+    password: bytes | str | None = attrs.field(default=None, repr=False)
+    sentinel_password: bytes | str | None = attrs.field(default=None, repr=False)
     ca_file: str | None = None
 
     def client(self, *, name: str, connect_s: float) -> Any:
@@ -92,7 +92,7 @@ def url_mistake(value: Any) -> str | None:
         kind = _SCHEMES.get(parts.scheme)
         if kind is None:
             return f"must begin with a known scheme: {_WANTED}"
-        if "@" in parts.netloc or "password" in parts.query:
+        if "@" in (parts.netloc if kind == "unix" else value) or "password" in parts.query:
             return 'must have no credentials: say username = "NAME" and password = "env:NAME" or "file:PATH"'
         if parts.query or parts.fragment:
             return "must have no query and no fragment"
@@ -100,12 +100,14 @@ def url_mistake(value: Any) -> str | None:
         if kind == "unix":
             return None if parts.path and not parts.netloc else "must have the path of a socket: unix:///PATH"
         if kind == "sentinel":
-            if not path or not all(each.rpartition(":")[2].isdigit() or ":" not in each
-                                   for each in parts.netloc.split(",") if each) or "" in parts.netloc.split(","):
+            database = path.partition("/")[2]
+            if not path or (database and not database.isdigit()) or not all(
+                    each.rpartition(":")[2].isdigit() or ":" not in each
+                    for each in parts.netloc.split(",") if each) or "" in parts.netloc.split(","):
                 return "must have Sentinels and a name: redis+sentinel://HOST:PORT,HOST:PORT/NAME"
             return None
         if not parts.hostname or (parts.port is not None and not parts.port) or (path and not path.isdigit()):
             return f"must have a host, and nothing after it but a port and a database's number: {_WANTED}"
-    except ValueError as error:
-        return f"is no URL: {error}"
+    except ValueError:  # which says what it is about, perhaps a part of a password
+        return f"is no URL with a host, and a port from 1 to 65535: {_WANTED}"
     return None

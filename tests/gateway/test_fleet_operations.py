@@ -273,3 +273,59 @@ def test_operators_who_speak_at_the_same_time_are_all_heard_and_every_gateway_en
             assert numbers == {3}
 
     asyncio.run(scenario())
+
+
+def test_what_cannot_be_told_to_the_fleet_is_refused_before_it_is_in_force_anywhere(
+        tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        a = Member(tmp_path, "a", redis)
+        async with following(a):
+            await a.patch({"services": {"up": {"idle_timeout": 7.0}}})
+            monkeypatch.setattr("resilience.gateway.supervision.fleet_link.MOST", 1)
+            with pytest.raises(ConfigError, match=r"no more: put what .* delete resilience:fleet:\*"):
+                await a.patch({"services": {"extra": {"idle_timeout": 8.0}}})
+            assert a.service("extra") == {"endpoints": ["http://127.0.0.1:9"]}
+            monkeypatch.undo()
+            monkeypatch.setenv("FLEET_SECRET", "only gateways know")
+            with pytest.raises(ConfigError, match="larger than"):
+                await a.patch({"services": {"up": {"rules": ["x" * 200_000]}}})
+            assert "rules" not in a.service()
+
+            redis.say("EVAL", "\"for\x20i=1,600\x20do\x20redis.call('HSET','resilience:fleet:changes',i,'x')\x20end\"", "0")
+            with pytest.raises(NoFleetError, match="in force here alone: somebody else has filled resilience:fleet:changes"):
+                await a.patch({"services": {"extra": {"idle_timeout": 9.0}}})
+
+    asyncio.run(scenario())
+
+
+def test_entries_that_the_store_has_evicted_or_that_somebody_has_put_back_are_healed_without_a_new_token(
+        tmp_path: Path, redis: RedisServer) -> None:
+    async def scenario() -> None:
+        a = Member(tmp_path, "a", redis)
+        async with following(a):
+            await a.patch({"services": {"up": {"idle_timeout": 7.0}}})
+            redis.say("DEL", "resilience:fleet:changes")
+            assert a.fleet._link is not None
+            a.fleet._link._all_again = 0.0  # ten seconds later
+            await becomes(lambda: redis.say("HEXISTS", "resilience:fleet:changes", "services/up") == b":1")
+
+    asyncio.run(scenario())
+
+
+def test_a_reload_while_somebody_speaks_to_the_fleet_loses_nothing_of_what_is_said(
+        tmp_path: Path, redis: RedisServer) -> None:
+    async def scenario() -> None:
+        a, reloads = Member(tmp_path, "a", redis), []
+
+        async def apply() -> dict[str, Any]:
+            reloads.append(asyncio.ensure_future(a.supervisor.reload()))
+            await a.supervisor.change(lambda data: merged(data, patch), "the admin API")
+            return {}
+
+        async with following(a):
+            patch = {"services": {"up": {"idle_timeout": 7.0}}}
+            await a.fleet.say(things_of(patch), OPERATOR, apply)
+            await asyncio.gather(*reloads)
+            assert a.service()["idle_timeout"] == 7.0
+
+    asyncio.run(scenario())

@@ -7,8 +7,11 @@ import pytest
 
 from resilience import Registry
 from resilience.config import Document
+from resilience.errors import ConfigError
 from resilience.gateway import Gateway
 from resilience.gateway.config import read
+from resilience.gateway.config.shared import SharedSettings
+from resilience.gateway.config.sources import RedisSettings
 from tests.shared.redis_server import RedisServer
 from tests.shared.test_connection import becomes
 
@@ -61,5 +64,39 @@ def test_a_reload_keeps_the_connection_unless_its_table_changes_and_one_that_is_
             each.close()
             await each.closed()
         await becomes(lambda: redis.say("ZCARD", "resilience:instances") == b":0")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("url", [
+    "redis://:hunter2@h", "redis://:hunt/hunter2@h:1", "redis://:hunt#hunter2@h:1", "redis://h:1?password=hunter2",
+    "redis://:hunter2@[h", "http://:a/hunter2@h", "unix:///p?password=hunter2", "redis+sentinel://:hunt/hunter2@h/main"])
+def test_what_is_said_of_a_wrong_url_never_has_the_password_in_it(url):
+    with pytest.raises(ConfigError) as caught:
+        SharedSettings(url=url)
+    assert "hunt" not in str(caught.value)
+    if url.startswith("redis://"):
+        with pytest.raises(ConfigError) as caught:
+            RedisSettings(app="a", url=url)
+        assert "hunt" not in str(caught.value)
+
+
+def test_a_password_may_have_any_letters_and_is_read_again_for_each_new_connection(redis, tmp_path):
+    async def scenario():
+        place = tmp_path / "password"
+        place.write_text("p\u00e4ss\n")
+        redis.say("CONFIG", "SET", "requirepass", "p\u00e4ss")
+        said = f'[shared]\nurl = "{redis.url}"\ntimeout = 0.5\npassword = "file:{place}"\n'
+        gateway = Gateway(read(Document.of(Document(FILE.format(shared=said, is_shared="true"), "f").data, "f")),
+                          registry=Registry())
+        await gateway.known()
+        assert gateway.shared.is_connected
+        redis.kill()
+        redis.start()
+        redis.say("CONFIG", "SET", "requirepass", "another")
+        place.write_text("another")
+        await becomes(lambda: gateway.shared.losses and gateway.shared.is_connected)
+        gateway.close()
+        await gateway.closed()
 
     asyncio.run(scenario())

@@ -44,7 +44,7 @@ class Server:
             if (state["interval"], state["burst"]) != (interval, burst):
                 used = ahead / state["interval"]
                 beyond = max(0.0, used - state["burst"])
-                ahead = (min(burst, (used - beyond) * max(1.0, burst / state["burst"])) + beyond) * interval
+                ahead = ((used - beyond) * burst / state["burst"] + beyond) * interval
         own = leases.pop(instance, None)
         if own is not None:
             ahead += (spent if is_sure else own[0]) * interval

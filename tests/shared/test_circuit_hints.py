@@ -168,7 +168,7 @@ def test_a_store_that_was_wiped_is_told_again_and_one_that_is_frozen_changes_not
 def test_what_somebody_else_writes_to_the_store_ends_nothing_and_opens_no_circuit_for_longer_than_its_own_wait(redis):
     async def scenario():
         async with fleet(redis, "a", "b", "c", targets=("t", "u")) as (a, b, c):
-            for junk in ("[[]]", "nonsense", '[["t",1,2,"x"]]', '[["u",9,9,"inf"]]'):
+            for junk in ("nonsense", '[[null,1,1,1]]', '[["t",Infinity,1,1]]', '[["u",9,9,"inf"]]'):
                 await c.connection.call(lambda client, junk=junk: client.hset("test:circuits:views", "0.5:2", junk))
                 await beats(c, 3)
             assert 20 < c["u"].snapshot().retry_after <= 30

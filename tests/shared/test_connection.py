@@ -155,3 +155,45 @@ def test_an_address_that_is_none_is_refused_with_what_to_write(url, said):
 def test_addresses_of_every_kind_make_a_client_that_connects_to_nothing(url):
     assert url_mistake(url) is None
     assert StoreAddress(url=url, password="x").client(name="n", connect_s=1.0) is not None
+
+
+class Echo:
+    """A client of redis-py, whose server answers what it is told to."""
+
+    def __init__(self, answers):
+        self._answers = answers
+
+    async def ping(self):
+        return True
+
+    async def execute_command(self, *words):
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+    async def aclose(self):
+        pass
+
+
+@pytest.mark.parametrize("junk", [7, None, [b"x", b"e:0"], [1, 7], [1]])
+def test_a_beat_whose_answer_is_none_is_no_reason_to_look_for_the_store_no_more(junk):
+    async def scenario():
+        client = Echo([junk, [3, b"e:0"]])
+        connection = Connection(lambda: client, place="x", name="one", prefix="", timeout_s=1.0, registry=Registry())
+        connection.start()
+        await becomes(lambda: connection.is_connected)
+        assert connection.instances == 3
+        await closed(connection)
+
+    run(scenario())
+
+
+def test_questions_that_come_together_need_no_new_connection_for_which_somebody_would_wait(redis):
+    async def scenario():
+        connection = connection_to(redis.url)
+        await connection.known()
+        made = int((await connection.call(lambda client: client.info("stats")))["total_connections_received"])
+        await asyncio.gather(ask(connection), ask(connection), ask(connection))
+        stats = await connection.call(lambda client: client.info("stats"))
+        assert int(stats["total_connections_received"]) == made
+        await closed(connection)
+
+    run(scenario())

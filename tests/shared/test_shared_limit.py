@@ -273,3 +273,73 @@ def test_a_changed_limit_refills_nothing():
         assert [await fleet.request(number, "one") for number in range(8)] == [False] * 8
 
     virtually(scenario)
+
+
+def test_while_a_limit_is_changed_in_one_gateway_after_the_other_their_turns_add_nothing_to_what_was_spent():
+    async def scenario():
+        from resilience.gateway.limits.request_limit import policy_of
+
+        fleet = Fleet(random.Random(10), 1, 10)
+        for limit, store in zip(fleet.limits[::2], fleet.stores[::2], strict=True):
+            limit.configure(policy_of(1, 1.0, burst=20), 10, store, "share")
+        assert [await fleet.request(number, "one") for number in range(8)] == [True] * 8
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize("junk", [None, 7, b"junk", [], [7], [None], [b"nan nan nan nan nan"], [b"1 1 0 0"], [b"1"] * 2])
+def test_an_answer_that_is_none_leaves_nobody_waiting_and_the_next_question_is_asked(junk):
+    async def scenario():
+        fleet = Fleet(random.Random(1), 10, 10, gateways=1)
+        store, run = fleet.stores[0], fleet.stores[0].run
+
+        async def mad(*asked):
+            store.run = run
+            await run(*asked)
+            return junk
+
+        store.run = mad
+        async with asyncio.timeout(1):
+            assert await fleet.request(0, "one")
+            assert await fleet.request(0, "one")
+        assert fleet.limits[0].counts == {("local", "admitted"): 1, ("store", "admitted"): 1}
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize("is_asked", [True, False], ids=["a request waits", "units are set aside"])
+def test_a_store_that_a_reload_takes_away_leaves_nobody_waiting_and_no_error(is_asked):
+    async def scenario():
+        fleet, errors = Fleet(random.Random(1), 100, 100, gateways=2, delay=lambda: 0.001), []
+        fleet.loop.set_exception_handler(lambda loop, context: errors.append(context["message"]))
+        limit = fleet.limits[0]
+        for _ in range(20):
+            assert await fleet.request(0, "one")
+        waiting = [asyncio.ensure_future(fleet.request(0, f"{number}")) for number in range(100 * is_asked)]
+        await asyncio.sleep(0.0005)
+        limit.configure(limit.policy, 1000, fleet.stores[1], "share")
+        fleet.stores[0].connect(False)
+        fleet.stores[0] = None
+        async with asyncio.timeout(10):
+            assert all(await asyncio.gather(*waiting))
+        await asyncio.sleep(5)
+        assert errors == []
+
+    virtually(scenario)
+
+
+def test_whoever_leaves_while_waiting_for_a_turn_without_the_store_is_not_reported_to_it():
+    async def scenario():
+        fleet = Fleet(random.Random(1), 1, 2, gateways=1, max_wait=5.0)
+        fleet.stores[0].connect(False)
+        for _ in range(2):
+            assert await fleet.request(0, "one")
+        waiting = [asyncio.ensure_future(fleet.request(0, "one")) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        for each in waiting:
+            each.cancel()
+        await asyncio.wait(waiting)
+        lease = fleet.limits[0]._limiter.lease_of("one", 0.0)
+        assert lease.local.owed(fleet.limits[0]._clock()) <= 2
+
+    virtually(scenario)

@@ -15,7 +15,7 @@ from .checks import checked
 from .secrets import secret_of, secret_place
 
 _PREFIX: Final = re.compile(r"[!-~]{0,64}").fullmatch
-_USER: Final = re.compile(r"(?<=//)[^/\s]*@")
+_SECRET: Final = re.compile(r"(?<=//).*@|[?#].*")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,128}").fullmatch
 
 
@@ -29,8 +29,9 @@ def _name_mistake(value: Any) -> str | None:
 
 def _url_checked(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     mistake = url_mistake(value)
-    if mistake is not None:  # what stands before the @ is a secret that should not be there
-        raise ConfigError(f"{mistake}, not {_USER.sub('(hidden)@', repr(value))}", attribute.name)
+    if mistake is not None:  # what stands before the @, or in a query, may be a secret that should not be there
+        said = _SECRET.sub("(hidden)", value) if isinstance(value, str) else value
+        raise ConfigError(f"{mistake}, not {said!r}", attribute.name)
 
 
 @attrs.frozen(kw_only=True)
@@ -90,8 +91,10 @@ class SharedSettings:
         Raises:
             ConfigError: A secret is not there any more.
         """
-        return StoreAddress(url=self.url, username=self.username, password=_secret(self.password),
-                            sentinel_password=_secret(self.sentinel_password), ca_file=self.ca_file)
+        password, sentinel_password = (None if place is None else secret_of(place)
+                                       for place in (self.password, self.sentinel_password))
+        return StoreAddress(url=self.url, username=self.username, password=password,
+                            sentinel_password=sentinel_password, ca_file=self.ca_file)
 
     @property
     def connection(self) -> SharedSettings:
@@ -102,7 +105,3 @@ class SharedSettings:
     def instance_name(self) -> str:
         """The name of this gateway, for people."""
         return self.name if self.name is not None else re.sub(r"[^A-Za-z0-9_.:@-]", "-", socket.gethostname())[:128]
-
-
-def _secret(place: str | None) -> str | None:
-    return None if place is None else secret_of(place).decode("latin-1")

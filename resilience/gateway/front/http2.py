@@ -239,7 +239,7 @@ class Http2Connection(asyncio.Protocol):
         self.deadline = self._lingering.deadline if not self._streams else self.deadline
         self._streams[number] = Http2Stream(self, number, request, complete=ended)
         self._served += 1
-        if self._served == self.front.settings.connection_requests:
+        if self._served == self.front.settings.connection_requests or self.front.draining:
             self._say_goaway()
         elif self.front.is_leaving:
             self.send_away()

@@ -86,7 +86,6 @@ class Listener:
         self._listening: list[socket.socket] = []
         self._sockets: list[socket.socket] = []  # those of them that no server closes
         self._servers: list[asyncio.Server] = []
-        self._accepting: list[asyncio.Task[None]] = []
         self._arriving: set[asyncio.Task[None]] = set()
         self._has_successor = False  # which takes in those that wait to be accepted
         self._left: list[tuple[socket.socket, tuple[str, int]]] = []  # those that waited when it stopped
@@ -100,7 +99,8 @@ class Listener:
                 self._servers.append(server)
         else:
             self._sockets = sockets
-            self._accepting = [front.loop.create_task(self._accept(each)) for each in sockets]
+            for each in sockets:
+                self._watch(each)
 
     def same_sockets(self) -> list[socket.socket]:
         """The sockets once more, for another listener: with them goes who waits there to be accepted."""
@@ -113,10 +113,10 @@ class Listener:
         waiting = [] if self._has_successor else [each.dup() for each in listening]
         for server in self._servers:
             server.close()
-        for task in self._accepting:
-            task.cancel()
         for each in self._sockets:
+            self.front.loop.remove_reader(each)
             each.close()
+        self._sockets = []
         for each in waiting:
             with each:
                 self._left += _accepted(each)
@@ -132,7 +132,6 @@ class Listener:
         left, self._left = self._left, []
         for accepted, peer in left:
             self._take_in(accepted, peer)
-        await asyncio.gather(*self._accepting, return_exceptions=True)
         if self._arriving:
             await asyncio.wait(self._arriving, timeout=min(time_s, _ARRIVAL_S))
             for task in self._arriving:
@@ -147,16 +146,22 @@ class Listener:
         """Whether nothing comes before the first request."""
         return self.tls is None and not self._has_proxies
 
-    async def _accept(self, listening: socket.socket) -> None:
-        loop = self.front.loop
-        while True:
+    def _watch(self, listening: socket.socket) -> None:
+        """Accept whoever comes; by no task, which could be cancelled with a connection in its hands."""
+        if listening in self._sockets:
+            self.front.loop.add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(BACKLOG):
             try:
-                accepted, peer = await loop.sock_accept(listening)
-            except OSError as error:
+                accepted, peer = listening.accept()
+            except OSError as error:  # BlockingIOError: there are no more
                 if error.errno in _EXHAUSTED:
                     _logger.error("no connection can be accepted: %s", error.strerror)
-                    await asyncio.sleep(_REST_S)
-                continue
+                    self.front.loop.remove_reader(listening)
+                    self.front.loop.call_later(_REST_S, self._watch, listening)
+                return
+            accepted.setblocking(False)
             self._take_in(accepted, peer)
 
     def _take_in(self, accepted: socket.socket, peer: tuple[str, int]) -> None:

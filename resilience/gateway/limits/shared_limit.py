@@ -168,7 +168,11 @@ class SharedLimit:
                 booking.wait_s = need.wait_s
                 self.counts[STORE, "admitted"] += 1
         if booking.local is not None:
-            await self._local.wait(booking.local)
+            try:
+                await self._local.wait(booking.local)
+            except BaseException:
+                self._limiter.owe_locally(booking.lease, -booking.units, self._clock())
+                raise
         elif booking.wait_s > 0.0:
             await self._sleep(booking)
 
@@ -178,7 +182,7 @@ class SharedLimit:
         now = self._clock()
         if booking.local is not None:
             self._local.settle(booking.local, units)
-            booking.lease.local.add(more, now)
+            self._limiter.owe_locally(booking.lease, more, now)
         elif more:
             self._correct(booking.key, more)
 
@@ -235,7 +239,7 @@ class SharedLimit:
     def _correct(self, key: Hashable, units: float) -> None:
         """Book so many *units* more, or give them back, and let all others know."""
         lease = self._limiter.lease_of(key, self._clock())
-        lease.owes += units
+        self._limiter.owe(lease, units)
         if self._exchange.is_usable:
             self._exchange.ask(self._limiter, lease)
 
@@ -258,7 +262,7 @@ class SharedLimit:
                 booking.local = self._local.book(booking.key, units)
             except RateLimitedError as error:
                 raise self._refusal(LOCAL, error.retry_after or 0.0) from None
-        lease.local.add(units, now)
+        self._limiter.owe_locally(lease, units, now)
         self.counts[LOCAL, "admitted"] += 1
 
     def _know(self, key: Hashable, lease: Lease, now: float) -> None:

@@ -48,6 +48,7 @@ class Fleet:
     """One gateway's part in its fleet. For one event loop.
 
     Attributes:
+        lock: Whoever has it is alone to hear the fleet, to speak to it, and to lay what was said over a file.
         taken: How many entries were put in force here.
         refused: How many could not be.
     """
@@ -62,7 +63,7 @@ class Fleet:
         self._link: FleetLink | None = None
         self._results: dict[str, list[Any]] = {}  # by thing: the entry's number, whether it is in force, why not
         self._waiting: dict[str, Entry] = {}  # orders that no worker was there for
-        self._lock = asyncio.Lock()
+        self.lock = asyncio.Lock()
         self._trouble = ""
         self.taken = self.refused = 0
 
@@ -75,7 +76,7 @@ class Fleet:
 
     async def join(self) -> None:
         """Put in force what was said to the fleet, before the gateway serves, if the store says it soon."""
-        async with self._lock:
+        async with self.lock:
             await self._settle()
             if self._link is not None:
                 await self._link.connection.known()
@@ -87,7 +88,7 @@ class Fleet:
             while True:
                 await asyncio.sleep(BEAT_S)
                 try:
-                    async with self._lock:
+                    async with self.lock:
                         await self._settle()
                         await self._follow()
                 except Exception:
@@ -107,18 +108,19 @@ class Fleet:
             apply: Puts it in force here.
 
         Raises:
-            ConfigError: It cannot be in force here; nobody was told.
+            ConfigError: It cannot be in force here, or be told to the fleet; nobody was told, and nothing has changed.
             NoFleetError: The fleet cannot be told.
         """
-        async with self._lock:
+        async with self.lock:
             for _ in range(_TRIES):
                 link = await self._ready()
-                result = await apply()
                 number = next_number(link.known)
                 entries = [self._entry(link, thing, said, number, by) for thing, said in things.items()]
+                texts = link.texts(entries)
+                result = await apply()
                 try:
-                    is_written = await link.write(entries)
-                except StoreUnavailableError as error:
+                    is_written = await link.write(texts)
+                except (StoreUnavailableError, ConfigError) as error:
                     raise NoFleetError(f"it is in force here alone: {error}") from None
                 if is_written:
                     for entry in entries:
@@ -137,7 +139,7 @@ class Fleet:
             ConfigError: Nothing was said of it, or it is an order.
             NoFleetError: The fleet cannot be told.
         """
-        async with self._lock:
+        async with self.lock:
             for _ in range(_TRIES):
                 link = await self._ready()
                 before = link.known.get(thing)
@@ -148,7 +150,7 @@ class Fleet:
                 entry = Entry(thing=thing, number=number, since=number, when=link.time,
                               by=f"{by} at {link.name}", is_withdrawn=True)
                 try:
-                    is_written = await link.write([entry])
+                    is_written = await link.write(link.texts([entry]))
                 except StoreUnavailableError as error:
                     raise NoFleetError(str(error)) from None
                 if is_written:
@@ -278,7 +280,7 @@ class Fleet:
         """Read the file again, with what is still said laid over it."""
         why = None
         try:
-            await self._supervisor.reload()
+            await self._supervisor.read_again()
         except ConfigError as error:
             why = f"the file cannot be read again: {error}"
         for entry in withdrawn if why is None else (*withdrawn, *patches):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import attrs
 
+from ...errors import ConfigError
 from ...registry import Registry
 from ...shared.connection import CONNECT_S, Connection
 from ...shared.fleet_changes import (
@@ -28,6 +30,8 @@ from ..config.shared import SharedSettings
 _MOST_BYTES: Final = 8 * 1024 * 1024
 #: So long a gateway is remembered that is not heard of, seconds.
 _REMEMBERED_S: Final = 86_400
+#: After so long all entries are read, whatever the token says, seconds: a store may have evicted them to save memory.
+_AGAIN_S: Final = 10.0
 #: Least time for an answer, seconds: no request waits for it.
 _PATIENCE_S: Final = 0.5
 
@@ -64,24 +68,21 @@ class FleetLink:
     """
 
     def __init__(self, settings: SharedSettings, secret: bytes) -> None:
-        """Nothing is asked yet.
-
-        Raises:
-            ConfigError: A secret is missing, or redis-py is.
-        """
+        """Nothing is asked yet."""
         self.settings, self.secret, self.name = settings, secret, settings.instance_name
-        address, name = settings.address, self.name
+        name = self.name
         registry = Registry()
         self._clock = registry.clock
         self.connection = Connection(
-            lambda: address.client(name=f"resilience:{name}:supervisor", connect_s=CONNECT_S), place=settings.url,
+            lambda: settings.address.client(name=f"resilience:{name}:supervisor", connect_s=CONNECT_S),
+            place=settings.url,
             name=f"{name}:supervisor", prefix=f"{settings.prefix}fleet:", timeout_s=max(_PATIENCE_S, settings.timeout),
             registry=registry)
         self._signature = Signature(secret, settings.prefix)
         self.known: dict[str, Entry] = {}
         self.fresh: list[tuple[Entry, Entry | None]] = []
         self.foreign = 0
-        self._token = ""
+        self._token, self._all_again = "", 0.0
         self._report: dict[str, Any] = {}
         self._is_told = False
         self._time = (0.0, self._clock())
@@ -102,18 +103,20 @@ class FleetLink:
         Raises:
             StoreUnavailableError: The store is lost.
         """
+        asks_all = not self._token or self._clock() >= self._all_again
         report = "" if self._is_told and results == self._report else self._signature.signed(
             f"report of {self.name}", results)
         answer = await self.connection.run(READ, self._keys("changes", "token", "reports", "gateways"), (
-            self._token, self.name, report, MOST, _MOST_BYTES, _REMEMBERED_S, int(leaves)))
+            "" if asks_all else self._token, self.name, report, MOST, _MOST_BYTES, _REMEMBERED_S, int(leaves)))
         self._time = (float(answer[0]), self._clock())
         self._is_told, self._report = bool(answer[2]), dict(results)
         token = bytes(answer[1]).decode("latin-1")
         if len(answer) == 4:  # far too much: somebody else writes there
             self.foreign, self._token = max(1, self.foreign), token
             return
-        if token and token == self._token:
+        if not asks_all and token == self._token:
             return
+        self._all_again = self._clock() + _AGAIN_S
         found = [(bytes(thing).decode("utf-8", "replace"), bytes(said))
                  for thing, said in zip(answer[3::2], answer[4::2], strict=True)]
         newer, lost, foreign = news(found, self.known, self._signature)
@@ -121,18 +124,34 @@ class FleetLink:
         self.fresh.extend((entry, self.known.get(entry.thing)) for entry in newer)
         self.known.update((entry.thing, entry) for entry in newer)
         if lost and not leaves:
-            await self.write(self.known[thing] for thing in lost)
+            with contextlib.suppress(ConfigError):  # somebody else has filled the store
+                await self.write(self.texts(self.known[thing] for thing in lost))
 
-    async def write(self, entries: Iterable[Entry]) -> bool:
-        """Write entries, unless somebody else has written meanwhile: False, then.
+    def texts(self, entries: Iterable[Entry]) -> list[str]:
+        """What is to be written of *entries*: the things and the texts, one after the other.
 
         Raises:
-            ConfigError: They are too many, or too large.
+            ConfigError: They are too many, with those that are known, or too large.
+        """
+        texts = {entry.thing: written(entry, self._signature) for entry in entries}
+        if len(texts.keys() | self.known) > MOST:
+            raise ConfigError(f"operators have spoken to the fleet of {MOST} things, and there can be no more: put "
+                              "what they said into the files, stop all gateways of the fleet, and delete "
+                              f"{self._keys('*')[0]} in the store")
+        return [word for said in texts.items() for word in said]
+
+    async def write(self, texts: Iterable[str]) -> bool:
+        """Write *texts*, unless somebody else has written meanwhile: False, then.
+
+        Raises:
+            ConfigError: There are too many in the store.
             StoreUnavailableError: The store is lost.
         """
-        said = [word for entry in entries for word in (entry.thing, written(entry, self._signature))]
         token = secrets.token_hex(8)
-        answer = await self.connection.run(WRITE, self._keys("changes", "token"), (self._token, token, MOST, *said))
+        answer = await self.connection.run(WRITE, self._keys("changes", "token"), (self._token, token, MOST, *texts))
+        if answer == -1:
+            raise ConfigError(f"somebody else has filled {self._keys('changes')[0]} in the store; delete it, and the "
+                              "gateways put back what was said")
         if answer == 1:
             self._token = token
         return bool(answer == 1)

@@ -286,6 +286,11 @@ class Supervisor:
         Raises:
             ConfigError: Nothing has changed; the message, or its mistakes, say why.
         """
+        async with self.fleet.lock:
+            await self.read_again()
+
+    async def read_again(self) -> None:
+        """What reload() does, for whoever has the fleet's lock."""
         said = self.fleet.said
         with contextlib.suppress(ConfigError):  # else the file may be in force without some of it
             if said:

@@ -457,6 +457,20 @@ async def test_a_drain_says_goaway_lets_requests_end_and_refuses_new_ones() -> N
         await draining
 
 
+async def test_a_client_that_speaks_http2_only_once_the_front_drains_has_one_request_and_does_not_hold_the_drain_up() -> None:
+    async with serving(heads) as front:
+        silent = await front.client()
+        await eventually(lambda: front.front.connections == 1)
+        draining = asyncio.create_task(front.listener.drain(60.0))
+        await eventually(lambda: front.front.draining)
+        client = Raw(silent)
+        number = client.ask()
+        await client.hear(lambda: client.of(ConnectionTerminated))
+        assert number == client.of(ConnectionTerminated)[0].last_stream_id
+        async with asyncio.timeout(10):
+            await draining
+
+
 async def test_while_the_gateway_leaves_a_goaway_refuses_nothing_and_comes_after_a_request() -> None:
     async with serving(heads) as front:
         idle, client = await raw(front), await raw(front)

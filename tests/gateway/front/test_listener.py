@@ -70,6 +70,20 @@ async def test_https_is_served_with_the_certificate_of_the_name_that_is_asked_fo
     assert (True, [second, second, first, first, first]) == (first != second, names[2:])
 
 
+async def test_a_connection_that_is_made_when_the_listener_ends_is_served_whichever_turn_of_the_loop_it_is() -> None:
+    for turns in range(5):
+        async with serving(who, tls=tls()) as front:
+            await asyncio.sleep(0.001)
+            plain = socket.socket()
+            plain.setblocking(False)
+            plain.connect_ex(("127.0.0.1", front.port))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            draining = asyncio.create_task(front.listener.drain(5.0))
+            assert b" 200 " in await front.ask(ASK, ssl=trusting(LOCALHOST), server_hostname="x", sock=plain), turns
+            await draining
+
+
 async def test_a_client_without_the_certificate_that_is_asked_for_gets_nothing() -> None:
     async with serving(who, tls=tls(client_ca_file=str(ELSEWHERE))) as front:
         with pytest.raises((ssl.SSLError, ConnectionError)):
