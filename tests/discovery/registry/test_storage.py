@@ -127,6 +127,111 @@ def test_registries_with_a_store_have_the_same_and_nothing_that_left_whatever_be
     on_virtual_time(history, seed)
 
 
+def stored(net):
+    """Versions of what the store has, and whether it has left."""
+    live = net.store.live(asyncio.get_running_loop().time())
+    found = [json.loads(each["copy"]) for each in live.values()]
+    return {(each["app"], each["id"]): (each["era"], each["left"], *each["stamp"], *each["operated"]) for each in found}
+
+
+def known(node):
+    table = node.registry.table
+    found = [(lease.key, lease) for lease in table] + table.left.items()
+    return {key: (each.version.era_ms, each.version.has_left, *each.version.stamp, *each.override_stamp) for key, each in found}
+
+
+async def history_without_renewals(seed):
+    """Nothing is ever said twice: what is lost has to be found by comparing."""
+    random_ = random.Random(seed)
+    net = sharing(random_, most_queued=random_.choice((3, 1000)))
+    net.store.delay_s, net.saved = random_.choice((0.01, 0.3)), None
+    for _ in range(60):
+        node, identity = random_.choice([*net.nodes.values()]), random_.choice("abcdef")
+        act = random_.choice(("register", "register", "cancel", "override", "metadata"))
+        if act == "register":
+            registers(node, identity, duration_s=3000)
+        elif act == "cancel":
+            node.registry.cancel("SHOP", identity, node.now())
+        elif act == "override":
+            node.registry.override("SHOP", identity, random_.choice(("OUT_OF_SERVICE", "UP")), 0, node.now())
+        else:
+            node.registry.update_metadata("SHOP", identity, {"x": str(random_.random())}, node.now())
+        fault = random_.random()
+        if fault < 0.1:
+            net.store.loss = random_.choice((0.0, 0.3))
+        elif fault < 0.2:
+            random_.choice(net.store.views).is_cut = True
+        elif fault < 0.35:
+            heal(net)
+        elif fault < 0.45:
+            net.saved = net.store.state()
+        elif fault < 0.55 and net.saved is not None:
+            net.store.fail_over_to(net.saved)
+        elif fault < 0.57:
+            net.store.wipe()
+        await asyncio.sleep(random_.choice((0.0, 0.1, 0.5, 2.0)))
+    heal(net)
+    await asyncio.sleep(15.0)
+    assert_same(net)
+    assert known(net.nodes["A"]) == known(net.nodes["B"]) == known(net.nodes["C"]) == stored(net)
+    await end(net)
+
+
+@over_seeds(10)
+def test_what_a_store_has_lost_is_written_again_although_nobody_renews_anything(seed):
+    on_virtual_time(history_without_renewals, seed)
+
+
+async def raced():
+    net = sharing(random.Random(0))
+    a, b, c = net.nodes.values()
+    await asyncio.sleep(3.0)
+    registers(b, duration_s=300)
+    await asyncio.sleep(3.0)
+    view = net.store.views[1]
+    write = view.write
+
+    async def late(place, writes):
+        view.write = write
+        a.registry.cancel(*SHOP_A, a.now())
+        await a.peers.storage.flush()
+        await a.stop()
+        return await write(place, writes)
+
+    view.write = late
+    b.registry.renew(*SHOP_A, b.now())
+    await asyncio.sleep(3.0)
+    assert {} == b.listed() == c.listed(), "it left after b had read the store, and before it wrote"
+    assert stored(net)[SHOP_A][1]
+    await end(net)
+
+
+def test_a_registry_overwrites_nothing_that_it_has_not_read():
+    on_virtual_time(raced)
+
+
+async def failed_over():
+    net = sharing(random.Random(0))
+    a, b, c = net.nodes.values()
+    await asyncio.sleep(3.0)
+    saved = net.store.state()
+    registers(a, "x", duration_s=300)
+    await asyncio.sleep(3.0)
+    net.store.fail_over_to(saved)
+    for view in (net.store.views[0], net.store.views[2]):
+        view.is_cut = True
+    registers(b, "y", duration_s=300)
+    await asyncio.sleep(5.0)  # now the numbers of writes are as they were, and are those of others
+    heal(net)
+    await asyncio.sleep(3.0)
+    assert {("SHOP", "x"), ("SHOP", "y")} == set(a.listed()) == set(c.listed())
+    await end(net)
+
+
+def test_a_store_that_failed_over_is_read_from_its_beginning_whatever_its_numbers_are():
+    on_virtual_time(failed_over)
+
+
 async def within(most_s, holds):
     began = asyncio.get_running_loop().time()
     while not holds():
