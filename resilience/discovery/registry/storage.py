@@ -77,7 +77,7 @@ class Storage:
         self._copies, self._work = Copies(registry), asyncio.Event()
         self._place = START
         self._found: set[Key] | None = None  # while it is read from its beginning: what it has as we have it, or newer
-        self._is_synchronous = False
+        self._is_synchronous, self._episode = False, 0
         records.follow(self._hear)
 
     success_s: float | None
@@ -127,6 +127,7 @@ class Storage:
 
     def _hear(self, is_connected: bool) -> None:
         """It is lost, or there again: then perhaps with less than it had."""
+        self._episode += 1
         self._begin_anew()
         self._work.set()
 
@@ -161,7 +162,10 @@ class Storage:
     async def _read(self) -> None:
         while True:
             vouches = self._is_synchronous and self._registry.is_complete and not len(self.queue)
+            episode = self._episode
             news = await self._records.news(self._place, everything=self._found is not None, vouches=vouches)
+            if episode != self._episode:
+                raise ConnectionError("it was lost meanwhile, and may have said this before")
             if news.is_from_start:
                 self._found, self._is_synchronous = set(), False
                 self.counts["read_from_start"] += 1
