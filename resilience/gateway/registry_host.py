@@ -16,9 +16,10 @@ from typing import Final
 
 from ..discovery.registry.application import Owner, RegistryApplication
 from ..discovery.registry.peer import Ask, PeerTerms
-from ..discovery.registry.peers import PeerPlace
+from ..discovery.registry.peers import PeerPlace, StoragePlace
 from ..discovery.registry.request import REPLICATION
 from ..errors import ConfigError
+from ..shared.redis_client import redis_module
 from .config.endpoints import EndpointConfig
 from .config.registry import PeerSettings, RegistryConfig
 from .config.secrets import secret_of
@@ -26,6 +27,7 @@ from .config.tokens import Doorkeeper
 from .front.asgi_bridge import AsgiBridge
 from .http1 import Http1Client
 from .listeners import Served
+from .registry_records import RegistryRecords
 from .served_endpoint import ServedEndpoint
 from .trouble import trouble_of
 from .upstream import Endpoint, Request, UpstreamClient, UpstreamError, UpstreamTooLargeError, client_tls
@@ -63,7 +65,8 @@ class RegistryHost:
         """Time passes from now on, and peers are told."""
         self._ticking = asyncio.ensure_future(self.application.keep_time())
         self._warn()
-        self.application.peers.start(self._places(self._config), self._config.registry.start_wait)
+        self.application.peers.start(self._places(self._config), self._config.registry.start_wait,
+                                     _storage_of(self._config))
 
     def change(self, config: RegistryConfig) -> None:
         """Go by another *config* from now on, and keep all instances.
@@ -72,15 +75,15 @@ class RegistryHost:
             ConfigError: A secret is not there; nothing has changed.
         """
         clients, operators, replicas = _owners(config)
-        places, before = self._places(config), self._config
+        places, storage, before = self._places(config), _storage_of(config), self._config
         self._config = config
         if config != before:
             self._warn()
         self.application.go_by(config.registry, clients=clients, operators=operators, replicas=replicas)
-        self.application.peers.go_by(places)
+        self.application.peers.go_by(places, storage)
 
     async def close(self) -> None:
-        """Tell peers what they have not heard of, if that is quick, and end."""
+        """Tell peers and the shared store what they have not heard of, if that is quick, and end."""
         if self._ticking is not None:
             self._ticking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -101,6 +104,20 @@ class RegistryHost:
             _logger.warning(
                 "there are peers, and no tokens.peers: %s", "nobody may replicate to this registry"
                 if tokens.clients else "what they replicate is believed no more than what a client registers")
+
+
+def _storage_of(config: RegistryConfig) -> StoragePlace | None:
+    """Where registries keep their list together.
+
+    Raises:
+        ConfigError: A secret is not there, or redis-py is not.
+    """
+    if config.shared is None:
+        return None
+    redis_module("redis.asyncio")
+    settings, address = config.shared, config.shared.address
+    return StoragePlace(functools.partial(RegistryRecords, settings, address), config.registry.peer_queue,
+                        (settings, address))
 
 
 def _owners(config: RegistryConfig) -> tuple[Owner | None, Owner | None, Owner | None]:

@@ -61,7 +61,7 @@ from resilience.gateway.change import Change
 from resilience.gateway.circuit_hints import hints_of
 from resilience.gateway.composition.plan import STATES
 from resilience.gateway.config.registry import LISTENER_KEYS, PeerSettings, TokenSettings
-from resilience.gateway.config.shared import SharedCircuits, SharedSettings
+from resilience.gateway.config.shared import RegistryStoreSettings, SharedCircuits, SharedSettings
 from resilience.gateway.config.sources import (
     DnsSettings,
     EurekaSettings,
@@ -341,7 +341,7 @@ def test_the_keys_of_the_gateways_file_are_those_of_its_classes(heading, cls):
 
 
 @pytest.mark.parametrize(("heading", "cls"), [("### registry", RegistrySettings), ("### tokens", TokenSettings),
-                                              ("### peers", PeerSettings)])
+                                              ("### shared", RegistryStoreSettings), ("### peers", PeerSettings)])
 def test_the_keys_of_a_registrys_file_are_those_of_its_classes(heading, cls):
     assert_keys(section("reference/service-registry.md", heading), cls)
 

@@ -186,15 +186,16 @@ class RegistryApplication:
         if request.method not in ("GET", "HEAD"):
             return _problem(405, f"this path has no {request.method}", (b"allow", b"GET, HEAD"))
         if request.path == "/":
-            return Answer(200, page(self.registry, self.peers.report(now), now), _PAGE)
+            return Answer(200, page(self.registry, self.peers.report(now), self._storage(now), now), _PAGE)
         if request.path == "/registry":
             return _json(200, self._figures(now))
         if request.path == "/metrics":
             return self._exposition(request)
         if request.path == "/health":
             is_complete = self.registry.is_complete
-            return _json(200 if is_complete else 503, {"status": "ok" if is_complete else "waiting for the list of "
-                                                       "another registry", "instances": len(self.registry)})
+            return _json(200 if is_complete else 503, {
+                "status": "ok" if is_complete else "waiting for the list of another registry or of the shared store",
+                "instances": len(self.registry)})
         found = _INSTANCE(request.path)
         if found is None:
             return _problem(404, "there is no such path here; try /, /eureka/apps, /registry, /metrics or /health")
@@ -209,7 +210,11 @@ class RegistryApplication:
                 "applications": {name: dict(each.statuses) for name, each in snapshot.applications.items()},
                 "self_preservation": preservation(self.registry, now), "registry": self.registry.name,
                 "complete": self.registry.is_complete, "peers": self.peers.report(now),
+                "shared": self._storage(now),
                 "counts": dict(self.registry.counts)}
+
+    def _storage(self, now: Moment) -> Mapping[str, Any] | None:
+        return None if self.peers.storage is None else self.peers.storage.report(now)
 
     def _exposition(self, request: Request) -> Answer:
         encode, content_type = choose_encoder(request.header(b"accept"))

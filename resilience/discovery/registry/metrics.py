@@ -58,11 +58,12 @@ class RegistryCollector(Collector):
                 done.add_metric([name], count)
         yield from (done, refused)
         yield from self._of_peers(now)
+        yield from self._of_storage(now)
 
     def _of_peers(self, now: Moment) -> Iterator[Metric]:
         registry = self._registry
-        yield GaugeMetricFamily(f"{_PREFIX}complete", "0 while the list of another registry is waited for.",
-                                value=registry.is_complete)
+        yield GaugeMetricFamily(f"{_PREFIX}complete", "0 while the list of another registry or of the shared "
+                                "store is waited for.", value=registry.is_complete)
         up = GaugeMetricFamily(f"{_PREFIX}peer_up", "Whether the last exchange with a peer succeeded.", labels=_PEER)
         queue = GaugeMetricFamily(f"{_PREFIX}peer_queue", "Instances that a peer has to hear of.", labels=_PEER)
         behind = GaugeMetricFamily(f"{_PREFIX}peer_behind_seconds", "Since when the oldest of these is waiting.",
@@ -76,3 +77,20 @@ class RegistryCollector(Collector):
             for event, count in sorted({**peer.counts, "overflowed": peer.queue.overflows}.items()):
                 events.add_metric([peer.url, event], count)
         yield from (up, queue, behind, events)
+
+    def _of_storage(self, now: Moment) -> Iterator[Metric]:
+        if self._peers.storage is None:
+            return
+        report = self._peers.storage.report(now)
+        for name, text, value in (
+                ("connected", "Whether the shared store answers.", report["is_connected"]),
+                ("in_step", "Whether the shared store has what is here.", report["in_step"]),
+                ("queue", "Instances that the shared store has to hear of.", report["queue"]),
+                ("behind_seconds", "Since when the oldest of these is waiting.", report["behind_s"])):
+            yield GaugeMetricFamily(f"{_PREFIX}shared_{name}", text, value=value)
+        events = CounterMetricFamily(f"{_PREFIX}shared_events", "What was written, taken and refused.",
+                                     labels=["event"])
+        for event, count in sorted({**report["counts"], "lost": report["losses"],
+                                    "overflowed": report["overflows"]}.items()):
+            events.add_metric([event], count)
+        yield events

@@ -1,4 +1,7 @@
-"""The page of the registry: applications, instances, leases, self-preservation and peers, in plain HTML. Pure."""
+"""The page of the registry, in plain HTML. Pure.
+
+It has applications, instances, leases, self-preservation, peers and the shared store.
+"""
 
 from __future__ import annotations
 
@@ -25,23 +28,27 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}
 """
 
 
-def page(registry: InstanceRegistry, peers: Sequence[Mapping[str, Any]], now: Moment) -> bytes:
+def page(registry: InstanceRegistry, peers: Sequence[Mapping[str, Any]], storage: Mapping[str, Any] | None,
+         now: Moment) -> bytes:
     """The page at this moment.
 
     Args:
         registry: Has the instances.
         peers: Reports of the other registries.
+        storage: Report of the store that the list is kept in; None: there is none.
         now: The time.
     """
-    return "".join(_parts(registry, peers, now)).encode()
+    return "".join(_parts(registry, peers, storage, now)).encode()
 
 
-def _parts(registry: InstanceRegistry, peers: Sequence[Mapping[str, Any]], now: Moment) -> Iterator[str]:
+def _parts(registry: InstanceRegistry, peers: Sequence[Mapping[str, Any]], storage: Mapping[str, Any] | None,
+           now: Moment) -> Iterator[str]:
     yield ('<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Service registry</title>'
            f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
            "<h1>Service registry</h1>")
     yield from _preservation(registry, now)
     yield from _peers(registry, peers)
+    yield from _storage(storage)
     yield from _applications(registry)
     yield from _instances(registry, now)
     yield "</body></html>\n"
@@ -52,7 +59,7 @@ def _preservation(registry: InstanceRegistry, now: Moment) -> Iterator[str]:
     yield "<h2>Self-preservation</h2>"
     if not registry.is_complete:
         yield ('<p class="warn" data-field="complete">This registry has just started. It lists and evicts nothing '
-               "before it has the instances of another registry, or has waited for one long enough.</p>")
+               "before it has the instances of another registry or of the shared store, or has waited long enough.</p>")
     elif not state.enabled:
         yield "<p>It is off: leases that run out are evicted.</p>"
     elif registry.allows_eviction(now) or not len(registry):
@@ -83,6 +90,20 @@ def _peers(registry: InstanceRegistry, peers: Sequence[Mapping[str, Any]]) -> It
                f'<td>{"never" if success is None else f"{success:.0f} s ago"}</td>'
                f'<td>{escape(error)}{f" ({age_s:.0f} s ago)" if error else ""}</td></tr>')
     yield "</table>"
+
+
+def _storage(storage: Mapping[str, Any] | None) -> Iterator[str]:
+    if storage is None:
+        return
+    error, age_s = storage["last_error"] or storage["trouble"] or "", storage["last_error_ago_s"]
+    state = "lost" if not storage["is_connected"] else "in step" if storage["in_step"] else "being compared"
+    yield (f'<h2>Shared store</h2><table data-store="{escape(storage["place"])}"><tr><th>URL</th><th>State</th>'
+           "<th>Queue</th><th>Behind by</th><th>Last success</th><th>Last error</th></tr>")
+    success = storage["last_success_ago_s"]
+    yield (f'<tr><td>{escape(storage["place"])}</td><td data-field="state">{state}</td>'
+           f'<td class="n" data-field="queue">{storage["queue"]}</td><td class="n">{storage["behind_s"]:.0f} s</td>'
+           f'<td>{"never" if success is None else f"{success:.0f} s ago"}</td>'
+           f'<td>{escape(error)}{f" ({age_s:.0f} s ago)" if age_s is not None else ""}</td></tr></table>')
 
 
 def _applications(registry: InstanceRegistry) -> Iterator[str]:

@@ -77,6 +77,10 @@ class PeerQueue:
         for each in newer.values():
             self.add(each.key, each.change, each.since_s)
 
+    def discard(self, key: Key) -> None:
+        """The peer need not hear of an instance."""
+        self._pending.pop(key, None)
+
     def clear(self) -> None:
         """The peer need hear of nothing."""
         self._pending.clear()

@@ -1,7 +1,7 @@
 """A service registry: what its own file says, or the ``[registry]`` table of the gateway that it is embedded in.
 
-The file has [registry], [listener], [tokens] and [[peers]]. In a gateway's file all of that is in one table:
-[registry], [registry.listener], [registry.tokens] and [[registry.peers]].
+The file has [registry], [listener], [tokens], [shared] and [[peers]]. In a gateway's file all of that is in one table:
+[registry], [registry.listener], [registry.tokens], [registry.shared] and [[registry.peers]].
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from ...discovery.registry.settings import RegistrySettings
 from .checks import authorities_mistake, checked
 from .listeners import GatewaySettings
 from .secrets import secret_place
+from .shared import RegistryStoreSettings
 from .tokens import tokens_checked
 
 DEFAULT_PORT: Final = 8761
 #: Of a registry's own file.
-TABLES: Final = ("registry", "listener", "tokens", "peers")
+TABLES: Final = ("registry", "listener", "tokens", "shared", "peers")
 #: Keys of [gateway] that say nothing of listening, or of what only a gateway does with a request.
 _NOT_OF_A_LISTENER: Final = frozenset({
     "allow_encoded", "upload_timeout", "upload_rate", "statistics", "filters", "filter_modules", "error_endpoint"})
@@ -71,6 +72,7 @@ class RegistryConfig:
     registry: RegistrySettings = attrs.field(factory=RegistrySettings)
     listener: GatewaySettings = attrs.field(factory=lambda: GatewaySettings(bind=f"127.0.0.1:{DEFAULT_PORT}"))
     tokens: TokenSettings = attrs.field(factory=TokenSettings)
+    shared: RegistryStoreSettings | None = None
     peers: tuple[PeerSettings, ...] = ()
 
     @property
@@ -113,11 +115,12 @@ def _read(document: Document, above: tuple[str, ...], own: Mapping[str, Any],
     found = (document.structure(RegistrySettings, "registry", given=own),
              document.structure(GatewaySettings, *where, given=listener),
              document.structure(TokenSettings, *above, "tokens"),
+             document.structure(RegistryStoreSettings, *above, "shared") if "shared" in tables else None,
              _peers(document, (*above, "peers"), tables.get("peers", [])))
-    settings, listens, tokens, peers = found
+    settings, listens, tokens, shared, peers = found
     if settings is None or listens is None or tokens is None or len(document.mistakes) > known:
         return None
-    return RegistryConfig(registry=settings, listener=listens, tokens=tokens, peers=peers)
+    return RegistryConfig(registry=settings, listener=listens, tokens=tokens, shared=shared, peers=peers)
 
 
 def _peers(document: Document, where: tuple[str, ...], said: Any) -> tuple[PeerSettings, ...]:

@@ -1,4 +1,4 @@
-"""Shared state: the ``[shared]`` table."""
+"""Shared state: the ``[shared]`` tables of gateways and of service registries."""
 
 from __future__ import annotations
 
@@ -48,37 +48,22 @@ class SharedCircuits:
 
 
 @attrs.frozen(kw_only=True)
-class SharedSettings:
-    """The ``[shared]`` table: where several gateways keep what they know together.
+class StoreAccess:
+    """Where a Redis or Valkey is, and as whom it is spoken to.
 
     Attributes:
-        url: Of a Redis or Valkey: "redis://HOST:PORT/DB", "rediss://", "unix:///PATH", or
-            "redis+sentinel://HOST:PORT,HOST:PORT/NAME".
-        timeout: Longest time that a request waits for its answer, seconds.
-        prefix: Begins the name of every key there; gateways with the same one share.
-        name: Of this gateway, for people; None: the host's.
-        instances: Workers of all gateways together, which is assumed as long as the store has not said.
+        url: "redis://HOST:PORT/DB", "rediss://", "unix:///PATH", or "redis+sentinel://HOST:PORT,HOST:PORT/NAME".
         username: As which it logs in; None: the default user.
         password: Where its password is: "env:NAME" or "file:PATH"; None: there is none.
         sentinel_password: Where the password of the Sentinels is; None: there is none.
         ca_file: Certificates that vouch for the server; None: those of the system.
-        circuits: Whether circuits open early when enough other gateways see an endpoint down, a table; None: they do
-            not.
-        fleet_secret: Where the secret is by which gateways tell what operators have said to the fleet from what
-            somebody else has written: "env:NAME" or "file:PATH"; None: operators speak to each gateway alone.
     """
 
     url: str = attrs.field(validator=_url_checked)
-    timeout: float = attrs.field(default=0.02, validator=number(least=0.001, most=5.0))
-    prefix: str = attrs.field(default="resilience:", validator=checked(_prefix_mistake))
-    name: str | None = attrs.field(default=None, validator=checked(_name_mistake, optional=True))
-    instances: int = attrs.field(default=1, validator=number(least=1, most=100_000, whole=True))
     username: str | None = attrs.field(default=None, validator=text(optional=True))
     password: str | None = attrs.field(default=None, validator=secret_place)
     sentinel_password: str | None = attrs.field(default=None, validator=secret_place)
     ca_file: str | None = attrs.field(default=None, validator=text(optional=True))
-    circuits: SharedCircuits | None = None
-    fleet_secret: str | None = attrs.field(default=None, validator=secret_place)
 
     def __attrs_post_init__(self) -> None:
         if self.username is not None and self.password is None:
@@ -95,6 +80,42 @@ class SharedSettings:
                                        for place in (self.password, self.sentinel_password))
         return StoreAddress(url=self.url, username=self.username, password=password,
                             sentinel_password=sentinel_password, ca_file=self.ca_file)
+
+
+@attrs.frozen(kw_only=True)
+class RegistryStoreSettings(StoreAccess):
+    """The ``[shared]`` table of a service registry: where several keep their list together.
+
+    Attributes:
+        timeout: Longest time for one exchange, seconds. Nobody who asks the registry waits for it.
+        prefix: Begins the name of every key there; registries with the same one have the same list.
+    """
+
+    timeout: float = attrs.field(default=1.0, validator=number(least=0.001, most=60.0))
+    prefix: str = attrs.field(default="resilience:registry:", validator=checked(_prefix_mistake))
+
+
+@attrs.frozen(kw_only=True)
+class SharedSettings(StoreAccess):
+    """The ``[shared]`` table: where several gateways keep what they know together.
+
+    Attributes:
+        timeout: Longest time that a request waits for its answer, seconds.
+        prefix: Begins the name of every key there; gateways with the same one share.
+        name: Of this gateway, for people; None: the host's.
+        instances: Workers of all gateways together, which is assumed as long as the store has not said.
+        circuits: Whether circuits open early when enough other gateways see an endpoint down, a table; None: they do
+            not.
+        fleet_secret: Where the secret is by which gateways tell what operators have said to the fleet from what
+            somebody else has written: "env:NAME" or "file:PATH"; None: operators speak to each gateway alone.
+    """
+
+    timeout: float = attrs.field(default=0.02, validator=number(least=0.001, most=5.0))
+    prefix: str = attrs.field(default="resilience:", validator=checked(_prefix_mistake))
+    name: str | None = attrs.field(default=None, validator=checked(_name_mistake, optional=True))
+    instances: int = attrs.field(default=1, validator=number(least=1, most=100_000, whole=True))
+    circuits: SharedCircuits | None = None
+    fleet_secret: str | None = attrs.field(default=None, validator=secret_place)
 
     @property
     def connection(self) -> SharedSettings:

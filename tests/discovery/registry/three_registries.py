@@ -10,7 +10,7 @@ from collections import Counter
 from resilience.discovery.registry.instance_registry import InstanceRegistry
 from resilience.discovery.registry.moment import Moment
 from resilience.discovery.registry.peer import PeerTerms
-from resilience.discovery.registry.peers import PeerPlace, Peers
+from resilience.discovery.registry.peers import PeerPlace, Peers, StoragePlace
 from resilience.discovery.registry.refusal import RefusedError
 from resilience.discovery.registry.rest import Request, RestApi
 from resilience.discovery.registry.settings import RegistrySettings
@@ -33,10 +33,11 @@ class Node:
         s = asyncio.get_running_loop().time()
         return Moment(s, EPOCH_MS + int((s + self.skew_s) * 1000))
 
-    def start(self, others, wait_s=0.0):
+    def start(self, others, wait_s=0.0, store=None):
         self.registry = InstanceRegistry(self.settings, self.now())
         self.api, self.peers = RestApi(self.registry), Peers(self.registry, self.now)
-        self.peers.start([PeerPlace(f"http://{other}/eureka", self.asking(other), self.terms) for other in others], wait_s)
+        self.peers.start([PeerPlace(f"http://{other}/eureka", self.asking(other), self.terms) for other in others], wait_s,
+                         None if store is None else StoragePlace(store.view, self.terms.most_queued))
         self.ticking = asyncio.ensure_future(self.tick())
 
     def asking(self, other):
@@ -54,6 +55,8 @@ class Node:
         self.ticking.cancel()
         for each in self.peers:
             each.queue.clear()
+        if self.peers.storage is not None:
+            self.peers.storage.queue.clear()
         await self.peers.close()
         self.registry = None
 
