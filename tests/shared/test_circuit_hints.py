@@ -82,7 +82,7 @@ def test_a_circuit_opens_without_a_failure_of_its_own_for_the_time_that_the_othe
             b.fail()
             await becomes(lambda: c["t"].state is State.OPEN)
             left = [each["t"].snapshot().retry_after for each in (a, b, c)]
-            assert left[0] - 1 < left[2] <= left[0] < left[1], "the first one's end, when no half will hold any more"
+            assert left[0] - 1 < left[2] < left[0] + 0.1 < left[1], "the first one's end, when no half will hold any more"
             assert (c.events[-1].trigger, c.events[-1].reason) == ("fleet", "2 of 3 gateways see it down")
             assert c.hints.report()["told"] == [], "a hint makes no hints"
             assert redis.say("ZCARD", "test:circuits:down:t") == b":2"
