@@ -140,10 +140,13 @@ def _or_false(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _described(wanted: type[Any]) -> dict[str, str]:
-    """What the docstring of a class says of each attribute."""
-    _, _, attributes = (wanted.__doc__ or "").partition("Attributes:")
-    lines = inspect.cleandoc(f"Attributes:{attributes}")
-    return {name: " ".join(about.split()) for name, about in _ATTRIBUTE.findall(lines)}
+    """What the docstrings of a class, and of those that it is derived from, say of each attribute."""
+    found = dict[str, str]()
+    for each in reversed(wanted.__mro__[:-1]):
+        _, _, attributes = (each.__doc__ or "").partition("Attributes:")
+        lines = inspect.cleandoc(f"Attributes:{attributes}")
+        found.update((name, " ".join(about.split())) for name, about in _ATTRIBUTE.findall(lines))
+    return found
 
 
 def text() -> str:
