@@ -21,7 +21,7 @@ from .errors import ConfigError
 _GATEWAY_TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing",
                           "shedding", "services", "compositions", "routes")
 #: Also in discovery.registry.server, which needs the gateway extra, too.
-_REGISTRY_TABLES: Final = ("registry", "listener", "tokens", "peers")
+_REGISTRY_TABLES: Final = ("registry", "listener", "tokens", "shared", "peers")
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

@@ -26,6 +26,8 @@ from .records import Records
 from .storage import Storage
 
 _FLUSH_S: Final = 1.0
+#: Longest time for telling the store that this registry is no more, seconds.
+_CLOSE_S: Final = 2.0
 _logger = logging.getLogger(__name__)
 
 
@@ -150,7 +152,8 @@ class Peers:
                 await asyncio.gather(*(each.flush() for each in told), return_exceptions=True)
         self._peers.clear()
         self._keep_in(None)
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=_CLOSE_S)
 
     def report(self, now: Moment) -> list[Mapping[str, Any]]:
         """What there is to say of each, for JSON."""

@@ -103,8 +103,8 @@ class Storage:
 
     async def flush(self) -> None:
         """Tell the store what is queued; for the end. Raises whatever is in the way."""
-        if self._place != START:
-            await self._write()
+        while self._place != START and not await self._write():
+            await self._read()
 
     def close(self) -> None:
         """Ask no more, after run() was cancelled."""
@@ -182,13 +182,13 @@ class Storage:
 
     async def _take(self, records: Sequence[Record]) -> None:
         """Merge copies, and then the instances that are missing here."""
-        missing = [each.name for each in await self._merged(records) if each is not None]
+        missing = [each.name for each in await self._merged(records)]
         for start in range(0, len(missing), MOST_INSTANCES):
             await self._merged(await self._records.read(missing[start:start + MOST_INSTANCES]))
 
-    async def _merged(self, records: Iterable[Record]) -> list[Record | None]:
+    async def _merged(self, records: Iterable[Record]) -> list[Record]:
         """Merge *records*; those whose instance is needed for that."""
-        missing = list[Record | None]()
+        missing = list[Record]()
         for index, record in enumerate(records):
             try:
                 if self._merge(record):

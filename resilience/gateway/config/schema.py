@@ -18,7 +18,7 @@ from .process import ProcessSettings
 from .registry import PeerSettings, TokenSettings
 from .routes import RouteConfig
 from .services import ServiceConfig
-from .shared import SharedSettings
+from .shared import RegistryStoreSettings, SharedSettings
 from .shedding import SheddingSettings
 from .sources import SourceTable
 
@@ -79,7 +79,8 @@ def _registry() -> dict[str, Any]:
     found = class_schema(RegistrySettings)
     peers = {"type": "array", "items": {"anyOf": [{"type": "string"}, class_schema(PeerSettings)]}}
     return {**found, "properties": {**found["properties"], "listener": {"$ref": "#/definitions/gateway"},
-                                    "tokens": class_schema(TokenSettings), "peers": peers}}
+                                    "tokens": class_schema(TokenSettings), "peers": peers,
+                                    "shared": class_schema(RegistryStoreSettings)}}
 
 
 def text() -> str:

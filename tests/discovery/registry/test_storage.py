@@ -124,7 +124,7 @@ async def history(seed):
     await end(net)
 
 
-@over_seeds(6)
+@over_seeds(4)
 def test_registries_with_a_store_have_the_same_and_nothing_that_left_whatever_became_of_the_store(seed):
     on_virtual_time(history, seed)
 
@@ -180,7 +180,7 @@ async def history_without_renewals(seed):
     await end(net)
 
 
-@over_seeds(10)
+@over_seeds(8)
 def test_what_a_store_has_lost_is_written_again_although_nobody_renews_anything(seed):
     on_virtual_time(history_without_renewals, seed)
 

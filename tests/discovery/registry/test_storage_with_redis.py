@@ -7,10 +7,16 @@ import time
 
 import pytest
 
+from resilience.config import ConfigFileError
+from resilience.discovery.registry.application import read_clocks
 from resilience.discovery.registry.records import START, Write, Written
+from resilience.discovery.registry.server import load
+from resilience.gateway import config as gateway_config
 from resilience.gateway.config.shared import RegistryStoreSettings
+from resilience.gateway.registry_host import RegistryHost
 from resilience.gateway.registry_records import RegistryRecords
 from tests.discovery.registry.memory_records import Records
+from tests.discovery.registry.plain_registry import instance
 from tests.discovery.registry.test_peers import Replica, until
 from tests.gateway.harness import free_port
 from tests.shared.redis_server import RedisServer
@@ -119,6 +125,60 @@ async def expiring(redis):
 
 def test_a_record_is_there_for_its_lease_and_the_log_longer_but_not_for_ever(redis):
     asyncio.run(expiring(redis))
+
+
+async def reloaded(redis, directory):
+    file = directory / "registry.toml"
+    shared = f'[shared]\nurl = "{redis.url}"\ntimeout = 0.5\n'
+
+    def config(text):
+        file.write_text(text)
+        return load(file)
+
+    host = RegistryHost(config(shared))
+    peers = host.application.peers
+    host.start()
+    async with asyncio.timeout(60):
+        while not peers.storage.report(read_clocks())["in_step"]:
+            await asyncio.sleep(0.02)
+        first = peers.storage
+        host.change(config(f"[registry]\nmax_instances = 10\n{shared}"))
+        assert peers.storage is first
+        host.change(config(""))
+        assert peers.storage is None
+        host.change(config(shared.replace("0.5", "0.4")))
+        while not peers.storage.report(read_clocks())["in_step"]:
+            await asyncio.sleep(0.02)
+        redis.freeze()
+        host.application.registry.register(instance("SHOP", "a"), "10.0.0.9", read_clocks())
+        await host.close()
+
+
+def test_a_reload_changes_the_store_and_a_frozen_one_does_not_keep_a_registry_from_ending(redis, tmp_path):
+    asyncio.run(reloaded(redis, tmp_path))
+
+
+@pytest.mark.parametrize(("said", "mistake"), [
+    ("url = 'redis://me:secret@h/0'", "shared.url: must have no credentials"),
+    ("url = 'http://h'", "shared.url: must begin with a known scheme"),
+    ("url = 'redis://h'\npassword = 'hunter2'", 'must be "env:NAME" or "file:PATH"'),
+    ("url = 'redis://h'\nusername = 'me'", "a user needs a password"),
+    ("url = 'redis://h'\nintsances = 2", "unknown setting"), ("timeout = 1.0", "url")])
+def test_mistakes_of_the_table_are_named_and_no_secret_is_shown(tmp_path, said, mistake):
+    file = tmp_path / "registry.toml"
+    file.write_text(f"[shared]\n{said}\n")
+    with pytest.raises(ConfigFileError) as raised:
+        load(file)
+    assert mistake in str(raised.value)
+    assert "secret@" not in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_gateways_file_has_it_below_the_table_of_its_registry(tmp_path):
+    file = tmp_path / "gateway.toml"
+    file.write_text('[registry.shared]\nurl = "redis://h"\n[services.one]\nendpoints = ["http://h"]\n'
+                    '[[routes]]\npath = "/*"\nservice = "one"\n')
+    assert RegistryStoreSettings(url="redis://h") == gateway_config.load(file).registry.shared
 
 
 class Sharing(Replica):
