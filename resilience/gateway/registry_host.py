@@ -60,10 +60,15 @@ class RegistryHost:
                       current=lambda: self._config.listener)
 
     def start(self) -> None:
-        """Time passes from now on, and peers are told."""
+        """Time passes from now on, and peers are told.
+
+        Raises:
+            ConfigError: A secret is not there; nothing has begun.
+        """
+        places = self._places(self._config)
         self._ticking = asyncio.ensure_future(self.application.keep_time())
         self._warn()
-        self.application.peers.start(self._places(self._config), self._config.registry.start_wait)
+        self.application.peers.start(places, self._config.registry.start_wait)
 
     def change(self, config: RegistryConfig) -> None:
         """Go by another *config* from now on, and keep all instances.

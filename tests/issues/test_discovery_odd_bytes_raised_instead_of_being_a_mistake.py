@@ -11,7 +11,7 @@ import pytest
 
 from resilience.discovery import Listing
 from resilience.discovery.endpoint_slices import listing_of as listing_of_slices
-from resilience.discovery.eureka_registry import listing_of
+from resilience.discovery.eureka_registry import EurekaApplications, listing_of
 from resilience.discovery.registry.application import RegistryApplication
 from resilience.discovery.registry.peer import PeerAnswerError, _digest_in
 from resilience.discovery.watch import Watch
@@ -51,10 +51,13 @@ def test_an_age_of_four_hundred_digits_is_a_mistake_of_one_item_of_a_batch() -> 
     assert [400, 400, 400, 404] == [each["statusCode"] for each in json.loads(body)["responseList"]]
 
 
-@pytest.mark.parametrize("odd", [{"port": {"$": float("inf"), "@enabled": "true"}}, {"metadata": {"weight": HUGE}}])
+@pytest.mark.parametrize("odd", [{"port": {"$": float("inf"), "@enabled": "true"}}, {"metadata": {"weight": HUGE}},
+                                 {"dataCenterInfo": {"metadata": ["a"]}}, {"dataCenterInfo": "MyOwn"}])
 def test_a_number_too_large_is_the_mistake_of_one_instance_of_a_registry(odd: dict[str, Any]) -> None:
     good = {"instanceId": "good", "hostName": "h", "ipAddr": "10.0.0.1", "status": "UP", "port": {"$": 80, "@enabled": "true"}}
-    listing = listing_of([good, {**good, "instanceId": "odd", **odd}], secure=False, by_host_name=False)
+    answer = {"applications": {"application": [{"name": "A", "instance": [good, {**good, "instanceId": "odd", **odd}]}]}}
+    read = EurekaApplications.read(json.dumps(answer).encode())
+    listing = listing_of(read.instances.values(), secure=False, by_host_name=False)
     assert ["http://10.0.0.1:80"] == [each.url for each in listing.instances]
     assert 1 == len(listing.mistakes)
 
