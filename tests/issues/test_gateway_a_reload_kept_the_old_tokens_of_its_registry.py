@@ -38,6 +38,7 @@ async def test_tokens_that_have_changed_are_in_force_after_a_reload_and_peers_go
         await registry.change(config)
         assert registry._host is not None
         peers = list(registry._host.application.peers)
+        assert "ours-0123456789" not in f"{registry._host._places(config)}"
         assert [200, 401] == [await status(port, each) for each in (old, new)]
         file.write_text(new)
         await registry.change(config)
