@@ -62,9 +62,10 @@ def test_a_number_too_large_is_the_mistake_of_one_instance_of_a_registry(odd: di
     assert 1 == len(listing.mistakes)
 
 
-def test_a_port_too_large_is_the_mistake_of_one_slice() -> None:
+@pytest.mark.parametrize("odd", [{"ports": [{"port": float("inf")}]}, {"metadata": "odd", "ports": 7}, {"endpoints": 7}, {"endpoints": {"a": 1}}])
+def test_what_is_odd_in_one_slice_is_its_own_mistake(odd: dict[str, Any]) -> None:
     good = {"addressType": "IPv4", "ports": [{"port": 80}], "endpoints": [{"addresses": ["10.0.0.1"]}]}
-    listing = listing_of_slices([good, {**good, "ports": [{"port": float("inf")}]}], port=None, scheme="http",
+    listing = listing_of_slices([good, {**good, **odd}], port=None, scheme="http",
                                 family="both", server_name="")
     assert 1 == len(listing.instances) == len(listing.mistakes)
 
