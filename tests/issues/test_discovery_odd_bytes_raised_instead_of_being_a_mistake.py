@@ -70,6 +70,13 @@ def test_what_is_odd_in_one_slice_is_its_own_mistake(odd: dict[str, Any]) -> Non
     assert 1 == len(listing.instances) == len(listing.mistakes)
 
 
+@pytest.mark.parametrize(("app", "status"), [("\u00df" * 127, 204), ("\u00df" * 128, 400)])
+def test_an_application_whose_name_is_too_long_in_capitals_is_refused_as_its_peers_would(app: str, status: int) -> None:
+    said = {"app": app, "instanceId": "a", "hostName": "h", "ipAddr": "10.0.0.1", "dataCenterInfo": {"name": "MyOwn"}}
+    body = json.dumps({"instance": said}).encode()
+    assert status == answered("POST", f"/eureka/apps/{app}", {"content-type": "application/json"}, body)[0]
+
+
 @pytest.mark.parametrize("name", ["\ud800", "a\nb", "", "n" * 65, 5, None])
 def test_a_peers_name_that_cannot_be_shown_is_no_name(name: Any) -> None:
     digest = json.dumps({"registry": name, "complete": True, "digests": ["0"] * 256}).encode()
