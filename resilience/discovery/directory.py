@@ -280,7 +280,7 @@ class Directory:
         return self._set
 
     def follow(self, follower: InstanceSetFollower) -> None:
-        """Tell a follower of the set that there is, and of each one to come.
+        """Tell a follower of the set that there is, and of each one to come; once of each, however often this is said.
 
         Args:
             follower: Who is told, in the directory's thread.
@@ -291,7 +291,8 @@ class Directory:
         with self._lock:
             if self._set.instances:
                 follower.have(self._set, ())
-            self._followers = (*self._followers, follower)
+            if follower not in self._followers:
+                self._followers = (*self._followers, follower)
 
     def nobody(self) -> NoInstanceError:
         """What to raise if there is no instance."""

@@ -12,7 +12,7 @@ The API's documentation (discovery.k8s.io/v1) says how they are to be read, and 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import attrs
@@ -85,7 +85,7 @@ def listing_of(slices: Iterable[Mapping[str, Any]], *, port: str | int | None, s
     """
     found, mistakes = dict[str, _Found](), list[str]()
     for each in slices:
-        name = str((each.get("metadata") or {}).get("name") or "a slice")[:100]
+        name, endpoints = _name(each), each.get("endpoints") or ()
         if each.get("addressType") not in TYPES[family]:
             continue
         rank = TYPES[family].index(each["addressType"])
@@ -96,7 +96,10 @@ def listing_of(slices: Iterable[Mapping[str, Any]], *, port: str | int | None, s
             continue
         if number is None:
             continue
-        for endpoint in each.get("endpoints") or ():
+        if not isinstance(endpoints, Sequence):
+            mistakes.append(f"{name}: its endpoints are no list")
+            continue
+        for endpoint in endpoints:
             try:
                 one = _endpoint(endpoint, number, rank, scheme, server_name)
             except (ConfigError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
@@ -107,6 +110,12 @@ def listing_of(slices: Iterable[Mapping[str, Any]], *, port: str | int | None, s
                 found[one.instance.name] = one
     ready = [each for each in found.values() if each.is_ready] or [each for each in found.values() if each.is_draining]
     return Listing(tuple(each.instance for each in _one_each(ready)), tuple(mistakes))
+
+
+def _name(said: Mapping[str, Any]) -> str:
+    """What a slice is called, for messages."""
+    metadata = said.get("metadata")
+    return str((isinstance(metadata, Mapping) and metadata.get("name")) or "a slice")[:100]
 
 
 def _one_each(found: Iterable[_Found]) -> Iterable[_Found]:

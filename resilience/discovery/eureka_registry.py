@@ -75,9 +75,10 @@ def _list(value: Any) -> list[Any]:
 
 
 def _id(instance: Mapping[str, Any]) -> str:
+    if instance.get("instanceId"):
+        return str(instance["instanceId"])
     centre = instance.get("dataCenterInfo") or {}
-    amazon = (centre.get("metadata") or {}).get("instance-id")
-    return str(instance.get("instanceId") or amazon or instance["hostName"])
+    return str((centre.get("metadata") or {}).get("instance-id") or instance["hostName"])
 
 
 def hash_of(instances: Mapping[Any, Mapping[str, Any]]) -> str:

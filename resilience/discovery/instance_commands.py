@@ -14,6 +14,8 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
+import attrs
+
 from ..commands.command import Command, internals_of
 from ..commands.dispatch import CALLS
 from ..core.checks import number
@@ -270,11 +272,12 @@ def forwarding(fn: Callable[P, T], group: FailoverGroup, said: Mapping[str, Any]
     return cast("GuardedByInstance[P, T]", wrapper)
 
 
+@attrs.frozen
 class _Gone:
-    """Forgets the commands of instances that are gone."""
+    """Forgets the commands of instances that are gone; one is as good as another of the same key."""
 
-    def __init__(self, key: str, registry: Registry) -> None:
-        self._key, self._registry = key, registry
+    _key: str
+    _registry: Registry
 
     def have(self, current: InstanceSet, gone: Sequence[Instance]) -> None:
         """See InstanceSetFollower."""

@@ -62,11 +62,15 @@ class RegistryHost:
                       current=lambda: self._config.listener)
 
     def start(self) -> None:
-        """Time passes from now on, and peers are told."""
+        """Time passes from now on, and peers are told.
+
+        Raises:
+            ConfigError: A secret is not there; nothing has begun.
+        """
+        places, storage = self._places(self._config), _storage_of(self._config)
         self._ticking = asyncio.ensure_future(self.application.keep_time())
         self._warn()
-        self.application.peers.start(self._places(self._config), self._config.registry.start_wait,
-                                     _storage_of(self._config))
+        self.application.peers.start(places, self._config.registry.start_wait, storage)
 
     def change(self, config: RegistryConfig) -> None:
         """Go by another *config* from now on, and keep all instances.

@@ -414,3 +414,21 @@ def test_no_call_is_lost_while_the_list_changes_all_the_time(seed: int) -> None:
 
 def test_a_server_is_known_by_its_url() -> None:
     assert "http://localhost:8761/eureka" == repr(HttpServer("http://any:secret@localhost:8761/eureka"))
+
+
+def test_functions_that_are_decorated_again_and_again_leave_no_more_behind_than_one() -> None:
+    source = Told(ONE, TWO)
+    with directory(source) as orders:
+        for _ in range(20):
+            @orders.each(key="stock")
+            def stock(instance: Any) -> str:
+                return f"{instance.url}"
+
+            @orders.failover(key="fetch")
+            def fetch(*, target: Any = None) -> str:
+                return f"{target.url}"
+
+        assert stock(orders.get("10.0.0.2:80")) == TWO
+        assert 2 == len(orders._followers)
+        source.says(ONE)
+        assert ([], ONE) == ([each.key for each in stock.resilience], fetch())

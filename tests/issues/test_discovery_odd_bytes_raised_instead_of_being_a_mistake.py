@@ -11,7 +11,7 @@ import pytest
 
 from resilience.discovery import Listing
 from resilience.discovery.endpoint_slices import listing_of as listing_of_slices
-from resilience.discovery.eureka_registry import listing_of
+from resilience.discovery.eureka_registry import EurekaApplications, listing_of
 from resilience.discovery.registry.application import RegistryApplication
 from resilience.discovery.registry.peer import PeerAnswerError, _digest_in
 from resilience.discovery.watch import Watch
@@ -51,19 +51,30 @@ def test_an_age_of_four_hundred_digits_is_a_mistake_of_one_item_of_a_batch() -> 
     assert [400, 400, 400, 404] == [each["statusCode"] for each in json.loads(body)["responseList"]]
 
 
-@pytest.mark.parametrize("odd", [{"port": {"$": float("inf"), "@enabled": "true"}}, {"metadata": {"weight": HUGE}}])
+@pytest.mark.parametrize("odd", [{"port": {"$": float("inf"), "@enabled": "true"}}, {"metadata": {"weight": HUGE}},
+                                 {"dataCenterInfo": {"metadata": ["a"]}}, {"dataCenterInfo": "MyOwn"}])
 def test_a_number_too_large_is_the_mistake_of_one_instance_of_a_registry(odd: dict[str, Any]) -> None:
     good = {"instanceId": "good", "hostName": "h", "ipAddr": "10.0.0.1", "status": "UP", "port": {"$": 80, "@enabled": "true"}}
-    listing = listing_of([good, {**good, "instanceId": "odd", **odd}], secure=False, by_host_name=False)
+    answer = {"applications": {"application": [{"name": "A", "instance": [good, {**good, "instanceId": "odd", **odd}]}]}}
+    read = EurekaApplications.read(json.dumps(answer).encode())
+    listing = listing_of(read.instances.values(), secure=False, by_host_name=False)
     assert ["http://10.0.0.1:80"] == [each.url for each in listing.instances]
     assert 1 == len(listing.mistakes)
 
 
-def test_a_port_too_large_is_the_mistake_of_one_slice() -> None:
+@pytest.mark.parametrize("odd", [{"ports": [{"port": float("inf")}]}, {"metadata": "odd", "ports": 7}, {"endpoints": 7}, {"endpoints": {"a": 1}}])
+def test_what_is_odd_in_one_slice_is_its_own_mistake(odd: dict[str, Any]) -> None:
     good = {"addressType": "IPv4", "ports": [{"port": 80}], "endpoints": [{"addresses": ["10.0.0.1"]}]}
-    listing = listing_of_slices([good, {**good, "ports": [{"port": float("inf")}]}], port=None, scheme="http",
+    listing = listing_of_slices([good, {**good, **odd}], port=None, scheme="http",
                                 family="both", server_name="")
     assert 1 == len(listing.instances) == len(listing.mistakes)
+
+
+@pytest.mark.parametrize(("app", "status"), [("\u00df" * 127, 204), ("\u00df" * 128, 400)])
+def test_an_application_whose_name_is_too_long_in_capitals_is_refused_as_its_peers_would(app: str, status: int) -> None:
+    said = {"app": app, "instanceId": "a", "hostName": "h", "ipAddr": "10.0.0.1", "dataCenterInfo": {"name": "MyOwn"}}
+    body = json.dumps({"instance": said}).encode()
+    assert status == answered("POST", f"/eureka/apps/{app}", {"content-type": "application/json"}, body)[0]
 
 
 @pytest.mark.parametrize("name", ["\ud800", "a\nb", "", "n" * 65, 5, None])

@@ -38,6 +38,7 @@ async def test_tokens_that_have_changed_are_in_force_after_a_reload_and_peers_go
         await registry.change(config)
         assert registry._host is not None
         peers = list(registry._host.application.peers)
+        assert "ours-0123456789" not in f"{registry._host._places(config)}"
         assert [200, 401] == [await status(port, each) for each in (old, new)]
         file.write_text(new)
         await registry.change(config)
@@ -52,3 +53,16 @@ async def test_tokens_that_have_changed_are_in_force_after_a_reload_and_peers_go
         assert 200 == await status(port, new)
     await registry.close()
     assert 1 == sum("nobody may replicate" in each.getMessage() for each in caplog.records)
+
+
+async def test_a_registry_whose_peers_token_is_gone_does_not_begin_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    ours = tmp_path / "ours"
+    ours.write_text("ours-0123456789-012345")
+    config = RegistryConfig(listener=GatewaySettings(bind=f"127.0.0.1:{free_port()}"),
+                            peers=(PeerSettings(url="http://127.0.0.1:1/eureka", token=f"file:{ours}"),))
+    ours.unlink()
+    registry, tasks = EmbeddedRegistry(), asyncio.all_tasks()
+    with pytest.raises(ConfigError):
+        await registry.change(config)
+    assert tasks == asyncio.all_tasks()
+    await registry.close()

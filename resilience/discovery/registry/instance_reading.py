@@ -61,6 +61,8 @@ def instance_of(said: Mapping[str, Any], path_app: str, now_ms: int, most_lease_
     for value, what in ((identity, "instanceId"), (host, "hostname"), (address, "ip address"), (app, "appName")):
         if not value:
             raise InvalidInstanceError(f"Missing {what}")
+    if len(app) > MOST_NAME:  # some letters are two or three in capitals; other registries would refuse it
+        raise InvalidInstanceError(f"app must have up to {MOST_NAME} characters in capital letters")
     if app != upper(path_app):
         raise InvalidInstanceError(f"Mismatched appName, expecting {upper(path_app)} but was {app}")
     if center is None:

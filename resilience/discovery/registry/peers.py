@@ -43,9 +43,9 @@ class PeerPlace:
     """
 
     url: str
-    ask: Ask
+    ask: Ask = attrs.field(repr=False)  # there may be a token in it, as in the identity
     terms: PeerTerms
-    identity: Any = None
+    identity: Any = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
