@@ -100,3 +100,10 @@ def test_a_password_may_have_any_letters_and_is_read_again_for_each_new_connecti
         await gateway.closed()
 
     asyncio.run(scenario())
+
+
+def test_a_service_has_another_name_than_the_command_of_the_shared_store():
+    said = FILE.replace("services.up", "services.shared").replace('service = "up"', 'service = "shared"').format(
+        shared='[shared]\nurl = "redis://h"', is_shared="true")
+    with pytest.raises(ConfigError, match=r"services\.shared: with a \[shared\] table .* give the service another name"):
+        read(Document.of(Document(said, "f").data, "f"))
