@@ -123,7 +123,8 @@ class Exchange:
 
     def _take(self, batch: list[tuple[SharedLimiter, Lease]], answers: Any) -> None:
         now = self._clock()
-        lines = answers if isinstance(answers, list) and len(answers) == len(batch) else [answers] * len(batch)
+        is_list = isinstance(answers, list) and len(answers) == len(batch)
+        lines: list[Any] = answers if is_list else [answers] * len(batch)
         for (limiter, lease), line in zip(batch, lines, strict=True):
             try:
                 limiter.answer(lease, bytes.decode(line, "ascii"), now)

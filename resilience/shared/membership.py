@@ -36,7 +36,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.6f', now - ARGV
 redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.6f', now + ARGV[2]), '+inf')
 redis.call('EXPIRE', KEYS[1], 86400)
 local epoch = redis.call('GET', KEYS[2])
-if not epoch or (ARGV[3] ~= '' and epoch ~= ARGV[3]) then
+if not epoch or (ARGV[3] ~= '' and epoch ~= ARGV[3]) or not string.match(epoch, '^%x+:[%d.]+$') then
   epoch = ARGV[4] .. ':' .. (ARGV[3] ~= '' and string.format('%.6f', now) or '0')
   redis.call('SET', KEYS[2], epoch)
 end

@@ -129,7 +129,7 @@ def test_the_toml_snippets_of_a_page_are_without_a_mistake(path, tmp_path, monke
     (tmp_path / "vendor_billing.py").touch()  # the module that the how-to guards
     for name in ("PRIMARY_AUTHORIZATION", "BACKUP_AUTHORIZATION", "REGISTRY_CLIENTS_TOKEN", "REGISTRY_OPERATORS_TOKEN",
                  "REGISTRY_PEERS_TOKEN", "REGISTRY_REDIS_PASSWORD", "FLEET_SECRET"):
-        monkeypatch.setenv(name, "Bearer key with a length")
+        monkeypatch.setenv(name, "Bearer key with a length that is enough")
     for name in ("shop.pem", "shop.key", "other.pem", "other.key", "clients-ca.pem"):
         shutil.copy(DOCS.parent / "tests" / "dashboard" / "localhost.pem", tmp_path / name)
     monkeypatch.chdir(tmp_path)

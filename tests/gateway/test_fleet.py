@@ -65,7 +65,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory, redis: RedisServer, upstream: Upstream) -> Iterator[list[Member]]:
     directory = tmp_path_factory.mktemp("fleet")
-    (directory / "secret").write_text("only gateways know")
+    (directory / "secret").write_text("only gateways of the fleet know this")
     with contextlib.ExitStack() as stack:
         yield [Member(stack.enter_context(running(
             directory, CONFIG.format(redis=redis.url, name=name, url=upstream.url, secret=directory / "secret"), workers=1,

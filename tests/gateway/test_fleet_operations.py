@@ -114,7 +114,7 @@ async def becomes(check: Any) -> None:
 
 @pytest.fixture
 def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
-    monkeypatch.setenv("FLEET_SECRET", "only gateways know")
+    monkeypatch.setenv("FLEET_SECRET", "only gateways of the fleet know this")
     server = RedisServer(tmp_path)
     yield server
     server.kill()
@@ -209,7 +209,7 @@ def test_who_can_write_to_the_store_and_does_not_know_the_secret_steers_nothing(
             await becomes(lambda: b.service().get("idle_timeout") == 7.0)
             link, before = b.fleet._link, copy.deepcopy(b.supervisor.data)
             assert link is not None
-            ours = Signature(b"only gateways know", "resilience:")
+            ours = Signature(b"only gateways of the fleet know this", "resilience:")
             old = written(Entry(thing="services/up", number=1, since=1, when=1.0, by=OPERATOR,
                                 patches=({"idle_timeout": 1.0},)), ours)
             forged = written(Entry(thing="routes", number=9, since=9, when=1.0, by=OPERATOR, patches=([],)),
@@ -286,7 +286,7 @@ def test_what_cannot_be_told_to_the_fleet_is_refused_before_it_is_in_force_anywh
                 await a.patch({"services": {"extra": {"idle_timeout": 8.0}}})
             assert a.service("extra") == {"endpoints": ["http://127.0.0.1:9"]}
             monkeypatch.undo()
-            monkeypatch.setenv("FLEET_SECRET", "only gateways know")
+            monkeypatch.setenv("FLEET_SECRET", "only gateways of the fleet know this")
             with pytest.raises(ConfigError, match="larger than"):
                 await a.patch({"services": {"up": {"rules": ["x" * 200_000]}}})
             assert "rules" not in a.service()

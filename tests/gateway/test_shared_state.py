@@ -100,3 +100,17 @@ def test_a_password_may_have_any_letters_and_is_read_again_for_each_new_connecti
         await gateway.closed()
 
     asyncio.run(scenario())
+
+
+def test_a_service_has_another_name_than_the_command_of_the_shared_store():
+    said = FILE.replace("services.up", "services.shared").replace('service = "up"', 'service = "shared"').format(
+        shared='[shared]\nurl = "redis://h"', is_shared="true")
+    with pytest.raises(ConfigError, match=r"services\.shared: with a \[shared\] table .* give the service another name"):
+        read(Document.of(Document(said, "f").data, "f"))
+
+
+def test_a_secret_of_a_fleet_that_could_be_guessed_is_refused(monkeypatch):
+    monkeypatch.setenv("FLEET_SECRET", "hunter2")
+    with pytest.raises(ConfigError, match="at least 32 bytes; openssl rand") as caught:
+        SharedSettings(url="redis://h", fleet_secret="env:FLEET_SECRET")
+    assert "hunter2" not in str(caught.value)

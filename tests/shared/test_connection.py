@@ -157,6 +157,17 @@ def test_addresses_of_every_kind_make_a_client_that_connects_to_nothing(url):
     assert StoreAddress(url=url, password="x").client(name="n", connect_s=1.0) is not None
 
 
+def test_an_epoch_that_somebody_else_has_written_is_replaced_at_once(redis):
+    async def scenario():
+        redis.say("SET", "test:epoch", "junk")
+        connection = connection_to(redis.url)
+        await connection.known()
+        assert connection.epoch.endswith(":0")
+        await closed(connection)
+
+    run(scenario())
+
+
 class Echo:
     """A client of redis-py, whose server answers what it is told to."""
 

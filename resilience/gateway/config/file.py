@@ -18,6 +18,7 @@ import attrs
 from ...config import Document
 from ...config.hints import unknown
 from ...errors import ConfigError
+from ...shared.connection import KEY as SHARED
 from .addresses import is_shared
 from .compositions import CompositionConfig, composition_conflicts
 from .filters import FilterConfig, filter_conflicts, filters_in, read_filters
@@ -37,6 +38,7 @@ _TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity
                   "registry", "shared", "services", "compositions", "routes")
 _log = logging.getLogger("resilience")
 #: Filters, limits and logs are made once for both sides, and read X-Forwarded-For by one list.
+_ONE_SHARED: Final = f"with a [shared] table there is a command {SHARED!r} already; give the service another name"
 _ONE_TRUST: Final = "must be the same as gateway.trusted_proxies: both sides have the same filters, limits and logs"
 _T = TypeVar("_T")
 
@@ -89,6 +91,8 @@ class GatewayConfig:
             raise ConfigError(message, str(path[-1]))
         for name in () if self.shared is not None else _sharing(self.filters):
             raise ConfigError(f"the filter {name} is shared, which needs a [shared] table", "shared")
+        if self.shared is not None and SHARED in self.services:
+            raise ConfigError(_ONE_SHARED, SHARED)
         if _trusts_differently(self.gateway, self.private):
             raise ConfigError(_ONE_TRUST, "trusted_proxies")
         self.of_private_side()
@@ -215,6 +219,8 @@ def read(document: Document) -> GatewayConfig:
     shared = _optional(document, SharedSettings, "shared")
     for name in () if "shared" in document.data else _sharing(filters):
         document.mistake(("filters", name, "shared"), "needs a [shared] table, which says where the store is")
+    if shared is not None and SHARED in names:
+        document.mistake(("services", SHARED), _ONE_SHARED)
     tracing = _optional(document, TracingSettings, "tracing")
     identity = _optional(document, IdentityHeaders, "identity")
     process = document.structure(ProcessSettings, "process") or ProcessSettings()

@@ -14,6 +14,7 @@ from ...shared.redis_client import StoreAddress, url_mistake
 from .checks import checked
 from .secrets import secret_of, secret_place
 
+_LEAST_SECRET: Final = 32  # bytes: whoever reads the store could try out what a shorter one is
 _PREFIX: Final = re.compile(r"[!-~]{0,64}").fullmatch
 _SECRET: Final = re.compile(r"(?<=//).*@|[?#].*")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,128}").fullmatch
@@ -32,6 +33,13 @@ def _url_checked(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if mistake is not None:  # what stands before the @, or in a query, may be a secret that should not be there
         said = _SECRET.sub("(hidden)", value) if isinstance(value, str) else value
         raise ConfigError(f"{mistake}, not {said!r}", attribute.name)
+
+
+def _fleet_secret(settings: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    secret_place(settings, attribute, value)
+    if value is not None and len(secret_of(value)) < _LEAST_SECRET:
+        raise ConfigError(f"the secret must have at least {_LEAST_SECRET} bytes; openssl rand -hex 32 makes one",
+                          attribute.name)
 
 
 @attrs.frozen(kw_only=True)
@@ -107,7 +115,8 @@ class SharedSettings(StoreAccess):
         circuits: Whether circuits open early when enough other gateways see an endpoint down, a table; None: they do
             not.
         fleet_secret: Where the secret is by which gateways tell what operators have said to the fleet from what
-            somebody else has written: "env:NAME" or "file:PATH"; None: operators speak to each gateway alone.
+            somebody else has written: "env:NAME" or "file:PATH", at least 32 bytes; None: operators speak to each
+            gateway alone.
     """
 
     timeout: float = attrs.field(default=0.02, validator=number(least=0.001, most=5.0))
@@ -115,7 +124,7 @@ class SharedSettings(StoreAccess):
     name: str | None = attrs.field(default=None, validator=checked(_name_mistake, optional=True))
     instances: int = attrs.field(default=1, validator=number(least=1, most=100_000, whole=True))
     circuits: SharedCircuits | None = None
-    fleet_secret: str | None = attrs.field(default=None, validator=secret_place)
+    fleet_secret: str | None = attrs.field(default=None, validator=_fleet_secret)
 
     @property
     def connection(self) -> SharedSettings:
