@@ -44,6 +44,8 @@ A store that has lost what it knew is recognised: the version of a key is lower 
 floor holds; or the epoch is another one, and keys of which nothing is known begin as used up at that moment. When the
 clock goes back, as on another server, nothing drains; a lease whose end is too far ahead then counts as spent.
 
+What somebody else has written to a key fails no question, which is about other callers, too: it counts as nothing.
+
 A changed limit keeps which share of the burst was spent, and in units what is owed beyond it. While it is changed,
 gateways ask for a key under the old limit and the new one in turn, so there and back must be nothing: if units were
 kept where the burst falls (as core.rate_line does) and the share where it rises, each turn would add to what was spent.
@@ -75,16 +77,20 @@ for k = 2, #KEYS do
   local slack = SLACK * burst
   local floor, seen, wants, least = said[9], said[10], said[11], said[12]
 
-  local state = redis.call('HGETALL', KEYS[k])
+  local state = redis.pcall('HGETALL', KEYS[k])
+  if state.err then
+    redis.call('DEL', KEYS[k])
+    state = {}
+  end
   local ahead, version, heard, old, old_burst = 0, 0, now, interval, burst
   local leases = {}
   for f = 1, #state, 2 do
     local name, value = state[f], state[f + 1]
-    if name == 't' then ahead = tonumber(value)
-    elseif name == 'v' then version = tonumber(value)
-    elseif name == 's' then heard = tonumber(value)
-    elseif name == 'i' then old = tonumber(value)
-    elseif name == 'b' then old_burst = tonumber(value)
+    if name == 't' then ahead = tonumber(value) or ahead
+    elseif name == 'v' then version = tonumber(value) or version
+    elseif name == 's' then heard = tonumber(value) or heard
+    elseif name == 'i' then old = tonumber(value) or old
+    elseif name == 'b' then old_burst = tonumber(value) or old_burst
     else leases[name] = value end
   end
   ahead = math.max(0, ahead - math.max(0, now - heard))
@@ -99,7 +105,7 @@ for k = 2, #KEYS do
   local held, holders, latest, is_known, gone = 0, 0, 0, false, {}
   for name, value in pairs(leases) do
     local units, left = string.match(value, '(.*):(.*)')
-    units, left = tonumber(units), tonumber(left) - now
+    units, left = tonumber(units) or 0, (tonumber(left) or now) - now
     if name == ARGV[1] then
       is_known = true
       ahead = ahead + (is_sure == 1 and spent or units) * interval

@@ -59,3 +59,17 @@ def test_the_server_answers_as_the_model_does(redis):
         await client.aclose()
 
     asyncio.run(scenario())
+
+
+def test_what_somebody_else_has_written_to_a_key_fails_no_question_about_other_keys(redis):
+    async def scenario():
+        client = StoreAddress(url=redis.url).client(name="test", connect_s=5.0)
+        await client.mset({"epoch": "e:0", "text": "x"})
+        await client.hset("junk", mapping=dict.fromkeys("tvsib", "x") | {"i0": "x", "i1": "1:x"})
+        line = "0.1 10.0 0.0 5.0 1 0.0 0.0 0.0 0.0 0 0.0 1.0 1.0"
+        for _ in range(2):
+            answers = await _run(client, BOOK, ["epoch", "text", "junk", "good"], ["i0", "e:0", line, line, line])
+            assert [numbers(each)[-1] for each in answers] == [0.0] * 3
+        await client.aclose()
+
+    asyncio.run(scenario())
