@@ -18,7 +18,8 @@ from tests.drivers.until import until
 from tests.fleet.network import is_possible
 
 #: The fixtures that start a program which is not Python's, and the program.
-_PROGRAMS = {"curl": "curl", "prometheus": "prometheus", "redis": "redis-server", "redis_server": "redis-server"}
+_PROGRAMS = {"curl": "curl", "prometheus": "prometheus", "redis": "redis-server", "redis_server": "redis-server",
+             "systemd_analyze": "systemd-analyze"}
 #: The fixture that makes a network of its own, and what it takes.
 _NETWORK = {"network": "redis-server, and the right to make network namespaces with `ip` (Linux, as root)"}
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -76,6 +77,12 @@ def redis_server(tmp_path):
     finally:
         process.kill()
         process.wait(10)
+
+
+@pytest.fixture
+def systemd_analyze():
+    """The path of systemd's program that checks units."""
+    return shutil.which("systemd-analyze")
 
 
 def _has_browser():

@@ -88,7 +88,7 @@ async def silent(scope: Any, receive: Any, send: Any) -> None:
 
 async def refusing_late(scope: Any, receive: Any, send: Any) -> None:
     await receive()
-    raise NotImplementedError
+    raise LookupError("it serves HTTP alone")
 
 
 @pytest.mark.parametrize("app", [refusing, silent, refusing_late])

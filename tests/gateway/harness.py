@@ -55,6 +55,18 @@ def shared_upstream() -> Any:
     return shared
 
 
+def stop_listening(listener: socket.socket, accepting: threading.Thread) -> None:
+    """Close a listener in which a thread may wait.
+
+    Closing alone does not wake the thread, and its next system call may be given the number of the descriptor anew: it
+    then accepts the connections of another server of the tests.
+    """
+    with contextlib.suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
+    accepting.join(DEADLINE_S)
+    listener.close()
+
+
 def free_port(following: int = 0) -> int:
     """A port that is free, with so many *following* ones, and that no outgoing connection will be given."""
     while True:
@@ -130,7 +142,8 @@ class Upstream:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     @property
     def url(self) -> str:
@@ -156,7 +169,7 @@ class Upstream:
         return sum(call.target == path for call in self.calls)
 
     def close(self) -> None:
-        self._listener.close()
+        stop_listening(self._listener, self._accepting)
         for each in list(self._open):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

@@ -20,7 +20,7 @@ from resilience import Registry
 from resilience.gateway import Gateway as App
 from resilience.gateway.config import EndpointConfig, GatewayConfig, RouteConfig, ServiceConfig
 
-from .harness import DEADLINE_S, Call, Gateway, Upstream, eventually, everything, problem, running
+from .harness import DEADLINE_S, Call, Gateway, Upstream, eventually, everything, problem, running, stop_listening
 from .test_reload import status
 
 pytestmark = pytest.mark.process
@@ -59,7 +59,8 @@ class Deaf:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.heard, self.ended = 0, 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -75,7 +76,7 @@ class Deaf:
         self.ended += 1
 
     def close(self) -> None:
-        self._listener.close()
+        stop_listening(self._listener, self._accepting)
 
 
 @pytest.fixture(scope="module")
