@@ -11,17 +11,12 @@ its parent, and follows the source by itself from its first question on.
 
 from __future__ import annotations
 
-import asyncio
-import atexit
-import contextlib
 import functools
 import itertools
 import logging
-import os
 import random as _random
 import threading
-import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from time import monotonic
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -35,6 +30,8 @@ from .instance_commands import FailoverGroup, GuardedByInstance, forwarding, gua
 from .instance_set import InstanceSet, InstanceSetFollower
 from .kept_list import KeptList
 from .source import Source
+from .source_thread import SourceThread
+from .thread_owners import ThreadOwners
 from .watch import Watch
 
 P = ParamSpec("P")
@@ -95,7 +92,7 @@ class Directory:
         self._groups: dict[str, FailoverGroup] = {}
         self._lock = threading.RLock()
         self._known = threading.Event()
-        self._following: _Following | None = None
+        self._following: SourceThread | None = None
         self._is_orphan, self._age_s = False, 0.0
 
     def __repr__(self) -> str:
@@ -107,14 +104,18 @@ class Directory:
         """Begin to follow the source, in a thread, if that was not done yet. Nothing is waited for."""
         with self._lock:
             if self._following is None:
-                following = _Following(self)
+                watch = functools.partial(
+                    Watch, self.name, self._source, interval_s=self._interval_s, timeout_s=self._timeout_s,
+                    keep=self._keep, clock=self._clock, random=self._random)
+                following = SourceThread(f"directory of {self.name}", watch, self._have,
+                                         tuple(self._set.instances.values()), self._age_s)
                 self._is_orphan, self._following = False, following
                 try:
                     following.thread.start()
                 except BaseException:  # there may be no room for a thread
                     self._following, following.has_ended = None, True
                     raise
-        _remember(self)
+        _directories.add(self)
 
     def close(self) -> None:
         """Follow the source no longer; the instances stay as they are."""
@@ -333,83 +334,10 @@ class Directory:
         self._is_orphan, self._following = self._following is not None, None
 
 
-class _Following:
-    """The thread that follows a source, with its event loop."""
-
-    def __init__(self, directory: Directory) -> None:
-        self._directory = weakref.ref(directory)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self.has_ended = False
-        self._end: asyncio.Event | None = None
-        self.watch = Watch(directory.name, directory._source, self, interval_s=directory._interval_s,
-                           timeout_s=directory._timeout_s, keep=directory._keep, clock=directory._clock,
-                           random=directory._random)
-        known = tuple(directory._set.instances.values())
-        if known:
-            self.watch.begin_with(known, directory._age_s)
-        self.thread = threading.Thread(target=self._run, name=f"directory of {directory.name}", daemon=True)
-
-    def stop(self) -> None:
-        self.has_ended = True
-        loop, end = self._loop, self._end
-        if loop is not None and end is not None:
-            with contextlib.suppress(RuntimeError):  # it has ended by itself
-                loop.call_soon_threadsafe(end.set)
-        if self.thread is not threading.current_thread():
-            self.thread.join(1.0)  # it is a daemon: what hangs in a source is left behind
-
-    # -- in the thread
-
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-            runner.run(self._main())
-
-    async def _main(self) -> None:
-        self._end = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        if self.has_ended:
-            return
-        self.watch.start()
-        await self._end.wait()
-        self.watch.end()
-
-    # -- the watch's follower
-
-    def prepare(self, instances: Sequence[Instance]) -> Iterator[None]:
-        return iter(())
-
-    def follow(self, instances: Sequence[Instance]) -> None:
-        directory = self._directory()
-        if directory is not None:
-            directory._have(instances)
-
-    def heard(self) -> None:
-        """A directory that nobody has any more asks nothing."""
-        if self._directory() is None and self._end is not None:
-            self._end.set()
-
-
-_directories: weakref.WeakSet[Directory] = weakref.WeakSet()
-
-
-@functools.cache
-def _arrange_exit_and_forks() -> None:
-    atexit.register(_close_at_exit)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_after_fork)
-
-
-def _remember(directory: Directory) -> None:
-    _arrange_exit_and_forks()
-    _directories.add(directory)
-
-
-def _close_at_exit() -> None:
+def _close_all(directories: Iterable[Directory]) -> None:
     """End the threads before the interpreter does: one that logs at that moment could hold a lock for ever."""
-    for each in tuple(_directories):
+    for each in directories:
         each.close()
 
 
-def _after_fork() -> None:
-    for each in tuple(_directories):
-        each._lose_parent()
+_directories: Final = ThreadOwners[Directory](_close_all, Directory._lose_parent)

@@ -13,14 +13,12 @@ A lease belongs to the process that has begun it. A forked child knows nothing o
 
 from __future__ import annotations
 
-import atexit
 import functools
 import inspect
 import logging
 import os
 import random as _random
 import threading
-import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from time import monotonic
@@ -34,6 +32,7 @@ from .lease_schedule import LeaseAnswer, LeaseSchedule, LeaseState
 from .one_line import one_line
 from .registrant import InstanceStatus, Registrant
 from .registrar import Registrar
+from .thread_owners import ThreadOwners
 
 _log = logging.getLogger("resilience")
 #: Renewals in the time of one lease, as Eureka has them: two may be lost.
@@ -109,7 +108,7 @@ class Registration:
                 self._stay = None
                 stay.ask_to_leave()
                 raise
-        _remember(self)
+        _registrations.add(self)
 
     def set_status(self, status: InstanceStatus) -> None:
         """Say another status, at once, to whoever asks the registry. Nothing happens before start(), and after leave().
@@ -351,29 +350,12 @@ def _registrar_of(registry: Any) -> Registrar:
     return EurekaRegistrar(urls)
 
 
-_registrations: weakref.WeakSet[Registration] = weakref.WeakSet()
-
-
-@functools.cache
-def _arrange_exit() -> None:
-    atexit.register(_leave_at_exit)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_after_fork)
-
-
-def _remember(registration: Registration) -> None:
-    _arrange_exit()
-    _registrations.add(registration)
-
-
-def _leave_at_exit() -> None:
+def _leave_at_exit(registrations: Sequence[Registration]) -> None:
     """Whoever has not left does so now, all at once, so that the exit waits for the slowest alone."""
     began = monotonic()
-    for registration, stay in [(each, each._asked_to_leave()) for each in tuple(_registrations)]:
+    for registration, stay in [(each, each._asked_to_leave()) for each in registrations]:
         if stay is not None:
             stay.join(max(0.0, began + registration._leave_timeout_s - monotonic()))
 
 
-def _after_fork() -> None:
-    for each in tuple(_registrations):
-        each._forget_parent()
+_registrations: Final = ThreadOwners[Registration](_leave_at_exit, Registration._forget_parent)

@@ -13,7 +13,7 @@ from ..shared.connection import Connection
 from .change import Change
 from .config.shared import SharedSettings
 from .service import Service
-from .shared_state import metrics_of
+from .shared_state import METRICS
 
 
 class GatewayHints:
@@ -61,7 +61,7 @@ def hints_of(settings: SharedSettings | None, connection: Connection | None, ser
 
     def come_into_force() -> None:
         hints.services = services
-        metrics_of(registry).hints = weakref.ref(hints.hints)
+        METRICS.of(registry).hints = weakref.ref(hints.hints)
         try:
             asyncio.get_running_loop()
         except RuntimeError:  # it begins when the gateway does

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import logging
 import socket
-import ssl
 from collections.abc import AsyncGenerator, Callable, Container, Iterator, Sequence
 from math import inf
 
@@ -31,9 +30,7 @@ from .balancing.subsets import subset
 from .checker import Checker
 from .config import ServiceConfig
 from .config.endpoints import EndpointConfig
-from .exchanging import exchanging
 from .fallbacks import Fallbacks
-from .grpc_status import status_of_answer
 from .hedging import HedgedAttempts
 from .held_answers import Answer
 from .open_circuits import OpenCircuits
@@ -42,15 +39,15 @@ from .request_body import Uploads
 from .request_keys import cookie, header, key_reader
 from .retry_terms import RetryTerms
 from .served_endpoint import ServedEndpoint
-from .service_command import Exchanging, is_per_endpoint, limit_of, statuses, without_per
+from .service_command import is_per_endpoint, limit_of, statuses, without_per
 from .service_commands import ServiceCommands
+from .service_transport import Transport
 from .sources import as_configs, take_over, watch_of
 from .upstream import (
     Endpoint,
     Header,
     Request,
     UpstreamClient,
-    client_tls,
 )
 
 _log = logging.getLogger("resilience")
@@ -93,7 +90,7 @@ class Service:
     wants_times: bool
     _checker: Checker | None
     _commands: ServiceCommands
-    _tls: Callable[[], ssl.SSLContext]
+    _transport: Transport
 
     def __init__(self, name: str, config: ServiceConfig, client: UpstreamClient, registry: Registry,
                  previous: Service | None = None) -> None:
@@ -117,10 +114,7 @@ class Service:
         self.tunnel_idle_s = config.tunnel_idle_timeout
         self.clock, self.random = registry.clock, table_of(registry).services.random
         self._clients, self._registry = client, registry
-        self._client = client.of_http2() if config.http2 else client
-        is_same = previous is not None and previous._client is self._client
-        self._exchange: Exchanging = previous._exchange if previous is not None and is_same else exchanging(
-            self._client, status_of_answer if config.http2 else None)
+        self._transport = Transport(config, client, None if previous is None else previous._transport)
         self.listed = config.endpoints if config.source is None or previous is None else previous.listed
         for each in self.listed:
             each.check_secrets()
@@ -130,7 +124,7 @@ class Service:
             self.watch = watch_of(self, config.source, client, registry, previous)
         self.is_per_endpoint = is_per_endpoint(config.command, len(config.endpoints) if config.source is None else 2)
         self._commands = ServiceCommands(
-            name, without_per(config.command), self._exchange, registry, is_per_endpoint=self.is_per_endpoint,
+            name, without_per(config.command), self._transport.exchange, registry, is_per_endpoint=self.is_per_endpoint,
             previous=None if previous is None else previous._commands)
         self.outcomes = Outcomes(name, statuses(self._commands.settings), self.clock)
         self.retry = RetryTerms(config.retry, self.clock)
@@ -153,10 +147,6 @@ class Service:
         self.has_deadline = config.deadline is not None or config.pass_deadline
         self.key_of = key_reader(options.hash_by, options.sticky)
         self._limit = limit if self.is_per_endpoint else inf
-        same_tls = is_same and previous is not None and previous.config.ca_file == config.ca_file
-        self._tls = previous._tls if previous is not None and same_tls else functools.cache(
-            functools.partial(client_tls, config.ca_file, http2=config.http2))
-        self._keeps_endpoints = same_tls
         self._is_plain = config.checks is None and config.hedge is None and config.source is None
         self._previous = previous
         self._commands.prepare([each.name for each in self._used(self.listed)])
@@ -169,7 +159,7 @@ class Service:
         Without a previous one its source, if it has one, is asked from begin() on, or from its first request.
         """
         previous, self._previous = self._previous, None
-        kept = previous if self._keeps_endpoints else None
+        kept = previous if self._transport.keeps_endpoints else None
         if kept is not None and self.watch is not None:
             self.draining = list(kept.draining)
         self._commands.enter()
@@ -177,7 +167,7 @@ class Service:
         self._checker = self._new_checker()
         if previous is not None:
             previous._check_no_more()
-            self._drop(previous.endpoints.states, previous._client)
+            self._drop(previous.endpoints.states, previous._transport.client)
             take_over(self, self._registry, previous)
 
     def begin(self) -> None:
@@ -226,7 +216,7 @@ class Service:
         except BaseException:
             self.draining = drained
             raise
-        self._drop(before, self._client)
+        self._drop(before, self._transport.client)
 
     # -- as discovery.watch.Follower
 
@@ -264,7 +254,7 @@ class Service:
         if self.watch is not None and self.watch.follower is self:
             self.watch.end()
         endpoints = [each.endpoint for each in self.endpoints.states]
-        return functools.partial(_forget, self._commands, self._client, endpoints)
+        return functools.partial(_forget, self._commands, self._transport.client, endpoints)
 
     def refusal(self, request: Request) -> CircuitOpenError | None:
         """The refusal of a request that no circuit lets pass now, counted; None: attempts() will show."""
@@ -342,7 +332,7 @@ class Service:
 
     def _new_checker(self) -> Checker | None:
         checks = self.config.checks
-        return None if checks is None else Checker(checks, self, self._client, self.random)
+        return None if checks is None else Checker(checks, self, self._transport.client, self.random)
 
     def _check_no_more(self) -> None:
         """Another service takes the place of this one: requests that still come here begin no checks."""
@@ -356,7 +346,7 @@ class Service:
         for config in self._used(configs):
             state = known.get((config.url, config.server_name))
             if state is None:
-                state = ServedEndpoint(config, Endpoint.parse(config.url, self._tls, config.server_name))
+                state = ServedEndpoint(config, Endpoint.parse(config.url, self._transport.tls, config.server_name))
                 fresh.append(state)
             else:
                 state.configure(config)

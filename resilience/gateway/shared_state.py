@@ -6,11 +6,12 @@ import asyncio
 import os
 import weakref
 from collections.abc import Iterator
+from typing import Final
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from ..metrics.prometheus import export_further
+from ..metrics.prometheus import OncePerRegistry
 from ..registry import Registry
 from ..shared.circuit_hints import CircuitHints
 from ..shared.connection import CONNECT_S, Connection
@@ -38,7 +39,7 @@ def connection_of(settings: SharedSettings | None, registry: Registry, change: C
         expected=settings.instances)
 
     def come_into_force() -> None:
-        metrics_of(registry).connection = weakref.ref(connection)
+        METRICS.of(registry).connection = weakref.ref(connection)
         try:
             asyncio.get_running_loop()
         except RuntimeError:  # it begins when it is first needed
@@ -78,13 +79,5 @@ class SharedMetrics:
                                       "gateways see the endpoint down.", value=hints.openings)
 
 
-_metrics: weakref.WeakKeyDictionary[Registry, SharedMetrics] = weakref.WeakKeyDictionary()
-
-
-def metrics_of(registry: Registry) -> SharedMetrics:
-    """What Prometheus is told of what the gateways with this registry share."""
-    metrics = _metrics.get(registry)
-    if metrics is None:
-        metrics = _metrics[registry] = SharedMetrics()
-        export_further(registry, metrics.collect)
-    return metrics
+#: What Prometheus is told of what the gateways with one registry share.
+METRICS: Final = OncePerRegistry(SharedMetrics)

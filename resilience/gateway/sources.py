@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -15,7 +15,7 @@ from ..discovery.kept_list import KeptList
 from ..discovery.watch import Watch
 from ..errors import ConfigError
 from ..metrics.exports import as_utf8
-from ..metrics.prometheus import export_further
+from ..metrics.prometheus import OncePerRegistry
 from ..registry import Registry, table_of
 from .config.endpoints import EndpointConfig
 from .config.sources import SourceConfig, SourceHost
@@ -70,7 +70,7 @@ def take_over(service: Service, registry: Registry, previous: Service | None) ->
     if previous is not None and watch is not old:
         age_s = None if old is None else old.age_s
         watch.begin_with(Listing.of(map(_said, previous.listed)).instances, age_s or 0.0)
-    metrics_of(registry).adopt(service.name, watch)
+    METRICS.of(registry).adopt(service.name, watch)
     begin([watch])
 
 
@@ -103,16 +103,8 @@ class SourceMetrics:
         yield from (ages, asked)
 
 
-_metrics: weakref.WeakKeyDictionary[Registry, SourceMetrics] = weakref.WeakKeyDictionary()
-
-
-def metrics_of(registry: Registry) -> SourceMetrics:
-    """The metrics of the sources of gateways with this *registry*."""
-    metrics = _metrics.get(registry)
-    if metrics is None:
-        metrics = _metrics[registry] = SourceMetrics()
-        export_further(registry, metrics.collect)
-    return metrics
+#: The metrics of the sources of gateways with one registry.
+METRICS: Final = OncePerRegistry(SourceMetrics)
 
 
 def begin(watches: Iterable[Watch | None]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 import attrs
 from prometheus_client import Metric
@@ -47,6 +47,50 @@ def export_further(registry: Sources, collect: Callable[[], Iterable[Metric]]) -
         collect: Returns the metrics, whose names no others have; called at each scrape.
     """
     _further.setdefault(registry, []).append(collect)
+
+
+class HasMetrics(Protocol):
+    """What has metrics of its own."""
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics at this moment."""
+        ...
+
+
+M = TypeVar("M", bound=HasMetrics)
+
+
+class OncePerRegistry(Generic[M]):
+    """One object for each registry, whose metrics are exported with those of its commands."""
+
+    def __init__(self, make: Callable[[], M]) -> None:
+        """There is none yet.
+
+        Args:
+            make: Makes one.
+        """
+        self._make = make
+        self._made: weakref.WeakKeyDictionary[Sources, M] = weakref.WeakKeyDictionary()
+
+    def known(self, registry: Sources) -> M | None:
+        """The one of a registry; None: it was not made yet.
+
+        Args:
+            registry: Whose.
+        """
+        return self._made.get(registry)
+
+    def of(self, registry: Sources) -> M:
+        """The one of a registry, made and exported if that was not done yet.
+
+        Args:
+            registry: Whose.
+        """
+        made = self._made.get(registry)
+        if made is None:
+            made = self._made[registry] = self._make()
+            export_further(registry, made.collect)
+        return made
 
 
 def further_metrics(registry: Sources) -> Iterator[Metric]:

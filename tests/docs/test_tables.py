@@ -89,7 +89,7 @@ from resilience.gateway.limits.request_limit import policy_of
 from resilience.gateway.limits.shared_limit import shared_limit_named
 from resilience.gateway.logs.request_statistics import statistics_of
 from resilience.gateway.shared_state import connection_of
-from resilience.gateway.sources import metrics_of
+from resilience.gateway.sources import METRICS as SOURCES
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector
 from resilience.policies.fallback import FALLBACK
@@ -258,7 +258,7 @@ def test_the_fields_of_the_config_and_utilization_streams_are_in_their_tables(re
 def test_every_metric_is_in_the_table_with_its_type_and_labels(registry):
     single, exported = collapse(bulkhead(10, registry=registry)(lambda skus: skus)), {}
     statistics_of(registry)
-    metrics_of(registry)
+    SOURCES.of(registry)
     door_of(registry, "gateway", gateway_config.SheddingSettings(), ClientAddresses(bool))
     with Change() as change:
         settings = SharedSettings(url="redis://h", circuits=SharedCircuits())

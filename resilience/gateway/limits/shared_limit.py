@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import weakref
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from typing import Final
@@ -29,7 +28,7 @@ from ...core.rate_limit import RateLimit
 from ...drivers.deadline_context import in_use, shortened
 from ...errors import RateLimitedError
 from ...metrics.exports import as_utf8
-from ...metrics.prometheus import export_further
+from ...metrics.prometheus import OncePerRegistry
 from ...registry import Registry
 from ...shared.exchange import Exchange, exchange_of
 from ...shared.lease import Lease, Need
@@ -314,13 +313,13 @@ class SharedLimits:
         yield decisions
 
 
-_known: weakref.WeakKeyDictionary[Registry, SharedLimits] = weakref.WeakKeyDictionary()
+_known: Final = OncePerRegistry(SharedLimits)
 
 
 def shared_limit_named(name: str, registry: Registry, policy: RateLimit, max_waiting: int, store: Store,
                        when_unavailable: str, once_in_force: Callable[[Act], object] = at_once) -> SharedLimit:
     """The shared limit with this *name*; one that is there goes on under *policy*; see request_limit.limit_named()."""
-    known = _known.get(registry)
+    known = _known.known(registry)
     limit = None if known is None else known.limits.get(name)
     if limit is None:
         limit = SharedLimit(policy, name=name, max_waiting=max_waiting, store=store, when_unavailable=when_unavailable,
@@ -328,11 +327,7 @@ def shared_limit_named(name: str, registry: Registry, policy: RateLimit, max_wai
 
     def come_into_force() -> None:
         limit.configure(policy, max_waiting, store, when_unavailable)
-        limits = _known.get(registry)
-        if limits is None:
-            limits = _known[registry] = SharedLimits()
-            export_further(registry, limits.collect)
-        limits.limits[name] = limit
+        _known.of(registry).limits[name] = limit
 
     once_in_force(come_into_force)
     return limit
