@@ -186,10 +186,12 @@ def test_a_thousand_reloads_under_load_lose_no_request_and_leak_nothing(upstream
             config(upstream.url, "extra", "up", command={**patient, "rate_limit": {"calls": 10_000_000, "per": 1.0}}),
         ]
         answers: list[int] = []
+        answered = asyncio.Event()
 
         async def client() -> None:
             while not stop.is_set():
                 answers.append(await status(gateway, "/up/load"))
+                answered.set()
                 await asyncio.sleep(0)  # a refusal would not wait for anything
 
         clients = [asyncio.ensure_future(client()) for _ in range(4)]
@@ -197,6 +199,9 @@ def test_a_thousand_reloads_under_load_lose_no_request_and_leak_nothing(upstream
         for n in range(1000):
             gateway.reload(variants[n % len(variants)])
             await asyncio.sleep(0)
+            while 5 * len(answers) < n:  # however slow the machine is, there are requests among the reloads
+                answered.clear()
+                await answered.wait()
             if n in (299, 999):
                 del upstream.calls[:]
                 gc.collect()
@@ -206,7 +211,6 @@ def test_a_thousand_reloads_under_load_lose_no_request_and_leak_nothing(upstream
         await asyncio.gather(*clients)
         await closed(gateway)
         assert {200} == set(answers)
-        assert len(answers) > 100
         (tasks, threads, files, objects), (tasks_after, threads_after, files_after, objects_after) = seen
         assert abs(tasks_after - tasks) <= 4  # of the clients' requests, each of which may be connecting
         assert abs(threads_after - threads) <= 4  # the upstream's, one for each connection
