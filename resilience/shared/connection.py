@@ -23,6 +23,7 @@ from ..core.breaker import CircuitBreaker
 from ..decorate.commands import command
 from ..registry import Registry
 from .membership import BEAT, BEAT_S, LIFETIME_S, Membership
+from .redis_client import clients_of
 from .store import Script, StoreUnavailableError
 
 #: The key of the command of round trips, and its group.
@@ -231,7 +232,10 @@ class Connection:
         if old is not None:
             await _dropped(old)
         async with asyncio.timeout(CONNECT_S):
-            await asyncio.gather(*(self.client.ping() for _ in range(_CONNECTIONS)))
+            pings = await asyncio.gather(*(self.client.ping() for _ in range(_CONNECTIONS)), return_exceptions=True)
+        for trouble in pings:  # when none of them is under way any more
+            if isinstance(trouble, BaseException):
+                raise trouble
         return await self._tell_beat()
 
     async def _tell_beat(self, *, leaves: bool = False) -> Any:
@@ -266,4 +270,5 @@ async def _dropped(client: Any) -> None:
     """Close the connections of a client, which may not answer any more."""
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CONNECT_S):
-            await client.aclose()
+            for each in clients_of(client):
+                await each.aclose()

@@ -59,11 +59,18 @@ class StoreAddress:
             hosts = [_host_and_port(each) for each in parts.netloc.split(",")]
             master, _, database = parts.path.strip("/").partition("/")
             sentinels = redis_module("redis.asyncio.sentinel").Sentinel(hosts, sentinel_kwargs={
-                "password": self.sentinel_password, "socket_connect_timeout": connect_s, "socket_timeout": connect_s})
+                "password": self.sentinel_password, "socket_connect_timeout": connect_s, "socket_timeout": connect_s,
+                "retry": options["retry"]})
             return sentinels.master_for(unquote(master), db=int(database or 0), **options)
         if kind == "rediss":
             options["ssl_ca_certs"] = self.ca_file
         return asyncio_redis.Redis.from_url(f"{kind}{self.url[len(parts.scheme):]}", **options)
+
+
+def clients_of(client: Any) -> list[Any]:
+    """All clients that must be closed with a *client* that StoreAddress has made: that, and those of its Sentinels."""
+    sentinels = getattr(client.connection_pool, "sentinel_manager", None)
+    return [client, *(() if sentinels is None else sentinels.sentinels)]
 
 
 def _host_and_port(said: str) -> tuple[str, int]:

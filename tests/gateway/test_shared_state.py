@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from pathlib import Path
 
 import pytest
 
@@ -114,3 +115,15 @@ def test_a_secret_of_a_fleet_that_could_be_guessed_is_refused(monkeypatch):
     with pytest.raises(ConfigError, match="at least 32 bytes; openssl rand") as caught:
         SharedSettings(url="redis://h", fleet_secret="env:FLEET_SECRET")
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_file_of_authorities_is_looked_at_when_the_file_is_read_and_needs_tls(tmp_path):
+    authorities = Path(__file__).with_name("elsewhere.pem")
+    assert SharedSettings(url="rediss://h", ca_file=str(authorities)).address.ca_file == str(authorities)
+    SharedSettings(url="valkeys://h", ca_file=str(authorities))
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("nonsense", encoding="utf-8")
+    for url, ca_file, said in (("rediss://h", tmp_path / "missing.pem", "cannot be read"), ("rediss://h", nonsense, "is not"),
+                               ("redis://h", authorities, "begins with rediss://"), ("unix:///s", authorities, "TLS")):
+        with pytest.raises(ConfigError, match=said):
+            SharedSettings(url=url, ca_file=str(ca_file))

@@ -13,8 +13,8 @@ from tests.gateway.harness import free_port
 class RedisServer:
     """One server; begins at once."""
 
-    def __init__(self, directory, *, of=None):
-        self.port, self._directory, self._of = free_port(), directory, of
+    def __init__(self, directory, *, of=None, arguments=()):
+        self.port, self._directory, self._of, self._arguments = free_port(), directory, of, arguments
         self.start()
 
     @property
@@ -22,10 +22,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}"
 
     def start(self):
-        extra = [] if self._of is None else ["--replicaof", "127.0.0.1", str(self._of.port)]
-        self._process = subprocess.Popen(
-            [shutil.which("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly",
-             "no", "--dir", str(self._directory), "--repl-diskless-sync-delay", "0", *extra], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL)
         end = time.monotonic() + 30
         while True:
             with contextlib.suppress(OSError):
@@ -34,11 +31,23 @@ class RedisServer:
             assert time.monotonic() < end, "redis-server does not answer"
             time.sleep(0.01)
 
+    def _command(self):
+        extra = [] if self._of is None else ["--replicaof", "127.0.0.1", str(self._of.port)]
+        return [shutil.which("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly",
+                "no", "--dir", str(self._directory), "--repl-diskless-sync-delay", "0", *extra, *self._arguments]
+
     def say(self, *words):
         """The first line of the answer to a command."""
         with socket.create_connection(("127.0.0.1", self.port), 10) as client:
             client.sendall((" ".join(words) + "\r\n").encode())
             return client.makefile("rb").readline().rstrip()
+
+    def lines(self, *words):
+        """The first lines of the answer to a command, at most five."""
+        with socket.create_connection(("127.0.0.1", self.port), 10) as client:
+            client.sendall((" ".join(words) + "\r\n").encode())
+            answer = client.makefile("rb")
+            return [answer.readline().rstrip() for _ in range(5)]
 
     def freeze(self):
         self._process.send_signal(signal.SIGSTOP)
@@ -50,3 +59,17 @@ class RedisServer:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait(10)
+
+
+class Sentinel(RedisServer):
+    """One Sentinel, which replaces the primary "main" after half a second without an answer."""
+
+    def __init__(self, directory, primary):
+        self.port, self._file = free_port(), directory / "sentinel.conf"
+        self._file.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {directory}\nsentinel monitor main 127.0.0.1 {primary.port} 1\n"
+            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n", encoding="utf-8")
+        self.start()
+
+    def _command(self):
+        return [shutil.which("redis-server"), str(self._file), "--sentinel"]

@@ -11,9 +11,10 @@ import attrs
 from ...core.checks import number, text
 from ...errors import ConfigError
 from ...shared.redis_client import StoreAddress, url_mistake
-from .checks import checked
+from .checks import authorities_mistake, checked
 from .secrets import secret_of, secret_place
 
+_WITH_TLS: Final = ("rediss://", "valkeys://")
 _LEAST_SECRET: Final = 32  # bytes: whoever reads the store could try out what a shorter one is
 _PREFIX: Final = re.compile(r"[!-~]{0,64}").fullmatch
 _SECRET: Final = re.compile(r"(?<=//).*@|[?#].*")
@@ -64,18 +65,21 @@ class StoreAccess:
         username: As which it logs in; None: the default user.
         password: Where its password is: "env:NAME" or "file:PATH"; None: there is none.
         sentinel_password: Where the password of the Sentinels is; None: there is none.
-        ca_file: Certificates that vouch for the server; None: those of the system.
+        ca_file: Certificates in PEM of the authorities that a server with TLS is verified by; None: the system's.
     """
 
     url: str = attrs.field(validator=_url_checked)
     username: str | None = attrs.field(default=None, validator=text(optional=True))
     password: str | None = attrs.field(default=None, validator=secret_place)
     sentinel_password: str | None = attrs.field(default=None, validator=secret_place)
-    ca_file: str | None = attrs.field(default=None, validator=text(optional=True))
+    ca_file: str | None = attrs.field(default=None, validator=checked(authorities_mistake, optional=True))
 
     def __attrs_post_init__(self) -> None:
         if self.username is not None and self.password is None:
             raise ConfigError("a user needs a password; say where it is", "password")
+        if self.ca_file is not None and not self.url.startswith(_WITH_TLS):
+            raise ConfigError("ca_file needs a URL with TLS, which begins with rediss://; over this one nothing is "
+                              "verified", "ca_file")
 
     @property
     def address(self) -> StoreAddress:
