@@ -30,7 +30,7 @@ fleet: $(call STAMP,dev) ## Faults that coincide in a fleet of gateways on hosts
 bench: $(call STAMP,bench) ## Beside the peers, in one run; writes build/bench.json
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-# The whole size: make simulate ARGS="--instances 100"
+# The whole size, half an hour: make simulate ARGS="--instances 100 --out build/fleet-whole.json"
 simulate: $(call STAMP,dev) ## A fleet of gateways in virtual time; writes build/fleet.json
 	$(BIN)/python -m tests.simulations $(ARGS)
 

@@ -1,7 +1,8 @@
-"""The figures of the page about fleets: ``python docs/fleet.py [build/fleet.json]``.
+"""The figures of the page about fleets: ``python docs/fleet.py [build/fleet.json [build/fleet-whole.json]]``.
 
 That command keeps what ``make simulate`` wrote beside the page (explanation/fleet.json) and writes the page's tables
-from it. The plots are drawn from the same file whenever the documentation is built.
+from it. The second file has the same of the whole size; without it, those figures stay as they are. The plots are drawn
+from the same file whenever the documentation is built.
 """
 
 from __future__ import annotations
@@ -31,19 +32,23 @@ def marks(section: str) -> tuple[str, str]:
     return f"<!-- {section}: written by docs/fleet.py -->", f"<!-- end of {section} -->"
 
 
-def table(section: str, kept: Mapping[str, Any]) -> str:
-    """The table of a section, in Markdown."""
+def tables(section: str, kept: Mapping[str, Any]) -> str:
+    """The tables of a section, in Markdown: that of the size of the page, and that of the whole size."""
     head, cells = _TABLES[section]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join((name, *cells(row))) + " |" for name, row in kept[section]["rows"].items()]
-    return "\n".join([_about(section, kept[section]), "", *lines, ""])
+    lines: list[str] = []
+    for figures in (kept, kept.get("whole", {})):
+        if section in figures:
+            lines += [_about(section, figures[section]), "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+            lines += ["| " + " | ".join((name, *cells(row))) + " |" for name, row in figures[section]["rows"].items()]
+            lines.append("")
+    return "\n".join(lines)
 
 
 def with_tables(page: str, kept: Mapping[str, Any]) -> str:
     """*page* with its tables anew."""
     for section in SECTIONS:
         begin, end = marks(section)
-        made = f"{begin}\n\n{table(section, kept)}\n{end}"
+        made = f"{begin}\n\n{tables(section, kept)}\n{end}"
         page = re.sub(f"(?s){re.escape(begin)}.*{re.escape(end)}", lambda _, made=made: made, page)  # type: ignore[misc]
     return page
 
@@ -86,8 +91,14 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _seconds(seconds: float | None) -> str:
-    return "never" if seconds is None else f"{seconds:g} s"
+def _seconds(each: Sequence[float | None]) -> str:
+    """How long it took in each of several runs."""
+    known = sorted(seconds for seconds in each if seconds is not None)
+    least, most = (f"{known[0]:g}", f"{known[-1]:g}") if known else ("", "")
+    times = f"{least} s" if least == most else f"{least} to {most} s"
+    if not known:
+        return "never"
+    return times if len(known) == len(each) else f"{times} in {len(known)} of {len(each)}, else never"
 
 
 _TABLES: Final[Mapping[str, tuple[Sequence[str], Callable[[Row], Sequence[str]]]]] = {
@@ -110,8 +121,8 @@ _TABLES: Final[Mapping[str, tuple[Sequence[str], Callable[[Row], Sequence[str]]]
               lambda row: (f"{row['most']:,}", f"{row['last']:,}")),
     "restart": (("an instance", "requests", "lost", "most for one instance"),
                 lambda row: (f"{row['asked']:,}", f"{row['lost']:,}", f"{row['most']:.2f} times the mean")),
-    "bad gateway": (("", "answered", "endpoints left out there", "elsewhere"),
-                    lambda row: (_percent(row["served"]), f"{row['there']}", f"{row['elsewhere']}")),
+    "bad gateway": (("", "answered", "the service's circuit there", "open elsewhere"),
+                    lambda row: (_percent(row["served"]), "open" if row["there"] else "closed", f"{row['elsewhere']}")),
 }
 
 
@@ -155,6 +166,10 @@ def main(argv: Sequence[str]) -> int:
     missing = [name for name in SECTIONS if name not in kept]
     if missing:
         raise ValueError(f"there are no figures of {', '.join(missing)}; run: make simulate")
+    if len(argv) > 1:
+        kept["whole"] = json.loads(Path(argv[1]).read_text(encoding="utf-8"))
+    elif KEPT_FIGURES.exists():
+        kept["whole"] = json.loads(KEPT_FIGURES.read_text(encoding="utf-8")).get("whole", {})
     KEPT_FIGURES.write_text(_compact(kept), encoding="utf-8")
     PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), kept), encoding="utf-8")
     return 0

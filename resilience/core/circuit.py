@@ -77,6 +77,11 @@ TRANSITIONS: Final[dict[tuple[State, Trigger], State]] = {
 _GHOST: Final = Disabled(-1, -inf)  # the permit of a call that shadow mode let pass; no circuit's term ever
 
 
+def _ever() -> float:
+    """A horizon that never comes."""
+    return inf
+
+
 class Circuit:
     """The machine of a CircuitBreaker: a gate that refuses calls while their target looks down.
 
@@ -94,7 +99,7 @@ class Circuit:
 
     def __init__(self, config: CircuitBreaker, *, key: str, group: str, now: float,
                  emit: Callable[[StateChanged], None], random: Callable[[], float],
-                 horizon: Callable[[], float] = lambda: inf, failures: Failures | None = None,
+                 horizon: Callable[[], float] = _ever, failures: Failures | None = None,
                  stalls: Stalls = NO_STALLS) -> None:
         """Start closed.
 
@@ -169,6 +174,15 @@ class Circuit:
         return max(0.0, min(term.until - now, self._config.open_for)) if term.state is not State.OPEN \
             else max(0.0, term.until - now)
 
+    def refuses(self, now: float) -> bool:
+        """Whether a call would be refused now, as far as can be seen without asking: nothing is changed or counted."""
+        term = self.term
+        if term.state is State.FORCED_OPEN:
+            return True
+        if term.passes or self._shadow is not None or now >= term.until:
+            return False
+        return not isinstance(term, HalfOpen) or term.is_full
+
     @property
     def opened_at(self) -> float | None:
         """When it opened, over all probes that have failed since; None unless it is open or half open."""
@@ -227,6 +241,10 @@ class Circuit:
         term keeps the probes it was given.
         """
         self._guard.do(self._adopt, config, now)
+
+    def hears_at_once(self) -> None:
+        """Its caller keeps no good results to itself, whatever the ``horizon`` says."""
+        self._guard.do(self._hear_at_once)
 
     def save(self, now: float) -> CircuitCheckpoint:
         """The state to keep over a restart of the process; see restore()."""
@@ -307,6 +325,11 @@ class Circuit:
         elif isinstance(term, Open) and term.told is None:
             term.until = term.since + config.wait(term.openings, term.u)
             self._bar(term)
+
+    def _hear_at_once(self) -> None:
+        self._horizon = _ever
+        if isinstance(self.term, Closed):
+            self.term.horizon = _ever
 
     def _restore(self, saved: CircuitCheckpoint, elapsed: float, now: float) -> StateChanged | None:
         term = self.term

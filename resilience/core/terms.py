@@ -68,8 +68,8 @@ class Term:
 class Closed(Term):
     """All calls are admitted, and how they end is weighed."""
 
-    __slots__ = ("_bad", "_cohorts", "_config", "_good", "_horizon", "_in_a_row", "_run_since", "_tally", "_window",
-                 "weighed")
+    __slots__ = ("_bad", "_cohorts", "_config", "_good", "_in_a_row", "_run_since", "_tally", "_window",
+                 "horizon", "weighed")
     state = State.CLOSED
     passes = True
     watches: ClassVar[bool] = True  # the calls under way, if they can be slow
@@ -77,7 +77,7 @@ class Closed(Term):
     def __init__(self, seq: int, now: float, config: CircuitBreaker, horizon: Callable[[], float],
                  previous: Closed | None = None) -> None:
         super().__init__(seq, now)
-        self._horizon = horizon
+        self.horizon = horizon
         self._tally = Tally()
         self.bump = self._tally.bump
         self._config = config
@@ -196,7 +196,7 @@ class Closed(Term):
         elif isinstance(window, CountWindow) and config.window_calls is not None:
             self._window = window.resized(config.window_calls)
         else:
-            self._window = Closed(0, now, config, self._horizon)._window
+            self._window = Closed(0, now, config, self.horizon)._window
             sums, most = window.sums(now), config.window_calls or inf
             share = min(1.0, most / max(1, sum(sums)))  # too many for the new window: each column its part
             for column, n in enumerate(sums):
@@ -211,7 +211,7 @@ class Closed(Term):
         if troubled or isinstance(window, CountWindow):
             self.lock_free_until = -inf
         else:
-            self.lock_free_until = min(window.edge, self._horizon())
+            self.lock_free_until = min(window.edge, self.horizon())
 
 
 class ForcedClosed(Closed):
@@ -281,6 +281,11 @@ class HalfOpen(Term):
 
     def give_back(self) -> None:
         self._slots += 1
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all probes are under way."""
+        return self.ramp is None and not self._slots
 
     def record(self, column: int, now: float) -> Trigger | None:
         if self.ramp is not None:

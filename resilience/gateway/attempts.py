@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ..core.failover import RestTerm
+from ..core.terms import Term
 from ..drivers.deadline_context import DEADLINE_HEADER, deadline_headers
 from ..errors import (
     DeadlineExceededError,
@@ -65,11 +66,12 @@ class Attempts:
         endpoint: Where the last attempt went.
         sent: Whether the attempt under way was sent.
         counts: What a rule says that its answer counts as; None: no rule says anything.
+        permit: Of the service's own circuit, to be given back; None: nobody asked it.
         keeps: Whether the exchange of the attempt that ends is kept by the detour.
     """
 
-    __slots__ = ("_began", "_calls", "_detour", "_key", "_permit", "_request", "_service", "_told", "counts",
-                 "endpoint", "keeps", "sent")
+    __slots__ = ("_began", "_calls", "_detour", "_failure", "_key", "_permit", "_request", "_service", "_told",
+                 "counts", "endpoint", "keeps", "permit", "sent")
     endpoint: ServedEndpoint
     _permit: RestTerm | None
 
@@ -79,9 +81,17 @@ class Attempts:
         Args:
             service: Whose endpoints are asked.
             request: With its body, or to be streamed.
-            avoid: Endpoints that are not asked; at least one must be left.
+            avoid: Endpoints that are not asked; at least one must be left. It is the second way of a request, for
+                which the first has asked the service's circuit.
+
+        Raises:
+            CircuitOpenError: The service's own circuit is open.
         """
         self._service, self._request = service, request
+        self._failure: Exception | None = None
+        self.permit: Term | None = None
+        if service.circuit is not None and not avoid:
+            self.permit = service.circuit.admit(service.clock())
         self._key = service.key_of(request) if service.is_keyed else None
         self.sent = self.keeps = False
         self.counts: str | None = None
@@ -132,16 +142,23 @@ class Attempts:
         """The answer was passed on: let the exchange end, and be counted; why it failed after all."""
         calls = self._calls
         if calls is None:
+            self._over()
             return None
         try:
             await calls.__anext__()
         except StopAsyncIteration:
             self._well()
+            self._over(is_answered=True)
         except UpstreamError as error:
             self._account(error)
+            if self._failure is not error:
+                self._failure = None
+            self._over()
             return error
         except ResilienceError:  # a deadline passed while the answer was passed on: nobody has failed
             self._left()
+            self._failure = None
+            self._over()
         return None
 
     async def close(self) -> None:
@@ -152,6 +169,7 @@ class Attempts:
                 await calls.aclose()
         finally:
             self._left()
+            self._over()
             if self._detour is not None:
                 self._detour.drop()
                 self._detour.course.stop()
@@ -333,8 +351,7 @@ class Attempts:
         return detour.course.could_repeat() and (self._service.retry.repeats_here or self._has_other(detour.course))
 
     def _has_other(self, course: Course) -> bool:
-        endpoint, tried = self.endpoint, course.tried
-        return any(state is not endpoint and state not in tried for state in self._service.endpoints.states)
+        return self._service.has_other(self.endpoint, course.tried)
 
     def _way(self) -> Detour:
         detour = self._detour
@@ -370,6 +387,17 @@ class Attempts:
         else:
             endpoint.good += 1
 
+    def _over(self, *, is_answered: bool = False) -> None:
+        """The request is over: tell the service's own circuit, once."""
+        permit, self.permit = self.permit, None
+        circuit = self._service.circuit
+        if permit is None or circuit is None:
+            return
+        if is_answered:
+            circuit.ended(permit, self._service.clock())
+        else:
+            circuit.unanswered(permit, self._failure, self._service.clock())
+
     def _account(self, error: Exception) -> tuple[Ending, float | None]:
         """The attempt under way has failed: tell it whom it concerns; how it ended, and what the endpoint asks for."""
         endpoint = self.endpoint
@@ -377,7 +405,8 @@ class Attempts:
         if not self._told:
             self._told = True
             endpoint.in_flight -= 1
-            self._service.outcomes.failed(endpoint, self._permit, ending, asked, error)
+            if self._service.outcomes.failed(endpoint, self._permit, ending, asked, error):
+                self._failure = error
         self._way().note(ending, error)
         return ending, asked
 

@@ -27,7 +27,7 @@ from typing import Final
 import attrs
 
 from ..drivers.async_timeouts import AsyncTimeout
-from ..errors import ResilienceError
+from ..errors import CircuitOpenError, ResilienceError
 from .attempts import Attempts
 from .fallbacks import Fallbacks
 from .grpc_status import is_grpc, trailers_for
@@ -171,7 +171,10 @@ class Forwarder:
                         inbound: Inbound, outbound: Outbound | None) -> None:
         if intake is None and (refusal := service.refusal(request)) is not None:
             raise problem_of(refusal, service.name)
-        attempts = service.attempts(request)
+        try:
+            attempts = service.attempts(request)
+        except CircuitOpenError as error:
+            raise problem_of(error, service.name) from None
         try:
             rest: asyncio.Future[None] | None = None
             if intake is not None:

@@ -53,6 +53,8 @@ class HedgedAttempts:
                 await asyncio.wait(rest)
                 continue
             self._winner = ways[task]
+            permit, self._first.permit = self._first.permit, None
+            self._winner.permit = permit  # how that ends is how the request does
             self._others = [other for other in self._others if other[0] is not self._winner]
             await self._drop_others()
             return task.result()
@@ -75,7 +77,7 @@ class HedgedAttempts:
 
     def _may_hedge(self) -> bool:
         service, budget = self._service, self._service.retry.budget
-        return len(service.endpoints.states) > 1 and (budget is None or budget.withdraw(service.clock()))
+        return service.has_other(self._first.endpoint) and (budget is None or budget.withdraw(service.clock()))
 
     async def _drop_others(self) -> None:
         """Cut what is under way of the attempts that are not passed on."""

@@ -21,19 +21,21 @@ from ..policies.breaker import BREAKER
 from .served_endpoint import ServedEndpoint
 from .upstream import Request
 
+#: A circuit, and what counts the refusals of its command.
+Gate = tuple[Circuit, CallAccounting]
+
 
 class OpenCircuits:
     """The circuits of one service's endpoints, whose commands are asked in turn. Of one event loop."""
 
     __slots__ = ("_each", "_first")
 
-    def __init__(self, endpoints: Sequence[ServedEndpoint]) -> None:
+    def __init__(self, found: Sequence[tuple[ServedEndpoint, Gate | None]]) -> None:
         """Nothing is refused here unless each command asks its circuit first.
 
         Args:
-            endpoints: Those whose commands would all have to refuse, one for each command.
+            found: The endpoints whose commands would all have to refuse, one for each command, with the first_gate().
         """
-        found = [(endpoint, _first_gate(endpoint.call)) for endpoint in endpoints]
         self._each = [(endpoint, *gate) for endpoint, gate in found if gate is not None]
         self._first: Circuit | None = self._each[0][1] if self._each and len(self._each) == len(found) else None
 
@@ -43,23 +45,20 @@ class OpenCircuits:
         return self._first is not None and self._first.term.refuses_until != -inf
 
     def refusal(self, request: Request, now: float) -> CircuitOpenError | None:
-        """The refusal that ends soonest, each of them counted; None, and nothing is counted: one may let it pass."""
+        """The refusal that ends soonest, counted; None, and nothing is counted: one may let it pass."""
         if in_use and remaining() is not None:  # the time that is left decides before the circuit does
             return None
         terms: list[Any] = [circuit.term for _, circuit, _ in self._each]
         if not all(term.free_until <= now < term.refuses_until for term in terms):
             return None
-        soonest: CircuitOpenError | None = None
-        for (endpoint, _, accounting), term in zip(self._each, terms, strict=True):
-            if request.asked is not None:
-                request.asked(endpoint.name)
-            refusal = accounting.refusal(term, now)
-            if soonest is None or (refusal.retry_after or 0.0) < (soonest.retry_after or 0.0):
-                soonest = refusal
-        return soonest
+        place = min(range(len(terms)), key=lambda each: terms[each].until)
+        endpoint, _, accounting = self._each[place]
+        if request.asked is not None:
+            request.asked(endpoint.name)
+        return accounting.refusal(terms[place], now)
 
 
-def _first_gate(call: Any) -> tuple[Circuit, CallAccounting] | None:
+def first_gate(call: Any) -> Gate | None:
     """The circuit that a guarded exchange asks first of all, and what counts its refusals; None: it asks another."""
     guard = guard_of(call)
     if guard is None or next(iter(guard.declaration.chain()), None) is not BREAKER:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from ..core.failover import RestTerm
 from ..core.http_status import HttpStatus
 from ..core.retry_after import asked_for
 from ..core.verdict import Verdict
-from ..errors import CallTimeoutError, RejectedError
+from ..errors import CallTimeoutError, DeadlineExceededError, RejectedError
 from .balancing import EndpointSet
 from .balancing.course import Ending
 from .served_endpoint import ServedEndpoint
@@ -29,6 +30,9 @@ from .upstream import (
 )
 
 _log = logging.getLogger("resilience")
+#: Share of the time that an attempt has as a rule, from which on it says something of its endpoint if a request's
+#: deadline cuts it.
+_LONG_ENOUGH: Final = 0.9
 
 
 class Outcomes:
@@ -41,15 +45,17 @@ class Outcomes:
 
     endpoints: EndpointSet[ServedEndpoint]
 
-    def __init__(self, name: str, rule: HttpStatus, clock: Callable[[], float]) -> None:
+    def __init__(self, name: str, rule: HttpStatus, usual_s: float, clock: Callable[[], float]) -> None:
         """Nothing has ended yet.
 
         Args:
             name: The service's.
             rule: Judges the statuses of answers.
+            usual_s: How long an attempt may take as a rule. A client may give a request less, and what that cuts is no
+                failure of an endpoint.
             clock: Seconds.
         """
-        self._name, self._clock = name, clock
+        self._name, self._usual_s, self._clock = name, usual_s, clock
         self._verdicts, self._judge = rule.verdicts(), rule.judge()
         self.statuses = frozenset(self._verdicts)
 
@@ -80,8 +86,8 @@ class Outcomes:
         return Ending.BROKEN, None
 
     def failed(self, endpoint: ServedEndpoint, permit: RestTerm | None, ending: Ending, asked: float | None,
-               error: Exception) -> None:
-        """An attempt at *endpoint* has failed.
+               error: Exception) -> bool:
+        """An attempt at *endpoint* has failed; whether that is a failure of the endpoint.
 
         Args:
             endpoint: Where it went.
@@ -93,7 +99,9 @@ class Outcomes:
         now, ejector = self._clock(), self.endpoints.ejector
         if ending is Ending.REFUSED or isinstance(error, LocalLimitError):
             ejector.left(endpoint, permit, now)
-            return
+            if not endpoint.is_calm:
+                self.endpoints.changed()
+            return False
         is_failure = self._is_failure(ending, error)
         if not is_failure:
             ejector.left(endpoint, permit, now)
@@ -110,6 +118,7 @@ class Outcomes:
             _log.warning("%s: %s failed: %s", self._name, endpoint.name, reason, extra={"upstream": endpoint.name})
         if not endpoint.is_calm:
             self.endpoints.changed()
+        return is_failure
 
     def recovered(self, endpoint: ServedEndpoint, permit: RestTerm | None) -> None:
         """An attempt at *endpoint* has succeeded, after a failure or as a probe."""
@@ -125,4 +134,6 @@ class Outcomes:
         """Whether an attempt that ended so is a failure of its endpoint."""
         if isinstance(error, UpstreamStatusError):
             return self.verdict_of(error) is Verdict.FAILED
+        if isinstance(error, DeadlineExceededError):
+            return error.timeout >= _LONG_ENOUGH * self._usual_s
         return ending is not Ending.BUSY and not isinstance(error, IgnoredAnswerError)

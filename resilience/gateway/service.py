@@ -23,7 +23,7 @@ from ..registry import Registry, table_of
 from .answer_rules import AnswerRules
 from .attempts import Attempts
 from .awaited_list import AwaitedList
-from .balancing import BalancerOptions, EndpointSet, balancer
+from .balancing import BalancerOptions, EndpointSet, EndpointState, balancer
 from .balancing.course import IDEMPOTENT
 from .balancing.sticky import token_of
 from .balancing.subsets import subset
@@ -33,13 +33,22 @@ from .config.endpoints import EndpointConfig
 from .fallbacks import Fallbacks
 from .hedging import HedgedAttempts
 from .held_answers import Answer
-from .open_circuits import OpenCircuits
+from .open_circuits import OpenCircuits, first_gate
 from .outcomes import Outcomes
 from .request_body import Uploads
 from .request_keys import cookie, header, key_reader
 from .retry_terms import RetryTerms
 from .served_endpoint import ServedEndpoint
-from .service_command import is_per_endpoint, limit_of, statuses, without_per
+from .service_circuit import ServiceCircuit
+from .service_command import (
+    has_service_circuit,
+    is_per_endpoint,
+    limit_of,
+    statuses,
+    timeout_of,
+    with_bound,
+    without_per,
+)
 from .service_commands import ServiceCommands
 from .service_transport import Transport
 from .sources import as_configs, take_over, watch_of
@@ -51,6 +60,8 @@ from .upstream import (
 )
 
 _log = logging.getLogger("resilience")
+#: The longest timeout there is, seconds.
+_ANY_TIME_S = 86_400.0
 #: Share of the permits of a service that clients may hold while they send their bodies.
 UPLOADS = 0.5
 
@@ -71,6 +82,7 @@ class Service:
         draining: Endpoints that its source lists no more, and that have requests in flight.
         watch: Asks its source which endpoints there are; None: they are configured.
         is_per_endpoint: Whether each endpoint has a command of its own.
+        circuit: Around whole requests; None: there is none.
         retry: What is sent again, and how much of a request's body is taken in for that.
         outcomes: Tells the endpoints how attempts at them have ended.
         uploads: How many bodies are streamed at once.
@@ -85,6 +97,7 @@ class Service:
     endpoints: EndpointSet[ServedEndpoint]
     listed: tuple[EndpointConfig, ...]
     draining: list[ServedEndpoint]
+    circuit: ServiceCircuit | None
     key_of: Callable[[Request], bytes | None]
     is_keyed: bool
     wants_times: bool
@@ -123,10 +136,15 @@ class Service:
         if config.source is not None:
             self.watch = watch_of(self, config.source, client, registry, previous)
         self.is_per_endpoint = is_per_endpoint(config.command, len(config.endpoints) if config.source is None else 2)
+        command = without_per(config.command)
+        self.has_deadline = config.deadline is not None or config.pass_deadline
+        if self.has_deadline:
+            command = with_bound(command, config.deadline or _ANY_TIME_S)
         self._commands = ServiceCommands(
-            name, without_per(config.command), self._transport.exchange, registry, is_per_endpoint=self.is_per_endpoint,
+            name, command, self._transport.exchange, registry, is_per_endpoint=self.is_per_endpoint,
             previous=None if previous is None else previous._commands)
-        self.outcomes = Outcomes(name, statuses(self._commands.settings), self.clock)
+        usual_s = min(timeout_of(self._commands.settings), inf if config.deadline is None else config.deadline)
+        self.outcomes = Outcomes(name, statuses(self._commands.settings), usual_s, self.clock)
         self.retry = RetryTerms(config.retry, self.clock)
         limit = limit_of(self._commands.settings)
         self._permits = limit
@@ -134,7 +152,7 @@ class Service:
         options = config.balancing
         self._balancer = balancer(config.balancer, BalancerOptions(
             load_factor=options.load_factor, max_in_flight=options.max_in_flight, zone=options.zone,
-            sticky=options.sticky is not None))
+            sticky=options.sticky is not None, seed=self.random()))
         self.wants_times, self.is_keyed = self._balancer.wants_times, self._balancer.wants_key
         self.rules = AnswerRules(config.rules)
         self.first_item = None if config.first_item is None else AsyncTimeout(name, config.first_item)
@@ -144,7 +162,6 @@ class Service:
         if self.fallbacks is not None and previous is not None and previous.config.fallback == config.fallback:
             self.fallbacks = previous.fallbacks
         self.fallback_service: Service | None = None
-        self.has_deadline = config.deadline is not None or config.pass_deadline
         self.key_of = key_reader(options.hash_by, options.sticky)
         self._limit = limit if self.is_per_endpoint else inf
         self._is_plain = config.checks is None and config.hedge is None and config.source is None
@@ -163,6 +180,7 @@ class Service:
         if kept is not None and self.watch is not None:
             self.draining = list(kept.draining)
         self._commands.enter()
+        self.circuit = self._commands.circuit if has_service_circuit(self.config.command) else None
         self._adopt_endpoints(self.listed, () if kept is None else (*kept.draining, *kept.endpoints.states))
         self._checker = self._new_checker()
         if previous is not None:
@@ -266,7 +284,11 @@ class Service:
         return refusal
 
     def attempts(self, request: Request) -> Attempts | HedgedAttempts:
-        """The way of one request over the endpoints; they must be closed."""
+        """The way of one request over the endpoints; they must be closed.
+
+        Raises:
+            CircuitOpenError: The service's own circuit is open.
+        """
         if self._is_plain:
             return Attempts(self, request)
         if self._checker is not None:
@@ -315,6 +337,12 @@ class Service:
         """All endpoints, as they are now."""
         return self.endpoints.states
 
+    def has_other(self, endpoint: ServedEndpoint, tried: Container[EndpointState] = ()) -> bool:
+        """Whether another *endpoint* than this may take a request that was at those it has *tried*."""
+        now = self.clock()
+        return any(state is not endpoint and state not in tried and not state.refuses(now)
+                   for state in self.endpoints.states)
+
     def health_changed(self, endpoint: ServedEndpoint) -> None:
         """The checks of an endpoint have found that it is healthy, or that it is not."""
         if endpoint.is_healthy:
@@ -358,7 +386,10 @@ class Service:
             state.key, state.call = self._commands.key_of(state.name), self._commands.call(state.name)
         self.listed = configs
         self.uploads.most = max(1.0, UPLOADS * self._permits * (len(configs) if self.is_per_endpoint else 1))
-        self._open_circuits = OpenCircuits(states if self.is_per_endpoint else states[:1])
+        gates = [(state, first_gate(state.call)) for state in (states if self.is_per_endpoint else states[:1])]
+        self._open_circuits = OpenCircuits(gates)
+        for state, gate in gates:
+            state.circuit = gate[0] if gate is not None and self.is_per_endpoint else None
         slow_start = self.config.balancing.slow_start
         self.endpoints = self.outcomes.endpoints = EndpointSet(
             states, self._balancer, self.config.ejection, slow_start, now, self._limit)

@@ -57,8 +57,8 @@ class Sending(Protocol):
 GROUP: Final = "gateway"
 #: What says nothing of an endpoint.
 _IGNORED: Final = (InvalidRequestError, LocalLimitError, IgnoredAnswerError)
-#: For whom there is a command: the service, or each of its endpoints.
-PER: Final = ("service", "endpoint")
+#: For whom there is a command: the service, or each of its endpoints, or these and a circuit of the service as well.
+PER: Final = ("service", "endpoint", "both")
 #: What a service has that says nothing, where it is not what every command has.
 #: 501 and 505 are about the request.
 USUAL: Final[Mapping[str, Any]] = {
@@ -147,6 +147,17 @@ def limit_of(said: Mapping[str, Any]) -> float:
     return inf if limit is None else float(limit)
 
 
+def with_bound(said: Mapping[str, Any], most_s: float) -> Mapping[str, Any]:
+    """The settings, with a timeout of *most_s* if they have none: a deadline is kept by whoever has a timeout."""
+    return {**said, "timeout": most_s} if timeout_of(said) == inf else said
+
+
+def timeout_of(said: Mapping[str, Any]) -> float:
+    """How long an exchange of one command may take until its head is there, seconds; infinite: any time."""
+    timeout = said.get("timeout", default_of("timeout"))
+    return inf if timeout is None else float(timeout)
+
+
 def default_of(name: str) -> Any:
     """What a setting is of which a service says nothing."""
     return USUAL[name] if name in USUAL else getattr(default_settings(), name)
@@ -164,7 +175,12 @@ def is_per_endpoint(said: Mapping[str, Any], endpoints: int) -> bool:
     meant for all of them.
     """
     per = said.get("per")
-    return endpoints > 1 and said.get("rate_limit") is None if per is None else per == "endpoint"
+    return endpoints > 1 and said.get("rate_limit") is None if per is None else per != "service"
+
+
+def has_service_circuit(said: Mapping[str, Any]) -> bool:
+    """Whether a service whose endpoints have commands of their own has a circuit around whole requests as well."""
+    return said.get("per") in (None, "both")
 
 
 async def no_exchange(request: Request, sending: Sending) -> AsyncGenerator[Exchange, None]:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..registry import Registry
+from .service_circuit import ServiceCircuit
 from .service_command import Exchanging, guarded
 from .service_total import ServiceTotal
 
@@ -95,6 +96,11 @@ class ServiceCommands:
         if key not in self._calls:
             self._calls[key] = self._guarded(key)
         return self._calls[key]
+
+    @property
+    def circuit(self) -> ServiceCircuit | None:
+        """The circuit around whole requests, if each endpoint has a command; None: there is none."""
+        return None if self._total is None else self._total.circuit
 
     def adopt(self, endpoints: Collection[str]) -> None:
         """The service has the *endpoints* of these names from now on: forget the commands of others."""

@@ -6,11 +6,12 @@ any more stays in the lifetime totals, which must never fall.
 
 | of the sum | is |
 |---|---|
-| counts, calls in flight, limit | the sum |
+| counts | the sum, and what the circuit around whole requests has refused |
+| calls in flight, limit | the sum |
 | latency | that of all calls together |
-| state | that of the healthiest endpoint: the service is open when all of them are |
+| state | that of the healthiest endpoint, or of the circuit around whole requests if that is worse |
 
-What an operator says to it goes to all endpoints: force_open(), release(), reset(), configure().
+What an operator says to it goes to all endpoints and to that circuit: force_open(), release(), reset(), configure().
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ from ..core.terms import Term
 from ..metrics.history import PastRates
 from ..metrics.recorder import Reading, Recorder
 from ..registry import Registry
+from .service_circuit import ServiceCircuit
 from .service_command import guarded, no_exchange
 
 _HEALTHIEST_FIRST: Final = (State.FORCED_CLOSED, State.CLOSED, State.DISABLED, State.HALF_OPEN, State.OPEN,
                             State.FORCED_OPEN)
+_REFUSING: Final = (State.HALF_OPEN, State.OPEN, State.FORCED_OPEN)
 
 
 class ServiceTotal:
@@ -40,6 +43,7 @@ class ServiceTotal:
 
     Attributes:
         command: Its handle.
+        circuit: Around whole requests; None: the commands have no circuit breaker.
     """
 
     def __init__(self, name: str, settings: Mapping[str, Any], registry: Registry, *, anew: bool = False) -> None:
@@ -61,8 +65,9 @@ class ServiceTotal:
         runtime = internals_of(self.command).runtime
         runtime.recorder = self._recorder = _TotalRecorder(self, registry.clock())
         runtime.slots = _TotalSlots(self, name)
-        if runtime.circuit is not None:
-            runtime.circuit = cast("Circuit", _TotalCircuit(self, runtime.circuit))
+        self.circuit = ServiceCircuit.of(self.command)
+        if self.circuit is not None:
+            runtime.circuit = cast("Circuit", _TotalCircuit(self, self.circuit.circuit))
         self._end = registry.subscribe(CommandConfigured, self._pass_on)
 
     @property
@@ -143,7 +148,7 @@ class _TotalRecorder(Recorder):
                 Lifetime(_sum(*(each.buckets for each in lifetimes)), sum(each.seconds for each in lifetimes)))
 
     def past(self, now: float) -> PastRates:
-        pasts = [part.__recorder__.past(now) for part in self._total.parts]
+        pasts = [super().past(now), *(part.__recorder__.past(now) for part in self._total.parts)]
         return PastRates(_sum_from_the_end(each.requests for each in pasts),
                          _sum_from_the_end(each.errors for each in pasts),
                          min((each.age for each in pasts if each.requests), default=0))
@@ -204,22 +209,29 @@ class _TotalCircuit:
                    key=lambda circuit: (_HEALTHIEST_FIRST.index(circuit.state), circuit.term.until))
 
     @property
+    def _shown(self) -> Circuit:
+        """The circuit that says what becomes of the next request."""
+        own, healthiest = self._own, self._healthiest
+        is_worse = _HEALTHIEST_FIRST.index(own.state) > _HEALTHIEST_FIRST.index(healthiest.state)
+        return own if is_worse and own.state in _REFUSING else healthiest
+
+    @property
     def state(self) -> State:
-        return self._healthiest.state if self._circuits else State.DISABLED
+        return self._shown.state if self._circuits else State.DISABLED
 
     @property
     def term(self) -> Term:
-        return self._healthiest.term
+        return self._shown.term
 
     @property
     def opened_at(self) -> float | None:
-        return self._healthiest.opened_at
+        return self._shown.opened_at
 
     def retry_after(self, now: float) -> float | None:
-        return self._healthiest.retry_after(now)
+        return self._shown.retry_after(now)
 
     def steer(self, trigger: Trigger, now: float) -> None:
-        for circuit in self._circuits:
+        for circuit in (self._own, *self._circuits):
             circuit.steer(trigger, now)
 
     def save(self, now: float) -> CircuitCheckpoint:

@@ -175,15 +175,15 @@ def test_equal_commands_never_swap(stream: StreamServer, open_page: OpenPage) ->
 
 def test_what_a_sum_of_others_counts_is_in_the_summary_once(stream: StreamServer, open_page: OpenPage) -> None:
     stream.messages = [
-        resilience("orders", rate=40.0, error_rate=0.25, sum=True),
-        resilience("orders@10.0.0.1:80", rate=30.0),
-        resilience("orders@10.0.0.2:80", rate=10.0, error_rate=1.0),
-        resilience("stock", rate=10.0),
+        resilience("orders", rate=50.0, error_rate=0.4, sum=True, group="gateway"),  # 10/s were rejected by its circuit
+        resilience("orders@10.0.0.1:80", rate=30.0, group="orders"),
+        resilience("orders@10.0.0.2:80", rate=10.0, error_rate=1.0, group="orders"),
+        resilience("stock", rate=10.0, group="gateway"),
     ]
     page = open_page(stream)
     expect(page.locator("#show-commands")).to_have_text("4")
-    expect(page.locator("#show-rate")).to_have_text("50.0")
-    expect(page.locator("#show-errors")).to_have_text("20.0%")
+    expect(page.locator("#show-rate")).to_have_text("60.0")
+    expect(page.locator("#show-errors")).to_have_text("33.3%")
     expect(page.locator('[data-command="orders"] [data-field="sum"]')).to_have_text("sum of its endpoints")
     expect(page.locator('[data-command="stock"] [data-field="sum"]')).to_have_text("")
     stream.messages = [resilience("orders", rate=40.0, error_rate=0.25)]  # reloaded: the service has one command for all endpoints

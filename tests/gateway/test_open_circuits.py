@@ -5,16 +5,21 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pytest
+
 from resilience import CallRejected, CircuitOpenError, RateLimit, Registry, StateChanged, deadline
+from resilience.commands.command import internals_of
 from resilience.gateway.config import ServiceConfig
 from resilience.gateway.service import Service
 from resilience.gateway.upstream import UpstreamUnreachableError
+from resilience.policies.breaker import BREAKER
 
 from .stub_service import ONE, TWO, Client, a_request, ask
 
 SETTINGS: tuple[dict[str, Any], ...] = (
-    {"timeout": None}, {"timeout": None, "per": "service"}, {"timeout": None, "shadow": ("breaker",)},
-    {"timeout": None, "breaker": None}, {"timeout": None, "rate_limit": RateLimit(50, per=10.0)})
+    {"timeout": None, "per": "endpoint"}, {"timeout": None, "per": "service"},
+    {"timeout": None, "per": "endpoint", "shadow": ("breaker",)}, {"timeout": None, "per": "endpoint", "breaker": None},
+    {"timeout": None, "rate_limit": RateLimit(50, per=10.0)})
 
 
 class World:
@@ -68,7 +73,7 @@ async def test_random_histories_look_the_same_whether_open_circuits_are_seen_bef
     assert refused[2:4] == [0, 0]
 
 
-async def test_each_endpoint_that_would_refuse_is_noted_as_asked_and_the_soonest_refusal_is_told() -> None:
+async def test_only_the_endpoint_whose_refusal_ends_soonest_is_noted_as_asked_and_counts_it() -> None:
     now = [100.0]
     world = World(ONE, TWO, command={"timeout": None}, clock=lambda: now[0])
     world.client.does = dict.fromkeys(("10.0.0.1", "10.0.0.2"), lambda: UpstreamUnreachableError("no"))
@@ -77,9 +82,20 @@ async def test_each_endpoint_that_would_refuse_is_noted_as_asked_and_the_soonest
         now[0] += 0.01
     with deadline(5.0):  # whose time that is left decides before a circuit does
         assert world.service.refusal(a_request()) is None
-    asked: list[str] = []
-    request = a_request()
-    request.asked = asked.append
-    refusal = world.service.refusal(request)
-    assert isinstance(refusal, CircuitOpenError)
-    assert asked == ["10.0.0.1:80", "10.0.0.2:80"]
+    one, two = (world.registry[f"s@10.0.0.{number}:80"] for number in (1, 2))
+    for longer, other in ((one, two), (two, one)):
+        for each in (one, two):
+            each.reset()
+        for each in (longer, other):
+            hinted = 3.0 if each is other else 4.0
+            internals_of(each).runtime.of(BREAKER).hint(now[0] + hinted, "told", now[0])
+        before = [dict(each.snapshot().counts) for each in (one, two)]
+        asked: list[str] = []
+        request = a_request()
+        request.asked = asked.append
+        refusal = world.service.refusal(request)
+        assert isinstance(refusal, CircuitOpenError)
+        assert refusal.retry_after == pytest.approx(3.0)
+        assert asked == [other.key.partition("@")[2]]
+        for each, was in zip((one, two), before, strict=True):
+            assert (each is other) == (dict(each.snapshot().counts) != was)

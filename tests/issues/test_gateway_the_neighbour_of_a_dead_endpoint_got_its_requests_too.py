@@ -63,7 +63,7 @@ def test_an_ejection_or_another_list_does_not_begin_again_with_the_first():
     endpoints = EndpointSet([state for state in states if state.name not in "af"], turns, None, None, 0.0)
     assert ["b", "c"] == [next(endpoints.turns).name for _ in range(2)]
     endpoints = EndpointSet(states, turns, None, None, 0.0)
-    assert ["d", "e", "f", "a"] == [next(endpoints.turns).name for _ in range(4)]
+    assert ["d", "e", "a", "f"] == [next(endpoints.turns).name for _ in range(4)], "who comes back is new"
     assert turns.pick(states, 0.0, None) in states
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from resilience.core.events import State
 from resilience.discovery import Instance
 
 from .gateways import GatewaySettings, SimulatedGateway
@@ -20,13 +21,15 @@ class BadGateway:
 
     Attributes:
         world: What was counted.
-        ejected_elsewhere: The most endpoints that any other gateway left out.
-        ejected_there: The most that the bad one left out.
+        left_out_elsewhere: The most endpoints that any other gateway left out.
+        opened_there: Whether the circuit of the service was open in the bad one.
+        opened_elsewhere: In how many others.
     """
 
     world: World
-    ejected_elsewhere: int = 0
-    ejected_there: int = 0
+    left_out_elsewhere: int = 0
+    opened_there: bool = False
+    opened_elsewhere: int = 0
 
 
 def bad_gateway(gateways: int, instances: int, seed: int, *, user: UserSettings) -> BadGateway:
@@ -45,12 +48,14 @@ def bad_gateway(gateways: int, instances: int, seed: int, *, user: UserSettings)
 
         def look() -> None:
             left_out = [len(each.endpoints.states) - len(each.endpoints.available) for each in fleet]
-            result.ejected_there = max(result.ejected_there, left_out[0])
-            result.ejected_elsewhere = max(result.ejected_elsewhere, *left_out[1:])
+            opened = [each.circuit is not None and each.circuit.state is State.OPEN for each in fleet]
+            result.left_out_elsewhere = max(result.left_out_elsewhere, *left_out[1:])
+            result.opened_there |= opened[0]
+            result.opened_elsewhere = max(result.opened_elsewhere, sum(opened[1:]))
 
         world.at(BEGINS_S, cut_off, True)
         world.at(ENDS_S, cut_off, False)
-        world.every(5.0, look, first=5.0)
+        world.every(0.5, look, first=0.5)
         Users(world, attrs.evolve(user, per_s=0.5 * instances / 0.05), fleet)
         return result
 

@@ -40,6 +40,7 @@ class GatewaySettings:
         retry: What is sent again; None: nothing.
         ejection: When an endpoint is left out; None: never.
         breaker: None: there is no circuit.
+        whole: Of the service, around whole requests, beside those of its endpoints; None: there is none.
         throttle: None: there is none.
         adaptive_limit: None: there is none.
         is_per_endpoint: Whether each endpoint has its own circuit, throttle and limit.
@@ -51,6 +52,7 @@ class GatewaySettings:
     retry: Repetition | None = attrs.field(factory=Repetition)
     ejection: Ejection | None = attrs.field(factory=Ejection)
     breaker: CircuitBreaker | None = attrs.field(factory=CircuitBreaker)
+    whole: CircuitBreaker | None = attrs.field(factory=CircuitBreaker)
     throttle: Throttle | None = None
     adaptive_limit: AdaptiveLimit | None = None
     is_per_endpoint: bool = True
@@ -61,13 +63,14 @@ class GatewaySettings:
 class Guard:
     """The machines of one command, in their order: circuit, throttle, adaptive limit."""
 
-    __slots__ = ("_circuit", "_limiter", "_throttler")
+    __slots__ = ("_limiter", "_throttler", "circuit")
 
     def __init__(self, settings: GatewaySettings, key: str, world: World) -> None:
         now = world.now()
-        self._circuit = self._throttler = self._limiter = None
+        self.circuit: Circuit | None = None
+        self._throttler = self._limiter = None
         if settings.breaker is not None:
-            self._circuit = Circuit(settings.breaker, key=key, group=key, now=now, emit=_ignore, random=world.random)
+            self.circuit = Circuit(settings.breaker, key=key, group=key, now=now, emit=_ignore, random=world.random)
         if settings.throttle is not None:
             self._throttler = Throttler(settings.throttle, key=key, now=now)
         if settings.adaptive_limit is not None:
@@ -79,19 +82,19 @@ class Guard:
         Raises:
             RejectedError: One of the machines refuses.
         """
-        term = None if self._circuit is None else self._circuit.acquire(now)
+        term = None if self.circuit is None else self.circuit.acquire(now)
         try:
             if self._throttler is not None:
                 self._throttler.acquire(now, u)
             return term, None if self._limiter is None else self._limiter.acquire(now)
         except RejectedError:
-            if self._circuit is not None:
-                self._circuit.settle(term, REJECTED, now, now)  # type: ignore[arg-type]
+            if self.circuit is not None:
+                self.circuit.settle(term, REJECTED, now, now)  # type: ignore[arg-type]
             raise
 
     def refuses(self, now: float) -> bool:
         """Whether the circuit lets nobody pass for sure. See gateway/open_circuits.py."""
-        return self._circuit is not None and self._circuit.term.refuses_until > now
+        return self.circuit is not None and self.circuit.term.refuses_until > now
 
     def settle(self, permits: tuple[Any, Any], outcome: int, started: float, now: float) -> None:
         """The attempt has ended."""
@@ -99,8 +102,8 @@ class Guard:
             self._limiter.settle(permits[1], outcome, started, now)
         if self._throttler is not None:
             self._throttler.settle(None, outcome, started, now)
-        if self._circuit is not None:
-            self._circuit.settle(permits[0], outcome, started, now)
+        if self.circuit is not None:
+            self.circuit.settle(permits[0], outcome, started, now)
 
 
 def _ignore(_: object) -> None:
@@ -145,8 +148,12 @@ class SimulatedGateway:
         self.world, self.name, self.zone, self.settings, self._known = world, name, zone, settings, known
         self.is_cut_off = False
         self.retry = RetryTerms(settings.retry, world.now)
-        self._balancer = balancer(settings.balancer, BalancerOptions(zone=zone))
+        self._balancer = balancer(settings.balancer, BalancerOptions(zone=zone, seed=world.random()))
         self._shared = None if settings.is_per_endpoint else Guard(settings, "service", world)
+        self.circuit: Circuit | None = None
+        if settings.is_per_endpoint and settings.whole is not None:
+            self.circuit = Circuit(settings.whole, key="service", group="service", now=world.now(), emit=_ignore,
+                                   random=world.random)
         self.endpoints = EndpointSet((), self._balancer, settings.ejection, None, world.now(), FULL)
 
     # -- as discovery.watch.Follower
@@ -183,14 +190,15 @@ class SimulatedGateway:
             return self._shared
         if endpoint.guard is None:
             endpoint.guard = Guard(self.settings, endpoint.name, self.world)
+            endpoint.circuit = endpoint.guard.circuit
         return endpoint.guard
 
 
 class Passage:
     """One request on its way through a gateway. See gateway/attempts.py."""
 
-    __slots__ = ("_attempt", "_began", "_course", "_endpoint", "_gateway", "_is_repeatable", "_over", "_permit",
-                 "_permits", "_sent")
+    __slots__ = ("_attempt", "_began", "_has_failed", "_course", "_endpoint", "_gateway", "_is_repeatable", "_over", "_permit",
+                 "_permits", "_sent", "_term")
 
     def __init__(self, gateway: SimulatedGateway, over: Callable[[bool], None], *, is_repeatable: bool = True) -> None:
         """A request comes.
@@ -203,8 +211,9 @@ class Passage:
         self._gateway, self._over, self._is_repeatable = gateway, over, is_repeatable
         self._attempt = 0
         self._course: Course | None = None
-        self._permits = None
-        if gateway.refuses():
+        self._permits = self._term = None
+        self._has_failed = False
+        if gateway.refuses() or not self._is_admitted():
             gateway.retry.begun()
             gateway.world.slice.refused += 1
             over(False)
@@ -219,6 +228,7 @@ class Passage:
         if self._course is not None:
             self._course.stop()
         self._attempt = -1
+        self._weigh(FAILURE if self._has_failed else CANCELLED)
 
     # -- as instances.Caller
 
@@ -240,6 +250,7 @@ class Passage:
                 gateway.endpoints.changed()
         else:
             endpoint.good += 1
+        self._weigh(SUCCESS)
         self._over(True)
 
     def unsent(self, attempt: int) -> None:
@@ -268,7 +279,7 @@ class Passage:
         if same is None:
             chosen = self._chosen()
             if chosen is None:
-                self._over(False)
+                self._fail()
                 return
             self._endpoint, self._permit = chosen
         endpoint, now = self._endpoint, world.now()
@@ -313,26 +324,52 @@ class Passage:
             self._left()
         else:
             endpoint.in_flight -= 1
+            self._has_failed = True
             endpoints.ejector.failed(endpoint, self._permit, now)
-            if not endpoint.is_calm:
-                endpoints.changed()
+        if not endpoint.is_calm:
+            endpoints.changed()
         if ending is Ending.REFUSED and not gateway.settings.is_per_endpoint:
-            self._over(False)
+            self._fail()
             return
         course, retry = self._course, gateway.retry
         if course is None:
             course = self._course = Course(retry.settings, retry.delays, retry.budget,
                                            self._is_repeatable or retry.repeatable)
-        has_other = len(endpoints.states) > len(course.tried | {endpoint})
+        has_other = any(state is not endpoint and state not in course.tried and not state.refuses(now)
+                        for state in endpoints.states)
         move, delay = course.after(ending, endpoint, None, has_other, now, world.random())
         if move is Move.STOP:
             course.stop()
             self._attempt += 1
-            self._over(False)
+            self._fail()
         elif delay:
             world.later(delay, self._again, self._attempt, endpoint)
         else:
             self._begin(endpoint if move is Move.SAME else None)
+
+    def _is_admitted(self) -> bool:
+        """Whether the circuit of the service lets it pass."""
+        circuit = self._gateway.circuit
+        if circuit is None:
+            return True
+        try:
+            self._term = circuit.acquire(self._gateway.world.now())
+        except RejectedError:
+            return False
+        return True
+
+    def _weigh(self, outcome: int) -> None:
+        """Tell the circuit of the service how the request has ended."""
+        circuit, term = self._gateway.circuit, self._term
+        if circuit is not None and term is not None:
+            self._term = None
+            now = self._gateway.world.now()
+            circuit.settle(term, outcome, now, now)
+
+    def _fail(self) -> None:
+        """There is no good answer."""
+        self._weigh(FAILURE if self._has_failed else REJECTED)
+        self._over(False)
 
     def _again(self, attempt: int, endpoint: SimulatedEndpoint) -> None:
         if attempt == self._attempt:

@@ -12,7 +12,7 @@ from resilience.discovery.watch import Watch
 
 from .gateways import GatewaySettings, SimulatedGateway
 from .instances import Process, SimulatedInstance
-from .registries import ListedSource, Registrant, SimulatedRegistry, watched
+from .registries import ASKS_EVERY_S, ListedSource, Registrant, SimulatedRegistry, watched
 from .users import Users, UserSettings
 from .world import World, simulate
 
@@ -62,12 +62,14 @@ class Course:
         ends_as: What is left of one that has ended.
         forgets: Whether the registry has nothing when it is back.
         hold_s: For how long gateways keep what is missing from a list that has shrunk all at once.
+        asks_every_s: How often gateways ask for the list.
     """
 
     replaced: float = 0.2
     ends_as: Process = Process.GONE
     forgets: bool = False
     hold_s: float = HOLD_S
+    asks_every_s: float = ASKS_EVERY_S
 
 
 VARIANTS: Mapping[str, Course] = {
@@ -75,6 +77,8 @@ VARIANTS: Mapping[str, Course] = {
     "back as it was; what ended is silent": Course(ends_as=Process.SILENT),
     "back with nothing": Course(forgets=True),
     "back with nothing, and believed": Course(forgets=True, hold_s=0.0),
+    "back with nothing; asked every second": Course(forgets=True, asks_every_s=1.0),
+    "back with nothing; asked every 30 s": Course(forgets=True, asks_every_s=30.0),
 }
 
 
@@ -112,7 +116,7 @@ class _Experiment:
         self.gateways = [SimulatedGateway(world, f"gateway-{number}", "", GatewaySettings(), self.by_url.__getitem__)
                          for number in range(size.gateways)]
         self.watches: list[Watch] = [watched(world, each, ListedSource(self.registry, SERVICE),
-                                             hold_s=course.hold_s)
+                                             every_s=course.asks_every_s, hold_s=course.hold_s)
                                      for each in self.gateways]
         capacity = size.instances / 0.05
         users = UserSettings(per_s=size.load * capacity)

@@ -10,11 +10,12 @@ from resilience.discovery.registry.settings import RegistrySettings
 
 from .gateways import GatewaySettings, SimulatedGateway
 from .instances import Process, SimulatedInstance
-from .registries import ListedSource, Registrant, SimulatedRegistry, watched
+from .registries import ASKS_EVERY_S, ListedSource, Registrant, SimulatedRegistry, watched
 from .users import Users, UserSettings
 from .world import World, simulate
 
-BEGINS_S = 20.0
+#: When all gateways have their first list, and when the first instance is restarted.
+ASKED_FROM_S, BEGINS_S = 32.0, 45.0
 
 
 @attrs.frozen(kw_only=True)
@@ -44,6 +45,7 @@ class Roll:
         starts_s: How long a new process takes to be there.
         every_s: Seconds between two groups.
         leaves: Whether it leaves the list at all.
+        asks_every_s: How often gateways ask for the list.
     """
 
     share: float = 0.05
@@ -51,6 +53,7 @@ class Roll:
     starts_s: float = 5.0
     every_s: float = 10.0
     leaves: bool = True
+    asks_every_s: float = ASKS_EVERY_S
 
 
 VARIANTS: Mapping[str, Roll] = {
@@ -58,6 +61,9 @@ VARIANTS: Mapping[str, Roll] = {
     "leaves, serves on for 4 s": Roll(serves_on_s=4.0),
     "leaves and ends at once": Roll(serves_on_s=0.0),
     "ends without leaving": Roll(serves_on_s=0.0, leaves=False),
+    "gateways ask every 30 s; serves on for 8 s": Roll(asks_every_s=30.0),
+    "gateways ask every 30 s; serves on for 33 s": Roll(asks_every_s=30.0, serves_on_s=33.0),
+    "the same, one group every 70 s": Roll(asks_every_s=30.0, serves_on_s=33.0, every_s=70.0),
 }
 
 
@@ -78,8 +84,11 @@ class Rolled:
 
 def rolling_restart(roll: Roll, size: Size, seed: int, *, settings: GatewaySettings | None = None) -> Rolled:
     """The experiment; nothing that is asked may be sent twice, so that only what is safe is repeated."""
+    at_once = max(1, int(roll.share * size.instances))
+    groups = -(-size.instances // at_once)
+
     def begin(world: World) -> Rolled:
-        result, at_once = Rolled(world), max(1, int(roll.share * size.instances))
+        result = Rolled(world)
         registry = SimulatedRegistry(world, RegistrySettings())
         instances = [SimulatedInstance(world, number, "") for number in range(size.instances)]
         by_url = {each.url: each for each in instances}
@@ -87,7 +96,7 @@ def rolling_restart(roll: Roll, size: Size, seed: int, *, settings: GatewaySetti
         gateways = [SimulatedGateway(world, f"gateway-{number}", "", settings or GatewaySettings(), by_url.__getitem__)
                     for number in range(size.gateways)]
         for gateway in gateways:
-            watched(world, gateway, ListedSource(registry, "SERVICE"))
+            watched(world, gateway, ListedSource(registry, "SERVICE"), every_s=roll.asks_every_s)
 
         def end(instance: SimulatedInstance, client: Registrant) -> None:
             result.cut += not instance.is_idle
@@ -111,11 +120,11 @@ def rolling_restart(roll: Roll, size: Size, seed: int, *, settings: GatewaySetti
             for each in instances:
                 each.arrived = 0
 
-        for group in range(-(-size.instances // at_once)):
+        for group in range(groups):
             world.at(BEGINS_S + group * roll.every_s, restart, group)
         world.every(10.0, look, first=10.0)
-        world.at(7.0, Users, world, UserSettings(per_s=size.load * size.instances / 0.05, repeatable=0.0, retry=None),
+        world.at(ASKED_FROM_S, Users, world, UserSettings(per_s=size.load * size.instances / 0.05, repeatable=0.0, retry=None),
                  gateways)
         return result
 
-    return simulate(size.seconds, seed, begin)[1]
+    return simulate(max(size.seconds, BEGINS_S + groups * roll.every_s + 30.0), seed, begin)[1]

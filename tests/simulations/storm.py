@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import attrs
 
 from resilience.core.adaptive import AdaptiveLimit
+from resilience.core.breaker import CircuitBreaker
 from resilience.core.budget import RetryBudget
 from resilience.core.throttle import Throttle
 from resilience.discovery import Instance
@@ -44,21 +45,28 @@ class Size:
         return self.instances / 0.05
 
 
-_NO_RETRY = {"retry": None}
-_BARE = {"ejection": None, "breaker": None}
+_BARE = {"ejection": None, "breaker": None, "whole": None}
+_SERVICE = {"is_per_endpoint": False}
 VARIANTS: Mapping[str, GatewaySettings] = {
     "no protection": GatewaySettings(retry=Repetition(budget=None), **_BARE),  # type: ignore[arg-type]
     "retry budget only": GatewaySettings(**_BARE),  # type: ignore[arg-type]
+    "circuits of endpoints only": GatewaySettings(whole=None),
+    "the same, budget without a floor": GatewaySettings(
+        whole=None, retry=Repetition(budget=RetryBudget(per_second=0.0))),
+    "the same, no retries at gateways": GatewaySettings(whole=None, retry=None),
+    "the same, subset of 5": GatewaySettings(whole=None, subset=5),
     "defaults": GatewaySettings(),
-    "budget without a floor": GatewaySettings(retry=Repetition(budget=RetryBudget(per_second=0.0))),
-    "no retries at the gateways": GatewaySettings(retry=None),
-    "subset of 5": GatewaySettings(subset=5),
-    "one circuit for the service": GatewaySettings(is_per_endpoint=False),
-    "adaptive limit": GatewaySettings(is_per_endpoint=False, adaptive_limit=AdaptiveLimit()),
+    "defaults, open for 1 s": GatewaySettings(
+        breaker=CircuitBreaker(open_for=1.0), whole=CircuitBreaker(open_for=1.0)),
+    "defaults, open for 20 s": GatewaySettings(
+        breaker=CircuitBreaker(open_for=20.0), whole=CircuitBreaker(open_for=20.0)),
+    "circuit of the service only": GatewaySettings(**_SERVICE),  # type: ignore[arg-type]
+    "the same, and adaptive limit": GatewaySettings(
+        **_SERVICE, adaptive_limit=AdaptiveLimit()),  # type: ignore[arg-type]
     "adaptive limit, no circuit": GatewaySettings(
-        is_per_endpoint=False, adaptive_limit=AdaptiveLimit(), breaker=None),
+        **_SERVICE, adaptive_limit=AdaptiveLimit(), breaker=None),  # type: ignore[arg-type]
     "throttle of 10 s, no circuit": GatewaySettings(
-        is_per_endpoint=False, throttle=Throttle(window=10.0), breaker=None),
+        **_SERVICE, throttle=Throttle(window=10.0), breaker=None),  # type: ignore[arg-type]
 }
 
 

@@ -62,6 +62,7 @@ VARIANTS: Mapping[str, Loss] = {
     "round robin, connections refused": Loss(ends_as=Process.GONE),
     "least request": Loss(gateways=GatewaySettings(balancer="least_request")),
     "zone avoidance": Loss(gateways=GatewaySettings(balancer="zone_avoidance")),
+    "subset of 10": Loss(gateways=GatewaySettings(subset=10)),
     "ejection after 2 failures": Loss(gateways=GatewaySettings(ejection=Ejection(consecutive=2))),
     "at most a tenth ejected": Loss(gateways=GatewaySettings(ejection=Ejection(max_share=0.1))),
 }

@@ -99,7 +99,7 @@ export class Fleet {
     }
   }
 
-  /** Totals for the summary line. Stale commands and sums of others are counted, but their traffic is not. */
+  /** Totals for the summary line. Stale commands and the parts of a sum are counted, but their traffic is not. */
   summary() {
     const total = { commands: 0, open: 0, halfOpen: 0, failing: 0, stale: 0, rate: 0, refusedRate: 0, errorRate: 0 };
     let errorsPerSecond = 0;
@@ -111,13 +111,19 @@ export class Fleet {
       if (condition === "half_open") total.halfOpen += 1;
       if (condition === "failing") total.failing += 1;
       if (condition === "stale") total.stale += 1;
-      if (condition === "stale" || view.sum) continue;
+      if (condition === "stale" || this._isPart(command)) continue;
       total.rate += view.rate;
       total.refusedRate += view.rate * view.refusedShare;
       errorsPerSecond += view.rate * view.errorRate;
     }
     total.errorRate = total.rate > 0 ? errorsPerSecond / total.rate : 0;
     return total;
+  }
+
+  /** Whether another command, which is not stale, adds this one up: that whose key is the group of its parts. */
+  _isPart(command) {
+    const whole = this.commands.get(command.view.group);
+    return whole !== undefined && whole !== command && whole.view.sum && conditionOf(whole) !== "stale";
   }
 
   /** The reporters in trouble, worst first, silent ones last: [{name, reading, severity, silentMs}]; silentMs 0: it speaks. */

@@ -25,26 +25,28 @@ class BalancerOptions:
         max_in_flight: Of availability filtering: requests from which on an endpoint is passed over; None: any.
         zone: Of zone avoidance: where the gateway stands.
         sticky: Whether clients come back to the endpoint that they were given.
+        seed: Of those that go in turn: a random number from which their order comes; 0: that of the list.
     """
 
     load_factor: float | None = None
     max_in_flight: int | None = None
     zone: str = ""
     sticky: bool = False
+    seed: float = 0.0
 
 
 #: By the name that ``balancer`` has in a file.
 BALANCERS: Final[Mapping[str, Callable[[BalancerOptions], Balancer]]] = {
-    "round_robin": lambda _: RoundRobin(),
+    "round_robin": lambda options: RoundRobin(options.seed),
     "random": lambda _: Random(),
     "first": lambda _: First(),
     "least_request": lambda _: LeastRequest(),
     "peak_ewma": lambda _: PeakEwma(),
-    "weighted_response_time": lambda _: WeightedResponseTime(),
-    "availability_filtering": lambda options: AvailabilityFiltering(options.max_in_flight),
+    "weighted_response_time": lambda options: WeightedResponseTime(options.seed),
+    "availability_filtering": lambda options: AvailabilityFiltering(options.max_in_flight, options.seed),
     "best_available": lambda _: BestAvailable(),
-    "zone_avoidance": lambda options: ZoneAvoidance(options.zone),
-    "retry": lambda _: Retry(),
+    "zone_avoidance": lambda options: ZoneAvoidance(options.zone, options.seed),
+    "retry": lambda options: Retry(options.seed),
     "ring_hash": lambda options: RingHash(options.load_factor),
     "maglev": lambda options: Maglev(options.load_factor),
     "rendezvous": lambda options: Rendezvous(options.load_factor),

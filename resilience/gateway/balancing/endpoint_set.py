@@ -2,16 +2,18 @@
 
 Pure: it is told the time and the random number. Who may be asked is decided in this order:
 
-1. those that are available: healthy by their active checks, and not at rest (ejection.py). One whose rest is over
-   gets the next request, as its probe, whatever the balancer says;
-2. if these are less than the panic share: all that are healthy by their active checks or, without any, all;
-3. of these, the ones that are not full, if there are any;
-4. of these, the ones with the lowest priority number;
-5. the balancer picks one of them.
+1. those whose circuits may let it pass;
+2. of these, those that are available: healthy by their active checks, and not at rest (ejection.py). One whose rest is
+   over gets the next request, as its probe, whatever the balancer says;
+3. if these are less than the panic share: all that are healthy by their active checks or, without any, all;
+4. of these, the ones that are not full, if there are any;
+5. of these, the ones with the lowest priority number;
+6. the balancer picks one of them.
 
 Endpoints that the request was at already are left out of all of it. If nobody else is left, one at rest is asked
-as the last resort: an answer may come, and a refusal is certain. While all are calm, which is nearly always, a pick
-costs two look-ups.
+as the last resort: an answer may come, and a refusal is certain. If all circuits refuse, the one is asked that says so
+for the shortest time. So no request is refused by one endpoint after the other: of a hundred open circuits, each would
+ask a hundred. While all are calm, which is nearly always, a pick costs two look-ups.
 """
 
 from __future__ import annotations
@@ -107,6 +109,10 @@ class EndpointSet(Generic[S]):
         left = [each for each in self.states if each not in tried]
         if not left:
             return None
+        willing = [each for each in left if not each.refuses(now)]
+        if not willing:
+            return min(left, key=lambda each: _refused_for(each, now)), None
+        left = willing
         available, probe = self._ask(left, now)
         if probe is not None:
             return probe
@@ -136,6 +142,12 @@ class EndpointSet(Generic[S]):
                     return available, (state, permit)
                 available.append(state)
         return available, None
+
+
+def _refused_for(state: EndpointState, now: float) -> float:
+    """Seconds for which the circuit of an endpoint refuses."""
+    wait = None if state.circuit is None else state.circuit.retry_after(now)
+    return inf if wait is None else wait  # an operator has opened it
 
 
 def _preferred(states: Sequence[S]) -> Sequence[S]:

@@ -11,6 +11,7 @@ from typing import Final
 
 import attrs
 
+from ...core.circuit import Circuit
 from ...core.failover import Rest
 
 #: Kong's, APISIX's and Finagle's: what was seen so many seconds ago weighs 1/e.
@@ -49,14 +50,15 @@ class EndpointState:
         returned_at: When its last ejection ended.
         rest: Whether it is left out because it failed, or asked for it.
         is_healthy: What its active checks say.
+        circuit: What its own command asks before anything else; None: there is no such circuit.
         since: When it came, or came back, if it starts slowly; None: it is warm.
         answers: Answers that were timed.
         seconds: The sum of their times to the head.
         ewma_s: Their moving average, which rises at once with a slow one and falls slowly.
     """
 
-    __slots__ = ("_ewma_at", "answers", "bad", "ejections", "ewma_s", "failures", "good", "in_flight", "is_healthy",
-                 "name", "priority", "rest", "returned_at", "seconds", "share", "since", "weight", "zone")
+    __slots__ = ("_ewma_at", "answers", "bad", "circuit", "ejections", "ewma_s", "failures", "good", "in_flight",
+                 "is_healthy", "name", "priority", "rest", "returned_at", "seconds", "share", "since", "weight", "zone")
 
     def __init__(self, name: str, *, weight: float = 1.0, zone: str = "", priority: int = 0) -> None:
         self.name, self.weight, self.zone, self.priority = name, weight, zone, priority
@@ -66,14 +68,20 @@ class EndpointState:
         self.rest = Rest(RestTime(1.0))
         self.is_healthy = True
         self.since: float | None = None
+        self.circuit: Circuit | None = None
 
     def __repr__(self) -> str:
         return f"<endpoint {self.name} {self.rest.state.value}, {self.in_flight} in flight>"
 
     @property
     def is_calm(self) -> bool:
-        """Whether it may be sent requests without a question: it is available, healthy and warm."""
-        return self.rest.calm and self.is_healthy and self.since is None
+        """Whether it may be sent requests without a question: it is available, healthy and warm, its circuit closed."""
+        return self.rest.calm and self.is_healthy and self.since is None and (
+            self.circuit is None or self.circuit.term.passes)
+
+    def refuses(self, now: float) -> bool:
+        """Whether its own circuit lets nobody pass now."""
+        return self.circuit is not None and self.circuit.refuses(now)
 
     def time(self, seconds: float, now: float) -> None:
         """Note that the head of an answer took so many *seconds*."""

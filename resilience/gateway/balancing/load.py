@@ -47,18 +47,23 @@ def _cost(state: EndpointState) -> float:
 
 
 class BestAvailable(Unkeyed):
-    """The one with the fewest requests in flight; of several, the first in the file (Ribbon's BestAvailableRule)."""
+    """The one with the fewest requests in flight (Ribbon's BestAvailableRule).
+
+    Of several, any: Ribbon takes the first, so that many gateways with little to do all ask the same one.
+    """
 
     def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
-        return min(candidates, key=lambda state: state.in_flight)
+        fewest = min(state.in_flight for state in candidates)
+        best = [state for state in candidates if state.in_flight == fewest]
+        return best[int(u * len(best))]
 
 
 class AvailabilityFiltering(RoundRobin):
     """In turn, passing over those with too many requests in flight; if that is all of them, in turn (Ribbon's rule)."""
 
-    def __init__(self, max_in_flight: int | None = None) -> None:
-        super().__init__()
+    def __init__(self, max_in_flight: int | None = None, seed: float = 0.0) -> None:
+        super().__init__(seed)
         self._most = max_in_flight
 
     def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
@@ -83,8 +88,8 @@ class WeightedResponseTime(Unkeyed):
 
     wants_times = True
 
-    def __init__(self) -> None:
-        self._turns = RoundRobin()
+    def __init__(self, seed: float = 0.0) -> None:
+        self._turns = RoundRobin(seed)
 
     def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""

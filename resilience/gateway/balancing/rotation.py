@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from itertools import cycle
+from math import inf
 
 from .balancer import S, Unkeyed, drawn
 from .endpoint_state import EndpointState
@@ -12,21 +14,36 @@ from .endpoint_state import EndpointState
 class RoundRobin(Unkeyed):
     """Each endpoint in turn.
 
+    Turns go round a circle on which each endpoint has its place for good, whoever else is there. So nobody is passed
+    over or gets two turns because the list has changed, and what fails at one goes to whose turn it is.
+
+    Gateways must not all go round the same circle. They would begin at the same endpoint; and what finds the same
+    endpoints dead would go on to the same ones after these. So chance gives each gateway an order of its own.
+
     With different shares the turns are spread smoothly, as nginx does: a, a, b, a and not a, a, a, b.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seed: float = 0.0) -> None:
+        """Nobody had a turn yet.
+
+        Args:
+            seed: A number from which the order comes; 0: that in which endpoints were seen first.
+        """
+        self._seed = repr(seed).encode() if seed else b""
+        self._places: dict[EndpointState, float] = {}
+        self._seen = 0
+        self._last = -inf  # the place of the one that had the last turn
         self._turns: Iterator[EndpointState] | None = None
-        self._order: Sequence[EndpointState] = ()  # of the turns
-        self._turn = -1
-        self._seen: Sequence[EndpointState] = ()
+        self._among: Sequence[EndpointState] = ()  # whose shares were looked at
         self._is_even = True
         self._credit: dict[EndpointState, float] = {}
 
     def adopt(self, states: Sequence[EndpointState]) -> None:
         """See Balancer."""
         self._end_turns()
-        self._credit = {state: credit for state, credit in self._credit.items() if state in states}
+        there = set(states)
+        self._places = {state: place for state, place in self._places.items() if state in there}
+        self._credit = {state: credit for state, credit in self._credit.items() if state in there}
 
     def is_even(self, candidates: Sequence[EndpointState]) -> bool:
         """Whether a pick is just the next of them."""
@@ -35,50 +52,70 @@ class RoundRobin(Unkeyed):
     def turns(self, candidates: Sequence[S]) -> Iterator[S]:
         """The *candidates*, which are even, one after the other for ever, from the one whose turn it is."""
         self._end_turns()
-        first = self._before_next(candidates) + 1
-        order = (*candidates[first:], *candidates[:first])
-        turns = cycle(order)
-        self._order, self._turns = order, turns
+        order = sorted(candidates, key=self._place)
+        first = next((at for at, state in enumerate(order) if self._places[state] > self._last), 0)
+        turns = cycle((*order[first:], *order[:first]))
+        self._turns = turns
         return turns
 
     def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
         self._end_turns()
-        if candidates is not self._seen:
-            self._turn = self._before_next(candidates)
-            self._seen = candidates
+        if candidates is not self._among:
+            self._among = candidates
             self._is_even = len({state.share for state in candidates}) == 1
-        if self._is_even:
-            self._turn = turn = (self._turn + 1) % len(candidates)
-            return candidates[turn]
-        return self._smoothly(candidates)
+        return self._next(candidates) if self._is_even else self._smoothly(candidates)
+
+    def _next(self, candidates: Sequence[S]) -> S:
+        """The first one after the place that had the last turn, or of all, if that was the last."""
+        places, last = self._places, self._last
+        after: S | None = None
+        first, least, lowest = candidates[0], inf, inf
+        for state in candidates:
+            place = places.get(state)
+            if place is None:
+                place = self._place(state)
+            if last < place < least:
+                after, least = state, place
+            if place < lowest:
+                first, lowest = state, place
+        if after is None:
+            after, least = first, lowest
+        self._last = least
+        return after
+
+    def _place(self, state: EndpointState) -> float:
+        """The place of a *state* on the circle."""
+        place = self._places.get(state)
+        if place is None:
+            if self._seed:
+                digest = blake2b(state.name.encode("utf-8", "surrogatepass"), key=self._seed, digest_size=7).digest()
+                place = int.from_bytes(digest, "big") / (1 << 56)
+            else:
+                place = float(self._seen)
+                self._seen += 1
+            self._places[state] = place
+        return place
 
     def _end_turns(self) -> None:
         """Who has had the turns gets others, which go on where these were."""
         if self._turns is not None:
-            self._seen, self._turn = self._order, self._order.index(next(self._turns)) - 1
+            following = self._place(next(self._turns))
+            before = [place for place in self._places.values() if place < following]
+            self._last = max(before, default=-inf)
             self._turns = None
-
-    def _before_next(self, candidates: Sequence[EndpointState]) -> int:
-        """The place in *candidates* before that of whose turn it is: of those after the last one, the first there is.
-
-        A place counts for nothing when others are candidates. If a request that has failed at an endpoint went to the
-        next place of a list without that endpoint, one neighbour would get its own requests and all of these.
-        """
-        seen, turn = self._seen, self._turn
-        if seen and (following := seen[(turn + 1) % len(seen)]) in candidates:  # as a rule
-            return candidates.index(following) - 1
-        places = {state: place for place, state in enumerate(candidates)}
-        for state in (*seen[turn + 1:], *seen[:turn + 1]):
-            if state in places:
-                return places[state] - 1
-        return -1
 
     def _smoothly(self, candidates: Sequence[S]) -> S:
         known = self._credit
-        credit: dict[EndpointState, float] = {state: known.get(state, 0.0) + state.share for state in candidates}
+        whole = sum(state.share for state in candidates)
+        credit: dict[EndpointState, float] = {}
+        for state in candidates:
+            begun = known.get(state)
+            if begun is None:
+                begun = self._place(state) * whole if self._seed else 0.0
+            credit[state] = begun + state.share
         best = max(candidates, key=credit.__getitem__)
-        credit[best] -= sum(state.share for state in candidates)
+        credit[best] -= whole
         known.update(credit)
         return best
 

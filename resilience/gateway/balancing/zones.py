@@ -24,15 +24,15 @@ class ZoneAvoidance:
     wants_times = False
     wants_key = False
 
-    def __init__(self, zone: str = "") -> None:
-        self._zone = zone
+    def __init__(self, zone: str = "", seed: float = 0.0) -> None:
+        self._zone, self._seed = zone, seed
         self._turns: dict[frozenset[str], RoundRobin] = {}
         self._zones: frozenset[str] = frozenset()
 
     def adopt(self, states: Sequence[EndpointState]) -> None:
         """See Balancer."""
         self._zones = frozenset(state.zone for state in states)
-        self._turns.clear()
+        self._turns = {zones: turns for zones, turns in self._turns.items() if zones <= self._zones}
 
     def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
@@ -42,7 +42,7 @@ class ZoneAvoidance:
         left = self._left(zones, u)
         if self._zone in left:
             left = frozenset({self._zone})
-        turns = self._turns.setdefault(left, RoundRobin())
+        turns = self._turns.setdefault(left, RoundRobin(self._seed))
         return turns.pick([state for state in candidates if state.zone in left], u, key)
 
     def _left(self, zones: Mapping[str, Sequence[EndpointState]], u: float) -> frozenset[str]:
