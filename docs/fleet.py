@@ -59,25 +59,34 @@ def drawings() -> dict[str, str]:
 
 
 def plots(kept: Mapping[str, Any]) -> dict[str, str]:
-    """The plots by the names of their files."""
-    outages, lists = kept["outage"], kept["lists"]
-    instances = outages["size"]["instances"]
-    return {
-        "fleet-storm": _multiples(
+    """The plots by the names of their files: of the size of the page, and of the whole size."""
+    lists = kept["lists"]
+    made = {"fleet-lists": _multiples(
+        "Dead instances that the registry lists",
+        [(name, [[each / lists["registered"] for each in row["dead"]]]) for name, row in lists["rows"].items()],
+        10.0, (120.0, 120.0), 0.4)}
+    for figures, size in ((kept, ""), (kept.get("whole", {}), "-whole")):
+        made.update({f"{name}{size}": plot for name, plot in _of_one_size(figures).items()})
+    return made
+
+
+def _of_one_size(figures: Mapping[str, Any]) -> dict[str, str]:
+    made = {}
+    if "storm" in figures:
+        made["fleet-storm"] = _multiples(
             "Requests answered during a retry storm, second by second",
-            [(name, [row["served"]]) for name, row in kept["storm"]["rows"].items()], 1.0, (20.0, 50.0), 1.0),
-        "fleet-outage": _multiples(
+            [(name, [row["served"]]) for name, row in figures["storm"]["rows"].items()], 1.0, (20.0, 50.0), 1.0)
+    if "outage" in figures:
+        instances = figures["outage"]["size"]["instances"]
+        made["fleet-outage"] = _multiples(
             "Requests answered around the return of the registry, and the share of the instances that gateways know",
             [(name, [row["served"], [each / instances for each in row["listed"]]])
-             for name, row in outages["rows"].items()], 1.0, (0.0, 20.0), 1.0),
-        "fleet-zone": _multiples(
+             for name, row in figures["outage"]["rows"].items()], 1.0, (0.0, 20.0), 1.0)
+    if "zone" in figures:
+        made["fleet-zone"] = _multiples(
             "Answers that took more than half a second while a zone is lost, second by second",
-            [(name, [row["late"]]) for name, row in kept["zone"]["rows"].items()], 1.0, (20.0, 140.0), 0.5),
-        "fleet-lists": _multiples(
-            "Dead instances that the registry lists",
-            [(name, [[each / lists["registered"] for each in row["dead"]]]) for name, row in lists["rows"].items()],
-            10.0, (120.0, 120.0), 0.4),
-    }
+            [(name, [row["late"]]) for name, row in figures["zone"]["rows"].items()], 1.0, (20.0, 140.0), 0.5)
+    return made
 
 
 def _about(section: str, made: Mapping[str, Any]) -> str:

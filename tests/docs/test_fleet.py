@@ -38,6 +38,8 @@ def test_figures_are_written_into_the_page_and_drawn(tmp_path, monkeypatch):
     assert 0 == fleet.main([str(made)])
     assert "from before" not in page.read_text(encoding="utf-8")
     assert kept() == json.loads(beside.read_text(encoding="utf-8"))
+    for section in ("storm", "outage", "zone"):
+        assert {f"fleet-{section}", f"fleet-{section}-whole"} <= fleet.drawings().keys()
     for name, drawing in fleet.drawings().items():
         root = ElementTree.fromstring(drawing)
         assert [*root.iter(f"{SVG}polyline")], name

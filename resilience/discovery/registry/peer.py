@@ -45,7 +45,7 @@ GATHER_S: Final = 0.2
 #: Waits after failures: the first, and the longest, seconds.
 FIRST_WAIT_S: Final = 0.1
 MOST_WAIT_S: Final = 5.0
-#: Items of a batch that is sent: a peer is held up by one of 250 for 30 to 45 ms, and others ask it meanwhile.
+#: Items of a batch that is sent: one of 250 registrations holds a peer up for 40 ms, and one of 50 for 8.
 _MOST_SENT: Final = 50
 #: A batch that has more bytes is sent without further items.
 _MOST_BATCH_BYTES: Final = 1 << 20
