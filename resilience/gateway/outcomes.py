@@ -107,7 +107,8 @@ class Outcomes:
             ejector.left(endpoint, permit, now)
         else:
             was_left_out = endpoint.rest.is_left_out
-            ejector.failed(endpoint, permit, now)
+            if ejector.failed(endpoint, permit, now):  # perhaps another one, whose success rate is an outlier
+                self.endpoints.changed()
             if endpoint.rest.is_left_out and not was_left_out:
                 _log.warning("%s: %s is left out for %.3g s after %d failures in a row", self._name, endpoint.name,
                              endpoint.rest.until - now, endpoint.failures, extra={"upstream": endpoint.name})

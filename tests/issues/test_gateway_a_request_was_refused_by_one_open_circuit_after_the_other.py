@@ -84,6 +84,7 @@ async def test_an_operators_open_circuit_takes_an_endpoint_out():
     assert fleet.refusals <= 1
     fleet.handles[1].release()
     fleet.client.asked.clear()
+    fleet.now += 0.1  # it is looked as often as that
     for _ in range(30):
         assert await ask(fleet.service) == 200
     assert fleet.client.asked.count("10.0.0.2") == 10
@@ -159,15 +160,66 @@ def test_the_choice_among_endpoints_with_circuits_is_that_of_a_plain_oracle(seed
         state, permit = chosen
         assert state not in tried
         willing = [each for each in states if each not in tried and _admits(each.circuit, now)]
-        if willing and (tried or not endpoints._is_calm):
+        if willing and (tried or endpoints._fresh_until < inf):
             assert state in willing
-        elif not willing and not endpoints._is_calm:
+        elif not willing and endpoints._fresh_until < inf:
             waits = [_wait(each.circuit, now) for each in states if each not in tried]
             assert _wait(state.circuit, now) == min(waits)
         if permit is not None:
             assert permit.state is RestState.PROBING
             assert state in willing
         _call(endpoints, state, permit, dice, now)
+
+
+@over_seeds(30)
+def test_what_is_picked_without_a_look_was_right_a_tenth_of_a_second_ago_at_most(seed):
+    """The set is told what a service tells it, and no more: failures of endpoints that are not calm, and recoveries."""
+    dice = random.Random(seed)
+    states = [EndpointState(f"e{number}") for number in range(dice.randrange(2, 8))]
+    for each in states:
+        if dice.random() < 0.8:
+            each.circuit = Circuit(CircuitBreaker(consecutive=2, open_for=5.0), key=each.name, group="s", now=0.0,
+                                   emit=lambda _: None, random=dice.random)
+    name = dice.choice(("round_robin", "random", "least_request"))
+    endpoints = EndpointSet(states, balancer(name, BalancerOptions(seed=dice.random())),
+                            Ejection(consecutive=3, panic=0.0, distance=0.1, min_calls=5, min_endpoints=2), None, 0.0)
+    now, seen, picked = 0.0, [], 0
+    for _ in range(600):
+        now += dice.choice((0.0, 0.01, 0.04, 0.5, 3.0))
+        steered = dice.choice(states).circuit
+        if steered is not None and dice.random() < 0.03:
+            steered.steer(dice.choice((Trigger.FORCED_OPEN, Trigger.RELEASED, Trigger.RESET)), now)
+        fit = {each for each in states if each.rest.calm and not each.refuses(now)}
+        seen = [(at, which) for at, which in seen if at > now - 0.1] + [(now, fit)]
+        state, permit = endpoints.choose(now, dice.random())
+        if fit and permit is None:
+            was_calm = endpoints._fresh_until == inf  # nobody has found yet what an operator said
+            assert was_calm or any(state in which for _, which in seen)
+            picked += 1
+        _call_as_a_service(endpoints, state, permit, dice, now)
+    assert picked > 100
+
+
+def _call_as_a_service(endpoints, state, permit, dice, now):
+    """A call at an endpoint, and what gateway.outcomes tells of it."""
+    try:
+        term = None if state.circuit is None else state.circuit.acquire(now)
+    except CircuitOpenError:
+        endpoints.ejector.left(state, permit, now)
+        if not state.is_calm:
+            endpoints.changed()
+        return
+    fails = dice.random() < 0.4
+    if term is not None:
+        state.circuit.settle(term, FAILURE if fails else SUCCESS, now, now)
+    if fails:
+        if endpoints.ejector.failed(state, permit, now) or not state.is_calm:
+            endpoints.changed()
+        return
+    was_left_out = not state.rest.calm
+    endpoints.ejector.succeeded(state, permit, now)
+    if was_left_out and state.rest.calm:
+        endpoints.changed()
 
 
 def _admits(circuit, now):

@@ -325,7 +325,8 @@ class Passage:
         else:
             endpoint.in_flight -= 1
             self._has_failed = True
-            endpoints.ejector.failed(endpoint, self._permit, now)
+            if endpoints.ejector.failed(endpoint, self._permit, now):
+                endpoints.changed()
         if not endpoint.is_calm:
             endpoints.changed()
         if ending is Ending.REFUSED and not gateway.settings.is_per_endpoint:

@@ -94,7 +94,7 @@ class Ejector:
             state.rest.settle(permit, None, now)
 
     def failed(self, state: EndpointState, permit: RestTerm | None, now: float) -> bool:
-        """A request to the endpoint with this *state* has failed; whether it is ejected for that."""
+        """A request to the endpoint with this *state* has failed; whether any endpoint was ejected now."""
         state.bad += 1
         state.failures += 1
         config = self.config
@@ -105,9 +105,7 @@ class Ejector:
             return False
         if config.consecutive is not None and state.failures >= config.consecutive and self._eject(state, now):
             return True
-        if now >= self._look_at:
-            self._look(now)
-        return state.rest.state is RestState.RESTING
+        return now >= self._look_at and self._look(now)
 
     def pause(self, state: EndpointState, seconds: float, now: float) -> None:
         """The endpoint asks to be left alone for so many *seconds*."""
@@ -140,8 +138,8 @@ class Ejector:
         state.rest.stop(now)
         return True
 
-    def _look(self, now: float) -> None:
-        """Eject those whose success rates are outliers."""
+    def _look(self, now: float) -> bool:
+        """Eject those whose success rates are outliers; whether there were any."""
         config = self.config
         assert config is not None
         self._look_at = now + config.interval
@@ -150,10 +148,9 @@ class Ejector:
         for each in self.states:
             each.good = each.bad = 0
         if config.distance is None or len(rates) < config.min_endpoints:
-            return
+            return False
         mean = sum(rates.values()) / len(rates)
         spread = sqrt(sum((rate - mean) ** 2 for rate in rates.values()) / len(rates))
         bound = mean - max(config.deviations * spread, config.distance)
-        for state in sorted(rates, key=rates.__getitem__):
-            if rates[state] < bound:
-                self._eject(state, now)
+        ejected = [self._eject(state, now) for state in sorted(rates, key=rates.__getitem__) if rates[state] < bound]
+        return any(ejected)

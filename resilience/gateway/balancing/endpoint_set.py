@@ -13,14 +13,18 @@ Pure: it is told the time and the random number. Who may be asked is decided in 
 Endpoints that the request was at already are left out of all of it. If nobody else is left, one at rest is asked
 as the last resort: an answer may come, and a refusal is certain. If all circuits refuse, the one is asked that says so
 for the shortest time. So no request is refused by one endpoint after the other: of a hundred open circuits, each would
-ask a hundred. While all are calm, which is nearly always, a pick costs two look-ups.
+ask a hundred.
+
+Looking at all of them takes time in proportion to their number. So what was found is good for the next requests, until
+something is said to have changed, or a tenth of a second has passed, or a rest is over. While all are calm, which is
+nearly always, it is good for ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from math import inf
-from typing import Generic
+from typing import Final, Generic
 
 from ...core.failover import RestState, RestTerm
 from .balancer import Balancer, S
@@ -28,6 +32,9 @@ from .ejection import Ejection, Ejector
 from .endpoint_state import EndpointState
 from .rotation import RoundRobin
 from .slow_start import SlowStart
+
+#: While not all are calm, it is looked anew after so many seconds: an operator may have closed a circuit.
+_LOOK_S: Final = 0.1
 
 
 class EndpointSet(Generic[S]):
@@ -42,8 +49,8 @@ class EndpointSet(Generic[S]):
         limit: Requests in flight with which an endpoint is full: it gets no more while another is not.
     """
 
-    __slots__ = ("_candidates", "_is_calm", "_panic", "_slow_start", "balancer", "ejector", "limit", "states",
-                 "turns")
+    __slots__ = ("_candidates", "_fresh_until", "_panic", "_slow_start", "_turns", "balancer", "ejector", "limit",
+                 "states", "turns")
 
     def __init__(self, states: Sequence[S], balancer: Balancer, ejection: Ejection | None, slow_start: SlowStart | None,
                  now: float, limit: float = inf) -> None:
@@ -66,7 +73,9 @@ class EndpointSet(Generic[S]):
         if states:
             balancer.adopt(self.states)
         self._candidates: Sequence[S] = ()
+        self._fresh_until = -inf
         self.turns: Iterator[S] | None = None
+        self._turns: Iterator[S] | None = None  # of the candidates, also while not all are calm
         self.changed()
 
     @property
@@ -77,19 +86,17 @@ class EndpointSet(Generic[S]):
 
     def changed(self) -> None:
         """An endpoint was ejected, or its checks say otherwise: look before the next request."""
-        self._is_calm = bool(self.states) and all(state.is_calm for state in self.states)
-        self.turns = None
-        if self._is_calm:
-            self._candidates = _preferred(self.states)
-            if isinstance(self.balancer, RoundRobin) and self.balancer.is_even(self._candidates):
-                self.turns = self.balancer.turns(self._candidates)
+        self.turns, self._fresh_until = None, -inf
+        if self.states and all(state.is_calm for state in self.states):
+            self._keep(_preferred(self.states), inf)
+            self.turns = self._turns
 
     def came(self, state: S, now: float) -> None:
         """An endpoint is new, or back after it was unhealthy: it starts slowly, if the service's do."""
         if self._slow_start is not None:
             state.since = now
             self._slow_start.warm(state, now)
-            self._is_calm, self.turns = False, None
+            self.turns, self._fresh_until = None, -inf
 
     def choose(self, now: float, u: float, key: bytes | None = None, tried: Collection[EndpointState] = ()) -> (
             tuple[S, RestTerm | None] | None):
@@ -102,30 +109,41 @@ class EndpointSet(Generic[S]):
             tried: Where it was already.
         """
         state = None
-        if self._is_calm and not tried:
-            state = self.balancer.pick(self._candidates, u, key)
+        if now < self._fresh_until and not tried:
+            state = self.balancer.pick(self._candidates, u, key) if self._turns is None else next(self._turns)
             if state.in_flight < self.limit:
                 return state, None
         left = [each for each in self.states if each not in tried]
-        if not left:
-            return None
         willing = [each for each in left if not each.refuses(now)]
         if not willing:
-            return min(left, key=lambda each: _refused_for(each, now)), None
-        left = willing
-        available, probe = self._ask(left, now)
+            return (min(left, key=lambda each: _refused_for(each, now)), None) if left else None
+        available, probe = self._ask(willing, now)
         if probe is not None:
+            self._fresh_until = -inf
             return probe
-        if not tried:
-            self.changed()
-        if len(available) < self._panic * len(left):
-            available = [each for each in left if each.is_healthy] or left
+        if len(available) < self._panic * len(willing):
+            available = [each for each in willing if each.is_healthy] or willing
         if not available:
-            return min(left, key=lambda each: (not each.is_healthy, each.rest.until)), None
+            return min(willing, key=lambda each: (not each.is_healthy, each.rest.until)), None
+        if not tried:
+            self._found(available, now)
         free = [each for each in available if each.in_flight < self.limit]
         if state is not None and not free:
             return state, None
         return self.balancer.pick(_preferred(free or available), u, key), None
+
+    def _found(self, available: Sequence[S], now: float) -> None:
+        """These are *available*: the next requests need not look."""
+        self.changed()
+        if now >= self._fresh_until:
+            ends = (each.rest.until for each in self.states if not each.rest.calm and each.rest.until > now)
+            self._keep(_preferred(available), min(now + _LOOK_S, *ends, inf))
+
+    def _keep(self, candidates: Sequence[S], until: float) -> None:
+        """Pick among these *candidates* without another look *until* then."""
+        self._candidates, self._fresh_until = candidates, until
+        is_even = isinstance(self.balancer, RoundRobin) and self.balancer.is_even(candidates)
+        self._turns = self.balancer.turns(candidates) if is_even else None  # type: ignore[attr-defined]
 
     def _ask(self, left: Sequence[S], now: float) -> tuple[list[S], tuple[S, RestTerm] | None]:
         """Those of the endpoints *left* that are available, and one that is to be probed, if there is any."""
