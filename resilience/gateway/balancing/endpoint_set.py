@@ -126,24 +126,28 @@ class EndpointSet(Generic[S]):
         if not available:
             return min(willing, key=lambda each: (not each.is_healthy, each.rest.until)), None
         if not tried:
-            self._found(available, now)
+            state = self._found(available, now) or state
         free = [each for each in available if each.in_flight < self.limit]
-        if state is not None and not free:
+        if state is not None and (state in free or not free):
             return state, None
         return self.balancer.pick(_preferred(free or available), u, key), None
 
-    def _found(self, available: Sequence[S], now: float) -> None:
-        """These are *available*: the next requests need not look."""
+    def _found(self, available: Sequence[S], now: float) -> S | None:
+        """These are *available*: the next requests need not look. Whose turn it is; None: they do not go in turn."""
         self.changed()
         if now >= self._fresh_until:
             ends = (each.rest.until for each in self.states if not each.rest.calm and each.rest.until > now)
             self._keep(_preferred(available), min(now + _LOOK_S, *ends, inf))
+        return None if self._turns is None else next(self._turns)
 
     def _keep(self, candidates: Sequence[S], until: float) -> None:
-        """Pick among these *candidates* without another look *until* then."""
-        self._candidates, self._fresh_until = candidates, until
+        """Pick among these *candidates* without another look *until* then. The same ones go on with their turns."""
         is_even = isinstance(self.balancer, RoundRobin) and self.balancer.is_even(candidates)
-        self._turns = self.balancer.turns(candidates) if is_even else None  # type: ignore[attr-defined]
+        if not is_even:
+            self._turns = None
+        elif self._turns is None or candidates != self._candidates:
+            self._turns = self.balancer.turns(candidates)  # type: ignore[attr-defined]
+        self._candidates, self._fresh_until = candidates, until
 
     def _ask(self, left: Sequence[S], now: float) -> tuple[list[S], tuple[S, RestTerm] | None]:
         """Those of the endpoints *left* that are available, and one that is to be probed, if there is any."""

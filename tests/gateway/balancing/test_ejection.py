@@ -239,3 +239,21 @@ def test_what_makes_no_sense_is_refused() -> None:
 
 def test_of_no_endpoints_none_is_chosen() -> None:
     assert a_set(0).choose(0.0, 0.5) is None
+
+
+@pytest.mark.parametrize("per_s", [7, 40, 100, 1000])
+@pytest.mark.parametrize("fails_often", [False, True])
+def test_while_one_is_at_rest_the_others_go_in_turn_however_often_it_is_looked(per_s: int, fails_often: bool) -> None:
+    """What was found is looked at anew after a while; the turns must not begin again then."""
+    many = a_set(20, Ejection(consecutive=3, distance=None, rest=1000.0, max_rest=1000.0))
+    fails(many, many.states[1], 3, 0.0)
+    now, got = 0.0, []
+    for number in range(190):
+        now += 1.0 / per_s
+        if fails_often and not number % 5:
+            many.changed()  # as after a failure
+        pick = many.choose(now, 0.5)
+        assert pick is not None
+        got.append(pick[0].name)
+    for begin in range(0, 190, 19):
+        assert len(set(got[begin:begin + 19])) == 19, got[begin:begin + 19]
