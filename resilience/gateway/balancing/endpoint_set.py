@@ -126,19 +126,23 @@ class EndpointSet(Generic[S]):
         if not available:
             return min(willing, key=lambda each: (not each.is_healthy, each.rest.until)), None
         if not tried:
-            state = self._found(available, now) or state
+            self._found(available, now)
+            state = state or self._next_turn()
         free = [each for each in available if each.in_flight < self.limit]
-        if state is not None and (state in free or not free):
+        if state is not None and state in (free or available):
             return state, None
         return self.balancer.pick(_preferred(free or available), u, key), None
 
-    def _found(self, available: Sequence[S], now: float) -> S | None:
-        """These are *available*: the next requests need not look. Whose turn it is; None: they do not go in turn."""
+    def _next_turn(self) -> S | None:
+        """Whose turn it is; None: they do not go in turn."""
+        return None if self._turns is None else next(self._turns)
+
+    def _found(self, available: Sequence[S], now: float) -> None:
+        """These are *available*: the next requests need not look."""
         self.changed()
         if now >= self._fresh_until:
             ends = (each.rest.until for each in self.states if not each.rest.calm and each.rest.until > now)
             self._keep(_preferred(available), min(now + _LOOK_S, *ends, inf))
-        return None if self._turns is None else next(self._turns)
 
     def _keep(self, candidates: Sequence[S], until: float) -> None:
         """Pick among these *candidates* without another look *until* then. The same ones go on with their turns."""
