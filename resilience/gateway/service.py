@@ -45,7 +45,7 @@ from .service_command import (
     is_per_endpoint,
     limit_of,
     statuses,
-    timeout_of,
+    usual_s,
     with_bound,
     without_per,
 )
@@ -60,8 +60,6 @@ from .upstream import (
 )
 
 _log = logging.getLogger("resilience")
-#: The longest timeout there is, seconds.
-_ANY_TIME_S = 86_400.0
 #: Share of the permits of a service that clients may hold while they send their bodies.
 UPLOADS = 0.5
 
@@ -139,15 +137,14 @@ class Service:
         command = without_per(config.command)
         self.has_deadline = config.deadline is not None or config.pass_deadline
         if self.has_deadline:
-            command = with_bound(command, config.deadline or _ANY_TIME_S)
+            command = with_bound(command, config.deadline)
         self._commands = ServiceCommands(
             name, command, self._transport.exchange, registry, is_per_endpoint=self.is_per_endpoint,
             previous=None if previous is None else previous._commands)
-        usual_s = min(timeout_of(self._commands.settings), inf if config.deadline is None else config.deadline)
-        self.outcomes = Outcomes(name, statuses(self._commands.settings), usual_s, self.clock)
+        settings = self._commands.settings
+        self.outcomes = Outcomes(name, statuses(settings), usual_s(settings, config.deadline), self.clock)
         self.retry = RetryTerms(config.retry, self.clock)
-        limit = limit_of(self._commands.settings)
-        self._permits = limit
+        self._permits = limit_of(settings)
         self.uploads = Uploads(1.0)
         options = config.balancing
         self._balancer = balancer(config.balancer, BalancerOptions(
@@ -158,12 +155,10 @@ class Service:
         self.first_item = None if config.first_item is None else AsyncTimeout(name, config.first_item)
         self.looks_at = self.retry.statuses | self.rules.statuses
         self.waits_for_item = self.first_item is not None or self.rules.has_events or config.hold > 0
-        self.fallbacks = None if config.fallback is None else Fallbacks(config.fallback)
-        if self.fallbacks is not None and previous is not None and previous.config.fallback == config.fallback:
-            self.fallbacks = previous.fallbacks
+        self.fallbacks = _fallbacks_of(config, previous)
         self.fallback_service: Service | None = None
         self.key_of = key_reader(options.hash_by, options.sticky)
-        self._limit = limit if self.is_per_endpoint else inf
+        self._limit = self._permits if self.is_per_endpoint else inf
         self._is_plain = config.checks is None and config.hedge is None and config.source is None
         self._previous = previous
         self._commands.prepare([each.name for each in self._used(self.listed)])
@@ -414,6 +409,13 @@ class Service:
             return list(endpoints)
         names = subset([each.name for each in endpoints], size, socket.gethostname())
         return [each for each in endpoints if each.name in names]
+
+
+def _fallbacks_of(config: ServiceConfig, previous: Service | None) -> Fallbacks | None:
+    """Those of the previous service, if they are the same: they know the answers that were good."""
+    if config.fallback is not None and previous is not None and previous.config.fallback == config.fallback:
+        return previous.fallbacks
+    return None if config.fallback is None else Fallbacks(config.fallback)
 
 
 def _forget(commands: ServiceCommands, client: UpstreamClient, endpoints: Sequence[Endpoint],

@@ -63,6 +63,8 @@ PER: Final = ("service", "endpoint", "both")
 #: 501 and 505 are about the request.
 USUAL: Final[Mapping[str, Any]] = {
     "max_concurrent": Bulkhead(100, max_wait=0.5), "failures": FailureRules(status=HttpStatus((500, 502, 503, 504)))}
+#: The longest timeout there is, seconds.
+_LONGEST_S: Final = 86_400.0
 _EVENT_LOOP: Final = "the gateway calls its services on its event loop and has no worker threads"
 #: What commands have elsewhere and a service cannot have, with the reason.
 REFUSED: Final[Mapping[str, str]] = {
@@ -147,13 +149,22 @@ def limit_of(said: Mapping[str, Any]) -> float:
     return inf if limit is None else float(limit)
 
 
-def with_bound(said: Mapping[str, Any], most_s: float) -> Mapping[str, Any]:
-    """The settings, with a timeout of *most_s* if they have none: a deadline is kept by whoever has a timeout."""
-    return {**said, "timeout": most_s} if timeout_of(said) == inf else said
+def with_bound(said: Mapping[str, Any], deadline: float | None) -> Mapping[str, Any]:
+    """The settings, with a timeout if they have none: a deadline is kept by whoever has a timeout.
+
+    Args:
+        said: The settings, by name.
+        deadline: Of whole requests, seconds; None: what clients say.
+    """
+    return {**said, "timeout": deadline or _LONGEST_S} if _timeout_of(said) == inf else said
 
 
-def timeout_of(said: Mapping[str, Any]) -> float:
-    """How long an exchange of one command may take until its head is there, seconds; infinite: any time."""
+def usual_s(said: Mapping[str, Any], deadline: float | None) -> float:
+    """How long an exchange may take until its head is there, if no client says less, seconds; infinite: any time."""
+    return min(_timeout_of(said), inf if deadline is None else deadline)
+
+
+def _timeout_of(said: Mapping[str, Any]) -> float:
     timeout = said.get("timeout", default_of("timeout"))
     return inf if timeout is None else float(timeout)
 
