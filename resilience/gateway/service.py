@@ -22,7 +22,7 @@ from ..errors import CircuitOpenError
 from ..registry import Registry, table_of
 from .answer_rules import AnswerRules
 from .attempts import Attempts
-from .awaited_list import AwaitedList
+from .awaited_list import AwaitedList, Succession
 from .balancing import BalancerOptions, EndpointSet, EndpointState, balancer
 from .balancing.course import IDEMPOTENT
 from .balancing.sticky import token_of
@@ -82,6 +82,7 @@ class Service:
         is_per_endpoint: Whether each endpoint has a command of its own.
         circuit: Around whole requests; None: there is none.
         retry: What is sent again, and how much of a request's body is taken in for that.
+        succession: The services before and after it.
         outcomes: Tells the endpoints how attempts at them have ended.
         uploads: How many bodies are streamed at once.
         rules: What answers count as by their bodies.
@@ -96,6 +97,7 @@ class Service:
     listed: tuple[EndpointConfig, ...]
     draining: list[ServedEndpoint]
     circuit: ServiceCircuit | None
+    succession: Succession
     key_of: Callable[[Request], bytes | None]
     is_keyed: bool
     wants_times: bool
@@ -161,6 +163,7 @@ class Service:
         self._limit = self._permits if self.is_per_endpoint else inf
         self._is_plain = config.checks is None and config.hedge is None and config.source is None
         self._previous = previous
+        self.succession = Succession(self) if previous is None else previous.succession
         self._commands.prepare([each.name for each in self._used(self.listed)])
         if previous is None:
             self.enter()
@@ -171,6 +174,7 @@ class Service:
         Without a previous one its source, if it has one, is asked from begin() on, or from its first request.
         """
         previous, self._previous = self._previous, None
+        self.succession.enter(self)
         kept = previous if self._transport.keeps_endpoints else None
         if kept is not None and self.watch is not None:
             self.draining = list(kept.draining)

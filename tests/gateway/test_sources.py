@@ -288,6 +288,53 @@ async def test_a_request_that_comes_before_the_first_list_waits_for_it_as_for_a_
     late.service.stop()
 
 
+@pytest.mark.parametrize("is_same_source", [True, False])
+async def test_a_request_that_waits_for_the_first_list_goes_on_with_the_service_that_takes_its_place(
+        is_same_source: bool) -> None:
+    found = Found()
+    found.source.lists = OSError("not yet")
+    early = [asyncio.ensure_future(ask(found.service)) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    other = found.service
+    for idle_timeout in (3.0, 4.0):  # twice: the one in between is gone when the list is there
+        source = found.source if is_same_source else Told(OSError("not yet either"))
+        other = other.updated(attrs.evolve(other.config, idle_timeout=idle_timeout, source=SourceConfig(
+            settings=source, interval=0.05)))
+        await asyncio.sleep(0.01)
+    assert not any(each.done() for each in early)
+    source.lists = [ONE]
+    assert [200] * 3 == await asyncio.gather(*early)
+    assert ["10.0.0.1"] * 3 == found.client.asked
+    assert 3 == other.endpoints.states[0].good
+    waiting = Found()
+    waiting.source.lists = OSError("never")
+    late = asyncio.ensure_future(ask(waiting.service))
+    await asyncio.sleep(0.01)
+    plain = waiting.service.updated(ServiceConfig(endpoints=(TWO,)))
+    assert 200 == await late, "the one that is in force has no source"
+    waiting = Found()
+    waiting.source.lists = OSError("never")
+    late = asyncio.ensure_future(ask(waiting.service))
+    await asyncio.sleep(0.01)
+    waiting.service.close()
+    assert "UpstreamUnreachableError" == await late, "it was removed"
+    plain.stop()
+    other.stop()
+
+
+async def test_the_circuit_of_the_service_that_takes_the_place_may_refuse_a_request_that_waits() -> None:
+    found = Found()
+    found.source.lists = OSError("not yet")
+    late = asyncio.ensure_future(ask(found.service))
+    await asyncio.sleep(0.01)
+    other = found.service.updated(ServiceConfig(endpoints=(ONE, TWO)))
+    found.registry["s"].force_open()
+    assert ("CircuitOpenError", []) == (await late, found.client.asked)
+    found.registry["s"].reset()
+    assert 200 == await ask(other)
+    other.stop()
+
+
 def config(file: Path, *names: str, **said: Any) -> GatewayConfig:
     return read(Document.of({
         "services": {name: {"source": {"use": "file", "path": f"{file}", "interval": 0.05, **said}} for name in names},
