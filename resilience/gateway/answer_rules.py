@@ -61,13 +61,20 @@ class AnswerRule:
 
 
 class AnswerRules:
-    """The rules of one service."""
+    """The rules of one service.
+
+    Attributes:
+        statuses: Of answers whose bodies they are about.
+        has_events: Whether any is about an event.
+        read_answers: Whether any is about what stands in a body or an event.
+    """
 
     def __init__(self, rules: Sequence[AnswerRule]) -> None:
         self._rules = [(rule, None if rule.status is None else codes_of("status", rule.status),
                         [(parsed(pointer), value) for pointer, value in (rule.json or {}).items()]) for rule in rules]
         self.statuses = frozenset[int]().union(
             *(codes for rule, codes, _ in self._rules if codes is not None and rule.event is None))
+        self.read_answers = any(rule.json or rule.event is not None for rule in rules)
         self.has_events = any(rule.event is not None for rule, _, _ in self._rules)
 
     def of_body(self, status: int, body: bytes) -> AnswerRule | None:

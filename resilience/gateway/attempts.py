@@ -17,11 +17,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
 from ..core.failover import RestTerm
 from ..core.terms import Term
-from ..drivers.deadline_context import DEADLINE_HEADER, deadline_headers
 from ..errors import (
     DeadlineExceededError,
     NoTimeLeftError,
@@ -33,7 +30,9 @@ from .balancing.course import IDEMPOTENT, Course, Ending, Move
 from .detour import Detour, NobodyLeftError
 from .exchanging import counted_as
 from .first_event import first_event, is_event_stream
+from .format.content import beginning
 from .held_answers import HELD_BYTES, Answer, HeldAnswer, OpenAnswer, Resumed, begun_or_whole, with_first_item
+from .outgoing import for_answer_to_read, with_deadline
 from .served_endpoint import ServedEndpoint
 from .upstream import (
     Exchange,
@@ -49,14 +48,6 @@ if TYPE_CHECKING:
 
 #: What speaks of an endpoint's or a service's state, and not of a mistake in the gateway.
 FAILURES: Final = (UpstreamError, ResilienceError)
-
-
-def with_deadline(request: Request) -> Request:
-    """The request, telling how much time is left of its deadline, if it has one."""
-    told = [(name.encode(), value.encode()) for name, value in deadline_headers().items()]
-    names = {name for name, _ in told} or {DEADLINE_HEADER.encode()}
-    headers = [*(header for header in request.headers if header[0] not in names), *told]
-    return attrs.evolve(request, headers=headers)
 
 
 class Attempts:
@@ -87,7 +78,8 @@ class Attempts:
         Raises:
             CircuitOpenError: The service's own circuit is open.
         """
-        self._service, self._request = service, request
+        self._service = service
+        self._request = for_answer_to_read(request) if service.reads_answers else request
         self._failure: Exception | None = None
         self.permit: Term | None = None
         if service.circuit is not None and not avoid:
@@ -273,16 +265,17 @@ class Attempts:
             found = await begun_or_whole(answer, service.idle)
             if found is None:
                 return None
-            rule = service.rules.of_body(status, found.begun)
+            rule = service.rules.of_body(status, beginning(found.begun, answer.headers, HELD_BYTES) or b"")
         elif service.waits_for_item and status != 101:
             found = await with_first_item(answer, service.first_item or service.idle, service.idle, service.config.hold)
             if found is None:
                 return None
         else:
             return answer
-        event = first_event(found.begun, answer.complete) if is_stream and rule is None else None
-        if event is not None:
-            rule = service.rules.of_event(status, event)
+        if is_stream and rule is None:
+            text = beginning(found.begun, answer.headers, HELD_BYTES)
+            event = None if text is None else first_event(text, answer.complete)
+            rule = None if event is None else service.rules.of_event(status, event)
         goes_on = status in service.retry.statuses
         if rule is not None:
             self.counts, goes_on = rule.counts, rule.then != "answer"

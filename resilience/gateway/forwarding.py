@@ -30,15 +30,17 @@ from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import CircuitOpenError, ResilienceError
 from .attempts import Attempts
 from .fallbacks import Fallbacks
+from .format.content import ACCEPTED, is_json, media_type
 from .grpc_status import is_grpc, trailers_for
 from .headers import to_client
 from .hedging import HedgedAttempts
 from .held_answers import Answer, HeldAnswer, Resumed
 from .inbound import ClientGoneError, HopRequest, Inbound
 from .mirroring import Mirror
-from .problem import Problem, problem_of
+from .problem import Problem, problem_of, too_large
 from .request_body import SMALL_BODY_BYTES, BegunIntake, Intake, is_too_slow, within
 from .request_mapping import PSEUDONYM
+from .served_endpoint import MAX_JSON
 from .service import Service
 from .tunnel import Tunnel
 from .upload import Upload
@@ -161,6 +163,8 @@ class Forwarder:
             tuple[Request, Intake | BegunIntake | None]):
         """The request with its body, if that is small; else as it is, and what its body is to be read from."""
         intake = self.intake(inbound, service.max_body)
+        if service.sets_json and is_json(media_type(request.headers)):
+            return await _with_json(request, intake, max(MAX_JSON, service.retry.takes_in)), None
         if request.length is not None and request.length <= service.retry.takes_in:
             return attrs.evolve(request, body=await intake.whole(request.length)), None
         if service.retry.takes_in > SMALL_BODY_BYTES or service.uploads.are_full or inbound.head.has_come:
@@ -339,6 +343,20 @@ async def _taken_in_if_short(request: Request, intake: Intake, most: int) -> tup
     return attrs.evolve(request, body=begun), None
 
 
+async def _with_json(request: Request, intake: Intake, most: int) -> Request:
+    """The request with its body, in which some endpoint has values set.
+
+    Raises:
+        Problem: 413: it is longer than *most* bytes; else as for Intake.
+    """
+    if request.length is not None and request.length > most:
+        raise too_large(most)
+    request, rest = await _taken_in_if_short(request, intake, most)
+    if rest is not None:
+        raise too_large(most)
+    return request
+
+
 def _stalled() -> UpstreamStalledError:
     return UpstreamStalledError("the upstream stopped in the middle of its answer")
 
@@ -348,6 +366,7 @@ def _told(service: Service, error: Exception) -> Problem:
     if isinstance(error, (ResilienceError, UpstreamError)):
         return problem_of(error, service.name)
     if isinstance(error, InvalidRequestError):
-        return Problem(400, f"{error}", close=True)
+        accepted = [(name.encode(), value.encode()) for name, value in ACCEPTED.items() if error.status == 415]
+        return Problem(error.status, f"{error}", headers=accepted, close=True)
     _logger.exception("the exchange with %s failed in the gateway", service.name)
     return Problem(500, "the gateway failed")

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from ..drivers.async_timeouts import AsyncTimeout
 from .first_event import first_event, is_event_stream
+from .format.content import beginning
 from .request_body import within
 from .upstream import Exchange, Header, UpstreamError, UpstreamLateError, UpstreamStalledError
 
@@ -164,10 +165,16 @@ async def with_first_item(exchange: Exchange, first: AsyncTimeout, idle: AsyncTi
 async def _item(exchange: Exchange, found: Resumed) -> None:
     is_stream = is_event_stream(exchange.headers)
     while not exchange.complete and len(found.begun) <= HELD_BYTES:
-        if first_event(found.begun) is not None if is_stream else found.begun:
+        if _has_event(exchange, found.begun) if is_stream else found.begun:
             return
         await exchange.more()
         found.begun += exchange.take()
+
+
+def _has_event(exchange: Exchange, begun: bytes) -> bool:
+    """Whether the first event of a stream has come; of one that nobody here can read, any byte."""
+    text = beginning(begun, exchange.headers, HELD_BYTES)
+    return bool(begun) if text is None else first_event(text) is not None
 
 
 def _stopped() -> UpstreamStalledError:

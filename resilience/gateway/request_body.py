@@ -106,7 +106,7 @@ class Intake:
         return b"".join(pieces), more
 
     async def whole(self, length: int) -> bytes:
-        """All of a small body.
+        """All of a body that has *length* bytes; they are kept in memory.
 
         Raises:
             Problem: 400, also if it has not *length* bytes; 408 or 413.
@@ -115,7 +115,7 @@ class Intake:
         while more:
             piece, more = await self.piece()
             body += piece
-            if len(body) > SMALL_BODY_BYTES:
+            if len(body) > length:
                 break
         if len(body) != length:
             raise Problem(400, "the body is not as long as its Content-Length", close=True)

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from .balancing import EndpointState
 from .config.endpoints import EndpointConfig
 from .config.secrets import with_secret
+from .format.content import OF_THE_BYTES, CodingError, decoded, is_json, media_type
 from .json_pointer import parsed, put
 from .service_command import Exchanging
 from .trouble import Troubles
 from .upstream import Endpoint, InvalidRequestError, Request
 
-_JSON: Final = (b"application/json", b"+json")
+#: So much of a JSON body is taken in to set values in it, bytes.
+MAX_JSON: Final = 1 << 20
 
 
 class ServedEndpoint(EndpointState):
@@ -72,21 +74,22 @@ class ServedEndpoint(EndpointState):
         """The request as this endpoint gets it.
 
         Raises:
-            InvalidRequestError: Values are to be set in its body, which is not JSON.
+            InvalidRequestError: Values are to be set in its body, which is not JSON, or cannot be read.
         """
         headers, body, length = request.headers, request.body, request.length
         if self._replaced:
             headers = [*(header for header in headers if header[0] not in self._replaced), *self._headers]
-        if self._json and body:
-            body = self._set_in(body, headers)
+        if self._json and body and is_json(media_type(headers)):
+            try:
+                body = self._set_in(decoded(body, headers, max(len(body), MAX_JSON)))
+            except CodingError as error:
+                raise InvalidRequestError(f"{error}", error.status) from None
+            headers = [header for header in headers if header[0] not in OF_THE_BYTES]
             length = len(body)
         target = self.endpoint.base + request.target if request.target[:1] == b"/" else request.target
         return attrs.evolve(request, target=target, headers=headers, length=length, body=body)
 
-    def _set_in(self, body: bytes, headers: Any) -> bytes:
-        kind = next((value for name, value in headers if name == b"content-type"), b"")
-        if not kind.partition(b";")[0].strip().lower().endswith(_JSON):
-            return body
+    def _set_in(self, body: bytes) -> bytes:
         try:
             content = json.loads(body)
         except (ValueError, RecursionError):

@@ -89,6 +89,8 @@ class Service:
         first_item: Bounds the wait for the first item of an answer; None: nobody waits for it.
         looks_at: Statuses of answers that are looked at before they are passed on.
         waits_for_item: Whether an answer is passed on only when its first item is there.
+        reads_answers: Whether anybody here looks into answers.
+        sets_json: Whether any endpoint has values to set in the body of a request.
         clock: The registry's.
         random: The registry's.
     """
@@ -100,6 +102,7 @@ class Service:
     succession: Succession
     key_of: Callable[[Request], bytes | None]
     is_keyed: bool
+    sets_json: bool
     wants_times: bool
     _checker: Checker | None
     _commands: ServiceCommands
@@ -157,6 +160,7 @@ class Service:
         self.first_item = None if config.first_item is None else AsyncTimeout(name, config.first_item)
         self.looks_at = self.retry.statuses | self.rules.statuses
         self.waits_for_item = self.first_item is not None or self.rules.has_events or config.hold > 0
+        self.reads_answers = self.waits_for_item or self.rules.read_answers
         self.fallbacks = _fallbacks_of(config, previous)
         self.fallback_service: Service | None = None
         self.key_of = key_reader(options.hash_by, options.sticky)
@@ -384,6 +388,7 @@ class Service:
         for state in states:
             state.key, state.call = self._commands.key_of(state.name), self._commands.call(state.name)
         self.listed = configs
+        self.sets_json = any(state.needs_body for state in states)
         self.uploads.most = max(1.0, UPLOADS * self._permits * (len(configs) if self.is_per_endpoint else 1))
         gates = [(state, first_gate(state.call)) for state in (states if self.is_per_endpoint else states[:1])]
         self._open_circuits = OpenCircuits(gates)

@@ -77,7 +77,15 @@ class IgnoredAnswerError(RuledAnswerError):
 
 
 class InvalidRequestError(Exception):
-    """The request cannot be put on the wire as it is: the client's fault."""
+    """The request cannot be put on the wire as it is: the client's fault.
+
+    Attributes:
+        status: What the client is told.
+    """
+
+    def __init__(self, detail: str, status: int = 400) -> None:
+        super().__init__(detail)
+        self.status = status
 
 
 @attrs.frozen(cache_hash=True)

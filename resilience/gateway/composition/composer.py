@@ -26,7 +26,7 @@ from ..config.compositions import CompositionConfig, PartConfig
 from ..filters.context import FilterContext
 from ..filters.declare import endpoint_filter
 from ..filters.step import Step, step_of
-from ..format.content import BrokenCodingError, TooLargeError, UnknownCodingError, decoded, is_json, media_type
+from ..format.content import CodingError, decoded, is_json, media_type
 from ..format.json_text import MalformedJsonError, TooManyValuesError, parse, serialize
 from ..json_pointer import MISSING, found, parsed
 from ..problem import Problem, problem_of
@@ -248,7 +248,7 @@ class _Run:
         try:
             answer = await asked(service, request, part.max_body)
         except InvalidRequestError as error:
-            raise _PartError("failed", Problem(400, f"{error}")) from None
+            raise _PartError("failed", Problem(error.status, f"{error}")) from None
         except UpstreamTooLargeError:
             raise _PartError("failed", Problem(502, f"the answer of {name} is too large")) from None
         except (ResilienceError, UpstreamError) as error:
@@ -268,7 +268,7 @@ class _Run:
             if not is_json(media_type(headers)):
                 raise MalformedJsonError("it is not JSON")
             value = found(parse(decoded(body, headers, part.max_body), max_values=_MAX_VALUES), parsed(part.select))
-        except (MalformedJsonError, TooManyValuesError, TooLargeError, UnknownCodingError, BrokenCodingError):
+        except (MalformedJsonError, TooManyValuesError, CodingError):
             value = MISSING
         if value is MISSING or not suits(self._config.merge, value):
             raise _PartError("failed", Problem(502, f"the answer of {name} cannot be merged"))

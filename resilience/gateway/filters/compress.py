@@ -20,6 +20,7 @@ import attrs
 
 from ...core.checks import number
 from ..config.checks import checked, filled
+from ..format.content import prefers_gzip
 from ..inbound import HopRequest, Inbound, RequestHead
 from ..logs.passage import AnswerReader
 from ..tunnel import TunnelEnd
@@ -31,7 +32,6 @@ from .content_coding import (
     forbids_changes,
     has_body,
     may_be_coded,
-    prefers_gzip,
     type_mistake,
     varied,
     weakened,

@@ -1,7 +1,6 @@
-"""Content coding: which answers gain by gzip, and which clients take it. Pure.
+"""Content coding: which answers gain by gzip, and what becomes of their heads. Pure.
 
-RFC 9110, 12.5.3 says how a client asks for codings. gzip is what zlib has and every client knows; ``deflate`` means two
-formats on the web, and is never chosen.
+gzip is what zlib has and every client knows; ``deflate`` means two formats on the web, and is never chosen.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ..format.content import is_coded, media_type, values_of
+from ..format.content import OF_THE_BYTES, is_coded, media_type, values_of
 from ..upstream import Header
 
 #: Media types that are text, or as good as text.
@@ -18,13 +17,10 @@ TEXTS: Final = ("text/*", "application/json", "+json", "application/javascript",
 #: Whoever reads it must have each event at once, and one compressor takes 256 KiB for as long as the stream lasts.
 _EVENTS: Final = "text/event-stream"
 _WITHOUT_BODY: Final = frozenset({204, 205, 304})
-_QUALITY: Final = re.compile(rb"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)").fullmatch
 _TYPE: Final = re.compile(r"\+[a-z0-9.-]+|[a-z0-9][a-z0-9.+-]*/(?:\*|[a-z0-9][a-z0-9.+-]*)").fullmatch
 _DENSE: Final = ("image/", "audio/", "video/", "application/grpc")
 #: Headers that say something of the bytes of one coding.
-_OF_THE_BYTES: Final = frozenset({
-    b"content-length", b"content-encoding", b"accept-ranges", b"content-md5", b"digest", b"content-digest",
-    b"repr-digest"})
+_OF_THE_BYTES: Final = OF_THE_BYTES | {b"content-length"}
 
 
 def type_mistake(name: object) -> str | None:
@@ -51,24 +47,6 @@ class MediaTypes:
             return True
         return media != _EVENTS and not media.startswith("application/grpc") \
             and (media.startswith(self._parts) or media.endswith(self._suffixes))
-
-
-def prefers_gzip(headers: Iterable[Header]) -> bool:
-    """Whether the client with these request *headers* takes gzip, and likes it no less than no coding."""
-    gzip: float | None = None
-    identity, others = 0.0, 0.0
-    for value in values_of(headers, b"accept-encoding"):
-        for member in value.lower().split(b","):
-            coding, _, weight = member.partition(b";")
-            name, quality = coding.strip(), _weight(weight)
-            if name in (b"gzip", b"x-gzip"):
-                gzip = max(gzip or 0.0, quality)
-            elif name == b"identity":
-                identity = quality
-            elif name == b"*":
-                others = quality
-    wanted = others if gzip is None else gzip
-    return wanted > 0 and wanted >= identity
 
 
 def may_be_coded(types: MediaTypes, status: int, headers: Sequence[Header]) -> bool:
@@ -122,11 +100,3 @@ def coded(headers: Iterable[Header]) -> list[Header]:
 def without_digests(trailers: Iterable[Header]) -> list[Header]:
     """The *trailers*, but for what they say of the bytes that were compressed."""
     return [line for line in trailers if line[0] not in _OF_THE_BYTES]
-
-
-def _weight(parameters: bytes) -> float:
-    """The weight of a member of Accept-Encoding; 0 for one that cannot be read."""
-    name, _, value = parameters.partition(b"=")
-    if not parameters.strip():
-        return 1.0
-    return float(value.strip()) if name.strip() == b"q" and _QUALITY(value.strip()) else 0.0

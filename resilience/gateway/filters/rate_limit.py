@@ -13,6 +13,7 @@ from ...core.checks import flag, number, one_of, text
 from ...errors import ConfigError, RateLimitedError
 from ..config.checks import checked, filled
 from ..config.observing import header_mistake
+from ..format.content import ACCEPTED, CodingError, decoded
 from ..json_pointer import member_mistake
 from ..limits.answer_cost import AnswerCost, json_of, units_at, units_in
 from ..limits.caller_keys import CallerKeys, word_mistake
@@ -136,7 +137,7 @@ class _BoundLimit:
         passage = context.passage
         try:
             booking = self._limit.book(self._key(context, passage), self._estimate(context))
-        except RateLimitedError as error:
+        except (RateLimitedError, CodingError) as error:
             self._refuse(context, passage, error)
         else:
             self._admit(context, passage, booking)
@@ -147,7 +148,7 @@ class _BoundLimit:
         try:
             booking = self._limit.book(self._key(context, passage), self._estimate(context))
             await self._limit.wait(booking)
-        except RateLimitedError as error:
+        except (RateLimitedError, CodingError) as error:
             self._refuse(context, passage, error)
         else:
             self._admit(context, passage, booking)
@@ -159,15 +160,24 @@ class _BoundLimit:
         return self._key_of(passage)
 
     def _estimate(self, context: FilterContext) -> float:
-        settings = self._settings
+        """What a request will take.
+
+        Raises:
+            CodingError: Its body should say so, and cannot be read.
+        """
+        settings, request = self._settings, context.request
         said: float | None = None
         if settings.cost_header is not None:
-            said = units_in(context.request.headers.get(settings.cost_header))
+            said = units_in(request.headers.get(settings.cost_header))
         elif settings.cost_pointer:
-            said = units_at(json_of(context.request.body or b""), settings.cost_pointer)
+            body = decoded(request.body or b"", request.headers.lines, _MAX_REQUEST_BODY)
+            said = units_at(json_of(body), settings.cost_pointer)
         return settings.cost if said is None else said
 
-    def _refuse(self, context: FilterContext, passage: Passage | None, error: RateLimitedError) -> None:
+    def _refuse(self, context: FilterContext, passage: Passage | None, error: RateLimitedError | CodingError) -> None:
+        if isinstance(error, CodingError):
+            context.refuse(error.status, f"{error}", ACCEPTED if error.status == 415 else {})
+            return
         wait_s = max(1, math.ceil(error.retry_after or 0.0))
         if isinstance(error, LimitUnavailableError):
             context.refuse(503, f"the limit {self._name} cannot be checked now", [("Retry-After", str(wait_s))])

@@ -21,13 +21,12 @@ from ..filters.fields import Fields
 from ..json_pointer import parsed, pointer_mistake, put, without
 from .both_ways import BothWays
 from .checking import ask_for_plain, has_body, is_empty, is_of_upstream, medium_of
-from .content import BrokenCodingError, TooLargeError, UnknownCodingError, decoded
+from .content import ACCEPTED, OF_THE_BYTES, CodingError, decoded
 from .json_text import MalformedJsonError, TooManyValuesError, parse, serialize
 from .values import Template
 
-#: Headers of the bytes that were changed.
-OF_THE_BYTES: Final = ("content-encoding", "etag", "content-md5", "digest", "content-digest", "repr-digest",
-                       "accept-ranges", "last-modified")
+#: Headers that do not hold for a body that was changed.
+OF_THE_BODY: Final = ("etag", "last-modified", *(name.decode() for name in OF_THE_BYTES))
 
 
 class _UnchangeableError(ValueError):
@@ -142,7 +141,7 @@ class JsonBodyFilter(BothWays):
             try:
                 request.body = self._changed(request.body or b"", request.headers, change, context)
             except _UnchangeableError as error:
-                context.refuse(error.status, f"{error}")
+                context.refuse(error.status, f"{error}", ACCEPTED if error.status == 415 else {})
 
         return run
 
@@ -166,14 +165,14 @@ class JsonBodyFilter(BothWays):
         """
         try:
             value = parse(decoded(body, headers.lines, self.max_body))
-        except (TooLargeError, TooManyValuesError):
+        except CodingError as error:
+            raise _UnchangeableError(error.status, f"{error}") from None
+        except TooManyValuesError:
             raise _UnchangeableError(413, "the body is too large to be changed") from None
-        except UnknownCodingError:
-            raise _UnchangeableError(415, "the body has a content coding that cannot be undone here") from None
-        except (BrokenCodingError, MalformedJsonError) as error:
+        except MalformedJsonError as error:
             raise _UnchangeableError(400, f"the body is not JSON: {error}") from None
         change(value, context)
-        for name in OF_THE_BYTES:
+        for name in OF_THE_BODY:
             del headers[name]
         return serialize(value)
 

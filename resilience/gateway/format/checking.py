@@ -26,19 +26,11 @@ from ..filters.context import FilterContext, FilterError
 from ..filters.declare import FilterDeclaration, FilterKind, FilterPart
 from ..filters.fields import Fields
 from ..upstream import Header
-from .content import (
-    BrokenCodingError,
-    TooLargeError,
-    UnknownCodingError,
-    decoded,
-    is_json,
-    media_type,
-)
+from .content import ACCEPTED, CodingError, decoded, is_json, media_type, prefers_gzip
 from .json_text import MAX_VALUES, MalformedJsonError, TooManyValuesError, parse
 from .schema import Fault, Schema
 
 MODES: Final = ("enforce", "report", "off")
-_KNOWN_CODINGS: Final = "gzip, deflate"
 _MAX_BODY: Final = 256 * 1024
 
 
@@ -110,7 +102,7 @@ class Checks:
         is_enforced, is_request = self.modes()[kind] == "enforce", kind is FilterKind.INBOUND
         if is_enforced and is_request:
             members = {"errors": [attrs.asdict(fault) for fault in wrong.faults]} if wrong.faults else {}
-            accepted = {"accept-encoding": _KNOWN_CODINGS} if wrong.status == 415 else {}
+            accepted = ACCEPTED if wrong.status == 415 else {}
             context.refuse(wrong.status, wrong.detail, accepted, **members)
             return
         if is_enforced:
@@ -137,12 +129,10 @@ class Checks:
         """What is wrong with a whole *body*; None if nothing is."""
         try:
             value = parse(decoded(body, headers, self.max_body), max_values=self.max_values)
-        except (TooLargeError, TooManyValuesError) as error:
-            return Fit(413, f"{error}" or f"the body is larger than {self.max_body} bytes")
-        except UnknownCodingError:
-            return Fit(415, "the body has a content coding that cannot be undone here")
-        except BrokenCodingError:
-            return Fit(400, "the body is not coded as its Content-Encoding says")
+        except CodingError as error:
+            return Fit(error.status, f"{error}")
+        except TooManyValuesError as error:
+            return Fit(413, f"{error}")
         except MalformedJsonError as error:
             return Fit(400, f"the body is not JSON: {error}")
         faults = schema.faults(value, self.max_errors)
@@ -157,8 +147,7 @@ def may_be_taken_in(context: FilterContext, mode: str, most: int) -> bool:
 
 def ask_for_plain(headers: Fields) -> None:
     """Change a request's headers so that the answer can be read: whole, and coded by gzip at most."""
-    coding = "gzip" if "gzip" in (headers.get("accept-encoding") or "") else "identity"
-    headers["accept-encoding"] = coding
+    headers["accept-encoding"] = "gzip" if prefers_gzip(headers.lines) else "identity"
     for name in ("range", "if-range"):
         del headers[name]
 

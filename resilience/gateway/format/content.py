@@ -1,27 +1,48 @@
-"""Content: media types and content codings of bodies. Pure."""
+"""Content: media types and content codings of bodies (RFC 9110). Pure."""
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable
-from typing import Final
+from typing import ClassVar, Final
 
 from ..upstream import Header
 
 #: Codings that can be undone, with zlib's window for each.
 _WINDOWS: Final = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
+#: What an answer with the status 415 says of them (RFC 9110, 12.5.3).
+ACCEPTED: Final = {"accept-encoding": "gzip, deflate"}
+#: Headers that say something of the bytes of a body, beside its length: of one coding, of one version of it.
+OF_THE_BYTES: Final = frozenset({
+    b"content-encoding", b"accept-ranges", b"content-md5", b"digest", b"content-digest", b"repr-digest"})
+_QUALITY: Final = re.compile(rb"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)").fullmatch
 
 
-class UnknownCodingError(ValueError):
+class CodingError(ValueError):
+    """A body cannot be read; the message says why, in one sentence.
+
+    Attributes:
+        status: What a client is told whose request it is.
+    """
+
+    status: ClassVar[int] = 400
+
+
+class UnknownCodingError(CodingError):
     """The body has a content coding that cannot be undone here."""
 
+    status = 415
 
-class BrokenCodingError(ValueError):
+
+class BrokenCodingError(CodingError):
     """The body is not what its content coding says."""
 
 
-class TooLargeError(ValueError):
+class TooLargeError(CodingError):
     """The body is larger than it may be, as it came or decoded."""
+
+    status = 413
 
 
 def values_of(headers: Iterable[Header], name: bytes) -> list[bytes]:
@@ -44,7 +65,7 @@ def is_json(media: str | None) -> bool:
 
 def is_coded(headers: Iterable[Header]) -> bool:
     """Whether the body has a content coding."""
-    return any(coding != b"identity" for coding in _codings(headers))
+    return bool(_codings(headers))
 
 
 def decoded(body: bytes, headers: Iterable[Header], most: int) -> bytes:
@@ -55,25 +76,75 @@ def decoded(body: bytes, headers: Iterable[Header], most: int) -> bytes:
         BrokenCodingError: It is not coded as its headers say.
         TooLargeError: It is larger than *most*.
     """
-    codings = [coding for coding in _codings(headers) if coding != b"identity"]
+    codings = _codings(headers)
     if not codings:
         if len(body) > most:
-            raise TooLargeError
+            raise _too_large(most)
         return body
     if len(codings) > 1 or codings[0] not in _WINDOWS:
-        raise UnknownCodingError(b", ".join(codings).decode("latin-1"))
+        raise UnknownCodingError("the body has a content coding that cannot be undone here")
     undo = zlib.decompressobj(_WINDOWS[codings[0]])
     try:
         plain = undo.decompress(body, most + 1)
+        is_whole = undo.eof and not undo.unused_data
     except zlib.error:
-        raise BrokenCodingError from None
+        plain, is_whole = b"", False
     if len(plain) > most:
-        raise TooLargeError
-    if not undo.eof or undo.unused_data:
-        raise BrokenCodingError
+        raise _too_large(most)
+    if not is_whole:
+        raise BrokenCodingError("the body is not coded as its Content-Encoding says")
     return plain
+
+
+def beginning(body: bytes, headers: Iterable[Header], most: int) -> bytes | None:
+    """What the beginning of a *body* says without its content coding; None: nobody knows.
+
+    Args:
+        body: As much of it as has come.
+        headers: Of the message.
+        most: Bytes that are made of a coded one, at most.
+    """
+    codings = _codings(headers)
+    if not codings:
+        return body
+    if len(codings) > 1 or codings[0] not in _WINDOWS:
+        return None
+    try:
+        return zlib.decompressobj(_WINDOWS[codings[0]]).decompress(body, most)
+    except zlib.error:
+        return None
+
+
+def prefers_gzip(headers: Iterable[Header]) -> bool:
+    """Whether the client with these request *headers* takes gzip, and likes it no less than no coding (12.5.3)."""
+    gzip: float | None = None
+    identity, others = 0.0, 0.0
+    for value in values_of(headers, b"accept-encoding"):
+        for member in value.lower().split(b","):
+            coding, _, weight = member.partition(b";")
+            name, quality = coding.strip(), _weight(weight)
+            if name in (b"gzip", b"x-gzip"):
+                gzip = max(gzip or 0.0, quality)
+            elif name == b"identity":
+                identity = quality
+            elif name == b"*":
+                others = quality
+    wanted = others if gzip is None else gzip
+    return wanted > 0 and wanted >= identity
+
+
+def _too_large(most: int) -> TooLargeError:
+    return TooLargeError(f"the body is larger than {most} bytes")
 
 
 def _codings(headers: Iterable[Header]) -> list[bytes]:
     return [coding for value in values_of(headers, b"content-encoding")
-            for part in value.split(b",") if (coding := part.strip().lower())]
+            for part in value.split(b",") if (coding := part.strip().lower()) not in (b"", b"identity")]
+
+
+def _weight(parameters: bytes) -> float:
+    """The weight of a member of Accept-Encoding; 0 for one that cannot be read."""
+    name, _, value = parameters.partition(b"=")
+    if not parameters.strip():
+        return 1.0
+    return float(value.strip()) if name.strip() == b"q" and _QUALITY(value.strip()) else 0.0

@@ -21,9 +21,9 @@ from ..config.checks import checked
 from ..filters.context import FilterContext, FilterResponse
 from ..filters.declare import FilterDeclaration, FilterHost, FilterKind, FilterPart, inbound_filter
 from ..json_pointer import found, parsed, pointer_mistake
-from .body_filter import OF_THE_BYTES
+from .body_filter import OF_THE_BODY
 from .checking import has_body, is_of_upstream, medium_of
-from .content import BrokenCodingError, TooLargeError, UnknownCodingError, decoded, media_type
+from .content import CodingError, decoded, media_type
 from .json_text import MalformedJsonError, TooManyValuesError, parse
 
 #: Bytes of an error body that are looked at.
@@ -103,7 +103,7 @@ def _kept(response: FilterResponse, wanted: Mapping[str, tuple[str, ...]]) -> di
     """The values of a service's error body that are kept: texts, numbers and bools."""
     try:
         value = parse(decoded(response.body or b"", response.headers.lines, MAX_BODY))
-    except (MalformedJsonError, TooManyValuesError, TooLargeError, UnknownCodingError, BrokenCodingError):
+    except (MalformedJsonError, TooManyValuesError, CodingError):
         return {}
     places = {name: found(value, steps) for name, steps in wanted.items()}
     return {name: each[:_LONGEST] if isinstance(each, str) else each for name, each in places.items()
@@ -117,7 +117,7 @@ def _replace(response: FilterResponse, service: str, kept: dict[str, Any], may_h
         body = problem_body(status, detail, **kept)
     else:
         body = json.dumps({"type": "about:blank", "status": status, "detail": detail, **kept}).encode()
-    for name in (*OF_THE_BYTES, "content-language", "content-disposition", "content-location"):
+    for name in (*OF_THE_BODY, "content-language", "content-disposition", "content-location"):
         del response.headers[name]
     response.headers["content-type"] = "application/problem+json"
     response.body = body if may_have_body else b""

@@ -11,10 +11,10 @@ from resilience.gateway.filters.content_coding import (
     MediaTypes,
     coded,
     may_be_coded,
-    prefers_gzip,
     varied,
     without_digests,
 )
+from resilience.gateway.format.content import prefers_gzip
 from tests.seeds import over_seeds
 
 

@@ -1,13 +1,15 @@
 """Rate limits that the gateway's file names, in a gateway of its own process, byte for byte."""
 
+import gzip
 import json
 import re
 import threading
+import zlib
 
 import pytest
 
 from resilience.gateway.filters.api_keys import digest
-from tests.gateway.harness import eventually, parsed, problem, running, shared_upstream
+from tests.gateway.harness import OK, eventually, parsed, problem, running, shared_upstream
 
 CONFIG = """
 trusted_proxies = ["127.0.0.1"]
@@ -185,6 +187,33 @@ def test_what_no_service_was_asked_for_takes_no_tokens(gateway, upstream):
     upstream.on("/tokens/gone", lambda call: call.reset())
     assert gateway.get("/tokens/gone", headers=via("198.51.100.88"))[0] == 502  # it was asked: the estimate stands
     assert left(gateway.get("/tokens/2", headers=via("198.51.100.88"))[1], "tokens") == 700
+
+
+def test_a_compressed_request_books_what_it_says_and_one_that_cannot_be_read_gets_nothing(gateway, upstream):
+    def ask(coding, data):
+        return parsed(gateway.raw(b"POST /tokens/coded HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n"
+                                  b"X-Forwarded-For: 198.51.100.99\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n%b"
+                                  % (coding, len(data), data)))
+
+    seen = []
+
+    def answer(call):
+        seen.append(call.body())
+        call.send(OK)
+
+    upstream.on("/tokens/coded", answer)
+    text = json.dumps({"max_tokens": 300}).encode()
+    coded = gzip.compress(text)
+    status, headers, _ = ask(b"gzip", coded)
+    assert (status, left(headers, "tokens")) == (200, 700)
+    assert seen == [coded], "it is passed on as it came"
+    status, headers, _ = ask(b"Deflate", zlib.compress(text))
+    assert (status, left(headers, "tokens")) == (200, 400)
+    status, headers, _ = ask(b"br", text)
+    assert (status, headers["accept-encoding"]) == (415, "gzip, deflate")
+    assert ask(b"gzip", text)[0] == 400
+    assert ask(b"gzip", gzip.compress(bytes(2 << 20)))[0] == 413
+    assert left(ask(b"identity", text)[1], "tokens") == 100, "what was refused has booked nothing"
 
 
 def test_each_user_has_a_limit_on_each_route_whichever_key_they_use(gateway):
