@@ -51,8 +51,9 @@ class Mirror:
         if len(self._tasks) >= self._max_concurrent:
             self.left_out += 1
             return
+        # Nothing of the client's connection.
         bare = Request(method=request.method, target=request.target, host=request.host, headers=request.headers,
-                       length=request.length, body=request.body)  # nothing of the client's connection
+                       length=request.length, body=request.body, client=request.client)
         task = asyncio.get_running_loop().create_task(self._send(bare))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

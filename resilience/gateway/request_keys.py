@@ -23,7 +23,7 @@ def key_reader(hash_by: str | None, sticky: str | None) -> Callable[[Request], b
         "cookie": lambda request: cookie(request, wanted),
         "query": lambda request: _query(request, wanted),
         "path": lambda request: request.target.partition(b"?")[0],
-        "client": lambda request: (header(request, b"x-forwarded-for") or b"").partition(b",")[0].strip() or None,
+        "client": lambda request: request.client,
     }
     return readers.get(kind, lambda _: None)
 

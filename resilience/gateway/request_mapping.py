@@ -96,6 +96,7 @@ class Admission:
         self._methods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"}
         self._own = frozenset(folded(each.encode()) for each in config.own_headers)
         self._proxies = self._own | {folded(each.encode()) for each in config.proxies_headers}
+        self._tells_clients = any(each.balancing.hash_by == "client" for each in config.services.values())
         self._origins: dict[tuple[str, bytes, str, int, str], Origin] = {}
 
     def admit(self, head: RequestHead) -> Admitted:
@@ -132,9 +133,13 @@ class Admission:
         request = Request(
             method=head.method, target=raw, host=host.text or None if service.preserve_host else None,
             headers=to_upstream(headers, origin, PSEUDONYM), length=framing.length,
-            body=b"" if framing.length == 0 else None)
+            body=b"" if framing.length == 0 else None, client=self._client(head) if self._tells_clients else None)
         parameters = route.pattern.parameters(path.name) if route.pattern.names else {}
         return Admitted(route, request, path.raw, host.text or b"", parameters)
+
+    def _client(self, head: RequestHead) -> bytes | None:
+        address = self._clients.address(head)
+        return None if address is None else f"{address}".encode()
 
     def _route(self, head: RequestHead, path: Path, host: Authority) -> Route:
         """The route of a request, which every reading of its path must lead to."""

@@ -141,6 +141,7 @@ class Request:
         upgrade: Protocols to switch to, if the upstream likes; it then answers 101, and detach() gives the connection.
         interim: Called with each interim response (1xx) that is the client's business; must not raise.
         asked: Called with the name of each endpoint that is asked; must not raise.
+        client: Address of the client, as far as trusted proxies tell; None: nobody knows, or nobody goes by it.
         owner: Who sent it, as far as filters found out: what is kept of its answer is given to nobody else.
     """
 
@@ -154,6 +155,7 @@ class Request:
     interim: Callable[[int, Sequence[Header]], None] | None = None
     asked: Callable[[str], None] | None = None
     owner: Hashable = None
+    client: bytes | None = None
 
 
 class Exchange(Protocol):

@@ -124,7 +124,7 @@ class Composer:
         request = context.request
         try:
             composed = await self.compose(request.headers.lines, request.host.encode("latin-1"), request.parameters,
-                                          request.query.encode("latin-1"))
+                                          request.query.encode("latin-1"), request.client)
         except Problem as problem:
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in problem.headers]
             context.refuse(problem.status, problem.detail, headers)
@@ -133,7 +133,7 @@ class Composer:
                                             for name, value in composed.headers])
 
     async def compose(self, headers: Sequence[Header], host: bytes | None, parameters: Mapping[str, str],
-                      query: bytes) -> Composed:
+                      query: bytes, client: bytes | None = None) -> Composed:
         """Ask the parts, and merge their answers.
 
         Args:
@@ -141,12 +141,13 @@ class Composer:
             host: The Host header to send to services that want the client's.
             parameters: Of the route's path, decoded.
             query: The client's raw query.
+            client: See upstream.Request.
 
         Raises:
             Problem: A part that must be there is not.
         """
         passed = [header for header in headers if header[0] not in _NOT_FOR_PARTS]
-        run = _Run(self, [*passed, *_FOR_PARTS], host, parameters, first_values(query))
+        run = _Run(self, [*passed, *_FOR_PARTS], host, parameters, first_values(query), client)
         return await run.whole()
 
 
@@ -154,7 +155,8 @@ class _Run:
     """One composition under way. Of one task."""
 
     def __init__(self, composer: Composer, headers: list[Header], host: bytes | None, parameters: Mapping[str, str],
-                 query: Mapping[str, str]) -> None:
+                 query: Mapping[str, str], client: bytes | None) -> None:
+        self._client = client
         self._config, self._services = composer._config, composer._services
         self._headers, self._host, self._parameters, self._query = headers, host, parameters, query
         self._progress = Progress(composer._needs)
@@ -244,7 +246,7 @@ class _Run:
         """
         service = self._services[name]
         request = Request(method="GET", target=target, host=self._host if service.preserve_host else None,
-                          headers=self._headers)
+                          headers=self._headers, client=self._client)
         try:
             answer = await asked(service, request, part.max_body)
         except InvalidRequestError as error:

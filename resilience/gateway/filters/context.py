@@ -88,21 +88,22 @@ class FilterRequest:
         scheme: "http" or "https", as the client's connection is.
         headers: What goes upstream; may be changed.
         peer: Address of the other end of the client's connection; None: unknown, as for a Unix socket.
+        client: See upstream.Request.
         certificate: The client's certificate, which the server has verified; None: none.
         parameters: Parts of the path that the route has names for.
         length: Bytes of the body; None: unknown, it is chunked.
         body: The whole body, if a filter has asked for it; None: it streams past. What is set here goes upstream.
     """
 
-    __slots__ = ("_query", "body", "certificate", "headers", "host", "length", "method", "parameters", "path", "peer",
-                 "scheme")
+    __slots__ = ("_query", "body", "certificate", "client", "headers", "host", "length", "method", "parameters", "path",
+                 "peer", "scheme")
 
     def __init__(self, head: RequestHead, request: Request, path: bytes, host: bytes,
                  parameters: Mapping[str, str]) -> None:
         self.method, self.scheme, self.certificate = head.method, head.scheme, head.certificate
         self.path, self._query, self.host = path.decode("latin-1"), head.query.decode("latin-1"), host.decode("latin-1")
         self.headers = Fields(request.headers if isinstance(request.headers, list) else list(request.headers))
-        self.peer = head.client[0] if head.client else None
+        self.peer, self.client = head.client[0] if head.client else None, request.client
         self.parameters, self.length, self.body = parameters, request.length, request.body
 
     @property
