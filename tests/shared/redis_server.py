@@ -13,6 +13,8 @@ from tests.gateway.harness import free_port
 class RedisServer:
     """One server; begins at once."""
 
+    _login = ()
+
     def __init__(self, directory, *, of=None, arguments=()):
         self.port, self._directory, self._of, self._arguments = free_port(), directory, of, arguments
         self.start()
@@ -38,16 +40,15 @@ class RedisServer:
 
     def say(self, *words):
         """The first line of the answer to a command."""
-        with socket.create_connection(("127.0.0.1", self.port), 10) as client:
-            client.sendall((" ".join(words) + "\r\n").encode())
-            return client.makefile("rb").readline().rstrip()
+        return self.lines(*words, most=1)[0]
 
-    def lines(self, *words):
-        """The first lines of the answer to a command, at most five."""
-        with socket.create_connection(("127.0.0.1", self.port), 10) as client:
-            client.sendall((" ".join(words) + "\r\n").encode())
-            answer = client.makefile("rb")
-            return [answer.readline().rstrip() for _ in range(5)]
+    def lines(self, *words, most=5):
+        """The first lines of the answer to a command."""
+        with socket.create_connection(("127.0.0.1", self.port), 10) as client, client.makefile("rb") as answer:
+            for command in filter(None, (self._login, words)):
+                client.sendall((" ".join(command) + "\r\n").encode())
+                found = [answer.readline().rstrip()]
+            return found + [answer.readline().rstrip() for _ in range(most - 1)]
 
     def freeze(self):
         self._process.send_signal(signal.SIGSTOP)
@@ -64,11 +65,13 @@ class RedisServer:
 class Sentinel(RedisServer):
     """One Sentinel, which replaces the primary "main" after half a second without an answer."""
 
-    def __init__(self, directory, primary):
+    def __init__(self, directory, primary, password=None):
         self.port, self._file = free_port(), directory / "sentinel.conf"
+        self._login = () if password is None else ("AUTH", password)
         self._file.write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {directory}\nsentinel monitor main 127.0.0.1 {primary.port} 1\n"
-            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n", encoding="utf-8")
+            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
+            + ("" if password is None else f"requirepass {password}\n"), encoding="utf-8")
         self.start()
 
     def _command(self):
