@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
 from ...core.checks import number
-from ..balancing import SlowStart
+from ...errors import ConfigError
+from ..balancing import KEYED, SlowStart
 from .checks import checked
 
 _HASH_BY: Final = re.compile(r"(header|cookie|query):[!#$%&'*+.^_`|~0-9A-Za-z-]+|path|client")
 _COOKIE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+#: What only these balancers go by.
+_ONLY_WITH: Final[Mapping[str, Sequence[str]]] = {
+    "hash_by": sorted(KEYED), "max_in_flight": ("availability_filtering",), "zone": ("zone_avoidance",)}
 
 
 def _hash_by_mistake(value: Any) -> str | None:
@@ -49,3 +55,17 @@ class BalancingConfig:
     zone: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
     slow_start: SlowStart | None = None
     subset: int | None = attrs.field(default=None, validator=number(least=1, most=1_000_000, whole=True, optional=True))
+
+    def check_balancer(self, name: str) -> None:
+        """See that the balancer of this *name* goes by all that is said here.
+
+        Raises:
+            ConfigError: It does not.
+        """
+        for key, balancers in _ONLY_WITH.items():
+            if getattr(self, key) and name not in balancers:
+                raise ConfigError(f"{key} means nothing with the balancer {name}; it is for {' and '.join(balancers)}",
+                                  "balancing")
+        if self.sticky is not None and name in KEYED:
+            raise ConfigError(f"with sticky the cookie decides, and {name} would go by nothing: take another balancer, "
+                              "or leave out sticky", "balancing")

@@ -108,6 +108,7 @@ class ServiceConfig:
         if self.balancer in KEYED and self.balancing.hash_by is None:
             raise ConfigError(
                 f'balancer {self.balancer} needs balancing.hash_by, such as "header:x-user"', "balancer")
+        self.balancing.check_balancer(self.balancer)
 
 
 def read_service(document: Document, name: str) -> ServiceConfig | None:
