@@ -10,12 +10,16 @@ closes its connection. What it does not look at is looked at here:
     chunks               extensions and trailers without end        400
     the method           a token that llhttp does not know passes, unless it comes behind another request: 501
 
+A request that would like to switch protocols and has a body keeps its protocol, as RFC 9110, 7.8 allows. httptools
+takes what follows its head for bytes of the other protocol; the body would be read as the next request.
+
 An error ends the connection: what follows it is never read.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 import httptools
@@ -49,6 +53,10 @@ _WATCHED: Final = frozenset({b"expect", b"te", b"upgrade"})
 
 def _tokens(value: bytes) -> list[bytes]:
     return [each.strip() for each in value.lower().split(b",")]
+
+
+def _has_body(headers: Iterable[Header]) -> bool:
+    return any(name in _FRAMING and value.strip(b"0") for name, value in headers)
 
 
 def _weight(body: Incoming) -> int:
@@ -126,9 +134,9 @@ class RequestParser:
     """
 
     __slots__ = (
-        "_completed", "_excess", "_fed", "_head_bytes", "_headers", "_max_head_bytes", "_max_headers", "_method",
-        "_parser", "_receiver", "_trailer_bytes", "_unparsed", "_url", "_watched", "accepted", "has_begun", "incoming",
-        "leftover", "pending", "refusal")
+        "_bodied", "_completed", "_excess", "_fed", "_head_bytes", "_headers", "_max_head_bytes", "_max_headers",
+        "_method", "_parser", "_receiver", "_trailer_bytes", "_unparsed", "_url", "_watched", "accepted", "has_begun",
+        "incoming", "leftover", "pending", "refusal")
 
     def __init__(self, receiver: Receiver, *, max_head_bytes: int, max_headers: int) -> None:
         self._receiver, self._max_head_bytes, self._max_headers = receiver, max_head_bytes, max_headers
@@ -145,6 +153,7 @@ class RequestParser:
         self._url, self._method = b"", ""
         self._headers: list[Header] = []
         self._watched = self._completed = self.has_begun = False
+        self._bodied = False  # whether a body follows, although httptools takes what follows for another protocol
         self._head_bytes = self._excess = self._trailer_bytes = 0
         self._unparsed = 0  # bytes of the body that are to come, and that llhttp will not see
 
@@ -178,12 +187,32 @@ class RequestParser:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as error:
-            self.leftover = data[error.args[0]:]
+            rest = data[error.args[0]:]
+            if self._bodied:
+                self._read_body(rest)
+            else:
+                self.leftover = rest
         except httptools.HttpParserError as error:
             self._fail(error, data if is_first and not self._completed else b"")
         else:
             if self.has_begun:
                 self._bound(body, before)
+
+    def _read_body(self, rest: bytes) -> None:
+        """Read the body of a request that keeps its protocol, by a parser that has not heard of another one."""
+        incoming, self._bodied = self.incoming, False
+        assert incoming is not None
+        framing = b"".join(b"%b: %b\r\n" % header for header in incoming.head.headers if header[0] in _FRAMING)
+        self._parser = httptools.HttpRequestParser(self)
+        try:
+            self._parser.feed_data(b"PUT / HTTP/%b\r\nConnection: %b\r\n%b\r\n" % (
+                incoming.head.version.encode(), b"keep-alive" if incoming.keep_alive else b"close", framing))
+        except httptools.HttpParserError as error:  # of a framing that is only looked at before a body
+            self._fail(error, b"")
+        incoming.trailers.clear()  # that head came after a head
+        self._url, self._trailer_bytes = b"", 0
+        if rest:
+            self.feed(rest)
 
     def _fail(self, error: httptools.HttpParserError, data: bytes) -> None:
         """Refuse what llhttp, or one of its callbacks, has refused, unless *data* begins with a method of its own."""
@@ -268,6 +297,8 @@ class RequestParser:
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
+        if self.incoming is not None:
+            return  # see _read_body()
         parser, headers, url = self._parser, self._headers, self._url
         version: str = parser.get_http_version()
         if version not in ("1.1", "1.0"):
@@ -303,12 +334,14 @@ class RequestParser:
         self._watched = False
         upgrade: list[bytes] = []
         takes_trailers = False
+        switches = self._parser.should_upgrade()
+        self._bodied = switches and _has_body(incoming.head.headers)
         for name, value in incoming.head.headers:
             if name == b"expect":
                 incoming.expects_continue = value.lower() == b"100-continue" and incoming.head.version == "1.1"
             elif name == b"te":
                 takes_trailers = incoming.head.version == "1.1" and b"trailers" in _tokens(value)
-            elif name == b"upgrade" and incoming.head.version == "1.1" and self._parser.should_upgrade():
+            elif name == b"upgrade" and incoming.head.version == "1.1" and switches and not self._bodied:
                 upgrade += _tokens(value)
         if upgrade or takes_trailers:
             incoming.hop = HopRequest(upgrade, takes_trailers)
@@ -322,6 +355,8 @@ class RequestParser:
 
     def on_message_complete(self) -> None:
         """The request is complete."""
+        if self._bodied:
+            return
         incoming = self.incoming
         if incoming is not None:
             incoming.complete = True
