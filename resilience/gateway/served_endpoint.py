@@ -16,6 +16,7 @@ from .balancing import EndpointState
 from .config.endpoints import EndpointConfig
 from .config.secrets import with_secret
 from .format.content import OF_THE_BYTES, CodingError, decoded, is_json, media_type
+from .format.json_text import MOST_VALUES, TooManyValuesError, check_size
 from .json_pointer import parsed, put
 from .service_command import Exchanging
 from .trouble import Troubles
@@ -91,7 +92,10 @@ class ServedEndpoint(EndpointState):
 
     def _set_in(self, body: bytes) -> bytes:
         try:
+            check_size(body, MOST_VALUES)
             content = json.loads(body)
+        except TooManyValuesError as error:
+            raise InvalidRequestError(f"{error}", 413) from None
         except (ValueError, RecursionError):
             raise InvalidRequestError("the body is not the JSON that its Content-Type says") from None
         for steps, value in self._json:

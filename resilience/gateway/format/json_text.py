@@ -19,6 +19,8 @@ from typing import Any, Final
 MAX_DEPTH: Final = 64
 #: Values in one text, unless told otherwise: at worst some 15 ms of work, in which the loop does nothing else.
 MAX_VALUES: Final = 20_000
+#: The same for texts of which one value is read or set, and that are not looked through.
+MOST_VALUES: Final = 100_000
 
 #: A string, or what begins like one; possessive, and always a match, so that no text takes more than one pass.
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
@@ -34,21 +36,22 @@ class TooManyValuesError(ValueError):
     """The text has more values than are allowed."""
 
 
-def parse(text: bytes, *, max_values: int = MAX_VALUES) -> Any:
+def parse(text: bytes, *, max_values: int = MAX_VALUES, half_pairs: bool = False) -> Any:
     """The value that *text* stands for.
 
     Args:
         text: In UTF-8.
         max_values: Most strings, numbers, arrays and objects in it, together.
+        half_pairs: Whether strings may have half of a surrogate pair.
 
     Raises:
         MalformedJsonError: It is not JSON, ambiguous, or nested too deep.
         TooManyValuesError: It has more values.
     """
-    _measure(text, max_values)
+    check_size(text, max_values)
     try:
         value = json.loads(text.decode(), object_pairs_hook=_object, parse_float=_number, parse_constant=_no_number)
-        if _HALF_PAIR.search(text):
+        if not half_pairs and _HALF_PAIR.search(text):
             serialize(value)
     except UnicodeDecodeError:
         raise MalformedJsonError("the text is not UTF-8") from None
@@ -68,8 +71,13 @@ def serialize(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _measure(text: bytes, max_values: int) -> None:
-    """Refuse what would cost too much to parse; may take what is no JSON for small."""
+def check_size(text: bytes, max_values: int) -> None:
+    """See that a text does not cost too much to parse; what is no JSON may pass for small.
+
+    Raises:
+        MalformedJsonError: It is nested too deep.
+        TooManyValuesError: It has more values than *max_values*.
+    """
     if _values(text) > max_values or text.count(b"[") + text.count(b"{") > MAX_DEPTH:
         bare = _STRING.sub(b"", text)
         if _values(bare) > max_values:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from ..format.json_text import MOST_VALUES, check_size
 from ..json_pointer import found, parsed
 from ..upstream import Header
 
@@ -41,8 +42,9 @@ def units_in(text: str | bytes | None) -> float | None:
 
 
 def json_of(text: bytes) -> Any:
-    """The value of a JSON *text*; None if it is none."""
+    """The value of a JSON *text*; None if it is none, or has more values than may be parsed."""
     try:
+        check_size(text, MOST_VALUES)
         return json.loads(text)
     except (ValueError, RecursionError):
         return None

@@ -216,6 +216,24 @@ def test_a_compressed_request_books_what_it_says_and_one_that_cannot_be_read_get
     assert left(ask(b"identity", text)[1], "tokens") == 100, "what was refused has booked nothing"
 
 
+@pytest.mark.parametrize(("body", "kind", "status", "booked"), [
+    ({"max_tokens": 30}, "application/json", 200, 30), (b'{"max_tokens": 30, "max_tokens": 1}', "application/json", 400, 0),
+    (b'{"max_tokens": 1e999}', "application/vnd.x+json", 400, 0), (b"{", "application/json", 400, 0), (b"", "application/json", 200, 100),
+    (b"{", "text/plain", 200, 100), (b'{"max_tokens": 7}', "text/plain", 200, 7), ({"x": "\ud83d", "max_tokens": 8}, "application/json", 200, 8),
+    (b"[" + b"1," * 100_000 + b"1]", "application/json", 413, 0), (b"[" + b"1," * 90_000 + b"1]", "application/json", 200, 100),
+    (b"[" * 1000, "application/json", 400, 0)])
+def test_a_body_that_two_could_read_differently_books_nothing_and_gets_nothing(gateway, upstream, body, kind, status, booked):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    address = b"2001:db8:%x::1" % (zlib.crc32(data + kind.encode()) & 0xFFFF)
+
+    def ask(data, kind):
+        return parsed(gateway.raw(b"POST /tokens/any HTTP/1.1\r\nHost: gw\r\nConnection: close\r\nX-Forwarded-For: %b\r\n"
+                                  b"Content-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (address, kind.encode(), len(data), data)))
+
+    assert ask(data, kind)[0] == status
+    assert left(ask(b'{"max_tokens": 0}', "application/json")[1], "tokens") == 1000 - booked
+
+
 def test_each_user_has_a_limit_on_each_route_whichever_key_they_use(gateway):
     def ask(key, path="/mine/1"):
         return gateway.get(path, headers=f"X-API-Key: {key}\r\n")[0]
