@@ -16,6 +16,7 @@ import pytest
 from resilience import Registry, ThreadPool, command, configure
 from resilience.config import ConfigFileError
 from resilience.config.commands import settings
+from resilience.drivers.pools import WorkerPool
 from tests.drivers.until import until
 
 _numbers = itertools.count()
@@ -107,7 +108,9 @@ def test_another_pool_of_a_group_that_nobody_else_runs_on_is_taken(module, regis
     configuration.close()
 
 
-def test_a_pool_that_was_replaced_serves_who_holds_the_old_guard_and_its_threads_end_with_that(module, registry):
+def test_a_pool_that_was_replaced_serves_who_holds_the_old_guard_and_its_threads_end_with_that(
+        module, registry, monkeypatch):
+    monkeypatch.setitem(WorkerPool.__init__.__kwdefaults__, "idle", 0.1)  # seconds; in earnest, ten of them
     vendor = module()
     target = f"{vendor.__name__}:plain"
     configuration = configure({"guards": {target: {"group": vendor.__name__, "pool": {"size": 3}}}}, registry=registry,
