@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
         self._connect_timeout = connect_timeout
         self._transport: asyncio.Transport | None = None
         self._parser: Any = httptools.HttpResponseParser(self)
-        self.idle_since = 0.0
+        self.idle_since, self.keep_idle_s = 0.0, 0.0
         self.reused = False
         self.closed = False
         self._writable: asyncio.Future[None] | None = None

@@ -9,16 +9,21 @@ for byte, and reads with llhttp, which refuses every doubtful framing of an answ
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from .connecting import connect
 from .connection import Connection
 from .http2.client import Http2Client
-from .upstream import Endpoint, InvalidRequestError, Request, UpstreamClient
+from .upstream import Endpoint, Header, InvalidRequestError, Request, UpstreamClient
 
 #: Upstreams close idle connections too; Node after 5 s, the shortest of the common defaults.
 KEEP_IDLE_S: Final = 4.0
+#: Of the time for which an upstream says that it keeps an idle connection, so much is made use of.
+_SHARE_OF_SAID: Final = 0.8
+_SAID: Final = re.compile(rb"(?i)(?:^|[,; \t])timeout=(\d{1,6})").search
 MAX_IDLE: Final = 256
 
 
@@ -48,7 +53,7 @@ class Http1Client:
             now = asyncio.get_running_loop().time()
             while idle:
                 connection = idle.pop()
-                if 0.0 <= now - connection.idle_since < KEEP_IDLE_S and not connection.closed:
+                if 0.0 <= now - connection.idle_since < connection.keep_idle_s and not connection.closed:
                     connection.reused = True
                     return self._begun(connection, request)
                 connection.abort()
@@ -74,6 +79,8 @@ class Http1Client:
             return False
         loop = asyncio.get_running_loop()
         connection.idle_since = loop.time()
+        if not connection.reused:
+            connection.keep_idle_s = _keep_idle_s(connection.headers)
         idle.append(connection)
         if self._timer is None:
             self._timer = loop.call_later(KEEP_IDLE_S, self._close_idle, loop)
@@ -115,3 +122,13 @@ class Http1Client:
         if self._idle:
             oldest = min(idle[0].idle_since for idle in self._idle.values())
             self._timer = loop.call_at(oldest + KEEP_IDLE_S, self._close_idle, loop)
+
+
+def _keep_idle_s(headers: Sequence[Header]) -> float:
+    """How long a connection with such an answer may be idle before a request is sent on it, seconds.
+
+    Servers that close idle connections soon say so (Keep-Alive: timeout=1). One that is closed at the moment when a
+    request is sent may be sent again only if it is idempotent.
+    """
+    said = [_SAID(value) for name, value in headers if name == b"keep-alive"]
+    return min([KEEP_IDLE_S, *(_SHARE_OF_SAID * int(each[1]) for each in said if each is not None)])

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from resilience.gateway import http1
-from resilience.gateway.http1 import Http1Client
+from resilience.gateway.http1 import KEEP_IDLE_S, Http1Client
 from resilience.gateway.upstream import Endpoint, LocalLimitError, Request, UpstreamUnreachableError
+from resilience.testing import virtual_time
 
 from .harness import Upstream, free_port
 
@@ -64,6 +65,40 @@ async def test_a_lack_of_files_or_ports_here_is_not_the_endpoints_fault(
     with pytest.raises(UpstreamUnreachableError) as caught:
         await Http1Client().send(Endpoint.parse("http://127.0.0.1:1"), a_request(), connect_timeout=1.0)
     assert kind is type(caught.value)
+
+
+@pytest.mark.parametrize(("said", "kept_s"), [
+    ([], KEEP_IDLE_S), ([b"timeout=5, max=100"], 4.0), ([b"timeout=5"], 4.0), ([b"max=9, Timeout=1"], 0.8), ([b"timeout=2"], 1.6),
+    ([b'timeout="3"'], KEEP_IDLE_S), ([b"max=9"], KEEP_IDLE_S), ([b"timeout=0"], 0.0), ([b"timeout=3600"], KEEP_IDLE_S),
+    ([b"xtimeout=1"], KEEP_IDLE_S), ([b"timeout=3", b"timeout=1"], 0.8), ([b"timeout=-1"], KEEP_IDLE_S)])
+def test_a_connection_is_used_again_for_as_long_as_its_server_says_that_it_keeps_it(said: list[bytes], kept_s: float) -> None:
+    class Kept:
+        closed = reused = False
+        idle_since = keep_idle_s = 0.0
+        headers = [(b"date", b"timeout=0"), *((b"keep-alive", each) for each in said)]
+
+        def abort(self) -> None:
+            self.closed = True
+
+        def begin(self, request: Request) -> None: ...
+
+    endpoint = Endpoint.parse("http://127.0.0.1:1")
+
+    async def is_taken_after(seconds: float) -> bool:
+        client, kept = Http1Client(), Kept()
+        assert client.keep(endpoint, kept)  # type: ignore[arg-type]
+        await asyncio.sleep(seconds)
+        try:
+            return await client.send(endpoint, a_request(), connect_timeout=1.0) is kept  # type: ignore[comparison-overlap]
+        except UpstreamUnreachableError:
+            assert kept.closed
+            return False
+        finally:
+            client.close()
+
+    for seconds, taken in ((kept_s - 0.01, True), (kept_s + 0.01, False)):
+        if seconds >= 0:
+            assert taken is virtual_time(is_taken_after(seconds))
 
 
 async def test_idle_connections_are_closed_in_time_although_nobody_takes_them(

@@ -338,6 +338,7 @@ def test_a_connection_to_an_upstream_is_kept_for_as_long_as_the_loop_says(monkey
     class Connection:
         closed = reused = False
         idle_since = 0.0
+        headers = ()
 
         def abort(self):
             self.closed = True
