@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -253,3 +255,27 @@ async def test_trailers_of_a_request_pass_and_forbidden_ones_do_not(upstream: Up
             b"POST /sent-trailers HTTP/1.1\r\nHost: gw\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"
             + TRAILERS + b"\r\n")
     assert [b"2\r\nok\r\n0\r\nx-sum: 1\r\ngrpc-status: 0\r\n\r\n"] == seen
+
+
+async def test_more_than_either_side_takes_at_once_passes_both_ways_while_it_waits(upstream: Upstream) -> None:
+    size = 8 << 20
+    sent = bytes(range(251)) * (size // 251)
+    seen = list[bytes]()
+
+    def script(call: Call) -> None:
+        call.send(SWITCH)
+        sending = threading.Thread(target=call.connection.sendall, args=(sent,))
+        sending.start()
+        read = bytearray()
+        while len(read) < len(sent):
+            read += call.connection.recv(1 << 20)
+        seen.append(bytes(read))
+        sending.join()
+        call.connection.shutdown(socket.SHUT_WR)
+
+    upstream.on("/ws-both-ways", script)
+    async with gateway(upstream) as front:
+        client = await switched(front, b"ws-both-ways")
+        client.send(sent)
+        assert sent == await client.all()
+    assert [sent] == seen
