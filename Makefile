@@ -12,7 +12,7 @@ demo: $(call STAMP,gateway) ## Upstreams that break, the gateway in front of the
 	$(BIN)/resilience demo $(ARGS)
 
 test: $(call STAMP,dev) ## All tests; those of the dashboard need a Chromium
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m tests $(ARGS)
 
 test-314: $(call STAMP,dev) ## Those that need no thread, under Python 3.14 compiled to WebAssembly; needs npm
 	$(BIN)/python -m tests.pyodide $(ARGS)

@@ -1,0 +1,37 @@
+"""All tests: ``python -m tests [arguments of pytest]``.
+
+Without arguments there are two processes, if there are two processors: tests that need nothing but a processor run
+beside those that start programs, wait for them, and mind the time. Their output comes at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from typing import Final
+
+#: What needs nothing but a processor, in some 5,000 tests.
+ALONE: Final = [f"tests/{name}" for name in ("config", "core", "decorate", "engine", "policies")]
+
+
+def main(arguments: list[str]) -> int:
+    """Run the tests, and give pytest's status."""
+    pytest = [sys.executable, "-m", "pytest"]
+    if arguments or (os.cpu_count() or 1) < 2:
+        return subprocess.call([*pytest, *arguments])
+    with tempfile.TemporaryFile() as output, subprocess.Popen([*pytest, *ALONE], stdout=output, stderr=output) as beside:
+        try:
+            status = subprocess.call([*pytest, *(f"--ignore={each}" for each in ALONE)])
+            status = beside.wait() or status
+        except BaseException:
+            beside.terminate()
+            raise
+        output.seek(0)
+        sys.stdout.write(output.read().decode(errors="replace"))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
