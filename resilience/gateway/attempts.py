@@ -257,25 +257,24 @@ class Attempts:
 
     async def _looked_at(self, answer: Exchange, detour: Detour) -> Answer | None:
         """What is to be passed on; None: another attempt is to follow, if there can be one."""
-        service, status, rule = self._service, answer.status, None
+        service, status = self._service, answer.status
         detour.move = None
         found: Resumed | HeldAnswer | None
         is_stream = is_event_stream(answer.headers)
-        if status in service.looks_at and not (is_stream and status < 400):  # nobody knows when such a stream ends
+        by_body = status in service.looks_at and not (is_stream and status < 400)  # nobody knows when such a one ends
+        if by_body:
             found = await begun_or_whole(answer, service.idle)
-            if found is None:
-                return None
-            rule = service.rules.of_body(status, beginning(found.begun, answer.headers, HELD_BYTES) or b"")
         elif service.waits_for_item and status != 101:
             found = await with_first_item(answer, service.first_item or service.idle, service.idle, service.config.hold)
-            if found is None:
-                return None
         else:
             return answer
-        if is_stream and rule is None:
-            text = beginning(found.begun, answer.headers, HELD_BYTES)
-            event = None if text is None else first_event(text, answer.complete)
-            rule = None if event is None else service.rules.of_event(status, event)
+        if found is None:
+            return None
+        text = beginning(found.begun, answer.headers, HELD_BYTES) if service.rules.read_answers else None
+        rule = service.rules.of_body(status, text or b"") if by_body else None
+        event = first_event(text, answer.complete) if is_stream and rule is None and text is not None else None
+        if event is not None:
+            rule = service.rules.of_event(status, event)
         goes_on = status in service.retry.statuses
         if rule is not None:
             self.counts, goes_on = rule.counts, rule.then != "answer"

@@ -15,8 +15,9 @@ import attrs
 from .balancing import EndpointState
 from .config.endpoints import EndpointConfig
 from .config.secrets import with_secret
-from .format.content import OF_THE_BYTES, CodingError, decoded, is_json, media_type
-from .format.json_text import MOST_VALUES, TooManyValuesError, check_size
+from .format.content import OF_THE_BYTES, decoded, is_json, media_type
+from .format.json_text import MOST_VALUES, check_size
+from .format.unreadable_body import UnreadableBodyError
 from .json_pointer import parsed, put
 from .service_command import Exchanging
 from .trouble import Troubles
@@ -83,19 +84,17 @@ class ServedEndpoint(EndpointState):
         if self._json and body and is_json(media_type(headers)):
             try:
                 body = self._set_in(decoded(body, headers, max(len(body), MAX_JSON)))
-            except CodingError as error:
-                raise InvalidRequestError(f"{error}", error.status) from None
+            except UnreadableBodyError as error:
+                raise InvalidRequestError(error.detail, error.status) from None
             headers = [header for header in headers if header[0] not in OF_THE_BYTES]
             length = len(body)
         target = self.endpoint.base + request.target if request.target[:1] == b"/" else request.target
         return attrs.evolve(request, target=target, headers=headers, length=length, body=body)
 
     def _set_in(self, body: bytes) -> bytes:
+        check_size(body, MOST_VALUES)
         try:
-            check_size(body, MOST_VALUES)
             content = json.loads(body)
-        except TooManyValuesError as error:
-            raise InvalidRequestError(f"{error}", 413) from None
         except (ValueError, RecursionError):
             raise InvalidRequestError("the body is not the JSON that its Content-Type says") from None
         for steps, value in self._json:

@@ -23,7 +23,7 @@ from ..registry import Registry, table_of
 from .answer_rules import AnswerRules
 from .attempts import Attempts
 from .awaited_list import AwaitedList, Succession
-from .balancing import BalancerOptions, EndpointSet, EndpointState, balancer
+from .balancing import Balancer, BalancerOptions, EndpointSet, EndpointState, balancer
 from .balancing.course import IDEMPOTENT
 from .balancing.sticky import token_of
 from .balancing.subsets import subset
@@ -151,10 +151,7 @@ class Service:
         self.retry = RetryTerms(config.retry, self.clock)
         self._permits = limit_of(settings)
         self.uploads = Uploads(1.0)
-        options = config.balancing
-        self._balancer = balancer(config.balancer, BalancerOptions(
-            load_factor=options.load_factor, max_in_flight=options.max_in_flight, zone=options.zone,
-            sticky=options.sticky is not None, seed=self.random()))
+        self._balancer = _balancer_of(config, self.random())
         self.wants_times, self.is_keyed = self._balancer.wants_times, self._balancer.wants_key
         self.rules = AnswerRules(config.rules)
         self.first_item = None if config.first_item is None else AsyncTimeout(name, config.first_item)
@@ -163,7 +160,7 @@ class Service:
         self.reads_answers = self.waits_for_item or self.rules.read_answers
         self.fallbacks = _fallbacks_of(config, previous)
         self.fallback_service: Service | None = None
-        self.key_of = key_reader(options.hash_by, options.sticky)
+        self.key_of = key_reader(config.balancing.hash_by, config.balancing.sticky)
         self._limit = self._permits if self.is_per_endpoint else inf
         self._is_plain = config.checks is None and config.hedge is None and config.source is None
         self._previous = previous
@@ -418,6 +415,13 @@ class Service:
             return list(endpoints)
         names = subset([each.name for each in endpoints], size, socket.gethostname())
         return [each for each in endpoints if each.name in names]
+
+
+def _balancer_of(config: ServiceConfig, seed: float) -> Balancer:
+    options = config.balancing
+    return balancer(config.balancer, BalancerOptions(
+        load_factor=options.load_factor, max_in_flight=options.max_in_flight, zone=options.zone,
+        sticky=options.sticky is not None, seed=seed))
 
 
 def _fallbacks_of(config: ServiceConfig, previous: Service | None) -> Fallbacks | None:

@@ -26,8 +26,9 @@ from ..config.compositions import CompositionConfig, PartConfig
 from ..filters.context import FilterContext
 from ..filters.declare import endpoint_filter
 from ..filters.step import Step, step_of
-from ..format.content import CodingError, decoded, is_json, media_type
-from ..format.json_text import MalformedJsonError, TooManyValuesError, parse, serialize
+from ..format.content import decoded, is_json, media_type
+from ..format.json_text import MalformedJsonError, parse, serialize
+from ..format.unreadable_body import UnreadableBodyError
 from ..json_pointer import MISSING, found, parsed
 from ..problem import Problem, problem_of
 from ..service import Service
@@ -270,7 +271,7 @@ class _Run:
             if not is_json(media_type(headers)):
                 raise MalformedJsonError("it is not JSON")
             value = found(parse(decoded(body, headers, part.max_body), max_values=_MAX_VALUES), parsed(part.select))
-        except (MalformedJsonError, TooManyValuesError, CodingError):
+        except UnreadableBodyError:
             value = MISSING
         if value is MISSING or not suits(self._config.merge, value):
             raise _PartError("failed", Problem(502, f"the answer of {name} cannot be merged"))

@@ -13,8 +13,9 @@ from ...core.checks import flag, number, one_of, text
 from ...errors import ConfigError, RateLimitedError
 from ..config.checks import checked, filled
 from ..config.observing import header_mistake
-from ..format.content import ACCEPTED, CodingError, decoded, is_json, media_type
-from ..format.json_text import MOST_VALUES, MalformedJsonError, TooManyValuesError, parse
+from ..format.content import decoded, is_json, media_type
+from ..format.json_text import MOST_VALUES, parse
+from ..format.unreadable_body import UnreadableBodyError
 from ..json_pointer import member_mistake
 from ..limits.answer_cost import AnswerCost, units_at, units_in
 from ..limits.caller_keys import CallerKeys, word_mistake
@@ -125,35 +126,20 @@ class _Limit(Protocol):
     def left(self, booking: Any) -> tuple[float, float]: ...
 
 
-class _UnreadableError(ValueError):
-    """The body of a request cannot be read, although it is to say what the request takes.
-
-    Attributes:
-        status: What the client is told.
-    """
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-
-
 def _value_of(body: bytes, headers: list[Header]) -> Any:
     """The JSON value of a request's *body*; None: it is none, and does not say that it is.
 
     Raises:
-        _UnreadableError: It is coded by what is not known here, or one could read it in two ways; with a low number in
-            one of them a request would get more than it books.
+        UnreadableBodyError: It is coded by what is not known here, or one could read it in two ways; with a low number
+            in one of them a request would get more than it books.
     """
+    text = decoded(body, headers, _MAX_REQUEST_BODY)
     try:
-        text = decoded(body, headers, _MAX_REQUEST_BODY)
         return parse(text, max_values=MOST_VALUES, half_pairs=True) if text else None
-    except CodingError as error:
-        raise _UnreadableError(error.status, f"{error}") from None
-    except (TooManyValuesError, MalformedJsonError) as error:
-        if not is_json(media_type(headers)):
-            return None
-        status = 413 if isinstance(error, TooManyValuesError) else 400
-        raise _UnreadableError(status, f"the body is not JSON that can be read here: {error}") from None
+    except UnreadableBodyError:
+        if is_json(media_type(headers)):
+            raise
+        return None
 
 
 class _BoundLimit:
@@ -170,7 +156,7 @@ class _BoundLimit:
         passage = context.passage
         try:
             booking = self._limit.book(self._key(context, passage), self._estimate(context))
-        except (RateLimitedError, _UnreadableError) as error:
+        except (RateLimitedError, UnreadableBodyError) as error:
             self._refuse(context, passage, error)
         else:
             self._admit(context, passage, booking)
@@ -181,7 +167,7 @@ class _BoundLimit:
         try:
             booking = self._limit.book(self._key(context, passage), self._estimate(context))
             await self._limit.wait(booking)
-        except (RateLimitedError, _UnreadableError) as error:
+        except (RateLimitedError, UnreadableBodyError) as error:
             self._refuse(context, passage, error)
         else:
             self._admit(context, passage, booking)
@@ -196,7 +182,7 @@ class _BoundLimit:
         """What a request will take.
 
         Raises:
-            _UnreadableError: Its body should say so, and cannot be read.
+            UnreadableBodyError: Its body should say so, and cannot be read.
         """
         settings, request = self._settings, context.request
         said: float | None = None
@@ -207,9 +193,9 @@ class _BoundLimit:
         return settings.cost if said is None else said
 
     def _refuse(self, context: FilterContext, passage: Passage | None,
-                error: RateLimitedError | _UnreadableError) -> None:
-        if isinstance(error, _UnreadableError):
-            context.refuse(error.status, f"{error}", ACCEPTED if error.status == 415 else {})
+                error: RateLimitedError | UnreadableBodyError) -> None:
+        if isinstance(error, UnreadableBodyError):
+            context.refuse(error.status, error.detail, error.headers)
             return
         wait_s = max(1, math.ceil(error.retry_after or 0.0))
         if isinstance(error, LimitUnavailableError):

@@ -4,6 +4,7 @@
 json_text          JSON text to values, strictly and within bounds, and back
 pointer            places in a JSON value (RFC 6901)
 content            media types and content codings of bodies
+unreadable_body    that a body cannot be read, and what its client is told
 documents          files of JSON or YAML, and what they refer to; only local files
 schema             JSON Schema 2020-12: does a value fit, and if not, where and why
 explanation        the places in a value that do not fit a schema

@@ -21,8 +21,9 @@ from ..filters.fields import Fields
 from ..json_pointer import parsed, pointer_mistake, put, without
 from .both_ways import BothWays
 from .checking import ask_for_plain, has_body, is_empty, is_of_upstream, medium_of
-from .content import ACCEPTED, OF_THE_BYTES, CodingError, decoded
-from .json_text import MalformedJsonError, TooManyValuesError, parse, serialize
+from .content import ACCEPTED, OF_THE_BYTES, decoded
+from .json_text import parse, serialize
+from .unreadable_body import UnreadableBodyError
 from .values import Template
 
 #: Headers that do not hold for a body that was changed.
@@ -165,12 +166,8 @@ class JsonBodyFilter(BothWays):
         """
         try:
             value = parse(decoded(body, headers.lines, self.max_body))
-        except CodingError as error:
-            raise _UnchangeableError(error.status, f"{error}") from None
-        except TooManyValuesError:
-            raise _UnchangeableError(413, "the body is too large to be changed") from None
-        except MalformedJsonError as error:
-            raise _UnchangeableError(400, f"the body is not JSON: {error}") from None
+        except UnreadableBodyError as error:
+            raise _UnchangeableError(error.status, error.detail) from None
         change(value, context)
         for name in OF_THE_BODY:
             del headers[name]

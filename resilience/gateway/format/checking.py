@@ -26,9 +26,10 @@ from ..filters.context import FilterContext, FilterError
 from ..filters.declare import FilterDeclaration, FilterKind, FilterPart
 from ..filters.fields import Fields
 from ..upstream import Header
-from .content import ACCEPTED, CodingError, decoded, is_json, media_type, prefers_gzip
-from .json_text import MAX_VALUES, MalformedJsonError, TooManyValuesError, parse
+from .content import ACCEPTED, decoded, is_json, media_type, prefers_gzip
+from .json_text import MAX_VALUES, parse
 from .schema import Fault, Schema
+from .unreadable_body import UnreadableBodyError
 
 MODES: Final = ("enforce", "report", "off")
 _MAX_BODY: Final = 256 * 1024
@@ -129,12 +130,8 @@ class Checks:
         """What is wrong with a whole *body*; None if nothing is."""
         try:
             value = parse(decoded(body, headers, self.max_body), max_values=self.max_values)
-        except CodingError as error:
-            return Fit(error.status, f"{error}")
-        except TooManyValuesError as error:
-            return Fit(413, f"{error}")
-        except MalformedJsonError as error:
-            return Fit(400, f"the body is not JSON: {error}")
+        except UnreadableBodyError as error:
+            return Fit(error.status, error.detail)
         faults = schema.faults(value, self.max_errors)
         return Fit(422, "the body does not have the form that is wanted", faults) if faults else None
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable
-from typing import ClassVar, Final
+from typing import Final
 
 from ..upstream import Header
+from .unreadable_body import UnreadableBodyError
 
 #: Codings that can be undone, with zlib's window for each.
 _WINDOWS: Final = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
@@ -19,20 +20,14 @@ OF_THE_BYTES: Final = frozenset({
 _QUALITY: Final = re.compile(rb"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)").fullmatch
 
 
-class CodingError(ValueError):
-    """A body cannot be read; the message says why, in one sentence.
-
-    Attributes:
-        status: What a client is told whose request it is.
-    """
-
-    status: ClassVar[int] = 400
+class CodingError(UnreadableBodyError):
+    """A body is too large, or has a content coding that cannot be undone."""
 
 
 class UnknownCodingError(CodingError):
     """The body has a content coding that cannot be undone here."""
 
-    status = 415
+    status, headers = 415, ACCEPTED
 
 
 class BrokenCodingError(CodingError):

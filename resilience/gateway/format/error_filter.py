@@ -23,8 +23,9 @@ from ..filters.declare import FilterDeclaration, FilterHost, FilterKind, FilterP
 from ..json_pointer import found, parsed, pointer_mistake
 from .body_filter import OF_THE_BODY
 from .checking import has_body, is_of_upstream, medium_of
-from .content import CodingError, decoded, media_type
-from .json_text import MalformedJsonError, TooManyValuesError, parse
+from .content import decoded, media_type
+from .json_text import parse
+from .unreadable_body import UnreadableBodyError
 
 #: Bytes of an error body that are looked at.
 MAX_BODY: Final = 64 * 1024
@@ -103,7 +104,7 @@ def _kept(response: FilterResponse, wanted: Mapping[str, tuple[str, ...]]) -> di
     """The values of a service's error body that are kept: texts, numbers and bools."""
     try:
         value = parse(decoded(response.body or b"", response.headers.lines, MAX_BODY))
-    except (MalformedJsonError, TooManyValuesError, CodingError):
+    except UnreadableBodyError:
         return {}
     places = {name: found(value, steps) for name, steps in wanted.items()}
     return {name: each[:_LONGEST] if isinstance(each, str) else each for name, each in places.items()

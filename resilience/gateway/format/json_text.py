@@ -15,6 +15,8 @@ import json
 import re
 from typing import Any, Final
 
+from .unreadable_body import UnreadableBodyError
+
 #: Deepest nesting of arrays and objects.
 MAX_DEPTH: Final = 64
 #: Values in one text, unless told otherwise: at worst some 15 ms of work, in which the loop does nothing else.
@@ -28,12 +30,19 @@ _HALF_PAIR: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
-class MalformedJsonError(ValueError):
+class MalformedJsonError(UnreadableBodyError):
     """The text is no JSON that everybody reads alike. The message says why, in one sentence without the text."""
 
+    @property
+    def detail(self) -> str:
+        """See UnreadableBodyError."""
+        return f"the body is not JSON: {self}"
 
-class TooManyValuesError(ValueError):
+
+class TooManyValuesError(UnreadableBodyError):
     """The text has more values than are allowed."""
+
+    status = 413
 
 
 def parse(text: bytes, *, max_values: int = MAX_VALUES, half_pairs: bool = False) -> Any:
