@@ -258,7 +258,7 @@ def test_a_slow_reader_stops_the_upstream_and_then_loses_its_permit(impatient: G
         client.sendall(b"GET /slow-reader HTTP/1.1\r\nHost: gw\r\n\r\n")
         assert everything(client, b"\r\n\r\n")
         assert stopped.wait(60)
-        assert sent[0] < 64 << 20
+        assert sent[0] < 512 << 20, "half of it, which is more than the sockets between them hold on any machine"
         assert impatient.rss_kib() - before[0] < 64 * 1024
         assert idle(impatient)
     assert (before[1], before[2] + 1) == (impatient.metric("failure"), impatient.metric("cancelled"))
