@@ -29,9 +29,7 @@ from .balancing import EndpointState
 from .balancing.course import IDEMPOTENT, Course, Ending, Move
 from .detour import Detour, NobodyLeftError
 from .exchanging import counted_as
-from .first_event import first_event, is_event_stream
-from .format.content import beginning
-from .held_answers import HELD_BYTES, Answer, HeldAnswer, OpenAnswer, Resumed, begun_or_whole, with_first_item
+from .held_answers import HELD_BYTES, Answer, HeldAnswer, OpenAnswer, Resumed
 from .outgoing import for_answer_to_read, with_deadline
 from .served_endpoint import ServedEndpoint
 from .upstream import (
@@ -79,7 +77,7 @@ class Attempts:
             CircuitOpenError: The service's own circuit is open.
         """
         self._service = service
-        self._request = for_answer_to_read(request) if service.reads_answers else request
+        self._request = for_answer_to_read(request) if service.answers.read else request
         self._failure: Exception | None = None
         self.permit: Term | None = None
         if service.circuit is not None and not avoid:
@@ -124,7 +122,7 @@ class Attempts:
                 raise
             answer = await self._elsewhere(error)
         service = self._service
-        if service.waits_for_item or answer.status in service.looks_at:
+        if service.answers.waits_for_item or answer.status in service.answers.statuses:
             return await self._weighed(answer)
         if service.wants_times:
             self._timed()
@@ -257,29 +255,15 @@ class Attempts:
 
     async def _looked_at(self, answer: Exchange, detour: Detour) -> Answer | None:
         """What is to be passed on; None: another attempt is to follow, if there can be one."""
-        service, status = self._service, answer.status
         detour.move = None
-        found: Resumed | HeldAnswer | None
-        is_stream = is_event_stream(answer.headers)
-        by_body = status in service.looks_at and not (is_stream and status < 400)  # nobody knows when such a one ends
-        if by_body:
-            found = await begun_or_whole(answer, service.idle)
-        elif service.waits_for_item and status != 101:
-            found = await with_first_item(answer, service.first_item or service.idle, service.idle, service.config.hold)
-        else:
-            return answer
-        if found is None:
-            return None
-        text = beginning(found.begun, answer.headers, HELD_BYTES) if service.rules.read_answers else None
-        rule = service.rules.of_body(status, text or b"") if by_body else None
-        event = first_event(text, answer.complete) if is_stream and rule is None and text is not None else None
-        if event is not None:
-            rule = service.rules.of_event(status, event)
-        goes_on = status in service.retry.statuses
+        found, rule = await self._service.answers.look(answer)
+        if not isinstance(found, (Resumed, HeldAnswer)):
+            return found
+        goes_on = answer.status in self._service.retry.statuses
         if rule is not None:
             self.counts, goes_on = rule.counts, rule.then != "answer"
-        if not goes_on or not self._may_go_on(detour) or (isinstance(found, Resumed) and not answer.complete
-                                                          and rule is None):
+        is_begun = isinstance(found, Resumed) and not answer.complete
+        if not goes_on or not self._may_go_on(detour) or (is_begun and rule is None):
             return found
         detour.move = self._follows_answer(answer, None if rule is None else rule.then)
         if detour.move[0] is Move.STOP:
@@ -289,11 +273,10 @@ class Attempts:
 
     def _set_aside(self, answer: Exchange, begun: bytes, detour: Detour) -> None:
         """Have an answer at hand that another attempt is to follow, of whose body so much has come."""
-        config = self._service.config
         if answer.complete:
             detour.hold(HeldAnswer(answer.status, answer.headers, begun, answer.trailers))
         elif len(begun) <= HELD_BYTES:
-            detour.keep(OpenAnswer(answer, begun, config.first_item or config.idle_timeout))
+            detour.keep(OpenAnswer(answer, begun, self._service.answers.patience_s))
             self.keeps = True
 
     def _follows_answer(self, answer: Exchange, then: str | None) -> tuple[Move, float]:

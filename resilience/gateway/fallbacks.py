@@ -20,13 +20,14 @@ class Fallbacks:
     """The fallbacks of one service. Of one event loop.
 
     Attributes:
+        config: As configured.
         service: Name of the service that is asked then; None: none is.
         codes: Statuses that are as good as a failure.
         answers: The last good answers; None: none are kept.
     """
 
     def __init__(self, config: FallbackConfig) -> None:
-        self._config = config
+        self.config = config
         self.service, self.codes = config.service, config.codes
         self.answers = None if config.stale is None else LastAnswers(config.stale)
         self._headers = [(name.lower().encode(), value.encode()) for name, value in config.headers.items()]
@@ -34,7 +35,7 @@ class Fallbacks:
     def could_replace(self, request: Request, status: int, now: float) -> bool:
         """Whether there is something to give in the place of an answer with this *status*."""
         return status in self.codes and (
-            self._config.body is not None or (self.service is not None and request.body is not None)
+            self.config.body is not None or (self.service is not None and request.body is not None)
             or (self.answers is not None and self.answers.find(request, now) is not None))
 
     def kept(self, request: Request, now: float) -> tuple[int, list[Header], bytes] | None:
@@ -48,7 +49,14 @@ class Fallbacks:
 
     def static(self) -> tuple[int, list[Header], bytes] | None:
         """The answer that is always the same."""
-        if self._config.body is None:
+        if self.config.body is None:
             return None
-        body = self._config.body.encode()
-        return self._config.status, [*self._headers, (b"content-length", b"%d" % len(body))], body
+        body = self.config.body.encode()
+        return self.config.status, [*self._headers, (b"content-length", b"%d" % len(body))], body
+
+
+def fallbacks_of(config: FallbackConfig | None, previous: Fallbacks | None) -> Fallbacks | None:
+    """The fallbacks by a configuration; the *previous* ones, if theirs is the same: they know the last good answers."""
+    if config is None or (previous is not None and previous.config == config):
+        return None if config is None else previous
+    return Fallbacks(config)

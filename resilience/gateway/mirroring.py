@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..errors import ResilienceError
+from .held_answers import Answer
 from .request_body import within
 from .service import Service
 from .upstream import InvalidRequestError, Request, UpstreamError, UpstreamStalledError
@@ -59,17 +60,27 @@ class Mirror:
         task.add_done_callback(self._tasks.discard)
 
     async def _send(self, request: Request) -> None:
-        calls = self.service.call(request)
         try:
-            exchange = await anext(calls)
-            left = _MAX_ANSWER_BYTES
-            while not exchange.complete and left > 0:
-                await within(self.service.idle, exchange.more(), lambda: UpstreamStalledError("stopped"))
-                left -= len(exchange.take())
-            exchange.take()
-            if exchange.complete:
-                await anext(calls, None)
+            attempts = self.service.attempts(request)
+        except ResilienceError:
+            return
+        try:
+            exchange = await attempts.answered()
+            try:
+                await self._read(exchange)
+            except UpstreamError as error:
+                exchange.failure = error
+            if exchange.complete or exchange.failure is not None:
+                await attempts.settled()
         except (ResilienceError, UpstreamError, InvalidRequestError):
             pass  # that service's statistics have it
         finally:
-            await calls.aclose()
+            await attempts.close()
+
+    async def _read(self, exchange: Answer) -> None:
+        """Read the answer to its end, or as much as is read of any."""
+        left = _MAX_ANSWER_BYTES
+        while not exchange.complete and left > 0:
+            await within(self.service.idle, exchange.more(), lambda: UpstreamStalledError("stopped"))
+            left -= len(exchange.take())
+        exchange.take()

@@ -1,10 +1,11 @@
-"""Keys of requests: what hash balancers and sticky sessions go by. Pure."""
+"""Keys of requests: what hash balancers and sticky sessions go by, and the cookie of the latter. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from .upstream import Request
+from .balancing.sticky import token_of
+from .upstream import Header, Request
 
 
 def key_reader(hash_by: str | None, sticky: str | None) -> Callable[[Request], bytes | None]:
@@ -42,6 +43,14 @@ def cookie(request: Request, name: bytes) -> bytes | None:
                 if found and its == name:
                     return content.strip(b'"')
     return None
+
+
+def sticky_cookie(request: Request, name: bytes, endpoint: str) -> list[Header]:
+    """The header that gives a client the cookie *name*, which names the *endpoint*; none if it has it already."""
+    token = token_of(endpoint)
+    if cookie(request, name) == token:
+        return []
+    return [(b"set-cookie", b"%b=%b; Path=/; HttpOnly; SameSite=Lax" % (name, token))]
 
 
 def _query(request: Request, name: bytes) -> bytes | None:

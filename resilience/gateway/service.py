@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import logging
 import socket
-from collections.abc import AsyncGenerator, Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from math import inf
 
 from ..discovery import Instance
@@ -20,23 +20,21 @@ from ..drivers.async_timeouts import AsyncTimeout
 from ..drivers.deadline_context import DEADLINE_HEADER, deadline
 from ..errors import CircuitOpenError
 from ..registry import Registry, table_of
-from .answer_rules import AnswerRules
+from .answer_terms import AnswerTerms
 from .attempts import Attempts
 from .awaited_list import AwaitedList, Succession
 from .balancing import Balancer, BalancerOptions, EndpointSet, EndpointState, balancer
 from .balancing.course import IDEMPOTENT
-from .balancing.sticky import token_of
 from .balancing.subsets import subset
 from .checker import Checker
 from .config import ServiceConfig
 from .config.endpoints import EndpointConfig
-from .fallbacks import Fallbacks
+from .fallbacks import Fallbacks, fallbacks_of
 from .hedging import HedgedAttempts
-from .held_answers import Answer
 from .open_circuits import OpenCircuits, first_gate
 from .outcomes import Outcomes
 from .request_body import Uploads
-from .request_keys import cookie, header, key_reader
+from .request_keys import header, key_reader, sticky_cookie
 from .retry_terms import RetryTerms
 from .served_endpoint import ServedEndpoint
 from .service_circuit import ServiceCircuit
@@ -52,12 +50,7 @@ from .service_command import (
 from .service_commands import ServiceCommands
 from .service_transport import Transport
 from .sources import as_configs, take_over, watch_of
-from .upstream import (
-    Endpoint,
-    Header,
-    Request,
-    UpstreamClient,
-)
+from .upstream import Endpoint, Header, Request, UpstreamClient
 
 _log = logging.getLogger("resilience")
 #: Share of the permits of a service that clients may hold while they send their bodies.
@@ -85,11 +78,7 @@ class Service:
         succession: The services before and after it.
         outcomes: Tells the endpoints how attempts at them have ended.
         uploads: How many bodies are streamed at once.
-        rules: What answers count as by their bodies.
-        first_item: Bounds the wait for the first item of an answer; None: nobody waits for it.
-        looks_at: Statuses of answers that are looked at before they are passed on.
-        waits_for_item: Whether an answer is passed on only when its first item is there.
-        reads_answers: Whether anybody here looks into answers.
+        answers: What is looked at in them before they are passed on.
         sets_json: Whether any endpoint has values to set in the body of a request.
         clock: The registry's.
         random: The registry's.
@@ -153,12 +142,9 @@ class Service:
         self.uploads = Uploads(1.0)
         self._balancer = _balancer_of(config, self.random())
         self.wants_times, self.is_keyed = self._balancer.wants_times, self._balancer.wants_key
-        self.rules = AnswerRules(config.rules)
-        self.first_item = None if config.first_item is None else AsyncTimeout(name, config.first_item)
-        self.looks_at = self.retry.statuses | self.rules.statuses
-        self.waits_for_item = self.first_item is not None or self.rules.has_events or config.hold > 0
-        self.reads_answers = self.waits_for_item or self.rules.read_answers
-        self.fallbacks = _fallbacks_of(config, previous)
+        self.answers = AnswerTerms(name, config, self.idle, self.retry.statuses)
+        self.fallbacks: Fallbacks | None = fallbacks_of(
+            config.fallback, None if previous is None else previous.fallbacks)
         self.fallback_service: Service | None = None
         self.key_of = key_reader(config.balancing.hash_by, config.balancing.sticky)
         self._limit = self._permits if self.is_per_endpoint else inf
@@ -303,35 +289,15 @@ class Service:
             return HedgedAttempts(self, request, hedge)
         return Attempts(self, request)
 
-    async def call(self, request: Request) -> AsyncGenerator[Answer, None]:
-        """Give the answer to a request that the gateway itself makes, and at the next step count how it ended.
-
-        Args:
-            request: With its body.
-
-        Raises:
-            UpstreamError, ResilienceError: There is none, or it broke off.
-        """
-        attempts = self.attempts(request)
-        try:
-            yield await attempts.answered()
-            failure = await attempts.settled()
-            if failure is not None:
-                raise failure
-        finally:
-            await attempts.close()
-
     def bounded(self, request: Request) -> deadline:
         """The deadline of one request."""
         told = header(request, DEADLINE_HEADER.encode()) if self.config.pass_deadline else None
         return deadline.from_header(told, most=self.config.deadline)
 
     def cookie(self, request: Request, attempts: Attempts | HedgedAttempts) -> list[Header]:
-        """What lets a client come back to the endpoint that has answered, unless it says so already."""
-        name, token = f"{self.config.balancing.sticky}".encode(), token_of(attempts.endpoint.name)
-        if cookie(request, name) == token:
-            return []
-        return [(b"set-cookie", b"%b=%b; Path=/; HttpOnly; SameSite=Lax" % (name, token))]
+        """What lets a client of a sticky session come back to the endpoint that has answered, if it cannot yet."""
+        name = self.config.balancing.sticky
+        return [] if name is None else sticky_cookie(request, name.encode(), attempts.endpoint.name)
 
     def served(self) -> Sequence[ServedEndpoint]:
         """All endpoints, as they are now."""
@@ -422,13 +388,6 @@ def _balancer_of(config: ServiceConfig, seed: float) -> Balancer:
     return balancer(config.balancer, BalancerOptions(
         load_factor=options.load_factor, max_in_flight=options.max_in_flight, zone=options.zone,
         sticky=options.sticky is not None, seed=seed))
-
-
-def _fallbacks_of(config: ServiceConfig, previous: Service | None) -> Fallbacks | None:
-    """Those of the previous service, if they are the same: they know the answers that were good."""
-    if config.fallback is not None and previous is not None and previous.config.fallback == config.fallback:
-        return previous.fallbacks
-    return None if config.fallback is None else Fallbacks(config.fallback)
 
 
 def _forget(commands: ServiceCommands, client: UpstreamClient, endpoints: Sequence[Endpoint],

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
-
 import attrs
 
+from ..drivers.async_timeouts import AsyncTimeout
+from . import held_answers
 from .forwarding import AnswerBody
 from .service import Service
 from .upstream import Header, Request, UpstreamError, UpstreamStatusError, UpstreamTooLargeError
@@ -34,22 +34,27 @@ async def asked(service: Service, request: Request, max_body: int) -> Answer:
         InvalidRequestError: It cannot be sent.
         UpstreamError: There is no valid answer; UpstreamTooLargeError: its body is larger than *max_body* bytes.
     """
-    async with aclosing(service.call(request)) as calls:
-        exchange = await anext(calls)
-        if exchange.failure is not None:
-            await anext(calls)  # raises it
-            raise exchange.failure
-        body = AnswerBody(exchange, service.idle)
-        try:
-            whole = await body.whole(max_body)
-        except UpstreamError as error:
-            exchange.failure = error
-            whole = None
-        if whole is None and exchange.failure is None:
-            exchange.failure = UpstreamTooLargeError(f"the answer is larger than {max_body} bytes")
-        try:
-            await anext(calls)
-        except (StopAsyncIteration, UpstreamStatusError):  # the status is for who asks to judge
-            pass
-        assert whole is not None
-        return Answer(exchange.status, exchange.headers, whole)
+    attempts = service.attempts(request)
+    try:
+        exchange = await attempts.answered()
+        whole = exchange.failure or await _whole(exchange, service.idle, max_body)
+        failure = await attempts.settled()
+    finally:
+        await attempts.close()
+    if isinstance(whole, UpstreamError):
+        raise failure or whole
+    if failure is not None and not isinstance(failure, UpstreamStatusError):  # the status is for who asks to judge
+        raise failure
+    return Answer(exchange.status, exchange.headers, whole)
+
+
+async def _whole(exchange: held_answers.Answer, idle: AsyncTimeout, max_body: int) -> bytes | UpstreamError:
+    """The body; or why there is none, which counts as the exchange's failure."""
+    try:
+        whole = await AnswerBody(exchange, idle).whole(max_body)
+        if whole is not None:
+            return whole
+        exchange.failure = UpstreamTooLargeError(f"the answer is larger than {max_body} bytes")
+    except UpstreamError as error:
+        exchange.failure = error
+    return exchange.failure

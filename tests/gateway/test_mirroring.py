@@ -51,14 +51,17 @@ async def test_a_copy_goes_to_the_other_service_with_body_and_headers(upstream: 
     assert 1 == registry["shadow"].snapshot().counts["failure"]
 
 
-@pytest.mark.parametrize("answer", [
-    None, b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc", b"HTTP/1.1 200 OK\r\n\r\nuntil the end"])
-async def test_whatever_becomes_of_a_copy_the_client_has_its_answer(upstream: Upstream, shadow: Upstream, answer: bytes | None) -> None:
+@pytest.mark.parametrize(("answer", "counts_as"), [
+    (None, "timeout"), (b"", "failure"), (b"nonsense\r\n\r\n", "failure"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc", "failure"), (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", "success")])
+async def test_whatever_becomes_of_a_copy_the_client_has_its_answer_and_the_other_service_is_told(
+        upstream: Upstream, shadow: Upstream, answer: bytes | None, counts_as: str) -> None:
     registry = Registry()
     app = app_for(upstream, shadow.url, registry)
     shadow.on("/api/x", (lambda call: call.until_closed()) if answer is None else answer)
     assert (200, b"ok") == (await ask(app))[::2]
     await copies_ended(app, registry)
+    assert 1 == registry["shadow"].snapshot().counts[counts_as]
 
 
 async def test_a_service_that_is_not_there_harms_nobody(upstream: Upstream) -> None:

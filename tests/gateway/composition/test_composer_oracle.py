@@ -40,27 +40,37 @@ class Service:
         self.gate = asyncio.Event()
         self.under_way = self.asked = 0
 
-    async def call(self, request):
-        self.under_way += 1
-        self.asked += 1
-        try:
-            await self.gate.wait()
-            if self.fate == "open":
-                raise CircuitOpenError(self.name, 1.0)
-            if self.fate == "refused":
-                raise BulkheadFullError(self.name)
-            if self.fate == "timeout":
-                raise CallTimeoutError(self.name, 1.0)
-            status = 418 if self.fate == "status" else 200
-            body = b"{" if self.fate == "nonsense" else json.dumps(self.value).encode()
-            failure = UpstreamError("broke off") if self.fate == "broken" else None
-            yield Exchange(status, body, failure)
-            if failure is not None:
-                raise failure
-            if self.fate == "status":
-                raise UpstreamStatusError(status)
-        finally:
-            self.under_way -= 1
+    def attempts(self, request):
+        return Attempts(self)
+
+
+class Attempts:
+    """One call: it counts from the question to the close."""
+
+    def __init__(self, service):
+        self.service, self.fate, self.begun = service, service.fate, False
+
+    async def answered(self):
+        service, self.begun = self.service, True
+        service.under_way += 1
+        service.asked += 1
+        await service.gate.wait()
+        if self.fate == "open":
+            raise CircuitOpenError(service.name, 1.0)
+        if self.fate == "refused":
+            raise BulkheadFullError(service.name)
+        if self.fate == "timeout":
+            raise CallTimeoutError(service.name, 1.0)
+        body = b"{" if self.fate == "nonsense" else json.dumps(service.value).encode()
+        self.exchange = Exchange(418 if self.fate == "status" else 200, body,
+                                 UpstreamError("broke off") if self.fate == "broken" else None)
+        return self.exchange
+
+    async def settled(self):
+        return UpstreamStatusError(418) if self.fate == "status" else self.exchange.failure
+
+    async def close(self):
+        self.service.under_way -= self.begun
 
 
 def some_composition(rng):
