@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httptools
 
 from .connecting import connect
+from .request_head import request_head
 from .trailers import trailer_lines
 from .tunnel import TunnelEnd
 from .upstream import Endpoint, Header, InvalidRequestError, Request, UpstreamError
@@ -36,34 +37,10 @@ HIGH_WATER: Final = 128 * 1024
 LARGE: Final = 256 * 1024
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_TRAILERS: Final = 100
-_CONTROLS: Final = bytes([*range(9), *range(10, 32), 127])  # all but the tab
 #: Interim responses to one request that are passed on.
 MAX_INTERIM: Final = 16
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-
-
-def head_bytes(endpoint: Endpoint, request: Request) -> bytes:
-    """The request's head, as it goes over the wire.
-
-    Raises:
-        InvalidRequestError: A header would break out of its line, or has a character that none may have.
-    """
-    lines = [b"%b %b HTTP/1.1\r\nhost: %b" % (
-        request.method.encode(), request.target, request.host or endpoint.authority)]
-    lines += [b"%b: %b" % header for header in request.headers]
-    if request.upgrade:
-        lines.append(b"connection: upgrade\r\nupgrade: " + b", ".join(request.upgrade))
-    length = request.length
-    if length is None:
-        lines.append(b"transfer-encoding: chunked")
-    elif length or request.method in ("POST", "PUT", "PATCH"):
-        lines.append(b"content-length: %d" % length)
-    head = b"\r\n".join(lines)
-    breaks = len(lines) + bool(request.upgrade)  # between the lines, and no others
-    if len(head) - len(head.translate(None, _CONTROLS)) != 2 * breaks:
-        raise InvalidRequestError("a header has a line break or another control character in it")
-    return head + b"\r\n\r\n"
 
 
 class Connection(asyncio.Protocol):
@@ -87,7 +64,7 @@ class Connection(asyncio.Protocol):
 
     def begin(self, request: Request) -> None:
         """Write the request; what follows belongs to it."""
-        head = head_bytes(self._endpoint, request)
+        head = request_head(self._endpoint, request)
         self._request = request
         self.status = 0
         self.headers: list[Header] = []
