@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from ._version import __version__
+from .config.mistakes import shown
 from .core.checks import nearest
 from .errors import ConfigError
 
@@ -22,13 +23,17 @@ _GATEWAY_TABLES: Final = ("gateway", "private", "admin", "process", "filters", "
                           "shedding", "services", "compositions", "routes")
 #: Also in discovery.registry.server, which needs the gateway extra, too.
 _REGISTRY_TABLES: Final = ("registry", "listener", "tokens", "shared", "peers")
+#: What shells give as the status of a program that SIGINT has ended.
+_INTERRUPTED: Final = 130
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
-    options = _parser().parse_args(argv)
     try:
+        options = _parser().parse_args(argv)
         sys.exit(options.run(options))
+    except KeyboardInterrupt:  # before it is ready, or while it reads a file
+        sys.exit(_INTERRUPTED)
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; this command needs the gateway extra: "
               "pip install 'resilience-commands[gateway]'")
@@ -98,7 +103,7 @@ def _gateway_arguments(one: argparse.ArgumentParser) -> None:
 
 def _gateway(options: argparse.Namespace) -> int:
     if options.print_config:
-        return _print_config(options.config)
+        return _print_config(options.config, options.workers)
 
     sys.path.append("")  # filters are found where the gateway is started
     from resilience_dashboard import app as dashboard  # pyright: ignore[reportMissingImports]
@@ -108,9 +113,9 @@ def _gateway(options: argparse.Namespace) -> int:
     from .gateway.supervision import supervisor
 
     def ready(started: supervisor.Supervisor) -> None:
-        print(f"Gateway     http://{started.config.gateway.bind}/", flush=True)
+        print(f"Gateway     {started.config.gateway.url}/", flush=True)
         if started.config.private is not None:
-            print(f"Private     http://{started.config.private.settings.bind}/", flush=True)
+            print(f"Private     {started.config.private.settings.url}/", flush=True)
         if started.config.admin is not None:
             print(f"Dashboard   http://{started.config.admin.bind}/  "
                   "(streams: /hystrix.stream /resilience.stream, metrics: /metrics)", flush=True)
@@ -153,12 +158,12 @@ def _print_registry(url: str) -> None:
     print(f"Registry    {url}/  (Eureka: {url}/eureka/, metrics: /metrics)", flush=True)
 
 
-def _print_config(file: str) -> int:
+def _print_config(file: str, workers: int | None) -> int:
     from .config import Document
     from .gateway.config import effective, read
 
     document = Document.read(file)
-    for line in effective.lines(read(document), document):
+    for line in effective.lines(read(document), document, workers=workers):
         print(line)
     return 0
 
@@ -194,16 +199,20 @@ def _check(options: argparse.Namespace) -> int:
         print(f"{options.config}: fine")
     elif tables & {*_REGISTRY_TABLES} and not tables & {*_GATEWAY_TABLES}:
         from .discovery.registry import server
+        from .gateway.registry_host import RegistryHost
 
-        server.load(options.config)
+        RegistryHost(server.load(options.config)).prepared()  # as a start would
         print(f"{options.config}: fine")
     else:
         from .gateway import Gateway, config
+        from .gateway.registry_host import RegistryHost
         from .registry import Registry
 
         sys.path.append("")  # as does the gateway, for filters
         settings = config.load(options.config)
         Gateway(settings, registry=Registry())  # as a start would
+        if settings.registry is not None:
+            RegistryHost(settings.registry).prepared()
         print(f"{options.config}: fine ({len(settings.services)} services, {len(settings.routes)} routes)")
     return 0
 
@@ -271,21 +280,33 @@ def _fail(message: str, status: int = 2) -> NoReturn:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port; it must be a whole number from 1 to 65535")
-    return int(text)
+    port = _whole(text, 65_535)
+    if port is None:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a port; it must be a whole number from 1 to 65535")
+    return port
 
 
 def _host(text: str) -> str:
+    from .gateway.config.addresses import bind_mistake
+
     bare = text.removeprefix("[").removesuffix("]")
-    if not bare or any(character.isspace() or character in "/@[]" for character in bare):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a host; it must be a name or an address of this machine")
-    return f"[{bare}]" if ":" in bare else bare
+    host = f"[{bare}]" if ":" in bare else bare
+    if bind_mistake(f"{host}:1") is not None:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a host; it must be this machine's name or address")
+    return host
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 256:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers; it must be from 1 to 256")
+    count = _whole(text, 256)
+    if count is None:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number of workers; it must be from 1 to 256")
+    return count
+
+
+def _whole(text: str, most: int) -> int | None:
+    """The number from 1 to *most* that a text is; None: it is something else."""
+    if not text.isdecimal() or len(text) > len(str(most)) or not 1 <= int(text) <= most:
+        return None
     return int(text)
 
 
@@ -295,7 +316,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 < seconds <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; it must be a number of seconds above 0")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a duration; it must be a number of seconds above 0")
     return seconds
 
 

@@ -4,18 +4,20 @@ Names are asked of DNS servers by dnspython and not of the system's resolver, wh
 filters addresses for one connection, and blocks a thread. So /etc/hosts is not looked at; search domains are.
 
 An answer is whole or none: if one family of addresses, or one target, cannot be had, the listing fails, so that nobody
-is gone only because a packet was lost. A name without addresses is no failure.
+is gone only because a packet was lost. A name without addresses is no failure. A target with a mistake, such as port 0,
+is left out, and its mistake told.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
+from ..errors import ConfigError
 from .instance import MAX_PRIORITY, Instance
 from .source import MAX_INSTANCES, Listing
 
@@ -68,8 +70,11 @@ class DnsSource:
         Raises:
             ImportError: There is no dnspython.
         """
-        import dns.asyncresolver  # noqa: F401 - takes a while, which is better spent now
-
+        try:
+            import dns.asyncresolver  # noqa: F401 - takes a while, which is better spent now
+        except ModuleNotFoundError:
+            raise ImportError(
+                "it needs dnspython; install it: pip install 'resilience-commands[gateway]'", name="dns") from None
         self._name, self._port, self._scheme, self._family = name, port, scheme, family
         self._nameservers, self._timeout_s = tuple(nameservers), timeout_s
 
@@ -103,10 +108,13 @@ class DnsSource:
             addresses = [record.address for each in mine for record in each.rrset or ()]
             if self._port is None and not addresses:
                 mistakes.append(f"the target {target.name} has no address")
-            instances += self._instances(target, addresses)
+            try:
+                instances += [*self._instances(target, addresses)]
+            except ConfigError as error:  # of an SRV record; those beside it are right all the same
+                mistakes.append(f"the target {target.name}:{target.port}: {error}")
         return Listing(tuple(instances), tuple(mistakes), min(ttls, default=None))
 
-    def _instances(self, target: Target, addresses: Sequence[str]) -> Iterable[Instance]:
+    def _instances(self, target: Target, addresses: Sequence[str]) -> Iterator[Instance]:
         is_usual = target.port == _DEFAULT_PORTS[self._scheme]
         server_name = target.name if is_usual else f"{target.name}:{target.port}"
         for address in addresses:

@@ -67,10 +67,18 @@ class RegistryHost:
         Raises:
             ConfigError: A secret is not there; nothing has begun.
         """
-        places, storage = self._places(self._config), _storage_of(self._config)
+        places, storage = self.prepared()
         self._ticking = asyncio.ensure_future(self.application.keep_time())
         self._warn()
         self.application.peers.start(places, self._config.registry.start_wait, storage)
+
+    def prepared(self) -> tuple[list[PeerPlace], StoragePlace | None]:
+        """The other registries, and the store, as they are to be spoken to; nobody is asked yet.
+
+        Raises:
+            ConfigError: A secret is not there, or redis-py is not.
+        """
+        return self._places(self._config), _storage_of(self._config)
 
     def change(self, config: RegistryConfig) -> None:
         """Go by another *config* from now on, and keep all instances.

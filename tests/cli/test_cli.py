@@ -116,12 +116,24 @@ def running(*arguments):
     (("demo", "--duration", "-1"), "seconds"), (("gateway",), "CONFIG.toml"), (("gateway", "x.toml", "--workers", "0"), "256"),
     (("dashboard",), "--stream"), (("dashboard", "--stream", "file:///etc/passwd"), "file"),
     (("dashboard", "--stream", "/s", "--host", ""), "host"), (("dashboard", "--stream", "/s", "--host", "http://a"), "host"),
+    *[(("dashboard", "--stream", "/s", "--host", host), "--host") for host in ("999.1.1.1", "a..b", "x" * 300, "\u00fcn\u00ef", "[::z]")],
+    (("registry", "--port", "9" * 5_000), "is not a port"), (("gateway", "x.toml", "--workers", "9" * 5_000), "is not a number of workers"),
     (("check", "missing.toml"), "missing.toml"), (("gateway", "missing.toml"), "missing.toml")])
 def test_a_bad_argument_is_a_clear_line_and_status_2(resilience, arguments, word):
     run = resilience(*arguments)
 
     assert (2, "") == (run.returncode, run.stdout)
     assert word in run.stderr
+    assert len(run.stderr) < 1_000
+
+
+def test_an_interrupt_before_anything_is_ready_is_no_traceback(resilience, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_check", interrupted)
+    run = resilience("check", "x.toml")
+    assert (130, "", "") == (run.returncode, run.stdout, run.stderr)
 
 
 def test_check_lists_every_mistake_by_file_line_and_key(resilience, tmp_path):
@@ -179,6 +191,26 @@ def test_check_says_that_a_good_file_is_fine(resilience, tmp_path):
 
     assert (0, "") == (run.returncode, run.stderr)
     assert "1 services, 1 routes" in run.stdout
+
+
+@pytest.mark.parametrize("file", ['[shared]\nurl = "redis://127.0.0.1:1"\n',
+                                  CONFIG.format(gateway=8080, admin=8090) + '[registry.shared]\nurl = "redis://127.0.0.1:1"\n'])
+def test_check_says_that_a_registry_lacks_what_its_start_needs(resilience, tmp_path, monkeypatch, file):
+    (tmp_path / "registry.toml").write_text(file)
+    assert 0 == resilience("check", "registry.toml").returncode
+    for name in [name for name in sys.modules if name.partition(".")[0] == "redis"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "redis", None)
+    run = resilience("check", "registry.toml")
+
+    assert (2, "") == (run.returncode, run.stdout)
+    assert "install it: pip install" in run.stderr
+
+
+def test_what_is_in_force_is_printed_with_the_options_of_the_command_line(resilience, tmp_path):
+    (tmp_path / "gateway.toml").write_text(CONFIG.format(gateway=8080, admin=8090))
+    assert "workers = 4  # --workers\n" in resilience("gateway", "gateway.toml", "--workers", "4", "--print-config").stdout
+    assert "workers = 1  # default\n" in resilience("gateway", "gateway.toml", "--print-config").stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

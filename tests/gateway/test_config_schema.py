@@ -12,11 +12,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from resilience import Registry
 from resilience.config import ConfigFileError, Document
-from resilience.gateway import Gateway
 from resilience.gateway.config import read
-from resilience.gateway.config.effective import lines
 from resilience.gateway.config.schema import schema, text
 from resilience.policies import order
 
@@ -111,31 +108,3 @@ def test_schema_and_loader_agree_on_random_files() -> None:
         else:
             assert said, data
     assert min(tally.values()) > 60
-
-
-def test_what_is_in_force_is_printed_as_a_file_that_means_the_same_with_the_origin_of_each_value() -> None:
-    source = """[gateway]
-bind = "127.0.0.1:8080"
-[admin]
-[services."odd name"]
-endpoints = ["http://127.0.0.1:1"]
-[services."odd name".command]
-timeout = 0.5
-adaptive_limit = {}
-[[routes]]
-path = "/a/*"
-service = "odd name"
-methods = ["GET"]
-"""
-    document = Document(source, "g.toml")
-    config = read(document)
-    printed = "\n".join(lines(config, document))
-    again, registries = read(Document(printed, "printed")), (Registry(), Registry())
-    for each, registry in zip((config, again), registries, strict=True):
-        Gateway(each, registry=registry)
-    assert registries[0]["odd name"].settings == registries[1]["odd name"].settings
-    assert (config.gateway, config.admin, config.process, config.routes) == (
-        again.gateway, again.admin, again.process, again.routes)
-    assert 'bind = "127.0.0.1:8080"  # g.toml:2' in printed
-    assert "command.timeout = 0.5  # g.toml:7" in printed
-    assert "connect_timeout = 2.0  # default" in printed

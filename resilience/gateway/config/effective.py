@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
@@ -14,10 +15,15 @@ from ...core.http_status import HttpStatus
 from ...policies.order import setting_kits
 from ..service_command import USUAL
 from .file import GatewayConfig
+from .registry import LISTENER_KEYS, RegistryConfig
+from .services import ServiceConfig
 
-_SECRET: Final = re.compile(r"token|secret|password|passwd|credential|authorization|api[_-]?key|cookie", re.I)
+_SECRET: Final = re.compile(
+    r"token(?!_type)|secret|password|passwd|credential|authorization|api[_-]?key|cookie(?!s)", re.I)
 _USER: Final = re.compile(r"(?<=//)[^/@\s]*@")
 HIDDEN: Final = "(hidden)"
+#: Tables that are made of the settings of one class.
+_TABLES: Final = ("gateway", "admin", "process", "access_log", "tracing", "shedding", "shared", "identity")
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 
 
@@ -34,37 +40,79 @@ def shown(value: Any, name: str = "") -> Any:
     return value
 
 
-def lines(config: GatewayConfig, document: Document) -> Iterator[str]:
-    """The configuration as TOML, a line for each setting, with a comment that says where it comes from."""
-    for name in ("gateway", "admin", "process"):
+def lines(config: GatewayConfig, document: Document, *, workers: int | None = None) -> Iterator[str]:
+    """The configuration as TOML, a line for each setting, with a comment that says where it comes from.
+
+    Args:
+        config: As it was read.
+        document: From where.
+        workers: The option of the command line that takes precedence over the file; None: there is none.
+    """
+    for name in _TABLES:
         table = getattr(config, name)
         if table is not None:
-            yield from _table(f"[{name}]", table, document, (name,))
+            told = {"workers": (workers, "--workers")} if name == "process" and workers is not None else {}
+            yield from _table(f"[{name}]", table, document, (name,), told)
+    for name, said in document.at("filters").items():
+        made = config.filters.get(name)
+        yield from _filter(name, said, None if made is None else made.target, document)
+    if config.registry is not None:
+        yield from _registry(config.registry, document)
     for name, service in config.services.items():
         yield from _table(f"[services.{_key(name)}]", service, document, ("services", name))
+    for name, composition in config.compositions.items():
+        yield from _table(f"[compositions.{_key(name)}]", composition, document, ("compositions", name))
     for index, route in enumerate(config.routes):
         yield from _table("[[routes]]", route, document, ("routes", index))
     if config.private is not None:
         yield from _table("[private]", config.private.settings, document, ("private",))
         for index, route in enumerate(config.private.routes):
             yield from _table("[[private.routes]]", route, document, ("private", "routes", index))
-    for name, value in document.data.items():
-        if name not in ("gateway", "private", "admin", "process", "services", "routes"):
-            yield f"{_key(name)} = {_toml(shown(value, name))}  # {document.place((name,)).file}"
-            yield ""
 
 
-def _table(head: str, table: Any, document: Document, path: tuple[str | int, ...]) -> Iterator[str]:
+def _filter(name: str, said: Mapping[str, Any], target: Any, document: Document) -> Iterator[str]:
+    """A filter's table: what it says, and the other settings of its class."""
+    yield f"[filters.{_key(name)}]"
+    for key, value in said.items():
+        yield _line(key, value, _origin(document, ("filters", name, key)))
+    for field in attrs.fields(type(target)) if attrs.has(type(target)) else ():
+        if field.init and field.name not in said:
+            yield _line(field.name, getattr(target, field.name), "default")
+    yield ""
+
+
+def _registry(config: RegistryConfig, document: Document) -> Iterator[str]:
+    """The registry that is embedded in the gateway."""
+    yield from _table("[registry]", config.registry, document, ("registry",))
+    yield from _table("[registry.listener]", config.listener, document, ("registry", "listener"), only=LISTENER_KEYS)
+    yield from _table("[registry.tokens]", config.tokens, document, ("registry", "tokens"))
+    if config.shared is not None:
+        yield from _table("[registry.shared]", config.shared, document, ("registry", "shared"))
+    for index, peer in enumerate(config.peers):
+        yield from _table("[[registry.peers]]", peer, document, ("registry", "peers", index))
+
+
+def _table(head: str, table: Any, document: Document, path: tuple[str | int, ...],
+           told: Mapping[str, tuple[Any, str]] = MappingProxyType({}), *,
+           only: Sequence[str] | None = None) -> Iterator[str]:
+    """A table: its settings, or *only* some; *told* has values from elsewhere, and from where."""
     said = document.at(*path)
+    said = said if isinstance(said, Mapping) else {}
     yield head
     for field in attrs.fields(type(table)):
-        if field.name == "command":
+        if only is not None and field.name not in only:
+            continue
+        if field.name == "command" and isinstance(table, ServiceConfig):
             yield from _command(said.get("command", {}), document, (*path, "command"))
             continue
         value = said[field.name] if field.name in said else getattr(table, field.name)
         origin = _origin(document, (*path, field.name)) if field.name in said else "default"
-        yield f"{field.name} = {_toml(shown(_plain(value), field.name))}  # {origin}"
+        yield _line(field.name, *told.get(field.name, (value, origin)))
     yield ""
+
+
+def _line(name: str, value: Any, origin: str) -> str:
+    return f"{name} = {_toml(shown(_plain(value), name))}  # {origin}"
 
 
 def _origin(document: Document, path: tuple[str | int, ...]) -> str:

@@ -152,6 +152,7 @@ class GatewayConfig:
             route: One of this configuration.
         """
         return filters_in(self.gateway, route, self.filters)
+
     def of_private_side(self) -> GatewayConfig | None:
         """The private side as a gateway's whole configuration; None if there is none."""
         if self.private is None:

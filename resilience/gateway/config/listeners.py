@@ -83,6 +83,11 @@ class GatewaySettings:
             raise ConfigError(
                 "proxy_protocol needs trusted_proxies: only these are asked for a header", "proxy_protocol")
 
+    @property
+    def url(self) -> str:
+        """Where it is, for people."""
+        return f"http{'s' if self.tls else ''}://{self.bind}"
+
 
 @attrs.frozen(kw_only=True)
 class AdminSettings:

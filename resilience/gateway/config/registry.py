@@ -78,7 +78,7 @@ class RegistryConfig:
     @property
     def url(self) -> str:
         """Where it is, for people."""
-        return f"http{'s' if self.listener.tls else ''}://{self.listener.bind}"
+        return self.listener.url
 
 
 def read_registry_file(document: Document) -> RegistryConfig | None:
