@@ -1,7 +1,7 @@
 """All tests: ``python -m tests [arguments of pytest]``.
 
-Without arguments there are two processes, if there are two processors: tests that need nothing but a processor run
-beside those that start programs, wait for them, and mind the time. Their output comes at the end.
+Without arguments there are two processes, if there are two processors, and each has about half of the work: those of the
+library and the page run beside those of the gateway, the registry and the fleet. Their output comes at the end.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import sys
 import tempfile
 from typing import Final
 
-#: What needs nothing but a processor, in some 5,000 tests.
-ALONE: Final = [f"tests/{name}" for name in ("config", "core", "decorate", "engine", "policies")]
+#: What the second process runs.
+BESIDE: Final = [f"tests/{name}" for name in (
+    "config", "core", "decorate", "engine", "policies", "metrics", "testing", "integrations", "scenarios", "issues",
+    "dashboard", "browser")]
 
 
 def main(arguments: list[str]) -> int:
@@ -21,9 +23,9 @@ def main(arguments: list[str]) -> int:
     pytest = [sys.executable, "-m", "pytest"]
     if arguments or (os.cpu_count() or 1) < 2:
         return subprocess.call([*pytest, *arguments])
-    with tempfile.TemporaryFile() as output, subprocess.Popen([*pytest, *ALONE], stdout=output, stderr=output) as beside:
+    with tempfile.TemporaryFile() as output, subprocess.Popen([*pytest, *BESIDE], stdout=output, stderr=output) as beside:
         try:
-            status = subprocess.call([*pytest, *(f"--ignore={each}" for each in ALONE)])
+            status = subprocess.call([*pytest, *(f"--ignore={each}" for each in BESIDE)])
             status = beside.wait() or status
         except BaseException:
             beside.terminate()

@@ -107,12 +107,13 @@ def test_the_page_starts_in_the_language_of_the_browser(
     assert page.evaluate("document.documentElement.lang") == expected
 
 
+@pytest.mark.parametrize("locale", ["ko", "en"])
 @pytest.mark.parametrize("width", [360, 1250])
-def test_no_korean_label_of_a_tile_is_cut_beside_three_digits(
-    stream: StreamServer, open_page: OpenPage, width: int
+def test_no_label_of_a_tile_is_cut_beside_three_digits(
+    stream: StreamServer, open_page: OpenPage, width: int, locale: str
 ) -> None:
     stream.messages = [resilience("stock", rate=100.0, has_fallback=True, counts=dict.fromkeys(EVENTS, 444))]
-    page = open_page(stream, locale="ko", viewport={"width": width, "height": 900})
+    page = open_page(stream, locale=locale, viewport={"width": width, "height": 900})
     expect(page.locator('[data-field="throttled"]')).to_have_text("444")
     cut = "labels => labels.filter(each => each.scrollWidth > each.clientWidth).map(each => each.textContent)"
     assert page.locator(".tile dt").evaluate_all(cut) == []

@@ -188,3 +188,18 @@ def test_what_a_sum_of_others_counts_is_in_the_summary_once(stream: StreamServer
     expect(page.locator('[data-command="stock"] [data-field="sum"]')).to_have_text("")
     stream.messages = [resilience("orders", rate=40.0, error_rate=0.25)]  # reloaded: the service has one command for all endpoints
     expect(page.locator('[data-command="orders"] [data-field="sum"]')).to_have_text("")
+
+
+def test_another_address_in_the_same_tab_shows_what_it_says(stream: StreamServer, open_page: OpenPage) -> None:
+    stream.messages = [resilience("stock"), resilience("payment")]
+    page = open_page(stream)
+    expect_keys(page, "payment", "stock")
+    page.evaluate("location.hash = 'filter=pay&sort=name&density=compact'")
+    expect_keys(page, "payment")
+    expect(page.locator("#filter")).to_have_value("pay")
+    expect(page.locator("#sort")).to_have_value("name")
+    expect(page.locator("body")).to_have_attribute("data-density", "compact")
+    page.go_back()
+    expect_keys(page, "payment", "stock")
+    page.evaluate("location.hash = 'lang=ko'")
+    expect(page.locator("html")).to_have_attribute("lang", "ko")

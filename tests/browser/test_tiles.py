@@ -115,6 +115,30 @@ def test_a_plain_hystrix_command_looks_the_same(stream: StreamServer, open_page:
         expect(field(page, "CreditCard", name)).to_have_text(text)
 
 
+def test_the_number_by_which_hystrix_says_no_limit_is_none(stream: StreamServer, open_page: OpenPage) -> None:
+    permits = {"propertyValue_executionIsolationStrategy": "SEMAPHORE", "propertyValue_executionIsolationSemaphoreMaxConcurrentRequests": 2**31 - 1}
+    stream.messages = [hystrix("one", **permits), hystrix("three", hosts=3, **permits), hystrix("ten", **{**permits, [*permits][1]: 10})]
+    page = open_page(stream)
+    for key, text in (("ten", "10"), ("one", "∞"), ("three", "∞")):
+        expect(field(page, key, "max_concurrent")).to_have_text(text)
+
+
+@pytest.mark.parametrize(("rate", "text"), [(0.4, "0.5/s"), (0.001, "0.001/s"), (0.02, "0.02/s"), (7.0, "10/s"), (1_500_000.0, "2.0M/s")])
+def test_the_scale_of_the_line_is_told_as_it_is(stream: StreamServer, open_page: OpenPage, rate: float, text: str) -> None:
+    stream.messages = [resilience("stock", rate=rate)]
+    expect(tile(open_page(stream), "stock").locator('[data-slot="spark-top"]')).to_have_text(text)
+
+
+def test_the_last_failure_grows_older_while_nothing_is_heard(stream: StreamServer, open_page: OpenPage) -> None:
+    failure = {"type": "ConnectionError", "message": "refused", "ago_s": 3.0, "count": 2}
+    stream.messages = [resilience("stock", last_failure=failure)]
+    page = open_page(stream)
+    when = field(page, "stock", "failure_when")
+    expect(when).to_contain_text(", 2 like it")
+    stream.stop()
+    expect(when).to_contain_text("5 s ago")
+
+
 def test_hystrix_calls_that_were_short_circuited_are_traffic_and_errors(
     stream: StreamServer, open_page: OpenPage
 ) -> None:

@@ -5,7 +5,7 @@
 import { SORTS, sortLabel } from "./ordering.js";
 import { percentText, rateText, shortText } from "./scales.js";
 import { complaint, overall } from "./status.js";
-import { LANGUAGES, say, spoken } from "./words.js";
+import { LANGUAGES, languageOf, say, spoken } from "./words.js";
 
 const EVERY_MS = 250;
 const CHIPS = Object.freeze({ open: "open", half_open: "half-open", failing: "failing", stale: "stale" });
@@ -111,6 +111,7 @@ export class Header {
       $(`chip-${name}`).addEventListener("click", () => this._choose({ wanted: this.board.wanted === state ? "" : state }));
     }
     document.addEventListener("keydown", (event) => this._key(event));
+    window.addEventListener("hashchange", () => this._follow());
   }
 
   _key(event) {
@@ -150,11 +151,17 @@ export class Header {
     history.replaceState(null, "", `#${kept}`);
   }
 
+  /** Another address, as a bookmark or a pasted link gives it: show what it says. */
+  _follow() {
+    if (languageOf(location.hash) !== this.language) location.reload();
+    else this._restore();
+  }
+
   _restore() {
     const kept = new URLSearchParams(location.hash.slice(1));
     const sort = Object.hasOwn(SORTS, kept.get("sort") ?? "") ? kept.get("sort") : "hurts";
     const wanted = Object.hasOwn(CHIPS, kept.get("state") ?? "") ? kept.get("state") : "";
-    this.language = Object.hasOwn(LANGUAGES, kept.get("lang") ?? "") ? kept.get("lang") : "";
+    this.language = languageOf(location.hash);
     document.body.dataset.density = kept.get("density") === "compact" ? "compact" : "full";
     $("filter").value = kept.get("filter") ?? "";
     this.board.choose({ sort, reversed: kept.get("reversed") === "1", filter: $("filter").value, wanted });

@@ -5,7 +5,7 @@ import { Board } from "./board.js";
 import { Fleet } from "./fleet.js";
 import { Header } from "./header.js";
 import { Link } from "./link.js";
-import { LANGUAGES, preferred, say, speak, spoken, translate } from "./words.js";
+import { languageOf, preferred, say, speak, spoken, translate } from "./words.js";
 
 const BEAT_MS = 1000;
 
@@ -37,8 +37,7 @@ function open(streams, config, fleet, changed) {
 
 /** Speak what the address says, else the first of the reader's languages that the page knows. */
 function chooseLanguage() {
-  const wanted = new URLSearchParams(location.hash.slice(1)).get("lang") ?? "";
-  speak(Object.hasOwn(LANGUAGES, wanted) ? wanted : preferred(navigator.languages ?? []));
+  speak(languageOf(location.hash) || preferred(navigator.languages ?? []));
   document.documentElement.lang = spoken();
   translate(document);
   translate(document.getElementById("tile").content);

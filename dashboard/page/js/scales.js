@@ -67,6 +67,11 @@ export function rateText(rate) {
   return rate.toFixed(1);
 }
 
+/** A scale's end, as niceCeiling() makes it. */
+export function scaleText(top) {
+  return top < 1 ? String(Number(top.toPrecision(1))) : shortText(top);
+}
+
 /** A whole number, shortened from a million on. */
 export function shortText(value) {
   if (value < 1e6) return String(Math.round(value));

@@ -8,7 +8,7 @@
 import { isFull, readable, stateOfOne, stateSeverityOf } from "./aggregate.js";
 import { showName } from "./names.js";
 import {
-  ageText, durationText, errorColour, errorLevel, errorSeverity, latencyText, niceCeiling, percentText, radius, rateText, shortText, sparkPath,
+  ageText, durationText, errorColour, errorLevel, errorSeverity, latencyText, niceCeiling, percentText, radius, rateText, scaleText, shortText, sparkPath,
 } from "./scales.js";
 import { REFUSALS } from "./wire.js";
 import { say, sayOr } from "./words.js";
@@ -72,9 +72,10 @@ export class Tile {
     this._attr("spark-line", "d", sparkPath(rates, top, SPARK.width, SPARK.height));
     this._attr("spark-area", "d", sparkPath(rates, top, SPARK.width, SPARK.height, true));
     this._attr("spark-bad", "d", sparkPath(points.map((p) => p.unhappy), top, SPARK.width, SPARK.height, true));
-    this._set("spark-top", `${shortText(top)}/s`);
+    this._set("spark-top", `${scaleText(top)}/s`);
     this._set("stale", command.stale ? say("data_none_for", ageText((now - command.lastAt) / 1000)) : "");
     this._drawSince(command, now);
+    this._drawFailureAge(command, now);
     this._drawTransitions(command.transitions(now));
     this._drawInstances(command, fleet.troubled(command, now));
   }
@@ -134,11 +135,17 @@ export class Tile {
   _drawFailure(failure) {
     this._show("failure", failure !== null);
     if (failure === null) return;
-    const { type, message, ago, count } = failure;
+    const { type, message } = failure;
     this._field("failure_type", type, type);
     this._field("failure_message", message, message);
     this._attr("failure", "title", message === "" ? type : `${type}: ${message}`);
-    this._field("failure_when", say("failure_when", ageText(ago), count, shortText(count)), count);
+  }
+
+  /** When the last failure was, and how many were like it. */
+  _drawFailureAge({ view: { lastFailure }, lastAt }, now) {
+    if (lastFailure === null) return;
+    const { ago, count } = lastFailure;
+    this._field("failure_when", say("failure_when", ageText(ago + (now - lastAt) / 1000), count, shortText(count)), count);
   }
 
   /** Which instances are in trouble, if there are several; the worst few of them. */

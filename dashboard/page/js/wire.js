@@ -37,6 +37,9 @@ const HYSTRIX_LATENCIES = Object.freeze({
   p0: "0", p25: "25", p50: "50", p75: "75", p90: "90", p95: "95", p99: "99", p995: "99.5", p100: "100",
 });
 
+/** Java's largest int, which stands for no limit in a stream of Hystrix. */
+const NO_LIMIT = 2 ** 31 - 1;
+
 const IGNORED = Object.freeze({ kind: "ignored" });
 const MALFORMED = Object.freeze({ kind: "malformed" });
 
@@ -171,8 +174,9 @@ function ofHystrix(message) {
     if (name !== "mean") latency[name] = amount(milliseconds[HYSTRIX_LATENCIES[name]]) / hosts / 1000;
   }
   const traffic = hystrixTraffic(message, counts, hosts);
-  const limit = message.propertyValue_executionIsolationStrategy === "SEMAPHORE"
+  const permits = message.propertyValue_executionIsolationStrategy === "SEMAPHORE"
     ? perHost(message, "executionIsolationSemaphoreMaxConcurrentRequests", hosts) : null;
+  const limit = permits !== null && permits >= NO_LIMIT ? null : permits;
   const timeout = perHost(message, "executionIsolationThreadTimeoutInMilliseconds", hosts);
   return {
     key: message.name,

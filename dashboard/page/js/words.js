@@ -100,10 +100,10 @@ export const TABLE = Object.freeze({
   failure: ["failure", "실패"],
   timeout: ["timeout", "타임아웃"],
   bad_request: ["bad request", "잘못된 요청"],
-  exceptions_thrown: ["thrown to caller", "예외 전파"],
+  exceptions_thrown: ["raised", "예외 전파"],
   cancelled: ["cancelled", "취소"],
   responses_from_cache: ["from cache", "캐시 응답"],
-  stale_responses: ["expired, from cache", "만료 응답"],
+  stale_responses: ["stale answers", "만료 응답"],
   refused: ["refused", "거부"],
   short_circuited: ["circuit open", "서킷 열림"],
   semaphore_rejected: ["bulkhead full", "벌크헤드 포화"],
@@ -183,6 +183,12 @@ export function speak(language) {
 /** The language that is spoken. */
 export function spoken() {
   return COLUMNS[column];
+}
+
+/** The language that an address asks for; "": none that the page knows. */
+export function languageOf(hash) {
+  const wanted = new URLSearchParams(hash.slice(1)).get("lang") ?? "";
+  return Object.hasOwn(LANGUAGES, wanted) ? wanted : "";
 }
 
 /** The first of the reader's languages that the page speaks. */
