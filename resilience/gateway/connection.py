@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
     def detach(self) -> TunnelEnd:
         """See Exchange."""
         assert self._transport is not None
-        return TunnelEnd(self._transport, self._switched or b"", self._ended)
+        return TunnelEnd(self._transport, self._switched or b"", self._ended, self._writable is not None)
 
     def release(self) -> None:
         """Keep the connection if it is clean, else cut it."""

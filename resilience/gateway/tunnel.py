@@ -30,11 +30,13 @@ class TunnelEnd:
         transport: Of the connection; its protocol is replaced.
         leftover: What had come already.
         ended: Whether nothing more will come.
+        is_full: Whether it has been told to stop writing, and not yet to go on.
     """
 
     transport: asyncio.Transport
     leftover: bytes = b""
     ended: bool = False
+    is_full: bool = False
 
 
 class Tunnel:
@@ -57,7 +59,9 @@ class Tunnel:
         sides = [_Side(end, watch) for end in self._ends]
         try:
             for side, other in (sides, reversed(sides)):
-                side.begin(other)
+                side.join(other)
+            for side in sides:
+                side.begin()
             await watch.ended
         finally:
             watch.stop()
@@ -102,24 +106,28 @@ class _Watch:
 
 
 class _Side(asyncio.Protocol):
-    """One side: what comes here goes to the other."""
+    """One side: what comes here goes to the other. It is read only while the other is not full."""
 
     def __init__(self, end: TunnelEnd, watch: _Watch) -> None:
         self.transport, self._leftover, self._ended, self._watch = end.transport, end.leftover, end.ended, watch
-        self._other = self
+        self._other, self._is_full = self, end.is_full
         self._lost = False
 
-    def begin(self, other: _Side) -> None:
-        """Move what has come already, and then all that comes."""
+    def join(self, other: _Side) -> None:
+        """Hear what becomes of the transport, before anything is written to it: it says only once that it is full."""
         self._other = other
         self.transport.set_protocol(self)
+
+    def begin(self) -> None:
+        """Move what has come already, and then all that comes."""
+        other = self._other
         if self._leftover:
             other.transport.write(self._leftover)
         if self.transport.is_closing():
             self.connection_lost(None)
         elif self._ended:
             self._pass_end_on()
-        else:
+        elif not other._is_full:
             self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -143,12 +151,14 @@ class _Side(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
+        self._is_full = True
         if not self._other._lost:
             self._other.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
         self._watch.last = self._watch.clock()
+        self._is_full = False
         if not self._other._lost and not self._other._ended:
             self._other.transport.resume_reading()
 

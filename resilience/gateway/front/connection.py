@@ -413,7 +413,7 @@ class Connection(asyncio.Protocol):
         self.deadline = inf
         self.transport.pause_reading()
         self.transport.write(head)
-        return TunnelEnd(self.transport, leftover, self._eof)
+        return TunnelEnd(self.transport, leftover, self._eof, self.writable is not None)
 
     # -- the end
 

@@ -1,0 +1,97 @@
+"""A tunnel reads no more than the other side takes, whatever had come before it began: random histories of two transports."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from resilience.gateway.tunnel import Tunnel, TunnelEnd
+from tests.seeds import over_seeds
+
+HIGH, LOW, PIECE = 64 * 1024, 16 * 1024, 16 * 1024
+
+
+class Transport(asyncio.Transport):
+    """A transport whose other end sends while it is read, and takes when it is told to."""
+
+    def __init__(self, source: random.Random) -> None:
+        super().__init__()
+        self.source = source
+        self.protocol: asyncio.Protocol = asyncio.Protocol()
+        self.waiting, self.taken, self.sent = bytearray(), bytearray(), bytearray()
+        self.reads, self.is_full, self.most = False, False, 0
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.Protocol)
+        self.protocol = protocol
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def abort(self) -> None:
+        pass
+
+    def write(self, data: object) -> None:
+        assert isinstance(data, bytes)
+        self.waiting += data
+        self.most = max(self.most, len(self.waiting))
+        if len(self.waiting) > HIGH and not self.is_full:
+            self.is_full = True
+            self.protocol.pause_writing()
+
+    def take(self) -> None:
+        size = self.source.choice((1000, HIGH, len(self.waiting)))
+        self.taken += self.waiting[:size]
+        del self.waiting[:size]
+        if self.is_full and len(self.waiting) <= LOW:
+            self.is_full = False
+            self.protocol.resume_writing()
+
+    def send(self) -> None:
+        piece = self.source.randbytes(self.source.randrange(1, PIECE))
+        self.sent += piece
+        self.protocol.data_received(piece)
+
+
+@over_seeds(40)
+async def test_what_waits_for_a_side_is_bounded_and_all_of_it_comes_in_order(seed: int) -> None:
+    source = random.Random(seed)
+    ends = []
+    for _ in range(2):
+        transport = Transport(source)
+        if source.random() < 0.3:
+            transport.write(bytes(HIGH + 1))  # the head of its answer is still on its way
+        transport.sent += source.randbytes(source.choice((0, 10, HIGH, 4 * HIGH)))
+        ends.append(TunnelEnd(transport, bytes(transport.sent), False, transport.is_full))
+    one, other = (end.transport for end in ends)
+    assert isinstance(one, Transport)
+    assert isinstance(other, Transport)
+    bounds = [len(to.waiting) + len(end.leftover) + HIGH + PIECE for to, end in ((other, ends[0]), (one, ends[1]))]
+    before = [len(each.waiting) for each in (other, one)]
+    task = asyncio.ensure_future(Tunnel(*ends, idle_s=60.0).run())
+    await asyncio.sleep(0)
+    for _ in range(300):
+        each = source.choice((one, other))
+        if source.random() < 0.7:
+            while each.reads and source.random() < 0.9:
+                each.send()
+        else:
+            each.take()
+    for to, bound in ((other, bounds[0]), (one, bounds[1])):
+        assert to.most <= bound
+    for _ in range(200):
+        one.take()
+        other.take()
+    assert (one.reads, other.reads) == (True, True), "nobody is held for ever"
+    assert bytes(other.taken[before[0]:]) == bytes(one.sent)
+    assert bytes(one.taken[before[1]:]) == bytes(other.sent)
+    task.cancel()
