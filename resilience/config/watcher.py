@@ -129,13 +129,15 @@ class Watcher:
     Args:
         path: The file; it need not be there.
         watched: Told in the watcher's thread; kept weakly.
+        seen: What was read of the file before; None: what is there now counts as known.
         wait: Waits so many seconds, and returns whether to end; None: a real wait, which close() ends.
     """
 
-    def __init__(self, path: Path, watched: Watched, *, wait: Callable[[float], bool] | None = None) -> None:
+    def __init__(self, path: Path, watched: Watched, *, seen: Content | None = None,
+                 wait: Callable[[float], bool] | None = None) -> None:
         self._path, self._watched, self._given_wait = path, weakref.ref(watched), wait
         self._ended = threading.Event()
-        self._looks = Looks(path)
+        self._looks = Looks(path, seen=seen)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:

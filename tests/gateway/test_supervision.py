@@ -10,16 +10,27 @@ import re
 import signal
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from resilience import Registry
+from resilience.config import Document
 from resilience.errors import ConfigError
+from resilience.gateway import Gateway as EmbeddedGateway
+from resilience.gateway.config import read
+from resilience.gateway.listeners import Listeners
+from resilience.gateway.supervision.all_workers import _later, distribute
+from resilience.gateway.supervision.channel import Channel
+from resilience.gateway.supervision.configuration_file import ConfigurationFile
 from resilience.gateway.supervision.supervisor import Supervisor
-from resilience.gateway.supervision.worker_process import WorkerGoneError, WorkerRefusedError
+from resilience.gateway.supervision.worker import Answers, RefusedError
+from resilience.gateway.supervision.worker_process import WorkerGoneError, WorkerRefusedError, WorkerSilentError
 
 from .harness import Call, Gateway, Upstream, eventually, everything, free_port, parsed, running
 
@@ -183,6 +194,9 @@ def test_in_its_lame_duck_phase_it_serves_is_not_ready_and_asks_clients_to_go_el
         eventually(lambda: b"connection: close" in gateway.raw(
             b"GET /still HTTP/1.1\r\nHost: gw\r\n\r\n", until=b"ok"), "the end of connections that clients would keep")
         assert 200 == gateway.get("/still")[0]
+        os.kill(gateway.workers()[0], signal.SIGKILL)  # load balancers go on sending for a while: it is started again
+        eventually(lambda: up(gateway) == 1)
+        assert 200 == gateway.get("/again")[0]
         gateway.process.send_signal(signal.SIGTERM)  # ends the phase
         code, err = gateway.ended()
         assert 0 == code, err
@@ -221,7 +235,7 @@ class Stub:
         self.number, self.is_leaving, self.is_ended = number, False, False
         self.answers, self.asked = answers, list[tuple[str, object]]()
 
-    async def ask(self, verb: str, argument: tuple[str, object], timeout_s: float) -> tuple[None, list[object]]:
+    async def ask(self, verb: str, argument: tuple[str, object, float], timeout_s: float) -> tuple[None, list[object]]:
         self.asked.append((verb, argument[1]))
         answer = self.answers.pop(0)
         if answer is not None:
@@ -249,6 +263,60 @@ def test_if_one_worker_refuses_the_others_go_back_and_who_cannot_is_replaced(tmp
         assert [2, 1, 2, 1] == [len(each.asked) for each in workers]
         assert [("reload", before)] * 2 == [workers[0].asked[1], workers[2].asked[1]]
         assert [False, False, True, False] == [each.is_ended for each in workers]
+
+    asyncio.run(main())
+
+
+def test_one_that_is_silent_goes_back_too_if_it_has_taken_it_after_all_and_nobody_waits_for_that(tmp_path: Path) -> None:
+    async def main() -> None:
+        document = Document('a = 1\n', "new.toml")
+        workers = [Stub(1, [None, None]), Stub(2, [WorkerSilentError(), None]), Stub(3, [WorkerSilentError(), WorkerSilentError()])]
+        with pytest.raises(ConfigError, match="worker 2, worker 3 cannot take it: no answer within 60 s"):
+            await distribute(document, ("old.toml", {"a": 0}), workers)  # type: ignore[arg-type]
+        await asyncio.gather(*_later)
+        assert [[("reload", {"a": 1}), ("reload", {"a": 0})]] * 3 == [each.asked for each in workers]
+        assert [False, False, True] == [each.is_ended for each in workers]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_worker_takes_a_configuration_in_time_or_not_at_all(late: bool) -> None:
+    """It may have been stopped, or busy, for so long that the others have gone back."""
+    async def main() -> None:
+        old, new = (Document(CONFIG.format(url=f"http://127.0.0.1:{port}"), "g.toml") for port in (8, 9))
+        gateway = EmbeddedGateway(read(old), registry=Registry())
+        answers = Answers(cast("Channel", None), gateway, Listeners(drain_s=0.0))
+        by = time.monotonic() + (-0.001 if late else 60.0)
+        with pytest.raises(RefusedError, match="too late") if late else contextlib.nullcontext():
+            await answers._reload(lambda _: None, ("g.toml", new.data, by))
+        assert ("http://127.0.0.1:8" if late else "http://127.0.0.1:9",) == tuple(
+            each.url for each in gateway.config.services["up"].endpoints)
+        gateway.close()
+
+    asyncio.run(main())
+
+
+def test_a_change_of_a_watched_file_is_heard_of_whoever_has_read_what_was_there_before(tmp_path: Path) -> None:
+    file, heard = tmp_path / "gateway.toml", threading.Event()
+
+    async def main() -> None:
+        async def hears() -> None:
+            await asyncio.to_thread(heard.wait, 10)
+            assert heard.is_set()
+            heard.clear()
+
+        file.write_text("a = 1")
+        made = ConfigurationFile(file)
+        made.read()
+        file.write_text("a = 2")  # before it is watched
+        with made.watched(heard.set):
+            await hears()
+            made.read()
+            file.write_text("a = 3")
+            made.read()  # as a signal asks for, before the watcher has looked
+            file.write_text("a = 2")
+            await hears()
 
     asyncio.run(main())
 

@@ -35,8 +35,8 @@ from ..config.changes import refuse_unchangeable
 from ..config.file import log_hints
 from ..listeners import Served, ServeError, check_free
 from .all_workers import ORDER_S, distribute, send_clients_away
+from .configuration_file import ConfigurationFile
 from .embedded_registry import EmbeddedRegistry
-from .file_watch import watching
 from .fleet import Fleet, over
 from .restarts import Restarts
 from .worker_process import (
@@ -81,7 +81,8 @@ class Supervisor:
             ConfigFileError: The file has mistakes.
         """
         self.file = os.fspath(file)
-        document = Document.read(file)
+        self._from = ConfigurationFile(file)
+        document = self._from.read()
         self.config, self.data = read(document), document.data
         log_hints(document)
         self.is_changed = False
@@ -91,7 +92,8 @@ class Supervisor:
         self.restarts = {number: Restarts() for number in range(1, self.number_of_workers + 1)}
         self.reloads = {"applied": 0, "refused": 0}
         self._stop = asyncio.Event()  # the lame-duck phase begins
-        self._hurry = asyncio.Event()  # and ends
+        self._hurry = asyncio.Event()  # and is to end
+        self._ending = asyncio.Event()  # and has ended: no worker is started any more
         self._failure: str | None = None
         self._not_up = set(self.restarts)  # workers that have not listened yet, not once
         self._ready: Callable[[], None] | None = None
@@ -158,6 +160,7 @@ class Supervisor:
 
     async def _end(self, keepers: Sequence[asyncio.Future[None]]) -> None:
         self._stop.set()
+        self._ending.set()
         self._hurry.clear()
         for worker in self.workers.values():
             worker.terminate()
@@ -174,12 +177,13 @@ class Supervisor:
 
     async def _keep(self, number: int) -> None:
         """Keep one worker alive until the end."""
-        while not self._stop.is_set():
+        while not self._ending.is_set():
             how, lived_s = await self._life(number)
-            if self._stop.is_set():
+            if self._ending.is_set():
                 return
             if number in self._not_up:
-                self._fail(how)
+                if not self.is_stopping:
+                    self._fail(how)
                 return
             await self._pause(number, how, lived_s)
 
@@ -191,11 +195,13 @@ class Supervisor:
             except OSError as error:
                 return f"worker {number} cannot be started: {error.strerror or error}", 0.0
             self.workers[number] = worker
-        if self._stop.is_set():  # meanwhile
+        if self._ending.is_set():  # meanwhile
             worker.terminate()
         if await worker.said():
             self._listens(number)
             await self._order_again(worker)
+            if self.is_stopping:
+                await send_clients_away([worker])
         status = await worker.ended()
         del self.workers[number]
         self.statistics.depart(number)
@@ -222,7 +228,7 @@ class Supervisor:
         row = f", its death number {deaths.in_a_row} in a row" if deaths.in_a_row > 1 else ""
         _logger.error("%s%s; it is started again %s", how, row, f"in {delay:.1f} s" if delay else "now")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), delay)
+            await asyncio.wait_for(self._ending.wait(), delay)
 
     def _fail(self, why: str) -> None:
         self._failure = self._failure or f"the gateway cannot start: {why}"
@@ -251,7 +257,7 @@ class Supervisor:
     def _watching(self) -> contextlib.AbstractContextManager[None]:
         if not self.config.process.watch:
             return contextlib.nullcontext()
-        return watching(self.file, lambda: self.reload_soon(f"the file {self.file}, which has changed"))
+        return self._from.watched(lambda: self.reload_soon(f"the file {self.file}, which has changed"))
 
     def reload_soon(self, what: str) -> None:
         """Reload the file, and log how that went.
@@ -294,11 +300,11 @@ class Supervisor:
         said = self.fleet.said
         with contextlib.suppress(ConfigError):  # else the file may be in force without some of it
             if said:
-                await self._put(lambda: Document.of(over(Document.read(self.file).data, said), self.file),
+                await self._put(lambda: Document.of(over(self._from.read().data, said), self.file),
                                 is_change=True)
                 self.fleet.laid(said)
                 return
-        await self._put(lambda: Document.read(self.file), is_change=False)
+        await self._put(self._from.read, is_change=False)
         await self.fleet.lay(said)
 
     async def change(self, change: Callable[[dict[str, Any]], dict[str, Any]], what: str) -> None:

@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -137,14 +138,20 @@ class Answers:
     def _part(self, number: int, part: Any) -> None:
         self._channel.tell((number, None, part))
 
-    async def _reload(self, part: Callable[[Any], None], argument: tuple[str, dict[str, Any]]) -> None:
-        file, data = argument
+    async def _reload(self, part: Callable[[Any], None], argument: tuple[str, dict[str, Any], float]) -> None:
+        file, data, by = argument
         gateway, config = self._gateway, await asyncio.to_thread(_read, file, data)
-        if not self._listeners.are_open:  # the endpoints of a service are not known yet
+
+        def reload() -> None:
+            if time.monotonic() > by:  # it was stopped, or had too much to do; the others have gone back by now
+                raise RefusedError("it comes too late")
             gateway.reload(config)
+
+        if not self._listeners.are_open:  # the endpoints of a service are not known yet
+            reload()
             return
         try:
-            await self._listeners.change(server.sides(gateway, config), functools.partial(gateway.reload, config))
+            await self._listeners.change(server.sides(gateway, config), reload)
         except ServeError as error:
             raise RefusedError(str(error)) from None
 
