@@ -291,7 +291,6 @@ class Http2Connection(asyncio.Protocol):
             self._on_settings()
 
     def _on_settings(self) -> None:
-        self._h2.encoder.header_table_size = 0  # nothing of one client's requests shows in the size of another's
         self._make_room()
         if not self.ready.done():
             self.ready.set_result(None)
