@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httptools
 
 from .connecting import connect
+from .headers import interim_to_client
 from .request_head import request_head
 from .trailers import trailer_lines
 from .tunnel import TunnelEnd
@@ -370,7 +371,7 @@ class Connection(asyncio.Protocol):
         self._interims += 1
         tell = self._request.interim
         if tell is not None and status != 100 and self._interims <= MAX_INTERIM:  # 100 is of this hop alone
-            tell(status, tuple(self.headers))
+            tell(status, interim_to_client(self.headers))
         self._interim = self._until_close = True
         self.headers.clear()
 

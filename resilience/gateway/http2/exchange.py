@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from h2.exceptions import ProtocolError
 
 from ..balancing.course import IDEMPOTENT
+from ..headers import interim_to_client
 from ..tunnel import TunnelEnd
 from ..upstream import (
     Endpoint,
@@ -136,7 +137,7 @@ class Http2Exchange:
         self._interims += 1
         tell = self._request.interim
         if tell is not None and status != 100 and self._interims <= _MAX_INTERIM:  # 100 is of this hop alone
-            tell(status, headers)
+            tell(status, interim_to_client(headers))
 
     def on_data(self, data: bytes) -> None:
         """A piece of the body has come."""
