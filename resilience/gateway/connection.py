@@ -323,13 +323,13 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer."""
+        name, value = name.lower(), value.rstrip(b" \t")  # no part of the value (RFC 9110, 5.5); llhttp leaves it
         if not self.answered:
-            name = name.lower()
-            self.headers.append((name, value.rstrip(b" \t")))  # no part of the value (RFC 9110, 5.5); llhttp leaves it
+            self.headers.append((name, value))
             if name in _FRAMING:
                 self._until_close = False
         else:
-            self.trailers.append((name.lower(), value))
+            self.trailers.append((name, value))
             self._trailer_size += len(name) + len(value)
             if len(self.trailers) > MAX_TRAILERS or self._trailer_size > MAX_HEAD_BYTES:
                 raise ValueError
