@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httptools
 
 from .connecting import connect
+from .headers import interim_to_client
 from .request_head import request_head
 from .trailers import trailer_lines
 from .tunnel import TunnelEnd
@@ -322,13 +323,13 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer."""
+        name, value = name.lower(), value.rstrip(b" \t")  # no part of the value (RFC 9110, 5.5); llhttp leaves it
         if not self.answered:
-            name = name.lower()
-            self.headers.append((name, value.rstrip(b" \t")))  # no part of the value (RFC 9110, 5.5); llhttp leaves it
+            self.headers.append((name, value))
             if name in _FRAMING:
                 self._until_close = False
         else:
-            self.trailers.append((name.lower(), value))
+            self.trailers.append((name, value))
             self._trailer_size += len(name) + len(value)
             if len(self.trailers) > MAX_TRAILERS or self._trailer_size > MAX_HEAD_BYTES:
                 raise ValueError
@@ -370,7 +371,7 @@ class Connection(asyncio.Protocol):
         self._interims += 1
         tell = self._request.interim
         if tell is not None and status != 100 and self._interims <= MAX_INTERIM:  # 100 is of this hop alone
-            tell(status, tuple(self.headers))
+            tell(status, interim_to_client(self.headers))
         self._interim = self._until_close = True
         self.headers.clear()
 

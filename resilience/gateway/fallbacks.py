@@ -2,7 +2,8 @@
 
 That is the last good answer, another service's, or always the same; they are tried in this order. A fallback answers
 when no endpoint has, and in the place of an answer whose status is as good as a failure. What has been passed on in
-part cannot be replaced any more. An answer that was kept says how old it is (``Age``).
+part cannot be replaced any more. An answer that was kept says how old it is (``Age``): since it left its origin, which
+may have been long before it came here.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class Fallbacks:
         if found is None:
             return None
         headers = [header for header in found.headers if header[0] not in _FRAMING]
-        return 200, [*headers, (b"age", b"%d" % (now - found.at)), (b"content-length", b"%d" % len(found.body))], \
-            found.body
+        age = found.age + int(now - found.at)
+        return 200, [*headers, (b"age", b"%d" % age), (b"content-length", b"%d" % len(found.body))], found.body
 
     def static(self) -> tuple[int, list[Header], bytes] | None:
         """The answer that is always the same."""

@@ -80,9 +80,16 @@ def _single(special: Sequence[Header]) -> dict[bytes, bytes]:
 
 
 def _length(value: bytes) -> int:
-    if not value.isdigit() or len(value) > _LONGEST_LENGTH:  # bytes.isdigit knows ASCII digits only
+    length = length_of(value)
+    if length is None:
         raise _refused("an invalid Content-Length")
-    return int(value)
+    return length
+
+
+def length_of(value: bytes) -> int | None:
+    """What a Content-Length says; None: it is none. int() takes signs, underscores and blanks, and fails at length."""
+    # bytes.isdigit knows ASCII digits only
+    return int(value) if value.isdigit() and len(value) <= _LONGEST_LENGTH else None
 
 
 def _refused(what: str) -> Problem:

@@ -22,7 +22,7 @@ from .disconnect import Disconnects, Receive
 from .filters.steps import keys_of
 from .generation import Generation
 from .http1 import Http1Client
-from .inbound import Inbound
+from .inbound import Inbound, RequestHead
 from .logs.observer import Observer
 from .problem import Problem
 from .service import Service
@@ -180,6 +180,30 @@ class Gateway:
         """
         side = self._generation.private
         return _gone(inbound) if side is None else side.serve(inbound)
+
+    def refused(self, head: RequestHead, status: int, reason: str, sent: int) -> None:
+        """Count and log a request that its server has answered by itself, since it is none, or one too many.
+
+        Args:
+            head: What is known of it.
+            status: Of the answer.
+            reason: One word.
+            sent: Bytes of the answer's body.
+        """
+        self._generation.public.refused(head, status, reason, sent)
+
+    def refused_private(self, head: RequestHead, status: int, reason: str, sent: int) -> None:
+        """Count and log one that came over the listener of the ``[private]`` table; see refused().
+
+        Args:
+            head: What is known of it.
+            status: Of the answer.
+            reason: One word.
+            sent: Bytes of the answer's body.
+        """
+        side = self._generation.private
+        if side is not None:
+            side.refused(head, status, reason, sent)
 
     async def private(self, scope: Any, receive: Receive, send: Any) -> None:
         """The private side as an ASGI 3 application; see serve_private().

@@ -23,12 +23,13 @@ from .filters.steps import steps_of
 from .forwarding import Forwarder
 from .grpc_status import is_grpc, refusal
 from .headers import folded
-from .inbound import Inbound
+from .inbound import ClientGoneError, Inbound, RequestHead
 from .limits.client_address import ClientAddresses
 from .limits.door import Door, door_of
 from .logs.observer import Observer, observer_of
+from .logs.passage import Passage
 from .logs.request_statistics import statistics_of
-from .problem import Problem
+from .problem import Problem, reason_of
 from .request_mapping import Admission, Clients
 from .service import Service
 from .services import NextServices
@@ -192,15 +193,34 @@ class Side:
         except Problem as problem:
             # The frames of its history keep an ASGI server's receive() alive, and a connection that should close.
             problem.__traceback__ = problem.__context__ = None
-            if passage is not None:
-                passage.refused = problem.reason
-            if is_grpc(inbound.head):
-                await inbound.respond(*refusal(problem.status, problem.detail, problem.headers))
-            else:
-                await inbound.respond(problem.status, *problem.response())
+            await _tell(problem, inbound, passage)
+        except Exception as error:
+            _note(error, passage)
+            raise
         finally:
             if observer is not None and passage is not None:
                 observer.end(passage)
+
+    def refused(self, head: RequestHead, status: int, reason: str, sent: int) -> None:
+        """See Gateway.refused()."""
+        if self.observer is not None:
+            self.observer.refused(head, status, reason, sent)
+
+
+async def _tell(problem: Problem, inbound: Inbound, passage: Passage | None) -> None:
+    """Answer by a *problem*."""
+    if passage is not None:
+        passage.refused = problem.reason
+    if is_grpc(inbound.head):
+        await inbound.respond(*refusal(problem.status, problem.detail, problem.headers))
+    else:
+        await inbound.respond(problem.status, *problem.response())
+
+
+def _note(error: Exception, passage: Passage | None) -> None:
+    """Note a failure of the gateway itself, which its server will answer, as such, and not as a client that left."""
+    if passage is not None and not passage.status and not isinstance(error, ClientGoneError):
+        passage.status, passage.refused = 500, reason_of(500)
 
 
 @attrs.frozen(eq=False)

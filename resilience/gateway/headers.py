@@ -185,6 +185,16 @@ def to_client(headers: Sequence[Header], via: bytes, status: int = 200) -> list[
     return result
 
 
+def interim_to_client(headers: Sequence[Header]) -> list[Header]:
+    """The headers of an interim response (1xx) to send back: end to end, and without a length, as it has no body.
+
+    Args:
+        headers: Of the interim response, names in lower case.
+    """
+    *result, _ = to_client(headers, b"", 204)
+    return result
+
+
 def _nominated(headers: Iterable[Header]) -> frozenset[bytes]:
     names = {token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")}
     return frozenset(names - _NOT_NOMINABLE - {b"", b"close", b"keep-alive"})

@@ -3,8 +3,9 @@
 This is no cache: while the service answers, each request goes there. What is kept is what a shared cache might keep
 (RFC 9111, section 3): answers with status 200 to GET requests without Authorization, that do not say ``no-store``,
 ``private``, ``no-cache`` or ``must-revalidate``, set no cookie, and vary by nothing but the encoding. A shorter
-``stale-if-error`` of their own is heeded. Bounded in bytes, with what they are found by; the one used least recently
-goes first.
+``stale-if-error`` of their own is heeded, less what of it was over when they came; and with ``s-maxage`` they are given
+only while they are fresh, since it says to a shared cache what ``proxy-revalidate`` does (RFC 9111, 5.2.2.10). Bounded
+in bytes, with what they are found by; the one used least recently goes first.
 
 A filter may take the credentials off a request, which then looks like anybody's: an answer is given again only to the
 one for whom the filters took the caller, and for the same cookies.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
+from math import inf
 from typing import Final
 
 import attrs
@@ -23,8 +25,12 @@ from .upstream import Header, Request
 
 MOST_BYTES: Final = 16 * 1024 * 1024
 MOST_BODY_BYTES: Final = 256 * 1024
-_FORBIDDING: Final = re.compile(rb"no-store|private|no-cache|must-revalidate|proxy-revalidate|s-maxage=0\b")
+_FORBIDDING: Final = re.compile(rb"no-store|private|no-cache|must-revalidate|proxy-revalidate")
 _STALE_IF_ERROR: Final = re.compile(rb"stale-if-error=\"?(\d{1,9})")
+_S_MAXAGE: Final = re.compile(rb"s-maxage(?:=\"?(\d{1,9}))?")
+_MAX_AGE: Final = re.compile(rb"\bmax-age=\"?(\d{1,9})")
+#: What an age counts as that is larger (RFC 9111, 1.2.2).
+_OLDEST: Final = 2**31
 _VARYING: Final = frozenset({b"accept-encoding", b"origin"})
 #: Headers that must be the same for an answer to be given again. One with cookies may be of a session.
 _TELLING: Final = _VARYING | {b"x-forwarded-host", b"cookie"}
@@ -38,6 +44,7 @@ class LastAnswer:
         headers: Of it, with its framing.
         body: Of it.
         at: When it came.
+        age: How old it was then, in whole seconds.
         stale: For how long it may be given again, seconds.
         size: Of it, in bytes, about.
     """
@@ -45,6 +52,7 @@ class LastAnswer:
     headers: list[Header]
     body: bytes
     at: float
+    age: int
     stale: float
     size: int
 
@@ -73,18 +81,16 @@ class LastAnswers:
         """Keep an answer, if it may be kept."""
         if status != 200 or len(body) > MOST_BODY_BYTES or not self.could_keep(request):
             return
-        stale = self._stale
         for name, value in headers:
             if name == b"set-cookie" or (name == b"vary" and not _named(value) <= _VARYING):
                 return
-            if name == b"cache-control":
-                if _FORBIDDING.search(value.lower()):
-                    return
-                own = _STALE_IF_ERROR.search(value.lower())
-                stale = stale if own is None else min(stale, float(own[1]))
+        age = _age(headers)
+        stale = min(self._stale, _allowed_s(headers, age))
+        if stale <= 0:
+            return
         key, size = _key(request), _size(request.headers) + len(request.target) + _size(headers) + len(body) + 500
         self._forget(key)
-        self._answers[key] = LastAnswer(headers, body, now, stale, size)
+        self._answers[key] = LastAnswer(headers, body, now, age, stale, size)
         self._size += size
         while self._size > MOST_BYTES:
             self._forget(next(iter(self._answers)))
@@ -105,6 +111,26 @@ class LastAnswers:
         gone = self._answers.pop(key, None)
         if gone is not None:
             self._size -= gone.size
+
+
+def _age(headers: Sequence[Header]) -> int:
+    """How old an answer says that it is, in seconds; what is no number is ignored (RFC 9111, 5.1)."""
+    said = [value for name, value in headers if name == b"age" and value.isdigit()]
+    return max((int(value) if len(value) < 10 else _OLDEST for value in said), default=0)
+
+
+def _allowed_s(headers: Sequence[Header], age: int) -> float:
+    """For how long an answer of this *age* may be given again, as it says itself."""
+    control = b", ".join(value.lower() for name, value in headers if name == b"cache-control")
+    if _FORBIDDING.search(control):
+        return 0.0
+    allowed, own, shared = inf, _STALE_IF_ERROR.search(control), _S_MAXAGE.search(control)
+    if own is not None:
+        fresh = _MAX_AGE.search(control)
+        allowed = int(own[1]) - max(0, age - (0 if fresh is None else int(fresh[1])))
+    if shared is not None:
+        allowed = min(allowed, int(shared[1] or 0) - age)
+    return allowed
 
 
 def _key(request: Request) -> tuple[Hashable, ...]:

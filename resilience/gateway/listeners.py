@@ -19,7 +19,7 @@ import attrs
 
 from .config import GatewaySettings, address
 from .front.asgi_bridge import App, AsgiBridge
-from .front.front import Front, Serve
+from .front.front import Front, Refused, Serve
 from .front.listener import Listener, bound
 
 #: For what has no setting of its own.
@@ -58,6 +58,8 @@ def _taken(bind: str, error: OSError) -> ServeError:
 class Served:
     """What is served on one address, what to do when that is to end, and what its settings have become, if they may.
 
+    Whoever is named as *refused* is told of requests that the front refuses by itself; see Front.
+
     Attributes:
         name: Of the table that says where.
     """
@@ -68,6 +70,7 @@ class Served:
     settings: GatewaySettings
     stop: Callable[[], None] = lambda: None
     current: Callable[[], GatewaySettings] | None = None
+    refused: Refused | None = None
 
     @classmethod
     def app(cls, app: App, bind: str) -> Served:
@@ -156,7 +159,7 @@ class Listeners:
         loop, found = asyncio.get_running_loop(), list[tuple[_Open, list[socket.socket]]]()
         try:
             for each in wanted:
-                new = _Open(each, Listener(Front(each.serve, each.settings, loop, each.current)))
+                new = _Open(each, Listener(Front(each.serve, each.settings, loop, each.current, each.refused)))
                 found.append((new, self._sockets(each)))
         except BaseException:
             for _, sockets in found:

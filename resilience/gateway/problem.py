@@ -16,8 +16,9 @@ from .upstream import Header, UpstreamError, UpstreamLateError, UpstreamUnreacha
 #: Why the gateway answers by itself, for logs and statistics, where only the status is known.
 _REASONS: Final[Mapping[int, str]] = {
     400: "bad_request", 401: "unauthenticated", 403: "forbidden", 404: "no_route", 405: "method_not_allowed",
-    408: "slow_body", 413: "body_too_large", 417: "bad_expectation", 429: "rate_limited", 500: "gateway_failed",
-    502: "invalid_answer", 503: "refused", 504: "timeout"}
+    408: "slow_body", 413: "body_too_large", 414: "target_too_long", 417: "bad_expectation", 429: "rate_limited",
+    431: "head_too_large", 500: "gateway_failed", 501: "not_implemented", 502: "invalid_answer", 503: "refused",
+    504: "timeout", 505: "version_not_supported"}
 _REFUSALS: Final = ((CircuitOpenError, "circuit_open"), (BulkheadFullError, "full"), (RateLimitedError, "rate_limited"),
                     (ThrottledError, "throttled"), (UpstreamUnreachableError, "unreachable"))
 

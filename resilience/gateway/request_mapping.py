@@ -18,6 +18,7 @@ from .framing import VERSIONS, framing_of
 from .headers import Origin, folded, set_apart, to_upstream, without
 from .inbound import RequestHead
 from .limits.client_address import FORWARDED_FOR, beyond
+from .max_forwards import BOUNDED, counted_down
 from .paths import Path, PathError, canonical, query_is_legal
 from .predicates import Address, Network, address_of, header_values, is_token, within
 from .problem import Problem, ServerOptions, too_large
@@ -127,6 +128,8 @@ class Admission:
         if framing.length and service.max_body is not None and framing.length > service.max_body:
             raise too_large(service.max_body)
         origin = self._origin(head, host.text)
+        if head.method in BOUNDED:
+            headers.plain = counted_down(head.method, headers.plain)
         if self._proxies:
             names = self._own if origin.trusted else self._proxies
             headers.plain, headers.special = without(headers.plain, names), without(headers.special, names)

@@ -35,10 +35,12 @@ def sides(gateway: Gateway, config: GatewayConfig | None = None) -> list[Served]
     """What a *gateway* itself serves; by another *config*, what it will serve."""
     config = gateway.config if config is None else config
     settings, private = config.gateway, config.private
-    found = [Served("gateway", gateway.serve, settings.bind, settings, current=lambda: gateway.config.gateway)]
+    found = [Served("gateway", gateway.serve, settings.bind, settings, current=lambda: gateway.config.gateway,
+                    refused=gateway.refused)]
     if private is not None:
         found.append(Served("private", gateway.serve_private, private.settings.bind, private.settings,
-                            current=lambda: (gateway.config.private or private).settings))
+                            current=lambda: (gateway.config.private or private).settings,
+                            refused=gateway.refused_private))
     return found
 
 

@@ -139,7 +139,8 @@ class Request:
         length: The body's length; None: unknown, send it chunked.
         body: The body, if it is there already; None: it is to be written to the exchange.
         upgrade: Protocols to switch to, if the upstream likes; it then answers 101, and detach() gives the connection.
-        interim: Called with each interim response (1xx) that is the client's business; must not raise.
+        interim: Called with each interim response (1xx) that is the client's business, its headers being end to end;
+            must not raise.
         asked: Called with the name of each endpoint that is asked; must not raise.
         client: Address of the client, as far as trusted proxies tell; None: nobody knows, or nobody goes by it.
         owner: Who sent it, as far as filters found out: what is kept of its answer is given to nobody else.

@@ -125,7 +125,8 @@ class Composer:
         request = context.request
         try:
             composed = await self.compose(request.headers.lines, request.host.encode("latin-1"), request.parameters,
-                                          request.query.encode("latin-1"), request.client)
+                                          request.query.encode("latin-1"), request.client,
+                                          is_known=context.identity is not None)
         except Problem as problem:
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in problem.headers]
             context.refuse(problem.status, problem.detail, headers)
@@ -134,7 +135,7 @@ class Composer:
                                             for name, value in composed.headers])
 
     async def compose(self, headers: Sequence[Header], host: bytes | None, parameters: Mapping[str, str],
-                      query: bytes, client: bytes | None = None) -> Composed:
+                      query: bytes, client: bytes | None = None, *, is_known: bool = False) -> Composed:
         """Ask the parts, and merge their answers.
 
         Args:
@@ -143,17 +144,25 @@ class Composer:
             parameters: Of the route's path, decoded.
             query: The client's raw query.
             client: See upstream.Request.
+            is_known: Whether a filter has found out who the client is, and perhaps taken its credentials off.
 
         Raises:
             Problem: A part that must be there is not.
         """
         passed = [header for header in headers if header[0] not in _NOT_FOR_PARTS]
         run = _Run(self, [*passed, *_FOR_PARTS], host, parameters, first_values(query), client)
+        run.is_authorized = is_known or any(name == b"authorization" for name, _ in headers)
         return await run.whole()
 
 
 class _Run:
-    """One composition under way. Of one task."""
+    """One composition under way. Of one task.
+
+    Attributes:
+        is_authorized: Whether the client has said who it is.
+    """
+
+    is_authorized = False
 
     def __init__(self, composer: Composer, headers: list[Header], host: bytes | None, parameters: Mapping[str, str],
                  query: Mapping[str, str], client: bytes | None) -> None:
@@ -282,7 +291,9 @@ class _Run:
         states = {name: outcomes[name].state for name in parts}
         values = [(name, outcomes[name].value if states[name] == OK else part.default) for name, part in parts.items()]
         is_whole = all(state == OK for state in states.values())
-        cached = caching([self._answered[name] for name in parts]) if is_whole else [(b"cache-control", NO_STORE)]
+        cached = [(b"cache-control", NO_STORE)]
+        if is_whole:
+            cached = caching([self._answered[name] for name in parts], authorized=self.is_authorized)
         headers = [(b"content-type", b"application/json"), (PARTS_FIELD, states_field(states)), *cached]
         return Composed(headers, serialize(merged(self._config.merge, values)))
 

@@ -11,7 +11,8 @@ list       an array with the items of all parts' arrays
 The parts keep the order of the file, not that in which they answered.
 
 A merged answer may be kept no longer, and by no more caches, than each of its parts (RFC 9111). If a part has no
-answer of its own, or does not say how long it may be kept, the merged one is not to be kept at all.
+answer of its own, or does not say how long it may be kept, the merged one is not to be kept at all. What would let a
+cache do more (public, immutable, stale-while-revalidate, stale-if-error) is said by no merged answer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
+
+import attrs
 
 from ..format.content import values_of
 from ..json_pointer import MISSING
@@ -28,6 +31,14 @@ from ..upstream import Header
 WANTED: Final[Mapping[str, type | None]] = {"object": None, "flat": dict, "list": list}
 _DIRECTIVE: Final = re.compile(r"([a-z-]+)(?:=(?:\"([^\"]*)\"|([^,;\s]*)))?")
 NO_STORE: Final = b"no-store"
+#: Whose answer is not kept. The merged one has another status than its parts may have had (must-understand).
+_FORBIDDING: Final = frozenset({"no-store", "must-understand"})
+#: What lets a shared cache keep the answer to a request with credentials (RFC 9111, 3.5).
+_SHARING: Final = frozenset({"public", "must-revalidate", "s-maxage"})
+#: Headers of a part that the merged answer does not have, and because of which shared caches may not keep the part, or
+#: not as Cache-Control says: what sets a cookie is perhaps of a session, and some caches are told apart from the others
+#: (RFC 9213), as by CDN-Cache-Control.
+_NOT_SHARED: Final = frozenset({b"set-cookie", b"surrogate-control"})
 
 
 def merged(how: str, parts: Iterable[tuple[str, Any]]) -> Any:
@@ -56,28 +67,63 @@ def states_field(states: Mapping[str, str]) -> bytes:
     return ", ".join(f"{name}={state}" for name, state in states.items()).encode()
 
 
-def caching(answers: Sequence[Sequence[Header]]) -> list[Header]:
-    """The headers about caching for an answer that was merged of answers with these headers, one for each part."""
+def caching(answers: Sequence[Sequence[Header]], *, authorized: bool = False) -> list[Header]:
+    """The headers about caching for an answer that was merged of answers with these headers, one for each part.
+
+    Args:
+        answers: One for each part.
+        authorized: Whether the client has said who it is. A shared cache may then keep only what says that it may
+            (RFC 9111, 3.5); the word of one part is not the word of the others.
+    """
     kept = [_kept(headers) for headers in answers]
     names = {name.strip().lower() for headers in answers for value in values_of(headers, b"vary")
              for name in value.split(b",") if name.strip()}
     vary = [(b"vary", b", ".join(sorted(names)))] if names else []
-    if not kept or b"*" in names or any(each is None for each in kept):
-        return [(b"cache-control", NO_STORE), *vary]
     said = [each for each in kept if each is not None]
-    words = [word for word in ("private", "no-cache", "must-revalidate") if any(word in words for words, _ in said)]
-    words.append(f"max-age={min(age for _, age in said)}")
+    if len(said) < len(kept) or not said or b"*" in names:
+        return [(b"cache-control", NO_STORE), *vary]
+    found = frozenset[str]().union(*(each.directives for each in said))
+    max_age, shared_max_age = min(each.max_age for each in said), min(each.shared_max_age for each in said)
+    is_private = "private" in found or (authorized and not all(_SHARING & each.directives for each in said))
+    words: list[str] = [word for word in ("no-cache", "must-revalidate") if word in found]
+    if is_private:
+        words.insert(0, "private")
+    elif "must-revalidate" not in found and not found.isdisjoint(("proxy-revalidate", "s-maxage")):
+        words.append("proxy-revalidate")  # which s-maxage says, too (RFC 9111, 5.2.2.10)
+    words.append(f"max-age={max_age}")
+    if shared_max_age < max_age and not is_private:
+        words.append(f"s-maxage={shared_max_age}")
     return [(b"cache-control", ", ".join(words).encode()), *vary]
 
 
-def _kept(headers: Sequence[Header]) -> tuple[frozenset[str], int] | None:
-    """The directives of an answer, and for how many seconds it may still be kept; None: not at all, or unknown."""
+@attrs.frozen
+class _Kept:
+    """How an answer may be kept.
+
+    Attributes:
+        directives: Of Cache-Control; "private" as well for what is not for shared caches by another header.
+        max_age: For how many seconds more.
+        shared_max_age: The same for a shared cache.
+    """
+
+    directives: frozenset[str]
+    max_age: int
+    shared_max_age: int
+
+
+def _kept(headers: Sequence[Header]) -> _Kept | None:
+    """How an answer may be kept; None: not at all, or unknown."""
     text = ", ".join(value.decode("latin-1") for value in values_of(headers, b"cache-control")).lower()
     directives = {name: quoted or plain for name, quoted, plain in reversed(_DIRECTIVE.findall(text))}
-    age, spent = directives.get("max-age", ""), (values_of(headers, b"age") or [b"0"])[0]
-    if "no-store" in directives or not _is_seconds(age) or not _is_seconds(spent.decode("latin-1")):
+    max_age = directives.get("max-age", "")
+    shared = directives.get("s-maxage", max_age)
+    ages = [value.decode("latin-1") for value in values_of(headers, b"age")] or ["0"]
+    if not _FORBIDDING.isdisjoint(directives) or not all(map(_is_seconds, (max_age, shared, *ages))):
         return None
-    return frozenset(directives), max(0, int(age) - int(spent))
+    found, age = set(directives), max(map(int, ages))
+    if any(name in _NOT_SHARED or name.endswith(b"-cache-control") for name, _ in headers):
+        found.add("private")
+    return _Kept(frozenset(found), max(0, int(max_age) - age), max(0, int(shared) - age))
 
 
 def _is_seconds(text: str) -> bool:

@@ -10,6 +10,7 @@ import http
 from collections.abc import Sequence
 from typing import Final
 
+from ..framing import length_of
 from ..problem import Problem
 from ..upstream import Header
 from .parser import Refusal
@@ -21,7 +22,7 @@ _OURS: Final = frozenset({b"content-length", b"connection", b"transfer-encoding"
 
 
 class InvalidAnswerError(Exception):
-    """A header would break out of its line, or there is no such status."""
+    """A header would break out of its line, the length is none, or there is no such status."""
 
 
 class AnswerHead:
@@ -50,7 +51,7 @@ class AnswerHead:
             elif name == b"date":
                 date = value
             elif name == b"content-length":
-                self.length = int(value)
+                self.length = said_length(value)
             elif name == b"connection" and b"close" in value.lower():
                 self.close = True
         lines.append(b"date: %b\r\n" % date)
@@ -67,6 +68,18 @@ class AnswerHead:
         if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
             raise InvalidAnswerError
         return b"%b%b\r\n%b" % (head, framing, body)
+
+
+def said_length(value: bytes) -> int:
+    """What the Content-Length of an answer says.
+
+    Raises:
+        InvalidAnswerError: It is none.
+    """
+    length = length_of(value)
+    if length is None:
+        raise InvalidAnswerError
+    return length
 
 
 def _status_line(status: int) -> bytes:

@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
         elif self.writable is not None:  # it takes nothing
             self._abort()
         elif self._parser.has_begun:
-            self._parser.refusal = Refusal(408, "the request's head did not come in time")
+            self._parser.refusal = Refusal(408, "the request's head did not come in time", reason="slow_head")
             self._refuse()
         else:
             self._close()
@@ -156,7 +156,7 @@ class Connection(asyncio.Protocol):
         if not front.enter(self):
             self._abort()
         elif not self.peer.enter(accepted.client[0] if accepted.client else "", front.trusted):
-            parser.refusal = Refusal(429, "this address has too many connections", 1)
+            parser.refusal = Refusal(429, "this address has too many connections", 1, reason="too_many_connections")
             self._refuse()
         elif accepted.protocol == "h2":
             self._hand_over()
@@ -290,7 +290,7 @@ class Connection(asyncio.Protocol):
         assert refusal is not None
         self._closing = True
         if not self.gone:
-            status, headers, body = refusal_answer(refusal, close=True)
+            status, headers, body = self.front.refusal_answer(self._parser.refused_head(), refusal, close=True)
             framing = b"content-length: %d\r\nconnection: close\r\n" % len(body)
             self.transport.write(AnswerHead(status, headers, self.front.date()).bytes(framing, body))
         self._linger()
@@ -356,7 +356,7 @@ class Connection(asyncio.Protocol):
             if request.refusal is None:
                 await self.front.serve(exchange)
             else:
-                await exchange.respond(*refusal_answer(request.refusal, close=False))
+                await exchange.respond(*self.front.refusal_answer(request.head, request.refusal, close=False))
         except ClientGoneError:
             self._closing = True
         except Exception:

@@ -10,12 +10,18 @@ from typing import Final
 
 from ..config.addresses import networks
 from ..config.listeners import GatewaySettings
-from ..inbound import Inbound
+from ..inbound import Inbound, RequestHead
+from ..upstream import Header
+from .answer import refusal_answer
 from .connection import Connection
 from .http2 import Http2Connection
+from .parser import Refusal
 from .peers import Peers
 
 Serve = Callable[[Inbound], Awaitable[None]]
+#: Is told of a request that was refused before it could be served: its head, the status, one word why, and the bytes
+#: of the answer's body.
+Refused = Callable[[RequestHead, int, str, int], None]
 
 #: Deadlines are looked at so often, all at once: looking at one costs less than setting a timer for it.
 SWEEP_EVERY_S: Final = 0.25
@@ -34,7 +40,7 @@ class Front:
     """
 
     def __init__(self, serve: Serve, settings: GatewaySettings, loop: asyncio.AbstractEventLoop,
-                 current: Callable[[], GatewaySettings] | None = None) -> None:
+                 current: Callable[[], GatewaySettings] | None = None, refused: Refused | None = None) -> None:
         """No connection is there yet.
 
         Args:
@@ -42,8 +48,10 @@ class Front:
             settings: Of the listener.
             loop: The event loop.
             current: Returns the settings that are in force, which may have changed; None: they never do.
+            refused: Is told of requests that are refused here; None: nobody is.
         """
         self.serve, self.settings, self.loop = serve, settings, loop
+        self._refused = refused
         self._current: Callable[[], GatewaySettings] = (lambda: settings) if current is None else current
         self.peers = Peers(
             max_connections=settings.client_connections, rate=settings.client_rate, burst=settings.client_burst)
@@ -89,6 +97,19 @@ class Front:
         self._connections.discard(connection)
         if not self._connections and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
+
+    def refusal_answer(self, head: RequestHead, refusal: Refusal, *, close: bool) -> tuple[int, list[Header], bytes]:
+        """Status, headers and body of the answer to a request that is refused before it could be served.
+
+        Args:
+            head: What is known of it.
+            refusal: Says why.
+            close: Whether the answer says that it is the connection's last.
+        """
+        status, headers, body = refusal_answer(refusal, close=close)
+        if self._refused is not None:
+            self._refused(head, status, refusal.reason, len(body))
+        return status, headers, body
 
     def date(self) -> bytes:
         """The value of a Date header."""

@@ -10,7 +10,7 @@ from ..http2.fields import OF_CONNECTIONS, MalformedError, sendable, told_apart
 from ..inbound import HopRequest, StreamHead
 from ..upstream import Header
 from .accepted import Accepted
-from .answer import InvalidAnswerError
+from .answer import InvalidAnswerError, said_length
 from .parser import MAX_TARGET_BYTES, Refusal
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}").fullmatch
@@ -104,7 +104,7 @@ def answer_fields(status: int, headers: Sequence[Header], date: bytes) -> tuple[
     """The field section of an answer without its length, and that length, if *headers* say it.
 
     Raises:
-        InvalidAnswerError: A header cannot be sent, or there is no such status.
+        InvalidAnswerError: A header cannot be sent, the length is none, or there is no such status.
     """
     if not 200 <= status <= 999:
         raise InvalidAnswerError
@@ -117,7 +117,7 @@ def answer_fields(status: int, headers: Sequence[Header], date: bytes) -> tuple[
         elif name == b"date":
             date = value
         elif name == b"content-length":
-            length = int(value)
+            length = said_length(value)
     fields.append(_sendable(b"date", date))
     return fields, length
 

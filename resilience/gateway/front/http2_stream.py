@@ -13,7 +13,7 @@ from ..inbound import BodyBrokenError, ClientGoneError, RequestHead
 from ..problem import Problem
 from ..tunnel import TunnelEnd
 from ..upstream import Header
-from .answer import InvalidAnswerError, refusal_answer
+from .answer import InvalidAnswerError
 from .http2_fields import Http2Request, answer_fields, interim_fields
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Http2Stream:
             if request.refusal is None:
                 await self._connection.front.serve(self)
             else:
-                await self.respond(*refusal_answer(request.refusal, close=False))
+                await self.respond(*self._connection.front.refusal_answer(request.head, request.refusal, close=False))
         except ClientGoneError:
             pass
         except Exception:

@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol
 import httptools
 
 from ..inbound import HopRequest, RequestHead
+from ..problem import reason_of
 from ..upstream import Header
 from .accepted import Accepted
 
@@ -80,12 +81,14 @@ class Refusal:
         status: HTTP status.
         detail: One sentence for the client.
         retry_after_s: Whole seconds after which the client may ask again; 0: not said.
+        reason: One word for logs.
     """
 
-    __slots__ = ("detail", "retry_after_s", "status")
+    __slots__ = ("detail", "reason", "retry_after_s", "status")
 
-    def __init__(self, status: int, detail: str, retry_after_s: int = 0) -> None:
+    def __init__(self, status: int, detail: str, retry_after_s: int = 0, *, reason: str | None = None) -> None:
         self.status, self.detail, self.retry_after_s = status, detail, retry_after_s
+        self.reason = reason_of(status) if reason is None else reason
 
 
 class Incoming:
@@ -160,6 +163,16 @@ class RequestParser:
     def close(self) -> None:
         """No more will be read. The parser holds its owner, and lets go of it here."""
         self._parser = None
+
+    def refused_head(self) -> RequestHead:
+        """What is known of the request that is refused. Not its headers: what is missing could change what they say."""
+        method, version = self._method, "0.0"
+        if self._parser is not None and self._url:  # before that, llhttp shows what stands there by default
+            method, version = method or self._parser.get_method().decode(), self._parser.get_http_version()
+        path, _, query = self._url.partition(b"?")
+        accepted = self.accepted
+        return RequestHead(method or "-", path or b"-", query, "-" if version == "0.0" else version, accepted.scheme,
+                           (), accepted.client, accepted.server, accepted.certificate)
 
     def resume(self) -> None:
         """Go on with what followed a request that did not switch protocols after all."""

@@ -280,9 +280,7 @@ class Http2Connection(asyncio.Protocol):
         elif isinstance(event, (ResponseReceived, InformationalResponseReceived, TrailersReceived)):
             self._on_fields(event)
         elif isinstance(event, StreamEnded):
-            exchange = self._exchanges.get(event.stream_id)
-            if exchange is not None:
-                exchange.on_end()
+            self._on_end(event.stream_id)
         elif isinstance(event, StreamReset):
             self._on_reset(event)
         elif isinstance(event, WindowUpdated):
@@ -291,7 +289,6 @@ class Http2Connection(asyncio.Protocol):
             self._on_settings()
 
     def _on_settings(self) -> None:
-        self._h2.encoder.header_table_size = 0  # nothing of one client's requests shows in the size of another's
         self._make_room()
         if not self.ready.done():
             self.ready.set_result(None)
@@ -323,9 +320,21 @@ class Http2Connection(asyncio.Protocol):
             else:
                 exchange.on_head(event.headers or ())
         except MalformedError:
-            assert self._wire is not None
-            self._wire.reset(number, ErrorCodes.PROTOCOL_ERROR)
-            self._lose(number, UpstreamError("the answer has a field section that is malformed or too large"))
+            self._refuse(number, "the answer has a field section that is malformed or too large")
+
+    def _on_end(self, number: int | None) -> None:
+        exchange = self._exchanges.get(number or 0)
+        try:
+            if exchange is not None:
+                exchange.on_end()
+        except MalformedError:
+            self._refuse(number or 0, "the answer is shorter than its content-length")
+
+    def _refuse(self, number: int, why: str) -> None:
+        """An answer is malformed."""
+        assert self._wire is not None
+        self._wire.reset(number, ErrorCodes.PROTOCOL_ERROR)
+        self._lose(number, UpstreamError(why))
 
     def _on_reset(self, event: StreamReset) -> None:
         code = event.error_code

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from h2.exceptions import ProtocolError
 
 from ..balancing.course import IDEMPOTENT
+from ..headers import interim_to_client
 from ..tunnel import TunnelEnd
 from ..upstream import (
     Endpoint,
@@ -28,7 +29,7 @@ from ..upstream import (
     UpstreamUnreachableError,
 )
 from .fields import MalformedError, trailer_fields, trailers_of
-from .messages import MAX_HEAD_BYTES, MAX_TRAILERS, answer_of, request_fields, size_of
+from .messages import MAX_HEAD_BYTES, MAX_TRAILERS, answer_of, due_of, request_fields, size_of
 
 if TYPE_CHECKING:
     from .client import Http2Client
@@ -51,6 +52,7 @@ class Http2Exchange:
         "_client",
         "_connect_timeout",
         "_connection",
+        "_due",
         "_endpoint",
         "_held",
         "_interims",
@@ -97,6 +99,7 @@ class Http2Exchange:
         self.answered = self.complete = self.unwanted = False
         self.failure: UpstreamError | None = None
         self._chunks: list[bytes] = []
+        self._due: int | None = None
         self._held = self._interims = self._pieces = 0
         self._left = request.length
         self._pending = memoryview(request.body or b"")
@@ -131,16 +134,19 @@ class Http2Exchange:
         status, headers = answer_of(fields)
         if status >= 200:
             self.status, self.headers, self.answered = status, headers, True
+            self._due = due_of(self._request.method, status, headers)
             _wake(self._waiter)
             return
         self._interims += 1
         tell = self._request.interim
         if tell is not None and status != 100 and self._interims <= _MAX_INTERIM:  # 100 is of this hop alone
-            tell(status, headers)
+            tell(status, interim_to_client(headers))
 
     def on_data(self, data: bytes) -> None:
         """A piece of the body has come."""
         self._held += len(data)
+        if self._due is not None:
+            self._due -= len(data)
         if data:
             self._chunks.append(data)
             _wake(self._waiter)
@@ -157,7 +163,13 @@ class Http2Exchange:
         self.trailers = trailers
 
     def on_end(self) -> None:
-        """The answer is complete."""
+        """The answer is complete.
+
+        Raises:
+            MalformedError: It is shorter than its head said. h2 looks at that only if the last frame has data.
+        """
+        if self._due:
+            raise MalformedError
         self.complete = True
         _wake(self._waiter)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from ..framing import length_of
 from ..upstream import Endpoint, Header, InvalidRequestError, Request
 from .fields import OF_CONNECTIONS, MalformedError, sendable, told_apart
 
@@ -12,6 +13,7 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_HEADERS: Final = 1000
 MAX_TRAILERS: Final = 100
 _STATUS: Final = frozenset({b":status"})
+_LENGTH: Final = b"content-length"
 _WITH_BODY: Final = ("POST", "PUT", "PATCH")
 
 
@@ -32,7 +34,7 @@ def request_fields(endpoint: Endpoint, request: Request) -> list[Header]:
             raise InvalidRequestError("a header has a line break or another control character in it")
         fields.append(field)
     if request.length is not None and (request.length or request.method in _WITH_BODY):
-        fields.append((b"content-length", b"%d" % request.length))
+        fields.append((_LENGTH, b"%d" % request.length))
     return fields
 
 
@@ -48,7 +50,17 @@ def answer_of(fields: Iterable[Header]) -> tuple[int, list[Header]]:
         raise MalformedError
     if len(headers) > _MAX_HEADERS or size_of(headers) > MAX_HEAD_BYTES:
         raise MalformedError
+    lengths = {value for name, value in headers if name == _LENGTH}
+    if lengths and (len(lengths) > 1 or length_of(*lengths) is None):  # h2 does not look at those of answers to HEAD
+        raise MalformedError
     return int(status), headers
+
+
+def due_of(method: str, status: int, headers: Iterable[Header]) -> int | None:
+    """How long the body of an answer must be, as its head says; None: that says nothing."""
+    if method == "HEAD" or status in (204, 304):
+        return None
+    return next((length_of(value) for name, value in headers if name == _LENGTH), None)
 
 
 def size_of(headers: Iterable[Header]) -> int:

@@ -14,14 +14,45 @@ from hpack import Encoder
 from ..upstream import Header
 
 _PENDING: Final = 16 * 1024  # bytes that wait for the event loop's next turn
+#: Of the table that answers are compressed by. A larger one saves few bytes, and costs much time (see TableEncoder).
+TABLE_BYTES: Final = 4096
 
 
-class _PlainEncoder(Encoder):
-    """Encodes fields as they are: Huffman's code costs more time here than its bytes do on the way."""
+class TableEncoder(Encoder):
+    """Encodes fields with a dynamic table whose size is ours to choose, up to what the other end allows.
 
-    def encode(self, headers: Any, huffman: bool = False) -> bytes:
+    hpack takes any size that it is told, and looks for each field through the whole table: with the 2 GiB that a peer
+    may allow, each answer with new values would make the next one slower. What came of two changes before one field
+    section is not told well either: of the sizes in between, the smallest and the last are due (RFC 7541, 4.2).
+    """
+
+    def __init__(self, most: int, *, huffman: bool) -> None:
+        """The table has the size that both ends begin with, or *most* bytes, if that is less.
+
+        Args:
+            most: Bytes that the table may have.
+            huffman: Whether literals are written in Huffman's code.
+        """
+        super().__init__()
+        self._most, self._huffman = most, huffman
+        self.header_table_size = self.header_table.maxsize
+
+    @property
+    def header_table_size(self) -> int:
+        """How large the table is at most. Setting it says what the other end allows."""
+        return self.header_table.maxsize
+
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        table, changes, size = self.header_table, self.table_size_changes, min(value, self._most)
+        if size != table.maxsize:
+            table.maxsize = size
+            smallest = min((size, *changes[:1]))
+            self.table_size_changes = [size] if smallest == size else [smallest, size]
+
+    def encode(self, headers: Any, huffman: bool = True) -> bytes:
         """See hpack."""
-        return super().encode(headers, huffman)
+        return super().encode(headers, huffman and self._huffman)
 
 
 class H2(H2Connection):
@@ -33,8 +64,9 @@ class H2(H2Connection):
         super().__init__(H2Configuration(
             client_side=client_side, header_encoding=None, validate_inbound_headers=False,
             validate_outbound_headers=False, normalize_outbound_headers=False))
-        if client_side:  # of which many clients share one
-            self.encoder = _PlainEncoder()
+        # Many clients share a connection to an upstream: nothing of one's requests shows in the size of another's.
+        # Huffman's code costs more time there than its bytes do on the way.
+        self.encoder = TableEncoder(0 if client_side else TABLE_BYTES, huffman=not client_side)
 
 
 class Wire:

@@ -88,7 +88,7 @@ def _target(head: RequestHead, redacted: Redactor) -> str:
 
 def _common(passage: Passage, redacted: Redactor) -> str:
     head = passage.head
-    request = escaped(f"{head.method} {_target(head, redacted)} HTTP/{head.version}")
+    request = "-" if head.path == b"-" else escaped(f"{head.method} {_target(head, redacted)} HTTP/{head.version}")
     user = escaped(passage.consumer or "-").replace(" ", "\\x20")  # the fields are parted by spaces
     return (f'{passage.client or "-"} - {user} [{_local(int(passage.ended))}] "{request}" '
             f"{passage.status or CLIENT_GONE} {passage.sent or '-'}")

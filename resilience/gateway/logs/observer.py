@@ -12,7 +12,7 @@ import secrets
 import string
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from ..config.observing import AccessLogSettings, TracingSettings
 from ..inbound import Inbound, RequestHead
@@ -119,6 +119,20 @@ class Observer:
             self._tracer.begin(passage)
         return passage
 
+    def refused(self, head: RequestHead, status: int, reason: str, sent: int) -> None:
+        """A request was answered before it could be served; it has neither a trace nor an id.
+
+        Args:
+            head: What is known of it.
+            status: Of the answer.
+            reason: One word.
+            sent: Bytes of the answer's body.
+        """
+        passage = Passage(cast("Inbound", _Refused(head)), self._clock)
+        passage.side, passage.refused = self._side, reason
+        passage.status, passage.sent, passage.complete = status, sent, True
+        self.end(passage)
+
     def routed(self, passage: Passage, route: str | None, service: str, request: Request) -> None:
         """A request takes this *route* to this *service*."""
         passage.route, passage.service = route, service
@@ -146,6 +160,15 @@ class Observer:
         if self.access_log is not None:
             with contextlib.suppress(Exception):
                 self.access_log.close()
+
+
+class _Refused:
+    """What is left of a request that its server has answered: a passage asks no more of it."""
+
+    hop = None
+
+    def __init__(self, head: RequestHead) -> None:
+        self.head = head
 
 
 def _end(passage: Passage, at: int = 0) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from resilience.gateway.config import GatewaySettings
-from resilience.gateway.front.front import Front, Serve
+from resilience.gateway.front.front import Front, Refused, Serve
 from resilience.gateway.front.listener import Listener, bound
 from tests.gateway.harness import free_port
 
@@ -66,9 +66,9 @@ class Serving:
 
 
 @contextlib.asynccontextmanager
-async def serving(serve: Serve, **settings: Any) -> AsyncIterator[Serving]:
+async def serving(serve: Serve, refused: Refused | None = None, **settings: Any) -> AsyncIterator[Serving]:
     """A front on a port of its own. In the end every connection must be gone, and every count given back."""
-    front = Front(serve, GatewaySettings(**settings), asyncio.get_running_loop())
+    front = Front(serve, GatewaySettings(**settings), asyncio.get_running_loop(), refused=refused)
     listener = Listener(front)
     sockets = bound(f"127.0.0.1:{free_port()}")
     port = sockets[0].getsockname()[1]

@@ -87,6 +87,19 @@ def test_a_refusal_says_why(gateway, directory):
     assert (entry["refused"], "route" in entry) == ("bad_request", False)
 
 
+def test_what_is_no_request_is_logged_and_counted_too(gateway, directory):
+    def refused():
+        found = re.findall(r'resilience_gateway_requests_total\{route="none",service="",status="4xx"\} (\d+)',
+                           gateway.admin_get("/metrics"))
+        return int(found[0]) if found else 0
+
+    before = refused()
+    assert gateway.raw(b"GET /no-request HTTP/1.1\r\nHost : gw\r\n\r\n").startswith(b"HTTP/1.1 400")
+    entry = logged(directory, "/no-request")
+    assert (entry["client"], entry["method"], entry["status"], entry["refused"]) == ("127.0.0.1", "GET", 400, "bad_request")
+    eventually(lambda: refused() == before + 1, "the count")
+
+
 def test_an_answer_that_breaks_off_is_not_complete(gateway, upstream, directory):
     upstream.on("/broken", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart")
     gateway.raw(b"GET /broken HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n")

@@ -1,0 +1,77 @@
+"""A kept answer that came with ``Age: 500`` was given two seconds later with ``Age: 2`` (RFC 9111, 4.2.3)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from resilience.gateway.config.fallbacks import FallbackConfig
+from resilience.gateway.fallbacks import Fallbacks
+from resilience.gateway.upstream import Header, Request
+from tests.issues.gateway_parts import asked, configured, served, upstream
+
+REQUEST = Request(method="GET", target=b"/x", host=None, headers=[])
+
+
+def kept(*headers: Header, stale: float = 60.0) -> Fallbacks:
+    """Fallbacks that have kept an answer with these *headers*, which came at 100.0 s."""
+    found = Fallbacks(FallbackConfig(stale=stale))
+    assert found.answers is not None
+    found.answers.keep(REQUEST, 200, list(headers), b"ok", 100.0)
+    return found
+
+
+def ages(fallbacks: Fallbacks, now: float) -> list[bytes]:
+    found = fallbacks.kept(REQUEST, now)
+    return [] if found is None else [value for name, value in found[1] if name == b"age"]
+
+
+def control(value: bytes) -> Header:
+    return b"cache-control", value
+
+
+@pytest.mark.parametrize(("said", "age"), [
+    ([], b"2"), ([b"500"], b"502"), ([b"500", b"20"], b"502"), ([b"x"], b"2"), ([b"-5"], b"2"), ([b"\xd9\xa1"], b"2"),
+    ([b"9" * 5000], b"2147483650")])
+def test_what_it_came_with_counts(said: list[bytes], age: bytes) -> None:
+    assert [age] == ages(kept(*((b"age", each) for each in said)), 102.9)
+
+
+@pytest.mark.parametrize(("headers", "allowed_s"), [
+    ([control(b"max-age=600, stale-if-error=10"), (b"age", b"500")], 10),
+    ([control(b"max-age=600, stale-if-error=10"), (b"age", b"604")], 6),
+    ([control(b"stale-if-error=10"), control(b"max-age=600"), (b"age", b"604")], 6),
+    ([control(b"stale-if-error=10"), (b"age", b"4")], 6),
+    ([control(b"max-age=600, s-maxage=20")], 20),
+    ([control(b"max-age=600, S-MaxAge=\"20\""), (b"age", b"15")], 5),
+    ([control(b"s-maxage=20, stale-if-error=50")], 20),
+    ([control(b"max-age=600"), (b"age", b"500")], 60)])
+def test_its_own_bounds_begin_when_it_left_its_origin(headers: list[Header], allowed_s: int) -> None:
+    found = kept(*headers)
+    assert ages(found, 100.0 + allowed_s)
+    assert [] == ages(found, 100.1 + allowed_s)
+
+
+@pytest.mark.parametrize("headers", [
+    [control(b"max-age=600, stale-if-error=10"), (b"age", b"610")], [control(b"s-maxage=0")], [control(b"s-maxage")],
+    [control(b"s-maxage=20"), (b"age", b"20")], [control(b"stale-if-error=0")]])
+def test_one_whose_time_was_over_when_it_came_is_not_kept(headers: list[Header]) -> None:
+    assert [] == ages(kept(*headers), 100.0)
+
+
+async def test_the_age_of_the_upstream_reaches_the_client() -> None:
+    count = 0
+
+    async def script(head: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        count += 1
+        writer.write(b"HTTP/1.1 200 OK\r\nAge: 500\r\nContent-Length: 2\r\n\r\nok" if count == 1 else
+                     b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n")
+
+    async with upstream(script) as url:
+        async with served(configured({"endpoints": [url], "fallback": {"stale": 100.0}})) as (_, front):
+            first, second = await front.ask(asked()), await front.ask(asked())
+    assert b"\r\nage: 500\r\n" in first
+    assert b"\r\nage: 50" in second
+    assert b"\r\n\r\nok" in second
