@@ -263,7 +263,8 @@ class Attempts:
         if rule is not None:
             self.counts, goes_on = rule.counts, rule.then != "answer"
         is_begun = isinstance(found, Resumed) and not answer.complete
-        if not goes_on or not self._may_go_on(detour) or (is_begun and rule is None):
+        is_for_same = rule is not None and rule.then == "same"
+        if not goes_on or not self._may_go_on(detour, is_for_same) or (is_begun and rule is None):
             return found
         detour.move = self._follows_answer(answer, None if rule is None else rule.then)
         if detour.move[0] is Move.STOP:
@@ -284,7 +285,7 @@ class Attempts:
         error = counted_as(answer, self.counts, self.endpoint.statuses) or UpstreamStatusError(answer.status)
         ending, asked = self._service.outcomes.ending_of(error, was_sent=self.sent)
         if then is not None:
-            ending = Ending.LATE if then == "next" else Ending.STATUS
+            ending = Ending.LATE if then == "next" else Ending.AGAIN
         return self._follows(ending, asked, error)
 
     async def _after(self, answer: Exchange, detour: Detour) -> Exchange:
@@ -321,9 +322,10 @@ class Attempts:
             self.keeps = False
         return UpstreamStatusError(status)
 
-    def _may_go_on(self, detour: Detour) -> bool:
-        """Whether an answer with a status to retry may be followed by another attempt."""
-        return detour.course.could_repeat() and (self._service.retry.repeats_here or self._has_other(detour.course))
+    def _may_go_on(self, detour: Detour, is_for_same: bool) -> bool:
+        """Whether an answer with a status to retry may be followed by another attempt, which may be for the same."""
+        return detour.course.could_repeat() and (
+            is_for_same or self._service.retry.repeats_here or self._has_other(detour.course))
 
     def _has_other(self, course: Course) -> bool:
         return self._service.has_other(self.endpoint, course.tried)

@@ -63,14 +63,23 @@ first_item = 0.3
 rules = [
   {{ status = 429, json = {{ "/error/code" = "quota" }}, then = "next", counts = "failure" }},
   {{ status = 418, then = "answer", counts = "ignored" }},
+  {{ status = 503, json = {{ "/again" = true }}, then = "same" }},
   {{ event = "error", then = "next", counts = "failure" }},
 ]
 command = {{ timeout = 5.0, breaker = false }}
 ejection = false
 retry = {{ repeatable = true }}
+[services.alone]
+endpoints = ["{one}"]
+rules = [{{ status = 503, json = {{ "/again" = true }}, then = "same" }}]
+command = {{ timeout = 5.0, breaker = false }}
+ejection = false
 [[routes]]
 path = "/*"
 service = "up"
+[[routes]]
+path = "/alone/*"
+service = "alone"
 """
 
 
@@ -102,6 +111,16 @@ def test_an_error_body_that_a_rule_names_goes_to_the_next_endpoint(
     other = b'{"error": {"code": "slow down"}}'
     upstream.on("/slow-down", lambda call: call.send(answers(429, other)))
     assert (429, other) == ruled.get("/slow-down", method=method)[::2]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("path", ["/warms-up", "/alone/warms-up"])
+def test_an_answer_after_which_a_rule_wants_the_same_endpoint_again_is_asked_for_there(
+        ruled: Gateway, upstream: Upstream, two: Upstream, path: str) -> None:
+    again = iter([b'{"again": true}', b'{"again": true}'])
+    upstream.on(path, lambda call: call.send(answers(503, body) if (body := next(again, None)) else answers(200, b"ok")))
+    assert (200, b"ok") == ruled.get(path)[::2]
+    assert (3, 0) == (upstream.count(path), two.count(path))
 
 
 @pytest.mark.process

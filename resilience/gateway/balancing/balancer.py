@@ -41,6 +41,12 @@ class Balancer(Protocol):
         ...
 
 
+def weighted(states: Sequence[S]) -> Sequence[S]:
+    """Those that have a weight; without any, all: an endpoint with weight 0 is for when there is no other."""
+    found = [state for state in states if state.weight]
+    return states if len(found) in (0, len(states)) else found
+
+
 class Unkeyed:
     """A balancer that goes by nothing but the endpoints it is given."""
 

@@ -6,12 +6,13 @@
 | was not sent: there was no connection | the next endpoint at once, for nothing, whatever the method |
 | was not answered in time | the next at once |
 | broke off, or was answered with nonsense or a status to retry | the same after a delay, then the next |
+| had an answer that a rule wants from the same again | the same after a delay, or what it asks for (``max_delay``) |
 | found the endpoint busy | the next at once; if there is none, the same after what it asks for, up to ``max_delay`` |
 
-The same endpoint is asked ``per_endpoint`` times. The last three have been sent. They are repeated only if that does no
-harm (the method is idempotent, or the service is ``repeatable``), ``attempts`` times at most, and each takes a token of
-the budget. A token that was taken for an attempt which was then not sent serves for the one after it, and goes back if
-there is none.
+The same endpoint is asked ``per_endpoint`` times, or as often as a rule says. What was sent, as all but the first two
+rows say, is repeated only if that does no harm (the method is idempotent, or the service is ``repeatable``),
+``attempts`` times at most, and each takes a token of the budget. A token that was taken for an attempt which was then
+not sent serves for the one after it, and goes back if there is none.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ class Ending(enum.Enum):
     BROKEN = "broken"
     STATUS = "status"
     BUSY = "busy"
+    AGAIN = "again"
 
 
 class Move(enum.Enum):
@@ -171,6 +173,9 @@ class Course:
         assert delays is not None
         if ending is Ending.BUSY:
             return None if has_other or asked is None or asked > repetition.max_delay else asked
-        if self._here >= repetition.per_endpoint or ending is Ending.LATE:
+        if ending is Ending.AGAIN:
+            if asked is not None:
+                return asked if asked <= repetition.max_delay else None
+        elif self._here >= repetition.per_endpoint or ending is Ending.LATE:
             return None
         return delays.after(self._here, 0.0, 0.0, u)

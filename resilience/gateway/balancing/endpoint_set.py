@@ -7,8 +7,9 @@ Pure: it is told the time and the random number. Who may be asked is decided in 
    over gets the next request, as its probe, whatever the balancer says;
 3. if these are less than the panic share: all that are healthy by their active checks or, without any, all;
 4. of these, the ones that are not full, if there are any;
-5. of these, the ones with the lowest priority number;
-6. the balancer picks one of them.
+5. of these, the ones that have a weight, if there are any, but for clients that were given one before (sticky.py);
+6. of these, the ones with the lowest priority number;
+7. the balancer picks one of them.
 
 Endpoints that the request was at already are left out of all of it. If nobody else is left, one at rest is asked
 as the last resort: an answer may come, and a refusal is certain. If all circuits refuse, the one is asked that says so
@@ -27,11 +28,12 @@ from math import inf
 from typing import Final, Generic
 
 from ...core.failover import RestState, RestTerm
-from .balancer import Balancer, S
+from .balancer import Balancer, S, weighted
 from .ejection import Ejection, Ejector
 from .endpoint_state import EndpointState
 from .rotation import RoundRobin
 from .slow_start import SlowStart
+from .sticky import Sticky
 
 #: While not all are calm, it is looked anew after so many seconds: an operator may have closed a circuit.
 _LOOK_S: Final = 0.1
@@ -88,7 +90,7 @@ class EndpointSet(Generic[S]):
         """An endpoint was ejected, or its checks say otherwise: look before the next request."""
         self.turns, self._fresh_until = None, -inf
         if self.states and all(state.is_calm for state in self.states):
-            self._keep(_preferred(self.states), inf)
+            self._keep(self._preferred(self.states), inf)
             self.turns = self._turns
 
     def came(self, state: S, now: float) -> None:
@@ -131,7 +133,13 @@ class EndpointSet(Generic[S]):
         free = [each for each in available if each.in_flight < self.limit]
         if state is not None and state in (free or available):
             return state, None
-        return self.balancer.pick(_preferred(free or available), u, key), None
+        return self.balancer.pick(self._preferred(free or available), u, key), None
+
+    def _preferred(self, states: Sequence[S]) -> Sequence[S]:
+        """Those that the balancer picks from: with a weight, and the lowest priority number."""
+        least = min(state.priority for state in weighted(states))
+        return tuple(state for state in (states if isinstance(self.balancer, Sticky) else weighted(states))
+                     if state.priority == least)
 
     def _next_turn(self) -> S | None:
         """Whose turn it is; None: they do not go in turn."""
@@ -142,7 +150,7 @@ class EndpointSet(Generic[S]):
         self.changed()
         if now >= self._fresh_until:
             ends = (each.rest.until for each in self.states if not each.rest.calm and each.rest.until > now)
-            self._keep(_preferred(available), min(now + _LOOK_S, *ends, inf))
+            self._keep(self._preferred(available), min(now + _LOOK_S, *ends, inf))
 
     def _keep(self, candidates: Sequence[S], until: float) -> None:
         """Pick among these *candidates* without another look *until* then. The same ones go on with their turns."""
@@ -175,8 +183,3 @@ def _refused_for(state: EndpointState, now: float) -> float:
     wait = None if state.circuit is None else state.circuit.retry_after(now)
     return inf if wait is None else wait  # an operator has opened it
 
-
-def _preferred(states: Sequence[S]) -> Sequence[S]:
-    """Those with the lowest priority number."""
-    least = min(state.priority for state in states)
-    return tuple(state for state in states if state.priority == least)

@@ -1,10 +1,13 @@
-"""Sticky sessions: a client that was given an endpoint comes back to it while it is available. Pure."""
+"""Sticky sessions: a client that was given an endpoint comes back to it while it is available. Pure.
+
+That holds for an endpoint whose weight has become 0, too: it gets no new clients, and keeps those that it has.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .balancer import Balancer, S
+from .balancer import Balancer, S, weighted
 from .endpoint_state import EndpointState
 from .hashing import hashed
 
@@ -36,4 +39,4 @@ class Sticky:
             for state in candidates:
                 if state.name == name:
                     return state
-        return self._otherwise.pick(candidates, u, None)
+        return self._otherwise.pick(weighted(candidates), u, None)

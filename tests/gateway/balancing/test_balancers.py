@@ -7,11 +7,11 @@ import hashlib
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 
-from resilience.gateway.balancing import BALANCERS, KEYED, BalancerOptions, EndpointState, balancer
+from resilience.gateway.balancing import BALANCERS, KEYED, BalancerOptions, EndpointSet, EndpointState, balancer
 from resilience.gateway.balancing.hashing import Maglev, Rendezvous, RingHash, hashed
 from resilience.gateway.balancing.sticky import token_of
 from resilience.gateway.balancing.subsets import subset
@@ -77,14 +77,32 @@ def test_round_robin_takes_each_in_turn_and_with_weights_is_nginxs_smooth_one(se
         assert best is pick(given)
 
 
+@pytest.mark.parametrize("sticky", [False, True])
 @pytest.mark.parametrize("name", sorted(BALANCERS))
-def test_an_endpoint_without_weight_is_asked_only_if_no_other_is_left(name: str) -> None:
-    given = [EndpointState(f"e{number}", weight=float(number > 0)) for number in range(3)]
-    pick = picker(name, given)
-    assert given[0] is pick(given[:1], 0.5, b"key")
-    if name not in ("first", "best_available"):
-        keys = [b"%d" % number if name in KEYED else None for number in range(50)]
-        assert given[0] not in {pick(given, number / 50, key) for number, key in enumerate(keys)}
+@over_seeds(20)
+def test_endpoints_without_weight_are_asked_only_if_no_other_is_left(name: str, sticky: bool, seed: int) -> None:
+    dice = random.Random(seed)
+    given = [EndpointState(f"e{number}", weight=float(number > 1), priority=int(number > 1)) for number in range(5)]
+    dice.shuffle(given)
+    endpoints = EndpointSet(given, balancer(name, BalancerOptions(seed=dice.random(), sticky=sticky)), None, None, 0.0)
+    weightless = {state for state in given if not state.weight}
+
+    def asked(tried: Collection[EndpointState] = (), key: bytes | None = None) -> EndpointState:
+        turns = endpoints.turns
+        found = next(turns) if turns is not None and not tried else endpoints.choose(1.0, dice.random(), key, tried)[0]  # type: ignore[index]
+        found.in_flight = dice.randrange(5)
+        return found
+
+    keys = [b"%d" % number if name in KEYED and not sticky else None for number in range(30)]
+    assert not weightless & {asked(key=key) for key in keys}
+    assert asked(tried=[state for state in given if state.weight]) in weightless
+
+
+def test_a_client_of_a_sticky_session_stays_with_an_endpoint_that_has_lost_its_weight() -> None:
+    given = [EndpointState("old", weight=0.0), EndpointState("new")]
+    endpoints = EndpointSet(given, balancer("round_robin", BalancerOptions(sticky=True)), None, None, 0.0)
+    assert [(given[0], None)] * 5 == [endpoints.choose(1.0, number / 5, token_of("old")) for number in range(5)]
+    assert [(given[1], None)] * 5 == [endpoints.choose(1.0, number / 5, None) for number in range(5)]
 
 
 def test_round_robin_spreads_the_turns_of_a_heavy_endpoint() -> None:

@@ -13,7 +13,7 @@ from resilience.gateway.balancing.course import Course, Ending, Move, Repetition
 from tests.seeds import over_seeds
 
 A, B = EndpointState("a"), EndpointState("b")
-SENT = (Ending.LATE, Ending.BROKEN, Ending.STATUS, Ending.BUSY)
+SENT = (Ending.LATE, Ending.BROKEN, Ending.STATUS, Ending.BUSY, Ending.AGAIN)
 
 
 def a_course(may_repeat: bool = True, budget: Budget | None = None, **said: object) -> Course:
@@ -33,7 +33,7 @@ def test_what_was_never_sent_moves_on_at_once_and_for_nothing(ending: Ending) ->
 
 @pytest.mark.parametrize("ending", SENT)
 def test_what_was_sent_goes_on_only_if_that_does_no_harm(ending: Ending) -> None:
-    assert Move.NEXT is a_course(True).after(ending, A, 1.0, True, 0.0, 0.5)[0]
+    assert Move.STOP is not a_course(True).after(ending, A, 1.0, True, 0.0, 0.5)[0]
     assert Move.STOP is a_course(False).after(ending, A, 1.0, True, 0.0, 0.5)[0]
     assert Move.STOP is Course(None, None, None, True).after(ending, A, 1.0, True, 0.0, 0.5)[0]
 
@@ -91,6 +91,8 @@ def test_random_histories_agree_with_the_rules_as_they_are_written(seed: int) ->
             sent, here = sent + 1, here + 1
             if ending is Ending.BUSY:
                 same = not has_other and asked == 0.5
+            elif ending is Ending.AGAIN:
+                same = asked != 5.0
             else:
                 same = ending is not Ending.LATE and here < per_endpoint
             if not may_repeat or sent >= attempts or not (same or has_other) or not left:
@@ -98,7 +100,8 @@ def test_random_histories_agree_with_the_rules_as_they_are_written(seed: int) ->
             else:
                 left, holds = left - 1, True
                 expected = Move.SAME if same else Move.NEXT
-                assert delay == (0.0 if not same else asked if ending is Ending.BUSY else min(1.0, 0.1 * 2 ** (here - 1)))
+                asks = asked if ending in (Ending.BUSY, Ending.AGAIN) else None
+                assert delay == (0.0 if not same else min(1.0, 0.1 * 2 ** (here - 1)) if asks is None else asks)
         assert expected is move
         if move is Move.STOP:
             course.stop()
