@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from urllib.parse import quote, unquote_to_bytes
 
 from .disconnect import Disconnects, Flight, Receive
 from .inbound import BodyBrokenError, ClientGoneError, HopRequest, RequestHead
+from .logs.passage import CLIENT_GONE
 from .tunnel import TunnelEnd
 from .upstream import Header
 
@@ -21,11 +23,12 @@ _SAFE: Final = "/%:@!$&'()*+,;=~-._"
 class AsgiInbound:
     """A request that an ASGI server has; see Inbound. ASGI has no upgrades, trailers and interim responses."""
 
-    __slots__ = ("_adds", "_disconnects", "_flight", "_receive", "_send", "head", "hop", "trailers")
+    __slots__ = ("_adds", "_disconnects", "_flight", "_has_started", "_receive", "_send", "head", "hop", "trailers")
 
     def __init__(self, scope: Any, receive: Receive, send: Send, disconnects: Disconnects) -> None:
         self._receive, self._send, self._disconnects = receive, send, disconnects
         self._flight: Flight | None = None
+        self._has_started = False
         self.hop: HopRequest | None = None
         self.trailers: Sequence[Header] = ()
         path: bytes = scope.get("raw_path") or quote(scope["path"], safe=_SAFE).encode()
@@ -49,18 +52,27 @@ class AsgiInbound:
             self._flight = self._disconnects.enter(self._receive)
 
     async def served_by(self, serve: Callable[[AsgiInbound], Awaitable[None]]) -> None:
-        """Let *serve* answer, and end quietly if it is cancelled since the client left."""
+        """Let *serve* answer, and end quietly if it is cancelled since the client left.
+
+        Nobody reads what is sent then. But middlewares that wait for an answer take it for an error if there is none.
+        """
         try:
             await serve(self)
         except ClientGoneError:
-            return
+            await self._close()
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._flight is None or not self._flight.gone or task is None or task.uncancel():
                 raise
+            await self._close()
         finally:
             if self._flight is not None:
                 self._disconnects.leave(self._flight)
+
+    async def _close(self) -> None:
+        if not self._has_started:
+            with contextlib.suppress(Exception):  # as servers choose to tell that the client has left
+                await self.respond(CLIENT_GONE, [(b"content-length", b"0")], b"")
 
     def interim(self, status: int, headers: Sequence[Header]) -> None:
         """See Inbound; nothing is sent."""
@@ -78,6 +90,7 @@ class AsgiInbound:
         """See Inbound."""
         if self._adds:
             headers = [header for header in headers if header[0] not in self._adds]
+        self._has_started = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, piece: bytes) -> None:

@@ -221,8 +221,6 @@ class Forwarder:
             await self._tunnel(service, attempts, answer, inbound)
             return
         headers = to_client(answer.headers, _VIA_HTTP2 if service.config.http2 else _VIA, answer.status)
-        if service.config.balancing.sticky is not None:
-            headers = [*headers, *service.cookie(request, attempts)]
         await self._pass_on(service, request, answer, headers, attempts, inbound, outbound)
         await attempts.settled()
 
@@ -233,6 +231,8 @@ class Forwarder:
         if kept is not None and answer.complete:
             answer = Resumed(answer, answer.take())
             kept.keep(request, answer.status, headers, answer.begun, service.clock())
+        if service.config.balancing.sticky is not None:  # of this client alone: what is kept is for others
+            headers = [*headers, *service.cookie(request, attempts)]
         status, begun, whole = answer.status, b"", None
         if outbound is not None:
             body = AnswerBody(answer, service.idle)

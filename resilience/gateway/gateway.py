@@ -72,7 +72,7 @@ class Gateway:
 
         Args:
             path: Path of the file.
-            registry: Where the gateway's commands are kept; None: in a registry of its own.
+            registry: Where the gateway's commands are kept; None: in the default registry.
             filters: As for Gateway().
 
         Raises:

@@ -13,6 +13,8 @@ import pytest
 from resilience import AdaptiveLimit, Chaos, ConfigError, RateLimit, Registry, Retry, custom_policy
 from resilience.gateway import Gateway, GatewayConfig
 from resilience.gateway.config import GatewaySettings, RouteConfig, ServiceConfig
+from resilience.gateway.config.balancing import BalancingConfig
+from resilience.gateway.config.fallbacks import FallbackConfig
 from resilience.policies import order
 
 from .harness import Upstream
@@ -174,3 +176,50 @@ def test_a_policy_of_a_user_s_own_guards_a_service_too(upstream: Upstream) -> No
 def test_settings_that_no_service_can_have_are_refused_in_code_too(command: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ServiceConfig(endpoints=("http://h",), command=command)
+
+
+@pytest.mark.parametrize("leaves", ["before the answer", "while it waits"])
+async def test_a_client_that_left_is_answered_for_the_sake_of_middlewares_that_wait_for_an_answer(upstream: Upstream, leaves: str) -> None:
+    """Starlette's BaseHTTPMiddleware raises "No response returned" else."""
+    app, sent, gone = app_for(upstream, timeout=30.0), list[dict[str, Any]](), asyncio.Event()
+    upstream.on("/api/left", lambda call: call.until_closed())
+    pieces = [] if leaves == "before the answer" else [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if pieces:
+            return pieces.pop(0)
+        if leaves == "while it waits":
+            await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+        raise OSError("the client has left")
+
+    scope = {"type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "path": "/api/left", "query_string": b"",
+             "headers": [(b"host", b"gw")], "client": ("192.0.2.1", 1), "server": ("gw", 80)}
+    serving = asyncio.ensure_future(app(scope, receive, send))
+    if leaves == "while it waits":
+        await asyncio.to_thread(upstream.called, "/api/left")
+        gone.set()
+    await asyncio.wait_for(serving, 10)
+    assert [("http.response.start", 499)] == [(each["type"], each["status"]) for each in sent]
+    app.close()
+    await asyncio.sleep(0)
+
+
+async def test_the_last_good_answer_of_a_service_with_sticky_sessions_is_kept_for_clients_without_a_cookie(upstream: Upstream) -> None:
+    registry = Registry()
+    service = ServiceConfig(endpoints=(upstream.url,), balancing=BalancingConfig(sticky="srv"), fallback=FallbackConfig(stale=60.0))
+    config = GatewayConfig(services={"up": service}, routes=(RouteConfig(path="/*", service="up"),))
+    app = Gateway(config, registry=registry)
+    upstream.on("/kept", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood")
+
+    async def asked() -> tuple[int, dict[bytes, bytes], bytes]:
+        return await ask(app, raw_path=b"/kept")
+
+    status, headers, body = await asked()
+    assert (200, b"good", True) == (status, body, headers[b"set-cookie"].startswith(b"srv="))
+    upstream.on("/kept", b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
+    status, headers, body = await asked()
+    assert (200, b"good", False) == (status, body, b"set-cookie" in headers)
