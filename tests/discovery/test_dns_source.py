@@ -139,7 +139,7 @@ def test_what_is_no_address_is_no_dns_server(text: str) -> None:
 @pytest.mark.parametrize("odd", ["0 1 0 b.example.", r"0 1 81 b\032b.example.", "0 1 81 b*.example."])
 async def test_a_target_that_cannot_be_one_is_left_out_and_told_and_those_beside_it_are_listed(server: DnsServer, odd: str) -> None:
     server.records = {("_http._tcp.example.", "SRV"): ["0 1 80 a.example.", odd], ("a.example.", "A"): ["127.0.0.1"],
-                      (odd.split()[-1], "A"): ["127.0.0.2", "127.0.0.3"]}
+                      (odd.rsplit(maxsplit=1)[-1], "A"): ["127.0.0.2", "127.0.0.3"]}
     listing = await source(server, "_http._tcp.example.", port=None).listing()
     assert {"http://127.0.0.1:80"} == urls(listing)
     [mistake] = listing.mistakes
