@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from .store import Script
+from .store import OURS, Script
 
 #: Between two beats of an instance, seconds.
 BEAT_S: Final = 1.0
@@ -26,18 +26,18 @@ MEMORY_S: Final = 10.0
 #: The time of the server may go back when another server takes over: what is of the future is no more, either.
 #: An epoch that is another one than is known, with a later time, was begun by somebody who has found the store wiped:
 #: all take that, or each would begin one at each of its beats. One with no later time is of somebody who knew nothing.
-BEAT: Final = Script("""\
+BEAT: Final = Script(OURS + """\
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 if ARGV[5] == '1' then
-  redis.call('ZREM', KEYS[1], ARGV[1])
+  ours('ZREM', KEYS[1], ARGV[1])
 else
-  redis.call('ZADD', KEYS[1], string.format('%.6f', now), ARGV[1])
+  ours('ZADD', KEYS[1], string.format('%.6f', now), ARGV[1])
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.6f', now - ARGV[2]))
 redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.6f', now + ARGV[2]), '+inf')
 redis.call('EXPIRE', KEYS[1], 86400)
-local epoch = redis.call('GET', KEYS[2])
+local epoch = ours('GET', KEYS[2])
 local wiped = tonumber(epoch and #epoch < 64 and string.match(epoch, '^%x+:([%d.]+)$') or nil)
 local known = tonumber(string.match(ARGV[3], ':(.*)') or nil)
 if not wiped or wiped > now + ARGV[2] or (known and epoch ~= ARGV[3] and wiped <= known) then
