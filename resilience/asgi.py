@@ -93,8 +93,9 @@ class Ticker:
             due = min(max(due, now), now + self._interval)  # the loop's clock may have gone back
             await asyncio.sleep(due - now)
             due += self._interval
+            listeners = self._listeners.copy()  # whoever comes while the tick is made is told newer things than it has
             chunks = [self.ping, *[chunk async for chunk in _encoded(self._messages())]]
-            for queue in self._listeners:
+            for queue in listeners & self._listeners:
                 if queue.empty():
                     queue.put_nowait(chunks)
 

@@ -10,9 +10,12 @@ from typing import Any, Final
 from .redis_instances import PREFIX, check_names, instance_key, server_name, set_key, written
 from .registrant import InstanceStatus, Registrant
 
-#: Sets the lease; and of a few IDs by chance those are taken away that have none, so that the set stays small.
+#: Sets the lease; and of a few IDs by chance those are taken away that have none, so that the set stays small. What
+#: somebody else has made something of another type gives way, for as long as it is there nobody could register.
 _RENEW: Final = """
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'set' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
 redis.call('SADD', KEYS[1], ARGV[3])
 for _, id in ipairs(redis.call('SRANDMEMBER', KEYS[1], 10)) do
     if redis.call('EXISTS', KEYS[1] .. ':' .. id) == 0 then redis.call('SREM', KEYS[1], id) end

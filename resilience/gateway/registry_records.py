@@ -3,6 +3,10 @@
 Each instance is a key with a time to live, ``PREFIX`` and ``record:`` and its name. A sorted set, ``log``, has the
 number of the last write of each: what has changed since a number is one question. ``state`` has the last number, and a
 token that the store loses when it is wiped; ``whole`` is there while a registry that has everything looks after it.
+
+Somebody else may write to these keys, too. A record that is none, whatever its type, is told as one, so that it is
+shown as a mistake, and gives way when its instance is written. A ``state`` that cannot be meant is made anew, above the
+numbers of the log; a log that cannot be meant is as good as a store that was wiped, and all is written again.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from ..discovery.registry.storage import MOST_INSTANCE_BYTES
 from ..registry import Registry
 from ..shared.connection import CONNECT_S, Connection
 from ..shared.redis_client import StoreAddress
-from ..shared.store import Script
+from ..shared.store import OURS, Script
 from .config.shared import RegistryStoreSettings
 
 #: Seconds for which a list is known to be whole after a registry has last looked; renewals that were missed in that
@@ -26,23 +30,42 @@ WHOLE_S: Final = 30
 _MOST: Final = 250
 _MOST_COPY_BYTES: Final = 8192
 
+#: The number of the last write; nil if that is none which could be meant.
+_NUMBER: Final = """\
+local LAST = 4503599627370496
+local function number_of(state)
+  local number = tonumber(ours('HGET', state, 'number') or 0)
+  if number and number >= 0 and number <= LAST and number % 1 == 0 then return number end
+end
+"""
 #: KEYS: state; log; whole. ARGV: the prefix of records; this registry; the token that is known; the number up to which
 #: was read; a new token; whether it vouches for all (1); whether its own records are asked for (1); WHOLE_S; how many
 #: records; bytes of a copy.
 #: Returns the token; the number up to which was read; whether from the beginning; whether there is everything; whether
-#: there is more; and for each record its name, its age in seconds, and its copy.
+#: there is more; and for each record its name, its age in seconds, and its copy; an empty one, if it is no record.
 #: Entries of the log whose records are no more leave it when they are met, or are the oldest.
-NEWS: Final = Script("""\
+NEWS: Final = Script(OURS + _NUMBER + """\
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
-local token = redis.call('HGET', KEYS[1], 'token')
-if not token then
+local top = redis.pcall('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+local highest = not top.err and math.ceil(tonumber(top[2]) or 0)
+if not highest or highest > LAST then
+  redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+  highest = 0
+end
+local token = ours('HGET', KEYS[1], 'token') or ''
+if #token > 64 or not string.match(token, '^%x+$') then
   token = ARGV[5]
   redis.call('HSET', KEYS[1], 'token', token)
 end
+local number = number_of(KEYS[1])
+if not number or number < highest then
+  number = math.max(number or 0, highest)
+  redis.call('HSET', KEYS[1], 'number', string.format('%.0f', number))
+end
 if redis.call('TTL', KEYS[1]) < 86400 then redis.call('EXPIRE', KEYS[1], 172800) end
 local since = tonumber(ARGV[4])
-local starts = token ~= ARGV[3] or tonumber(redis.call('HGET', KEYS[1], 'number') or '0') < since
+local starts = token ~= ARGV[3] or number < since
 if starts then since = 0 elseif ARGV[6] == '1' then redis.call('SET', KEYS[3], ARGV[2], 'EX', ARGV[8]) end
 for _, name in ipairs(redis.call('ZRANGE', KEYS[2], 0, 9)) do
   if redis.call('EXISTS', ARGV[1] .. name) == 0 then redis.call('ZREM', KEYS[2], name) end
@@ -50,17 +73,19 @@ end
 local found = redis.call('ZRANGEBYSCORE', KEYS[2], string.format('(%.0f', since), '+inf', 'WITHSCORES',
                          'LIMIT', 0, ARGV[9])
 local last = #found > 0 and tonumber(found[#found]) or since
-local answer = {token, string.format('%.0f', last), starts and 1 or 0, redis.call('EXISTS', KEYS[3]),
+local answer = {token, string.format('%.0f', last), starts and 1 or 0, ours('GET', KEYS[3]) and 1 or 0,
                 #found == 2 * ARGV[9] and 1 or 0}
 for i = 1, #found, 2 do
   local key = ARGV[1] .. found[i]
-  local by, at = unpack(redis.call('HMGET', key, 'by', 'at'))
-  if not by then
+  local record = redis.pcall('HMGET', key, 'by', 'at')
+  local by, at = record[1], record[2]
+  if not by and not record.err then
     redis.call('ZREM', KEYS[2], found[i])
-  elseif (by ~= ARGV[2] or starts or ARGV[7] == '1') and redis.call('HSTRLEN', key, 'copy') <= tonumber(ARGV[10]) then
+  elseif by ~= ARGV[2] or starts or ARGV[7] == '1' then
+    local is_small = by and redis.call('HSTRLEN', key, 'copy') <= tonumber(ARGV[10])
     answer[#answer + 1] = found[i]
-    answer[#answer + 1] = string.format('%.3f', now - (tonumber(at) or now))
-    answer[#answer + 1] = redis.call('HGET', key, 'copy') or ''
+    answer[#answer + 1] = string.format('%.3f', now - (tonumber(at or nil) or now))
+    answer[#answer + 1] = is_small and redis.call('HGET', key, 'copy') or ''
   end
 end
 return answer
@@ -73,7 +98,8 @@ local now = time[1] + time[2] / 1000000
 local answer = {}
 for i = 3, #ARGV do
   local key = ARGV[1] .. ARGV[i]
-  local at, copy = unpack(redis.call('HMGET', key, 'at', 'copy'))
+  local record = redis.pcall('HMGET', key, 'at', 'copy')
+  local at, copy = record[1], record[2]
   if at and copy and redis.call('HSTRLEN', key, 'instance') <= tonumber(ARGV[2]) then
     answer[#answer + 1] = ARGV[i]
     answer[#answer + 1] = string.format('%.3f', now - (tonumber(at) or now))
@@ -87,16 +113,20 @@ return answer
 #: read; and for each record its name, its time to live in milliseconds, its version, its copy, whether an instance
 #: follows (1), and that.
 #: Returns what has become of each; see Written.
-WRITE: Final = Script("""\
+WRITE: Final = Script(OURS + _NUMBER + """\
 local time = redis.call('TIME')
 local now = string.format('%.6f', time[1] + time[2] / 1000000)
 local answer = {}
-local is_known = redis.call('HGET', KEYS[1], 'token') == ARGV[3]
+local last = number_of(KEYS[1])
+local is_known = last and ours('HGET', KEYS[1], 'token') == ARGV[3] and type(redis.pcall('ZCARD', KEYS[2])) == 'number'
 local longest = 0
 for i = 5, #ARGV, 6 do
   local name, key = ARGV[i], ARGV[1] .. ARGV[i]
-  local by, version = unpack(redis.call('HMGET', key, 'by', 'version'))
-  local number = tonumber(redis.call('ZSCORE', KEYS[2], name) or '0')
+  local by, version, number
+  if is_known then
+    by, version = unpack(ours('HMGET', key, 'by', 'version'))
+    number = tonumber(redis.call('ZSCORE', KEYS[2], name) or 0)
+  end
   if not is_known or (by and by ~= ARGV[2] and number > tonumber(ARGV[4])) then
     answer[#answer + 1] = 0
   elseif ARGV[i + 4] ~= '1' and version ~= ARGV[i + 2] then

@@ -54,27 +54,36 @@ def _numbers(own: tuple[str, ...]) -> str:
 
 
 class Encoder:
-    """Encodes the messages of one stream. Not thread-safe: one per ticker."""
+    """Encodes the messages of one stream. Not thread-safe: one per ticker.
+
+    A tick is made in slices, between which new listeners are told what there is: commands, too, that were made after
+    the tick had begun, and which it does not come by.
+    """
 
     def __init__(self) -> None:
         self._instance = instance()
         self._heads: dict[str, str] = {}  # the part of each command's message that never changes
+        self._opened = set[str]()  # commands that new listeners were told of since the last tick began
 
     def messages(self, registry: Sources, time_ms: int) -> Iterator[str]:
         """One tick: every command, and a word for each that has left; JSON texts."""
-        keys = set()
+        keys, known = set(), set(self._heads)
+        self._opened.clear()
         for command in registry:
             keys.add(command.key)
             yield self.command(command, command.snapshot(), time_ms)
-        for gone in self._heads.keys() - keys:
-            del self._heads[gone]
-            yield json.dumps({"type": "ResilienceRemoved", "key": gone, "instance": self._instance})
+        gone = known - keys - self._opened
+        for key in gone:
+            self._heads.pop(key, None)
+        for key in gone:
+            yield json.dumps({"type": "ResilienceRemoved", "key": key, "instance": self._instance})
 
     def opening(self, registry: Sources, time_ms: int) -> Iterator[str]:
         """What one new listener is told first: every command, with what it did in the last two minutes."""
         for command in registry:
             past = command.__recorder__.past(registry.clock())
             message = self.command(command, command.snapshot(), time_ms)
+            self._opened.add(command.key)
             if past.requests:
                 history = {"step_s": STEP_SLICES * _SLICE_S, "age_s": past.age * _SLICE_S,
                            "requests": past.requests, "errors": past.errors}

@@ -44,7 +44,8 @@ A store that has lost what it knew is recognised: the version of a key is lower 
 floor holds; or the epoch is another one, and keys of which nothing is known begin as used up at that moment. When the
 clock goes back, as on another server, nothing drains; a lease whose end is too far ahead then counts as spent.
 
-What somebody else has written to a key fails no question, which is about other callers, too: it counts as nothing.
+What somebody else has written to a key fails no question, which is about other callers, too: it counts as nothing,
+whether it is of another type or no number that can be meant.
 
 A changed limit keeps which share of the burst was spent, and in units what is owed beyond it. While it is changed,
 gateways ask for a key under the old limit and the new one in turn, so there and back must be nothing: if units were
@@ -55,19 +56,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from .store import Script
+from .store import OURS, Script
 
 #: Share of the burst that leases may be beyond the limit; 5 % are promised.
 SLACK: Final = 0.04
 #: Nobody owes more, seconds: a service may say that a request took any number of units.
 FOREVER_S: Final = 10_000_000
 
-BOOK: Final = Script("""\
+BOOK: Final = Script(OURS + """\
+local function bounded(said, otherwise, least)
+  local number = tonumber(said)
+  if number and number >= (least or -FOREVER) and number <= 1e15 then return number end
+  return otherwise
+end
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
-local epoch = redis.call('GET', KEYS[1])
+local epoch = ours('GET', KEYS[1])
 local wiped = now
-if epoch and epoch == ARGV[2] then wiped = tonumber(string.match(epoch, ':(.*)')) end
+if epoch and epoch == ARGV[2] then wiped = tonumber(string.match(epoch, ':(.*)')) or now end
 local lines = {}
 for k = 2, #KEYS do
   local said = {}
@@ -77,20 +83,16 @@ for k = 2, #KEYS do
   local slack = SLACK * burst
   local floor, seen, wants, least = said[9], said[10], said[11], said[12]
 
-  local state = redis.pcall('HGETALL', KEYS[k])
-  if state.err then
-    redis.call('DEL', KEYS[k])
-    state = {}
-  end
+  local state = ours('HGETALL', KEYS[k])
   local ahead, version, heard, old, old_burst = 0, 0, now, interval, burst
   local leases = {}
   for f = 1, #state, 2 do
     local name, value = state[f], state[f + 1]
-    if name == 't' then ahead = tonumber(value) or ahead
-    elseif name == 'v' then version = tonumber(value) or version
-    elseif name == 's' then heard = tonumber(value) or heard
-    elseif name == 'i' then old = tonumber(value) or old
-    elseif name == 'b' then old_burst = tonumber(value) or old_burst
+    if name == 't' then ahead = bounded(value, ahead)
+    elseif name == 'v' then version = bounded(value, version, 0)
+    elseif name == 's' then heard = bounded(value, heard)
+    elseif name == 'i' then old = bounded(value, old, 1e-9)
+    elseif name == 'b' then old_burst = bounded(value, old_burst, 1e-9)
     else leases[name] = value end
   end
   ahead = math.max(0, ahead - math.max(0, now - heard))
@@ -105,7 +107,7 @@ for k = 2, #KEYS do
   local held, holders, latest, is_known, gone = 0, 0, 0, false, {}
   for name, value in pairs(leases) do
     local units, left = string.match(value, '(.*):(.*)')
-    units, left = tonumber(units) or 0, (tonumber(left) or now) - now
+    units, left = bounded(units, 0, 0), bounded(left, now) - now
     if name == ARGV[1] then
       is_known = true
       ahead = ahead + (is_sure == 1 and spent or units) * interval
@@ -139,7 +141,7 @@ for k = 2, #KEYS do
   local more = math.min(wants, (slack + unused - held - keeps) / (2 + holders), slack + unused / 2 - held - keeps)
   more = math.max(0, math.floor(more / least) * least)
   local kept = keeps + more
-  if #gone > 0 then redis.call('HDEL', KEYS[k], unpack(gone)) end
+  for _, name in ipairs(gone) do redis.call('HDEL', KEYS[k], name) end
   if kept > 0 then
     redis.call('HSET', KEYS[k], ARGV[1], string.format('%.17g:%.6f', kept, now + lifetime))
     latest = math.max(latest, lifetime)
@@ -148,7 +150,8 @@ for k = 2, #KEYS do
   end
   redis.call('HSET', KEYS[k], 't', string.format('%.17g', ahead), 'v', version + 1, 's', string.format('%.6f', now),
              'i', string.format('%.17g', interval), 'b', burst)
-  redis.call('PEXPIRE', KEYS[k], math.ceil((latest + ahead + (held + kept) * interval + 1) * 1000))
+  local idle = math.min(latest + ahead + (held + kept) * interval + 1, 2 * FOREVER)
+  redis.call('PEXPIRE', KEYS[k], math.ceil(idle * 1000))
   lines[#lines + 1] = string.format('%.9f %d %.17g %.17g ', ahead, version + 1, held, more) .. table.concat(words, ' ')
 end
 return lines

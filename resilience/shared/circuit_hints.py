@@ -33,7 +33,7 @@ from ..core.circuit import Circuit
 from ..core.events import State, StateChanged, Trigger
 from ..registry import Registry
 from .membership import BEAT_S, LIFETIME_S
-from .store import Script, Store, StoreUnavailableError
+from .store import OURS, Script, Store, StoreUnavailableError
 
 #: Targets that one instance tells of, and that it hears of, at most.
 MOST: Final = 128
@@ -54,54 +54,56 @@ _OBSERVED: Final = frozenset((Trigger.FAILURE_RATE, Trigger.SLOW_RATE, Trigger.C
 #: are down, each with the seconds that are left; those that are no more; those that are not used.
 #: Returns the time, and, as JSON, for each target in question: its name, how many gateways see it down, how many use
 #: it, and the end of what holds the share (0: nothing does).
-HINTS: Final = Script("""\
+HINTS: Final = Script(OURS + """\
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local at, gateway, me = ARGV[1], ARGV[2], ARGV[2] .. '#' .. ARGV[3]
 local lifetime, share, least, most = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local function text(number) return string.format('%.6f', number) end
-redis.call('ZADD', KEYS[1], text(now), me)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - lifetime))
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. text(now + lifetime), '+inf')
+ours('ZADD', KEYS[1], text(now), me)
+ours('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - lifetime))
+ours('ZREMRANGEBYSCORE', KEYS[1], '(' .. text(now + lifetime), '+inf')
 local i = 11
 for _ = 1, ARGV[8] do
   local target, down = ARGV[i], at .. 'down:' .. ARGV[i]
-  redis.call('ZADD', down, text(now + ARGV[i + 1]), me)
+  ours('ZADD', down, text(now + ARGV[i + 1]), me)
   redis.call('EXPIRE', down, 86400)
-  redis.call('ZADD', KEYS[2], redis.call('ZREVRANGE', down, 0, 0, 'WITHSCORES')[2], target)
+  ours('ZADD', KEYS[2], ours('ZREVRANGE', down, 0, 0, 'WITHSCORES')[2], target)
   i = i + 2
 end
 for _ = 1, ARGV[9] do
-  redis.call('ZREM', at .. 'down:' .. ARGV[i], me)
+  ours('ZREM', at .. 'down:' .. ARGV[i], me)
   i = i + 1
 end
 for _ = 1, ARGV[10] do
-  redis.call('ZADD', at .. 'unused:' .. ARGV[i], text(now), me)
+  ours('ZADD', at .. 'unused:' .. ARGV[i], text(now), me)
   redis.call('EXPIRE', at .. 'unused:' .. ARGV[i], 86400)
   i = i + 1
 end
 redis.call('EXPIRE', KEYS[1], 86400)
 local views, quorum = at .. 'views', ARGV[5] .. ':' .. ARGV[6]
+local left = redis.call('PTTL', views)
+if left == -1 or left > 250 then redis.call('PEXPIRE', views, 250) end
 if ARGV[8] ~= '0' or ARGV[9] ~= '0' then
   redis.call('DEL', views)
 else
-  local view = redis.call('HGET', views, quorum)
+  local view = ours('HGET', views, quorum)
   if view then return {text(now), view} end
 end
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', text(now))
+ours('ZREMRANGEBYSCORE', KEYS[2], '-inf', text(now))
 redis.call('EXPIRE', KEYS[2], 86400)
 local found = {}
-local asked = redis.call('ZREVRANGE', KEYS[2], 0, most - 1)
+local asked = ours('ZREVRANGE', KEYS[2], 0, most - 1)
 if #asked == 0 then return {text(now), '[]'} end
 local alive, gateways, number = {}, {}, 0
-for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+for _, member in ipairs(ours('ZRANGE', KEYS[1], 0, -1)) do
   local name = string.match(member, '^(.*)#')
   alive[member] = name
   if name and not gateways[name] then gateways[name], number = true, number + 1 end
 end
 for _, target in ipairs(asked) do
-  redis.call('ZREMRANGEBYSCORE', at .. 'down:' .. target, '-inf', text(now))
-  local said = redis.call('ZREVRANGE', at .. 'down:' .. target, 0, -1, 'WITHSCORES')
+  ours('ZREMRANGEBYSCORE', at .. 'down:' .. target, '-inf', text(now))
+  local said = ours('ZREVRANGE', at .. 'down:' .. target, 0, -1, 'WITHSCORES')
   local seen, ends, users = {}, {}, number
   for n = 1, #said, 2 do
     local name = alive[said[n]]
@@ -110,7 +112,7 @@ for _, target in ipairs(asked) do
       ends[#ends + 1] = said[n + 1]
     end
   end
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', at .. 'unused:' .. target, text(now - lifetime), '+inf')) do
+  for _, member in ipairs(ours('ZRANGEBYSCORE', at .. 'unused:' .. target, text(now - lifetime), '+inf')) do
     local name = alive[member]
     if name and not seen[name] then
       seen[name] = true
@@ -121,7 +123,7 @@ for _, target in ipairs(asked) do
   found[#found + 1] = {target, #ends, users, ends[needed] or '0'}
 end
 local view = cjson.encode(found)
-redis.call('HSET', views, quorum, view)
+ours('HSET', views, quorum, view)
 if redis.call('PTTL', views) < 0 then redis.call('PEXPIRE', views, 250) end
 return {text(now), view}
 """)

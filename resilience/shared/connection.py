@@ -5,6 +5,10 @@ nobody waits: whoever asks is told at once. One task looks for the store in the 
 second, and is the only one to connect. When a beat (membership.py) has been answered within the usual timeout the
 connection is there again; so a store that answers, but too late to be of use, stays lost, and costs no caller anything.
 
+An error that the server answers to one script alone, as when it may not touch a key, is no loss: that question has no
+answer, and whatever else is asked goes on. What the server says of itself, such as that it is a replica or has no
+memory left, is one; and so is any error in answer to a beat.
+
 A round trip that is late is given a few more turns of the event loop before that counts: when the loop itself was late,
 the answer has arrived, and is read in the next turn.
 """
@@ -15,6 +19,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -24,7 +29,7 @@ from ..decorate.commands import command
 from ..registry import Registry
 from .membership import BEAT, BEAT_S, LIFETIME_S, Membership
 from .redis_client import clients_of
-from .store import Script, StoreUnavailableError
+from .store import Script, StoreRefusalError, StoreUnavailableError
 
 #: The key of the command of round trips, and its group.
 KEY: Final = "shared"
@@ -37,8 +42,15 @@ FOUND_S: Final = 1.0
 _CONNECTIONS: Final = 3
 #: Turns of the event loop that an answer may come after its time.
 _TURNS: Final = 16
+#: Keys that a message names.
+_MOST_KEYS: Final = 8
 _BREAKER: Final = CircuitBreaker(failure_rate=None, consecutive=1, open_for=0.1, open_growth=2.0,
                                  open_max=FOUND_S * 0.8, open_jitter=0.25, half_open_for=CONNECT_S)
+#: What redis-py raises for an answer that is an error, if it has no class of its own for that.
+_ANSWERS: Final = ("ResponseError", "NoPermissionError")
+#: An error that is about the whole server: it begins with a code, or a script was cut short by one (Redis 6).
+_OF_SERVER: Final = re.compile(
+    r"(?!WRONGTYPE |ACL )[A-Z]{3,} |.*-(?:READONLY|OOM|MISCONF|NOREPLICAS) ", re.DOTALL).match
 _log = logging.getLogger("resilience")
 
 
@@ -78,6 +90,7 @@ class Connection:
         self._is_connected, self._since, self._trouble = False, self._clock(), "it was not asked yet"
         self._task: asyncio.Task[None] | None = None
         self._lost, self._asked = asyncio.Event(), asyncio.Event()
+        self._refused: dict[str, str] = {}  # scripts that the server did not answer when they were last sent, and why
         self._followers: list[Callable[[bool], object]] = []
         self._guarded: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]] | None = None
 
@@ -98,8 +111,9 @@ class Connection:
 
     def report(self) -> dict[str, Any]:
         """How things are, as plain values."""
+        trouble = self._trouble or next(iter(self._refused.values()), None)
         return {"place": self._place, "name": self.name, "is_connected": self._is_connected,
-                "since_s": self._clock() - self._since, "trouble": self._trouble or None, "losses": self.losses,
+                "since_s": self._clock() - self._since, "trouble": trouble, "losses": self.losses,
                 "round_trips": self.round_trips, "instances": self._members.count, "instances_told": self._members.told}
 
     def follow(self, told: Callable[[bool], object]) -> None:
@@ -133,7 +147,12 @@ class Connection:
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """See Store."""
-        return await self.call(lambda client: _run(client, script, keys, arguments))
+        answer = await self.call(lambda client: _answer(client, script, keys, arguments))
+        if isinstance(answer, _Refusal):
+            raise StoreRefusalError(self._refusal(script, keys, answer))
+        if self._refused and self._refused.pop(script.digest, ""):
+            _log.warning("the shared store at %s answers again what it had refused", self._place)
+        return answer
 
     async def call(self, question: Callable[[Any], Awaitable[Any]]) -> Any:
         """What the store answers to a *question*, which is called with the client of redis-py.
@@ -174,8 +193,17 @@ class Connection:
         finally:
             asking.cancel()
 
+    def _refusal(self, script: Script, keys: Sequence[str], refusal: _Refusal) -> str:
+        """What is wrong with a question; it is logged once."""
+        about = ", ".join(keys[:_MOST_KEYS]) + (", ..." if len(keys) > _MOST_KEYS else "") or "no key"
+        said = f"the shared store at {self._place} refuses a question about {about}: {refusal.said}"
+        if script.digest not in self._refused:
+            _log.warning("%s; what needs it is decided locally", said)
+        self._refused[script.digest] = said
+        return said
+
     def _lose(self, error: Exception) -> None:
-        self._trouble = f"{error}" or type(error).__name__
+        self._trouble = _words(error)
         if self._is_connected:
             self._is_connected, self._since = False, self._clock()
             self.losses += 1
@@ -264,6 +292,36 @@ async def _run(client: Any, script: Script, keys: Sequence[str], arguments: Sequ
         if type(error).__name__ != "NoScriptError":
             raise
     return await client.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
+
+
+def _words(error: Exception) -> str:
+    """What is wrong with a store that is lost."""
+    said = str(error) or type(error).__name__
+    if type(error).__name__ == "AuthenticationError":  # what the server says then is about how it is spoken to
+        return f"it takes no questions without a right password and user: {said}"
+    return said
+
+
+class _Refusal:
+    """Takes the place of the answer to a script that the server refuses, for the store is there.
+
+    Attributes:
+        said: The server's words.
+    """
+
+    def __init__(self, said: str) -> None:
+        self.said = said
+
+
+async def _answer(client: Any, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    """What a script returns; a refusal, if the server has answered an error that is about this script alone."""
+    try:
+        return await _run(client, script, keys, arguments)
+    except Exception as error:
+        said = str(error)
+        if type(error).__name__ not in _ANSWERS or _OF_SERVER(said):
+            raise
+        return _Refusal(said)
 
 
 async def _dropped(client: Any) -> None:

@@ -19,7 +19,7 @@ from .booking_script import BOOK
 from .connection import FOUND_S
 from .lease import HOLD_S, Lease
 from .limiter import SharedLimiter
-from .store import Store, StoreUnavailableError
+from .store import Store, StoreRefusalError, StoreUnavailableError
 
 #: Leases in one question: the server does nothing else meanwhile.
 _MOST: Final = 64
@@ -110,6 +110,8 @@ class Exchange:
         try:
             answers = await store.run(BOOK, [f"{store.prefix}epoch", *(lease.key for _, lease in batch)],
                                       [store.instance, store.epoch, *lines])
+        except StoreRefusalError:
+            self.episode += 1
         except StoreUnavailableError:
             pass
         finally:

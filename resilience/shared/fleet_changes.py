@@ -22,7 +22,7 @@ from typing import Any, Final
 import attrs
 
 from ..errors import ConfigError
-from .store import Script
+from .store import OURS, Script
 
 #: Things of which the store holds something, at most.
 MOST: Final = 512
@@ -38,55 +38,55 @@ _LAST: Final = 1 << 53
 #: all entries may have together; how many seconds a gateway is remembered; whether it leaves (1).
 #: Returns the time, the token, whether the report is there, and, if the token is another one than is known, the entries
 #: by thing, one after the other; or a single number: there is too much.
-READ: Final = Script("""\
+READ: Final = Script(OURS + """\
 local time = redis.call('TIME')
 local now = string.format('%.6f', time[1] + time[2] / 1000000)
 if ARGV[7] == '1' then
-  redis.call('ZREM', KEYS[4], ARGV[2])
-  redis.call('HDEL', KEYS[3], ARGV[2])
+  ours('ZREM', KEYS[4], ARGV[2])
+  ours('HDEL', KEYS[3], ARGV[2])
 else
-  redis.call('ZADD', KEYS[4], now, ARGV[2])
-  if ARGV[3] ~= '' then redis.call('HSET', KEYS[3], ARGV[2], ARGV[3]) end
-  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', string.format('%.6f', now - ARGV[6]))) do
-    redis.call('ZREM', KEYS[4], gone)
-    redis.call('HDEL', KEYS[3], gone)
+  ours('ZADD', KEYS[4], now, ARGV[2])
+  if ARGV[3] ~= '' then ours('HSET', KEYS[3], ARGV[2], ARGV[3]) end
+  for _, gone in ipairs(ours('ZRANGEBYSCORE', KEYS[4], '-inf', string.format('%.6f', now - ARGV[6]))) do
+    ours('ZREM', KEYS[4], gone)
+    ours('HDEL', KEYS[3], gone)
   end
 end
-local token = redis.call('GET', KEYS[2]) or ''
-local answer = {now, token, redis.call('HEXISTS', KEYS[3], ARGV[2])}
+local token = string.match(ours('GET', KEYS[2]) or '', '^%x+$') or ''
+local answer = {now, token, ours('HEXISTS', KEYS[3], ARGV[2])}
 if token == ARGV[1] and token ~= '' then return answer end
-if redis.call('HLEN', KEYS[1]) > tonumber(ARGV[4]) then return {now, token, answer[3], -1} end
+if ours('HLEN', KEYS[1]) > tonumber(ARGV[4]) then return {now, token, answer[3], -1} end
 local left = tonumber(ARGV[5])
-for _, thing in ipairs(redis.call('HKEYS', KEYS[1])) do
-  left = left - redis.call('HSTRLEN', KEYS[1], thing)
+for _, thing in ipairs(ours('HKEYS', KEYS[1])) do
+  left = left - ours('HSTRLEN', KEYS[1], thing)
   if left < 0 then return {now, token, answer[3], -1} end
   answer[#answer + 1] = thing
-  answer[#answer + 1] = redis.call('HGET', KEYS[1], thing)
+  answer[#answer + 1] = ours('HGET', KEYS[1], thing)
 end
 return answer
 """)
 #: KEYS: the entries; the token. ARGV: the token that is known; the next one; MOST; things and their entries.
 #: Returns 1; or 0: somebody else has written; or -1: there are too many.
-WRITE: Final = Script("""\
-if (redis.call('GET', KEYS[2]) or '') ~= ARGV[1] then return 0 end
+WRITE: Final = Script(OURS + """\
+if (string.match(ours('GET', KEYS[2]) or '', '^%x+$') or '') ~= ARGV[1] then return 0 end
 local more = 0
-for i = 4, #ARGV, 2 do more = more + 1 - redis.call('HEXISTS', KEYS[1], ARGV[i]) end
-if redis.call('HLEN', KEYS[1]) + more > tonumber(ARGV[3]) then return -1 end
-for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+for i = 4, #ARGV, 2 do more = more + 1 - ours('HEXISTS', KEYS[1], ARGV[i]) end
+if ours('HLEN', KEYS[1]) + more > tonumber(ARGV[3]) then return -1 end
+for i = 4, #ARGV, 2 do ours('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 redis.call('SET', KEYS[2], ARGV[2])
 return 1
 """)
 #: KEYS: the reports; the last times of gateways. ARGV: bytes of a report, at most.
 #: Returns the time, and for each gateway its name, its last time and its report.
-REPORTS: Final = Script("""\
+REPORTS: Final = Script(OURS + """\
 local time = redis.call('TIME')
 local answer = {string.format('%.6f', time[1] + time[2] / 1000000)}
-local seen = redis.call('ZREVRANGE', KEYS[2], 0, 999, 'WITHSCORES')
+local seen = ours('ZREVRANGE', KEYS[2], 0, 999, 'WITHSCORES')
 for i = 1, #seen, 2 do
   answer[#answer + 1] = seen[i]
   answer[#answer + 1] = seen[i + 1]
-  local is_small = redis.call('HSTRLEN', KEYS[1], seen[i]) <= tonumber(ARGV[1])
-  answer[#answer + 1] = is_small and redis.call('HGET', KEYS[1], seen[i]) or ''
+  local is_small = ours('HSTRLEN', KEYS[1], seen[i]) <= tonumber(ARGV[1])
+  answer[#answer + 1] = is_small and ours('HGET', KEYS[1], seen[i]) or ''
 end
 return answer
 """)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from .store import Script
+from .store import OURS, Script
 
 #: Between two beats of an instance, seconds.
 BEAT_S: Final = 1.0
@@ -24,20 +24,24 @@ MEMORY_S: Final = 10.0
 #: seconds; the epoch that the instance knows; one that takes its place if the store was wiped; whether it leaves (1).
 #: Returns the number of instances, and the epoch: a token and the time when the store was found wiped, or 0.
 #: The time of the server may go back when another server takes over: what is of the future is no more, either.
-BEAT: Final = Script("""\
+#: An epoch that is another one than is known, with a later time, was begun by somebody who has found the store wiped:
+#: all take that, or each would begin one at each of its beats. One with no later time is of somebody who knew nothing.
+BEAT: Final = Script(OURS + """\
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 if ARGV[5] == '1' then
-  redis.call('ZREM', KEYS[1], ARGV[1])
+  ours('ZREM', KEYS[1], ARGV[1])
 else
-  redis.call('ZADD', KEYS[1], string.format('%.6f', now), ARGV[1])
+  ours('ZADD', KEYS[1], string.format('%.6f', now), ARGV[1])
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.6f', now - ARGV[2]))
 redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.6f', now + ARGV[2]), '+inf')
 redis.call('EXPIRE', KEYS[1], 86400)
-local epoch = redis.call('GET', KEYS[2])
-if not epoch or (ARGV[3] ~= '' and epoch ~= ARGV[3]) or not string.match(epoch, '^%x+:[%d.]+$') then
-  epoch = ARGV[4] .. ':' .. (ARGV[3] ~= '' and string.format('%.6f', now) or '0')
+local epoch = ours('GET', KEYS[2])
+local wiped = tonumber(epoch and #epoch < 64 and string.match(epoch, '^%x+:([%d.]+)$') or nil)
+local known = tonumber(string.match(ARGV[3], ':(.*)') or nil)
+if not wiped or wiped > now + ARGV[2] or (known and epoch ~= ARGV[3] and wiped <= known) then
+  epoch = ARGV[4] .. ':' .. (known and string.format('%.6f', now) or '0')
   redis.call('SET', KEYS[2], epoch)
 end
 return {redis.call('ZCARD', KEYS[1]), epoch}

@@ -7,15 +7,31 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 
 from ..errors import ResilienceError
 
+#: Lua that a script begins with. ``ours`` runs a command on a key, which is its first argument. Every key with our
+#: prefix is ours: one that somebody else has made something of another type is deleted first, and is then as if it had
+#: never been written. Else one such key would fail the script for everybody, for as long as it is there.
+OURS: Final = """\
+local function ours(command, key, ...)
+  local answer = redis.pcall(command, key, ...)
+  if type(answer) ~= 'table' or not answer.err then return answer end
+  if string.find(answer.err, 'WRONGTYPE', 1, true) then redis.call('DEL', key) end
+  return redis.call(command, key, ...)
+end
+"""
+
 
 class StoreUnavailableError(ResilienceError):
     """The shared store is lost, or did not answer in time: decide locally."""
+
+
+class StoreRefusalError(StoreUnavailableError):
+    """The shared store is there, and refuses this question alone: decide locally, and ask on."""
 
 
 @attrs.frozen
@@ -80,5 +96,6 @@ class Store(Protocol):
 
         Raises:
             StoreUnavailableError: The store is lost, or is so from now on.
+            StoreRefusalError: It refuses this question; it is there.
         """
         ...

@@ -166,3 +166,13 @@ def test_a_key_of_another_type_is_the_mistake_of_one_instance(url: str) -> None:
     assert ["http://10.0.0.1:8080"] == [each.url for each in listing.instances]
     (mistake,) = listing.mistakes
     assert mistake.startswith("odd: it cannot be read: ")
+
+
+@pytest.mark.parametrize("command", [["SET", "junk"], ["HSET", "junk", "1"], ["RPUSH", "junk"], ["ZADD", "1", "junk"], ["XADD", "*", "junk", "1"]])
+def test_the_keys_of_a_service_that_are_of_another_type_give_way_to_whoever_registers(url: str, command: list[str]) -> None:
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+        for key in ("resilience:instances:{orders}", "resilience:instances:{orders}:10.0.0.1:8080"):
+            client.execute_command(command[0], key, *command[1:])
+        RedisRegistrar(url).register(ORDERS, UP, 90.0, 30.0)
+        assert ["http://10.0.0.1:8080"] == urls(url)

@@ -168,9 +168,17 @@ def test_a_store_that_was_wiped_is_told_again_and_one_that_is_frozen_changes_not
 def test_what_somebody_else_writes_to_the_store_ends_nothing_and_opens_no_circuit_for_longer_than_its_own_wait(redis):
     async def scenario():
         async with fleet(redis, "a", "b", "c", targets=("t", "u")) as (a, b, c):
-            for junk in ("nonsense", '[[null,1,1,1]]', '[["t",Infinity,1,1]]', '[["u",9,9,"inf"]]'):
-                await c.connection.call(lambda client, junk=junk: client.hset("test:circuits:views", "0.5:2", junk))
-                await beats(c, 3)
+            async def writes(junk):  # again and again: it is there for a quarter of a second
+                await a.connection.call(lambda client: client.hset("test:circuits:views", "0.5:2", junk))
+                await asyncio.sleep(0.01)
+
+            for junk in ("nonsense", '[[null,1,1,1]]', '[["t",Infinity,1,1]]'):
+                until = c.connection.round_trips + 4
+                while c.connection.round_trips < until:
+                    await writes(junk)
+            async with asyncio.timeout(30):
+                while c["u"].state is not State.OPEN:
+                    await writes('[["u",9,9,"inf"]]')
             assert 20 < c["u"].snapshot().retry_after <= 30
             redis.say("DEL", "test:circuits:views")
             a.fail()

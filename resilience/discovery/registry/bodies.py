@@ -1,9 +1,10 @@
 """Bodies of registrations: JSON or XML to nested mappings, which instance_reading.py makes an instance of. Pure.
 
-An element is a mapping of its children, with its attributes under "@name"; one without children is its text, which
-stands under "$" if there are attributes, as in JSON: ``<port enabled="true">80</port>`` is
-``{"@enabled": "true", "$": "80"}``. A document type is refused, and so are entities of its own: there is no way to
-make a small text large.
+An element is a mapping of its children; one without children is its text. Of attributes the protocol has two, which
+stand as in JSON: ``<port enabled="true">80</port>`` is ``{"@enabled": "true", "$": "80"}``, and the ``class`` of a
+dataCenterInfo and of metadata is an ``"@class"`` among the children. A name may be written so that XML takes it; see
+element_names.py. A document type is refused, and so are entities of its own: there is no way to make a small text
+large.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 from xml.parsers import expat
 
+from .element_names import read_name
 from .instance import InvalidInstanceError
 
 _DEEPEST: Final = 8
+_PORTS: Final = ("port", "securePort")
+#: By the element of an instance.
+_ATTRIBUTES: Final = {"port": "enabled", "securePort": "enabled", "dataCenterInfo": "class", "metadata": "class"}
 
 
 def registration(body: bytes, content_type: str) -> Mapping[str, Any]:
@@ -57,19 +62,20 @@ class _Tree:
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if len(self._open) > _DEEPEST:
             raise InvalidInstanceError("the body is nested too deep")
-        self._open.append((name, {f"@{key}": value for key, value in attributes.items()}, []))
+        known = _ATTRIBUTES.get(name) if self._open[-1][0] == "instance" else None
+        said = {} if known is None or known not in attributes else {f"@{known}": attributes[known]}
+        self._open.append((name, said, []))
 
     def data(self, text: str) -> None:
         self._open[-1][2].append(text)
 
     def end(self, _: str) -> None:
         name, found, texts = self._open.pop()
-        text = "".join(texts).strip()
-        if any(not each.startswith("@") for each in found):
-            value: Any = found
-        else:
-            value = {**found, "$": text} if found else text
-        self._open[-1][1][name] = value
+        text = "".join(texts)
+        value: Any = found or text  # spaces may be a value of metadata
+        if name in _PORTS and "@enabled" in found:
+            value = {**found, "$": text.strip()}
+        self._open[-1][1][read_name(name)] = value
 
 
 def _refuse(*_: Any) -> NoReturn:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, Final
 from xml.sax.saxutils import escape, quoteattr
 
+from .element_names import element_name
 from .instance import DataCenter, Instance, Port
 
 ADDED: Final = "ADDED"
@@ -18,7 +18,8 @@ DELETED: Final = "DELETED"
 #: What the compact form leaves out, besides leaseInfo and metadata.
 _LONG: Final = frozenset({"homePageUrl", "statusPageUrl", "healthCheckUrl", "secureHealthCheckUrl", "sid",
                           "overriddenStatus", "countryId", "lastDirtyTimestamp"})
-_NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]|^[^A-Za-z_]").sub
+#: A parser would read it as the end of a line.
+_RETURN: Final = {"\r": "&#13;"}
 
 
 class Form(Enum):
@@ -135,10 +136,5 @@ def _xml_text(entry: Entry, full: bool) -> Iterator[str]:
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
-    return "".join(f"<{tag}>{escape(str(value))}</{tag}>" for name, value in values.items()
-                   if (tag := _element_name(name)))
-
-
-def _element_name(name: str) -> str:
-    """A name that XML takes for an element; what it does not take stands as _xHHHH_ (ISO/IEC 9075-14)."""
-    return _NOT_IN_NAME(lambda found: f"_x{ord(found[0]):04X}_", name)
+    return "".join(f"<{tag}>{escape(str(value), _RETURN)}</{tag}>" for name, value in values.items()
+                   if (tag := element_name(name)))

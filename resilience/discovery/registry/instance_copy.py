@@ -20,7 +20,8 @@ from .version import Stamp, Version
 
 #: The member of an item that a copy stands in.
 MEMBER: Final = "resilience"
-_MOST_AGE_S: Final = 1e9
+#: An age is no more, seconds.
+MOST_AGE_S: Final = 1e9
 _MOST_NAME: Final = 64
 
 
@@ -158,6 +159,6 @@ def _stamp(said: Mapping[str, Any], name: str) -> Stamp:
 
 def _age(said: Mapping[str, Any], name: str) -> float:
     value = said.get(name, 0.0)
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= _MOST_AGE_S:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= MOST_AGE_S:
         raise InvalidInstanceError(f"{name} must be an age in seconds")
     return float(value)

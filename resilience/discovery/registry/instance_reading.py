@@ -1,14 +1,16 @@
 """Reading an instance from what a client has sent, within bounds. Pure.
 
-JSON and XML come here as the same nested mappings (see json_reading.py and xml_reading.py). Clients in the field leave
-out what they do not know, write flags as booleans or as strings, and numbers as either; what is missing gets the
-default of the protocol. What is there and cannot be meant is refused with a sentence, and nothing is changed.
+JSON and XML come here as the same nested mappings (see bodies.py). Clients in the field leave out what they do not
+know, or send it as null or as an empty text; write flags as booleans or as strings, and numbers as either. What is
+missing gets the default of the protocol. What is there and cannot be meant is refused with a sentence, and nothing is
+changed.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Final
 
 from .instance import (
@@ -39,7 +41,8 @@ TEXTS: Final = (
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]").search
 #: What stands for a text that is missing.
 _DEFAULTS: Final = {"isCoordinatingDiscoveryServer": "false"}
-_ABSENT: Final = object()
+#: In JSON, the type of a mapping; in XML, it is an attribute.
+_CLASS: Final = "@class"
 
 
 def instance_of(said: Mapping[str, Any], path_app: str, now_ms: int, most_lease_s: int) -> Instance:
@@ -119,8 +122,10 @@ def metadata_text(name: str, value: str) -> tuple[str, str]:
     """A pair of metadata.
 
     Raises:
-        InvalidInstanceError: It is too long, or has characters that cannot be sent.
+        InvalidInstanceError: It is too long, or has characters or a name that cannot be sent.
     """
+    if name == _CLASS:
+        raise InvalidInstanceError(f"metadata: {_CLASS} is what the protocol has for a type, and no name of a pair")
     if (not name or len(name) > MOST_NAME or _UNPRINTABLE(name) or len(value) > MOST_METADATA_TEXT
             or _UNPRINTABLE(value.translate(_BLANKS))):
         raise InvalidInstanceError(f"metadata: names of 1 to {MOST_NAME} and values of up to {MOST_METADATA_TEXT} "
@@ -133,7 +138,7 @@ _BLANKS: Final = {ord("\t"): " ", ord("\n"): " ", ord("\r"): " "}
 
 def _text(said: Mapping[str, Any], name: str, most: int) -> str:
     value = said.get(name)
-    if value is None or (isinstance(value, Mapping) and not value):
+    if _is_missing(value):
         return ""
     text = _scalar(value, name).strip()
     if len(text) > most or _UNPRINTABLE(text):
@@ -141,10 +146,15 @@ def _text(said: Mapping[str, Any], name: str, most: int) -> str:
     return text
 
 
+def _is_missing(value: Any) -> bool:
+    """Whether a value says nothing: it is not there, null, an empty text or an empty element."""
+    return value is None or (isinstance(value, str) and not value.strip()) or (isinstance(value, Mapping) and not value)
+
+
 def _scalar(value: Any, name: str) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (str, int, float)):
+    if isinstance(value, (str, int)) or (isinstance(value, float) and isfinite(value)):
         return str(value)
     raise InvalidInstanceError(f"{name} must be a text or a number")
 
@@ -154,8 +164,8 @@ def _name(said: Mapping[str, Any], name: str) -> str:
 
 
 def _number(said: Mapping[str, Any], name: str, default: int, most: int) -> int:
-    value = said.get(name, _ABSENT)
-    if value is _ABSENT or value is None or (isinstance(value, (str, Mapping)) and not value):
+    value = said.get(name)
+    if _is_missing(value):
         return default
     number = _whole(value)
     if number is None or not 0 <= number <= most:
@@ -176,7 +186,8 @@ def _whole(value: Any) -> int | None:
 
 
 def _seconds(lease: Mapping[str, Any], name: str, default: int, most: int) -> int:
-    value = _whole(lease.get(name, default))
+    found = lease.get(name)
+    value = default if _is_missing(found) else _whole(found)
     if value is not None and value <= 0:
         return default
     if value is None or value > most:
@@ -196,11 +207,12 @@ def _status(said: Mapping[str, Any], names: tuple[str, ...], default: str) -> st
 
 def _port(said: Mapping[str, Any], name: str, default: Port) -> Port:
     value = said.get(name)
-    if value is None:
+    if _is_missing(value):
         return default
-    number, enabled = (value.get("$", default.number), value.get("@enabled", default.enabled)) \
-        if isinstance(value, Mapping) else (value, True)
-    found = _whole(number)
+    number, enabled = (value.get("$"), value.get("@enabled")) if isinstance(value, Mapping) else (value, True)
+    if _is_missing(enabled):
+        enabled = default.enabled
+    found = default.number if _is_missing(number) else _whole(number)
     if found is None or not 0 <= found <= 65_535:
         raise InvalidInstanceError(f"{name} must be a whole number from 0 to 65535")
     return Port(found, enabled is True or str(enabled).strip().lower() == "true")
@@ -217,12 +229,12 @@ def _data_center(said: Any) -> DataCenter | None:
 def _metadata(said: Any) -> Mapping[str, str]:
     if not isinstance(said, Mapping):
         return {}
-    pairs = [(name, value) for name, value in said.items() if name not in ("@class", "class")]
+    pairs = [(name, value) for name, value in said.items() if name != _CLASS]
     if len(pairs) > MOST_METADATA:
         raise InvalidInstanceError(f"metadata must have at most {MOST_METADATA} pairs")
     found = {}
     for name, value in pairs:
-        empty = value is None or (isinstance(value, Mapping) and not value)
-        key, text = metadata_text(str(name), "" if empty else _scalar(value, f"metadata.{name}"[:MOST_NAME]))
+        is_empty = value is None or (isinstance(value, Mapping) and not value)
+        key, text = metadata_text(str(name), "" if is_empty else _scalar(value, f"metadata.{name}"[:MOST_NAME]))
         found[key] = text
     return found

@@ -162,8 +162,8 @@ class InstanceRegistry:
         if existing is not None and existing.entry.instance.dirty_ms > instance.dirty_ms \
                 and not self._is_ahead(existing.entry.instance, now):
             self.counts["registered_outdated"] += 1
-            arrived, said = existing.arrived, existing.said
-            instance = attrs.evolve(existing.entry.instance, duration_s=instance.duration_s)
+            instance, arrived, said, source = (
+                existing.entry.instance, existing.arrived, existing.said, existing.source)
         override = None if existing is None else existing.override
         if override is None and instance.overridden_status != UNKNOWN:
             override = instance.overridden_status

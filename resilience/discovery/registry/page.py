@@ -17,12 +17,19 @@ from .moment import Moment
 
 #: Rows; the rest is counted.
 MOST_ROWS: Final = 1000
+#: Names that a browser takes for a way up, however they are quoted: there is no link to them.
+_DOTS: Final = frozenset((".", ".."))
+_TABLE_END: Final = "</table></div>"
 _STYLE: Final = """
 body{font:14px/1.5 system-ui,sans-serif;margin:2rem;color:#1b1f24;background:#fff}
-table{border-collapse:collapse;margin:1rem 0;width:100%}
+h1,h2,p{overflow-wrap:anywhere}
+.wide{overflow-x:auto;margin:1rem 0}
+table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.25rem .75rem;border-bottom:1px solid #d8dee4}
+td{max-width:24rem;overflow-wrap:break-word}
 td.n{text-align:right;font-variant-numeric:tabular-nums}
 .warn{background:#fff3cd;padding:.5rem .75rem;border-left:4px solid #9a6700}
+@media (max-width:40rem){body{margin:1rem .75rem}th,td{padding:.25rem .5rem}td{max-width:12rem}}
 @media (prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}th,td{border-color:#30363d}
 .warn{background:#3a2d00}a{color:#58a6ff}}
 """
@@ -67,19 +74,18 @@ def _preservation(registry: InstanceRegistry, now: Moment) -> Iterator[str]:
     else:
         yield ('<p class="warn" data-field="self_preservation">No lease is evicted: fewer renewals come than should. '
                "An instance below may be gone.</p>")
-    yield "<table><tr><th>Instances expected</th><th>Renewals in the last minute</th><th>More must come than</th>" \
-          "<th>Next eviction</th><th>Leases evicted at a time</th></tr>"
+    yield _table("Self-preservation", "Instances expected", "Renewals in the last minute", "More must come than",
+                 "Next eviction", "Leases evicted at a time")
     yield (f'<tr><td class="n">{state.expected}</td><td class="n">{renewals}</td><td class="n">{state.threshold}</td>'
            f'<td class="n">in {max(0.0, registry.next_eviction_s - now.s):.0f} s</td>'
-           f'<td class="n">at most {registry.eviction_quota}</td></tr></table>')
+           f'<td class="n">at most {registry.eviction_quota}</td></tr>{_TABLE_END}')
 
 
 def _peers(registry: InstanceRegistry, peers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if not peers:
         return
-    yield (f"<h2>Peers ({len(peers)})</h2><p>This registry is {escape(registry.name)}.</p><table><tr><th>URL</th>"
-           "<th>Registry</th><th>State</th><th>Circuit</th><th>Queue</th><th>Behind by</th><th>Last success</th>"
-           "<th>Last error</th></tr>")
+    yield f"<h2>Peers ({len(peers)})</h2><p>This registry is {escape(registry.name)}.</p>"
+    yield _table("Peers", "URL", "Registry", "State", "Circuit", "Queue", "Behind by", "Last success", "Last error")
     for each in peers:
         success, error, age_s = each["last_success_ago_s"], each["last_error"], each["last_error_ago_s"]
         name = each["registry"] or ("Eureka of another make" if each["kind"] == "eureka" else "")
@@ -89,7 +95,7 @@ def _peers(registry: InstanceRegistry, peers: Sequence[Mapping[str, Any]]) -> It
                f'<td class="n" data-field="queue">{each["queue"]}</td><td class="n">{each["behind_s"]:.0f} s</td>'
                f'<td>{"never" if success is None else f"{success:.0f} s ago"}</td>'
                f'<td>{escape(error)}{f" ({age_s:.0f} s ago)" if error else ""}</td></tr>')
-    yield "</table>"
+    yield _TABLE_END
 
 
 def _storage(storage: Mapping[str, Any] | None) -> Iterator[str]:
@@ -97,42 +103,53 @@ def _storage(storage: Mapping[str, Any] | None) -> Iterator[str]:
         return
     error, age_s = storage["last_error"] or storage["trouble"] or "", storage["last_error_ago_s"]
     state = "lost" if not storage["is_connected"] else "in step" if storage["in_step"] else "being compared"
-    yield (f'<h2>Shared store</h2><table data-store="{escape(storage["place"])}"><tr><th>URL</th><th>State</th>'
-           "<th>Queue</th><th>Behind by</th><th>Last success</th><th>Last error</th></tr>")
+    yield "<h2>Shared store</h2>"
+    yield _table("Shared store", "URL", "State", "Queue", "Behind by", "Last success", "Last error")
     success = storage["last_success_ago_s"]
-    yield (f'<tr><td>{escape(storage["place"])}</td><td data-field="state">{state}</td>'
+    place = escape(storage["place"])
+    yield (f'<tr data-store="{place}"><td>{place}</td><td data-field="state">{state}</td>'
            f'<td class="n" data-field="queue">{storage["queue"]}</td><td class="n">{storage["behind_s"]:.0f} s</td>'
            f'<td>{"never" if success is None else f"{success:.0f} s ago"}</td>'
-           f'<td>{escape(error)}{f" ({age_s:.0f} s ago)" if age_s is not None else ""}</td></tr></table>')
+           f'<td>{escape(error)}{f" ({age_s:.0f} s ago)" if age_s is not None else ""}</td></tr>{_TABLE_END}')
 
 
 def _applications(registry: InstanceRegistry) -> Iterator[str]:
     applications = registry.snapshot().applications
-    yield f"<h2>Applications ({len(applications)})</h2><table><tr><th>Application</th><th>Instances</th></tr>"
+    yield f"<h2>Applications ({len(applications)})</h2>" + _table("Applications", "Application", "Instances")
     for name, application in itertools.islice(sorted(applications.items()), MOST_ROWS):
         counts = ", ".join(f"{count} {status}" for status, count in sorted(application.statuses.items()))
         yield f"<tr><td>{escape(name)}</td><td>{escape(counts)}</td></tr>"
-    yield "</table>" + _rest(len(applications))
+    yield _TABLE_END + _rest(len(applications))
 
 
 def _instances(registry: InstanceRegistry, now: Moment) -> Iterator[str]:
-    yield (f"<h2>Instances ({len(registry)})</h2><table><tr><th>Application</th><th>Instance</th><th>Address</th>"
-           "<th>Status</th><th>Set by an operator</th><th>Last renewal</th><th>Lease</th></tr>")
+    yield f"<h2>Instances ({len(registry)})</h2>"
+    yield _table("Instances", "Application", "Instance", "Address", "Status", "Set by an operator", "Last renewal",
+                 "Lease")
     for lease in itertools.islice(registry.leases(), MOST_ROWS):
         yield _row(lease, now)
-    yield "</table>" + _rest(len(registry))
+    yield _TABLE_END + _rest(len(registry))
 
 
 def _row(lease: Lease, now: Moment) -> str:
     said, left_s = lease.entry.instance, lease.ends_s - now.s
-    link = f"registry/instances/{quote(said.app, safe='')}/{quote(said.id, safe='')}"
+    identity, parts = escape(said.id), (said.app, said.id)
+    if not _DOTS.intersection(parts):
+        link = "/".join(quote(part, safe="") for part in parts)
+        identity = f'<a href="registry/instances/{escape(link)}">{identity}</a>'
     ends = f"{left_s:.0f} s left" if left_s > 0 else f"ran out {-left_s:.0f} s ago"
     address = f"[{said.ip_addr}]" if ":" in said.ip_addr else said.ip_addr
     port = said.port.number if said.port.enabled else said.secure_port.number
     return (f'<tr data-instance="{escape(said.id)}"><td>{escape(said.app)}</td>'
-            f'<td><a href="{escape(link)}">{escape(said.id)}</a></td><td>{escape(f"{address}:{port}")}</td>'
+            f'<td>{identity}</td><td>{escape(f"{address}:{port}")}</td>'
             f'<td data-field="status">{said.status}</td><td>{lease.override or ""}</td>'
             f'<td>{now.s - lease.renewed_s:.0f} s ago</td><td data-field="lease">{ends}</td></tr>')
+
+
+def _table(name: str, *heads: str) -> str:
+    """The beginning of a table, which scrolls by itself where it is wider than the page, and by keys, too."""
+    row = "".join(f"<th>{each}</th>" for each in heads)
+    return f'<div class="wide" role="region" aria-label="{name}" tabindex="0"><table><tr>{row}</tr>'
 
 
 def _rest(count: int) -> str:

@@ -230,7 +230,8 @@ def _some(request: Request, entries: Mapping[str, Sequence[Entry]] | None) -> An
 
 
 def _document(request: Request, document: Document) -> Answer:
-    headers: list[Header] = [(b"content-type", request.form.media_type.encode()), (b"vary", b"accept-encoding, accept")]
+    headers: list[Header] = [(b"content-type", request.form.media_type.encode()),
+                             (b"vary", b"accept-encoding, accept, x-eureka-accept")]
     if takes_gzip(request.header(b"accept-encoding")):
         return Answer(200, document.compressed, [*headers, (b"content-encoding", b"gzip")])
     return Answer(200, document.plain, headers)

@@ -26,7 +26,7 @@ from .change import Change
 from .copies import SAME_RENEWAL_S, Copies, Merged
 from .entry import Form
 from .instance import InvalidInstanceError
-from .instance_copy import InstanceCopy, instance_in
+from .instance_copy import MOST_AGE_S, InstanceCopy, instance_in
 from .instance_registry import InstanceRegistry
 from .lease_table import REMEMBERED_S, Key
 from .moment import Moment
@@ -46,6 +46,8 @@ MOST_INSTANCE_BYTES: Final = 1 << 20
 _MOST_WRITE_BYTES: Final = 1 << 20
 #: Records that are merged before others have a turn.
 _AT_ONCE: Final = 25
+#: Characters of a record's name in a message.
+_MOST_NAME: Final = 100
 _logger = logging.getLogger(__name__)
 
 
@@ -195,7 +197,8 @@ class Storage:
                     missing.append(record)
             except (InvalidInstanceError, RefusedError) as error:
                 self.counts["refused_here"] += 1
-                self._note_error(f"what it says of an instance is refused: {error}")
+                self._note_error(f"what it says of an instance is refused: {error}, in the record "
+                                 f"{record.name[:_MOST_NAME]}")
             if index % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
         return missing
@@ -207,7 +210,7 @@ class Storage:
             InvalidInstanceError: It is none.
             RefusedError: It may not be here.
         """
-        now, age_s = self._clock(), max(0.0, record.age_s)
+        now, age_s = self._clock(), min(max(0.0, record.age_s), MOST_AGE_S)
         copy, instance = InstanceCopy.read(_json(record.copy)), None
         if name_of(copy.key) != record.name:
             raise InvalidInstanceError("a record must have the name of its instance")

@@ -57,6 +57,7 @@ class PlainRegistry:
         arrived, duration = now, said.duration_s
         if old is not None and old["said"].dirty_ms > said.dirty_ms and old["said"].dirty_ms <= moment(now).unix_ms:
             said, arrived = attrs.evolve(old["said"], status=old["status"], overridden_status="UNKNOWN"), old["arrived"]
+            duration = old["duration"]
         override = None if old is None else old["override"]
         if override is None and said.overridden_status != "UNKNOWN":
             override = said.overridden_status
