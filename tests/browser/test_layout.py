@@ -56,6 +56,7 @@ CONTRASTS = """() => {
         const colour = parse(getComputedStyle(element).backgroundColor);
         return colour.alpha === 1 ? colour.rgb : over(colour, ground(element.parentElement));
     };
+    const opacity = element => element === null ? 1 : Number(getComputedStyle(element).opacity) * opacity(element.parentElement);
     const light = rgb => rgb.map(c => c / 255).map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
         .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
     const found = [];
@@ -63,7 +64,8 @@ CONTRASTS = """() => {
         const own = [...element.childNodes].some(n => n.nodeType === 3 && n.data.trim() !== '');
         if (!own || !element.checkVisibility() || element.closest('.unseen')) continue;
         const below = ground(element);
-        const [a, b] = [light(over(parse(getComputedStyle(element).color), below)), light(below)];
+        const colour = parse(getComputedStyle(element).color);
+        const [a, b] = [light(over({ ...colour, alpha: colour.alpha * opacity(element) }, below)), light(below)];
         found.push([(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), element.className || element.tagName,
             element.textContent.slice(0, 40)]);
     }
@@ -82,6 +84,28 @@ def test_all_text_stands_out_from_its_ground(stream: StreamServer, open_page: Op
     contrasts = page.evaluate(CONTRASTS)
     assert len(contrasts) > 100
     assert [] == [faint for faint in contrasts if faint[0] < 4.5]
+    stream.stop()
+    expect(page.locator('[data-command][data-stale="true"]')).to_have_count(TILES)
+    assert [] == [faint for faint in page.evaluate(CONTRASTS) if faint[0] < 4.5]
+
+
+def test_a_choice_that_is_made_stands_out_where_the_reader_chooses_the_colours(stream: StreamServer, open_page: OpenPage) -> None:
+    stream.messages = [resilience("stock")]
+    page = open_page(stream, forced_colors="active", reduced_motion="reduce")
+    for each in ("#chip-open", "#reverse"):
+        looks = "button => [getComputedStyle(button).backgroundColor, getComputedStyle(button).color]"
+        before = page.locator(each).evaluate(looks)
+        page.locator(each).click()
+        expect(page.locator(each)).to_have_attribute("aria-pressed", "true")
+        assert not set(before) & {page.locator(each).evaluate(looks)[0]}
+
+
+def test_a_long_name_is_told_whole_to_who_cannot_see_it(stream: StreamServer, open_page: OpenPage) -> None:
+    name = "very.long.module.name.of.a.shop.payments.charge"
+    stream.messages = [resilience(name)]
+    page = open_page(stream)
+    expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+    expect(page.get_by_role("article", name=name, exact=True)).to_be_visible()
 
 
 def test_a_phone_scrolls_in_one_direction_only(stream: StreamServer, open_page: OpenPage) -> None:

@@ -2,7 +2,7 @@
 // alike too differ in between: they are cut before the place where they do.
 //
 // A name is put in as two pieces; the style sheet cuts the first when there is no room (its end becomes an ellipsis) and the
-// second last of all. Put together, the pieces are the name, letter by letter, for everybody who reads the page's text.
+// second last of all. Put together, the pieces are the name, letter by letter; a screen reader is told it whole.
 
 const WHOLE = 20; // up to here a name is one piece
 const TAIL = { least: 10, most: 22 };

@@ -89,9 +89,11 @@ export class Tile {
 
   _name(command) {
     const title = `command-${(serial += 1)}`;
-    this._slots.get("name").id = title;
+    const name = this._slots.get("name");
+    name.id = title;
+    name.parentElement.setAttribute("aria-label", command.key); // its pieces are blocks, which are read with a space between
     this.cutName(0);
-    this.element.setAttribute("aria-labelledby", title);
+    this.element.setAttribute("aria-label", command.key);
     this.element.dataset.command = command.key;
   }
 
