@@ -21,6 +21,7 @@ from typing import Any, Final
 Kinds = type[BaseException] | tuple[type[BaseException], ...]
 
 _EXCEPTIONS: Final[Any] = vars(BaseExceptionGroup)["exceptions"]
+_MESSAGE: Final[Any] = vars(BaseExceptionGroup)["message"]
 
 
 def is_a(error: BaseException, kinds: Kinds) -> bool:
@@ -31,6 +32,19 @@ def is_a(error: BaseException, kinds: Kinds) -> bool:
 def is_group(error: BaseException) -> bool:
     """Whether *error* stands for several."""
     return issubclass(type(error), BaseExceptionGroup)
+
+
+def message_of(group: BaseException) -> str:
+    """What a *group* says of all of its parts."""
+    message: str = _MESSAGE.__get__(group)
+    return message
+
+
+def first_leaf(error: BaseException) -> BaseException:
+    """The first leaf of *error*; of no group: itself."""
+    while is_group(error):
+        error = _EXCEPTIONS.__get__(error)[0]
+    return error
 
 
 def parts(error: BaseException, whole: Kinds = ()) -> Iterator[BaseException]:
