@@ -16,15 +16,16 @@ may be a property that raises. Nor is a group asked for its ``exceptions`` in a 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeGuard, TypeVar
 
+E = TypeVar("E", bound=BaseException)
 Kinds = type[BaseException] | tuple[type[BaseException], ...]
 
 _EXCEPTIONS: Final[Any] = vars(BaseExceptionGroup)["exceptions"]
 _MESSAGE: Final[Any] = vars(BaseExceptionGroup)["message"]
 
 
-def is_a(error: BaseException, kinds: Kinds) -> bool:
+def is_a(error: BaseException, kinds: type[E] | tuple[type[E], ...]) -> TypeGuard[E]:
     """Whether ``except kinds`` would catch *error*."""
     return issubclass(type(error), kinds)
 

@@ -34,7 +34,7 @@ def asked_for(what: Any, wall: Callable[[], float] | None = None) -> float | Non
         wall: Seconds since 1970, to compare a date with that comes without the date of the answer; None: such a date
             is not read.
     """
-    if isinstance(what, BaseException) and is_group(what):
+    if is_group(what):
         return max((asked for part in parts(what) if (asked := _asked_for(part, wall)) is not None), default=None)
     return _asked_for(what, wall)
 

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from ..core.events import State, Trigger
+from ..core.exception_copy import with_traceback
 from ..core.terms import Open
 from ..engine.callables import flavour_of, name_of
 from ..errors import CircuitOpenError
@@ -173,6 +174,7 @@ class CircuitBreaker(Standin):
         except BaseException as raised:
             if raised is not error:
                 raise
+            with_traceback(raised, trace)  # without our frames
         return False
 
     def reset(self) -> None:
