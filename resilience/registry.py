@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from .commands.command import Command
 from .commands.command_table import CommandTable
+from .core.checks import is_number
 from .core.events import State
 from .drivers.system_clock import monotonic
 from .drivers.workers import WorkerPool
@@ -142,7 +143,7 @@ class Registry:
         Raises:
             ConfigError: *seconds* is not above 0 and at most 86400, or a command has no Chaos.
         """
-        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 < seconds <= _CHAOS_MOST_S:
+        if not is_number(seconds) or not 0 < seconds <= _CHAOS_MOST_S:
             raise ConfigError(f"seconds must be a number above 0 and at most {_CHAOS_MOST_S}, not {seconds!r}",
                               "seconds")
         for key in keys:
