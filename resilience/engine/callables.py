@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import wrapt
 
+from ..core.callbacks import called_by
 from .wrapper_spec import Flavour
 
 #: Where a function that stands for the block of a ``with`` statement keeps its Flavour.
@@ -75,6 +76,9 @@ def flavour_of(fn: Callable[..., Any]) -> Flavour:
     said = getattr(fn, FLAVOUR, None)
     if isinstance(said, Flavour):
         return said
+    called = called_by(fn)
+    if called is not fn:
+        return flavour_of(called)
     for target in (fn, getattr(fn, "__call__", None)):  # noqa: B004 - an object's own __call__, not whether it has one
         if target is None:
             continue

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
 
+from ..core.callbacks import is_plain
 from ..core.context_managers import context_manager
 from ..core.events import State
 from ..core.terms import HalfOpen
@@ -233,8 +234,8 @@ class CircuitBreaker(StoredBreaker):
     def add_excluded_exceptions(self, *exceptions: Exclusion) -> None:
         """Add several exceptions that do not count as failures."""
         for exception in exceptions:
-            if not callable(exception):
-                raise TypeError(f"exclude takes exception types and functions of an exception, not {exception!r}")
+            if not callable(exception) or not is_plain(exception):
+                raise TypeError(f"exclude takes exception types and plain functions of an exception, not {exception!r}")
         self._excluded += exceptions
 
     def remove_excluded_exception(self, exception: Exclusion) -> None:
