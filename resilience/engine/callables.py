@@ -67,7 +67,11 @@ def check_guardable(fn: object, what: str) -> None:
         raise TypeError(f"{what} guards calls, and a property is none; put it below @property, on the getter")
     if isinstance(fn, type):
         raise TypeError(f"{what} guards calls, not classes such as {fn.__qualname__}; decorate its methods")
-    if not callable(fn) and not isinstance(fn, (classmethod, staticmethod)):
+    method = next((kind for kind in (classmethod, staticmethod) if isinstance(fn, kind)), None)
+    if method is not None and not issubclass(type(fn), method):  # a proxy, as wrapt's decorators make them
+        raise TypeError(f"{what} cannot guard the {type(fn).__name__} around a {method.__name__}; put "
+                        f"@{method.__name__} on top of {what} and of the decorator that made it")
+    if not callable(fn) and method is None:
         raise TypeError(f"{what} guards callables; {fn!r} of type {type(fn).__name__} is not callable")
 
 
