@@ -94,7 +94,7 @@ class StreamSource:
 
 def _shown(address: str) -> str:
     """The address for an error message: short, printable, without credentials."""
-    return repr(re.sub(r"//[^/@]*@", "//...@", address)[:100])
+    return repr(re.sub(r"//[^/]*@", "//...@", address)[:100])
 
 
 def _basic(parts: SplitResult) -> str | None:

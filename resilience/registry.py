@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 from .commands.command import Command
 from .commands.command_table import CommandTable
+from .core.callbacks import is_plain
+from .core.checks import is_number
 from .core.events import State
 from .drivers.system_clock import monotonic
 from .drivers.workers import WorkerPool
@@ -38,12 +40,16 @@ class Registry:
     Args:
         clock: Monotonic seconds; every policy of every command here is told this time.
         random: Numbers in [0, 1), for jitter.
+
+    Raises:
+        TypeError: One of them cannot be called, or is a coroutine function or a generator.
     """
 
     def __init__(self, *, clock: Callable[[], float] = monotonic,
                  random: Callable[[], float] = _random.random) -> None:
-        if not callable(clock):
-            raise TypeError(f"clock must be callable, not {clock!r}")
+        for name, each in (("clock", clock), ("random", random)):
+            if not callable(each) or not is_plain(each):
+                raise TypeError(f"{name} must be a plain function, not {each!r}")
         self._table = CommandTable(clock, random)
         _registries.add(self)
 
@@ -108,10 +114,11 @@ class Registry:
             A function that ends this.
 
         Raises:
-            TypeError: *clean_up* cannot be called.
+            TypeError: *clean_up* cannot be called, or is a coroutine function or a generator.
         """
-        if not callable(clean_up):
-            raise TypeError(f"clean_up must be callable, not {clean_up!r}")
+        if not callable(clean_up) or not is_plain(clean_up):
+            raise TypeError("clean_up must be callable, and a plain function, for nobody would await or iterate what "
+                            f"it returns; not {clean_up!r}")
         own = functools.partial(clean_up)  # the same one may be asked for twice
         self._table.cleanups.append(own)
 
@@ -142,7 +149,7 @@ class Registry:
         Raises:
             ConfigError: *seconds* is not above 0 and at most 86400, or a command has no Chaos.
         """
-        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 < seconds <= _CHAOS_MOST_S:
+        if not is_number(seconds) or not 0 < seconds <= _CHAOS_MOST_S:
             raise ConfigError(f"seconds must be a number above 0 and at most {_CHAOS_MOST_S}, not {seconds!r}",
                               "seconds")
         for key in keys:

@@ -11,12 +11,11 @@ two. What works on a command from inside the library asks internals_of() for the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isnan
 from typing import Any
 
 import attrs
 
-from ..core.circuit_checkpoint import CircuitCheckpoint
+from ..core.circuit_checkpoint import CircuitCheckpoint, check_elapsed
 from ..core.events import State, Trigger
 from ..core.outcome import EVENT_NAMES
 from ..drivers.workers import WorkerPool
@@ -182,8 +181,7 @@ class Command:
         """
         if self._runtime.circuit is None:
             raise ConfigError(f"{self.key} has no breaker to restore", "breaker")
-        if not isinstance(elapsed, (int, float)) or isnan(elapsed):
-            raise ConfigError(f"elapsed must be a number of seconds, not {elapsed!r}", "elapsed")
+        check_elapsed(elapsed)
         try:
             circuit = CircuitCheckpoint(**saved)
         except TypeError as error:

@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from ..core.circuit_checkpoint import check_elapsed
 from ..core.events import CommandAdded, CommandRemoved
 from ..core.thread_pool import ThreadPool
 from ..drivers.workers import WorkerPool
@@ -197,6 +198,9 @@ class CommandTable:
 
     def restore(self, saved: Mapping[str, Mapping[str, Any]], elapsed: float) -> None:
         """See Registry.restore()."""
+        if not isinstance(saved, Mapping):
+            raise ConfigError(f"saved must be what save() returns, a mapping, not {saved!r}", "saved")
+        check_elapsed(elapsed)
         with self.lock:
             self._saved = (dict(saved), elapsed, self.services.clock())
         self.sweep()

@@ -11,10 +11,12 @@ one again elsewhere; so it is told by the frame that it came through.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Container, Mapping
 from typing import Any, Final, TypeVar
 
+from ..errors import ConfigError
 from .exception_copy import traceback_of
 
 T = TypeVar("T")
@@ -26,6 +28,7 @@ GIVE_PLAIN: Final = "give a plain function: nobody would await or iterate what t
 
 def is_plain(callback: object) -> bool:
     """Whether a call of *callback* returns its answer, and no coroutine or generator that is to be run first."""
+    callback = called_by(callback)
     for function in (callback, getattr(type(callback), "__call__", None)):  # noqa: B004 - an object's own
         try:
             if any(is_one(function) for is_one in _RUN_BY_OTHERS):
@@ -33,6 +36,24 @@ def is_plain(callback: object) -> bool:
         except Exception:  # noqa: BLE001, S110 - inspect reads annotations, which may raise anything
             pass
     return True
+
+
+def called_by(function: Any) -> Any:
+    """What a partial calls; anything else: itself."""
+    while issubclass(type(function), functools.partial):
+        function = function.func
+    return function
+
+
+def check_plain(callback: object, name: str) -> None:
+    """See that *callback* is what a policy or an adapter can call.
+
+    Raises:
+        ConfigError: It cannot be called, or what it returns would have to be awaited or iterated; *name* says where.
+    """
+    if not callable(callback) or not is_plain(callback):
+        hint = f"; {GIVE_PLAIN}" if callable(callback) else ""
+        raise ConfigError(f"{name} must be callable, not {callback!r}{hint}", name)
 
 
 def call_back(callback: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> T:

@@ -28,6 +28,27 @@ nearest = setting_names.nearest
 unknown_option = setting_names.unknown_option
 
 
+def is_number(value: Any) -> bool:
+    """Whether *value* is a finite number that a float can hold; True and False are none."""
+    return (isinstance(value, (int, float)) and not isinstance(value, bool)
+            and abs(value) <= sys.float_info.max)  # false for NaN too; an int may be too large for a float
+
+
+def bare_number(value: Any) -> Any:
+    """A number that is an int or a float and nothing else; anything that is no number as it is.
+
+    A member of an enumeration is its name where it is printed, be it in JSON, and numpy's numbers say their class.
+    """
+    if type(value) in (int, float) or not isinstance(value, (int, float)) or isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, int) else float(value)
+
+
+def bare_numbers(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same of each of several; *values* itself if nothing is to be done."""
+    return values if all(type(each) in (int, float) for each in values) else tuple(map(bare_number, values))
+
+
 @attrs.frozen(kw_only=True)
 class Check(ABC):
     """A validator for attrs fields.
@@ -69,11 +90,18 @@ class Check(ABC):
         return (f"must be {self.wanted}{' or None' if self.optional else ''}, not "
                 f"{shown_value(value) if shown is None else shown}{f'; {hint}' if hint else ''}")
 
-    def __call__(self, _: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        """Raise ConfigError, with the attribute's name, unless *value* is accepted."""
+    def kept(self, value: Any) -> Any:
+        """What an object keeps of a *value* that was accepted."""
+        return value
+
+    def __call__(self, instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        """Let *instance* have what is kept of *value*; raise ConfigError, with the name, unless it is accepted."""
         mistake = self.mistake(value)
         if mistake is not None:
             raise ConfigError(f"{attribute.name} {mistake}", attribute.name)
+        kept = self.kept(value)
+        if kept is not value:
+            object.__setattr__(instance, attribute.name, kept)  # attrs' classes are frozen
 
 
 @attrs.frozen(kw_only=True)
@@ -95,10 +123,13 @@ class NumberCheck(Check):
 
     def accepts(self, value: Any) -> bool:
         """Whether *value* is a number in the range; NaN and infinities are not."""
-        return (isinstance(value, int if self.whole else (int, float)) and not isinstance(value, bool)
-                and abs(value) <= sys.float_info.max  # false for NaN too; an int may be too large for a float
+        return (is_number(value) and (isinstance(value, int) or not self.whole)
                 and (self.above is None or value > self.above) and (self.least is None or value >= self.least)
                 and (self.most is None or value <= self.most))
+
+    def kept(self, value: Any) -> Any:
+        """The number alone."""
+        return bare_number(value)
 
     @property
     def is_share(self) -> bool:
@@ -204,9 +235,12 @@ class RisingSharesCheck(Check):
 
     def accepts(self, value: Any) -> bool:
         """Whether *value* is a tuple of them, with at least one."""
-        return (isinstance(value, tuple) and bool(value)
-                and all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in value)
+        return (isinstance(value, tuple) and bool(value) and all(map(is_number, value))
                 and list(value) == sorted(set(value)) and 0 < value[0] <= value[-1] < 1)
+
+    def kept(self, value: Any) -> Any:
+        """The numbers alone."""
+        return bare_numbers(value)
 
     def hint(self, value: Any) -> str:
         """The shares that percentages stand for."""

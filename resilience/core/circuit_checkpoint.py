@@ -9,19 +9,31 @@ restore, unless the time gone by is longer than the window.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import attrs
 
 from ..errors import ConfigError
-from .checks import as_tuple, number, one_of
+from .checks import as_tuple, bare_numbers, is_number, number, one_of
 from .events import State
 
 
-def _counts(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+def _counts(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not (isinstance(value, tuple) and len(value) == 4
             and all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= 1_000_000_000 for n in value)):
         raise ConfigError(f"{attribute.name} must be four whole numbers, not {value!r}", attribute.name)
+    object.__setattr__(instance, attribute.name, bare_numbers(value))
+
+
+def check_elapsed(elapsed: Any) -> None:
+    """See that *elapsed* is the time since a circuit was saved, which may be without end.
+
+    Raises:
+        ConfigError: It is no number of seconds.
+    """
+    if not is_number(elapsed) and elapsed not in (inf, -inf):
+        raise ConfigError(f"elapsed must be a number of seconds, not {elapsed!r}", "elapsed")
 
 
 @attrs.frozen(kw_only=True)

@@ -44,6 +44,12 @@ def traceback_of(error: BaseException) -> types.TracebackType | None:
     return trace
 
 
+def cause_of(error: BaseException) -> BaseException | None:
+    """What *error* was raised from, whatever its class says about it."""
+    cause: BaseException | None = _CAUSE.__get__(error)
+    return cause
+
+
 def with_traceback(error: E, trace: types.TracebackType | None) -> E:
     """*error* with another traceback, whatever its class says about that."""
     _TRACEBACK.__set__(error, trace)

@@ -16,14 +16,16 @@ may be a property that raises. Nor is a group asked for its ``exceptions`` in a 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeGuard, TypeVar
 
+E = TypeVar("E", bound=BaseException)
 Kinds = type[BaseException] | tuple[type[BaseException], ...]
 
 _EXCEPTIONS: Final[Any] = vars(BaseExceptionGroup)["exceptions"]
+_MESSAGE: Final[Any] = vars(BaseExceptionGroup)["message"]
 
 
-def is_a(error: BaseException, kinds: Kinds) -> bool:
+def is_a(error: BaseException, kinds: type[E] | tuple[type[E], ...]) -> TypeGuard[E]:
     """Whether ``except kinds`` would catch *error*."""
     return issubclass(type(error), kinds)
 
@@ -31,6 +33,19 @@ def is_a(error: BaseException, kinds: Kinds) -> bool:
 def is_group(error: BaseException) -> bool:
     """Whether *error* stands for several."""
     return issubclass(type(error), BaseExceptionGroup)
+
+
+def message_of(group: BaseException) -> str:
+    """What a *group* says of all of its parts."""
+    message: str = _MESSAGE.__get__(group)
+    return message
+
+
+def first_leaf(error: BaseException) -> BaseException:
+    """The first leaf of *error*; of no group: itself."""
+    while is_group(error):
+        error = _EXCEPTIONS.__get__(error)[0]
+    return error
 
 
 def parts(error: BaseException, whole: Kinds = ()) -> Iterator[BaseException]:

@@ -24,7 +24,7 @@ import attrs
 
 from ..errors import ConfigError
 from .budget import RetryBudget
-from .checks import as_tuple, number, shown_value, strict
+from .checks import as_tuple, bare_numbers, is_number, number, shown_value, strict
 from .reentrance import MET, Guard
 from .retry import budget_or_none
 
@@ -51,11 +51,14 @@ def _argument(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 _argument.json_schema = {"minLength": 1}  # type: ignore[attr-defined]
 
 
-def _weights(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and not (isinstance(value, tuple) and any(value) and all(
-            isinstance(each, (int, float)) and not isinstance(each, bool) and 0 <= each < inf for each in value)):
+def _weights(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is None:
+        return
+    if not (isinstance(value, tuple) and all(is_number(each) and each >= 0 for each in value) and any(value)
+            and is_number(sum(value))):  # which they are drawn by
         raise ConfigError(f"weights must be numbers of at least 0, one of them above 0, or None, not "
                           f"{shown_value(value)}", attribute.name)
+    object.__setattr__(instance, attribute.name, bare_numbers(value))
 
 
 _weights.json_schema = {"items": {"minimum": 0}, "contains": {"exclusiveMinimum": 0}}  # type: ignore[attr-defined]

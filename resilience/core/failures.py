@@ -6,30 +6,30 @@ were, as one tuple that is replaced as a whole. Counting and replacing are singl
 steps of CPython. So there is no lock, under which ``str(error)``, the user's code,
 would run.
 
-A message is cut at 200 characters, and what stands before the host in a URL is
-masked. A collection that is an exception's only argument is shortened before it
-is made a text: a failing call must not pay for the payload that it failed on.
+What stands before the host in a URL is masked, and only then a message is cut at 200
+characters (url_credentials.py says why). What is an exception's only argument is
+shortened before it is made a text, each string in a collection by itself: a failing
+call must not pay for the payload that it failed on.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
 import reprlib
 import weakref
 from collections.abc import Callable
 from math import inf
 from typing import Any, Final
 
+from .exception_groups import first_leaf, is_group, message_of
+from .url_credentials import masked_beginning
+
 _LONGEST: Final = 200
 _LOOKED_AT: Final = 4 * _LONGEST
 #: Failures further apart are no series, seconds.
 _APART_S: Final = 600.0
-_USERINFO: Final = re.compile(r"://[^/\s]*@")
 _PLAIN: Final = (BaseException.__str__, KeyError.__str__, OSError.__str__)  # they say their one argument, if it is one
 _LARGE: Final = (dict, list, tuple, set, frozenset)
-_short: Final = reprlib.Repr()
-_short.maxstring = _short.maxother = _LONGEST
 
 
 class Failures:
@@ -85,26 +85,51 @@ def _message(error: BaseException, plain: bool) -> str:
     """What it says, shortened; *plain*: that is what it was given."""
     try:
         args = error.args
-        text = args[0][:_LOOKED_AT] if plain and len(args) == 1 and type(args[0]) is str else _words(error, plain)
+        text = args[0] if plain and len(args) == 1 and type(args[0]) is str else _words(error, plain)
+        return _cut(masked_beginning(text, _LOOKED_AT))
     except Exception:  # noqa: BLE001 - __str__ may do anything
         return "an exception that cannot be printed"
-    if "://" in text and "@" in text:
-        text = _USERINFO.sub("://***@", text)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST - 3] + "..."
 
 
 def _words(error: BaseException, plain: bool) -> str:
-    if isinstance(error, BaseExceptionGroup):  # it is what its leaves are
-        leaf: BaseException = error
-        while isinstance(leaf, BaseExceptionGroup):
-            leaf = leaf.exceptions[0]
+    if is_group(error):  # it is what its leaves are
+        leaf = first_leaf(error)
         kind = type(leaf)
-        return f"{error.message[:_LONGEST]}: {_name(kind)}({_message(leaf, kind.__str__ in _PLAIN)!r})"
+        said = _cut(masked_beginning(message_of(error), _LOOKED_AT))
+        return f"{said}: {_name(kind)}({_message(leaf, kind.__str__ in _PLAIN)!r})"
     if plain and len(error.args) == 1:
         only: Any = error.args[0]
         if type(only) in (bytes, bytearray):
-            return repr(only[:_LONGEST])
+            return _short.repr_bytes(only, 0)
         if type(only) in _LARGE:
             return _short.repr(only)
-    text = str(error)
-    return text[:_LOOKED_AT] if type(text) is str else str.__getitem__(text, slice(_LOOKED_AT))
+    return str(error)
+
+
+class _Short(reprlib.Repr):
+    """A repr() of little for collections, in which every text is masked before it is cut."""
+
+    def repr_str(self, x: str, level: int) -> str:
+        """The beginning of a string, which is a builtin one."""
+        return repr(_cut(masked_beginning(x, _LOOKED_AT)))
+
+    def repr_bytes(self, data: bytes | bytearray, level: int) -> str:
+        """The beginning of bytes, each of which is a character here."""
+        text = data[:_LOOKED_AT + 1].decode("latin-1")
+        return repr(type(data)(_cut(masked_beginning(text, _LOOKED_AT)).encode("latin-1")))
+
+    repr_bytearray = repr_bytes
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        """The beginning of what any other object says."""
+        try:
+            return _cut(masked_beginning(repr(x), _LOOKED_AT))
+        except Exception:  # noqa: BLE001 - as reprlib does it
+            return f"<{type(x).__name__} instance>"
+
+
+_short: Final = _Short()

@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 
 from ..errors import ConfigError
-from .checks import strict
+from .checks import bare_number, strict
 from .retry_after import asked_for
 from .verdict import Verdict
 
@@ -34,8 +34,8 @@ _WANTED: Final = 'status codes such as 503, "5xx" or "500-504"'
 def as_codes(value: Any) -> Any:
     """A converter: one code or word is as good as a tuple of it, and so is a list."""
     if isinstance(value, (int, str)):
-        return (value,)
-    return tuple(value) if isinstance(value, Iterable) else value
+        return (bare_number(value),)
+    return tuple(map(bare_number, value)) if isinstance(value, Iterable) else value
 
 
 def is_code(value: Any) -> bool:

@@ -8,7 +8,6 @@ Of any other that failed nobody knows what the target did for it, so the estimat
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ import attrs
 
 from .callable_identity import by_identity
 from .callbacks import GIVE_PLAIN, call_back, is_plain
-from .checks import Check, number
+from .checks import Check, bare_number, is_number, number
 from .outcome import BUSY, REJECTED
 from .rate_line import CellRateState, Reservation
 
@@ -39,6 +38,10 @@ class CostCheck(Check):
     def accepts(self, value: Any) -> bool:
         """Whether *value* is one of them."""
         return is_plain(value) if callable(value) else IN_FILE.accepts(value)
+
+    def kept(self, value: Any) -> Any:
+        """The number alone, or the function."""
+        return value if callable(value) else bare_number(value)
 
     def hint(self, value: Any) -> str:
         """What to write instead of a coroutine function or a generator."""
@@ -65,7 +68,7 @@ def units(said: Any, name: str, key: str) -> float:
     Raises:
         TypeError: It is no finite number from 0 on.
     """
-    if isinstance(said, bool) or not isinstance(said, (int, float)) or not 0 <= said <= sys.float_info.max:
+    if not is_number(said) or said < 0:
         raise TypeError(f"{key}: {name} must return a number of units, 0 or more, not {said!r}")
     return float(said)
 

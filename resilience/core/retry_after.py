@@ -9,8 +9,9 @@
 | trailing metadata | grpc |
 
 Read are ``retry-after-ms`` and ``x-ms-retry-after-ms`` (OpenAI, Azure), ``retry-pushback-ms`` (gRPC's proposal A6), and
-``Retry-After`` (RFC 9110, section 10.2.3) in seconds or as a date. A date is that of the other machine's clock: the
-answer's own ``Date`` says how far off it is, and only without one is it compared with the time here.
+``Retry-After`` (RFC 9110, section 10.2.3) in seconds or as a date, in any of its three forms (section 5.6.7), all of
+which are in UTC. A date is that of the other machine's clock: the answer's own ``Date`` says how far off it is, and
+only without one that can be read is it compared with the time here.
 
 Everything read here is somebody else's object: whatever its properties raise, it then asks for nothing.
 """
@@ -18,6 +19,7 @@ Everything read here is somebody else's object: whatever its properties raise, i
 from __future__ import annotations
 
 import email.utils
+from calendar import timegm
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -34,7 +36,7 @@ def asked_for(what: Any, wall: Callable[[], float] | None = None) -> float | Non
         wall: Seconds since 1970, to compare a date with that comes without the date of the answer; None: such a date
             is not read.
     """
-    if isinstance(what, BaseException) and is_group(what):
+    if is_group(what):
         return max((asked for part in parts(what) if (asked := _asked_for(part, wall)) is not None), default=None)
     return _asked_for(what, wall)
 
@@ -86,10 +88,13 @@ def _in_headers(headers: Any, wall: Callable[[], float] | None) -> float | None:
     asked = _seconds(value)
     if asked is not None or not isinstance(value, str):
         return asked
-    sent = headers.get("date")
-    if isinstance(sent, str):
-        return max(0.0, _date(value) - _date(sent))
-    return None if wall is None else max(0.0, _date(value) - wall())
+    until, said = _date(value), headers.get("date")
+    if until is None:
+        return None
+    sent = _date(said) if isinstance(said, str) else None
+    if sent is None and wall is not None:
+        sent = wall()
+    return None if sent is None else max(0.0, until - sent)
 
 
 def _by_name(headers: Any) -> dict[str, Any]:
@@ -112,6 +117,9 @@ def _seconds(value: Any) -> float | None:
     return seconds if 0 <= seconds < float("inf") else None
 
 
-def _date(value: str) -> float:
-    """Seconds since 1970. Raises ValueError for what is no date."""
-    return email.utils.parsedate_to_datetime(value).timestamp()
+def _date(value: str) -> float | None:
+    """Seconds since 1970; None: it is no date. One without a zone, as asctime() writes it, is in UTC in HTTP."""
+    try:
+        return float(timegm(email.utils.parsedate_to_datetime(value).utctimetuple()))
+    except Exception:  # noqa: BLE001 - an odd text may fail in any part of it
+        return None

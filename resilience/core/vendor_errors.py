@@ -21,6 +21,7 @@ import functools
 from typing import Any, Final
 
 from ..errors import CallTimeoutError, ChaosError, ConfigError, NoTimeLeftError, RejectedError
+from .exception_groups import is_a
 from .verdict import FailedResultError
 
 #: What a guard raises of its own accord into the code that called.
@@ -57,7 +58,7 @@ def as_vendor_error(error: Exception, vendor: type[Exception]) -> Exception:
 
     *error* itself if it is one already, or if its class, a user's own, cannot be combined with the vendor's.
     """
-    if isinstance(error, vendor):
+    if is_a(error, vendor):
         return error
     ours = next(kind for kind in type(error).__mro__ if _MADE not in vars(kind))
     state = {**_vendor_state(ours, vendor, str(error)), **_DICT.__get__(error)}

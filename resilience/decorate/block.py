@@ -18,6 +18,7 @@ from types import FrameType, FunctionType, TracebackType
 from typing import Any, Final, NamedTuple
 
 from ..commands.command import Command
+from ..core.context_managers import leave
 from ..engine.block_body import UNSAID, block_body, entered
 from ..engine.callables import GUARD
 from ..engine.wrapper_spec import Flavour
@@ -100,25 +101,7 @@ class BlockCall:
         steps = self._steps
         if steps is None:
             raise RuntimeError(f"{self._block!r}: this call is left, but was never entered")
-        trace = None if error is None else error.__traceback__
-        try:
-            if error is None:
-                steps.send(self.result)
-            else:
-                steps.throw(error)
-        except StopIteration:
-            return
-        except BaseException as ended:
-            if error is None or not (ended is error or _stands_for(ended, error)):
-                raise
-            error.__traceback__ = trace
-            return
-        raise AssertionError(f"{self._block!r}: its wrapper has not ended")
-
-
-def _stands_for(ended: BaseException, error: BaseException) -> bool:
-    """Whether *ended* is what Python makes of a StopIteration that leaves a generator or coroutine."""
-    return type(error) is StopIteration and type(ended) is RuntimeError and ended.__cause__ is error
+        leave(steps, error, self.result)
 
 
 class Block:

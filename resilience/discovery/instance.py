@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from ..core.checks import number
+from ..core.url_credentials import masked
 from ..errors import ConfigError
 
 MAX_PRIORITY: Final = 1000
@@ -71,7 +72,7 @@ def _text(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = masked(repr(value))
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 

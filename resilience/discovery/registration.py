@@ -19,9 +19,10 @@ import logging
 import os
 import random as _random
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from time import monotonic
+from types import TracebackType
 from typing import Any, Final
 
 from ..core.checks import number
@@ -186,17 +187,7 @@ class Registration:
         Args:
             inner: The application's own, which begins before the instance is UP, and ends after it has left.
         """
-        @asynccontextmanager
-        async def lifespan(app: Any) -> AsyncIterator[Any]:
-            async with AsyncExitStack() as stack:
-                self.start(InstanceStatus.STARTING)
-                stack.push_async_callback(self.leave_async)  # once more, if the inner one does not begin
-                state = None if inner is None else await stack.enter_async_context(inner(app))
-                stack.push_async_callback(self.leave_async)
-                self.set_status(InstanceStatus.UP)
-                yield state
-
-        return lifespan
+        return lambda app: _Lifespan(self, None if inner is None else functools.partial(inner, app))
 
     # -- within
 
@@ -218,6 +209,36 @@ class Registration:
         """In a forked child: the lease is the parent's."""
         self._lock = threading.RLock()
         self._stay = self._before = None
+
+
+class _Lifespan(AbstractAsyncContextManager[Any]):
+    """The lifespan of one application, in which its exceptions are left as they are; see core.context_managers."""
+
+    def __init__(self, registration: Registration,
+                 make: Callable[[], AbstractAsyncContextManager[Any]] | None) -> None:
+        self._registration, self._make = registration, make
+        self._inner: AbstractAsyncContextManager[Any] | None = None
+
+    async def __aenter__(self) -> Any:
+        registration, state = self._registration, None
+        registration.start(InstanceStatus.STARTING)
+        try:
+            if self._make is not None:
+                self._inner = self._make()
+                state = await self._inner.__aenter__()
+        except BaseException:
+            await registration.leave_async()
+            raise
+        registration.set_status(InstanceStatus.UP)
+        return state
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        trace: TracebackType | None) -> bool | None:
+        try:
+            await self._registration.leave_async()
+        finally:
+            is_handled = None if self._inner is None else await self._inner.__aexit__(kind, error, trace)
+        return is_handled
 
 
 class _Stay:

@@ -30,7 +30,7 @@ from math import inf
 from typing import Any, Final, TypeVar
 
 from ..core.exception_groups import matches
-from ..errors import CallTimeoutError
+from ..errors import BadRequestError, CallTimeoutError
 from .deadline_context import Deadline, current, deadline_error, give_back, in_use
 from .local_stalls import came_late
 
@@ -43,6 +43,15 @@ _SWEEP_AT: Final = 256
 GRACE: Final = 16
 #: In the place of "fired", true: the wrapper is to call leave().
 _WITHIN: Final = "not fired, but within a caller's deadline"
+
+
+class NoTaskError(BadRequestError, RuntimeError):
+    """Nobody runs a call in an asyncio task, which its timeout could cancel: the caller's mistake, not the target's."""
+
+
+def no_task(key: str) -> NoTaskError:
+    """The error for a call of the command *key* that no task runs."""
+    return NoTaskError(f"{key}: a timeout needs an asyncio task to cancel")
 
 
 class Fifo:
@@ -175,13 +184,17 @@ class AsyncTimeout:
 
         Raises:
             DeadlineExceededError: The caller's deadline has passed.
+            NoTaskError: There is no task.
         """
         timeout = self.timeout
         if timeout is None:
             return None
-        task = current_task()
+        try:
+            task = current_task()
+        except RuntimeError:  # no loop runs
+            task = None
         if task is None:
-            raise RuntimeError(f"{self._key}: a timeout needs an asyncio task to cancel")
+            raise no_task(self._key)
         if in_use:
             end = current()
             if end is not None:

@@ -30,6 +30,7 @@ from typing import Any
 
 from ..core.batch import Batch, Batcher, Collapse, Place, Ticket
 from ..core.exception_copy import copy_for_raise, traceback_of
+from ..core.exception_groups import is_a
 from .deadline_context import Patience, in_use, waited_in_vain
 
 _TOKEN = (None,)
@@ -359,7 +360,8 @@ def _lose(waiter: asyncio.Future[None], patience: Patience) -> None:
 def _tell(waiters: list[asyncio.Future[None]], task: asyncio.Task[None]) -> None:
     """Wake the callers: their answers are there, or the task was ended, and so are they, as it was."""
     error = None if task.cancelled() else task.exception()
-    cancelled = task.cancelled() or isinstance(error, (KeyboardInterrupt, SystemExit))  # these have ended the loop
+    cancelled = task.cancelled() or (  # these have ended the loop
+        error is not None and is_a(error, (KeyboardInterrupt, SystemExit)))
     for waiter in waiters:
         if not waiter.done():
             if cancelled:

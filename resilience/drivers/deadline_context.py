@@ -32,9 +32,10 @@ from typing import Any, ClassVar, Final, Self, TypeVar
 
 import attrs
 
+from ..core.callbacks import check_plain
 from ..core.checks import number, strict
 from ..core.exception_groups import is_a, parts
-from ..errors import ConfigError, DeadlineExceededError, NoTimeLeftError
+from ..errors import DeadlineExceededError, NoTimeLeftError
 from .system_clock import monotonic
 
 #: What Envoy sends to upstreams, and heeds with ``respect_expected_rq_timeout``: whole milliseconds left.
@@ -229,8 +230,7 @@ def deadline_headers() -> dict[str, str]:
 
 
 def _clock(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if not callable(value):
-        raise ConfigError(f"clock must be callable, not {value!r}", attribute.name)
+    check_plain(value, attribute.name)
 
 
 @strict

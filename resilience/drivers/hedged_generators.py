@@ -25,6 +25,7 @@ from contextvars import copy_context
 from typing import Any, Final
 
 from ..core.exception_copy import traceback_of, with_traceback
+from ..core.exception_groups import is_a
 from ..errors import ThreadUnavailableError
 from .hedged_attempts import Grip, Schedule, Starter, release
 from .pools import cleaned
@@ -261,7 +262,7 @@ class HedgedGenerator:
             if answer is None:
                 continue
             attempt, kind, value = answer
-            if kind is _ITEM or isinstance(value, StopIteration):
+            if kind is _ITEM or is_a(value, StopIteration):
                 attempt.is_asked = False
                 self._won(attempt)
                 return self._given(attempt, kind, value)

@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ..core.exception_copy import traceback_of, with_traceback
-from ..core.exception_groups import is_interrupt, matches
+from ..core.exception_groups import is_a, is_interrupt, matches
 from .hedged_attempts import Grip, Starter, TaskRace
 
 Make = Callable[..., AsyncGenerator[Any, Any]]
@@ -112,7 +112,7 @@ class StreamAttempt:
         except BaseException as error:
             args = ()
             self._fail(error)
-            if is_interrupt(error) and not isinstance(error, asyncio.CancelledError):
+            if is_interrupt(error) and not is_a(error, asyncio.CancelledError):
                 raise
         finally:
             try:
@@ -205,7 +205,10 @@ class StreamRace(TaskRace):
 
 
 def _has_won(first: asyncio.Future[Any]) -> bool:
-    return not first.cancelled() and (first.exception() is None or isinstance(first.exception(), StopAsyncIteration))
+    if first.cancelled():
+        return False
+    error = first.exception()
+    return error is None or is_a(error, StopAsyncIteration)
 
 
 class HedgedStream:

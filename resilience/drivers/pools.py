@@ -32,6 +32,7 @@ from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.bulkhead import TOKEN, Bulkhead, Slots
+from ..core.checks import bare_number
 from ..errors import BulkheadFullError, ConfigError, ThreadPoolClosedError, ThreadPoolFullError, ThreadUnavailableError
 from .threads import IDLE_S, LAST, Threads
 
@@ -171,6 +172,7 @@ class WorkerPool:
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
                 raise ConfigError(f"{name} must be a whole number at least {least} and at most {most}, not {value!r}",
                                   name)
+        size, max_queue = bare_number(size), bare_number(max_queue)
         with self._lock:
             self._size, self.max_queue = size, max_queue
             self._places.configure(Bulkhead(min(_MOST, size + max_queue)))

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
+from ..core.context_managers import context_manager
+
 
 class Request:
     """One request.
@@ -38,7 +40,7 @@ def current_request() -> Request | None:
     return request if request is not None and request.open else None
 
 
-@contextlib.contextmanager
+@context_manager
 def request_context() -> Iterator[None]:
     """Begin a request: within the block, caches of scope "request" keep answers; they are empty at its start.
 

@@ -31,7 +31,7 @@ from typing import Any, ClassVar, Final
 from ..core.exception_groups import matches
 from ..core.stream_timeout import StreamMeter, StreamTimeout
 from ..errors import CallTimeoutError, DeadlineExceededError, StreamTimeoutError
-from .async_timeouts import GRACE, Fifo, Fifos, Watch, fifo_of
+from .async_timeouts import GRACE, Fifo, Fifos, Watch, fifo_of, no_task
 from .deadline_context import Deadline, current, deadline_error, give_back, in_use
 from .local_stalls import came_late
 
@@ -54,7 +54,10 @@ class StreamWatch:
 
     def __init__(self, key: str, meter: StreamMeter) -> None:
         self._key, self._meter = key, meter
-        self.loop = asyncio.get_running_loop()
+        try:
+            self.loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise no_task(key) from None
         self.task: asyncio.Task[Any] | None = None
         self.since, self.cancelling = 0.0, 0
         self.armed = inf
@@ -77,7 +80,7 @@ class StreamWatch:
         """
         self.task = task = current_task(self.loop)
         if task is None:
-            raise RuntimeError(f"{self._key}: a timeout needs an asyncio task to cancel")
+            raise no_task(self._key)
         self.cancelling = task.cancelling()
         self.since = self.loop.time()
         if self.since + self.limit < self.armed:

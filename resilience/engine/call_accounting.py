@@ -168,7 +168,7 @@ class CallAccounting:
     def _was_slow(self, error: BaseException) -> bool:
         """Whether a call that its caller's deadline cut short had as long as a slow call takes."""
         return (is_a(error, DeadlineExceededError) and _key_of(error) == self._key
-                and error.timeout >= self._failures.with_deadlines_s)  # type: ignore[attr-defined]
+                and error.timeout >= self._failures.with_deadlines_s)
 
     def _outcome(self, error: BaseException) -> int:
         """The Outcome of a call, or of a part of it, that raised *error*."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import wrapt
 
+from ..core.callbacks import called_by
 from .wrapper_spec import Flavour
 
 #: Where a function that stands for the block of a ``with`` statement keeps its Flavour.
@@ -66,7 +67,11 @@ def check_guardable(fn: object, what: str) -> None:
         raise TypeError(f"{what} guards calls, and a property is none; put it below @property, on the getter")
     if isinstance(fn, type):
         raise TypeError(f"{what} guards calls, not classes such as {fn.__qualname__}; decorate its methods")
-    if not callable(fn) and not isinstance(fn, (classmethod, staticmethod)):
+    method = next((kind for kind in (classmethod, staticmethod) if isinstance(fn, kind)), None)
+    if method is not None and not issubclass(type(fn), method):  # a proxy, as wrapt's decorators make them
+        raise TypeError(f"{what} cannot guard the {type(fn).__name__} around a {method.__name__}; put "
+                        f"@{method.__name__} on top of {what} and of the decorator that made it")
+    if not callable(fn) and method is None:
         raise TypeError(f"{what} guards callables; {fn!r} of type {type(fn).__name__} is not callable")
 
 
@@ -75,6 +80,9 @@ def flavour_of(fn: Callable[..., Any]) -> Flavour:
     said = getattr(fn, FLAVOUR, None)
     if isinstance(said, Flavour):
         return said
+    called = called_by(fn)
+    if called is not fn:
+        return flavour_of(called)
     for target in (fn, getattr(fn, "__call__", None)):  # noqa: B004 - an object's own __call__, not whether it has one
         if target is None:
             continue

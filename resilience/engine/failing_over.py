@@ -16,7 +16,6 @@ above (a fallback, a cache, a retry) is to hear of it.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar, Token
 from math import inf
@@ -25,7 +24,9 @@ from typing import Any, Final
 import attrs
 
 from ..core.budget import Budget
+from ..core.context_managers import context_manager
 from ..core.events import CallFailedOver, State
+from ..core.exception_groups import is_a
 from ..core.failover import Rest
 from ..core.failover_course import Course
 from ..core.outcome import CUT_SHORT, EVENT_NAMES, TIMEOUT, Event, event_name
@@ -203,8 +204,8 @@ class Journey:
         left = remaining() if in_use else None
         self.call = None
         if event in REFUSED or event >= len(EVENT_NAMES):
-            is_down = isinstance(error, CircuitOpenError) and target.is_down()
-            asked = error.retry_after if isinstance(error, RejectedError) else None
+            is_down = is_a(error, CircuitOpenError) and target.is_down()
+            asked = error.retry_after if is_a(error, RejectedError) else None
             self._note_refusal(error, target, inf if asked is None else now + asked)
             course.after_refusal(is_down, asked, now, of.random(), left, self._others())
             self.pause = course.pause
@@ -294,17 +295,21 @@ class _Attempts:
         return _in_use_by_attempts.set([])
 
     def end(self, token: Token[list[int] | None]) -> None:
-        _in_use_by_attempts.reset(token)
+        try:
+            _in_use_by_attempts.reset(token)
+        except ValueError:  # closed by the garbage collector, in another context
+            pass
 
 
-@contextlib.contextmanager
+@context_manager
 def shared_attempts() -> Iterator[None]:
     """As long as the attempts of a hedged stream race for its first item: each is to go to another target."""
-    token = _in_use_by_attempts.set([])
+    attempts = _Attempts()
+    token = attempts.begin()
     try:
         yield
     finally:
-        _in_use_by_attempts.reset(token)
+        attempts.end(token)
 
 
 def with_attempts(guarded: Callable[..., Any], flavour: Flavour) -> Callable[..., Any]:
@@ -343,8 +348,8 @@ class JudgingOfTargets(Judging):
         """The Outcome of a call that raised *error*; None: nobody has an opinion."""
         if type(error) is FailedResultError and error.key in self._keys:
             return OUTCOME_OF[error.verdict]
-        if isinstance(error, CallTimeoutError) and error.key in self._keys:
-            return CUT_SHORT if isinstance(error, DeadlineExceededError) else TIMEOUT
+        if is_a(error, CallTimeoutError) and error.key in self._keys:
+            return CUT_SHORT if is_a(error, DeadlineExceededError) else TIMEOUT
         judging = self._accountings[0].judging
         return None if judging is None else judging.error(error)
 

@@ -74,16 +74,20 @@ def fallback_runner(fallback: Fallback, account: FallbackAccount, flavour: Flavo
     """The function that answers for a failed call of *fn*: ``fall_back(error, args, kwargs)``.
 
     Raises:
-        ConfigError: The fallback is a coroutine function, and the call is not; both have a parameter ``error``; or no
-            call of the function has arguments that the fallback takes.
+        ConfigError: The fallback is a coroutine function or a generator, and the function is not; both have a parameter
+            ``error``; or no call of the function has arguments that the fallback takes.
     """
     function = fallback.function
     if fallback.wants_error() and takes_error(fn):
         raise ConfigError("the function and its fallback both have a parameter named error, which is how a fallback "
                           "asks for the exception; rename one of them", "fallback")
-    if not flavour.is_async and flavour_of(function).is_async:
+    own = flavour_of(function)
+    if own.is_async and not flavour.is_async:
         raise ConfigError(f"the fallback {function!r} is asynchronous but the function is not: nobody would await it",
                           "fallback")
+    if own.is_generator and not flavour.is_generator:
+        raise ConfigError(f"the fallback {function!r} is a generator but the function is not: nobody would iterate it; "
+                          "return the answer, or an iterator if that is what callers expect", "fallback")
     _check_arguments(fallback, fn)
     return types.MethodType(_runner(flavour), account)  # a quarter of what a closure takes
 

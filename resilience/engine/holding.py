@@ -73,7 +73,7 @@ class Holding:
                     self._check(item)
                     size += self._size(item)
                     items.append(item)
-            for item in items:  # what is sent in answer reaches nobody: the function was past that item
+            for item in items:  # what is sent in answer is dropped: the function is past all but the last
                 yield item
             items.clear()
             return result if has_ended else (yield from source)

@@ -16,6 +16,7 @@ from aiohttp.payload import BytesPayload
 
 from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
+from ..core.exception_groups import is_a
 from ..engine.judging import Head
 from .http_exchange import OURS, AsyncHold, ClientTerms, Exchanges, end_of
 
@@ -33,7 +34,7 @@ def _may_repeat(request: Any) -> bool:
 
 def _waited_for_pool(error: Exception) -> bool:
     """Whether a timeout ended the wait for the connector's own limit; aiohttp has no class of its own for that."""
-    if not isinstance(error, aiohttp.ConnectionTimeoutError):
+    if not is_a(error, aiohttp.ConnectionTimeoutError):
         return False
     cause: BaseException | None = error
     while cause is not None:

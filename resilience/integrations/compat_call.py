@@ -66,9 +66,9 @@ class Attempt:
                 finally:
                     self.pardoned = None  # its traceback has this frame
         elif self.term is None:
-            if isinstance(error, CircuitOpenError):
+            if is_a(error, CircuitOpenError):
                 raise owner._refusal(error) from None
-        elif isinstance(error, Exception) and not self.late:
+        elif is_a(error, Exception) and not self.late:
             owner._counted(self)
             instead = owner._tripped(self) if self.opened else None
             if instead is not None:
@@ -98,7 +98,7 @@ class Run:
                  trace: types.TracebackType | None) -> bool:
         attempt, owner = self.attempt, self.attempt.owner
         attempt.late = attempt.engine.circuit.term is not attempt.term
-        if error is not None and (not isinstance(error, Exception) or is_a(error, _PARDONED)
+        if error is not None and (not is_a(error, Exception) or is_a(error, _PARDONED)
                                   or error is attempt.thrown):
             attempt.late = True  # says nothing
             return False
@@ -136,7 +136,7 @@ class Block:
         except StopIteration:
             return
         except RuntimeError as wrapped:
-            if isinstance(error, StopIteration) and wrapped.__cause__ is error:
+            if error is not None and is_a(error, StopIteration) and wrapped.__cause__ is error:
                 return  # a coroutine cannot raise it; the with-statement will
             raise
         raise AssertionError("unreachable")

@@ -31,6 +31,7 @@ import attrs
 import grpc
 
 from .. import Ending, FailureRules, command, remaining
+from ..core.callbacks import check_plain
 from ..core.vendor_errors import RAISED_BY_GUARDS, as_vendor_error
 from ..errors import ConfigError
 from .grpc_status import FAILURES, GuardRpcError
@@ -125,6 +126,8 @@ class RpcGuards:
         if settings["failures"] is not None:
             settings["failures"] = _of_messages(settings["failures"])
         once = {name: value for name, value in settings.items() if name != "retry"}
+
+        check_plain(key, "key")
 
         def by(continuation: Any, details: Any, request: Any) -> str:
             method = details.method

@@ -31,6 +31,7 @@ from .. import command, default_registry
 from ..commands.command import Command
 from ..commands.dispatch import opener
 from ..commands.keyed_commands import KeyedCommands, keyspace_of
+from ..core.callbacks import check_plain
 from ..core.failure_rules import ExceptionRule, FailureRules
 from ..core.http_status import http_status
 from ..core.retry import Retry
@@ -111,10 +112,11 @@ class Exchanges:
                 raise ConfigError(f"{option}: {name} cannot have one; {hint}", option)
         self._client = client
         key: Any = settings.pop("key", None) or client.host
+        if callable(key):
+            check_plain(key, "key")
         self._key: Any = (lambda request, *_: key(request)) if callable(key) else key
         self._is_idempotent = settings.pop("idempotent", None) or self._by_method
-        if not callable(self._is_idempotent):
-            raise ConfigError(f"idempotent must be a function of a request, not {self._is_idempotent!r}", "idempotent")
+        check_plain(self._is_idempotent, "idempotent")
         retry: Retry | None = settings.pop("retry", None)
         if retry is not None and not isinstance(retry, Retry):
             raise ConfigError(f"retry must be a Retry, or None, not {retry!r}", "retry")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..commands.command import Command, internals_of
+from ..core.exception_groups import is_a
 from ..core.outcome import IGNORED, REJECTED, Event
 from ..core.retry import Retry
 from ..engine.judging import Judging
@@ -65,10 +66,10 @@ class RequestRetries:
 
     def event(self, judging: Judging, error: Exception) -> int:
         """What an attempt that ended with *error* was counted as."""
-        outcome = None if isinstance(error, RejectedError) else judging.error(error)
-        if isinstance(error, RejectedError) or outcome == REJECTED:
+        outcome = None if is_a(error, RejectedError) else judging.error(error)
+        if is_a(error, RejectedError) or outcome == REJECTED:
             return _REFUSED
-        return _BAD_REQUEST if outcome == IGNORED or isinstance(error, self._caller_faults) else _FAILURE
+        return _BAD_REQUEST if outcome == IGNORED or is_a(error, self._caller_faults) else _FAILURE
 
 
 class Attempts:

@@ -25,6 +25,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
+from ..core.exception_groups import is_a
 from ..engine.judging import Head
 from ..errors import ConfigError
 from .http_exchange import LEAVE, OURS, ClientTerms, Exchanges, leave, leave_async
@@ -191,7 +192,7 @@ class AsyncBody:
         except BaseException as error:
             if not exchange.ag_running:  # type: ignore[attr-defined]  # else another task reads it
                 self._exchange = None
-            if isinstance(error, OURS):
+            if is_a(error, OURS):
                 raise self._exchanges.raised_as(error, self._request) from error.__cause__
             raise
         finally:
@@ -338,7 +339,7 @@ class PoolGate:
             else:
                 with contextlib.suppress(ValueError):  # leave() was here
                     self._waiting.remove(turn)
-            if isinstance(error, TimeoutError):
+            if is_a(error, TimeoutError):
                 raise self._pool_timeout("all connections of the pool are in use") from None
             raise
         return True

@@ -10,12 +10,13 @@ not be installed.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
 
+from ..core.callbacks import is_plain
+from ..core.context_managers import context_manager
 from ..core.events import State
 from ..core.terms import HalfOpen
 from ..engine.callables import flavour_of
@@ -122,7 +123,7 @@ class CircuitBreaker(StoredBreaker):
         """A coroutine that calls *func* and awaits what it returns."""
         return self._call_async(func, args, kwargs)
 
-    @contextlib.contextmanager
+    @context_manager
     def calling(self) -> Iterator[None]:
         """Run the block of a with-statement as a call."""
         block = Block(self)
@@ -233,8 +234,8 @@ class CircuitBreaker(StoredBreaker):
     def add_excluded_exceptions(self, *exceptions: Exclusion) -> None:
         """Add several exceptions that do not count as failures."""
         for exception in exceptions:
-            if not callable(exception):
-                raise TypeError(f"exclude takes exception types and functions of an exception, not {exception!r}")
+            if not callable(exception) or not is_plain(exception):
+                raise TypeError(f"exclude takes exception types and plain functions of an exception, not {exception!r}")
         self._excluded += exceptions
 
     def remove_excluded_exception(self, exception: Exclusion) -> None:
@@ -243,7 +244,7 @@ class CircuitBreaker(StoredBreaker):
 
     def is_system_error(self, exception: BaseException) -> bool:
         """Whether an exception counts as a failure."""
-        return not any(isinstance(exception, each) if isinstance(each, type) else each(exception)
+        return not any(issubclass(type(exception), each) if isinstance(each, type) else each(exception)
                        for each in self._excluded)
 
     @property

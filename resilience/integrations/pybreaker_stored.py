@@ -238,6 +238,7 @@ class _Asking:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: types.TracebackType | None) -> bool:
-        if isinstance(error, Exception):
+        is_theirs = kind is not None and issubclass(kind, Exception)
+        if is_theirs:
             _log.error("the storage of %s raised; its circuit goes on by what it knows", self._key, exc_info=error)
-        return isinstance(error, Exception)
+        return is_theirs

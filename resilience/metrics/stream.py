@@ -45,6 +45,7 @@ _NUMBERS: Final = (
     '"transitions":['
 )
 _SLICE_S: Final = WINDOW_S / BUCKETS
+_UNKNOWN: Final = (None, "")  # the head of a command that no message was made of
 
 
 @functools.cache
@@ -62,7 +63,7 @@ class Encoder:
 
     def __init__(self) -> None:
         self._instance = instance()
-        self._heads: dict[str, str] = {}  # the part of each command's message that never changes
+        self._heads: dict[str, tuple[str, str]] = {}  # each command's group, and the part that depends on it alone
         self._opened = set[str]()  # commands that new listeners were told of since the last tick began
 
     def messages(self, registry: Sources, time_ms: int) -> Iterator[str]:
@@ -92,11 +93,12 @@ class Encoder:
 
     def command(self, command: Source, snapshot: Snapshot, time_ms: int) -> str:
         """A ResilienceCommand message."""
-        head = self._heads.get(snapshot.key)
-        if head is None:
+        group, head = self._heads.get(snapshot.key, _UNKNOWN)
+        if group != snapshot.group:  # it is new, or another command has the key now
             fixed = {"type": "ResilienceCommand", "key": snapshot.key, "group": snapshot.group,
                      "instance": self._instance}
-            head = self._heads[snapshot.key] = json.dumps(fixed, separators=(",", ":"))[:-1] + ","
+            head = json.dumps(fixed, separators=(",", ":"))[:-1] + ","
+            self._heads[snapshot.key] = snapshot.group, head
         settings, counts, latency = command.settings, snapshot.counts, snapshot.latency
         refused = snapshot.refused
         errors = counts["failure"] + counts["timeout"] + refused

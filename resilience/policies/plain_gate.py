@@ -9,12 +9,12 @@ command and method, and harms no call.
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from ..core.callbacks import is_plain
 from ..core.outcome import CANCELLED, REJECTED, event_number
 from ..engine.call import Call
 from ..engine.command_runtime import CommandRuntime
@@ -171,9 +171,9 @@ def _machine(policy: Any, key: str, now: float) -> PolicyMachine:
         if not callable(method):
             raise TypeError(f"{type(policy).__qualname__}.machine() must return an object with the methods acquire and "
                             f"settle, not {made!r}")
-        if inspect.iscoroutinefunction(method):
-            raise TypeError(f"{type(made).__qualname__}.{name} must be a plain method that decides at once; "
-                            "it cannot be a coroutine function, for it serves plain functions too")
+        if not is_plain(method):
+            raise TypeError(f"{type(made).__qualname__}.{name} must be a plain method that decides at once; it cannot "
+                            "be a coroutine function or a generator, for it serves plain functions too")
     return made
 
 

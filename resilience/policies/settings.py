@@ -12,6 +12,7 @@ from ..core.breaker import CircuitBreaker
 from ..core.bulkhead import Bulkhead
 from ..core.cache import Cache
 from ..core.chaos import Chaos
+from ..core.checks import bare_number
 from ..core.failover import Failover
 from ..core.failure_rules import FailureRules
 from ..core.hedge import Hedge
@@ -25,6 +26,11 @@ from .order import kit_named, setting_kits
 
 def _frozen(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted((name, value) for name, value in dict(values).items() if value is not None))
+
+
+def _kept_bare(settings: Settings, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Let *settings* have the number alone of what a policy has checked; see core.checks."""
+    object.__setattr__(settings, attribute.name, bare_number(value))
 
 
 @attrs.frozen(kw_only=True)
@@ -55,8 +61,8 @@ class Settings:
         more: Policies of users' own, by name. Each can be read as an attribute too.
     """
 
-    timeout: float | None = None
-    max_concurrent: int | Bulkhead | None = None
+    timeout: float | None = attrs.field(default=None, validator=_kept_bare)
+    max_concurrent: int | Bulkhead | None = attrs.field(default=None, validator=_kept_bare)
     isolation: str = "semaphore"
     cache: Cache | None = None
     retry: Retry | None = None

@@ -18,6 +18,7 @@ import wrapt
 
 from ..commands.command import internals_of
 from ..core.cache import Entry
+from ..core.context_managers import context_manager
 from ..drivers.deadline_context import wrapper_globals
 from ..registry import Registry, default_registry, table_of
 from .clock import ManualClock
@@ -28,7 +29,7 @@ _PACKAGE: Final = str(Path(__file__).parents[1])
 _Clock = Callable[[], float]
 
 
-@contextlib.contextmanager
+@context_manager
 def frozen(registry: Registry = default_registry) -> Iterator[ManualClock]:
     """Let a registry's time stand still within the block, until the test moves it; yields the clock that does.
 

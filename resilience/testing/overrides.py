@@ -11,7 +11,6 @@ somebody had forced stays forced.
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +22,7 @@ from ..commands.keyspace import NO_SHARED_SETTINGS
 from ..config.configuration import Configuration
 from ..config.layers import Tables
 from ..config.overlay import overlay_of
+from ..core.context_managers import context_manager
 from ..core.events import CommandAdded, State
 from ..engine.callables import name_of
 from ..policies.order import setting_kits
@@ -34,7 +34,7 @@ from .handles import Target, handle_of
 _orphans: weakref.WeakKeyDictionary[Command, Registry] = weakref.WeakKeyDictionary()
 
 
-@contextlib.contextmanager
+@context_manager
 def forced_open(target: Target) -> Iterator[Command]:
     """Refuse every call of a command within the block.
 
@@ -53,7 +53,7 @@ def forced_open(target: Target) -> Iterator[Command]:
         _settle_into(handle, before)
 
 
-@contextlib.contextmanager
+@context_manager
 def forced_closed(target: Target) -> Iterator[Command]:
     """Let every call of a command through its breaker within the block, whatever its result.
 
@@ -72,7 +72,7 @@ def forced_closed(target: Target) -> Iterator[Command]:
         _settle_into(handle, before)
 
 
-@contextlib.contextmanager
+@context_manager
 def disabled(target: Target | Registry = default_registry) -> Iterator[None]:
     """Let calls pass their policies untouched within the block.
 
@@ -112,7 +112,7 @@ def disabled(target: Target | Registry = default_registry) -> Iterator[None]:
             before.restore(handle)
 
 
-@contextlib.contextmanager
+@context_manager
 def restored(registry: Registry = default_registry) -> Iterator[None]:
     """Put a registry back when the block ends, so that what happened in it leaks into no other test.
 

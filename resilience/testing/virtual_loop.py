@@ -19,7 +19,6 @@ first. Where timers are set too, say so with ``outside()``.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import os
 import selectors
@@ -27,6 +26,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, TypeVar, TypeVarTuple
 
+from ..core.context_managers import context_manager
 from ..drivers.system_clock import waited_clock
 
 _T = TypeVar("_T")
@@ -80,7 +80,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         # Far from zero a float cannot tell two times a nanosecond apart, and a timer due now would never be due.
         self._clock_resolution = max(_RESOLUTION, 2 * math.ulp(self._now))
 
-    @contextlib.contextmanager
+    @context_manager
     def outside(self) -> Iterator[None]:
         """Say that something which the loop cannot see will call in: time does not jump meanwhile."""
         self._outside += 1
