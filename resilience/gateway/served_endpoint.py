@@ -15,7 +15,7 @@ import attrs
 from .balancing import EndpointState
 from .config.endpoints import EndpointConfig
 from .config.secrets import with_secret
-from .format.content import OF_THE_BYTES, decoded, is_json, media_type
+from .format.content import OF_THE_BYTES, check_type, decoded, may_be_json
 from .format.json_text import MOST_VALUES, check_size
 from .format.unreadable_body import UnreadableBodyError
 from .json_pointer import parsed, put
@@ -81,8 +81,9 @@ class ServedEndpoint(EndpointState):
         headers, body, length = request.headers, request.body, request.length
         if self._replaced:
             headers = [*(header for header in headers if header[0] not in self._replaced), *self._headers]
-        if self._json and body and is_json(media_type(headers)):
+        if self._json and body and may_be_json(headers):
             try:
+                check_type(headers)
                 body = self._set_in(decoded(body, headers, max(len(body), MAX_JSON)))
             except UnreadableBodyError as error:
                 raise InvalidRequestError(error.detail, error.status) from None

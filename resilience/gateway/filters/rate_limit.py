@@ -13,7 +13,7 @@ from ...core.checks import flag, number, one_of, text
 from ...errors import ConfigError, RateLimitedError
 from ..config.checks import checked, filled
 from ..config.observing import header_mistake
-from ..format.content import decoded, is_json, media_type
+from ..format.content import decoded, may_be_json
 from ..format.json_text import MOST_VALUES, parse
 from ..format.unreadable_body import UnreadableBodyError
 from ..json_pointer import member_mistake
@@ -137,7 +137,7 @@ def _value_of(body: bytes, headers: list[Header]) -> Any:
     try:
         return parse(text, max_values=MOST_VALUES, half_pairs=True) if text else None
     except UnreadableBodyError:
-        if is_json(media_type(headers)):
+        if may_be_json(headers):
             raise
         return None
 

@@ -12,9 +12,10 @@ from ...errors import ConfigError
 from ..config.checks import checked, one_of
 from ..filters.context import FilterContext
 from ..filters.declare import FilterHost, FilterKind, FilterPart, inbound_filter
+from ..upstream import Header
 from .checking import Checks, Fit, ask_for_plain, has_body, is_empty, is_of_upstream, may_be_taken_in, medium_of
-from .content import media_type
-from .openapi import OpenApi, Operation
+from .content import has_several_types, media_type
+from .openapi import Body, OpenApi, Operation
 from .path_templates import UndecodableError
 from .schema import Schema
 from .schema_filter import ORDER
@@ -117,7 +118,7 @@ class _Found:
         if is_empty(context):
             return Fit(400, "a body is needed") if body.required else None
         try:
-            body.schema(media_type(context.request.headers.lines))
+            _schema_of(body, context.request.headers.lines)
         except LookupError:
             return Fit(415, f"the body must be {' or '.join(body.schemas) or 'empty'}")
         return None
@@ -171,7 +172,7 @@ class _Found:
             return Fit(502, "the headers do not have the form that is agreed on", faults)
         if said.body is not None and has_body(context):
             try:
-                said.body.schema(media_type(lines))
+                _schema_of(said.body, lines)
             except LookupError:
                 return Fit(502, "the media type is not described")
         return None
@@ -199,6 +200,17 @@ class _Found:
         assert response is not None
         self._settings.deal_with(context, _OUT, self._settings.body_fault(
             response.body or b"", response.headers.lines, schema))
+
+
+def _schema_of(body: Body, headers: Sequence[Header]) -> Schema | None:
+    """The schema for a message with these *headers*.
+
+    Raises:
+        LookupError: Its media type is not described, or it has several.
+    """
+    if has_several_types(headers):
+        raise LookupError("content-type")
+    return body.schema(media_type(headers))
 
 
 def _always(context: FilterContext) -> bool:
