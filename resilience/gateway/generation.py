@@ -154,7 +154,7 @@ class Side:
         forwarder = Forwarder(
             client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout,
             upload_rate=config.gateway.upload_rate,
-            reserved=frozenset(folded(name.encode()) for name in config.own_headers | config.proxies_headers))
+            reserved=frozenset(folded(name.encode()) for name in config.stated_headers))
         steps = {**parts.steps, **{step.name: step for step in parts.composed.values()}}
         addresses = ClientAddresses(Clients(config.gateway.trusted_proxies).is_trusted)
         observer = parts.observer

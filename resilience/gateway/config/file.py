@@ -111,6 +111,16 @@ class GatewayConfig:
                          for name in getattr(each.target, "proxies_headers", ()))
 
     @property
+    def stated_headers(self) -> frozenset[str]:
+        """Names, in lower case, of all headers that upstreams take the gateway's word for; no trailer may have one."""
+        filters = {name for each in self.filters.values() for name in getattr(each.target, "stated_headers", ())}
+        endpoints = {name for service in self.services.values() for each in service.endpoints for name in each.headers}
+        id_name = None if self.tracing is None else self.tracing.request_id
+        names = filters | endpoints | ({id_name} if id_name is not None else set[str]()) \
+            | set(() if self.shedding is None else self.shedding.stated_headers)
+        return self.own_headers | self.proxies_headers | {name.lower() for name in names}
+
+    @property
     def identity_headers(self) -> IdentityHeaders | None:
         """What tells upstreams who sent a request; None: nothing does."""
         is_known = any(getattr(each.target, "authenticates", False) for each in self.filters.values())

@@ -75,3 +75,8 @@ class SheddingSettings:
             if unknown and not self.knows_identities:
                 raise ConfigError(f"{unknown[0]} is known after authentication only: use the filter shed "
                                   f'([filters.NAME] use = "shed")', key)
+
+    @property
+    def stated_headers(self) -> tuple[str, ...]:
+        """Names of headers by which trusted proxies say how important a request is."""
+        return tuple(each.partition(":")[2] for each in self.priority if each.startswith("header:"))
