@@ -82,7 +82,7 @@ class Parts:
         composed = endpoints(config, services, registry, change.once_in_force)
         if old is not None and _observed(old.config) == _observed(config):
             return cls(services, steps, composed, old.parts.observer, shared, hints)
-        observer = observer_of(config.access_log, config.tracing, ClientAddresses(is_trusted),
+        observer = observer_of(config.observed_log, config.tracing, ClientAddresses(is_trusted),
                                statistics_of(registry, None, change.once_in_force)
                                if config.gateway.statistics else None, is_needed=_needs_observer(config))
         if observer is not None:
@@ -113,7 +113,7 @@ class Parts:
 
 
 def _observed(config: GatewayConfig) -> tuple[object, ...]:
-    return (config.access_log, config.tracing, config.gateway.statistics, config.gateway.trusted_proxies,
+    return (config.observed_log, config.tracing, config.gateway.statistics, config.gateway.trusted_proxies,
             _needs_observer(config))
 
 

@@ -143,6 +143,16 @@ class ApiKeys:
         if not self.keys and self.keys_file is None:
             raise ConfigError("there are no keys: write [[keys]] tables, or the name of a keys_file", "keys")
 
+    @property
+    def credential_headers(self) -> tuple[str, ...]:
+        """Headers that no log may show."""
+        return (self.header,)
+
+    @property
+    def credential_parameters(self) -> tuple[str, ...]:
+        """Parameters of the query whose values no log may show."""
+        return () if self.query is None else (self.query,)
+
     def bind(self, host: FilterHost) -> Callable[[FilterContext], None]:
         """The filter, which is a plain function."""
         return _Checking(self)
@@ -186,10 +196,11 @@ class _Checking:
             del request.headers[settings.header]
         if settings.query is None or context.refusal is not None:
             return found
-        parts = request.query.split("&") if request.query else []
-        mine = [part for part in parts if unquote_plus(part.partition("=")[0]) == settings.query]
+        mine, others = list[str](), list[str]()
+        for part in request.query.split("&") if request.query else ():
+            (mine if unquote_plus(part.partition("=")[0]) == settings.query else others).append(part)
         if mine and not settings.forward_key:
-            request.query = "&".join(part for part in parts if part not in mine)
+            request.query = "&".join(others)
         if len(mine) + (found is not None) > 1:
             context.refuse(400, "the request has more than one API key")
             return None

@@ -92,6 +92,7 @@ class HmacSignature:
     """
 
     authenticates = True
+    credential_headers = ("Signature",)
 
     keys: tuple[HmacKey, ...] = attrs.field(validator=attrs.validators.and_(filled, _distinct))
     components: tuple[str, ...] = attrs.field(default=_COMPONENTS, validator=checked(_component_mistake, each=True))

@@ -155,6 +155,11 @@ class Jwt:
         """Headers that the gateway alone sets."""
         return tuple(self.claim_headers)
 
+    @property
+    def credential_headers(self) -> tuple[str, ...]:
+        """Headers that no log may show."""
+        return (self.header,)
+
     def bind(self, host: FilterHost) -> Callable[[FilterContext], Any]:
         """The filter, which is a coroutine function with a memory."""
         keys: FileKeys | RemoteKeys
