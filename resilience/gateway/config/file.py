@@ -262,10 +262,10 @@ def read(document: Document) -> GatewayConfig:
 def _route_names(document: Document, routes: Mapping[int, RouteConfig],
                  private: PrivateSide | None) -> list[str] | None:
     """The names of all routes of both sides; None: some have mistakes, and may be any's."""
-    listed = document.data.get("private", {})
-    hidden = listed.get("routes", ()) if isinstance(listed, Mapping) else ()
     found = () if private is None else private.routes
-    if len(routes) != len(document.tables("routes")) or len(found) != len(hidden):
+    hidden = document.data["private"].get("routes") if private is not None else []
+    if len(routes) != len(document.tables("routes")) or not isinstance(hidden, list) or len(found) != len(hidden) \
+            or (private is None and "private" in document.data):
         return None
     return [*names_of(tuple(routes.values())), *names_of(found)]
 

@@ -21,6 +21,7 @@ from ...config import Document
 from ...core.checks import flag, text
 from ...errors import ConfigError
 from ..config.checks import checked
+from ..config.observing import header_mistake
 from .context import FilterContext, Identity
 from .declare import FilterHost, inbound_filter
 from .identity import absent, invalid, single
@@ -134,7 +135,7 @@ class ApiKeys:
 
     keys: tuple[ApiKey, ...] = attrs.field(default=(), validator=_distinct)
     keys_file: str | None = attrs.field(default=None, validator=_readable)
-    header: str = attrs.field(default="X-API-Key", validator=text())
+    header: str = attrs.field(default="X-API-Key", validator=checked(header_mistake))
     query: str | None = attrs.field(default=None, validator=text(optional=True))
     forward_key: bool = attrs.field(default=False, validator=flag)
     optional: bool = attrs.field(default=False, validator=flag)

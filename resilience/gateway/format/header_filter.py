@@ -29,7 +29,7 @@ def _values_mistake(values: Any) -> str | None:
             header(name, "x")
             if not isinstance(value, str):
                 return f"the value of {name} must be a string"
-            Template.parse(value)
+            header(name, Template.parse(value).plain)
         except (ValueError, ConfigError) as error:
             return str(error)
     return None
