@@ -30,7 +30,7 @@ from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import CircuitOpenError, ResilienceError
 from .attempts import Attempts
 from .fallbacks import Fallbacks
-from .format.content import ACCEPTED, is_json, media_type
+from .format.content import ACCEPTED, may_be_json
 from .grpc_status import is_grpc, trailers_for
 from .headers import to_client
 from .hedging import HedgedAttempts
@@ -163,7 +163,7 @@ class Forwarder:
             tuple[Request, Intake | BegunIntake | None]):
         """The request with its body, if that is small; else as it is, and what its body is to be read from."""
         intake = self.intake(inbound, service.max_body)
-        if service.sets_json and is_json(media_type(request.headers)):
+        if service.sets_json and may_be_json(request.headers):
             return await _with_json(request, intake, max(MAX_JSON, service.retry.takes_in)), None
         if request.length is not None and request.length <= service.retry.takes_in:
             return attrs.evolve(request, body=await intake.whole(request.length)), None

@@ -83,7 +83,7 @@ class Parts:
         composed = endpoints(config, services, registry, change.once_in_force)
         if old is not None and _observed(old.config) == _observed(config):
             return cls(services, steps, composed, old.parts.observer, shared, hints)
-        observer = observer_of(config.access_log, config.tracing, ClientAddresses(is_trusted),
+        observer = observer_of(config.observed_log, config.tracing, ClientAddresses(is_trusted),
                                statistics_of(registry, None, change.once_in_force)
                                if config.gateway.statistics else None, is_needed=_needs_observer(config))
         if observer is not None:
@@ -114,7 +114,7 @@ class Parts:
 
 
 def _observed(config: GatewayConfig) -> tuple[object, ...]:
-    return (config.access_log, config.tracing, config.gateway.statistics, config.gateway.trusted_proxies,
+    return (config.observed_log, config.tracing, config.gateway.statistics, config.gateway.trusted_proxies,
             _needs_observer(config))
 
 
@@ -155,7 +155,7 @@ class Side:
         forwarder = Forwarder(
             client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout,
             upload_rate=config.gateway.upload_rate,
-            reserved=frozenset(folded(name.encode()) for name in config.own_headers | config.proxies_headers))
+            reserved=frozenset(folded(name.encode()) for name in config.stated_headers))
         steps = {**parts.steps, **{step.name: step for step in parts.composed.values()}}
         addresses = ClientAddresses(Clients(config.gateway.trusted_proxies).is_trusted)
         observer = parts.observer

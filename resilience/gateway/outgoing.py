@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
 from ..drivers.deadline_context import DEADLINE_HEADER, deadline_headers
 from .format.content import prefers_gzip
+from .headers import folded, without
 from .upstream import Request
+
+_DEADLINE: Final = frozenset({folded(DEADLINE_HEADER.lower().encode())})
 
 
 def with_deadline(request: Request) -> Request:
     """The request, telling how much time is left of its deadline, if it has one."""
     told = [(name.encode(), value.encode()) for name, value in deadline_headers().items()]
-    names = {name for name, _ in told} or {DEADLINE_HEADER.encode()}
-    headers = [*(header for header in request.headers if header[0] not in names), *told]
-    return attrs.evolve(request, headers=headers)
+    names = frozenset(folded(name) for name, _ in told) or _DEADLINE
+    return attrs.evolve(request, headers=[*without(request.headers, names), *told])
 
 
 def for_answer_to_read(request: Request) -> Request:

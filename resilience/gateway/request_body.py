@@ -112,11 +112,13 @@ class Intake:
             Problem: 400, also if it has not *length* bytes; 408 or 413.
         """
         body, more = await self.piece()
-        while more:
-            piece, more = await self.piece()
-            body += piece
-            if len(body) > length:
-                break
+        if more:
+            pieces, size = [body], len(body)
+            while more and size <= length:
+                piece, more = await self.piece()
+                pieces.append(piece)
+                size += len(piece)
+            body = b"".join(pieces)
         if len(body) != length:
             raise Problem(400, "the body is not as long as its Content-Length", close=True)
         return body

@@ -15,9 +15,10 @@ import attrs
 from .balancing import EndpointState
 from .config.endpoints import EndpointConfig
 from .config.secrets import with_secret
-from .format.content import OF_THE_BYTES, decoded, is_json, media_type
+from .format.content import OF_THE_BYTES, check_type, decoded, may_be_json
 from .format.json_text import MOST_VALUES, check_size
 from .format.unreadable_body import UnreadableBodyError
+from .headers import folded, without
 from .json_pointer import parsed, put
 from .service_command import Exchanging
 from .trouble import Troubles
@@ -65,7 +66,7 @@ class ServedEndpoint(EndpointState):
         values = [(parsed(pointer), with_secret(value) if isinstance(value, str) else value)
                   for pointer, value in config.json.items()]
         self.config, self._headers, self._json = config, headers, values
-        self._replaced = frozenset(name for name, _ in headers)
+        self._replaced = frozenset(folded(name) for name, _ in headers)
         self.zone, self.priority = config.zone, config.priority
         if self.weight != config.weight:
             self.weight = self.share = config.weight
@@ -80,9 +81,10 @@ class ServedEndpoint(EndpointState):
         """
         headers, body, length = request.headers, request.body, request.length
         if self._replaced:
-            headers = [*(header for header in headers if header[0] not in self._replaced), *self._headers]
-        if self._json and body and is_json(media_type(headers)):
+            headers = [*without(headers, self._replaced), *self._headers]
+        if self._json and body and may_be_json(headers):
             try:
+                check_type(headers)
                 body = self._set_in(decoded(body, headers, max(len(body), MAX_JSON)))
             except UnreadableBodyError as error:
                 raise InvalidRequestError(error.detail, error.status) from None

@@ -12,6 +12,7 @@ import pytest
 from tests.gateway.harness import Gateway, Upstream, everything, running, shared_upstream
 
 CONFIG = """
+trusted_proxies = ["192.0.2.1"]
 [identity]
 consumer = "X-Who"
 [services.up]

@@ -18,7 +18,8 @@ _COOKIE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 #: What only these balancers go by.
 _ONLY_WITH: Final[Mapping[str, Sequence[str]]] = {
-    "hash_by": sorted(KEYED), "max_in_flight": ("availability_filtering",), "zone": ("zone_avoidance",)}
+    "hash_by": sorted(KEYED), "load_factor": sorted(KEYED), "max_in_flight": ("availability_filtering",),
+    "zone": ("zone_avoidance",)}
 
 
 def _hash_by_mistake(value: Any) -> str | None:
@@ -63,7 +64,8 @@ class BalancingConfig:
             ConfigError: It does not.
         """
         for key, balancers in _ONLY_WITH.items():
-            if getattr(self, key) and name not in balancers:
+            is_said = getattr(self, key) != getattr(attrs.fields(BalancingConfig), key).default
+            if is_said and name not in balancers:
                 raise ConfigError(f"{key} means nothing with the balancer {name}; it is for {' and '.join(balancers)}",
                                   "balancing")
         if self.sticky is not None and name in KEYED:

@@ -53,6 +53,25 @@ def filled(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{attribute.name} needs at least one", attribute.name)
 
 
+def meaningless(settings: Any, names: Sequence[str], why: str) -> None:
+    """See that nothing is said, other than what is so anyway, where it means nothing.
+
+    Args:
+        settings: An instance of an attrs class.
+        names: Of its attributes that mean nothing.
+        why: What follows on "means nothing".
+
+    Raises:
+        ConfigError: One of them has another value than its default.
+    """
+    for name in names:
+        default: Any = getattr(attrs.fields(type(settings)), name).default
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+            default = default.factory()
+        if getattr(settings, name) != default:
+            raise ConfigError(f"{name} means nothing {why}", name)
+
+
 filled.json_schema = {"minItems": 1}  # type: ignore[attr-defined]
 
 

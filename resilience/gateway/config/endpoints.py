@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -13,26 +12,8 @@ from ...discovery.instance import name_of, server_name_mistake, url_mistake
 from ...errors import ConfigError
 from ..json_pointer import member_mistake
 from .checks import checked
+from .header_values import headers_given
 from .secrets import with_secret
-
-_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_OURS: Final = ("host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "keep-alive",
-                "proxy-connection", "expect")
-
-
-def headers_given(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """Check, as a validator of attrs, that these are headers that a request may be sent with."""
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{attribute.name} must be values by name, not {value!r}", attribute.name)
-    for name, content in value.items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ConfigError(f"{attribute.name}: {name!r} is no name of a header", attribute.name)
-        if name.lower() in _OURS:
-            raise ConfigError(f"{attribute.name}: {name} is set by the gateway itself", attribute.name)
-        if not isinstance(content, str):
-            raise ConfigError(f"{attribute.name}: {name} must be a string", attribute.name)
-        if any(c in with_secret(content) for c in "\r\n\0"):
-            raise ConfigError(f"{attribute.name}: {name} has a line break or NUL in it", attribute.name)
 
 
 def _json(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

@@ -10,16 +10,12 @@ import attrs
 from ...core.checks import number
 from ...core.http_status import as_codes, codes_of
 from ...errors import ConfigError
+from .checks import meaningless
+from .header_values import plain_headers_given
 
 
 def _codes(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     codes_of(attribute.name, value)
-
-
-def _headers(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if not isinstance(value, Mapping) or not all(
-            isinstance(each, str) and not set(each) & set("\r\n\0") for pair in value.items() for each in pair):
-        raise ConfigError(f"{attribute.name} must be strings by name, without line breaks", attribute.name)
 
 
 @attrs.frozen(kw_only=True)
@@ -38,13 +34,17 @@ class FallbackConfig:
     stale: float | None = attrs.field(default=None, validator=number(above=0, most=86_400 * 365, optional=True))
     service: str | None = None
     status: int = attrs.field(default=200, validator=number(least=200, most=599, whole=True))
-    headers: Mapping[str, str] = attrs.field(factory=dict, validator=_headers)
+    headers: Mapping[str, str] = attrs.field(factory=dict, validator=plain_headers_given)
     body: str | None = None
     on: tuple[int | str, ...] = attrs.field(default=(500, 502, 503, 504), converter=as_codes, validator=_codes)
 
     def __attrs_post_init__(self) -> None:
         if self.stale is None and self.service is None and self.body is None:
             raise ConfigError("a fallback needs stale, service or body", "fallback")
+        if self.body is None:
+            meaningless(self, ("status", "headers"), "without body: it is of the answer that is always the same")
+        elif self.body and self.status in (204, 205, 304):
+            raise ConfigError(f"an answer with status {self.status} has no body: let it be empty", "body")
 
     @property
     def codes(self) -> frozenset[int]:

@@ -21,6 +21,7 @@ from ...errors import ConfigError
 from ...shared.connection import KEY as SHARED
 from .addresses import is_shared
 from .compositions import CompositionConfig, composition_conflicts
+from .conflicts import table_conflicts
 from .filters import FilterConfig, filter_conflicts, filters_in, read_filters
 from .identity import IdentityHeaders
 from .listeners import AdminSettings, GatewaySettings
@@ -28,7 +29,7 @@ from .observing import AccessLogSettings, TracingSettings
 from .private import PrivateSide, read_private
 from .process import ProcessSettings
 from .registry import RegistryConfig, read_embedded
-from .routes import RouteConfig, conflicts
+from .routes import RouteConfig, conflicts, names_of
 from .services import ServiceConfig, lost_fallbacks, read_service
 from .shared import SharedSettings
 from .shedding import SheddingSettings
@@ -95,6 +96,10 @@ class GatewayConfig:
             raise ConfigError(_ONE_SHARED, SHARED)
         if _trusts_differently(self.gateway, self.private):
             raise ConfigError(_ONE_TRUST, "trusted_proxies")
+        names = [*names_of(self.routes), *(names_of(self.private.routes) if self.private is not None else ())]
+        for path, message in table_conflicts(self.filters, self.access_log, self.shedding,
+                                             self.gateway.trusted_proxies, names):
+            raise ConfigError(message, str(path[-1]))
         self.of_private_side()
 
     @property
@@ -109,6 +114,23 @@ class GatewayConfig:
         """Names, in lower case, of headers of filters that only trusted proxies may send."""
         return frozenset(name.lower() for each in self.filters.values()
                          for name in getattr(each.target, "proxies_headers", ()))
+
+    @property
+    def stated_headers(self) -> frozenset[str]:
+        """Names, in lower case, of all headers that upstreams take the gateway's word for; no trailer may have one."""
+        filters = {name for each in self.filters.values() for name in getattr(each.target, "stated_headers", ())}
+        endpoints = {name for service in self.services.values() for each in service.endpoints for name in each.headers}
+        id_name = None if self.tracing is None else self.tracing.request_id
+        names = filters | endpoints | ({id_name} if id_name is not None else set[str]()) \
+            | set(() if self.shedding is None else self.shedding.stated_headers)
+        return self.own_headers | self.proxies_headers | {name.lower() for name in names}
+
+    @property
+    def observed_log(self) -> AccessLogSettings | None:
+        """What is logged of requests: parameters in which filters find credentials are redacted, too."""
+        names = {name for each in self.filters.values() for name in getattr(each.target, "credential_parameters", ())}
+        log = self.access_log
+        return log if log is None or not names else attrs.evolve(log, redact=(*log.redact, *sorted(names)))
 
     @property
     def identity_headers(self) -> IdentityHeaders | None:
@@ -218,6 +240,9 @@ def read(document: Document) -> GatewayConfig:
     access_log = _optional(document, AccessLogSettings, "access_log")
     shedding = _optional(document, SheddingSettings, "shedding")
     shared = _optional(document, SharedSettings, "shared")
+    for where, message in table_conflicts(filters, access_log, shedding, gateway.trusted_proxies,
+                                          _route_names(document, routes, private)):
+        document.mistake(where, message)
     for name in () if "shared" in document.data else _sharing(filters):
         document.mistake(("filters", name, "shared"), "needs a [shared] table, which says where the store is")
     if shared is not None and SHARED in names:
@@ -232,6 +257,17 @@ def read(document: Document) -> GatewayConfig:
         routes=tuple(routes.values()),
         compositions=compositions, filters={name: each for name, each in filters.items() if each is not None},
         services={name: service for name, service in services.items() if service is not None})
+
+
+def _route_names(document: Document, routes: Mapping[int, RouteConfig],
+                 private: PrivateSide | None) -> list[str] | None:
+    """The names of all routes of both sides; None: some have mistakes, and may be any's."""
+    found = () if private is None else private.routes
+    hidden = document.data["private"].get("routes") if private is not None else []
+    if len(routes) != len(document.tables("routes")) or not isinstance(hidden, list) or len(found) != len(hidden) \
+            or (private is None and "private" in document.data):
+        return None
+    return [*names_of(tuple(routes.values())), *names_of(found)]
 
 
 def _trusts_differently(gateway: GatewaySettings, private: PrivateSide | None) -> bool:

@@ -11,7 +11,7 @@ from ...core.checks import flag, number, text
 from ...errors import ConfigError
 from ..front.tls import TlsSettings
 from .addresses import bind_mistake, network_mistake
-from .checks import checked, one_of
+from .checks import checked, meaningless, one_of
 from .tokens import tokens_checked
 
 ENCODED: Final = ("%2f", "%5c", "%25")
@@ -82,6 +82,8 @@ class GatewaySettings:
         if self.proxy_protocol and not self.trusted_proxies:
             raise ConfigError(
                 "proxy_protocol needs trusted_proxies: only these are asked for a header", "proxy_protocol")
+        if self.client_rate is None:
+            meaningless(self, ("client_burst",), "without client_rate")
 
     @property
     def url(self) -> str:

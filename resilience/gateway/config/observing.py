@@ -10,7 +10,7 @@ import attrs
 from ...core.checks import flag, number, one_of, text
 from ...errors import ConfigError
 from ..logs.log_writer import MAX_QUEUE
-from ..logs.redaction import NEVER_LOGGED, SECRET_PARAMETERS
+from ..logs.redaction import SECRET_PARAMETERS, may_be_logged
 from .checks import checked
 
 LOG_FORMATS: Final = ("json", "clf", "combined")
@@ -26,7 +26,7 @@ def header_mistake(value: Any) -> str | None:
 
 
 def _logged_mistake(value: Any) -> str | None:
-    if isinstance(value, str) and value.lower() in NEVER_LOGGED:
+    if isinstance(value, str) and not may_be_logged(value):
         return "must be headers without credentials, which are never logged"
     return header_mistake(value)
 

@@ -11,7 +11,7 @@ from ...core.limit_estimator import ALGORITHMS
 from ...errors import ConfigError
 from ..limits.caller_keys import IDENTITY_WORDS, word_mistake
 from ..limits.priorities import source_mistake
-from .checks import checked
+from .checks import checked, meaningless
 
 _PRIORITY = number(least=0, most=9, whole=True)
 
@@ -70,8 +70,15 @@ class SheddingSettings:
         if not self.min_limit <= self.initial <= self.max_limit:
             raise ConfigError(f"initial must be from min_limit ({self.min_limit}) to max_limit ({self.max_limit}), "
                               f"not {self.initial}", "initial")
+        if "route" not in self.priority:
+            meaningless(self, ("route_priority",), 'unless priority has "route"')
         for key, words in (("priority", self.priority), ("tenant", self.tenant)):
             unknown = [word for word in words if word in IDENTITY_WORDS or word.startswith("claim:")]
             if unknown and not self.knows_identities:
                 raise ConfigError(f"{unknown[0]} is known after authentication only: use the filter shed "
                                   f'([filters.NAME] use = "shed")', key)
+
+    @property
+    def stated_headers(self) -> tuple[str, ...]:
+        """Names of headers by which trusted proxies say how important a request is."""
+        return tuple(each.partition(":")[2] for each in self.priority if each.startswith("header:"))

@@ -27,7 +27,8 @@ from ...errors import ConfigError
 from ...registry import Registry
 from ..upstream import UpstreamClient
 from .checks import authorities_mistake, checked, filled
-from .endpoints import EndpointConfig, headers_given
+from .endpoints import EndpointConfig
+from .header_values import headers_given
 from .secrets import with_secret
 
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123

@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 
 from ..config.addresses import network_mistake, within
-from ..config.checks import checked
+from ..config.checks import checked, meaningless
 from ..limits.client_address import beyond
 from .context import FilterContext, Identity
 from .declare import FilterHost, inbound_filter
@@ -47,6 +47,11 @@ class Access:
     addresses: tuple[str, ...] = attrs.field(default=(), validator=checked(network_mistake, each=True))
     denied_addresses: tuple[str, ...] = attrs.field(default=(), validator=checked(network_mistake, each=True))
     anonymous: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.anonymous:
+            meaningless(self, ("scopes", "roles", "consumers", "tenants"),
+                        "with anonymous = true, by which everybody may pass")
 
     def bind(self, host: FilterHost) -> Callable[[FilterContext], None]:
         """The filter, which is a plain function."""

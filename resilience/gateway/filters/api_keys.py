@@ -21,6 +21,7 @@ from ...config import Document
 from ...core.checks import flag, text
 from ...errors import ConfigError
 from ..config.checks import checked
+from ..config.observing import header_mistake
 from .context import FilterContext, Identity
 from .declare import FilterHost, inbound_filter
 from .identity import absent, invalid, single
@@ -134,7 +135,7 @@ class ApiKeys:
 
     keys: tuple[ApiKey, ...] = attrs.field(default=(), validator=_distinct)
     keys_file: str | None = attrs.field(default=None, validator=_readable)
-    header: str = attrs.field(default="X-API-Key", validator=text())
+    header: str = attrs.field(default="X-API-Key", validator=checked(header_mistake))
     query: str | None = attrs.field(default=None, validator=text(optional=True))
     forward_key: bool = attrs.field(default=False, validator=flag)
     optional: bool = attrs.field(default=False, validator=flag)
@@ -142,6 +143,16 @@ class ApiKeys:
     def __attrs_post_init__(self) -> None:
         if not self.keys and self.keys_file is None:
             raise ConfigError("there are no keys: write [[keys]] tables, or the name of a keys_file", "keys")
+
+    @property
+    def credential_headers(self) -> tuple[str, ...]:
+        """Headers that no log may show."""
+        return (self.header,)
+
+    @property
+    def credential_parameters(self) -> tuple[str, ...]:
+        """Parameters of the query whose values no log may show."""
+        return () if self.query is None else (self.query,)
 
     def bind(self, host: FilterHost) -> Callable[[FilterContext], None]:
         """The filter, which is a plain function."""
@@ -186,10 +197,11 @@ class _Checking:
             del request.headers[settings.header]
         if settings.query is None or context.refusal is not None:
             return found
-        parts = request.query.split("&") if request.query else []
-        mine = [part for part in parts if unquote_plus(part.partition("=")[0]) == settings.query]
+        mine, others = list[str](), list[str]()
+        for part in request.query.split("&") if request.query else ():
+            (mine if unquote_plus(part.partition("=")[0]) == settings.query else others).append(part)
         if mine and not settings.forward_key:
-            request.query = "&".join(part for part in parts if part not in mine)
+            request.query = "&".join(others)
         if len(mine) + (found is not None) > 1:
             context.refuse(400, "the request has more than one API key")
             return None

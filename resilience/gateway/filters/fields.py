@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from ..headers import HOP_BY_HOP
+from ..headers import HOP_BY_HOP, folded
 from ..upstream import Header
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+").fullmatch
@@ -65,6 +65,7 @@ class Fields:
         self.lines.append(header(name, value))
 
     def __setitem__(self, name: str, value: str) -> None:
+        """Set a header in the place of all values of *name*, in every spelling."""
         line = header(name, value)
         del self[name]
         self.lines.append(line)
@@ -76,9 +77,13 @@ class Fields:
         return value
 
     def __delitem__(self, name: str) -> None:
-        """Take every value of *name* away; there may be none."""
-        wanted = name.lower().encode("latin-1")
-        self.lines[:] = [line for line in self.lines if line[0] != wanted]
+        """Take every value of *name* away, in every spelling that an upstream may take for it; there may be none.
+
+        CGI, and so WSGI, knows no hyphen in a name: X_User is X-User to it.
+        """
+        wanted = folded(name.lower().encode("latin-1"))
+        size = len(wanted)
+        self.lines[:] = [line for line in self.lines if len(line[0]) != size or folded(line[0]) != wanted]
 
     def __contains__(self, name: str) -> bool:
         wanted = name.lower().encode("latin-1")

@@ -17,8 +17,9 @@ import attrs
 from ...core.checks import number, text
 from ...errors import ConfigError, ResilienceError
 from ..config import ServiceConfig
-from ..config.checks import checked
+from ..config.checks import checked, meaningless
 from ..config.identity import own_header_mistake
+from ..config.observing import header_mistake
 from ..problem import problem_of
 from ..service import Service
 from ..subrequest import Answer, asked
@@ -85,10 +86,10 @@ class ForwardAuth:
     send_headers: tuple[str, ...] = attrs.field(
         default=("Authorization", "Cookie"), validator=checked(_sent_mistake, each=True))
     copy_headers: tuple[str, ...] = attrs.field(default=(), validator=checked(own_header_mistake, each=True))
-    consumer_header: str | None = attrs.field(default=None, validator=text(optional=True))
-    scopes_header: str | None = attrs.field(default=None, validator=text(optional=True))
-    roles_header: str | None = attrs.field(default=None, validator=text(optional=True))
-    tenant_header: str | None = attrs.field(default=None, validator=text(optional=True))
+    consumer_header: str | None = attrs.field(default=None, validator=checked(header_mistake, optional=True))
+    scopes_header: str | None = attrs.field(default=None, validator=checked(header_mistake, optional=True))
+    roles_header: str | None = attrs.field(default=None, validator=checked(header_mistake, optional=True))
+    tenant_header: str | None = attrs.field(default=None, validator=checked(header_mistake, optional=True))
     answer_headers: tuple[str, ...] = attrs.field(
         default=("Location", "Set-Cookie", "WWW-Authenticate", "Content-Type", "Cache-Control"),
         validator=checked(_sent_mistake, each=True))
@@ -97,7 +98,13 @@ class ForwardAuth:
     def __attrs_post_init__(self) -> None:
         if (self.service is None) == (self.url is None):
             raise ConfigError("needs either the name of a service or a url", "service")
-        if self.url is not None:
+        if self.consumer_header is None:
+            meaningless(self, ("scopes_header", "roles_header", "tenant_header"),
+                        "without consumer_header: there is nobody who could have them")
+        if self.url is None:
+            meaningless(self, ("ca_file", "timeout"), "with a service, which has its own")
+        else:
+            meaningless(self, ("path",), "with a url, which has its own")
             self._own_service(self.url)  # finds mistakes
 
     @property

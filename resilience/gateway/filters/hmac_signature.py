@@ -4,6 +4,10 @@ What must be signed is the configuration's choice: a signature that leaves a par
 A body must be covered by Content-Digest (RFC 9530), which is compared with it. A signature is taken within a window of
 time, and once: those of the window are remembered, up to a number for each key, beyond which that key's requests
 are refused. Two equal requests within one second need a nonce, or are taken for a replay.
+
+What is remembered is the text that was signed (the signature base), of which there is one signature only. The header
+Signature can be written in many ways without the secret: neither the label nor parameters of its member are signed
+(RFC 9421, 2.5), and base64 has bits that mean nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from http_message_signatures.algorithms import HMAC_SHA256  # pyright: ignore[re
 from http_message_signatures.exceptions import InvalidSignature
 from http_message_signatures.resolvers import HTTPSignatureKeyResolver
 from http_message_signatures.signatures import HTTPMessageVerifier
+from http_message_signatures.structures import VerifyResult
 
 from ...core.checks import flag, number, text
 from ...errors import ConfigError
@@ -87,6 +92,7 @@ class HmacSignature:
     """
 
     authenticates = True
+    credential_headers = ("Signature",)
 
     keys: tuple[HmacKey, ...] = attrs.field(validator=attrs.validators.and_(filled, _distinct))
     components: tuple[str, ...] = attrs.field(default=_COMPONENTS, validator=checked(_component_mistake, each=True))
@@ -174,6 +180,12 @@ class _Secrets(HTTPSignatureKeyResolver):
         raise InvalidSignature("nothing is signed here")
 
 
+def _signed(result: VerifyResult) -> bytes:
+    """A hash of the text that was signed."""
+    text = "\n".join(f"{component}: {value}" for component, value in result.covered_components.items())
+    return hashlib.sha256(text.encode()).digest()
+
+
 class Signed:
     """An ``hmac`` filter. For one event loop."""
 
@@ -195,10 +207,11 @@ class Signed:
         if signature is None or said is None or len(signature) + len(said) > _MAX_FIELD:
             invalid(context, _CHALLENGE, "Signature and Signature-Input do not belong together")
             return
-        key = self._verified(context)
-        if key is None:
+        result = self._verified(context)
+        if result is None:
             return
-        taken = self._seen[key.id].take(hashlib.sha256(signature.encode()).digest(), self._clock())
+        key = self._keys[str(result.parameters["keyid"])]
+        taken = self._seen[key.id].take(_signed(result), self._clock())
         if taken is None:
             context.refuse(503, "there are too many signatures of this key", {"retry-after": "1"})
         elif not taken:
@@ -207,8 +220,8 @@ class Signed:
             context.identity = Identity(consumer=key.consumer, scopes=frozenset(key.scopes), method="hmac",
                                         roles=frozenset(key.roles), tenant=key.tenant, claims={"key": key.id})
 
-    def _verified(self, context: FilterContext) -> HmacKey | None:
-        """The key of a signature that holds; None: it does not, and was refused."""
+    def _verified(self, context: FilterContext) -> VerifyResult | None:
+        """What a signature that holds says; None: it does not hold, and was refused."""
         settings = self._settings
         body = context.request.body or b""
         components = [*settings.components, *(["content-digest"] if body else [])]
@@ -217,7 +230,7 @@ class Signed:
                 _Message(context.request), max_age=datetime.timedelta(seconds=settings.window), expect_tag=settings.tag,
                 require_components=components, body=body if body else None)
             (result,) = results
-            return self._keys[str(result.parameters["keyid"])]
+            return result
         except Exception:  # noqa: BLE001 - whatever the request has made the library raise, it is not valid
             covered = " ".join(components)
             invalid(context, _CHALLENGE, f"the signature must be valid, fresh, by hmac-sha256, and cover {covered}")

@@ -26,8 +26,9 @@ import jwt
 
 from ...core.checks import flag, number, text
 from ...errors import ConfigError
-from ..config.checks import checked, filled
+from ..config.checks import checked, filled, meaningless
 from ..config.identity import own_header_mistake
+from ..config.observing import header_mistake
 from ..config.secrets import secret_of, secret_place
 from ..json_pointer import MISSING, found, parsed
 from .context import FilterContext, Identity
@@ -67,6 +68,13 @@ def _algorithm_mistake(value: Any) -> str | None:
 def _optional_texts(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and (not value or not all(isinstance(each, str) and each for each in value)):
         raise ConfigError(f"{attribute.name} must be strings, or false: any", attribute.name)
+
+
+def _claim_headers(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    for name in value:
+        mistake = own_header_mistake(name)
+        if mistake is not None:
+            raise ConfigError(f"a header of claim_headers {mistake}, not {name!r}", attribute.name)
 
 
 @inbound_filter(name="jwt", order=10, fail_closed=True, always=True, time_limit=6.0)
@@ -116,8 +124,8 @@ class Jwt:
     scopes_claim: str = attrs.field(default="scope", validator=text())
     roles_claim: str = attrs.field(default="roles", validator=text())
     tenant_claim: str | None = attrs.field(default=None, validator=text(optional=True))
-    claim_headers: Mapping[str, str] = attrs.field(factory=dict)
-    header: str = attrs.field(default="Authorization", validator=text())
+    claim_headers: Mapping[str, str] = attrs.field(factory=dict, validator=_claim_headers)
+    header: str = attrs.field(default="Authorization", validator=checked(header_mistake))
     forward_token: bool = attrs.field(default=True, validator=flag)
     optional: bool = attrs.field(default=False, validator=flag)
     refresh: float = attrs.field(default=300.0, validator=number(above=0, most=86_400.0))
@@ -126,14 +134,13 @@ class Jwt:
     fetch_timeout: float = attrs.field(default=5.0, validator=number(above=0, most=60.0))
 
     def __attrs_post_init__(self) -> None:
-        for name in self.claim_headers:
-            mistake = own_header_mistake(name)
-            if mistake is not None:
-                raise ConfigError(f"a header of claim_headers {mistake}, not {name!r}", "claim_headers")
         given = [name for name in ("jwks", "jwks_file", "secret") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ConfigError(f"keys must come from one of jwks, jwks_file and secret, not from "
                               f"{' and '.join(given) or 'nowhere'}", given[-1] if given else "jwks")
+        if self.jwks is None:
+            meaningless(self, ("ca_file", "refresh", "min_interval", "keep_for", "fetch_timeout"),
+                        f"with {given[0]}: no URL is asked for keys")
         secret = [each for each in self.algorithms if each in HMACS]
         if self.secret is not None and len(secret) < len(self.algorithms):
             raise ConfigError(f"with a secret, every algorithm must be one of {', '.join(HMACS)}", "algorithms")
@@ -154,6 +161,11 @@ class Jwt:
     def own_headers(self) -> tuple[str, ...]:
         """Headers that the gateway alone sets."""
         return tuple(self.claim_headers)
+
+    @property
+    def credential_headers(self) -> tuple[str, ...]:
+        """Headers that no log may show."""
+        return (self.header,)
 
     def bind(self, host: FilterHost) -> Callable[[FilterContext], Any]:
         """The filter, which is a coroutine function with a memory."""

@@ -11,9 +11,9 @@ import attrs
 
 from ...core.checks import flag, number, one_of, text
 from ...errors import ConfigError, RateLimitedError
-from ..config.checks import checked, filled
+from ..config.checks import checked, filled, meaningless
 from ..config.observing import header_mistake
-from ..format.content import decoded, is_json, media_type
+from ..format.content import decoded, may_be_json
 from ..format.json_text import MOST_VALUES, parse
 from ..format.unreadable_body import UnreadableBodyError
 from ..json_pointer import member_mistake
@@ -88,6 +88,8 @@ class RateLimitFilter:
     def __attrs_post_init__(self) -> None:
         if self.cost_header is not None and self.cost_pointer:
             raise ConfigError("there is one estimate: leave out cost_header or cost_pointer", "cost_pointer")
+        if not self.wait:
+            meaningless(self, ("max_waiting",), "without wait: no request waits")
         if self.when_unavailable != "share" and not self.shared:
             raise ConfigError("when_unavailable means nothing unless shared is true", "when_unavailable")
         if self.cost_pointer:  # such a filter, and no other, needs the request's body
@@ -137,7 +139,7 @@ def _value_of(body: bytes, headers: list[Header]) -> Any:
     try:
         return parse(text, max_values=MOST_VALUES, half_pairs=True) if text else None
     except UnreadableBodyError:
-        if is_json(media_type(headers)):
+        if may_be_json(headers):
             raise
         return None
 

@@ -1,8 +1,9 @@
 """The filter ``json_body``: values in JSON bodies are removed and set, at places that JSON pointers name.
 
 What cannot be changed is not passed on unchanged: a request is refused, a response becomes a 502. Bodies that are not
-JSON stream past as they are. A body that was changed is sent without a content coding, and without the
-headers that held only for the other bytes.
+JSON stream past as they are; one with several media types is JSON for some, and cannot be changed.
+
+A body that was changed is sent without a content coding, and without the headers that held only for the other bytes.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from ..filters.declare import ORDER, FilterDeclaration, FilterHost, FilterKind, 
 from ..filters.fields import Fields
 from ..json_pointer import parsed, pointer_mistake, put, without
 from .both_ways import BothWays
-from .checking import ask_for_plain, has_body, is_empty, is_of_upstream, medium_of
-from .content import ACCEPTED, OF_THE_BYTES, decoded
+from .checking import ask_for_plain, has_body, is_empty, is_of_upstream
+from .content import ACCEPTED, OF_THE_BYTES, check_type, decoded, may_be_json
 from .json_text import parse, serialize
 from .unreadable_body import UnreadableBodyError
 from .values import Template
@@ -165,6 +166,7 @@ class JsonBodyFilter(BothWays):
             _UnchangeableError: It cannot be changed.
         """
         try:
+            check_type(headers.lines)
             value = parse(decoded(body, headers.lines, self.max_body))
         except UnreadableBodyError as error:
             raise _UnchangeableError(error.status, error.detail) from None
@@ -175,12 +177,12 @@ class JsonBodyFilter(BothWays):
 
 
 def _is_json_request(context: FilterContext) -> bool:
-    return not is_empty(context) and medium_of(context.request.headers.lines) is not None
+    return not is_empty(context) and may_be_json(context.request.headers.lines)
 
 
 def _is_json_response(context: FilterContext) -> bool:
     response = context.response
     return response is not None and is_of_upstream(context) and response.status < 400 and has_body(context) \
-        and medium_of(response.headers.lines) is not None
+        and may_be_json(response.headers.lines)
 
 

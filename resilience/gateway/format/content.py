@@ -34,6 +34,10 @@ class BrokenCodingError(CodingError):
     """The body is not what its content coding says."""
 
 
+class SeveralTypesError(UnreadableBodyError):
+    """The message has several media types, of which each reader takes another."""
+
+
 class TooLargeError(CodingError):
     """The body is larger than it may be, as it came or decoded."""
 
@@ -48,9 +52,30 @@ def values_of(headers: Iterable[Header], name: bytes) -> list[bytes]:
 def media_type(headers: Iterable[Header]) -> str | None:
     """The media type of a body, in lower case, without parameters; None: there is none, or there are several."""
     values = values_of(headers, b"content-type")
-    if len(values) != 1:
+    if len(values) != 1 or _is_list(values[0]):
         return None
     return values[0].partition(b";")[0].strip().lower().decode("latin-1") or None
+
+
+def has_several_types(headers: Iterable[Header]) -> bool:
+    """Whether a message says several media types of its body (RFC 9110, 8.3): in several lines, or in one.
+
+    Some readers take the first, some the last, and some join them; so nobody knows whether the body is JSON.
+    """
+    values = values_of(headers, b"content-type")
+    return len(values) > 1 or (bool(values) and _is_list(values[0]))
+
+
+def may_be_json(headers: Iterable[Header]) -> bool:
+    """Whether somebody may read the body as JSON: its media type says so, or it has several."""
+    lines = list(headers)
+    return is_json(media_type(lines)) or has_several_types(lines)
+
+
+def check_type(headers: Iterable[Header]) -> None:
+    """Raise SeveralTypesError if a message says several media types of its body."""
+    if has_several_types(headers):
+        raise SeveralTypesError("there must be one Content-Type")
 
 
 def is_json(media: str | None) -> bool:
@@ -130,6 +155,15 @@ def prefers_gzip(headers: Iterable[Header]) -> bool:
 
 def _too_large(most: int) -> TooLargeError:
     return TooLargeError(f"the body is larger than {most} bytes")
+
+
+def _is_list(value: bytes) -> bool:
+    """Whether a Content-Type has several members; commas within quotation marks part none."""
+    if b"," not in value:
+        return False
+    media, _, parameters = value.partition(b";")
+    parts = parameters.split(b'"')  # every other one stands within quotation marks, unless a mark is escaped
+    return b"," in media or b"\\" in parameters or len(parts) % 2 == 0 or any(b"," in part for part in parts[::2])
 
 
 def _codings(headers: Iterable[Header]) -> list[bytes]:

@@ -1,7 +1,8 @@
 """The filter ``headers``: headers of requests and responses are removed, set and added, in this order.
 
 A value with a place that is not known, or that no header may have, leaves its header out; what is set is removed
-before, so that a client cannot send what the gateway failed to say.
+before, so that a client cannot send what the gateway failed to say. What is removed is removed in every spelling that
+an upstream may take for it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def _values_mistake(values: Any) -> str | None:
             header(name, "x")
             if not isinstance(value, str):
                 return f"the value of {name} must be a string"
-            Template.parse(value)
+            header(name, Template.parse(value).plain)
         except (ValueError, ConfigError) as error:
             return str(error)
     return None
@@ -87,6 +88,11 @@ class HeaderFilter(BothWays):
 
     request: HeaderChanges | None = None
     response: HeaderChanges | None = None
+
+    @property
+    def stated_headers(self) -> tuple[str, ...]:
+        """Names of headers of requests that no client can send."""
+        return () if self.request is None else (*self.request.remove, *self.request.set)
 
     def parts(self, host: FilterHost) -> Sequence[FilterPart]:
         """The filter of requests, and that of responses."""

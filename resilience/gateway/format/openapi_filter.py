@@ -1,4 +1,9 @@
-"""The filter ``openapi``: requests and responses against a document of OpenAPI 3.1."""
+"""The filter ``openapi``: requests and responses against a document of OpenAPI 3.1.
+
+What an upstream makes of a path is not known, as it is not to routes (see paths.py): every reading of it must lead to
+the same operation, and the parameters of each must fit. Else a request could be checked as one operation, or, as one
+that nobody has described, not at all, and be carried out as another.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +17,18 @@ from ...errors import ConfigError
 from ..config.checks import checked, one_of
 from ..filters.context import FilterContext
 from ..filters.declare import FilterHost, FilterKind, FilterPart, inbound_filter
+from ..paths import PathError, canonical, named
+from ..upstream import Header
 from .checking import Checks, Fit, ask_for_plain, has_body, is_empty, is_of_upstream, may_be_taken_in, medium_of
-from .content import media_type
-from .openapi import OpenApi, Operation
+from .content import has_several_types, media_type
+from .openapi import Body, OpenApi, Operation
 from .path_templates import UndecodableError
 from .schema import Schema
 from .schema_filter import ORDER
 
 UNKNOWN: Final = ("refuse", "pass")
+#: What a path may have at all by the time that a filter sees it.
+_ENCODED: Final = (b"%2f", b"%5c", b"%25")
 _IN, _OUT = FilterKind.INBOUND, FilterKind.OUTBOUND
 
 
@@ -68,26 +77,54 @@ class OpenApiFilter(Checks):
         return made
 
 
+_Operations = tuple[Operation, list[dict[str, str]]]
+
+
+class _AmbiguousError(ValueError):
+    """Readings of a path lead to several operations."""
+
+
 class _Found:
     """What the document says of the exchanges of one gateway. What was found for an exchange is kept in its context."""
 
     def __init__(self, settings: OpenApiFilter, document: OpenApi, key: str) -> None:
         self._settings, self._document, self._key = settings, document, key
+        self._base = named(settings.base_path.encode())
 
-    def _operation(self, context: FilterContext) -> tuple[Operation, dict[str, str]] | None:
-        """The operation of an exchange, and the parameters in its path.
+    def _operation(self, context: FilterContext) -> _Operations | None:
+        """The operation of an exchange, and the parameters in its path, by each reading of that; None: it has none."""
+        found = self._looked_up(context)
+        return None if isinstance(found, Fit) else found
 
-        Raises:
-            UndecodableError: A parameter is not UTF-8.
-        """
+    def _looked_up(self, context: FilterContext) -> _Operations | Fit | None:
+        """The same, or why the path cannot be one of the document's."""
         if self._key not in context.attributes:
-            path, base = context.request.path, self._settings.base_path
-            found = self._document.find(context.request.method, path.removeprefix(base) or "/") \
-                if not base or path == base or path.startswith(f"{base}/") else None
-            context.attributes[self._key] = found
+            try:
+                context.attributes[self._key] = self._found(context)
+            except UndecodableError:
+                context.attributes[self._key] = Fit(400, "a parameter in the path is not UTF-8")
+            except (_AmbiguousError, PathError):
+                context.attributes[self._key] = Fit(400, "the path can be read as that of another operation")
         found = context.attributes[self._key]
-        assert found is None or isinstance(found, tuple)
+        assert found is None or isinstance(found, (tuple, Fit))
         return found
+
+    def _found(self, context: FilterContext) -> _Operations | None:
+        path, method = canonical(context.request.path.encode("latin-1"), _ENCODED), context.request.method
+        first = self._described(method, path.name)
+        others = [each for reading in path.readings() if (each := self._described(method, reading)) is not None]
+        if any(first is None or operation is not first[0] for operation, _ in others):
+            raise _AmbiguousError
+        if first is None:
+            return None
+        return first[0], [first[1], *(parameters for _, parameters in others if parameters != first[1])]
+
+    def _described(self, method: str, name: bytes) -> tuple[Operation, dict[str, str]] | None:
+        """The operation of a path, by one of its names."""
+        base = self._base
+        if base and name != base and not name.startswith(base + b"/"):
+            return None
+        return self._document.find(method, name.removeprefix(base).decode("latin-1") or "/")
 
     # -- requests
 
@@ -96,18 +133,17 @@ class _Found:
         self._settings.deal_with(context, _IN, self._request_fault(context))
 
     def _request_fault(self, context: FilterContext) -> Fit | None:
-        try:
-            found = self._operation(context)
-        except UndecodableError:
-            context.attributes[self._key] = None
-            return Fit(400, "a parameter in the path is not UTF-8")
+        found = self._looked_up(context)
+        if isinstance(found, Fit):
+            return found
         if found is None:
             return None if self._settings.unknown == "pass" else Fit(404, "this path has no such operation")
-        operation, parameters = found
-        faults = operation.parameter_faults(parameters, context.request.query.encode("latin-1"),
-                                            context.request.headers.lines, self._settings.max_errors)
-        if faults:
-            return Fit(422, "the parameters do not have the form that is wanted", faults)
+        operation, readings = found
+        for parameters in readings:
+            faults = operation.parameter_faults(parameters, context.request.query.encode("latin-1"),
+                                                context.request.headers.lines, self._settings.max_errors)
+            if faults:
+                return Fit(422, "the parameters do not have the form that is wanted", faults)
         return self._body_head_fault(operation, context)
 
     def _body_head_fault(self, operation: Operation, context: FilterContext) -> Fit | None:
@@ -117,7 +153,7 @@ class _Found:
         if is_empty(context):
             return Fit(400, "a body is needed") if body.required else None
         try:
-            body.schema(media_type(context.request.headers.lines))
+            _schema_of(body, context.request.headers.lines)
         except LookupError:
             return Fit(415, f"the body must be {' or '.join(body.schemas) or 'empty'}")
         return None
@@ -171,7 +207,7 @@ class _Found:
             return Fit(502, "the headers do not have the form that is agreed on", faults)
         if said.body is not None and has_body(context):
             try:
-                said.body.schema(media_type(lines))
+                _schema_of(said.body, lines)
             except LookupError:
                 return Fit(502, "the media type is not described")
         return None
@@ -199,6 +235,17 @@ class _Found:
         assert response is not None
         self._settings.deal_with(context, _OUT, self._settings.body_fault(
             response.body or b"", response.headers.lines, schema))
+
+
+def _schema_of(body: Body, headers: Sequence[Header]) -> Schema | None:
+    """The schema for a message with these *headers*.
+
+    Raises:
+        LookupError: Its media type is not described, or it has several.
+    """
+    if has_several_types(headers):
+        raise LookupError("content-type")
+    return body.schema(media_type(headers))
 
 
 def _always(context: FilterContext) -> bool:

@@ -15,7 +15,7 @@ cookie   form
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -115,23 +115,33 @@ class Parameter:
 
     def _object(self, parts: list[str]) -> dict[str, Any]:
         if self.explode:
-            pairs = [part.partition("=")[::2] for part in parts]
+            pairs = [(name, value) for name, _, value in (part.partition("=") for part in parts)]
         elif len(parts) % 2:
             raise UnreadableError("has a name without a value")
         else:
             pairs = list(zip(parts[::2], parts[1::2], strict=True))
-        return {name: _typed(value, self.shape.properties.get(name)) for name, value in pairs}
+        return self._members(pairs)
 
     def _exploded(self, pairs: Pairs) -> Any:
-        found = {name: _typed(value, self.shape.properties[name]) for name, value in pairs
-                 if name in self.shape.properties}
-        return found or MISSING
+        return self._members((name, value) for name, value in pairs if name in self.shape.properties) or MISSING
 
     def _deep(self, pairs: Pairs) -> Any:
         head = f"{self.name}["
-        found = {name[len(head) : -1]: _typed(value, self.shape.properties.get(name[len(head) : -1]))
-                 for name, value in pairs if name.startswith(head) and name.endswith("]")}
-        return found or MISSING
+        return self._members((name[len(head) : -1], value) for name, value in pairs
+                             if name.startswith(head) and name.endswith("]")) or MISSING
+
+    def _members(self, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+        """The object of these names and texts.
+
+        Raises:
+            UnreadableError: A name is there twice: a service may take the one, and what checks it the other.
+        """
+        found = dict[str, Any]()
+        for name, value in pairs:
+            if name in found:
+                raise UnreadableError("has a property more than once")
+            found[name] = _typed(value, self.shape.properties.get(name))
+        return found
 
 
 def query_pairs(query: bytes) -> list[tuple[str, str]]:

@@ -1,19 +1,21 @@
 """Path templates of OpenAPI: ``/orders/{id}``. Pure.
 
 A template has at most one parameter in a segment, perhaps with text around it (``/files/{name}.json``), so that no
-text can be split in two ways. Segments are compared as they stand in the raw path; parameters are decoded once. Where
-several templates fit, the one whose first differing segment is the more concrete wins.
+text can be split in two ways. What is compared is the name of a path, as routes do (see paths.py), so that a segment
+is the same one however it is percent-encoded; parameters are decoded once. Where several templates fit, the one whose
+first differing segment is the more concrete wins.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Final, Generic, TypeVar
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import attrs
 
 from ...errors import ConfigError
+from ..paths import named
 
 T = TypeVar("T")
 
@@ -28,12 +30,12 @@ class UndecodableError(ValueError):
 class _Slot(Generic[T]):
     """A segment with a parameter, and what follows it."""
 
-    before: str
-    after: str
+    before: bytes
+    after: bytes
     node: _Node[T]
 
-    def value(self, segment: str) -> str | None:
-        """The raw parameter in a *segment*; None: the segment is another one."""
+    def value(self, segment: bytes) -> bytes | None:
+        """The parameter, as it stands in the path's name, in a *segment*; None: the segment is another one."""
         end = len(segment) - len(self.after)
         if segment.startswith(self.before) and segment.endswith(self.after) and len(self.before) < end:
             return segment[len(self.before) : end]
@@ -42,7 +44,7 @@ class _Slot(Generic[T]):
 
 @attrs.define
 class _Node(Generic[T]):
-    literal: dict[str, _Node[T]] = attrs.field(factory=dict)
+    literal: dict[bytes, _Node[T]] = attrs.field(factory=dict)
     slots: list[_Slot[T]] = attrs.field(factory=list)
     target: tuple[T, tuple[str, ...]] | None = None  # and the names of its parameters
 
@@ -64,7 +66,7 @@ class PathTemplates(Generic[T]):
         node, names = self._root, list[str]()
         for segment in template[1:].split("/"):
             if "{" not in segment and "}" not in segment:
-                node = node.literal.setdefault(segment, _Node[T]())
+                node = node.literal.setdefault(named(segment.encode()), _Node[T]())
                 continue
             match = _SEGMENT(segment)
             if match is None:
@@ -73,19 +75,22 @@ class PathTemplates(Generic[T]):
             if name in names:
                 raise ConfigError(f"the path has the parameter {name} twice")
             names.append(name)
-            node = _slot(node, before, after)
+            node = _slot(node, named(before.encode()), named(after.encode()))
         if node.target is not None:
             raise ConfigError("another path of the document has the same requests")
         node.target = target, tuple(names)
 
     def find(self, path: str) -> tuple[T, dict[str, str]] | None:
-        """The target of a raw *path*, and its parameters, decoded; None: no template fits.
+        """The target of a *path*, and its parameters, decoded; None: no template fits.
+
+        Args:
+            path: As it came, or a name of it; each character stands for a byte.
 
         Raises:
             UndecodableError: A parameter is not UTF-8.
         """
-        segments = path[1:].split("/")
-        waiting: list[tuple[_Node[T], int, tuple[str, ...]]] = [(self._root, 0, ())]
+        segments = named(path.encode("latin-1"))[1:].split(b"/")
+        waiting: list[tuple[_Node[T], int, tuple[bytes, ...]]] = [(self._root, 0, ())]
         while waiting:
             node, index, values = waiting.pop()
             if index == len(segments):
@@ -104,7 +109,7 @@ class PathTemplates(Generic[T]):
         return None
 
 
-def _slot(node: _Node[T], before: str, after: str) -> _Node[T]:
+def _slot(node: _Node[T], before: bytes, after: bytes) -> _Node[T]:
     """The node behind a parameter, made if it is not there; the more text around it, the sooner it is tried."""
     for slot in node.slots:
         if (slot.before, slot.after) == (before, after):
@@ -115,8 +120,8 @@ def _slot(node: _Node[T], before: str, after: str) -> _Node[T]:
     return made
 
 
-def _decoded(value: str) -> str:
+def _decoded(value: bytes) -> str:
     try:
-        return unquote(value, errors="strict")
+        return unquote_to_bytes(value).decode()
     except UnicodeDecodeError:
         raise UndecodableError from None

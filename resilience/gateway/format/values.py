@@ -50,6 +50,11 @@ class Template:
             pieces.append(match[0][0] if match[0] in ("{{", "}}") else _place(match[1], text))
         return cls((*pieces, text[end:]))
 
+    @property
+    def plain(self) -> str:
+        """The text around its places."""
+        return "".join(piece for piece in self.pieces if isinstance(piece, str))
+
     def filled(self, context: FilterContext) -> str | None:
         """The text with its values; None: one of them is not known."""
         made = []

@@ -64,17 +64,21 @@ class TlsSettings:
         certificates: At least one; the first serves whoever asks for no name, or for an unknown one.
         client_ca_file: Certificates in PEM of the authorities that clients' certificates are verified by; None: clients
             are not asked for any.
-        client_certificates: Whether a client must have one: "required", or "optional".
+        client_certificates: Whether a client must have one, with a client_ca_file: "required" (also None), or
+            "optional".
         min_version: "1.2" or "1.3".
     """
 
     certificates: tuple[CertificateSettings, ...] = attrs.field(validator=filled)
     client_ca_file: str | None = attrs.field(default=None, validator=text(optional=True))
-    client_certificates: str = attrs.field(
-        default="required", validator=checked(one_of(tuple(_ASKED), "client_certificates")))
+    client_certificates: str | None = attrs.field(
+        default=None, validator=checked(one_of(tuple(_ASKED), "client_certificates"), optional=True))
     min_version: str = attrs.field(default="1.2", validator=checked(one_of(tuple(_VERSIONS), "min_version")))
 
     def __attrs_post_init__(self) -> None:
+        if self.client_ca_file is None and self.client_certificates is not None:
+            raise ConfigError("client_certificates means nothing without client_ca_file: clients are not asked for any",
+                              "client_certificates")
         context_of(self)
 
     def files(self) -> Iterator[str]:
@@ -126,7 +130,7 @@ def _context(settings: TlsSettings, certificate: CertificateSettings, protocols:
         except OSError as error:
             raise ConfigError(
                 f"{settings.client_ca_file} cannot be read ({error.strerror})", "client_ca_file") from None
-        context.verify_mode = _ASKED[settings.client_certificates]
+        context.verify_mode = _ASKED[settings.client_certificates or "required"]
     return context
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ...core.admission_queue import LEVELS
+from ..headers import folded, without
 from ..inbound import RequestHead
 from ..logs.passage import Passage
 from ..upstream import Header
@@ -42,6 +43,7 @@ class Priorities:
         self._by_route, self._default, self._addresses = dict(by_route), default, addresses
         self._sources = [self._source(each) for each in sources]
         self.headers = frozenset(each[7:].lower().encode() for each in sources if each.startswith("header:"))
+        self._folded = frozenset(map(folded, self.headers))
 
     def __call__(self, passage: Passage) -> int:
         """The priority of a request."""
@@ -52,10 +54,10 @@ class Priorities:
         return self._default
 
     def cleaned(self, head: RequestHead, headers: Sequence[Header]) -> Sequence[Header]:
-        """The *headers* for an upstream, without a stranger's claim to be important."""
+        """The *headers* for an upstream, without a stranger's claim to be important, in every spelling."""
         if not self.headers or self._addresses.peer_is_trusted(head):
             return headers
-        return [header for header in headers if header[0] not in self.headers]
+        return without(headers, self._folded)
 
     def _source(self, source: str) -> Callable[[Passage], int | None]:
         found = _SOURCE(source)

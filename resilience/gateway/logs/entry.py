@@ -16,6 +16,7 @@ from typing import Final
 
 from ..inbound import RequestHead
 from .passage import CLIENT_GONE, Passage
+from .redaction import redacted_header
 
 Redactor = Callable[[bytes], bytes]
 
@@ -60,7 +61,8 @@ def json_line(passage: Passage, redacted: Redactor = _as_is) -> str:
     if not passage.complete:
         line += ',"complete":false'
     if passage.logged:
-        shown = ",".join(f"{text(name)}:{text(value.decode('latin-1'))}" for name, value in passage.logged)
+        shown = ",".join(f"{text(name)}:{text(redacted_header(value, redacted).decode('latin-1'))}"
+                         for name, value in passage.logged)
         line += f',"headers":{{{shown}}}'
     return line + "}\n"
 
@@ -73,8 +75,8 @@ def clf_line(passage: Passage, redacted: Redactor = _as_is) -> str:
 def combined_line(passage: Passage, redacted: Redactor = _as_is) -> str:
     """The line of a request that is over in the Combined Log Format, which has Referer and User-Agent, too."""
     named = dict(passage.logged)
-    return (f'{_common(passage, redacted)} "{_quoted(named.get("referer"))}" '
-            f'"{_quoted(named.get("user-agent"))}"\n')
+    return (f'{_common(passage, redacted)} "{_quoted(named.get("referer"), redacted)}" '
+            f'"{_quoted(named.get("user-agent"), redacted)}"\n')
 
 
 FORMATS: Final[Mapping[str, Callable[[Passage, Redactor], str]]] = {
@@ -94,8 +96,8 @@ def _common(passage: Passage, redacted: Redactor) -> str:
             f"{passage.status or CLIENT_GONE} {passage.sent or '-'}")
 
 
-def _quoted(value: bytes | None) -> str:
-    return escaped(value.decode("latin-1")) if value else "-"
+def _quoted(value: bytes | None, redacted: Redactor) -> str:
+    return escaped(redacted_header(value, redacted).decode("latin-1")) if value else "-"
 
 
 def escaped(text: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from ..config.observing import AccessLogSettings, TracingSettings
+from ..headers import folded, without
 from ..inbound import Inbound, RequestHead
 from ..limits.client_address import ClientAddresses
 from ..upstream import Header, Request
@@ -38,15 +39,13 @@ class Tracer:
         self._settings, self._addresses, self._bits, self._chance = settings, addresses, bits, chance
         self._id_name = settings.request_id.lower().encode() if settings.request_id else None
         self._names = frozenset(name for name in (self._id_name, TRACEPARENT, TRACESTATE) if name is not None)
+        self._folded = frozenset(map(folded, self._names))
+        self._sizes = frozenset(map(len, self._names))
         self._spans = Spans() if settings.opentelemetry else None
 
     def begin(self, passage: Passage) -> None:
         """Find the trace and the id of a request that came."""
-        names, found = self._names, list[Header]()
-        for header in passage.head.headers:
-            if header[0] in names:
-                found.append(header)
-        passage.states_trace = bool(found)
+        found = self._stated(passage)
         if found and not self._trusts(passage.head):
             found = []
         trace: Trace | None = None
@@ -64,13 +63,24 @@ class Tracer:
             passage.request_id = kept.decode("ascii")
             passage.add_answer_headers((self._id_name, kept))
 
+    def _stated(self, passage: Passage) -> list[Header]:
+        """What a request says of its trace and its id; noted is whether an upstream could find any of it there."""
+        names, sizes, found = self._names, self._sizes, list[Header]()
+        for header in passage.head.headers:
+            if len(header[0]) in sizes:
+                if header[0] in names:
+                    found.append(header)
+                    passage.states_trace = True
+                elif folded(header[0]) in self._folded:
+                    passage.states_trace = True
+        return found
+
     def to_upstream(self, passage: Passage, request: Request) -> None:
         """Let *request* carry the trace and the id."""
-        trace, names = passage.trace, self._names
+        trace = passage.trace
         if trace is None:
             return
-        headers = [header for header in request.headers if header[0] not in names] if passage.states_trace \
-            else list(request.headers)
+        headers = without(request.headers, self._folded) if passage.states_trace else list(request.headers)
         headers += trace.headers()
         if self._id_name is not None and passage.request_id is not None:
             headers.append((self._id_name, passage.request_id.encode()))

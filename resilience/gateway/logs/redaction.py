@@ -1,18 +1,24 @@
 """Redaction: what an access log must not show of a request. Pure.
 
-A query's values are replaced by their names; of headers nothing is logged but what is asked for, and the ones that
-carry credentials cannot be asked for.
+Values of parameters with certain names are replaced in queries, and in URLs within headers, such as Referer. Of headers
+nothing is logged but what is asked for, and the ones that carry credentials cannot be asked for.
+
+Whatever a client sends costs time in proportion to its length, since lines are made while requests wait for the
+interpreter.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from ..headers import folded
+
 REDACTED: Final = b"[redacted]"
 _SEPARATORS: Final = re.compile(rb"([&;])")
+_PARTS_OF_URL: Final = re.compile(rb"([?#])")
 #: Names of query parameters that commonly carry secrets.
 SECRET_PARAMETERS: Final = (
     "access_token", "api_key", "apikey", "auth", "client_secret", "code", "id_token", "jwt", "key", "passwd",
@@ -24,6 +30,15 @@ NEVER_LOGGED: Final = frozenset({
     "x-csrf-token", "x-amz-security-token"})
 
 
+def may_be_logged(header: str, secret: Iterable[str] = NEVER_LOGGED) -> bool:
+    """Whether the value of a *header* is no secret, in whatever spelling; *secret*: names of those that are."""
+    return _spelt(header) not in {_spelt(each) for each in secret}
+
+
+def _spelt(name: str) -> bytes:
+    return folded(name.lower().encode())
+
+
 class QueryRedactor:
     """Replaces the values of some parameters of a query. Immutable."""
 
@@ -31,10 +46,10 @@ class QueryRedactor:
 
     def __init__(self, names: Iterable[str]) -> None:
         """Remember the *names*, whose case does not matter."""
-        self._names = frozenset(name.lower().encode() for name in names)
-        any_of = b"|".join(re.escape(name) for name in sorted(self._names)) or b"(?!)"
+        self._names = frozenset(_plain(name.encode()) for name in names)
+        any_of = b"|".join(re.escape(name).replace(rb"\ ", b"[ +]") for name in sorted(self._names)) or b"(?!)"
         # A name that stands there as it is, or one of which that cannot be said, as it is percent-encoded.
-        self._suspicious = re.compile(rb"(?:^|[&;])(?:[ +]*(?:%b)[ +]*[\[=]|[^=&;]*%%[^=&;]*=)" % any_of, re.I).search
+        self._suspicious = re.compile(rb"(?:^|[&;])(?:[ +]*(?:%b)[ +]*[\[=]|[^=&;%%]*%%[^=&;]*=)" % any_of, re.I).search
 
     def __call__(self, query: bytes) -> bytes:
         """The raw *query*, with the values that are nobody's business replaced.
@@ -51,7 +66,18 @@ class QueryRedactor:
         return b"".join(parts)
 
 
+def redacted_header(value: bytes, redacted: Callable[[bytes], bytes]) -> bytes:
+    """The *value* of a header, in which a URL may stand: what follows its marks is *redacted* as queries are."""
+    if b"?" not in value and b"#" not in value:
+        return value
+    parts = _PARTS_OF_URL.split(value)
+    parts[2::2] = map(redacted, parts[2::2])
+    return b"".join(parts)
+
+
 def _plain(name: bytes) -> bytes:
+    """What a *name* is to a server: a plus is a space, and a bracket begins a list."""
+    name = name.replace(b"+", b" ")
     if b"%" in name:
         name = unquote_to_bytes(name)
     return name.partition(b"[")[0].strip(b" +").lower()

@@ -132,7 +132,7 @@ service = "up"
 @pytest.mark.parametrize("trusted", [True, False])
 def test_the_header_of_a_proxy_is_taken_from_strangers_on_every_route(tmp_path, trusted):
     upstream = Upstream()
-    config = CONFIG.format(url=upstream.url, trusted='"127.0.0.1"' if trusted else "")
+    config = CONFIG.format(url=upstream.url, trusted='"127.0.0.1"' if trusted else '"192.0.2.1"')
     with running(tmp_path, config) as gateway:
         for name in ("Client-Cert", "client_cert"):
             status = gateway.get("/mtls/x", headers=f"{name}: {der(BILLING)}\r\n")[0]
