@@ -14,7 +14,9 @@ refresh takes the slow way too: it begins one in the background, which is a lead
 other, so that whoever comes when the answer has expired follows it. All ways are texts, which
 threads and tasks share; what they decide is decided by methods.
 
-A refresh that fails answers for nobody: who follows it leads then, with a fallback and a deadline of their own.
+A refresh that fails answers for nobody: who follows it leads then, with a fallback and a deadline of their own. Nor
+does a call that failed for want of its leader's time, nor, to a follower whom no retry repeats, one that left its
+further attempts to a retry around its leader.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from ..core.outcome import Event
 from ..drivers.background_calls import BackgroundCalls
 from ..drivers.deadline_context import in_use, remaining, waited_in_vain
 from ..drivers.request import current_request
+from ..drivers.retry_layers import retried_by
 from ..drivers.single_flight import Flight, running_loop
 from .cache_keys import CacheKeys
 from .compiled_text import CompiledText, in_flavour
@@ -92,7 +95,7 @@ _SLOW_WAY: Final = """\
                 except BaseException:
                     cancelled()
                     raise
-                if found is None or found.answered:
+                if found is None or (found.answered and answers_caller(found)):
                     break
             if found is not None:
                 {give}
@@ -258,6 +261,7 @@ class Caching:
         answer = slow_way.bind({
             "call": call, "clock": self._clock, "answers_for": self._answers_for, "given": self._given,
             "cancelled": self._cancelled, "time_left": self._time_left, "unless_in_vain": self._unless_in_vain,
+            "answers_caller": self._answers_caller,
             "unmarked": unmarked, "Unanswered": Unanswered, "Flight": Flight, "refresh_ahead": self._refresh_ahead,
             "rescue": rescue.bind({
                 "stale_answer": self._stale_answer, "falls_back": self._falls_back,
@@ -377,6 +381,14 @@ class Caching:
         if last is None or left is None or last is flight or last.over or not waited_in_vain(left, remaining() or 0.0):
             return last
         return None
+
+    def _answers_caller(self, ended: Flight) -> bool:
+        """Whether what came of an execution is this follower's answer, too.
+
+        If it was repeated by a retry around its leader's call, and made one attempt therefore, it is for those only who
+        repeat their calls as well.
+        """
+        return not ended.left_to_retry or retried_by() is not None
 
     def _cancelled(self) -> None:
         """Count a follower who went before there was an answer."""

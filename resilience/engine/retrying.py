@@ -21,6 +21,7 @@ from ..drivers.deadline_context import in_use, remaining
 from ..drivers.retry_layers import layer, on_the_stack
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..drivers.system_clock import wall_clock
+from ..drivers.wait_for_graph import scopes
 from ..errors import RejectedError, seconds_text
 from ..metrics.recorder import Recorder
 from .call_accounting import CallAccounting
@@ -191,6 +192,8 @@ class Retrying:
             outer = above[0] if above else on_the_stack(1 if self._is_wrapper else 0)
             if outer is not None:
                 self._recorder.count(_LEFT_TO_CALLER, now)
+                for scope in scopes.get():
+                    scope.left_to_retry = True
                 return None, f"left to the retry of {outer}, which decides whether to repeat this call"
         asked = None if error is None else asked_for(error, wall_clock)
         delay, bound = policy.next(attempt, pause, elapsed, self._random(), asked, busy=busy, timeout=self._timeout(),
