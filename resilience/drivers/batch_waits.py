@@ -41,7 +41,8 @@ class AwaitingTicket(Ticket[B], Awaited):
     def begin_wait(self) -> None:
         """Note that the caller waits; before they are in a batch, which may run at once."""
         for scope in self.scopes:
-            scope.awaited[self] = self
+            if not scope.is_over:  # of an execution that was interrupted as it ended, or that the caller outlives
+                scope.awaited[self] = self
 
     def end_wait(self) -> None:
         """Note that the caller waits no longer; harmless if that is known."""

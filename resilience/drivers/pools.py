@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..core.bulkhead import TOKEN, Bulkhead, Slots
 from ..errors import BulkheadFullError, ConfigError, ThreadPoolClosedError, ThreadPoolFullError, ThreadUnavailableError
 from .threads import IDLE_S, LAST, Threads
-from .wait_for_graph import Awaited, WaitScope, held_up_by
+from .wait_for_graph import Awaited, WaitScope, can_end
 
 if TYPE_CHECKING:
     from .workers import Job, ThreadIsolation
@@ -360,17 +360,13 @@ class WorkerPool(Awaited):
 
     def _can_end(self, spare: int) -> bool:
         """Whether a thread of this pool comes free though all wait who wait now; *spare* turns are not counted."""
-        if self._has_free(spare) or not all(stand.awaited for stand in tuple(self._stands)):
-            return True
-        return not self._is_stuck(held_up_by((self,), self), spare)
+        return self._has_free(spare) or any(
+            not stand.awaited or can_end(stand, (self,)) for stand in tuple(self._stands))
 
     def _has_free(self, spare: int) -> bool:
         """Whether a thread is free, or on its way; *spare* turns are not counted."""
         turns = self._turns.in_flight - spare
         return turns < self._size or len(self._stands) < turns
-
-    def _is_stuck(self, held_up: Set[Awaited], spare: int) -> bool:
-        return not self._has_free(spare) and all(stand in held_up for stand in tuple(self._stands))
 
     # -- in the wait-for graph
 
@@ -378,6 +374,6 @@ class WorkerPool(Awaited):
         """Calls on its threads, any of which frees one."""
         return tuple(self._stands)
 
-    def is_held_up(self, held_up: Set[Awaited]) -> bool:
-        """Whether no thread comes free while none of *held_up* ends."""
-        return self._is_stuck(held_up, 0)
+    def can_end(self, awaited: Collection[Awaited], ending: Set[Awaited]) -> bool:
+        """See Awaited."""
+        return self._has_free(0) or any(stand in ending for stand in awaited)

@@ -24,7 +24,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator
 from typing import Any
 
 from ..core.exception_copy import traceback_of
-from .wait_for_graph import Awaited, WaitScope, scopes, waits_for_itself
+from .wait_for_graph import Awaited, WaitScope, can_end, scopes
 
 
 class Followers(Awaited):
@@ -87,7 +87,6 @@ class Flight:
         self._token = scopes.set((*scopes.get(), self.scope))
 
     def __exit__(self, *_: object) -> None:
-        self.scope.is_over = True
         try:
             scopes.reset(self._token)
         except ValueError:  # closed by the garbage collector, in another context
@@ -103,7 +102,7 @@ class Flight:
 
     def wake(self) -> None:
         """Wake all followers; if the flight was left to one of them, only that one, which leads now."""
-        self.over = True  # first, so that a caller that joins later sees it
+        self.over = self.scope.is_over = True  # first, so that a caller that joins later sees it
         followers = self.followers
         if followers is None:
             return
@@ -157,7 +156,7 @@ class Flight:
         try:
             for scope in mine:
                 scope.awaited[mark] = followers
-            if (seconds is not None and seconds <= 0.0) or waits_for_itself(mine, followers):
+            if (seconds is not None and seconds <= 0.0) or not can_end(followers, mine):
                 yield None
             else:
                 followers.gates[own] = wake

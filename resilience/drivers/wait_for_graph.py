@@ -10,11 +10,13 @@ Its nodes are of three kinds:
   waits for, which may change meanwhile;
 - a shared pool of threads, in whose queue calls wait.
 
-A scope is held up as soon as one thing that it waits for is, since its code most likely needs all of them. A pool is
-held up only if it has no free thread and every call on its threads is: one that ends frees a thread for whoever waits.
+A scope can end once all that it waits for can, since its code most likely needs all of it. A pool goes on as soon as a
+thread is free, or one call on its threads can end. So what can end is found from those on who wait for nobody. (It
+would not do to ask what is held up by the one who is about to wait: if all threads of a pool but one wait for the pool
+itself, that one can hold it up, and nothing that it waits for leads back to those others.)
 
-Whoever is about to wait notes that first, and then looks whether those for whom they would wait are held up by
-themselves. So of several that close a circle at once, at least one sees it, and does not wait. What is not known is a
+Whoever is about to wait notes that first, and then looks whether those for whom they would wait can end without them.
+So of several that close a circle at once, at least one sees it, and does not wait. What is not known is a
 wait by other means, such as a future of somebody else's executor to which the context was not handed on.
 """
 
@@ -33,9 +35,9 @@ class Awaited:
         """What it waits for now."""
         raise NotImplementedError
 
-    def is_held_up(self, held_up: Set[Awaited]) -> bool:
-        """Whether it cannot end while none of *held_up* does."""
-        return any(each in held_up for each in self.waits_for())
+    def can_end(self, awaited: Collection[Awaited], ending: Set[Awaited]) -> bool:
+        """Whether it can end if it waits for what is *awaited*, and of that only what is *ending* can."""
+        return all(each in ending for each in awaited)
 
 
 class WaitScope(Awaited):
@@ -72,24 +74,20 @@ def living() -> tuple[WaitScope, ...]:
     return tuple(each for each in scopes.get() if not each.is_over)
 
 
-def held_up_by(waiting: Collection[Awaited], start: Awaited) -> Set[Awaited]:
-    """What cannot end while none of *waiting* does: these, and of what *start* waits for, near and far, some."""
-    held_up = set(waiting)
-    reached, seen = list(start.waits_for()), {start, *waiting}
+def can_end(target: Awaited, waiting: Collection[Awaited] = ()) -> bool:
+    """Whether *target* can end although none of *waiting* can before it, which have noted that they wait."""
+    edges: dict[Awaited, Collection[Awaited]] = {}
+    reached = [target]
     for node in reached:
-        if node not in seen:
-            seen.add(node)
-            reached += node.waits_for()
+        if node not in edges and node not in waiting:
+            edges[node] = node.waits_for()
+            reached += edges[node]
+    ending: set[Awaited] = set()
     found = True
     while found:
         found = False
-        for node in reversed(reached):
-            if node not in held_up and node.is_held_up(held_up):
-                held_up.add(node)
+        for node in reversed(edges):
+            if node not in ending and node.can_end(edges[node], ending):
+                ending.add(node)
                 found = True
-    return held_up
-
-
-def waits_for_itself(waiting: Collection[Awaited], target: Awaited) -> bool:
-    """Whether *target* cannot end before those who are *waiting* for it, which have noted so already."""
-    return target.is_held_up(held_up_by(waiting, target))
+    return target in ending

@@ -11,7 +11,6 @@ import threading
 import pytest
 
 from resilience import Registry, cache, collapse, request_context
-from resilience.drivers.wait_for_graph import scopes
 from resilience.testing import virtual_time
 from tests.engine.collapsed import LONG, Clock, collapsed, waiting
 from tests.seeds import over_seeds
@@ -52,7 +51,6 @@ def test_tasks_whose_batch_asks_for_an_item_that_is_in_it_get_their_answers(regi
 
     assert ["root", "root/2", "root/3", "root/3/7"] == virtual_time(page())
     assert [1, 2, 3, 7] == batches[0]
-    assert () == scopes.get()
 
 
 def test_threads_whose_batch_asks_for_an_item_that_is_in_it_get_their_answers(registry):
