@@ -80,4 +80,4 @@ def _repeating(names: Mapping[str, Any]) -> str | None:
     """The key of the command whose wrapper has these *names*, if it may repeat what it has called."""
     if names.get("items") or names.get("pause", 0.0) is None:  # a generator past its first item; the attempts are over
         return None
-    return getattr(getattr(names.get("again"), "__self__", None), "key", None)
+    return getattr(getattr(names.get("again"), "__self__", None), "repeating_key", None)

@@ -57,8 +57,10 @@ _FIRST_LOOK: Final = """\
     try:
         entry = find(key)
     except TypeError:
-        keys.check(key, args, kwargs)
-        raise
+        if keeps():
+            keys.check(key, args, kwargs)
+            raise
+        entry = None
     now = clock()
     if entry is not None and now < entry.until:
         try:
@@ -194,11 +196,16 @@ class Caches:
 
     def configure(self, policy: Cache) -> None:
         """Go by *policy* from now on. Answers kept for a request under way go by the old one."""
-        was, self.held.policy = self.held.policy, policy
+        was, self.held.policy, self.held.is_on = self.held.policy, policy, True
         for caching in self:
             caching.configure(policy)
         if was.scope != policy.scope:
             self.clear()
+
+    def switch_off(self) -> None:
+        """Execute every call from now on, until configure() is called."""
+        self.held.is_on = False
+        self.clear()
 
     def clear(self) -> None:
         """Forget all; what is being executed now will not be kept."""
@@ -272,14 +279,17 @@ class Caching:
         store = self._shared.store
         cached: Callable[..., Any] = first_look.bind({
             "answer": answer, "keys": self._keys, "special": not self._keys.plain, "find": store.find,
-            "touch": store.touch, "clock": self._clock, "recorder": self._recorder, "hit": self._hit})
+            "touch": store.touch, "clock": self._clock, "keeps": self._keeps,
+            "recorder": self._recorder, "hit": self._hit})
         return cached
 
     def _answers_for(self, key: Hashable) -> tuple[KeptAnswers | None, int, asyncio.AbstractEventLoop | None]:
         """Where the answers of a call of this *key* are kept, its epoch, and the caller's loop; None: they are not."""
         epoch = self._shared.store.epoch  # read first: if the scope changes now, what comes is not kept
         home = running_loop() if self._is_async else None
-        if key is None or (self._is_async and home is None):  # the latter: driven by hand, nobody could wait
+        if key is None or not self._keeps():
+            return None, 0, None
+        if self._is_async and home is None:  # driven by hand: nobody could wait
             return None, 0, None
         if self._held.policy.scope == "shared":
             return self._shared, epoch, home
@@ -371,6 +381,10 @@ class Caching:
             emitter.emit(RefreshFailed(runtime.key, runtime.group, error, now))
 
     # Methods, for picklers that send a wrapper by value leave those behind, and send functions with all that they use.
+
+    def _keeps(self) -> bool:
+        """Whether answers are kept and shared: the cache is not off."""
+        return self._held.is_on
 
     def _time_left(self) -> float | None:
         """For how many seconds the caller may wait; None: as long as it takes."""

@@ -24,9 +24,15 @@ from .fallback_result import FallbackResult, unmarked
 
 @attrs.define
 class CachePolicy:
-    """The caching policy in force for a command. configure() replaces it."""
+    """The caching policy in force for a command. configure() replaces it.
+
+    Attributes:
+        policy: The policy; the last one, while there is none.
+        is_on: Whether answers are kept and shared.
+    """
 
     policy: Cache
+    is_on: bool = True
 
 
 class SharedAnswer:

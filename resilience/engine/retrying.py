@@ -72,11 +72,13 @@ class RetryPolicy:
         policy: The policy.
         budget: Its group's.
         can_hold: Whether one of its functions was, or will be, compiled to hold items back.
+        is_on: Whether calls are repeated; if not, the policy is one that repeats none.
     """
 
     policy: Retry
     budget: Budget | None
     can_hold: bool = False
+    is_on: bool = True
 
 
 class Retrying:
@@ -117,6 +119,11 @@ class Retrying:
         self._clock, self._random, self._timeout = clock, random, timeout
         self._is_wrapper, self._waits = is_wrapper, waits
         self._recorder, self._emitter, self._accounting = recorder, emitter, accounting
+
+    @property
+    def repeating_key(self) -> str | None:
+        """The command's key, if calls are repeated now."""
+        return self.key if self._held.is_on else None
 
     def again(self, error: BaseException, event: int, attempt: int, pause: float, begun: float,
               started: float, above: Sequence[str] | None = None) -> float | None:
