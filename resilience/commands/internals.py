@@ -195,13 +195,13 @@ class CommandInternals:
         if missing:
             raise ConfigError(f"{self.names[0]} has no {kit.noun or name} to configure", name)
         if policy is None and not kit.can_be_off:
-            raise ConfigError(f"{name} cannot be switched off on a live command; it must be of type "
+            raise ConfigError(f"{self.names[0]}: {name} cannot be switched off on a live command; it must be of type "
                               f"{kit.policy.__name__}", name)
         why = None if kit.cannot_change is None or policy is None else kit.cannot_change(self.runtime.of(kit), policy)
         if why is not None:
             raise ConfigError(f"{self.names[0]}: {why}", name)
-        known = getattr(self.settings, name)
-        for field in kit.kept:
+        known = getattr(self.settings, name) or getattr(self.declared, name)  # it may be off
+        for field in kit.kept if policy is not None and known is not None else ():
             if not same_word(getattr(policy, field), getattr(known, field)):
                 raise ConfigError(f"{self.names[0]}: {field}= of a {kit.noun or name} cannot be changed on a live "
                                   f"command; attrs.evolve() of settings.{name} keeps it", name)

@@ -12,7 +12,8 @@ are said about as many, the file beats the code. From weak to strong:
 
 Without ``[groups]`` this is Hystrix's order. Variables of the environment are put
 on top of the tables of the file, each on that of its own name. What the code
-gives a value equal to the library's default counts as not said.
+gives a value equal to the library's default counts as not said. Where all that is said about
+many is that a policy is off, any word of the code about it means that it is on.
 
 A Tables is immutable; reload swaps one for another.
 """
@@ -118,8 +119,11 @@ class Tables:
         code = layer_of(declared(command), CODE)
         usual = {**field_defaults(), **{name: each.value for name, each in leaves.items()}}
         said = {name: each for name, each in code.items() if usual.get(name) != each.value}
+        many = {**self.defaults, **self.groups.get(command.group, {})}
+        said |= {name: code[name] for name in {dotted.split(".")[0] for dotted in said}
+                 if name in many and many[name].value is None and name in code}
         leaves = {**{name: Said(each.value, LIBRARY) for name, each in code.items() if name not in leaves},
-                  **leaves, **self.defaults, **self.groups.get(command.group, {}), **said}
+                  **leaves, **many, **said}
         own: set[str] = set()
         names = internals_of(command).names
         for layer in (*self._guards(command.key), *(self.commands.get(name, {}) for name in names)):

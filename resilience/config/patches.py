@@ -99,7 +99,7 @@ class Entry:
     def structure(self) -> tuple[Any, ...]:
         """What cannot be changed on a live command."""
         return (*(self.said(name) for name in _STRUCTURE), self.group_pool, self.off,
-                *(self._has(kit.name) for kit in setting_kits() if not kit.can_be_off),
+                *(self._has(kit.name) for kit in setting_kits() if kit.usual is None),
                 *(self.layer.get(f"{kit.name}.{field}", (None,))[0] for kit in setting_kits() for field in kit.kept),
                 *(bool(value) for kit in setting_kits() for value in self._compiled_in(kit).values()))
 

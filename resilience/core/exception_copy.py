@@ -56,6 +56,19 @@ def with_traceback(error: E, trace: types.TracebackType | None) -> E:
     return error
 
 
+def with_cause(error: E, cause: BaseException) -> E:
+    """*error* as if it had been raised from *cause*, whatever its class says about that."""
+    _CAUSE.__set__(error, cause)
+    return error
+
+
+def alone(error: E) -> E:
+    """*error* without traceback, cause and context, whatever its class says about that."""
+    for each in (_TRACEBACK, _CAUSE, _CONTEXT):
+        each.__set__(error, None)
+    return error
+
+
 def copy_for_raise(error: E, trace: types.TracebackType | None) -> E:
     """A copy of *error* with *trace* for its traceback; itself, as it is, if it does not let itself be copied."""
     twin = _copied(error)

@@ -9,7 +9,7 @@ A batch is nobody's call in particular, so it does not run in the context of the
 happened to come first, with that caller's own identity, deadline and trace. A batch of
 scope "global" runs in a copy of the context that the function was decorated in; one of
 scope "request" in a copy of its first caller's, who serves the same request as the
-others.
+others. Neither has a deadline, or a retry that repeats it: these were set for other calls.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ..core.batch import Collapse, Place
 from ..core.batch_results import deal, fail, outcome
 from ..core.exception_copy import traceback_of
 from ..core.parameters import signature_of
+from ..drivers.background_calls import detach
 from ..drivers.batches import TaskBatches, ThreadBatches
 from ..drivers.request import current_request
 from ..engine.callables import check_guardable, flavour_of, name_of
@@ -157,12 +158,24 @@ class _Kept(NamedTuple):
     Attributes:
         owner: The object whose method is called, if it is one.
         request: Which request it belongs to.
-        context: What to run it in a copy of.
+        context: What to run it in a copy of; nobody's deadline or retry is in force there.
     """
 
     owner: tuple[Any, ...]
     request: Any
     context: Context
+
+
+def _own_context(kept: _Kept) -> Context:
+    """The context that one batch runs in."""
+    return kept.context.copy()
+
+
+def _detached() -> Context:
+    """A copy of the context in force, for calls that are nobody's in particular."""
+    context = copy_context()
+    context.run(detach)
+    return context
 
 
 _EVERYBODY: Final = (0,)  # the lane of a function whose batches are for all
@@ -174,7 +187,7 @@ class _Calls:
     def __init__(self, fn: Callable[..., Any], name: str, config: Collapse) -> None:
         self._fn, self._name, self._key_of = fn, name, config.key
         self._by_request = config.scope == "request"
-        self._context = copy_context()
+        self._context = _detached()
         command = getattr(fn, "resilience", None)
         self._command = command if isinstance(command, Command) else None
         registry = registry_of(fn)
@@ -193,7 +206,7 @@ class _Calls:
         """What a batch is to keep of its first caller."""
         if not self._by_request:
             return _Kept(owner, None, self._context)
-        return _Kept(owner, current_request(), copy_context())
+        return _Kept(owner, current_request(), _detached())
 
     def _asked(self, item: Any, owner: tuple[Any, ...]) -> tuple[Hashable, Hashable, Any, tuple[Any, ...]]:
         """Return lane, key, item and owner of a call, as the batches want them."""
@@ -225,7 +238,7 @@ class _ThreadCalls(_Calls):
 
     def __init__(self, fn: Callable[..., Any], name: str, config: Collapse) -> None:
         super().__init__(fn, name, config)
-        self.batches = ThreadBatches(config, self._run, self._keep, self._clock, name)
+        self.batches = ThreadBatches(config, self._run, self._keep, _own_context, self._clock, name)
 
     def of_function(self) -> Callable[..., Any]:
         """The function that callers call with one item."""
@@ -248,7 +261,7 @@ class _ThreadCalls(_Calls):
     def _run(self, kept: _Kept, places: list[Place]) -> None:
         try:
             items = self._begins(places)
-            deal(self._name, places, kept.context.copy().run(self._fn, *kept.owner, items))
+            deal(self._name, places, self._fn(*kept.owner, items))
         except Exception as error:  # noqa: BLE001 - it is raised by every caller
             fail(places, error, _below(error))
 
@@ -258,7 +271,7 @@ class _TaskCalls(_Calls):
 
     def __init__(self, fn: Callable[..., Any], name: str, config: Collapse) -> None:
         super().__init__(fn, name, config)
-        self.batches = TaskBatches(config, self._run, self._keep, lambda kept: kept.context.copy(), name)
+        self.batches = TaskBatches(config, self._run, self._keep, _own_context, name)
 
     def of_function(self) -> Callable[..., Any]:
         """The coroutine function that callers call with one item."""
@@ -271,6 +284,8 @@ class _TaskCalls(_Calls):
             except BaseException:
                 leave(waiting)
                 raise
+            if waiting.scopes:
+                waiting.end_wait()
             place = waiting.asked
             return place.answer if place.error is None else outcome(place)
 
@@ -287,6 +302,8 @@ class _TaskCalls(_Calls):
             except BaseException:
                 leave(waiting)
                 raise
+            if waiting.scopes:
+                waiting.end_wait()
             place = waiting.asked
             return place.answer if place.error is None else outcome(place)
 

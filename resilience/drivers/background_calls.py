@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from ..core.bulkhead import Bulkhead, Slots
 from ..errors import BulkheadFullError
-from . import deadline_context, retry_layers, single_flight
-from .pools import DEFAULT_THREADS, WorkerPool, stands
+from . import deadline_context, retry_layers, wait_for_graph
+from .pools import DEFAULT_THREADS, WorkerPool
 from .workers import ThreadIsolation
 
 #: Background calls of a command that may run at once: on threads, or on one event loop.
@@ -90,14 +90,14 @@ class BackgroundCalls:
         task.add_done_callback(tasks.discard)
 
 
+def detach() -> None:
+    """Let what is called here from now on be none of its asker's calls."""
+    deadline_context.detach()
+    retry_layers.detach()
+    wait_for_graph.detach()
+
+
 def _detached() -> Context:
     context = copy_context()
-    context.run(_detach)
+    context.run(detach)
     return context
-
-
-def _detach() -> None:
-    deadline_context.detach()
-    retry_layers.layer.set([])
-    single_flight.detach()
-    stands.set(())

@@ -14,7 +14,8 @@ cancelled takes nobody else along; the last one to leave cancels it, as a call
 that nobody waits for would be. Each loop has batches of its own, and is known weakly.
 
 Nobody waits in a circle: a batch that runs is closed, so what it asks for itself goes
-into a later one, and of two batches only the later can be waited for by the earlier.
+into a later one, and of two batches only the later can be waited for by the earlier. What
+else callers and batches wait for is in the wait-for graph (drivers.batch_waits).
 """
 
 from __future__ import annotations
@@ -28,15 +29,18 @@ from collections.abc import Callable, Coroutine, Hashable
 from contextvars import Context
 from typing import Any
 
-from ..core.batch import Batch, Batcher, Collapse, Place, Ticket
+from ..core.batch import Batcher, Collapse, Place
 from ..core.exception_copy import copy_for_raise, traceback_of
 from ..core.exception_groups import is_a
+from .batch_waits import AwaitingTicket, ScopedBatch
 from .deadline_context import Patience, in_use, waited_in_vain
+from .retry_layers import not_repeated
+from .wait_for_graph import WaitScope, scopes
 
 _TOKEN = (None,)
 
 
-class ThreadBatch(Batch):
+class ThreadBatch(ScopedBatch):
     """A batch of callers that block.
 
     Attributes:
@@ -74,7 +78,7 @@ class ThreadBatch(Batch):
             return
 
 
-class _Caller(Ticket[ThreadBatch]):
+class _Caller(AwaitingTicket[ThreadBatch]):
     """A ticket, whether its holder has the leadership (``taken``) or had it (``led``), and its ``patience``."""
 
     __slots__ = ("led", "patience", "taken")
@@ -94,12 +98,14 @@ class ThreadBatches:
         run: Called with what the batch keeps and the places; gives each its answer, or its error. What it raises
             is no Exception: an interrupt.
         keep: Called when a batch is made, with the first caller's owner; returns what the batch is to keep.
+        context: The context to run a batch in, given what it keeps; one of its own.
         clock: Monotonic seconds. One with a ``sleep`` of its own (ManualClock) passes the time by that.
         name: Of what is called, for those who have no time for it.
     """
 
     def __init__(self, config: Collapse, run: Callable[[Any, list[Place]], None], keep: Callable[[Any], Any],
-                 clock: Callable[[], float], name: str) -> None:
+                 context: Callable[[Any], Context], clock: Callable[[], float], name: str) -> None:
+        self._context = context
         self._run, self._clock, self._name, self._window = run, clock, name, config.window
         self._batcher = Batcher(config, lambda lane, owner: ThreadBatch(lane, keep(owner)))
 
@@ -121,6 +127,8 @@ class ThreadBatches:
         """
         caller = _Caller(Patience.of(self._name) if in_use else None)
         try:
+            if caller.scopes:
+                caller.begin_wait()
             return self._ask(caller, lane, key, item, owner)
         finally:
             try:
@@ -168,9 +176,16 @@ class ThreadBatches:
                     _check(patience, end)
             elif not self._rest(gate, left):
                 break
-        self._run(batch.kept, self._batcher.take(batch))
-        batch.over = True
+        self._run_apart(batch)
+        batch.over = batch.scope.is_over = True
         batch.wake()
+
+    @not_repeated
+    def _run_apart(self, batch: ThreadBatch) -> None:
+        """Run *batch*, which is not the leader's own call."""
+        places, context = self._batcher.take(batch), self._context(batch.kept)
+        context.run(scopes.set, (batch.scope,))
+        context.run(self._run, batch.kept, places)
 
     def _rest(self, gate: threading.Lock, seconds: float) -> bool:
         """Sleep so long. Return whether somebody rang before, or the clock should be looked at again."""
@@ -182,6 +197,8 @@ class ThreadBatches:
 
     def _part(self, caller: _Caller) -> None:
         batch, taken = caller.batch, caller.taken
+        if caller.scopes:
+            caller.end_wait()
         if batch is None:
             return
         self._batcher.leave(caller)
@@ -212,7 +229,7 @@ def _ring(gate: threading.Lock) -> None:
         gate.release()
 
 
-class TaskBatch(Batch):
+class TaskBatch(ScopedBatch):
     """A batch of tasks of one loop.
 
     Attributes:
@@ -248,7 +265,7 @@ class _Home:
         self.tasks: set[asyncio.Task[None]] = set()  # a loop refers to its tasks only weakly
 
 
-class Waiting(Ticket[TaskBatch]):
+class Waiting(AwaitingTicket[TaskBatch]):
     """A task's ticket, what it ``asked`` for, and the ``waiter`` that it is to await."""
 
     __slots__ = ("asked", "home", "loop", "waiter")
@@ -256,6 +273,7 @@ class Waiting(Ticket[TaskBatch]):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, home: _Home) -> None:
         self.batch = self.place = None
+        self.scopes = scopes.get()
         self.loop, self.home = loop, home
         self.waiter: asyncio.Future[None] = loop.create_future()
 
@@ -267,7 +285,7 @@ class TaskBatches:
         config: How.
         run: As for ThreadBatches, but a coroutine function.
         keep: As for ThreadBatches.
-        context: The context to run a batch in, given what it keeps.
+        context: As for ThreadBatches.
         name: As for ThreadBatches.
     """
 
@@ -284,6 +302,8 @@ class TaskBatches:
     def enter(self, lane: Hashable, key: Hashable, item: Any, owner: Any) -> Waiting:
         """Ask for *item*; see Batcher.join(). If the wait for it does not end by itself, leave() is to be called.
 
+        If it does, and the caller has scopes, end_wait() of what is returned is to be called.
+
         Raises:
             NoTimeLeftError: The caller's deadline has passed. If that comes later, the wait ends with a
                 DeadlineExceededError.
@@ -295,6 +315,8 @@ class TaskBatches:
             home = self._move_in(loop)
         waiting = Waiting(loop, home)
         try:
+            if waiting.scopes:
+                waiting.begin_wait()
             now = loop.time()
             home.batcher.join(waiting, lane, key, item, now, owner)
             batch, place = waiting.batch, waiting.place
@@ -319,6 +341,7 @@ class TaskBatches:
 
     def leave(self, waiting: Waiting) -> None:
         """Wait no longer."""
+        waiting.end_wait()
         if waiting.waiter.done() and not waiting.waiter.cancelled():
             waiting.waiter.exception()  # seen, even by one who was cancelled as its time ran out
         if not waiting.home.batcher.leave(waiting) and waiting.batch is not None:
@@ -334,10 +357,11 @@ class TaskBatches:
         if not places:
             return
         context = self._context(batch.kept)
+        context.run(scopes.set, (batch.scope,))
         task = batch.task = context.run(loop.create_task, self._run(batch.kept, places))
         home.tasks.add(task)
         task.add_done_callback(home.tasks.discard)
-        task.add_done_callback(functools.partial(_tell, batch.waiters))
+        task.add_done_callback(functools.partial(_tell, batch.scope, batch.waiters))
 
     def _move_in(self, loop: asyncio.AbstractEventLoop) -> _Home:
         """A home for *loop*; those of loops that are closed go, for what never ended there would keep them."""
@@ -357,8 +381,9 @@ def _lose(waiter: asyncio.Future[None], patience: Patience) -> None:
         waiter.set_exception(patience.lost())
 
 
-def _tell(waiters: list[asyncio.Future[None]], task: asyncio.Task[None]) -> None:
+def _tell(scope: WaitScope, waiters: list[asyncio.Future[None]], task: asyncio.Task[None]) -> None:
     """Wake the callers: their answers are there, or the task was ended, and so are they, as it was."""
+    scope.is_over = True
     error = None if task.cancelled() else task.exception()
     cancelled = task.cancelled() or (  # these have ended the loop
         error is not None and is_a(error, (KeyboardInterrupt, SystemExit)))

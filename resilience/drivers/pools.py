@@ -13,11 +13,9 @@ who leaves: it takes its job out at any moment, so a job is had only by taking i
 
 Calls within calls could wait for each other for ever: all threads of a pool are at
 work for calls that wait for one of its threads. Each job on a shared pool is a
-*stand*; which stands a call comes from is in its context. Before a call waits that
-comes from such stands, the pool finds out whether any of its stands can end: one can
-if it waits for nobody, or for a pool of which that is true. The call that would close
-the ring is refused. What is not known is a wait by other means, such as a future
-of somebody else's executor to which the context was not handed on.
+*stand*, a scope of drivers.wait_for_graph, and so is whatever else a call may wait in
+on behalf of others. Before a call waits in the queue, the pool finds out whether any of its
+stands can end all the same. The call that would close the ring is refused.
 """
 
 from __future__ import annotations
@@ -27,14 +25,15 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
-from contextvars import Context, ContextVar
+from collections.abc import Callable, Collection, Set
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.bulkhead import TOKEN, Bulkhead, Slots
 from ..core.checks import bare_number
 from ..errors import BulkheadFullError, ConfigError, ThreadPoolClosedError, ThreadPoolFullError, ThreadUnavailableError
 from .threads import IDLE_S, LAST, Threads
+from .wait_for_graph import Awaited, WaitScope, can_end
 
 if TYPE_CHECKING:
     from .workers import Job, ThreadIsolation
@@ -55,27 +54,17 @@ def cleaned(cleanups: list[Callable[[], object]], context: Context) -> None:
             _log.exception("%r, which is to clean up after isolated calls, raised", clean_up)
 
 
-class Stand:
-    """A call that runs on a thread of a shared pool.
+class Stand(WaitScope):
+    """A call that runs on a thread of a shared *pool*."""
 
-    Attributes:
-        pool: The pool.
-        is_over: It has ended.
-        waits_for: The pools in whose queues calls of its own wait.
-    """
-
-    __slots__ = ("is_over", "pool", "waits_for")
+    __slots__ = ("pool",)
 
     def __init__(self, pool: WorkerPool) -> None:
-        self.pool, self.is_over = pool, False
-        self.waits_for: list[WorkerPool] = []
+        super().__init__()
+        self.pool = pool
 
 
-#: Which calls on shared pools wait for what runs in this context.
-stands: ContextVar[tuple[Stand, ...]] = ContextVar("resilience_stands", default=())
-
-
-class WorkerPool:
+class WorkerPool(Awaited):
     """The threads for the isolated calls of one group. Every method may be called from any thread.
 
     Args:
@@ -238,11 +227,11 @@ class WorkerPool:
             if self._begin(job):
                 return
             wait = self._waiting.append
-            for stand in job.stands:
-                stand.waits_for.append(self)
+            for scope in job.scopes:
+                scope.awaited[job] = self
             job.waits = True
             wait(job)
-            if job.stands and not self._can_end(set(), 0) and self.withdraw(job):
+            if job.scopes and not self._can_end(0) and self.withdraw(job):
                 raise self.full(job.home, waits_for_itself=True)
 
     def _begin(self, job: Job) -> bool:
@@ -269,6 +258,7 @@ class WorkerPool:
     def drop(self, job: Job) -> None:
         """Pass the turn of a job that could not be started on to a job that waits."""
         with self._lock:
+            self.began(job)
             if job.turn:
                 self._give_back(job)
                 self._dispatch()
@@ -290,9 +280,8 @@ class WorkerPool:
 
     def began(self, job: Job) -> None:
         """Note that *job* waits no longer."""
-        for stand in job.stands:
-            if self in stand.waits_for:
-                stand.waits_for.remove(self)
+        for scope in job.scopes:
+            scope.awaited.pop(job, None)
 
     def stand(self, stand: Stand) -> None:
         """Note that a job has begun to run on a thread."""
@@ -319,7 +308,7 @@ class WorkerPool:
         """On a thread that has run *job*: what to run with the same turn; None, after a call of *rested*: nothing."""
         with self._lock:
             successor = None
-            if not self._turns.owed or not self._can_end(set(), 1):
+            if not self._turns.owed or not self._can_end(1):
                 successor = self._first()
             if successor is not None:
                 successor.turn += job.turn
@@ -371,13 +360,22 @@ class WorkerPool:
             job.waits = False
             self.began(job)
 
-    def _can_end(self, seen: set[int], spare: int) -> bool:
+    def _can_end(self, spare: int) -> bool:
         """Whether a thread of this pool comes free though all wait who wait now; *spare* turns are not counted."""
-        if id(self) in seen:
-            return False
-        seen.add(id(self))
-        standing = list(self._stands)
-        if len(standing) < self._turns.in_flight - spare or self._turns.in_flight - spare < self._size:
-            return True  # one is on its way, or free
-        return any(not stand.waits_for or any(pool._can_end(seen, 0) for pool in tuple(stand.waits_for))
-                   for stand in standing)
+        return self._has_free(spare) or any(
+            not stand.awaited or can_end(stand, (self,)) for stand in tuple(self._stands))
+
+    def _has_free(self, spare: int) -> bool:
+        """Whether a thread is free, or on its way; *spare* turns are not counted."""
+        turns = self._turns.in_flight - spare
+        return turns < self._size or len(self._stands) < turns
+
+    # -- in the wait-for graph
+
+    def waits_for(self) -> Collection[Awaited]:
+        """Calls on its threads, any of which frees one."""
+        return tuple(self._stands)
+
+    def can_end(self, awaited: Collection[Awaited], ending: Set[Awaited]) -> bool:
+        """See Awaited."""
+        return self._has_free(0) or any(stand in ending for stand in awaited)

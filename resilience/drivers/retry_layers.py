@@ -12,6 +12,11 @@ of the command and is emptied when the call has ended. Nothing needs to be put b
 variable, and whatever task outlives the call, reads that nobody repeats it. A list is never filled again, for tasks
 that were started meanwhile hold it too. A generator puts no mark there, which would be in its consumer's context.
 
+What answers for a call whose attempts are over, a fallback or the next target of a failover, runs on the stack of its
+wrapper, and is not repeated by that: the mark has been emptied by then, and ``pause`` is None in the wrapper's frame.
+What is called from a frame of a function that is marked with ``not_repeated`` is not its caller's: a listener hears of
+an event once, and the batch that a thread runs is for others, too.
+
 A failover is no retry: it calls each target once, so it neither marks nor is found. A retry above a failover whose
 targets run on other threads puts its mark there although its own function is a plain one.
 """
@@ -19,12 +24,29 @@ targets run on other threads puts its mark there although its own function is a 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from types import FrameType
-from typing import Any, Final
+from types import CodeType, FrameType
+from typing import Any, Final, TypeVar
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 #: Wrappers call its methods; what is sent to another process by value leaves it behind (pickling).
 layer: Final[ContextVar[list[str]]] = ContextVar("resilience_retried_by", default=[])  # noqa: B039 - never changed
+
+#: Of what is called from their frames nobody further out repeats anything.
+_NOT_REPEATED: Final[set[CodeType]] = set()
+
+
+def not_repeated(function: _F) -> _F:
+    """Let no retry further out than *function* be found from what it calls; the mark is for detach()."""
+    _NOT_REPEATED.add(function.__code__)
+    return function
+
+
+def detach() -> None:
+    """Let no mark be in force here: who repeats the calls before this does not repeat what is called from now on."""
+    layer.set([])
 
 
 def retried_by() -> str | None:
@@ -43,11 +65,19 @@ def on_the_stack(own: int) -> str | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
+        if code in _NOT_REPEATED:
+            break
         if code.co_name == "guarded" and "again" in code.co_freevars:
             if own:
                 own -= 1
-            elif not frame.f_locals.get("items"):  # else a generator is past being tried again
-                again: Any = frame.f_locals.get("again")
-                key = getattr(getattr(again, "__self__", None), "key", key)
+            else:
+                key = _repeating(frame.f_locals) or key
         frame = frame.f_back
     return key
+
+
+def _repeating(names: Mapping[str, Any]) -> str | None:
+    """The key of the command whose wrapper has these *names*, if it may repeat what it has called."""
+    if names.get("items") or names.get("pause", 0.0) is None:  # a generator past its first item; the attempts are over
+        return None
+    return getattr(getattr(names.get("again"), "__self__", None), "repeating_key", None)

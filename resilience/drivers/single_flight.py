@@ -10,12 +10,8 @@ if the first call was interrupted.
 A follower waits on something of its own, which the leader knows: nothing that a
 follower leaves undone concerns another. Waiting is not allowed where it could
 never end: on a loop that is not the leader's, and when the leader itself waits for
-somebody who would wait for us (a function that calls itself, by whatever way). To
-which flights a call belongs is known by a context variable, and so in tasks and
-worker threads too. Each WaitScope notes what it waits for before it looks at what
-others wait for, so of several that close a circle one sees it. The variable holds
-scopes and not flights: a task that was begun within a flight may outlive it, and its
-context must not keep an answer.
+somebody who would wait for us (a function that calls itself, by whatever way), or
+for a thread that we hold; see drivers.wait_for_graph.
 """
 
 from __future__ import annotations
@@ -24,23 +20,14 @@ import asyncio
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Hashable, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable, Collection, Hashable, Iterator
 from typing import Any
 
 from ..core.exception_copy import traceback_of
+from .wait_for_graph import Awaited, WaitScope, can_end, scopes
 
 
-class WaitScope:
-    """Calls that are made within a flight, and whom these calls wait for, each under a mark of its own."""
-
-    __slots__ = ("awaited",)
-
-    def __init__(self) -> None:
-        self.awaited: dict[object, Followers] = {}
-
-
-class Followers:
+class Followers(Awaited):
     """Those who wait for one answer, whoever executes it.
 
     Attributes:
@@ -54,6 +41,10 @@ class Followers:
         self.flight = flight
         self.gates: dict[Flight, Callable[[], object]] = {}
 
+    def waits_for(self) -> Collection[Awaited]:
+        """See Awaited."""
+        return (self.flight.scope,)
+
     def heir(self) -> Flight | None:
         """The follower that has waited longest."""
         while self.gates:
@@ -62,9 +53,6 @@ class Followers:
             except RuntimeError:  # somebody came or went between the two steps
                 continue
         return None
-
-
-_aboard: ContextVar[tuple[WaitScope, ...]] = ContextVar("resilience_flights", default=())
 
 
 class Flight:
@@ -76,27 +64,31 @@ class Flight:
         over: Nobody needs to wait any more.
         answered: It ended with ``answer``, or, if that is not None, with ``error``.
         trace: The traceback of ``error`` where it left the execution.
+        scope: What its calls wait for.
         followers: Who wait for it; None: nobody so far, or not any more.
+        left_to_retry: Its answer came without the attempts that a retry within would have made, had not another one
+            further out repeated the leader's call.
     """
 
-    __slots__ = ("_token", "answer", "answered", "error", "followers", "home", "key", "over", "trace", "trip")
+    __slots__ = ("_token", "answer", "answered", "error", "followers", "home", "key", "left_to_retry", "over", "scope",
+                 "trace")
 
     def __init__(self, key: Hashable, home: Any = None) -> None:
         self.key, self.home = key, home
-        self.over = self.answered = False
+        self.over = self.answered = self.left_to_retry = False
         self.answer: Any = None
         self.error: Exception | None = None
         self.trace: Any = None
-        self.trip = WaitScope()
+        self.scope = WaitScope()
         self.followers: Followers | None = None
         self._token: Any = None
 
     def __enter__(self) -> None:
-        self._token = _aboard.set((*_aboard.get(), self.trip))
+        self._token = scopes.set((*scopes.get(), self.scope))
 
     def __exit__(self, *_: object) -> None:
         try:
-            _aboard.reset(self._token)
+            scopes.reset(self._token)
         except ValueError:  # closed by the garbage collector, in another context
             pass
 
@@ -110,7 +102,7 @@ class Flight:
 
     def wake(self) -> None:
         """Wake all followers; if the flight was left to one of them, only that one, which leads now."""
-        self.over = True  # first, so that a caller that joins later sees it
+        self.over = self.scope.is_over = True  # first, so that a caller that joins later sees it
         followers = self.followers
         if followers is None:
             return
@@ -160,37 +152,19 @@ class Flight:
     @contextlib.contextmanager
     def _joined(self, own: Flight, wake: Callable[[], object], seconds: float | None) -> Iterator[Followers | None]:
         """While *own* waits for the flight: all who do; None: it is not to."""
-        mine, mark, followers = _aboard.get(), object(), self.group()
+        mine, mark, followers = scopes.get(), object(), self.group()
         try:
-            for trip in mine:
-                trip.awaited[mark] = followers
-            if (seconds is not None and seconds <= 0.0) or _leads_to(followers.flight.trip, mine):
+            for scope in mine:
+                scope.awaited[mark] = followers
+            if (seconds is not None and seconds <= 0.0) or not can_end(followers, mine):
                 yield None
             else:
                 followers.gates[own] = wake
                 yield followers
         finally:
             followers.gates.pop(own, None)
-            for trip in mine:
-                trip.awaited.pop(mark, None)
-
-
-def detach() -> None:
-    """Let what is called here belong to no flight: none waits for it."""
-    _aboard.set(())
-
-
-def _leads_to(start: WaitScope, goals: tuple[WaitScope, ...]) -> bool:
-    """Whether *start* is one of *goals*, or waits for one, by way of others perhaps."""
-    reached, seen = [start], {start}
-    for trip in reached:
-        if trip in goals:
-            return True
-        awaited = (followers.flight.trip for followers in list(trip.awaited.values()))
-        news = [each for each in awaited if each not in seen]
-        seen.update(news)
-        reached += news
-    return False
+            for scope in mine:
+                scope.awaited.pop(mark, None)
 
 
 def _settle(landed: asyncio.Future[None], home: asyncio.AbstractEventLoop) -> None:

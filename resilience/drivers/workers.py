@@ -32,9 +32,10 @@ from ..errors import BulkheadFullError, CallTimeoutError
 from .admission_waiter import AdmissionWaiter
 from .deadline_context import deadline_error, in_use, shorten, shortened
 from .local_stalls import came_late
-from .pools import DEFAULT_THREADS, Stand, WorkerPool, cleaned, stands
+from .pools import DEFAULT_THREADS, Stand, WorkerPool, cleaned
 from .system_clock import waited_clock
 from .thread_notes import annotate
+from .wait_for_graph import living, scopes
 
 __all__ = ["DEFAULT_THREADS", "Job", "ThreadIsolation", "WorkerPool"]
 
@@ -47,7 +48,7 @@ class Job:
         taken: The slot and the place that it holds, as sacks.
         turn: The turn that it has on a shared pool.
         stand: What it is there while it runs; None: the pool is not shared.
-        stands: Those that the call comes from.
+        scopes: Those that the call comes from, if the pool is shared.
         is_handed: A thread has it, which gives everything back.
         waits: It waits for a thread, or did so.
         result: What the call returned.
@@ -68,8 +69,8 @@ class Job:
         "home",
         "is_handed",
         "result",
+        "scopes",
         "stand",
-        "stands",
         "started",
         "taken",
         "turn",
@@ -93,8 +94,8 @@ class Job:
         if home.pool.is_shared:
             self.turn: list[list[None]] = []
             self.stand = Stand(home.pool)  # though the pool has no queue now: it may be given one while this runs
-            self.stands = tuple(each for each in stands.get() if not each.is_over)
-            self._context.run(stands.set, (*self.stands, self.stand))
+            self.scopes = living()
+            self._context.run(scopes.set, (*self.scopes, self.stand))
         self.result: Any = None
         self.error: BaseException | None = None
 

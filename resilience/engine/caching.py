@@ -14,7 +14,9 @@ refresh takes the slow way too: it begins one in the background, which is a lead
 other, so that whoever comes when the answer has expired follows it. All ways are texts, which
 threads and tasks share; what they decide is decided by methods.
 
-A refresh that fails answers for nobody: who follows it leads then, with a fallback and a deadline of their own.
+A refresh that fails answers for nobody: who follows it leads then, with a fallback and a deadline of their own. Nor
+does a call that failed for want of its leader's time, nor, to a follower whom no retry repeats, one that left its
+further attempts to a retry around its leader.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from ..core.outcome import Event
 from ..drivers.background_calls import BackgroundCalls
 from ..drivers.deadline_context import in_use, remaining, waited_in_vain
 from ..drivers.request import current_request
+from ..drivers.retry_layers import retried_by
 from ..drivers.single_flight import Flight, running_loop
 from .cache_keys import CacheKeys
 from .compiled_text import CompiledText, in_flavour
@@ -54,8 +57,10 @@ _FIRST_LOOK: Final = """\
     try:
         entry = find(key)
     except TypeError:
-        keys.check(key, args, kwargs)
-        raise
+        if keeps():
+            keys.check(key, args, kwargs)
+            raise
+        entry = None
     now = clock()
     if entry is not None and now < entry.until:
         try:
@@ -92,7 +97,7 @@ _SLOW_WAY: Final = """\
                 except BaseException:
                     cancelled()
                     raise
-                if found is None or found.answered:
+                if found is None or (found.answered and answers_caller(found)):
                     break
             if found is not None:
                 {give}
@@ -191,11 +196,16 @@ class Caches:
 
     def configure(self, policy: Cache) -> None:
         """Go by *policy* from now on. Answers kept for a request under way go by the old one."""
-        was, self.held.policy = self.held.policy, policy
+        was, self.held.policy, self.held.is_on = self.held.policy, policy, True
         for caching in self:
             caching.configure(policy)
         if was.scope != policy.scope:
             self.clear()
+
+    def switch_off(self) -> None:
+        """Execute every call from now on, until configure() is called."""
+        self.held.is_on = False
+        self.clear()
 
     def clear(self) -> None:
         """Forget all; what is being executed now will not be kept."""
@@ -258,6 +268,7 @@ class Caching:
         answer = slow_way.bind({
             "call": call, "clock": self._clock, "answers_for": self._answers_for, "given": self._given,
             "cancelled": self._cancelled, "time_left": self._time_left, "unless_in_vain": self._unless_in_vain,
+            "answers_caller": self._answers_caller,
             "unmarked": unmarked, "Unanswered": Unanswered, "Flight": Flight, "refresh_ahead": self._refresh_ahead,
             "rescue": rescue.bind({
                 "stale_answer": self._stale_answer, "falls_back": self._falls_back,
@@ -268,14 +279,17 @@ class Caching:
         store = self._shared.store
         cached: Callable[..., Any] = first_look.bind({
             "answer": answer, "keys": self._keys, "special": not self._keys.plain, "find": store.find,
-            "touch": store.touch, "clock": self._clock, "recorder": self._recorder, "hit": self._hit})
+            "touch": store.touch, "clock": self._clock, "keeps": self._keeps,
+            "recorder": self._recorder, "hit": self._hit})
         return cached
 
     def _answers_for(self, key: Hashable) -> tuple[KeptAnswers | None, int, asyncio.AbstractEventLoop | None]:
         """Where the answers of a call of this *key* are kept, its epoch, and the caller's loop; None: they are not."""
         epoch = self._shared.store.epoch  # read first: if the scope changes now, what comes is not kept
         home = running_loop() if self._is_async else None
-        if key is None or (self._is_async and home is None):  # the latter: driven by hand, nobody could wait
+        if key is None or not self._keeps():
+            return None, 0, None
+        if self._is_async and home is None:  # driven by hand: nobody could wait
             return None, 0, None
         if self._held.policy.scope == "shared":
             return self._shared, epoch, home
@@ -368,6 +382,10 @@ class Caching:
 
     # Methods, for picklers that send a wrapper by value leave those behind, and send functions with all that they use.
 
+    def _keeps(self) -> bool:
+        """Whether answers are kept and shared: the cache is not off."""
+        return self._held.is_on
+
     def _time_left(self) -> float | None:
         """For how many seconds the caller may wait; None: as long as it takes."""
         return remaining() if in_use else None
@@ -377,6 +395,14 @@ class Caching:
         if last is None or left is None or last is flight or last.over or not waited_in_vain(left, remaining() or 0.0):
             return last
         return None
+
+    def _answers_caller(self, ended: Flight) -> bool:
+        """Whether what came of an execution is this follower's answer, too.
+
+        If it was repeated by a retry around its leader's call, and made one attempt therefore, it is for those only who
+        repeat their calls as well.
+        """
+        return not ended.left_to_retry or retried_by() is not None
 
     def _cancelled(self) -> None:
         """Count a follower who went before there was an answer."""

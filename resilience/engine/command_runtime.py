@@ -51,6 +51,10 @@ def _timeout(policies: dict[Kit, Any]) -> float | None:
                 None)
 
 
+def _pass() -> None:
+    """A gate that is off let a call pass that it would have refused."""
+
+
 class CommandRuntime:
     """The machines of one command.
 
@@ -149,7 +153,8 @@ class CommandRuntime:
                 after = kit.change(self.of(kit), policy, old.get(kit), self)
                 if after is not None:
                     afterwards.append(after)
-        self._cast_shadow(settings.shadow)
+        off = {kit for kit, policy in new.items() if kit.passes_when_off and policy is None}
+        self._cast_shadow(settings.shadow, off)
         if self.isolation is not None:
             self.isolation.timeout = timeout
             self.isolation.bring(threads)
@@ -167,10 +172,17 @@ class CommandRuntime:
         elif isinstance(machine, Slots):
             self.slots = machine
 
-    def _cast_shadow(self, gates: tuple[str, ...]) -> None:
+    def _cast_shadow(self, gates: tuple[str, ...], off: set[Kit]) -> None:
         for kit, machine in self.each():
-            if kit.can_be_shadow and (machine.shadow is None) is (kit.name in gates):
+            if kit in off:
+                machine.shadow = _pass
+            elif kit.can_be_shadow and (machine.shadow in (None, _pass)) is (kit.name in gates):
                 machine.shadow = functools.partial(self._would_refuse, kit.name) if kit.name in gates else None
+            elif kit.passes_when_off and machine.shadow is _pass:
+                machine.shadow = None
+        for kit, machine in self.each():
+            if kit.width is not None and kit.can_be_shadow and machine is not self.slots:
+                self.slots.shadow = machine.shadow  # they are its own; a call on a worker thread asks them directly
 
     def _would_refuse(self, gate: str) -> None:
         """A gate in shadow mode let a call pass that it would have refused."""

@@ -3,7 +3,8 @@
 A listener that raises is logged the first time, and called again for later events; it
 cannot harm the call that caused the event. It is logged by the outermost emit() of its
 thread: a listener that calls the command it hears of, and so hears of it again, fails
-where no stack is left for logging. An event that nobody listens to costs one
+where no stack is left for logging. What a listener calls is repeated by none of the retries
+that the call it hears of is within (drivers.retry_layers). An event that nobody listens to costs one
 dictionary look-up, and is not even built if its maker asks ``wanted`` first.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..core.exception_copy import traceback_of
+from ..drivers.retry_layers import layer, not_repeated
 from .callables import flavour_of
 from .wrapper_spec import Flavour
 
@@ -79,12 +81,17 @@ class Emitter:
         """Whether anybody listens to this *kind*."""
         return kind in self.listeners
 
+    @not_repeated
     def emit(self, event: object) -> None:
         """Deliver *event*, in the thread that caused it. Never raises an Exception."""
         delivery = self._delivery
         delivery.depth += 1
+        repeated = None
         try:
-            for listener in self.listeners.get(type(event), ()):
+            listeners = self.listeners.get(type(event), ())
+            if listeners and layer.get():
+                repeated = layer.set([])
+            for listener in listeners:
                 try:
                     listener(event)
                 except Exception as error:  # noqa: BLE001 - whatever it is, the call goes on
@@ -93,6 +100,8 @@ class Emitter:
                         delivery.complaints.append((type(event).__name__, error))
         finally:
             delivery.depth -= 1
+            if repeated is not None:
+                layer.reset(repeated)
             if not delivery.depth and delivery.complaints:
                 self._complain(delivery)
 

@@ -244,7 +244,7 @@ AGAIN_UNTIL_FIRST_ITEM: Final = "pause = None if items else again(error, event, 
 
 # Tell what runs inside that it is repeated here; see drivers.retry_layers.
 ENTER_LAYER: Final = """\
-if not above:
+if not above and retries.is_on:
     layer = [key]
     mark_retried(layer)"""
 LEAVE_LAYER: Final = """\

@@ -37,10 +37,17 @@ _NOT_CLOSED: Final = (State.OPEN, State.HALF_OPEN, State.FORCED_OPEN)
 
 @attrs.define
 class HedgePolicy:
-    """The hedging policy and budget in force for a command. configure() replaces the budget."""
+    """The hedging policy and budget in force for a command. configure() replaces the budget.
+
+    Attributes:
+        racer: The policy's machine.
+        budget: Its group's.
+        is_on: Whether further attempts are begun.
+    """
 
     racer: Racer
     budget: Budget | None
+    is_on: bool = True
 
 
 class Hedging:
@@ -74,7 +81,8 @@ class Hedging:
 
     def launch_after(self, n: int, now: float) -> float | None:
         """How long after the *n*-th attempt the next may begin; None: never."""
-        return self._held.racer.launch_after(n, now)
+        held = self._held
+        return held.racer.launch_after(n, now) if held.is_on else None
 
     def afford(self, now: float) -> bool:
         """Whether the circuit and the budget allow one more attempt; if so it is paid for."""
@@ -174,7 +182,9 @@ class Hedging:
 
     def _begin(self, now: float) -> float | None:
         """Note that a call begins. Return how long until its second attempt may begin."""
-        budget = self._held.budget
-        if self._deposits and budget is not None:
-            budget.deposit(now)
-        return self._held.racer.launch_after(1, now)
+        held = self._held
+        if not held.is_on:
+            return None
+        if self._deposits and held.budget is not None:
+            held.budget.deposit(now)
+        return held.racer.launch_after(1, now)

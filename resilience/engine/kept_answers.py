@@ -16,6 +16,7 @@ from ..core.callbacks import call_back
 from ..core.exception_copy import copy_without_traceback
 from ..core.exception_groups import holds, is_a, matches
 from ..drivers.deadline_context import in_haste
+from ..drivers.retry_layers import retried_by
 from ..drivers.single_flight import Flight, Flights
 from ..errors import RejectedError
 from .fallback_result import FallbackResult, unmarked
@@ -23,9 +24,15 @@ from .fallback_result import FallbackResult, unmarked
 
 @attrs.define
 class CachePolicy:
-    """The caching policy in force for a command. configure() replaces it."""
+    """The caching policy in force for a command. configure() replaces it.
+
+    Attributes:
+        policy: The policy; the last one, while there is none.
+        is_on: Whether answers are kept and shared.
+    """
 
     policy: Cache
+    is_on: bool = True
 
 
 class SharedAnswer:
@@ -79,13 +86,16 @@ class KeptAnswers:
     def came(self, flight: Flight, result: Any, epoch: int) -> Any:
         """Keep what an execution returned, if it is to be, and let those have it who wait for it."""
         if type(result) is SharedAnswer:
+            flight.left_to_retry = _left_to_retry(flight)
             if result.is_for_all:
                 flight.succeed(result)
             return self.copied(result.value)
         if type(result) is FallbackResult:
             if in_haste(result.error):
                 return unmarked(result)  # nobody else's answer
-            self._keep(flight.key, result.error, epoch, fallback_ended=True)
+            flight.left_to_retry = _left_to_retry(flight)
+            if not flight.left_to_retry:
+                self._keep(flight.key, result.error, epoch, fallback_ended=True)
             if result.failure is not None:
                 flight.fail(result.failure)
                 raise result.failure
@@ -121,7 +131,9 @@ class KeptAnswers:
         """Keep what an execution raised, if it is to be, and let those have it who wait for it."""
         if holds(error, concurrent.futures.CancelledError) or in_haste(error):
             return  # no answer, so somebody else leads
-        self._keep(flight.key, error, epoch, fallback_ended=False)
+        flight.left_to_retry = _left_to_retry(flight)
+        if not flight.left_to_retry:
+            self._keep(flight.key, error, epoch, fallback_ended=False)
         flight.fail(error)
 
     def refresh_raised(self, entry: Entry, error: Exception, epoch: int, *, falls_back: bool) -> bool:
@@ -140,3 +152,8 @@ class KeptAnswers:
         """Whether an *error* is to be kept. A refusal is not: that was the moment's."""
         kinds = self._held.policy.cache_exceptions
         return bool(kinds) and is_a(error, Exception) and matches(error, kinds) and not holds(error, RejectedError)
+
+
+def _left_to_retry(flight: Flight) -> bool:
+    """Whether a call that failed made fewer attempts than on its own, since the leader's caller repeats all of it."""
+    return flight.scope.left_to_retry and retried_by() is not None

@@ -141,10 +141,11 @@ class Kit:
         setting: Whether it is a setting of the command, shared by its functions; else it belongs to each function.
         live: Whether it can be changed while calls go on.
         can_be_off: Whether None switches it off while calls go on.
+        passes_when_off: Of a gate: while it is off its machine goes on, and refuses nobody, as in shadow mode; but what
+            it would refuse is not counted.
         reads: Makes a policy of what else a user may write for it; None: nothing else.
         kept: Fields that must stay when it is changed while calls go on.
         compiled_in: Fields that decide how a function is compiled; where one was off, it cannot be put on live.
-        no_op: Of one that cannot be off: fields that make it do nothing, for tests.
         usual: The value that ``command`` gives a function that says nothing about it; None: none.
         can_be_shadow: Whether it may only count what it would refuse.
         suits: Raises ConfigError if it is not for such a function; given the policy, the function's Declaration,
@@ -186,10 +187,10 @@ class Kit:
     setting: bool = True
     live: bool = True
     can_be_off: bool = False
+    passes_when_off: bool = False
     reads: Callable[[Any], Any] | None = None
     kept: tuple[str, ...] = ()
     compiled_in: tuple[str, ...] = ()
-    no_op: Mapping[str, Any] = attrs.field(factory=dict)
     usual: Any = None
     can_be_shadow: bool = False
     suits: Callable[[Any, Any, Flavour, str], None] | None = None

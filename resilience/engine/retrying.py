@@ -13,7 +13,8 @@ import attrs
 
 from ..core.budget import Budget
 from ..core.events import CallRetried
-from ..core.exception_groups import is_interrupt
+from ..core.exception_copy import cause_of, with_cause
+from ..core.exception_groups import is_a, is_interrupt
 from ..core.outcome import EVENT_NAMES, REFUSALS, Event, event_name
 from ..core.retry import Retry
 from ..core.retry_after import asked_for
@@ -21,6 +22,7 @@ from ..drivers.deadline_context import in_use, remaining
 from ..drivers.retry_layers import layer, on_the_stack
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..drivers.system_clock import wall_clock
+from ..drivers.wait_for_graph import scopes
 from ..errors import RejectedError, seconds_text
 from ..metrics.recorder import Recorder
 from .call_accounting import CallAccounting
@@ -71,11 +73,13 @@ class RetryPolicy:
         policy: The policy.
         budget: Its group's.
         can_hold: Whether one of its functions was, or will be, compiled to hold items back.
+        is_on: Whether calls are repeated; if not, the policy is one that repeats none.
     """
 
     policy: Retry
     budget: Budget | None
     can_hold: bool = False
+    is_on: bool = True
 
 
 class Retrying:
@@ -117,6 +121,11 @@ class Retrying:
         self._is_wrapper, self._waits = is_wrapper, waits
         self._recorder, self._emitter, self._accounting = recorder, emitter, accounting
 
+    @property
+    def repeating_key(self) -> str | None:
+        """The command's key, if calls are repeated now."""
+        return self.key if self._held.is_on else None
+
     def again(self, error: BaseException, event: int, attempt: int, pause: float, begun: float,
               started: float, above: Sequence[str] | None = None) -> float | None:
         """How long to pause before the next attempt, after one that ended with *error* as *event*.
@@ -131,8 +140,8 @@ class Retrying:
         event = self._accounting.true_event(error, event)
         refused = event in REFUSED or event >= len(EVENT_NAMES)
         earlier = pause.release() if isinstance(pause, _Pause) else None
-        if refused and earlier is not None and isinstance(error, RejectedError) and error.__cause__ is None:
-            error.__cause__ = earlier  # it is ours, and made for this call
+        if refused and earlier is not None and is_a(error, RejectedError) and cause_of(error) is None:
+            with_cause(error, earlier)  # it was made for this call
         may = event not in _NEVER and (not refused or policy.retry_rejections)
         if may and policy.wanted(error) and not self._accounting.blames_caller(error):
             delay, bound = self._delay(policy, attempt, pause, now - begun, now, error, event == _BUSY, above)
@@ -191,6 +200,8 @@ class Retrying:
             outer = above[0] if above else on_the_stack(1 if self._is_wrapper else 0)
             if outer is not None:
                 self._recorder.count(_LEFT_TO_CALLER, now)
+                for scope in scopes.get():
+                    scope.left_to_retry = True
                 return None, f"left to the retry of {outer}, which decides whether to repeat this call"
         asked = None if error is None else asked_for(error, wall_clock)
         delay, bound = policy.next(attempt, pause, elapsed, self._random(), asked, busy=busy, timeout=self._timeout(),

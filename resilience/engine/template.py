@@ -132,7 +132,10 @@ def _end_badly(spec: WrapperSpec, should_fall_back: str) -> str:
         else MOVE_ON if spec.failover else "raise AssertionError('should_fall_back, but no fallback')"
     returns = PASS_ON[spec.flavour] if spec.judges and spec.returns_failures else ""
     text = f"if not {should_fall_back}:\n{_indent(returns)}    raise\n{fall_back}"
-    return f"if pause is None:\n{_indent(text)}" if spec.retry else text
+    if not spec.retry:
+        return text
+    over = _lines(LEAVE_LAYER if spec.marks else "", text)  # nobody repeats what answers for it, or hears of it
+    return f"if pause is None:\n{_indent(over)}"
 
 
 def _admission(spec: WrapperSpec) -> str:

@@ -20,11 +20,11 @@ and costs no second timer. The pace is asked for after RATE_GRACE_S only.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, TypeVar
 
+from ..core.context_managers import context_manager
 from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import DeadlineExceededError
 from .inbound import BodyBrokenError
@@ -160,7 +160,7 @@ class Uploads:
         """Whether another body cannot be streamed now."""
         return self._under_way >= self.most
 
-    @contextlib.contextmanager
+    @context_manager
     def one(self) -> Iterator[None]:
         """Stream one.
 

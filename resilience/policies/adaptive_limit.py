@@ -73,6 +73,8 @@ ADAPTIVE_LIMIT: Final = Kit(
     instead_of={"max_concurrent": "Bulkhead and AdaptiveLimit both say how many calls may run at once; keep one of "
                                   "them"},
     kept=("fair_by",),
+    can_be_off=True,
+    passes_when_off=True,
     can_be_shadow=True,
     width=attrgetter("max_limit"),
     calls_back=True,

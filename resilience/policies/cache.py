@@ -31,7 +31,9 @@ def _start(cache: Cache, runtime: CommandRuntime) -> Caches:
 
 
 def _change(caches: Caches, cache: Cache | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
-    if cache is not None:
+    if cache is None:
+        caches.switch_off()
+    else:
         caches.configure(cache)
     return None
 
@@ -73,7 +75,7 @@ CACHE: Final = Kit(
     above=dict.fromkeys(_BELOW, "an answer that is there already would have to pass it"),
     kept=("by",),
     compiled_in=("stale_if_error",),
-    no_op={"ttl": 5e-324, "stale_if_error": 0.0, "refresh_ahead": 0.0},  # what is kept has expired when it comes
+    can_be_off=True,
     suits=_suits,
     start=_start,
     change=_change,

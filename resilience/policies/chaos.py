@@ -25,8 +25,7 @@ def _start(chaos: Chaos, runtime: CommandRuntime) -> ChaosPolicy:
 
 
 def _change(held: ChaosPolicy, chaos: Chaos | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
-    if chaos is not None:
-        held.policy = chaos
+    held.policy = Chaos() if chaos is None else chaos
     return None
 
 
@@ -42,6 +41,7 @@ CHAOS: Final = Kit(
     policy=Chaos,
     about="Delays, fails or spoils calls on purpose, while the registry says so.",
     condition="once it is started",
+    can_be_off=True,
     suits=_suits,
     start=_start,
     change=_change,

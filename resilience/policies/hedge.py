@@ -32,6 +32,7 @@ def _start(hedge: Hedge, runtime: CommandRuntime) -> HedgePolicy:
 
 
 def _change(held: HedgePolicy, hedge: Hedge | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
+    held.is_on = hedge is not None
     if hedge is not None:
         held.budget = runtime.services.budget(runtime.group, hedge.budget)
         held.racer.configure(hedge)
@@ -62,7 +63,7 @@ HEDGE: Final = Kit(
     about="Begins a second attempt beside one that is slow, and takes the first success.",
     no_block="a hedge runs the code a second time, and Python runs a block once",
     needs_threads=True,
-    no_op={"delay": 3600.0},
+    can_be_off=True,
     suits=_suits,
     start=_start,
     change=_change,

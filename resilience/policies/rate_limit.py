@@ -119,6 +119,8 @@ RATE_LIMIT: Final = Kit(
         "timeout": "the wait for a turn would use up the timeout; max_wait bounds it",
         "hedge": "a second attempt would wait in line behind the calls that came after the first",
     },
+    can_be_off=True,
+    passes_when_off=True,
     can_be_shadow=True,
     calls_back=True,
     compiled_in=("adaptive", "cost"),

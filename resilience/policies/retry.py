@@ -40,10 +40,14 @@ def _start(retry: Retry, runtime: CommandRuntime) -> RetryPolicy:
     return RetryPolicy(retry, runtime.services.budget(runtime.group, retry.budget), can_hold=retry.most_held > 0)
 
 
+#: What a retry that is off goes by: it repeats nothing.
+_OFF: Final = Retry(on=(), budget=None)
+
+
 def _change(held: RetryPolicy, retry: Retry | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
-    if retry is not None:
-        held.policy = retry
-        held.budget = runtime.services.budget(runtime.group, retry.budget)
+    held.is_on = retry is not None
+    held.policy = _OFF if retry is None else retry
+    held.budget = runtime.services.budget(runtime.group, held.policy.budget)
     return None
 
 
@@ -119,7 +123,7 @@ RETRY: Final = Kit(
         "hedge": "an attempt would be hedged that is being retried already; of a hedge that failed the whole is tried "
                  "again",
     },
-    no_op={"on": (), "on_result": None},
+    can_be_off=True,
     compiled_in=("hold", "hold_bytes"),
     suits=_suits,
     start=_start,

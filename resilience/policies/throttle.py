@@ -40,6 +40,8 @@ THROTTLE: Final = Kit(
         "timeout": "a timeout above the throttle is a cancellation to it: it would never count one",
         "hedge": "the throttle would see two calls of one",
     },
+    can_be_off=True,
+    passes_when_off=True,
     can_be_shadow=True,
     text=GateText(
         acquire=f"""\

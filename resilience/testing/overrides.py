@@ -195,12 +195,10 @@ class _Settings:
         return cls(State.CLOSED, {name: getattr(internals_of(handle).declared, name) for name in live_settings()})
 
     def off(self) -> dict[str, Any]:
-        """Settings with which all calls pass. A policy that cannot be switched off gets settings that do nothing."""
-        there = {name: value for name, value in self.values.items() if value is not None}
-        known = [kit for kit in setting_kits() if kit.name in there]
-        changes: dict[str, Any] = {kit.name: None for kit in known if kit.can_be_off}
-        changes |= {kit.name: attrs.evolve(there[kit.name], **kit.no_op) for kit in known if kit.no_op}
-        passed = [kit.name for kit in known if kit.can_be_shadow and not kit.can_be_off]
+        """Settings with which all calls pass. What a limit would refuse is counted."""
+        known = [kit for kit in setting_kits() if self.values.get(kit.name) is not None]
+        changes: dict[str, Any] = {kit.name: None for kit in known if kit.can_be_off and not kit.passes_when_off}
+        passed = [kit.name for kit in known if kit.passes_when_off]
         return {**changes, "shadow": (*self.values["shadow"], *passed)} if passed else changes
 
     def restore(self, handle: Command) -> None:

@@ -55,6 +55,8 @@ def code(rng):
         values = {name: rng.choice(VALUES[name]) for name in BREAKER if rng.random() < 0.4}
         options["breaker"] = CircuitBreaker(**values)
         said.update({name: value for name, value in values.items() if value != DEFAULTS[name]})
+        if not said.keys().isdisjoint(BREAKER):
+            said["breaker"] = True
     return options, said
 
 

@@ -218,7 +218,7 @@ def test_live_changes(registry):
 
     guarded.resilience.configure(adaptive_limit=AdaptiveLimit(initial=5, min_limit=5, max_limit=5), throttle=Throttle(k=3.0))
     assert 5 == guarded.resilience.snapshot().max_concurrent
-    for bad in (dict(adaptive_limit=None), dict(throttle=3)):
+    for bad in (dict(adaptive_limit=3), dict(throttle=3)):
         with pytest.raises(ConfigError):
             guarded.resilience.configure(**bad)
 

@@ -64,7 +64,7 @@ def test_the_only_caller_that_waits_may_leave_while_a_thread_looks_for_its_next_
     pool.configure(1, 2)  # one of the two threads is one too many
     leaves = isolation.submit(str, (1,), {}, 0.0)
 
-    def nobody_can_end(seen, spare):
+    def nobody_can_end(spare):
         leaves.leave()
         asked.set()
         return False

@@ -5,6 +5,7 @@ their leader was cancelled, and searched for in a list when one of them was.
 """
 
 import asyncio
+import contextvars
 import gc
 import itertools
 import random
@@ -210,7 +211,7 @@ def test_a_flight_that_is_over_and_its_followers_need_no_garbage_collection():
 
 
 def test_a_thread_that_leaves_a_batch_wakes_one_other_to_lead_and_only_if_nobody_leads():
-    batches = ThreadBatches(Collapse(window=59.0), lambda kept, places: None, lambda owner: owner, time.monotonic, "b")
+    batches = ThreadBatches(Collapse(window=59.0), lambda kept, places: None, lambda owner: owner, lambda kept: contextvars.copy_context(), time.monotonic, "b")
     callers = [_Caller(None) for _ in range(3)]
     for caller in callers:
         batches.batcher.join(caller, "lane", caller, caller, 0.0, None)
@@ -236,7 +237,7 @@ def test_a_thread_whose_leader_runs_out_of_time_leads():
     def run(kept, places):
         ran.append(len(places))
 
-    batches = ThreadBatches(Collapse(window=0.2), run, lambda owner: owner, time.monotonic, "batch")
+    batches = ThreadBatches(Collapse(window=0.2), run, lambda owner: owner, lambda kept: contextvars.copy_context(), time.monotonic, "batch")
 
     def leader():
         try:

@@ -27,13 +27,10 @@ def test_disabled_each_call_is_one_call_of_the_function(policy, fails):
         before = fn.resilience.settings
         with disabled(registry):
             found = await asyncio.gather(*(fn() for _ in range(5)), return_exceptions=True)
-            if "cache" in policy:  # equal calls at once are one all the same
-                assert 1 == len(runs)
-            else:
-                assert 5 == len(runs)
+            assert 5 == len(runs)
             await asyncio.gather(fn(), return_exceptions=True)
         assert [OSError if fails else type(None)] * 5 == list(map(type, found))
-        assert (2 if "cache" in policy else 6) == len(runs)
+        assert 6 == len(runs)
         assert before == fn.resilience.settings
 
     virtual_time(main())

@@ -28,6 +28,8 @@ from typing import Final
 
 import attrs
 
+from ...core.exception_copy import alone, traceback_of
+from ...core.exception_groups import is_a
 from ...core.http_problem import problem_body
 from ...errors import ResilienceError
 from ..config import IdentityHeaders
@@ -167,12 +169,11 @@ class FilterRunner:
         now = perf_counter()
         if now - step.logged >= LOG_EVERY_S:
             step.logged = now
-            is_plain = isinstance(error, (ResilienceError, UpstreamError, FilterError)) or error.__traceback__ is None
+            is_plain = is_a(error, (ResilienceError, UpstreamError, FilterError)) or traceback_of(error) is None
             _logger.error("the filter %s failed: %s", step.name, error, exc_info=None if is_plain else error)
-        error.__traceback__ = error.__context__ = error.__cause__ = None  # frames hold the context, which holds it
-        context.errors.append((step.name, error))
+        context.errors.append((step.name, alone(error)))  # frames would hold the context, which holds it
         if step.fails_closed:
-            if isinstance(error, ResilienceError):
+            if is_a(error, ResilienceError):
                 context.refuse(503, f"the filter {step.name} did not answer in time")
             else:
                 context.refuse(500, f"the filter {step.name} failed")
