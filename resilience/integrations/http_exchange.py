@@ -21,7 +21,7 @@ client's, ``CircuitOpenError`` and ``httpx.ConnectError`` for example.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final
 
@@ -92,6 +92,7 @@ class Exchanges:
         clock: The registry's.
         open: Given a request, and what else the exchange is given: the generator of its guarded exchange.
         has_retry: Whether begin() does more than to take the answer out of that.
+        left: Bodies that somebody closed while somebody else read them: what that read raises is no failure.
     """
 
     def __init__(self, exchange: Callable[..., Any], client: ClientTerms, name: str, settings: dict[str, Any]) -> None:
@@ -137,6 +138,7 @@ class Exchanges:
         self._retries = RequestRetries(
             retry, self._may_repeat, group, tuple(_several(settings.get("ignore", ()))), registry)
         self.has_retry = self._retries.are_on
+        self.left: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def command_of(self, request: Any, args: tuple[Any, ...]) -> Command:
         """The command that a request is guarded by."""
@@ -233,20 +235,44 @@ def _several(value: Any) -> tuple[Any, ...]:
     return (value,) if isinstance(value, type) else tuple(value)
 
 
-def leave(exchange: Generator[Any, Any, Any]) -> None:
-    """End an exchange whose body nobody wants any more: the answer had come, so it is good if its head was."""
+def leave(exchange: Generator[Any, Any, Any], error: BaseException | None = None) -> None:
+    """End an exchange whose body nobody wants any more: the answer had come, so it is good if its head was.
+
+    Args:
+        exchange: The exchange.
+        error: What its reader has found wrong with the body, and has got already: then it is a failure.
+    """
+    trace = None if error is None else error.__traceback__
     try:
-        exchange.send(LEAVE)
+        exchange.send(LEAVE if error is None else error)
     except StopIteration:
         pass
+    except BaseException as ended:
+        if ended is not error:
+            raise
+        ended.with_traceback(trace)
+    finally:
+        del exchange  # the traceback of an error would keep it, and so its key
 
 
-async def leave_async(exchange: AsyncGenerator[Any, Any]) -> None:
-    """As leave(), for asynchronous clients."""
+async def leave_async(exchange: AsyncGenerator[Any, Any], error: BaseException | None = None) -> None:
+    """As leave(), for asynchronous clients.
+
+    Args:
+        exchange: See leave().
+        error: See leave().
+    """
+    trace = None if error is None else error.__traceback__
     try:
-        await exchange.asend(LEAVE)
+        await exchange.asend(LEAVE if error is None else error)
     except StopAsyncIteration:
         pass
+    except BaseException as ended:
+        if ended is not error:
+            raise
+        ended.with_traceback(trace)
+    finally:
+        del exchange
 
 
 # -- bodies that the client reads by itself
@@ -264,14 +290,9 @@ class Hold:
         exchange = self._taken()
         if exchange is not None:
             try:
-                exchange.send(LEAVE if error is None else error)
-            except StopIteration:
-                pass
-            except BaseException as ended:
-                if ended is not error:  # which the reader gets from the client
-                    raise
+                leave(exchange, error)
             finally:
-                del exchange  # the traceback of the error would keep it, and so its key
+                del exchange  # the traceback of another error would keep it, and so its key
 
     def _taken(self) -> Any:
         try:
@@ -293,30 +314,20 @@ class AsyncHold(Hold):
         """As Hold.end(); it may be called from a finalizer, in any thread."""
         exchange = self._taken()
         if exchange is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_end_soon, self._loop, exchange, LEAVE if error is None else error)
+            self._loop.call_soon_threadsafe(_end_soon, self._loop, exchange, error)
 
 
 _ending: Final[set[asyncio.Task[None]]] = set()  # a loop alone would let them be collected
 
 
-def _end_soon(loop: asyncio.AbstractEventLoop, exchange: Any, word: object) -> None:
-    async def end(exchange: Any) -> None:
-        with contextlib.suppress(StopAsyncIteration):
-            try:
-                await exchange.asend(word)
-            except BaseException as ended:
-                if ended is not word:
-                    raise
-            finally:
-                del exchange
-
-    task = loop.create_task(end(exchange))
+def _end_soon(loop: asyncio.AbstractEventLoop, exchange: Any, error: BaseException | None) -> None:
+    task = loop.create_task(leave_async(exchange, error))
     _ending.add(task)
     task.add_done_callback(_ending.discard)
 
 
 def end_of(word: object) -> None:
-    """In a held exchange, after its head: raise what the reader says went wrong, if anything did.
+    """In an exchange, after its head: raise what the reader says went wrong, if anything did.
 
     Args:
         word: What the reader sent in.
