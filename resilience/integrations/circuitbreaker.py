@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
+from ..core.callbacks import is_plain
 from ..core.events import State, Trigger
 from ..core.terms import Open
 from ..engine.callables import flavour_of, name_of
@@ -354,10 +355,10 @@ def build_failure_predicate(expected_exception: Any) -> Callable[[type[BaseExcep
         types = tuple(types)
         if all(isinstance(each, type) and issubclass(each, Exception) for each in types):
             return in_exception_list(*types)
-    elif callable(expected_exception):
+    elif callable(expected_exception) and is_plain(expected_exception):
         return expected_exception  # type: ignore[no-any-return]
     raise ValueError("expected_exception does not look like a predicate: it must be an exception type, several, or a "
-                     f"function of type and exception, not {expected_exception!r}")
+                     f"plain function of type and exception, not {expected_exception!r}")
 
 
 def in_exception_list(*exc_types: type[Exception]) -> Callable[[type[BaseException], BaseException], bool]:

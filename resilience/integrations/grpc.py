@@ -33,6 +33,7 @@ import grpc
 from .. import Ending, FailureRules, command, remaining
 from ..core.vendor_errors import RAISED_BY_GUARDS, as_vendor_error
 from ..errors import ConfigError
+from .callback_checks import check_function
 from .grpc_status import FAILURES, GuardRpcError
 
 _NEVER: Final = ("fallback", "cache", "hedge", "failover")
@@ -121,6 +122,7 @@ class RpcGuards:
             if settings.get(name) is not None:
                 raise ConfigError(f"{name} needs the arguments and the result of a function; decorate the function "
                                   "that calls the stub", name)
+        check_function(key, "key", "a method")
         settings = {"group": "grpc", "failures": FAILURES, **settings}
         if settings["failures"] is not None:
             settings["failures"] = _of_messages(settings["failures"])

@@ -41,6 +41,7 @@ from ..drivers.sleeping import async_sleeper, sleeper
 from ..engine.judging import BEGINS_WITH_HEAD
 from ..errors import CallTimeoutError, ConfigError, RejectedError, ResilienceError
 from ..registry import Registry
+from .callback_checks import check_function
 from .http_retries import RequestRetries
 
 #: RFC 9110, section 9.2.2: methods that may be sent again without being meant again.
@@ -112,10 +113,12 @@ class Exchanges:
                 raise ConfigError(f"{option}: {name} cannot have one; {hint}", option)
         self._client = client
         key: Any = settings.pop("key", None) or client.host
+        if callable(key):
+            check_function(key, "key", "a request")
         self._key: Any = (lambda request, *_: key(request)) if callable(key) else key
-        self._is_idempotent = settings.pop("idempotent", None) or self._by_method
-        if not callable(self._is_idempotent):
-            raise ConfigError(f"idempotent must be a function of a request, not {self._is_idempotent!r}", "idempotent")
+        idempotent = settings.pop("idempotent", None)
+        self._is_idempotent = self._by_method if idempotent is None else idempotent
+        check_function(self._is_idempotent, "idempotent", "a request")
         retry: Retry | None = settings.pop("retry", None)
         if retry is not None and not isinstance(retry, Retry):
             raise ConfigError(f"retry must be a Retry, or None, not {retry!r}", "retry")

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
 
+from ..core.callbacks import is_plain
 from ..core.events import State
 from ..core.terms import HalfOpen
 from ..engine.callables import flavour_of
@@ -231,9 +232,13 @@ class CircuitBreaker(StoredBreaker):
         self.add_excluded_exceptions(exception)
 
     def add_excluded_exceptions(self, *exceptions: Exclusion) -> None:
-        """Add several exceptions that do not count as failures."""
+        """Add several exceptions that do not count as failures.
+
+        Raises:
+            TypeError: One is neither an exception type nor a plain function.
+        """
         for exception in exceptions:
-            if not callable(exception):
+            if not isinstance(exception, type) and not (callable(exception) and is_plain(exception)):
                 raise TypeError(f"exclude takes exception types and functions of an exception, not {exception!r}")
         self._excluded += exceptions
 

@@ -29,6 +29,7 @@ from ..core.bulkhead import Bulkhead
 from ..core.http_problem import http_problem
 from ..drivers.deadline_context import DEADLINE_HEADER, Deadline, current, run_under
 from ..registry import Registry, default_registry
+from .callback_checks import check_function
 from .request_guard import DOOR_KEY, GRPC_HEADER, check_deadline, deadline_of, door_for, problem_headers
 
 __all__ = ["ResilienceMiddleware"]
@@ -62,13 +63,16 @@ class ResilienceMiddleware:
         registry: Where the door's command is kept, and whose clock the deadlines go by.
 
     Raises:
-        ConfigError: *deadline* or *door* is out of range, or another function has the key and another limit.
+        ConfigError: *deadline* or *door* is out of range, *exempt* is no plain function, or another function has the
+            key and another limit.
     """
 
     def __init__(self, app: App, *, deadline: float | None = None, door: Bulkhead | AdaptiveLimit | None = None,
                  door_key: str = DOOR_KEY, exempt: Callable[[Environ], object] | None = None,
                  show_command: bool = False, registry: Registry = default_registry) -> None:
         check_deadline(deadline)
+        if exempt is not None:
+            check_function(exempt, "exempt", "an environ")
         self._most, self._exempt = deadline, exempt
         self._show_command, self._clock = show_command, registry.clock
 
