@@ -73,7 +73,13 @@ class ResilienceMiddleware:
 
         async def exchange(request: Any, handler: Any) -> AsyncGenerator[Any, Any]:
             exchanges.send_deadline(request)
-            word = yield Head(await handler(request))
+            head = Head(await handler(request))
+            try:
+                word = yield head
+            except BaseException:
+                if head.answer is not None:  # it is not given out, because it counts as a failure that is raised
+                    head.take().close()
+                raise
             end_of(word)
 
         exchanges = self._exchanges = Exchanges(exchange, _CLIENT, "aiohttp.ClientSession", settings)
