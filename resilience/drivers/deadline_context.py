@@ -103,6 +103,11 @@ def detach() -> None:
     _current.set(None)
 
 
+def attach(end: Deadline) -> None:
+    """Put *end* in force again, after detach()."""
+    _current.set(end)
+
+
 def run_under(end: Deadline | None, step: Callable[..., _T], *args: Any) -> _T:
     """Call *step* with *end* in force, and with what was in force before after it; None: call it as it is.
 

@@ -7,6 +7,7 @@ the call ends there; see resilience.integrations.http_exchange.
 from __future__ import annotations
 
 import functools
+import sys
 import traceback
 from collections.abc import AsyncGenerator
 from typing import Any, Final
@@ -109,4 +110,14 @@ class ResilienceMiddleware:
 def _ended(hold: AsyncHold, content: Any) -> None:
     """The connection of a response was given back; what went wrong with its body, if anything did, is noted there."""
     error = content.exception()
-    hold.end(None if type(error) is aiohttp.ClientConnectionError else error)  # which says: closed before the end
+    if type(error) is aiohttp.ClientConnectionError:  # which says: closed before the end
+        error = sys.exc_info()[1]
+        if not (isinstance(error, TimeoutError) and _came_of_reading(content, error)):
+            error = None
+    hold.end(error)
+
+
+def _came_of_reading(content: Any, error: BaseException) -> bool:
+    """Whether reading this very body raised a timeout, for which its response is closed: that of ``total``."""
+    return any(frame.f_code.co_name == "_wait" and frame.f_locals.get("self") is content
+               for frame, _ in traceback.walk_tb(error.__traceback__))

@@ -36,7 +36,7 @@ from ..core.http_status import http_status
 from ..core.retry import Retry
 from ..core.vendor_errors import as_vendor_error
 from ..core.verdict import FailedResultError
-from ..drivers.deadline_context import deadline_headers, in_use
+from ..drivers.deadline_context import attach, current, deadline_headers, detach, in_use
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..engine.judging import BEGINS_WITH_HEAD
 from ..errors import CallTimeoutError, ConfigError, RejectedError, ResilienceError
@@ -70,6 +70,7 @@ class ClientTerms:
         headers: The headers of a request, which deadline and idempotency key are read from and written to.
         may_repeat: Whether the body of a request can be sent again.
         discard: Closes a response that is not handed out because its request is sent again; None: its exchange does.
+        is_pulled: Whether the items of an exchange are the body; else the client reads it by itself.
     """
 
     rejected: type[Exception]
@@ -81,6 +82,7 @@ class ClientTerms:
     headers: Callable[[Any], Any]
     may_repeat: Callable[[Any], bool]
     discard: Callable[[Any], object] | None = None
+    is_pulled: bool = False
 
 
 # -- exchanges
@@ -111,6 +113,8 @@ class Exchanges:
         for option, hint in _UNSUITED.items():
             if settings.get(option) is not None:
                 raise ConfigError(f"{option}: {name} cannot have one; {hint}", option)
+        if not client.is_pulled:
+            _check_clocks(settings.get("stream_timeout"), name)
         self._client = client
         key: Any = settings.pop("key", None) or client.host
         if callable(key):
@@ -234,6 +238,14 @@ _UNSUITED: Final = {
 }
 
 
+def _check_clocks(clocks: Any, name: str) -> None:
+    """Raise ConfigError if a stream timeout has clocks for a body that its exchange does not see."""
+    unseen = [field for field in ("between_items", "total", "min_rate") if getattr(clocks, field, None) is not None]
+    if unseen:
+        raise ConfigError(f"stream_timeout: {name} reads the body by itself, so that {', '.join(unseen)} would do "
+                          "nothing; use the client's own timeouts", "stream_timeout")
+
+
 def _several(value: Any) -> tuple[Any, ...]:
     return (value,) if isinstance(value, type) else tuple(value)
 
@@ -259,14 +271,17 @@ def leave(exchange: Generator[Any, Any, Any], error: BaseException | None = None
 
 
 async def leave_async(exchange: AsyncGenerator[Any, Any], error: BaseException | None = None) -> None:
-    """As leave(), for asynchronous clients.
+    """As leave(), for asynchronous clients. It is no wait for the server, so no deadline of the caller ends it.
 
     Args:
         exchange: See leave().
         error: See leave().
     """
     trace = None if error is None else error.__traceback__
+    end = current() if in_use else None
     try:
+        if end is not None:
+            detach()
         await exchange.asend(LEAVE if error is None else error)
     except StopAsyncIteration:
         pass
@@ -275,6 +290,8 @@ async def leave_async(exchange: AsyncGenerator[Any, Any], error: BaseException |
             raise
         ended.with_traceback(trace)
     finally:
+        if end is not None:
+            attach(end)
         del exchange
 
 

@@ -40,7 +40,7 @@ def client_of(httpx: Any) -> ClientTerms:
         rejected=httpx.ConnectError, timed_out=httpx.ReadTimeout, pool_errors=(httpx.PoolTimeout,), host=_host,
         caller_faults=(httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL),
         method=lambda request: request.method, headers=lambda request: request.headers,
-        may_repeat=lambda request: isinstance(request.stream, byte_stream))
+        may_repeat=lambda request: isinstance(request.stream, byte_stream), is_pulled=True)
 
 
 def _host(request: Any) -> str:
