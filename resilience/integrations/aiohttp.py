@@ -18,6 +18,7 @@ from aiohttp.payload import BytesPayload
 from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
 from ..engine.judging import Head
+from .aiohttp_pool import waited_for_pool
 from .http_exchange import OURS, AsyncHold, ClientTerms, Exchanges, end_of
 
 __all__ = ["ResilienceMiddleware"]
@@ -32,21 +33,8 @@ def _may_repeat(request: Any) -> bool:
     return not request.body or isinstance(request.body, (bytes, BytesPayload))
 
 
-def _waited_for_pool(error: Exception) -> bool:
-    """Whether a timeout ended the wait for the connector's own limit; aiohttp has no class of its own for that."""
-    if not isinstance(error, aiohttp.ConnectionTimeoutError):
-        return False
-    cause: BaseException | None = error
-    while cause is not None:
-        for frame, _ in traceback.walk_tb(cause.__traceback__):
-            if frame.f_code.co_name == "_wait_for_available_connection":
-                return True
-        cause = cause.__cause__ or cause.__context__  # asyncio.timeout() names no cause before Python 3.11.3
-    return False
-
-
 _CLIENT: Final = ClientTerms(
-    rejected=aiohttp.ClientConnectionError, timed_out=aiohttp.ServerTimeoutError, pool_errors=(_waited_for_pool,),
+    rejected=aiohttp.ClientConnectionError, timed_out=aiohttp.ServerTimeoutError, pool_errors=(waited_for_pool,),
     caller_faults=(aiohttp.InvalidURL,), host=_host, method=lambda request: request.method.upper(),
     headers=lambda request: request.headers, may_repeat=_may_repeat, discard=lambda response: response.close())
 
