@@ -301,3 +301,9 @@ class deadline:  # noqa: N801 - reads as a statement: with deadline(2.0)
         end, self._end, self._entered = self._end, None, False
         if end is not None:
             give_back(end)
+
+
+def cease(entered: deadline) -> None:
+    """Let a deadline that was entered hold for nobody any more, in whatever task or thread."""
+    if entered._end is not None:
+        entered._end.left = True
