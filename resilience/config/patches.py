@@ -14,9 +14,11 @@ takes the one token of ``_ready`` commits, whoever takes that of ``_done`` undoe
 
 from __future__ import annotations
 
+import functools
 import inspect
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from typing import Any, Final
 
 import attrs
@@ -36,9 +38,12 @@ from ..registry import Registry
 from .commands import Layer, guard_settings, policy_of, settings
 from .mistakes import Place
 from .targets import Found, TargetError, find, is_imported, named, parts
+from .well_known import RECURSIVE
 
 #: Wrappers that are in place no more; somebody may hold one all the same.
 _undone: weakref.WeakSet[Any] = weakref.WeakSet()
+#: The recursive targets whose guards the current call has passed.
+_passed: ContextVar[frozenset[str]] = ContextVar("resilience_passed_guards", default=frozenset())
 _STRUCTURE: Final = ("key", "group", "isolation", "pool", "ignore", "fallback", "raise_as")
 
 
@@ -213,6 +218,8 @@ class Patch:
             wrapper = guard(raw, self.entry.declaration(self._registry), "[guards]")
         except TypeError as error:
             raise TargetError(str(error)) from None
+        if self.entry.target in RECURSIVE:
+            wrapper = _once(wrapper, raw, self.entry.target)
         self._found, self._was_own = Found(found.parent, found.attribute, raw), found.attribute in own
         self._wrapper, self._is_first = wrapper, not known
         self._is_ours = all(any(each in other.commands and other._is_ours for other in (*others, *going))
@@ -290,6 +297,25 @@ def _compiled(wrapper: Any) -> Any:
     """What runs the calls; a bound method has a ``__func__`` too, which is none of ours."""
     function = wrapper.__func__ if isinstance(wrapper, (classmethod, staticmethod)) else wrapper
     return getattr(function, "_self_guarded", function)
+
+
+def _once(wrapper: Any, raw: Callable[..., Any], target: str) -> Any:
+    """What stands in the place of a function that calls itself: such a call is a part of the one that is guarded."""
+
+    @functools.wraps(wrapper)
+    def once(*args: Any, **kwargs: Any) -> Any:
+        passed = _passed.get()
+        if target in passed:
+            return raw(*args, **kwargs)
+        token = _passed.set(passed | {target})
+        try:
+            return wrapper(*args, **kwargs)
+        finally:
+            _passed.reset(token)
+
+    found: Any = once
+    found._self_guarded = wrapper
+    return found
 
 
 def _own(found: Found) -> dict[str, Any]:

@@ -3,6 +3,11 @@
 Whoever writes ``"requests.sessions:Session.send" = {}`` wants a server that answers 503 to count as ill. Each row is
 tested against the real library and a real server (in tests/integrations: test_well_known, test_redis, test_botocore).
 An entry that has ``failures`` itself, or ``failures = false``, has nothing of this.
+
+A refusal by a guard further below, of another entry or of a decorator, is no failure of the server to any of them.
+
+Some of these functions call themselves: for the next hop of a redirect, or to try again. To an entry all of that is one
+call, with one slot and one verdict.
 """
 
 from __future__ import annotations
@@ -10,23 +15,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-_HTTP: Final = {"status": ("5xx",)}
+_BELOW: Final = "resilience.errors:RejectedError"
+_HTTP: Final = {"status": ("5xx",), "refused": (_BELOW,)}
 #: Beside statuses, what a client finds wrong with a request before it is sent, and a wait for its own pool in vain.
 _REQUESTS: Final = {**_HTTP, "caller_faults": tuple(f"requests.exceptions:{name}" for name in (
     "MissingSchema", "InvalidSchema", "InvalidURL", "InvalidHeader"))}
 _URLLIB3: Final = {**_HTTP, "caller_faults": ("urllib3.exceptions:LocationValueError",),
-                   "refused": ("urllib3.exceptions:EmptyPoolError",)}
+                   "refused": ("urllib3.exceptions:EmptyPoolError", _BELOW)}
 _URLLIB: Final = {**_HTTP, "caller_faults": ("ValueError", "http.client:InvalidURL")}
 _HTTPX: Final = {**_HTTP, "caller_faults": tuple(f"httpx:{name}" for name in (
-    "UnsupportedProtocol", "LocalProtocolError")), "refused": ("httpx:PoolTimeout",)}
-_AIOHTTP: Final = {**_HTTP, "caller_faults": ("aiohttp:InvalidURL",)}
-_REDIS: Final = {"judge": "resilience.integrations.redis:judge"}
+    "UnsupportedProtocol", "LocalProtocolError")), "refused": ("httpx:PoolTimeout", _BELOW)}
+_AIOHTTP: Final = {**_HTTP, "caller_faults": ("aiohttp:InvalidURL",),
+                   "judge": "resilience.integrations.aiohttp_pool:judge"}
+_REDIS: Final = {"judge": "resilience.integrations.redis:judge", "refused": (_BELOW,)}
 
 #: The table ``failures`` of an entry, by target.
 WELL_KNOWN: Final[Mapping[str, Mapping[str, Any]]] = {
     "requests.sessions:Session.send": _REQUESTS,
     "requests.sessions:Session.request": _REQUESTS,
     "requests.api:request": _REQUESTS,
+    "requests.adapters:HTTPAdapter.send": _REQUESTS,
     "urllib3.connectionpool:HTTPConnectionPool.urlopen": _URLLIB3,
     "urllib.request:urlopen": _URLLIB,
     "httpx:Client.send": _HTTPX,
@@ -40,3 +48,7 @@ WELL_KNOWN: Final[Mapping[str, Mapping[str, Any]]] = {
     "redis.asyncio.client:Redis.execute_command": _REDIS,
     "redis.asyncio.client:Pipeline.execute": _REDIS,
 }
+
+#: Of these, the functions that call themselves.
+RECURSIVE: Final = frozenset((
+    "requests.sessions:Session.send", "urllib3.connectionpool:HTTPConnectionPool.urlopen"))

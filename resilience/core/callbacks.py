@@ -45,15 +45,22 @@ def called_by(function: Any) -> Any:
     return function
 
 
-def check_plain(callback: object, name: str) -> None:
+def check_plain(callback: object, name: str, parameters: str | None = None) -> None:
     """See that *callback* is what a policy or an adapter can call.
 
+    Args:
+        callback: What was given.
+        name: Of the setting.
+        parameters: What it is called with, for the message; None: that is said elsewhere.
+
     Raises:
-        ConfigError: It cannot be called, or what it returns would have to be awaited or iterated; *name* says where.
+        ConfigError: It cannot be called, or what it returns would have to be awaited or iterated.
     """
-    if not callable(callback) or not is_plain(callback):
-        hint = f"; {GIVE_PLAIN}" if callable(callback) else ""
-        raise ConfigError(f"{name} must be callable, not {callback!r}{hint}", name)
+    if callable(callback) and is_plain(callback):
+        return
+    what = "callable" if parameters is None else f"a {'plain ' if callable(callback) else ''}function of {parameters}"
+    hint = f"; {GIVE_PLAIN}" if callable(callback) else ""
+    raise ConfigError(f"{name} must be {what}, not {callback!r}{hint}", name)
 
 
 def call_back(callback: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> T:

@@ -104,6 +104,11 @@ def detach() -> None:
     _current.set(None)
 
 
+def attach(end: Deadline) -> None:
+    """Put *end* in force again, after detach()."""
+    _current.set(end)
+
+
 def run_under(end: Deadline | None, step: Callable[..., _T], *args: Any) -> _T:
     """Call *step* with *end* in force, and with what was in force before after it; None: call it as it is.
 
@@ -296,3 +301,9 @@ class deadline:  # noqa: N801 - reads as a statement: with deadline(2.0)
         end, self._end, self._entered = self._end, None, False
         if end is not None:
             give_back(end)
+
+
+def cease(entered: deadline) -> None:
+    """Let a deadline that was entered hold for nobody any more, in whatever task or thread."""
+    if entered._end is not None:
+        entered._end.left = True

@@ -308,6 +308,9 @@ class StreamGauge:
         self._ends = own + self._meter.arrived(item, own)
 
 
+Meaning = Callable[[StreamTimeout], StreamTimeout]
+
+
 class StreamTimeouts:
     """The stream timeout of one command.
 
@@ -321,13 +324,15 @@ class StreamTimeouts:
     def __init__(self, key: str, policy: StreamTimeout | None) -> None:
         self._key, self.policy, self.gauges_generators = key, policy, False
 
-    def watch(self) -> StreamWatch | None:
-        """The clocks of an async generator that begins."""
-        return None if self.policy is None else StreamWatch(self._key, StreamMeter(self.policy))
+    def watch(self, meant: Meaning | None = None) -> StreamWatch | None:
+        """The clocks of an async generator that begins; *meant* says what the policy means to it."""
+        policy = self.policy
+        return None if policy is None else StreamWatch(self._key, StreamMeter(meant(policy) if meant else policy))
 
-    def gauge(self) -> StreamGauge | None:
-        """The clocks of a generator that begins."""
-        return None if self.policy is None else StreamGauge(self._key, self.policy)
+    def gauge(self, meant: Meaning | None = None) -> StreamGauge | None:
+        """The clocks of a generator that begins; *meant* says what the policy means to it."""
+        policy = self.policy
+        return None if policy is None else StreamGauge(self._key, meant(policy) if meant else policy)
 
 
 @functools.lru_cache(maxsize=64)

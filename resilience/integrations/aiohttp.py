@@ -7,6 +7,7 @@ the call ends there; see resilience.integrations.http_exchange.
 from __future__ import annotations
 
 import functools
+import sys
 import traceback
 from collections.abc import AsyncGenerator
 from typing import Any, Final
@@ -18,6 +19,7 @@ from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
 from ..core.exception_groups import is_a
 from ..engine.judging import Head
+from .aiohttp_pool import waited_for_pool
 from .http_exchange import OURS, AsyncHold, ClientTerms, Exchanges, end_of
 
 __all__ = ["ResilienceMiddleware"]
@@ -32,21 +34,8 @@ def _may_repeat(request: Any) -> bool:
     return not request.body or isinstance(request.body, (bytes, BytesPayload))
 
 
-def _waited_for_pool(error: Exception) -> bool:
-    """Whether a timeout ended the wait for the connector's own limit; aiohttp has no class of its own for that."""
-    if not is_a(error, aiohttp.ConnectionTimeoutError):
-        return False
-    cause: BaseException | None = error
-    while cause is not None:
-        for frame, _ in traceback.walk_tb(cause.__traceback__):
-            if frame.f_code.co_name == "_wait_for_available_connection":
-                return True
-        cause = cause.__cause__ or cause.__context__  # asyncio.timeout() names no cause before Python 3.11.3
-    return False
-
-
 _CLIENT: Final = ClientTerms(
-    rejected=aiohttp.ClientConnectionError, timed_out=aiohttp.ServerTimeoutError, pool_errors=(_waited_for_pool,),
+    rejected=aiohttp.ClientConnectionError, timed_out=aiohttp.ServerTimeoutError, pool_errors=(waited_for_pool,),
     caller_faults=(aiohttp.InvalidURL,), host=_host, method=lambda request: request.method.upper(),
     headers=lambda request: request.headers, may_repeat=_may_repeat, discard=lambda response: response.close())
 
@@ -74,7 +63,13 @@ class ResilienceMiddleware:
 
         async def exchange(request: Any, handler: Any) -> AsyncGenerator[Any, Any]:
             exchanges.send_deadline(request)
-            word = yield Head(await handler(request))
+            head = Head(await handler(request))
+            try:
+                word = yield head
+            except BaseException:
+                if head.answer is not None:  # it is not given out, because it counts as a failure that is raised
+                    head.take().close()
+                raise
             end_of(word)
 
         exchanges = self._exchanges = Exchanges(exchange, _CLIENT, "aiohttp.ClientSession", settings)
@@ -104,4 +99,14 @@ class ResilienceMiddleware:
 def _ended(hold: AsyncHold, content: Any) -> None:
     """The connection of a response was given back; what went wrong with its body, if anything did, is noted there."""
     error = content.exception()
-    hold.end(None if type(error) is aiohttp.ClientConnectionError else error)  # which says: closed before the end
+    if type(error) is aiohttp.ClientConnectionError:  # which says: closed before the end
+        error = sys.exc_info()[1]
+        if not (is_a(error, TimeoutError) and _came_of_reading(content, error)):
+            error = None
+    hold.end(error)
+
+
+def _came_of_reading(content: Any, error: BaseException) -> bool:
+    """Whether reading this very body raised a timeout, for which its response is closed: that of ``total``."""
+    return any(frame.f_code.co_name == "_wait" and frame.f_locals.get("self") is content
+               for frame, _ in traceback.walk_tb(error.__traceback__))

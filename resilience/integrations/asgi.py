@@ -15,7 +15,8 @@ A deadline would end a whole WebSocket session by what its handshake was given, 
 hours.
 
 The slot of a request is given back when the application returns, raises or is cancelled. So a streaming response counts
-for as long as it lasts, and so do background tasks that run within the application's call. A client that leaves ends
+for as long as it lasts, and so do background tasks that run within the application's call. The deadline is over when
+the response has been sent: nobody waits for the tasks that follow. A client that leaves ends
 that call by whatever the server makes of it: a cancellation, an error of ``send``, or the message ``http.disconnect``.
 """
 
@@ -28,7 +29,7 @@ from ..core.adaptive import AdaptiveLimit
 from ..core.bulkhead import Bulkhead
 from ..core.callbacks import check_plain
 from ..core.http_problem import HttpProblem, http_problem
-from ..drivers.deadline_context import DEADLINE_HEADER
+from ..drivers.deadline_context import DEADLINE_HEADER, cease
 from ..registry import Registry, default_registry
 from .request_guard import DOOR_KEY, GRPC_HEADER, check_deadline, deadline_of, door_for, problem_headers
 
@@ -70,7 +71,7 @@ class ResilienceMiddleware:
                  registry: Registry = default_registry) -> None:
         check_deadline(deadline)
         if exempt is not None:
-            check_plain(exempt, "exempt")
+            check_plain(exempt, "exempt", "a scope")
         self._app, self._most, self._exempt = app, deadline, exempt
         self._show_command, self._clock = show_command, registry.clock
 
@@ -112,9 +113,15 @@ class ResilienceMiddleware:
         end = deadline_of(_header(scope, DEADLINE_HEADER), _header(scope, GRPC_HEADER), self._most, self._clock)
         if end is None:
             await app(scope, receive, send)
-        else:
-            with end:
-                await app(scope, receive, send)
+            return
+
+        async def in_time(message: MutableMapping[str, Any]) -> None:
+            await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                cease(end)
+
+        with end:
+            await app(scope, receive, in_time)
 
     async def _answer(self, problem: HttpProblem, scope: Scope, send: Send) -> None:
         body = problem.body(show_command=self._show_command)

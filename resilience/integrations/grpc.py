@@ -73,7 +73,7 @@ class GuardInterceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientI
         if settings.get("retry") is not None:
             raise ConfigError("an interceptor cannot begin an RPC again, since its stub may not wait for the answer; "
                               "decorate the function that calls the stub", "retry")
-        self._guards = RpcGuards(_unary, _stream, key=key, settings=settings)
+        self._guards = RpcGuards(_unary, _unary, _stream, key=key, settings=settings)
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         """Guard an RPC; see grpc.UnaryUnaryClientInterceptor."""
@@ -116,12 +116,13 @@ class RpcGuards:
         stream: For RPCs whose answer is a stream.
     """
 
-    def __init__(self, unary: Callable[..., Any], stream: Callable[..., Any], *, key: Callable[[str], str],
-                 settings: dict[str, Any]) -> None:
+    def __init__(self, unary: Callable[..., Any], stream_unary: Callable[..., Any], stream: Callable[..., Any], *,
+                 key: Callable[[str], str], settings: dict[str, Any]) -> None:
         for name in _NEVER:
             if settings.get(name) is not None:
                 raise ConfigError(f"{name} needs the arguments and the result of a function; decorate the function "
                                   "that calls the stub", name)
+        check_plain(key, "key", "a method")
         settings = {"group": "grpc", "failures": FAILURES, **settings}
         if settings["failures"] is not None:
             settings["failures"] = _of_messages(settings["failures"])
@@ -134,7 +135,7 @@ class RpcGuards:
             return key(method.decode() if isinstance(method, bytes) else method)
 
         self.unary_unary: Any = command(key=by, **settings)(unary)
-        self.stream_unary: Any = command(key=by, **once)(unary)
+        self.stream_unary: Any = command(key=by, **once)(stream_unary)
         self.stream: Any = command(key=by, **once)(stream)
 
 

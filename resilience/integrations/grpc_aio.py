@@ -5,13 +5,16 @@ that ends while nobody reads it is brought to its end by a task, which gRPC's ca
 timeout of the command, cancel the RPC. A stream that is dropped is not cancelled by grpc.aio: it goes on, and so does
 its permit, until its timeout or ``cancel()``.
 
+The requests of an RPC may be written with ``write()``, for which grpc.aio waits until the interceptors have returned.
+So an RPC of one answer to a stream of requests is returned when it has begun, as a stream is.
+
 grpc.aio takes an interceptor for one kind of RPC only, whatever its base classes are; hence four of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from typing import Any
 
 import grpc
@@ -36,7 +39,7 @@ def aio_interceptors(*, key: Callable[[str], str] = method_name, **settings: Any
     Raises:
         ConfigError: A setting is out of range, unknown, or not for RPCs.
     """
-    guards = RpcGuards(_unary, _stream, key=key, settings={"timeout": None, **settings})
+    guards = RpcGuards(_unary, _stream_unary, _stream, key=key, settings={"timeout": None, **settings})
     return [kind(guards) for kind in (_UnaryUnary, _UnaryStream, _StreamUnary, _StreamStream)]
 
 
@@ -52,7 +55,8 @@ class _UnaryUnary(_Interceptor, grpc.aio.UnaryUnaryClientInterceptor):  # type: 
 
 class _StreamUnary(_Interceptor, grpc.aio.StreamUnaryClientInterceptor):  # type: ignore[misc,unused-ignore]
     async def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
-        return await _answered(self._guards.stream_unary, continuation, client_call_details, request_iterator)
+        items, begun = await _first(self._guards.stream_unary, continuation, client_call_details, request_iterator)
+        return _GuardedAnswer(begun.call, items)
 
 
 class _UnaryStream(_Interceptor, grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[misc,unused-ignore]
@@ -69,6 +73,12 @@ async def _unary(continuation: Any, details: Any, request: Any) -> Begun:
     call = await continuation(in_time(details), request)
     await call
     return Begun(call)
+
+
+async def _stream_unary(continuation: Any, details: Any, request: Any) -> AsyncGenerator[Any, None]:
+    call = await continuation(in_time(details), request)
+    yield Begun(call)
+    await call
 
 
 async def _stream(continuation: Any, details: Any, request: Any) -> AsyncGenerator[Any, None]:
@@ -92,13 +102,46 @@ async def _answered(guarded: Any, continuation: Any, details: Any, request: Any)
         raise as_vendor_error(error, AioGuardRpcError) from error.__cause__
 
 
-async def _begun(guarded: Any, continuation: Any, details: Any, request: Any) -> AsyncIterator[Any]:
+async def _first(guarded: Any, continuation: Any, details: Any, request: Any) -> tuple[Any, Begun]:
+    """Begin an RPC: the items of its guard, and the first of them."""
     items = guarded(continuation, details, request)
     try:
-        begun = await anext(items)
+        return items, await anext(items)
     except RAISED_BY_GUARDS as error:
         raise as_vendor_error(error, AioGuardRpcError) from error.__cause__
+
+
+async def _begun(guarded: Any, continuation: Any, details: Any, request: Any) -> AsyncIterator[Any]:
+    items, begun = await _first(guarded, continuation, details, request)
     return _GuardedStream(begun.call, items).messages()
+
+
+class _GuardedAnswer:
+    """The call of an RPC of one answer to a stream of requests, which its caller may yet have to write().
+
+    A task brings the guard to its end, so that it ends whether somebody waits for the answer or not. All else of the
+    call is its own. For one event loop.
+    """
+
+    def __init__(self, call: Any, items: AsyncGenerator[Any, None]) -> None:
+        self._call = call
+        self._answer = asyncio.get_running_loop().create_task(self._end(items))
+        self._answer.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._answer.__await__()
+
+    async def _end(self, items: AsyncGenerator[Any, None]) -> Any:
+        try:
+            await anext(items)
+        except StopAsyncIteration:
+            return await self._call
+        except RAISED_BY_GUARDS as error:
+            raise as_vendor_error(error, AioGuardRpcError) from error.__cause__
+        raise AssertionError("the guard of an RPC has one item")
 
 
 class _GuardedStream:

@@ -21,7 +21,7 @@ client's, ``CircuitOpenError`` and ``httpx.ConnectError`` for example.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final
 
@@ -37,7 +37,7 @@ from ..core.http_status import http_status
 from ..core.retry import Retry
 from ..core.vendor_errors import as_vendor_error
 from ..core.verdict import FailedResultError
-from ..drivers.deadline_context import deadline_headers, in_use
+from ..drivers.deadline_context import attach, current, deadline_headers, detach, in_use
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..engine.judging import BEGINS_WITH_HEAD
 from ..errors import CallTimeoutError, ConfigError, RejectedError, ResilienceError
@@ -70,6 +70,7 @@ class ClientTerms:
         headers: The headers of a request, which deadline and idempotency key are read from and written to.
         may_repeat: Whether the body of a request can be sent again.
         discard: Closes a response that is not handed out because its request is sent again; None: its exchange does.
+        is_pulled: Whether the items of an exchange are the body; else the client reads it by itself.
     """
 
     rejected: type[Exception]
@@ -81,6 +82,7 @@ class ClientTerms:
     headers: Callable[[Any], Any]
     may_repeat: Callable[[Any], bool]
     discard: Callable[[Any], object] | None = None
+    is_pulled: bool = False
 
 
 # -- exchanges
@@ -93,6 +95,7 @@ class Exchanges:
         clock: The registry's.
         open: Given a request, and what else the exchange is given: the generator of its guarded exchange.
         has_retry: Whether begin() does more than to take the answer out of that.
+        left: Bodies that somebody closed while somebody else read them: what that read raises is no failure.
     """
 
     def __init__(self, exchange: Callable[..., Any], client: ClientTerms, name: str, settings: dict[str, Any]) -> None:
@@ -110,13 +113,16 @@ class Exchanges:
         for option, hint in _UNSUITED.items():
             if settings.get(option) is not None:
                 raise ConfigError(f"{option}: {name} cannot have one; {hint}", option)
+        if not client.is_pulled:
+            _check_clocks(settings.get("stream_timeout"), name)
         self._client = client
         key: Any = settings.pop("key", None) or client.host
         if callable(key):
-            check_plain(key, "key")
+            check_plain(key, "key", "a request")
         self._key: Any = (lambda request, *_: key(request)) if callable(key) else key
-        self._is_idempotent = settings.pop("idempotent", None) or self._by_method
-        check_plain(self._is_idempotent, "idempotent")
+        idempotent = settings.pop("idempotent", None)
+        self._is_idempotent = self._by_method if idempotent is None else idempotent
+        check_plain(self._is_idempotent, "idempotent", "a request")
         retry: Retry | None = settings.pop("retry", None)
         if retry is not None and not isinstance(retry, Retry):
             raise ConfigError(f"retry must be a Retry, or None, not {retry!r}", "retry")
@@ -139,6 +145,7 @@ class Exchanges:
         self._retries = RequestRetries(
             retry, self._may_repeat, group, tuple(_several(settings.get("ignore", ()))), registry)
         self.has_retry = self._retries.are_on
+        self.left: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def command_of(self, request: Any, args: tuple[Any, ...]) -> Command:
         """The command that a request is guarded by."""
@@ -231,24 +238,61 @@ _UNSUITED: Final = {
 }
 
 
+def _check_clocks(clocks: Any, name: str) -> None:
+    """Raise ConfigError if a stream timeout has clocks for a body that its exchange does not see."""
+    unseen = [field for field in ("between_items", "total", "min_rate") if getattr(clocks, field, None) is not None]
+    if unseen:
+        raise ConfigError(f"stream_timeout: {name} reads the body by itself, so that {', '.join(unseen)} would do "
+                          "nothing; use the client's own timeouts", "stream_timeout")
+
+
 def _several(value: Any) -> tuple[Any, ...]:
     return (value,) if isinstance(value, type) else tuple(value)
 
 
-def leave(exchange: Generator[Any, Any, Any]) -> None:
-    """End an exchange whose body nobody wants any more: the answer had come, so it is good if its head was."""
+def leave(exchange: Generator[Any, Any, Any], error: BaseException | None = None) -> None:
+    """End an exchange whose body nobody wants any more: the answer had come, so it is good if its head was.
+
+    Args:
+        exchange: The exchange.
+        error: What its reader has found wrong with the body, and has got already: then it is a failure.
+    """
+    trace = None if error is None else error.__traceback__
     try:
-        exchange.send(LEAVE)
+        exchange.send(LEAVE if error is None else error)
     except StopIteration:
         pass
+    except BaseException as ended:
+        if ended is not error:
+            raise
+        ended.with_traceback(trace)
+    finally:
+        del exchange  # the traceback of an error would keep it, and so its key
 
 
-async def leave_async(exchange: AsyncGenerator[Any, Any]) -> None:
-    """As leave(), for asynchronous clients."""
+async def leave_async(exchange: AsyncGenerator[Any, Any], error: BaseException | None = None) -> None:
+    """As leave(), for asynchronous clients. It is no wait for the server, so no deadline of the caller ends it.
+
+    Args:
+        exchange: See leave().
+        error: See leave().
+    """
+    trace = None if error is None else error.__traceback__
+    end = current() if in_use else None
     try:
-        await exchange.asend(LEAVE)
+        if end is not None:
+            detach()
+        await exchange.asend(LEAVE if error is None else error)
     except StopAsyncIteration:
         pass
+    except BaseException as ended:
+        if ended is not error:
+            raise
+        ended.with_traceback(trace)
+    finally:
+        if end is not None:
+            attach(end)
+        del exchange
 
 
 # -- bodies that the client reads by itself
@@ -266,14 +310,9 @@ class Hold:
         exchange = self._taken()
         if exchange is not None:
             try:
-                exchange.send(LEAVE if error is None else error)
-            except StopIteration:
-                pass
-            except BaseException as ended:
-                if ended is not error:  # which the reader gets from the client
-                    raise
+                leave(exchange, error)
             finally:
-                del exchange  # the traceback of the error would keep it, and so its key
+                del exchange  # the traceback of another error would keep it, and so its key
 
     def _taken(self) -> Any:
         try:
@@ -295,30 +334,20 @@ class AsyncHold(Hold):
         """As Hold.end(); it may be called from a finalizer, in any thread."""
         exchange = self._taken()
         if exchange is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_end_soon, self._loop, exchange, LEAVE if error is None else error)
+            self._loop.call_soon_threadsafe(_end_soon, self._loop, exchange, error)
 
 
 _ending: Final[set[asyncio.Task[None]]] = set()  # a loop alone would let them be collected
 
 
-def _end_soon(loop: asyncio.AbstractEventLoop, exchange: Any, word: object) -> None:
-    async def end(exchange: Any) -> None:
-        with contextlib.suppress(StopAsyncIteration):
-            try:
-                await exchange.asend(word)
-            except BaseException as ended:
-                if ended is not word:
-                    raise
-            finally:
-                del exchange
-
-    task = loop.create_task(end(exchange))
+def _end_soon(loop: asyncio.AbstractEventLoop, exchange: Any, error: BaseException | None) -> None:
+    task = loop.create_task(leave_async(exchange, error))
     _ending.add(task)
     task.add_done_callback(_ending.discard)
 
 
 def end_of(word: object) -> None:
-    """In a held exchange, after its head: raise what the reader says went wrong, if anything did.
+    """In an exchange, after its head: raise what the reader says went wrong, if anything did.
 
     Args:
         word: What the reader sent in.

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import httpx
 
-from .httpx_exchange import AsyncBody, AsyncTransport, SyncBody, SyncTransport
+from .httpx_bodies import AsyncBody, SyncBody
+from .httpx_exchange import AsyncTransport, SyncTransport
 
 __all__ = ["AsyncResilienceTransport", "ResilienceTransport"]
 
 
 class _Body(SyncBody, httpx.SyncByteStream):
-    pass
+    _library = httpx
 
 
 class _AsyncBody(AsyncBody, httpx.AsyncByteStream):
-    pass
+    _library = httpx
 
 
 class ResilienceTransport(SyncTransport[httpx.BaseTransport], httpx.BaseTransport):

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import httpx2
 
-from .httpx_exchange import AsyncBody, AsyncTransport, SyncBody, SyncTransport
+from .httpx_bodies import AsyncBody, SyncBody
+from .httpx_exchange import AsyncTransport, SyncTransport
 
 __all__ = ["AsyncResilienceTransport", "ResilienceTransport"]
 
 
 class _Body(SyncBody, httpx2.SyncByteStream):
-    pass
+    _library = httpx2
 
 
 class _AsyncBody(AsyncBody, httpx2.AsyncByteStream):
-    pass
+    _library = httpx2
 
 
 class ResilienceTransport(SyncTransport[httpx2.BaseTransport], httpx2.BaseTransport):

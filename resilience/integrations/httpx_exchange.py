@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import types
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from math import inf
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -28,7 +28,7 @@ from ..commands.keyed_commands import KeyedCommands
 from ..core.exception_groups import is_a
 from ..engine.judging import Head
 from ..errors import ConfigError
-from .http_exchange import LEAVE, OURS, ClientTerms, Exchanges, leave, leave_async
+from .http_exchange import OURS, ClientTerms, Exchanges, end_of, leave, leave_async
 from .httpx_sending import Sending
 
 Transport = TypeVar("Transport")
@@ -41,7 +41,7 @@ def client_of(httpx: Any) -> ClientTerms:
         rejected=httpx.ConnectError, timed_out=httpx.ReadTimeout, pool_errors=(httpx.PoolTimeout,), host=_host,
         caller_faults=(httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL),
         method=lambda request: request.method, headers=lambda request: request.headers,
-        may_repeat=lambda request: isinstance(request.stream, byte_stream))
+        may_repeat=lambda request: isinstance(request.stream, byte_stream), is_pulled=True)
 
 
 def _host(request: Any) -> str:
@@ -51,28 +51,6 @@ def _host(request: Any) -> str:
 
 
 # -- synchronous
-
-class SyncBody:
-    """The body of a response: reading on goes through the guarded exchange."""
-
-    def __init__(self, exchanges: Exchanges, exchange: Generator[Any, Any, Any], request: Any) -> None:
-        self._exchanges, self._request = exchanges, request
-        self._exchange: Generator[Any, Any, Any] | None = exchange  # None: it has ended, and its key is let go
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            yield from self._exchange or ()
-        except OURS as error:
-            raise self._exchanges.raised_as(error, self._request) from error.__cause__
-        finally:
-            self._exchange = None
-
-    def close(self) -> None:
-        """End the exchange; what was not read is not wanted."""
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            leave(exchange)
-
 
 def _sync_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exchanges:
     """The guarded exchanges of a synchronous transport around *inner*."""
@@ -90,11 +68,15 @@ def _sync_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Excha
             head = Head(received(send(request)))
             stream = head.answer.stream
             try:
-                if (yield head) is LEAVE:
-                    return
-                for chunk in stream:
-                    if (yield chunk) is LEAVE:
-                        return
+                word = yield head
+                if word is None:
+                    for chunk in stream:
+                        if (word := (yield chunk)) is not None:
+                            break
+                end_of(word)
+            except Exception:
+                if stream not in exchanges.left:
+                    raise
             finally:
                 stream.close()
         except theirs as error:
@@ -112,7 +94,7 @@ class SyncTransport(Generic[Transport]):
     """
 
     _library: Any
-    _body: type[SyncBody]
+    _body: type[Any]  # see httpx_bodies
     resilience: Command | KeyedCommands
 
     def __init__(self, transport: Transport | None = None, **settings: Any) -> None:
@@ -151,7 +133,10 @@ class SyncTransport(Generic[Transport]):
             else:
                 exchange = exchanges.open(request)
                 response = next(exchange).take()
-            response.stream = self._body(exchanges, exchange, request)
+            if response.is_closed:  # whatever sent the request has read the body, too: nobody will ask for it
+                leave(exchange)
+            else:
+                response.stream = self._body(exchanges, exchange, request, response.stream)
             return response
         except OURS as error:
             raise exchanges.raised_as(error, request) from error.__cause__
@@ -173,41 +158,6 @@ class SyncTransport(Generic[Transport]):
 
 # -- asynchronous
 
-class AsyncBody:
-    """The body of a response: reading on goes through the guarded exchange."""
-
-    def __init__(self, exchanges: Exchanges, exchange: AsyncGenerator[Any, Any], request: Any) -> None:
-        self._exchanges, self._request = exchanges, request
-        self._exchange: AsyncGenerator[Any, Any] | None = exchange  # None: it has ended, and its key is let go
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        exchange = self._exchange
-        if exchange is None:
-            raise StopAsyncIteration
-        try:
-            return await exchange.__anext__()  # type: ignore[no-any-return]
-        except BaseException as error:
-            if not exchange.ag_running:  # type: ignore[attr-defined]  # else another task reads it
-                self._exchange = None
-            if is_a(error, OURS):
-                raise self._exchanges.raised_as(error, self._request) from error.__cause__
-            raise
-        finally:
-            del exchange
-
-    async def aclose(self) -> None:
-        """End the exchange; what was not read is not wanted."""
-        exchange = self._exchange
-        if exchange is not None:
-            try:
-                await leave_async(exchange)
-            finally:
-                self._exchange = None
-
-
 def _async_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exchanges:
     """The guarded exchanges of an asynchronous transport around *inner*."""
     gate = PoolGate(inner, library.PoolTimeout)
@@ -224,18 +174,20 @@ def _async_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exch
             try:
                 if held:
                     raise held.pop()
-                if (yield head) is LEAVE:
-                    return
+                word = yield head
                 body = stream.__aiter__()
-                while True:
+                while word is None:
                     try:
                         chunk = await unbroken(body.__anext__(), held)
                     except StopAsyncIteration:
                         break
                     if held:
                         raise held.pop()
-                    if (yield chunk) is LEAVE:
-                        return
+                    word = yield chunk
+                end_of(word)
+            except Exception:
+                if stream not in exchanges.left:
+                    raise
             finally:
                 await unbroken(stream.aclose(), held)
                 if held:
@@ -257,7 +209,7 @@ class AsyncTransport(Generic[Transport]):
     """
 
     _library: Any
-    _body: type[AsyncBody]
+    _body: type[Any]
     resilience: Command | KeyedCommands
 
     def __init__(self, transport: Transport | None = None, **settings: Any) -> None:
@@ -290,7 +242,10 @@ class AsyncTransport(Generic[Transport]):
             else:
                 exchange = exchanges.open(request)
                 response = (await exchange.__anext__()).take()
-            response.stream = self._body(exchanges, exchange, request)
+            if response.is_closed:
+                await leave_async(exchange)
+            else:
+                response.stream = self._body(exchanges, exchange, request, response.stream)
             return response
         except OURS as error:
             raise exchanges.raised_as(error, request) from error.__cause__

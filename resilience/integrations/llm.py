@@ -3,7 +3,8 @@
 A model's service says that it is overloaded in four ways, and clients pass all of them on: status 429, status 529
 (Anthropic), ``Retry-After`` or ``retry-after-ms``, and an *error event* in a stream whose status was 200. A client that
 reads the stream raises an APIError without a status for it, and whoever reads the stream itself gets it as an item.
-``judge`` knows all of these, and it needs no import of either library.
+OpenAI's Responses API has a fifth way: a response whose ``status`` is "failed", or the event ``response.failed`` that
+holds one; the client raises neither. ``judge`` knows all of these, and it needs no import of either library.
 
 A quota that is used up (``insufficient_quota``, status 429 as well) is the caller's: no waiting helps.
 
@@ -25,6 +26,12 @@ _WORDS: Final = {
     "invalid_request_error": Verdict.CALLER_FAULT, "authentication_error": Verdict.CALLER_FAULT,
     "permission_error": Verdict.CALLER_FAULT, "not_found_error": Verdict.CALLER_FAULT,
     "request_too_large": Verdict.CALLER_FAULT, "context_length_exceeded": Verdict.CALLER_FAULT,
+    **dict.fromkeys((  # of a response that failed, by openai's ResponseError
+        "invalid_prompt", "data_residency_mismatch", "bio_policy", "misalignment_policy_violation", "invalid_image",
+        "invalid_image_format", "invalid_base64_image", "invalid_image_url", "image_too_large", "image_too_small",
+        "image_parse_error", "image_content_policy_violation", "invalid_image_mode", "image_file_too_large",
+        "unsupported_image_media_type", "empty_image_file", "failed_to_download_image", "image_file_not_found",
+    ), Verdict.CALLER_FAULT),
     "api_error": Verdict.FAILED, "server_error": Verdict.FAILED, "timeout_error": Verdict.FAILED,
 }
 _USED_UP: Final = ("insufficient_quota", "billing_error")
@@ -40,13 +47,14 @@ def judge(ending: Ending) -> Verdict | None:
         ending: How the call ended, or the event.
 
     Returns:
-        What the error code of an exception without a status, or of an error event, stands for; failed if it is
-        unknown. The caller's fault for a quota that is used up, and for a request that was too long for the model.
-        None for all else: the status decides, and an exception without any is a failure.
+        What the error code of an exception without a status, of an error event, or of a response of the Responses API
+        that failed, stands for; failed if it is unknown. The caller's fault for a quota that is used up, and for a
+        request that was too long for the model. None for all else: the status decides, and an exception without any is
+        a failure.
     """
     if ending.error is not None:
         return _of_error(ending.error)
-    return _of_event(ending.result) if ending.is_item else None
+    return _of_event(ending.result) if ending.is_item else _of_response(ending.result)
 
 
 #: Failure rules for functions that use openai or anthropic, plain or streaming.
@@ -64,11 +72,24 @@ def _of_error(error: Exception) -> Verdict | None:
 
 def _of_event(event: Any) -> Verdict | None:
     """What an event amounts to: ``{"type": "error", "error": {...}}``, or an object with these attributes."""
-    error = _field(event, "error")
+    error, kind = _field(event, "error"), _field(event, "type")
     if error is None:
-        if _field(event, "type") != "error":
+        if kind == "response.failed":
+            return _of_response(_field(event, "response")) or Verdict.FAILED
+        if kind != "error":
             return None
         error = event  # of the Responses API: code and message stand in the event itself
+    return _of_words(error)
+
+
+def _of_response(response: Any) -> Verdict | None:
+    """What a response of the Responses API amounts to, as it is returned or stands in an event."""
+    if _field(response, "object") != "response" or _field(response, "status") != "failed":
+        return None
+    return _of_words(_field(response, "error"))
+
+
+def _of_words(error: Any) -> Verdict:
     word = _word(error, _field(error, "code"))
     return Verdict.FAILED if word is None else _WORDS.get(word, Verdict.FAILED)
 

@@ -232,10 +232,14 @@ class CircuitBreaker(StoredBreaker):
         self.add_excluded_exceptions(exception)
 
     def add_excluded_exceptions(self, *exceptions: Exclusion) -> None:
-        """Add several exceptions that do not count as failures."""
+        """Add several exceptions that do not count as failures.
+
+        Raises:
+            TypeError: One is neither an exception type nor a plain function.
+        """
         for exception in exceptions:
-            if not callable(exception) or not is_plain(exception):
-                raise TypeError(f"exclude takes exception types and plain functions of an exception, not {exception!r}")
+            if not isinstance(exception, type) and not (callable(exception) and is_plain(exception)):
+                raise TypeError(f"exclude takes exception types and functions of an exception, not {exception!r}")
         self._excluded += exceptions
 
     def remove_excluded_exception(self, exception: Exclusion) -> None:

@@ -41,12 +41,15 @@ _CALLER_FAULTS: Final = frozenset({"ResponseError", "DataError", "WatchError", "
                                    "InvalidPipelineStack"})
 #: First words of server errors that redis-py has no class for.
 _WORDS: Final = {"BUSY": Verdict.BUSY, "MISCONF": Verdict.FAILED, "NOREPLICAS": Verdict.FAILED}
-#: What BlockingConnectionPool says when all of its connections are taken.
-_POOL: Final = "No connection available"
+#: What pools say when all of their connections are taken; before redis-py 6, ConnectionPool had no class for that.
+_POOL: Final = ("No connection available", "Too many connections")
 
+#: What waits at the server, and what waits if it is told to BLOCK.
 _BLOCKING: Final = frozenset({"BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP",
                               "WAIT", "WAITAOF"})
 _MAY_BLOCK: Final = frozenset({"XREAD", "XREADGROUP"})
+#: Of the words that come before STREAMS in these: how many belong to it.
+_OPERANDS: Final = {"GROUP": 2, "COUNT": 1, "CLAIM": 1}
 _REPEATING: Final = frozenset({"retry", "hedge", "cache", "fallback"})
 _IMPATIENT: Final = frozenset({*_REPEATING, "timeout", "max_concurrent", "adaptive_limit", "isolation", "pool"})
 
@@ -86,10 +89,11 @@ def guard_client(client: C, *, key: str = "redis", **settings: Any) -> C:
     """Guard a client: its commands, its pipelines and transactions, and its blocking commands.
 
     The client's own retries are switched off, so that attempts do not multiply; ``retry=`` repeats commands, which is
-    for programs whose commands can all be repeated.
+    for programs whose commands can all be repeated. Retries are a matter of the connection pool, so a pool that the
+    client was given, and that other clients may use, must have none.
 
     Args:
-        client: A redis.Redis or redis.asyncio.Redis; it is changed, and nothing else is.
+        client: A redis.Redis or redis.asyncio.Redis; it is changed, and its own connection pool, and nothing else is.
         key: Name of the command for plain commands; those for pipelines and for blocking commands are called
             ``key.pipeline`` and ``key.blocking``.
         **settings: As of ``command``. By default the group is *key* and the failure rules are those of this module.
@@ -98,7 +102,8 @@ def guard_client(client: C, *, key: str = "redis", **settings: Any) -> C:
         The client.
 
     Raises:
-        ConfigError: A setting is out of range, unknown, or contradicts another.
+        ConfigError: A setting is out of range, unknown, or contradicts another; or the client was given a connection
+            pool that retries.
         TypeError: The client is no such client, or it is guarded already.
     """
     kind: Any = type(client)
@@ -115,11 +120,27 @@ def guard_client(client: C, *, key: str = "redis", **settings: Any) -> C:
                           "client by it", "failover")
     settings = {"group": key, "failures": FAILURES, **settings}
     found: Any = client
+    if found.auto_close_connection_pool:
+        pool = found.connection_pool
+    elif getattr(found.connection_pool.connection_kwargs.get("retry"), "_retries", 0):
+        raise ConfigError("the client was given a connection pool that retries, below the retry of its commands, and "
+                          "other clients may use it; make the pool with retry=Retry(NoBackoff(), 0)", "retry")
+    else:
+        pool = None
     found.__class__ = _guarded_class(kind, key, settings)
+    if pool is not None:
+        _switch_retries_off(pool, is_async)
+    return client
+
+
+def _switch_retries_off(pool: Any, is_async: bool) -> None:
+    """Let no connection of *pool* retry; its own set_retry() fails if it is a BlockingConnectionPool of redis.Redis."""
     retries: Any = importlib.import_module("redis.asyncio.retry" if is_async else "redis.retry")
     backoff: Any = importlib.import_module("redis.backoff")
-    found.set_retry(retries.Retry(backoff.NoBackoff(), 0))
-    return client
+    none = pool.connection_kwargs["retry"] = retries.Retry(backoff.NoBackoff(), 0)
+    for made in ("_connections", "_available_connections", "_in_use_connections"):
+        for connection in getattr(pool, made, ()):
+            connection.retry = none
 
 
 def _guarded_class(kind: Any, key: str, settings: dict[str, Any]) -> Any:
@@ -156,6 +177,21 @@ def _patient(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _blocks(args: tuple[Any, ...]) -> bool:
-    name = args[0].upper() if args and isinstance(args[0], str) else ""
-    return name in _BLOCKING or (name in _MAY_BLOCK and any(
-        each in ("BLOCK", b"BLOCK") for each in args[1:6]))
+    """Whether a command may wait at the server; redis-py takes ``"XREAD BLOCK"`` for two words."""
+    words = _word(args[0]).split() if args else []
+    if not words or words[0] in _BLOCKING:
+        return bool(words)
+    if words[0] not in _MAY_BLOCK:
+        return False
+    rest = iter((*words[1:], *args[1:]))
+    for each in rest:
+        word = _word(each)
+        if word in ("BLOCK", "STREAMS"):
+            return word == "BLOCK"
+        for _ in range(_OPERANDS.get(word, 0)):
+            next(rest, None)
+    return False
+
+
+def _word(part: Any) -> str:
+    return part.upper() if isinstance(part, str) else part.decode("latin-1").upper() if isinstance(part, bytes) else ""

@@ -2,12 +2,18 @@
 
 Without ``stream=True`` requests reads the body right after the adapter has returned, with it the caller does; the call
 lasts as long in either case. See resilience.integrations.http_exchange.
+
+Whatever asks a response for its connection, as digest authentication does to answer a challenge, gets the guarded
+adapter. A copy of an adapter, and so of its session, has the same commands; a pickled one makes its own where it is
+unpickled.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import requests
@@ -16,10 +22,9 @@ from urllib3.exceptions import EmptyPoolError
 
 from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
-from ..engine.judging import Head
 from ..errors import ConfigError
-from .http_exchange import OURS, ClientTerms, Exchanges, Hold, end_of
-from .urllib3 import watched
+from .http_exchange import OURS, ClientTerms, Exchanges, Hold
+from .urllib3 import given_out, watched
 
 __all__ = ["ResilienceAdapter"]
 
@@ -32,12 +37,16 @@ def _host(request: Any) -> str:
     return host if parts.port in (None, _USUAL_PORTS.get(parts.scheme)) else f"{host}:{parts.port}"
 
 
+def _discard(response: Any) -> None:
+    response.close()
+
+
 _CLIENT: Final = ClientTerms(
     rejected=requests.ConnectionError, timed_out=requests.ReadTimeout, pool_errors=(EmptyPoolError,), host=_host,
     caller_faults=(requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader),
     method=lambda request: (request.method or "GET").upper(), headers=lambda request: request.headers,
     may_repeat=lambda request: isinstance(request.body, (bytes, str, type(None))),
-    discard=lambda response: response.close())
+    discard=_discard)
 
 
 class ResilienceAdapter(BaseAdapter):
@@ -66,12 +75,12 @@ class ResilienceAdapter(BaseAdapter):
         if settings.get("timeout") is not None:
             raise ConfigError("timeout: requests runs in its caller's thread, where no timeout can reach it; use its "
                               "own, session.get(url, timeout=...)", "timeout")
-        inner = self._inner = HTTPAdapter() if adapter is None else adapter
+        self._inner = HTTPAdapter() if adapter is None else adapter
+        self._settings = dict(settings)
 
-        def exchange(request: Any, options: dict[str, Any]) -> Generator[Any, Any, None]:
+        def exchange(request: Any, inner: Any, options: dict[str, Any]) -> Generator[Any, Any, None]:
             exchanges.send_deadline(request)
-            word = yield Head(inner.send(request, **options))
-            end_of(word)
+            yield from given_out(inner.send(request, **options), _discard)
 
         exchanges = self._exchanges = Exchanges(exchange, _CLIENT, "requests.Session", settings)
         self.resilience = exchanges.resilience
@@ -90,12 +99,26 @@ class ResilienceAdapter(BaseAdapter):
         """
         options = {"stream": stream, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
         try:
-            response, exchange = self._exchanges.begin(request, options)
+            response, exchange = self._exchanges.begin(request, self._inner, options)
         except OURS as error:
             raise self._exchanges.raised_as(error, request) from error.__cause__
+        response.connection = self
         watched(response.raw, Hold(exchange))
         return response  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Close the adapter that sends the requests."""
         self._inner.close()
+
+    def __copy__(self) -> Self:
+        twin = type(self).__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        twin = self.__copy__()
+        twin._inner = copy.deepcopy(self._inner, memo)
+        return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(type(self), **self._settings), (self._inner,)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from .. import Ending, FailureRules, Verdict
+from ..core.callbacks import check_plain
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,9 +68,11 @@ def unit_of_work(sessions: Callable[[], Any]) -> Callable[[Callable[Concatenate[
         sessions: Makes a session: a ``sessionmaker``, or a function without arguments.
 
     Raises:
+        ConfigError: *sessions* is no plain function.
         TypeError: The decorated function is a coroutine function or a generator. These run in their caller's task or
             thread: use ``async with sessions.begin() as session`` inside the function.
     """
+    check_plain(sessions, "sessions", "no arguments")
 
     def decorate(function: Callable[Concatenate[Any, P], R]) -> Callable[P, R]:
         if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function) \

@@ -1,7 +1,9 @@
 """Pool manager for urllib3 whose every request is a guarded call, from its first byte to the end of the body.
 
-The guard stands around each exchange of a pool, below the manager's redirects: each hop counts for its own host.
-urllib3's own retries are off there, else three attempts of theirs in each of ours would make nine.
+The guard stands around each exchange of a pool, below all redirects: each hop counts for its own host. urllib3's own
+retries are off there, else three attempts of theirs in each of ours would make nine. All else that a urllib3.Retry says
+holds: which redirects are followed, and what is raised. The manager follows redirects by itself; a pool does so in its
+urlopen(), where the guard stands, so this follows them in its place, in the same way.
 
 A response is read by urllib3 itself, in many ways. ``watched()`` makes it say when that has ended, see
 resilience.integrations.http_exchange. The adapter for requests, which reads responses of urllib3, uses it as well.
@@ -15,8 +17,11 @@ from typing import Any, Final
 
 import attrs
 import urllib3
+from urllib3._collections import HTTPHeaderDict  # at the top only since 2.0
 from urllib3.connection import port_by_scheme
-from urllib3.exceptions import EmptyPoolError, HTTPError, LocationValueError
+from urllib3.exceptions import EmptyPoolError, HTTPError, LocationValueError, MaxRetryError
+from urllib3.util import Retry
+from urllib3.util.request import set_file_position
 
 from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
@@ -33,6 +38,7 @@ class _WatchedResponse(urllib3.HTTPResponse):
     _hold: Hold
     _is_reading = False
     _was_released = False
+    _was_closed = False
 
     def read(self, *args: Any, **kwargs: Any) -> bytes:
         return self._watch(super().read, *args, **kwargs)  # type: ignore[no-any-return]
@@ -53,6 +59,7 @@ class _WatchedResponse(urllib3.HTTPResponse):
             self._hold.end()
 
     def close(self) -> None:
+        self._was_closed = True
         super().close()
         if not self._is_reading:
             self._hold.end()
@@ -64,13 +71,31 @@ class _WatchedResponse(urllib3.HTTPResponse):
         try:
             data = read(*args, **kwargs)
         except BaseException as error:
-            self._hold.end(error)
+            self._hold.end(None if self._was_closed else error)  # whoever closes it while it is read wants no more
             raise
         finally:
             self._is_reading = False
         if self._was_released or self.connection is None:
             self._hold.end()
         return data
+
+
+def given_out(response: Any, discard: Callable[[Any], object]) -> Generator[Any, Any, None]:
+    """What an exchange is from its head on: it waits for the word that its Hold sends.
+
+    Args:
+        response: The response.
+        discard: Closes it if it is not given out, because it counts as a failure that is raised.
+    """
+    head = Head(response)
+    del response  # the exchange is to keep no response alive
+    try:
+        word = yield head
+    except BaseException:
+        if head.answer is not None:
+            discard(head.take())
+        raise
+    end_of(word)
 
 
 def watched(response: Any, hold: Hold) -> None:
@@ -151,8 +176,7 @@ class ResiliencePoolManager(urllib3.PoolManager):
 
         def exchange(request: _Request) -> Generator[Any, Any, None]:
             exchanges.send_deadline(request)
-            word = yield Head(request.send(request.method, request.url, **request.options))
-            end_of(word)
+            yield from given_out(request.send(request.method, request.url, **request.options), _discard)
 
         exchanges = Exchanges(exchange, _CLIENT, "urllib3.PoolManager", settings)
         self.resilience = exchanges.resilience
@@ -164,19 +188,60 @@ class ResiliencePoolManager(urllib3.PoolManager):
 def _guarded(pool: Any, exchanges: Exchanges) -> Any:
     """A class of pools whose exchanges are guarded."""
 
-    def urlopen(self: Any, method: str, url: str, **options: Any) -> Any:
+    def urlopen(self: Any, method: str, url: str, body: Any = None, headers: Any = None, retries: Any = None,
+                redirect: bool = True, assert_same_host: bool = True, **options: Any) -> Any:
         """As the pool's own."""
-        retries = options.get("retries")
-        headers = options.get("headers")
-        options["headers"] = urllib3.HTTPHeaderDict(self.headers if headers is None else headers)
-        options["retries"] = urllib3.Retry(0)
-        request = _Request(self, functools.partial(pool.urlopen, self), method, url, options)
-        try:
-            response, exchange = exchanges.begin(request)
-        except OURS as error:
-            raise exchanges.raised_as(error, request) from error.__cause__
-        response.retries = retries if isinstance(retries, urllib3.Retry) else urllib3.Retry.from_int(retries)
-        watched(response, Hold(exchange))
-        return response
+        headers = HTTPHeaderDict(self.headers if headers is None else headers)
+        retries = Retry.from_int(retries, redirect=redirect, default=self.retries)
+        options["body_pos"] = set_file_position(body, options.get("body_pos"))
+        while True:
+            sent = {**options, "body": body, "headers": HTTPHeaderDict(headers), "retries": _once(retries),
+                    "redirect": False, "assert_same_host": assert_same_host}
+            request = _Request(self, functools.partial(pool.urlopen, self), method, url, sent)
+            try:
+                response, exchange = exchanges.begin(request)
+            except OURS as error:
+                raise exchanges.raised_as(error, request) from error.__cause__
+            response.retries = retries
+            watched(response, Hold(exchange))
+            location = redirect and response.get_redirect_location()
+            if not location:
+                return response
+            if response.status == 303:
+                method, body, headers = "GET", None, _without_body(headers, options)
+            headers = _for_location(headers, retries, self, location)
+            try:
+                retries = retries.increment(method, url, response=response, _pool=self)
+            except MaxRetryError:
+                if retries.raise_on_redirect:
+                    response.drain_conn()
+                    raise
+                return response
+            response.drain_conn()
+            retries.sleep_for_retry(response)
+            url = location
 
     return type(pool)(f"Guarded{pool.__name__}", (pool,), {"urlopen": urlopen, "__doc__": pool.__doc__})
+
+
+def _once(retries: Retry) -> Retry:
+    """What *retries* say about an error of the only attempt: whether it is raised bare, or in a MaxRetryError."""
+    return retries.new(total=False if retries.total is False else 0, status_forcelist=())
+
+
+def _without_body(headers: Any, options: dict[str, Any]) -> Any:
+    """The headers for a request without a body in the place of one with a body, as status 303 wants it."""
+    options.update(chunked=False, body_pos=None)
+    prepare = getattr(HTTPHeaderDict(headers), "_prepare_for_method_change", None)  # since 2.0.7
+    return headers if prepare is None else prepare()
+
+
+def _for_location(headers: Any, retries: Retry, pool: Any, location: str) -> Any:
+    """The headers for a redirect, without those that no other host is to see."""
+    if not retries.remove_headers_on_redirect or pool.is_same_host(location):
+        return headers
+    others = HTTPHeaderDict(headers)
+    for name in headers:
+        if name.lower() in retries.remove_headers_on_redirect:
+            others.discard(name)
+    return others

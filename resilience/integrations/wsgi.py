@@ -72,7 +72,7 @@ class ResilienceMiddleware:
                  show_command: bool = False, registry: Registry = default_registry) -> None:
         check_deadline(deadline)
         if exempt is not None:
-            check_plain(exempt, "exempt")
+            check_plain(exempt, "exempt", "an environ")
         self._most, self._exempt = deadline, exempt
         self._show_command, self._clock = show_command, registry.clock
 

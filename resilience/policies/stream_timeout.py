@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from asyncio import current_task
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import attrs
 from ..core.stream_timeout import StreamTimeout
 from ..drivers.stream_timeouts import StreamTimeouts
 from ..engine.command_runtime import CommandRuntime
+from ..engine.judging import BEGINS_WITH_HEAD, Head
 from ..engine.kit import Afterwards, Kit
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
@@ -59,6 +61,17 @@ def _install(site: Site, policy: StreamTimeout, held: StreamTimeouts) -> None:
         site.names["begin"] = held.gauge
     else:
         site.names.update(begin=held.watch, current_task=current_task)
+    if getattr(site.fn, BEGINS_WITH_HEAD, False):
+        site.names["begin"] = functools.partial(site.names["begin"], _after_head)
+
+
+@functools.lru_cache(maxsize=64)
+def _after_head(policy: StreamTimeout) -> StreamTimeout:
+    """What *policy* means to a stream that begins with a Head, which is progress: no ``progress`` knows one."""
+    progress = policy.progress
+    if progress is None:
+        return policy
+    return attrs.evolve(policy, progress=lambda item: item.__class__ is Head or progress(item))
 
 
 STREAM_TIMEOUT: Final = Kit(

@@ -21,7 +21,10 @@ from resilience.integrations import urllib3 as our_urllib3
 
 
 class Server(ThreadingHTTPServer):
-    """Answers ``/STATUS`` and ``/STATUS/HOW``; how is "chunked", "cut" (the body ends early) or "wait" (for ``go``)."""
+    """Answers ``/STATUS`` and ``/STATUS/HOW``.
+
+    How is "chunked", "cut" (the body ends early), "wait" (for ``go``) or "gzip" (which the body is not).
+    """
 
     daemon_threads = True
 
@@ -50,6 +53,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(int(status))
         if status == "302":
             self.send_header("Location", "/200")
+        if how == "gzip":
+            self.send_header("Content-Encoding", "gzip")
         self.send_header(*(("Transfer-Encoding", "chunked") if how == "chunked" else ("Content-Length", "10")))
         self.end_headers()
         if self.command == "HEAD":

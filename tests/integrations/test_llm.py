@@ -135,6 +135,9 @@ def test_a_stream_that_ends_well_is_a_success(answering, shared, openai_client):
     ({"error": {"message": "x", "code": 502}}, "failure"),
     ({"type": "error", "code": "server_error", "message": "x"}, "failure"),
     ({"type": "response.created"}, "success"),
+    ({"type": "response.failed", "response": {"object": "response", "status": "failed", "error": None}}, "failure"),
+    ({"type": "response.failed"}, "failure"),
+    ({"type": "response.incomplete", "response": {"object": "response", "status": "incomplete"}}, "success"),
     ({"error": None, "choices": []}, "success"),
     ("text", "success"),
 ])

@@ -77,6 +77,7 @@ CLIENTS = {
     "requests.sessions:Session.send": (of_requests, "requests:ConnectionError", "http://127.0.0.1:port/"),
     "requests.sessions:Session.request": (of_requests, "requests:ConnectionError", "nothing"),
     "requests.api:request": (of_requests_api, "requests:ConnectionError", "nothing"),
+    "requests.adapters:HTTPAdapter.send": (of_requests, "requests:ConnectionError", "http://127.0.0.1:port/"),
     "urllib3.connectionpool:HTTPConnectionPool.urlopen": (of_urllib3, "urllib3.exceptions:HTTPError", None),
     "urllib.request:urlopen": (of_urllib, "urllib.error:URLError", "nothing"),
     "httpx:Client.send": (of_httpx, "httpx:ConnectError", "gopher://127.0.0.1/"),

@@ -1,0 +1,58 @@
+"""What an ASGI application does after its response has been sent, such as Starlette's background tasks, was under the
+deadline of the request, for which nobody waited any more: its guarded calls were refused.
+"""
+
+import asyncio
+
+import pytest
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from resilience import Bulkhead, deadline, remaining
+from resilience.integrations.asgi import ResilienceMiddleware
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize("door", [None, Bulkhead(2)], ids=["no door", "door"])
+def test_a_background_task_has_no_deadline_and_the_response_had_one(registry, is_streamed, door):
+    seen = []
+
+    async def note():
+        seen.append(remaining())
+
+    async def parts():
+        for part in ("a", "b"):
+            seen.append(remaining() is not None)
+            yield part
+
+    async def answer(request):
+        seen.append(remaining() is not None)
+        task = BackgroundTask(note)
+        return StreamingResponse(parts(), background=task) if is_streamed else PlainTextResponse("ab", background=task)
+
+    app = Starlette(routes=[Route("/", answer)])
+    app.add_middleware(ResilienceMiddleware, deadline=5.0, door=door, registry=registry)
+
+    assert TestClient(app).get("/").text == "ab"
+    assert seen[:-1] == [True] * (3 if is_streamed else 1)
+    assert seen[-1] is None
+
+
+def test_a_deadline_around_the_application_is_in_force_for_whoever_set_it(registry):
+    async def hello(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    async def nothing(*_):
+        pass
+
+    async def scenario():
+        with deadline(60.0):
+            await asyncio.create_task(ResilienceMiddleware(hello, deadline=5.0, registry=registry)(
+                {"type": "http", "method": "GET", "path": "/", "headers": []}, nothing, nothing))
+            return remaining()
+
+    assert asyncio.run(scenario()) > 50.0
