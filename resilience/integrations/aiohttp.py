@@ -101,7 +101,7 @@ def _ended(hold: AsyncHold, content: Any) -> None:
     error = content.exception()
     if type(error) is aiohttp.ClientConnectionError:  # which says: closed before the end
         error = sys.exc_info()[1]
-        if not (is_a(error, TimeoutError) and _came_of_reading(content, error)):
+        if error is None or not (is_a(error, TimeoutError) and _came_of_reading(content, error)):
             error = None
     hold.end(error)
 
