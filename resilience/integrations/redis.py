@@ -120,7 +120,7 @@ def guard_client(client: C, *, key: str = "redis", **settings: Any) -> C:
                           "client by it", "failover")
     settings = {"group": key, "failures": FAILURES, **settings}
     found: Any = client
-    if found.auto_close_connection_pool:
+    if getattr(found, "auto_close_connection_pool", True):
         pool = found.connection_pool
     elif getattr(found.connection_pool.connection_kwargs.get("retry"), "_retries", 0):
         raise ConfigError("the client was given a connection pool that retries, below the retry of its commands, and "
