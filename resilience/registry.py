@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 from .commands.command import Command
 from .commands.command_table import CommandTable
 from .core.callbacks import is_plain
-from .core.checks import is_number
 from .core.events import State
+from .core.plain_numbers import is_number
 from .drivers.system_clock import monotonic
 from .drivers.workers import WorkerPool
 from .errors import ConfigError

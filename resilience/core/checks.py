@@ -11,7 +11,6 @@ leaves out the name, because a message about a file begins with the whole dotted
 from __future__ import annotations
 
 import functools
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -21,32 +20,12 @@ import attrs
 from ..errors import ConfigError
 from . import setting_names
 from .callbacks import GIVE_PLAIN, is_plain
+from .plain_numbers import bare_number, bare_numbers, is_number, keep
 
 _Class = TypeVar("_Class", bound=type)
 
 nearest = setting_names.nearest
 unknown_option = setting_names.unknown_option
-
-
-def is_number(value: Any) -> bool:
-    """Whether *value* is a finite number that a float can hold; True and False are none."""
-    return (isinstance(value, (int, float)) and not isinstance(value, bool)
-            and abs(value) <= sys.float_info.max)  # false for NaN too; an int may be too large for a float
-
-
-def bare_number(value: Any) -> Any:
-    """A number that is an int or a float and nothing else; anything that is no number as it is.
-
-    A member of an enumeration is its name where it is printed, be it in JSON, and numpy's numbers say their class.
-    """
-    if type(value) in (int, float) or not isinstance(value, (int, float)) or isinstance(value, bool):
-        return value
-    return int(value) if isinstance(value, int) else float(value)
-
-
-def bare_numbers(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The same of each of several; *values* itself if nothing is to be done."""
-    return values if all(type(each) in (int, float) for each in values) else tuple(map(bare_number, values))
 
 
 @attrs.frozen(kw_only=True)
@@ -99,9 +78,7 @@ class Check(ABC):
         mistake = self.mistake(value)
         if mistake is not None:
             raise ConfigError(f"{attribute.name} {mistake}", attribute.name)
-        kept = self.kept(value)
-        if kept is not value:
-            object.__setattr__(instance, attribute.name, kept)  # attrs' classes are frozen
+        keep(instance, attribute, value, self.kept(value))
 
 
 @attrs.frozen(kw_only=True)

@@ -15,15 +15,16 @@ from typing import Any
 import attrs
 
 from ..errors import ConfigError
-from .checks import as_tuple, bare_numbers, is_number, number, one_of
+from .checks import as_tuple, number, one_of
 from .events import State
+from .plain_numbers import bare_numbers, is_number, keep
 
 
 def _counts(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not (isinstance(value, tuple) and len(value) == 4
             and all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= 1_000_000_000 for n in value)):
         raise ConfigError(f"{attribute.name} must be four whole numbers, not {value!r}", attribute.name)
-    object.__setattr__(instance, attribute.name, bare_numbers(value))
+    keep(instance, attribute, value, bare_numbers(value))
 
 
 def check_elapsed(elapsed: Any) -> None:

@@ -24,7 +24,8 @@ import attrs
 
 from ..errors import ConfigError
 from .budget import RetryBudget
-from .checks import as_tuple, bare_numbers, is_number, number, shown_value, strict
+from .checks import as_tuple, number, shown_value, strict
+from .plain_numbers import bare_numbers, is_number, keep
 from .reentrance import MET, Guard
 from .retry import budget_or_none
 
@@ -58,7 +59,7 @@ def _weights(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
             and is_number(sum(value))):  # which they are drawn by
         raise ConfigError(f"weights must be numbers of at least 0, one of them above 0, or None, not "
                           f"{shown_value(value)}", attribute.name)
-    object.__setattr__(instance, attribute.name, bare_numbers(value))
+    keep(instance, attribute, value, bare_numbers(value))
 
 
 _weights.json_schema = {"items": {"minimum": 0}, "contains": {"exclusiveMinimum": 0}}  # type: ignore[attr-defined]

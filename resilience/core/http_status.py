@@ -14,7 +14,8 @@ from typing import Any, Final
 import attrs
 
 from ..errors import ConfigError
-from .checks import bare_number, strict
+from .checks import strict
+from .plain_numbers import bare_number
 from .retry_after import asked_for
 from .verdict import Verdict
 

@@ -15,8 +15,9 @@ import attrs
 
 from .callable_identity import by_identity
 from .callbacks import GIVE_PLAIN, call_back, is_plain
-from .checks import Check, bare_number, is_number, number
+from .checks import Check, number
 from .outcome import BUSY, REJECTED
+from .plain_numbers import bare_number, is_number
 from .rate_line import CellRateState, Reservation
 
 Cost = float | Callable[..., float]

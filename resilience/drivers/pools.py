@@ -30,7 +30,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.bulkhead import TOKEN, Bulkhead, Slots
-from ..core.checks import bare_number
+from ..core.plain_numbers import bare_number
 from ..errors import BulkheadFullError, ConfigError, ThreadPoolClosedError, ThreadPoolFullError, ThreadUnavailableError
 from .threads import IDLE_S, LAST, Threads
 from .wait_for_graph import Awaited, WaitScope, can_end

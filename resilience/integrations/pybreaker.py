@@ -239,7 +239,7 @@ class CircuitBreaker(StoredBreaker):
         """
         for exception in exceptions:
             if not isinstance(exception, type) and not (callable(exception) and is_plain(exception)):
-                raise TypeError(f"exclude takes exception types and functions of an exception, not {exception!r}")
+                raise TypeError(f"exclude takes exception types and plain functions of an exception, not {exception!r}")
         self._excluded += exceptions
 
     def remove_excluded_exception(self, exception: Exclusion) -> None:

@@ -12,10 +12,10 @@ from ..core.breaker import CircuitBreaker
 from ..core.bulkhead import Bulkhead
 from ..core.cache import Cache
 from ..core.chaos import Chaos
-from ..core.checks import bare_number
 from ..core.failover import Failover
 from ..core.failure_rules import FailureRules
 from ..core.hedge import Hedge
+from ..core.plain_numbers import bare_number, keep
 from ..core.rate_limit import RateLimit
 from ..core.retry import Retry
 from ..core.stream_timeout import StreamTimeout
@@ -30,7 +30,7 @@ def _frozen(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 def _kept_bare(settings: Settings, attribute: attrs.Attribute[Any], value: Any) -> None:
     """Let *settings* have the number alone of what a policy has checked; see core.checks."""
-    object.__setattr__(settings, attribute.name, bare_number(value))
+    keep(settings, attribute, value, bare_number(value))
 
 
 @attrs.frozen(kw_only=True)

@@ -34,8 +34,9 @@ from resilience import (
     http_status,
 )
 from resilience.core.batch import Collapse
-from resilience.core.checks import NumberCheck, bare_number
+from resilience.core.checks import NumberCheck
 from resilience.core.circuit_checkpoint import CircuitCheckpoint
+from resilience.core.plain_numbers import bare_number
 from resilience.metrics import hystrix, stream
 from tests.issues.hostile import ended
 
