@@ -22,18 +22,19 @@ wait by other means, such as a future of somebody else's executor to which the c
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Set
 from contextvars import ContextVar
 
 
-class Awaited:
+class Awaited(ABC):
     """A node: something that somebody may wait for. Every method may be called from any thread."""
 
     __slots__ = ()
 
+    @abstractmethod
     def waits_for(self) -> Collection[Awaited]:
         """What it waits for now."""
-        raise NotImplementedError
 
     def can_end(self, awaited: Collection[Awaited], ending: Set[Awaited]) -> bool:
         """Whether it can end if it waits for what is *awaited*, and of that only what is *ending* can."""
@@ -56,8 +57,8 @@ class WaitScope(Awaited):
         self.is_over = self.left_to_retry = False
 
     def waits_for(self) -> Collection[Awaited]:
-        """See Awaited."""
-        return list(self.awaited.values())
+        """See Awaited. Thousands of its calls may wait for one execution, which is looked at once."""
+        return set(list(self.awaited.values()))  # noqa: C414 - a list is made at once, whatever other threads do
 
 
 #: The executions that wait for what runs in this context.

@@ -22,7 +22,7 @@ from .disconnect import Disconnects, Receive
 from .filters.steps import keys_of
 from .generation import Generation
 from .http1 import Http1Client
-from .inbound import Inbound, RequestHead
+from .inbound import Inbound, RefusedRequest
 from .logs.observer import Observer
 from .problem import Problem
 from .service import Service
@@ -181,29 +181,23 @@ class Gateway:
         side = self._generation.private
         return _gone(inbound) if side is None else side.serve(inbound)
 
-    def refused(self, head: RequestHead, status: int, reason: str, sent: int) -> None:
-        """Count and log a request that its server has answered by itself, since it is none, or one too many.
+    def refused(self, request: RefusedRequest) -> None:
+        """Count and log a request that its server has answered by itself.
 
         Args:
-            head: What is known of it.
-            status: Of the answer.
-            reason: One word.
-            sent: Bytes of the answer's body.
+            request: What is known of it.
         """
-        self._generation.public.refused(head, status, reason, sent)
+        self._generation.public.refused(request)
 
-    def refused_private(self, head: RequestHead, status: int, reason: str, sent: int) -> None:
-        """Count and log one that came over the listener of the ``[private]`` table; see refused().
+    def refused_private(self, request: RefusedRequest) -> None:
+        """Count and log one that came over the listener of the ``[private]`` table.
 
         Args:
-            head: What is known of it.
-            status: Of the answer.
-            reason: One word.
-            sent: Bytes of the answer's body.
+            request: See refused().
         """
         side = self._generation.private
         if side is not None:
-            side.refused(head, status, reason, sent)
+            side.refused(request)
 
     async def private(self, scope: Any, receive: Receive, send: Any) -> None:
         """The private side as an ASGI 3 application; see serve_private().

@@ -23,7 +23,7 @@ from .filters.steps import steps_of
 from .forwarding import Forwarder
 from .grpc_status import is_grpc, refusal
 from .headers import folded
-from .inbound import ClientGoneError, Inbound, RequestHead
+from .inbound import ClientGoneError, Inbound, RefusedRequest
 from .limits.client_address import ClientAddresses
 from .limits.door import Door, door_of
 from .logs.observer import Observer, observer_of
@@ -201,10 +201,10 @@ class Side:
             if observer is not None and passage is not None:
                 observer.end(passage)
 
-    def refused(self, head: RequestHead, status: int, reason: str, sent: int) -> None:
+    def refused(self, request: RefusedRequest) -> None:
         """See Gateway.refused()."""
         if self.observer is not None:
-            self.observer.refused(head, status, reason, sent)
+            self.observer.refused(request)
 
 
 async def _tell(problem: Problem, inbound: Inbound, passage: Passage | None) -> None:

@@ -8,7 +8,7 @@ client leaves: an exchange that is cut counts as cancelled, and is nobody's fail
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import attrs
 
@@ -80,6 +80,22 @@ class StreamHead(RequestHead):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.has_come = False
+
+
+class RefusedRequest(NamedTuple):
+    """A request that its server has answered by itself, since it is none, or one too many.
+
+    Attributes:
+        head: What is known of it.
+        status: Of the answer.
+        reason: One word.
+        sent: Bytes of the answer's body.
+    """
+
+    head: RequestHead
+    status: int
+    reason: str
+    sent: int
 
 
 class HopRequest:

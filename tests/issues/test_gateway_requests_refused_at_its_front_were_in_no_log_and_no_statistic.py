@@ -16,7 +16,7 @@ import pytest
 from resilience import Registry
 from resilience.gateway import Gateway
 from resilience.gateway.config import GatewayConfig
-from resilience.gateway.inbound import RequestHead
+from resilience.gateway.inbound import RefusedRequest, RequestHead
 from resilience.gateway.logs.entry import clf_line
 from resilience.gateway.logs.passage import Passage
 from resilience.gateway.server import sides
@@ -148,7 +148,7 @@ def test_both_sides_of_a_gateway_are_told_of_what_their_fronts_refuse() -> None:
     gateway = Gateway(config, registry=Registry())
     assert [gateway.refused, gateway.refused_private] == [each.refused for each in sides(gateway)]
     head = RequestHead("-", b"-", b"", "-", "http", (), None, None)
-    gateway.refused_private(head, 400, "bad_request", 10)
+    gateway.refused_private(RefusedRequest(head, 400, "bad_request", 10))
     statistics = gateway._generation.private.observer.statistics  # type: ignore[union-attr]
     assert statistics is not None
     assert ["private"] == [sample.labels["side"] for metric in statistics.collect() for sample in metric.samples

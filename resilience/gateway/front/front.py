@@ -10,7 +10,7 @@ from typing import Final
 
 from ..config.addresses import networks
 from ..config.listeners import GatewaySettings
-from ..inbound import Inbound, RequestHead
+from ..inbound import Inbound, RefusedRequest, RequestHead
 from ..upstream import Header
 from .answer import refusal_answer
 from .connection import Connection
@@ -19,9 +19,8 @@ from .parser import Refusal
 from .peers import Peers
 
 Serve = Callable[[Inbound], Awaitable[None]]
-#: Is told of a request that was refused before it could be served: its head, the status, one word why, and the bytes
-#: of the answer's body.
-Refused = Callable[[RequestHead, int, str, int], None]
+#: Is told of a request that was refused before it could be served.
+Refused = Callable[[RefusedRequest], None]
 
 #: Deadlines are looked at so often, all at once: looking at one costs less than setting a timer for it.
 SWEEP_EVERY_S: Final = 0.25
@@ -108,7 +107,7 @@ class Front:
         """
         status, headers, body = refusal_answer(refusal, close=close)
         if self._refused is not None:
-            self._refused(head, status, refusal.reason, len(body))
+            self._refused(RefusedRequest(head, status, refusal.reason, len(body)))
         return status, headers, body
 
     def date(self) -> bytes:

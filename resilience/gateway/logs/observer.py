@@ -16,7 +16,7 @@ from typing import Final, cast
 
 from ..config.observing import AccessLogSettings, TracingSettings
 from ..headers import folded, without
-from ..inbound import Inbound, RequestHead
+from ..inbound import Inbound, RefusedRequest, RequestHead
 from ..limits.client_address import ClientAddresses
 from ..upstream import Header, Request
 from .access_log import AccessLog
@@ -129,18 +129,11 @@ class Observer:
             self._tracer.begin(passage)
         return passage
 
-    def refused(self, head: RequestHead, status: int, reason: str, sent: int) -> None:
-        """A request was answered before it could be served; it has neither a trace nor an id.
-
-        Args:
-            head: What is known of it.
-            status: Of the answer.
-            reason: One word.
-            sent: Bytes of the answer's body.
-        """
-        passage = Passage(cast("Inbound", _Refused(head)), self._clock)
-        passage.side, passage.refused = self._side, reason
-        passage.status, passage.sent, passage.complete = status, sent, True
+    def refused(self, request: RefusedRequest) -> None:
+        """A request was answered before it could be served; it has neither a trace nor an id."""
+        passage = Passage(cast("Inbound", _Refused(request.head)), self._clock)
+        passage.side, passage.refused = self._side, request.reason
+        passage.status, passage.sent, passage.complete = request.status, request.sent, True
         self.end(passage)
 
     def routed(self, passage: Passage, route: str | None, service: str, request: Request) -> None:
