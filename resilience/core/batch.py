@@ -15,7 +15,7 @@ counts, whether it is in the batch, and who waits for it, is settled under it. T
 is no call between two of those steps, where an interrupt could come (core.bulkhead).
 
 Everything here is told the time. Who sleeps until a batch is due, and who runs it, is
-the drivers' business (drivers.batches).
+the drivers' business (drivers.thread_batches, drivers.task_batches).
 """
 
 from __future__ import annotations

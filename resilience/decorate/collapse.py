@@ -3,7 +3,7 @@
 This is the decorator. It stands above everything else that a function may have: the
 batch function is normally a command, so its breaker, its timeout and its fallback see one
 call for each batch. Which calls go together is core.batch's, who waits and who runs
-drivers.batches', who gets which answer core.batch_results'.
+drivers.thread_batches' and drivers.task_batches', who gets which answer core.batch_results'.
 
 A batch is nobody's call in particular, so it does not run in the context of the one who
 happened to come first, with that caller's own identity, deadline and trace. A batch of
@@ -27,8 +27,9 @@ from ..core.batch_results import deal, fail, outcome
 from ..core.exception_copy import traceback_of
 from ..core.parameters import signature_of
 from ..drivers.background_calls import detach
-from ..drivers.batches import TaskBatches, ThreadBatches
 from ..drivers.request import current_request
+from ..drivers.task_batches import TaskBatches
+from ..drivers.thread_batches import ThreadBatches
 from ..engine.callables import check_guardable, flavour_of, name_of
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError

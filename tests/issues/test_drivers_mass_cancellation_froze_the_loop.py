@@ -20,9 +20,9 @@ from resilience.core.admission_queue import AdmissionQueue, Ticket
 from resilience.core.batch import Collapse
 from resilience.core.rate_limit import RateLimit
 from resilience.core.rate_limiter import RateLimiter
-from resilience.drivers.batches import ThreadBatches, _Caller
 from resilience.drivers.deadline_context import deadline
 from resilience.drivers.single_flight import Flight, Flights
+from resilience.drivers.thread_batches import ThreadBatches, _Caller
 from tests.drivers.until import until
 from tests.interrupts import interrupted
 
