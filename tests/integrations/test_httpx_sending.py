@@ -95,6 +95,15 @@ class Server:
             found.append(line)
         return b"".join(found)
 
+    def all_heads(self):
+        """What has been asked, in some order, once all connections have ended that have been made so far."""
+        with socket.create_connection(self._socket.getsockname()) as last, contextlib.suppress(ConnectionResetError):
+            last.shutdown(socket.SHUT_WR)
+            last.recv(1)
+        for thread in self._threads[1:]:
+            thread.join()
+        return sorted(self.heads)
+
     def close(self):
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -154,7 +163,7 @@ def requests_of(kind, url):
         return lambda client: client.build_request("GET", url + path, **options)
 
     found = {name: get(f"/{name}") for name in ANSWERS}
-    found["silent"] = get("/silent", timeout=0.02)
+    found["silent"] = get("/silent", timeout=kind.library.Timeout(None, read=0.02))
     own_error, their_error = ValueError("of the body"), kind.core.ReadError("of the body")
     for name, error in (("streamed", None), ("fails", own_error), ("fails as httpcore would", their_error)):
         found[name] = lambda client, error=error: client.build_request("POST", f"{url}/plain", content=Body(error))
@@ -227,8 +236,7 @@ async def all_seen(kind, transport, url):
 def test_every_request_is_sent_and_answered_as_by_the_transport_of_the_library(kind, server):
     def run(transport):
         server.heads.clear()
-        seen = asyncio.run(all_seen(kind, transport, server.url))
-        return seen, list(server.heads)
+        return asyncio.run(all_seen(kind, transport, server.url)), server.all_heads()
 
     tls = ssl.create_default_context()
 

@@ -84,7 +84,9 @@ class Vendor:
             assert self._taken.acquire(timeout=60.0)
 
     def until_left(self):
-        """Wait until nobody is connected any more."""
+        """Wait until nobody is connected any more, of those either whom it has yet to accept."""
+        if self._accepting.is_alive():
+            self._until_accepted()
         for thread in self._threads:
             thread.join(60.0)
             assert not thread.is_alive(), "the client has not closed its connection"
@@ -98,6 +100,12 @@ class Vendor:
             each.close()
         for thread in self._threads:
             thread.join()
+
+    def _until_accepted(self):
+        """Wait until it has accepted all who have connected so far: they stand before the one that connects now."""
+        with socket.create_connection(("127.0.0.1", self.port)) as last, contextlib.suppress(ConnectionResetError):
+            last.shutdown(socket.SHUT_WR)
+            last.recv(1)
 
     def _accept(self):
         self._accepting = threading.Thread(target=self._serve_all, args=(self._listening,))
