@@ -103,7 +103,7 @@ class HttpStatus:
         special one that a field has by default gives way, then ``failed`` to ``busy``, and that to ``caller_fault``.
         """
         fields = attrs.fields_dict(HttpStatus)
-        said = [(codes_of(name, (word,)), word not in fields[name].default, verdict)
+        said = [(codes_of(name, (word,)), word not in (fields[name].default or ()), verdict)
                 for name, verdict in _VERDICTS.items() for word in getattr(self, name)]
         verdicts: dict[int, Verdict] = {}
         for codes, _, verdict in sorted(said, key=lambda each: (-len(each[0]), each[1])):
