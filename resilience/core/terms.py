@@ -91,10 +91,8 @@ class Closed(Term):
             previous.harvest()
             self._window, self._in_a_row, self._run_since = previous._window, previous._in_a_row, previous._run_since
             self._good, self._bad = previous._good, previous._bad
-        elif config.window_calls is not None:
-            self._window = CountWindow(4, size=config.window_calls)
         else:
-            self._window = TimeWindow(4, window=config.window, buckets=config.buckets, now=now)
+            self._window = _empty_window(config, now)
         self._watch(now)
         self._be_calm(any(self._window.sums(now)[1:]))
 
@@ -196,7 +194,7 @@ class Closed(Term):
         elif isinstance(window, CountWindow) and config.window_calls is not None:
             self._window = window.resized(config.window_calls)
         else:
-            self._window = Closed(0, now, config, self.horizon)._window
+            self._window = _empty_window(config, now)
             sums, most = window.sums(now), config.window_calls or inf
             share = min(1.0, most / max(1, sum(sums)))  # too many for the new window: each column its part
             for column, n in enumerate(sums):
@@ -212,6 +210,13 @@ class Closed(Term):
             self.lock_free_until = -inf
         else:
             self.lock_free_until = min(window.edge, self.horizon())
+
+
+def _empty_window(config: CircuitBreaker, now: float) -> TimeWindow | CountWindow:
+    """What a closed term weighs by: the last calls, or the calls of the last seconds."""
+    if config.window_calls is not None:
+        return CountWindow(4, size=config.window_calls)
+    return TimeWindow(4, window=config.window, buckets=config.buckets, now=now)
 
 
 class ForcedClosed(Closed):
