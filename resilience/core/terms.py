@@ -115,9 +115,14 @@ class Closed(Term):
         config = self._config
         if not self.watches or config.slow_call is None or not config.slow_in_flight:
             self._cohorts, self.cohort, self.free_until = None, None, inf
-        elif self._cohorts is None:
+            return
+        cohorts = self._cohorts
+        if cohorts is None:
             self._cohorts = cohorts = Cohorts(config.slow_call, now)
-            self.cohort, self.free_until = cohorts.running, cohorts.edge
+        elif cohorts.slow_call != config.slow_call:
+            cohorts.turn(config.slow_call, now)
+        self.cohort, self.free_until = cohorts.running, cohorts.edge
+
     def record(self, column: int, now: float) -> Trigger | None:
         self.harvest()
         self._window.add(column, now)
