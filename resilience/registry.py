@@ -33,6 +33,7 @@ _REFUSES = (State.OPEN, State.FORCED_OPEN)
 
 #: A dict is copied in one step, whatever other threads add; a WeakSet is not.
 _registries: dict[weakref.ref[Registry], None] = {}
+_forget: Callable[[Any], object] = _registries.pop
 
 
 class Registry:
@@ -52,7 +53,8 @@ class Registry:
             if not callable(each) or not is_plain(each):
                 raise TypeError(f"{name} must be a plain function, not {each!r}")
         self._table = CommandTable(clock, random)
-        _registries[weakref.ref(self, _registries.pop)] = None
+        own: weakref.ref[Registry] = weakref.ref(self, _forget)
+        _registries[own] = None
 
     def __repr__(self) -> str:
         commands = tuple(self._table.commands.copy().values())  # looked at only: nothing is swept away by a print

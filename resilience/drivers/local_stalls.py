@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from ..core.stalls import STALL_S, Stalls
 from .system_clock import monotonic
@@ -13,11 +13,12 @@ from .system_clock import monotonic
 system_stalls: Final = Stalls()
 #: A dict is copied in one step, whatever other threads add; a WeakSet is not.
 _told: Final[dict[weakref.ref[Callable[[float, float], object]], None]] = {}
+_forget: Final[Callable[[Any], object]] = _told.pop
 
 
 def tell_of_stalls(tell: Callable[[float, float], object]) -> None:
     """Call *tell* with the seconds and the end of each stall, as long as somebody keeps it. It must not raise."""
-    _told[weakref.ref(tell, _told.pop)] = None
+    _told[weakref.ref(tell, _forget)] = None
 
 
 def came_late(seconds: float, _clock: Callable[[], float] = monotonic) -> bool:
