@@ -31,7 +31,9 @@ _log = logging.getLogger("resilience")
 _CHAOS_MOST_S = 86_400
 _REFUSES = (State.OPEN, State.FORCED_OPEN)
 
-_registries: weakref.WeakSet[Registry] = weakref.WeakSet()
+#: A dict is copied in one step, whatever other threads add; a WeakSet is not.
+_registries: dict[weakref.ref[Registry], None] = {}
+_forget: Callable[[Any], object] = _registries.pop
 
 
 class Registry:
@@ -51,7 +53,8 @@ class Registry:
             if not callable(each) or not is_plain(each):
                 raise TypeError(f"{name} must be a plain function, not {each!r}")
         self._table = CommandTable(clock, random)
-        _registries.add(self)
+        own: weakref.ref[Registry] = weakref.ref(self, _forget)
+        _registries[own] = None
 
     def __repr__(self) -> str:
         commands = tuple(self._table.commands.copy().values())  # looked at only: nothing is swept away by a print
@@ -203,11 +206,11 @@ def table_of(registry: Registry) -> CommandTable:
 
 def registries() -> list[Registry]:
     """All that are alive."""
-    return list(_registries)
+    return [registry for each in list(_registries) if (registry := each()) is not None]
 
 
 def _after_fork() -> None:
-    for registry in _registries:
+    for registry in registries():
         registry._table.renew()
 
 

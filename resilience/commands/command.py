@@ -193,9 +193,10 @@ class Command:
 
         Args:
             **changes: Any of ``timeout`` (seconds or None), ``max_concurrent`` (a number, a Bulkhead or None),
-                ``breaker`` (a CircuitBreaker; None disables it), ``throttle``, ``rate_limit``, ``adaptive_limit``,
-                ``retry``, ``cache`` (but for its ``by``), ``chaos`` and ``shadow`` (names of gates, True or False).
-                Calls under way keep their timeout.
+                ``breaker`` (a CircuitBreaker; None disables it), ``cache`` (but for its ``by``), ``retry``,
+                ``failover`` (but for its targets), ``throttle``, ``rate_limit``, ``adaptive_limit``,
+                ``stream_timeout``, ``hedge``, ``failures``, ``chaos``, policies of your own by their names, and
+                ``shadow`` (names of gates, True or False). Calls under way keep their timeout.
 
         Raises:
             ConfigError: A value is out of range, or the command has no such policy to change.

@@ -49,7 +49,8 @@ def configure(source: Source, *, registry: Registry = default_registry, watch: b
 
     Raises:
         ConfigFileError: With every mistake; nothing has changed then.
-        ConfigError: There is no file to watch.
+        ConfigError: There is no file to watch; or this thread is bringing a configuration of the registry into force,
+            and a listener, or a module that it imports, has called this.
     """
     if watch and isinstance(source, Mapping):
         raise ConfigError("watch: a mapping cannot be watched; give the path of a file, or call configure() again",

@@ -126,8 +126,13 @@ class Overlay:
         """Do *work* while nobody else does any, or leave it with who is at it, and *wait* for the end or not.
 
         Raises:
+            ConfigError: This very thread is at it, which would *wait* for itself.
             Exception: What *work* raised, if it has ended.
         """
+        if wait and self._worker == threading.get_ident():
+            raise ConfigError("configure() was called while this thread brings a configuration of the same registry "
+                              "into force, by a listener that hears of it, or by a module that it imports; let the "
+                              "program call it afterwards")
         job = Job(work)
         self._jobs.append(job)
         while self._jobs and self._busy.acquire(blocking=False):

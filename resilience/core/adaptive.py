@@ -287,7 +287,7 @@ class AdaptiveLimiter:
     def configure(self, config: AdaptiveLimit, now: float) -> None:
         """Go on under *config*; the limit stays as far as it may, and what was learnt."""
         woken = self.queue.configure(config.max_queue, config.max_queue_for)
-        self._guard.do(self._adopt, config)
+        self._guard.do(self._adopt, config, now)
         for ticket in woken:
             self.queue.wake(ticket)
         if self.queue.crowd:
@@ -316,9 +316,11 @@ class AdaptiveLimiter:
 
     # -- under the lock
 
-    def _adopt(self, config: AdaptiveLimit) -> None:
-        self._config = self.estimator.config = config
+    def _adopt(self, config: AdaptiveLimit, now: float) -> None:
+        self._config = config
+        self.estimator.configure(config, now)
         self._slow_s = inf if config.slow_call is None else config.slow_call
+        self._until = self._window_at + self.estimator.span_s
         self._resize()
 
     def _clear(self, now: float) -> None:

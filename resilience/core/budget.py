@@ -119,7 +119,7 @@ class Budget:
         return True
 
     def _refund(self) -> None:
-        self._window.totals[_RETRIES] -= _HUNDREDTHS
+        self._window.take_back(_RETRIES, _HUNDREDTHS)
 
     def _adopt(self, config: RetryBudget, now: float) -> None:
         self._roll(now)

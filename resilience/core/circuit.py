@@ -334,11 +334,8 @@ class Circuit:
     def _restore(self, saved: CircuitCheckpoint, elapsed: float, now: float) -> StateChanged | None:
         term = self.term
         if saved.state == State.OPEN:
-            event = self._begin(Trigger.RESTORED, now)
-            opened = self.term
+            event = self._begin(Trigger.RESTORED, now, now + max(0.0, saved.remaining - elapsed))
             self._openings = max(1, saved.openings)
-            opened.until = now + max(0.0, saved.remaining - elapsed)
-            self._bar(opened)
             return event
         if isinstance(term, Closed) and (self._config.window_calls is not None or elapsed < self._config.window):
             term.recall(saved.counts, now)

@@ -111,8 +111,8 @@ class Racer:
         if config.delay is not None:
             return config.delay
         if not self._look_at - LOOK_EVERY_S <= now < self._look_at:
-            self._look_at = now + LOOK_EVERY_S
             self._after = _quantile(self._bins(now), config.percentile / 100, config.min_calls)
+            self._look_at = now + LOOK_EVERY_S  # last, so that nobody goes by a look that is not over yet
         return self._after
 
 

@@ -72,6 +72,8 @@ def _codes(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 
 Codes = tuple[int | str, ...]
+#: What the fields of an HttpStatus stand for.
+_VERDICTS: Final = {"failed": Verdict.FAILED, "busy": Verdict.BUSY, "caller_fault": Verdict.CALLER_FAULT}
 
 
 @strict
@@ -95,13 +97,17 @@ class HttpStatus:
     caller_fault: Codes = attrs.field(default=(), converter=as_codes, validator=_codes)
 
     def verdicts(self) -> dict[int, Verdict]:
-        """Verdicts by code, without those that are good. A more special word beats a more general one."""
-        verdicts = dict.fromkeys(codes_of("caller_fault", self.caller_fault), Verdict.CALLER_FAULT)
-        verdicts |= dict.fromkeys(codes_of("failed", self.failed), Verdict.FAILED)
-        verdicts |= dict.fromkeys(codes_of("busy", self.busy), Verdict.BUSY)
-        for word in self.failed:  # a single number meant as failed is not busy by default
-            if isinstance(word, int):
-                verdicts[int(word)] = Verdict.FAILED
+        """Verdicts by code, without those that are good.
+
+        A more special word beats a more general one: 503 beats "500-504", and that beats "5xx". Of two that are as
+        special one that a field has by default gives way, then ``failed`` to ``busy``, and that to ``caller_fault``.
+        """
+        fields = attrs.fields_dict(HttpStatus)
+        said = [(codes_of(name, (word,)), word not in (fields[name].default or ()), verdict)
+                for name, verdict in _VERDICTS.items() for word in getattr(self, name)]
+        verdicts: dict[int, Verdict] = {}
+        for codes, _, verdict in sorted(said, key=lambda each: (-len(each[0]), each[1])):
+            verdicts |= dict.fromkeys(codes, verdict)
         return verdicts
 
     def judge(self) -> Callable[[Any, int, dict[int, Verdict]], Verdict]:

@@ -27,20 +27,22 @@ class Cohorts:
     Attributes:
         running: The cohort of those who begin now.
         edge: When it ends, seconds.
+        slow_call: What it is an eighth of, seconds.
     """
 
-    __slots__ = ("_past", "edge", "running")
+    __slots__ = ("_past", "edge", "running", "slow_call")
 
     def __init__(self, slow_call: float, now: float) -> None:
         self._past: list[tuple[float, list[None]]] = []  # each with its end
         self._begin(slow_call, now)
 
     def turn(self, slow_call: float, now: float) -> int:
-        """Begin the next cohort; how many calls are overdue."""
-        self._past = [each for each in (*self._past, (self.edge, self.running)) if len(each[1]) > BALLAST]
+        """Begin the next cohort, at once if *slow_call* is another one now; how many calls are overdue."""
+        ended = min(self.edge, now), self.running
+        self._past = [each for each in (*self._past, ended) if len(each[1]) > BALLAST]
         self._begin(slow_call, now)
         return sum(len(cohort) - BALLAST for end, cohort in self._past if end + slow_call <= now)
 
     def _begin(self, slow_call: float, now: float) -> None:
         self.running: list[None] = [None] * BALLAST
-        self.edge = now + slow_call / _PARTS
+        self.slow_call, self.edge = slow_call, now + slow_call / _PARTS

@@ -120,7 +120,7 @@ class LimitEstimator:
     """The limit and what it is known from. Its owner guards it.
 
     Attributes:
-        config: May be replaced at any time.
+        config: The policy in force.
         limit: Calls at once, a fraction included.
         base_s: Time of a call in an unhurried target, seconds; None while unknown.
         rtt_s: Median time of the last calls, seconds; 0 while unknown.
@@ -147,6 +147,11 @@ class LimitEstimator:
     def span_s(self) -> float:
         """How long the next window should be at least: what begins in it should mostly end in it."""
         return max(self.config.window, 2.0 * self.rtt_s)
+
+    def configure(self, config: AdaptiveLimit, now: float) -> None:
+        """Go on under *config*; what was learnt stays. A probe is due no later than if the last one had been now."""
+        self.config = config
+        self._probe_at = min(self._probe_at, now + config.probe_every)
 
     def read(self, reading: Reading, now: float) -> None:
         """Learn from one window; ``limit`` is then the new one."""

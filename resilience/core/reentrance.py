@@ -23,6 +23,11 @@ What work returns may be news for others (a circuit's change of state). They hea
 when the lock is free, in the thread that did the work, and before what was put
 off is done; so news arrives in order as far as one thread brings it about.
 
+Where a thread takes several locks of the engine, it takes them in this order: the registry's
+(commands.command_table), a pool's (drivers.pools), a guard, a bulkhead's (core.bulkhead). Whoever holds one takes none
+that stands before it, and no second guard. The other locks in core, drivers and engine are innermost, as a bulkhead's
+is, but that of drivers.background_calls, which stands right before a pool's.
+
 A guard is for what is rare. What every call does should need none (window.Tally).
 """
 

@@ -235,7 +235,7 @@ class Retry:
         try:
             delay = min(cap, base * self.factor ** (attempt - 1))
         except OverflowError:
-            delay = cap
+            delay = cap if base else 0.0
         if self.jitter == "full":
             return delay * u
         return delay * (0.5 + u / 2) if self.jitter == "equal" else delay

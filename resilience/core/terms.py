@@ -91,10 +91,8 @@ class Closed(Term):
             previous.harvest()
             self._window, self._in_a_row, self._run_since = previous._window, previous._in_a_row, previous._run_since
             self._good, self._bad = previous._good, previous._bad
-        elif config.window_calls is not None:
-            self._window = CountWindow(4, size=config.window_calls)
         else:
-            self._window = TimeWindow(4, window=config.window, buckets=config.buckets, now=now)
+            self._window = _empty_window(config, now)
         self._watch(now)
         self._be_calm(any(self._window.sums(now)[1:]))
 
@@ -117,9 +115,14 @@ class Closed(Term):
         config = self._config
         if not self.watches or config.slow_call is None or not config.slow_in_flight:
             self._cohorts, self.cohort, self.free_until = None, None, inf
-        elif self._cohorts is None:
+            return
+        cohorts = self._cohorts
+        if cohorts is None:
             self._cohorts = cohorts = Cohorts(config.slow_call, now)
-            self.cohort, self.free_until = cohorts.running, cohorts.edge
+        elif cohorts.slow_call != config.slow_call:
+            cohorts.turn(config.slow_call, now)
+        self.cohort, self.free_until = cohorts.running, cohorts.edge
+
     def record(self, column: int, now: float) -> Trigger | None:
         self.harvest()
         self._window.add(column, now)
@@ -196,7 +199,7 @@ class Closed(Term):
         elif isinstance(window, CountWindow) and config.window_calls is not None:
             self._window = window.resized(config.window_calls)
         else:
-            self._window = Closed(0, now, config, self.horizon)._window
+            self._window = _empty_window(config, now)
             sums, most = window.sums(now), config.window_calls or inf
             share = min(1.0, most / max(1, sum(sums)))  # too many for the new window: each column its part
             for column, n in enumerate(sums):
@@ -212,6 +215,13 @@ class Closed(Term):
             self.lock_free_until = -inf
         else:
             self.lock_free_until = min(window.edge, self.horizon())
+
+
+def _empty_window(config: CircuitBreaker, now: float) -> TimeWindow | CountWindow:
+    """What a closed term weighs by: the last calls, or the calls of the last seconds."""
+    if config.window_calls is not None:
+        return CountWindow(4, size=config.window_calls)
+    return TimeWindow(4, window=config.window, buckets=config.buckets, now=now)
 
 
 class ForcedClosed(Closed):

@@ -94,6 +94,14 @@ class TimeWindow:
             self.edge = now + self._slice_s
         return steps
 
+    def take_back(self, column: int, n: int) -> None:
+        """Count *n* less in *column*, in the newest slices that have any; what has left the window lowers nothing."""
+        total, starts = self.totals[column], self._starts
+        for at in range(column, len(starts), len(self.totals)):
+            if (total - starts[at]) & _MASK < n:
+                starts[at] = (total - n) & _MASK
+        self.totals[column] = total - n
+
     def widen(self, width: int) -> None:
         """Add columns, in which nothing has been counted, at the right."""
         old = len(self.totals)

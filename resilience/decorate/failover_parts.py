@@ -113,7 +113,8 @@ class FailoverParts:
         said, policies, isolation = self.declaration, self.above, "auto"
         if "hedge" in self.names_above and flavour_of(self.fn) is Flavour.SYNC:
             isolation, limit = "thread", said.named("max_concurrent")
-            if limit is not None:  # its attempts need threads of their own, as many as all targets together take
+            # Its attempts need threads of their own, as many as all targets together take.
+            if limit is not None and limit.max_concurrent is not None:
                 both = Bulkhead(min(limit.max_concurrent * len(self.failover.targets), 1_000_000))
                 policies = tuple(sorted((*policies, both), key=lambda policy: kits().index(kit_of(policy))))
         return Declaration(policies=policies, key=self.name, group=said.group, registry=said.registry,

@@ -217,7 +217,7 @@ def release(taken: Grip) -> None:
         sack += TOKEN
 
 
-class Patience(NamedTuple):
+class WaitLimit(NamedTuple):
     """How long a caller waits: *seconds*, or for ever (None); *cut* short by its own caller's deadline."""
 
     seconds: float | None
@@ -267,18 +267,18 @@ class Schedule:
 class JobRace:
     """The race of one isolated call, whose first attempt has been out for *after* seconds; of one thread."""
 
-    __slots__ = ("_alive", "_clock", "_ends", "_failed", "_first", "_isolation", "_over", "_patience",
+    __slots__ = ("_alive", "_clock", "_ends", "_failed", "_first", "_isolation", "_limit", "_over",
                  "_schedule")
 
     def __init__(self, starter: Starter, isolation: ThreadIsolation, clock: Callable[[], float], first: Job,
-                 after: float, patience: Patience) -> None:
+                 after: float, limit: WaitLimit) -> None:
         self._isolation, self._clock, self._first = isolation, clock, first
         self._alive = [first]  # attempts that have neither ended nor been left
         self._failed: list[Job] = []
         now = waited_clock()
         self._schedule = Schedule(starter, clock, after, now)
-        self._patience = patience
-        self._over = None if patience.seconds is None else now - after + patience.seconds
+        self._limit = limit
+        self._over = None if limit.seconds is None else now - after + limit.seconds
         self._ends: queue.SimpleQueue[Job] = queue.SimpleQueue()
         first.tell(self._ends.put)
 
@@ -306,7 +306,7 @@ class JobRace:
             for each in self._alive:
                 each.leave()
         if self._first not in self._failed:
-            raise self._patience.error(self._isolation.key)
+            raise self._limit.error(self._isolation.key)
         return self._first.outcome()
 
     def _next(self) -> Job | None:

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from ..core.stalls import STALL_S, Stalls
 from .system_clock import monotonic
 
 #: Those of the system's clock.
 system_stalls: Final = Stalls()
-_told: weakref.WeakSet[_Told] = weakref.WeakSet()
+#: A dict is copied in one step, whatever other threads add; a WeakSet is not.
+_told: Final[dict[weakref.ref[Callable[[float, float], object]], None]] = {}
+_forget: Final[Callable[[Any], object]] = _told.pop
 
 
-class _Told:
-    """Somebody who wants to know of stalls; hears of them as long as it lives."""
-
-    __slots__ = ("__weakref__", "tell")
-
-    def __init__(self, tell: Callable[[float, float], object]) -> None:
-        self.tell = tell
-
-
-def tell_of_stalls(tell: Callable[[float, float], object]) -> object:
-    """Call *tell* with the seconds and the end of each stall, as long as the result is kept. It must not raise."""
-    told = _Told(tell)
-    _told.add(told)
-    return told
+def tell_of_stalls(tell: Callable[[float, float], object]) -> None:
+    """Call *tell* with the seconds and the end of each stall, as long as somebody keeps it. It must not raise."""
+    _told[weakref.ref(tell, _forget)] = None
 
 
 def came_late(seconds: float, _clock: Callable[[], float] = monotonic) -> bool:
@@ -40,6 +31,8 @@ def came_late(seconds: float, _clock: Callable[[], float] = monotonic) -> bool:
         if seconds < STALL_S:
             return True
     system_stalls.note(end - seconds, end)
-    for each in tuple(_told):
-        each.tell(seconds, end)
+    for reference in list(_told):
+        tell = reference()
+        if tell is not None:
+            tell(seconds, end)
     return True

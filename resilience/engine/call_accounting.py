@@ -38,11 +38,13 @@ from ..core.outcome import (
 from ..core.rate_cost import units_of
 from ..core.rate_limiter import RateLimiter
 from ..core.stalls import NO_STALLS, Stalls
+from ..core.stream_timeout import StreamMeter
 from ..drivers.admission_waiter import AdmissionWaiter
 from ..drivers.deadline_context import deadline_expired
 from ..drivers.hedged_attempts import JobRace
 from ..drivers.hedged_generators import HedgedGenerator
 from ..drivers.hedged_streams import HedgedStream, StreamAttempt
+from ..drivers.stream_timeouts import StreamGauge, StreamWatch
 from ..drivers.workers import Job, ThreadIsolation
 from ..errors import (
     BadRequestError,
@@ -79,13 +81,14 @@ _SHORT_CIRCUITED = int(Event.SHORT_CIRCUITED)
 _BAD_REQUEST, _CANCELLED = int(Event.BAD_REQUEST), int(Event.CANCELLED)
 _THROWN, _MISSING = int(Event.EXCEPTIONS_THROWN), int(Event.FALLBACK_MISSING)
 _RETRY, _FAILOVER = int(Event.RETRY), int(Event.FAILOVER)
-# What stands between a wrapper and its function on a worker, or a gate's callback.
+# What stands between a wrapper and its function on a worker, or a policy's callback.
 for _each in (ThreadIsolation.wait, Job.outcome, Job.run, JobRace.result, RateLimiter.reserve, RateLimiter.book,
               CostAccount.book, units_of, AdmissionWaiter.take, AdmissionWaiter.wait, AdmissionWaiter.wait_async,
               AdmissionWaiter.level, AdmissionWaiter.tenant, AdmissionWaiter.admit, ThreadIsolation.submit,
               HedgedGenerator.__next__, HedgedGenerator._first, HedgedGenerator.send, HedgedGenerator.throw,
               HedgedGenerator._step, HedgedGenerator._given, HedgedGenerator._raced,
-              HedgedStream._first, HedgedStream._raced, StreamAttempt._ask):
+              HedgedStream._first, HedgedStream._raced, StreamAttempt._ask,
+              StreamGauge.arrived, StreamWatch.arrived, StreamMeter.arrived):
     transparent_frame(_each)
 _NO_TIME_LEFT, _RATE_LIMITED = int(Event.NO_TIME_LEFT), int(Event.RATE_LIMITED)
 _RAN = frozenset(EVENT_OF.values()) - {EVENT_OF[REJECTED]}

@@ -41,8 +41,8 @@ class Emitter:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # a listener, a signal handler or a finalizer may subscribe too
-        self.listeners: dict[type, tuple[Callable[[Any], object], ...]] = {}  # replaced, never changed
+        self.renew()
+        self.listeners: dict[type, tuple[Callable[[Any], object], ...]] = {}
         self._faulty: set[int] = set()  # ids of listeners that have been logged
         self._delivery = _Delivery()
 
@@ -113,5 +113,5 @@ class Emitter:
                            exc_info=(type(error), error, traceback_of(error)))
 
     def renew(self) -> None:
-        """Fresh lock after a fork."""
+        """Start over in a forked child, with a lock that nobody holds."""
         self._lock = threading.RLock()  # a listener, a signal handler or a finalizer may subscribe too

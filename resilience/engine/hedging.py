@@ -23,7 +23,7 @@ from ..core.events import CallHedged, State
 from ..core.hedge import Racer
 from ..core.outcome import Event
 from ..drivers.deadline_context import in_use, shortened
-from ..drivers.hedged_attempts import JobRace, Patience, TaskRace
+from ..drivers.hedged_attempts import JobRace, TaskRace, WaitLimit
 from ..drivers.hedged_generators import HedgedGenerator
 from ..drivers.hedged_streams import HedgedStream, StreamRace
 from ..drivers.workers import Job
@@ -170,11 +170,11 @@ class Hedging:
         try:
             after, timeout = self._begin(self._clock()), isolation.timeout
             left = shortened(timeout) if in_use and timeout is not None else None  # a deadline alone ends no work
-            patience = Patience(timeout, False) if left is None else Patience(left, True)
-            if after is not None and (patience.seconds is None or after < patience.seconds):
+            limit = WaitLimit(timeout, False) if left is None else WaitLimit(left, True)
+            if after is not None and (limit.seconds is None or after < limit.seconds):
                 if job.wait(after):
                     return job.outcome()
-                return JobRace(self, isolation, self._clock, job, after, patience).result()
+                return JobRace(self, isolation, self._clock, job, after, limit).result()
         except BaseException:
             job.leave()
             raise

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 _OURS: Final = re.compile(
-    r": (attempt \d+ of at most \d+, |the caller's deadline leaves no time for |the target asks for a wait of "
+    r": (attempt \d+ of at most \d+, |the caller's deadline leaves no time |the target asks for a wait of "
     r"|time_limit \(.*\) leaves no time for |the time_limit that the other settings give "
     r"|the retry budget of the group |left to the retry of "
     r"|targets tried: |its budget allows no other target"

@@ -61,14 +61,15 @@ class RegistryServices:
     background: WorkerPool | None = None  # runs calls that nobody waits for; see background_pool()
     stalls: Stalls = attrs.field(init=False)  # times that calls lost by no fault of their targets
     is_closed: bool = False
-    _told: object = attrs.field(init=False, default=None)
+    _tell: object = attrs.field(init=False, default=None)  # kept, so that it is told of stalls
     active_until: dict[str | None, float] = attrs.field(factory=dict)  # until when chaos reigns, by key; None: for all
 
     def __attrs_post_init__(self) -> None:
         self.stalls = system_stalls if self.clock is monotonic else NO_STALLS
         if self.stalls is system_stalls:
             emitter = self.emitter
-            self._told = tell_of_stalls(lambda seconds, at: emitter.emit(LocalStall(seconds, at)))
+            self._tell = tell = lambda seconds, at: emitter.emit(LocalStall(seconds, at))
+            tell_of_stalls(tell)
 
     def background_pool(self) -> WorkerPool:
         """The threads for calls that nobody waits for."""

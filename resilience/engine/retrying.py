@@ -34,8 +34,6 @@ _BUSY = int(Event.BUSY)
 _LEFT_TO_CALLER = (int(Event.RETRY_LEFT_TO_CALLER),)
 _CANCELLED = (int(Event.CANCELLED),)
 _NEVER = (int(Event.CANCELLED), int(Event.BAD_REQUEST))
-
-
 #: Events of an attempt that one of our own gates refused.
 REFUSED: Final = frozenset(int(Event[name.upper()]) for name in REFUSALS)
 
@@ -94,7 +92,8 @@ class Retrying:
         "_is_wrapper",
         "_random",
         "_recorder",
-        "_timeout", "_waits",
+        "_timeout",
+        "_waits",
         "key",
     )
 

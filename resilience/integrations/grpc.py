@@ -128,8 +128,6 @@ class RpcGuards:
             settings["failures"] = _of_messages(settings["failures"])
         once = {name: value for name, value in settings.items() if name != "retry"}
 
-        check_plain(key, "key")
-
         def by(continuation: Any, details: Any, request: Any) -> str:
             method = details.method
             return key(method.decode() if isinstance(method, bytes) else method)

@@ -38,7 +38,7 @@ def judge(ending: Ending) -> Verdict | None:
 
 #: Failure rules for RPCs by status code: UNAVAILABLE, INTERNAL, UNKNOWN, DATA_LOSS and DEADLINE_EXCEEDED are failures,
 #: RESOURCE_EXHAUSTED, and UNAVAILABLE with ``retry-pushback-ms``, are busy, and all others are the caller's fault.
-FAILURES: Final = FailureRules(judge, status=http_status(failed=(500, "502-599"), caller_fault=501))
+FAILURES: Final = FailureRules(judge, status=http_status(caller_fault=501))
 
 
 class GuardRpcError(grpc.RpcError):  # type: ignore[misc,unused-ignore]

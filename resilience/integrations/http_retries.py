@@ -11,18 +11,17 @@ from typing import Any, Final
 
 from ..commands.command import Command, internals_of
 from ..core.exception_groups import is_a
-from ..core.outcome import IGNORED, REJECTED, Event
+from ..core.outcome import FAILURE, IGNORED, REJECTED, TIMEOUT, Event
 from ..core.retry import Retry
+from ..engine.call_accounting import EVENT_OF
 from ..engine.judging import Judging
 from ..engine.retrying import Retrying, RetryPolicy
-from ..errors import BadRequestError, RejectedError
+from ..errors import BadRequestError, CallTimeoutError, RejectedError
 from ..metrics.recorder import Recorder
 from ..policies.failures import FAILURES
 from ..registry import Registry, table_of
 
 _RETRY: Final = (int(Event.RETRY),)
-_BAD_REQUEST, _FAILURE = int(Event.BAD_REQUEST), int(Event.FAILURE)
-_REFUSED: Final = int(Event.SEMAPHORE_REJECTED)
 
 
 class RequestRetries:
@@ -66,10 +65,12 @@ class RequestRetries:
 
     def event(self, judging: Judging, error: Exception) -> int:
         """What an attempt that ended with *error* was counted as."""
-        outcome = None if is_a(error, RejectedError) else judging.error(error)
-        if is_a(error, RejectedError) or outcome == REJECTED:
-            return _REFUSED
-        return _BAD_REQUEST if outcome == IGNORED or is_a(error, self._caller_faults) else _FAILURE
+        if is_a(error, self._caller_faults):
+            return EVENT_OF[IGNORED]
+        if is_a(error, CallTimeoutError):
+            return EVENT_OF[TIMEOUT]
+        outcome = REJECTED if is_a(error, RejectedError) else judging.error(error)
+        return EVENT_OF[FAILURE if outcome is None else outcome]
 
 
 class Attempts:

@@ -10,7 +10,7 @@ included.
 | line | level | a line for each |
 |---|---|---|
 | ``circuit_state_changed`` | warning if it opens, else info | change |
-| ``call_rejected``, ``call_failed`` | warning | 10 s |
+| ``call_rejected``, ``call_failed``, ``refresh_failed`` | warning | 10 s |
 | ``call_retried``, ``call_hedged``, ``call_failed_over``, ``call_fell_back`` | info | 10 s |
 | ``command_configured``, ``configuration_applied`` | info | change |
 | ``configuration_rejected`` | error | change |

@@ -101,7 +101,7 @@ class Encoder:
             self._heads[snapshot.key] = snapshot.group, head
         settings, counts, latency = command.settings, snapshot.counts, snapshot.latency
         refused = snapshot.refused
-        errors = counts["failure"] + counts["timeout"] + refused
+        errors = counts["failure"] + counts["timeout"] + counts["busy"] + refused  # as Snapshot.errors
         requests = counts["success"] + errors
         retry_after = "null" if snapshot.retry_after is None else f"{snapshot.retry_after:.3f}"
         numbers = _numbers(snapshot.own_refusals) % (

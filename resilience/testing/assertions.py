@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..core.outcome import REFUSALS
 from ..metrics.snapshot import Snapshot
 from .handles import Target, handle_of
 
 #: How a call ended: exactly one of these is counted for each, so one that is not named must be 0.
-ENDINGS: Final = ("success", "failure", "timeout", "short_circuited", "semaphore_rejected", "thread_pool_rejected",
-                  "bad_request", "cancelled")
+ENDINGS: Final = ("success", "failure", "timeout", "busy", *REFUSALS, "bad_request", "cancelled")
 
 
 def assert_counts(target: Target | Snapshot, **expected: int) -> None:

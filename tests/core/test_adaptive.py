@@ -322,6 +322,17 @@ def test_the_shares_of_the_levels_follow_the_setting():
         machine.acquire(1.0, 1)
 
 
+def test_a_shorter_window_and_sooner_probes_are_in_force_at_once():
+    machine = limiter(window=3600.0, probe_every=86_400.0)
+    machine.configure(AdaptiveLimit(window=0.1, probe_every=1.0), 0.05)
+
+    assert 1.0 > windows(machine, 4, 0.05)
+    assert 160 == machine.limit
+    machine.configure(AdaptiveLimit(window=0.1, probe_every=0.1), machine._since)
+    windows(machine, 1, 0.05)
+    assert Phase.PROBE is machine.estimator.phase
+
+
 def test_configuring_keeps_what_was_learnt_and_calls_in_flight():
     machine = limiter(probe_every=1000)
     windows(machine, 4, 0.05)

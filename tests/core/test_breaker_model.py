@@ -91,16 +91,26 @@ class Model:
         c = self.config
         if self.state != "closed" or c.slow_call is None or not c.slow_in_flight:
             self.cohort = None
-        elif self.cohort is None:
-            self.cohort = {"end": now + c.slow_call / 8, "calls": 0}
+            return
+        if self.cohort is None:
             self.past = []
+        elif self.cohort["slow_call"] == c.slow_call:
+            return
+        else:
+            self.cohort["end"] = min(now, self.cohort["end"])
+            self.past.append(self.cohort)
+        self.begin_cohort(now)
+
+    def begin_cohort(self, now):
+        slow_call = self.config.slow_call
+        self.cohort = {"end": now + slow_call / 8, "calls": 0, "slow_call": slow_call}
 
     def too_slow(self, now):
         if self.cohort is None or now < self.cohort["end"]:
             return False
         self.past.append(self.cohort)
         slow_call = self.config.slow_call
-        self.cohort = {"end": now + slow_call / 8, "calls": 0}
+        self.begin_cohort(now)
         late = sum(cohort["calls"] for cohort in self.past if cohort["end"] + slow_call <= now)
         if not late:
             return False
@@ -219,7 +229,7 @@ class Model:
 
 def any_config(rng, window_calls):
     sparse = not window_calls
-    slow_call, consecutive, probes = rng.choice([None, None, 1.0]), rng.choice([None, None, 2, 5]), rng.choice([1, 2, 3])
+    slow_call, consecutive, probes = rng.choice([None, 1.0, 3.0]), rng.choice([None, None, 2, 5]), rng.choice([1, 2, 3])
     return CircuitBreaker(
         failure_rate=rng.choice([0.1, 0.25, 0.5, 0.55, 1.0, None if consecutive else 0.5]), consecutive=consecutive,
         sustained_failures=rng.choice([None, 2, 3]), min_calls=rng.choice([1, 3, 4, 4, 20 if sparse else 4]),

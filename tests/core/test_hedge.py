@@ -53,6 +53,19 @@ def test_the_percentile_is_the_least_latency_that_so_many_do_not_exceed(percenti
     assert pytest.approx(durations[rank], rel=0.01) == machine.launch_after(1, 0.0)
 
 
+def test_a_thread_that_comes_while_another_looks_for_the_first_time_looks_too():
+    def bins(now):
+        if not answers:  # as a thread that comes while the first one waits for the lock of the latencies
+            answers.append(None)
+            answers[0] = machine.launch_after(1, now)
+        return {bin_of(0.1): 100}
+
+    answers = []
+    machine = Racer(Hedge(idempotent=True), bins=bins)
+
+    assert machine.launch_after(1, 5.0) == answers[0] == pytest.approx(0.1, rel=0.01)
+
+
 def test_too_few_latencies_are_no_percentile():
     assert None is racer([0.1] * 99)[0].launch_after(1, 0.0)
     assert None is not racer([0.1] * 100)[0].launch_after(1, 0.0)

@@ -37,10 +37,20 @@ def test_what_is_no_code_is_refused_with_what_is(wrong):
 
 
 def test_the_special_word_beats_the_general_one():
-    verdicts = http_status(failed=("5xx", 429), busy=("4xx",), caller_fault=(404, 501)).verdicts()
-    assert (Verdict.FAILED, Verdict.BUSY, Verdict.FAILED, Verdict.FAILED) == tuple(
-        verdicts[code] for code in (429, 404, 500, 501))
+    verdicts = http_status(failed=("5xx", 429, "430-440"), busy=("4xx", 435), caller_fault=(404, 501)).verdicts()
+    assert {429: Verdict.FAILED, 404: Verdict.CALLER_FAULT, 403: Verdict.BUSY, 500: Verdict.FAILED,
+            501: Verdict.CALLER_FAULT, 434: Verdict.FAILED, 435: Verdict.BUSY} == {
+        code: verdicts[code] for code in (429, 404, 403, 500, 501, 434, 435)}
     assert 200 not in verdicts
+
+
+@pytest.mark.parametrize(("said", "code", "verdict"), [
+    ({"failed": 429}, 429, Verdict.FAILED), ({"failed": "429"}, 429, Verdict.FAILED),
+    ({"caller_fault": 429}, 429, Verdict.CALLER_FAULT), ({"busy": "5xx"}, 502, Verdict.BUSY),
+    ({"caller_fault": "5xx"}, 502, Verdict.CALLER_FAULT), ({"failed": 503, "busy": 503}, 503, Verdict.BUSY),
+    ({"busy": 503, "caller_fault": 503}, 503, Verdict.CALLER_FAULT)])
+def test_of_two_words_that_are_as_special_the_one_that_somebody_wrote_counts(said, code, verdict):
+    assert verdict is http_status(**said).verdicts()[code]
 
 
 def test_codes_among_busy_and_caller_faults_add_to_the_rule():

@@ -42,6 +42,7 @@ def test_a_first_delay_that_is_the_longest_one_is_accepted():
 
 def test_a_thousand_attempts_do_not_overflow():
     assert 3600.0 == Retry(attempts=1000, base=1.0, factor=1000.0, max_delay=3600.0, jitter="none").after(999, 0, 0, 0)
+    assert 0.0 == Retry(attempts=1000, base=0.0, factor=1000.0, jitter="none").after(999, 0, 0, 0)
 
 
 def test_what_is_asked_for_is_a_lower_bound_up_to_the_longest_delay():

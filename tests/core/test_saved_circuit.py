@@ -67,6 +67,16 @@ def test_an_open_circuit_waits_out_what_was_left(elapsed, left):
     assert "half_open" == new.state
 
 
+def test_settings_that_change_after_the_restart_leave_the_wait_as_it_was_saved():
+    old = circuit()
+    for _ in range(4):
+        call(old, FAILURE, 1.0)
+    new = moved(old, now=2.0, elapsed=1.0, later=500.0)
+    new.configure(attrs.evolve(CONFIG, min_calls=10), 500.5)
+
+    assert 1.5 == new.retry_after(500.5)
+
+
 def test_an_open_circuit_whose_wait_is_over_probes_at_once_and_waits_longer_if_that_fails():
     old = circuit()
     for _ in range(4):

@@ -59,6 +59,17 @@ def test_when_a_target_hangs_the_callers_know_a_quarter_after_slow_call_at_the_l
     assert 1000 - len(refused) == min(refused) + 1  # and a probe after open_for
 
 
+def test_a_shorter_slow_call_counts_for_those_that_are_under_way_at_once():
+    calls = Calls(attrs.evolve(HANGS, slow_call=3600.0))
+    for _ in range(4):
+        calls.begin(0.0)
+    calls.circuit.configure(HANGS, 2.0)
+    calls.begin(2.5)
+    assert "closed" == calls.circuit.state
+    with pytest.raises(CircuitOpenError):
+        calls.begin(3.0)  # slow_call after they were counted anew
+
+
 def test_few_that_hang_among_many_that_are_fast_do_not():
     calls = Calls(HANGS)
     for _ in range(4):

@@ -205,3 +205,16 @@ def test_a_window_resized_as_a_slice_ends_begins_with_the_next_one():
     old = counted(TimeWindow(1, window=4.0, buckets=4, now=0.0), [(2.5, 4), (3.5, 8)])
 
     assert [0] == old.resized(window=1.0, buckets=1, now=4.0).sums(4.0)
+
+
+def test_what_is_taken_back_is_taken_from_the_newest_slices_and_never_more_than_there_is():
+    window = TimeWindow(2, window=10.0, buckets=10, now=0.0)
+    for column, now, n in ((0, 0.5, 7), (1, 0.5, 3), (1, 4.5, 2)):
+        window.add(column, now, n)
+    window.take_back(1, 4)
+    assert ([7, 1], [7, 1]) == (window.totals, window.sums(9.9))
+    assert [0, 0] == window.sums(10.0)
+    window.take_back(1, 1)
+    assert [0, 0] == window.sums(10.5)
+    window.add(1, 10.5, 2)
+    assert [0, 2] == window.sums(19.9)

@@ -30,6 +30,7 @@ from resilience import (
     http_status,
 )
 from resilience.commands.keyed_commands import keyspace_of
+from resilience.events import CallRetried
 from resilience.integrations import urllib3 as our_urllib3
 from tests.integrations.http_clients import (
     CLIENTS,
@@ -339,6 +340,22 @@ def test_the_callers_fault_and_a_refusal_are_not_repeated(make, server):
         client.request("GET", f"{server.url}/503")
 
     assert len(server.seen) == 3, "the circuit opened after the second failure"
+
+
+def test_a_busy_server_is_asked_again_after_the_delay_for_busy_ones_and_at_their_price(make, server, registry, clock):
+    heard, began = [], clock()
+    registry.subscribe(CallRetried, heard.append)
+    client = make(breaker=None, retry=Retry(attempts=10, jitter="none", base=0.5, busy_base=3.0, busy_price=2.0,
+                                            budget=RetryBudget(ratio=0.0, per_second=0.4)))
+
+    assert client.request("GET", f"{server.url}/429") == (429, b"helloworld")
+
+    assert [("busy", 3.0), ("busy", 6.0)] == [(each.event, each.delay) for each in heard]  # for four of four in a window
+    assert 9.0 == clock() - began
+    clock.advance(60.0)
+    client.request("GET", f"{server.url}/503")
+    assert {"failure"} == {each.event for each in heard[2:]}
+    assert 4 == len(heard[2:])
 
 
 def test_the_retry_stops_at_its_budget(make, server):

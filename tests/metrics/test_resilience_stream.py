@@ -59,6 +59,16 @@ def test_a_message_says_what_the_snapshot_says(registry, clock):
     assert {"term": 1, "from": "closed", "to": "open", "trigger": "failure_rate", "age_s": 1.5} == change
 
 
+def test_of_every_event_the_stream_says_what_the_snapshot_says(registry):
+    call = command(key="k", registry=registry, timeout=None)(len)
+    for number, name in enumerate(EVENT_NAMES):
+        registry["k"].__recorder__.count((number,), registry.clock())
+        (message,) = tick(registry)
+        snapshot = call.resilience.snapshot()
+        told = {each: message[each] for each in ("requests", "errors", "refused")}
+        assert {each: getattr(snapshot, each) for each in told} == told, name
+
+
 def test_what_is_unlimited_is_null(registry):
     command(key="k", registry=registry, timeout=None, max_concurrent=None, breaker=None)(len)
 

@@ -6,7 +6,9 @@ import pytest
 
 from resilience import CircuitBreaker, CircuitOpenError, StateChanged, command
 from resilience.core import events as core_events
+from resilience.core.outcome import EVENT_NAMES
 from resilience.events import CallFailed, CallRejected, CommandAdded, CommandConfigured
+from resilience.policies.order import KITS
 from resilience.testing import RecordedEvents, assert_counts, assert_idle
 
 
@@ -145,6 +147,16 @@ def test_counts_that_differ_are_listed_with_all_there_are(stock, clock):
             "  short_circuited  1, not 0\n"
             "all its counts: success=1, failure=2, short_circuited=1, fallback_missing=3, exceptions_thrown=3"
             ) == str(caught.value)
+
+
+@pytest.mark.parametrize("ending", sorted({*(kit.refusal for kit in KITS if kit.refusal), "no_time_left", "busy", "failure",
+                                           "timeout", "thread_pool_rejected", "bad_request", "cancelled"}))
+def test_no_way_in_which_a_call_ended_is_overlooked(stock, ending):
+    stock.resilience.__recorder__.count((EVENT_NAMES.index(ending),), 0.0)
+
+    with pytest.raises(AssertionError, match=f"{ending}  1, not 0"):
+        assert_counts(stock)
+    assert_counts(stock, **{ending: 1})
 
 
 def test_a_command_without_calls_has_no_counts(stock):
