@@ -45,11 +45,10 @@ from ..http2.wire import H2, Wire
 from ..inbound import ClientGoneError
 from ..upstream import Header
 from .accepted import Accepted
-from .answer import refusal_answer
+from .answer import SHUTTING_DOWN, refusal_answer
 from .http2_fields import RequestReader, answer_fields
 from .http2_stream import Http2Stream
 from .lingering import LINGER_S, Lingering
-from .parser import Refusal
 from .peers import Peer
 
 if TYPE_CHECKING:
@@ -313,7 +312,7 @@ class Http2Connection(asyncio.Protocol):
             return
         self.take(stream)
         if not stream.gone:
-            if self._cut and not stream.started:
+            if self._cut and not stream.answered:
                 with contextlib.suppress(ClientGoneError):
                     self._answer_shutdown(stream)
             if not stream.answered:
@@ -341,9 +340,12 @@ class Http2Connection(asyncio.Protocol):
             self._rest()
 
     def _answer_shutdown(self, stream: Http2Stream) -> None:
-        status, headers, body = refusal_answer(Refusal(503, "the gateway is shutting down"), close=False)
-        self.put_fields(stream, answer_fields(status, headers, self.front.date())[0])
-        stream.answered = self.put_some(stream, body, end=True) == len(body)
+        if stream.started:
+            stream.break_off(SHUTTING_DOWN.status, SHUTTING_DOWN.detail)
+            return
+        status, headers, body = refusal_answer(SHUTTING_DOWN, stream.head, close=False)
+        self.put_fields(stream, answer_fields(status, headers, self.front.date())[0], end=not body)
+        stream.answered = not body or self.put_some(stream, body, end=True) == len(body)
 
     # -- what is sent
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from ..grpc_status import answer_of, is_grpc, trailers_for
 from ..http2.fields import trailer_fields
 from ..inbound import BodyBrokenError, ClientGoneError, RequestHead
 from ..problem import Problem
@@ -68,7 +69,7 @@ class Http2Stream:
         except Exception:
             _logger.exception("a request failed in the gateway")
             if not self.started and not self.gone:
-                await self.respond(500, *Problem(500, "the gateway failed").response())
+                await self.respond(*answer_of(Problem(500, "the gateway failed"), self.head))
 
     def _ended(self, _: asyncio.Task[None]) -> None:
         self._connection.ended(self)
@@ -175,6 +176,12 @@ class Http2Stream:
         if fields and not self._bodyless:
             self._connection.put_fields(self, fields, end=True)
         self.answered = True
+
+    def break_off(self, status: int, detail: str) -> None:
+        """End an answer that goes on no further: a gRPC client is told why, any other has its stream reset."""
+        if is_grpc(self.head) and self.hop is not None and self.hop.takes_trailers:
+            self._connection.put_fields(self, trailers_for(status, detail), end=True)
+            self.answered = True
 
     async def _send(self, piece: bytes, *, end: bool) -> None:
         """Send a piece of the body as the windows allow, within client_timeout."""
