@@ -228,9 +228,11 @@ class Forwarder:
                        attempts: Attempts | HedgedAttempts, inbound: Inbound, outbound: Outbound | None) -> None:
         """Give the client an answer, as *outbound* changes it."""
         kept = None if service.fallbacks is None else service.fallbacks.answers
-        if kept is not None and answer.complete:
-            answer = Resumed(answer, answer.take())
-            kept.keep(request, answer.status, headers, answer.begun, service.clock())
+        if kept is not None:
+            kept.outdate(request, answer.status)
+            if answer.complete:
+                answer = Resumed(answer, answer.take())
+                kept.keep(request, answer.status, headers, answer.begun, service.clock())
         if service.config.balancing.sticky is not None:  # of this client alone: what is kept is for others
             headers = [*headers, *service.cookie(request, attempts)]
         status, begun, whole = answer.status, b"", None
