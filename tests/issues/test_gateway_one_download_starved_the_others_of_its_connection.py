@@ -1,6 +1,7 @@
 """Of several answers on one HTTP/2 connection, the oldest was sent whenever there was room.
 
-The others got nothing until it was over, and were reset after client_timeout, although the client took all that came.
+The others got nothing until it was over, and were reset after client_timeout, although the client took all that came. So
+did uploads on a connection to a service, if they came in small pieces.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from h2.events import DataReceived, ResponseReceived, StreamReset
@@ -16,6 +18,7 @@ from resilience.gateway.front.http2_stream import LEAST_TAKEN
 from resilience.gateway.inbound import Inbound
 from tests.gateway.front.serving import eventually, serving
 from tests.gateway.front.test_http2 import Raw, raw
+from tests.gateway.http2.peer import a_client, a_request, begun, peer
 from tests.issues.gateway_parts import configured, served, upstream
 
 WINDOW = 65_535
@@ -55,6 +58,34 @@ async def test_answers_of_one_connection_take_turns(piece: int) -> None:
         await take(client, 60 * FRAME)
         sizes = [came(client, number) for number in numbers]
         assert min(sizes) >= 10 * FRAME, sizes
+
+
+@pytest.mark.parametrize("piece", [1000, FRAME, 100_000])
+async def test_uploads_to_one_connection_take_turns_whatever_their_pieces(piece: int) -> None:
+    async def feed(exchange: Any) -> None:
+        while True:
+            await exchange.write(bytes(piece))
+
+    async with peer() as there, a_client() as client:
+        exchanges = [await begun(client, there, a_request("POST", None)) for _ in range(4)]
+        connection = await there.connection()
+        connection.acknowledges = False
+        await connection.request(4)
+        for number in connection.asked:
+            connection.h2.increment_flow_control_window(10**7, number)
+        connection.flush()
+        tasks = [asyncio.create_task(feed(each)) for each in exchanges]
+        for sent in range(WINDOW, WINDOW + 40 * FRAME, FRAME):
+            await eventually(lambda sent=sent: sent == sum(len(connection.body(each)) for each in connection.asked))
+            connection.h2.increment_flow_control_window(FRAME)
+            connection.flush()
+        sizes = [len(connection.body(number)) for number in connection.asked]
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for each in exchanges:
+            each.release()
+        assert min(sizes) >= 8 * FRAME, sizes
 
 
 @contextlib.asynccontextmanager
