@@ -12,6 +12,7 @@ Who ends what:
     a client takes nothing        the streams that wait for it are reset after client_timeout
     a client asks too cheaply     resets, pings, settings and the like have an allowance; then GOAWAY
     the gateway leaves            GOAWAY that refuses nothing (RFC 9113, 6.8), once there has been a request
+    connection_requests came      the same; so many again are served until nothing is under way, then it is closed
     the front drains              GOAWAY; what is under way ends, what still comes is refused, and may be sent again
 """
 
@@ -88,6 +89,7 @@ class Http2Connection(asyncio.Protocol):
         self._streams: dict[int, Http2Stream] = {}
         self._lingering = Lingering()
         self._resets, self._cheap = Allowance(*RESETS), Allowance(*CHEAP_FRAMES)
+        self._limit: float = settings.connection_requests or inf
         self._served = self._silent = self.sent = 0
         self._gone = self._cut = self._said_leaving = self._said_goaway = False
         self._h2 = H2(client_side=False)
@@ -239,9 +241,9 @@ class Http2Connection(asyncio.Protocol):
         self.deadline = self._lingering.deadline if not self._streams else self.deadline
         self._streams[number] = Http2Stream(self, number, request, complete=ended)
         self._served += 1
-        if self._served == self.front.settings.connection_requests or self.front.draining:
+        if self._served == 2 * self._limit or self.front.draining:
             self._say_goaway()
-        elif self.front.is_leaving:
+        elif self._served == self._limit or self.front.is_leaving:
             self.send_away()
 
     def _on_data(self, event: DataReceived) -> None:
@@ -328,8 +330,8 @@ class Http2Connection(asyncio.Protocol):
     def _rest(self) -> None:
         """If nothing is under way, wait for another request, or end if none is wanted."""
         if not self._streams and not self._lingering and not self.wire.is_over:
-            if self._said_goaway:
-                self._close()
+            if self._said_goaway or self._served >= self._limit:
+                self.drain()
             else:
                 self.deadline = self.front.loop.time() + self.front.settings.keep_alive_timeout
 
