@@ -330,6 +330,8 @@ class Connection(asyncio.Protocol):
                 self._until_close = False
         else:
             self.trailers.append((name, value))
+            if name == b"connection" or name in _FRAMING:  # no business of a trailer, but llhttp reads on by it
+                self._persistent = False
             self._trailer_size += len(name) + len(value)
             if len(self.trailers) > MAX_TRAILERS or self._trailer_size > MAX_HEAD_BYTES:
                 raise ValueError

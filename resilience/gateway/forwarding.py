@@ -6,7 +6,7 @@ streams back piece by piece; no more is read from either side than the other has
     for the client's next piece            client_timeout      408, or the connection is cut
     for all pieces of the client's body    upload_timeout      408
     for the pace of these pieces           upload_rate         408
-    for room in the client's connection    client_timeout      the connection is cut
+    for room in the client's connection    client_timeout      the connection is cut; HTTP/2: see front/http2_stream.py
     for the upstream to answer             command.timeout     504
     for the upstream's next piece          idle_timeout        the connection is cut
     for room in the upstream's connection  idle_timeout        502
@@ -228,9 +228,11 @@ class Forwarder:
                        attempts: Attempts | HedgedAttempts, inbound: Inbound, outbound: Outbound | None) -> None:
         """Give the client an answer, as *outbound* changes it."""
         kept = None if service.fallbacks is None else service.fallbacks.answers
-        if kept is not None and answer.complete:
-            answer = Resumed(answer, answer.take())
-            kept.keep(request, answer.status, headers, answer.begun, service.clock())
+        if kept is not None:
+            kept.outdate(request, answer.status)
+            if answer.complete:
+                answer = Resumed(answer, answer.take())
+                kept.keep(request, answer.status, headers, answer.begun, service.clock())
         if service.config.balancing.sticky is not None:  # of this client alone: what is kept is for others
             headers = [*headers, *service.cookie(request, attempts)]
         status, begun, whole = answer.status, b"", None
@@ -285,7 +287,7 @@ class Forwarder:
         pace = None if service.config.min_rate is None else _Pace(service.config.min_rate)
         try:
             # The first piece, though it may be empty, makes ASGI servers send the head now.
-            await within(self._patience, inbound.write(begun + exchange.take()), ClientGoneError)
+            await self._taken(inbound, inbound.write(begun + exchange.take()))
             while not exchange.complete:
                 if pace is None:
                     await within(service.idle, exchange.more(), _stalled)
@@ -295,14 +297,18 @@ class Forwarder:
                     piece = exchange.take()
                     if pace is not None:
                         pace.size += len(piece)
-                    await within(self._patience, inbound.write(piece), ClientGoneError)
+                    await self._taken(inbound, inbound.write(piece))
         except UpstreamError as error:
             exchange.failure = error
             if inbound.hop is not None and inbound.hop.takes_trailers and is_grpc(inbound.head):
                 told = problem_of(error, service.name)
-                await within(self._patience, inbound.end(b"", trailers_for(told.status, told.detail)), ClientGoneError)
+                await self._taken(inbound, inbound.end(b"", trailers_for(told.status, told.detail)))
             return
-        await within(self._patience, inbound.end(exchange.take(), exchange.trailers), ClientGoneError)
+        await self._taken(inbound, inbound.end(exchange.take(), exchange.trailers))
+
+    def _taken(self, inbound: Inbound, sending: Awaitable[None]) -> Awaitable[None]:
+        """Bound the time in which the client takes a piece, unless its server does that."""
+        return sending if inbound.head.bounds_taking else within(self._patience, sending, ClientGoneError)
 
 
 class _Pace:

@@ -21,7 +21,7 @@ from .filters.chain import NO_FILTERS, Chain, FilterRunner, chain_of
 from .filters.step import Step
 from .filters.steps import steps_of
 from .forwarding import Forwarder
-from .grpc_status import is_grpc, refusal
+from .grpc_status import answer_of
 from .headers import folded
 from .inbound import ClientGoneError, Inbound, RefusedRequest
 from .limits.client_address import ClientAddresses
@@ -211,10 +211,7 @@ async def _tell(problem: Problem, inbound: Inbound, passage: Passage | None) -> 
     """Answer by a *problem*."""
     if passage is not None:
         passage.refused = problem.reason
-    if is_grpc(inbound.head):
-        await inbound.respond(*refusal(problem.status, problem.detail, problem.headers))
-    else:
-        await inbound.respond(problem.status, *problem.response())
+    await inbound.respond(*answer_of(problem, inbound.head))
 
 
 def _note(error: Exception, passage: Passage | None) -> None:

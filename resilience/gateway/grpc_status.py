@@ -12,6 +12,7 @@ from urllib.parse import quote_from_bytes
 
 from ..core.http_status import GRPC
 from .inbound import RequestHead
+from .problem import Problem
 from .upstream import Exchange, Header, Request, UpstreamStatusError
 
 _NAMES: Final = (
@@ -65,6 +66,18 @@ def trailers_for(status: int, detail: str) -> list[Header]:
     code = _NAMES.index(_OF_HTTP.get(status, "UNKNOWN"))
     return [(b"grpc-status", b"%d" % code),
             (b"grpc-message", quote_from_bytes(detail.encode(), safe=_LEGIBLE).encode())]
+
+
+def answer_of(problem: Problem, head: RequestHead) -> tuple[int, list[Header], bytes]:
+    """Status, headers and body of the answer to a request that ended with a *problem*, in the words of its client.
+
+    Args:
+        problem: Says what is wrong.
+        head: Of the request.
+    """
+    if is_grpc(head):
+        return refusal(problem.status, problem.detail, problem.headers)
+    return problem.status, *problem.response()
 
 
 def refusal(status: int, detail: str, headers: Sequence[Header]) -> tuple[int, list[Header], bytes]:

@@ -7,6 +7,9 @@ This is no cache: while the service answers, each request goes there. What is ke
 only while they are fresh, since it says to a shared cache what ``proxy-revalidate`` does (RFC 9111, 5.2.2.10). Bounded
 in bytes, with what they are found by; the one used least recently goes first.
 
+What a client has changed is not given again as it was: a request with another than a safe method, if it succeeds, has
+all that is kept for its target forgotten (RFC 9111, 4.4), and so has a newer answer that may not be kept.
+
 A filter may take the credentials off a request, which then looks like anybody's: an answer is given again only to the
 one for whom the filters took the caller, and for the same cookies.
 """
@@ -32,6 +35,8 @@ _MAX_AGE: Final = re.compile(rb"\bmax-age=\"?(\d{1,9})")
 #: What an age counts as that is larger (RFC 9111, 1.2.2).
 _OLDEST: Final = 2**31
 _VARYING: Final = frozenset({b"accept-encoding", b"origin"})
+#: Methods that change nothing (RFC 9110, 9.2.1).
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 #: Headers that must be the same for an answer to be given again. One with cookies may be of a session.
 _TELLING: Final = _VARYING | {b"x-forwarded-host", b"cookie"}
 
@@ -63,6 +68,7 @@ class LastAnswers:
     def __init__(self, stale: float) -> None:
         self._stale = stale
         self._answers: OrderedDict[tuple[Hashable, ...], LastAnswer] = OrderedDict()
+        self._of_target: dict[tuple[Hashable, ...], set[tuple[Hashable, ...]]] = {}
         self._size = 0
 
     @staticmethod
@@ -77,6 +83,15 @@ class LastAnswers:
         length = next((value for name, value in headers if name == b"content-length"), b"")
         return status == 200 and length.isdigit() and int(length) <= MOST_BODY_BYTES and self.could_keep(request)
 
+    def outdate(self, request: Request, status: int) -> None:
+        """Forget what is no longer so, now that this *request* was answered with this *status*."""
+        if request.method not in _SAFE:
+            if status < 400:
+                for key in tuple(self._of_target.get(_target(request), ())):
+                    self._forget(key)
+        elif status == 200 and self.could_keep(request):
+            self._forget(_key(request))
+
     def keep(self, request: Request, status: int, headers: list[Header], body: bytes, now: float) -> None:
         """Keep an answer, if it may be kept."""
         if status != 200 or len(body) > MOST_BODY_BYTES or not self.could_keep(request):
@@ -90,6 +105,7 @@ class LastAnswers:
             return
         key, size = _key(request), _size(request.headers) + len(request.target) + _size(headers) + len(body) + 500
         self._forget(key)
+        self._of_target.setdefault(_target(request), set()).add(key)
         self._answers[key] = LastAnswer(headers, body, now, age, stale, size)
         self._size += size
         while self._size > MOST_BYTES:
@@ -111,6 +127,10 @@ class LastAnswers:
         gone = self._answers.pop(key, None)
         if gone is not None:
             self._size -= gone.size
+            target = key[:2]
+            self._of_target[target].discard(key)
+            if not self._of_target[target]:
+                del self._of_target[target]
 
 
 def _age(headers: Sequence[Header]) -> int:
@@ -133,8 +153,12 @@ def _allowed_s(headers: Sequence[Header], age: int) -> float:
     return allowed
 
 
+def _target(request: Request) -> tuple[Hashable, ...]:
+    return request.target, request.host
+
+
 def _key(request: Request) -> tuple[Hashable, ...]:
-    return request.target, request.host, request.owner, *(line for line in request.headers if line[0] in _TELLING)
+    return *_target(request), request.owner, *(line for line in request.headers if line[0] in _TELLING)
 
 
 def _named(value: bytes) -> set[bytes]:

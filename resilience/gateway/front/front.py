@@ -105,7 +105,7 @@ class Front:
             refusal: Says why.
             close: Whether the answer says that it is the connection's last.
         """
-        status, headers, body = refusal_answer(refusal, close=close)
+        status, headers, body = refusal_answer(refusal, head, close=close)
         if self._refused is not None:
             self._refused(RefusedRequest(head, status, refusal.reason, len(body)))
         return status, headers, body

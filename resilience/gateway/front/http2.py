@@ -9,9 +9,10 @@ Who ends what:
     a request is malformed        its stream is reset; what h2 itself refuses ends the connection by GOAWAY
     an answer breaks off          its stream is reset, so that nobody takes it for complete
     an answer comes early         the rest of the body is thrown away for a while (lingering.py), then it is reset
-    a client takes nothing        the stream that waits for it is reset after client_timeout
+    a client takes nothing        the streams that wait for it are reset after client_timeout
     a client asks too cheaply     resets, pings, settings and the like have an allowance; then GOAWAY
     the gateway leaves            GOAWAY that refuses nothing (RFC 9113, 6.8), once there has been a request
+    connection_requests came      the same; so many again are served until nothing is under way, then it is closed
     the front drains              GOAWAY; what is under way ends, what still comes is refused, and may be sent again
 """
 
@@ -45,11 +46,10 @@ from ..http2.wire import H2, Wire
 from ..inbound import ClientGoneError
 from ..upstream import Header
 from .accepted import Accepted
-from .answer import refusal_answer
+from .answer import SHUTTING_DOWN, refusal_answer
 from .http2_fields import RequestReader, answer_fields
 from .http2_stream import Http2Stream
 from .lingering import LINGER_S, Lingering
-from .parser import Refusal
 from .peers import Peer
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Http2Connection(asyncio.Protocol):
     Attributes:
         front: Has it.
         deadline: When expire() is due.
+        sent: Bytes of bodies that were sent.
     """
 
     def __init__(self, front: Front, transport: asyncio.Transport, accepted: Accepted, peer: Peer,
@@ -88,7 +89,8 @@ class Http2Connection(asyncio.Protocol):
         self._streams: dict[int, Http2Stream] = {}
         self._lingering = Lingering()
         self._resets, self._cheap = Allowance(*RESETS), Allowance(*CHEAP_FRAMES)
-        self._served = self._silent = 0
+        self._limit: float = settings.connection_requests or inf
+        self._served = self._silent = self.sent = 0
         self._gone = self._cut = self._said_leaving = self._said_goaway = False
         self._h2 = H2(client_side=False)
         self.wire = Wire(self._h2, transport, front.loop)
@@ -139,7 +141,7 @@ class Http2Connection(asyncio.Protocol):
             self._reset_early(number)
         self.look_at(self._lingering.deadline)
         for stream in list(self._streams.values()):
-            if stream.deadline <= now:
+            if stream.deadline <= now and not stream.may_wait_on():
                 self.wire.reset(stream.id, ErrorCodes.CANCEL)
                 stream.expire()
             else:
@@ -239,9 +241,9 @@ class Http2Connection(asyncio.Protocol):
         self.deadline = self._lingering.deadline if not self._streams else self.deadline
         self._streams[number] = Http2Stream(self, number, request, complete=ended)
         self._served += 1
-        if self._served == self.front.settings.connection_requests or self.front.draining:
+        if self._served == 2 * self._limit or self.front.draining:
             self._say_goaway()
-        elif self.front.is_leaving:
+        elif self._served == self._limit or self.front.is_leaving:
             self.send_away()
 
     def _on_data(self, event: DataReceived) -> None:
@@ -284,7 +286,9 @@ class Http2Connection(asyncio.Protocol):
         except ProtocolError:
             raise ClientGoneError from None
         if size:
+            self.sent += size
             self._cheap.earn(_EARNED_PER_WRITE)
+            self._streams[stream.id] = self._streams.pop(stream.id)  # its next turn is the last
         return size
 
     def end_body(self, stream: Http2Stream) -> None:
@@ -313,8 +317,8 @@ class Http2Connection(asyncio.Protocol):
             return
         self.take(stream)
         if not stream.gone:
-            if self._cut and not stream.started:
-                with contextlib.suppress(ClientGoneError):
+            if self._cut and not stream.answered:
+                with contextlib.suppress(ClientGoneError, ProtocolError):
                     self._answer_shutdown(stream)
             if not stream.answered:
                 self.wire.reset(stream.id, ErrorCodes.INTERNAL_ERROR)
@@ -326,8 +330,8 @@ class Http2Connection(asyncio.Protocol):
     def _rest(self) -> None:
         """If nothing is under way, wait for another request, or end if none is wanted."""
         if not self._streams and not self._lingering and not self.wire.is_over:
-            if self._said_goaway:
-                self._close()
+            if self._said_goaway or self._served >= self._limit:
+                self.drain()
             else:
                 self.deadline = self.front.loop.time() + self.front.settings.keep_alive_timeout
 
@@ -341,15 +345,19 @@ class Http2Connection(asyncio.Protocol):
             self._rest()
 
     def _answer_shutdown(self, stream: Http2Stream) -> None:
-        status, headers, body = refusal_answer(Refusal(503, "the gateway is shutting down"), close=False)
-        self.put_fields(stream, answer_fields(status, headers, self.front.date())[0])
-        stream.answered = self.put_some(stream, body, end=True) == len(body)
+        if stream.started:
+            stream.break_off(SHUTTING_DOWN.status, SHUTTING_DOWN.detail)
+            return
+        status, headers, body = refusal_answer(SHUTTING_DOWN, stream.head, close=False)
+        self.put_fields(stream, answer_fields(status, headers, self.front.date())[0], end=not body)
+        stream.answered = not body or self.wire.put_some(stream.id, body, end=True) == len(body)
 
     # -- what is sent
 
     def _make_room(self) -> None:
-        for stream in self._streams.values():
-            stream.has_room()
+        waiting = list(self._streams.values())
+        while waiting:  # a frame of each in turn, or one would take all there is
+            waiting = [each for each in waiting if each.send_some()]
 
     def _say_goaway(self) -> None:
         """Take no more requests. h2 itself could not go on after a GOAWAY, so it does not learn of it."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from ..grpc_status import answer_of, is_grpc, trailers_for
 from ..http2.fields import trailer_fields
 from ..inbound import BodyBrokenError, ClientGoneError, RequestHead
 from ..problem import Problem
@@ -19,6 +20,9 @@ from .http2_fields import Http2Request, answer_fields, interim_fields
 if TYPE_CHECKING:
     from .http2 import Http2Connection
 
+#: Bytes of all its answers that a client must take within client_timeout, if any of them waits for that.
+LEAST_TAKEN: Final = 64 * 1024
+_NOTHING: Final = memoryview(b"")
 _logger: Final = logging.getLogger("resilience.gateway")
 
 
@@ -36,8 +40,8 @@ class Http2Stream:
     """
 
     __slots__ = (
-        "_body", "_bodyless", "_connection", "_left", "_request", "_room", "_waiter", "answered", "complete",
-        "deadline", "gone", "head", "held", "hop", "id", "started", "task", "trailers")
+        "_body", "_bodyless", "_connection", "_ends", "_left", "_mark", "_pending", "_request", "_room", "_waiter",
+        "answered", "complete", "deadline", "gone", "head", "held", "hop", "id", "started", "task", "trailers")
 
     def __init__(self, connection: Http2Connection, number: int, request: Http2Request, *, complete: bool) -> None:
         self._connection, self._request, self.id = connection, request, number
@@ -47,6 +51,8 @@ class Http2Stream:
         self.complete, self.gone = complete, False
         self.started = self.answered = self._bodyless = False
         self._left: int | None = None
+        self._pending, self._ends = _NOTHING, False  # of the answer, and whether that ends with it
+        self._mark = 0, 0  # see _wait_on()
         self._body = bytearray()
         self.held = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -68,7 +74,7 @@ class Http2Stream:
         except Exception:
             _logger.exception("a request failed in the gateway")
             if not self.started and not self.gone:
-                await self.respond(500, *Problem(500, "the gateway failed").response())
+                await self.respond(*answer_of(Problem(500, "the gateway failed"), self.head))
 
     def _ended(self, _: asyncio.Task[None]) -> None:
         self._connection.ended(self)
@@ -86,9 +92,34 @@ class Http2Stream:
         self.complete = True
         _wake(self._waiter)
 
-    def has_room(self) -> None:
-        """Perhaps something can be sent now."""
-        _wake(self._room)
+    def send_some(self) -> bool:
+        """Send a frame of what is pending of the answer, if there is room; whether more is pending then."""
+        if not self._pending:
+            return False
+        try:
+            sent = self._connection.put_some(self, self._pending, end=self._ends)
+        except ClientGoneError:
+            self.expire()
+            return False
+        self._pending = self._pending[sent:]
+        if not self._pending:
+            _wake(self._room)
+            return False
+        return sent > 0
+
+    def may_wait_on(self) -> bool:
+        """Whether the client takes answers, though this one has waited until its deadline; if so, it has a new one.
+
+        An answer that waits for its turn on the connection is not one that nobody takes. But a client that has closed
+        the window of this one has no more time for it because it takes others.
+        """
+        connection, (sent, left) = self._connection, self._mark
+        if connection.sent - sent < min(left, LEAST_TAKEN):
+            return False
+        if len(self._pending) == left and not connection.wire.is_open(self.id):
+            return False
+        self._wait_on()
+        return True
 
     def leave(self) -> None:
         """The client has left it, or must."""
@@ -176,8 +207,14 @@ class Http2Stream:
             self._connection.put_fields(self, fields, end=True)
         self.answered = True
 
+    def break_off(self, status: int, detail: str) -> None:
+        """End an answer that goes on no further: a gRPC client is told why, any other has its stream reset."""
+        if is_grpc(self.head) and self.hop is not None and self.hop.takes_trailers:
+            self._connection.put_fields(self, trailers_for(status, detail), end=True)
+            self.answered = True
+
     async def _send(self, piece: bytes, *, end: bool) -> None:
-        """Send a piece of the body as the windows allow, within client_timeout."""
+        """Send a piece of the body as the windows and the turns of others allow."""
         if self.gone:
             raise ClientGoneError
         if self._bodyless:
@@ -188,30 +225,33 @@ class Http2Stream:
                 raise InvalidAnswerError
             if end and self._left:  # shorter than it was said to be
                 raise ClientGoneError
-        connection, rest = self._connection, memoryview(piece)
-        try:
-            while rest:
-                sent = connection.put_some(self, rest, end=end)
-                rest = rest[sent:]
-                if not sent:
-                    await self._wait_for_room()
-        finally:
-            self.deadline = inf
-        if end and not piece:
-            connection.end_body(self)
+        if piece:
+            self._pending, self._ends = memoryview(piece), end
+            while self.send_some():
+                pass
+            if self._pending:
+                await self._rest_sent()
+        elif end:
+            self._connection.end_body(self)
 
-    async def _wait_for_room(self) -> None:
-        connection = self._connection
-        if self.deadline == inf:
-            self.deadline = connection.front.loop.time() + connection.front.settings.client_timeout
-            connection.look_at(self.deadline)
-        self._room = connection.front.loop.create_future()
+    async def _rest_sent(self) -> None:
+        """Wait until the connection has sent what is pending, as there is room."""
         try:
-            await self._room
+            if not self.gone:
+                self._wait_on()
+                self._room = self._connection.front.loop.create_future()
+                await self._room
+            if self.gone:
+                raise ClientGoneError
         finally:
-            self._room = None
-        if self.gone:
-            raise ClientGoneError
+            self._pending, self._room, self.deadline = _NOTHING, None, inf
+
+    def _wait_on(self) -> None:
+        """Wait for client_timeout from now on, and note what there is to see then whether the client takes anything."""
+        connection = self._connection
+        self._mark = connection.sent, len(self._pending)
+        self.deadline = connection.front.loop.time() + connection.front.settings.client_timeout
+        connection.look_at(self.deadline)
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

@@ -304,6 +304,8 @@ class RequestParser:
 
     def _on_trailer(self, incoming: Incoming, name: bytes, value: bytes) -> None:
         incoming.trailers.append((name, value))
+        if name == b"connection":  # no business of a trailer, but llhttp reads on by it
+            incoming.keep_alive = False
         self._trailer_bytes += len(name) + len(value)
         if len(incoming.trailers) > MAX_TRAILERS or self._trailer_bytes > MAX_CHUNK_EXCESS:
             self._refuse(431, "the request's trailers are too large, or too many")

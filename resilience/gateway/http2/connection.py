@@ -173,6 +173,7 @@ class Http2Connection(asyncio.Protocol):
         size = self._wire.put_some(number, piece, end=end)
         if size:
             self._cheap.earn(_EARNED_PER_PIECE)
+            self._exchanges[number] = self._exchanges.pop(number)  # its next turn is the last
         return size
 
     def end_request(self, number: int, trailers: list[Header]) -> None:
@@ -361,10 +362,8 @@ class Http2Connection(asyncio.Protocol):
     def _make_room(self, number: int = 0) -> None:
         """The window of a stream is larger now; 0: that of the connection is, or those of all."""
         waiting = [self._exchanges[number]] if number in self._exchanges else list(self._exchanges.values())
-        while waiting:  # a frame of each in turn; who has more is last the next time, or one would take all there is
+        while waiting:  # a frame of each in turn, or one would take all there is
             waiting = [each for each in waiting if each.send_some()]
-            for each in waiting:
-                self._exchanges[each.number] = self._exchanges.pop(each.number)
 
     def _spend(self) -> None:
         """Count what came that was cheap to send."""

@@ -102,6 +102,11 @@ class Wire:
         self.put(number, bytes(piece[:room]), end=end and room == len(piece))
         return room
 
+    def is_open(self, number: int) -> bool:
+        """Whether the window of a stream has room, whatever that of the connection has."""
+        stream = self.h2.streams.get(number)
+        return stream is not None and stream.outbound_flow_control_window > 0
+
     def put(self, number: int, piece: bytes, *, end: bool) -> None:
         """Send a piece of a body, for which there is room.
 
