@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..core.bulkhead import TOKEN
-from ..engine.compiled_text import CompiledText, in_flavour
+from ..engine.compiled_text import CompiledText, in_flavour, lease
 from ..engine.wrapper_spec import Flavour
 from .keyspace import MISSING, Keyspace
 
@@ -24,6 +24,7 @@ _TEXT: Final = """\
     if key.__class__ is not str:
         key = spelt(key)
     held = None
+    {lease}
     try:
         cell = find(key, MISSING)
         while True:
@@ -38,9 +39,11 @@ _TEXT: Final = """\
         cell.used = clock()
         {call}
     except BaseException:
+        {ended}
         if held is not None:
             del held[-1]
         raise
+    {ended}
     del held[-1]
     {return_result}
 """
@@ -70,10 +73,16 @@ while True:
         step = source.asend(sent)""",
 }
 
+_DROPPED: Final = """\
+def dropped():
+    if held is not None:
+        del held[-1]"""
+
 
 @functools.cache
 def _text(flavour: Flavour) -> CompiledText:
-    return CompiledText(in_flavour(_TEXT, flavour, call=CALLS[flavour]), f"{flavour.value} by key")
+    return CompiledText(in_flavour(_TEXT, flavour, call=CALLS[flavour], **lease(flavour, _DROPPED)),
+                        f"{flavour.value} by key")
 
 
 def dispatcher(keyspace: Keyspace, by: Callable[..., str], flavour: Flavour) -> Callable[..., Any]:

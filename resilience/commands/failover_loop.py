@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..engine.callables import transparent_frame
-from ..engine.compiled_text import CompiledText, in_flavour
+from ..engine.compiled_text import CompiledText, in_flavour, lease
 from ..engine.failing_over import FailingOver, Journey, MovesOn
 from ..engine.wrapper_spec import Flavour
 from .dispatch import CALLS
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _TEXT: Final = """\
 {async_}def guarded(journey, args, kwargs):
+    {lease}
     while True:
         while journey.pause:
             {await_}sleep(journey.pause)
@@ -34,9 +35,11 @@ _TEXT: Final = """\
         except MovesOn as end:
             moved = end
         except BaseException:
+            {ended}
             journey.left()
             raise
         else:
+            {ended}
             journey.succeeded()
             {return_result}
         journey.go_on(moved.error, moved.event, moved.started)
@@ -59,7 +62,8 @@ class _Asks:
 def _text(flavour: Flavour) -> CompiledText:
     call = CALLS[flavour].replace("cell.call(", "journey.call(")
     answer = _ANSWERS.get(flavour, "return journey.answer()")
-    return CompiledText(in_flavour(_TEXT, flavour, call=call, answer=answer), f"{flavour.value} failover")
+    pieces = lease(flavour, "def dropped():\n    journey.left()")
+    return CompiledText(in_flavour(_TEXT, flavour, call=call, answer=answer, **pieces), f"{flavour.value} failover")
 
 
 class FailoverLoop:

@@ -4,7 +4,9 @@ Calls with the same timeout end in the order they began, so their deadlines form
 a queue, not a heap: one FIFO and one loop timer per (loop, timeout) serve them
 all. A call appends a *watch* and marks it done when it ends; those done at the
 head are dropped by the next call. The timer looks at the head, cancels what is
-due and sets itself for the next one.
+due and sets itself for the next one. The loop, which has the timer, is the only one that
+keeps the FIFO: we know it weakly. So calls that a closed loop has left unfinished go with
+it, and what they hold comes back when the garbage collector closes their coroutines.
 
 All of it is on the loop's clock, ``loop.time()``, read by a call of that method and
 never in its place: it may be virtual, patched on the loop or its class, or real while
@@ -62,12 +64,11 @@ class Fifo:
             so that one comparison tells both.
     """
 
-    __slots__ = ("full", "last", "loop", "timeout", "watches")
+    __slots__ = ("__weakref__", "full", "last", "loop", "timeout", "watches")
     cut = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
-        self.loop = weakref.ref(loop)  # the loop owns us, through the table below
-        self.timeout = timeout
+        self.loop, self.timeout = loop, timeout
         self.watches: deque[Watch] = deque()
         self.last = inf
         self.full = _SWEEP_AT  # how many watches are worth a sweep
@@ -142,8 +143,12 @@ def _fire(watch: Watch) -> None:
 
 
 _AnyFifo = TypeVar("_AnyFifo", bound=Fifo)
-Fifos = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, _AnyFifo]]
+Fifos = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakValueDictionary[float, _AnyFifo]]
 _fifos: Final[Fifos[Fifo]] = weakref.WeakKeyDictionary()
+
+
+def no_fifo() -> None:
+    """In the place of a weak reference to the FIFO that was used last: none was."""
 
 
 def fifo_of(fifos: Fifos[_AnyFifo], loop: asyncio.AbstractEventLoop, timeout: float,
@@ -151,15 +156,9 @@ def fifo_of(fifos: Fifos[_AnyFifo], loop: asyncio.AbstractEventLoop, timeout: fl
     """The FIFO of a *loop* and a *timeout* among those that there are, or a new one."""
     of_loop = fifos.get(loop)
     if of_loop is None:
-        of_loop = fifos.setdefault(loop, {})
+        of_loop = fifos.setdefault(loop, weakref.WeakValueDictionary())
     fifo = of_loop.get(timeout)
     if fifo is None:
-        for idle in [t for t, f in of_loop.items() if f.last == inf]:
-            del of_loop[idle]
-        for ref in fifos.keyrefs():  # a closed loop's tasks hold it, and our watches them
-            old = ref()
-            if old is not None and old.is_closed():
-                fifos.pop(old, None)
         fifo = of_loop[timeout] = make(loop, timeout)
     return fifo
 
@@ -177,7 +176,7 @@ class AsyncTimeout:
     def __init__(self, key: str, timeout: float | None) -> None:
         self._key = key
         self.timeout = timeout
-        self._fifo: Fifo | None = None  # the one used last; nearly always the right one
+        self._fifo: Callable[[], Fifo | None] = no_fifo  # the one used last; nearly always the right one
 
     def enter(self) -> Watch | None:
         """Begin to watch the current task. Pass the result to leave() or timed_out(), exactly once.
@@ -200,8 +199,8 @@ class AsyncTimeout:
             if end is not None:
                 return self._enter_within(end, task, timeout)
         loop = task.get_loop()
-        fifo = self._fifo
-        if fifo is None or fifo.loop() is not loop or fifo.timeout != timeout:
+        fifo = self._fifo()
+        if fifo is None or fifo.loop is not loop or fifo.timeout != timeout:
             fifo = self._join(loop, timeout)
         deadline = loop.time() + timeout
         if deadline < fifo.last:
@@ -254,11 +253,13 @@ class AsyncTimeout:
             fifo = self._join(loop, fifo.timeout)
             if deadline < fifo.last < inf:  # and this is the first to see it
                 fifo.sweep()
-                fifo = _fifos[loop][fifo.timeout] = self._fifo = Fifo(loop, fifo.timeout)
+                fifo = _fifos[loop][fifo.timeout] = Fifo(loop, fifo.timeout)
+                self._fifo = weakref.ref(fifo)
         if fifo.last == inf:
             fifo.arm(loop, deadline)
         return fifo
 
     def _join(self, loop: asyncio.AbstractEventLoop, timeout: float) -> Fifo:
-        fifo = self._fifo = fifo_of(_fifos, loop, timeout, Fifo)
+        fifo = fifo_of(_fifos, loop, timeout, Fifo)
+        self._fifo = weakref.ref(fifo)
         return fifo

@@ -118,8 +118,7 @@ class TaskRace:
             CancelledError: Somebody else cancelled the task while the others were waited for.
         """
         if is_interrupt(error) and not matches(error, asyncio.CancelledError):
-            for rival in self.rivals:  # the coroutine is being closed, or the process is: nothing can be awaited
-                rival.cancel()
+            self.forsake()
             return False
         ours = self.primary_cancelled and self._task.uncancel() <= self._cancelling
         try:
@@ -133,6 +132,13 @@ class TaskRace:
         finally:
             await self._clear()
         return True
+
+    def forsake(self) -> None:
+        """Cancel the others: the coroutine is being closed, or the process is, and nothing can be awaited."""
+        if self._loop.is_closed():  # nothing runs there any more, and the others go as we do
+            return
+        for rival in self.rivals:
+            rival.cancel()
 
     def result(self) -> Any:
         """What the first of the others to succeed returned."""

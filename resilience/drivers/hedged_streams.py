@@ -100,7 +100,8 @@ class StreamAttempt:
             del answer  # no cycle through this frame
 
     async def _run(self, make: Callable[[], AsyncGenerator[Any, Any]], ended: Callable[[], object]) -> None:
-        source, step, args = None, "__anext__", ()
+        source: Any = None
+        step, args = "__anext__", ()
         try:
             source = make()
             while step != "aclose":
@@ -116,14 +117,14 @@ class StreamAttempt:
                 raise
         finally:
             try:
-                if source is not None:
+                if source is not None and not source.ag_running:  # else we were dropped in the midst of a step
                     await source.aclose()
             finally:
                 ended()
 
     def _fail(self, error: BaseException) -> None:
         """Hand *error* to who waits for the last step, if anybody does, without our frame, which holds them."""
-        if not self._answer.done():
+        if not self._answer.done() and not self._answer.get_loop().is_closed():
             trace = traceback_of(error)
             self._answer.set_exception(with_traceback(error, trace and trace.tb_next))
             self._answer.exception()  # nobody may look any more
@@ -142,8 +143,7 @@ class StreamRace(TaskRace):
     async def lost(self, error: BaseException) -> bool:
         """As that of a call; what the winner has to give up is given up then."""
         if is_interrupt(error) and not matches(error, asyncio.CancelledError):
-            for rival in self.rivals:  # nothing can be awaited
-                rival.cancel()
+            self.forsake()
             return False
         ours = self.primary_cancelled and self._task.uncancel() <= self._cancelling
         try:

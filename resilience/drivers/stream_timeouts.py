@@ -31,7 +31,7 @@ from typing import Any, ClassVar, Final
 from ..core.exception_groups import matches
 from ..core.stream_timeout import StreamMeter, StreamTimeout
 from ..errors import CallTimeoutError, DeadlineExceededError, StreamTimeoutError
-from .async_timeouts import GRACE, Fifo, Fifos, Watch, fifo_of, no_task
+from .async_timeouts import GRACE, Fifo, Fifos, Watch, fifo_of, no_fifo, no_task
 from .deadline_context import Deadline, current, deadline_error, give_back, in_use
 from .local_stalls import came_late
 
@@ -119,9 +119,10 @@ class StreamWatch:
         if self._meter.counts:  # what time is left is different each time
             self._set(due)
             return
-        waits = _Waits.latest
-        if waits is None or waits.timeout != limit or waits.loop() is not self.loop:
-            waits = _Waits.latest = fifo_of(_waits, self.loop, limit, _Waits)
+        waits = _Waits.latest()
+        if waits is None or waits.timeout != limit or waits.loop is not self.loop:
+            waits = fifo_of(_waits, self.loop, limit, _Waits)
+            _Waits.latest = weakref.ref(waits)
         if due < waits.last:
             if waits.last < inf:  # the loop's clock has gone back
                 self._set(due)
@@ -257,7 +258,7 @@ class _Waits(Fifo):
     """
 
     __slots__ = ()
-    latest: ClassVar[_Waits | None] = None
+    latest: ClassVar[Callable[[], _Waits | None]] = staticmethod(no_fifo)
 
     def append(self, place: Watch) -> None:
         """Wake the stream of a *place* when its wait ends, which is not before ``last``; the timer is set."""

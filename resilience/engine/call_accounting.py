@@ -328,6 +328,11 @@ class CallAccounting:
         if items:
             self._recorder.emitted(items, self._clock())
 
+    def dropped(self, started: float, items: int) -> None:
+        """Count a stream that is gone since nobody wanted more than so many *items*, and its loop did not close it."""
+        self.emitted(items)
+        self._count((_CANCELLED,), _CANCELLED, started, self._clock())
+
     def renew(self) -> None:
         """Start over in a forked child."""
         if self.fallback is not None:

@@ -14,10 +14,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ..drivers.deadline_context import wrapper_globals
+from ..drivers.stream_leases import StreamLease
 from .wrapper_spec import Flavour
 
 #: Since Python 3.14 the annotations of a module have a scope of their own beside its functions.
 _ANNOTATIONS: Final = "__annotate__"
+
+wrapper_globals["Lease"] = StreamLease
 
 
 class CompiledText:
@@ -66,14 +69,26 @@ def in_flavour(text: str, flavour: Flavour, **pieces: str) -> str:
 
     Its marks ``{async_}`` and ``{await_}`` become that or nothing, and ``{return_result}`` what it says, unless nothing
     can be returned. A mark of another name stands on a line of its own, and becomes the piece of that name, as far
-    indented.
+    indented; an empty one leaves no line.
     """
     marks = {f"{{{name}}}": piece for name, piece in pieces.items()}
     marks["{return_result}"] = "return" if flavour is Flavour.ASYNC_GENERATOR else "return result"
     written = ""
     for line in text.splitlines():
         mark = line.lstrip()
-        written += textwrap.indent(marks.get(mark, mark), line[:len(line) - len(mark)]) + "\n"
+        piece = marks.get(mark, mark)
+        if piece:
+            written += textwrap.indent(piece, line[:len(line) - len(mark)]) + "\n"
     for mark in ("async", "await"):
         written = written.replace(f"{{{mark}_}}", f"{mark} " if flavour.is_async else "")
     return written
+
+
+def lease(flavour: Flavour, dropped: str) -> dict[str, str]:
+    """The pieces of a text that holds something: *dropped* defines a function of that name, which gives it back.
+
+    Only an async generator needs it; see drivers.stream_leases.
+    """
+    if flavour is not Flavour.ASYNC_GENERATOR:
+        return {"lease": "", "ended": ""}
+    return {"lease": f"{dropped}\nlease = Lease()\nlease.give_back = dropped", "ended": "lease.give_back = None"}

@@ -17,25 +17,34 @@ from ..core.fallback import Fallback, takes_error
 from ..core.parameters import can_share_a_call, parameters_called
 from ..errors import ConfigError
 from .callables import flavour_of, name_of
-from .compiled_text import CompiledText, in_flavour
+from .compiled_text import CompiledText, in_flavour, lease
 from .fallback_account import FallbackAccount
 from .wrapper_spec import Flavour
 
 _TEXT: Final = """\
 {async_}def fall_back(account, error, args, kwargs):
     taken, items = [], 0
+    {lease}
     try:
         account.begin(error, taken)
         {answer}
     except BaseException as failure:
+        {ended}
         if taken:
             taken[0] += TOKEN
         account.ended(failure, taken, items)
         raise
+    {ended}
     taken[0] += TOKEN
     account.ended(None, taken, items)
     {return_result}
 """
+
+_DROPPED: Final = """\
+def dropped():
+    if taken:
+        taken[0] += TOKEN
+    account.ended(GeneratorExit(), taken, items)"""
 
 _SYNC: Final = "result = account.function(*args, **account.arguments(error, kwargs))"
 
@@ -146,7 +155,8 @@ async def _asynchronous(answer: Iterable[Any]) -> AsyncIterator[Any]:
 
 @functools.cache
 def _text(flavour: Flavour) -> CompiledText:
-    return CompiledText(in_flavour(_TEXT, flavour, answer=_ANSWERS[flavour]), f"fallback of {flavour.value}")
+    return CompiledText(in_flavour(_TEXT, flavour, answer=_ANSWERS[flavour], **lease(flavour, _DROPPED)),
+                        f"fallback of {flavour.value}")
 
 
 @functools.cache

@@ -22,7 +22,8 @@ raised once and passes by.
 A generator holds its permits until it is exhausted, closed or fails. The time
 its consumer takes is not its own: ``started`` is moved on by it, and by all that
 comes after its first items (TIMED_ITEMS). An exception that
-the consumer threw in, and that comes out again, is not its failure.
+the consumer threw in, and that comes out again, is not its failure; nor is a cancellation,
+which the end of ``asyncio.run()`` throws into a stream that nobody has closed.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Final
 
-from ..core.outcome import IGNORED, SUCCESS, Event
+from ..core.outcome import CANCELLED, IGNORED, SUCCESS, Event
 from ..metrics.recorder import BATCH
 from .fragments import (
     AGAIN,
@@ -76,6 +77,8 @@ def source(spec: WrapperSpec) -> str:
             loop = _lines("above, layer = layer_above(), None", "try:", _indent(ENTER_LAYER), _indent(loop), "finally:",
                           _indent(LEAVE_LAYER))
         turn = _lines("turn, pause = 1, 0.0", "begun = started = clock()", DEPOSIT, loop)
+    if spec.flavour is Flavour.ASYNC_GENERATOR:
+        turn = _lines("lease = Lease()", turn)
     return f"{'async ' if spec.flavour.is_async else ''}def guarded(*args, **kwargs):\n{_indent(turn)}\n"
 
 
@@ -158,16 +161,18 @@ def _execution(spec: WrapperSpec) -> str:
     flavour, gates = spec.flavour, spec.gates
     here = flavour is not Flavour.THREAD
     held = here and any(gate.acquire for gate in gates)
-    outcome = _outcome(spec)
+    outcome, leased = _outcome(spec), flavour is Flavour.ASYNC_GENERATOR
     return _lines(
         _first(spec) if here else "",
         "held = None" if held else "",
         "watch = None" if spec.deadline or spec.clocks else "",
+        _dropped(spec, held=held) if leased else "",
         "try:",
         *_each(gates, "enter", 1),
         *(map(_indent, _acquired(spec, slots=True)) if held else []),
         _indent(call(spec)),
         "except BaseException as error:",
+        "    lease.give_back = None" if leased else "",
         *_each(gates, "leave", 1),
         _indent(_without_slot(spec)) if held else "",
         "    now = clock()",
@@ -180,12 +185,33 @@ def _execution(spec: WrapperSpec) -> str:
         "    event = EVENT_OF[outcome]",
         _indent(RAISE_LATE) if _has_timers(spec) else "",
         "    raise",
+        "lease.give_back = None" if leased else "",
         *_each(gates, "leave" if held else "leave_last", 0),
         next((gate.give_back for gate in gates if gate.takes_slot), "sack.append(None)") if held else "",
         "now = clock()",
         UNTIMED if times_first_items(spec) else "",
         LEAVE if spec.deadline else "if watch is not None:\n    watch.end()" if _has_timers(spec) else "",
         *_settled(spec, str(SUCCESS), failed=False),
+    )
+
+
+def _dropped(spec: WrapperSpec, *, held: bool) -> str:
+    """Give back what a stream holds whose wrapper goes without having ended (drivers.stream_leases)."""
+    gates = spec.gates
+    back = _lines(
+        next((gate.give_back_held for gate in gates if gate.takes_slot), "held.append(None)") if held else "",
+        "now = clock()",
+        "if watch is not None:\n    watch.end()" if _has_timers(spec) else "",
+        *_settled(spec, str(CANCELLED), failed=True),
+    )
+    refused = _refused(spec)
+    return _lines(
+        "def dropped(error=None):",
+        *_each(gates, "leave", 1),
+        f"    if held is not None:\n{_indent(_indent(back))}" if held else _indent(back),
+        f"    else:\n{_indent(_indent(refused))}" if held and refused else "",
+        "    accounting.dropped(started, items)",
+        "lease.give_back = dropped",
     )
 
 
@@ -205,7 +231,9 @@ def _outcome(spec: WrapperSpec) -> str:
     if spec.judges == "items":  # what came of the stream after that decides nothing
         error = f"failed or {error}"
     outcome = f"accounting.classify({error}, started, now)"
-    return f"{IGNORED} if error is thrown else {outcome}" if spec.flavour.is_generator else outcome
+    if not spec.flavour.is_generator:
+        return outcome
+    return f"{IGNORED} if error is thrown and isinstance(error, Exception) else {outcome}"
 
 
 def _first(spec: WrapperSpec) -> str:

@@ -1,0 +1,33 @@
+"""Stream leases: what an async generator holds comes back although its event loop never closes it.
+
+Python closes a generator or a coroutine that nobody refers to any more, and its ``finally`` runs. An async generator it
+hands to the event loop instead, which closes it with a task. A loop that has been closed without
+``loop.shutdown_asyncgens()`` does not, and one that is closed before that task has run does not either: then the frame
+goes, and not a line of it runs. What it refers to goes with it, though. So a wrapper that holds a permit has a lease
+among its variables, which gives the permit back in its place.
+
+The garbage collector may call a lease of a generator that the loop is yet to close, and then it does nothing. So
+only a lease whose loop is closed gives back: nobody goes on with that generator.
+"""
+
+from __future__ import annotations
+
+from asyncio import _get_running_loop
+from collections.abc import Callable
+
+
+class StreamLease:
+    """One wrapper's, made while it runs, before it holds anything.
+
+    Attributes:
+        give_back: Called if the wrapper goes without having ended; None: it has ended, or holds nothing.
+    """
+
+    give_back: Callable[[], object] | None = None
+
+    def __init__(self) -> None:
+        self._loop = _get_running_loop()
+
+    def __del__(self) -> None:
+        if self.give_back is not None and self._loop is not None and self._loop.is_closed():
+            self.give_back()
