@@ -123,6 +123,27 @@ def test_history_keeps_two_minutes_and_shows_gaps(evaluate: Evaluate) -> None:
     assert [[True, False, False, True], [5, None, None, 7, None], 120, 1] == evaluate("history", body)
 
 
+def test_a_report_holds_until_the_next_one_unless_that_is_late(evaluate: Evaluate) -> None:
+    """Streams may speak less than once a second: telemetry(interval=2.0), a Turbine with a delay."""
+    body = """
+        const h = new m.History();
+        for (const s of [1, 3, 5, 9]) h.put(s, s, 1, 2.5);
+        return h.until(10).slice(-11).map(p => [p.rate, p.unhappy].map(n => Number.isNaN(n) ? null : n));"""
+    gap = [None, None]
+    expected = [gap, [1, 1], [1, 1], [3, 1], [3, 1], [5, 1], gap, gap, gap, [9, 1], gap]
+    assert expected == evaluate("history", body)
+
+
+@pytest.mark.parametrize("between", [1, 2, 4])
+def test_how_long_calls_fail_is_told_over_slow_streams_too(evaluate: Evaluate, between: int) -> None:
+    body = """
+        const fleet = new m.Fleet({ staleAfterMs: 5000, forgetAfterMs: 1e6 });
+        const message = { rate: 4, window_s: 10, requests: 40, errors: 40, error_rate: 1 };
+        for (let s = 0; s <= 40; s += x) fleet.apply(0, JSON.stringify({ type: 'ResilienceCommand', key: 'k', ...message }), 1000 * s);
+        return fleet.commands.get('k').history.failing(0.1);"""
+    assert {"seconds": 41, "longer": False} == evaluate("fleet", body, between)
+
+
 def test_what_an_instance_did_before_it_was_heard_is_added_to_what_is_known(evaluate: Evaluate) -> None:
     body = """
         const h = new m.History();
@@ -143,13 +164,14 @@ def test_how_long_calls_have_been_failing_is_counted_back_to_a_better_second(eva
     body = """
         const failing = (points) => {
             const h = new m.History();
-            points.forEach(([rate, bad], i) => h.put(i, rate, bad));
+            points.forEach((point, i) => point && h.put(i, ...point));
             return h.failing(0.1);
         };
         return [failing([]), failing([[10, 0], [10, 1], [10, 5]]), failing([[10, 5], [10, 0.9]]), failing([[10, 9], [0, 0]]),
-            failing(Array(200).fill([10, 9]))];"""
+            failing(Array(200).fill([10, 9])), failing([[10, 0], [10, 9], null, null, [10, 9]]), failing([[10, 0], null, [10, 9]])];"""
     nothing = {"seconds": 0, "longer": False}
-    expected = [nothing, {"seconds": 2, "longer": False}, nothing, nothing, {"seconds": 120, "longer": True}]
+    expected = [nothing, {"seconds": 2, "longer": False}, nothing, nothing, {"seconds": 120, "longer": True},
+                {"seconds": 4, "longer": False}, {"seconds": 1, "longer": False}]
     assert expected == evaluate("history", body)
 
 
