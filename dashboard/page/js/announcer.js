@@ -27,15 +27,15 @@ export class Announcer {
     const heard = { connecting: "", live: "", stale: level }[level] ?? text; // how old the data are is no news
     if (heard !== this._heard) this._connection = [text];
     this._heard = heard;
-    for (const [key, command] of commands) {
+    for (const [id, command] of commands) {
       if (command.stale) continue;
-      const before = this._condition.get(key);
+      const before = this._condition.get(id);
       const condition = this._judge(command, before);
-      if (before !== undefined && before !== condition) this._news.set(key, sentence(command.view, condition));
-      this._condition.set(key, condition);
+      if (before !== undefined && before !== condition) this._news.set(id, sentence(command, condition));
+      this._condition.set(id, condition);
     }
-    for (const key of this._condition.keys()) {
-      if (!commands.has(key)) this._condition.delete(key);
+    for (const id of this._condition.keys()) {
+      if (!commands.has(id)) this._condition.delete(id);
     }
     if (this._news.size + this._connection.length > 0 && now - this._saidAt >= INTERVAL_MS) this._say(now);
   }
@@ -46,7 +46,7 @@ export class Announcer {
   }
 
   _say(now) {
-    const said = [...this._news].slice(0, MOST).map(([key, state]) => `${key.slice(0, 80)}: ${state}`);
+    const said = [...this._news.values()].slice(0, MOST);
     const more = this._news.size - said.length;
     this.element.textContent = [...this._connection, ...said, ...(more > 0 ? [say("and_more", more)] : [])].join("; ");
     this._news.clear();
@@ -55,6 +55,7 @@ export class Announcer {
   }
 }
 
-function sentence(view, condition) {
-  return condition === "failing" ? `${view.stateText}, ${say("errors_of", percentText(view.errorRate))}` : view.stateText;
+function sentence({ key, view }, condition) {
+  const errors = condition === "failing" ? `, ${say("errors_of", percentText(view.errorRate))}` : "";
+  return `${key.slice(0, 80)}: ${view.stateText}${errors}`;
 }

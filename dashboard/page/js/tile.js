@@ -30,6 +30,7 @@ let serial = 0;
 
 export class Tile {
   constructor(template, command) {
+    this.id = command.id;
     this.key = command.key;
     this.element = template.content.firstElementChild.cloneNode(true);
     this.visible = true;
