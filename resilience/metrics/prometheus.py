@@ -196,7 +196,7 @@ class Collector(_Collector):
             "state": GaugeMetricFamily(
                 "resilience_circuit_state", "1 for the state the circuit is in.", labels=(*labels, "state")),
             "gauges": GaugeMetricFamily(
-                "resilience_policy_gauge", "What policies of users' own show of themselves.",
+                "resilience_policy_value", "What policies show of themselves: calls that wait, gauges of users' own.",
                 labels=(*labels, "policy", "gauge")),
             **{f"pool_{name}": family(f"resilience_pool_{name}", text, labels=("pool",))
                for name, (family, text, _) in _POOL.items()},

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.messages import OpenPage, resilience
 from tests.dashboard.servers import StreamServer
 
 pytestmark = pytest.mark.browser
+
+
+def watch(page: Page, selector: str) -> Callable[[], list[str]]:
+    """What these elements say from now on."""
+    page.evaluate("""selector => { window.said = [];
+        for (const node of document.querySelectorAll(selector))
+            new MutationObserver(() => said.push(node.textContent)).observe(node, { subtree: true, childList: true, characterData: true });
+    }""", selector)
+    return lambda: page.evaluate("() => said")
 
 
 def test_a_killed_stream_is_called_stale_and_its_return_is_noticed(stream: StreamServer, open_page: OpenPage) -> None:
@@ -70,9 +81,47 @@ def test_a_reader_can_ask_for_an_attempt_at_once(stream: StreamServer, open_page
     expect(page.locator("#show-connection")).to_have_text("Live")
 
 
-def test_an_empty_registry_is_no_trouble_in_the_words_of_the_page(stream: StreamServer, open_page: OpenPage) -> None:
-    page = open_page(stream, settings={"stale_after": 60.0})
-    expect(page.locator("#show-empty")).to_have_text("Connected. No command has reported yet.")
+def test_an_empty_registry_is_no_trouble(stream: StreamServer, open_page: OpenPage) -> None:
+    """A process that has just started, and one whose commands were idle for so long that they are gone: both only ping."""
+    new, idle = StreamServer(), StreamServer()
+    for server in (new, idle):
+        server.start()
+    try:
+        new.paused.set()
+        idle.messages, stream.messages = [resilience("report", instance="idle")], [resilience("stock")]
+        page = open_page(new)
+        expect(page.locator("#show-empty")).to_have_text("Connected. No command has reported yet.")
+        expect(page.locator("#show-connection")).to_have_text("Live")
+        page = open_page(new, idle, stream)
+        expect(page.locator("[data-command]")).to_have_count(2)
+        idle.messages = [{"type": "ResilienceRemoved", "key": "report", "instance": "idle"}]
+        expect(page.locator("[data-command]")).to_have_count(1)
+        idle.paused.set()
+        stream.paused.set()
+        expect(page.locator("#complaints")).to_contain_text("no data for 2 s")
+        expect(page.locator("#complaints li")).to_have_count(1)
+        expect(page.locator("#complaints")).to_contain_text(stream.url)
+        expect(page.locator("#show-connection")).to_have_text("1 of 3 streams silent")
+        idle.stop()
+        expect(page.locator("#complaints")).to_contain_text(f"{idle.url}: no data for")
+    finally:
+        for server in (new, idle):
+            server.stop()
+
+
+def test_a_growing_number_is_not_read_out_every_second(stream: StreamServer, open_page: OpenPage) -> None:
+    stream.messages = [resilience("stock"), "no JSON"]
+    page = open_page(stream)
+    expect(page.locator("#show-connection")).to_have_text("Live")
+    said = watch(page, "[role=status], [aria-live]")
+    expect(page.locator("#show-malformed")).not_to_have_text("1")
+    stream.stop()
+    expect(page.locator("#show-connection")).to_have_text("Stale: no data for 2 s")
+    stream.start()
+    expect(page.locator("#announcer")).to_have_text("Live")
+    first, *others = said()
+    assert first.startswith("Stale: no data for")
+    assert ["Live"] == others
 
 
 def test_opened_circuits_are_announced(stream: StreamServer, open_page: OpenPage) -> None:

@@ -122,6 +122,24 @@ def test_a_phone_scrolls_in_one_direction_only(stream: StreamServer, open_page: 
     assert [] == page.evaluate(overflowing)
 
 
+def test_the_language_can_be_read_on_the_smallest_screen(stream: StreamServer, open_page: OpenPage) -> None:
+    page = open_page(stream, viewport={"width": 320, "height": 640})
+    room = """e => { const style = getComputedStyle(e), pen = document.createElement('canvas').getContext('2d');
+        pen.font = `${style.fontSize} ${style.fontFamily}`;
+        return e.clientWidth - parseFloat(style.paddingLeft) - pen.measureText(e.selectedOptions[0].text).width; }"""
+    assert page.get_by_label("Language").evaluate(room) > 30  # for the arrow, and what is around it
+
+
+def test_on_paper_a_tile_is_not_torn_and_its_colours_are_there(stream: StreamServer, open_page: OpenPage) -> None:
+    stream.messages = list(MESSAGES)
+    page = open_page(stream)
+    expect(page.locator("[data-command]")).to_have_count(TILES)
+    page.emulate_media(media="print")
+    styles = """() => [...new Set([...document.querySelectorAll('[data-command]')].map(getComputedStyle)
+        .map(style => `${style.breakInside} ${style.printColorAdjust} ${style.contentVisibility}`))]"""
+    assert ["avoid exact visible"] == page.evaluate(styles)
+
+
 def test_nothing_is_loaded_from_another_host(stream: StreamServer, open_page: OpenPage) -> None:
     stream.messages = list(MESSAGES)
     page = open_page(stream)

@@ -123,6 +123,27 @@ def test_history_keeps_two_minutes_and_shows_gaps(evaluate: Evaluate) -> None:
     assert [[True, False, False, True], [5, None, None, 7, None], 120, 1] == evaluate("history", body)
 
 
+def test_a_report_holds_until_the_next_one_unless_that_is_late(evaluate: Evaluate) -> None:
+    """Streams may speak less than once a second: telemetry(interval=2.0), a Turbine with a delay."""
+    body = """
+        const h = new m.History();
+        for (const s of [1, 3, 5, 9]) h.put(s, s, 1, 2.5);
+        return h.until(10).slice(-11).map(p => [p.rate, p.unhappy].map(n => Number.isNaN(n) ? null : n));"""
+    gap = [None, None]
+    expected = [gap, [1, 1], [1, 1], [3, 1], [3, 1], [5, 1], gap, gap, gap, [9, 1], gap]
+    assert expected == evaluate("history", body)
+
+
+@pytest.mark.parametrize("between", [1, 2, 4])
+def test_how_long_calls_fail_is_told_over_slow_streams_too(evaluate: Evaluate, between: int) -> None:
+    body = """
+        const fleet = new m.Fleet({ staleAfterMs: 5000, forgetAfterMs: 1e6 });
+        const message = { rate: 4, window_s: 10, requests: 40, errors: 40, error_rate: 1 };
+        for (let s = 0; s <= 40; s += x) fleet.apply(0, JSON.stringify({ type: 'ResilienceCommand', key: 'k', ...message }), 1000 * s);
+        return fleet.commands.get('k\\n').history.failing(0.1);"""
+    assert {"seconds": 41, "longer": False} == evaluate("fleet", body, between)
+
+
 def test_what_an_instance_did_before_it_was_heard_is_added_to_what_is_known(evaluate: Evaluate) -> None:
     body = """
         const h = new m.History();
@@ -143,13 +164,14 @@ def test_how_long_calls_have_been_failing_is_counted_back_to_a_better_second(eva
     body = """
         const failing = (points) => {
             const h = new m.History();
-            points.forEach(([rate, bad], i) => h.put(i, rate, bad));
+            points.forEach((point, i) => point && h.put(i, ...point));
             return h.failing(0.1);
         };
         return [failing([]), failing([[10, 0], [10, 1], [10, 5]]), failing([[10, 5], [10, 0.9]]), failing([[10, 9], [0, 0]]),
-            failing(Array(200).fill([10, 9]))];"""
+            failing(Array(200).fill([10, 9])), failing([[10, 0], [10, 9], null, null, [10, 9]]), failing([[10, 0], null, [10, 9]])];"""
     nothing = {"seconds": 0, "longer": False}
-    expected = [nothing, {"seconds": 2, "longer": False}, nothing, nothing, {"seconds": 120, "longer": True}]
+    expected = [nothing, {"seconds": 2, "longer": False}, nothing, nothing, {"seconds": 120, "longer": True},
+                {"seconds": 4, "longer": False}, {"seconds": 1, "longer": False}]
     assert expected == evaluate("history", body)
 
 
@@ -160,7 +182,7 @@ def test_a_history_counts_once_for_each_instance_and_its_steps_become_seconds(ev
             rate: 4, window_s: 10, requests: 40, errors: 40, error_rate: 1, ...(history ? { history } : {}) }), now);
         const past = { step_s: 5, age_s: 2, requests: [0, 10, 20, 30], errors: [0, 0, 0, 30] };
         const at = (second) => {
-            const p = fleet.commands.get('k').history.until(second).at(-1);
+            const p = fleet.commands.get('k\\n').history.until(second).at(-1);
             return [p.rate, p.unhappy].map(n => Number.isNaN(n) ? null : n);
         };
         say('a', 100_500, past);
@@ -181,7 +203,7 @@ def test_a_history_that_makes_no_sense_does_no_harm(evaluate: Evaluate, history:
     run = """
         const fleet = new m.Fleet({ staleAfterMs: 1000, forgetAfterMs: 5000 });
         fleet.apply(0, JSON.stringify({ type: 'ResilienceCommand', key: 'k', rate: 3, history: x }), 100_000);
-        const points = fleet.commands.get('k').history.until(100);
+        const points = fleet.commands.get('k\\n').history.until(100);
         return [points.length, points.at(-1).rate];"""
     assert [120, 3] == evaluate("fleet", run, history)
 
@@ -224,8 +246,14 @@ def test_a_thousand_names_are_compared_in_a_moment(evaluate: Evaluate) -> None:
 
 
 def test_a_held_order_keeps_what_stands_and_appends_what_is_new(evaluate: Evaluate) -> None:
-    body = "return m.held(['new', 'a', 'b'].map(key => ({ key })), ['b', 'gone', 'a']).map(c => c.key)"
+    body = "return m.held(['new', 'a', 'b'].map(id => ({ id })), ['b', 'gone', 'a']).map(c => c.id)"
     assert ["b", "a", "new"] == evaluate("ordering", body)
+
+
+def test_as_few_as_possible_are_moved_into_another_order(evaluate: Evaluate) -> None:
+    orders = [[], [0, 1, 2], [1, 2, 3, 0], [3, 0, 1, 2], [-1, 0, -1, 1], [2, 1, 0], [-1, -1], [4, 5, 0, 1, 2, 3]]
+    stay = evaluate("ordering", "return x.map(places => [...m.staying(places)].map(i => places[i]).sort())", orders)
+    assert [[], [0, 1, 2], [1, 2, 3], [0, 1, 2], [0, 1], [0], [], [0, 1, 2, 3]] == stay
 
 
 def test_a_summed_error_rate_is_weighted_by_requests(evaluate: Evaluate) -> None:
@@ -237,7 +265,7 @@ def test_a_summed_error_rate_is_weighted_by_requests(evaluate: Evaluate) -> None
     run = """
         const fleet = new m.Fleet({ staleAfterMs: 1000, forgetAfterMs: 5000 });
         x.forEach((message, i) => fleet.apply(i, JSON.stringify(message), 10));
-        const { view } = fleet.commands.get('k');
+        const { view } = fleet.commands.get('k\\n');
         return [view.errorRate, view.stateText, view.hosts];"""
     assert [0.01, "open 1/2", 2] == evaluate("fleet", run, messages)
 
@@ -249,7 +277,7 @@ def test_silence_makes_stale_and_longer_silence_forgets(evaluate: Evaluate) -> N
         fleet.apply(0, '{"type":"ResilienceCommand","key":"k","rate":3}', 0);
         for (const now of [999, 1000, 4999, 5000]) {
             fleet.tick(now);
-            seen.push(fleet.commands.get('k')?.stale ?? null);
+            seen.push(fleet.commands.get('k\\n')?.stale ?? null);
         }
         return seen;"""
     assert [False, True, True, None] == evaluate("fleet", run)

@@ -173,6 +173,44 @@ def test_equal_commands_never_swap(stream: StreamServer, open_page: OpenPage) ->
     assert page.evaluate("window.moves") == 0
 
 
+def test_a_tile_that_recovers_moves_alone(stream: StreamServer, open_page: OpenPage) -> None:
+    worst = [resilience(f"sick-{n}", rate=50.0, error_rate=1.0) for n in range(2)]
+    others = [resilience(f"other-{n:02}", rate=20.0, error_rate=0.5) for n in range(20)]
+    names = [other["key"] for other in others]
+    stream.messages = [*worst, *others]
+    page = open_page(stream)
+    expect_keys(page, "sick-0", "sick-1", *names)
+    page.evaluate("""() => { window.moved = []; new MutationObserver(list => list.forEach(({ addedNodes }) =>
+        addedNodes.forEach(node => moved.push(node.dataset.command)))).observe(document.getElementById('board'), { childList: true }); }""")
+    stream.messages = [*(resilience(each["key"]) for each in worst), *others]
+    expect_keys(page, *names, "sick-0", "sick-1")
+    assert {"sick-0", "sick-1"} == set(page.evaluate("moved"))
+
+
+def test_the_same_key_in_another_group_is_another_command(stream: StreamServer, open_page: OpenPage) -> None:
+    """As in Prometheus: a service of the gateway is not the command of an application that happens to be called so."""
+    removed = {"type": "ResilienceRemoved", "key": "orders", "instance": "app:2"}
+    stream.messages = [
+        resilience("orders", group="gateway", instance="gateway:1", rate=100.0),
+        resilience("orders", group="shop", instance="app:2", rate=5.0, error_rate=1.0, state="open"),
+        resilience("orders", group="shop", instance="app:3", rate=5.0, error_rate=1.0, state="open"),
+    ]
+    page = open_page(stream)
+    tiles = page.locator('[data-command="orders"]')
+    expect(tiles).to_have_count(2)
+    shop, gateway = tiles.nth(0), tiles.nth(1)
+    for tile, group, state, rate, instances in ((shop, "shop", "open", "10.0", "2 instances"), (gateway, "gateway", "closed", "100", "")):
+        expect(tile).to_have_attribute("data-group", group)
+        expect(tile).to_have_attribute("data-state", state)
+        expect(tile.locator('[data-field="rate"]')).to_have_text(rate)
+        expect(tile.locator('[data-field="instances"]')).to_have_text(instances)
+    stream.messages = [*stream.messages[::2], removed]
+    expect(shop.locator('[data-field="rate"]')).to_have_text("5.0")
+    expect(gateway.locator('[data-field="rate"]')).to_have_text("100")
+    stream.messages = [stream.messages[0], {**removed, "instance": "app:3"}]
+    expect(tiles).to_have_count(1)
+
+
 def test_what_a_sum_of_others_counts_is_in_the_summary_once(stream: StreamServer, open_page: OpenPage) -> None:
     stream.messages = [
         resilience("orders", rate=50.0, error_rate=0.4, sum=True, group="gateway"),  # 10/s were rejected by its circuit
@@ -186,7 +224,8 @@ def test_what_a_sum_of_others_counts_is_in_the_summary_once(stream: StreamServer
     expect(page.locator("#show-errors")).to_have_text("33.3%")
     expect(page.locator('[data-command="orders"] [data-field="sum"]')).to_have_text("sum of its endpoints")
     expect(page.locator('[data-command="stock"] [data-field="sum"]')).to_have_text("")
-    stream.messages = [resilience("orders", rate=40.0, error_rate=0.25)]  # reloaded: the service has one command for all endpoints
+    # Reloaded: the service has one command for all endpoints.
+    stream.messages = [resilience("orders", rate=40.0, error_rate=0.25, group="gateway")]
     expect(page.locator('[data-command="orders"] [data-field="sum"]')).to_have_text("")
 
 

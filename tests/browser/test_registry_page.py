@@ -44,6 +44,15 @@ def test_what_is_wider_than_the_window_scrolls_by_itself_and_not_the_page(browse
         page.close()
 
 
+def test_a_number_stands_below_the_head_of_its_column(browser: Any) -> None:
+    page = shown(browser, 1200)
+    columns = """() => [...document.querySelectorAll('td')].map(td => [td, td.closest('table').rows[0].cells[td.cellIndex]]
+        .map(cell => { const range = document.createRange(); range.selectNodeContents(cell); return [range.getBoundingClientRect(), cell.textContent]; }))
+        .filter(([[td, text], [head]]) => text !== '' && Math.abs(td.left - head.left) > 1).map(([[, text]]) => text)"""
+    assert [] == page.evaluate(columns)
+    page.close()
+
+
 def test_each_link_leads_to_its_instance_whatever_its_name_and_there_is_none_where_no_link_could(browser: Any) -> None:
     page = shown(browser, 1200)
     found = []

@@ -168,6 +168,20 @@ def test_the_last_failure_says_what_when_and_how_often(stream: StreamServer, ope
         expect(field(page, key, "reason")).to_have_text("")
 
 
+@pytest.mark.parametrize("width", [320, 1400])
+def test_when_the_last_failure_was_is_seen_however_long_its_message(
+    stream: StreamServer, open_page: OpenPage, width: int
+) -> None:
+    """A screen without a pointer shows all of the message, too: no one can rest on it there."""
+    stream.messages = [resilience("sick", state="open", last_failure={**FAILURE, "message": "no answer " * 20})]
+    page = open_page(stream, viewport={"width": width, "height": 900})
+    expect(field(page, "sick", "failure_when")).to_have_text("4 s ago, 41 like it")
+    inside = """e => { const [last] = [...e.getClientRects()].slice(-1), box = e.closest('.failure').getBoundingClientRect();
+        return last.bottom <= box.bottom + 1 && last.right <= box.right + 1; }"""
+    assert field(page, "sick", "failure_when").evaluate(inside)
+    assert (width == 320) == field(page, "sick", "failure_message").evaluate(inside)
+
+
 def test_of_several_instances_the_latest_failure_is_shown_and_those_like_it_are_counted(
     stream: StreamServer, open_page: OpenPage
 ) -> None:

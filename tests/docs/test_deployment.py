@@ -121,6 +121,17 @@ def test_nobody_kills_a_gateway_before_it_has_drained():
     assert probe["periodSeconds"] * probe["failureThreshold"] < tomllib.loads(kubernetes_file())["process"]["lame_duck"]
 
 
+def test_the_page_puts_in_place_what_the_unit_reads_and_installs_what_the_file_needs():
+    page = (EXAMPLES.parents[1] / "howto" / "deploy-the-gateway.md").read_text()
+    commands = page.partition("## systemd")[2].split("```")[1]
+    files = set(re.findall(r"^Exec\w+=.* (/etc/\S+)$", text_of("resilience-gateway.service"), re.MULTILINE))
+    assert {"/etc/resilience/gateway.toml"} == files
+    for file in files:
+        assert f" {file}\n" in commands
+    extras = re.compile(r"\[([a-z]+(?:,[a-z]+)*)\]")
+    assert extras.findall(text_of("Dockerfile")) == extras.findall(commands) == ["gateway,redis"]
+
+
 def test_ports_names_and_labels_are_those_of_each_other():
     kinds = documents("kubernetes.yaml")
     ports = {each["name"]: each["containerPort"] for each in container()["ports"]}

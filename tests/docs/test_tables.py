@@ -54,6 +54,7 @@ from resilience.events import (
 )
 from resilience.gateway import balancing, service_command
 from resilience.gateway import config as gateway_config
+from resilience.gateway.admin.application import WorkerCollector
 from resilience.gateway.answer_rules import AnswerRule
 from resilience.gateway.balancing.course import Repetition
 from resilience.gateway.balancing.health import HealthChecks
@@ -266,7 +267,9 @@ def test_every_metric_is_in_the_table_with_its_type_and_labels(registry):
         hints = hints_of(settings, shared, {}, registry, change, None)
     assert hints is not None
     shared_limit_named("l", registry, policy_of(1, 1.0), 1, shared, "share")
-    for family in Collector(registry).collect():
+    deaths, fleet = types.SimpleNamespace(total=0), types.SimpleNamespace(taken=0, refused=0, foreign=0)
+    supervisor = types.SimpleNamespace(restarts={1: deaths}, workers={}, reloads={"applied": 0}, fleet=fleet)
+    for family in (*Collector(registry).collect(), *WorkerCollector(supervisor).collect()):
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = {label for sample in family.samples for label in sample.labels}
         exported[name] = family.type, (labels or set(family._labelnames)) - {"le"}

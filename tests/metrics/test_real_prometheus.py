@@ -29,7 +29,7 @@ NAMES = [
 
 APP = """
 import sys
-from resilience import Registry, command
+from resilience import Bulkhead, Registry, command
 from resilience.asgi import telemetry
 from resilience.gateway.server import run_app
 
@@ -40,7 +40,8 @@ def answer(fails):
 names = eval(sys.argv[2])
 registry = Registry()
 for number, name in enumerate(names, 1):
-    call = command(key=name, group=name[::-1], registry=registry, timeout=None)(answer)
+    call = command(key=name, group=name[::-1], registry=registry, timeout=None,
+                   max_concurrent=Bulkhead(10, max_wait=1.0))(answer)
     for _ in range(number):
         call(False)
     try:

@@ -250,7 +250,7 @@ def test_it_is_in_snapshot_stream_prometheus_and_events():
     labels = {"command": "work", "group": __name__}
     assert 1.0 == metrics.get_sample_value(
         "resilience_command_events_total", {**labels, "event": "spending_rejected"})
-    assert 3.0 == metrics.get_sample_value("resilience_policy_gauge", {**labels, "policy": "spending", "gauge": "left"})
+    assert 3.0 == metrics.get_sample_value("resilience_policy_value", {**labels, "policy": "spending", "gauge": "left"})
 
 
 def test_its_settings_are_in_the_file_and_change_live(tmp_path):

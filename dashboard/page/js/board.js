@@ -9,7 +9,7 @@
 // on a few circles would keep a browser busier than a thousand commands do.
 
 import { places } from "./names.js";
-import { held, matcher, ordered } from "./ordering.js";
+import { held, matcher, ordered, staying } from "./ordering.js";
 import { niceCeiling } from "./scales.js";
 import { Tile } from "./tile.js";
 
@@ -58,7 +58,7 @@ export class Board {
     this._rescale();
     if (this.fleet.dirty.size > 0 || this.fleet.commands.size !== this.tiles.size || now - this._sortedAt >= this.sortEveryMs) this.schedule();
     for (const tile of this.tiles.values()) {
-      const command = this.fleet.commands.get(tile.key);
+      const command = this.fleet.commands.get(tile.id);
       if (tile.visible && command !== undefined) tile.drawTime(command, this.fleet, now);
     }
   }
@@ -89,15 +89,15 @@ export class Board {
     const { dirty, commands } = this.fleet;
     const onScreen = [];
     const offScreen = [];
-    for (const key of dirty) {
-      const tile = this.tiles.get(key);
-      if (tile === undefined || tile.visible) onScreen.push(key);
-      else if (start - tile.drawnAt >= OFF_SCREEN_MS) offScreen.push(key);
+    for (const id of dirty) {
+      const tile = this.tiles.get(id);
+      if (tile === undefined || tile.visible) onScreen.push(id);
+      else if (start - tile.drawnAt >= OFF_SCREEN_MS) offScreen.push(id);
     }
-    for (const key of [...onScreen, ...offScreen]) {
+    for (const id of [...onScreen, ...offScreen]) {
       if (performance.now() > deadline) return false;
-      dirty.delete(key);
-      const command = commands.get(key);
+      dirty.delete(id);
+      const command = commands.get(id);
       if (command === undefined) continue;
       const tile = this._tile(command);
       tile.draw(command, this._ceiling);
@@ -107,10 +107,10 @@ export class Board {
   }
 
   _tile(command) {
-    let tile = this.tiles.get(command.key);
+    let tile = this.tiles.get(command.id);
     if (tile === undefined) {
       tile = new Tile(this.template, command);
-      this.tiles.set(command.key, tile);
+      this.tiles.set(command.id, tile);
       this._byElement.set(tile.element, tile);
       tile.drawTime(command, this.fleet, performance.now());
       this._mustOrder = true;
@@ -121,44 +121,51 @@ export class Board {
 
   /** Names that would look alike are cut where they differ; known only when all of them are. */
   _cutNames() {
-    const found = places([...this.tiles.keys()]);
-    for (const [key, tile] of this.tiles) tile.cutName(found.get(key) ?? 0);
+    const tiles = [...this.tiles.values()];
+    const found = places(new Set(tiles.map((tile) => tile.key)));
+    for (const tile of tiles) tile.cutName(found.get(tile.key) ?? 0);
     this._mustName = false;
   }
 
   /** Take the tiles of departed commands away. */
   _sweep() {
-    for (const [key, tile] of this.tiles) {
-      if (this.fleet.commands.has(key)) continue;
+    for (const [id, tile] of this.tiles) {
+      if (this.fleet.commands.has(id)) continue;
       this._sight.unobserve(tile.element);
       tile.element.remove();
-      this.tiles.delete(key);
+      this.tiles.delete(id);
     }
   }
 
   _order(now) {
-    const commands = [...this.tiles.keys()].map((key) => this.fleet.commands.get(key));
+    const commands = [...this.tiles.keys()].map((id) => this.fleet.commands.get(id));
     const inOrder = this.isHeld(now)
-      ? held(commands, [...this.element.children].map((e) => this._byElement.get(e).key))
+      ? held(commands, [...this.element.children].map((e) => this._byElement.get(e).id))
       : ordered(commands, this.sort, this.reversed);
     const matches = matcher(this.filter, this.wanted);
-    let next = this.element.firstElementChild;
     this.shownCount = 0;
     for (const command of inOrder) {
-      const { element } = this.tiles.get(command.key);
+      const { element } = this.tiles.get(command.id);
       const shown = matches(command);
       if (element.hidden === shown) element.hidden = !shown;
       if (shown) this.shownCount += 1;
-      if (element === next) {
-        next = next.nextElementSibling;
-      } else {
-        const isNew = element.parentNode === null;
-        this.element.insertBefore(element, next);
-        if (isNew) this._sight.observe(element);
-      }
     }
+    this._arrange(inOrder.map((command) => this.tiles.get(command.id).element));
     this._sortedAt = now;
     this._mustOrder = false;
+  }
+
+  /** Bring the elements into this order; as few as possible are moved, since each move costs a layout. */
+  _arrange(elements) {
+    const standing = new Map([...this.element.children].map((element, i) => [element, i]));
+    const stay = staying(elements.map((element) => standing.get(element) ?? -1));
+    let next = null;
+    for (let i = elements.length - 1; i >= 0; i -= 1) {
+      const element = elements[i];
+      if (!stay.has(i)) this.element.insertBefore(element, next);
+      if (!standing.has(element)) this._sight.observe(element);
+      next = element;
+    }
   }
 
   /** Fit the circles' scale to the busiest command; in steps, so that it seldom changes. */
@@ -168,7 +175,7 @@ export class Board {
     const ceiling = niceCeiling(Math.max(10, most));
     if (ceiling === this._ceiling) return;
     this._ceiling = ceiling;
-    for (const key of this.fleet.commands.keys()) this.fleet.dirty.add(key);
+    for (const id of this.fleet.commands.keys()) this.fleet.dirty.add(id);
     this.schedule();
   }
 
@@ -176,7 +183,7 @@ export class Board {
     const now = performance.now();
     for (const { target, isIntersecting } of entries) {
       const tile = this._byElement.get(target);
-      const command = this.fleet.commands.get(tile.key);
+      const command = this.fleet.commands.get(tile.id);
       tile.visible = isIntersecting;
       if (isIntersecting && command !== undefined) tile.drawTime(command, this.fleet, now);
     }

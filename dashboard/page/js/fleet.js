@@ -1,8 +1,9 @@
 // Fleet: everything the streams have said, kept per command and per reporter. Pure: it is told the time.
 //
 // Theory of operation. A *reporter* is one instance on one stream (a Hystrix stream names no instance, so it is one
-// reporter). A command holds the last reading of each of its reporters. Readings younger than `staleAfterMs` make up
-// the view; without any, the command keeps its last view and is stale. Reporters silent for `forgetAfterMs` are
+// reporter). A command is known by its key and its group, as in Prometheus: the gateway's service `orders` is not the
+// command `orders` of a shop. It holds the last reading of each of its reporters. Readings younger than `staleAfterMs` make
+// up the view; without any, the command keeps its last view and is stale. Reporters silent for `forgetAfterMs` are
 // forgotten, and a command with its last reporter. Memory is bounded by `maxCommands` and `MAX_REPORTERS`.
 //
 // A reading may bring what its reporter did before this page was opened. It counts once, with the first reading of that
@@ -19,9 +20,9 @@ const MAX_REPORTERS = 200;
 const MAX_TRANSITIONS = 5;
 
 class Command {
-  constructor(key, order) {
+  constructor(id, key) {
+    this.id = id;
     this.key = key;
-    this.order = order;
     this.reporters = new Map();
     this.history = new History();
     this.seen = [];
@@ -68,7 +69,6 @@ export class Fleet {
     this.dirty = new Set();
     this.malformed = 0;
     this.overflowed = 0;
-    this._order = 0;
   }
 
   /** Take one message of stream number `stream`; returns its kind. Never throws. */
@@ -88,13 +88,13 @@ export class Fleet {
         if (now - reporter.at >= this.forgetAfterMs) changed = command.reporters.delete(id) || changed;
       }
       if (command.reporters.size === 0) {
-        this.commands.delete(command.key);
-        this.dirty.delete(command.key);
+        this.commands.delete(command.id);
+        this.dirty.delete(command.id);
       } else {
         const { stale, view } = command;
         const silent = view.silent;
         command.refresh(now, this.staleAfterMs);
-        if (changed || stale !== command.stale || silent !== command.view.silent) this.dirty.add(command.key);
+        if (changed || stale !== command.stale || silent !== command.view.silent) this.dirty.add(command.id);
       }
     }
   }
@@ -102,6 +102,7 @@ export class Fleet {
   /** Totals for the summary line. Stale commands and the parts of a sum are counted, but their traffic is not. */
   summary() {
     const total = { commands: 0, open: 0, halfOpen: 0, failing: 0, stale: 0, rate: 0, refusedRate: 0, errorRate: 0 };
+    const sums = this._sums();
     let errorsPerSecond = 0;
     for (const command of this.commands.values()) {
       const { view } = command;
@@ -111,7 +112,7 @@ export class Fleet {
       if (condition === "half_open") total.halfOpen += 1;
       if (condition === "failing") total.failing += 1;
       if (condition === "stale") total.stale += 1;
-      if (condition === "stale" || this._isPart(command)) continue;
+      if (condition === "stale" || (sums.get(view.group) ?? command) !== command) continue;
       total.rate += view.rate;
       total.refusedRate += view.rate * view.refusedShare;
       errorsPerSecond += view.rate * view.errorRate;
@@ -120,10 +121,18 @@ export class Fleet {
     return total;
   }
 
-  /** Whether another command, which is not stale, adds this one up: that whose key is the group of its parts. */
-  _isPart(command) {
-    const whole = this.commands.get(command.view.group);
-    return whole !== undefined && whole !== command && whole.view.sum && conditionOf(whole) !== "stale";
+  /** The commands, none of them stale, that add others up, by the group of their parts: that is their key. */
+  _sums() {
+    const sums = [...this.commands.values()].filter((command) => command.view.sum && !command.stale);
+    return new Map(sums.map((command) => [command.key, command]));
+  }
+
+  /** Whether stream number `stream` has told of commands that are still known: then it has something to say. */
+  hears(stream) {
+    for (const { reporters } of this.commands.values()) {
+      for (const reporter of reporters.values()) if (reporter.stream === stream) return true;
+    }
+    return false;
   }
 
   /** The reporters in trouble, worst first, silent ones last: [{name, reading, severity, silentMs}]; silentMs 0: it speaks. */
@@ -140,7 +149,7 @@ export class Fleet {
   }
 
   _read(stream, reading, now) {
-    const command = this._command(reading.key);
+    const command = this._command(reading);
     if (command === null) return;
     const id = reporterId(stream, reading.instance);
     const before = command.reporters.get(id);
@@ -154,8 +163,8 @@ export class Fleet {
     command.reporters.set(id, { reading, at: now, stream });
     command.lastAt = now;
     const view = command.refresh(now, this.staleAfterMs);
-    command.history.put(Math.floor(now / 1000), view.rate, view.failedRate);
-    this.dirty.add(reading.key);
+    command.history.put(Math.floor(now / 1000), view.rate, view.failedRate, this.staleAfterMs / 1000);
+    this.dirty.add(command.id);
   }
 
   /** A stream that tells no transitions: the change between two readings is one. */
@@ -165,27 +174,29 @@ export class Fleet {
     if (from !== to) command.seen = [...command.seen, { from, to, trigger: "", at: now }].slice(-MAX_TRANSITIONS);
   }
 
-  _command(key) {
-    const known = this.commands.get(key);
+  _command({ key, group }) {
+    const id = `${key}\n${group}`;
+    const known = this.commands.get(id);
     if (known !== undefined) return known;
     if (this.commands.size >= this.maxCommands) {
       this.overflowed += 1;
       return null;
     }
-    const command = new Command(key, (this._order += 1));
-    this.commands.set(key, command);
+    const command = new Command(id, key);
+    this.commands.set(id, command);
     return command;
   }
 
-  _remove(key, id, now) {
-    const command = this.commands.get(key);
-    if (command === undefined || !command.reporters.delete(id)) return;
-    if (command.reporters.size === 0) {
-      this.commands.delete(key);
-      this.dirty.delete(key);
-    } else {
-      command.refresh(now, this.staleAfterMs);
-      this.dirty.add(key);
+  _remove(key, reporter, now) {
+    for (const command of this.commands.values()) {
+      if (command.key !== key || !command.reporters.delete(reporter)) continue;
+      if (command.reporters.size === 0) {
+        this.commands.delete(command.id);
+        this.dirty.delete(command.id);
+      } else {
+        command.refresh(now, this.staleAfterMs);
+        this.dirty.add(command.id);
+      }
     }
   }
 }

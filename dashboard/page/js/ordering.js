@@ -8,7 +8,11 @@
 
 import { say } from "./words.js";
 
-const BY_KEY = (a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
+const BY_KEY = (a, b) => compared(a.key, b.key) || compared(a.id, b.id);
+
+function compared(a, b) {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
 
 function worstFirst(of) {
   return (a, b) => of(b.view) - of(a.view);
@@ -52,15 +56,38 @@ export function ordered(commands, sort, reversed = false) {
 }
 
 /** Keep the order that is on the page; commands new to it go to the end, departed ones drop out. */
-export function held(commands, keysOnPage) {
-  const left = new Map([...commands].map((command) => [command.key, command]));
+export function held(commands, idsOnPage) {
+  const left = new Map([...commands].map((command) => [command.id, command]));
   const kept = [];
-  for (const key of keysOnPage) {
-    const command = left.get(key);
+  for (const id of idsOnPage) {
+    const command = left.get(id);
     if (command !== undefined) kept.push(command);
-    left.delete(key);
+    left.delete(id);
   }
   return [...kept, ...left.values()];
+}
+
+/**
+ * Which of these may stay where they are while the others move between them, as few as possible: a Set of indices.
+ * `places` says where each is now, in the order that is wanted; -1: nowhere yet.
+ */
+export function staying(places) {
+  const ends = []; // of the best rising sequence of each length, its last index
+  const before = [];
+  places.forEach((place, i) => {
+    if (place < 0) return;
+    let [low, high] = [0, ends.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (places[ends[middle]] < place) low = middle + 1;
+      else high = middle;
+    }
+    before[i] = ends[low - 1] ?? -1;
+    ends[low] = i;
+  });
+  const found = new Set();
+  for (let i = ends.at(-1) ?? -1; i >= 0; i = before[i]) found.add(i);
+  return found;
 }
 
 /** A predicate: every word occurs in the key or the group, and the state is the wanted one ("" is any). */

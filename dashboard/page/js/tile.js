@@ -30,6 +30,7 @@ let serial = 0;
 
 export class Tile {
   constructor(template, command) {
+    this.id = command.id;
     this.key = command.key;
     this.element = template.content.firstElementChild.cloneNode(true);
     this.visible = true;
@@ -178,7 +179,7 @@ export class Tile {
     this._attr("disc", "fill", colour);
   }
 
-  /** What policies of the users' own have refused, and what they show of themselves. */
+  /** What policies of the users' own have refused, and what policies show of themselves. */
   _drawOwn({ ownRefusals, gauges }) {
     this._pairs("own-refusals", "own", [...ownRefusals].map(([name, value]) => [name, shortText(value), value]));
     this._pairs("gauges", "gauge", [...gauges].map(([name, [least, most]]) =>

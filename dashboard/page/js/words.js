@@ -114,7 +114,7 @@ export const TABLE = Object.freeze({
   rejected: ["rejected", "한도 초과"],
   other_refusals: ["other", "기타"],
   own_refusals: ["refused by your own policies", "사용자 정책 거부"],
-  gauges: ["Gauges of your own policies", "사용자 정책 수치"],
+  gauges: ["Gauges of policies", "정책 수치"],
   fallbacks: ["Fallbacks", "폴백"],
   fallback_success: ["fallback ok", "폴백 성공"],
   fallback_failure: ["failed", "폴백 실패"],

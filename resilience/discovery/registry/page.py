@@ -27,7 +27,7 @@ h1,h2,p{overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.25rem .75rem;border-bottom:1px solid #d8dee4}
 td{max-width:24rem;overflow-wrap:break-word}
-td.n{text-align:right;font-variant-numeric:tabular-nums}
+td.n{font-variant-numeric:tabular-nums}
 .warn{background:#fff3cd;padding:.5rem .75rem;border-left:4px solid #9a6700}
 @media (max-width:40rem){body{margin:1rem .75rem}th,td{padding:.25rem .5rem}td{max-width:12rem}}
 @media (prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}th,td{border-color:#30363d}
