@@ -42,10 +42,10 @@ def _check_service(service: dict[str, Any]) -> None:
         raise ConfigError("source cannot be changed by the admin API, but in the file; null takes it away")
     command = service.get("command")
     for name, said in command.items() if isinstance(command, dict) else ():
-        known = settings().get(name)
-        for key, value in said.items() if isinstance(said, dict) and known is not None else ():
-            field = known.fields.get(key)
-            if field is not None and isinstance(field.validator, Written) and field.validator.names_code(value):
+        known = settings()[name].fields if name in settings() else {}
+        for key, value in said.items() if isinstance(said, dict) else ():
+            check = known[key].validator if key in known else None
+            if isinstance(check, Written) and check.names_code(value):
                 raise ConfigError(f"{name}.{key} names code, which cannot be said by the admin API, but in the file")
 
 
