@@ -17,7 +17,7 @@ from resilience.gateway.config.balancing import BalancingConfig
 from resilience.gateway.config.fallbacks import FallbackConfig
 from resilience.policies import order
 
-from .harness import OK, Upstream
+from .harness import OK, Call, Upstream
 
 
 def app_for(upstream: Upstream, registry: Registry | None = None, **command: Any) -> Gateway:
@@ -106,8 +106,13 @@ async def test_a_server_that_does_not_check_lengths_cannot_smuggle(
 async def test_a_body_whose_length_no_header_says_reaches_the_service(
         upstream: Upstream, version: str, body: list[bytes]) -> None:
     """HTTP/2 and 3 need no header for it."""
-    came = []
-    upstream.on("/api/unsized", lambda call: (came.append((call.header(b"transfer-encoding"), call.body())), call.send(OK)))
+    came: list[tuple[list[bytes], bytes]] = []
+
+    def take(call: Call) -> None:
+        came.append((call.header(b"transfer-encoding"), call.body()))
+        call.send(OK)
+
+    upstream.on("/api/unsized", take)
     assert 200 == (await ask(app_for(upstream), body, method="POST", path="/api/unsized", http_version=version))[0]
     ((coding, raw),) = came
     assert [b"chunked"] == coding
