@@ -74,12 +74,14 @@ async def serve(gateway: Gateway, *, admin: App | None = None, ready: Callable[[
 
 async def is_known(gateway: Gateway, stop: asyncio.Event) -> bool:
     """Wait until the gateway knows whom to send requests to (True), or until *stop* is set (False)."""
-    waiting = [asyncio.ensure_future(each) for each in (gateway.known(), stop.wait())]
+    known, stopped = asyncio.ensure_future(gateway.known()), asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((known, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if known.done():
+            known.result()  # what it raises comes here
     finally:
-        for each in waiting:
-            each.cancel()
+        known.cancel()
+        stopped.cancel()
     return not stop.is_set()
 
 

@@ -119,13 +119,11 @@ async def test_a_body_whose_length_no_header_says_reaches_the_service(
     assert b"".join(body) == b"".join(raw.split(b"\r\n")[1::2])
 
 
-@pytest.mark.parametrize("version", ["2", "3"])
-async def test_a_request_of_such_a_version_without_a_body_has_none_at_the_service(
-        upstream: Upstream, version: str) -> None:
-    before = upstream.count("/api/x")
-    assert 200 == (await ask(app_for(upstream), http_version=version))[0]
-    assert before + 1 == upstream.count("/api/x")
-    assert [] == upstream.called("/api/x").header(b"transfer-encoding")
+async def test_a_request_of_such_a_version_without_a_body_has_none_at_the_service(upstream: Upstream) -> None:
+    for version in ("2", "3"):
+        path = f"/api/bodyless/{version}"
+        assert 200 == (await ask(app_for(upstream), http_version=version, path=path))[0]
+        assert [] == upstream.called(path).header(b"transfer-encoding")
 
 
 async def test_a_client_that_neither_sends_a_body_nor_says_that_there_is_none_is_late(upstream: Upstream) -> None:
