@@ -14,7 +14,7 @@ A body that breaks off, or whose chunks are malformed, is 400.
 Only the time spent waiting for the client is counted; what the upstream takes to
 swallow a piece is no fault of the client's. The bounds for all pieces and for their pace
 are looked at when one arrives, so a wait ends no later than upload_timeout + client_timeout,
-and costs no second timer. The pace is asked for after RATE_GRACE_S only.
+and costs no second timer. The pace is asked for after RATE_AFTER_S only.
 """
 
 from __future__ import annotations

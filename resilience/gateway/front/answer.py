@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..framing import length_of
-from ..problem import Problem
 from ..upstream import Header
-from .parser import Refusal
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -93,10 +91,3 @@ def interim_bytes(status: int, headers: Sequence[Header]) -> bytes:
     lines = [_STATUS.get(status) or _status_line(status), *(b"%b: %b\r\n" % header for header in headers)]
     head = b"".join(lines)
     return head + b"\r\n" if head.count(b"\n") == head.count(b"\r") == len(lines) else b""
-
-
-def refusal_answer(refusal: Refusal, *, close: bool) -> tuple[int, list[Header], bytes]:
-    """Status, headers and body of the answer to what is refused."""
-    after = [(b"retry-after", b"%d" % refusal.retry_after_s)] if refusal.retry_after_s else []
-    headers, body = Problem(refusal.status, refusal.detail, headers=after, close=close).response()
-    return refusal.status, headers, body

@@ -45,12 +45,11 @@ from ..http2.wire import H2, Wire
 from ..inbound import ClientGoneError
 from ..upstream import Header
 from .accepted import Accepted
-from .answer import refusal_answer
 from .http2_fields import RequestReader, answer_fields
 from .http2_stream import Http2Stream
 from .lingering import LINGER_S, Lingering
-from .parser import Refusal
 from .peers import Peer
+from .refusal import SHUTTING_DOWN
 
 if TYPE_CHECKING:
     from .front import Front
@@ -341,7 +340,7 @@ class Http2Connection(asyncio.Protocol):
             self._rest()
 
     def _answer_shutdown(self, stream: Http2Stream) -> None:
-        status, headers, body = refusal_answer(Refusal(503, "the gateway is shutting down"), close=False)
+        status, headers, body = SHUTTING_DOWN.answer(close=False)
         self.put_fields(stream, answer_fields(status, headers, self.front.date())[0])
         stream.answered = self.put_some(stream, body, end=True) == len(body)
 
