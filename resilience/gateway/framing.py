@@ -23,6 +23,8 @@ VERSIONS: Final = {"1": b"1.0", "1.0": b"1.0", "1.1": b"1.1", "2": b"2", "3": b"
 FIELDS: Final = (b"content-length", b"transfer-encoding")
 #: Statuses of answers that have no body, whatever their fields say (RFC 9112, 6.3).
 BODILESS: Final = frozenset({204, 304})
+#: Statuses of answers that have nothing in their body; with 205 that is said by a length of 0.
+EMPTY: Final = BODILESS | {205}
 #: The rest of a body that is longer and says how long it is goes past llhttp, which would only copy it.
 LARGE: Final = 256 * 1024
 _SINGLE: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})

@@ -38,8 +38,8 @@ from .sources import shared_files
 _TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing", "shedding",
                   "registry", "shared", "services", "compositions", "routes")
 _log = logging.getLogger("resilience")
-#: Filters, limits and logs are made once for both sides, and read X-Forwarded-For by one list.
 _ONE_SHARED: Final = f"with a [shared] table there is a command {SHARED!r} already; give the service another name"
+#: Filters, limits and logs are made once for both sides, and read X-Forwarded-For by one list.
 _ONE_TRUST: Final = "must be the same as gateway.trusted_proxies: both sides have the same filters, limits and logs"
 _T = TypeVar("_T")
 

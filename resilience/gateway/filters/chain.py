@@ -187,14 +187,7 @@ class FilterRunner:
             if request.body is None:
                 if request.length is not None and request.length > limit:
                     raise too_large(limit)
-                intake, pieces, more = self._forwarder.intake(inbound, limit), [], True
-                while more:
-                    piece, more = await intake.piece()
-                    pieces.append(piece)
-                body = b"".join(pieces)
-                if request.length not in (None, len(body)):
-                    raise Problem(400, "the body is not as long as its Content-Length", close=True)
-                request.body = body
+                request.body = await self._forwarder.intake(inbound, limit).whole(request.length)
             elif len(request.body) > limit:
                 raise too_large(limit)
         except Problem as problem:
