@@ -94,7 +94,7 @@ class Admission:
                 predicates.count), settings.host)
         self._allowed = frozenset(each.encode() for each in config.gateway.allow_encoded)
         self._authorities: dict[bytes, Authority] = {b"": NOBODY}
-        self._methods = set(STANDARD_METHODS)
+        self._methods: set[str] = {*STANDARD_METHODS}
         self._own = frozenset(folded(each.encode()) for each in config.own_headers)
         self._proxies = self._own | {folded(each.encode()) for each in config.proxies_headers}
         self._tells_clients = any(each.balancing.hash_by == "client" for each in config.services.values())
