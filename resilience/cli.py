@@ -18,10 +18,10 @@ from .config.mistakes import shown
 from .core.checks import nearest
 from .errors import ConfigError
 
-#: Also in gateway.config, whose package cannot be imported without the gateway extra.
+#: What tells a gateway's file from others. Also in gateway.config, which cannot be imported without the gateway extra.
 _GATEWAY_TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing",
                           "shedding", "services", "compositions", "routes")
-#: Also in discovery.registry.server, which needs the gateway extra, too.
+#: What a registry's file has, also in gateway.config; a gateway's file may have two of them.
 _REGISTRY_TABLES: Final = ("registry", "listener", "tokens", "shared", "peers")
 #: What shells give as the status of a program that SIGINT has ended.
 _INTERRUPTED: Final = 130

@@ -67,7 +67,12 @@ def codes_of(name: str, value: Any) -> frozenset[int]:
     return frozenset(found)
 
 
-def _codes(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+def codes_checked(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Check, as a validator of attrs, that these are status codes.
+
+    Raises:
+        ConfigError: They are not.
+    """
     codes_of(attribute.name, value)
 
 
@@ -91,10 +96,10 @@ class HttpStatus:
         caller_fault: Codes that say the call was wrong.
     """
 
-    failed: Codes = attrs.field(default=("5xx",), converter=as_codes, validator=_codes)
-    busy: Codes = attrs.field(default=(429,), converter=as_codes, validator=_codes)
-    busy_when_asked: Codes = attrs.field(default=(503,), converter=as_codes, validator=_codes)
-    caller_fault: Codes = attrs.field(default=(), converter=as_codes, validator=_codes)
+    failed: Codes = attrs.field(default=("5xx",), converter=as_codes, validator=codes_checked)
+    busy: Codes = attrs.field(default=(429,), converter=as_codes, validator=codes_checked)
+    busy_when_asked: Codes = attrs.field(default=(503,), converter=as_codes, validator=codes_checked)
+    caller_fault: Codes = attrs.field(default=(), converter=as_codes, validator=codes_checked)
 
     def verdicts(self) -> dict[int, Verdict]:
         """Verdicts by code, without those that are good.

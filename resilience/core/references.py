@@ -70,6 +70,12 @@ class Written:
         item: dict[str, Any] = {"pattern": self.pattern, **({"minimum": 100, "maximum": 599} if self.codes else {})}
         return {"items": item} if self.is_list else item
 
+    @staticmethod
+    def names_code(value: Any) -> bool:
+        """Whether *value*, or one of a list, is meant as something in a module, which is imported to find it."""
+        return any(isinstance(each, str) and ":" in each
+                   for each in (value if isinstance(value, (list, tuple)) else (value,)))
+
     def __call__(self, _: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         """Raise ConfigError for anything else."""
         for each in value if isinstance(value, tuple) else (value,):

@@ -1,4 +1,8 @@
-"""ASGI: what a server says of a request, for the gateway, and the way back."""
+"""ASGI: what a server says of a request, for the gateway, and the way back.
+
+HTTP/2 and 3 need not say in a header that a body follows, and ASGI has no other word for it. So of such a request
+without a Content-Length the first message is waited for, which tells.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +27,13 @@ _SAFE: Final = "/%:@!$&'()*+,;=~-._"
 class AsgiInbound:
     """A request that an ASGI server has; see Inbound. ASGI has no upgrades, trailers and interim responses."""
 
-    __slots__ = ("_adds", "_disconnects", "_flight", "_has_started", "_receive", "_send", "head", "hop", "trailers")
+    __slots__ = (
+        "_adds", "_disconnects", "_first", "_flight", "_has_started", "_receive", "_send", "head", "hop", "trailers")
 
     def __init__(self, scope: Any, receive: Receive, send: Send, disconnects: Disconnects) -> None:
         self._receive, self._send, self._disconnects = receive, send, disconnects
         self._flight: Flight | None = None
+        self._first: Any = None  # message, if it was looked at before
         self._has_started = False
         self.hop: HopRequest | None = None
         self.trailers: Sequence[Header] = ()
@@ -41,7 +47,7 @@ class AsgiInbound:
 
     async def receive(self) -> tuple[bytes, bool]:
         """See Inbound."""
-        message = await self._receive()
+        message, self._first = self._first or await self._receive(), None
         if message["type"] != "http.request":  # servers say the same of clients that left and of malformed chunks
             raise BodyBrokenError
         return message.get("body", b""), message.get("more_body", False)
@@ -51,12 +57,19 @@ class AsgiInbound:
         if self._flight is None:
             self._flight = self._disconnects.enter(self._receive)
 
-    async def served_by(self, serve: Callable[[AsgiInbound], Awaitable[None]]) -> None:
+    async def served_by(self, serve: Callable[[AsgiInbound], Awaitable[None]], patience_s: float) -> None:
         """Let *serve* answer, and end quietly if it is cancelled since the client left.
 
         Nobody reads what is sent then. But middlewares that wait for an answer take it for an error if there is none.
+
+        Args:
+            serve: Answers.
+            patience_s: Longest wait for a message that tells whether there is a body, seconds.
         """
+        head = self.head
         try:
+            if not head.version.startswith("1") and not any(name == b"content-length" for name, _ in head.headers):
+                head.unsized = await self._has_body(patience_s)
             await serve(self)
         except ClientGoneError:
             await self._close()
@@ -68,6 +81,13 @@ class AsgiInbound:
         finally:
             if self._flight is not None:
                 self._disconnects.leave(self._flight)
+
+    async def _has_body(self, patience_s: float) -> bool:
+        """Whether a body follows a head that does not say so. Who says nothing in time is taken to send one."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                self._first = await self._receive()
+        return self._first is None or bool(self._first.get("body")) or self._first.get("more_body", False)
 
     async def _close(self) -> None:
         if not self._has_started:

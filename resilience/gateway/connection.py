@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 
+from .balancing.course import IDEMPOTENT
 from .connecting import connect
+from .framing import BODILESS, FIELDS, large_rest
 from .headers import interim_to_client
 from .request_head import request_head
 from .trailers import trailer_lines
@@ -34,14 +36,10 @@ if TYPE_CHECKING:
     from .http1 import Http1Client
 
 HIGH_WATER: Final = 128 * 1024
-#: The rest of a body that is longer and says how long it is goes past the parser, which would only copy it.
-LARGE: Final = 256 * 1024
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_TRAILERS: Final = 100
 #: Interim responses to one request that are passed on.
 MAX_INTERIM: Final = 16
-_FRAMING: Final = (b"content-length", b"transfer-encoding")
-_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
 class Connection(asyncio.Protocol):
@@ -175,7 +173,7 @@ class Connection(asyncio.Protocol):
 
     def _is_stale(self) -> bool:
         return (self.reused and not self._head_size and self._request.body is not None
-                and self._request.method in _IDEMPOTENT)
+                and self._request.method in IDEMPOTENT)
 
     async def _begin_anew(self) -> None:
         """Move the exchange to a fresh connection, under this object."""
@@ -263,15 +261,7 @@ class Connection(asyncio.Protocol):
             elif self._chunks:
                 self._wake()
             if is_head and self.answered and not self.complete:
-                self._unparsed = self._large_rest()
-
-    def _large_rest(self) -> int:
-        """How much is to come of a body that is large and says how long it is; 0 for others."""
-        framing = [header for header in self.headers if header[0] in _FRAMING]
-        if len(framing) != 1 or framing[0][0] != b"content-length":
-            return 0
-        left = int(framing[0][1]) - self._buffered  # a plain number: llhttp has seen to that
-        return left if left > LARGE else 0
+                self._unparsed = large_rest(self.headers, self._buffered)
 
     def _past_parser(self, data: bytes) -> None:
         """Take what the parser does not see: bytes of another protocol, or a piece of a large body."""
@@ -326,11 +316,11 @@ class Connection(asyncio.Protocol):
         name, value = name.lower(), value.rstrip(b" \t")  # no part of the value (RFC 9110, 5.5); llhttp leaves it
         if not self.answered:
             self.headers.append((name, value))
-            if name in _FRAMING:
+            if name in FIELDS:
                 self._until_close = False
         else:
             self.trailers.append((name, value))
-            if name == b"connection" or name in _FRAMING:  # no business of a trailer, but llhttp reads on by it
+            if name == b"connection" or name in FIELDS:  # no business of a trailer, but llhttp reads on by it
                 self._persistent = False
             self._trailer_size += len(name) + len(value)
             if len(self.trailers) > MAX_TRAILERS or self._trailer_size > MAX_HEAD_BYTES:
@@ -356,7 +346,7 @@ class Connection(asyncio.Protocol):
         self.status = status
         self.answered = True
         self._persistent = not doubtful and self._parser.should_keep_alive()  # llhttp forgets it with the message
-        if self._request.method == "HEAD" or status in (204, 304):
+        if self._request.method == "HEAD" or status in BODILESS:
             self.complete = True
             self._until_close = False
         self._wake()

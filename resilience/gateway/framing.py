@@ -5,7 +5,8 @@ doubtful length, host or version is answered with 400 or 505 and the connection 
 bytes after such a message cannot be trusted. Pure.
 
 It looks at the *special* headers only (see headers.py): those that frame, name
-the target, or concern one connection.
+the target, or concern one connection. Beside it stands what both sides of the gateway
+know of how messages are framed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,14 @@ from .upstream import Header
 
 #: The versions of HTTP that are served, as servers say them, and how they stand in Via.
 VERSIONS: Final = {"1": b"1.0", "1.0": b"1.0", "1.1": b"1.1", "2": b"2", "3": b"3"}
+#: The fields that say how long a body is.
+FIELDS: Final = (b"content-length", b"transfer-encoding")
+#: Statuses of answers that have no body, whatever their fields say (RFC 9112, 6.3).
+BODILESS: Final = frozenset({204, 304})
+#: Statuses of answers that have nothing in their body; with 205 that is said by a length of 0.
+EMPTY: Final = BODILESS | {205}
+#: The rest of a body that is longer and says how long it is goes past llhttp, which would only copy it.
+LARGE: Final = 256 * 1024
 _SINGLE: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
 _LONGEST_LENGTH: Final = 18  # digits; more than any body and less than a 64-bit integer
 
@@ -90,6 +99,20 @@ def length_of(value: bytes) -> int | None:
     """What a Content-Length says; None: it is none. int() takes signs, underscores and blanks, and fails at length."""
     # bytes.isdigit knows ASCII digits only
     return int(value) if value.isdigit() and len(value) <= _LONGEST_LENGTH else None
+
+
+def large_rest(headers: Sequence[Header], come: int) -> int:
+    """How much is to come of a body that is large and says how long it is; 0 for others.
+
+    Args:
+        headers: Of a message that llhttp has read: a Content-Length is a plain number.
+        come: Bytes of the body that have come.
+    """
+    framing = [header for header in headers if header[0] in FIELDS]
+    if len(framing) != 1 or framing[0][0] != b"content-length":
+        return 0
+    left = int(framing[0][1]) - come
+    return left if left > LARGE else 0
 
 
 def _refused(what: str) -> Problem:

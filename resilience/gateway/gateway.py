@@ -217,7 +217,8 @@ class Gateway:
                       send: Any) -> None:
         kind = scope["type"]
         if kind == "http":
-            await AsgiInbound(scope, receive, send, self._disconnects).served_by(serve)
+            await AsgiInbound(scope, receive, send, self._disconnects).served_by(
+                serve, self.config.gateway.client_timeout)
         elif kind == "lifespan":
             await live(receive, send, self.known, self.close, self.closed)
         elif kind == "websocket":

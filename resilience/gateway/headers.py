@@ -18,6 +18,7 @@ from typing import Final
 
 import attrs
 
+from .framing import BODILESS
 from .problem import Problem
 from .upstream import Header
 
@@ -40,7 +41,6 @@ _FORWARDED_FOR: Final = b"x-forwarded-for"
 _SPECIAL: Final = HOP_BY_HOP | _FRAMING | CLAIMS | {b"via"}
 #: What nearly every Connection header says.
 _NAMES_NOTHING: Final = (b"keep-alive", b"close", b"Keep-Alive", b"Close")
-_BODILESS: Final = (204, 304)
 #: What a Connection header cannot name away: framing is ours, and Via is everybody's.
 _NOT_NOMINABLE: Final = _FRAMING | {b"via"}
 #: What most names consist of, and what any may (RFC 9110, 5.6.2), in lower case as servers must give them.
@@ -78,6 +78,11 @@ def set_apart(headers: Sequence[Header]) -> Sorted:
         if not name:
             raise Problem(400, "the request has a header without a name", close=True)
     return Sorted(plain, special)
+
+
+def size_of(headers: Iterable[Header]) -> int:
+    """Bytes of *headers*, as HTTP/1.1 would have them."""
+    return sum(len(name) + len(value) + 4 for name, value in headers)
 
 
 def folded(name: bytes) -> bytes:
@@ -179,7 +184,7 @@ def to_client(headers: Sequence[Header], via: bytes, status: int = 200) -> list[
     if nominating:
         named = _nominated(headers)
         result = [header for header in result if header[0] not in named]
-    if status in _BODILESS:
+    if status in BODILESS:
         result = [header for header in result if header[0] != b"content-length"]
     result.append((b"via", via))
     return result

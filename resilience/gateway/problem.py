@@ -31,8 +31,10 @@ class Problem(Exception):
         detail: One sentence for the client.
         headers: Beside those of the body.
         close: Close the connection after it: what follows on it cannot be trusted.
-        reason: One word for logs and statistics.
+        reason: One word for logs and statistics; None: it refuses nothing.
     """
+
+    reason: str | None
 
     def __init__(self, status: int, detail: str, *, headers: Sequence[Header] = (), close: bool = False,
                  reason: str | None = None) -> None:
@@ -55,6 +57,7 @@ class ServerOptions(Problem):
 
     def __init__(self) -> None:
         super().__init__(200, "the gateway is there")
+        self.reason = None
 
     def response(self) -> tuple[list[Header], bytes]:
         """Headers and body."""

@@ -30,7 +30,8 @@ from .listeners import Served
 from .registry_records import RegistryRecords
 from .served_endpoint import ServedEndpoint
 from .trouble import trouble_of
-from .upstream import Endpoint, Request, UpstreamClient, UpstreamError, UpstreamTooLargeError, client_tls
+from .upstream import Endpoint, Request, UpstreamClient, UpstreamError, client_tls
+from .whole_answer import whole_answer
 
 _CONNECT_S: Final = 2.0
 _logger = logging.getLogger(__name__)
@@ -176,19 +177,6 @@ async def _asked(client: UpstreamClient, place: ServedEndpoint, headers: Iterabl
     request = Request(method=method, target=path.encode(), host=None, headers=list(headers), body=body,
                       length=len(body))
     try:
-        exchange = await client.send(place.endpoint, place.changed(request), connect_timeout=_CONNECT_S)
-        try:
-            await exchange.head()
-            answer = bytearray(exchange.take())
-            while not exchange.complete:
-                await exchange.more()
-                answer += exchange.take()
-                if len(answer) > most:
-                    raise UpstreamTooLargeError(f"its answer is larger than {most} bytes")
-            if exchange.failure is not None:
-                raise exchange.failure
-            return exchange.status, bytes(answer)
-        finally:
-            exchange.release()
+        return await whole_answer(client, place, request, connect_timeout=_CONNECT_S, most=most)
     except UpstreamError as error:
         raise ConnectionError(trouble_of(error)) from error

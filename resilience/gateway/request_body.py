@@ -14,7 +14,7 @@ A body that breaks off, or whose chunks are malformed, is 400.
 Only the time spent waiting for the client is counted; what the upstream takes to
 swallow a piece is no fault of the client's. The bounds for all pieces and for their pace
 are looked at when one arrives, so a wait ends no later than upload_timeout + client_timeout,
-and costs no second timer. The pace is asked for after RATE_GRACE_S only.
+and costs no second timer. The pace is asked for after RATE_AFTER_S only.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ class Intake:
             size += len(piece)
         return b"".join(pieces), more
 
-    async def whole(self, length: int) -> bytes:
-        """All of a body that has *length* bytes; they are kept in memory.
+    async def whole(self, length: int | None) -> bytes:
+        """All of a body that has *length* bytes, or as many as it may have if that is None; they are kept in memory.
 
         Raises:
             Problem: 400, also if it has not *length* bytes; 408 or 413.
@@ -114,12 +114,12 @@ class Intake:
         body, more = await self.piece()
         if more:
             pieces, size = [body], len(body)
-            while more and size <= length:
+            while more and (length is None or size <= length):
                 piece, more = await self.piece()
                 pieces.append(piece)
                 size += len(piece)
             body = b"".join(pieces)
-        if len(body) != length:
+        if length is not None and len(body) != length:
             raise Problem(400, "the body is not as long as its Content-Length", close=True)
         return body
 

@@ -20,7 +20,7 @@ from .inbound import RequestHead
 from .limits.client_address import FORWARDED_FOR, beyond
 from .max_forwards import BOUNDED, counted_down
 from .paths import Path, PathError, canonical, query_is_legal
-from .predicates import Address, Network, address_of, header_values, is_token, within
+from .predicates import STANDARD_METHODS, Address, Network, address_of, header_values, is_token, within
 from .problem import Problem, ServerOptions, too_large
 from .routes import Route, Split
 from .routing import Entry, MethodNotAllowedError, NoRouteError, Router
@@ -94,7 +94,7 @@ class Admission:
                 predicates.count), settings.host)
         self._allowed = frozenset(each.encode() for each in config.gateway.allow_encoded)
         self._authorities: dict[bytes, Authority] = {b"": NOBODY}
-        self._methods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"}
+        self._methods: set[str] = {*STANDARD_METHODS}
         self._own = frozenset(folded(each.encode()) for each in config.own_headers)
         self._proxies = self._own | {folded(each.encode()) for each in config.proxies_headers}
         self._tells_clients = any(each.balancing.hash_by == "client" for each in config.services.values())

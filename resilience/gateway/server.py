@@ -14,7 +14,7 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from ..registry import Registry, default_registry
@@ -27,7 +27,8 @@ MakeAdmin = Callable[[Registry], App]
 
 #: A request leaves no cycles behind; the collector need not look after every 700 new objects.
 _GC_THRESHOLDS: Final = (20_000, 20, 20)
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+#: Signals that end what is served.
+STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 _logger = logging.getLogger(__name__)
 
 
@@ -74,12 +75,14 @@ async def serve(gateway: Gateway, *, admin: App | None = None, ready: Callable[[
 
 async def is_known(gateway: Gateway, stop: asyncio.Event) -> bool:
     """Wait until the gateway knows whom to send requests to (True), or until *stop* is set (False)."""
-    waiting = [asyncio.ensure_future(each) for each in (gateway.known(), stop.wait())]
+    known, stopped = asyncio.ensure_future(gateway.known()), asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((known, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if known.done():
+            known.result()  # what it raises comes here
     finally:
-        for each in waiting:
-            each.cancel()
+        known.cancel()
+        stopped.cancel()
     return not stop.is_set()
 
 
@@ -106,17 +109,22 @@ async def listen(served: Sequence[Served], stop: asyncio.Event, ready: Callable[
         await listeners.close()
 
 
-@contextlib.contextmanager
-def signals_set(stop: asyncio.Event) -> Iterator[None]:
+def signals_set(stop: asyncio.Event) -> contextlib.AbstractContextManager[None]:
     """Let SIGINT and SIGTERM set *stop* meanwhile."""
+    return signals_heard(dict.fromkeys(STOPPING, stop.set))
+
+
+@contextlib.contextmanager
+def signals_heard(acts: Mapping[signal.Signals, Callable[[], object]]) -> Iterator[None]:
+    """Have the running event loop of the main thread do these *acts* meanwhile, when their signals come."""
     loop = asyncio.get_running_loop()
-    for each in _SIGNALS:
-        loop.add_signal_handler(each, stop.set)
+    for number, act in acts.items():
+        loop.add_signal_handler(number, act)
     try:
         yield
     finally:
-        for each in _SIGNALS:
-            loop.remove_signal_handler(each)
+        for number in acts:
+            loop.remove_signal_handler(number)
 
 
 def new_loop() -> asyncio.AbstractEventLoop:

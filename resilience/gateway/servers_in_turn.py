@@ -15,7 +15,8 @@ from ..discovery import EurekaAnswer
 from .config.endpoints import EndpointConfig
 from .served_endpoint import ServedEndpoint
 from .trouble import trouble_of
-from .upstream import Endpoint, Request, UpstreamClient, UpstreamError, UpstreamTooLargeError, client_tls
+from .upstream import Endpoint, Request, UpstreamClient, UpstreamError, client_tls
+from .whole_answer import whole_answer
 
 #: Of an answer; 10,000 instances are some 15 MB.
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -71,17 +72,6 @@ class ServersInTurn:
     async def _ask(self, server: ServedEndpoint, path: str) -> EurekaAnswer:
         request = Request(method="GET", target=path.encode(), host=None,
                           headers=[(b"user-agent", b"resilience-discovery"), (b"accept", b"application/json")])
-        exchange = await self._client.send(server.endpoint, server.changed(request), connect_timeout=self._timeout_s)
-        try:
-            await exchange.head()
-            body = bytearray(exchange.take())
-            while not exchange.complete:
-                await exchange.more()
-                body += exchange.take()
-                if len(body) > MAX_BYTES:
-                    raise UpstreamTooLargeError(f"the answer is larger than {MAX_BYTES} bytes")
-            if exchange.failure is not None:
-                raise exchange.failure
-            return EurekaAnswer(exchange.status, bytes(body), server.name)
-        finally:
-            exchange.release()
+        status, body = await whole_answer(
+            self._client, server, request, connect_timeout=self._timeout_s, most=MAX_BYTES)
+        return EurekaAnswer(status, body, server.name)

@@ -131,12 +131,8 @@ class _TotalRecorder(Recorder):
 
     def read(self, now: float) -> Reading:
         readings = [part.__recorder__.read(now) for part in self._total.parts]
-        bins: dict[int, int] = {}
-        for part in self._total.parts:
-            for index, count in part.__recorder__.bins(now).items():
-                bins[index] = bins.get(index, 0) + count
         seconds = sum(each.latency.count * each.latency.mean for each in readings)
-        latency: Latency = latency_of(bins, seconds)
+        latency: Latency = latency_of(self.bins(now), seconds)
         return Reading(_sum(super().read(now).counts, *(each.counts for each in readings)),
                        sum(each.max_in_flight for each in readings), latency)
 

@@ -15,6 +15,8 @@ import urllib.request
 import pytest
 
 from resilience import cli
+from resilience.gateway.config import file as gateway_file
+from resilience.gateway.config import registry as registry_file
 from tests.drivers.until import until
 
 pytestmark = pytest.mark.process
@@ -183,6 +185,11 @@ def test_check_without_a_file_says_what_it_needs():
     run = process("check")
 
     assert (2, "", "resilience: check needs a file, or --schema\n") == (run.returncode, run.stdout, run.stderr)
+
+
+def test_check_tells_files_apart_by_the_tables_that_they_may_have():
+    assert {*cli._GATEWAY_TABLES, "registry", "shared"} == {*gateway_file.TABLES}
+    assert {*cli._REGISTRY_TABLES} == {*registry_file.TABLES}
 
 
 def test_check_says_that_a_good_file_is_fine(resilience, tmp_path):

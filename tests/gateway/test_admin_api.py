@@ -10,11 +10,13 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from resilience.errors import ConfigError
 from resilience.gateway.config.effective import HIDDEN, shown
-from resilience.gateway.supervision.patches import merged
+from resilience.gateway.supervision.patches import check_patch, merged
 
 from .harness import Gateway, Upstream, eventually, running
 
@@ -74,6 +76,7 @@ def test_nothing_is_told_or_changed_without_a_valid_token(operator: Operator, to
 def test_a_page_of_another_origin_and_a_form_are_refused_even_with_a_token(operator: Operator) -> None:
     assert 403 == operator.ask("GET", "/admin/config", Origin="http://evil.example")[0]
     assert 403 == operator.ask("GET", "/admin/config", Origin="null")[0]
+    assert 403 == operator.ask("GET", "/admin/config", Origin="http://[")[0], "no URL at all"
     assert 200 == operator.ask("GET", "/admin/config", Origin=f"http://127.0.0.1:{operator.gateway.admin}")[0]
     assert 415 == operator.ask("PATCH", "/admin/config", {}, kind="text/plain")[0]
     assert 405 == operator.ask("OPTIONS", "/admin/config")[0]
@@ -140,6 +143,39 @@ def test_a_circuit_is_steered_in_every_worker(operator: Operator) -> None:
     assert 422 == operator.ask("POST", "/admin/commands/up", {"order": "explode"})[0]
     assert 422 == operator.ask("POST", "/admin/commands/nobody", {"order": "release"})[0]
     assert 404 == operator.ask("GET", "/admin/commands/nobody")[0]
+
+
+def test_a_command_with_any_name_is_found_by_its_percent_encoded_name(tmp_path: Path, upstream: Upstream) -> None:
+    services = f'''
+[services."50%41"]
+endpoints = ["{upstream.url}/one", "{upstream.url}/two"]
+[[routes]]
+path = "/*"
+service = "50%41"
+'''
+    with running(tmp_path, services, workers=1, admin=f'tokens = {{ ops = "sha256:{HASH}" }}') as gateway:
+        operator = Operator(gateway)
+        keys = {"50%41", *(f"50%41@127.0.0.1:{upstream.port}/{each}" for each in ("one", "two"))}
+        assert keys == operator.ask("GET", "/admin/commands")[1].keys()
+        for key in keys:
+            path = f"/admin/commands/{quote(key, safe='')}"
+            assert (200, key) == ((found := operator.ask("GET", path))[0], found[1].get("key")), found
+            assert "forced_open" == operator.ask("POST", path, {"order": "force_open"})[1]["state"]
+        assert 200 == operator.ask("PATCH", "/admin/services/50%2541", {"idle_timeout": 7.0})[0]
+
+
+def test_no_change_names_code() -> None:
+    """What a patch of the failure rules names would be imported, and called for each exchange, in every process."""
+    for said in ("os:abort", ["os:abort"], ["ValueError", "os:abort"]):
+        for key in ("judge", "results", "items", "exceptions", "refused", "caller_faults", "busy"):
+            with pytest.raises(ConfigError, match=f"failures.{key} names code"):
+                check_patch({"services": {"up": {"command": {"failures": {key: said}}}}})
+    check_patch({"services": {"up": {"command": {"failures": {"exceptions": ["ValueError"], "status": ["5xx"]},
+                                                 "timeout": 3.0, "breaker": False, "no_such": {"judge": "a:b"}}}}})
+
+
+def test_a_service_may_have_the_name_of_a_setting() -> None:
+    check_patch({"services": {"source": {"idle_timeout": 7.0}, "ca_file": {"idle_timeout": 7.0}}})
 
 
 def test_every_change_is_logged_with_who_made_it(tmp_path: Path, upstream: Upstream) -> None:

@@ -17,7 +17,7 @@ from resilience.gateway.config.balancing import BalancingConfig
 from resilience.gateway.config.fallbacks import FallbackConfig
 from resilience.policies import order
 
-from .harness import Upstream
+from .harness import OK, Call, Upstream
 
 
 def app_for(upstream: Upstream, registry: Registry | None = None, **command: Any) -> Gateway:
@@ -99,6 +99,48 @@ async def test_a_server_that_does_not_check_lengths_cannot_smuggle(
     status, _, found = await ask(app_for(upstream), body, method="POST",
                                  headers=[(b"host", b"gw"), (b"content-length", b"%d" % length)])
     assert (400, 400) == (status, json.loads(found)["status"])
+
+
+@pytest.mark.parametrize("version", ["2", "3"])
+@pytest.mark.parametrize("body", [[b"hello"], [b"", b"hello"], [b"hel", b"lo"], [b"a" * 70_000, b"b" * 70_000]])
+async def test_a_body_whose_length_no_header_says_reaches_the_service(
+        upstream: Upstream, version: str, body: list[bytes]) -> None:
+    """HTTP/2 and 3 need no header for it."""
+    came: list[tuple[list[bytes], bytes]] = []
+
+    def take(call: Call) -> None:
+        came.append((call.header(b"transfer-encoding"), call.body()))
+        call.send(OK)
+
+    upstream.on("/api/unsized", take)
+    assert 200 == (await ask(app_for(upstream), body, method="POST", path="/api/unsized", http_version=version))[0]
+    ((coding, raw),) = came
+    assert [b"chunked"] == coding
+    assert b"".join(body) == b"".join(raw.split(b"\r\n")[1::2])
+
+
+async def test_a_request_of_such_a_version_without_a_body_has_none_at_the_service(upstream: Upstream) -> None:
+    for version in ("2", "3"):
+        path = f"/api/bodyless/{version}"
+        assert 200 == (await ask(app_for(upstream), http_version=version, path=path))[0]
+        assert [] == upstream.called(path).header(b"transfer-encoding")
+
+
+async def test_a_client_that_neither_sends_a_body_nor_says_that_there_is_none_is_late(upstream: Upstream) -> None:
+    sent = []
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    app = app_for(upstream)
+    await app({"type": "http", "http_version": "2", "method": "POST", "scheme": "http", "path": "/api/x", "query_string": b"",
+               "headers": [(b"host", b"gw")], "client": ("192.0.2.1", 1), "server": ("gw", 80)}, receive, send)
+    app.close()
+    await asyncio.sleep(0)
+    assert 408 == sent[0]["status"]
 
 
 @pytest.mark.parametrize("value", [b"a\r\nx-evil: 1", b"a\nb", b"a\rb", b"a\0b"])

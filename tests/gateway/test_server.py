@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from resilience import Registry
 from resilience.gateway import Gateway as App
 from resilience.gateway.config import AdminSettings, GatewayConfig, GatewaySettings
 from resilience.gateway.listeners import ServeError, check_free
-from resilience.gateway.server import run
+from resilience.gateway.server import is_known, run
 
 from .harness import Call, Upstream, everything, parsed, running
 
@@ -81,3 +83,12 @@ def test_slow_heads_are_cut_off_after_seconds_not_minutes() -> None:
 def test_importing_the_gateway_needs_no_server() -> None:
     code = "import sys; import resilience.gateway; sys.exit('uvloop' in sys.modules)"
     assert 0 == subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode
+
+
+async def test_a_gateway_that_cannot_know_whom_it_serves_is_not_served_without() -> None:
+    class Broken(App):
+        async def known(self) -> None:
+            raise RuntimeError("a source is broken")
+
+    with pytest.raises(RuntimeError, match="a source is broken"):
+        await is_known(Broken(GatewayConfig(), registry=Registry()), asyncio.Event())

@@ -16,7 +16,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 import attrs
 
@@ -72,9 +72,10 @@ class AdminApi:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        path = scope["raw_path"].decode("latin-1")  # a slash in a name is percent-encoded
         try:
             who = self._allowed(headers, scope)
-            handler, names = self._handler(scope["method"], scope["path"])
+            handler, names = self._handler(scope["method"], path)
             body = None if scope["method"] == "GET" else await _body(headers, receive)
             speaker = _Speaker(f"{who} from {_peer(scope)}", _is_for_fleet(scope))
             result = await handler(*names, *(() if scope["method"] == "GET" else (body, speaker)))
@@ -91,7 +92,7 @@ class AdminApi:
             await respond_problem(send, Problem(503, str(error)))
             return
         if scope["method"] != "GET":
-            _logger.warning("%s %s by %s from %s", scope["method"], scope["path"], who, _peer(scope))
+            _logger.warning("%s %s by %s from %s", scope["method"], path, who, _peer(scope))
         await respond(send, 200, result)
 
     # -- who may
@@ -105,7 +106,7 @@ class AdminApi:
         if self._doorkeeper is None or self._doorkeeper[0] is not tokens:
             self._doorkeeper = tokens, Doorkeeper(tokens)
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        if origin is not None and origin.partition("://")[2] != headers.get("host"):
             raise Problem(403, "a page of another origin may not use the admin API")
         scheme, _, token = headers.get("authorization", "").partition(" ")
         who = self._doorkeeper[1].owner(token.strip().encode("latin-1")) if scheme.lower() == "bearer" else None

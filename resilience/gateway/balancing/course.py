@@ -18,23 +18,19 @@ not sent serves for the one after it, and goes back if there is none.
 from __future__ import annotations
 
 import enum
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from ...core.budget import Budget, RetryBudget
 from ...core.checks import flag, number
-from ...core.http_status import as_codes, codes_of
+from ...core.http_status import as_codes, codes_checked, codes_of
 from ...core.retry import Retry, budget_or_none
 from ...errors import ConfigError
 from .endpoint_state import EndpointState
 
 #: Methods that may be sent twice (RFC 9110, section 9.2.2).
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-
-
-def _codes(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    codes_of(attribute.name, value)
 
 
 @attrs.frozen(kw_only=True)
@@ -54,7 +50,7 @@ class Repetition:
 
     attempts: int = attrs.field(default=3, validator=number(least=1, most=100, whole=True))
     per_endpoint: int = attrs.field(default=1, validator=number(least=1, most=100, whole=True))
-    statuses: tuple[int | str, ...] = attrs.field(default=(502, 503, 504), converter=as_codes, validator=_codes)
+    statuses: tuple[int | str, ...] = attrs.field(default=(502, 503, 504), converter=as_codes, validator=codes_checked)
     repeatable: bool = attrs.field(default=False, validator=flag)
     base: float = attrs.field(default=0.05, validator=number(least=0, most=3600))
     max_delay: float = attrs.field(default=1.0, validator=number(above=0, most=3600))

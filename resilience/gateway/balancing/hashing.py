@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from math import ceil, inf, log
 from typing import Final
 
-from .balancer import S, drawn
+from .balancer import S, drawn, weighted
 from .endpoint_state import EndpointState
 
 _POINTS: Final = 160  # on the ring for an endpoint with an average weight: libketama's
@@ -28,11 +28,6 @@ _ENTRIES: Final = 100  # of the table for an endpoint: "Maglev" (2016), section 
 def hashed(*parts: bytes) -> int:
     """A number of 64 bits that is the same in every process."""
     return int.from_bytes(hashlib.blake2b(b"\0".join(parts), digest_size=8).digest(), "big")
-
-
-def weighted(states: Sequence[EndpointState]) -> Sequence[EndpointState]:
-    """Those that have a weight; all, if none has."""
-    return [state for state in states if state.weight] or states
 
 
 class _Hashing(abc.ABC):

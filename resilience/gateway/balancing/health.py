@@ -12,13 +12,9 @@ from typing import Any
 import attrs
 
 from ...core.checks import number
-from ...core.http_status import as_codes, codes_of
+from ...core.http_status import as_codes, codes_checked, codes_of
 from ...errors import ConfigError
 from .endpoint_state import EndpointState
-
-
-def _codes(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    codes_of(attribute.name, value)
 
 
 def _path(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -44,7 +40,7 @@ class HealthChecks:
     path: str = attrs.field(default="/health", validator=_path)
     interval: float = attrs.field(default=5.0, validator=number(above=0, most=86_400))
     timeout: float = attrs.field(default=1.0, validator=number(above=0, most=3600))
-    statuses: tuple[int | str, ...] = attrs.field(default=("2xx",), converter=as_codes, validator=_codes)
+    statuses: tuple[int | str, ...] = attrs.field(default=("2xx",), converter=as_codes, validator=codes_checked)
     unhealthy: int = attrs.field(default=3, validator=number(least=1, most=1000, whole=True))
     healthy: int = attrs.field(default=2, validator=number(least=1, most=1000, whole=True))
 

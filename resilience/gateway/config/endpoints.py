@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from ...core.checks import number
-from ...discovery.instance import name_of, server_name_mistake, url_mistake
+from ...discovery.instance import MAX_PRIORITY, MAX_WEIGHT, name_of, server_name_mistake, url_mistake
 from ...errors import ConfigError
 from ..json_pointer import member_mistake
 from .checks import checked
@@ -42,9 +42,9 @@ class EndpointConfig:
     """
 
     url: str = attrs.field(validator=checked(url_mistake))
-    weight: float = attrs.field(default=1.0, validator=number(least=0, most=1_000_000))
+    weight: float = attrs.field(default=1.0, validator=number(least=0, most=MAX_WEIGHT))
     zone: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
-    priority: int = attrs.field(default=0, validator=number(least=0, most=1000, whole=True))
+    priority: int = attrs.field(default=0, validator=number(least=0, most=MAX_PRIORITY, whole=True))
     server_name: str = attrs.field(default="", validator=checked(server_name_mistake))
     headers: Mapping[str, str] = attrs.field(factory=dict, validator=headers_given)
     json: Mapping[str, Any] = attrs.field(factory=dict, validator=_json)

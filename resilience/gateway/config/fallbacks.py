@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import attrs
 
 from ...core.checks import number
-from ...core.http_status import as_codes, codes_of
+from ...core.http_status import as_codes, codes_checked, codes_of
 from ...errors import ConfigError
+from ..framing import EMPTY
 from .checks import meaningless
 from .header_values import plain_headers_given
-
-
-def _codes(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    codes_of(attribute.name, value)
 
 
 @attrs.frozen(kw_only=True)
@@ -36,14 +32,14 @@ class FallbackConfig:
     status: int = attrs.field(default=200, validator=number(least=200, most=599, whole=True))
     headers: Mapping[str, str] = attrs.field(factory=dict, validator=plain_headers_given)
     body: str | None = None
-    on: tuple[int | str, ...] = attrs.field(default=(500, 502, 503, 504), converter=as_codes, validator=_codes)
+    on: tuple[int | str, ...] = attrs.field(default=(500, 502, 503, 504), converter=as_codes, validator=codes_checked)
 
     def __attrs_post_init__(self) -> None:
         if self.stale is None and self.service is None and self.body is None:
             raise ConfigError("a fallback needs stale, service or body", "fallback")
         if self.body is None:
             meaningless(self, ("status", "headers"), "without body: it is of the answer that is always the same")
-        elif self.body and self.status in (204, 205, 304):
+        elif self.body and self.status in EMPTY:
             raise ConfigError(f"an answer with status {self.status} has no body: let it be empty", "body")
 
     @property

@@ -35,11 +35,12 @@ from .shared import SharedSettings
 from .shedding import SheddingSettings
 from .sources import shared_files
 
-_TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing", "shedding",
-                  "registry", "shared", "services", "compositions", "routes")
+#: Also in resilience.cli, but for those that a registry's file has, too.
+TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing", "shedding",
+                 "registry", "shared", "services", "compositions", "routes")
 _log = logging.getLogger("resilience")
-#: Filters, limits and logs are made once for both sides, and read X-Forwarded-For by one list.
 _ONE_SHARED: Final = f"with a [shared] table there is a command {SHARED!r} already; give the service another name"
+#: Filters, limits and logs are made once for both sides, and read X-Forwarded-For by one list.
 _ONE_TRUST: Final = "must be the same as gateway.trusted_proxies: both sides have the same filters, limits and logs"
 _T = TypeVar("_T")
 
@@ -213,8 +214,8 @@ def read(document: Document) -> GatewayConfig:
         ConfigFileError: It has mistakes; all of them are listed, each with file, line and key.
     """
     for name in document.data:
-        if name not in _TABLES:
-            document.mistake((name,), unknown(name, _TABLES, what="table"))
+        if name not in TABLES:
+            document.mistake((name,), unknown(name, TABLES, what="table"))
     gateway = document.structure(GatewaySettings, "gateway") or GatewaySettings()
     filters = read_filters(document, gateway)
     names, composed = list(document.table("services")), list(document.table("compositions"))

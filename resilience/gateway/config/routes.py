@@ -15,11 +15,10 @@ import attrs
 from ...core.checks import number, text
 from ..authority import authority, host_mistake
 from ..patterns import Pattern, Rewrite
-from ..predicates import STANDARD_METHODS, Predicates, method_mistake, names_mistake, wanted_mistake
+from ..predicates import Predicates, method_mistake, names_mistake, wanted_mistake
 from .addresses import network_mistake
 from .checks import checked, filled, unknown_name
 
-METHODS: Final = STANDARD_METHODS
 #: Compositions only read.
 COMPOSED_METHODS: Final = ("GET", "HEAD")
 Conflict = tuple[tuple[str | int, ...], str]

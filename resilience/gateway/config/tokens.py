@@ -1,4 +1,4 @@
-"""Tokens of the admin API: who may use it. A token itself is never kept, only its hash."""
+"""Tokens of the admin API and of service registries: who may use them. No token itself is kept, only its hash."""
 
 from __future__ import annotations
 

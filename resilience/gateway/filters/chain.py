@@ -34,6 +34,7 @@ from ...core.http_problem import problem_body
 from ...errors import ResilienceError
 from ..config import IdentityHeaders
 from ..forwarding import AnswerBody, Forwarder
+from ..framing import BODILESS
 from ..grpc_status import is_grpc, refusal
 from ..inbound import Inbound
 from ..logs.passage import Passage
@@ -47,7 +48,6 @@ from .declare import FilterKind
 from .identity import state
 from .step import LOG_EVERY_S, Step
 
-_WITHOUT_BODY: Final = (204, 304)
 _logger = logging.getLogger(__name__)
 
 
@@ -187,14 +187,7 @@ class FilterRunner:
             if request.body is None:
                 if request.length is not None and request.length > limit:
                     raise too_large(limit)
-                intake, pieces, more = self._forwarder.intake(inbound, limit), [], True
-                while more:
-                    piece, more = await intake.piece()
-                    pieces.append(piece)
-                body = b"".join(pieces)
-                if request.length not in (None, len(body)):
-                    raise Problem(400, "the body is not as long as its Content-Length", close=True)
-                request.body = body
+                request.body = await self._forwarder.intake(inbound, limit).whole(request.length)
             elif len(request.body) > limit:
                 raise too_large(limit)
         except Problem as problem:
@@ -320,7 +313,7 @@ def _outgoing(wanted: FilterRequest, request: Request, service: Service) -> Requ
 def _sendable(context: FilterContext, response: FilterResponse) -> tuple[int, list[Header], bytes | None]:
     """Status, headers and body as they are sent; no body: it streams past."""
     status, lines, body = response.status, response.headers.lines, response.body
-    if status in _WITHOUT_BODY and (response.is_ours or body or status != response.original_status):
+    if status in BODILESS and (response.is_ours or body or status != response.original_status):
         lines, body = [line for line in lines if line[0] != b"content-length"], b""
     elif context.request.method == "HEAD" and not response.is_ours and body and not response.original:
         lines, body = [line for line in lines if line[0] != b"content-length"], b""  # GET's would have another body

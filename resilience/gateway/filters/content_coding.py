@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ..format.content import OF_THE_BYTES, is_coded, media_type, values_of
+from ..framing import EMPTY
 from ..upstream import Header
 
 #: Media types that are text, or as good as text.
 TEXTS: Final = ("text/*", "application/json", "+json", "application/javascript", "application/xml", "+xml")
 #: Whoever reads it must have each event at once, and one compressor takes 256 KiB for as long as the stream lasts.
 _EVENTS: Final = "text/event-stream"
-_WITHOUT_BODY: Final = frozenset({204, 205, 304})
 _TYPE: Final = re.compile(r"\+[a-z0-9.-]+|[a-z0-9][a-z0-9.+-]*/(?:\*|[a-z0-9][a-z0-9.+-]*)").fullmatch
 _DENSE: Final = ("image/", "audio/", "video/", "application/grpc")
 #: Headers that say something of the bytes of one coding.
@@ -67,7 +67,7 @@ def forbids_changes(headers: Iterable[Header]) -> bool:
 
 def has_body(method: str, status: int) -> bool:
     """Whether an answer with this *status* to this *method* has a body."""
-    return method != "HEAD" and status not in _WITHOUT_BODY
+    return method != "HEAD" and status not in EMPTY
 
 
 def varied(headers: Sequence[Header]) -> list[Header]:

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import attrs
 
 from ...core.checks import number, text
 from ...errors import ConfigError, ResilienceError
-from ..config import ServiceConfig
 from ..config.checks import checked, meaningless
 from ..config.identity import own_header_mistake
 from ..config.observing import header_mistake
@@ -24,6 +22,7 @@ from ..problem import problem_of
 from ..service import Service
 from ..subrequest import Answer, asked
 from ..upstream import Header, Request, UpstreamError
+from .asked_url import service_of, target_of, url_mistake
 from .context import FilterContext, FilterResponse, Identity, Refusal
 from .declare import FilterHost, inbound_filter
 
@@ -34,17 +33,6 @@ _NEVER_SENT: Final = frozenset({"host", "content-length", "transfer-encoding", "
 def _sent_mistake(value: Any) -> str | None:
     if not isinstance(value, str) or not value or value.lower() in _NEVER_SENT or not value.replace("-", "").isalnum():
         return "must be the name of a header that does not concern the connection"
-    return None
-
-
-def _url_mistake(value: Any) -> str | None:
-    try:
-        url = urlsplit(value)
-        is_good = url.scheme in ("http", "https") and bool(url.hostname) and url.username is None and not url.fragment
-    except (ValueError, AttributeError, TypeError):
-        is_good = False
-    if not is_good or not value.isascii() or any(ord(each) <= 32 for each in value):
-        return "must be an http:// or https:// URL"
     return None
 
 
@@ -80,7 +68,7 @@ class ForwardAuth:
 
     service: str | None = attrs.field(default=None, validator=text(optional=True))
     path: str = attrs.field(default="/", validator=checked(_path_mistake))
-    url: str | None = attrs.field(default=None, validator=checked(_url_mistake, optional=True))
+    url: str | None = attrs.field(default=None, validator=checked(url_mistake, optional=True))
     ca_file: str | None = attrs.field(default=None, validator=text(optional=True))
     timeout: float = attrs.field(default=1.0, validator=number(above=0, most=60.0))
     send_headers: tuple[str, ...] = attrs.field(
@@ -105,7 +93,7 @@ class ForwardAuth:
             meaningless(self, ("ca_file", "timeout"), "with a service, which has its own")
         else:
             meaningless(self, ("path",), "with a url, which has its own")
-            self._own_service(self.url)  # finds mistakes
+            service_of(self.url, self.timeout, self.ca_file)  # finds mistakes
 
     @property
     def own_headers(self) -> tuple[str, ...]:
@@ -121,22 +109,16 @@ class ForwardAuth:
         """The filter, which is a coroutine function."""
         if self.url is None:
             assert self.service is not None
-            return _Asking(self, host.services[self.service], self.path).run
-        parts = urlsplit(self.url)
-        service = host.service("call", self._own_service(self.url))
-        return _Asking(self, service, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")).run
-
-    def _own_service(self, url: str) -> ServiceConfig:
-        parts = urlsplit(url)
-        return ServiceConfig(endpoints=(f"{parts.scheme}://{parts.netloc}",), ca_file=self.ca_file,
-                             idle_timeout=self.timeout, command={"timeout": self.timeout})
+            return _Asking(self, host.services[self.service], self.path.encode()).run
+        service = host.service("call", service_of(self.url, self.timeout, self.ca_file))
+        return _Asking(self, service, target_of(self.url)).run
 
 
 class _Asking:
     """A ``forward_auth`` filter. For one event loop."""
 
-    def __init__(self, settings: ForwardAuth, service: Service, target: str) -> None:
-        self._settings, self._service, self._target = settings, service, target.encode()
+    def __init__(self, settings: ForwardAuth, service: Service, target: bytes) -> None:
+        self._settings, self._service, self._target = settings, service, target
         self._sent = frozenset(each.lower().encode() for each in settings.send_headers)
         self._copied = frozenset(each.lower().encode() for each in settings.copy_headers)
         self._given = frozenset(each.lower().encode() for each in settings.answer_headers)

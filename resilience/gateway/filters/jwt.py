@@ -31,11 +31,12 @@ from ..config.identity import own_header_mistake
 from ..config.observing import header_mistake
 from ..config.secrets import secret_of, secret_place
 from ..json_pointer import MISSING, found, parsed
+from .asked_url import service_of, url_mistake
 from .context import FilterContext, Identity
 from .declare import FilterHost, inbound_filter
 from .identity import absent, invalid, quoted, single
 from .key_cache import KeyCache
-from .key_set import HMACS, KINDS, FileKeys, Key, KeysUnknownError, RemoteKeys, keys_service
+from .key_set import HMACS, KINDS, FileKeys, Key, KeysUnknownError, RemoteKeys
 
 ALGORITHMS: Final = (*KINDS, *HMACS)
 MAX_TOKEN: Final = 16 * 1024
@@ -50,14 +51,10 @@ class _TokenError(Exception):
 
 
 def _url_mistake(value: Any) -> str | None:
-    try:
-        url = urlsplit(value)
-        is_good = url.scheme in ("http", "https") and bool(url.hostname) and url.username is None and not url.fragment
-        is_safe = url.scheme == "https" or url.hostname in _LOOPBACK
-    except (ValueError, AttributeError, TypeError):
+    if url_mistake(value) is not None:
         return "must be an https:// URL"
-    if not is_good or not value.isascii() or any(ord(each) <= 32 for each in value):
-        return "must be an https:// URL"
+    url = urlsplit(value)
+    is_safe = url.scheme == "https" or url.hostname in _LOOPBACK
     return None if is_safe else "must be an https:// URL: over http://, anybody on the way could exchange the keys"
 
 
@@ -153,7 +150,7 @@ class Jwt:
                 why = getattr(error, "strerror", None) or error
                 raise ConfigError(f"{self.jwks_file} cannot be used: {why}", "jwks_file") from None
         if self.jwks is not None:
-            keys_service(self.jwks, self.fetch_timeout, self.ca_file)  # finds mistakes in them
+            service_of(self.jwks, self.fetch_timeout, self.ca_file)  # finds mistakes in them
         if self.secret is not None and len(secret_of(self.secret)) < 32:
             raise ConfigError("the secret must have at least 32 bytes (RFC 7518 3.2)", "secret")
 
@@ -172,7 +169,7 @@ class Jwt:
         keys: FileKeys | RemoteKeys
         if self.jwks is not None:
             cache = KeyCache[Key](refresh=self.refresh, min_interval=self.min_interval, keep_for=self.keep_for)
-            service = keys_service(self.jwks, self.fetch_timeout, self.ca_file)
+            service = service_of(self.jwks, self.fetch_timeout, self.ca_file)
             keys = RemoteKeys(self.jwks, self.algorithms, cache, host, service)
         elif self.jwks_file is not None:
             keys = FileKeys.of_file(self.jwks_file, self.algorithms)

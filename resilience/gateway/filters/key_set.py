@@ -12,7 +12,6 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import attrs
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -23,6 +22,7 @@ from ..config import ServiceConfig
 from ..problem import problem_of
 from ..subrequest import asked
 from ..upstream import Request, UpstreamError
+from .asked_url import target_of
 from .declare import FilterHost
 from .key_cache import Ask, KeyCache
 from .watched_file import WatchedFile
@@ -132,17 +132,6 @@ class FileKeys:
         """Nothing happens in the background."""
 
 
-def keys_service(url: str, timeout: float, ca_file: str | None) -> ServiceConfig:
-    """The service that a *url* of keys is asked by; it follows no redirects.
-
-    Raises:
-        ConfigError: There is no such *ca_file*.
-    """
-    parts = urlsplit(url)
-    return ServiceConfig(endpoints=(f"{parts.scheme}://{parts.netloc}",), ca_file=ca_file, idle_timeout=timeout,
-                         command={"timeout": timeout})
-
-
 class KeysUnknownError(Exception):
     """The issuer has given no keys yet."""
 
@@ -156,10 +145,8 @@ class RemoteKeys:
 
     def __init__(self, url: str, pinned: Sequence[str], cache: KeyCache[Key], host: FilterHost,
                  service: ServiceConfig) -> None:
-        parts = urlsplit(url)
         self._service = host.service("keys", service)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._request = Request(method="GET", target=target.encode(), host=None,
+        self._request = Request(method="GET", target=target_of(url), host=None,
                                 headers=[(b"accept", b"application/jwk-set+json, application/json")])
         self._url, self._pinned, self._timeout = url, pinned, service.idle_timeout
         self._cache = cache

@@ -33,7 +33,7 @@ ORDER: Final = 30
 _MAX_WAIT_S: Final = 3600.0
 _MAX_REQUEST_BODY: Final = 1 << 20
 #: Why a request took nothing, although it was admitted: it never reached a service.
-_FREE: Final = ("circuit_open", "full", "throttled", "rate_limited", "unreachable", "no_endpoint", "shed")
+_FREE: Final = ("circuit_open", "full", "throttled", "rate_limited", "unreachable", "shed")
 
 
 def _as_name(name: str) -> str:

@@ -2,7 +2,6 @@
 
 =================  =========================================================================================
 json_text          JSON text to values, strictly and within bounds, and back
-pointer            places in a JSON value (RFC 6901)
 content            media types and content codings of bodies
 unreadable_body    that a body cannot be read, and what its client is told
 documents          files of JSON or YAML, and what they refer to; only local files

@@ -25,6 +25,7 @@ from ..config.checks import checked, one_of
 from ..filters.context import FilterContext, FilterError
 from ..filters.declare import FilterDeclaration, FilterKind, FilterPart
 from ..filters.fields import Fields
+from ..framing import EMPTY
 from ..upstream import Header
 from .content import ACCEPTED, decoded, is_json, media_type, prefers_gzip
 from .json_text import MAX_VALUES, parse
@@ -152,7 +153,7 @@ def ask_for_plain(headers: Fields) -> None:
 def has_body(context: FilterContext) -> bool:
     """Whether the response may have a body."""
     response = context.response
-    return response is not None and context.request.method != "HEAD" and response.status not in (204, 205, 304)
+    return response is not None and context.request.method != "HEAD" and response.status not in EMPTY
 
 
 def is_of_upstream(context: FilterContext) -> bool:

@@ -1,1 +1,1 @@
-"""The gateway's own HTTP/1.1 server, on llhttp and asyncio transports."""
+"""The gateway's own server: HTTP/1.1 on llhttp, HTTP/2 on h2, and asyncio transports below both."""

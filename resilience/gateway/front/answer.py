@@ -11,15 +11,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..framing import length_of
-from ..grpc_status import answer_of
-from ..inbound import RequestHead
-from ..problem import Problem
 from ..upstream import Header
-from .parser import Refusal
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
-SHUTTING_DOWN: Final = Refusal(503, "the gateway is shutting down")
 _STATUS: Final = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in http.HTTPStatus}
 _OURS: Final = frozenset({b"content-length", b"connection", b"transfer-encoding", b"keep-alive", b"date"})
 
@@ -96,9 +91,3 @@ def interim_bytes(status: int, headers: Sequence[Header]) -> bytes:
     lines = [_STATUS.get(status) or _status_line(status), *(b"%b: %b\r\n" % header for header in headers)]
     head = b"".join(lines)
     return head + b"\r\n" if head.count(b"\n") == head.count(b"\r") == len(lines) else b""
-
-
-def refusal_answer(refusal: Refusal, head: RequestHead, *, close: bool) -> tuple[int, list[Header], bytes]:
-    """Status, headers and body of the answer to the request with this *head*, which is refused."""
-    after = [(b"retry-after", b"%d" % refusal.retry_after_s)] if refusal.retry_after_s else []
-    return answer_of(Problem(refusal.status, refusal.detail, headers=after, close=close), head)

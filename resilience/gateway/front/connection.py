@@ -31,12 +31,13 @@ from ..inbound import ClientGoneError
 from ..problem import Problem
 from ..tunnel import TunnelEnd
 from .accepted import Accepted
-from .answer import CONTINUE, SHUTTING_DOWN, AnswerHead, refusal_answer
+from .answer import CONTINUE, AnswerHead
 from .http1_exchange import Http1Exchange
 from .http2 import PREFACE, Http2Connection
-from .parser import Incoming, Refusal, RequestParser
+from .parser import Incoming, RequestParser
 from .peers import Peer
 from .proxy_protocol import Proxied
+from .refusal import SHUTTING_DOWN, Refusal
 
 if TYPE_CHECKING:
     from .front import Front
@@ -305,7 +306,7 @@ class Connection(asyncio.Protocol):
         finally:
             exchange = self._exchange
             if self._cut and not self.gone and exchange is not None and not exchange.started:
-                exchange.write_whole(*refusal_answer(SHUTTING_DOWN, exchange.head, close=True))
+                exchange.write_whole(*SHUTTING_DOWN.answer(exchange.head, close=True))
             self._end()
 
     def _end(self) -> None:

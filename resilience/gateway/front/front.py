@@ -12,11 +12,10 @@ from ..config.addresses import networks
 from ..config.listeners import GatewaySettings
 from ..inbound import Inbound, RefusedRequest, RequestHead
 from ..upstream import Header
-from .answer import refusal_answer
 from .connection import Connection
 from .http2 import Http2Connection
-from .parser import Refusal
 from .peers import Peers
+from .refusal import Refusal
 
 Serve = Callable[[Inbound], Awaitable[None]]
 #: Is told of a request that was refused before it could be served.
@@ -105,7 +104,7 @@ class Front:
             refusal: Says why.
             close: Whether the answer says that it is the connection's last.
         """
-        status, headers, body = refusal_answer(refusal, head, close=close)
+        status, headers, body = refusal.answer(head, close=close)
         if self._refused is not None:
             self._refused(RefusedRequest(head, status, refusal.reason, len(body)))
         return status, headers, body

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..framing import BODILESS
 from ..inbound import BodyBrokenError, ClientGoneError
 from ..trailers import trailer_lines
 from ..tunnel import TunnelEnd
@@ -102,7 +103,7 @@ class Http1Exchange:
         """Write a whole response, without a look at whether the client is there."""
         answer = AnswerHead(status, headers, self._connection.front.date())
         framing = self._connection_line(answer)
-        if self.head.method == "HEAD" or status in (204, 304):
+        if self.head.method == "HEAD" or status in BODILESS:
             body = b""
             if answer.length is not None and status != 204:
                 framing = b"content-length: %d\r\n" % answer.length + framing
@@ -116,7 +117,7 @@ class Http1Exchange:
         answer = AnswerHead(status, headers, self._connection.front.date())
         head = self.head
         self._chunked, self._left = False, answer.length
-        self._bodyless = head.method == "HEAD" or status in (204, 304)
+        self._bodyless = head.method == "HEAD" or status in BODILESS
         framing = b""
         if answer.length is not None and status != 204:
             framing = b"content-length: %d\r\n" % answer.length

@@ -46,11 +46,11 @@ from ..http2.wire import H2, Wire
 from ..inbound import ClientGoneError
 from ..upstream import Header
 from .accepted import Accepted
-from .answer import SHUTTING_DOWN, refusal_answer
 from .http2_fields import RequestReader, answer_fields
 from .http2_stream import Http2Stream
 from .lingering import LINGER_S, Lingering
 from .peers import Peer
+from .refusal import SHUTTING_DOWN
 
 if TYPE_CHECKING:
     from .front import Front
@@ -348,7 +348,7 @@ class Http2Connection(asyncio.Protocol):
         if stream.started:
             stream.break_off(SHUTTING_DOWN.status, SHUTTING_DOWN.detail)
             return
-        status, headers, body = refusal_answer(SHUTTING_DOWN, stream.head, close=False)
+        status, headers, body = SHUTTING_DOWN.answer(stream.head, close=False)
         self.put_fields(stream, answer_fields(status, headers, self.front.date())[0], end=not body)
         stream.answered = not body or self.wire.put_some(stream.id, body, end=True) == len(body)
 

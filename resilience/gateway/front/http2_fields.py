@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from ..headers import size_of
 from ..http2.fields import OF_CONNECTIONS, MalformedError, sendable, told_apart
 from ..inbound import HopRequest, StreamHead
 from ..upstream import Header
 from .accepted import Accepted
 from .answer import InvalidAnswerError, said_length
-from .parser import MAX_TARGET_BYTES, Refusal
+from .refusal import HEAD_TOO_LARGE, MAX_TARGET_BYTES, NO_TUNNELS, TARGET_TOO_LONG, Refusal
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}").fullmatch
 _TARGET: Final = re.compile(rb"/[\x21-\x7e\x80-\xff]*|\*").fullmatch
@@ -55,12 +56,12 @@ class RequestReader:
             MalformedError: It is none.
         """
         pseudo, headers = told_apart(fields, _PSEUDO)
-        refusal = None
+        refusal: Refusal | None = None
         method = pseudo.get(b":method", b"")
         if not _TOKEN(method):
             raise MalformedError
         if method == b"CONNECT":
-            refusal = Refusal(501, "this is no proxy that opens tunnels")
+            refusal = NO_TUNNELS
             pseudo.setdefault(b":path", b"*")
         elif pseudo.get(b":scheme") not in (b"http", b"https") or not _TARGET(pseudo.get(b":path", b"")):
             raise MalformedError
@@ -69,9 +70,9 @@ class RequestReader:
             refusal = Refusal(400, "the request has a Host other than its :authority")
         target = pseudo[b":path"]
         if len(target) > MAX_TARGET_BYTES:
-            refusal = Refusal(414, "the request's target is too long")
-        elif len(headers) > self._max_headers or _size(target, headers) > self._max_head_bytes:
-            refusal = Refusal(431, "the request's headers are too large, or too many")
+            refusal = TARGET_TOO_LONG
+        elif len(headers) > self._max_headers or len(target) + size_of(headers) > self._max_head_bytes:
+            refusal = HEAD_TOO_LARGE
         path, _, query = target.partition(b"?")
         names = {name for name, _ in headers}
         accepted = self._accepted
@@ -94,10 +95,6 @@ def _with_host(authority: bytes | None, headers: list[Header]) -> tuple[list[Hea
         return headers, False
     differs = any(name == b"host" and value.lower() != authority.lower() for name, value in headers)
     return [(b"host", authority), *(header for header in headers if header[0] != b"host")], differs
-
-
-def _size(target: bytes, headers: Sequence[Header]) -> int:
-    return len(target) + sum(len(name) + len(value) + 4 for name, value in headers)  # as HTTP/1.1 would have it
 
 
 def answer_fields(status: int, headers: Sequence[Header], date: bytes) -> tuple[list[Header], int | None]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from ..framing import BODILESS
 from ..grpc_status import answer_of, is_grpc, trailers_for
 from ..http2.fields import trailer_fields
 from ..inbound import BodyBrokenError, ClientGoneError, RequestHead
@@ -170,7 +171,7 @@ class Http2Stream:
     async def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """See Inbound."""
         fields, length = answer_fields(status, headers, self._connection.front.date())
-        if self.head.method == "HEAD" or status in (204, 304):
+        if self.head.method == "HEAD" or status in BODILESS:
             body = b""
             if length is not None and status != 204:
                 fields.append((b"content-length", b"%d" % length))
@@ -184,7 +185,7 @@ class Http2Stream:
     async def start(self, status: int, headers: Sequence[Header]) -> None:
         """See Inbound."""
         fields, self._left = answer_fields(status, headers, self._connection.front.date())
-        self._bodyless = self.head.method == "HEAD" or status in (204, 304)
+        self._bodyless = self.head.method == "HEAD" or status in BODILESS
         if self._left is not None and status != 204:
             fields.append((b"content-length", b"%d" % self._left))
         self._start(fields, end=self._bodyless)

@@ -24,19 +24,18 @@ from typing import Any, Final, Protocol
 
 import httptools
 
+from ..framing import FIELDS, large_rest
+from ..headers import size_of
 from ..inbound import HopRequest, RequestHead
-from ..problem import reason_of
 from ..upstream import Header
 from .accepted import Accepted
+from .refusal import HEAD_TOO_LARGE, MAX_TARGET_BYTES, NO_TUNNELS, TARGET_TOO_LONG, Refusal
 
 _UNKNOWN: Final = Accepted()
-MAX_TARGET_BYTES: Final = 16 * 1024
 MAX_TRAILERS: Final = 100
 #: Bytes of a chunked body that are no data, beyond _PER_CHUNK for each piece of data.
 MAX_CHUNK_EXCESS: Final = 16 * 1024
 _PER_CHUNK: Final = 32
-#: The rest of a body that is longer and says how long it is goes past llhttp, which would only copy it.
-LARGE: Final = 256 * 1024
 #: Requests that one read may bring beyond the one under way.
 MAX_PIPELINED: Final = 64
 
@@ -48,7 +47,6 @@ _PARSED: Final = frozenset((
 _DISGUISE: Final = b"PUT"
 _NAMES: Final = {name: name.decode() for name in _PARSED}
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} ").match
-_FRAMING: Final = (b"content-length", b"transfer-encoding")
 _WATCHED: Final = frozenset({b"expect", b"te", b"upgrade"})
 
 
@@ -57,38 +55,12 @@ def _tokens(value: bytes) -> list[bytes]:
 
 
 def _has_body(headers: Iterable[Header]) -> bool:
-    return any(name in _FRAMING and value.strip(b"0") for name, value in headers)
+    return any(name in FIELDS and value.strip(b"0") for name, value in headers)
 
 
 def _weight(body: Incoming) -> int:
     """Bytes that were well spent on a *body*."""
     return body.buffered + _PER_CHUNK * len(body.pieces)
-
-
-def _large_rest(body: Incoming) -> int:
-    """How much is to come of a *body* that is large and says how long it is; 0 for others."""
-    framing = [header for header in body.head.headers if header[0] in _FRAMING]
-    if len(framing) != 1 or framing[0][0] != b"content-length":
-        return 0
-    left = int(framing[0][1]) - body.buffered  # a plain number: llhttp has seen to that
-    return left if left > LARGE else 0
-
-
-class Refusal:
-    """Why no more is read of a connection, or a request is answered without being served.
-
-    Attributes:
-        status: HTTP status.
-        detail: One sentence for the client.
-        retry_after_s: Whole seconds after which the client may ask again; 0: not said.
-        reason: One word for logs.
-    """
-
-    __slots__ = ("detail", "reason", "retry_after_s", "status")
-
-    def __init__(self, status: int, detail: str, retry_after_s: int = 0, *, reason: str | None = None) -> None:
-        self.status, self.detail, self.retry_after_s = status, detail, retry_after_s
-        self.reason = reason_of(status) if reason is None else reason
 
 
 class Incoming:
@@ -215,7 +187,7 @@ class RequestParser:
         """Read the body of a request that keeps its protocol, by a parser that has not heard of another one."""
         incoming, self._bodied = self.incoming, False
         assert incoming is not None
-        framing = b"".join(b"%b: %b\r\n" % header for header in incoming.head.headers if header[0] in _FRAMING)
+        framing = b"".join(b"%b: %b\r\n" % header for header in incoming.head.headers if header[0] in FIELDS)
         self._parser = httptools.HttpRequestParser(self)
         try:
             self._parser.feed_data(b"PUT / HTTP/%b\r\nConnection: %b\r\n%b\r\n" % (
@@ -246,7 +218,7 @@ class RequestParser:
             if self._excess > MAX_CHUNK_EXCESS:
                 self.refusal = Refusal(400, "the chunks have more around them than in them")
         elif self.incoming.keep_alive:  # else llhttp refuses what follows the body
-            self._unparsed = _large_rest(self.incoming)
+            self._unparsed = large_rest(self.incoming.head.headers, self.incoming.buffered)
 
     def _past_llhttp(self, data: bytes) -> bytes:
         """Take a piece of a body that llhttp does not see; what is behind the body."""
@@ -271,13 +243,13 @@ class RequestParser:
 
     def _too_large(self) -> None:
         if len(self._url) > MAX_TARGET_BYTES or (not self._headers and not self._url):
-            self.refusal = Refusal(414, "the request's target is too long")
+            self.refusal = TARGET_TOO_LONG
         else:
-            self.refusal = Refusal(431, "the request's headers are too large, or too many")
+            self.refusal = HEAD_TOO_LARGE
 
-    def _refuse(self, status: int, detail: str) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """Stop llhttp in one of its callbacks."""
-        self.refusal = Refusal(status, detail)
+        self.refusal = refusal
         raise ValueError
 
     # -- llhttp calls these
@@ -308,7 +280,7 @@ class RequestParser:
             incoming.keep_alive = False
         self._trailer_bytes += len(name) + len(value)
         if len(incoming.trailers) > MAX_TRAILERS or self._trailer_bytes > MAX_CHUNK_EXCESS:
-            self._refuse(431, "the request's trailers are too large, or too many")
+            self._refuse(Refusal(431, "the request's trailers are too large, or too many"))
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
@@ -317,7 +289,7 @@ class RequestParser:
         parser, headers, url = self._parser, self._headers, self._url
         version: str = parser.get_http_version()
         if version not in ("1.1", "1.0"):
-            self._refuse(400 if version == "0.9" else 505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+            self._refuse(Refusal(400 if version == "0.9" else 505, "only HTTP/1.1 and HTTP/1.0 are spoken here"))
         self._completed = True
         if self._head_bytes + self._fed > self._max_head_bytes:
             self._check_size()
@@ -326,21 +298,21 @@ class RequestParser:
             raise ValueError
         self.pending += 1
         if self.pending > MAX_PIPELINED:
-            self._refuse(503, "too many requests were sent without waiting for answers")
+            self._refuse(Refusal(503, "too many requests were sent without waiting for answers"))
         path, _, query = url.partition(b"?")
         method: bytes = parser.get_method()
         accepted = self.accepted
         head = RequestHead(self._method or _NAMES.get(method) or method.decode(), path, query, version,
                            accepted.scheme, headers, accepted.client, accepted.server, accepted.certificate)
         if head.method == "CONNECT":
-            self._refuse(501, "this is no proxy that opens tunnels")
+            self._refuse(NO_TUNNELS)
         self.incoming = incoming = Incoming(head, parser.should_keep_alive())
         if self._watched:
             self._look(incoming)
         self._receiver.on_request(incoming)
 
     def _check_size(self) -> None:
-        if len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers) > self._max_head_bytes:
+        if len(self._url) + size_of(self._headers) > self._max_head_bytes:
             self._too_large()
             raise ValueError
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..config.addresses import Network, within
-from .parser import Refusal
+from .refusal import Refusal
 
 #: Addresses remembered for their rate; the oldest are forgotten, who then begin anew.
 _MAX_REMEMBERED: Final = 65_536

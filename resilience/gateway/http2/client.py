@@ -162,9 +162,11 @@ class _Pool:
             if self._endpoint.tls is not None and connection.protocol != "h2":
                 raise UpstreamError("the endpoint does not choose HTTP/2 (ALPN)")
             await connection.ready
-            self._places = max(1, connection.places)
+            if connection.is_retired:
+                raise UpstreamError("the endpoint ends each connection as soon as it is made")
             if not connection.places:
                 raise UpstreamError("the endpoint takes no requests (SETTINGS_MAX_CONCURRENT_STREAMS = 0)")
+            self._places = connection.places
         except UpstreamUnreachableError as error:
             connection.abort()
             return error

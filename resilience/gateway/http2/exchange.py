@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from h2.exceptions import ProtocolError
 
 from ..balancing.course import IDEMPOTENT
-from ..headers import interim_to_client
+from ..headers import interim_to_client, size_of
 from ..tunnel import TunnelEnd
 from ..upstream import (
     Endpoint,
@@ -29,7 +29,7 @@ from ..upstream import (
     UpstreamUnreachableError,
 )
 from .fields import MalformedError, trailer_fields, trailers_of
-from .messages import MAX_HEAD_BYTES, MAX_TRAILERS, answer_of, due_of, request_fields, size_of
+from .messages import MAX_HEAD_BYTES, MAX_TRAILERS, answer_of, due_of, request_fields
 
 if TYPE_CHECKING:
     from .client import Http2Client

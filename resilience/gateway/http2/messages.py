@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from ..framing import length_of
+from ..framing import BODILESS, length_of
+from ..headers import size_of
 from ..upstream import Endpoint, Header, InvalidRequestError, Request
 from .fields import OF_CONNECTIONS, MalformedError, sendable, told_apart
 
@@ -58,11 +59,6 @@ def answer_of(fields: Iterable[Header]) -> tuple[int, list[Header]]:
 
 def due_of(method: str, status: int, headers: Iterable[Header]) -> int | None:
     """How long the body of an answer must be, as its head says; None: that says nothing."""
-    if method == "HEAD" or status in (204, 304):
+    if method == "HEAD" or status in BODILESS:
         return None
     return next((length_of(value) for name, value in headers if name == _LENGTH), None)
-
-
-def size_of(headers: Iterable[Header]) -> int:
-    """Bytes of *headers*, as HTTP/1.1 would have them."""
-    return sum(len(name) + len(value) + 4 for name, value in headers)

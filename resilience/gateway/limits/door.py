@@ -56,7 +56,7 @@ ALL: Final = "all"
 _BODY: Final = problem_body(503, "there is too much to do; try again later")
 _ANSWER: Final[Answer] = (503, [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(_BODY)),
                                 (b"retry-after", b"1")], _BODY)
-_UNTOLD: Final = ("circuit_open", "full", "throttled", "rate_limited", "no_endpoint", SHED)
+_UNTOLD: Final = ("circuit_open", "full", "throttled", "rate_limited", SHED)
 
 
 def _entered_as(passage: Passage) -> int:

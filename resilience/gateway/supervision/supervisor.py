@@ -20,7 +20,7 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 import aiorwlock
@@ -236,17 +236,10 @@ class Supervisor:
 
     # -- signals, and the file
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self.reload_soon, f"the file {self.file}, as SIGHUP asks for")
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                loop.remove_signal_handler(number)
+    def _signals(self) -> contextlib.AbstractContextManager[None]:
+        return server.signals_heard({
+            **dict.fromkeys(server.STOPPING, self.stop),
+            signal.SIGHUP: functools.partial(self.reload_soon, f"the file {self.file}, as SIGHUP asks for")})
 
     def stop(self) -> None:
         """Begin the end; if it has begun already, end its phase at hand."""

@@ -7,8 +7,9 @@ import pytest
 
 from resilience import Registry
 from resilience.gateway.filters import FilterHost
+from resilience.gateway.filters.asked_url import service_of
 from resilience.gateway.filters.key_cache import RETRY_S, Ask, KeyCache
-from resilience.gateway.filters.key_set import KeysUnknownError, RemoteKeys, keys_service
+from resilience.gateway.filters.key_set import KeysUnknownError, RemoteKeys
 from resilience.gateway.http1 import Http1Client
 from resilience.gateway.service import Service
 from tests.gateway.filters.tokens import key_set
@@ -80,7 +81,7 @@ class Remote:
         self.client, self.registry = Http1Client(), Registry()
         host = FilterHost(name="login", services={}, registry=self.registry, client=self.client, is_trusted=lambda _: False,
                           service=lambda name, config: Service(f"filter.login.{name}", config, self.client, self.registry))
-        self.keys = RemoteKeys(url, ("RS256",), self.cache, host, keys_service(url, 2.0, None))
+        self.keys = RemoteKeys(url, ("RS256",), self.cache, host, service_of(url, 2.0, None))
 
     def pass_time(self, seconds):
         self.cache._asked -= seconds

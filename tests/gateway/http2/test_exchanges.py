@@ -12,7 +12,7 @@ import pytest
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, PingReceived, StreamEnded, StreamReset, TrailersReceived
 from h2.settings import SettingCodes
-from hyperframe.frame import GoAwayFrame
+from hyperframe.frame import GoAwayFrame, SettingsFrame
 
 from resilience.gateway.http2 import client as client_module
 from resilience.gateway.http2 import connection as connection_module
@@ -158,6 +158,25 @@ async def test_a_peer_that_takes_no_requests_cannot_be_reached() -> None:
         with pytest.raises(UpstreamUnreachableError, match="takes no requests"):
             await begun(client, there)
         assert 1 == len(there.connections)
+
+
+async def test_a_peer_that_leaves_as_soon_as_it_is_there_is_told_so_and_asked_by_one_connection_for_all() -> None:
+    class Leaving(Peer):
+        async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(SettingsFrame(0, settings={3: 100}).serialize() + GoAwayFrame(0).serialize())
+            await super().serve(reader, writer)
+
+    there = Leaving(None, {})
+    server = await asyncio.start_server(there.serve, "127.0.0.1", 0)
+    there.port = server.sockets[0].getsockname()[1]
+    async with a_client() as client:
+        for _ in range(2):
+            before = len(there.connections)
+            failures = await asyncio.gather(*(begun(client, there) for _ in range(10)), return_exceptions=True)
+            assert {"the endpoint ends each connection as soon as it is made"} == {f"{each}" for each in failures}
+            assert before + 1 == len(there.connections)
+    server.close()
+    await eventually(lambda: all(each.closed for each in there.connections))
 
 
 async def test_waiting_requests_that_leave_do_not_take_the_connection_of_the_others_along() -> None:

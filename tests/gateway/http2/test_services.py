@@ -62,7 +62,7 @@ class Served:
     """A service on peers, and the client that it shares."""
 
     def __init__(self, *peers: Peer, **said: Any) -> None:
-        said.setdefault("command", {"breaker": None, "timeout": 0.2})
+        said.setdefault("command", {"breaker": None, "timeout": 60.0})
         self.client, self.registry = Http1Client(), Registry()
         config = ServiceConfig(endpoints=[each.url for each in peers], http2=True, balancer="first", **said)
         self.service = Service("s", config, self.client, self.registry)
@@ -139,7 +139,7 @@ async def test_what_an_endpoint_on_its_own_never_looked_at_is_a_failure_that_say
 
 async def test_a_silent_upstream_is_a_timeout_and_its_stream_is_reset() -> None:
     async with peer(say_nothing) as silent:
-        served = Served(silent)
+        served = Served(silent, command={"breaker": None, "timeout": 0.2})
         with pytest.raises(Exception, match=r"0\.2"):
             await served.ask()
         await eventually(lambda: silent.connections[0].h2.open_inbound_streams == 0)

@@ -87,6 +87,12 @@ def test_a_refusal_says_why(gateway, directory):
     assert (entry["refused"], "route" in entry) == ("bad_request", False)
 
 
+def test_an_answer_of_the_gateways_own_that_refuses_nothing_is_logged_as_no_refusal(gateway, directory):
+    assert gateway.raw(b"OPTIONS * HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 200")
+    entry = logged(directory, "*")
+    assert (entry["status"], "refused" in entry) == (200, False), entry
+
+
 def test_what_is_no_request_is_logged_and_counted_too(gateway, directory):
     def refused():
         found = re.findall(r'resilience_gateway_requests_total\{route="none",service="",status="4xx"\} (\d+)',
