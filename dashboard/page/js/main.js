@@ -31,6 +31,7 @@ function open(streams, config, fleet, changed) {
       silenceMs: Math.max(4 * config.stale_after_ms, 10_000),
       onEvent: (data, now) => { fleet.apply(index, data, now); changed(); },
       onChange: () => changed(),
+      expects: () => fleet.hears(index),
     });
   });
 }
@@ -66,7 +67,7 @@ async function main() {
     fleet.tick(now);
     board.tick(now);
     header.draw(now);
-    announcer.tick(fleet.commands, now);
+    announcer.tick(fleet.commands, header.connection, now);
   };
   board.onDrawn = () => header.drawSoon(performance.now());
   for (const link of links) link.connect();
