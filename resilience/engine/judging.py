@@ -226,21 +226,26 @@ class Judging:
 class Head:
     """First item of a guarded stream that stands for the whole answer: the head of an HTTP response, before its body.
 
-    Whoever takes the answer out empties it, so that a suspended wrapper keeps no answer alive.
+    Whoever takes the answer out empties it, so that a suspended wrapper keeps no answer alive: an answer that is
+    dropped ends its call, and would not if the wrapper, which the answer itself keeps alive, kept it in turn.
 
     Attributes:
         answer: What the call would have returned if it were no stream.
+        error: What stands for the answer if it is not good.
     """
 
-    __slots__ = ("answer",)
+    __slots__ = ("answer", "error")
     answer: Any
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
+        self.error: FailedResultError | None = None
 
     def take(self) -> Any:
         """Hand the answer out."""
         answer, self.answer = self.answer, None
+        if self.error is not None:
+            self.error.let_go()
         return answer
 
 
@@ -258,7 +263,10 @@ class HeadJudging:
     @transparent_frame
     def item(self, item: Any) -> FailedResultError | None:
         """Given an item of the stream: the error that stands for it if it is not good, else None."""
-        return self._judging.result(item.answer) if item.__class__ is Head else None
+        if item.__class__ is not Head:
+            return None
+        item.error = error = self._judging.result(item.answer)
+        return error
 
     @property
     def passes_on(self) -> Callable[[BaseException], bool]:

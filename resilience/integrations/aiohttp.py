@@ -68,7 +68,7 @@ class ResilienceMiddleware:
                 word = yield head
             except BaseException:
                 if head.answer is not None:  # it is not given out, because it counts as a failure that is raised
-                    head.take().close()
+                    head.answer.close()
                 raise
             end_of(word)
 
