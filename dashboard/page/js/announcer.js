@@ -1,6 +1,5 @@
-// Announcer: tells a screen reader which circuits opened and closed, which commands fail behind a closed one, and what has
-// become of the streams, a sentence at a time. It is the only part of the page that speaks by itself: a number that grows
-// every second would be read out every second.
+// Announcer: tells a screen reader which circuits opened and closed, and which commands fail behind a closed one, a
+// sentence at a time.
 //
 // Changes are collected and said together, at most every INTERVAL_MS; a long list is summed up. The first sight of a
 // command is no change. A command fails from the error rate that makes it red until one that makes it green.
@@ -18,15 +17,10 @@ export class Announcer {
     this._condition = new Map();
     this._saidAt = -Infinity;
     this._news = new Map();
-    this._heard = "";
-    this._connection = [];
   }
 
-  /** Compare the commands, and the {level, text} of the connection, with what was last seen. Call about once a second. */
-  tick(commands, { level, text }, now) {
-    const heard = { connecting: "", live: "", stale: level }[level] ?? text; // how old the data are is no news
-    if (heard !== this._heard) this._connection = [text];
-    this._heard = heard;
+  /** Compare the commands with what was last seen. Call about once a second. */
+  tick(commands, now) {
     for (const [key, command] of commands) {
       if (command.stale) continue;
       const before = this._condition.get(key);
@@ -37,7 +31,7 @@ export class Announcer {
     for (const key of this._condition.keys()) {
       if (!commands.has(key)) this._condition.delete(key);
     }
-    if (this._news.size + this._connection.length > 0 && now - this._saidAt >= INTERVAL_MS) this._say(now);
+    if (this._news.size > 0 && now - this._saidAt >= INTERVAL_MS) this._say(now);
   }
 
   _judge(command, before) {
@@ -48,9 +42,8 @@ export class Announcer {
   _say(now) {
     const said = [...this._news].slice(0, MOST).map(([key, state]) => `${key.slice(0, 80)}: ${state}`);
     const more = this._news.size - said.length;
-    this.element.textContent = [...this._connection, ...said, ...(more > 0 ? [say("and_more", more)] : [])].join("; ");
+    this.element.textContent = said.join("; ") + (more > 0 ? `; ${say("and_more", more)}` : "");
     this._news.clear();
-    this._connection = [];
     this._saidAt = now;
   }
 }

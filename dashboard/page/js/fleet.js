@@ -126,14 +126,6 @@ export class Fleet {
     return whole !== undefined && whole !== command && whole.view.sum && conditionOf(whole) !== "stale";
   }
 
-  /** Whether stream number `stream` has told of commands that are still known: then it has something to say. */
-  hears(stream) {
-    for (const { reporters } of this.commands.values()) {
-      for (const reporter of reporters.values()) if (reporter.stream === stream) return true;
-    }
-    return false;
-  }
-
   /** The reporters in trouble, worst first, silent ones last: [{name, reading, severity, silentMs}]; silentMs 0: it speaks. */
   troubled(command, now) {
     const found = [];
@@ -162,7 +154,7 @@ export class Fleet {
     command.reporters.set(id, { reading, at: now, stream });
     command.lastAt = now;
     const view = command.refresh(now, this.staleAfterMs);
-    command.history.put(Math.floor(now / 1000), view.rate, view.failedRate, this.staleAfterMs / 1000);
+    command.history.put(Math.floor(now / 1000), view.rate, view.failedRate);
     this.dirty.add(reading.key);
   }
 

@@ -16,7 +16,6 @@ export class Header {
     Object.assign(this, { board, fleet, links, staleAfterMs });
     this._shown = new Map();
     this._drawnAt = -Infinity;
-    this.connection = null;
     $("title").textContent = title;
     document.title = title;
     for (const name of Object.keys(SORTS)) $("sort").append(new Option(sortLabel(name), name));
@@ -53,8 +52,7 @@ export class Header {
   }
 
   _drawStreams(now) {
-    this.connection = overall(this.links, now, this.staleAfterMs);
-    const { level, text } = this.connection;
+    const { level, text } = overall(this.links, now, this.staleAfterMs);
     this._set("connection", text);
     if (document.body.dataset.connection !== level) document.body.dataset.connection = level;
     const complaints = this.links.map((link) => complaint(link, now, this.staleAfterMs)).filter((c) => c !== null);

@@ -1,7 +1,6 @@
 // History: one command's rate over the last two minutes, a slot per second.
 //
-// A ring of floats, NaN where nothing was reported: a gap in the data is a gap in the line, never a zero. A report holds
-// until the next one, if that comes before the command is stale: many streams speak less than once a second. What a stream
+// A ring of floats, NaN where nothing was reported: a gap in the data is a gap in the line, never a zero. What a stream
 // tells of the time before the page was opened is added to what is known of the same seconds from other instances.
 
 export const SLOTS = 120;
@@ -13,16 +12,11 @@ export class History {
     this.last = null;
   }
 
-  /**
-   * Note the rate and the unhappy part of it (both per second) for the second `second`; false if it is noted already.
-   * What was noted before holds until then if that is not more than `holds` seconds ago.
-   */
-  put(second, rate, unhappyRate, holds = 0) {
+  /** Note the rate and the unhappy part of it (both per second) for the second `second`; false if it is noted already. */
+  put(second, rate, unhappyRate) {
     if (this.last !== null && second <= this.last) return false;
     const from = this.last === null ? second : Math.max(this.last + 1, second - SLOTS + 1);
-    const slot = slotOf(this.last ?? second);
-    const between = second - this.last <= holds ? [this.rates[slot], this.unhappy[slot]] : [NaN, NaN];
-    for (let s = from; s < second; s += 1) this._set(s, ...between);
+    for (let s = from; s < second; s += 1) this._set(s, NaN, NaN);
     this._set(second, rate, unhappyRate);
     this.last = second;
     return true;
@@ -43,17 +37,13 @@ export class History {
     }
   }
 
-  /**
-   * For how many seconds up to now at least `share` of the traffic has failed, and whether it began before all we know.
-   * A gap is no recovery: it counts if calls failed before it, too.
-   */
+  /** For how many seconds up to now at least `share` of the traffic has failed, and whether it began before all we know. */
   failing(share) {
     let seconds = 0;
-    for (let back = 0; this.last !== null && back < SLOTS; back += 1) {
-      const slot = slotOf(this.last - back);
-      if (Number.isNaN(this.rates[slot])) continue;
+    while (this.last !== null && seconds < SLOTS) {
+      const slot = slotOf(this.last - seconds);
       if (!(this.rates[slot] > 0) || !(this.unhappy[slot] >= share * this.rates[slot])) break;
-      seconds = back + 1;
+      seconds += 1;
     }
     return { seconds, longer: seconds === SLOTS };
   }

@@ -14,12 +14,9 @@ import { EventStreamParser } from "./sse.js";
 import { say } from "./words.js";
 
 export class Link {
-  /**
-   * `onEvent(data, now)` gets each event's data, `onChange()` tells that `state`, `reason` or `retryAt` changed, and
-   * `expects()` whether it has commands to tell of.
-   */
-  constructor({ url, label, retry, silenceMs, onEvent, onChange, expects }) {
-    Object.assign(this, { url, label, retry, silenceMs, onEvent, onChange, expects });
+  /** `onEvent(data, now)` gets each event's data, `onChange()` tells that `state`, `reason` or `retryAt` changed. */
+  constructor({ url, label, retry, silenceMs, onEvent, onChange }) {
+    Object.assign(this, { url, label, retry, silenceMs, onEvent, onChange });
     this.state = "connecting";
     this.reason = "";
     this.failures = 0;

@@ -31,7 +31,6 @@ function open(streams, config, fleet, changed) {
       silenceMs: Math.max(4 * config.stale_after_ms, 10_000),
       onEvent: (data, now) => { fleet.apply(index, data, now); changed(); },
       onChange: () => changed(),
-      expects: () => fleet.hears(index),
     });
   });
 }
@@ -67,7 +66,7 @@ async function main() {
     fleet.tick(now);
     board.tick(now);
     header.draw(now);
-    announcer.tick(fleet.commands, header.connection, now);
+    announcer.tick(fleet.commands, now);
   };
   board.onDrawn = () => header.drawSoon(performance.now());
   for (const link of links) link.connect();

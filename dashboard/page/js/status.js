@@ -10,7 +10,7 @@ import { say } from "./words.js";
 export function overall(links, now, staleAfterMs) {
   const silent = links.filter((link) => isSilent(link, now, staleAfterMs));
   if (silent.length === 0) {
-    const waiting = links.filter((link) => link.lastEventAt === null && link.state !== "live").length;
+    const waiting = links.filter((link) => link.lastEventAt === null).length;
     if (waiting === links.length) return { level: "connecting", text: say("connecting") };
     return { level: "live", text: links.length === 1 ? say("live") : say("live_streams", links.length) };
   }
@@ -35,9 +35,8 @@ function next(link, now) {
   return link.state === "live" ? say("connected_waiting") : say("link_connecting");
 }
 
-/** Nothing arrived lately, or the first attempt already failed. A process without commands has nothing to say. */
+/** Nothing arrived lately, or the first attempt already failed. */
 function isSilent(link, now, staleAfterMs) {
-  if (link.state === "live" && !link.expects()) return false;
   if (link.lastEventAt === null) return link.failures > 0 || now - link.startedAt >= staleAfterMs;
   return now - link.lastEventAt >= staleAfterMs;
 }
