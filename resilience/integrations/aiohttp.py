@@ -36,7 +36,7 @@ def _may_repeat(request: Any) -> bool:
 
 
 def _timer_of(request: Any) -> Any:
-    """What ends a request by ``ClientTimeout(total=...)``, a context manager; None: nothing does, as far as is known."""
+    """What ends a request by ``ClientTimeout(total=...)``, a context manager; None: nothing does, as far as known."""
     return getattr(request, "_timer", None)  # nothing public says it
 
 
