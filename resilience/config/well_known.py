@@ -26,8 +26,10 @@ _URLLIB: Final = {**_HTTP, "caller_faults": ("ValueError", "http.client:InvalidU
 _HTTPX: Final = {**_HTTP, "caller_faults": tuple(f"httpx:{name}" for name in (
     "UnsupportedProtocol", "LocalProtocolError")), "refused": ("httpx:PoolTimeout", _BELOW)}
 _AIOHTTP: Final = {**_HTTP, "caller_faults": ("aiohttp:InvalidURL",),
-                   "judge": "resilience.integrations.aiohttp_pool:judge"}
-_REDIS: Final = {"judge": "resilience.integrations.redis:judge", "refused": (_BELOW,)}
+                   "judge": "resilience.integrations.aiohttp_pool:judge",
+                   "refused": ("resilience.integrations.aiohttp_pool:waited_for_pool", _BELOW)}
+_REDIS: Final = {"judge": "resilience.integrations.redis:judge",
+                 "refused": ("resilience.integrations.redis:waited_for_pool", _BELOW)}
 
 #: The table ``failures`` of an entry, by target.
 WELL_KNOWN: Final[Mapping[str, Mapping[str, Any]]] = {

@@ -111,7 +111,8 @@ class FailureRules:
         busy: What says that the target is well and refuses for now: exceptions by class or by predicate, and status
             codes.
         refused: What says that a limit on the caller's own side refused, such as a client's full connection pool:
-            exceptions by class or by predicate.
+            exceptions by class or by predicate. If the timeout of a coroutine function or an async generator has ended
+            a call, it is asked about the cancellation: its traceback says where the call waited.
         caller_faults: What is the caller's fault: exceptions by class or by predicate, and status codes.
         halts: Whether a call that is judged busy and says Retry-After opens the circuit until then.
         raise_failures: Whether a result that is judged failed or busy is raised as FailedResultError. False: it is

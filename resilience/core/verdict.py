@@ -83,7 +83,7 @@ class FailedResultError(ResilienceError):
 
     @property
     def result(self) -> Any:
-        """What the call returned; of a stream, the item that was judged."""
+        """What the call returned; of a stream, the item that was judged. None for a body that its reader has by now."""
         return self.args[1]
 
     @property
@@ -100,6 +100,10 @@ class FailedResultError(ResilienceError):
     def retry_after(self) -> float | None:
         """Seconds that the result asks to wait, as by its Retry-After header; None: it does not ask."""
         return self.args[4] if len(self.args) > 4 else None
+
+    def let_go(self) -> None:
+        """Keep the result alive no longer: the caller has it, and this error is only for the accounts."""
+        self.args = (self.args[0], None, *self.args[2:])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, in another process perhaps, is an error like any other: who judged it stays behind."""

@@ -31,6 +31,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, Final, TypeVar
 
+from ..core.exception_copy import with_cause
 from ..core.exception_groups import matches
 from ..errors import BadRequestError, CallTimeoutError
 from .deadline_context import Deadline, current, deadline_error, give_back, in_use
@@ -235,7 +236,7 @@ class AsyncTimeout:
         self.leave(watch)
         if fired and task.uncancel() <= watch[_CANCELLING] and matches(error, asyncio.CancelledError):
             make = deadline_error if watch[_FIFO].cut else CallTimeoutError
-            return make(self._key, watch[_FIFO].timeout)
+            return with_cause(make(self._key, watch[_FIFO].timeout), error)
         return None
 
     def _enter_within(self, end: Deadline, task: asyncio.Task[Any], timeout: float) -> Watch:

@@ -28,6 +28,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, ClassVar, Final
 
+from ..core.exception_copy import with_cause
 from ..core.exception_groups import matches
 from ..core.stream_timeout import StreamMeter, StreamTimeout
 from ..errors import CallTimeoutError, DeadlineExceededError, StreamTimeoutError
@@ -197,7 +198,7 @@ class StreamWatch:
         self.end()
         if fired is not None and task is not None and task.uncancel() <= self.cancelling \
                 and matches(error, asyncio.CancelledError):
-            return fired(items)
+            return with_cause(fired(items), error)
         return None
 
     def _set(self, due: float) -> None:

@@ -171,14 +171,19 @@ class CallAccounting:
     def _was_slow(self, error: BaseException) -> bool:
         """Whether a call that its caller's deadline cut short had as long as a slow call takes."""
         return (is_a(error, DeadlineExceededError) and _key_of(error) == self._key
-                and error.timeout >= self._failures.with_deadlines_s)
+                and error.timeout >= self._failures.with_deadlines_s and not self._refuses(error))
+
+    def _refuses(self, timeout: BaseException) -> bool:
+        return self.judging is not None and self.judging.refuses(timeout)
 
     def _outcome(self, error: BaseException) -> int:
         """The Outcome of a call, or of a part of it, that raised *error*."""
         if is_a(error, concurrent.futures.CancelledError):
             return CANCELLED
         if is_a(error, CallTimeoutError) and _key_of(error) == self._key:
-            return CUT_SHORT if is_a(error, DeadlineExceededError) else TIMEOUT
+            if is_a(error, DeadlineExceededError):
+                return CUT_SHORT
+            return REJECTED if self._refuses(error) else TIMEOUT
         if is_a(error, ThreadUnavailableError) and _key_of(error) == self._key:
             return REJECTED  # of a hedged generator, which takes a thread with its first step
         if deadline_expired(error):

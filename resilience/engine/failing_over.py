@@ -239,6 +239,8 @@ class Journey:
         is_result = target.accounting.stayed(error, of.clock())
         if is_result and not of.is_beneath:
             assert isinstance(error, FailedResultError)
+            if target.site.flavour.is_generator:
+                target.accounting.emitted(1)
             return error.result
         if len(self._steps) > 1 or self._course.bound:
             add_notes(error, of.key, [self._course.bound] if self._course.bound else [],

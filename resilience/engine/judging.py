@@ -12,12 +12,14 @@ to see. Such a mistake is logged, once, and the exception counts as failed.
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import Callable
 from typing import Any, Final
 
 from ..core.callbacks import call_back
+from ..core.exception_copy import cause_of
 from ..core.exception_groups import is_a
 from ..core.failure_rules import FailureRules
 from ..core.http_status import is_called_status, status_of
@@ -83,10 +85,21 @@ class Judging:
     def error(self, error: Exception) -> int | None:
         """The Outcome of a call that raised *error*; None: no rule has an opinion. Never raises an Exception."""
         rules = self.rules
-        if rules is None:
-            return None
+        return None if rules is None else self._asked(functools.partial(self._of_error, rules), error)
+
+    def refuses(self, timeout: BaseException) -> bool:
+        """Whether a call was waiting for a limit on the caller's own side when its *timeout* ended it. Never raises.
+
+        That says nothing about the target, whoever ends the wait. The rules are asked about the cancellation that came
+        out of the function: its traceback says where the call was.
+        """
+        rules, cancelled = self.rules, cause_of(timeout)
+        return rules is not None and bool(rules.refused) and cancelled is not None and self._asked(
+            functools.partial(_speaks_of, rules.refused), cancelled) is True
+
+    def _asked(self, rule: Callable[[Any], Any], error: BaseException) -> Any:
         try:
-            return self._of_error(rules, error)
+            return rule(error)
         except Exception as mistake:  # noqa: BLE001 - the user's code may raise anything
             if not self._has_complained:
                 self._has_complained = True
@@ -226,21 +239,26 @@ class Judging:
 class Head:
     """First item of a guarded stream that stands for the whole answer: the head of an HTTP response, before its body.
 
-    Whoever takes the answer out empties it, so that a suspended wrapper keeps no answer alive.
+    Whoever takes the answer out empties it, so that a suspended wrapper keeps no answer alive: an answer that is
+    dropped ends its call, and would not if the wrapper, which the answer itself keeps alive, kept it in turn.
 
     Attributes:
         answer: What the call would have returned if it were no stream.
+        error: What stands for the answer if it is not good.
     """
 
-    __slots__ = ("answer",)
+    __slots__ = ("answer", "error")
     answer: Any
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
+        self.error: FailedResultError | None = None
 
     def take(self) -> Any:
         """Hand the answer out."""
         answer, self.answer = self.answer, None
+        if self.error is not None:
+            self.error.let_go()
         return answer
 
 
@@ -258,7 +276,10 @@ class HeadJudging:
     @transparent_frame
     def item(self, item: Any) -> FailedResultError | None:
         """Given an item of the stream: the error that stands for it if it is not good, else None."""
-        return self._judging.result(item.answer) if item.__class__ is Head else None
+        if item.__class__ is not Head:
+            return None
+        item.error = error = self._judging.result(item.answer)
+        return error
 
     @property
     def passes_on(self) -> Callable[[BaseException], bool]:
@@ -289,7 +310,7 @@ def _said(word: Any) -> Verdict | None:
             from None
 
 
-def _speaks_of(rules: tuple[Any, ...], error: Exception) -> bool:
+def _speaks_of(rules: tuple[Any, ...], error: BaseException) -> bool:
     for rule in rules:
         meant = _looked_up(rule) if isinstance(rule, str) else rule
         if is_a(error, meant) if isinstance(meant, type) else callable(meant) and meant(error):

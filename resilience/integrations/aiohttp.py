@@ -6,6 +6,7 @@ the call ends there; see resilience.integrations.http_exchange.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import traceback
@@ -31,7 +32,22 @@ def _host(request: Any) -> str:
 
 
 def _may_repeat(request: Any) -> bool:
-    return not request.body or isinstance(request.body, (bytes, BytesPayload))
+    return not _is_over(request) and (not request.body or isinstance(request.body, (bytes, BytesPayload)))
+
+
+def _timer_of(request: Any) -> Any:
+    """What ends a request by ``ClientTimeout(total=...)``, a context manager; None: nothing does, as far as known."""
+    return getattr(request, "_timer", None)  # nothing public says it
+
+
+def _is_over(request: Any) -> bool:
+    """Whether the total time of a request is over: whatever is sent for it now would be in vain."""
+    try:
+        if (timer := _timer_of(request)) is not None:
+            timer.assert_timeout()
+    except TimeoutError:
+        return True
+    return False
 
 
 _CLIENT: Final = ClientTerms(
@@ -63,12 +79,13 @@ class ResilienceMiddleware:
 
         async def exchange(request: Any, handler: Any) -> AsyncGenerator[Any, Any]:
             exchanges.send_deadline(request)
-            head = Head(await handler(request))
+            with _timer_of(request) or contextlib.nullcontext():  # else its end would look like the caller's leaving
+                head = Head(await handler(request))
             try:
                 word = yield head
             except BaseException:
                 if head.answer is not None:  # it is not given out, because it counts as a failure that is raised
-                    head.take().close()
+                    head.answer.close()
                 raise
             end_of(word)
 

@@ -1,31 +1,32 @@
 """What aiohttp says when its own connection pool had no room; entries of ``[guards]`` ask this, too.
 
-aiohttp has no class of its own for that: a ConnectionTimeoutError says that no connection was there in time, be it that
-the server did not answer, or that the limit of the connector was reached. Where the exception comes from tells them
-apart. It needs no import of aiohttp: it goes by the names.
+aiohttp has no class of its own for that: a timeout says that no connection was there in time, be it that the server did
+not answer, or that the limit of the connector was reached. Where the exception comes from tells them
+apart, and so it does if the timeout of a guard, which was the shorter one, has cancelled the call. It needs no import
+of aiohttp: it goes by the names.
 """
 
 from __future__ import annotations
 
-import traceback
+import asyncio
 
 from .. import Ending, Verdict
+from ..core.exception_groups import is_a
+from .pool_waits import passed_through
 
 
 def waited_for_pool(error: BaseException) -> bool:
     """Whether a timeout ended the wait for the connector's own limit.
 
     Args:
-        error: What aiohttp raised.
+        error: What aiohttp raised, or what cancelled it.
     """
-    if not any(kind.__name__ == "ConnectionTimeoutError" and kind.__module__.startswith("aiohttp.")
-               for kind in type(error).__mro__):
+    if not is_a(error, (TimeoutError, asyncio.CancelledError)):
         return False
     cause: BaseException | None = error
     while cause is not None:
-        for frame, _ in traceback.walk_tb(cause.__traceback__):
-            if frame.f_code.co_name == "_wait_for_available_connection":
-                return True
+        if passed_through(cause, "aiohttp.connector:_wait_for_available_connection"):
+            return True
         cause = cause.__cause__ or cause.__context__  # asyncio.timeout() names no cause before Python 3.11.3
     return False
 

@@ -62,13 +62,14 @@ class ClientTerms:
     Attributes:
         rejected: Class that our refusals, and other errors of ours, are instances of too.
         timed_out: Class that our timeouts are instances of too.
-        pool_errors: What says that the client's own connection pool had no room: exceptions by class or by predicate.
+        pool_errors: What says that the client's own connection pool had no room: exceptions by class or by predicate,
+            which is asked about the cancellation of a request, too, if its timeout has passed.
         caller_faults: Exceptions that mean that the request was wrong. Whatever else is raised while a request is sent,
             or its response is read, is a failure: a status never is, for clients raise by status later, if at all.
         host: The host of a request, with its port unless that is the scheme's own.
         method: The method of a request, in capitals.
         headers: The headers of a request, which deadline and idempotency key are read from and written to.
-        may_repeat: Whether the body of a request can be sent again.
+        may_repeat: Whether a request can be sent again: there is time left for it, and its body is still there.
         discard: Closes a response that is not handed out because its request is sent again; None: its exchange does.
         is_pulled: Whether the items of an exchange are the body; else the client reads it by itself.
     """

@@ -6,6 +6,7 @@ is whether there is another one, by the terms of Retry and its budget.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ class RequestRetries:
 
         Args:
             retry: Its terms; None: every request is sent once.
-            may_repeat: Whether a request can be sent again, and may be.
+            may_repeat: Whether a request can be sent again, and may be; asked before each attempt.
             group: Of the adapter's commands, which share a retry budget.
             ignore: Exceptions that are the caller's fault.
             registry: Of the adapter's commands.
@@ -53,7 +54,9 @@ class RequestRetries:
     def attempts(self, request: Any) -> Attempts | None:
         """The attempts of a request that is about to be sent; None: it is sent once."""
         policy = self._policy
-        return None if policy is None or not self._may_repeat(request) else Attempts(self, policy, self._clock())
+        if policy is None or not self._may_repeat(request):
+            return None
+        return Attempts(self, policy, self._clock(), functools.partial(self._may_repeat, request))
 
     def of(self, command: Command, policy: RetryPolicy) -> Retrying:
         """What decides on further attempts under a *command*, with its counts and listeners."""
@@ -67,19 +70,21 @@ class RequestRetries:
         """What an attempt that ended with *error* was counted as."""
         if is_a(error, self._caller_faults):
             return EVENT_OF[IGNORED]
+        if is_a(error, RejectedError) or judging.refuses(error):
+            return EVENT_OF[REJECTED]
         if is_a(error, CallTimeoutError):
             return EVENT_OF[TIMEOUT]
-        outcome = REJECTED if is_a(error, RejectedError) else judging.error(error)
+        outcome = judging.error(error)
         return EVENT_OF[FAILURE if outcome is None else outcome]
 
 
 class Attempts:
     """The attempts of one request."""
 
-    __slots__ = ("_begun", "_pause", "_policy", "_retries", "_turn")
+    __slots__ = ("_begun", "_may_go_on", "_pause", "_policy", "_retries", "_turn")
 
-    def __init__(self, retries: RequestRetries, policy: RetryPolicy, now: float) -> None:
-        self._retries, self._policy = retries, policy
+    def __init__(self, retries: RequestRetries, policy: RetryPolicy, now: float, may_go_on: Callable[[], bool]) -> None:
+        self._retries, self._policy, self._may_go_on = retries, policy, may_go_on
         self._begun, self._turn, self._pause = now, 0, 0.0
         if policy.budget is not None:
             policy.budget.deposit(now)
@@ -93,7 +98,7 @@ class Attempts:
         """
         judging: Judging = internals_of(command).runtime.of(FAILURES)
         error = outcome if isinstance(outcome, Exception) else judging.result(outcome)
-        if error is None:
+        if error is None or not self._may_go_on():
             return None
         self._turn += 1
         next_pause = self._retries.of(command, self._policy).again(

@@ -30,6 +30,7 @@ from ..engine.judging import Head
 from ..errors import ConfigError
 from .http_exchange import OURS, ClientTerms, Exchanges, end_of, leave, leave_async
 from .httpx_sending import Sending
+from .pool_waits import was_cancelled_in
 
 Transport = TypeVar("Transport")
 
@@ -38,10 +39,17 @@ def client_of(httpx: Any) -> ClientTerms:
     """What httpx, or httpx2, calls things."""
     byte_stream = httpx.ByteStream
     return ClientTerms(
-        rejected=httpx.ConnectError, timed_out=httpx.ReadTimeout, pool_errors=(httpx.PoolTimeout,), host=_host,
+        rejected=httpx.ConnectError, timed_out=httpx.ReadTimeout, host=_host,
+        pool_errors=(httpx.PoolTimeout, _waited_for_pool),
         caller_faults=(httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL),
         method=lambda request: request.method, headers=lambda request: request.headers,
         may_repeat=lambda request: isinstance(request.stream, byte_stream), is_pulled=True)
+
+
+def _waited_for_pool(error: BaseException) -> bool:
+    """Whether *error* cancelled a request that waited at the gate, or without a gate in the queue of httpcore."""
+    return was_cancelled_in(error, f"{__name__}:enter", *(
+        f"{core}._async.connection_pool:wait_for_connection" for core in ("httpcore", "httpcore2")))
 
 
 def _host(request: Any) -> str:

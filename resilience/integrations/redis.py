@@ -30,6 +30,7 @@ import attrs
 
 from .. import CircuitBreaker, Ending, FailureRules, Verdict, command
 from ..errors import ConfigError
+from .pool_waits import was_cancelled_in
 
 C = TypeVar("C")
 
@@ -81,8 +82,17 @@ def judge(ending: Ending) -> Verdict | None:
     return Verdict.CALLER_FAULT if names & _CALLER_FAULTS else None
 
 
+def waited_for_pool(error: BaseException) -> bool:
+    """Whether *error* cancelled the wait for a connection of an asynchronous BlockingConnectionPool.
+
+    Args:
+        error: What was raised.
+    """
+    return was_cancelled_in(error, "asyncio.locks:wait_for")
+
+
 #: Failure rules for functions that use redis-py.
-FAILURES: Final = FailureRules(judge)
+FAILURES: Final = FailureRules(judge, refused=waited_for_pool)
 
 
 def guard_client(client: C, *, key: str = "redis", **settings: Any) -> C:

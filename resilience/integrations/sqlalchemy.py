@@ -21,6 +21,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from .. import Ending, FailureRules, Verdict
 from ..core.callbacks import check_plain
+from .pool_waits import was_cancelled_in
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,8 +54,17 @@ def judge(ending: Ending) -> Verdict | None:
     return Verdict.FAILED if "DBAPIError" in names and not names & _OF_THE_STATEMENT else Verdict.CALLER_FAULT
 
 
+def waited_for_pool(error: BaseException) -> bool:
+    """Whether *error* cancelled the wait for a connection of the pool of an asynchronous engine.
+
+    Args:
+        error: What was raised.
+    """
+    return was_cancelled_in(error, "sqlalchemy.util.queue:get")
+
+
 #: Failure rules for functions that use SQLAlchemy.
-FAILURES: Final = FailureRules(judge)
+FAILURES: Final = FailureRules(judge, refused=waited_for_pool)
 
 
 def unit_of_work(sessions: Callable[[], Any]) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[P, R]]:

@@ -93,7 +93,7 @@ def given_out(response: Any, discard: Callable[[Any], object]) -> Generator[Any,
         word = yield head
     except BaseException:
         if head.answer is not None:
-            discard(head.take())
+            discard(head.answer)
         raise
     end_of(word)
 
