@@ -147,8 +147,8 @@ class Document:
         return []
 
     def mistake(self, path: tuple[str | int, ...], message: str) -> None:
-        """Note that what stands at *path* is wrong."""
-        self._mistakes.append(self.place(path).mistake(message))
+        """Note that what stands at *path* is wrong; noted again, it is one mistake all the same."""
+        self.note(self.place(path).mistake(message))
 
     def hints(self) -> list[Mistake]:
         """What is allowed, and is most likely not meant."""
@@ -156,7 +156,8 @@ class Document:
 
     def note(self, mistake: Mistake) -> None:
         """Note a mistake whose place is known."""
-        self._mistakes.append(mistake)
+        if mistake not in self._mistakes:
+            self._mistakes.append(mistake)
 
     def place(self, path: tuple[str | int, ...]) -> Place:
         """Where *path* stands."""
