@@ -74,7 +74,7 @@ def _none(config: GatewayConfig, document: Document) -> Iterator[str]:
     """That there are no services or no routes, which a file must say."""
     for name, value in (("services", config.services), ("routes", config.routes)):
         if not value:
-            yield f"{name} = {_toml(value)}  # {_origin(document, (name,))}"
+            yield f"{name} = {toml(value)}  # {_origin(document, (name,))}"
 
 
 def _filter(name: str, said: Mapping[str, Any], target: Any, document: Document) -> Iterator[str]:
@@ -119,7 +119,7 @@ def _table(head: str, table: Any, document: Document, path: tuple[str | int, ...
 
 
 def _line(name: str, value: Any, origin: str) -> str:
-    return f"{name} = {_toml(shown(_plain(value), name))}  # {origin}"
+    return f"{name} = {toml(shown(_plain(value), name))}  # {origin}"
 
 
 def _origin(document: Document, path: tuple[str | int, ...]) -> str:
@@ -129,11 +129,11 @@ def _origin(document: Document, path: tuple[str | int, ...]) -> str:
 
 def _command(said: Mapping[str, Any], document: Document, path: tuple[str | int, ...]) -> Iterator[str]:
     for name, value in said.items():
-        yield f"command.{_key(name)} = {_toml(shown(_plain(value), name))}  # {_origin(document, (*path, name))}"
+        yield f"command.{_key(name)} = {toml(shown(_plain(value), name))}  # {_origin(document, (*path, name))}"
     replaced = {name for kit in setting_kits() if said.get(kit.name, False) is not False for name in kit.instead_of}
     for name, value in USUAL.items():
         if name not in said and name not in replaced:
-            yield f"command.{name} = {_toml(_plain(value))}  # default"
+            yield f"command.{name} = {toml(_plain(value))}  # default"
 
 
 def _plain(value: Any) -> Any:
@@ -150,16 +150,17 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
+    """A *value* as a file has it."""
     if value is None or value is False:
         return "false"
     if value is True:
         return "true"
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{_key(name)} = {_toml(inner)}" for name, inner in value.items())
+        inside = ", ".join(f"{_key(name)} = {toml(inner)}" for name, inner in value.items())
         return f"{{ {inside} }}" if inside else "{}"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"[{', '.join(map(_toml, value))}]"
+        return f"[{', '.join(map(toml, value))}]"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
