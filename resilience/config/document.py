@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from .hints import suspicions, syntax_hint, unknown
 from .locator import line_at, lines_of
 from .mistakes import ConfigFileError, Mistake, Place, shown
-from .structure import mistakes_in, structured
+from .structure import mistakes_in, structured, told
 
 _T = TypeVar("_T")
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -135,7 +135,7 @@ class Document:
         value = self.data.get(name, {})
         if isinstance(value, Mapping):
             return dict(value)
-        self.mistake((name,), f"must be a table ([{name}]), not {shown(value)}")
+        self.mistake((name,), f"must be a table ([{name}]), not {told(value, dict)}")
         return {}
 
     def tables(self, name: str) -> list[dict[str, Any]]:

@@ -105,7 +105,7 @@ def _converter() -> cattrs.Converter:
 def _primitive(value: Any, wanted: Any) -> Any:
     accepted, name = _KINDS[wanted]
     if not isinstance(value, accepted) or (isinstance(value, bool) and wanted is not bool):
-        raise ConfigError(f"must be {name}, not {_named(value, wanted)}")
+        raise ConfigError(f"must be {name}, not {told(value, wanted)}")
     return float(value) if wanted is float and abs(value) < 2**53 else value
 
 
@@ -129,7 +129,7 @@ def _class_hook(converter: cattrs.Converter, wanted: type[Any]) -> Callable[[Any
         if isinstance(value, wanted):  # somebody has read it already
             return value
         if not isinstance(value, Mapping):
-            raise ConfigError(f"must be a table, not {_named(value, wanted)}")
+            raise ConfigError(f"must be a table, not {told(value, wanted)}")
         return read(value, wanted)
 
     return structure
@@ -146,7 +146,7 @@ def _field_hook(converter: cattrs.Converter, field: attrs.Attribute[Any]) -> Cal
             value = [value]
         mistake = _odd(value, wanted)
         if mistake is not None:
-            raise ConfigError(f"{mistake}{_off(optional)}, not {_named(value, wanted)}"
+            raise ConfigError(f"{mistake}{_off(optional)}, not {told(value, wanted)}"
                               f"{_hint(field, value, optional) or _choice_hint(value, wanted)}")
         result = converter.structure(value, wanted)
         if isinstance(field.validator, Check):
@@ -181,7 +181,7 @@ def _odd(value: Any, wanted: Any) -> str | None:
     return None
 
 
-def _named(value: Any, wanted: Any) -> str:
+def told(value: Any, wanted: Any) -> str:
     """A *value* of another kind than what is *wanted*, for a message: by its kind, if it may be, or hold, a secret."""
     is_plain = isinstance(value, (bool, int, float)) if wanted is not str else isinstance(value, bool)
     if is_plain or (isinstance(value, str) and not attrs.has(wanted) and not is_mapping(wanted)):

@@ -42,6 +42,7 @@ def mistakes_of(text):
     '[shared]\nurl = "redis://h:1/0"\npassword = @@', '[filters.j]\nuse = "jwt"\nsecret = ["@@"]',
     '[services.s]\nendpoints = [{ url = "http://h:1", headers = "Authorization: @@" }]',
     '[services.s]\nendpoints = [{ url = "http://h:1", headers = { Authorization = ["@@"] } }]',
+    '[[admin]]\ntokens = { a = "@@" }', '[[registry]]\ntokens = { a = "@@" }', '[[registry.listener]]\npassword = "@@"',
     SOURCE + 'headers = "Authorization: @@"', SOURCE + 'headers = { Authorization = ["@@"] }',
 ])
 def test_no_message_shows_what_may_be_a_secret(more):
