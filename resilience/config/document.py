@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from .hints import suspicions, syntax_hint, unknown
 from .locator import line_at, lines_of
 from .mistakes import ConfigFileError, Mistake, Place, shown
-from .structure import mistakes_in, structured
+from .structure import mistakes_in, structured, told
 
 _T = TypeVar("_T")
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -135,7 +135,7 @@ class Document:
         value = self.data.get(name, {})
         if isinstance(value, Mapping):
             return dict(value)
-        self.mistake((name,), f"must be a table ([{name}]), not {shown(value)}")
+        self.mistake((name,), f"must be a table ([{name}]), not {told(value, dict)}")
         return {}
 
     def tables(self, name: str) -> list[dict[str, Any]]:
@@ -147,8 +147,8 @@ class Document:
         return []
 
     def mistake(self, path: tuple[str | int, ...], message: str) -> None:
-        """Note that what stands at *path* is wrong."""
-        self._mistakes.append(self.place(path).mistake(message))
+        """Note that what stands at *path* is wrong; noted again, it is one mistake all the same."""
+        self.note(self.place(path).mistake(message))
 
     def hints(self) -> list[Mistake]:
         """What is allowed, and is most likely not meant."""
@@ -156,7 +156,8 @@ class Document:
 
     def note(self, mistake: Mistake) -> None:
         """Note a mistake whose place is known."""
-        self._mistakes.append(mistake)
+        if mistake not in self._mistakes:
+            self._mistakes.append(mistake)
 
     def place(self, path: tuple[str | int, ...]) -> Place:
         """Where *path* stands."""

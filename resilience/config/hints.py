@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
 from ..core.checks import nearest
+from .secret_names import is_telling
 
 #: Durations by name, and from which whole number on they look like milliseconds: Hystrix, resilience4j and gRPC's
 #: settings are in milliseconds, and nobody waits for a call for minutes without knowing it.
@@ -73,7 +74,7 @@ def syntax_hint(line: str, column: int) -> str:
     if word[0].lower() in _WORDS and "=" in line[:column] + "=" * (line.lstrip()[:1] != "["):
         return _WORDS[word[0].lower()]
     if re.fullmatch(r"[A-Za-z][\w.:/-]*", word[0]):
-        return f"a string stands in quotes: write {json.dumps(word[0])}"
+        return "a string stands in quotes" + ("" if is_telling(line[:column]) else f": write {json.dumps(word[0])}")
     if re.fullmatch(r"\.[0-9]+", word[0]):
         return f"write 0{word[0]}"
     return ""

@@ -6,6 +6,7 @@ import reprlib
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from ..core.url_credentials import masked
 from ..errors import ConfigError
 from .hints import in_toml
 
@@ -34,8 +35,8 @@ class Place(NamedTuple):
         return f"{where} {self.key}".rstrip()
 
     def mistake(self, message: str) -> Mistake:
-        """The mistake at this place; a *message* of the code is put in the words of a file."""
-        return Mistake(self.file, self.line, self.key, in_toml(message, self.key))
+        """The mistake at this place; a *message* of the code is put in the words of a file, and shows no password."""
+        return Mistake(self.file, self.line, self.key, _on_one_line(masked(in_toml(message, self.key))))
 
 
 class Mistake(NamedTuple):
@@ -73,6 +74,11 @@ class ConfigFileError(ConfigError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.mistakes,)
+
+
+def _on_one_line(message: str) -> str:
+    """The *message*, with names and values in it escaped that would break the line, or cannot be seen."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in message)
 
 
 def shown(value: Any) -> str:

@@ -21,7 +21,7 @@ import attrs
 from ..policies.settings import Settings
 from .commands import GuardTable, Setting, guard_settings, settings
 from .constraints import constraints
-from .structure import without_none
+from .structure import is_mapping, without_none
 from .targets import TARGET_PATTERN
 
 _TYPES: dict[Any, str] = {float: "number", int: "integer", bool: "boolean", str: "string"}
@@ -128,9 +128,10 @@ def _type(wanted: Any, field: attrs.Attribute[Any], whole: bool) -> dict[str, An
             return class_schema(wanted)
         attrs.resolve_types(wanted)
         return _class(wanted, {each.name: each for each in attrs.fields(wanted)})
-    if typing.get_origin(wanted) is Mapping or wanted is Mapping:
-        values = [_TYPES[each] for each in typing.get_args(wanted)[1:] if each in _TYPES]
-        return {"type": "object", **({"additionalProperties": {"type": values[0]}} if values else {}),
+    if is_mapping(wanted):
+        values = [class_schema(each) if attrs.has(each) else {"type": _TYPES[each]}
+                  for each in typing.get_args(wanted)[1:] if attrs.has(each) or each in _TYPES]
+        return {"type": "object", **({"additionalProperties": values[0]} if values else {}),
                 **constraints(field.validator)}
     return {"type": _TYPES[wanted], **constraints(field.validator)} if wanted in _TYPES else {}  # its own hook reads it
 

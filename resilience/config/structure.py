@@ -16,6 +16,7 @@ import json
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date, time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -36,6 +37,10 @@ _KINDS: dict[Any, tuple[tuple[Any, ...], str]] = {
     int: ((int,), "a whole number"),
     float: ((int, float), "a number"),
 }
+
+_NAMES: tuple[tuple[Any, str], ...] = (
+    ((int, float), "a number"), (str, "a string"), (Mapping, "a table"), ((list, tuple), "a list"),
+    ((date, time), "a date or a time"))
 
 
 def structured(value: Any, wanted: type[_T]) -> _T:
@@ -100,7 +105,7 @@ def _converter() -> cattrs.Converter:
 def _primitive(value: Any, wanted: Any) -> Any:
     accepted, name = _KINDS[wanted]
     if not isinstance(value, accepted) or (isinstance(value, bool) and wanted is not bool):
-        raise ConfigError(f"must be {name}, not {shown(value)}")
+        raise ConfigError(f"must be {name}, not {told(value, wanted)}")
     return float(value) if wanted is float and abs(value) < 2**53 else value
 
 
@@ -124,7 +129,7 @@ def _class_hook(converter: cattrs.Converter, wanted: type[Any]) -> Callable[[Any
         if isinstance(value, wanted):  # somebody has read it already
             return value
         if not isinstance(value, Mapping):
-            raise ConfigError(f"must be a table, not {shown(value)}")
+            raise ConfigError(f"must be a table, not {told(value, wanted)}")
         return read(value, wanted)
 
     return structure
@@ -141,7 +146,7 @@ def _field_hook(converter: cattrs.Converter, field: attrs.Attribute[Any]) -> Cal
             value = [value]
         mistake = _odd(value, wanted)
         if mistake is not None:
-            raise ConfigError(f"{mistake}{_off(optional)}, not {shown(value)}"
+            raise ConfigError(f"{mistake}{_off(optional)}, not {told(value, wanted)}"
                               f"{_hint(field, value, optional) or _choice_hint(value, wanted)}")
         result = converter.structure(value, wanted)
         if isinstance(field.validator, Check):
@@ -170,9 +175,18 @@ def _odd(value: Any, wanted: Any) -> str | None:
         accepted, name = _KINDS[wanted]
         if not isinstance(value, accepted) or (isinstance(value, bool) and wanted is not bool):
             return f"must be {name}"
-    elif attrs.has(wanted) and not isinstance(value, (Mapping, wanted)):  # somebody may have read it already
+    elif (attrs.has(wanted) or is_mapping(wanted)) and not isinstance(
+            value, (Mapping, typing.get_origin(wanted) or wanted)):  # somebody may have read it already
         return "must be a table"
     return None
+
+
+def told(value: Any, wanted: Any) -> str:
+    """A *value* of another kind than what is *wanted*, for a message: by its kind, if it may be, or hold, a secret."""
+    is_plain = isinstance(value, (bool, int, float)) if wanted is not str else isinstance(value, bool)
+    if is_plain or (isinstance(value, str) and not attrs.has(wanted) and not is_mapping(wanted)):
+        return shown(value)
+    return next((name for kind, name in _NAMES if isinstance(value, kind)), "") or shown(value)
 
 
 def _off(optional: bool) -> str:
@@ -203,6 +217,11 @@ def _check_names(field: attrs.Attribute[Any], value: Any) -> None:
         near = nearest(each, known) if isinstance(each, str) and each not in known else None
         if near is not None:
             raise ConfigError(f"must be some of {', '.join(known)}, not {each!r}; did you mean {near}?")
+
+
+def is_mapping(wanted: Any) -> bool:
+    """Whether a value of this type is a table of values by names that are the user's."""
+    return (typing.get_origin(wanted) or wanted) in (Mapping, dict)
 
 
 def without_none(wanted: Any) -> tuple[Any, bool]:

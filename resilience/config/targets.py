@@ -8,7 +8,6 @@ running the module, nor the packages around it.
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import importlib
 import importlib.machinery
@@ -21,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import attrs
 import wrapt
 
+from ..core.references import looked_up, lost
 from ..errors import ConfigError
 
 _NAME: Final = r"[^\W\d]\w*"
@@ -168,11 +168,7 @@ def named(reference: str) -> Any:
     Raises:
         TargetError: There is no such thing.
     """
-    module, name = parts(reference) if ":" in reference else ("builtins", reference)
     try:
-        found: Any = builtins if module == "builtins" else importlib.import_module(module)
-        for step in name.split("."):
-            found = getattr(found, step)
+        return looked_up(reference)
     except Exception as error:
-        raise TargetError(f"{reference} cannot be found: {error}") from error
-    return found
+        raise TargetError(f"{reference} cannot be found: {lost(error)}") from error

@@ -200,6 +200,11 @@ class ChoiceCheck(Check):
         near = nearest(value, self.words) if isinstance(value, str) else None
         return f"did you mean {near}?" if near else ""
 
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """The keyword that lists them."""
+        return {"enum": list(self.words)}
+
 
 @attrs.frozen(kw_only=True)
 class RisingSharesCheck(Check):

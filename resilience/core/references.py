@@ -7,6 +7,7 @@ converter makes the object of that.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
 import re
 from collections.abc import Mapping
@@ -18,20 +19,38 @@ from ..errors import ConfigError
 from .checks import callable_or_none
 
 
-def found(reference: str, name: str) -> Any:
+def looked_up(reference: str) -> Any:
     """What "module:Name", or the name of something built in, stands for; imports the module.
+
+    Raises:
+        Exception: There is no such thing, or the module cannot be imported; see lost().
+    """
+    module, _, path = reference.rpartition(":")
+    thing: Any = importlib.import_module(module or "builtins")
+    for step in path.split("."):
+        thing = getattr(thing, step)
+    return thing
+
+
+def lost(error: Exception) -> str:
+    """Why looked_up() found nothing, with the nearest name that there is."""
+    name, near = getattr(error, "name", None), list[str]()
+    if isinstance(error, AttributeError) and isinstance(name, str):
+        with contextlib.suppress(Exception):  # of an object that does not say what it has
+            near = difflib.get_close_matches(name, dir(error.obj), 1, 0.75)  # any error is near NoSuchError otherwise
+    return f"{error}; did you mean {near[0]}?" if near else str(error)
+
+
+def found(reference: str, name: str) -> Any:
+    """What looked_up() finds.
 
     Raises:
         ConfigError: There is no such thing; *name* says where it was written.
     """
-    module, _, path = reference.rpartition(":")
     try:
-        thing: Any = importlib.import_module(module or "builtins")
-        for step in path.split("."):
-            thing = getattr(thing, step)
+        return looked_up(reference)
     except Exception as error:
-        raise ConfigError(f"{name} {reference!r} cannot be found: {error}", name) from error
-    return thing
+        raise ConfigError(f"{name} {reference!r} cannot be found: {lost(error)}", name) from error
 
 
 def as_function(value: Any) -> Any:

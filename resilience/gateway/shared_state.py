@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import weakref
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from ..metrics.prometheus import OncePerRegistry
 from ..registry import Registry
 from ..shared.circuit_hints import CircuitHints
-from ..shared.connection import CONNECT_S, Connection
+from ..shared.connection import CONNECT_S, KEY, Connection
 from ..shared.redis_client import redis_module
 from .change import Change
 from .config.shared import SharedSettings
@@ -24,10 +25,14 @@ def connection_of(settings: SharedSettings | None, registry: Registry, change: C
                   before: SharedSettings | None) -> Connection | None:
     """The connection that *settings* ask for: the *old* one, if the settings *before* were the same.
 
+    Its command leaves the *registry* when no connection takes the place of the *old* one.
+
     Raises:
-        ConfigError: redis-py is missing.
+        ConfigError: redis-py is missing, or another command has the key of the connection's.
     """
     if settings is None:
+        if old is not None:
+            change.once_in_force(functools.partial(registry.remove, KEY))
         return None
     if old is not None and before is not None and settings.connection == before.connection:
         return old
@@ -37,6 +42,8 @@ def connection_of(settings: SharedSettings | None, registry: Registry, change: C
         lambda: settings.address.client(name=f"resilience:{name}", connect_s=CONNECT_S), place=settings.url,
         name=f"{name}:{os.getpid()}", prefix=settings.prefix, timeout_s=settings.timeout, registry=registry,
         expected=settings.instances)
+    if old is None:
+        change.unless_in_force(functools.partial(registry.remove, KEY))
 
     def come_into_force() -> None:
         METRICS.of(registry).connection = weakref.ref(connection)

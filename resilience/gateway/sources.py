@@ -46,8 +46,9 @@ def watch_of(service: Service, config: SourceConfig, client: UpstreamClient, reg
         source = config.settings.open(SourceHost(
             service=service.name, interval_s=config.interval, timeout_s=config.timeout, registry=registry,
             client=client))
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        option = f".{error.option}" if error.option else ""
+        raise ConfigError(f"services.{service.name}.source{option}: {error}", error.option) from error
     except Exception as error:
         raise ConfigError(f"the source of {service.name} cannot be opened: {error}", "source") from error
     keep = None if config.keep is None else KeptList(config.keep, repr(source))

@@ -80,6 +80,9 @@ class Connection:
             timeout_s: Longest wait for an answer, seconds.
             expected: How many instances there are, as long as the store has not said.
             registry: Where the command of the round trips is kept, and whose clock it goes by.
+
+        Raises:
+            ConfigError: The registry has another command with the key of that one.
         """
         self.name, self.prefix, self.timeout_s = name, prefix, timeout_s
         self.instance = secrets.token_hex(6)
@@ -92,7 +95,8 @@ class Connection:
         self._lost, self._asked = asyncio.Event(), asyncio.Event()
         self._refused: dict[str, str] = {}  # scripts that the server did not answer when they were last sent, and why
         self._followers: list[Callable[[bool], object]] = []
-        self._guarded: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]] | None = None
+        guard = command(key=KEY, group=KEY, timeout=None, breaker=_BREAKER, max_concurrent=None, registry=registry)
+        self._guard: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]] = guard(_perform)
 
     @property
     def is_connected(self) -> bool:
@@ -123,9 +127,6 @@ class Connection:
     def start(self) -> None:
         """Begin to look for the store, if that was not done yet, in the running event loop."""
         if self._task is None:
-            guard = command(key=KEY, group=KEY, timeout=None, breaker=_BREAKER, max_concurrent=None,
-                            registry=self._registry)
-            self._guarded = guard(_perform)
             self._task = asyncio.get_running_loop().create_task(self._run(), name="shared store")
 
     async def known(self) -> None:
@@ -172,10 +173,6 @@ class Connection:
             raise StoreUnavailableError(f"the shared store at {self._place} is lost: {self._trouble}") from error
 
     # -- within
-
-    async def _guard(self, action: Callable[[], Awaitable[Any]]) -> Any:
-        assert self._guarded is not None
-        return await self._guarded(action)
 
     async def _timed(self, question: Callable[[Any], Awaitable[Any]]) -> Any:
         """Ask, for as long as the timeout allows."""

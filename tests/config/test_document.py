@@ -61,7 +61,7 @@ size = 0
     assert mistakes == [
         Mistake("f.toml", 1, "outer.name", "is missing"),
         Mistake("f.toml", 2, "outer.nmae", "unknown setting; did you mean name?"),
-        Mistake("f.toml", 3, "outer.names[1]", "must be a string, not 2"),
+        Mistake("f.toml", 3, "outer.names[1]", "must be a string, not a number"),
         Mistake("f.toml", 4, "outer.on", "must be true or false, not 1"),
         Mistake("f.toml", 6, "outer.inner.rate", "must be a number above 0 and at most 1, not 2.0; this is a share from 0 to 1: did you mean 0.02?"),
         Mistake("f.toml", 7, "outer.inner.size", "must be a whole number at least 1, or false, not 0"),
@@ -69,7 +69,7 @@ size = 0
 
 
 @pytest.mark.parametrize(("line", "message"), [
-    ('name = 5', "must be a string, not 5"),
+    ('name = 5', "must be a string, not a number"),
     ('name = "n"\nnames = "abc"', "must be a list, not 'abc'; write [\"abc\"]"),
     ('name = "n"\ninner = 3', "must be a table, not 3"),
     ('name = "n"\ninner.rate = "0.5"', "must be a number, not '0.5'"),

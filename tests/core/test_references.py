@@ -1,6 +1,7 @@
 """What a configuration file may write in the place of an object, and what it stands for."""
 
 import json
+import sys
 import types
 
 import attrs
@@ -35,6 +36,22 @@ def test_a_reference_to_nothing_is_a_mistake_that_says_where_it_stands(reference
         found(reference, "busy")
     assert caught.value.option == "busy"
     assert isinstance(caught.value.__cause__, (AttributeError, ImportError))
+
+
+@pytest.mark.parametrize(("reference", "near"), [
+    ("KeyEror", "KeyError"), ("json:JSONDecodError", "JSONDecodeError"), ("json:JSONDecoder.decod", "decode"), ("json:xyzzy", None)])
+def test_a_misspelt_reference_is_refused_with_the_nearest_name(reference, near):
+    with pytest.raises(ConfigError) as caught:
+        found(reference, "busy")
+    assert str(caught.value).partition("; ")[2] == (f"did you mean {near}?" if near else "")
+
+
+def test_what_does_not_say_its_names_is_refused_all_the_same(monkeypatch):
+    module = types.ModuleType("silent")
+    module.__dir__ = lambda: 1 / 0
+    monkeypatch.setitem(sys.modules, "silent", module)
+    with pytest.raises(ConfigError, match="has no attribute 'a'$"):
+        found("silent:a", "busy")
 
 
 def test_a_function_may_be_given_by_its_reference():

@@ -59,6 +59,10 @@ def test_the_published_schema_is_what_the_classes_make() -> None:
     (("services", "a", "retri"), {}), (("services", "a", "command", "timeout"), "1"), (("routes",), {}),
     (("routes", 0, "methods"), []), (("routes", 0, "path"), 1), (("services",), []),
     (("services", "a", "command", "breaker"), {"open_fo": 1}), (("services", "a", "command", "fallback"), "x"),
+    (("services", "a", "command", "per"), "endpoints"), (("tracing",), {"trust": "everybody"}), (("access_log",), {"format": "text"}),
+    (("shedding",), {"scope": "route"}), (("shedding",), {"route_priority": ["a"]}), (("compositions",), {"c": {"parts": ["a"]}}),
+    (("compositions",), {"c": {"parts": {"a": {"service": "a", "path": "/", "unheard_of": 1}}}}),
+    (("registry",), {"listener": {"filters": []}}), (("registry",), {"listener": {"upload_timeout": 3.0}}),
 ])
 def test_what_is_wrong_in_one_place_is_wrong_for_both(path: tuple[Any, ...], value: Any) -> None:
     data = copy.deepcopy(GOOD)
@@ -68,6 +72,21 @@ def test_what_is_wrong_in_one_place_is_wrong_for_both(path: tuple[Any, ...], val
     inner[path[-1]] = value
     assert mistakes(data), path
     assert list(VALIDATOR.iter_errors(data)), path
+
+
+@pytest.mark.parametrize(("path", "value"), [
+    *((("services", "a", "command", "per"), each) for each in ("service", "endpoint", "both")), (("tracing",), {"trust": "all"}),
+    (("registry",), {"listener": {"bind": "127.0.0.1:8761", "client_rate": 5.0}}), (("shedding",), {"route_priority": {"/a/*": 3}}),
+    (("compositions",), {"c": {"parts": {"a": {"service": "a", "path": "/", "required": False, "default": 1}}}}),
+])
+def test_what_is_right_is_right_for_both(path: tuple[Any, ...], value: Any) -> None:
+    data = copy.deepcopy(GOOD)
+    inner: Any = data
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = value
+    assert not mistakes(data)
+    assert not list(VALIDATOR.iter_errors(data))
 
 
 def test_what_must_be_there_must_be_for_both() -> None:

@@ -160,6 +160,19 @@ def test_every_table_and_filter_is_printed_so_that_it_means_the_same(everything:
     assert 'token_type = "at+jwt"' in text
 
 
+def test_what_is_said_to_be_empty_is_printed_so_that_it_means_the_same() -> None:
+    assert 'routes = []  # g.toml:1' in means_the_same(f"routes = []\n{SERVICE}")
+    assert 'services = {}  # g.toml:2' in means_the_same("routes = []\n[services]\n")
+    assert "routes = []" not in means_the_same(SERVICE + ROUTE)
+
+
+@pytest.mark.parametrize("name", ["Ocp-Apim-Subscription-Key", "X-Auth", "DD-APPLICATION-KEY", "X-Signature", "Authorization"])
+def test_a_header_with_a_telling_name_is_hidden(name: str) -> None:
+    said = SERVICE.replace('["http://127.0.0.1:1"]', f'[{{ url = "http://127.0.0.1:1", headers = {{ {name} = "hunter2", X-Monkey = "a" }} }}]')
+    document = Document(said + ROUTE, "g.toml")
+    assert f'{{ {name} = "(hidden)", X-Monkey = "a" }}' in printed(read(document), document)
+
+
 def test_the_commands_that_it_makes_are_the_same_and_each_value_says_where_it_comes_from(everything: str) -> None:
     everything = everything[:everything.index("[shared]")] + everything[everything.index("[identity]"):]
     everything = re.sub(r"\[registry\].*?(?=\[services)", "", everything, flags=re.S)

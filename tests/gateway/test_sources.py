@@ -23,7 +23,7 @@ from resilience.discovery import Listing
 from resilience.discovery.watch import Watch
 from resilience.gateway import Gateway
 from resilience.gateway.config import EndpointConfig, GatewayConfig, ServiceConfig, read
-from resilience.gateway.config.sources import SourceConfig, SourceHost
+from resilience.gateway.config.sources import KubernetesSettings, SourceConfig, SourceHost
 from resilience.gateway.service import Service
 from resilience.gateway.sources import reports
 from resilience.metrics.prometheus import Collector
@@ -243,6 +243,15 @@ async def test_a_source_that_cannot_be_opened_changes_nothing() -> None:
         assert 200 == await ask(old)
     await found.says([ONE, THREE])
     assert {"10.0.0.1:80", "10.0.0.3:80"} == found.names
+    found.service.stop()
+
+
+async def test_what_a_source_lacks_to_be_opened_is_said_with_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    found = Found(ONE)
+    with pytest.raises(ConfigError, match=r"^services\.orders\.source\.api: is missing: this is no pod"):
+        Service("orders", ServiceConfig(source=SourceConfig(settings=KubernetesSettings(service="x"))), found.client,  # type: ignore[arg-type]
+                found.registry)
     found.service.stop()
 
 

@@ -17,7 +17,7 @@ for _ in range(5000):
     ("\n[commands.k]\ntimeout = " + "9" * 5000, ":3: is not TOML: Exceeds the limit"),
     ("a = " + "[" * 3000 + "]" * 3000, ":1: is nested too deep"),
     ("a = " + "{a = " * 400 + "1" + "}" * 400, ":1: is nested too deep"),
-    ("commands = [{a" + ".a" * 3000 + " = 1}]", "must be a table ([commands]), not [{'a': {'a': {'a': {...}}}}]"),
+    ("commands = [{a" + ".a" * 3000 + " = 1}]", "must be a table ([commands]), not a list"),
     ("commands.k = 0x" + "f" * 50_000, "must be a table, not a int too large to be shown"),
     ("[commands.k]\ntimeout = '" + "x" * 10_000 + "'", "must be a number, or false, not 'xxx"),
 ])
@@ -34,8 +34,7 @@ def test_what_cannot_be_read_is_a_mistake_in_a_short_message(registry, tmp_path,
     ({1: {}}, "the mapping: a key must be a string, not 1"),
     ({"commands": {None: {}}}, "the mapping: commands: a key must be a string, not None"),
     ({"commands": {"k": {"breaker": {b"x": 1}}}}, "the mapping: commands.k.breaker: a key must be a string, not b'x'"),
-    ({"commands": {"k": {"timeout": DEEP}}},
-     "the mapping: commands.k.timeout: must be a number, or false, not {'a': {'a': {'a': {'a': {...}}}}}"),
+    ({"commands": {"k": {"timeout": DEEP}}}, "the mapping: commands.k.timeout: must be a number, or false, not a table"),
 ])
 def test_a_key_that_is_no_string_is_a_mistake(registry, mapping, message):
     with pytest.raises(ConfigFileError) as caught:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from ...errors import ConfigError
+from ...shared.connection import KEY as SHARED
+from .effective import toml
 from .file import GatewayConfig
 
 _CONNECTIONS: Final = "how connections begin is settled at the start; the files of tls may change at any time"
@@ -28,7 +30,21 @@ def unchangeable(old: GatewayConfig, new: GatewayConfig) -> Iterator[tuple[str, 
     for name, (read, why) in _UNCHANGEABLE.items():
         before, after = read(old), read(new)
         if before != after:
-            yield name, f"{name} cannot change from {before} to {after} while the gateway runs: {why}; restart it"
+            yield name, f"{name} cannot change{_told(before, after)} while the gateway runs: {why}; restart it"
+    for one, other in ((old, new), (new, old)):
+        if one.shared is not None and SHARED in other.services:
+            yield f"services.{SHARED}", (
+                f"services.{SHARED} and the table [shared] cannot take each other's place while the gateway runs: both "
+                f"have the command {SHARED!r}; restart it")
+
+
+def _told(*values: Any) -> str:
+    """From what a setting changes to what, if that is short: a table is not."""
+    if not all(value is None or isinstance(value, (bool, int, float, str)) for value in values):
+        return ""
+    before, after = ("nothing" if value is None else value if isinstance(value, str) else toml(value)
+                     for value in values)
+    return f" from {before} to {after}"
 
 
 def refuse_unchangeable(old: GatewayConfig, new: GatewayConfig) -> None:

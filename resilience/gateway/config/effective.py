@@ -11,6 +11,7 @@ from typing import Any, Final
 import attrs
 
 from ...config import Document
+from ...config.secret_names import is_telling
 from ...core.http_status import HttpStatus
 from ...policies.order import setting_kits
 from ..service_command import USUAL
@@ -18,9 +19,7 @@ from .file import GatewayConfig
 from .registry import LISTENER_KEYS, RegistryConfig
 from .services import ServiceConfig
 
-_SECRET: Final = re.compile(
-    r"token(?!_type)|secret|password|passwd|credential|authorization|api[_-]?key|cookie(?!s)", re.I)
-_USER: Final = re.compile(r"(?<=//)[^/@\s]*@")
+_USER: Final = re.compile(r"(?<=://)[^/\s]*@")
 HIDDEN: Final = "(hidden)"
 #: Tables that are made of the settings of one class.
 _TABLES: Final = ("gateway", "admin", "process", "access_log", "tracing", "shedding", "shared", "identity")
@@ -34,7 +33,7 @@ def shown(value: Any, name: str = "") -> Any:
     if isinstance(value, (list, tuple)):
         return [shown(inner, name) for inner in value]
     if isinstance(value, str):
-        if _SECRET.search(name) and not value.startswith(("env:", "file:", "sha256:")):
+        if is_telling(name) and not value.startswith(("env:", "file:", "sha256:")):
             return HIDDEN
         return _USER.sub(f"{HIDDEN}@", value)
     return value
@@ -48,6 +47,7 @@ def lines(config: GatewayConfig, document: Document, *, workers: int | None = No
         document: From where.
         workers: The option of the command line that takes precedence over the file; None: there is none.
     """
+    yield from _none(config, document)
     for name in _TABLES:
         table = getattr(config, name)
         if table is not None:
@@ -68,6 +68,13 @@ def lines(config: GatewayConfig, document: Document, *, workers: int | None = No
         yield from _table("[private]", config.private.settings, document, ("private",))
         for index, route in enumerate(config.private.routes):
             yield from _table("[[private.routes]]", route, document, ("private", "routes", index))
+
+
+def _none(config: GatewayConfig, document: Document) -> Iterator[str]:
+    """That there are no services or no routes, which a file must say."""
+    for name, value in (("services", config.services), ("routes", config.routes)):
+        if not value:
+            yield f"{name} = {toml(value)}  # {_origin(document, (name,))}"
 
 
 def _filter(name: str, said: Mapping[str, Any], target: Any, document: Document) -> Iterator[str]:
@@ -112,7 +119,7 @@ def _table(head: str, table: Any, document: Document, path: tuple[str | int, ...
 
 
 def _line(name: str, value: Any, origin: str) -> str:
-    return f"{name} = {_toml(shown(_plain(value), name))}  # {origin}"
+    return f"{name} = {toml(shown(_plain(value), name))}  # {origin}"
 
 
 def _origin(document: Document, path: tuple[str | int, ...]) -> str:
@@ -122,11 +129,11 @@ def _origin(document: Document, path: tuple[str | int, ...]) -> str:
 
 def _command(said: Mapping[str, Any], document: Document, path: tuple[str | int, ...]) -> Iterator[str]:
     for name, value in said.items():
-        yield f"command.{_key(name)} = {_toml(shown(_plain(value), name))}  # {_origin(document, (*path, name))}"
+        yield f"command.{_key(name)} = {toml(shown(_plain(value), name))}  # {_origin(document, (*path, name))}"
     replaced = {name for kit in setting_kits() if said.get(kit.name, False) is not False for name in kit.instead_of}
     for name, value in USUAL.items():
         if name not in said and name not in replaced:
-            yield f"command.{name} = {_toml(_plain(value))}  # default"
+            yield f"command.{name} = {toml(_plain(value))}  # default"
 
 
 def _plain(value: Any) -> Any:
@@ -143,16 +150,17 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
+    """A *value* as a file has it."""
     if value is None or value is False:
         return "false"
     if value is True:
         return "true"
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{_key(name)} = {_toml(inner)}" for name, inner in value.items())
+        inside = ", ".join(f"{_key(name)} = {toml(inner)}" for name, inner in value.items())
         return f"{{ {inside} }}" if inside else "{}"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"[{', '.join(map(_toml, value))}]"
+        return f"[{', '.join(map(toml, value))}]"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 

@@ -13,7 +13,7 @@ import attrs
 
 from ...config import Document
 from ...config.hints import unknown
-from ...config.mistakes import shown
+from ...config.structure import told
 from ...core.checks import number
 from ...discovery.instance import name_of, url_mistake
 from ...discovery.registry.settings import RegistrySettings
@@ -105,7 +105,7 @@ def _read(document: Document, above: tuple[str, ...], own: Mapping[str, Any],
     said = tables.get("listener", {})
     where = (*above, "listener")
     if not isinstance(said, Mapping):
-        document.mistake(where, f"must be a table ([{'.'.join(where)}]), not {shown(said)}")
+        document.mistake(where, f"must be a table ([{'.'.join(where)}]), not {told(said, dict)}")
         said = {}
     listener: dict[str, Any] = {"bind": f"127.0.0.1:{DEFAULT_PORT}", **said}
     for name in [*listener]:

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from ...config.schema import class_schema, table_schema
 from ...discovery.registry.settings import RegistrySettings
-from ..service_command import accepted
+from ..service_command import PER, accepted
 from .compositions import CompositionConfig
 from .identity import IdentityHeaders
 from .listeners import AdminSettings, GatewaySettings
 from .observing import AccessLogSettings, TracingSettings
 from .process import ProcessSettings
-from .registry import PeerSettings, TokenSettings
+from .registry import LISTENER_KEYS, PeerSettings, RegistryConfig, TokenSettings
 from .routes import RouteConfig
 from .services import ServiceConfig
 from .shared import RegistryStoreSettings, SharedSettings
@@ -64,9 +64,15 @@ def schema() -> dict[str, Any]:
             "registry": _registry(),
             "service": service,
             "route": class_schema(RouteConfig),
-            "command": table_schema(accepted()),
+            "command": _command(),
         },
     }
+
+
+def _command() -> dict[str, Any]:
+    found = table_schema(accepted())
+    per = {"enum": list(PER), "description": "For whom there is a command."}  # read beside the settings
+    return {**found, "properties": {"per": per, **found["properties"]}}
 
 
 def _private() -> dict[str, Any]:
@@ -76,9 +82,11 @@ def _private() -> dict[str, Any]:
 
 
 def _registry() -> dict[str, Any]:
-    found = class_schema(RegistrySettings)
+    found, listener = class_schema(RegistrySettings), class_schema(GatewaySettings)
+    listener["properties"] = {name: listener["properties"][name] for name in LISTENER_KEYS}
+    listener["properties"]["bind"]["default"] = RegistryConfig().listener.bind
     peers = {"type": "array", "items": {"anyOf": [{"type": "string"}, class_schema(PeerSettings)]}}
-    return {**found, "properties": {**found["properties"], "listener": {"$ref": "#/definitions/gateway"},
+    return {**found, "properties": {**found["properties"], "listener": listener,
                                     "tokens": class_schema(TokenSettings), "peers": peers,
                                     "shared": class_schema(RegistryStoreSettings)}}
 

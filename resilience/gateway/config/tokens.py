@@ -56,7 +56,7 @@ def tokens_checked(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         try:
             hashed(place)
         except ConfigError as error:
-            raise ConfigError(f"{attribute.name}: {name} {error}", attribute.name) from None
+            raise ConfigError(f"{attribute.name}: {name}: {error}", attribute.name) from None
 
 
 class Doorkeeper:

@@ -40,6 +40,9 @@ class CertificateSettings:
     key_file: str | None = attrs.field(default=None, validator=text(optional=True))
     hosts: tuple[str, ...] = ()
 
+    def __attrs_post_init__(self) -> None:
+        self.load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+
     def load(self, context: ssl.SSLContext) -> None:
         """Put it into *context*.
 
