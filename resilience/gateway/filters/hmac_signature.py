@@ -28,6 +28,7 @@ from http_message_signatures.structures import VerifyResult
 from ...core.checks import flag, number, text
 from ...errors import ConfigError
 from ..config.checks import checked, filled
+from ..config.contents import contents_by, of_secrets
 from ..config.secrets import secret_of, secret_place
 from .context import FilterContext, FilterRequest, Identity
 from .declare import FilterHost, inbound_filter
@@ -54,6 +55,7 @@ class HmacKey:
         scopes: What it may be used for.
         roles: What its consumer is.
         tenant: Whom its consumer belongs to.
+        contents: A hash of the secret; see config.contents.
     """
 
     id: str = attrs.field(validator=text())
@@ -62,6 +64,7 @@ class HmacKey:
     scopes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     tenant: str | None = attrs.field(default=None, validator=text(optional=True))
+    contents: bytes = contents_by(lambda key: of_secrets(key.secret))
 
     def __attrs_post_init__(self) -> None:
         if len(secret_of(self.secret)) < 32:
