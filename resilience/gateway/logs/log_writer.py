@@ -201,8 +201,8 @@ class LogWriter:
         queue = self._queue
         if len(queue) >= self._most:
             self.dropped += 1
-            return
-        queue.append(record)
+        else:
+            queue.append(record)
         if self._idle:
             self._wake()
 
@@ -273,11 +273,26 @@ class LogWriter:
         self._idle = False
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="resilience-access-log", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="resilience-access-log", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # there are too many; the next record tries again
+                    self._idle = True
+                    self._tell(error)
+                    return
+                self._thread = thread
             self._woken.set()
 
     def _run(self) -> None:
+        """Write; whatever ends the thread, the next record starts another one."""
+        try:
+            self._write()
+        finally:
+            with self._starting:
+                if self._thread is threading.current_thread():
+                    self._thread, self._idle = None, True
+
+    def _write(self) -> None:
         while self._is_woken():
             while self.drain():
                 if not self._closing and len(self._queue) < _BATCH:
