@@ -19,7 +19,7 @@ def allow_open_files(connections: int) -> None:
     """Let this process, and those that it starts, have as many open files as they may; say so if these are too few.
 
     Args:
-        connections: How many of clients there may be.
+        connections: How many of clients one listener may have.
     """
     try:
         import resource

@@ -28,7 +28,7 @@ config = read(Document.of({{
 allow_open_files(config.most_connections)
 subprocess.run([sys.executable, "-c", "import resource; print(*resource.getrlimit(resource.RLIMIT_NOFILE))"], check=True)
 """
-PRIVATE = '"private": {"bind": "127.0.0.1:1", "max_connections": 200, "routes": [{"path": "/*", "service": "up"}]},'
+PRIVATE = '"private": {"bind": "127.0.0.1:1", "max_connections": 600, "routes": [{"path": "/*", "service": "up"}]},'
 
 
 def result(soft: int, hard: int, private: str = "") -> tuple[str, str]:
@@ -41,7 +41,7 @@ def test_the_limit_is_raised_as_far_as_it_may_be_for_the_workers_too_and_nothing
     assert result(128, 512) == ("512 512", "")
 
 
-def test_a_limit_that_is_too_low_for_all_connections_of_both_sides_is_told() -> None:
+def test_a_limit_that_is_too_low_for_the_connections_of_either_side_is_told() -> None:
     limits, said = result(128, 512, PRIVATE)
     assert limits == "512 512"
     assert "512 open files" in said

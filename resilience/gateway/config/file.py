@@ -127,8 +127,9 @@ class GatewayConfig:
 
     @property
     def most_connections(self) -> int:
-        """How many connections of clients a process may have at a time."""
-        return self.gateway.max_connections + (0 if self.private is None else self.private.settings.max_connections)
+        """How many connections of clients one of its listeners may have at a time."""
+        sides = (self.gateway, *(() if self.private is None else (self.private.settings,)))
+        return max(side.max_connections for side in sides)
 
     @property
     def observed_log(self) -> AccessLogSettings | None:
