@@ -128,8 +128,8 @@ class GatewayConfig:
     @property
     def most_connections(self) -> int:
         """How many connections of clients one of its listeners may have at a time."""
-        sides = (self.gateway, *(() if self.private is None else (self.private.settings,)))
-        return max(side.max_connections for side in sides)
+        public = self.gateway.max_connections
+        return public if self.private is None else max(public, self.private.settings.max_connections)
 
     @property
     def observed_log(self) -> AccessLogSettings | None:
