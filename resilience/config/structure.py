@@ -70,7 +70,7 @@ def mistakes_in(error: BaseException, path: tuple[str | int, ...] = ()) -> Itera
             yield from mistakes_in(each, (*path, *_steps(each)))
     elif isinstance(error, ForbiddenExtraKeysError):
         for name in sorted(error.extra_fields):
-            yield (*path, name), unknown(name, [field.name for field in attrs.fields(error.cl)])
+            yield (*path, name), unknown(name, [field.name for field in attrs.fields(error.cl) if field.init])
     elif isinstance(error, KeyError):
         yield path, "is missing"
     elif isinstance(error, ConfigError) and error.option is not None and (not path or path[-1] != error.option):

@@ -32,7 +32,7 @@ from ..core.exception_copy import with_cause
 from ..core.exception_groups import matches
 from ..core.stream_timeout import StreamMeter, StreamTimeout
 from ..errors import CallTimeoutError, DeadlineExceededError, StreamTimeoutError
-from .async_timeouts import GRACE, Fifo, Fifos, Watch, fifo_of, no_fifo, no_task
+from .async_timeouts import GRACE, Fifo, Fifos, Watch, fifo_of, no_task
 from .deadline_context import Deadline, current, deadline_error, give_back, in_use
 from .local_stalls import came_late
 
@@ -120,7 +120,8 @@ class StreamWatch:
         if self._meter.counts:  # what time is left is different each time
             self._set(due)
             return
-        waits = _Waits.latest()
+        latest = _Waits.latest
+        waits = None if latest is None else latest()
         if waits is None or waits.timeout != limit or waits.loop is not self.loop:
             waits = fifo_of(_waits, self.loop, limit, _Waits)
             _Waits.latest = weakref.ref(waits)
@@ -259,7 +260,7 @@ class _Waits(Fifo):
     """
 
     __slots__ = ()
-    latest: ClassVar[Callable[[], _Waits | None]] = staticmethod(no_fifo)
+    latest: ClassVar[weakref.ref[_Waits] | None] = None
 
     def append(self, place: Watch) -> None:
         """Wake the stream of a *place* when its wait ends, which is not before ``last``; the timer is set."""

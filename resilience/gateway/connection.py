@@ -8,9 +8,10 @@ never carries another request.
 Memory is bounded: a head by its bytes, a body by pausing the transport while more
 than HIGH_WATER bytes wait to be taken.
 
-A kept connection may be closed by the other end just as a request is written to
-it. That request is sent once more, on a fresh connection, if that can do no harm:
-its method is idempotent and no byte of an answer has come.
+A kept connection over which something has come is not used again (unread.py). It
+may still be closed by the other end just as a request is written to it. That
+request is sent once more, on a fresh connection, if that can do no harm: its method
+is idempotent and no byte of an answer has come.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from .headers import interim_to_client
 from .request_head import request_head
 from .trailers import trailer_lines
 from .tunnel import TunnelEnd
+from .unread import Unread
 from .upstream import Endpoint, Header, InvalidRequestError, Request, UpstreamError
 
 if TYPE_CHECKING:
@@ -206,6 +208,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
+        self.unread = Unread(transport)
         self._writable = None
         self.closed = False
         # Without a close_notify, anybody on the way may have ended it (RFC 9112, 9.8).

@@ -53,7 +53,8 @@ class Http1Client:
             now = asyncio.get_running_loop().time()
             while idle:
                 connection = idle.pop()
-                if 0.0 <= now - connection.idle_since < connection.keep_idle_s and not connection.closed:
+                if (0.0 <= now - connection.idle_since < connection.keep_idle_s and not connection.closed
+                        and not connection.unread):
                     connection.reused = True
                     return self._begun(connection, request)
                 connection.abort()

@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from ..registry import Registry, default_registry
-from .config import GatewayConfig
+from .config import GatewayConfig, GatewaySettings
 from .front.asgi_bridge import App
 from .gateway import Gateway
 from .listeners import Listeners, Served
+from .open_files import allow_open_files
 
 MakeAdmin = Callable[[Registry], App]
 
@@ -150,6 +151,7 @@ def run(config: GatewayConfig, *, make_admin: MakeAdmin | None = None, registry:
         ServeError: A port is taken.
     """
     log_to_stderr()
+    allow_open_files(config.most_connections)
     registry = default_registry if registry is None else registry
     gateway = Gateway(config, registry=registry)
     admin = None if make_admin is None else make_admin(registry)
@@ -170,6 +172,7 @@ def run_app(app: App, bind: str, *, ready: Callable[[], None] | None = None) -> 
         with signals_set(stop):
             await listen([Served.app(app, bind)], stop, ready)
 
+    allow_open_files(GatewaySettings().max_connections)
     settle_memory()
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(main())

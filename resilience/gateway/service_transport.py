@@ -34,10 +34,10 @@ class Transport:
             previous: Of the service that this one's takes the place of.
         """
         self.client = clients.of_http2() if config.http2 else clients
-        self._ca_file = config.ca_file
+        self._authorities = config.ca_file, config.contents
         if previous is not None and previous.client is self.client:
             self.exchange: Exchanging = previous.exchange
-            self.keeps_endpoints = previous._ca_file == config.ca_file
+            self.keeps_endpoints = previous._authorities == self._authorities
         else:
             self.exchange = exchanging(self.client, status_of_answer if config.http2 else None)
             self.keeps_endpoints = False

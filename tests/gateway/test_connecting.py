@@ -73,7 +73,7 @@ async def test_a_lack_of_files_or_ports_here_is_not_the_endpoints_fault(
     ([b"xtimeout=1"], KEEP_IDLE_S), ([b"timeout=3", b"timeout=1"], 0.8), ([b"timeout=-1"], KEEP_IDLE_S)])
 def test_a_connection_is_used_again_for_as_long_as_its_server_says_that_it_keeps_it(said: list[bytes], kept_s: float) -> None:
     class Kept:
-        closed = reused = False
+        closed = reused = unread = False
         idle_since = keep_idle_s = 0.0
         headers = [(b"date", b"timeout=0"), *((b"keep-alive", each) for each in said)]
 

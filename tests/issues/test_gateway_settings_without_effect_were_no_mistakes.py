@@ -43,6 +43,11 @@ MEANINGLESS: list[tuple[dict[str, Any], str, str]] = [
     (with_filter("shed", priority=["header:X-P"]), "priority", "trusted_proxies names none"),
     ({"shedding": {**DOOR, "priority": ["header:X-P"]}, "gateway": {"trusted_proxies": ["10.0.0.1"]}},
      "route_priority", 'unless priority has "route"'),
+    ({"shedding": {"adaptive": False, "lag": False}}, "lag", "nothing is ever shed"),
+    (with_filter("shed", adaptive=False, lag=False), "lag", "nothing is ever shed"),
+    *(({"shedding": {"adaptive": False, **said}}, next(iter(said)), "with adaptive = false")
+      for said in ({"algorithm": "aimd"}, {"initial": 5}, {"min_limit": 2}, {"max_limit": 99}, {"tolerance": 2.0},
+                   {"reserved": 0.2}, {"max_queue": 5}, {"max_queue_for": 0.1})),
     (with_filter("client_certificate", header="Client-Cert"), "header", "trusted_proxies names none"),
     *((with_filter("forward_auth", **ASKING, **{key: "X-Y"}), key, "without consumer_header")
       for key in ("scopes_header", "roles_header", "tenant_header")),

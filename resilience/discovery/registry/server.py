@@ -14,6 +14,7 @@ from ...config import Document
 from ...errors import ConfigError
 from ...gateway.config.registry import RegistryConfig, read_registry_file
 from ...gateway.listeners import Listeners
+from ...gateway.open_files import allow_open_files
 from ...gateway.registry_host import RegistryHost
 from ...gateway.server import listen, log_to_stderr, new_loop, settle_memory, signals_set
 
@@ -46,6 +47,7 @@ def run(config: RegistryConfig, *, ready: Callable[[], None] | None = None) -> N
         ServeError: The port is taken.
     """
     log_to_stderr()
+    allow_open_files(config.listener.max_connections)
 
     async def main() -> None:
         stop, host = asyncio.Event(), RegistryHost(config)

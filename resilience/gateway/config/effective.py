@@ -107,7 +107,7 @@ def _table(head: str, table: Any, document: Document, path: tuple[str | int, ...
     said = said if isinstance(said, Mapping) else {}
     yield head
     for field in attrs.fields(type(table)):
-        if only is not None and field.name not in only:
+        if not field.init or (only is not None and field.name not in only):
             continue
         if field.name == "command" and isinstance(table, ServiceConfig):
             yield from _command(said.get("command", {}), document, (*path, "command"))

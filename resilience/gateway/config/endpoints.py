@@ -12,6 +12,7 @@ from ...discovery.instance import MAX_PRIORITY, MAX_WEIGHT, name_of, server_name
 from ...errors import ConfigError
 from ..json_pointer import member_mistake
 from .checks import checked
+from .contents import contents_by, of_secrets
 from .header_values import headers_given
 from .secrets import with_secret
 
@@ -39,6 +40,7 @@ class EndpointConfig:
         server_name: What stands in the Host header, and what a certificate is verified for; empty: the URL's host.
         headers: Set in each request to it, instead of the client's own; env:NAME and file:PATH stand for secrets.
         json: Values set in the JSON body of each request to it, by JSON pointer; likewise.
+        contents: A hash of the secrets; see config.contents.
     """
 
     url: str = attrs.field(validator=checked(url_mistake))
@@ -48,6 +50,7 @@ class EndpointConfig:
     server_name: str = attrs.field(default="", validator=checked(server_name_mistake))
     headers: Mapping[str, str] = attrs.field(factory=dict, validator=headers_given)
     json: Mapping[str, Any] = attrs.field(factory=dict, validator=_json)
+    contents: bytes = contents_by(lambda endpoint: of_secrets(endpoint.headers, endpoint.json))
 
     def check_secrets(self) -> None:
         """Raise ConfigError, which does not show it, if a secret is not there."""

@@ -127,6 +127,12 @@ class GatewayConfig:
         return self.own_headers | self.proxies_headers | {name.lower() for name in names}
 
     @property
+    def most_connections(self) -> int:
+        """How many connections of clients one of its listeners may have at a time."""
+        public = self.gateway.max_connections
+        return public if self.private is None else max(public, self.private.settings.max_connections)
+
+    @property
     def observed_log(self) -> AccessLogSettings | None:
         """What is logged of requests: parameters in which filters find credentials are redacted, too."""
         names = {name for each in self.filters.values() for name in getattr(each.target, "credential_parameters", ())}

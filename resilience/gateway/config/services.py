@@ -19,6 +19,7 @@ from ..balancing.course import Repetition
 from ..balancing.health import HealthChecks
 from .balancing import BalancingConfig
 from .checks import authorities_mistake, checked, one_of
+from .contents import contents_by, of_files
 from .endpoints import EndpointConfig, as_endpoints, endpoints_given
 from .fallbacks import FallbackConfig
 from .sources import FileSettings, SourceConfig, read_source
@@ -69,6 +70,7 @@ class ServiceConfig:
         upgrades: Protocols that a client and the service may switch to (101), in a tunnel that nobody reads.
         tunnel_idle_timeout: Longest time in such a tunnel without a byte, seconds.
         command: Settings of the command around every call, by name; see service_command.
+        contents: A hash of the certificates; see config.contents.
     """
 
     endpoints: tuple[EndpointConfig, ...] = attrs.field(default=(), converter=as_endpoints, validator=endpoints_given)
@@ -97,6 +99,7 @@ class ServiceConfig:
         default=("websocket",), validator=checked(_protocol_mistake, each=True))
     tunnel_idle_timeout: float = attrs.field(default=300.0, validator=number(above=0, most=86_400.0))  # Envoy's
     command: Mapping[str, Any] = attrs.field(factory=dict, validator=service_command.suited)
+    contents: bytes = contents_by(lambda service: of_files(service.ca_file))
 
     def __attrs_post_init__(self) -> None:
         if self.source is None and not self.endpoints:

@@ -70,6 +70,11 @@ class SheddingSettings:
         if not self.min_limit <= self.initial <= self.max_limit:
             raise ConfigError(f"initial must be from min_limit ({self.min_limit}) to max_limit ({self.max_limit}), "
                               f"not {self.initial}", "initial")
+        if not self.adaptive and self.lag is None:
+            raise ConfigError("lag must be a number of seconds with adaptive = false: else nothing is ever shed", "lag")
+        if not self.adaptive:
+            meaningless(self, ("algorithm", "initial", "min_limit", "max_limit", "tolerance", "reserved", "max_queue",
+                               "max_queue_for"), "with adaptive = false: there is no adaptive limit")
         if "route" not in self.priority:
             meaningless(self, ("route_priority",), 'unless priority has "route"')
         for key, words in (("priority", self.priority), ("tenant", self.tenant)):

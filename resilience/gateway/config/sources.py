@@ -27,6 +27,7 @@ from ...errors import ConfigError
 from ...registry import Registry
 from ..upstream import UpstreamClient
 from .checks import authorities_mistake, checked, filled
+from .contents import contents_by, of_files, of_secrets
 from .endpoints import EndpointConfig
 from .header_values import headers_given
 from .secrets import with_secret
@@ -194,6 +195,7 @@ class EurekaSettings:
         by_host_name: Whether an instance's host name is connected to, instead of its address.
         deltas: Whether a copy of the whole registry is kept, and what changes is asked for; else each time the one
             application is.
+        contents: A hash of the secrets and the certificates; see config.contents.
     """
 
     app: str = attrs.field(validator=text())
@@ -203,6 +205,7 @@ class EurekaSettings:
     secure: bool = attrs.field(default=False, validator=flag)
     by_host_name: bool = attrs.field(default=False, validator=flag)
     deltas: bool = attrs.field(default=True, validator=flag)
+    contents: bytes = contents_by(lambda source: (*of_secrets(source.headers), *of_files(source.ca_file)))
 
     def open(self, host: SourceHost) -> Source:
         """Make the source."""
@@ -237,11 +240,13 @@ class RedisSettings:
         url: Of the Redis server, such as "redis://redis-1:6379/0", or "rediss://..." for TLS; or "env:NAME" or
             "file:PATH", if it has a password.
         prefix: Begins each key.
+        contents: A hash of what stands at the place of the URL; see config.contents.
     """
 
     app: str = attrs.field(validator=text())
     url: str = attrs.field(validator=_redis_url)
     prefix: str = attrs.field(default=PREFIX, validator=text())
+    contents: bytes = contents_by(lambda source: of_secrets(source.url))
 
     def open(self, host: SourceHost) -> Source:
         """Make the source."""
@@ -275,6 +280,7 @@ class KubernetesSettings:
         token_file: File with the token, read for each listing; None: the pod's, or none if ``api`` is said.
         ca_file: Certificates in PEM of the authorities that the API server is verified by; None: the pod's, or the
             system's if ``api`` is said.
+        contents: A hash of the certificates; see config.contents.
     """
 
     service: str = attrs.field(validator=checked(_label_mistake))
@@ -286,6 +292,7 @@ class KubernetesSettings:
     api: str | None = attrs.field(default=None, validator=checked(url_mistake, optional=True))
     token_file: str | None = attrs.field(default=None, validator=text(optional=True))
     ca_file: str | None = attrs.field(default=None, validator=checked(authorities_mistake, optional=True))
+    contents: bytes = contents_by(lambda source: of_files(source.ca_file))
 
     def open(self, host: SourceHost) -> Source:
         """Make the source."""

@@ -16,6 +16,7 @@ import attrs
 from ...core.checks import number, text
 from ...errors import ConfigError, ResilienceError
 from ..config.checks import checked, meaningless
+from ..config.contents import contents_by, of_files
 from ..config.identity import own_header_mistake
 from ..config.observing import header_mistake
 from ..problem import problem_of
@@ -62,6 +63,7 @@ class ForwardAuth:
         tenant_header: Header of the answer that names the consumer's tenant; None: none does.
         answer_headers: Headers of an answer that is given to the client.
         max_body: Bytes of an answer.
+        contents: A hash of the certificates; see config.contents.
     """
 
     authenticates = True
@@ -82,6 +84,7 @@ class ForwardAuth:
         default=("Location", "Set-Cookie", "WWW-Authenticate", "Content-Type", "Cache-Control"),
         validator=checked(_sent_mistake, each=True))
     max_body: int = attrs.field(default=64 * 1024, validator=number(least=0, most=1 << 24, whole=True))
+    contents: bytes = contents_by(lambda settings: of_files(settings.ca_file))
 
     def __attrs_post_init__(self) -> None:
         if (self.service is None) == (self.url is None):

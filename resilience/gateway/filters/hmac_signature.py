@@ -3,7 +3,7 @@
 What must be signed is the configuration's choice: a signature that leaves a part out is refused, however good it is.
 A body must be covered by Content-Digest (RFC 9530), which is compared with it. A signature is taken within a window of
 time, and once: those of the window are remembered, up to a number for each key, beyond which that key's requests
-are refused. Two equal requests within one second need a nonce, or are taken for a replay.
+are refused (seen_signatures.py). Two equal requests within one second need a nonce, or are taken for a replay.
 
 What is remembered is the text that was signed (the signature base), of which there is one signature only. The header
 Signature can be written in many ways without the secret: neither the label nor parameters of its member are signed
@@ -13,9 +13,10 @@ Signature can be written in many ways without the secret: neither the label nor 
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from time import monotonic
+from time import time
 from typing import Any, Final
 
 import attrs
@@ -28,10 +29,14 @@ from http_message_signatures.structures import VerifyResult
 from ...core.checks import flag, number, text
 from ...errors import ConfigError
 from ..config.checks import checked, filled
+from ..config.contents import contents_by, of_secrets
 from ..config.secrets import secret_of, secret_place
 from .context import FilterContext, FilterRequest, Identity
 from .declare import FilterHost, inbound_filter
 from .identity import absent, invalid, single
+from .seen_signatures import SignatureMemory, memory_named
+
+Configure = Callable[[SignatureMemory], object]
 
 _CHALLENGE: Final = "Signature"
 _COMPONENTS: Final = ("@method", "@authority", "@path", "@query")
@@ -54,6 +59,7 @@ class HmacKey:
         scopes: What it may be used for.
         roles: What its consumer is.
         tenant: Whom its consumer belongs to.
+        contents: A hash of the secret; see config.contents.
     """
 
     id: str = attrs.field(validator=text())
@@ -62,6 +68,7 @@ class HmacKey:
     scopes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     tenant: str | None = attrs.field(default=None, validator=text(optional=True))
+    contents: bytes = contents_by(lambda key: of_secrets(key.secret))
 
     def __attrs_post_init__(self) -> None:
         if len(secret_of(self.secret)) < 32:
@@ -110,33 +117,8 @@ class HmacSignature:
 
     def bind(self, host: FilterHost) -> Callable[[FilterContext], None]:
         """The filter, which is a plain function with a memory."""
-        return Signed(self)
-
-
-class SeenSignatures:
-    """What was taken already, by hashes, within a window of time and up to a number. Pure: told the time."""
-
-    def __init__(self, window: float, most: int) -> None:
-        self._window, self._most = window, most
-        self._until: dict[bytes, float] = {}
-
-    def take(self, digest: bytes, now: float) -> bool | None:
-        """Take a signature; False: it was taken before; None: there is no room to remember it."""
-        until = self._until
-        while until:
-            oldest = next(iter(until))
-            if until[oldest] > now:
-                break
-            del until[oldest]
-        if digest in until:
-            return False
-        if len(until) >= self._most:
-            return None
-        until[digest] = now + self._window
-        return True
-
-    def __len__(self) -> int:
-        return len(self._until)
+        return Signed(self, functools.partial(
+            memory_named, host.name, host.registry, once_in_force=host.once_in_force))
 
 
 class _Fields:
@@ -186,16 +168,33 @@ def _signed(result: VerifyResult) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
+def _own_memory(configure: Configure) -> SignatureMemory:
+    memory = SignatureMemory()
+    configure(memory)
+    return memory
+
+
 class Signed:
     """An ``hmac`` filter. For one event loop."""
 
-    def __init__(self, settings: HmacSignature, *, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, settings: HmacSignature, remembering: Callable[[Configure], SignatureMemory] | None = None, *,
+                 clock: Callable[[], float] = time) -> None:
+        """A filter that has not run yet.
+
+        Args:
+            settings: Of the filter.
+            remembering: Finds the memory that is to be told how long to remember; None: it has one of its own.
+            clock: Seconds since 1970.
+        """
         self._settings, self._clock = settings, clock
         self._keys = {key.id: key for key in settings.keys}
         self._verifier = HTTPMessageVerifier(signature_algorithm=HMAC_SHA256, key_resolver=_Secrets(settings.keys))
         self._verifier.max_clock_skew = datetime.timedelta(seconds=settings.leeway)
-        kept_for = settings.window + 2 * settings.leeway  # it may come early, and late, by the leeway
-        self._seen = {key.id: SeenSignatures(kept_for, settings.max_remembered) for key in settings.keys}
+        self._seen = (_own_memory if remembering is None else remembering)(self._remember)
+
+    def _remember(self, memory: SignatureMemory) -> None:
+        settings = self._settings
+        memory.configure(settings.window + settings.leeway, settings.max_remembered, self._clock())
 
     def __call__(self, context: FilterContext) -> None:
         signature, said = single(context, "signature"), single(context, "signature-input")
@@ -211,11 +210,11 @@ class Signed:
         if result is None:
             return
         key = self._keys[str(result.parameters["keyid"])]
-        taken = self._seen[key.id].take(_signed(result), self._clock())
+        taken = self._seen.take(key.id, _signed(result), float(result.parameters["created"]), self._clock())
         if taken is None:
             context.refuse(503, "there are too many signatures of this key", {"retry-after": "1"})
         elif not taken:
-            invalid(context, _CHALLENGE, "the signature was used before; sign again, with a nonce")
+            invalid(context, _CHALLENGE, "the signature was used before, or may have been; sign again, with a nonce")
         else:
             context.identity = Identity(consumer=key.consumer, scopes=frozenset(key.scopes), method="hmac",
                                         roles=frozenset(key.roles), tenant=key.tenant, claims={"key": key.id})

@@ -27,6 +27,7 @@ import jwt
 from ...core.checks import flag, number, text
 from ...errors import ConfigError
 from ..config.checks import checked, filled, meaningless
+from ..config.contents import contents_by, of_files, of_secrets
 from ..config.identity import own_header_mistake
 from ..config.observing import header_mistake
 from ..config.secrets import secret_of, secret_place
@@ -102,6 +103,7 @@ class Jwt:
         min_interval: Seconds between two times that a token with an unknown key makes the gateway ask for keys.
         keep_for: Seconds that the last good keys stay if there are no others to be had; None (``false``): for ever.
         fetch_timeout: Seconds that the URL may take.
+        contents: A hash of the secret and the certificates; see config.contents.
     """
 
     authenticates = True
@@ -129,6 +131,7 @@ class Jwt:
     min_interval: float = attrs.field(default=10.0, validator=number(least=1.0, most=3600.0))
     keep_for: float | None = attrs.field(default=86_400.0, validator=number(above=0, most=31_536_000.0, optional=True))
     fetch_timeout: float = attrs.field(default=5.0, validator=number(above=0, most=60.0))
+    contents: bytes = contents_by(lambda jwt: (*of_secrets(jwt.secret), *of_files(jwt.ca_file)))
 
     def __attrs_post_init__(self) -> None:
         given = [name for name in ("jwks", "jwks_file", "secret") if getattr(self, name) is not None]

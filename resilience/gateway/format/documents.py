@@ -7,6 +7,7 @@ make the gateway ask other servers, nor show its files.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ class Documents:
     Attributes:
         root: The URI of the first document.
         by_uri: The values of all.
+        contents: A hash of what the files hold.
     """
 
     def __init__(self, file: str | Path) -> None:
@@ -42,18 +44,21 @@ class Documents:
         self._folder = path.parent.resolve()
         self.root = path.as_uri()
         self.by_uri: dict[str, Any] = {}
-        waiting = [(self.root, path)]
+        waiting, hashed = [(self.root, path)], hashlib.sha256()
         while waiting:
             uri, path = waiting.pop()
             if uri in self.by_uri:
                 continue
             if len(self.by_uri) >= MAX_FILES:
                 raise ConfigError(f"{self.name(self.root)} refers to more than {MAX_FILES} files")
-            self.by_uri[uri] = value = _read(path, self.name(uri))
+            content = _content(path, self.name(uri))
+            hashed.update(b"%d:%b" % (len(content), content))
+            self.by_uri[uri] = value = _value(content, path, self.name(uri))
             for where, reference in _references(value):
                 target = urldefrag(urljoin(uri, reference)).url
                 if target not in self.by_uri:
                     waiting.append((target, self._local(target, f"{self.name(uri)}#{where}", reference)))
+        self.contents = hashed.digest()
 
     def name(self, uri: str) -> str:
         """The file of a document, relative to the folder of the first, for messages."""
@@ -107,6 +112,20 @@ class Documents:
                           "and nothing is fetched: keep a copy beside it")
 
 
+def of_documents(*files: Any) -> Iterator[bytes]:
+    """A hash of each file's document, and of what it refers to; nothing for files that are None.
+
+    Args:
+        files: Paths, perhaps with fragments.
+
+    Raises:
+        ConfigError: One cannot be read.
+    """
+    for file in files:
+        if isinstance(file, str):
+            yield Documents(file.partition("#")[0]).contents
+
+
 def _references(value: Any) -> Iterator[tuple[str, str]]:
     """Every reference in a document, with the place where it stands."""
     waiting: list[tuple[str, Any]] = [("", value)]
@@ -122,7 +141,7 @@ def _references(value: Any) -> Iterator[tuple[str, str]]:
             waiting.extend((f"{where}/{index}", inner) for index, inner in enumerate(value))
 
 
-def _read(path: Path, name: str) -> Any:
+def _content(path: Path, name: str) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
@@ -130,6 +149,10 @@ def _read(path: Path, name: str) -> Any:
         raise ConfigError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > MAX_FILE_BYTES:
         raise ConfigError(f"{name} is larger than {MAX_FILE_BYTES} bytes")
+    return content
+
+
+def _value(content: bytes, path: Path, name: str) -> Any:
     try:
         text = content.decode("utf-8-sig")
         value = _yaml(text) if path.suffix in (".yaml", ".yml") else json.loads(text)

@@ -15,12 +15,14 @@ import attrs
 from ...core.checks import text
 from ...errors import ConfigError
 from ..config.checks import checked, one_of
+from ..config.contents import contents_by
 from ..filters.context import FilterContext
 from ..filters.declare import FilterHost, FilterKind, FilterPart, inbound_filter
 from ..paths import PathError, canonical, named
 from ..upstream import Header
 from .checking import Checks, Fit, ask_for_plain, has_body, is_empty, is_of_upstream, may_be_taken_in, medium_of
 from .content import has_several_types, media_type
+from .documents import of_documents
 from .openapi import Body, OpenApi, Operation
 from .path_templates import UndecodableError
 from .schema import Schema
@@ -55,11 +57,13 @@ class OpenApiFilter(Checks):
         document: File with the document, in JSON or YAML.
         base_path: What stands before the document's paths in the gateway's.
         unknown: What is done about requests that the document does not describe: one of UNKNOWN.
+        contents: A hash of the document; see config.contents.
     """
 
     document: str = attrs.field(validator=attrs.validators.and_(text(), _is_document))
     base_path: str = attrs.field(default="", validator=checked(_base_mistake))
     unknown: str = attrs.field(default="refuse", validator=checked(one_of(UNKNOWN, "unknown")))
+    contents: bytes = contents_by(lambda settings: of_documents(settings.document))
 
     def parts(self, host: FilterHost) -> Sequence[FilterPart]:
         """The filters of requests, and those of responses."""

@@ -9,6 +9,7 @@ import attrs
 
 from ...core.checks import text
 from ...errors import ConfigError
+from ..config.contents import contents_by
 from ..filters.context import FilterContext
 from ..filters.declare import FilterHost, FilterKind, FilterPart, inbound_filter
 from .both_ways import BothWays
@@ -22,6 +23,7 @@ from .checking import (
     may_be_taken_in,
     medium_of,
 )
+from .documents import of_documents
 from .schema import Schema, schema_of
 
 #: Filters of formats run between those that ask who the client is and those of users.
@@ -48,12 +50,14 @@ class JsonSchemaFilter(BothWays, Checks):
         request: File with the schema of requests' bodies, perhaps with a pointer: ``shop.json#/$defs/order``;
             None: they are not checked.
         response: The same for responses with a status of 200 to 299.
+        contents: A hash of the schemas; see config.contents.
     """
 
     needs: ClassVar[str] = "a file with a schema"
 
     request: str | None = attrs.field(default=None, validator=[text(optional=True), _is_schema])
     response: str | None = attrs.field(default=None, validator=[text(optional=True), _is_schema])
+    contents: bytes = contents_by(lambda settings: of_documents(settings.request, settings.response))
 
     def parts(self, host: FilterHost) -> Sequence[FilterPart]:
         """The filters of requests, and those of responses."""

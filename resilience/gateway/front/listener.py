@@ -15,6 +15,7 @@ import contextlib
 import errno
 import logging
 import socket
+from math import inf
 from typing import Final
 
 from ..config.addresses import address, within
@@ -26,6 +27,8 @@ from .tls import TlsContexts
 BACKLOG: Final = 1024
 #: How long nothing is accepted after the process ran out of file descriptors.
 _REST_S: Final = 0.1
+#: That it has is not said again before so many seconds have passed.
+_SAY_EVERY_S: Final = 10.0
 #: How long those that were accepted before a drain have to get to where a request could come.
 _ARRIVAL_S: Final = 0.5
 #: So many turns of the event loop read whatever the kernel has of a request.
@@ -87,6 +90,7 @@ class Listener:
         self._sockets: list[socket.socket] = []  # those of them that no server closes
         self._servers: list[asyncio.Server] = []
         self._arriving: set[asyncio.Task[None]] = set()
+        self._said_at = -inf
         self._has_successor = False  # which takes in those that wait to be accepted
         self._left: list[tuple[socket.socket, tuple[str, int]]] = []  # those that waited when it stopped
 
@@ -157,12 +161,19 @@ class Listener:
                 accepted, peer = listening.accept()
             except OSError as error:  # BlockingIOError: there are no more
                 if error.errno in _EXHAUSTED:
-                    _logger.error("no connection can be accepted: %s", error.strerror)
+                    self._say_exhausted(error)
                     self.front.loop.remove_reader(listening)
                     self.front.loop.call_later(_REST_S, self._watch, listening)
                 return
             accepted.setblocking(False)
             self._take_in(accepted, peer)
+
+    def _say_exhausted(self, error: OSError) -> None:
+        now = self.front.loop.time()
+        if now - self._said_at >= _SAY_EVERY_S:
+            self._said_at = now
+            _logger.error("no connection can be accepted: %s; those that wait are accepted when there is room",
+                          error.strerror)
 
     def _take_in(self, accepted: socket.socket, peer: tuple[str, int]) -> None:
         """Make a connection of an *accepted* socket, unless there are too many."""

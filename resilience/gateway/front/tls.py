@@ -52,8 +52,9 @@ class CertificateSettings:
         try:
             context.load_cert_chain(self.certificate_file, self.key_file, password=_no_password)
         except ssl.SSLError as error:
+            why = f" ({error.reason})" if error.reason else ""
             raise ConfigError(f"{self.certificate_file} and {self.key_file or 'its key'} are no certificate and its "
-                              f"private key in PEM ({error.reason})", "certificate_file") from None
+                              f"private key in PEM{why}", "certificate_file") from None
         except OSError as error:
             raise ConfigError(f"{self.certificate_file} or {self.key_file or 'its key'} cannot be read "
                               f"({error.strerror})", "certificate_file") from None

@@ -9,6 +9,8 @@ A full disk, a pipe that nobody reads, a descriptor that is closed: the thread w
 are dropped. What went wrong is told once, by the logger ``resilience``, and once more when it is over, with the number
 of lines that are missing.
 
+A disk that fills up takes a part of a line. What is written next, by whichever process, begins a line of its own.
+
 A file is opened anew when it was moved or removed, as logrotate does.
 """
 
@@ -18,7 +20,8 @@ import atexit
 import contextlib
 import logging
 import os
-import select
+import selectors
+import stat
 import threading
 import time
 import weakref
@@ -50,14 +53,46 @@ class Sink(Protocol):
         """Nothing will be written for a while."""
 
 
+class CutShortError(OSError):
+    """A write has failed.
+
+    Attributes:
+        written: Bytes that were written before.
+    """
+
+    def __init__(self, error: OSError, written: int) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.written = written
+
+
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of *data*, also to a descriptor that does not block."""
+    """Write all of *data*, also to a descriptor that does not block.
+
+    Raises:
+        CutShortError: It cannot be written.
+    """
     view = memoryview(data)
     while view:
         try:
             view = view[os.write(descriptor, view) :]
         except BlockingIOError:
-            select.select((), (descriptor,), (), LOOK_S)
+            with selectors.DefaultSelector() as selector:  # select() knows the first 1024 descriptors only
+                selector.register(descriptor, selectors.EVENT_WRITE)
+                selector.select(LOOK_S)
+        except OSError as error:
+            raise CutShortError(error, len(data) - len(view)) from error
+
+
+def _ends_within_a_line(path: str | os.PathLike[str]) -> bool:
+    """Whether the last line of a file has no end. Of what is no file, or cannot be read, nobody knows."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except (OSError, ValueError):  # it is empty, say
+        return False
 
 
 class StreamSink:
@@ -66,6 +101,7 @@ class StreamSink:
     def __init__(self, descriptor: int) -> None:
         self._own: int | None = None
         self._missing: OSError | None = None
+        self._has_failed = False
         try:
             self._own = os.dup(descriptor)  # or, once it is closed, its number could be that of a client's connection
         except OSError as error:
@@ -77,7 +113,10 @@ class StreamSink:
         """See Sink."""
         if self._own is None:
             raise self._missing or OSError("closed")
-        write_all(self._own, data)
+        is_torn = self._has_failed and _ends_within_a_line(f"/dev/fd/{self._own}")
+        self._has_failed = True
+        write_all(self._own, b"\n" + data if is_torn else data)
+        self._has_failed = False
 
     def rest(self) -> None:
         """See Sink."""
@@ -102,7 +141,13 @@ class FileSink:
             self._descriptor = os.open(
                 self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o640)
             self._looked_at = now
-        write_all(self._descriptor, data)
+            if _ends_within_a_line(self._path):
+                data = b"\n" + data
+        try:
+            write_all(self._descriptor, data)
+        except OSError:
+            self.rest()
+            raise
 
     def reopen(self) -> None:
         """Look at the next write whether the file was moved."""
@@ -156,8 +201,8 @@ class LogWriter:
         queue = self._queue
         if len(queue) >= self._most:
             self.dropped += 1
-            return
-        queue.append(record)
+        else:
+            queue.append(record)
         if self._idle:
             self._wake()
 
@@ -183,10 +228,13 @@ class LogWriter:
                 lines.append(self._line_of(queue.popleft()))
         if not lines:
             return False
+        data = "".join(lines).encode("utf-8", "backslashreplace")
         try:
-            self._sink.write("".join(lines).encode("utf-8", "backslashreplace"))
+            self._sink.write(data)
         except (OSError, ValueError) as error:
-            self.failed += len(lines)
+            whole = data.count(b"\n", 0, error.written) if isinstance(error, CutShortError) else 0
+            self.written += whole
+            self.failed += len(lines) - whole
             self._tell(error)
             if not self._closing:
                 self._pause(LOOK_S)
@@ -225,11 +273,26 @@ class LogWriter:
         self._idle = False
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="resilience-access-log", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="resilience-access-log", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # there are too many; the next record tries again
+                    self._idle = True
+                    self._tell(error)
+                    return
+                self._thread = thread
             self._woken.set()
 
     def _run(self) -> None:
+        """Write; whatever ends the thread, the next record starts another one."""
+        try:
+            self._write()
+        finally:
+            with self._starting:
+                if self._thread is threading.current_thread():
+                    self._thread, self._idle = None, True
+
+    def _write(self) -> None:
         while self._is_woken():
             while self.drain():
                 if not self._closing and len(self._queue) < _BATCH:

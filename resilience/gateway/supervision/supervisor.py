@@ -34,6 +34,7 @@ from ..config.addresses import is_shared
 from ..config.changes import refuse_unchangeable
 from ..config.file import log_hints
 from ..listeners import Served, ServeError, check_free
+from ..open_files import allow_open_files
 from .all_workers import ORDER_S, distribute, send_clients_away
 from .configuration_file import ConfigurationFile
 from .embedded_registry import EmbeddedRegistry
@@ -125,6 +126,7 @@ class Supervisor:
         Raises:
             ServeError: A port is taken, or a worker died when it was first started.
         """
+        allow_open_files(self.config.most_connections)  # workers inherit it
         for bind in server.binds(self.config):
             check_free(bind)
         await self.registry.change(self.config.registry)

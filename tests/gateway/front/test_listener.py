@@ -137,7 +137,7 @@ async def test_a_client_that_never_shakes_hands_is_cut_and_holds_nobody_up() -> 
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"certificate_file": "/nowhere.pem"}, "cannot be read"), ({"certificate_file": __file__}, "no certificate and its private key")])
+    ({"certificate_file": "/nowhere.pem"}, "cannot be read"), ({"certificate_file": __file__}, "no certificate and its private key in PEM$")])
 def test_a_file_that_is_no_certificate_is_a_mistake(changes: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TlsSettings(certificates=(CertificateSettings(**changes),))

@@ -1,0 +1,40 @@
+"""Open files: each connection is one, be it to a client or to an upstream. A process may have so many at once.
+
+Many systems begin with a limit of 1024, for the sake of programs that wait by select(), and let a process raise it up
+to another one, the hard limit. A gateway that is at its limit closes connections as soon as they are made, or lets
+them wait.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+#: More are of no use, and some programs count up to their limit.
+_MOST: Final = 1 << 20
+_logger = logging.getLogger("resilience.gateway")
+
+
+def allow_open_files(connections: int) -> None:
+    """Let this process, and those that it starts, have as many open files as they may; say so if these are too few.
+
+    Args:
+        connections: How many of clients one listener may have.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return
+    limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
+    if resource.RLIM_INFINITY != limit < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            limit = wanted
+        except (OSError, ValueError):  # macOS has a lower limit that it does not tell
+            _logger.debug("the limit of open files stays at %d", limit)
+    if resource.RLIM_INFINITY != limit < connections:
+        _logger.warning(
+            "a process may have %d open files at once, fewer than the connections of max_connections (%d); more are "
+            "closed or wait. Raise the limit (ulimit -n, LimitNOFILE of systemd), or lower max_connections", limit,
+            connections)
