@@ -13,7 +13,7 @@ from resilience.config import ConfigFileError, Document
 from resilience.gateway import Gateway, GatewayConfig
 from resilience.gateway.config import read
 from resilience.gateway.config.effective import lines
-from resilience.gateway.config.file import _TABLES
+from resilience.gateway.config.file import TABLES
 from resilience.gateway.config.filters import BUILT_IN
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -155,7 +155,7 @@ def everything(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_every_table_and_filter_is_printed_so_that_it_means_the_same(everything: str) -> None:
     assert {"openapi", "json_schema"} == {*BUILT_IN} - set(re.findall(r'use = "(\w+)"', everything)), "all but those that need a document"
-    assert not {*_TABLES} - {name.partition(".")[0] for name in re.findall(r"^\[+([\w.]+)", everything, re.M)}
+    assert not {*TABLES} - {name.partition(".")[0] for name in re.findall(r"^\[+([\w.]+)", everything, re.M)}
     text = means_the_same(everything)
     assert 'token_type = "at+jwt"' in text
 
@@ -198,7 +198,7 @@ def snippets() -> dict[str, str]:
     for page in DOCS.rglob("*.md"):
         for index, block in enumerate(re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.S)):
             found[f"{page.relative_to(DOCS)}:{index}"] = block
-    tables = re.compile(rf"^\[+({'|'.join(_TABLES)})\b", re.M)
+    tables = re.compile(rf"^\[+({'|'.join(TABLES)})\b", re.M)
     return {name: text if "[services" in text and "[[routes" in text else f"{text}\n{SERVICE}{ROUTE}"
             for name, text in found.items() if tables.search(text) and "[policies" not in text}
 
