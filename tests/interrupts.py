@@ -36,6 +36,10 @@ class _Strike:
         return self
 
 
+def _forget(_):
+    """What strikes while something is collected is swallowed by CPython, and told; pytest would keep it, and its frames."""
+
+
 def interrupted(work, error=KeyboardInterrupt, every=1):
     """Run *work* again and again, struck at its first point, its second, ... until it ends unharmed.
 
@@ -45,7 +49,8 @@ def interrupted(work, error=KeyboardInterrupt, every=1):
     n = -every  # the first run is harmless: Python 3.12 traces a function's instructions from its second run on
     while True:
         n += every
-        strike, before = _Strike(n, error), sys.gettrace()
+        strike, before, told = _Strike(n, error), sys.gettrace(), sys.unraisablehook
+        sys.unraisablehook = _forget
         sys.settrace(strike)
         try:
             work()
@@ -53,6 +58,7 @@ def interrupted(work, error=KeyboardInterrupt, every=1):
             pass
         finally:
             sys.settrace(before)
+            sys.unraisablehook = told
         strike.last.clear()  # frames, and so the functions that they run
         yield n
         if n and strike.left > 0:

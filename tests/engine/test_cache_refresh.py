@@ -507,7 +507,6 @@ def test_the_end_of_the_loop_is_the_end_of_its_refreshes(clock):
     assert 3 == asyncio.run(price("a"))
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_refreshes_that_a_closed_loop_left_pending_take_no_room_for_ever(clock):
     stuck = [True]
 

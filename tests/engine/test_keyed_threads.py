@@ -187,9 +187,6 @@ async def _collected(items):
     return [item async for item in items]
 
 
-#: What strikes while a generator is collected is swallowed by CPython, and told as a warning.
-SWALLOWED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 FLAVOURS = {  # without a loop: asyncio's own code is not what is struck here
     "sync": (lambda host: host, lambda call: call),
     "generator": (lambda host: (yield host), list),
@@ -211,7 +208,6 @@ class _Opened:
         return self._open(host)
 
 
-@SWALLOWED
 @pytest.mark.filterwarnings("ignore:coroutine '_coroutine' was never awaited:RuntimeWarning")  # struck before it is
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_an_interrupt_at_any_point_leaves_no_pin_and_no_dead_key(flavour, clock):
@@ -239,7 +235,6 @@ def test_an_interrupt_at_any_point_leaves_no_pin_and_no_dead_key(flavour, clock)
         assert [] == list(get.resilience)
 
 
-@SWALLOWED
 @pytest.mark.parametrize("at_once", [False, True])
 def test_an_interrupt_in_an_eviction_leaves_every_key_usable(clock, at_once):
     registry = Registry(clock=clock)

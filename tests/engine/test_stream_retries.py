@@ -395,7 +395,6 @@ def drive(coroutine):
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 def test_an_interrupt_anywhere_in_a_stream_that_is_tried_again_loses_no_slot(registry, is_async):
     retry, runs = Retry(attempts=2, base=0.0, hold=2, budget=None), []

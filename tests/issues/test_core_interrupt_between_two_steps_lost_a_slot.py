@@ -18,8 +18,7 @@ from tests.drivers.until import until
 from tests.interrupts import interrupted
 
 # Python's word for a coroutine that an interrupt met before its first step.
-pytestmark = [pytest.mark.filterwarnings("ignore:coroutine .* was never awaited"),
-              pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 
 POLICIES = {
     "all": dict(fallback=Fallback(lambda *_: "fallback", max_concurrent=1)),
