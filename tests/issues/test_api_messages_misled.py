@@ -340,9 +340,9 @@ def _parameters(random):
     return ", ".join([*parts, *made[2], *(["**more"] if random.random() < 0.2 else [])])
 
 
-def _takes(signature, args, kwargs):
+def _takes(function, args, kwargs):
     try:
-        signature.bind(*args, **kwargs)
+        function(*args, **kwargs)
     except TypeError:
         return False
     return True
@@ -354,9 +354,10 @@ def test_two_signatures_share_a_call_exactly_if_one_of_all_small_calls_suits_bot
              for names in itertools.combinations("abcd", size)]
     answers = set()
     for _ in range(150):
-        one, other = (inspect.signature(eval(f"lambda {_parameters(choice)}: 0")) for _ in range(2))
+        one, other = (eval(f"lambda {_parameters(choice)}: 0") for _ in range(2))
         found = any(_takes(one, *call) and _takes(other, *call) for call in calls)
-        assert found == can_share_a_call(one, other), (one, other)
+        signatures = inspect.signature(one), inspect.signature(other)
+        assert found == can_share_a_call(*signatures), signatures
         answers.add(found)
     assert {True, False} == answers
 
