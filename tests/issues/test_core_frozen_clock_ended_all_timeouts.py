@@ -336,7 +336,7 @@ def test_clients_that_leave_are_looked_for_after_the_clock_went_back_or_the_loop
 
 def test_a_connection_to_an_upstream_is_kept_for_as_long_as_the_loop_says(monkeypatch):
     class Connection:
-        closed = reused = False
+        closed = reused = unread = False
         idle_since = 0.0
         headers = ()
 

@@ -17,8 +17,8 @@ SMALL = storm.Size(gateways=6, instances=3, seconds=75.0)
 SEED = 1
 
 
-def stormed(variant, **changed):
-    return storm.storm(storm.VARIANTS[variant], attrs.evolve(SMALL, **changed), SEED)
+def stormed(variant, seed=SEED, **changed):
+    return storm.storm(storm.VARIANTS[variant], attrs.evolve(SMALL, **changed), seed)
 
 
 def test_a_run_repeats_exactly():
@@ -35,9 +35,11 @@ def test_retries_without_a_bound_keep_a_service_down_after_its_capacity_is_back(
 
 @pytest.mark.parametrize("variant", ["defaults", "circuit of the service only", "the same, and adaptive limit"])
 def test_a_service_that_is_guarded_as_one_is_well_again_after_the_storm(variant):
-    world = stormed(variant)
-    assert world.share_served(65, 72) > 0.95
-    assert sum(each.attempts for each in world.slices[25:50]) / 25 < 0.8 * SMALL.capacity
+    worlds = [stormed(variant, seed) for seed in range(1, 6)]
+    # In one run of ten it falls ill once more, and is well a little later.
+    assert sum(world.share_served(65, 72) > 0.95 for world in worlds) >= 4
+    for world in worlds:
+        assert sum(each.attempts for each in world.slices[25:50]) / 25 < 0.8 * SMALL.capacity
 
 
 def test_many_gateways_in_front_of_many_endpoints_know_too_little_of_each_and_enough_of_the_service():
