@@ -333,9 +333,8 @@ class CallAccounting:
         if items:
             self._recorder.emitted(items, self._clock())
 
-    def dropped(self, started: float, items: int) -> None:
-        """Count a stream that is gone since nobody wanted more than so many *items*, and its loop did not close it."""
-        self.emitted(items)
+    def dropped(self, started: float) -> None:
+        """Count a stream that is gone, since nobody wanted more of it and its loop did not close it; not its items."""
         self._count((_CANCELLED,), _CANCELLED, started, self._clock())
 
     def renew(self) -> None:
