@@ -147,7 +147,10 @@ class _Side(asyncio.Protocol):
         if other._ended or not self.transport.can_write_eof() or not other.transport.can_write_eof():
             other.transport.close()
             return False
-        other.transport.write_eof()
+        try:
+            other.transport.write_eof()
+        except OSError:  # it was reset, and nobody has noticed that yet
+            other.transport.abort()
         return True
 
     def pause_writing(self) -> None:

@@ -107,3 +107,25 @@ async def test_nothing_is_written_to_a_side_that_has_failed_though_pieces_still_
     one.send()
     assert other.waiting
     task.cancel()
+
+
+class Reset(Transport):
+    """A transport whose other end has reset it, which shows when its sending is ended."""
+
+    is_cut = False
+
+    def write_eof(self) -> None:
+        raise OSError(107, "Transport endpoint is not connected")
+
+    def abort(self) -> None:
+        self.is_cut = True
+
+
+async def test_a_side_that_turns_out_to_be_reset_when_the_other_s_end_is_passed_on_is_cut_and_nothing_is_raised() -> None:
+    for had_ended in (False, True):
+        one, other = Transport(random.Random(0)), Reset(random.Random(0))
+        task = asyncio.ensure_future(Tunnel(TunnelEnd(one, ended=had_ended), TunnelEnd(other), idle_s=60.0).run())
+        await asyncio.sleep(0)
+        assert had_ended or one.protocol.eof_received()
+        assert (True, False) == (other.is_cut, task.done())
+        task.cancel()
