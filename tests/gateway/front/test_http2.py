@@ -75,12 +75,15 @@ class Raw:
             data = await asyncio.wait_for(self.client.reader.read(65_536), PATIENCE_S)
             if not data:
                 return check()
-            for event in self.h2.receive_data(data):
-                self.events.append(event)
-                if isinstance(event, DataReceived) and self.acknowledges and event.flow_controlled_length:
-                    self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id or 0)
-            self.flush()
+            self.learn(data)
         return found
+
+    def learn(self, data: bytes) -> None:
+        for event in self.h2.receive_data(data):
+            self.events.append(event)
+            if isinstance(event, DataReceived) and self.acknowledges and event.flow_controlled_length:
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id or 0)
+        self.flush()
 
     def of(self, kind: type, number: int | None = None) -> list[Any]:
         return [each for each in self.events if isinstance(each, kind) and (number is None or each.stream_id == number)]
